@@ -1,0 +1,72 @@
+//! What can go wrong: the user's mistakes, and what a route cannot do. Our own bugs panic, with the pass's name and the dump.
+
+use std::fmt;
+
+/// One broken rule of a description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issue {
+    /// The field: `stride`, `padding`, `groups`, ...
+    pub field: &'static str,
+    /// The spatial axis, where it is about one (0 is the outermost).
+    pub axis: Option<usize>,
+    /// The value, the rule, and the arithmetic.
+    pub message: String,
+}
+
+impl fmt::Display for Issue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.axis {
+            Some(axis) => write!(f, "{} of axis {axis}: {}", self.field, self.message),
+            None => write!(f, "{}: {}", self.field, self.message),
+        }
+    }
+}
+
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The description breaks rules; all of them are listed.
+    #[error("{}", list(.0))]
+    Invalid(Vec<Issue>),
+    /// A text form could not be read.
+    #[error("cannot read {what} at column {column}: {message}")]
+    Parse {
+        /// What was read: a convolution, a schedule, a problem string.
+        what: &'static str,
+        /// Where, counted from 1.
+        column: usize,
+        /// What was found and what was expected.
+        message: String,
+    },
+    /// A schedule does not fit the convolution.
+    #[error("schedule: {0}")]
+    IllegalSchedule(String),
+    /// A slice has the wrong length.
+    #[error("{name} has {found} elements, but its shape {shape} needs {needed}")]
+    Length {
+        /// Which argument.
+        name: &'static str,
+        /// Its length.
+        found: usize,
+        /// The length it should have.
+        needed: usize,
+        /// The shape as text.
+        shape: String,
+    },
+    /// An argument that the description asks for is missing, or one it does not know is there.
+    #[error("{0}")]
+    Argument(String),
+    /// Valid, but this route cannot do it.
+    #[error("route {route} cannot run this: {message}")]
+    Unsupported {
+        /// The route.
+        route: &'static str,
+        /// What it cannot do, and which route can.
+        message: String,
+    },
+}
+
+fn list(issues: &[Issue]) -> String {
+    issues.iter().map(Issue::to_string).collect::<Vec<_>>().join("\n")
+}

@@ -1,0 +1,30 @@
+//! A small IR for any convolution, and the passes that lower it.
+//!
+//! ```text
+//! Conv (what) --lower--> Nest --passes under a Schedule (how)--> Nest --emit--> Rust tokens, machine code
+//!                                                                  '--> interp, the judge after every pass
+//! ```
+//!
+//! Everything here is a pure function of its arguments: no clock, no environment, no threads, no CPU detection.
+
+#![forbid(unsafe_code)]
+
+pub mod activation;
+pub mod conv;
+mod element;
+mod error;
+pub mod interp;
+pub mod lower;
+pub mod nest;
+pub mod passes;
+pub mod reference;
+pub mod schedule;
+mod target;
+
+pub use activation::Activation;
+pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
+pub use element::{DType, Element};
+pub use error::{Error, Issue};
+pub use nest::Nest;
+pub use schedule::Schedule;
+pub use target::Target;

@@ -1,0 +1,59 @@
+//! The target: the numbers of a machine that a schedule depends on. Plain data, never detected here.
+
+use std::fmt;
+
+/// What the schedule chooser may know of a machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// A name for dumps and case files.
+    pub name: &'static str,
+    /// Bytes of one vector register.
+    pub vector_bytes: usize,
+    /// Vector registers that the route's register allocator may fill before it spills.
+    pub vector_registers: usize,
+    /// A fused multiply-add exists; without one a route rounds twice, and its bits differ from the contract's.
+    pub fma: bool,
+    /// Stores and loads can be masked by lane.
+    pub masks: bool,
+    /// Bytes of first-level data cache of one core.
+    pub l1_bytes: usize,
+    /// Bytes of second-level cache of one core.
+    pub l2_bytes: usize,
+    /// The route can pack weights ahead of time and use scratch (emitted plain functions cannot).
+    pub packs: bool,
+}
+
+impl Target {
+    /// Cranelift on any CPU: 128-bit vectors, 15 of 16 registers usable before spills.
+    pub const CRANELIFT: Target = Target {
+        name: "cranelift128",
+        vector_bytes: 16,
+        vector_registers: 15,
+        fma: true,
+        masks: false,
+        l1_bytes: 32 << 10,
+        l2_bytes: 512 << 10,
+        packs: true,
+    };
+    /// Portable Rust source: the same vectors, no packed weights, no scratch.
+    pub const RUST: Target = Target { name: "rust", packs: false, ..Target::CRANELIFT };
+
+    /// The known targets, for text forms.
+    pub const ALL: &'static [Target] = &[Target::CRANELIFT, Target::RUST];
+
+    /// The target of that name.
+    pub fn by_name(name: &str) -> Option<Target> {
+        Target::ALL.iter().copied().find(|t| t.name == name)
+    }
+
+    /// Elements of `bytes` each in one vector register; at least 1.
+    pub const fn lanes(&self, bytes: usize) -> usize {
+        if self.vector_bytes / bytes > 1 { self.vector_bytes / bytes } else { 1 }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
