@@ -9,6 +9,8 @@ pub struct Issue {
     pub field: &'static str,
     /// The spatial axis, where it is about one (0 is the outermost).
     pub axis: Option<usize>,
+    /// Number of spatial axes, which decides what the axis is called.
+    pub rank: usize,
     /// The value, the rule, and the arithmetic.
     pub message: String,
 }
@@ -16,7 +18,13 @@ pub struct Issue {
 impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.axis {
-            Some(axis) => write!(f, "{} of axis {axis}: {}", self.field, self.message),
+            Some(axis) => write!(
+                f,
+                "{} ({}): {}",
+                self.field,
+                crate::conv::axis_name(self.rank, axis),
+                self.message
+            ),
             None => write!(f, "{}: {}", self.field, self.message),
         }
     }

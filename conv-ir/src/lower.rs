@@ -1,4 +1,279 @@
-//! stub
-use crate::{Conv, Nest};
-/// Lowers.
-pub fn lower(_conv: &Conv) -> Nest { todo!() }
+//! `Conv` to the naive nest: the equation, word for word.
+//!
+//! ```text
+//! for n, g, oc, oh, ow:
+//!   acc = bias[g, oc]
+//!   for ic, kh, kw:
+//!     acc = fma(input[n, g, ic, oh + kh - 1, ow + kw - 1], weight[g, oc, ic, kh, kw], acc) when inside
+//!   output[n, g, oc, oh, ow] = activation(acc + residual[n, g, oc, oh, ow])
+//! ```
+//!
+//! gives: one chain of serial loops around one leaf without a tile; conditions and folds wherever an index may leave the image.
+//! After this nobody looks at `Conv`.
+
+use crate::conv::{Conv, EquationAxis, Extent, Layout, PaddingMode, Size};
+use crate::nest::{
+    Access, Affine, AxisId, Binary, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index, Leaf, Loop, Nest, Op, Part,
+    Quotient, RegId, Register, Role, Symbol, SymbolId,
+};
+
+/// The naive nest of a convolution.
+pub fn lower(conv: &Conv) -> Nest {
+    let spec = conv.spec();
+    let nest = Nest {
+        dtype: spec.dtype,
+        accumulator: spec.dtype,
+        rank: conv.rank(),
+        axes: Vec::new(),
+        symbols: Vec::new(),
+        buffers: Vec::new(),
+        leaves: Vec::new(),
+        setup: Vec::new(),
+        body: Vec::new(),
+    };
+    Lowering { conv, equation: conv.equation(), nest }.run()
+}
+
+struct Lowering<'a> {
+    conv: &'a Conv,
+    equation: Vec<EquationAxis>,
+    nest: Nest,
+}
+
+/// The axes of the naive nest.
+struct Axes {
+    n: AxisId,
+    g: AxisId,
+    oc: AxisId,
+    ic: AxisId,
+    out: Vec<AxisId>,
+    kernel: Vec<AxisId>,
+}
+
+/// The buffers of the naive nest.
+struct Buffers {
+    input: BufferId,
+    weight: BufferId,
+    bias: Option<BufferId>,
+    residual: Option<BufferId>,
+    output: BufferId,
+}
+
+impl Lowering<'_> {
+    fn run(mut self) -> Nest {
+        let sizes = self.sizes();
+        let axes = self.axes();
+        let buffers = self.buffers(&sizes);
+        let leaf = self.leaf(&axes, &buffers, &sizes);
+        let (groups, channels) = (self.conv.spec().groups as i64, self.conv.spec().out_channels as i64);
+        let mut loops = vec![
+            Loop::serial(axes.n, sizes.batch),
+            Loop::serial(axes.g, groups),
+            Loop::serial(axes.oc, channels / groups),
+        ];
+        loops.extend(axes.out.iter().zip(sizes.output).map(|(&axis, extent)| Loop::serial(axis, extent)));
+        self.nest.body = vec![Chain { loops, leaf }.into_stmt()];
+        self.nest
+    }
+
+    fn axes(&mut self) -> Axes {
+        let rank = self.equation.len();
+        let mut axis = |role: Role| self.nest.add_axis(role.to_string(), role, Part::Whole);
+        Axes {
+            n: axis(Role::Batch),
+            g: axis(Role::Group),
+            oc: axis(Role::OutChannel),
+            out: (0..rank).rev().map(|at| axis(Role::Out(at))).collect(),
+            ic: axis(Role::InChannel),
+            kernel: (0..rank).rev().map(|at| axis(Role::Kernel(at))).collect(),
+        }
+    }
+
+    fn sizes(&mut self) -> Sizes {
+        let spec = self.conv.spec();
+        let names = std::iter::once(&spec.batch).chain(self.equation.iter().map(|axis| &axis.input));
+        for size in names {
+            if let Size::Free(name) = size {
+                self.nest.symbols.push(Symbol { name: name.clone(), value: None });
+            }
+        }
+        let batch = self.size(&spec.batch);
+        let input = self.equation.iter().map(|axis| self.size(&axis.input)).collect();
+        let output = self.equation.iter().map(|axis| axis.output.clone()).collect::<Vec<_>>();
+        let output = output.iter().map(|extent| self.extent(extent)).collect();
+        Sizes { batch, input, output }
+    }
+
+    fn symbol(&self, name: &str) -> Affine {
+        let at = self.nest.symbols.iter().position(|s| s.name == name).unwrap_or_default();
+        Affine::symbol(SymbolId(at as u32))
+    }
+
+    fn size(&self, size: &Size) -> Affine {
+        match size {
+            Size::Known(n) => Affine::constant(*n as i64),
+            Size::Free(name) => self.symbol(name),
+        }
+    }
+
+    fn extent(&mut self, extent: &Extent) -> Affine {
+        match extent {
+            Extent::Known(n) => Affine::constant(*n as i64),
+            Extent::Derived { of, scale, add, div } => {
+                let value = Quotient::floor(self.symbol(of).times(*scale).plus_constant(*add), *div);
+                self.nest.add_symbol(format!("out_{}", of.to_lowercase()), value)
+            }
+        }
+    }
+
+    fn buffers(&mut self, sizes: &Sizes) -> Buffers {
+        let spec = self.conv.spec();
+        let groups = spec.groups as i64;
+        let (ic, oc) = (spec.in_channels as i64 / groups, spec.out_channels as i64 / groups);
+        let kernel: Vec<Affine> = self.equation.iter().map(|axis| axis.kernel.into()).collect();
+        let image = |channels: i64, spatial: &[Affine]| {
+            self.in_layout(sizes.batch.clone(), [groups.into(), channels.into()], spatial.to_vec())
+        };
+        let (input, output) = (image(ic, &sizes.input), image(oc, &sizes.output));
+        let channels = if spec.transposed { [ic, oc] } else { [oc, ic] };
+        let weight = [groups, channels[0], channels[1]].into_iter().map(Affine::constant).chain(kernel).collect();
+        let residual = spec.residual.then(|| output.clone());
+        let bias = spec.bias.then(|| vec![groups.into(), oc.into()]);
+        let mut add = |name, role, extents| self.nest.add_buffer(name, role, extents);
+        Buffers {
+            input: add("input", BufferRole::Input, input),
+            weight: add("weight", BufferRole::Weight, weight),
+            bias: bias.map(|extents| add("bias", BufferRole::Bias, extents)),
+            residual: residual.map(|extents| add("residual", BufferRole::Residual, extents)),
+            output: add("output", BufferRole::Output, output),
+        }
+    }
+
+    /// Dimensions of an image in the user's layout.
+    fn in_layout<T>(&self, batch: T, channels: [T; 2], spatial: Vec<T>) -> Vec<T> {
+        let channels = channels.into_iter();
+        match self.conv.spec().layout {
+            Layout::ChannelsFirst => std::iter::once(batch).chain(channels).chain(spatial).collect(),
+            Layout::ChannelsLast => std::iter::once(batch).chain(spatial).chain(channels).collect(),
+        }
+    }
+
+    fn leaf(&self, axes: &Axes, buffers: &Buffers, sizes: &Sizes) -> Leaf {
+        let acc = RegId(0);
+        let at = Affine::axis;
+        let out = axes.out.iter().map(|&axis| at(axis)).collect::<Vec<_>>();
+        let out = self.in_layout(at(axes.n), [at(axes.g), at(axes.oc)], out);
+        let init = match buffers.bias {
+            Some(bias) => Expr::Load(Access::buffer(bias, [at(axes.g), at(axes.oc)])),
+            None => Expr::Const(0.0),
+        };
+        let (input, when) = self.input(axes, buffers.input, sizes);
+        let weight = Expr::Load(self.weight(axes, buffers.weight));
+        let fma = Expr::Fma(Box::new(input), Box::new(weight), Box::new(Expr::Reg(acc)));
+        let store = Op::Store {
+            to: Access::buffer(buffers.output, out.clone()),
+            value: self.epilogue(acc, buffers.residual.map(|residual| Access::buffer(residual, out))),
+            when: Vec::new(),
+        };
+        let kernel = axes.kernel.iter().zip(&self.equation).map(|(&axis, e)| Loop::serial(axis, e.kernel));
+        let channels = (self.conv.spec().in_channels / self.conv.spec().groups) as i64;
+        Leaf {
+            name: "point".to_owned(),
+            pointers: Vec::new(),
+            ints: Vec::new(),
+            tile: Vec::new(),
+            lanes: None,
+            registers: vec![Register { name: "acc".to_owned(), axes: Vec::new() }],
+            init: vec![Op::set(acc, init)],
+            reduce: std::iter::once(Loop::serial(axes.ic, channels)).chain(kernel).collect(),
+            update: vec![Op::Set { reg: acc, value: fma, when }],
+            finish: vec![store],
+        }
+    }
+
+    fn weight(&self, axes: &Axes, weight: BufferId) -> Access {
+        let at = Affine::axis;
+        let channels = if self.conv.spec().transposed { [axes.ic, axes.oc] } else { [axes.oc, axes.ic] };
+        let taps = axes.kernel.iter().zip(&self.equation).map(|(&axis, e)| match e.flip {
+            true => at(axis).times(-1).plus_constant(e.kernel - 1),
+            false => at(axis),
+        });
+        Access::buffer(weight, [at(axes.g), at(channels[0]), at(channels[1])].into_iter().chain(taps))
+    }
+
+    /// The input under the window, and when it counts at all.
+    fn input(&self, axes: &Axes, input: BufferId, sizes: &Sizes) -> (Expr, Vec<Cond>) {
+        let mode = self.conv.spec().padding_mode;
+        let (mut spatial, mut inside) = (Vec::new(), Vec::new());
+        for (at, e) in self.equation.iter().enumerate() {
+            let position = Affine::axis(axes.out[at])
+                .times(e.stride)
+                .plus(&Affine::axis(axes.kernel[at]).times(e.dilation))
+                .plus_constant(-e.pad_lo);
+            let conditions = range(e, &position, &sizes.input[at], &sizes.output[at]);
+            spatial.push(match fold(mode) {
+                Some(fold) if !conditions.is_empty() => {
+                    Index::Folded { index: position, extent: sizes.input[at].clone(), fold }
+                }
+                _ if e.lhs_dilation > 1 => Index::Quotient(Quotient::floor(position, e.lhs_dilation)),
+                _ => Index::Affine(position),
+            });
+            inside.extend(conditions);
+        }
+        let channels = [Affine::axis(axes.g).into(), Affine::axis(axes.ic).into()];
+        let index = self.in_layout(Affine::axis(axes.n).into(), channels, spatial);
+        let load = Expr::Load(Access { base: crate::nest::Base::Buffer(input), index });
+        match mode {
+            PaddingMode::Zeros => (load, inside),
+            PaddingMode::Constant(value) if !inside.is_empty() => {
+                let (then, otherwise) = (Box::new(load), Box::new(Expr::Const(value)));
+                (Expr::Select { when: inside, then, otherwise }, Vec::new())
+            }
+            _ => (load, Vec::new()),
+        }
+    }
+
+    fn epilogue(&self, acc: RegId, residual: Option<Access>) -> Expr {
+        let mut value = Expr::Reg(acc);
+        if let Some(residual) = residual {
+            value = Expr::Binary(Binary::Add, Box::new(value), Box::new(Expr::Load(residual)));
+        }
+        match self.conv.spec().activation {
+            Some(activation) => Expr::Activation(activation, Box::new(value)),
+            None => value,
+        }
+    }
+}
+
+struct Sizes {
+    batch: Affine,
+    input: Vec<Affine>,
+    output: Vec<Affine>,
+}
+
+fn fold(mode: PaddingMode) -> Option<Fold> {
+    match mode {
+        PaddingMode::Zeros | PaddingMode::Constant(_) => None,
+        PaddingMode::Reflect => Some(Fold::Reflect),
+        PaddingMode::Symmetric => Some(Fold::Symmetric),
+        PaddingMode::Replicate => Some(Fold::Replicate),
+        PaddingMode::Circular => Some(Fold::Circular),
+    }
+}
+
+/// The conditions under which `position` (in the lhs-dilated input) is an element of the input; none that always hold.
+fn range(e: &EquationAxis, position: &Affine, input: &Affine, output: &Affine) -> Vec<Cond> {
+    let last = input.plus_constant(-1).times(e.lhs_dilation);
+    let highest = output.plus_constant(-1).times(e.stride).plus_constant((e.kernel - 1) * e.dilation - e.pad_lo);
+    let mut conditions = Vec::new();
+    if e.lhs_dilation > 1 {
+        conditions.push(Cond::Divides(e.lhs_dilation, position.clone()));
+    }
+    if e.pad_lo > 0 {
+        conditions.push(Cond::NonNegative(position.clone()));
+    }
+    if last.minus(&highest).as_constant().is_none_or(|slack| slack < 0) {
+        conditions.push(Cond::NonNegative(last.minus(position)));
+    }
+    conditions
+}

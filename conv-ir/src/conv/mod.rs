@@ -14,9 +14,14 @@
 //! of `k` (outermost axis slowest). The residual is added after the chain and before the activation, as in ResNet. That order is part of the meaning.
 
 mod benchdnn;
+mod scan;
 mod shape;
 mod text;
 mod validate;
+mod words;
+
+pub use benchdnn::parse_benchdnn;
+pub use shape::axis_name;
 
 use crate::activation::Activation;
 use crate::element::DType;

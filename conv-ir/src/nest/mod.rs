@@ -28,10 +28,16 @@
 //! A leaf is a future micro-kernel: one register tile and a reduction. Everything it needs from outside is, after pass `outline`, a pointer or an int.
 
 mod affine;
+pub mod bill;
 mod print;
+mod rewrite;
+#[cfg(test)]
+pub(crate) mod samples;
 mod verify;
 
 pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};
+pub use print::Names;
+pub use rewrite::{Chain, for_leaves, fuse, map_chains, substitute};
 pub use verify::{Violation, verify};
 
 use crate::activation::Activation;
@@ -77,14 +83,34 @@ pub enum Role {
     OutChannel,
     /// Input channels of a group.
     InChannel,
-    /// Output positions along spatial axis `0..rank`.
+    /// Output positions along a spatial axis, counted from the innermost: 0 is the width.
     Out(usize),
-    /// Taps along spatial axis `0..rank`.
+    /// Taps along a spatial axis, counted from the innermost.
     Kernel(usize),
     /// Anything else: rows and columns of a copy.
     Copy,
     /// An int parameter of an outlined leaf.
     Param,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const LETTERS: [&str; 3] = ["w", "h", "d"];
+        let spatial = |f: &mut std::fmt::Formatter<'_>, prefix, at: usize| match LETTERS.get(at) {
+            Some(letter) => write!(f, "{prefix}{letter}"),
+            None => write!(f, "{prefix}{at}"),
+        };
+        match *self {
+            Role::Batch => f.write_str("n"),
+            Role::Group => f.write_str("g"),
+            Role::OutChannel => f.write_str("oc"),
+            Role::InChannel => f.write_str("ic"),
+            Role::Out(at) => spatial(f, "o", at),
+            Role::Kernel(at) => spatial(f, "k", at),
+            Role::Copy => f.write_str("copy"),
+            Role::Param => f.write_str("param"),
+        }
+    }
 }
 
 /// Which part of a split axis this is.
@@ -117,7 +143,7 @@ pub struct Symbol {
     /// Printed name.
     pub name: String,
     /// `None`: given by the caller. `Some`: follows from symbols before it.
-    pub value: Option<Quotient>,
+    pub value: Option<Bound>,
 }
 
 /// What a buffer is for.
@@ -196,6 +222,12 @@ impl Bound {
             Bound::Max(_) => of.into_iter().max(),
             Bound::Min(_) => of.into_iter().min(),
         }
+    }
+}
+
+impl From<Quotient> for Bound {
+    fn from(q: Quotient) -> Self {
+        Bound::Min(vec![q])
     }
 }
 
@@ -531,6 +563,22 @@ pub struct Leaf {
 }
 
 impl Leaf {
+    /// A scalar leaf that only moves elements: `ops` for every iteration of the loops.
+    pub fn copy(name: impl Into<String>, loops: Vec<Loop>, ops: Vec<Op>) -> Leaf {
+        Leaf {
+            name: name.into(),
+            pointers: Vec::new(),
+            ints: Vec::new(),
+            tile: Vec::new(),
+            lanes: None,
+            registers: Vec::new(),
+            init: Vec::new(),
+            reduce: loops,
+            update: ops,
+            finish: Vec::new(),
+        }
+    }
+
     /// All top-level operations, in order.
     pub fn ops(&self) -> impl Iterator<Item = &Op> {
         self.init.iter().chain(&self.update).chain(&self.finish)
@@ -560,12 +608,54 @@ impl Leaf {
     }
 
     /// The leaf with `f` applied to every affine expression.
-    pub fn map_affine(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Leaf {
+    pub fn map_affine(&self, f: &mut dyn FnMut(&Affine) -> Affine) -> Leaf {
         let f = std::cell::RefCell::new(f);
-        let mut g = |a: &Affine| (f.borrow_mut())(a);
-        let mut h = g;
-        let mut i = g;
-        self.map(&mut |a| a.map(&mut g), &mut |c| c.map(&mut h), &mut |b| b.map(&mut i))
+        let apply = |a: &Affine| (*f.borrow_mut())(a);
+        self.map(&mut |a| a.map(&mut { apply }), &mut |c| c.map(&mut { apply }), &mut |b| b.map(&mut { apply }))
+    }
+
+    /// Visits every expression of every operation, outermost first.
+    pub fn visit_exprs<'a>(&'a self, f: &mut impl FnMut(&'a Expr)) {
+        for op in self.ops() {
+            op.visit(&mut |op| match op {
+                Op::Set { value, .. } | Op::Store { value, .. } => value.visit(f),
+                Op::Each(..) | Op::StoreBlock { .. } => {}
+            });
+        }
+    }
+
+    /// Every access, loads and stores.
+    pub fn accesses(&self) -> Vec<&Access> {
+        let mut found = Vec::new();
+        self.visit_exprs(&mut |e| {
+            if let Expr::Load(access) = e {
+                found.push(access);
+            }
+        });
+        for op in self.ops() {
+            op.visit(&mut |op| match op {
+                Op::Store { to, .. } | Op::StoreBlock { to, .. } => found.push(to),
+                Op::Each(..) | Op::Set { .. } => {}
+            });
+        }
+        found
+    }
+
+    /// Every condition, of operations and of selects.
+    pub fn conditions(&self) -> Vec<&Cond> {
+        let mut found = Vec::new();
+        self.visit_exprs(&mut |e| {
+            if let Expr::Select { when, .. } = e {
+                found.extend(when);
+            }
+        });
+        for op in self.ops() {
+            op.visit(&mut |op| match op {
+                Op::Set { when, .. } | Op::Store { when, .. } => found.extend(when),
+                Op::Each(..) | Op::StoreBlock { .. } => {}
+            });
+        }
+        found
     }
 
     /// The registers that the reduction carries: written by `init` and read by `update`.
@@ -628,6 +718,17 @@ impl Nest {
     /// The buffer behind an id.
     pub fn buffer(&self, id: BufferId) -> &Buffer {
         &self.buffers[id.index()]
+    }
+
+    /// What an axis iterates over.
+    pub fn role(&self, id: AxisId) -> Role {
+        self.axis(id).role
+    }
+
+    /// Adds a symbol that follows from others.
+    pub fn add_symbol(&mut self, name: impl Into<String>, value: impl Into<Bound>) -> Affine {
+        self.symbols.push(Symbol { name: name.into(), value: Some(value.into()) });
+        Affine::symbol(SymbolId(self.symbols.len() as u32 - 1))
     }
 
     /// The first buffer of that role.

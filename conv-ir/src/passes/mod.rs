@@ -1,17 +1,139 @@
-//! stub
+//! The pipeline. This table is the order in which passes run; there is no other list.
+//!
+//! Each pass is a free function from nest to nest in a file of its own, whose docs open with a picture before -> after and with what it
+//! requires and gives. Passes know the nest, the schedule and the target; they never see the convolution, nor each other.
+//!
+//! Dumps, timings, snapshots and the checks after each pass are all observers of [`compile`].
+
+mod borders;
+mod canonicalise;
+mod epilogue;
+mod outline;
+mod pack;
+mod phases;
+mod reorder;
+mod simplify;
+mod tile;
+mod unroll;
+mod vectorise;
+
+use crate::lower::lower;
 use crate::{Conv, Error, Nest, Schedule, Target};
+
 /// One pass.
 pub struct Pass {
-    /// Name.
+    /// Its name, a verb or what it makes.
     pub name: &'static str,
-    /// Must hold before.
+    /// What must hold before.
     pub requires: &'static str,
-    /// Holds after.
+    /// What holds after.
     pub gives: &'static str,
     /// The pass.
     pub run: fn(&mut Nest, &Schedule, &Target) -> Result<(), Error>,
 }
-/// The pipeline.
-pub const PASSES: &[Pass] = &[];
-/// Lowers `conv` through every pass under `schedule`; `observe` sees the nest after `lower` and after each pass.
-pub fn compile(_conv: &Conv, _schedule: &Schedule, _target: &Target, _observe: &mut dyn FnMut(&str, &Nest)) -> Result<Nest, Error> { todo!() }
+
+/// The pipeline, first pass first.
+pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "canonicalise",
+        requires: "one chain, as lowered",
+        gives: "no unit axes, contiguous axes merged",
+        run: canonicalise::canonicalise,
+    },
+    Pass {
+        name: "phases",
+        requires: "one chain",
+        gives: "no quotient in an index, no divisibility test",
+        run: phases::phases,
+    },
+    Pass {
+        name: "borders",
+        requires: "conditions and folds are about one output axis and one kernel axis each",
+        gives: "inner chains without conditions; edge chains of one tile, or with tap bounds",
+        run: borders::borders,
+    },
+    Pass {
+        name: "tile",
+        requires: "chains of whole output axes",
+        gives: "leaves with a register tile; operations under `each`",
+        run: tile::tile,
+    },
+    Pass {
+        name: "reorder",
+        requires: "chains",
+        gives: "driver loops in the schedule's order, equal outer loops shared, one parallel loop around every store",
+        run: reorder::reorder,
+    },
+    Pass {
+        name: "pack",
+        requires: "tiles",
+        gives: "weight and bias read from packed buffers, filled by `setup`",
+        run: pack::pack,
+    },
+    Pass {
+        name: "vectorise",
+        requires: "tiles, conditions free of the lanes' axis",
+        gives: "lanes; operand registers loaded once per use; block stores",
+        run: vectorise::vectorise,
+    },
+    Pass {
+        name: "unroll",
+        requires: "reduce loops",
+        gives: "the schedule's taps repeated in the code, within a budget",
+        run: unroll::unroll,
+    },
+    Pass {
+        name: "epilogue",
+        requires: "leaves",
+        gives: "activations spelled out in primitive operations",
+        run: epilogue::epilogue,
+    },
+    Pass {
+        name: "outline",
+        requires: "everything above",
+        gives: "leaves as functions of pointers and ints, equal ones shared",
+        run: outline::outline,
+    },
+    Pass {
+        name: "simplify",
+        requires: "nothing",
+        gives: "constant bounds folded, conditions that always hold dropped, empty loops gone",
+        run: simplify::simplify,
+    },
+];
+
+/// Lowers `conv` through every pass under `schedule`. `observe` sees the nest after `"lower"` and after each pass, by name.
+///
+/// ```
+/// use conv_ir::{Conv, ConvSpec, Schedule, Target, passes};
+/// let conv = Conv::new(ConvSpec { padding: 1.into(), ..ConvSpec::new([8, 8], [3, 3]) })?;
+/// let schedule = Schedule::choose(&conv, &Target::CRANELIFT).schedule;
+/// let mut seen = Vec::new();
+/// passes::compile(&conv, &schedule, &Target::CRANELIFT, &mut |pass, _| seen.push(pass.to_owned()))?;
+/// assert_eq!((seen[0].as_str(), seen.len()), ("lower", 1 + passes::PASSES.len()));
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::IllegalSchedule`] where the schedule asks for what cannot be done.
+pub fn compile(
+    conv: &Conv,
+    schedule: &Schedule,
+    target: &Target,
+    observe: &mut dyn FnMut(&str, &Nest),
+) -> Result<Nest, Error> {
+    let mut nest = lower(conv);
+    observe("lower", &nest);
+    for pass in PASSES {
+        (pass.run)(&mut nest, schedule, target)?;
+        observe(pass.name, &nest);
+    }
+    Ok(nest)
+}
+
+/// The nest that schedules speak of: lowered, with unit axes dropped and contiguous axes merged.
+pub fn canonical(conv: &Conv) -> Nest {
+    let mut nest = lower(conv);
+    canonicalise::merge_axes(&mut nest);
+    nest
+}

@@ -1,16 +1,61 @@
-//! stub
-use crate::{Conv, Target};
-/// How.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Schedule {}
-/// A schedule with its reasons.
-pub struct Choice {
-    /// The schedule.
-    pub schedule: Schedule,
-    /// One sentence per decision.
-    pub reasons: Vec<String>,
+//! The schedule: *how* a convolution is computed. Plain data, chosen by a model ([`Schedule::choose`]), replaceable by the user.
+//!
+//! Every schedule in which each word is legal for the convolution computes the same bits; it decides only speed. Passes check what
+//! they are asked to do and answer [`Error::IllegalSchedule`](crate::Error::IllegalSchedule) where it cannot be done.
+//!
+//! ```text
+//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc
+//! ```
+//!
+//! Axes are named as in the canonical nest, after pass `canonicalise` has dropped unit axes and merged contiguous ones.
+
+mod choose;
+mod text;
+
+pub use choose::Choice;
+
+use crate::nest::Role;
+
+/// How the edge of the image is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Borders {
+    /// The domain is cut into tiles whose taps all lie inside, which test nothing, and tiles at the edge, whose outside taps are left out.
+    #[default]
+    Exact,
+    /// Rows of the input are copied into a padded panel that stays in cache, then every tile is an inner one. `rows` output rows share a panel.
+    Panel {
+        /// Output rows (axis `oh`) a panel serves.
+        rows: i64,
+    },
 }
+
+/// How a convolution is computed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Schedule {
+    /// The axis in the lanes (`oc`, `g` or `ow`), and how many. `None`: scalar.
+    pub lanes: Option<(Role, i64)>,
+    /// The register tile in elements, by axis (`oc`, `g`, `ow`, `oh`); what is not named is 1.
+    pub tile: Vec<(Role, i64)>,
+    /// Driver loops, outermost first. What is not named keeps its place before them.
+    pub order: Vec<Role>,
+    /// How the edge of the image is met.
+    pub borders: Borders,
+    /// Reduction axes repeated in the code.
+    pub unroll: Vec<Role>,
+    /// Weight and bias are copied once into the order of their use, channels padded to full tiles.
+    pub pack: bool,
+    /// The driver loop that threads share.
+    pub parallel: Option<Role>,
+}
+
 impl Schedule {
-    /// The model's choice.
-    pub fn choose(_conv: &Conv, _target: &Target) -> Choice { todo!() }
+    /// The register tile's extent along an axis.
+    pub fn tile_of(&self, role: Role) -> i64 {
+        self.tile.iter().find(|(r, _)| *r == role).map_or(1, |t| t.1)
+    }
+
+    /// The lanes along an axis; 1 where it has none.
+    pub fn lanes_of(&self, role: Role) -> i64 {
+        self.lanes.filter(|(r, _)| *r == role).map_or(1, |l| l.1)
+    }
 }

@@ -1,0 +1,1 @@
+//! Reading one-line text forms: a cursor that knows its column.

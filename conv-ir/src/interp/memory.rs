@@ -1,0 +1,266 @@
+//! The buffers of one run, each with the rules of its role.
+
+use super::Arguments;
+use crate::nest::{Buffer, BufferId, BufferRole, Nest, Var};
+use crate::{Element, Error};
+
+/// What is behind a buffer.
+enum Data<'a, T> {
+    /// The caller's, only read.
+    Given(&'a [T]),
+    /// The caller's, with a mark on each element that has been written.
+    Output(&'a mut [T], Vec<bool>),
+    /// Ours, from setup to body.
+    Packed(Vec<T>),
+    /// Ours, of one thread. `None` was never written.
+    Scratch(Vec<Option<T>>),
+}
+
+struct Array<'a, T> {
+    extents: Vec<i64>,
+    data: Data<'a, T>,
+}
+
+/// All buffers of a nest.
+pub(super) struct Memory<'a, T> {
+    arrays: Vec<Array<'a, T>>,
+    names: Vec<&'a str>,
+    in_setup: bool,
+}
+
+/// Why an access is wrong.
+pub(super) enum Fault {
+    /// The index along a dimension is outside `0..extent`.
+    OutOfRange { dimension: usize, index: i64, extent: i64 },
+    /// The buffer has another number of dimensions.
+    Dimensions { needed: usize },
+    /// A scratch element that nothing was written to.
+    NeverWritten,
+    /// An output element for the second time.
+    WrittenTwice,
+    /// This buffer is not written, or not in this phase.
+    ReadOnly,
+    /// The output is not read.
+    WriteOnly,
+}
+
+impl Fault {
+    pub(super) fn text(&self) -> String {
+        match self {
+            Fault::OutOfRange {
+                dimension,
+                index,
+                extent,
+            } => {
+                format!("index {index} of dimension {dimension} is outside 0..{extent}")
+            }
+            Fault::Dimensions { needed } => format!("the buffer has {needed} dimensions"),
+            Fault::NeverWritten => "that element was never written".into(),
+            Fault::WrittenTwice => "that element was written before".into(),
+            Fault::ReadOnly => "that buffer is not written here".into(),
+            Fault::WriteOnly => "the output is not read".into(),
+        }
+    }
+}
+
+impl<'a, T: Element> Memory<'a, T> {
+    /// Finds the array behind every buffer and checks its length.
+    pub(super) fn new(nest: &'a Nest, arguments: Arguments<'a, T>, symbols: &[i64]) -> Result<Self, Error> {
+        let mut given = Given::from(arguments);
+        let mut arrays = Vec::new();
+        for buffer in &nest.buffers {
+            let extents = extents(buffer, symbols)?;
+            let data = given.data(buffer, &extents)?;
+            arrays.push(Array { extents, data });
+        }
+        given.nothing_left()?;
+        Ok(Memory {
+            arrays,
+            names: nest.buffers.iter().map(|b| b.name.as_str()).collect(),
+            in_setup: true,
+        })
+    }
+
+    /// From here on the packed buffers are only read.
+    pub(super) fn setup_is_done(&mut self) {
+        self.in_setup = false;
+    }
+
+    /// The scratch of a new thread.
+    pub(super) fn forget_scratch(&mut self) {
+        for array in &mut self.arrays {
+            if let Data::Scratch(elements) = &mut array.data {
+                elements.fill(None);
+            }
+        }
+    }
+
+    /// The position of an element.
+    pub(super) fn position(&self, buffer: BufferId, index: impl ExactSizeIterator<Item = i64>) -> Result<usize, Fault> {
+        let extents = &self.arrays[buffer.index()].extents;
+        if index.len() != extents.len() {
+            return Err(Fault::Dimensions { needed: extents.len() });
+        }
+        let mut position = 0;
+        for (dimension, (index, &extent)) in index.zip(extents).enumerate() {
+            if !(0..extent).contains(&index) {
+                return Err(Fault::OutOfRange {
+                    dimension,
+                    index,
+                    extent,
+                });
+            }
+            position = position * extent + index;
+        }
+        Ok(position as usize)
+    }
+
+    /// Whether the caller owns the array.
+    pub(super) fn is_callers(&self, buffer: BufferId) -> bool {
+        matches!(self.arrays[buffer.index()].data, Data::Given(_) | Data::Output(..))
+    }
+
+    pub(super) fn read(&self, buffer: BufferId, position: usize) -> Result<T, Fault> {
+        match &self.arrays[buffer.index()].data {
+            Data::Given(elements) => Ok(elements[position]),
+            Data::Packed(elements) => Ok(elements[position]),
+            Data::Scratch(elements) => elements[position].ok_or(Fault::NeverWritten),
+            Data::Output(..) => Err(Fault::WriteOnly),
+        }
+    }
+
+    pub(super) fn write(&mut self, buffer: BufferId, position: usize, value: T) -> Result<(), Fault> {
+        let setup = self.in_setup;
+        match &mut self.arrays[buffer.index()].data {
+            Data::Packed(elements) if setup => elements[position] = value,
+            Data::Output(_, written) if !setup && written[position] => return Err(Fault::WrittenTwice),
+            Data::Output(elements, written) if !setup => {
+                elements[position] = value;
+                written[position] = true;
+            }
+            Data::Scratch(elements) if !setup => elements[position] = Some(value),
+            Data::Given(_) | Data::Packed(_) | Data::Output(..) | Data::Scratch(_) => return Err(Fault::ReadOnly),
+        }
+        Ok(())
+    }
+
+    /// Panics unless all of the output was written.
+    pub(super) fn assert_output_complete(&self) {
+        for (array, name) in self.arrays.iter().zip(&self.names) {
+            let Data::Output(_, written) = &array.data else {
+                continue;
+            };
+            if let Some(hole) = written.iter().position(|w| !w) {
+                let holes = written.iter().filter(|w| !**w).count();
+                let at = unflatten(hole as i64, &array.extents);
+                panic!(
+                    "interp: {holes} of {} elements of {name} were never written, first {at:?}",
+                    written.len()
+                );
+            }
+        }
+    }
+}
+
+fn unflatten(mut position: i64, extents: &[i64]) -> Vec<i64> {
+    let mut index: Vec<i64> = extents.iter().rev().map(|e| (position % e, position /= e).0).collect();
+    index.reverse();
+    index
+}
+
+fn extents(buffer: &Buffer, symbols: &[i64]) -> Result<Vec<i64>, Error> {
+    let value = |var| match var {
+        Var::Symbol(s) => symbols[s.index()],
+        Var::Axis(_) => panic!("interp: an extent of {} names an axis", buffer.name),
+    };
+    let extents: Vec<i64> = buffer.extents.iter().map(|e| e.eval(value)).collect();
+    match extents.iter().position(|e| *e < 0) {
+        Some(d) => Err(Error::Argument(format!(
+            "dimension {d} of {} would be {}: a free size is too small",
+            buffer.name, extents[d]
+        ))),
+        None => Ok(extents),
+    }
+}
+
+/// The caller's arrays, each taken by the buffer of its role.
+struct Given<'a, T> {
+    input: Option<&'a [T]>,
+    weight: Option<&'a [T]>,
+    bias: Option<&'a [T]>,
+    residual: Option<&'a [T]>,
+    output: Option<&'a mut [T]>,
+}
+
+impl<'a, T: Element> Given<'a, T> {
+    fn from(arguments: Arguments<'a, T>) -> Self {
+        Given {
+            input: Some(arguments.input),
+            weight: Some(arguments.weight),
+            bias: arguments.bias,
+            residual: arguments.residual,
+            output: Some(arguments.output),
+        }
+    }
+
+    fn data(&mut self, buffer: &Buffer, extents: &[i64]) -> Result<Data<'a, T>, Error> {
+        let len = extents.iter().try_fold(1i64, |len, e| len.checked_mul(*e));
+        let Some(len) = len.and_then(|len| usize::try_from(len).ok()) else {
+            return Err(Error::Argument(format!(
+                "{} of {extents:?} elements has too many of them",
+                buffer.name
+            )));
+        };
+        let check = |name, found| length(name, found, len, extents);
+        Ok(match buffer.role {
+            BufferRole::Input => Data::Given(taken("input", &mut self.input, check)?),
+            BufferRole::Weight => Data::Given(taken("weight", &mut self.weight, check)?),
+            BufferRole::Bias => Data::Given(taken("bias", &mut self.bias, check)?),
+            BufferRole::Residual => Data::Given(taken("residual", &mut self.residual, check)?),
+            BufferRole::Output => {
+                let output = self.output.take().ok_or_else(|| missing("output"))?;
+                check("output", output.len())?;
+                Data::Output(output, vec![false; len])
+            }
+            BufferRole::Packed => Data::Packed(vec![T::default(); len]),
+            BufferRole::Scratch => Data::Scratch(vec![None; len]),
+        })
+    }
+
+    /// Arrays that no buffer took are a mistake of the caller's.
+    fn nothing_left(&self) -> Result<(), Error> {
+        let left = [("bias", self.bias), ("residual", self.residual)];
+        match left.iter().find(|(_, array)| array.is_some()) {
+            Some((name, _)) => Err(Error::Argument(format!(
+                "{name} is given, but the convolution has none"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn taken<'a, T>(
+    name: &'static str,
+    from: &mut Option<&'a [T]>,
+    check: impl Fn(&'static str, usize) -> Result<(), Error>,
+) -> Result<&'a [T], Error> {
+    let array = from.take().ok_or_else(|| missing(name))?;
+    check(name, array.len())?;
+    Ok(array)
+}
+
+fn missing(name: &str) -> Error {
+    Error::Argument(format!("the convolution has a {name}, but none is given"))
+}
+
+fn length(name: &'static str, found: usize, needed: usize, extents: &[i64]) -> Result<(), Error> {
+    if found == needed {
+        return Ok(());
+    }
+    Err(Error::Length {
+        name,
+        found,
+        needed,
+        shape: format!("{extents:?}"),
+    })
+}

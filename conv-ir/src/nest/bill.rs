@@ -1,0 +1,152 @@
+//! The bill of a leaf: what one run of its inner loop costs, before any code is made.
+//!
+//! In: a leaf in any state. Out: tile, lanes, vector registers, and the operations of one *step*: one iteration of the innermost loop that stays a loop, with all
+//! unrolled loops inside it. Counted from the text of the leaf, not from code, so it is the same for every route: a route that does worse has spilled or recomputed.
+
+use super::{Access, Affine, AxisId, Expr, Index, Leaf, LoopKind, Op, RegId};
+use std::fmt;
+
+/// What a leaf holds and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bill {
+    /// Extents of the register tile.
+    pub tile: Vec<i64>,
+    /// Lanes of a vector.
+    pub lanes: i64,
+    /// Vector registers that the reduction carries.
+    pub accumulators: i64,
+    /// Vector registers live at the peak of a step, counted as if every register set in it lived through it, and one for a passing operand.
+    pub live: i64,
+    /// Fused multiply-adds of a step.
+    pub fmas: i64,
+    /// Loads of a step that read different elements for the lanes (all loads of a scalar leaf).
+    pub loads: i64,
+    /// Loads of a step that read one element for all lanes.
+    pub splats: i64,
+    /// Vectors stored by one run of the whole leaf, outside the steps.
+    pub stores: i64,
+}
+
+impl Bill {
+    /// Counts.
+    pub fn of(leaf: &Leaf) -> Bill {
+        let accumulators: i64 = leaf.accumulators().iter().map(|r| size(leaf, *r)).sum();
+        let mut step = Count::default();
+        step.ops(leaf, &leaf.update, 1);
+        let mut rest = Count::default();
+        rest.ops(leaf, &leaf.init, 1);
+        rest.ops(leaf, &leaf.finish, 1);
+        let repeat = unrolled(leaf);
+        Bill {
+            tile: leaf.tile.iter().map(|t| t.extent).collect(),
+            lanes: leaf.width(),
+            accumulators,
+            live: accumulators + others(leaf) + 1,
+            fmas: step.fmas * repeat,
+            loads: step.loads * repeat,
+            splats: step.splats * repeat,
+            stores: rest.stores + step.stores,
+        }
+    }
+}
+
+impl fmt::Display for Bill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tile: Vec<String> = self.tile.iter().map(i64::to_string).collect();
+        let tile = if tile.is_empty() { "1".into() } else { tile.join(" x ") };
+        write!(
+            f,
+            "tile {tile}, lanes {}: {} accumulators, {} live; ",
+            self.lanes, self.accumulators, self.live
+        )?;
+        write!(
+            f,
+            "a step: {} fma, {} loads, {} splats; {} stores",
+            self.fmas, self.loads, self.splats, self.stores
+        )
+    }
+}
+
+/// Whether an access depends on an axis.
+pub(super) fn follows(access: &Access, axis: AxisId) -> bool {
+    let names = |a: &Affine| a.of_axis(axis) != 0;
+    access.index.iter().any(|index| match index {
+        Index::Affine(a) => names(a),
+        Index::Quotient(q) => names(&q.numerator),
+        Index::Folded { index, extent, .. } => names(index) || names(extent),
+    })
+}
+
+fn extent(leaf: &Leaf, axis: AxisId) -> i64 {
+    leaf.tile.iter().find(|t| t.axis == axis).map_or(1, |t| t.extent)
+}
+
+/// Vector registers of an array.
+fn size(leaf: &Leaf, reg: RegId) -> i64 {
+    leaf.registers
+        .get(reg.index())
+        .map_or(1, |r| r.axes.iter().map(|a| extent(leaf, *a)).product())
+}
+
+/// Vector registers set in `update` that the reduction does not carry.
+fn others(leaf: &Leaf) -> i64 {
+    let mut seen = leaf.accumulators();
+    let mut sum = 0;
+    for op in &leaf.update {
+        op.visit(&mut |op| {
+            if let Op::Set { reg, .. } = op
+                && !seen.contains(reg)
+            {
+                seen.push(*reg);
+                sum += size(leaf, *reg);
+            }
+        });
+    }
+    sum
+}
+
+/// Iterations of the unrolled loops inside the innermost real one.
+fn unrolled(leaf: &Leaf) -> i64 {
+    let inner = leaf.reduce.iter().rev().take_while(|l| l.kind == LoopKind::Unrolled);
+    inner.map(|l| l.constant_extent().unwrap_or(1)).product()
+}
+
+#[derive(Default)]
+struct Count {
+    fmas: i64,
+    loads: i64,
+    splats: i64,
+    stores: i64,
+}
+
+impl Count {
+    fn ops(&mut self, leaf: &Leaf, ops: &[Op], times: i64) {
+        for op in ops {
+            match op {
+                Op::Each(axis, body) => self.ops(leaf, body, times * extent(leaf, *axis)),
+                Op::Set { value, .. } => self.expr(leaf, value, times),
+                Op::Store { value, .. } => {
+                    self.expr(leaf, value, times);
+                    self.stores += times;
+                }
+                Op::StoreBlock { along, .. } => self.stores += times * extent(leaf, *along),
+            }
+        }
+    }
+
+    fn expr(&mut self, leaf: &Leaf, expr: &Expr, times: i64) {
+        expr.visit(&mut |expr| match expr {
+            Expr::Fma(..) => self.fmas += times,
+            Expr::Load(access) => *self.load(leaf, access) += times,
+            Expr::Const(_) | Expr::Reg(_) | Expr::Select { .. } | Expr::Unary(..) => {}
+            Expr::Binary(..) | Expr::Choose { .. } | Expr::Activation(..) => {}
+        });
+    }
+
+    fn load(&mut self, leaf: &Leaf, access: &Access) -> &mut i64 {
+        match leaf.lanes {
+            Some(lanes) if lanes.width > 1 && !follows(access, lanes.axis) => &mut self.splats,
+            _ => &mut self.loads,
+        }
+    }
+}

@@ -1,0 +1,373 @@
+//! The interior of the image is cut from its edges, so that the interior tests nothing and no tap in the padding is multiplied.
+//!
+//! ```text
+//! before  for ow in 0..56: for kw in 0..3: acc = fma(in[ow + kw - 1], ..) when ow + kw - 1 >= 0, 56 - ow - kw >= 0
+//! after   for ow in  0.. 5: for kw in 0..3: acc = fma(..) when ow + kw - 1 >= 0        (tiles of 5: the first one; `ow` becomes a constant)
+//!         for ow in  5..55: for kw in 0..3: acc = fma(..)
+//!         for ow in 55..56: for kw in 0..2: acc = fma(..)
+//!         an axis that is not tiled keeps its loop, and its taps get bounds: for kh in max(0, 1 - oh)..min(3, 57 - oh)
+//! ```
+//!
+//! requires: conditions and folds are about one output axis and one kernel axis each (plus a residue of `phases`).
+//! gives: no condition or fold in inner chains; edge chains of one tile, whose conditions are constants once the tile is unrolled.
+//!
+//! A tile is *inner* for a tap if the tap is inside the image for all its outputs, *outer* if for none. Tiles that are one or the other for
+//! every tap are merged with their neighbours of the same kind, whatever the dilation; a tile that is mixed stands alone.
+//!
+//! With `borders panel` all this is done by copying instead: see [`panel`].
+
+mod panel;
+
+use crate::nest::{
+    Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Var, map_chains,
+};
+use crate::schedule::Borders;
+use crate::{Error, Schedule, Target};
+
+/// Mixed tiles of one axis that get a chain of their own. Beyond it the edge is one chain that tests at run time.
+const SEPARATE: usize = 16;
+
+pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+    let body = std::mem::take(&mut nest.body);
+    nest.body = match schedule.borders {
+        Borders::Panel { rows } => map_chains(body, &mut |chain| panel::panel(nest, chain, rows))?,
+        Borders::Exact => map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, chain)))?,
+    };
+    Ok(())
+}
+
+fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: Chain) -> Vec<Chain> {
+    let mut chains = vec![chain];
+    for at in 0..nest.rank {
+        chains = chains.into_iter().flat_map(|chain| cut_axis(nest, schedule, chain, at)).collect();
+    }
+    chains
+}
+
+/// What the borders of one spatial axis look like.
+struct Edge {
+    out: Option<AxisId>,
+    tap: Option<AxisId>,
+    /// Inside the image if all of these hold.
+    inside: Vec<Affine>,
+    /// Outside means skipped (zeros), so that tap bounds can say it. Otherwise something else is read there.
+    skips: bool,
+}
+
+fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Vec<Chain> {
+    let Some(edge) = edge_of(nest, &chain, at) else { return vec![chain] };
+    let tile = schedule.tile_of(Role::Out(at)).max(schedule.lanes_of(Role::Out(at)));
+    let Some(out) = edge.out.and_then(|out| chain.find(out)) else { return vec![bound_taps(chain, &edge)] };
+    if edge.skips && tile == 1 {
+        return vec![bound_taps(chain, &edge)];
+    }
+    match chain.loops[out].constant_range() {
+        Some((0, extent)) => cut_constant(&chain, &edge, out, extent, tile),
+        _ => cut_symbolic(nest, &chain, &edge, out, tile),
+    }
+}
+
+/// The conditions about spatial axis `at`, in operations, selects and folds.
+fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
+    let mine = |a: &Affine| {
+        a.axes().any(|axis| matches!(nest.role(axis), Role::Out(i) | Role::Kernel(i) if i == at))
+    };
+    let mut edge = Edge { out: None, tap: None, inside: Vec::new(), skips: true };
+    let mut add = |a: Affine| {
+        if mine(&a) && !edge.inside.contains(&a) {
+            edge.inside.push(a);
+        }
+    };
+    for condition in chain.leaf.conditions() {
+        add(condition.expression().clone());
+    }
+    let mut folds = false;
+    for access in chain.leaf.accesses() {
+        for index in &access.index {
+            if let Index::Folded { index, extent, .. } = index {
+                folds |= mine(index);
+                add(index.clone());
+                add(extent.plus_constant(-1).minus(index));
+            }
+        }
+    }
+    chain.leaf.visit_exprs(&mut |e| {
+        folds |= matches!(e, Expr::Select { when, .. } if when.iter().any(|c| mine(c.expression())));
+    });
+    edge.skips = !folds;
+    for axis in edge.inside.iter().flat_map(|a| a.axes().collect::<Vec<_>>()) {
+        match nest.role(axis) {
+            Role::Out(_) if chain.find(axis).is_some_and(|l| chain.loops[l].axis == axis) && !is_residue(nest, axis) => {
+                edge.out = Some(axis);
+            }
+            Role::Kernel(_) => edge.tap = Some(axis),
+            _ => {}
+        }
+    }
+    (!edge.inside.is_empty()).then_some(edge)
+}
+
+/// A loop over residues is made by `phases`; it moves conditions but is no output axis of its own.
+fn is_residue(nest: &Nest, axis: AxisId) -> bool {
+    nest.axis(axis).part == crate::nest::Part::Inner
+}
+
+/// Conditions `rest + b * tap >= 0` become bounds of the tap's loop.
+fn bound_taps(mut chain: Chain, edge: &Edge) -> Chain {
+    let Some(tap) = edge.tap else { return chain };
+    let Some(at) = chain.leaf.reduce.iter().position(|l| l.axis == tap) else { return chain };
+    if !edge.skips {
+        return chain;
+    }
+    let (mut lo, mut hi) =
+        (chain.leaf.reduce[at].lo.quotients().to_vec(), chain.leaf.reduce[at].hi.quotients().to_vec());
+    let mut moved = Vec::new();
+    for inside in &edge.inside {
+        let b = inside.of_axis(tap);
+        let rest = inside.substitute(Var::Axis(tap), &Affine::constant(0));
+        match b {
+            0 => continue,
+            b if b > 0 => lo.push(Quotient::ceil(rest.times(-1), b)),
+            b => hi.push(Quotient::floor(rest.plus_constant(-b), -b)),
+        }
+        moved.push(Cond::NonNegative(inside.clone()));
+    }
+    chain.leaf.reduce[at].lo = Bound::Max(lo);
+    chain.leaf.reduce[at].hi = Bound::Min(hi);
+    for op in &mut chain.leaf.update {
+        if let Op::Set { when, .. } = op {
+            when.retain(|c| !moved.contains(c));
+        }
+    }
+    chain
+}
+
+/// Where one tap is inside for sure, and where it may be: half-open ranges of output positions.
+struct Reach {
+    sure: (i64, i64),
+    may: (i64, i64),
+}
+
+/// Ranges of the output axis in which `tap` is inside, over all values of the other axes (residues).
+fn reach(chain: &Chain, edge: &Edge, out: AxisId, tap: i64, extent: i64) -> Option<Reach> {
+    let mut reach = Reach { sure: (0, extent), may: (0, extent) };
+    for inside in &edge.inside {
+        let inside = edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
+        let a = inside.of_axis(out);
+        let rest = inside.substitute(Var::Axis(out), &Affine::constant(0));
+        let (low, high) = interval(chain, &rest)?;
+        for (range, c) in [(&mut reach.sure, low), (&mut reach.may, high)] {
+            // a * o + c >= 0
+            match a {
+                0 if c < 0 => *range = (0, 0),
+                0 => {}
+                a if a > 0 => range.0 = range.0.max((-c + a - 1).div_euclid(a)),
+                a => range.1 = range.1.min(c.div_euclid(-a) + 1),
+            }
+        }
+    }
+    for range in [&mut reach.sure, &mut reach.may] {
+        *range = (range.0.min(extent), range.1.max(0));
+    }
+    Some(reach)
+}
+
+/// The least and greatest value of an expression over constant driver loops.
+fn interval(chain: &Chain, a: &Affine) -> Option<(i64, i64)> {
+    let (mut low, mut high) = (a.constant, a.constant);
+    for &(var, coefficient) in a.terms() {
+        let Var::Axis(axis) = var else { return None };
+        let (lo, hi) = chain.loops[chain.find(axis)?].constant_range()?;
+        let ends = [coefficient * lo, coefficient * (hi - 1)];
+        low += ends[0].min(ends[1]);
+        high += ends[0].max(ends[1]);
+    }
+    Some((low, high))
+}
+
+/// What a tile does with one tap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TapState {
+    In,
+    Out,
+    Mixed,
+}
+
+fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) -> Vec<Chain> {
+    let axis = chain.loops[out].axis;
+    let taps = edge.tap.and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t)).map_or((0, 1), |l| {
+        // A condition that holds for no tap at all still needs a tap loop to bound.
+        l.constant_range().unwrap_or((0, 1))
+    });
+    let reaches: Option<Vec<Reach>> = (taps.0..taps.1).map(|tap| reach(chain, edge, axis, tap, extent)).collect();
+    let Some(reaches) = reaches else { return vec![chain.clone()] };
+    let tiles = (extent + tile - 1) / tile;
+    let mut cuts = vec![0, tiles];
+    for r in &reaches {
+        for position in [r.sure.0, r.sure.1, r.may.0, r.may.1] {
+            cuts.extend([position / tile, position / tile + 1].map(|t| t.clamp(0, tiles)));
+        }
+    }
+    cuts.sort_unstable();
+    cuts.dedup();
+    let state = |first: i64, last: i64| -> Vec<TapState> {
+        let (lo, hi) = (first * tile, (last * tile).min(extent));
+        let within = |range: (i64, i64)| range.0 <= lo && hi <= range.1;
+        let apart = |range: (i64, i64)| range.0 >= range.1 || hi <= range.0 || range.1 <= lo;
+        reaches
+            .iter()
+            .map(|r| match (within(r.sure), apart(r.may)) {
+                (true, _) => TapState::In,
+                (false, true) => TapState::Out,
+                (false, false) => TapState::Mixed,
+            })
+            .collect()
+    };
+    let mut pieces: Vec<(i64, i64, Vec<TapState>)> = Vec::new();
+    for pair in cuts.windows(2) {
+        let states = state(pair[0], pair[1]);
+        match pieces.last_mut() {
+            Some(last) if last.2 == states && mergeable(edge, &states) => last.1 = pair[1],
+            _ => pieces.push((pair[0], pair[1], states)),
+        }
+    }
+    let mixed = pieces.iter().filter(|p| !mergeable(edge, &p.2)).count();
+    if mixed > SEPARATE {
+        pieces = lump(pieces, edge);
+    }
+    let first = taps.0;
+    pieces
+        .into_iter()
+        .map(|(lo, hi, states)| piece(chain, edge, out, (lo * tile, (hi * tile).min(extent)), (first, &states)))
+        .collect()
+}
+
+/// Whether neighbouring tiles with these states may share code: nothing to test in them.
+fn mergeable(edge: &Edge, states: &[TapState]) -> bool {
+    states.iter().all(|&s| s == TapState::In || (edge.skips && s == TapState::Out))
+}
+
+/// Runs of tiles that test become one piece each.
+fn lump(pieces: Vec<(i64, i64, Vec<TapState>)>, edge: &Edge) -> Vec<(i64, i64, Vec<TapState>)> {
+    let mut lumped: Vec<(i64, i64, Vec<TapState>)> = Vec::new();
+    for piece in pieces {
+        match lumped.last_mut() {
+            Some(last) if !mergeable(edge, &last.2) && !mergeable(edge, &piece.2) => {
+                last.1 = piece.1;
+                last.2.fill(TapState::Mixed);
+            }
+            _ => lumped.push(piece),
+        }
+    }
+    lumped
+}
+
+/// The chain restricted to output positions `range`.
+fn piece(chain: &Chain, edge: &Edge, out: usize, range: (i64, i64), (first, states): (i64, &[TapState])) -> Chain {
+    let mut chain = chain.clone();
+    chain.loops[out].lo = Bound::Max(vec![range.0.into()]);
+    chain.loops[out].hi = range.1.into();
+    if edge.skips && let Some(tap) = edge.tap {
+        let used = |s: &&TapState| **s != TapState::Out;
+        let before = states.iter().take_while(|s| !used(s)).count() as i64;
+        let after = states.iter().rev().take_while(|s| !used(s)).count() as i64;
+        let (lo, hi) = (first + before, (first + states.len() as i64 - after).max(first + before));
+        for l in chain.leaf.reduce.iter_mut().filter(|l| l.axis == tap) {
+            (l.lo, l.hi) = (Bound::Max(vec![lo.into()]), hi.into());
+        }
+    }
+    if mergeable(edge, states) {
+        chain.leaf = drop_tests(&chain.leaf, &edge.inside);
+    }
+    chain
+}
+
+/// The leaf without these conditions, without selects that test only them, and with their folds undone.
+fn drop_tests(leaf: &crate::nest::Leaf, inside: &[Affine]) -> crate::nest::Leaf {
+    let always = Cond::NonNegative(Affine::constant(0));
+    let unfold = &mut |access: &crate::nest::Access| {
+        let mut access = access.clone();
+        for i in &mut access.index {
+            if let Index::Folded { index, .. } = i
+                && inside.contains(index)
+            {
+                *i = Index::Affine(index.clone());
+            }
+        }
+        access
+    };
+    let known = &mut |cond: &Cond| match inside.contains(cond.expression()) {
+        true => always.clone(),
+        false => cond.clone(),
+    };
+    let mut leaf = leaf.map(unfold, known, &mut |b| b.clone());
+    for op in &mut leaf.update {
+        if let Op::Set { when, value, .. } = op {
+            when.retain(|c| *c != always);
+            *value = without_selects(value, &always);
+        }
+    }
+    leaf
+}
+
+fn without_selects(e: &Expr, always: &Cond) -> Expr {
+    match e {
+        Expr::Select { when, then, otherwise } => {
+            let when: Vec<Cond> = when.iter().filter(|c| *c != always).cloned().collect();
+            match when.is_empty() {
+                true => (**then).clone(),
+                false => Expr::Select { when, then: then.clone(), otherwise: otherwise.clone() },
+            }
+        }
+        Expr::Fma(a, b, c) => {
+            let [a, b, c] = [a, b, c].map(|e| Box::new(without_selects(e, always)));
+            Expr::Fma(a, b, c)
+        }
+        other => other.clone(),
+    }
+}
+
+/// The output extent is known only at run time: edge, interior in whole tiles, edge; the edges test at run time.
+fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
+    let l = &chain.loops[out];
+    let taps = edge.tap.and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t)).and_then(Loop::constant_range);
+    let (Some(taps), Some(hi)) = (taps.or(Some((0, 1))), single(&l.hi)) else { return vec![chain.clone()] };
+    // First and last output for which every tap is inside, per condition.
+    let (mut start, mut ends) = (0i64, vec![hi.clone()]);
+    for inside in &edge.inside {
+        for tap in [taps.0, taps.1 - 1] {
+            let inside = edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
+            let a = inside.of_axis(l.axis);
+            let rest = inside.substitute(Var::Axis(l.axis), &Affine::constant(0));
+            match (a, rest.as_constant()) {
+                (a, Some(c)) if a > 0 => start = start.max((-c + a - 1).div_euclid(a)),
+                (a, _) if a < 0 && rest.axes().next().is_none() => {
+                    ends.push(Quotient::floor(rest.plus_constant(-a), -a));
+                }
+                _ => return vec![chain.clone()],
+            }
+        }
+    }
+    let start = (start + tile - 1) / tile * tile;
+    let whole = |end: Quotient| {
+        Quotient { numerator: end.numerator.plus_constant(-start * end.divisor), divisor: end.divisor * tile }
+    };
+    let tiles = Bound::Min(ends.into_iter().map(whole).collect());
+    let end = nest.add_symbol("tiles", tiles).times(tile).plus_constant(start);
+    let [mut low, mut inner, mut high] = [chain.clone(), chain.clone(), chain.clone()];
+    low.loops[out].hi = Bound::Min(vec![hi.clone(), start.into()]);
+    inner.loops[out].lo = Bound::Max(vec![start.into()]);
+    inner.loops[out].hi = end.clone().into();
+    high.loops[out].lo = Bound::Max(vec![start.into(), end.into()]);
+    high.loops[out].hi = Bound::Min(vec![hi]);
+    inner.leaf = drop_tests(&inner.leaf, &edge.inside);
+    vec![low, inner, high]
+}
+
+/// The only quotient of a bound.
+fn single(bound: &Bound) -> Option<Quotient> {
+    match bound.quotients() {
+        [one] => Some(one.clone()),
+        _ => None,
+    }
+}

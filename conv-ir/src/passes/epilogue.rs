@@ -1,0 +1,101 @@
+//! Activations are spelled out in the primitive operations that every route has.
+//!
+//! ```text
+//! before  acc = silu(acc)
+//! after   t1 = ..exp..; acc = acc / t1            (straight-line, one register per value that is used twice)
+//! ```
+//!
+//! requires: leaves.
+//! gives: no activation in an expression.
+
+use crate::activation::{Step, program};
+use crate::nest::{Expr, Leaf, Nest, Op, RegId, Register, for_leaves};
+use crate::{Activation, DType, Error, Schedule, Target};
+
+pub(super) fn epilogue(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
+    let dtype = nest.accumulator;
+    for_leaves(&mut nest.body, &mut |leaf: &mut Leaf| {
+        let finish = std::mem::take(&mut leaf.finish);
+        leaf.finish = finish.into_iter().flat_map(|op| spell_out(leaf, op, dtype)).collect();
+        Ok(())
+    })
+}
+
+fn spell_out(leaf: &mut Leaf, op: Op, dtype: DType) -> Vec<Op> {
+    match op {
+        Op::Each(axis, body) => {
+            vec![Op::Each(axis, body.into_iter().flat_map(|op| spell_out(leaf, op, dtype)).collect())]
+        }
+        Op::Set { reg, value: Expr::Activation(which, x), when } => {
+            let (mut ops, value) = expand(leaf, which, *x, dtype);
+            ops.push(Op::Set { reg, value, when });
+            ops
+        }
+        Op::Store { to, value: Expr::Activation(which, x), when } => {
+            let (mut ops, value) = expand(leaf, which, *x, dtype);
+            ops.push(Op::Store { to, value, when });
+            ops
+        }
+        other => vec![other],
+    }
+}
+
+/// The operations before the last, and the last as an expression.
+fn expand(leaf: &mut Leaf, which: Activation, x: Expr, dtype: DType) -> (Vec<Op>, Expr) {
+    let steps = program(which, dtype);
+    let uses = uses(&steps);
+    let mut ops = Vec::new();
+    let mut values: Vec<Expr> = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        let value = expression(step, &x, &values);
+        let constant = matches!(step, Step::Const(_)) || matches!(value, Expr::Reg(_));
+        if constant || uses[at] < 2 {
+            values.push(value);
+            continue;
+        }
+        let reg = temporary(leaf, at);
+        ops.push(Op::set(reg, value));
+        values.push(Expr::Reg(reg));
+    }
+    (ops, values.pop().unwrap_or(x))
+}
+
+fn temporary(leaf: &mut Leaf, at: usize) -> RegId {
+    let name = format!("t{at}");
+    let known = leaf.registers.iter().position(|r| r.name == name);
+    let at = known.unwrap_or_else(|| {
+        leaf.registers.push(Register { name, axes: Vec::new() });
+        leaf.registers.len() - 1
+    });
+    RegId(at as u32)
+}
+
+fn operands(step: &Step) -> Vec<usize> {
+    match *step {
+        Step::Input | Step::Const(_) => Vec::new(),
+        Step::Unary(_, a) => vec![a],
+        Step::Binary(_, a, b) => vec![a, b],
+        Step::Fma(a, b, c) => vec![a, b, c],
+        Step::Choose { a, b, then, otherwise } => vec![a, b, then, otherwise],
+    }
+}
+
+fn uses(steps: &[Step]) -> Vec<usize> {
+    let mut uses = vec![0; steps.len()];
+    steps.iter().flat_map(operands).for_each(|operand| uses[operand] += 1);
+    uses
+}
+
+fn expression(step: &Step, x: &Expr, values: &[Expr]) -> Expr {
+    let at = |operand: usize| Box::new(values[operand].clone());
+    match *step {
+        Step::Input => x.clone(),
+        Step::Const(c) => Expr::Const(c),
+        Step::Unary(op, a) => Expr::Unary(op, at(a)),
+        Step::Binary(op, a, b) => Expr::Binary(op, at(a), at(b)),
+        Step::Fma(a, b, c) => Expr::Fma(at(a), at(b), at(c)),
+        Step::Choose { a, b, then, otherwise } => {
+            Expr::Choose { a: at(a), b: at(b), then: at(then), otherwise: at(otherwise) }
+        }
+    }
+}

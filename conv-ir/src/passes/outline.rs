@@ -1,0 +1,221 @@
+//! Leaves become functions of pointers and ints; equal ones are one function.
+//!
+//! ```text
+//! before  for oh, ow.o: leaf: .. load input[ic, oh + kh - 1, 5 ow.o + ow.i + kw - 1] .. for kh in max(0, 1 - oh)..
+//! after   leaf tile(in, .., lo, ..): .. load in[ic, kh, ow.i + kw] .. for kh in lo..
+//!         for oh, ow.o: call tile(input[0, oh - 1, 5 ow.o - 1], .., max(0, 1 - oh), ..)
+//! ```
+//!
+//! requires: everything above.
+//! gives: inside a leaf, only its pointers, ints and own axes; at a call, what they are.
+//!
+//! This is the border of the machine routes: whoever compiles a leaf knows registers and addresses, and no convolution. An address at a call
+//! may lie outside its buffer (`oh - 1` above); the elements that the leaf reaches from it do not.
+
+use crate::nest::{
+    Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role, Stmt, Var,
+};
+use crate::{Error, Schedule, Target};
+
+pub(super) fn outline(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
+    let mut outlining = Outlining { pool: Vec::new() };
+    let setup = std::mem::take(&mut nest.setup);
+    nest.setup = outlining.stmts(nest, setup);
+    let body = std::mem::take(&mut nest.body);
+    nest.body = outlining.stmts(nest, body);
+    Ok(())
+}
+
+/// Axes local to leaves, shared between leaves so that equal leaves are equal values: the n-th axis of that name, role and part.
+struct Outlining {
+    pool: Vec<AxisId>,
+}
+
+impl Outlining {
+    fn stmts(&mut self, nest: &mut Nest, stmts: Vec<Stmt>) -> Vec<Stmt> {
+        let mut out = Vec::new();
+        for stmt in stmts {
+            out.push(match stmt {
+                Stmt::For(l, body) => Stmt::For(l, self.stmts(nest, body)),
+                Stmt::Leaf(leaf) => Stmt::Call(self.leaf(nest, *leaf)),
+                Stmt::Call(call) => Stmt::Call(call),
+            });
+        }
+        out
+    }
+
+    fn leaf(&mut self, nest: &mut Nest, leaf: Leaf) -> Call {
+        let own = own_axes(&leaf);
+        let mut signature = Signature { own: own.clone(), pointers: Vec::new(), ints: Vec::new() };
+        let mut leaf = signature.rewrite(nest, &leaf);
+        leaf.ints = signature.ints.iter().map(|i| i.0).collect();
+        let mut taken = Vec::new();
+        for axis in own.into_iter().chain(leaf.ints.clone()) {
+            let local = self.local(nest, axis, &taken);
+            taken.push(local);
+            leaf = rename(leaf, axis, local);
+        }
+        leaf.pointers = signature.pointers.iter().map(|p| buffer_of(p.base)).collect();
+        let id = intern(nest, leaf);
+        Call { leaf: id, pointers: signature.pointers, ints: signature.ints.into_iter().map(|i| i.1).collect() }
+    }
+
+    /// A pooled axis like `axis`, not yet taken by this leaf.
+    fn local(&mut self, nest: &mut Nest, axis: AxisId, taken: &[AxisId]) -> AxisId {
+        let free = |id: &&AxisId| !taken.contains(id) && nest.axis(**id) == nest.axis(axis);
+        if let Some(&known) = self.pool.iter().find(free) {
+            return known;
+        }
+        let like = nest.axis(axis).clone();
+        let id = nest.add_axis(like.name, like.role, like.part);
+        self.pool.push(id);
+        id
+    }
+}
+
+fn buffer_of(base: Base) -> crate::nest::BufferId {
+    match base {
+        Base::Buffer(id) => id,
+        Base::Pointer(pointer) => unreachable!("outline: {pointer:?} before outlining"),
+    }
+}
+
+/// The axes that the leaf itself binds.
+fn own_axes(leaf: &Leaf) -> Vec<AxisId> {
+    let tile = leaf.tile.iter().map(|t| t.axis);
+    tile.chain(leaf.lanes.map(|l| l.axis)).chain(leaf.reduce.iter().map(|l| l.axis)).collect()
+}
+
+/// The leaf's parameters as they are found.
+struct Signature {
+    own: Vec<AxisId>,
+    pointers: Vec<Access>,
+    ints: Vec<(AxisId, Bound)>,
+}
+
+impl Signature {
+    fn rewrite(&mut self, nest: &mut Nest, leaf: &Leaf) -> Leaf {
+        let this = std::cell::RefCell::new((self, nest));
+        leaf.map(
+            &mut |access| {
+                let (signature, nest) = &mut *this.borrow_mut();
+                signature.access(nest, access)
+            },
+            &mut |cond| {
+                let (signature, nest) = &mut *this.borrow_mut();
+                cond.map(&mut |a| signature.affine(nest, a))
+            },
+            &mut |bound| {
+                let (signature, nest) = &mut *this.borrow_mut();
+                signature.bound(nest, bound)
+            },
+        )
+    }
+
+    /// Own and outer part; the constant goes outside.
+    fn split(&self, a: &Affine) -> (Affine, Affine) {
+        a.split(|axis| self.own.contains(&axis))
+    }
+
+    /// The pointer from outside, the rest relative to it. A folded index stays whole, with an int for what comes from outside.
+    fn access(&mut self, nest: &mut Nest, access: &Access) -> Access {
+        let (mut outer, mut inner) = (Vec::new(), Vec::new());
+        for index in &access.index {
+            match index {
+                Index::Affine(a) => {
+                    let (own, rest) = self.split(a);
+                    outer.push(Index::Affine(rest));
+                    inner.push(Index::Affine(own));
+                }
+                Index::Quotient(_) | Index::Folded { .. } => {
+                    outer.push(Index::Affine(Affine::constant(0)));
+                    inner.push(index.map(&mut |a| self.affine(nest, a)));
+                }
+            }
+        }
+        let outer = Access { base: access.base, index: outer };
+        let at = self.pointers.iter().position(|p| *p == outer).unwrap_or_else(|| {
+            self.pointers.push(outer);
+            self.pointers.len() - 1
+        });
+        Access { base: Base::Pointer(PointerId(at as u32)), index: inner }
+    }
+
+    /// The expression with one int for all that varies outside.
+    fn affine(&mut self, nest: &mut Nest, a: &Affine) -> Affine {
+        let (own, rest) = self.split(a);
+        match rest.as_constant() {
+            Some(_) => a.clone(),
+            None => own.plus(&Affine::axis(self.int(nest, rest.into()))),
+        }
+    }
+
+    /// A bound as one int, unless it is a constant or made of own axes.
+    fn bound(&mut self, nest: &mut Nest, bound: &Bound) -> Bound {
+        let own = |q: &crate::nest::Quotient| q.numerator.axes().any(|axis| self.own.contains(&axis));
+        if bound.as_constant().is_some() || bound.quotients().iter().any(own) {
+            return bound.map(&mut |a| self.affine(nest, a));
+        }
+        Affine::axis(self.int(nest, bound.clone())).into()
+    }
+
+    fn int(&mut self, nest: &mut Nest, value: Bound) -> AxisId {
+        if let Some(known) = self.ints.iter().find(|i| i.1 == value) {
+            return known.0;
+        }
+        let axis = nest.add_axis(format!("i{}", self.ints.len()), Role::Param, Part::Whole);
+        self.ints.push((axis, value));
+        axis
+    }
+}
+
+/// `axis` called `local` everywhere in the leaf.
+fn rename(leaf: Leaf, axis: AxisId, local: AxisId) -> Leaf {
+    let id = |a: AxisId| if a == axis { local } else { a };
+    let mut leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::axis(local)));
+    leaf.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
+    leaf.ints.iter_mut().for_each(|i| *i = id(*i));
+    leaf.reduce.iter_mut().for_each(|l| l.axis = id(l.axis));
+    leaf.registers.iter_mut().flat_map(|r| &mut r.axes).for_each(|a| *a = id(*a));
+    if let Some(lanes) = &mut leaf.lanes {
+        lanes.axis = id(lanes.axis);
+        lanes.vectors = lanes.vectors.map(id);
+    }
+    for ops in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
+        ops.iter_mut().for_each(|op| rename_op(op, &id));
+    }
+    leaf
+}
+
+fn rename_op(op: &mut crate::nest::Op, id: &impl Fn(AxisId) -> AxisId) {
+    use crate::nest::Op;
+    match op {
+        Op::Each(axis, body) => {
+            *axis = id(*axis);
+            body.iter_mut().for_each(|op| rename_op(op, id));
+        }
+        Op::StoreBlock { along, .. } => *along = id(*along),
+        Op::Set { .. } | Op::Store { .. } => {}
+    }
+}
+
+/// The id of an equal leaf, or of this one, added.
+fn intern(nest: &mut Nest, mut leaf: Leaf) -> LeafId {
+    let stem = leaf.name.clone();
+    let mut twins = 0;
+    for (at, known) in nest.leaves.iter().enumerate() {
+        if known.name == leaf.name || known.name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with("_v")) {
+            twins += 1;
+            leaf.name.clone_from(&known.name);
+            if *known == leaf {
+                return LeafId(at as u32);
+            }
+            leaf.name.clone_from(&stem);
+        }
+    }
+    if twins > 0 {
+        leaf.name = format!("{stem}_v{}", twins + 1);
+    }
+    nest.leaves.push(leaf);
+    LeafId(nest.leaves.len() as u32 - 1)
+}

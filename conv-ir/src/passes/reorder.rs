@@ -1,0 +1,105 @@
+//! Driver loops in the schedule's order; chains that start with the same loops share them; one loop around every store is parallel.
+//!
+//! ```text
+//! before  for n, oc.o, oh, ow.o in 0..11: leaf tile oc.i 8 x ow.i 5          after   for n: for oc.o parallel: for oh:
+//!         for n, oc.o, oh:                leaf tile oc.i 8 x ow.i 1                    for ow.o in 0..11: leaf tile oc.i 8 x ow.i 5
+//!                                                                                      leaf tile oc.i 8 x ow.i 1
+//! ```
+//!
+//! requires: chains.
+//! gives: loops as ordered, equal outer loops shared, exactly one parallel loop around every leaf that stores output.
+//!
+//! Every driver loop is over output positions, so any order is legal, as long as a bound that depends on another loop stays inside it.
+
+use crate::nest::{AxisId, BufferRole, Chain, Loop, LoopKind, Nest, Part, Role, Stmt, fuse, map_chains};
+use crate::{Error, Schedule, Target};
+
+pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+    let body = std::mem::take(&mut nest.body);
+    let body = map_chains(body, &mut |mut chain| {
+        if !chain.is_copy(|axis| nest.role(axis)) {
+            let loops = std::mem::take(&mut chain.loops);
+            chain.loops = order(nest, schedule, loops);
+            check(nest, &chain)?;
+        }
+        Ok::<_, Error>(vec![chain])
+    })?;
+    nest.body = fuse(body);
+    let mut body = std::mem::take(&mut nest.body);
+    for stmt in &mut body {
+        parallelise(nest, stmt, schedule.parallel);
+    }
+    nest.body = body.into_iter().map(|stmt| wrap(nest, stmt)).collect();
+    Ok(())
+}
+
+/// Position of a loop: unnamed ones first, residues of an axis just outside it.
+fn order(nest: &Nest, schedule: &Schedule, mut loops: Vec<Loop>) -> Vec<Loop> {
+    let rank = |l: &Loop| {
+        let named = schedule.order.iter().position(|&role| role == nest.role(l.axis));
+        (named.map_or(0, |at| at + 1), nest.axis(l.axis).part != Part::Inner)
+    };
+    loops.sort_by_key(rank);
+    loops
+}
+
+fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {
+    for (at, l) in chain.loops.iter().enumerate() {
+        let used = [&l.lo, &l.hi].into_iter().flat_map(|b| b.quotients()).flat_map(|q| q.numerator.axes());
+        let bound = |axis: AxisId| chain.loops[..at].iter().any(|outer| outer.axis == axis);
+        let inside = |axis: AxisId| chain.loops[at..].iter().any(|inner| inner.axis == axis);
+        if let Some(axis) = used.into_iter().find(|&axis| !bound(axis) && inside(axis)) {
+            let [inner, outer] = [axis, l.axis].map(|a| nest.axis(a).name.clone());
+            return Err(Error::IllegalSchedule(format!("order: the bounds of {outer} depend on {inner}, which must be outside it")));
+        }
+    }
+    Ok(())
+}
+
+/// Marks the loop named by the schedule, or else the outermost, on every path to a leaf that stores output.
+fn parallelise(nest: &Nest, stmt: &mut Stmt, wanted: Option<Role>) -> bool {
+    let Stmt::For(l, body) = stmt else { return false };
+    if wanted == Some(nest.role(l.axis)) {
+        l.kind = LoopKind::Parallel;
+        return true;
+    }
+    let mut marked = false;
+    for inner in body.iter_mut() {
+        marked |= parallelise(nest, inner, wanted);
+    }
+    marked
+}
+
+/// Statements with a store that no parallel loop surrounds: their outermost loop becomes parallel, or they are wrapped in one of extent 1.
+fn wrap(nest: &mut Nest, stmt: Stmt) -> Stmt {
+    if !stores(nest, &stmt) || matches!(&stmt, Stmt::For(l, _) if l.kind == LoopKind::Parallel) {
+        return stmt;
+    }
+    match stmt {
+        Stmt::For(l, body) if body.iter().any(has_parallel) => {
+            Stmt::For(l, body.into_iter().map(|inner| wrap(nest, inner)).collect())
+        }
+        Stmt::For(l, body) => Stmt::For(Loop { kind: LoopKind::Parallel, ..l }, body),
+        other => {
+            let once = nest.add_axis("once", Role::Copy, Part::Whole);
+            Stmt::For(Loop { kind: LoopKind::Parallel, ..Loop::serial(once, 1) }, vec![other])
+        }
+    }
+}
+
+fn has_parallel(stmt: &Stmt) -> bool {
+    match stmt {
+        Stmt::For(l, body) => l.kind == LoopKind::Parallel || body.iter().any(has_parallel),
+        Stmt::Leaf(_) | Stmt::Call(_) => false,
+    }
+}
+
+fn stores(nest: &Nest, stmt: &Stmt) -> bool {
+    match stmt {
+        Stmt::For(_, body) => body.iter().any(|inner| stores(nest, inner)),
+        Stmt::Call(_) => false,
+        Stmt::Leaf(leaf) => leaf.accesses().iter().any(|a| {
+            nest.buffer(nest.buffer_behind(leaf, a.base)).role == BufferRole::Output
+        }),
+    }
+}

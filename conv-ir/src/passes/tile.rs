@@ -1,0 +1,178 @@
+//! Output axes are split into tiles, and the tile moves inside the leaf: one accumulator per point of it.
+//!
+//! ```text
+//! before  for oc in 0..64: for ow in 0..56: leaf: acc = ..; for ic: acc = fma(in[ow], w[oc], acc); out[oc, ow] = acc
+//! after   for oc.o in 0..8: for ow.o in 0..11: leaf tile oc.i 8 x ow.i 5: each oc.i, ow.i: acc[oc.i, ow.i] = ..        (oc = 8 oc.o + oc.i)
+//!         for oc.o in 0..8:                    leaf tile oc.i 8 x ow.i 1: ..                                           (the tail: ow = 55)
+//! ```
+//!
+//! requires: chains of whole output axes.
+//! gives: leaves with a register tile, operations under `each`; a main chain of whole tiles and a tail chain per tiled axis, each exact.
+//!
+//! A tail is a tile of just the rest, so nothing is computed twice or beyond the end. Where a condition or fold depends on the axis that
+//! would be the lanes, it is different in each lane: that edge chain gets a scalar tile (lanes of 1), and no more than a vector's worth of it.
+//! An extent known only at run time has a tail loop of single elements.
+
+use crate::nest::{
+    Affine, AxisId, Bound, Chain, Index, Leaf, Loop, Nest, Op, Part, Quotient, Role, TileAxis, map_chains,
+};
+use crate::{Error, Schedule, Target};
+
+pub(super) fn tile(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+    check(nest, schedule)?;
+    let body = std::mem::take(&mut nest.body);
+    nest.body = map_chains(body, &mut |chain| {
+        if chain.is_copy(|axis| nest.role(axis)) {
+            return Ok(vec![chain]);
+        }
+        let tiles = tiles_for(nest, schedule, &chain);
+        let mut chains = vec![chain];
+        for tile in tiles {
+            chains = chains.into_iter().flat_map(|chain| split(nest, chain, tile)).collect();
+        }
+        Ok::<_, Error>(chains.into_iter().map(|chain| fission(nest, chain)).collect())
+    })?;
+    Ok(())
+}
+
+fn check(nest: &Nest, schedule: &Schedule) -> Result<(), Error> {
+    let tileable = |role: Role| match role {
+        Role::Group | Role::OutChannel => true,
+        Role::Out(at) => at < nest.rank,
+        Role::Batch | Role::InChannel | Role::Kernel(_) | Role::Copy | Role::Param => false,
+    };
+    let named = schedule.tile.iter().chain(&schedule.lanes).map(|t| t.0);
+    if let Some(role) = named.into_iter().find(|&role| !tileable(role)) {
+        return Err(Error::IllegalSchedule(format!("axis {role} cannot be tiled; oc, g and the output's spatial axes can")));
+    }
+    match schedule.lanes {
+        Some((role @ Role::Out(at), _)) if at > 0 => {
+            Err(Error::IllegalSchedule(format!("lanes {role}: of the spatial axes only the innermost, ow, can be in the lanes")))
+        }
+        Some((role, width)) if schedule.tile_of(role) % width != 0 => Err(Error::IllegalSchedule(format!(
+            "tile {role}:{} is no multiple of lanes {role}:{width}",
+            schedule.tile_of(role)
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// How an axis is split.
+#[derive(Clone, Copy)]
+struct Split {
+    role: Role,
+    extent: i64,
+    /// The inner part becomes a driver loop instead of a register tile (packed weights still count in whole tiles).
+    in_driver: bool,
+}
+
+/// The tile that this chain gets.
+fn tiles_for(nest: &Nest, schedule: &Schedule, chain: &Chain) -> Vec<Split> {
+    let scalar = schedule.lanes.map(|l| l.0).filter(|&lanes| tests_depend_on(nest, &chain.leaf, lanes));
+    let mut tiles: Vec<Split> = schedule
+        .tile
+        .iter()
+        .filter(|t| t.1 > 1)
+        .map(|&(role, extent)| Split { role, extent, in_driver: scalar.is_some_and(|lanes| lanes != role) })
+        .collect();
+    // Channels outermost in the tile, then rows, then columns: the order in which `each` is written.
+    tiles.sort_by_key(|t| (matches!(t.role, Role::Out(_)), std::cmp::Reverse(t.role)));
+    tiles
+}
+
+fn tests_depend_on(nest: &Nest, leaf: &Leaf, role: Role) -> bool {
+    let depends = |a: &Affine| a.axes().any(|axis| nest.role(axis) == role);
+    let folded = |i: &Index| matches!(i, Index::Folded { index, .. } if depends(index));
+    leaf.conditions().iter().any(|c| depends(c.expression()))
+        || leaf.accesses().iter().any(|a| a.index.iter().any(folded))
+}
+
+fn split(nest: &mut Nest, chain: Chain, tile: Split) -> Vec<Chain> {
+    let is_it = |l: &Loop| nest.role(l.axis) == tile.role && nest.axis(l.axis).part == Part::Whole;
+    let Some(at) = chain.loops.iter().position(is_it) else { return vec![chain] };
+    match chain.loops[at].constant_range() {
+        Some((lo, hi)) => split_constant(nest, &chain, at, (lo, hi), tile),
+        None => split_symbolic(nest, chain, at, tile),
+    }
+}
+
+fn split_constant(nest: &mut Nest, chain: &Chain, at: usize, (lo, hi): (i64, i64), tile: Split) -> Vec<Chain> {
+    let extent = tile.extent;
+    let (tiles, rest) = ((hi - lo).max(0) / extent, (hi - lo).max(0) % extent);
+    let mut chains = Vec::new();
+    if tiles > 0 {
+        chains.push(main(nest, chain, at, (lo.into(), tiles.into()), tile));
+    }
+    if rest > 0 {
+        chains.push(main(nest, chain, at, ((lo + tiles * extent).into(), 1.into()), Split { extent: rest, ..tile }));
+    }
+    chains
+}
+
+fn split_symbolic(nest: &mut Nest, chain: Chain, at: usize, tile: Split) -> Vec<Chain> {
+    let extent = tile.extent;
+    let l = &chain.loops[at];
+    let (Some(lo), [hi]) = (l.lo.as_constant(), l.hi.quotients()) else { return vec![chain] };
+    let length = hi.numerator.plus_constant(-lo * hi.divisor);
+    let exact = hi.divisor == 1 && length.constant % extent == 0 && length.terms().iter().all(|t| t.1 % extent == 0);
+    let tiles = nest.add_symbol("tiles", Quotient::floor(length, hi.divisor * extent));
+    let whole = main(nest, &chain, at, (lo.into(), tiles.clone().into()), tile);
+    if exact {
+        return vec![whole];
+    }
+    let mut rest = chain;
+    rest.loops[at].lo = Bound::Max(vec![lo.into(), tiles.times(extent).plus_constant(lo).into()]);
+    vec![whole, rest]
+}
+
+/// `tiles` whole tiles from `lo` on.
+fn main(nest: &mut Nest, chain: &Chain, at: usize, (lo, tiles): (Affine, Bound), tile: Split) -> Chain {
+    let extent = tile.extent;
+    let axis = chain.loops[at].axis;
+    let (name, role) = (nest.role(axis).to_string(), nest.role(axis));
+    let inner = nest.add_axis(format!("{name}.i"), role, Part::Inner);
+    let single = tiles.as_constant() == Some(1);
+    let mut start = lo;
+    let mut split = chain.clone();
+    if single {
+        split.loops.remove(at);
+    } else {
+        let outer = nest.add_axis(format!("{name}.o"), role, Part::Outer);
+        start = start.plus(&Affine::axis(outer).times(extent));
+        split.loops[at] = Loop::serial(outer, tiles);
+    }
+    let mut split = split.substitute(axis, &start.plus(&Affine::axis(inner)));
+    if tile.in_driver {
+        let at = split.loops.len();
+        split.loops.insert(at, Loop::serial(inner, extent));
+    } else {
+        split.leaf.tile.push(TileAxis { axis: inner, extent });
+    }
+    split
+}
+
+/// The tile moves inside: accumulators become arrays over it, and every operation runs for each point.
+fn fission(nest: &Nest, mut chain: Chain) -> Chain {
+    let axes: Vec<AxisId> = chain.leaf.tile.iter().map(|t| t.axis).collect();
+    if axes.is_empty() {
+        chain.leaf.name = name(nest, &chain.leaf);
+        return chain;
+    }
+    for register in &mut chain.leaf.registers {
+        register.axes = axes.clone();
+    }
+    let each = |ops: Vec<Op>| axes.iter().rev().fold(ops, |ops, &axis| if ops.is_empty() { ops } else { vec![Op::Each(axis, ops)] });
+    let leaf = &mut chain.leaf;
+    leaf.init = each(std::mem::take(&mut leaf.init));
+    leaf.update = each(std::mem::take(&mut leaf.update));
+    leaf.finish = each(std::mem::take(&mut leaf.finish));
+    leaf.name = name(nest, leaf);
+    chain
+}
+
+/// `tile_oc8_ow5`: what it computes at once.
+fn name(nest: &Nest, leaf: &Leaf) -> String {
+    let part = |t: &TileAxis| format!("_{}{}", nest.role(t.axis), t.extent);
+    let parts: String = leaf.tile.iter().map(part).collect();
+    if parts.is_empty() { "point".to_owned() } else { format!("tile{parts}") }
+}

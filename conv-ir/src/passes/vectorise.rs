@@ -1,0 +1,184 @@
+//! One axis of the tile becomes lanes, and operands get registers, each loaded once per use.
+//!
+//! ```text
+//! before  leaf tile oc.i 8 x ow.i 5: each oc.i, ow.i: acc[oc.i, ow.i] = fma(in[ow.i], w[oc.i], acc[oc.i, ow.i])
+//! after   leaf tile oc.v 2 x ow.i 5, lanes oc.l 4: each oc.v: b[oc.v] = load w[4 oc.v + oc.l]
+//!                                                  each ow.i: a = load in[ow.i]; each oc.v: acc[oc.v, ow.i] = fma(a, b[oc.v], acc[oc.v, ow.i])
+//! ```
+//!
+//! requires: tiles; conditions and folds free of the lanes' axis.
+//! gives: lanes; the operand with fewer registers held for the whole tile, the other one at a time; block stores where the output is not
+//! contiguous along the lanes.
+//!
+//! The same pass serves both choices: with output channels in the lanes weights are vectors and the input is splat, with columns in the
+//! lanes it is the other way round; which is a splat follows from the index alone. A tile that is no whole number of vectors is cut: the lanes beyond are dead.
+
+use crate::nest::{
+    Access, Affine, AxisId, Cond, Expr, Index, Lanes, Leaf, Nest, Op, Part, RegId, Register, Role, TileAxis, Var,
+    for_leaves,
+};
+use crate::{Error, Schedule, Target};
+
+pub(super) fn vectorise(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+    let mut body = std::mem::take(&mut nest.body);
+    for_leaves(&mut body, &mut |leaf| {
+        if let Some((role, width)) = schedule.lanes {
+            add_lanes(nest, leaf, role, width);
+        }
+        share_start(leaf);
+        share_operands(leaf);
+        store_blocks(leaf);
+        Ok::<_, Error>(())
+    })?;
+    nest.body = body;
+    Ok(())
+}
+
+fn add_lanes(nest: &mut Nest, leaf: &mut Leaf, role: Role, width: i64) {
+    let Some(at) = leaf.tile.iter().position(|t| nest.role(t.axis) == role) else { return };
+    let TileAxis { axis, extent } = leaf.tile[at];
+    if extent == 1 || width == 1 || tests_depend_on(leaf, axis) {
+        return;
+    }
+    let lane = nest.add_axis(format!("{role}.l"), role, Part::Lane);
+    let count = (extent + width - 1) / width;
+    let mut by = Affine::axis(lane);
+    let vectors = (count > 1).then(|| nest.add_axis(format!("{role}.v"), role, Part::Inner));
+    match vectors {
+        Some(vectors) => {
+            by = by.plus(&Affine::axis(vectors).times(width));
+            leaf.tile[at] = TileAxis { axis: vectors, extent: count };
+        }
+        None => {
+            leaf.tile.remove(at);
+        }
+    }
+    *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+    let rename = |axes: &mut Vec<AxisId>| {
+        axes.iter_mut().for_each(|a| *a = if *a == axis { vectors.unwrap_or(lane) } else { *a });
+        axes.retain(|a| *a != lane);
+    };
+    leaf.registers.iter_mut().for_each(|r| rename(&mut r.axes));
+    for ops in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
+        *ops = std::mem::take(ops).into_iter().flat_map(|op| rename_each(op, axis, vectors)).collect();
+    }
+    leaf.lanes = Some(Lanes { axis: lane, width, vectors, cut: (extent % width != 0).then_some(extent) });
+}
+
+fn tests_depend_on(leaf: &Leaf, axis: AxisId) -> bool {
+    let folded = |i: &Index| matches!(i, Index::Folded { index, .. } if index.of_axis(axis) != 0);
+    leaf.conditions().iter().any(|c| c.expression().of_axis(axis) != 0)
+        || leaf.accesses().iter().any(|a| a.index.iter().any(folded))
+}
+
+/// `each axis` becomes `each vectors`, or disappears into the lanes.
+fn rename_each(op: Op, axis: AxisId, vectors: Option<AxisId>) -> Vec<Op> {
+    match op {
+        Op::Each(a, body) => {
+            let body: Vec<Op> = body.into_iter().flat_map(|op| rename_each(op, axis, vectors)).collect();
+            match (a == axis, vectors) {
+                (false, _) => vec![Op::Each(a, body)],
+                (true, Some(vectors)) => vec![Op::Each(vectors, body)],
+                (true, None) => body,
+            }
+        }
+        other => vec![other],
+    }
+}
+
+/// The single operation under nested `each`.
+fn innermost(ops: &[Op]) -> Option<&Op> {
+    match ops {
+        [Op::Each(_, body)] => innermost(body),
+        [op] => Some(op),
+        _ => None,
+    }
+}
+
+fn under(axes: &[AxisId], ops: Vec<Op>) -> Vec<Op> {
+    axes.iter().rev().fold(ops, |ops, &axis| vec![Op::Each(axis, ops)])
+}
+
+/// The tile axes that an expression's loads depend on, in tile order.
+fn tile_axes(leaf: &Leaf, e: &Expr, when: &[Cond]) -> Vec<AxisId> {
+    let mut used = Vec::new();
+    let mut note = |a: &Affine| used.extend(a.axes());
+    e.visit(&mut |e| match e {
+        Expr::Load(access) => access.index.iter().for_each(|i| {
+            i.map(&mut |a| {
+                note(a);
+                a.clone()
+            });
+        }),
+        Expr::Select { when, .. } => when.iter().for_each(|c| note(c.expression())),
+        _ => {}
+    });
+    when.iter().for_each(|c| note(c.expression()));
+    leaf.tile.iter().map(|t| t.axis).filter(|axis| used.contains(axis)).collect()
+}
+
+fn add_register(leaf: &mut Leaf, name: &str, axes: Vec<AxisId>) -> RegId {
+    leaf.registers.push(Register { name: name.to_owned(), axes });
+    RegId(leaf.registers.len() as u32 - 1)
+}
+
+/// The bias is loaded once for all points that share it.
+fn share_start(leaf: &mut Leaf) {
+    let Some(Op::Set { reg, value: value @ Expr::Load(_), when }) = innermost(&leaf.init).cloned() else { return };
+    let axes = tile_axes(leaf, &value, &[]);
+    let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|a| !axes.contains(a)).collect();
+    if rest.is_empty() || !when.is_empty() {
+        return;
+    }
+    let start = add_register(leaf, "start", Vec::new());
+    let mut ops = vec![Op::set(start, value)];
+    ops.extend(under(&rest, vec![Op::set(reg, Expr::Reg(start))]));
+    leaf.init = under(&axes, ops);
+}
+
+/// Both operands of the multiply-add get registers.
+fn share_operands(leaf: &mut Leaf) {
+    let Some(Op::Set { reg, value: Expr::Fma(input, weight, _), when }) = innermost(&leaf.update).cloned() else {
+        return;
+    };
+    let count = |leaf: &Leaf, axes: &[AxisId]| -> i64 {
+        leaf.tile.iter().filter(|t| axes.contains(&t.axis)).map(|t| t.extent).product()
+    };
+    let input_axes = tile_axes(leaf, &input, &when);
+    let weight_axes = tile_axes(leaf, &weight, &[]);
+    let hold_input = count(leaf, &input_axes) < count(leaf, &weight_axes);
+    let a = add_register(leaf, "a", if hold_input { input_axes.clone() } else { Vec::new() });
+    let b = add_register(leaf, "b", if hold_input { Vec::new() } else { weight_axes.clone() });
+    let load_a = Op::Set { reg: a, value: *input, when: when.clone() };
+    let load_b = Op::set(b, *weight);
+    let fma = Expr::Fma(Box::new(Expr::Reg(a)), Box::new(Expr::Reg(b)), Box::new(Expr::Reg(reg)));
+    let fma = Op::Set { reg, value: fma, when };
+    let (held, held_axes, other, other_axes) =
+        if hold_input { (load_a, input_axes, load_b, weight_axes) } else { (load_b, weight_axes, load_a, input_axes) };
+    let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|axis| !other_axes.contains(axis)).collect();
+    let mut step = vec![other];
+    step.extend(under(&rest, vec![fma]));
+    let mut update = under(&held_axes, vec![held]);
+    update.extend(under(&other_axes, step));
+    leaf.update = update;
+}
+
+/// Stores whose lanes are apart become block stores along a tile axis that is contiguous.
+fn store_blocks(leaf: &mut Leaf) {
+    let Some(lanes) = leaf.lanes else { return };
+    let Some(Op::Store { to, value, when }) = innermost(&leaf.finish).cloned() else { return };
+    let last = |to: &Access| to.index.last().and_then(Index::as_affine).cloned().unwrap_or_default();
+    if last(&to).of_axis(lanes.axis) != 0 || !when.is_empty() {
+        return;
+    }
+    let step = |t: &&TileAxis| last(&to).of_axis(t.axis);
+    let Some(along) = leaf.tile.iter().filter(|t| step(t) != 0).min_by_key(step).map(|t| t.axis) else { return };
+    let Some(reg) = leaf.accumulators().first().copied() else { return };
+    let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|axis| *axis != along).collect();
+    let mut ops = Vec::new();
+    if value != Expr::Reg(reg) {
+        ops.push(Op::Each(along, vec![Op::set(reg, value)]));
+    }
+    ops.push(Op::StoreBlock { to, reg, along });
+    leaf.finish = under(&rest, ops);
+}

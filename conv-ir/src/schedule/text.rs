@@ -1,0 +1,161 @@
+//! The schedule's text form: words in a fixed order, defaults left out, read back exactly.
+
+use super::{Borders, Schedule};
+use crate::Error;
+use crate::nest::Role;
+use std::fmt;
+use std::str::FromStr;
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.lanes {
+            Some((role, width)) => write!(f, "lanes {role}:{width}")?,
+            None => write!(f, "lanes none")?,
+        }
+        let pairs: Vec<String> = self.tile.iter().map(|(role, extent)| format!("{role}:{extent}")).collect();
+        let names = |roles: &[Role]| roles.iter().map(Role::to_string).collect::<Vec<_>>().join(",");
+        for (word, list) in [("tile", pairs.join(",")), ("order", names(&self.order))] {
+            if !list.is_empty() {
+                write!(f, " {word} {list}")?;
+            }
+        }
+        match self.borders {
+            Borders::Exact => write!(f, " borders exact")?,
+            Borders::Panel { rows } => write!(f, " borders panel:{rows}")?,
+        }
+        if !self.unroll.is_empty() {
+            write!(f, " unroll {}", names(&self.unroll))?;
+        }
+        if self.pack {
+            write!(f, " pack")?;
+        }
+        if let Some(role) = self.parallel {
+            write!(f, " parallel {role}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut words = Words { text, at: 0 };
+        let mut schedule = Schedule::default();
+        while let Some((column, word)) = words.next() {
+            match word {
+                "lanes" => schedule.lanes = lanes(words.argument("lanes")?)?,
+                "tile" => schedule.tile = list(words.argument("tile")?, pair)?,
+                "order" => schedule.order = list(words.argument("order")?, role)?,
+                "borders" => schedule.borders = borders(words.argument("borders")?)?,
+                "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
+                "pack" => schedule.pack = true,
+                "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
+                _ => {
+                    let expected = "lanes, tile, order, borders, unroll, pack or parallel";
+                    return Err(parse_error(column, format!("found {word:?}, expected {expected}")));
+                }
+            }
+        }
+        Ok(schedule)
+    }
+}
+
+/// A word and the column it starts in.
+type Word<'a> = (usize, &'a str);
+
+struct Words<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Words<'a> {
+    fn next(&mut self) -> Option<Word<'a>> {
+        let rest = &self.text[self.at..];
+        let start = self.at + (rest.len() - rest.trim_start().len());
+        let word = self.text[start..].split_whitespace().next()?;
+        self.at = start + word.len();
+        Some((start + 1, word))
+    }
+
+    fn argument(&mut self, of: &str) -> Result<Word<'a>, Error> {
+        let end = self.text.len() + 1;
+        self.next().ok_or_else(|| parse_error(end, format!("{of:?} needs an argument")))
+    }
+}
+
+fn parse_error(column: usize, message: String) -> Error {
+    Error::Parse { what: "a schedule", column, message }
+}
+
+fn list<'a, T>((column, text): Word<'a>, item: fn(Word<'a>) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
+    text.split(',').map(|part| item((column + offset(part), part))).collect()
+}
+
+fn role((column, text): Word<'_>) -> Result<Role, Error> {
+    let fixed = [Role::Batch, Role::Group, Role::OutChannel, Role::InChannel];
+    let spatial = (0..8).flat_map(|at| [Role::Out(at), Role::Kernel(at)]);
+    fixed
+        .into_iter()
+        .chain(spatial)
+        .find(|role| role.to_string() == text)
+        .ok_or_else(|| parse_error(column, format!("{text:?} is no axis: n, g, oc, ic, od, oh, ow, kd, kh, kw")))
+}
+
+fn pair((column, text): Word<'_>) -> Result<(Role, i64), Error> {
+    let Some((name, extent)) = text.split_once(':') else {
+        return Err(parse_error(column, format!("found {text:?}, expected AXIS:EXTENT, such as oc:8")));
+    };
+    Ok((role((column, name))?, number((column + name.len() + 1, extent))?))
+}
+
+fn number((column, text): Word<'_>) -> Result<i64, Error> {
+    match text.parse::<u16>() {
+        Ok(n) if n > 0 => Ok(n.into()),
+        _ => Err(parse_error(column, format!("found {text:?}, expected a number from 1 to 65535"))),
+    }
+}
+
+fn lanes(word: Word<'_>) -> Result<Option<(Role, i64)>, Error> {
+    if word.1 == "none" { Ok(None) } else { pair(word).map(Some) }
+}
+
+fn borders((column, text): Word<'_>) -> Result<Borders, Error> {
+    match text.split_once(':') {
+        Some(("panel", rows)) => Ok(Borders::Panel { rows: number((column + 6, rows))? }),
+        _ if text == "exact" => Ok(Borders::Exact),
+        _ => Err(parse_error(column, format!("found {text:?}, expected exact or panel:ROWS"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_it_prints() {
+        for text in [
+            "lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kh,kw pack parallel oc",
+            "lanes none borders exact",
+            "lanes ow:4 tile ow:8 borders panel:8 parallel od",
+        ] {
+            assert_eq!(text.parse::<Schedule>().map(|s| s.to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn says_where_it_went_wrong() {
+        for (text, message) in [
+            ("lanes oc", "column 7: found \"oc\", expected AXIS:EXTENT, such as oc:8"),
+            ("tile oc:8,ox:2", "column 11: \"ox\" is no axis"),
+            ("lanes oc:0", "column 10: found \"0\", expected a number from 1"),
+            ("borders soft", "column 9: found \"soft\", expected exact or panel:ROWS"),
+            ("fast", "column 1: found \"fast\""),
+            ("order", "column 6: \"order\" needs an argument"),
+        ] {
+            let error = text.parse::<Schedule>().unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
+}

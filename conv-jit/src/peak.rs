@@ -1,0 +1,230 @@
+//! The most multiply-adds that one core can do: chains of fused multiply-adds that never leave the registers.
+//!
+//! In: an element type. Out: [`Peak`], the median rate of the widest vectors that this CPU multiplies and adds in, or nothing where we know
+//! no such instruction. It is the denominator of every "percent of peak", measured in the same process as the numerator, so that a throttled or shared
+//! core lowers both.
+//!
+//! Each step of the loop feeds a dozen or more independent accumulators: two pipes times a latency of four or five cycles need eight to ten,
+//! and four pipes (large AArch64 cores) need sixteen. Instructions are written out in assembly: a compiler would merge, spill or vectorise.
+//! The operands are ordinary numbers, since some chips clock higher on zeros.
+//!
+//! It does not pin the thread and does not know of other cores.
+
+use std::time::{Duration, Instant};
+
+use conv_ir::DType;
+
+/// Repetitions whose median counts.
+const REPETITIONS: usize = 9;
+/// Length of one repetition: long against a timer's resolution, short enough that all of them stay below 0.2 s.
+const REPETITION: Duration = Duration::from_millis(15);
+/// Time for the clock frequency to settle under wide vectors.
+const WARM_UP: Duration = Duration::from_millis(30);
+
+/// What one core reaches.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Peak {
+    /// 1e9 operations a second, two per multiply-add.
+    pub gflops: f64,
+    /// Width of the vectors.
+    pub bits: u32,
+}
+
+/// Measures the peak of the current core with its widest vectors. Takes about 0.2 s.
+pub fn fma_peak(dtype: DType) -> Option<Peak> {
+    WIDTHS.iter().find_map(|&bits| fma_peak_at(dtype, bits))
+}
+
+/// The same with vectors of `bits`; `None` where the CPU has no fused multiply-add of that width.
+pub fn fma_peak_at(dtype: DType, bits: u32) -> Option<Peak> {
+    let chains = machine::chains(dtype, bits)?;
+    let lanes = bits as usize / (8 * dtype.bytes());
+    let operations = (2 * lanes * machine::CHAINS) as f64;
+    let steps = calibrate(chains);
+    let mut rates: Vec<f64> = (0..REPETITIONS)
+        .map(|_| steps as f64 * operations / time(chains, steps).as_secs_f64() / 1e9)
+        .collect();
+    rates.sort_by(f64::total_cmp);
+    Some(Peak {
+        gflops: rates[REPETITIONS / 2],
+        bits,
+    })
+}
+
+/// Widths to try, widest first.
+const WIDTHS: [u32; 3] = [512, 256, 128];
+
+/// Runs that many steps of all chains. Only handed out by `machine::chains`, after it has seen the CPU feature.
+#[derive(Clone, Copy)]
+struct Chains(unsafe fn(u64));
+
+fn time(chains: Chains, steps: u64) -> Duration {
+    let start = Instant::now();
+    // SAFETY: a `Chains` exists only where `machine::chains` found the instructions it executes; it touches nothing but registers.
+    unsafe { (chains.0)(steps) };
+    start.elapsed()
+}
+
+/// Warms up, and finds the number of steps that fill one repetition.
+fn calibrate(chains: Chains) -> u64 {
+    let (start, mut steps) = (Instant::now(), 1 << 14);
+    loop {
+        let taken = time(chains, steps);
+        if start.elapsed() >= WARM_UP && taken >= REPETITION / 8 {
+            return (steps as f64 * REPETITION.as_secs_f64() / taken.as_secs_f64()) as u64 + 1;
+        }
+        if taken < REPETITION / 4 {
+            steps *= 2;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod machine {
+    use super::Chains;
+    use conv_ir::DType;
+    use std::arch::{asm, is_x86_feature_detected};
+
+    pub(super) const CHAINS: usize = 12;
+
+    pub(super) fn chains(dtype: DType, bits: u32) -> Option<Chains> {
+        let fma = is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma");
+        let present = match bits {
+            512 => is_x86_feature_detected!("avx512f"),
+            256 | 128 => fma,
+            _ => false,
+        };
+        present.then_some(Chains(match (dtype, bits) {
+            (DType::F32, 512) => f32x16,
+            (DType::F32, 256) => f32x8,
+            (DType::F32, _) => f32x4,
+            (DType::F64, 512) => f64x8,
+            (DType::F64, 256) => f64x4,
+            (DType::F64, _) => f64x2,
+        }))
+    }
+
+    macro_rules! chains {
+        ($name:ident, $fma:literal, $splat:literal, $register:literal) => {
+            unsafe fn $name(steps: u64) {
+                // SAFETY: the caller has seen the CPU feature; registers are declared clobbered, and one constant is read.
+                unsafe {
+                    asm!(
+                        concat!($splat, " ", $register, "12, [rdx]"),
+                        concat!($splat, " ", $register, "13, [rdx]"),
+                        "2:",
+                        concat!($fma, " ", $register, "0, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "1, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "2, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "3, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "4, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "5, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "6, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "7, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "8, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "9, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "10, ", $register, "12, ", $register, "13"),
+                        concat!($fma, " ", $register, "11, ", $register, "12, ", $register, "13"),
+                        "dec rcx",
+                        "jnz 2b",
+                        "vzeroupper",
+                        inout("rcx") steps => _,
+                        in("rdx") &super::ORDINARY,
+                        // System V preserves no vector register, so this declares all of them clobbered on every OS.
+                        clobber_abi("sysv64"),
+                        options(nostack, readonly),
+                    );
+                }
+            }
+        };
+    }
+
+    chains!(f32x16, "vfmadd231ps", "vbroadcastss", "zmm");
+    chains!(f32x8, "vfmadd231ps", "vbroadcastss", "ymm");
+    chains!(f32x4, "vfmadd231ps", "vbroadcastss", "xmm");
+    chains!(f64x8, "vfmadd231pd", "vbroadcastsd", "zmm");
+    chains!(f64x4, "vfmadd231pd", "vbroadcastsd", "ymm");
+    chains!(f64x2, "vfmadd231pd", "vmovddup", "xmm");
+}
+
+#[cfg(target_arch = "aarch64")]
+mod machine {
+    use super::Chains;
+    use conv_ir::DType;
+    use std::arch::asm;
+
+    pub(super) const CHAINS: usize = 20;
+
+    /// NEON is part of the architecture.
+    pub(super) fn chains(dtype: DType, bits: u32) -> Option<Chains> {
+        (bits == 128).then_some(Chains(match dtype {
+            DType::F32 => f32x4,
+            DType::F64 => f64x2,
+        }))
+    }
+
+    macro_rules! chains {
+        ($name:ident, $lanes:literal, [$($register:literal),*]) => {
+            unsafe fn $name(steps: u64) {
+                // SAFETY: NEON is always there; v0-v7 and v16-v31 are caller-saved and declared clobbered, and one constant is read.
+                unsafe {
+                    asm!(
+                        concat!("ld1r {{v30.", $lanes, "}}, [x10]"),
+                        "2:",
+                        $(concat!("fmla v", $register, ".", $lanes, ", v30.", $lanes, ", v30.", $lanes),)*
+                        "subs x9, x9, #1",
+                        "b.ne 2b",
+                        inout("x9") steps => _,
+                        in("x10") &super::ORDINARY,
+                        clobber_abi("C"),
+                        options(nostack, readonly),
+                    );
+                }
+            }
+        };
+    }
+
+    chains!(
+        f32x4,
+        "4s",
+        [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]
+    );
+    chains!(
+        f64x2,
+        "2d",
+        [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]
+    );
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod machine {
+    pub(super) const CHAINS: usize = 1;
+
+    pub(super) fn chains(_: conv_ir::DType, _: u32) -> Option<super::Chains> {
+        None
+    }
+}
+
+/// An ordinary number both as f64 and, in its low half, as f32 (`0x3fe0_0000` is 1.75).
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+static ORDINARY: u64 = 0x3fe0_0000_3fe0_0000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wider_vectors_are_not_slower_and_f64_is_about_half_of_f32() {
+        let Some(f32) = fma_peak(DType::F32) else { return };
+        let f64 = fma_peak(DType::F64).expect("the same instructions exist for both");
+        assert_eq!(f32.bits, f64.bits);
+        assert!(f32.gflops > 1.0 && f32.gflops.is_finite(), "{f32:?}");
+        // Other work on the machine may disturb either, hence the wide margin.
+        assert!((0.2..0.9).contains(&(f64.gflops / f32.gflops)), "{f32:?} {f64:?}");
+    }
+
+    #[test]
+    fn widths_that_do_not_exist_are_refused() {
+        assert_eq!(fma_peak_at(DType::F32, 96), None);
+    }
+}
