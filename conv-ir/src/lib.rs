@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod activation;
+pub mod analysis;
 pub mod conv;
 mod element;
 mod error;

@@ -13,7 +13,9 @@
 //! The sum is one chain of fused multiply-adds that starts at the bias (or zero) and runs over `i`, then over the kernel axes in order
 //! of `k` (outermost axis slowest). The residual is added after the chain and before the activation, as in ResNet. That order is part of the meaning.
 
+mod axis_rules;
 mod benchdnn;
+mod free;
 mod scan;
 mod shape;
 mod text;

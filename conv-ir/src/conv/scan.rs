@@ -1,1 +1,227 @@
-//! Reading one-line text forms: a cursor that knows its column.
+//! Reading the one-line text forms: a cursor that knows its column, and errors that say what was found and what was expected.
+//!
+//! Columns count characters from 1. White space separates words and is otherwise skipped; numbers in a list (`3x3`, `1:1,0:2`)
+//! stand together, so that a comma with a space or a letter after it ends the list.
+
+use crate::error::Error;
+
+pub(super) struct Scanner<'a> {
+    what: &'static str,
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// `what` is read, as error messages call it: `the convolution`.
+    pub fn new(what: &'static str, text: &'a str) -> Self {
+        Scanner { what, text, at: 0 }
+    }
+
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    fn rest(&self) -> &'a str {
+        &self.text[self.at..]
+    }
+
+    pub fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    pub fn skip_spaces(&mut self) {
+        self.at = self.text.len() - self.rest().trim_start().len();
+    }
+
+    /// Takes the longest run of matching characters, which may be empty.
+    pub fn run(&mut self, matches: impl Fn(char) -> bool) -> &'a str {
+        let rest = self.rest();
+        let taken = &rest[..rest.find(|c| !matches(c)).unwrap_or(rest.len())];
+        self.at += taken.len();
+        taken
+    }
+
+    /// Takes letters, digits, `_` and `-`.
+    pub fn word(&mut self) -> &'a str {
+        self.skip_spaces();
+        self.run(|c| c.is_alphanumeric() || c == '_' || c == '-')
+    }
+
+    pub fn eat(&mut self, wanted: char) -> bool {
+        let found = self.peek() == Some(wanted);
+        if found {
+            self.at += wanted.len_utf8();
+        }
+        found
+    }
+
+    /// Takes `wanted` if it comes next, whatever follows it.
+    pub fn eat_word(&mut self, wanted: &str) -> bool {
+        let found = self.rest().starts_with(wanted);
+        if found {
+            self.at += wanted.len();
+        }
+        found
+    }
+
+    pub fn expect(&mut self, wanted: char) -> Result<(), Error> {
+        self.skip_spaces();
+        if self.eat(wanted) {
+            Ok(())
+        } else {
+            Err(self.expected(&format!("`{wanted}`")))
+        }
+    }
+
+    pub fn end(&mut self) -> Result<(), Error> {
+        self.skip_spaces();
+        if self.peek().is_none() {
+            Ok(())
+        } else {
+            Err(self.expected("nothing more"))
+        }
+    }
+
+    pub fn number(&mut self) -> Result<usize, Error> {
+        let start = self.at;
+        let digits = self.run(|c| c.is_ascii_digit());
+        if digits.is_empty() {
+            return Err(self.expected("a number"));
+        }
+        digits
+            .parse()
+            .map_err(|_| self.error(start, format!("{digits} is too large")))
+    }
+
+    pub fn float(&mut self) -> Result<f64, Error> {
+        self.skip_spaces();
+        let start = self.at;
+        let text = self.run(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'));
+        text.parse().map_err(|_| match text {
+            "" => self.expected("a number"),
+            _ => self.error(start, format!("`{text}` is no number")),
+        })
+    }
+
+    /// Items without spaces between them: `axbxc` or `a,b,c`.
+    pub fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+        self.skip_spaces();
+        let mut items = vec![item(self)?];
+        while self.continues() {
+            self.at += 1;
+            items.push(item(self)?);
+        }
+        Ok(items)
+    }
+
+    fn continues(&self) -> bool {
+        let mut chars = self.rest().chars();
+        match chars.next() {
+            Some('x') => true,
+            Some(',') => chars.next().is_some_and(|c| c.is_ascii_digit()),
+            _ => false,
+        }
+    }
+
+    /// `name(a,b)`: exactly `count` numbers in parentheses.
+    pub fn arguments<const COUNT: usize>(&mut self) -> Result<[f64; COUNT], Error> {
+        let mut values = [0.0; COUNT];
+        self.expect('(')?;
+        for (i, value) in values.iter_mut().enumerate() {
+            if i > 0 {
+                self.expect(',')?;
+            }
+            *value = self.float()?;
+        }
+        self.expect(')')?;
+        Ok(values)
+    }
+
+    pub fn error(&self, at: usize, message: String) -> Error {
+        let column = self.text[..at].chars().count() + 1;
+        Error::Parse {
+            what: self.what,
+            column,
+            message,
+        }
+    }
+
+    pub fn expected(&self, wanted: &str) -> Error {
+        let found = match self.rest().split_whitespace().next() {
+            _ if self.rest().is_empty() => "nothing".to_owned(),
+            Some(word) if !self.rest().starts_with(char::is_whitespace) => format!("`{word}`"),
+            _ => "a space".to_owned(),
+        };
+        self.error(self.at, format!("found {found}, expected {wanted}"))
+    }
+
+    /// A word that is none of the known ones, with the nearest of them.
+    pub fn unknown(&self, at: usize, word: &str, known: &[&str]) -> Error {
+        let message = match nearest(word, known) {
+            _ if word.is_empty() => return self.expected(&alternatives(known)),
+            Some(near) => format!("found `{word}`, did you mean `{near}`?"),
+            None => format!("found `{word}`, expected {}", alternatives(known)),
+        };
+        self.error(at, message)
+    }
+}
+
+fn alternatives(known: &[&str]) -> String {
+    match known {
+        [] => String::new(),
+        [only] => format!("`{only}`"),
+        [first @ .., last] => {
+            let first: Vec<String> = first.iter().map(|word| format!("`{word}`")).collect();
+            format!("{} or `{last}`", first.join(", "))
+        }
+    }
+}
+
+/// The known word with the fewest edits, if they are few.
+fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let (edits, near) = known
+        .iter()
+        .map(|&k| (edit_distance(word, k), k))
+        .min_by_key(|&(edits, _)| edits)?;
+    (edits <= 2 && edits * 2 <= word.chars().count()).then_some(near)
+}
+
+/// Insertions, deletions and replacements that turn `a` into `b`. Quadratic, so long words are cut: they are near nothing.
+fn edit_distance(a: &str, b: &str) -> usize {
+    let a: Vec<char> = a.chars().take(40).collect();
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nearest_word() {
+        let known = ["stride", "dilation", "pad"];
+        assert_eq!(nearest("strides", &known), Some("stride"));
+        assert_eq!(nearest("dilatoin", &known), Some("dilation"));
+        assert_eq!(nearest("xy", &known), None);
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        let mut scan = Scanner::new("the test", "é y");
+        scan.word();
+        scan.skip_spaces();
+        let error = scan.expected("`x`").to_string();
+        assert_eq!(error, "cannot read the test at column 3: found `y`, expected `x`");
+    }
+}

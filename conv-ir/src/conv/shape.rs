@@ -172,17 +172,6 @@ impl Conv {
         self.spec.out_channels / self.spec.groups
     }
 
-    /// Names of the free sizes, the batch first, then the axes from the outermost.
-    pub fn free_sizes(&self) -> Vec<&str> {
-        std::iter::once(&self.spec.batch)
-            .chain(&self.spec.input)
-            .filter_map(|size| match size {
-                Size::Known(_) => None,
-                Size::Free(name) => Some(name.as_str()),
-            })
-            .collect()
-    }
-
     /// The arithmetic of an output extent as text: `(224 + 3 + 3 - 7) / 2 + 1 = 112`. Without the result where the input is free;
     /// empty where there is no such axis.
     pub fn output_arithmetic(&self, axis: usize) -> String {

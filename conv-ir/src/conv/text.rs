@@ -1,1 +1,426 @@
-//! stub
+//! The one-line text form of a convolution, written and read.
+//!
+//! ```text
+//! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 stride 2x2 pad 1:1,1:1 mode reflect + bias + residual, relu
+//!
+//! convolution = "conv" RANK "d" ["-transposed"] clause* ["+" ("bias" | "residual")]* ["," activation]
+//! clause      = "f32" | "f64" | layout | "flip"
+//!             | "n" size | "g" NUMBER | "ic" NUMBER | "oc" NUMBER
+//!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list | "out_pad" list
+//!             | "pad" padding | "mode" mode
+//! size        = NUMBER | NAME                        NAME: an upper-case identifier, given at run time
+//! ```
+//!
+//! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the defaults of [`ConvSpec::new`]. The small
+//! words (layout, list, padding, mode, activation) are those of the flags. One number in a list means all axes. Writing leaves out
+//! what is default from the layout on, and reading gives the same [`Conv`] back.
+//!
+//! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word and do not begin with `conv`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::scan::Scanner;
+use super::words::{Sides, dtype_named, layout_named, per_axis, scan_activation, scan_mode, scan_padding, write_list};
+use super::{Conv, ConvSpec, Layout, Padding, PaddingMode, Size, validate};
+use crate::error::Error;
+
+const WHAT: &str = "the convolution";
+
+const CLAUSES: [&str; 19] = [
+    "n",
+    "g",
+    "ic",
+    "oc",
+    "in",
+    "kernel",
+    "stride",
+    "dilation",
+    "pad",
+    "mode",
+    "out_pad",
+    "flip",
+    "f32",
+    "f64",
+    "nchw",
+    "nhwc",
+    "channels-last",
+    "bias",
+    "residual",
+];
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Size::Known(n) => write!(f, "{n}"),
+            Size::Free(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for Conv {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spec = &self.spec;
+        write!(
+            f,
+            "conv{}d{}",
+            self.rank(),
+            if spec.transposed { "-transposed" } else { "" }
+        )?;
+        write!(f, " {}", spec.dtype)?;
+        if spec.layout == Layout::ChannelsLast {
+            write!(f, " {}", channels_last(self.rank()))?;
+        }
+        write!(
+            f,
+            " n{} g{} ic{} oc{} in ",
+            spec.batch, spec.groups, spec.in_channels, spec.out_channels
+        )?;
+        write_list(f, "x", &spec.input)?;
+        f.write_str(" kernel ")?;
+        write_list(f, "x", &spec.kernel)?;
+        self.write_window(f)?;
+        self.write_epilogue(f)
+    }
+}
+
+fn channels_last(rank: usize) -> &'static str {
+    match rank {
+        1 => "nwc",
+        2 => "nhwc",
+        3 => "ndhwc",
+        _ => "channels-last",
+    }
+}
+
+impl Conv {
+    fn write_window(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spec = &self.spec;
+        self.write_axes(f, "stride", 1, |axis| axis.stride)?;
+        self.write_axes(f, "dilation", 1, |axis| axis.dilation)?;
+        match &spec.padding {
+            Padding::Valid => {}
+            Padding::Explicit(_) => {
+                f.write_str(" pad ")?;
+                write_list(f, ",", self.axes.iter().map(|axis| Sides(axis.padding)))?;
+            }
+            symbolic => write!(f, " pad {symbolic}")?,
+        }
+        if spec.padding_mode != PaddingMode::Zeros {
+            write!(f, " mode {}", spec.padding_mode)?;
+        }
+        self.write_axes(f, "out_pad", 0, |axis| axis.output_padding)?;
+        f.write_str(if spec.flip { " flip" } else { "" })
+    }
+
+    fn write_axes(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        key: &str,
+        default: usize,
+        value: impl Fn(&super::ConvAxis) -> usize,
+    ) -> fmt::Result {
+        if self.axes.iter().all(|axis| value(axis) == default) {
+            return Ok(());
+        }
+        write!(f, " {key} ")?;
+        write_list(f, "x", self.axes.iter().map(value))
+    }
+
+    fn write_epilogue(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let spec = &self.spec;
+        f.write_str(if spec.bias { " + bias" } else { "" })?;
+        f.write_str(if spec.residual { " + residual" } else { "" })?;
+        match spec.activation {
+            Some(activation) => write!(f, ", {activation}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl FromStr for Conv {
+    type Err = Error;
+
+    /// Reads the text form, or a benchdnn problem string.
+    fn from_str(text: &str) -> Result<Conv, Error> {
+        let trimmed = text.trim();
+        if trimmed.is_empty() || trimmed.starts_with("conv") || trimmed.contains(char::is_whitespace) {
+            Conv::new(parse_spec(text)?)
+        } else {
+            super::parse_benchdnn(text)
+        }
+    }
+}
+
+/// The text form alone, not yet checked.
+fn parse_spec(text: &str) -> Result<ConvSpec, Error> {
+    let mut scan = Scanner::new(WHAT, text);
+    let (rank, transposed) = head(&mut scan)?;
+    let mut reader = Reader {
+        scan,
+        rank,
+        seen: Vec::new(),
+        spec: ConvSpec {
+            transposed,
+            ..ConvSpec::new([], [])
+        },
+    };
+    reader.clauses()?;
+    reader.epilogue()?;
+    reader.missing("in", "the extents of the input, such as `in 56x56`")?;
+    reader.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
+    Ok(reader.spec)
+}
+
+fn head(scan: &mut Scanner) -> Result<(usize, bool), Error> {
+    scan.skip_spaces();
+    let start = scan.position();
+    let word = scan.word();
+    let (plain, transposed) = match word.strip_suffix("-transposed") {
+        Some(plain) => (plain, true),
+        None => (word, false),
+    };
+    let rank = plain
+        .strip_prefix("conv")
+        .and_then(|rest| rest.strip_suffix('d'))
+        .and_then(|n| n.parse().ok());
+    match rank {
+        Some(rank @ 1..=8) => Ok((rank, transposed)),
+        Some(rank) => Err(scan.error(start, format!("{rank} spatial axes, but there must be 1 to 8"))),
+        None => Err(scan.unknown(start, word, &["conv1d", "conv2d", "conv3d", "conv2d-transposed"])),
+    }
+}
+
+struct Reader<'a> {
+    scan: Scanner<'a>,
+    rank: usize,
+    seen: Vec<&'static str>,
+    spec: ConvSpec,
+}
+
+impl Reader<'_> {
+    fn clauses(&mut self) -> Result<(), Error> {
+        loop {
+            self.scan.skip_spaces();
+            match self.scan.peek() {
+                None | Some('+' | ',') => return Ok(()),
+                Some(_) => self.clause()?,
+            }
+        }
+    }
+
+    fn clause(&mut self) -> Result<(), Error> {
+        let at = self.scan.position();
+        let word = self.scan.word();
+        if let Some(dtype) = dtype_named(word) {
+            self.spec.dtype = dtype;
+            return self.once(at, "the element type");
+        }
+        if let Some((layout, rank)) = layout_named(word) {
+            self.spec.layout = layout;
+            self.layout_rank(at, word, rank)?;
+            return self.once(at, "the layout");
+        }
+        match word {
+            "in" => self.input(at),
+            "kernel" => self.kernel(at),
+            "stride" => self
+                .once(at, "stride")
+                .and_then(|()| self.list())
+                .map(|list| self.spec.stride = list),
+            "dilation" => self
+                .once(at, "dilation")
+                .and_then(|()| self.list())
+                .map(|list| self.spec.dilation = list),
+            "out_pad" => self
+                .once(at, "out_pad")
+                .and_then(|()| self.list())
+                .map(|list| self.spec.output_padding = list),
+            "pad" => self
+                .once(at, "pad")
+                .and_then(|()| scan_padding(&mut self.scan))
+                .map(|p| self.spec.padding = p),
+            "mode" => self
+                .once(at, "mode")
+                .and_then(|()| scan_mode(&mut self.scan))
+                .map(|m| self.spec.padding_mode = m),
+            "flip" => {
+                self.spec.flip = true;
+                self.once(at, "flip")
+            }
+            _ => self.sized(at, word),
+        }
+    }
+
+    /// `n1`, `nN`, `g1`, `ic64`, `oc64`: a key with its value attached.
+    fn sized(&mut self, at: usize, word: &str) -> Result<(), Error> {
+        let value = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
+        let key = &word[..word.len() - value.len()];
+        match key {
+            "n" => {
+                self.spec.batch = self.size(at + 1, value)?;
+                self.once(at, "n")
+            }
+            "g" => {
+                self.spec.groups = self.count(at, key, value)?;
+                self.once(at, "g")
+            }
+            "ic" => {
+                self.spec.in_channels = self.count(at, key, value)?;
+                self.once(at, "ic")
+            }
+            "oc" => {
+                self.spec.out_channels = self.count(at, key, value)?;
+                self.once(at, "oc")
+            }
+            "bias" | "residual" if value.is_empty() => Err(self
+                .scan
+                .error(at, format!("`{word}` is added with a plus sign: `+ {word}`"))),
+            _ if word.parse::<crate::Activation>().is_ok() || word == "clamp" => Err(self
+                .scan
+                .error(at, format!("an activation comes last, after a comma: `, {word}`"))),
+            _ if word.is_empty() => Err(self.scan.expected("a clause such as `stride 2`")),
+            _ => Err(self.scan.unknown(at, word, &CLAUSES)),
+        }
+    }
+
+    fn count(&self, at: usize, key: &str, value: &str) -> Result<usize, Error> {
+        match self.size(at + key.len(), value)? {
+            Size::Known(n) => Ok(n),
+            Size::Free(_) => {
+                let message = format!("`{value}` is a name, but only the batch and the input's extents can be free");
+                Err(self.scan.error(at + key.len(), message))
+            }
+        }
+    }
+
+    fn size(&self, at: usize, text: &str) -> Result<Size, Error> {
+        match text.parse() {
+            Ok(n) => Ok(Size::Known(n)),
+            Err(_) if validate::is_name(text) => Ok(Size::from(text)),
+            Err(_) if text.is_empty() => Err(self.scan.error(
+                at,
+                "the value is missing: it follows without a space, such as `n1`".to_owned(),
+            )),
+            Err(_) if text.bytes().all(|b| b.is_ascii_digit()) => {
+                Err(self.scan.error(at, format!("{text} is too large")))
+            }
+            Err(_) => Err(self
+                .scan
+                .error(at, format!("found `{text}`, expected a number or an upper-case name"))),
+        }
+    }
+
+    fn layout_rank(&self, at: usize, word: &str, rank: Option<usize>) -> Result<(), Error> {
+        match rank {
+            Some(rank) if rank != self.rank => {
+                let message = format!("{word} is a layout of conv{rank}d, not of conv{}d", self.rank);
+                Err(self.scan.error(at, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn input(&mut self, at: usize) -> Result<(), Error> {
+        self.once(at, "in")?;
+        let at = self.value_position();
+        let sizes = self.scan.list(size_item)?;
+        self.spec.input = self.for_all_axes(at, "in", sizes)?;
+        Ok(())
+    }
+
+    fn kernel(&mut self, at: usize) -> Result<(), Error> {
+        self.once(at, "kernel")?;
+        let at = self.value_position();
+        let sizes = self.scan.list(Scanner::number)?;
+        self.spec.kernel = self.for_all_axes(at, "kernel", sizes)?;
+        Ok(())
+    }
+
+    fn value_position(&mut self) -> usize {
+        self.scan.skip_spaces();
+        self.scan.position()
+    }
+
+    fn for_all_axes<T: Clone>(&self, at: usize, key: &str, items: Vec<T>) -> Result<Vec<T>, Error> {
+        match &items[..] {
+            [one] => Ok(vec![one.clone(); self.rank]),
+            _ if items.len() == self.rank => Ok(items),
+            _ => {
+                let message = format!(
+                    "`{key}` has {} sizes, but conv{}d has {} axes",
+                    items.len(),
+                    self.rank,
+                    self.rank
+                );
+                Err(self.scan.error(at, message))
+            }
+        }
+    }
+
+    fn list(&mut self) -> Result<super::PerAxis<usize>, Error> {
+        self.scan.list(Scanner::number).map(per_axis)
+    }
+
+    fn once(&mut self, at: usize, key: &'static str) -> Result<(), Error> {
+        if self.seen.contains(&key) {
+            return Err(self.scan.error(at, format!("{key} is given twice")));
+        }
+        self.seen.push(key);
+        Ok(())
+    }
+
+    fn missing(&self, key: &str, meaning: &str) -> Result<(), Error> {
+        if self.seen.contains(&key) {
+            return Ok(());
+        }
+        Err(self
+            .scan
+            .error(self.scan.position(), format!("`{key}` is missing: {meaning}")))
+    }
+
+    fn epilogue(&mut self) -> Result<(), Error> {
+        while self.scan.eat('+') {
+            self.scan.skip_spaces();
+            let at = self.scan.position();
+            match self.scan.word() {
+                "bias" => {
+                    self.spec.bias = true;
+                    self.once(at, "bias")?;
+                }
+                "residual" => {
+                    self.spec.residual = true;
+                    self.once(at, "residual")?;
+                }
+                word => return Err(self.scan.unknown(at, word, &["bias", "residual"])),
+            }
+            self.scan.skip_spaces();
+        }
+        if self.scan.eat(',') {
+            self.spec.activation = Some(scan_activation(&mut self.scan)?);
+        }
+        self.scan.skip_spaces();
+        match self.scan.peek() {
+            None => Ok(()),
+            Some('+') => Err(self.scan.expected("nothing more: the activation comes last")),
+            Some(_) => Err(self
+                .scan
+                .expected("`+ bias`, `+ residual` or `, activation` at the end")),
+        }
+    }
+}
+
+fn size_item(scan: &mut Scanner) -> Result<Size, Error> {
+    if scan.peek().is_some_and(|c| c.is_ascii_uppercase()) {
+        let name = scan.run(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        return Ok(Size::from(name));
+    }
+    if scan.peek().is_some_and(|c| c.is_ascii_digit()) {
+        return scan.number().map(Size::Known);
+    }
+    Err(scan.expected("a number or an upper-case name"))
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;

@@ -1,8 +1,8 @@
 //! The one door: from what a user says to a checked convolution.
 //!
 //! In: a [`ConvSpec`]. Out: a [`Conv`] with canonical parameters and inferred sizes, or every broken rule at once as an [`Issue`] with
-//! field, axis, value and arithmetic. Rules on single numbers come first; the arithmetic of an axis is only tried where its numbers
-//! are sound, and the sizes of tensors only where everything else is.
+//! field, axis, value and arithmetic. Rules on single numbers come first; the arithmetic of an axis ([`axis_rules`](super::axis_rules)) is only tried where its
+//! numbers are sound, and the sizes of tensors only where everything else is.
 //!
 //! No arithmetic here can overflow: single numbers are held below [`LIMIT`] before they meet, products of two of those fit an `i128`, and
 //! longer products are cut off at the first step past the limit. Behind this door every element index, byte offset and padded extent
@@ -11,14 +11,14 @@
 //! Canonical: a per-axis list of equal entries becomes [`PerAxis::All`], and explicit padding of nothing becomes [`Padding::Valid`], so
 //! that equal convolutions compare equal however they were written.
 
-use super::shape::{arithmetic, axis_name, output_extent, span};
-use super::{Conv, ConvAxis, ConvSpec, Extent, Padding, PaddingMode, PerAxis, Size};
+use super::axis_rules::padding_sum;
+use super::{Conv, ConvAxis, ConvSpec, Padding, PaddingMode, PerAxis, Size};
 use crate::activation::Activation;
 use crate::element::DType;
 use crate::error::{Error, Issue};
 
 /// No tensor has more bytes, and no number may be larger: what today's machines can address.
-const LIMIT: u128 = if (isize::MAX as u128) < (1 << 47) {
+pub(super) const LIMIT: u128 = if (isize::MAX as u128) < (1 << 47) {
     isize::MAX as u128
 } else {
     1 << 47
@@ -52,14 +52,14 @@ pub(super) fn validate(spec: ConvSpec) -> Result<Conv, Error> {
     }
 }
 
-struct Check<'a> {
-    spec: &'a ConvSpec,
-    rank: usize,
+pub(super) struct Check<'a> {
+    pub(super) spec: &'a ConvSpec,
+    pub(super) rank: usize,
     issues: Vec<Issue>,
 }
 
 impl Check<'_> {
-    fn broken(&mut self, field: &'static str, message: String) {
+    pub(super) fn broken(&mut self, field: &'static str, message: String) {
         self.issues.push(Issue {
             field,
             axis: None,
@@ -68,7 +68,7 @@ impl Check<'_> {
         });
     }
 
-    fn broken_axis(&mut self, field: &'static str, axis: usize, message: String) {
+    pub(super) fn broken_axis(&mut self, field: &'static str, axis: usize, message: String) {
         self.issues.push(Issue {
             field,
             axis: Some(axis),
@@ -78,7 +78,7 @@ impl Check<'_> {
     }
 
     /// One number of one axis (or of none): at least `least`, at most [`LIMIT`].
-    fn number(&mut self, field: &'static str, axis: Option<usize>, value: usize, least: usize) -> bool {
+    pub(super) fn number(&mut self, field: &'static str, axis: Option<usize>, value: usize, least: usize) -> bool {
         let message = match value {
             _ if value < least => format!("{value}, but must be at least {least}"),
             _ if value as u128 > LIMIT => format!("{value} is too large: the limit is {LIMIT}"),
@@ -227,188 +227,6 @@ impl Check<'_> {
         }
     }
 
-    fn axes(&mut self) -> Vec<ConvAxis> {
-        (0..self.rank).filter_map(|axis| self.axis(axis)).collect()
-    }
-
-    fn axis(&mut self, at: usize) -> Option<ConvAxis> {
-        let mut axis = self.axis_numbers(at)?;
-        axis.padding = self.resolve_padding(at, &axis)?;
-        self.fold_range(at, &axis);
-        axis.output = self.output(at, &axis)?;
-        Some(axis)
-    }
-
-    /// The axis with each number checked by itself; padding and output still to come.
-    fn axis_numbers(&mut self, at: usize) -> Option<ConvAxis> {
-        let spec = self.spec;
-        let (stride, dilation) = (*entry(&spec.stride, at), *entry(&spec.dilation, at));
-        let output_padding = *entry(&spec.output_padding, at);
-        let mut sound = true;
-        if let Size::Known(input) = spec.input[at] {
-            sound &= self.number("input", Some(at), input, 1);
-        }
-        sound &= self.number("kernel", Some(at), spec.kernel[at], 1);
-        sound &= self.number("stride", Some(at), stride, 1);
-        sound &= self.number("dilation", Some(at), dilation, 1);
-        sound &= self.output_padding(at, output_padding, stride.max(dilation));
-        sound.then(|| ConvAxis {
-            input: spec.input[at].clone(),
-            output: Extent::Known(0),
-            kernel: spec.kernel[at],
-            stride,
-            dilation,
-            padding: (0, 0),
-            output_padding,
-        })
-    }
-
-    fn output_padding(&mut self, at: usize, value: usize, bound: usize) -> bool {
-        let message = match value {
-            0 => return true,
-            _ if !self.spec.transposed => format!("{value}, but only a transposed convolution has output padding"),
-            _ if value >= bound => format!("{value}, but must be less than the larger of stride and dilation, {bound}"),
-            _ => return true,
-        };
-        self.broken_axis("output_padding", at, message);
-        false
-    }
-
-    fn resolve_padding(&mut self, at: usize, axis: &ConvAxis) -> Option<(usize, usize)> {
-        let spec = self.spec;
-        match &spec.padding {
-            Padding::Valid => Some((0, 0)),
-            Padding::Explicit(list) => {
-                let (lo, hi) = *entry(list, at);
-                let sound = self.number("padding", Some(at), lo, 0) && self.number("padding", Some(at), hi, 0);
-                sound.then_some((lo, hi))
-            }
-            Padding::Causal if spec.transposed => Some((0, self.crop(at, axis, "causal")?)),
-            Padding::Causal => Some((self.in_range(at, span(axis) - 1)?, 0)),
-            Padding::SameUpper => self
-                .same(at, axis, "same-upper")
-                .map(|total| (total / 2, total - total / 2)),
-            Padding::SameLower => self
-                .same(at, axis, "same-lower")
-                .map(|total| (total - total / 2, total / 2)),
-        }
-    }
-
-    /// What `same` adds to both sides together (transposed: crops).
-    fn same(&mut self, at: usize, axis: &ConvAxis, padding: &str) -> Option<usize> {
-        if self.spec.transposed {
-            return self.crop(at, axis, padding);
-        }
-        let (stride, window) = (axis.stride as i128, span(axis));
-        match &axis.input {
-            Size::Known(input) => {
-                let input = *input as i128;
-                let output = (input + stride - 1) / stride;
-                self.in_range(at, ((output - 1) * stride + window - input).max(0))
-            }
-            Size::Free(_) if stride == 1 => self.in_range(at, window - 1),
-            Size::Free(name) => {
-                let message = format!(
-                    "{padding} with stride {stride} depends on the input {name}, which is free: give the padding as numbers"
-                );
-                self.broken_axis("padding", at, message);
-                None
-            }
-        }
-    }
-
-    /// What a transposed convolution crops so that `output = input * stride` (ONNX's rule for `auto_pad`).
-    fn crop(&mut self, at: usize, axis: &ConvAxis, padding: &str) -> Option<usize> {
-        let (stride, window, extra) = (axis.stride as i128, span(axis), axis.output_padding as i128);
-        let total = window + extra - stride;
-        if total < 0 {
-            let message = format!(
-                "{padding} makes the output input * {stride}, but the padding would be {window} + {extra} - {stride} = {total}: \
-                 the window is shorter than the stride"
-            );
-            self.broken_axis("padding", at, message);
-            return None;
-        }
-        self.in_range(at, total)
-    }
-
-    fn in_range(&mut self, at: usize, value: i128) -> Option<usize> {
-        let fits = usize::try_from(value).ok().filter(|&v| v as u128 <= LIMIT);
-        if fits.is_none() {
-            self.broken_axis(
-                "padding",
-                at,
-                format!("works out as {value}, which is too large: the limit is {LIMIT}"),
-            );
-        }
-        fits
-    }
-
-    /// Padding modes that fold back into the input only reach so far. A free input is checked when its size is known.
-    fn fold_range(&mut self, at: usize, axis: &ConvAxis) {
-        let mode = self.spec.padding_mode;
-        let Size::Known(input) = axis.input else { return };
-        let (reach, rule) = match mode {
-            PaddingMode::Reflect => (input - 1, "the input less one"),
-            PaddingMode::Symmetric | PaddingMode::Circular => (input, "the input"),
-            PaddingMode::Zeros | PaddingMode::Constant(_) | PaddingMode::Replicate => return,
-        };
-        for (side, value) in [("before", axis.padding.0), ("after", axis.padding.1)] {
-            if value > reach {
-                let message = format!("{value} {side} the input, but mode {mode} reaches at most {reach} ({rule})");
-                self.broken_axis("padding", at, message);
-            }
-        }
-    }
-
-    fn output(&mut self, at: usize, axis: &ConvAxis) -> Option<Extent> {
-        let transposed = self.spec.transposed;
-        match &axis.input {
-            Size::Known(input) => self.known_output(at, axis, *input),
-            Size::Free(name) if transposed => {
-                let add = span(axis) + axis.output_padding as i128 - padding_sum(axis) - axis.stride as i128;
-                self.derived(at, name, axis.stride as i128, add, 1)
-            }
-            Size::Free(name) => {
-                let add = padding_sum(axis) - span(axis) + axis.stride as i128;
-                self.derived(at, name, 1, add, axis.stride as i128)
-            }
-        }
-    }
-
-    fn known_output(&mut self, at: usize, axis: &ConvAxis, input: usize) -> Option<Extent> {
-        let transposed = self.spec.transposed;
-        let (extent, name) = (output_extent(axis, input, transposed), axis_name(self.rank, at));
-        let padded = input as i128 + padding_sum(axis);
-        let reason = match transposed {
-            false if span(axis) > padded => format!("window {} is wider than the padded input {padded}", span(axis)),
-            true if extent < 1 => format!("padding {}:{} crops everything away", axis.padding.0, axis.padding.1),
-            true if (extent + padding_sum(axis)) as u128 > LIMIT => format!("too large: the limit is {LIMIT}"),
-            _ if extent as u128 > LIMIT => format!("too large: the limit is {LIMIT}"),
-            _ => return usize::try_from(extent).ok().map(Extent::Known),
-        };
-        let message = format!("output {name} is {} = {extent}: {reason}", arithmetic(axis, transposed));
-        self.broken_axis(if transposed { "padding" } else { "kernel" }, at, message);
-        None
-    }
-
-    fn derived(&mut self, at: usize, of: &str, scale: i128, add: i128, div: i128) -> Option<Extent> {
-        if add.unsigned_abs() > LIMIT {
-            self.broken_axis(
-                "kernel",
-                at,
-                format!("the output is {scale} * {of} + {add}, which is too large: the limit is {LIMIT}"),
-            );
-            return None;
-        }
-        Some(Extent::Derived {
-            of: of.to_owned(),
-            scale: scale as i64,
-            add: add as i64,
-            div: div as i64,
-        })
-    }
-
     /// Every tensor, and every padded one, stays within [`LIMIT`] bytes. An empty batch and free sizes count as one.
     fn tensors(&mut self, axes: &[ConvAxis]) {
         let spec = self.spec;
@@ -461,10 +279,6 @@ impl Check<'_> {
     }
 }
 
-fn padding_sum(axis: &ConvAxis) -> i128 {
-    axis.padding.0 as i128 + axis.padding.1 as i128
-}
-
 fn entries(count: usize) -> String {
     if count == 1 {
         "1 entry".to_owned()
@@ -478,15 +292,6 @@ fn spatial_axes(count: usize) -> String {
         "1 spatial axis".to_owned()
     } else {
         format!("{count} spatial axes")
-    }
-}
-
-/// The entry for an axis; the number of entries was checked.
-fn entry<T>(list: &PerAxis<T>, axis: usize) -> &T {
-    match list {
-        PerAxis::All(value) => value,
-        PerAxis::Each(list) if list.len() == 1 => &list[0],
-        PerAxis::Each(list) => &list[axis],
     }
 }
 
@@ -521,47 +326,6 @@ fn collapse<T: PartialEq + Copy>(list: PerAxis<T>) -> PerAxis<T> {
     }
 }
 
-impl Conv {
-    /// The same convolution with values for its free sizes.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] where a name is missing, unknown or given twice; [`Error::Invalid`] where a value breaks a rule.
-    pub fn with_sizes(&self, free: &[(&str, usize)]) -> Result<Conv, Error> {
-        let names = self.free_sizes();
-        for (i, (name, _)) in free.iter().enumerate() {
-            if !names.contains(name) {
-                return Err(Error::Argument(format!(
-                    "there is no free size {name}: {}",
-                    known_names(&names)
-                )));
-            }
-            if free[..i].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Error::Argument(format!("the size {name} is given twice")));
-            }
-        }
-        let value = |size: &Size| match size {
-            Size::Known(n) => Ok(Size::Known(*n)),
-            Size::Free(name) => match free.iter().find(|(given, _)| given == name) {
-                Some((_, n)) => Ok(Size::Known(*n)),
-                None => Err(Error::Argument(format!(
-                    "the size {name} is missing: {}",
-                    known_names(&names)
-                ))),
-            },
-        };
-        let batch = value(&self.spec.batch)?;
-        let input = self.spec.input.iter().map(value).collect::<Result<_, _>>()?;
-        Conv::new(ConvSpec {
-            batch,
-            input,
-            ..self.spec.clone()
-        })
-    }
-}
-
-fn known_names(names: &[&str]) -> String {
-    match names {
-        [] => "every size of this convolution is known".to_owned(),
-        names => format!("the free sizes are {}", names.join(", ")),
-    }
-}
+#[cfg(test)]
+#[path = "validate_tests.rs"]
+mod tests;

@@ -1,8 +1,56 @@
-//! The small words of the text form: types, layouts, padding, activations.
+//! The small words of the text form, each with `Display` and `FromStr` that agree: element types, layouts, padding, activations.
+//!
+//! The same words serve the one-line form of a convolution, the command line's flags and the macro's values:
+//!
+//! ```text
+//! type         f32  f64
+//! layout       channels-first (ncw nchw ncdhw)  channels-last (nwc nhwc ndhwc)
+//! list         2   2x1   2,1                              one number means all axes
+//! padding      valid  same-upper  same-lower  causal   1   1,0:2              one number means both sides
+//! mode         zeros  constant(0.5)  reflect  symmetric  replicate  circular
+//! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish  hardsigmoid
+//! ```
+//!
+//! `constant` alone means `constant(0)` and `leaky_relu` alone means a slope of 0.01, PyTorch's defaults. Only words are read here;
+//! whether the numbers make sense is the constructor's business.
 
 use std::fmt;
+use std::str::FromStr;
 
-use super::PaddingMode;
+use super::scan::Scanner;
+use super::{Layout, Padding, PaddingMode, PerAxis};
+use crate::activation::Activation;
+use crate::element::DType;
+use crate::error::Error;
+
+/// PyTorch's slope where none is given.
+const LEAKY_SLOPE: f64 = 0.01;
+
+const DTYPES: [&str; 2] = ["f32", "f64"];
+const LAYOUTS: [&str; 8] = [
+    "nchw",
+    "nhwc",
+    "ncw",
+    "nwc",
+    "ncdhw",
+    "ndhwc",
+    "channels-first",
+    "channels-last",
+];
+const PADDINGS: [&str; 4] = ["valid", "same-upper", "same-lower", "causal"];
+const MODES: [&str; 6] = ["zeros", "constant", "reflect", "symmetric", "replicate", "circular"];
+const ACTIVATIONS: [&str; 10] = [
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "clamp",
+    "sigmoid",
+    "tanh",
+    "silu",
+    "gelu",
+    "hardswish",
+    "hardsigmoid",
+];
 
 /// A float as short as it reads back exactly: `6`, `0.01`, `1e300`.
 pub(super) struct Number(pub f64);
@@ -11,6 +59,129 @@ impl fmt::Display for Number {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = format!("{:?}", self.0);
         f.write_str(text.strip_suffix(".0").unwrap_or(&text))
+    }
+}
+
+/// `(before, after)` with a colon between.
+pub(super) struct Sides(pub (usize, usize));
+
+impl fmt::Display for Sides {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.0.0, self.0.1)
+    }
+}
+
+/// Writes items with a separator between.
+pub(super) fn write_list<T: fmt::Display>(
+    f: &mut fmt::Formatter<'_>,
+    separator: &str,
+    items: impl IntoIterator<Item = T>,
+) -> fmt::Result {
+    for (i, item) in items.into_iter().enumerate() {
+        if i > 0 {
+            f.write_str(separator)?;
+        }
+        write!(f, "{item}")?;
+    }
+    Ok(())
+}
+
+/// One item means all axes.
+pub(super) fn per_axis<T: Copy>(items: Vec<T>) -> PerAxis<T> {
+    match items[..] {
+        [one] => PerAxis::All(one),
+        _ => PerAxis::Each(items),
+    }
+}
+
+pub(super) fn dtype_named(word: &str) -> Option<DType> {
+    match word {
+        "f32" => Some(DType::F32),
+        "f64" => Some(DType::F64),
+        _ => None,
+    }
+}
+
+/// The layout, and the rank that its name implies.
+pub(super) fn layout_named(word: &str) -> Option<(Layout, Option<usize>)> {
+    match word {
+        "channels-first" => Some((Layout::ChannelsFirst, None)),
+        "ncw" => Some((Layout::ChannelsFirst, Some(1))),
+        "nchw" => Some((Layout::ChannelsFirst, Some(2))),
+        "ncdhw" => Some((Layout::ChannelsFirst, Some(3))),
+        "channels-last" => Some((Layout::ChannelsLast, None)),
+        "nwc" => Some((Layout::ChannelsLast, Some(1))),
+        "nhwc" => Some((Layout::ChannelsLast, Some(2))),
+        "ndhwc" => Some((Layout::ChannelsLast, Some(3))),
+        _ => None,
+    }
+}
+
+pub(super) fn scan_padding(scan: &mut Scanner) -> Result<Padding, Error> {
+    scan.skip_spaces();
+    if scan.peek().is_some_and(|c| c.is_ascii_digit()) {
+        return Ok(Padding::Explicit(per_axis(scan.list(sides)?)));
+    }
+    let start = scan.position();
+    match scan.word() {
+        "valid" => Ok(Padding::Valid),
+        "same-upper" => Ok(Padding::SameUpper),
+        "same-lower" => Ok(Padding::SameLower),
+        "causal" => Ok(Padding::Causal),
+        "same" => Err(scan.error(
+            start,
+            "`same` is ambiguous, expected `same-upper` or `same-lower`".to_owned(),
+        )),
+        "" => Err(scan.expected("numbers such as `1` or `1:2,0:1`, `valid`, `same-upper`, `same-lower` or `causal`")),
+        word => Err(scan.unknown(start, word, &PADDINGS)),
+    }
+}
+
+fn sides(scan: &mut Scanner) -> Result<(usize, usize), Error> {
+    let lo = scan.number()?;
+    Ok((lo, if scan.eat(':') { scan.number()? } else { lo }))
+}
+
+pub(super) fn scan_mode(scan: &mut Scanner) -> Result<PaddingMode, Error> {
+    scan.skip_spaces();
+    let start = scan.position();
+    match scan.word() {
+        "zeros" => Ok(PaddingMode::Zeros),
+        "constant" if scan.peek() == Some('(') => scan.arguments().map(|[value]| PaddingMode::Constant(value)),
+        "constant" => Ok(PaddingMode::Constant(0.0)),
+        "reflect" => Ok(PaddingMode::Reflect),
+        "symmetric" => Ok(PaddingMode::Symmetric),
+        "replicate" => Ok(PaddingMode::Replicate),
+        "circular" => Ok(PaddingMode::Circular),
+        word => Err(scan.unknown(start, word, &MODES)),
+    }
+}
+
+pub(super) fn scan_activation(scan: &mut Scanner) -> Result<Activation, Error> {
+    scan.skip_spaces();
+    let start = scan.position();
+    match scan.word() {
+        "relu" => Ok(Activation::Relu),
+        "relu6" => Ok(Activation::Relu6),
+        "leaky_relu" if scan.peek() == Some('(') => scan.arguments().map(|[slope]| Activation::LeakyRelu(slope)),
+        "leaky_relu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
+        "clamp" => scan.arguments().map(|[lo, hi]| Activation::Clamp(lo, hi)),
+        "sigmoid" => Ok(Activation::Sigmoid),
+        "tanh" => Ok(Activation::Tanh),
+        "silu" => Ok(Activation::Silu),
+        "gelu" => Ok(Activation::Gelu),
+        "hardswish" => Ok(Activation::HardSwish),
+        "hardsigmoid" => Ok(Activation::HardSigmoid),
+        word => Err(scan.unknown(start, word, &ACTIVATIONS)),
+    }
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Layout::ChannelsFirst => "channels-first",
+            Layout::ChannelsLast => "channels-last",
+        })
     }
 }
 
@@ -24,5 +195,194 @@ impl fmt::Display for PaddingMode {
             PaddingMode::Replicate => f.write_str("replicate"),
             PaddingMode::Circular => f.write_str("circular"),
         }
+    }
+}
+
+impl fmt::Display for Padding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Padding::Valid => f.write_str("valid"),
+            Padding::SameUpper => f.write_str("same-upper"),
+            Padding::SameLower => f.write_str("same-lower"),
+            Padding::Causal => f.write_str("causal"),
+            Padding::Explicit(PerAxis::All(both)) => write!(f, "{}", Sides(*both)),
+            Padding::Explicit(PerAxis::Each(list)) => write_list(f, ",", list.iter().map(|&both| Sides(both))),
+        }
+    }
+}
+
+impl fmt::Display for PerAxis<usize> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PerAxis::All(value) => write!(f, "{value}"),
+            PerAxis::Each(list) => write_list(f, "x", list),
+        }
+    }
+}
+
+impl fmt::Display for Activation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Activation::Relu => f.write_str("relu"),
+            Activation::Relu6 => f.write_str("relu6"),
+            Activation::LeakyRelu(slope) => write!(f, "leaky_relu({})", Number(*slope)),
+            Activation::Clamp(lo, hi) => write!(f, "clamp({},{})", Number(*lo), Number(*hi)),
+            Activation::Sigmoid => f.write_str("sigmoid"),
+            Activation::Tanh => f.write_str("tanh"),
+            Activation::Silu => f.write_str("silu"),
+            Activation::Gelu => f.write_str("gelu"),
+            Activation::HardSwish => f.write_str("hardswish"),
+            Activation::HardSigmoid => f.write_str("hardsigmoid"),
+        }
+    }
+}
+
+/// All of `text`, with nothing left over.
+fn whole<T>(
+    what: &'static str,
+    text: &str,
+    scan_one: impl FnOnce(&mut Scanner) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let mut scan = Scanner::new(what, text);
+    let value = scan_one(&mut scan)?;
+    scan.end()?;
+    Ok(value)
+}
+
+fn scan_named<T>(scan: &mut Scanner, named: impl Fn(&str) -> Option<T>, known: &[&str]) -> Result<T, Error> {
+    scan.skip_spaces();
+    let start = scan.position();
+    let word = scan.word();
+    named(word).ok_or_else(|| scan.unknown(start, word, known))
+}
+
+impl FromStr for DType {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        whole("the element type", text, |scan| scan_named(scan, dtype_named, &DTYPES))
+    }
+}
+
+impl FromStr for Layout {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        whole("the layout", text, |scan| scan_named(scan, layout_named, &LAYOUTS)).map(|(layout, _)| layout)
+    }
+}
+
+impl FromStr for PaddingMode {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        whole("the padding mode", text, scan_mode)
+    }
+}
+
+impl FromStr for Padding {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        whole("the padding", text, scan_padding)
+    }
+}
+
+impl FromStr for PerAxis<usize> {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        whole("the numbers", text, |scan| scan.list(Scanner::number)).map(per_axis)
+    }
+}
+
+impl FromStr for Activation {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        whole("the activation", text, scan_activation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip<T: FromStr<Err = Error> + fmt::Display + PartialEq + fmt::Debug>(text: &str) {
+        let value: T = text.parse().unwrap();
+        assert_eq!(value.to_string(), text);
+    }
+
+    fn refused<T: FromStr<Err = Error> + fmt::Debug>(text: &str) -> String {
+        text.parse::<T>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn words_round_trip() {
+        ["f32", "f64"].into_iter().for_each(round_trip::<DType>);
+        ["channels-first", "channels-last"]
+            .into_iter()
+            .for_each(round_trip::<Layout>);
+        [
+            "zeros",
+            "constant(-0.5)",
+            "reflect",
+            "symmetric",
+            "replicate",
+            "circular",
+        ]
+        .into_iter()
+        .for_each(round_trip::<PaddingMode>);
+        ["valid", "same-upper", "same-lower", "causal", "1:1", "1:2,0:3"]
+            .into_iter()
+            .for_each(round_trip::<Padding>);
+        ["2", "2x1", "3x3x3"].into_iter().for_each(round_trip::<PerAxis<usize>>);
+        ["relu", "leaky_relu(0.01)", "clamp(-1.5,6)", "gelu", "hardswish"]
+            .into_iter()
+            .for_each(round_trip::<Activation>);
+        ["leaky_relu(1e-300)", "clamp(-0,0.1)"]
+            .into_iter()
+            .for_each(round_trip::<Activation>);
+        assert_eq!("nhwc".parse(), Ok(Layout::ChannelsLast));
+        assert_eq!("1,0:2".parse(), Ok(Padding::from([(1, 1), (0, 2)])));
+        assert_eq!(" clamp( 0 , 6 ) ".parse(), Ok(Activation::Clamp(0.0, 6.0)));
+        assert_eq!("leaky_relu".parse(), Ok(Activation::LeakyRelu(0.01)));
+        assert_eq!("constant".parse(), Ok(PaddingMode::Constant(0.0)));
+    }
+
+    #[test]
+    fn wrong_words_are_named() {
+        assert_eq!(
+            refused::<DType>("f16"),
+            "cannot read the element type at column 1: found `f16`, expected `f32` or `f64`"
+        );
+        assert_eq!(
+            refused::<PaddingMode>("reflct"),
+            "cannot read the padding mode at column 1: found `reflct`, did you mean `reflect`?"
+        );
+        assert_eq!(
+            refused::<Padding>("same"),
+            "cannot read the padding at column 1: `same` is ambiguous, expected `same-upper` or `same-lower`"
+        );
+        assert_eq!(
+            refused::<Padding>("1:"),
+            "cannot read the padding at column 3: found nothing, expected a number"
+        );
+        assert_eq!(
+            refused::<Activation>("clamp(0)"),
+            "cannot read the activation at column 8: found `)`, expected `,`"
+        );
+        assert_eq!(
+            refused::<Activation>("relu relu"),
+            "cannot read the activation at column 6: found `relu`, expected nothing more"
+        );
+        assert_eq!(
+            refused::<PerAxis<usize>>("2,-1"),
+            "cannot read the numbers at column 2: found `,-1`, expected nothing more"
+        );
+        assert_eq!(
+            refused::<PerAxis<usize>>("99999999999999999999"),
+            "cannot read the numbers at column 1: 99999999999999999999 is too large"
+        );
     }
 }

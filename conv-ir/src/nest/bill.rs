@@ -1,7 +1,8 @@
 //! The bill of a leaf: what one run of its inner loop costs, before any code is made.
 //!
 //! In: a leaf in any state. Out: tile, lanes, vector registers, and the operations of one *step*: one iteration of the innermost loop that stays a loop, with all
-//! unrolled loops inside it. Counted from the text of the leaf, not from code, so it is the same for every route: a route that does worse has spilled or recomputed.
+//! unrolled loops inside it. Counted from the text of the leaf, not from code, so it is the same for every route; a load that does not follow an unrolled axis is
+//! counted once for all its values. A route that does worse has spilled or recomputed.
 
 use super::{Access, Affine, AxisId, Expr, Index, Leaf, LoopKind, Op, RegId};
 use std::fmt;
@@ -31,21 +32,35 @@ impl Bill {
     /// Counts.
     pub fn of(leaf: &Leaf) -> Bill {
         let accumulators: i64 = leaf.accumulators().iter().map(|r| size(leaf, *r)).sum();
-        let mut step = Count::default();
-        step.ops(leaf, &leaf.update, 1);
-        let mut rest = Count::default();
-        rest.ops(leaf, &leaf.init, 1);
-        rest.ops(leaf, &leaf.finish, 1);
-        let repeat = unrolled(leaf);
+        let unrolled = unrolled(leaf);
+        let mut step = Count {
+            leaf,
+            around: unrolled,
+            fmas: 0,
+            loads: 0,
+            splats: 0,
+            stores: 0,
+        };
+        step.ops(&leaf.update);
+        let mut rest = Count {
+            around: Vec::new(),
+            fmas: 0,
+            loads: 0,
+            splats: 0,
+            stores: 0,
+            ..step
+        };
+        rest.ops(&leaf.init);
+        rest.ops(&leaf.finish);
         Bill {
             tile: leaf.tile.iter().map(|t| t.extent).collect(),
             lanes: leaf.width(),
             accumulators,
             live: accumulators + others(leaf) + 1,
-            fmas: step.fmas * repeat,
-            loads: step.loads * repeat,
-            splats: step.splats * repeat,
-            stores: rest.stores + step.stores,
+            fmas: step.fmas,
+            loads: step.loads,
+            splats: step.splats,
+            stores: rest.stores,
         }
     }
 }
@@ -105,48 +120,61 @@ fn others(leaf: &Leaf) -> i64 {
     sum
 }
 
-/// Iterations of the unrolled loops inside the innermost real one.
-fn unrolled(leaf: &Leaf) -> i64 {
+/// The unrolled loops inside the innermost real one, with their extents.
+fn unrolled(leaf: &Leaf) -> Vec<(AxisId, i64)> {
     let inner = leaf.reduce.iter().rev().take_while(|l| l.kind == LoopKind::Unrolled);
-    inner.map(|l| l.constant_extent().unwrap_or(1)).product()
+    inner.map(|l| (l.axis, l.constant_extent().unwrap_or(1))).collect()
 }
 
-#[derive(Default)]
-struct Count {
+struct Count<'a> {
+    leaf: &'a Leaf,
+    /// Everything unrolled around here, with its extent.
+    around: Vec<(AxisId, i64)>,
     fmas: i64,
     loads: i64,
     splats: i64,
     stores: i64,
 }
 
-impl Count {
-    fn ops(&mut self, leaf: &Leaf, ops: &[Op], times: i64) {
+impl Count<'_> {
+    fn ops(&mut self, ops: &[Op]) {
         for op in ops {
             match op {
-                Op::Each(axis, body) => self.ops(leaf, body, times * extent(leaf, *axis)),
-                Op::Set { value, .. } => self.expr(leaf, value, times),
-                Op::Store { value, .. } => {
-                    self.expr(leaf, value, times);
-                    self.stores += times;
+                Op::Each(axis, body) => {
+                    self.around.push((*axis, extent(self.leaf, *axis)));
+                    self.ops(body);
+                    self.around.pop();
                 }
-                Op::StoreBlock { along, .. } => self.stores += times * extent(leaf, *along),
+                Op::Set { value, .. } => self.expr(value),
+                Op::Store { value, .. } => {
+                    self.expr(value);
+                    self.stores += self.times();
+                }
+                Op::StoreBlock { along, .. } => self.stores += self.times() * extent(self.leaf, *along),
             }
         }
     }
 
-    fn expr(&mut self, leaf: &Leaf, expr: &Expr, times: i64) {
+    /// How often an operation here happens.
+    fn times(&self) -> i64 {
+        self.around.iter().map(|(_, extent)| extent).product()
+    }
+
+    fn expr(&mut self, expr: &Expr) {
         expr.visit(&mut |expr| match expr {
-            Expr::Fma(..) => self.fmas += times,
-            Expr::Load(access) => *self.load(leaf, access) += times,
+            Expr::Fma(..) => self.fmas += self.times(),
+            Expr::Load(access) => self.load(access),
             Expr::Const(_) | Expr::Reg(_) | Expr::Select { .. } | Expr::Unary(..) => {}
             Expr::Binary(..) | Expr::Choose { .. } | Expr::Activation(..) => {}
         });
     }
 
-    fn load(&mut self, leaf: &Leaf, access: &Access) -> &mut i64 {
-        match leaf.lanes {
-            Some(lanes) if lanes.width > 1 && !follows(access, lanes.axis) => &mut self.splats,
-            _ => &mut self.loads,
+    fn load(&mut self, access: &Access) {
+        let followed = self.around.iter().filter(|(axis, _)| follows(access, *axis));
+        let times: i64 = followed.map(|(_, extent)| extent).product();
+        match self.leaf.lanes {
+            Some(lanes) if lanes.width > 1 && !follows(access, lanes.axis) => self.splats += times,
+            _ => self.loads += times,
         }
     }
 }

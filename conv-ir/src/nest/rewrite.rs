@@ -3,7 +3,7 @@
 //! A *chain* is a maximal run of driver loops with one statement each, down to a leaf in place. Most passes map one chain to a few chains
 //! (a domain is cut, a loop is split) and never look at the tree above; [`fuse`] then shares equal outer loops again.
 
-use super::{Affine, AxisId, Bound, Leaf, Loop, Role, Stmt, Var};
+use super::{Affine, AxisId, Bound, Leaf, Loop, Stmt, Var};
 
 /// A run of loops around a leaf.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,21 +46,27 @@ impl Chain {
         rest.substitute(gone.axis, value)
     }
 
-    /// Whether this is a copy (no reduction, made by a pass), which tiling and reordering leave alone.
-    pub fn is_copy(&self, role: impl Fn(AxisId) -> Role) -> bool {
-        self.loops.iter().any(|l| role(l.axis) == Role::Copy)
+    /// Whether this only moves elements (no accumulator), which tiling and reordering leave alone.
+    pub fn is_copy(&self) -> bool {
+        self.leaf.init.is_empty()
+    }
+}
+
+impl From<Chain> for Stmt {
+    fn from(chain: Chain) -> Stmt {
+        chain.into_stmt()
     }
 }
 
 /// Replaces every chain by what `f` makes of it. Loops with several statements in them stay.
-pub fn map_chains<E>(
+pub fn map_chains<S: Into<Stmt>, E>(
     stmts: Vec<Stmt>,
-    f: &mut impl FnMut(Chain) -> Result<Vec<Chain>, E>,
+    f: &mut impl FnMut(Chain) -> Result<Vec<S>, E>,
 ) -> Result<Vec<Stmt>, E> {
     let mut out = Vec::new();
     for stmt in stmts {
         match chain_of(stmt) {
-            Ok(chain) => out.extend(f(chain)?.into_iter().map(Chain::into_stmt)),
+            Ok(chain) => out.extend(f(chain)?.into_iter().map(S::into)),
             Err(Stmt::For(l, body)) => out.push(Stmt::For(l, map_chains(body, f)?)),
             Err(other) => out.push(other),
         }

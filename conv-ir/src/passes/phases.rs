@@ -69,14 +69,19 @@ struct Run {
     start: (i64, i64),
     /// Taps of each residue.
     taps: i64,
+    /// Outputs of each residue, where that is a constant.
+    outputs: Option<i64>,
 }
 
 fn split(nest: &mut Nest, chain: &Chain, axis: &Divided) -> Vec<Chain> {
     let taps = axis.tap.and_then(|tap| extent_of(&chain.leaf.reduce, tap)).unwrap_or(1);
     let (residues, step) = (axis.stride, axis.stride / gcd(axis.dilation, axis.stride));
+    let extent = axis.out.and_then(|out| extent_of(&chain.loops, out));
+    let outputs = |r: i64| extent.map(|extent| (extent - r + residues - 1).div_euclid(residues));
+    let run = |r: i64| Run { outputs: outputs(r), ..run_of(axis, r, taps, step) };
     let runs = match axis.out {
-        Some(_) => join((0..residues).map(|r| run_of(axis, r, taps, step)).collect(), residues > SEPARATE),
-        None => vec![run_of(axis, 0, taps, step)],
+        Some(_) => join((0..residues).map(run).collect(), residues > SEPARATE),
+        None => vec![run(0)],
     };
     runs.into_iter().map(|run| phase(nest, chain, axis, &run, step)).collect()
 }
@@ -94,13 +99,14 @@ fn run_of(axis: &Divided, residue: i64, taps: i64, step: i64) -> Run {
     let position = |tap: i64| residue + axis.dilation * tap + axis.constant;
     let first = (0..step.min(taps)).find(|&tap| position(tap) % axis.stride == 0);
     match first {
-        None => Run { residue, count: 1, tap: (0, 0), start: (0, 0), taps: 0 },
+        None => Run { residue, count: 1, tap: (0, 0), start: (0, 0), taps: 0, outputs: None },
         Some(tap) => Run {
             residue,
             count: 1,
             tap: (tap, 0),
             start: (position(tap) / axis.stride, 0),
             taps: (taps - tap + step - 1) / step,
+            outputs: None,
         },
     }
 }
@@ -109,7 +115,7 @@ fn run_of(axis: &Divided, residue: i64, taps: i64, step: i64) -> Run {
 fn join(runs: Vec<Run>, wanted: bool) -> Vec<Run> {
     let mut joined: Vec<Run> = Vec::new();
     for run in runs {
-        let last = joined.last_mut().filter(|last| wanted && last.taps == run.taps);
+        let last = joined.last_mut().filter(|last| wanted && (last.taps, last.outputs) == (run.taps, run.outputs));
         match last {
             Some(last) if last.count == 1 => {
                 last.tap.1 = run.tap.0 - last.tap.0;
@@ -150,7 +156,7 @@ fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run, step: i64) -
             divisor: axis.stride,
         };
         let hi = Bound::Min(chain.loops[at].hi.quotients().iter().map(left).collect());
-        let hi = hi.as_constant().map_or(hi, Bound::from);
+        let hi = hi.as_constant().or(run.outputs).map_or(hi, Bound::from);
         chain = chain.substitute(out, &by);
         chain.loops[at] = Loop { hi, ..Loop::serial(q, 0) };
         input = input.plus(&Affine::axis(q));

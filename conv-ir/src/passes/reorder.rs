@@ -17,7 +17,7 @@ use crate::{Error, Schedule, Target};
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
     let body = map_chains(body, &mut |mut chain| {
-        if !chain.is_copy(|axis| nest.role(axis)) {
+        if !chain.is_copy() {
             let loops = std::mem::take(&mut chain.loops);
             chain.loops = order(nest, schedule, loops);
             check(nest, &chain)?;

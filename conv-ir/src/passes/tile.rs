@@ -22,7 +22,7 @@ pub(super) fn tile(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(
     check(nest, schedule)?;
     let body = std::mem::take(&mut nest.body);
     nest.body = map_chains(body, &mut |chain| {
-        if chain.is_copy(|axis| nest.role(axis)) {
+        if chain.is_copy() {
             return Ok(vec![chain]);
         }
         let tiles = tiles_for(nest, schedule, &chain);
@@ -113,6 +113,9 @@ fn split_symbolic(nest: &mut Nest, chain: Chain, at: usize, tile: Split) -> Vec<
     let extent = tile.extent;
     let l = &chain.loops[at];
     let (Some(lo), [hi]) = (l.lo.as_constant(), l.hi.quotients()) else { return vec![chain] };
+    if hi.numerator.axes().next().is_some() {
+        return vec![chain]; // depends on another loop: not worth a tile of its own
+    }
     let length = hi.numerator.plus_constant(-lo * hi.divisor);
     let exact = hi.divisor == 1 && length.constant % extent == 0 && length.terms().iter().all(|t| t.1 % extent == 0);
     let tiles = nest.add_symbol("tiles", Quotient::floor(length, hi.divisor * extent));

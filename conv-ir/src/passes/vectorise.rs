@@ -163,6 +163,17 @@ fn share_operands(leaf: &mut Leaf) {
     leaf.update = update;
 }
 
+/// The accumulator under an epilogue.
+fn first_register(value: &Expr) -> Option<RegId> {
+    let mut found = None;
+    value.visit(&mut |e| {
+        if let (Expr::Reg(reg), None) = (e, found) {
+            found = Some(*reg);
+        }
+    });
+    found
+}
+
 /// Stores whose lanes are apart become block stores along a tile axis that is contiguous.
 fn store_blocks(leaf: &mut Leaf) {
     let Some(lanes) = leaf.lanes else { return };
@@ -173,7 +184,7 @@ fn store_blocks(leaf: &mut Leaf) {
     }
     let step = |t: &&TileAxis| last(&to).of_axis(t.axis);
     let Some(along) = leaf.tile.iter().filter(|t| step(t) != 0).min_by_key(step).map(|t| t.axis) else { return };
-    let Some(reg) = leaf.accumulators().first().copied() else { return };
+    let Some(reg) = first_register(&value) else { return };
     let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|axis| *axis != along).collect();
     let mut ops = Vec::new();
     if value != Expr::Reg(reg) {

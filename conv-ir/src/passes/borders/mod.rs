@@ -30,7 +30,7 @@ const SEPARATE: usize = 16;
 pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
     nest.body = match schedule.borders {
-        Borders::Panel { rows } => map_chains(body, &mut |chain| panel::panel(nest, chain, rows))?,
+        Borders::Panel { rows } => map_chains(body, &mut |chain| panel::panel(nest, schedule, chain, rows))?,
         Borders::Exact => map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, chain)))?,
     };
     Ok(())

@@ -1,0 +1,208 @@
+//! The rules of one spatial axis: its numbers, its padding, its output.
+//!
+//! In: one axis of a description, as part of the check of the whole. Out: a [`ConvAxis`] with `same` and `causal` worked out to
+//! numbers and the output inferred, or issues with the arithmetic spelled out. Every number is below [`LIMIT`] before it meets another,
+//! so that sums and products of two fit an `i128`. Where the input is free, the output is a formula, and rules that need the number
+//! wait for [`Conv::with_sizes`](super::Conv::with_sizes).
+
+use super::shape::{arithmetic, axis_name, output_extent, span};
+use super::validate::{Check, LIMIT};
+use super::{ConvAxis, Extent, Padding, PaddingMode, PerAxis, Size};
+
+impl Check<'_> {
+    pub(super) fn axes(&mut self) -> Vec<ConvAxis> {
+        (0..self.rank).filter_map(|axis| self.axis(axis)).collect()
+    }
+
+    fn axis(&mut self, at: usize) -> Option<ConvAxis> {
+        let mut axis = self.axis_numbers(at)?;
+        axis.padding = self.resolve_padding(at, &axis)?;
+        self.fold_range(at, &axis);
+        axis.output = self.output(at, &axis)?;
+        Some(axis)
+    }
+
+    /// The axis with each number checked by itself; padding and output still to come.
+    fn axis_numbers(&mut self, at: usize) -> Option<ConvAxis> {
+        let spec = self.spec;
+        let (stride, dilation) = (*entry(&spec.stride, at), *entry(&spec.dilation, at));
+        let output_padding = *entry(&spec.output_padding, at);
+        let mut sound = true;
+        if let Size::Known(input) = spec.input[at] {
+            sound &= self.number("input", Some(at), input, 1);
+        }
+        sound &= self.number("kernel", Some(at), spec.kernel[at], 1);
+        sound &= self.number("stride", Some(at), stride, 1);
+        sound &= self.number("dilation", Some(at), dilation, 1);
+        sound &= self.output_padding(at, output_padding, stride.max(dilation));
+        sound.then(|| ConvAxis {
+            input: spec.input[at].clone(),
+            output: Extent::Known(0),
+            kernel: spec.kernel[at],
+            stride,
+            dilation,
+            padding: (0, 0),
+            output_padding,
+        })
+    }
+
+    fn output_padding(&mut self, at: usize, value: usize, bound: usize) -> bool {
+        let message = match value {
+            0 => return true,
+            _ if !self.spec.transposed => format!("{value}, but only a transposed convolution has output padding"),
+            _ if value >= bound => format!("{value}, but must be less than the larger of stride and dilation, {bound}"),
+            _ => return true,
+        };
+        self.broken_axis("output_padding", at, message);
+        false
+    }
+
+    fn resolve_padding(&mut self, at: usize, axis: &ConvAxis) -> Option<(usize, usize)> {
+        let spec = self.spec;
+        match &spec.padding {
+            Padding::Valid => Some((0, 0)),
+            Padding::Explicit(list) => {
+                let (lo, hi) = *entry(list, at);
+                let sound = self.number("padding", Some(at), lo, 0) && self.number("padding", Some(at), hi, 0);
+                sound.then_some((lo, hi))
+            }
+            Padding::Causal if spec.transposed => Some((0, self.crop(at, axis, "causal")?)),
+            Padding::Causal => Some((self.in_range(at, span(axis) - 1)?, 0)),
+            Padding::SameUpper => self
+                .same(at, axis, "same-upper")
+                .map(|total| (total / 2, total - total / 2)),
+            Padding::SameLower => self
+                .same(at, axis, "same-lower")
+                .map(|total| (total - total / 2, total / 2)),
+        }
+    }
+
+    /// What `same` adds to both sides together (transposed: crops).
+    fn same(&mut self, at: usize, axis: &ConvAxis, padding: &str) -> Option<usize> {
+        if self.spec.transposed {
+            return self.crop(at, axis, padding);
+        }
+        let (stride, window) = (axis.stride as i128, span(axis));
+        match &axis.input {
+            Size::Known(input) => {
+                let input = *input as i128;
+                let output = (input + stride - 1) / stride;
+                self.in_range(at, ((output - 1) * stride + window - input).max(0))
+            }
+            Size::Free(_) if stride == 1 => self.in_range(at, window - 1),
+            Size::Free(name) => {
+                let message = format!(
+                    "{padding} with stride {stride} depends on the input {name}, which is free: give the padding as numbers"
+                );
+                self.broken_axis("padding", at, message);
+                None
+            }
+        }
+    }
+
+    /// What a transposed convolution crops so that `output = input * stride` (ONNX's rule for `auto_pad`).
+    fn crop(&mut self, at: usize, axis: &ConvAxis, padding: &str) -> Option<usize> {
+        let (stride, window, extra) = (axis.stride as i128, span(axis), axis.output_padding as i128);
+        let total = window + extra - stride;
+        if total < 0 {
+            let message = format!(
+                "{padding} makes the output input * {stride}, but the padding would be {window} + {extra} - {stride} = {total}: \
+                 the window is shorter than the stride"
+            );
+            self.broken_axis("padding", at, message);
+            return None;
+        }
+        self.in_range(at, total)
+    }
+
+    fn in_range(&mut self, at: usize, value: i128) -> Option<usize> {
+        let fits = usize::try_from(value).ok().filter(|&v| v as u128 <= LIMIT);
+        if fits.is_none() {
+            self.broken_axis(
+                "padding",
+                at,
+                format!("works out as {value}, which is too large: the limit is {LIMIT}"),
+            );
+        }
+        fits
+    }
+
+    /// Padding modes that fold back into the input only reach so far. A free input is checked when its size is known.
+    fn fold_range(&mut self, at: usize, axis: &ConvAxis) {
+        let mode = self.spec.padding_mode;
+        let Size::Known(input) = axis.input else { return };
+        let (reach, rule) = match mode {
+            PaddingMode::Reflect => (input - 1, "the input less one"),
+            PaddingMode::Symmetric | PaddingMode::Circular => (input, "the input"),
+            PaddingMode::Zeros | PaddingMode::Constant(_) | PaddingMode::Replicate => return,
+        };
+        for (side, value) in [("before", axis.padding.0), ("after", axis.padding.1)] {
+            if value > reach {
+                let message = format!("{value} {side} the input, but mode {mode} reaches at most {reach} ({rule})");
+                self.broken_axis("padding", at, message);
+            }
+        }
+    }
+
+    fn output(&mut self, at: usize, axis: &ConvAxis) -> Option<Extent> {
+        let transposed = self.spec.transposed;
+        match &axis.input {
+            Size::Known(input) => self.known_output(at, axis, *input),
+            Size::Free(name) if transposed => {
+                let add = span(axis) + axis.output_padding as i128 - padding_sum(axis) - axis.stride as i128;
+                self.derived(at, name, axis.stride as i128, add, 1)
+            }
+            Size::Free(name) => {
+                let add = padding_sum(axis) - span(axis) + axis.stride as i128;
+                self.derived(at, name, 1, add, axis.stride as i128)
+            }
+        }
+    }
+
+    fn known_output(&mut self, at: usize, axis: &ConvAxis, input: usize) -> Option<Extent> {
+        let transposed = self.spec.transposed;
+        let (extent, name) = (output_extent(axis, input, transposed), axis_name(self.rank, at));
+        let padded = input as i128 + padding_sum(axis);
+        let reason = match transposed {
+            false if span(axis) > padded => format!("window {} is wider than the padded input {padded}", span(axis)),
+            true if extent < 1 => format!("padding {}:{} crops everything away", axis.padding.0, axis.padding.1),
+            true if (extent + padding_sum(axis)) as u128 > LIMIT => format!("too large: the limit is {LIMIT}"),
+            _ if extent as u128 > LIMIT => format!("too large: the limit is {LIMIT}"),
+            _ => return usize::try_from(extent).ok().map(Extent::Known),
+        };
+        let message = format!("output {name} is {} = {extent}: {reason}", arithmetic(axis, transposed));
+        self.broken_axis(if transposed { "padding" } else { "kernel" }, at, message);
+        None
+    }
+
+    fn derived(&mut self, at: usize, of: &str, scale: i128, add: i128, div: i128) -> Option<Extent> {
+        if add.unsigned_abs() > LIMIT {
+            self.broken_axis(
+                "kernel",
+                at,
+                format!("the output is {scale} * {of} + {add}, which is too large: the limit is {LIMIT}"),
+            );
+            return None;
+        }
+        Some(Extent::Derived {
+            of: of.to_owned(),
+            scale: scale as i64,
+            add: add as i64,
+            div: div as i64,
+        })
+    }
+}
+
+/// Padding on both sides together.
+pub(super) fn padding_sum(axis: &ConvAxis) -> i128 {
+    axis.padding.0 as i128 + axis.padding.1 as i128
+}
+
+/// The entry for an axis; the number of entries was checked.
+fn entry<T>(list: &PerAxis<T>, axis: usize) -> &T {
+    match list {
+        PerAxis::All(value) => value,
+        PerAxis::Each(list) if list.len() == 1 => &list[0],
+        PerAxis::Each(list) => &list[axis],
+    }
+}

@@ -1,0 +1,644 @@
+use super::*;
+use crate::conv::{Extent, Layout};
+
+/// A 2-D convolution of 8 channels, to be broken by the test.
+fn base() -> ConvSpec {
+    ConvSpec {
+        in_channels: 8,
+        out_channels: 16,
+        ..ConvSpec::new([5, 6], [3, 3])
+    }
+}
+
+fn transposed() -> ConvSpec {
+    ConvSpec {
+        transposed: true,
+        ..base()
+    }
+}
+
+fn refused(spec: ConvSpec) -> String {
+    Conv::new(spec).unwrap_err().to_string()
+}
+
+fn output(spec: ConvSpec) -> Vec<usize> {
+    let conv = Conv::new(spec).unwrap();
+    conv.axes().iter().map(|axis| axis.output.known().unwrap()).collect()
+}
+
+fn paddings(spec: ConvSpec) -> Vec<(usize, usize)> {
+    Conv::new(spec)
+        .unwrap()
+        .axes()
+        .iter()
+        .map(|axis| axis.padding)
+        .collect()
+}
+
+#[test]
+fn counts_must_match() {
+    assert_eq!(
+        refused(ConvSpec {
+            stride: [1, 2, 3].into(),
+            padding: vec![].into(),
+            ..base()
+        }),
+        "stride: 3 entries, but the input has 2 spatial axes: give one for each, or one for all\n\
+         padding: 0 entries, but the input has 2 spatial axes: give one for each, or one for all"
+    );
+    assert_eq!(
+        refused(ConvSpec {
+            kernel: vec![3],
+            ..base()
+        }),
+        "kernel: 1 entry, but the input has 2 spatial axes"
+    );
+    assert_eq!(
+        refused(ConvSpec::new([], [])),
+        "input: 0 spatial axes, but there must be 1 to 8"
+    );
+    assert_eq!(
+        refused(ConvSpec::new([1; 9], [1; 9])),
+        "input: 9 spatial axes, but there must be 1 to 8"
+    );
+    assert_eq!(
+        output(ConvSpec {
+            stride: vec![2].into(),
+            ..base()
+        }),
+        [2, 2]
+    );
+}
+
+#[test]
+fn numbers_must_be_positive() {
+    let zeros = ConvSpec {
+        in_channels: 0,
+        out_channels: 0,
+        groups: 0,
+        kernel: vec![0, 3],
+        stride: [1, 0].into(),
+        dilation: 0.into(),
+        ..base()
+    };
+    assert_eq!(
+        refused(zeros),
+        "groups: 0, but must be at least 1\n\
+         in_channels: 0, but must be at least 1\n\
+         out_channels: 0, but must be at least 1\n\
+         kernel (height): 0, but must be at least 1\n\
+         dilation (height): 0, but must be at least 1\n\
+         stride (width): 0, but must be at least 1\n\
+         dilation (width): 0, but must be at least 1"
+    );
+    assert_eq!(
+        refused(ConvSpec::new([0], [1])),
+        "input (width): 0, but must be at least 1"
+    );
+    assert_eq!(
+        Conv::new(ConvSpec {
+            batch: 0.into(),
+            ..base()
+        })
+        .unwrap()
+        .output_shape(),
+        Some(vec![0, 16, 3, 4])
+    );
+}
+
+#[test]
+fn axes_are_called_by_their_names() {
+    let name =
+        |rank: usize| refused(ConvSpec::new(vec![0; rank], vec![1; rank])).replace(": 0, but must be at least 1", "");
+    assert_eq!(name(1), "input (width)");
+    assert_eq!(name(2), "input (height)\ninput (width)");
+    assert_eq!(name(3), "input (depth)\ninput (height)\ninput (width)");
+    assert_eq!(
+        name(4),
+        "input (axis 0)\ninput (axis 1)\ninput (axis 2)\ninput (axis 3)"
+    );
+}
+
+#[test]
+fn groups_divide_channels() {
+    assert_eq!(
+        refused(ConvSpec { groups: 3, ..base() }),
+        "groups: 3 does not divide in_channels 8\ngroups: 3 does not divide out_channels 16"
+    );
+    assert_eq!(
+        Conv::new(ConvSpec { groups: 8, ..base() }).unwrap().weight_shape(),
+        [16, 1, 3, 3]
+    );
+}
+
+#[test]
+fn window_fits_the_padded_input() {
+    assert_eq!(
+        refused(ConvSpec::new([5, 9], [7, 7])),
+        "kernel (height): output height is (5 + 0 + 0 - 7) / 1 + 1 = -1: window 7 is wider than the padded input 5"
+    );
+    assert_eq!(
+        refused(ConvSpec {
+            dilation: 4.into(),
+            stride: 2.into(),
+            padding: (1, 0).into(),
+            ..ConvSpec::new([5], [3])
+        }),
+        "kernel (width): output width is (5 + 1 + 0 - 4 * (3 - 1) - 1) / 2 + 1 = -1: window 9 is wider than the padded input 6"
+    );
+    // Rounding down must not hide that nothing fits.
+    assert_eq!(
+        refused(ConvSpec {
+            stride: 3.into(),
+            ..ConvSpec::new([5], [6])
+        }),
+        "kernel (width): output width is (5 + 0 + 0 - 6) / 3 + 1 = 0: window 6 is wider than the padded input 5"
+    );
+    assert_eq!(output(ConvSpec::new([5], [5])), [1]);
+}
+
+#[test]
+fn padding_that_fits() {
+    let upper = ConvSpec {
+        padding: Padding::SameUpper,
+        stride: 2.into(),
+        ..ConvSpec::new([5, 6], [3, 3])
+    };
+    assert_eq!(output(upper.clone()), [3, 3]);
+    assert_eq!(paddings(upper.clone()), [(1, 1), (0, 1)]);
+    assert_eq!(
+        paddings(ConvSpec {
+            padding: Padding::SameLower,
+            ..upper
+        }),
+        [(1, 1), (1, 0)]
+    );
+    let sparse = ConvSpec {
+        padding: Padding::SameUpper,
+        stride: 4.into(),
+        ..ConvSpec::new([7], [1])
+    };
+    assert_eq!((output(sparse.clone()), paddings(sparse)), (vec![2], vec![(0, 0)]));
+    let causal = ConvSpec {
+        padding: Padding::Causal,
+        dilation: 4.into(),
+        ..ConvSpec::new([10], [3])
+    };
+    assert_eq!((output(causal.clone()), paddings(causal)), (vec![10], vec![(8, 0)]));
+}
+
+#[test]
+fn transposed_sizes() {
+    let of = |padding: Padding, stride: usize, extra: usize| ConvSpec {
+        padding,
+        stride: stride.into(),
+        output_padding: extra.into(),
+        transposed: true,
+        ..ConvSpec::new([2], [3])
+    };
+    assert_eq!(output(of(Padding::Valid, 1, 0)), [4]);
+    assert_eq!(output(of(Padding::Valid, 2, 0)), [5]);
+    assert_eq!(output(of(1.into(), 2, 1)), [4]);
+    for symbolic in [Padding::SameUpper, Padding::SameLower, Padding::Causal] {
+        assert_eq!(output(of(symbolic.clone(), 2, 0)), [4]);
+        assert_eq!(output(of(symbolic, 3, 1)), [6]);
+    }
+    assert_eq!(paddings(of(Padding::SameUpper, 2, 0)), [(0, 1)]);
+    assert_eq!(paddings(of(Padding::SameLower, 2, 0)), [(1, 0)]);
+    assert_eq!(paddings(of(Padding::Causal, 2, 0)), [(0, 1)]);
+    assert_eq!(
+        refused(of(Padding::SameUpper, 4, 0)),
+        "padding (width): same-upper makes the output input * 4, but the padding would be 3 + 0 - 4 = -1: \
+         the window is shorter than the stride"
+    );
+    assert_eq!(
+        refused(of(2.into(), 1, 0)),
+        "padding (width): output width is (2 - 1) * 1 - 2 - 2 + 1 * (3 - 1) + 0 + 1 = 0: padding 2:2 crops everything away"
+    );
+}
+
+#[test]
+fn output_padding_belongs_to_transposed() {
+    assert_eq!(
+        refused(ConvSpec {
+            output_padding: [0, 1].into(),
+            ..base()
+        }),
+        "output_padding (width): 1, but only a transposed convolution has output padding"
+    );
+    assert_eq!(
+        refused(ConvSpec {
+            output_padding: [1, 2].into(),
+            stride: [2, 2].into(),
+            ..transposed()
+        }),
+        "output_padding (width): 2, but must be less than the larger of stride and dilation, 2"
+    );
+    assert_eq!(
+        output(ConvSpec {
+            output_padding: 1.into(),
+            dilation: 2.into(),
+            ..transposed()
+        }),
+        [10, 11]
+    );
+}
+
+#[test]
+fn padding_modes_reach_so_far() {
+    let of = |padding_mode, padding: usize| ConvSpec {
+        padding_mode,
+        padding: (0, padding).into(),
+        ..ConvSpec::new([4], [3])
+    };
+    assert_eq!(
+        refused(of(PaddingMode::Reflect, 4)),
+        "padding (width): 4 after the input, but mode reflect reaches at most 3 (the input less one)"
+    );
+    for mode in [PaddingMode::Symmetric, PaddingMode::Circular] {
+        assert_eq!(
+            refused(of(mode, 5)),
+            format!("padding (width): 5 after the input, but mode {mode} reaches at most 4 (the input)")
+        );
+        assert_eq!(output(of(mode, 4)), [6]);
+    }
+    assert_eq!(output(of(PaddingMode::Reflect, 3)), [5]);
+    assert_eq!(output(of(PaddingMode::Replicate, 40)), [42]);
+    assert_eq!(
+        refused(ConvSpec {
+            padding_mode: PaddingMode::Circular,
+            ..transposed()
+        }),
+        "padding_mode: circular has no meaning for a transposed convolution, whose padding crops the output: use zeros"
+    );
+}
+
+#[test]
+fn values_must_be_finite() {
+    let constant = |value| ConvSpec {
+        padding_mode: PaddingMode::Constant(value),
+        ..base()
+    };
+    assert_eq!(
+        refused(constant(f64::NAN)),
+        "padding_mode: the padding value is NaN, but must be finite"
+    );
+    assert_eq!(
+        refused(constant(f64::INFINITY)),
+        "padding_mode: the padding value is inf, but must be finite"
+    );
+    assert_eq!(
+        refused(constant(1e300)),
+        "padding_mode: the padding value is 1e300, too large for f32"
+    );
+    assert!(
+        Conv::new(ConvSpec {
+            dtype: DType::F64,
+            ..constant(1e300)
+        })
+        .is_ok()
+    );
+    let activation = |activation| ConvSpec {
+        activation: Some(activation),
+        ..base()
+    };
+    assert_eq!(
+        refused(activation(Activation::LeakyRelu(f64::NAN))),
+        "activation: the slope of leaky_relu is NaN, but must be finite"
+    );
+    assert_eq!(
+        refused(activation(Activation::Clamp(f64::NEG_INFINITY, f64::NAN))),
+        "activation: the lower bound of clamp is -inf, but must be finite\n\
+         activation: the upper bound of clamp is NaN, but must be finite"
+    );
+    assert_eq!(
+        refused(activation(Activation::Clamp(6.0, 0.0))),
+        "activation: clamp from 6 to 0: the lower bound is above the upper one"
+    );
+}
+
+#[test]
+fn sizes_stay_addressable() {
+    let big = 1 << 40;
+    assert_eq!(
+        refused(ConvSpec {
+            in_channels: big,
+            ..ConvSpec::new([1 << 20], [1])
+        }),
+        "input: the input has 1 * 1099511627776 * 1048576 elements of 4 bytes: the limit is 140737488355328 bytes"
+    );
+    assert_eq!(
+        refused(ConvSpec {
+            in_channels: big,
+            out_channels: big,
+            ..ConvSpec::new([1], [1])
+        }),
+        "kernel: the weight has 1099511627776 * 1099511627776 * 1 elements of 4 bytes: the limit is 140737488355328 bytes"
+    );
+    assert_eq!(
+        refused(ConvSpec {
+            padding: big.into(),
+            stride: big.into(),
+            ..ConvSpec::new([1, 1, 1], [1, 1, 1])
+        }),
+        "padding: the padded input has 1 * 1 * 2199023255553 * 2199023255553 * 2199023255553 elements of 4 bytes: \
+         the limit is 140737488355328 bytes"
+    );
+    assert!(
+        refused(ConvSpec {
+            batch: big.into(),
+            out_channels: big,
+            ..ConvSpec::new([1], [1])
+        })
+        .contains("the output has")
+    );
+    assert!(
+        refused(ConvSpec {
+            stride: usize::MAX.into(),
+            ..base()
+        })
+        .starts_with("stride (height): 18446744073709551615 is too large")
+    );
+    assert!(
+        refused(ConvSpec {
+            dilation: (1 << 46).into(),
+            ..base()
+        })
+        .contains("is wider than the padded input 5")
+    );
+    assert!(
+        refused(ConvSpec {
+            stride: (1 << 46).into(),
+            ..transposed()
+        })
+        .contains("too large: the limit is")
+    );
+    assert!(
+        refused(ConvSpec {
+            padding: Padding::Causal,
+            dilation: (1 << 47).into(),
+            ..base()
+        })
+        .contains("works out as")
+    );
+}
+
+/// Hostile numbers everywhere: an answer, never a panic.
+#[test]
+fn no_number_panics() {
+    let hostile = [
+        0,
+        1,
+        2,
+        3,
+        1 << 31,
+        1 << 46,
+        1 << 47,
+        (1 << 47) + 1,
+        1 << 62,
+        usize::MAX - 1,
+        usize::MAX,
+    ];
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut next = |n: usize| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random % n as u64) as usize
+    };
+    let mut made = 0;
+    for _ in 0..60_000 {
+        let mut number = |usual: usize| {
+            if next(6) == 0 {
+                hostile[next(hostile.len())]
+            } else {
+                usual
+            }
+        };
+        let spec = ConvSpec {
+            batch: number(1).into(),
+            in_channels: number(4),
+            out_channels: number(4),
+            groups: number(1),
+            input: vec![number(9).into(), number(9).into()],
+            kernel: vec![number(3), number(2)],
+            stride: [number(1), number(2)].into(),
+            dilation: number(1).into(),
+            padding: [(number(0), number(1)), (number(1), number(0))].into(),
+            output_padding: number(0).into(),
+            transposed: number(0) != 0,
+            ..base()
+        };
+        let padding = [
+            Padding::SameUpper,
+            Padding::SameLower,
+            Padding::Causal,
+            spec.padding.clone(),
+        ][next(4)]
+        .clone();
+        let batch = if next(4) == 0 {
+            Size::from("N")
+        } else {
+            spec.batch.clone()
+        };
+        let height = if next(4) == 0 {
+            Size::from("H")
+        } else {
+            spec.input[0].clone()
+        };
+        let input = vec![height, spec.input[1].clone()];
+        if let Ok(conv) = Conv::new(ConvSpec {
+            padding,
+            batch,
+            input,
+            ..spec
+        }) {
+            made += 1;
+            let _ = (
+                conv.input_len(),
+                conv.output_len(),
+                conv.weight_len(),
+                conv.equation(),
+                crate::analysis::facts(&conv),
+            );
+            assert_eq!(conv.to_string().parse(), Ok(conv.clone()));
+            let sizes: Vec<(&str, usize)> = conv
+                .free_sizes()
+                .into_iter()
+                .map(|name| (name, hostile[made % hostile.len()]))
+                .collect();
+            let _ = conv.with_sizes(&sizes);
+        }
+    }
+    assert!(made > 1000, "{made}");
+}
+
+#[test]
+fn free_sizes_stay_symbols() {
+    let free = |padding: Padding, stride: usize| ConvSpec {
+        batch: "N".into(),
+        input: vec!["H".into(), 6.into()],
+        padding,
+        stride: stride.into(),
+        ..base()
+    };
+    let conv = Conv::new(free(1.into(), 2)).unwrap();
+    assert_eq!(
+        conv.axes()[0].output,
+        Extent::Derived {
+            of: "H".into(),
+            scale: 1,
+            add: 1,
+            div: 2
+        }
+    );
+    assert_eq!(conv.output_arithmetic(0), "(H + 1 + 1 - 3) / 2 + 1");
+    assert_eq!((conv.input_shape(), conv.output_len()), (None, None));
+    let up = Conv::new(ConvSpec {
+        transposed: true,
+        ..free(1.into(), 2)
+    })
+    .unwrap();
+    assert_eq!(
+        up.axes()[0].output,
+        Extent::Derived {
+            of: "H".into(),
+            scale: 2,
+            add: -1,
+            div: 1
+        }
+    );
+    for (h, conv) in [(7, &conv), (8, &conv), (7, &up)] {
+        let sized = conv.with_sizes(&[("N", 2), ("H", h)]).unwrap();
+        let Extent::Derived { scale, add, div, .. } = conv.axes()[0].output else {
+            panic!()
+        };
+        assert_eq!(
+            sized.axes()[0].output,
+            Extent::Known((scale * h as i64 + add).div_euclid(div) as usize)
+        );
+    }
+    assert_eq!(
+        Conv::new(free(Padding::SameUpper, 1)).unwrap().axes()[0].padding,
+        (1, 1)
+    );
+    assert_eq!(
+        refused(free(Padding::SameUpper, 2)),
+        "padding (height): same-upper with stride 2 depends on the input H, which is free: give the padding as numbers"
+    );
+    let up = Conv::new(ConvSpec {
+        transposed: true,
+        ..free(Padding::SameLower, 2)
+    })
+    .unwrap();
+    assert_eq!(
+        up.axes()[0].output,
+        Extent::Derived {
+            of: "H".into(),
+            scale: 2,
+            add: 0,
+            div: 1
+        }
+    );
+}
+
+#[test]
+fn free_sizes_have_proper_names() {
+    let named = |name: &str| {
+        refused(ConvSpec {
+            input: vec![name.into(), "W".into()],
+            batch: "W".into(),
+            ..base()
+        })
+    };
+    let twice = "input (width): the name W is used twice: each free size needs its own";
+    let ill = "is no name of a size: upper-case letters, digits and _ only, a letter first";
+    assert_eq!(named("H_2"), twice);
+    for name in ["h", "", "2H", "H-1", "Hé"] {
+        assert_eq!(named(name), format!("input (height): `{name}` {ill}\n{twice}"));
+    }
+}
+
+#[test]
+fn run_time_sizes_are_checked() {
+    let spec = ConvSpec {
+        input: vec!["H".into(), 6.into()],
+        padding: 2.into(),
+        padding_mode: PaddingMode::Reflect,
+        ..base()
+    };
+    let conv = Conv::new(spec).unwrap();
+    let refused = |sizes: &[(&str, usize)]| conv.with_sizes(sizes).unwrap_err().to_string();
+    assert_eq!(refused(&[]), "the size H is missing: the free sizes are H");
+    assert_eq!(refused(&[("W", 1)]), "there is no free size W: the free sizes are H");
+    assert_eq!(refused(&[("H", 1), ("H", 2)]), "the size H is given twice");
+    assert_eq!(refused(&[("H", 0)]), "input (height): 0, but must be at least 1");
+    assert!(
+        refused(&[("H", 2)]).starts_with("padding (height): 2 before the input, but mode reflect reaches at most 1")
+    );
+    let sized = conv.with_sizes(&[("H", 3)]).unwrap();
+    assert_eq!(sized.output_shape(), Some(vec![1, 16, 5, 8]));
+    assert_eq!(
+        sized.with_sizes(&[("H", 3)]).unwrap_err().to_string(),
+        "there is no free size H: every size of this convolution is known"
+    );
+}
+
+#[test]
+fn arithmetic_as_text() {
+    let text = |spec| Conv::new(spec).unwrap().output_arithmetic(0);
+    let stem = ConvSpec {
+        stride: 2.into(),
+        padding: 3.into(),
+        ..ConvSpec::new([224], [7])
+    };
+    assert_eq!(text(stem), "(224 + 3 + 3 - 7) / 2 + 1 = 112");
+    let atrous = ConvSpec {
+        dilation: 2.into(),
+        padding: 2.into(),
+        ..ConvSpec::new([33], [3])
+    };
+    assert_eq!(text(atrous), "(33 + 2 + 2 - 2 * (3 - 1) - 1) / 1 + 1 = 33");
+    let up = ConvSpec {
+        transposed: true,
+        stride: 2.into(),
+        padding: 1.into(),
+        ..ConvSpec::new([8], [4])
+    };
+    assert_eq!(text(up), "(8 - 1) * 2 - 1 - 1 + 1 * (4 - 1) + 0 + 1 = 16");
+}
+
+#[test]
+fn shapes_follow_the_layout() {
+    let conv = Conv::new(ConvSpec {
+        layout: Layout::ChannelsLast,
+        ..base()
+    })
+    .unwrap();
+    assert_eq!(conv.input_shape(), Some(vec![1, 5, 6, 8]));
+    assert_eq!(conv.residual_shape(), Some(vec![1, 3, 4, 16]));
+    assert_eq!(conv.weight_shape(), [16, 8, 3, 3]);
+    let up = Conv::new(ConvSpec {
+        groups: 4,
+        ..transposed()
+    })
+    .unwrap();
+    assert_eq!(up.weight_shape(), [8, 4, 3, 3]);
+    assert_eq!(up.output_shape(), Some(vec![1, 16, 7, 8]));
+    assert_eq!(
+        (up.input_len(), up.weight_len(), up.bias_len(), up.output_len()),
+        (Some(240), 288, 16, Some(896))
+    );
+}
+
+#[test]
+fn spelling_does_not_matter() {
+    let plain = Conv::new(base()).unwrap();
+    let spelled = ConvSpec {
+        stride: [1, 1].into(),
+        dilation: vec![1].into(),
+        padding: [(0, 0), (0, 0)].into(),
+        ..base()
+    };
+    assert_eq!(Conv::new(spelled).unwrap(), plain);
+}
