@@ -55,12 +55,12 @@ struct Shape {
     taps: Vec<i64>,
     /// Input elements between neighbouring columns of the output; 0 where the input does not have columns innermost.
     column_step: i64,
+    /// Input rows between neighbouring rows of the output.
+    row_step: i64,
     /// The output stores channels innermost.
     channels_last: bool,
     /// Taps may fall outside along the columns.
     ragged: bool,
-    /// The output's columns are interleaved phases.
-    phases: bool,
 }
 
 /// A run-time size, for the model.
@@ -79,11 +79,11 @@ impl Shape {
             found.and_then(|a| a.index.last().cloned())
         };
         let column = |a: &Affine| a.axes().find(|&axis| nest.role(axis) == Role::Out(0)).map_or(0, |axis| a.of_axis(axis));
-        let (column_step, phases) = match last_index(BufferRole::Input) {
-            Some(Index::Affine(a)) => (column(&a), false),
-            Some(Index::Folded { index, .. }) => (column(&index), false),
-            Some(Index::Quotient(_)) => (1, true),
-            None => (0, false),
+        let column_step = match last_index(BufferRole::Input) {
+            Some(Index::Affine(a)) => column(&a),
+            Some(Index::Folded { index, .. }) => column(&index),
+            Some(Index::Quotient(_)) => 1,
+            None => 0,
         };
         let is_channel = |i: &Index| i.as_affine().is_some_and(|a| a.axes().any(|axis| matches!(nest.role(axis), Role::OutChannel | Role::Group)));
         let about_columns = |a: &Affine| a.axes().any(|axis| nest.role(axis) == Role::Out(0));
@@ -101,9 +101,9 @@ impl Shape {
             out: (0..nest.rank).map(|at| extent(Role::Out(at))).collect(),
             taps: (0..nest.rank).map(|at| extent(Role::Kernel(at))).collect(),
             column_step,
+            row_step: row_step(nest, leaf),
             channels_last: last_index(BufferRole::Output).is_some_and(|i| is_channel(&i)),
             ragged,
-            phases,
         }
     }
 
@@ -114,6 +114,25 @@ impl Shape {
     fn rows(&self) -> i64 {
         self.out.get(1).copied().unwrap_or(1)
     }
+
+    /// Input planes under the window, of a convolution with more than two axes.
+    fn planes(&self) -> i64 {
+        self.taps.iter().skip(2).product()
+    }
+}
+
+/// Input rows between neighbouring output rows: the coefficient of the row axis in an input index.
+fn row_step(nest: &Nest, leaf: &Leaf) -> i64 {
+    let mut step = 1;
+    leaf.map_affine(&mut |a| {
+        let rows = |axis: &crate::nest::AxisId| nest.role(*axis) == Role::Out(1);
+        let taps = a.axes().any(|axis| nest.role(axis) == Role::Kernel(1));
+        if let Some(axis) = a.axes().find(rows).filter(|_| taps) {
+            step = a.of_axis(axis).abs().max(1);
+        }
+        a.clone()
+    });
+    step
 }
 
 /// The loops and the leaf of a canonical nest.
@@ -223,19 +242,50 @@ fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
 
 fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
     let lanes = target.lanes(shape.bytes) as i64;
-    let points = shape.out_channels.min(4);
-    let most = (shape.columns() / lanes).max(1);
-    let vectors = (1..=most.min(8)).filter(|&v| fits(target, v.min(points), v.max(points))).max().unwrap_or(1);
+    let across = (shape.columns() + lanes - 1) / lanes;
+    // A splat weight serves every column vector and row of the tile; each of those loads its input once. One accumulator per load leaves
+    // registers for 12 of them; 8 hide the latency, and more rows share more taps only where the panel holds them.
+    let channels = shape.out_channels.clamp(1, 4);
+    let vectors = across.min(8 / channels).max(1);
+    let rows = if shape.out_channels == 1 && target.packs { (8 / vectors).clamp(1, shape.rows()) } else { 1 };
     choice.schedule.lanes = Some((Role::Out(0), lanes));
-    choice.schedule.tile = vec![(Role::Out(0), vectors * lanes)];
-    if points > 1 {
-        choice.schedule.tile.insert(0, (Role::OutChannel, points));
-    }
+    choice.schedule.tile = [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)]
+        .into_iter()
+        .filter(|t| t.1 > 1)
+        .collect();
     choice.reasons.push(format!(
         "lanes ow:{lanes}: {} output channel(s) a group are too few for lanes; columns load and store as vectors, weights are splat",
         shape.out_channels
     ));
-    let _ = (shape.ragged, shape.phases, shape.rows(), target.l1_bytes, Borders::Exact);
+    choice.reasons.push(format!(
+        "tile {channels} channel(s) x {rows} row(s) x {vectors} vector(s): {} accumulators, at least {IN_FLIGHT} to hide the latency",
+        channels * rows * vectors
+    ));
+    borders(choice, shape, target, rows);
+}
+
+/// Where lanes run along the columns, an edge inside a vector must be a panel or a scalar tile.
+fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) {
+    if !shape.ragged || !target.packs {
+        return;
+    }
+    let window = shape.taps.get(1).copied().unwrap_or(1);
+    let row_bytes = shape.in_channels * shape.planes() * (shape.columns() * shape.column_step.max(1) + shape.taps[0]) * shape.bytes as i64;
+    let panel_bytes = |rows: i64| (rows * shape.row_step + window) * row_bytes;
+    let room = target.l2_bytes as i64 / 2;
+    if panel_bytes(tile_rows) > room {
+        choice.reasons.push("borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned());
+        return;
+    }
+    // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the limit.
+    let fits = |rows: &i64| panel_bytes(*rows) <= if *rows <= 4 * window { room } else { target.l1_bytes as i64 / 2 };
+    let most = (tile_rows..=shape.rows()).step_by(tile_rows as usize).filter(fits).max().unwrap_or(tile_rows);
+    let rows = if most * 2 > shape.rows() && panel_bytes(shape.rows()) <= room { shape.rows() } else { most };
+    choice.schedule.borders = Borders::Panel { rows };
+    choice.reasons.push(format!(
+        "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {rows} output row(s), {} KiB in cache",
+        panel_bytes(rows) / 1024
+    ));
 }
 
 /// Taps are repeated in the code from the innermost axis on, while the body stays small.
