@@ -38,8 +38,14 @@ impl Target {
     /// Portable Rust source: the same vectors, no packed weights, no scratch.
     pub const RUST: Target = Target { name: "rust", packs: false, ..Target::CRANELIFT };
 
+    /// Our own assembler on x86-64 with AVX2 and FMA: 256-bit vectors, 16 registers, all of them ours.
+    pub const AVX2: Target = Target { name: "avx2", vector_bytes: 32, vector_registers: 16, ..Target::CRANELIFT };
+    /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks, broadcasts as memory operands.
+    pub const AVX512: Target =
+        Target { name: "avx512", vector_bytes: 64, vector_registers: 32, masks: true, l2_bytes: 1 << 20, ..Target::CRANELIFT };
+
     /// The known targets, for text forms.
-    pub const ALL: &'static [Target] = &[Target::CRANELIFT, Target::RUST];
+    pub const ALL: &'static [Target] = &[Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512];
 
     /// The target of that name.
     pub fn by_name(name: &str) -> Option<Target> {

@@ -24,14 +24,15 @@ pub struct Bill {
     pub loads: i64,
     /// Loads of a step that read one element for all lanes.
     pub splats: i64,
-    /// Vectors stored by one run of the whole leaf, outside the steps.
+    /// Vectors stored before and after the reduction, and by a step (a copy stores in steps).
     pub stores: i64,
 }
 
 impl Bill {
     /// Counts.
     pub fn of(leaf: &Leaf) -> Bill {
-        let accumulators: i64 = leaf.accumulators().iter().map(|r| size(leaf, *r)).sum();
+        let carried = carried(leaf);
+        let accumulators: i64 = carried.iter().map(|r| size(leaf, *r)).sum();
         let unrolled = unrolled(leaf);
         let mut step = Count {
             leaf,
@@ -56,11 +57,11 @@ impl Bill {
             tile: leaf.tile.iter().map(|t| t.extent).collect(),
             lanes: leaf.width(),
             accumulators,
-            live: accumulators + others(leaf) + 1,
+            live: accumulators + others(leaf, carried) + 1,
             fmas: step.fmas,
             loads: step.loads,
             splats: step.splats,
-            stores: rest.stores,
+            stores: rest.stores + step.stores,
         }
     }
 }
@@ -71,12 +72,12 @@ impl fmt::Display for Bill {
         let tile = if tile.is_empty() { "1".into() } else { tile.join(" x ") };
         write!(
             f,
-            "tile {tile}, lanes {}: {} accumulators, {} live; ",
+            "tile {tile}, lanes {}: {} acc, {} live; ",
             self.lanes, self.accumulators, self.live
         )?;
         write!(
             f,
-            "a step: {} fma, {} loads, {} splats; {} stores",
+            "a step: {} fma, {} load, {} splat; {} store",
             self.fmas, self.loads, self.splats, self.stores
         )
     }
@@ -103,9 +104,30 @@ fn size(leaf: &Leaf, reg: RegId) -> i64 {
         .map_or(1, |r| r.axes.iter().map(|a| extent(leaf, *a)).product())
 }
 
+/// Registers set by `init` and read by `update`.
+fn carried(leaf: &Leaf) -> Vec<RegId> {
+    let mut read = Vec::new();
+    let mut reads = |value: &Expr| {
+        value.visit(&mut |expr| {
+            if let Expr::Reg(reg) = expr {
+                read.push(*reg);
+            }
+        });
+    };
+    for op in &leaf.update {
+        op.visit(&mut |op| match op {
+            Op::Set { value, .. } | Op::Store { value, .. } => reads(value),
+            Op::Each(..) | Op::StoreBlock { .. } => {}
+        });
+    }
+    leaf.accumulators()
+        .into_iter()
+        .filter(|reg| read.contains(reg))
+        .collect()
+}
+
 /// Vector registers set in `update` that the reduction does not carry.
-fn others(leaf: &Leaf) -> i64 {
-    let mut seen = leaf.accumulators();
+fn others(leaf: &Leaf, mut seen: Vec<RegId>) -> i64 {
     let mut sum = 0;
     for op in &leaf.update {
         op.visit(&mut |op| {

@@ -16,7 +16,7 @@ buffer bias: bias f32[6]
 buffer output: output f32[6, 6]
 body:
   for oc in 0..6, ow in 0..6:
-    ; tile 1, lanes 1: 1 accumulators, 2 live; a step: 1 fma, 2 loads, 0 splats; 1 stores
+    ; tile 1, lanes 1: 1 acc, 2 live; a step: 1 fma, 2 load, 0 splat; 1 store
     leaf point:
       acc = load bias[oc]
       for ic in 0..2, kw in max(0, 1 - ow)..min(3, 7 - ow):
@@ -38,7 +38,7 @@ buffer bias: bias f32[6]
 buffer output: output f32[6, 6]
 buffer packed: packed f32[2, 2, 3, 4]
 buffer padded: scratch f32[2, 8]
-; tile 2 x 2, lanes 4: 4 accumulators, 7 live; a step: 12 fma, 6 loads, 6 splats; 4 stores
+; tile 2 x 2, lanes 4: 4 acc, 7 live; a step: 12 fma, 6 load, 6 splat; 4 store
 leaf row(@padded, @packed, @bias, @output): tile oc.i 2, ow.i 2, lanes oc.l 4 of oc.i cut 6
   each oc.i, ow.i: acc[oc.i, ow.i] = load @bias[4 oc.i + oc.l]
   for ic in 0..2, kw in 0..3 unrolled:
@@ -47,12 +47,12 @@ leaf row(@padded, @packed, @bias, @output): tile oc.i 2, ow.i 2, lanes oc.l 4 of
   each oc.i: store block @output[4 oc.i + oc.l, ow.i] = acc[oc.i, ow.i], lanes x ow.i
 setup:
   for oc.i in 0..2, oc.l in 0..4, ic in 0..2, kw in 0..3:
-    ; tile 1, lanes 1: 0 accumulators, 1 live; a step: 0 fma, 0 loads, 0 splats; 1 stores
+    ; tile 1, lanes 1: 0 acc, 1 live; a step: 0 fma, 0 load, 0 splat; 1 store
     leaf pack:
       store packed[oc.i, ic, kw, oc.l] = (if 5 >= 4 oc.i + oc.l then load weight[4 oc.i + oc.l, ic, kw] else 0)
 body:
   for ic in 0..2, x in 0..8:
-    ; tile 1, lanes 1: 0 accumulators, 1 live; a step: 0 fma, 0 loads, 0 splats; 1 stores
+    ; tile 1, lanes 1: 0 acc, 1 live; a step: 0 fma, 0 load, 0 splat; 1 store
     leaf pad:
       store padded[ic, x] = (if x >= 1 and 6 >= x then load input[ic, x - 1] else 0)
   for ow.o in 0..3 parallel:

@@ -1,0 +1,258 @@
+//! Names in scope: which Rust variable an axis, a run-time size or a pointer is at this place, its type and its range.
+//!
+//! Every name is unique against everything visible, so that nothing is shadowed by accident. Here also live the two translations that need nothing but names:
+//! index expressions to [`Sum`]s, and loop bounds to text.
+
+use conv_ir::Nest;
+use conv_ir::nest::{
+    Access, Affine, AxisId, Base, Bound, Cond, Index, Leaf, PointerId, Quotient, SymbolId, Var,
+};
+
+use super::lanes::LaneFn;
+use super::range::Range;
+use super::sum::{Factor, Sum};
+
+/// Where an access points.
+pub(super) struct Address {
+    /// Position in the nest's buffer table.
+    pub buffer: usize,
+    /// Offset of the element, or of the first lane's.
+    pub at: Sum,
+    /// How far apart the lanes are: `None` if all read the same element.
+    pub step: Option<Sum>,
+}
+
+/// Everything visible inside one emitted function.
+pub(super) struct Scope<'a> {
+    pub nest: &'a Nest,
+    /// Names of the buffers, by id.
+    pub buffers: Vec<String>,
+    vars: Vec<(Var, Factor)>,
+    pointers: Vec<Factor>,
+    taken: Vec<String>,
+    /// Functions that the text made here calls.
+    pub called: Vec<LaneFn>,
+}
+
+impl<'a> Scope<'a> {
+    /// A scope that knows the buffers' names and no variable.
+    pub fn new(nest: &'a Nest) -> Scope<'a> {
+        let taken = LaneFn::ALL.iter().map(|f| f.name().to_owned()).collect();
+        let mut scope = Scope { nest, buffers: Vec::new(), vars: Vec::new(), pointers: Vec::new(), taken, called: Vec::new() };
+        scope.buffers = nest.buffers.iter().map(|b| scope.fresh(&b.name)).collect();
+        scope
+    }
+
+    /// A valid, unused Rust name like `wanted`, from now on taken.
+    pub fn fresh(&mut self, wanted: &str) -> String {
+        let mut name = identifier(wanted);
+        while self.taken.contains(&name) {
+            name.push('_');
+        }
+        self.taken.push(name.clone());
+        name
+    }
+
+    /// Where to [`close`](Self::close) what is bound from now on.
+    pub fn open(&self) -> (usize, usize) {
+        (self.vars.len(), self.taken.len())
+    }
+
+    pub fn close(&mut self, mark: (usize, usize)) {
+        self.vars.truncate(mark.0);
+        self.taken.truncate(mark.1);
+    }
+
+    /// Gives a variable a name. It is an `isize` where its range is not known to be non-negative.
+    pub fn bind(&mut self, var: Var, wanted: &str, range: Range) -> String {
+        let text = self.fresh(wanted);
+        self.vars.push((var, Factor { text: text.clone(), signed: !range.non_negative(), range }));
+        text
+    }
+
+    pub fn bind_axis(&mut self, axis: AxisId, range: Range) -> String {
+        let nest = self.nest;
+        self.bind(Var::Axis(axis), &nest.axis(axis).name, range)
+    }
+
+    /// A variable under the name and range it has in another scope.
+    pub fn adopt(&mut self, symbol: SymbolId, factor: &Factor) {
+        self.taken.push(factor.text.clone());
+        self.vars.push((Var::Symbol(symbol), factor.clone()));
+    }
+
+    /// Gives the next pointer parameter a name.
+    pub fn bind_pointer(&mut self, wanted: &str, range: Range) -> String {
+        let text = self.fresh(wanted);
+        self.pointers.push(Factor { text: text.clone(), signed: !range.non_negative(), range });
+        text
+    }
+
+    pub fn factor(&self, var: Var) -> Option<&Factor> {
+        self.vars.iter().rev().find(|(known, _)| *known == var).map(|(_, factor)| factor)
+    }
+
+    pub fn is_bound(&self, var: Var) -> bool {
+        self.factor(var).is_some()
+    }
+
+    /// A variable as a sum; one without a name has a name in no text (the lanes' axis: the first lane).
+    fn var(&self, var: Var) -> Sum {
+        self.factor(var).map_or(Sum::default(), |factor| Sum::factor(factor.clone()))
+    }
+
+    pub fn affine(&self, a: &Affine) -> Sum {
+        let mut sum = Sum::default();
+        for &(var, coefficient) in a.terms() {
+            sum.add(&self.var(var), coefficient);
+        }
+        sum.plus(&Sum::constant(a.constant))
+    }
+
+    fn index(&mut self, index: &Index) -> Sum {
+        let (text, range) = match index {
+            Index::Affine(a) => return self.affine(a),
+            Index::Quotient(q) => {
+                let q = self.quotient(q);
+                (if q.signed { format!("({} as usize)", q.atom) } else { q.atom }, Range::size())
+            }
+            Index::Folded { index, extent, fold } => {
+                let function = LaneFn::of_fold(*fold);
+                self.called.push(function);
+                let (index, extent) = (self.affine(index), self.affine(extent));
+                let text = format!("{}({}, {})", function.name(), index.isize_text(), extent.isize_text());
+                (text, Range::size())
+            }
+        };
+        Sum::factor(Factor { text, signed: false, range })
+    }
+
+    /// The offset behind an access, lanes along `lane`.
+    pub fn address(&mut self, leaf: Option<&Leaf>, access: &Access, lane: Option<AxisId>) -> Address {
+        let (buffer, mut at) = match (access.base, leaf) {
+            (Base::Buffer(buffer), _) => (buffer, Sum::default()),
+            (Base::Pointer(p), Some(leaf)) => (leaf.pointers[p.index()], self.pointer(p)),
+            (Base::Pointer(_), None) => unreachable!("a pointer outside a leaf is refused by the verifier"),
+        };
+        let strides = self.strides(buffer.index());
+        let mut step = None;
+        for (index, stride) in access.index.iter().zip(&strides) {
+            at = at.plus(&self.index(index).times(stride));
+            if let (Some(lane), Some(a)) = (lane, index.as_affine())
+                && a.of_axis(lane) != 0
+            {
+                step.get_or_insert_with(Sum::default).add(stride, a.of_axis(lane));
+            }
+        }
+        Address { buffer: buffer.index(), at, step }
+    }
+
+    /// Elements between neighbours along each dimension of a buffer.
+    fn strides(&self, buffer: usize) -> Vec<Sum> {
+        let mut stride = Sum::constant(1);
+        let mut strides = Vec::new();
+        for extent in self.nest.buffers[buffer].extents.iter().rev() {
+            strides.push(stride.clone());
+            stride = stride.times(&self.affine(extent));
+        }
+        strides.reverse();
+        strides
+    }
+
+    fn pointer(&self, pointer: PointerId) -> Sum {
+        self.pointers.get(pointer.index()).map_or(Sum::default(), |factor| Sum::factor(factor.clone()))
+    }
+
+    /// The elements of a buffer.
+    pub fn length(&self, buffer: usize) -> Sum {
+        let extents = &self.nest.buffers[buffer].extents;
+        extents.iter().fold(Sum::constant(1), |product, extent| product.times(&self.affine(extent)))
+    }
+
+    fn quotient(&self, q: &Quotient) -> Value {
+        let numerator = self.affine(&q.numerator);
+        let range = numerator.range().floor_div(q.divisor);
+        let plain = numerator.plain();
+        let text = match (q.divisor, plain) {
+            (1, true) => numerator.usize_text(),
+            (1, false) => numerator.isize_text(),
+            (d, true) => format!("({}) / {d}", numerator.usize_text()),
+            (d, false) => format!("{}.div_euclid({d})", numerator.isize_atom()),
+        };
+        let atom = if numerator.as_constant().is_some() { text.clone() } else { format!("({text})") };
+        Value { atom, text, signed: !plain, range }
+    }
+
+    pub fn bound_range(&self, bound: &Bound) -> Range {
+        let ranges = bound.quotients().iter().map(|q| self.affine(&q.numerator).range().floor_div(q.divisor));
+        Range::of_bound(bound, ranges)
+    }
+
+    /// A bound as an expression: `isize` if `signed`, else `usize` with everything below zero raised to zero.
+    pub fn bound(&self, bound: &Bound, signed: bool) -> String {
+        if let Some(constant) = bound.as_constant() {
+            return if signed { format!("{constant}isize") } else { constant.max(0).to_string() };
+        }
+        let values: Vec<Value> = bound.quotients().iter().map(|q| self.quotient(q)).collect();
+        let pick = match bound {
+            Bound::Max(_) => "::core::cmp::max",
+            Bound::Min(_) => "::core::cmp::min",
+        };
+        let any_signed = signed || values.iter().any(|v| v.signed);
+        let texts = values.iter().map(|v| if any_signed && !v.signed { v.as_isize() } else { v.text.clone() });
+        let text = texts.reduce(|a, b| format!("{pick}({a}, {b})")).unwrap_or_default();
+        match (any_signed, signed) {
+            (true, false) if self.bound_range(bound).non_negative() && values.len() > 1 => format!("{text} as usize"),
+            (true, false) if self.bound_range(bound).non_negative() => format!("({text}) as usize"),
+            (true, false) => format!("::core::cmp::max(0, {text}) as usize"),
+            _ => text,
+        }
+    }
+
+    /// A condition as text, `None` where it always holds.
+    pub fn cond(&self, cond: &Cond) -> Option<String> {
+        let sum = self.affine(cond.expression());
+        match cond {
+            Cond::NonNegative(_) => sum.non_negative_text(),
+            Cond::Divides(1, _) => None,
+            Cond::Divides(d, _) if sum.plain() => Some(format!("({}) % {d} == 0", sum.usize_text())),
+            Cond::Divides(d, _) => Some(format!("{} % {d} == 0", sum.isize_atom())),
+        }
+    }
+
+    /// All of the conditions, `None` where they always hold.
+    pub fn conds(&self, conds: &[Cond]) -> Option<String> {
+        let texts: Vec<String> = conds.iter().filter_map(|cond| self.cond(cond)).collect();
+        (!texts.is_empty()).then(|| texts.join(" && "))
+    }
+}
+
+/// One quotient as text.
+struct Value {
+    text: String,
+    atom: String,
+    signed: bool,
+    range: Range,
+}
+
+impl Value {
+    fn as_isize(&self) -> String {
+        match self.range {
+            Range { lo: Some(lo), hi: Some(hi) } if lo == hi => lo.to_string(),
+            _ => format!("{} as isize", self.atom),
+        }
+    }
+}
+
+/// `oc.i` as `oc_i`, in lower case, no keyword.
+pub(super) fn identifier(name: &str) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let mut text: String = name.chars().map(legal).collect();
+    if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        text.insert(0, 'v');
+    }
+    if syn::parse_str::<syn::Ident>(&text).is_err() {
+        text.push('_');
+    }
+    text
+}

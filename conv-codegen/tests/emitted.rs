@@ -1,0 +1,174 @@
+//! Emitted source, compiled by rustc and run: the bits must be those of the interpreter on the naive nest.
+//!
+//! All cases of a type go into one file under `#![deny(warnings)]`, one `rustc` run. Inputs are reals from a generator that both sides have; outputs
+//! come back as hexadecimal bits.
+
+use conv_ir::{Conv, DType, Element, interp, lower::lower};
+use std::fmt::Write;
+use std::process::Command;
+
+const CASES: &[&str] = &[
+    "conv1d f32 n2 g1 ic3 oc5 in 17 kernel 3 stride 2 pad 1 + bias",
+    "conv1d f32 n1 g1 ic4 oc4 in 20 kernel 5 dilation 2 pad causal + bias + residual",
+    "conv2d f32 n1 g1 ic3 oc8 in 9x11 kernel 3x3 pad 1 + bias, relu",
+    "conv2d f32 n1 g1 ic8 oc16 in 6x6 kernel 1x1 + bias, relu6",
+    "conv2d f32 nhwc n2 g1 ic5 oc12 in 7x9 kernel 3x3 stride 2 pad 1 + bias, sigmoid",
+    "conv2d f32 nhwc n1 g12 ic12 oc12 in 7x9 kernel 3x3 pad 1, hardswish",
+    "conv2d f32 n1 g8 ic8 oc8 in 9x13 kernel 3x3 pad 1 + bias, silu",
+    "conv2d f32 n1 g2 ic4 oc6 in 9x8 kernel 3x2 pad 2:1,0:3, leaky_relu(0.01)",
+    "conv2d f32 n1 g1 ic2 oc3 in 8x9 kernel 5x5 pad 2 mode reflect, gelu",
+    "conv2d f32 n1 g1 ic2 oc4 in 8x19 kernel 3x3 pad 1 mode constant(0.5), tanh",
+    "conv2d f32 n1 g1 ic2 oc4 in 5x6 kernel 3x3 dilation 2 pad 2 mode circular flip",
+    "conv2d f32 n1 g1 ic2 oc4 in 5x6 kernel 3x3 pad 3 mode symmetric, clamp(-1, 0.5)",
+    "conv2d f32 n1 g1 ic2 oc4 in 5x6 kernel 3x3 pad 4 mode replicate, hardsigmoid",
+    "conv2d-transposed f32 n1 g1 ic6 oc4 in 5x6 kernel 3x3 stride 2 pad 1 out_pad 1 + bias",
+    "conv2d-transposed f32 n1 g2 ic4 oc4 in 4x5 kernel 2x4 stride 3x2 dilation 1x2 pad 0:1,2:1 + residual, relu",
+    "conv3d f32 n1 g1 ic2 oc4 in 4x5x6 kernel 3x3x3 pad 1 + bias",
+    "conv4d f32 n1 g1 ic1 oc2 in 3x3x4x5 kernel 2x2x2x2 pad 1",
+    "conv2d f32 n0 g1 ic3 oc8 in 9x11 kernel 3x3 pad 1 + bias",
+    "conv2d f64 n1 g1 ic3 oc8 in 9x11 kernel 3x3 pad 1 + bias, silu",
+    "conv1d f64 nwc n1 g1 ic3 oc4 in 9 kernel 3 pad same-lower, gelu",
+    "conv2d-transposed f64 n1 g1 ic3 oc4 in 4x5 kernel 4x4 stride 2 pad 1 flip, tanh",
+    "conv2d f32 nB g1 ic3 oc8 in HxW kernel 3x3 stride 2 pad 1 + bias, relu",
+    "conv1d f32 n1 g1 ic2 oc4 in T kernel 3 pad 2 mode reflect + residual",
+    "conv2d f32 nhwc n1 g8 ic8 oc8 in HxW kernel 3x3 pad 1",
+    "conv2d-transposed f32 n1 g1 ic2 oc4 in HxW kernel 3x3 stride 2 pad 1",
+];
+
+/// What the free sizes are.
+const SIZES: &[(&str, usize)] = &[("B", 2), ("H", 7), ("W", 12), ("T", 9)];
+
+/// Numbers in `-1..1` with short and long mantissas; the same code as in [`MAIN`].
+fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
+    let mut state = seed;
+    let next = |_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        T::from_f64(((state >> 33) as i32 - (1 << 30)) as f64 / (1 << 30) as f64)
+    };
+    (0..length).map(next).collect()
+}
+
+const MAIN: &str = "
+#![deny(warnings)]
+fn fill<const N: usize>(seed: u64) -> [T; N] {
+    let mut state = seed;
+    ::core::array::from_fn(|_| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (((state >> 33) as i32 - (1 << 30)) as f64 / (1 << 30) as f64) as T
+    })
+}
+fn show(output: &[T]) {
+    let bits: Vec<String> = output.iter().map(|x| format!(\"{:x}\", x.to_bits())).collect();
+    println!(\"{}\", bits.join(\" \"));
+}
+";
+
+/// One convolution with the values of its free sizes.
+struct Case {
+    conv: Conv,
+    free: Vec<(&'static str, usize)>,
+    sized: Conv,
+}
+
+impl Case {
+    fn new(text: &str) -> Case {
+        let text = if std::env::var("NOACT").is_ok() { text.split(", ").next().unwrap() } else { text };
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let names: Vec<String> = conv.free_sizes().iter().map(|s| s.to_string()).collect();
+        let free: Vec<_> = SIZES.iter().copied().filter(|(name, _)| names.iter().any(|n| n == name)).collect();
+        let sized = conv.with_sizes(&free).unwrap();
+        Case { conv, free, sized }
+    }
+
+    fn lengths(&self) -> [usize; 5] {
+        let (spec, c) = (self.sized.spec(), &self.sized);
+        let output = c.output_len().unwrap();
+        let (bias, residual) = (spec.bias as usize * c.bias_len(), spec.residual as usize * output);
+        [c.input_len().unwrap(), c.weight_len(), bias, residual, output]
+    }
+
+    /// What the interpreter makes of it before any pass.
+    fn expected<T: Element>(&self) -> Vec<T> {
+        let [input, weight, bias, residual, output] = self.lengths();
+        let (input, weight) = (fill::<T>(input, 1), fill::<T>(weight, 2));
+        let (bias, residual) = (fill::<T>(bias, 3), fill::<T>(residual, 4));
+        let mut result = vec![T::default(); output];
+        let arguments = interp::Arguments {
+            input: &input,
+            weight: &weight,
+            bias: self.sized.spec().bias.then_some(bias.as_slice()),
+            residual: self.sized.spec().residual.then_some(residual.as_slice()),
+            output: &mut result,
+        };
+        interp::run(&lower(&self.conv), arguments, &self.free).unwrap();
+        result
+    }
+
+    /// The call of the function `name`, and its result printed.
+    fn call(&self, name: &str) -> String {
+        let [input, weight, bias, residual, output] = self.lengths();
+        let sizes: String = self.conv.free_sizes().iter().map(|name| {
+            let size = self.free.iter().find(|(n, _)| n == name).unwrap().1;
+            format!("{size}, ")
+        }).collect();
+        let mut arguments = format!("{sizes}&fill::<{input}>(1), &fill::<{weight}>(2), ");
+        if self.sized.spec().bias {
+            write!(arguments, "&fill::<{bias}>(3), ").unwrap();
+        }
+        if self.sized.spec().residual {
+            write!(arguments, "&fill::<{residual}>(4), ").unwrap();
+        }
+        format!("    let mut output = [T::NAN; {output}];\n    {name}({arguments}&mut output);\n    show(&output);\n")
+    }
+}
+
+/// Emits, compiles and runs all cases of one type; returns a line of bits for each.
+fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
+    let mut source = format!("{MAIN}type T = {dtype};\n");
+    let mut calls = String::new();
+    for (at, case) in cases.iter().enumerate() {
+        let name = format!("case{at}");
+        source += &conv_codegen::rust_source(&case.conv, &name, None).unwrap_or_else(|e| panic!("{}: {e}", case.conv));
+        calls += &case.call(&name);
+    }
+    write!(source, "fn main() {{\n{calls}}}\n").unwrap();
+    run(&source, dtype)
+}
+
+fn run(source: &str, name: &str) -> Vec<String> {
+    let dir = std::env::temp_dir().join(format!("conv-codegen-emitted-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let (file, binary) = (dir.join(format!("{name}.rs")), dir.join(name));
+    std::fs::write(&file, source).unwrap();
+    let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
+    let compiled = Command::new(rustc).args(["--edition=2024", "-O", "-o"]).args([&binary, &file]).output().unwrap();
+    assert!(compiled.status.success(), "{}:\n{}", file.display(), String::from_utf8_lossy(&compiled.stderr));
+    let ran = Command::new(&binary).output().unwrap();
+    assert!(ran.status.success(), "{}:\n{}", file.display(), String::from_utf8_lossy(&ran.stderr));
+    std::fs::remove_dir_all(&dir).ok();
+    String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn f32_cases_give_the_interpreters_bits() {
+    let cases: Vec<Case> = CASES.iter().map(|text| Case::new(text)).filter(|c| c.conv.dtype() == DType::F32).collect();
+    for (case, found) in cases.iter().zip(outputs(&cases, "f32")) {
+        let bits: Vec<String> = case.expected::<f32>().iter().map(|x| format!("{:x}", x.to_bits())).collect();
+        assert_eq!(found, bits.join(" "), "{}", case.conv);
+    }
+}
+
+#[test]
+fn f64_cases_give_the_interpreters_bits() {
+    let cases: Vec<Case> = CASES.iter().map(|text| Case::new(text)).filter(|c| c.conv.dtype() == DType::F64).collect();
+    for (case, found) in cases.iter().zip(outputs(&cases, "f64")) {
+        let bits: Vec<String> = case.expected::<f64>().iter().map(|x| format!("{:x}", x.to_bits())).collect();
+        assert_eq!(found, bits.join(" "), "{}", case.conv);
+    }
+}
+
+#[test]
+fn every_case_by_itself() {
+    let Ok(only) = std::env::var("CONV") else { return };
+    println!("{}", conv_codegen::rust_source(&only.parse().unwrap(), "only", None).unwrap());
+}
