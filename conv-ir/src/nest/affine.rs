@@ -3,6 +3,7 @@
 //! All arithmetic is `i64`. Descriptions are checked so that no index of a legal nest comes near its limits.
 
 use super::{AxisId, SymbolId};
+use smallvec::{SmallVec, smallvec};
 
 /// What an affine expression may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,23 +19,24 @@ pub enum Var {
 pub struct Affine {
     /// The constant part.
     pub constant: i64,
-    terms: Vec<(Var, i64)>,
+    // Hardly ever more than three; on the heap they were most of the time of every pass.
+    terms: SmallVec<[(Var, i64); 3]>,
 }
 
 impl Affine {
     /// A constant.
     pub fn constant(constant: i64) -> Self {
-        Affine { constant, terms: Vec::new() }
+        Affine { constant, terms: SmallVec::new() }
     }
 
     /// The value of an axis.
     pub fn axis(axis: AxisId) -> Self {
-        Affine { constant: 0, terms: vec![(Var::Axis(axis), 1)] }
+        Affine { constant: 0, terms: smallvec![(Var::Axis(axis), 1)] }
     }
 
     /// The value of a symbol.
     pub fn symbol(symbol: SymbolId) -> Self {
-        Affine { constant: 0, terms: vec![(Var::Symbol(symbol), 1)] }
+        Affine { constant: 0, terms: smallvec![(Var::Symbol(symbol), 1)] }
     }
 
     /// The variables with their coefficients, sorted, none zero.
@@ -116,6 +118,18 @@ impl Affine {
             return self.clone();
         }
         self.clone().plus_term(var, -coefficient).plus_scaled(by, coefficient)
+    }
+
+    /// Every axis called by another name.
+    pub fn rename(&self, name: impl Fn(AxisId) -> AxisId) -> Self {
+        let mut renamed = self.clone();
+        for (var, _) in &mut renamed.terms {
+            if let Var::Axis(axis) = var {
+                *axis = name(*axis);
+            }
+        }
+        renamed.terms.sort_unstable_by_key(|t| t.0);
+        renamed
     }
 
     /// The part made of the axes that `keep` accepts (no constant, no symbols), and the rest.

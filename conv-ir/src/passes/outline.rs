@@ -13,7 +13,7 @@
 //! may lie outside its buffer (`oh - 1` above); the elements that the leaf reaches from it do not.
 
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role, Stmt, Var,
+    Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role, Stmt,
 };
 use crate::{Error, Schedule, Target};
 
@@ -49,20 +49,20 @@ impl Outlining {
         let mut signature = Signature { own: own.clone(), pointers: Vec::new(), ints: Vec::new() };
         let mut leaf = signature.rewrite(nest, &leaf);
         leaf.ints = signature.ints.iter().map(|i| i.0).collect();
-        let mut taken = Vec::new();
+        let mut names: Vec<(AxisId, AxisId)> = Vec::new();
         for axis in own.into_iter().chain(leaf.ints.clone()) {
-            let local = self.local(nest, axis, &taken);
-            taken.push(local);
-            leaf = rename(leaf, axis, local);
+            let local = self.local(nest, axis, &names);
+            names.push((axis, local));
         }
+        let mut leaf = rename(&leaf, &names);
         leaf.pointers = signature.pointers.iter().map(|p| buffer_of(p.base)).collect();
         let id = intern(nest, leaf);
         Call { leaf: id, pointers: signature.pointers, ints: signature.ints.into_iter().map(|i| i.1).collect() }
     }
 
     /// A pooled axis like `axis`, not yet taken by this leaf.
-    fn local(&mut self, nest: &mut Nest, axis: AxisId, taken: &[AxisId]) -> AxisId {
-        let free = |id: &&AxisId| !taken.contains(id) && nest.axis(**id) == nest.axis(axis);
+    fn local(&mut self, nest: &mut Nest, axis: AxisId, taken: &[(AxisId, AxisId)]) -> AxisId {
+        let free = |id: &&AxisId| !taken.iter().any(|t| t.1 == **id) && nest.axis(**id) == nest.axis(axis);
         if let Some(&known) = self.pool.iter().find(free) {
             return known;
         }
@@ -169,10 +169,10 @@ impl Signature {
     }
 }
 
-/// `axis` called `local` everywhere in the leaf.
-fn rename(leaf: Leaf, axis: AxisId, local: AxisId) -> Leaf {
-    let id = |a: AxisId| if a == axis { local } else { a };
-    let mut leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::axis(local)));
+/// The leaf with its axes called by their local names.
+fn rename(leaf: &Leaf, names: &[(AxisId, AxisId)]) -> Leaf {
+    let id = |a: AxisId| names.iter().find(|n| n.0 == a).map_or(a, |n| n.1);
+    let mut leaf = leaf.map_affine(&mut |a| a.rename(id));
     leaf.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
     leaf.ints.iter_mut().for_each(|i| *i = id(*i));
     leaf.reduce.iter_mut().for_each(|l| l.axis = id(l.axis));
