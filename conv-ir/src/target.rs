@@ -11,6 +11,9 @@ pub struct Target {
     pub vector_bytes: usize,
     /// Vector registers that the route's register allocator may fill before it spills.
     pub vector_registers: usize,
+    /// Registers of those that a step needs beside accumulators and held operands: the splat operand and, where the instruction overwrites
+    /// a factor, its copy. None where a splat is a memory operand.
+    pub step_registers: usize,
     /// A fused multiply-add exists; without one a route rounds twice, and its bits differ from the contract's.
     pub fma: bool,
     /// Stores and loads can be masked by lane.
@@ -29,6 +32,7 @@ impl Target {
         name: "cranelift128",
         vector_bytes: 16,
         vector_registers: 15,
+        step_registers: 2,
         fma: true,
         masks: false,
         l1_bytes: 32 << 10,
@@ -39,10 +43,17 @@ impl Target {
     pub const RUST: Target = Target { name: "rust", packs: false, ..Target::CRANELIFT };
 
     /// Our own assembler on x86-64 with AVX2 and FMA: 256-bit vectors, 16 registers, all of them ours.
-    pub const AVX2: Target = Target { name: "avx2", vector_bytes: 32, vector_registers: 16, ..Target::CRANELIFT };
+    pub const AVX2: Target = Target { name: "avx2", vector_bytes: 32, vector_registers: 16, step_registers: 1, ..Target::CRANELIFT };
     /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks, broadcasts as memory operands.
-    pub const AVX512: Target =
-        Target { name: "avx512", vector_bytes: 64, vector_registers: 32, masks: true, l2_bytes: 1 << 20, ..Target::CRANELIFT };
+    pub const AVX512: Target = Target {
+        name: "avx512",
+        vector_bytes: 64,
+        vector_registers: 32,
+        step_registers: 0,
+        masks: true,
+        l2_bytes: 1 << 20,
+        ..Target::CRANELIFT
+    };
 
     /// The known targets, for text forms.
     pub const ALL: &'static [Target] = &[Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512];

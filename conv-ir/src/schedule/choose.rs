@@ -174,9 +174,9 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
     if shape.out_channels > 1 { LanesOn::Channels } else { LanesOn::Nothing }
 }
 
-/// Registers that a tile of `vectors` held operands and `points` others needs: accumulators, held operands, the other operand and its copy.
+/// Whether the registers hold a tile of `vectors` x `points`: accumulators, the held operand's vectors, and what a step needs beside them.
 fn fits(target: &Target, vectors: i64, points: i64) -> bool {
-    vectors * points + vectors + 2 <= target.vector_registers as i64
+    vectors * points + vectors + target.step_registers as i64 <= target.vector_registers as i64
 }
 
 /// Multiply-adds in flight that hide their latency: 4 cycles on 2 pipes (Zen 4; Intel is the same since Skylake).
@@ -203,7 +203,7 @@ fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
         if vectors > 1 && (vectors - 1) * lanes >= shape.out_channels {
             continue;
         }
-        for points in (1..=10).filter(|&p| fits(target, vectors, p)) {
+        for points in (1..=target.vector_registers as i64).filter(|&p| fits(target, vectors, p)) {
             let loads = (vectors + points) as f64 / (vectors * points) as f64;
             // Two loads a cycle against two multiply-adds: below one load a multiply-add loads are free, and then fewer are still better.
             let cost = cut_cost(shape.columns(), vectors, points) * waste(vectors) as f64 * (1.0 + 0.1 * loads);
@@ -220,9 +220,10 @@ fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
         shape.out_channels
     ));
     choice.reasons.push(format!(
-        "tile oc:{} x ow:{points}: {} accumulators, {vectors} weights and 2 for the input in {} registers; {} columns leave a tail of {}",
+        "tile oc:{} x ow:{points}: {} accumulators, {vectors} weights and {} for the input in {} registers; {} columns leave a tail of {}",
         vectors * lanes,
         vectors * points,
+        target.step_registers,
         target.vector_registers,
         shape.columns(),
         shape.columns() % points

@@ -1,0 +1,197 @@
+//! The activations once more, as scalar code in textbook form. It shares the published constants with the program of steps that the other
+//! routes run, and no code: each checks the other bit for bit.
+//!
+//! Signs and powers of two are placed differently here (`e^r` where the program has `e^(-m w)`); both are exact, so the bits agree.
+
+use crate::activation::coefficients::Coefficients;
+use crate::{Activation, Element};
+
+/// One activation of one number, in the contract's order of operations.
+pub(super) fn apply<T: Element>(activation: Activation, x: T) -> T {
+    match activation {
+        Activation::Relu => max(c(0.0), x),
+        Activation::Relu6 => min(c(6.0), max(c(0.0), x)),
+        Activation::LeakyRelu(slope) if x < c(0.0) => c::<T>(slope).mul(x),
+        Activation::LeakyRelu(_) => x,
+        Activation::Clamp(lo, hi) => min(c(hi), max(c(lo), x)),
+        Activation::Sigmoid => c::<T>(1.0).div(one_plus_exp_minus(x)),
+        Activation::Tanh => tanh(x),
+        Activation::Silu => max(c(table::<T>().sigmoid_lo), x).div(one_plus_exp_minus(x)),
+        Activation::Gelu => gelu(x),
+        Activation::HardSwish => x.mul(hard_sigmoid(x)),
+        Activation::HardSigmoid => hard_sigmoid(x),
+    }
+}
+
+fn table<T: Element>() -> &'static Coefficients {
+    Coefficients::of(T::DTYPE)
+}
+
+fn c<T: Element>(constant: f64) -> T {
+    T::from_f64(constant)
+}
+
+/// `x` where either is NaN.
+fn max<T: Element>(bound: T, x: T) -> T {
+    if bound > x { bound } else { x }
+}
+
+/// `x` where either is NaN.
+fn min<T: Element>(bound: T, x: T) -> T {
+    if bound < x { bound } else { x }
+}
+
+fn negated<T: Element>(x: T) -> T {
+    x.mul(c(-1.0))
+}
+
+/// `a0 + x * (a1 + x * (a2 + ...))`.
+fn polynomial<T: Element>(coefficients: &[f64], x: T) -> T {
+    match coefficients {
+        [] => c(0.0),
+        [last] => c(*last),
+        [first, rest @ ..] => polynomial(rest, x).fma(x, c(*first)),
+    }
+}
+
+/// `(k, r)` with `t = k * ln 2 + r` and `r` at most half of `ln 2`.
+fn reduced<T: Element>(t: T) -> (T, T) {
+    let table = table::<T>();
+    let k = t.mul(c(table.log2_e)).round_even();
+    let r = k.fma(c(-table.ln2_hi), t);
+    (k, k.fma(c(-table.ln2_lo), r))
+}
+
+/// `1 + e^(-x)`, infinite where it is too large.
+fn one_plus_exp_minus<T: Element>(x: T) -> T {
+    let table = table::<T>();
+    let (k, r) = reduced(negated(min(c(table.sigmoid_hi), max(c(table.sigmoid_lo), x))));
+    let twice = polynomial(table.exp, r).mul(c(2.0));
+    twice.fma(k.sub(c(1.0)).exp2_int(), c(1.0))
+}
+
+/// `e = 1 - e^(-2|x|)`, then `e / (2 - e)`.
+fn tanh<T: Element>(x: T) -> T {
+    let table = table::<T>();
+    let (k, r) = reduced(min(c(table.tanh_hi), x.abs()).mul(c(-2.0)));
+    let exp_minus_one = r.mul(r).fma(polynomial(&table.exp[2..], r), r);
+    let power = k.exp2_int();
+    let e = negated(exp_minus_one).fma(power, c::<T>(1.0).sub(power));
+    e.div(c::<T>(2.0).sub(e)).copysign(x)
+}
+
+/// `max(0, x) - |x| * tail(|x|)`, where `tail(y) = erfc(y / sqrt 2) / 2 = P(y) / Q(y) * e^(-y^2 / 2)`.
+fn gelu<T: Element>(x: T) -> T {
+    let table = table::<T>();
+    if x < c(-table.gelu_hi) {
+        return c(0.0);
+    }
+    let y = min(c(table.gelu_hi), x.abs());
+    let square = y.mul(y);
+    let lost = y.fma(y, negated(square));
+    let (k, r) = reduced(square.mul(c(-0.5)));
+    let exp = polynomial(table.exp, lost.fma(c(-0.5), r)).mul(k.exp2_int());
+    let ratio = y.mul(polynomial(table.gelu_p, y)).div(polynomial(table.gelu_q, y));
+    negated(ratio).fma(exp, max(c(0.0), x))
+}
+
+/// `min(max(x + 3, 0), 6) / 6`, as a product.
+fn hard_sigmoid<T: Element>(x: T) -> T {
+    min(c(6.0), max(c(0.0), x.add(c(3.0)))).mul(c(1.0 / 6.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{known, oracle};
+    use super::*;
+    use crate::activation::{eval, program};
+
+    const ALL: [Activation; 10] = [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::LeakyRelu(0.01),
+        Activation::Clamp(-0.3, 2.7),
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::HardSwish,
+        Activation::HardSigmoid,
+    ];
+
+    fn agrees<T: Element>(activation: Activation, xs: impl Iterator<Item = T>) {
+        let steps = program(activation, T::DTYPE);
+        for x in xs {
+            let (ours, theirs) = (apply(activation, x).to_f64(), eval(&steps, x).to_f64());
+            let same = ours.to_bits() == theirs.to_bits() || (ours.is_nan() && theirs.is_nan());
+            assert!(same, "{activation:?} of {x:?}: reference {ours:e}, program {theirs:e}");
+        }
+    }
+
+    /// Zeros, subnormals, infinities and NaN among them: every 4,099th f32, and as many f64 spread over all bits.
+    #[test]
+    fn equals_the_program_bit_for_bit() {
+        for activation in ALL {
+            agrees(activation, (0..=u32::MAX / 4099).map(|i| f32::from_bits(i * 4099)));
+            agrees(activation, (0..1 << 20).map(|i: u64| f64::from_bits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))));
+            agrees(activation, (0..200_000).map(|i| (i - 100_000) as f32 * 1.5e-3));
+            agrees(activation, (0..200_000).map(|i| (i - 100_000) as f64 * 8e-3));
+        }
+    }
+
+    /// The largest error over every 1,021st finite f32 from `from` on (below it results underflow), and where.
+    fn worst_f32(activation: Activation, from: f32) -> (f64, f32) {
+        let xs = (0..=u32::MAX / 1021).map(|i| f32::from_bits(i * 1021)).filter(|x| x.is_finite() && *x >= from);
+        let error = |x| {
+            let (found, exact) = (apply(activation, x), oracle::apply(activation, f64::from(x)));
+            let nearest = exact.abs() as f32;
+            (f64::from(found) - exact).abs() / f64::from(nearest.next_up() - nearest)
+        };
+        xs.map(|x| (error(x), x)).fold((0.0, 0.0), |worst, at| if at.0 > worst.0 { at } else { worst })
+    }
+
+    #[test]
+    fn f32_is_as_accurate_as_stated() {
+        let bounds = [
+            (Activation::Sigmoid, -88.7, 2.5),
+            (Activation::Tanh, f32::MIN, 2.5),
+            (Activation::Silu, -88.7, 2.5),
+            (Activation::Gelu, -13.2, 5.5),
+            (Activation::HardSigmoid, f32::MIN, 2.0),
+            (Activation::HardSwish, f32::MIN, 2.0),
+        ];
+        for (activation, from, bound) in bounds {
+            let (error, x) = worst_f32(activation, from);
+            println!("{activation:?} {error} ulp at {x:e}");
+            assert!(error <= bound, "{activation:?} of {x:e} is {error} ulp off");
+        }
+    }
+
+    #[test]
+    fn f64_is_as_accurate_as_stated() {
+        let tables = [
+            (Activation::Sigmoid, &known::SIGMOID[..], 2.5),
+            (Activation::Tanh, &known::TANH, 2.5),
+            (Activation::Silu, &known::SILU, 2.5),
+            (Activation::Gelu, &known::GELU, 4.0),
+        ];
+        for (activation, table, bound) in tables {
+            for &(x, exact) in table {
+                let error = (apply(activation, x) - exact).abs() / (exact.abs().next_up() - exact.abs());
+                // The table is rounded itself.
+                assert!(error <= bound + 0.5, "{activation:?} of {x:e} is {error} ulp off");
+            }
+        }
+    }
+
+    /// Between the known values: against the standard library, which is off by a few units itself.
+    #[test]
+    fn f64_has_no_outliers() {
+        for activation in [Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Gelu] {
+            for x in (0..400_000).map(|i| f64::from(i) * 1e-4 - 20.0) {
+                let (found, exact) = (apply(activation, x), oracle::apply(activation, x));
+                assert!((found - exact).abs() <= 1e-13 * exact.abs(), "{activation:?} of {x}: {found:e}, not {exact:e}");
+            }
+        }
+    }
+}
