@@ -9,7 +9,7 @@ fn main() {
     let mut x = 1u32; let mut gen_ = |n: usize| (0..n).map(|_| { x = x.wrapping_mul(1664525).wrapping_add(1013904223); ((x >> 16) as f32 / 32768.0) - 1.0 }).collect::<Vec<f32>>();
     let (i, w, o) = (len(conv.input_shape()), conv.weight_shape().iter().product(), len(conv.output_shape()));
     let (input, weight, bias, res) = (gen_(i), gen_(w), gen_(conv.spec().out_channels), gen_(o));
-    let mut base: Option<Vec<f32>> = None;
+    let mut base: Option<Vec<f32>> = Some(reference::run(&conv, reference::Arguments { input: &input, weight: &weight, bias: conv.spec().bias.then_some(&bias[..]), residual: conv.spec().residual.then_some(&res[..]) }, &[]).unwrap());
     let r = passes::compile(&conv, &schedule, &Target::CRANELIFT, &mut |name, nest| {
         if show.as_deref() == Some(name) || show.as_deref() == Some("all") { println!("== after {name}\n{nest}"); }
         let v = nest::verify(nest);
