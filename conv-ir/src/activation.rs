@@ -16,10 +16,12 @@
 //!
 //! | | f32 | f64 | tiny results |
 //! |---|---|---|---|
-//! | sigmoid | 2.5 | 2.5 | zero below `2^-128` (f64 `2^-1024`), both subnormal |
-//! | tanh | 2.5 | 2.5 | |
-//! | silu | 2.5 | 2.5 | zero below `x = -88.7` (f64 `-709.7`), where it is `-2.6e-37` (`-3.9e-306`) |
-//! | gelu (with erf, not the tanh form) | 4 | 4 | zero below `x = -13.2` (f64 `-37.63`), where it is subnormal |
+//! | sigmoid | 2.3 | 2.3 | zero below `2^-128` (f64 `2^-1024`), which is subnormal |
+//! | tanh | 2.6 | 2.6 | |
+//! | silu | 2.3 | 2.3 | zero below `x = -88.7` (f64 `-709.7`), from where on it is smaller than `2.7e-37` (`4e-306`) |
+//! | gelu (with erf, not the tanh form), `x > -1` | 4 | 4 | |
+//! | gelu, below | 6 | 6 | zero below `x = -13.2` (f64 `-37.63`), from where on it is subnormal |
+//! | hardsigmoid, hardswish | 1.5, 2.6 | 1.5, 2.6 | |
 //!
 //! NaN gives NaN; an infinity gives the limit. Nothing here knows vectors or loops.
 
@@ -87,7 +89,10 @@ pub enum Step {
 ///
 /// `Exp2Int` is given an integer in range, or NaN, whose power may then be anything: it is multiplied by NaN.
 pub fn program(activation: Activation, dtype: DType) -> Vec<Step> {
-    let mut w = Writer { steps: vec![Step::Input], table: Coefficients::of(dtype) };
+    let mut w = Writer {
+        steps: vec![Step::Input],
+        table: Coefficients::of(dtype),
+    };
     match activation {
         Activation::Relu => w.at_least(0.0, X),
         Activation::Relu6 => w.clamp(0.0, 6.0, X),
@@ -161,7 +166,10 @@ impl Writer {
     /// A constant, written once. Compared by bits: `0.0` and `-0.0` are two.
     fn constant(&mut self, c: f64) -> Operand {
         let same = |step: &Step| matches!(step, Step::Const(d) if d.to_bits() == c.to_bits());
-        self.steps.iter().position(same).unwrap_or_else(|| self.push(Step::Const(c)))
+        self.steps
+            .iter()
+            .position(same)
+            .unwrap_or_else(|| self.push(Step::Const(c)))
     }
 
     fn unary(&mut self, op: Unary, a: Operand) -> Operand {
@@ -282,13 +290,23 @@ impl Writer {
         let positive = self.at_least(0.0, X);
         let inside = self.push(Step::Fma(ratio, exp, positive));
         let (end, zero) = (self.constant(-self.table.gelu_hi), self.constant(0.0));
-        self.push(Step::Choose { a: X, b: end, then: zero, otherwise: inside })
+        self.push(Step::Choose {
+            a: X,
+            b: end,
+            then: zero,
+            otherwise: inside,
+        })
     }
 
     fn leaky_relu(&mut self, slope: f64) -> Operand {
         let zero = self.constant(0.0);
         let scaled = self.with_constant(slope, Binary::Mul, X);
-        self.push(Step::Choose { a: X, b: zero, then: scaled, otherwise: X })
+        self.push(Step::Choose {
+            a: X,
+            b: zero,
+            then: scaled,
+            otherwise: X,
+        })
     }
 
     fn hard_sigmoid(&mut self) -> Operand {

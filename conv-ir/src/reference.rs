@@ -32,15 +32,23 @@ pub struct Arguments<'a, T> {
 ///
 /// # Errors
 /// [`Error::Length`] where an array does not fit its shape, [`Error::Argument`] where an array or a size is missing or not asked for,
+/// or the arrays are of another type than the description,
 /// [`Error::Invalid`] where the sizes break a rule.
 pub fn run<T: Element>(conv: &Conv, arguments: Arguments<'_, T>, free: &[(&str, usize)]) -> Result<Vec<T>, Error> {
+    if conv.spec().dtype != T::DTYPE {
+        return Err(Error::Argument(format!(
+            "the convolution is of {}, the arrays of {}",
+            conv.spec().dtype,
+            T::DTYPE
+        )));
+    }
     compute(conv, arguments, free, activation::apply)
 }
 
-/// Computes the output in f64, with activations accurate to `1e-13` of their value. Of [`run`]'s order, which hardly matters here.
+/// Computes the output in f64, with activations accurate to `1e-13` of their value. The order is the same.
 ///
 /// # Errors
-/// Those of [`run`].
+/// Those of [`run`]; the arrays may be of either type.
 pub fn run_f64<T: Element>(
     conv: &Conv,
     arguments: Arguments<'_, T>,
@@ -49,8 +57,12 @@ pub fn run_f64<T: Element>(
     let wide = |of: &[T]| of.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
     let (input, weight) = (wide(arguments.input), wide(arguments.weight));
     let (bias, residual) = (arguments.bias.map(wide), arguments.residual.map(wide));
-    let arguments =
-        Arguments { input: &input, weight: &weight, bias: bias.as_deref(), residual: residual.as_deref() };
+    let arguments = Arguments {
+        input: &input,
+        weight: &weight,
+        bias: bias.as_deref(),
+        residual: residual.as_deref(),
+    };
     compute(conv, arguments, free, oracle::apply)
 }
 
@@ -125,9 +137,15 @@ impl Problem {
             groups: spec.groups,
             in_channels: spec.in_channels / spec.groups,
             out_channels: spec.out_channels / spec.groups,
-            input: axes.iter().map(|axis| known(axis.input.known())).collect::<Result<_, _>>()?,
+            input: axes
+                .iter()
+                .map(|axis| known(axis.input.known()))
+                .collect::<Result<_, _>>()?,
             kernel: axes.iter().map(|axis| axis.kernel as usize).collect(),
-            output: axes.iter().map(|axis| known(axis.output.known())).collect::<Result<_, _>>()?,
+            output: axes
+                .iter()
+                .map(|axis| known(axis.output.known()))
+                .collect::<Result<_, _>>()?,
             axes,
             layout: spec.layout,
             mode: spec.padding_mode,
@@ -140,7 +158,9 @@ impl Problem {
 
     /// One chain of fused multiply-adds, from the bias on, over input channels and then taps.
     fn sum<T: Element>(&self, arguments: &Arguments<'_, T>, taps: &[Tap], n: usize, g: usize, o: usize) -> T {
-        let mut sum = arguments.bias.map_or(T::from_f64(0.0), |bias| bias[g * self.out_channels + o]);
+        let mut sum = arguments
+            .bias
+            .map_or(T::from_f64(0.0), |bias| bias[g * self.out_channels + o]);
         for i in 0..self.in_channels {
             for tap in taps {
                 let x = match tap.source {
@@ -156,9 +176,13 @@ impl Problem {
     /// The taps of an output position in order of `k`, without those that are skipped.
     fn taps(&self, position: &[usize]) -> Vec<Tap> {
         let tap = |k: Vec<usize>| {
-            let reversed = |(axis, &k): (&EquationAxis, &usize)| if axis.flip { axis.kernel as usize - 1 - k } else { k };
+            let reversed =
+                |(axis, &k): (&EquationAxis, &usize)| if axis.flip { axis.kernel as usize - 1 - k } else { k };
             let weight: Vec<usize> = self.axes.iter().zip(&k).map(reversed).collect();
-            Some(Tap { weight: flat(&weight, &self.kernel), source: self.source(position, &k)? })
+            Some(Tap {
+                weight: flat(&weight, &self.kernel),
+                source: self.source(position, &k)?,
+            })
         };
         points(&self.kernel).filter_map(tap).collect()
     }
@@ -224,7 +248,11 @@ impl Problem {
 
     fn check<T>(&self, arguments: &Arguments<'_, T>) -> Result<(), Error> {
         let bias = [self.groups * self.out_channels];
-        check_length("input", arguments.input, &self.shape(self.groups * self.in_channels, &self.input))?;
+        check_length(
+            "input",
+            arguments.input,
+            &self.shape(self.groups * self.in_channels, &self.input),
+        )?;
         check_length("weight", arguments.weight, &self.weight_shape())?;
         check_optional("bias", arguments.bias, self.bias, &bias)?;
         check_optional("residual", arguments.residual, self.residual, &self.output_shape())
@@ -236,15 +264,24 @@ fn check_length<T>(name: &'static str, array: &[T], shape: &[usize]) -> Result<(
     if found == needed {
         return Ok(());
     }
-    Err(Error::Length { name, found, needed, shape: format!("{shape:?}") })
+    Err(Error::Length {
+        name,
+        found,
+        needed,
+        shape: format!("{shape:?}"),
+    })
 }
 
 fn check_optional<T>(name: &'static str, array: Option<&[T]>, asked: bool, shape: &[usize]) -> Result<(), Error> {
     match (array, asked) {
         (Some(array), true) => check_length(name, array, shape),
         (None, false) => Ok(()),
-        (None, true) => Err(Error::Argument(format!("the convolution has a {name}, but none is given"))),
-        (Some(_), false) => Err(Error::Argument(format!("a {name} is given, but the convolution has none"))),
+        (None, true) => Err(Error::Argument(format!(
+            "the convolution has a {name}, but none is given"
+        ))),
+        (Some(_), false) => Err(Error::Argument(format!(
+            "a {name} is given, but the convolution has none"
+        ))),
     }
 }
 
@@ -281,7 +318,10 @@ fn element(layout: Layout, n: usize, channels: usize, channel: usize, positions:
 
 /// Row-major position of a point.
 fn flat(point: &[usize], extents: &[usize]) -> usize {
-    point.iter().zip(extents).fold(0, |flat, (at, extent)| flat * extent + at)
+    point
+        .iter()
+        .zip(extents)
+        .fold(0, |flat, (at, extent)| flat * extent + at)
 }
 
 /// Every point of a box in row-major order, the last axis fastest.

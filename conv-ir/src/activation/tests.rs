@@ -28,7 +28,10 @@ fn steps_use_earlier_steps_and_none_is_dead() {
     for (activation, dtype) in ALL.into_iter().flat_map(|a| [(a, DType::F32), (a, DType::F64)]) {
         let steps = program(activation, dtype);
         for (at, step) in steps.iter().enumerate() {
-            assert!(operands(step).iter().all(|&o| o < at), "{activation:?}: step {at} looks ahead");
+            assert!(
+                operands(step).iter().all(|&o| o < at),
+                "{activation:?}: step {at} looks ahead"
+            );
             assert_eq!(*step == Step::Input, at == 0);
             let used = at + 1 == steps.len() || steps.iter().any(|s| operands(s).contains(&at));
             assert!(used, "{activation:?}: step {at}, {step:?}, is dead");
@@ -41,7 +44,10 @@ fn steps_use_earlier_steps_and_none_is_dead() {
 fn programs_are_short() {
     let operations = |activation, dtype| {
         let steps = program(activation, dtype);
-        steps.iter().filter(|s| !matches!(s, Step::Input | Step::Const(_))).count()
+        steps
+            .iter()
+            .filter(|s| !matches!(s, Step::Input | Step::Const(_)))
+            .count()
     };
     let lengths = |dtype| ALL.map(|a| operations(a, dtype));
     assert_eq!(lengths(DType::F32), [1, 2, 2, 2, 16, 18, 16, 32, 5, 4]);
@@ -51,7 +57,14 @@ fn programs_are_short() {
 #[test]
 fn f32_constants_are_exact() {
     let table = Coefficients::of(DType::F32);
-    let ends = [table.ln2_hi, table.ln2_lo, table.sigmoid_lo, table.sigmoid_hi, table.tanh_hi, table.gelu_hi];
+    let ends = [
+        table.ln2_hi,
+        table.ln2_lo,
+        table.sigmoid_lo,
+        table.sigmoid_hi,
+        table.tanh_hi,
+        table.gelu_hi,
+    ];
     for &c in ends.iter().chain(table.exp).chain(table.gelu_p).chain(table.gelu_q) {
         assert_eq!(f64::from(c as f32), c);
     }
@@ -66,7 +79,13 @@ fn ends<T: Element>(activation: Activation, largest: f64) -> [f64; 4] {
 fn limits_are_right() {
     let inf = f64::INFINITY;
     for largest in [f64::from(f32::MAX), f64::MAX] {
-        let ends = |a| if largest == f64::MAX { ends::<f64>(a, largest) } else { ends::<f32>(a, largest) };
+        let ends = |a| {
+            if largest == f64::MAX {
+                ends::<f64>(a, largest)
+            } else {
+                ends::<f32>(a, largest)
+            }
+        };
         assert_eq!(ends(Activation::Sigmoid), [0.0, 0.0, 1.0, 1.0]);
         assert_eq!(ends(Activation::Tanh), [-1.0, -1.0, 1.0, 1.0]);
         assert_eq!(ends(Activation::Silu), [0.0, 0.0, largest, inf]);
@@ -81,8 +100,14 @@ fn limits_are_right() {
 #[test]
 fn nan_passes() {
     for activation in ALL {
-        assert!(eval(&program(activation, DType::F32), f32::NAN).is_nan(), "{activation:?}");
-        assert!(eval(&program(activation, DType::F64), f64::NAN).is_nan(), "{activation:?}");
+        assert!(
+            eval(&program(activation, DType::F32), f32::NAN).is_nan(),
+            "{activation:?}"
+        );
+        assert!(
+            eval(&program(activation, DType::F64), f64::NAN).is_nan(),
+            "{activation:?}"
+        );
     }
 }
 
@@ -90,7 +115,10 @@ fn nan_passes() {
 fn finite_stays_finite() {
     for activation in ALL {
         let steps = program(activation, DType::F32);
-        for x in (0..u32::MAX / 9973).map(|i| f32::from_bits(i * 9973)).filter(|x| x.is_finite()) {
+        for x in (0..u32::MAX / 9973)
+            .map(|i| f32::from_bits(i * 9973))
+            .filter(|x| x.is_finite())
+        {
             assert!(eval(&steps, x).is_finite(), "{activation:?} of {x:e}");
         }
     }

@@ -2,9 +2,9 @@
 
 use super::Machine;
 use super::memory::Fault;
-use crate::Element;
+use crate::activation;
 use crate::activation::{self, Activation};
-use crate::nest::{Access, Affine, AxisId, Base, Binary, BufferId, Cond, Expr, Index, Leaf, Loop, Op, RegId, Unary};
+use crate::nest::{Access, Affine, AxisId, Base, BufferId, Cond, Expr, Index, Leaf, Loop, Op, RegId};
 
 /// An array of vector registers; `None` was never set.
 struct Registers<T> {
@@ -150,8 +150,8 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
             Expr::Reg(reg) => self.register(*reg),
             Expr::Load(access) => self.load(access),
             Expr::Select { when, then, otherwise } => self.eval(if self.holds(when) { then } else { otherwise }),
-            Expr::Unary(op, a) => unary(*op, self.eval(a)),
-            Expr::Binary(op, a, b) => binary(*op, self.eval(a), self.eval(b)),
+            Expr::Unary(op, a) => activation::unary(*op, self.eval(a)),
+            Expr::Binary(op, a, b) => activation::binary(*op, self.eval(a), self.eval(b)),
             Expr::Fma(a, b, c) => {
                 let (a, b) = (self.eval(a), self.eval(b));
                 a.fma(b, self.eval(c))
@@ -176,7 +176,7 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
                 programs.push((which, activation::program(which, T::DTYPE)));
                 programs.len() - 1
             });
-        super::steps::eval(&programs[at].1, x)
+        activation::eval(&programs[at].1, x)
     }
 
     fn load(&self, access: &Access) -> T {
@@ -261,27 +261,5 @@ fn registers<T: Element>(leaf: &Leaf, axes: &[AxisId]) -> Registers<T> {
     Registers {
         strides,
         lanes: vec![None; stride],
-    }
-}
-
-pub(super) fn unary<T: Element>(op: Unary, a: T) -> T {
-    match op {
-        Unary::Neg => a.mul(T::from_f64(-1.0)),
-        Unary::Abs => a.abs(),
-        Unary::Round => a.round_even(),
-        Unary::Exp2Int => a.exp2_int(),
-    }
-}
-
-pub(super) fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
-    match op {
-        Binary::Add => a.add(b),
-        Binary::Sub => a.sub(b),
-        Binary::Mul => a.mul(b),
-        Binary::Div => a.div(b),
-        Binary::Min if a < b => a,
-        Binary::Max if a > b => a,
-        Binary::Min | Binary::Max => b,
-        Binary::CopySign => a.copysign(b),
     }
 }

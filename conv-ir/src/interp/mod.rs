@@ -12,7 +12,6 @@
 
 mod leaf;
 mod memory;
-mod steps;
 
 use crate::activation::{Activation, Step};
 use crate::nest::{AxisId, Call, Loop, LoopKind, Nest, Stmt, Var};

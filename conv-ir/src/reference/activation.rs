@@ -133,7 +133,10 @@ mod tests {
     fn equals_the_program_bit_for_bit() {
         for activation in ALL {
             agrees(activation, (0..=u32::MAX / 4099).map(|i| f32::from_bits(i * 4099)));
-            agrees(activation, (0..1 << 20).map(|i: u64| f64::from_bits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))));
+            agrees(
+                activation,
+                (0..1 << 20).map(|i: u64| f64::from_bits(i.wrapping_mul(0x9E37_79B9_7F4A_7C15))),
+            );
             agrees(activation, (0..200_000).map(|i| (i - 100_000) as f32 * 1.5e-3));
             agrees(activation, (0..200_000).map(|i| (i - 100_000) as f64 * 8e-3));
         }
@@ -141,24 +144,28 @@ mod tests {
 
     /// The largest error over every 1,021st finite f32 from `from` on (below it results underflow), and where.
     fn worst_f32(activation: Activation, from: f32) -> (f64, f32) {
-        let xs = (0..=u32::MAX / 1021).map(|i| f32::from_bits(i * 1021)).filter(|x| x.is_finite() && *x >= from);
+        let xs = (0..=u32::MAX / 1021)
+            .map(|i| f32::from_bits(i * 1021))
+            .filter(|x| x.is_finite() && *x >= from);
         let error = |x| {
             let (found, exact) = (apply(activation, x), oracle::apply(activation, f64::from(x)));
             let nearest = exact.abs() as f32;
             (f64::from(found) - exact).abs() / f64::from(nearest.next_up() - nearest)
         };
-        xs.map(|x| (error(x), x)).fold((0.0, 0.0), |worst, at| if at.0 > worst.0 { at } else { worst })
+        xs.map(|x| (error(x), x))
+            .fold((0.0, 0.0), |worst, at| if at.0 > worst.0 { at } else { worst })
     }
 
     #[test]
     fn f32_is_as_accurate_as_stated() {
         let bounds = [
-            (Activation::Sigmoid, -88.7, 2.5),
-            (Activation::Tanh, f32::MIN, 2.5),
-            (Activation::Silu, -88.7, 2.5),
-            (Activation::Gelu, -13.2, 5.5),
-            (Activation::HardSigmoid, f32::MIN, 2.0),
-            (Activation::HardSwish, f32::MIN, 2.0),
+            (Activation::Sigmoid, -88.7, 2.3),
+            (Activation::Tanh, f32::MIN, 2.6),
+            (Activation::Silu, -88.7, 2.3),
+            (Activation::Gelu, -1.0, 4.0),
+            (Activation::Gelu, -13.2, 6.0),
+            (Activation::HardSigmoid, f32::MIN, 1.5),
+            (Activation::HardSwish, f32::MIN, 2.6),
         ];
         for (activation, from, bound) in bounds {
             let (error, x) = worst_f32(activation, from);
@@ -170,10 +177,10 @@ mod tests {
     #[test]
     fn f64_is_as_accurate_as_stated() {
         let tables = [
-            (Activation::Sigmoid, &known::SIGMOID[..], 2.5),
-            (Activation::Tanh, &known::TANH, 2.5),
-            (Activation::Silu, &known::SILU, 2.5),
-            (Activation::Gelu, &known::GELU, 4.0),
+            (Activation::Sigmoid, &known::SIGMOID[..], 2.3),
+            (Activation::Tanh, &known::TANH, 2.6),
+            (Activation::Silu, &known::SILU, 2.3),
+            (Activation::Gelu, &known::GELU, 6.0),
         ];
         for (activation, table, bound) in tables {
             for &(x, exact) in table {
@@ -187,10 +194,18 @@ mod tests {
     /// Between the known values: against the standard library, which is off by a few units itself.
     #[test]
     fn f64_has_no_outliers() {
-        for activation in [Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Gelu] {
+        for activation in [
+            Activation::Sigmoid,
+            Activation::Tanh,
+            Activation::Silu,
+            Activation::Gelu,
+        ] {
             for x in (0..400_000).map(|i| f64::from(i) * 1e-4 - 20.0) {
                 let (found, exact) = (apply(activation, x), oracle::apply(activation, x));
-                assert!((found - exact).abs() <= 1e-13 * exact.abs(), "{activation:?} of {x}: {found:e}, not {exact:e}");
+                assert!(
+                    (found - exact).abs() <= 1e-13 * exact.abs(),
+                    "{activation:?} of {x}: {found:e}, not {exact:e}"
+                );
             }
         }
     }

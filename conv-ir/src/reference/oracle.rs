@@ -30,7 +30,11 @@ fn sigmoid(x: f64) -> f64 {
 fn normal(x: f64) -> f64 {
     let z = x.abs() * FRAC_1_SQRT_2;
     // In the tail, half of x^2 and not z^2: the exponent's rounding errors would show.
-    let tail = if z < 1.0 { 0.5 - 0.5 * erf_series(z) } else { 0.5 * erfc_fraction(z) * (-0.5 * x * x).exp() };
+    let tail = if z < 1.0 {
+        0.5 - 0.5 * erf_series(z)
+    } else {
+        0.5 * erfc_fraction(z) * (-0.5 * x * x).exp()
+    };
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
@@ -66,7 +70,10 @@ mod tests {
         for (activation, table) in tables {
             for &(x, exact) in table {
                 let found = apply(activation, x);
-                assert!((found - exact).abs() <= 1e-13 * exact.abs(), "{activation:?}({x}) = {found:e}, not {exact:e}");
+                assert!(
+                    (found - exact).abs() <= 1e-13 * exact.abs(),
+                    "{activation:?}({x}) = {found:e}, not {exact:e}"
+                );
             }
         }
     }
