@@ -2,7 +2,7 @@
 
 use super::Machine;
 use super::memory::Fault;
-use crate::activation;
+use crate::Element;
 use crate::activation::{self, Activation};
 use crate::nest::{Access, Affine, AxisId, Base, BufferId, Cond, Expr, Index, Leaf, Loop, Op, RegId};
 
