@@ -1,1 +1,51 @@
-//! stub
+//! Convolutions compiled to machine code at run time.
+//!
+//! ```text
+//! Builder, Conv --passes (conv-ir)--> Nest --emit--> Cranelift IR --isa--> Code, in memory --pack--> PackedConv --run
+//! ```
+//!
+//! ```
+//! let conv = conv_jit::conv2d(3, 8, 3).input([32, 32]).padding(1).bias(true).compile()?;
+//! let (weight, bias) = (vec![0.1f32; 8 * 3 * 3 * 3], vec![0.0; 8]);
+//! let conv = conv.pack(&weight, Some(&bias))?;
+//! let (input, mut output) = (vec![1.0; 3 * 32 * 32], vec![0.0; 8 * 32 * 32]);
+//! conv.run(&input, &mut output)?;
+//! assert!((output[33] - 2.7).abs() < 1e-6);
+//! # Ok::<(), conv_jit::Error>(())
+//! ```
+//!
+//! Vectors are 128 bits wide, on every machine that Cranelift knows. Lengths are checked at the door; the code behind it tests nothing. Results have the same bits as the
+//! interpreter's and the reference's wherever the CPU has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Isa::has_fma`]).
+//!
+//! This is the only crate of the workspace with `unsafe`: the calls into machine code (`packed`, `code`) and the instruction chains of [`peak`].
+
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+mod builder;
+pub mod cache;
+mod code;
+mod compiled;
+mod emit;
+mod error;
+mod executor;
+mod isa;
+mod memory;
+mod packed;
+pub mod peak;
+mod share;
+#[cfg(test)]
+mod tests;
+#[cfg(feature = "ndarray")]
+mod views;
+
+pub use builder::{
+    Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d,
+};
+pub use code::{CompileTime, FunctionSize};
+pub use compiled::{CompiledConv, Options, clif, disassembly};
+pub use error::Error;
+#[cfg(feature = "rayon")]
+pub use executor::Rayon;
+pub use executor::{CurrentThread, Executor};
+pub use isa::Isa;
+pub use packed::{Call, PackedConv, Scratch};

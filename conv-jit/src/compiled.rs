@@ -1,0 +1,298 @@
+//! A compiled convolution: machine code and everything it was made from.
+//!
+//! In: a checked [`Conv`] and [`Options`]. Out: [`CompiledConv`], cheap to clone, usable from any thread, its code freed with the last clone. Weights come next:
+//! [`CompiledConv::pack`].
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Instant;
+
+use conv_ir::nest::bill::Bill;
+use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
+
+use crate::cache;
+use crate::code::{self, Code, CompileTime, FunctionSize};
+use crate::emit;
+use crate::isa::Isa;
+use crate::packed::PackedConv;
+use crate::{Error, share};
+
+/// How to compile.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `None`: the model's choice.
+    pub schedule: Option<Schedule>,
+    /// What the model and the passes may assume of the machine. Code is always made for the host.
+    pub target: Target,
+    /// Look into the cache first, and leave the result there.
+    pub cache: bool,
+    /// Threads that a run uses unless it says otherwise.
+    pub threads: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            schedule: None,
+            target: Target::CRANELIFT,
+            cache: true,
+            threads: 1,
+        }
+    }
+}
+
+/// The machine code of one convolution.
+#[derive(Clone)]
+pub struct CompiledConv {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) threads: usize,
+}
+
+/// What clones, packed weights and the cache hold together.
+pub(crate) struct Shared {
+    pub conv: Conv,
+    pub schedule: Schedule,
+    pub reasons: Vec<String>,
+    pub target: Target,
+    pub isa: Isa,
+    pub nest: Nest,
+    pub code: Code,
+    /// Parts of the work can be done by different threads.
+    pub divisible: bool,
+    /// `None` where a size is free.
+    pub lens: Option<Lens>,
+}
+
+/// Elements of the arrays of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lens {
+    pub input: usize,
+    pub output: usize,
+}
+
+impl CompiledConv {
+    /// Compiles, or finds the same convolution in the cache.
+    ///
+    /// # Errors
+    /// [`Error::Conv`] for an illegal schedule, [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory.
+    pub fn new(conv: &Conv, options: Options) -> Result<CompiledConv, Error> {
+        let threads = options.threads.max(1);
+        let (schedule, reasons) = match options.schedule {
+            Some(schedule) => (schedule, vec!["the schedule was given".to_owned()]),
+            None => {
+                let choice = Schedule::choose(conv, &options.target);
+                (choice.schedule, choice.reasons)
+            }
+        };
+        let make = || Shared::new(conv, schedule.clone(), reasons, options.target).map(Arc::new);
+        let shared = match options.cache {
+            true => cache::get_or(cache::key(conv, &schedule, &options.target), make)?,
+            false => make()?,
+        };
+        Ok(CompiledConv { shared, threads })
+    }
+
+    /// The description.
+    pub fn conv(&self) -> &Conv {
+        &self.shared.conv
+    }
+
+    /// The schedule it was compiled under.
+    pub fn schedule(&self) -> &Schedule {
+        &self.shared.schedule
+    }
+
+    /// Why that schedule.
+    pub fn reasons(&self) -> &[String] {
+        &self.shared.reasons
+    }
+
+    /// The element type.
+    pub fn dtype(&self) -> DType {
+        self.shared.conv.dtype()
+    }
+
+    /// The loop nest that the code was made from.
+    pub fn nest(&self) -> &Nest {
+        &self.shared.nest
+    }
+
+    /// Bytes of machine code.
+    pub fn code_bytes(&self) -> usize {
+        self.shared.code.bytes()
+    }
+
+    /// Bytes of machine code by function.
+    pub fn functions(&self) -> &[FunctionSize] {
+        &self.shared.code.sizes
+    }
+
+    /// Where compile time went. A cached convolution answers what it took when it was made.
+    pub fn compile_time(&self) -> CompileTime {
+        self.shared.code.time
+    }
+
+    /// Copies weight and bias into the order of their use. Done once; the result runs.
+    ///
+    /// # Errors
+    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not asked for.
+    pub fn pack<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<PackedConv<T>, Error> {
+        PackedConv::new(self, weight, bias)
+    }
+
+    /// The description, the route, the schedule with its reasons, sizes, compile time, and what each leaf costs.
+    pub fn explain(&self) -> String {
+        let Shared {
+            conv,
+            schedule,
+            reasons,
+            target,
+            isa,
+            nest,
+            code,
+            ..
+        } = &*self.shared;
+        let mut text = format!(
+            "{conv}\nroute     cranelift, {}, target {target}\nschedule  {schedule}\n",
+            isa.name()
+        );
+        reasons
+            .iter()
+            .for_each(|reason| line(&mut text, format_args!("          - {reason}")));
+        if !isa.has_fma() {
+            line(
+                &mut text,
+                format_args!(
+                    "rounding  no fused multiply-add here: two roundings, so the last bits differ from other routes"
+                ),
+            );
+        }
+        let t = code.time;
+        line(
+            &mut text,
+            format_args!("code      {} bytes in {} functions", code.bytes(), code.sizes.len()),
+        );
+        let parts = (t.passes, t.emit, t.cranelift, t.link);
+        line(
+            &mut text,
+            format_args!(
+                "compiled  in {:.2?} (passes {:.2?}, emit {:.2?}, cranelift {:.2?}, link {:.2?})",
+                t.total(),
+                parts.0,
+                parts.1,
+                parts.2,
+                parts.3
+            ),
+        );
+        for (leaf, size) in nest.leaves.iter().zip(&code.sizes) {
+            line(
+                &mut text,
+                format_args!("leaf      {}: {}; {} bytes", leaf.name, Bill::of(leaf), size.bytes),
+            );
+        }
+        text
+    }
+
+    /// The nest after the pass of that name (or `lower`), as text.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] with the names there are.
+    pub fn ir_after(&self, pass: &str) -> Result<String, Error> {
+        let mut found = None;
+        self.observe(&mut |name, nest| {
+            if name == pass {
+                found = Some(nest.to_string());
+            }
+        })?;
+        found.ok_or_else(|| {
+            let names: Vec<&str> = passes::PASSES.iter().map(|p| p.name).collect();
+            Error::Argument(format!("there is no pass {pass}: they are lower, {}", names.join(", ")))
+        })
+    }
+
+    /// Every pass's name with the nest after it, as text.
+    ///
+    /// # Errors
+    /// None in practice: the passes have run before.
+    pub fn ir_after_all(&self) -> Result<Vec<(String, String)>, Error> {
+        let mut all = Vec::new();
+        self.observe(&mut |name, nest| all.push((name.to_owned(), nest.to_string())))?;
+        Ok(all)
+    }
+
+    fn observe(&self, f: &mut dyn FnMut(&str, &Nest)) -> Result<(), Error> {
+        let Shared {
+            conv, schedule, target, ..
+        } = &*self.shared;
+        passes::compile(conv, schedule, target, f)?;
+        Ok(())
+    }
+
+    /// Cranelift's IR of every function, for the host.
+    ///
+    /// # Errors
+    /// None in practice: it has been emitted before.
+    pub fn clif(&self) -> Result<String, Error> {
+        clif(&self.shared.nest, &self.shared.isa)
+    }
+
+    /// The machine code of every function as text, for the host.
+    ///
+    /// # Errors
+    /// None in practice: it has been compiled before.
+    pub fn disassembly(&self) -> Result<String, Error> {
+        disassembly(&self.shared.nest, &self.shared.isa)
+    }
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(text, "{line}"); // writing to a string cannot fail
+}
+
+/// Cranelift's IR of every function of a nest, for any machine.
+///
+/// # Errors
+/// [`Error::Unsupported`] where this route cannot.
+pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
+    let program = emit::emit(nest, isa)?;
+    Ok(program
+        .functions
+        .iter()
+        .map(|f| format!("; {}\n{}\n", f.name, f.function.display()))
+        .collect())
+}
+
+/// The machine code of every function of a nest as text, for any machine.
+///
+/// # Errors
+/// [`Error::Unsupported`] where this route cannot.
+pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
+    code::disassemble(emit::emit(nest, isa)?, isa)
+}
+
+impl Shared {
+    fn new(conv: &Conv, schedule: Schedule, reasons: Vec<String>, target: Target) -> Result<Shared, Error> {
+        let isa = Isa::host()?;
+        let start = Instant::now();
+        let nest = passes::compile(conv, &schedule, &target, &mut |_, _| {})?;
+        let passes = start.elapsed();
+        let mut code = Code::new(&nest, &isa)?;
+        code.time.passes = passes;
+        let divisible = share::is_divisible(&nest);
+        let lens = conv
+            .input_len()
+            .zip(conv.output_len())
+            .map(|(input, output)| Lens { input, output });
+        Ok(Shared {
+            conv: conv.clone(),
+            schedule,
+            reasons,
+            target,
+            isa,
+            nest,
+            code,
+            divisible,
+            lens,
+        })
+    }
+}

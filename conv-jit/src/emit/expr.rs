@@ -1,0 +1,74 @@
+//! Expressions: values of registers, chunk by chunk.
+
+use conv_ir::nest::{Expr, RegId};
+use cranelift_codegen::ir::InstBuilder;
+
+use super::emitter::Emitter;
+use super::int::Truth;
+use super::leaf::Tile;
+use super::vector::{self, Vector};
+
+impl Tile<'_> {
+    pub(super) fn eval(&self, e: &mut Emitter<'_, '_>, expr: &Expr) -> Vector {
+        match expr {
+            Expr::Const(c) => self.constant(e, *c),
+            Expr::Reg(reg) => {
+                let slot = self.slot(e, *reg);
+                self.register(e, slot)
+            }
+            Expr::Load(access) => self.load(e, access),
+            Expr::Select { when, then, otherwise } => match e.truth(when) {
+                Truth::Always => self.eval(e, then),
+                Truth::Never => self.eval(e, otherwise),
+                Truth::When(holds) => e.branch(holds, |e| self.eval(e, then), |e| self.eval(e, otherwise)),
+            },
+            Expr::Unary(op, a) => {
+                let a = self.eval(e, a);
+                self.per_chunk(|at, chunk| vector::unary(e, chunk, *op, a[at]))
+            }
+            Expr::Binary(op, a, b) => {
+                let (a, b) = (self.eval(e, a), self.eval(e, b));
+                self.per_chunk(|at, chunk| vector::binary(e, chunk, *op, a[at], b[at]))
+            }
+            Expr::Fma(a, b, c) => self.fma(e, a, b, c),
+            Expr::Choose { a, b, then, otherwise } => {
+                let (a, b) = (self.eval(e, a), self.eval(e, b));
+                let (then, otherwise) = (self.eval(e, then), self.eval(e, otherwise));
+                self.per_chunk(|at, chunk| vector::choose(e, chunk, (a[at], b[at]), then[at], otherwise[at]))
+            }
+            Expr::Activation(which, _) => unreachable!("emit: {which:?} after the check for it"),
+        }
+    }
+
+    /// On x86, Cranelift has only the form that overwrites the first factor. So the first one is whichever dies sooner: a value loaded on the spot, or the one
+    /// of the register array with more registers, each of which is used less often.
+    fn fma(&self, e: &mut Emitter<'_, '_>, a: &Expr, b: &Expr, c: &Expr) -> Vector {
+        let (first, second) = if self.registers_of(a) >= self.registers_of(b) {
+            (a, b)
+        } else {
+            (b, a)
+        };
+        let (x, y, z) = (self.eval(e, first), self.eval(e, second), self.eval(e, c));
+        self.per_chunk(|at, _| match e.facts.fma {
+            true => e.b.ins().fma(x[at], y[at], z[at]),
+            false => {
+                let product = e.b.ins().fmul(x[at], y[at]);
+                e.b.ins().fadd(product, z[at])
+            }
+        })
+    }
+
+    fn registers_of(&self, expr: &Expr) -> i64 {
+        let points = |reg: RegId| {
+            self.leaf.registers[reg.index()]
+                .axes
+                .iter()
+                .map(|a| self.extent(*a))
+                .product()
+        };
+        match expr {
+            Expr::Reg(reg) => points(*reg),
+            _ => i64::MAX,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Leaves: a register tile and its operations.
+//!
+//! In: a leaf in place or outlined. Out: straight code for `init` and `finish`, and (in [`super::reduce`]) loops for `update`. Tile axes and
+//! unrolled loops are walked, each point with its own constants, so what a condition or an index says about them costs nothing in the code.
+//!
+//! A register is one SSA value per chunk of lanes, replaced at every set. There is no register assignment here: tiles are chosen so that the allocator need not spill.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use conv_ir::Nest;
+use conv_ir::nest::{Access, AxisId, Base, BufferRole, Expr, Leaf, Op, PointerId, RegId};
+use cranelift_codegen::ir::{Function, Value};
+use cranelift_codegen::isa::TargetFrontendConfig;
+use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+
+use super::emitter::Emitter;
+use super::int::{Int, Truth};
+use super::vector::{self, Chunk, Vector};
+use crate::isa::Facts;
+
+/// One register of an array of registers: the array, and the point of its tile axes.
+pub(super) type Slot = (RegId, i64);
+
+pub(super) struct Tile<'a> {
+    pub leaf: &'a Leaf,
+    /// How a vector is cut into machine registers.
+    pub chunks: Vec<Chunk>,
+    /// What the registers hold now.
+    pub registers: BTreeMap<Slot, Vector>,
+}
+
+/// Emits an outlined leaf as a function.
+pub(super) fn outlined(
+    nest: &Nest,
+    leaf: &Leaf,
+    facts: Facts,
+    function: &mut Function,
+    context: &mut FunctionBuilderContext,
+    frontend: TargetFrontendConfig,
+) {
+    let mut e = Emitter::new(FunctionBuilder::new(function, context), nest, facts);
+    let params = e.enter();
+    let (pointers, rest) = params.split_at(leaf.pointers.len());
+    let (ints, symbols) = rest.split_at(leaf.ints.len());
+    if let Some(&table) = symbols.first() {
+        e.load_symbols(table);
+    }
+    for (at, (&buffer, &pointer)) in leaf.pointers.iter().zip(pointers).enumerate() {
+        e.load_strides(buffer);
+        e.bases.insert(Base::Pointer(PointerId(at as u32)), pointer);
+    }
+    e.env.extend(
+        leaf.ints
+            .iter()
+            .zip(ints)
+            .map(|(&axis, &value)| (axis, Int::Value(value))),
+    );
+    Tile::new(&e, leaf).emit(&mut e);
+    e.leave(frontend);
+}
+
+impl<'a> Tile<'a> {
+    pub(super) fn new(e: &Emitter<'_, '_>, leaf: &'a Leaf) -> Self {
+        let chunks = vector::chunks(e.nest.accumulator, leaf.width(), e.facts.simd);
+        Tile {
+            leaf,
+            chunks,
+            registers: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn emit(mut self, e: &mut Emitter<'_, '_>) {
+        let leaf = self.leaf;
+        self.ops(e, &leaf.init);
+        self.reduce(e, 0);
+        self.ops(e, &leaf.finish);
+    }
+
+    pub(super) fn ops(&mut self, e: &mut Emitter<'_, '_>, ops: &'a [Op]) {
+        for op in ops {
+            match op {
+                Op::Each(axis, body) => self.each(e, *axis, |tile, e| tile.ops(e, body)),
+                Op::Set { reg, value, when } => match e.truth(when) {
+                    Truth::Always => self.set(e, *reg, value),
+                    Truth::Never => {}
+                    Truth::When(holds) => self.set_where(e, holds, *reg, value),
+                },
+                Op::Store { to, value, when } => match e.truth(when) {
+                    Truth::Always => self.store(e, to, value),
+                    Truth::Never => {}
+                    Truth::When(holds) => {
+                        e.branch(
+                            holds,
+                            |e| {
+                                self.store(e, to, value);
+                                Vec::new()
+                            },
+                            |_| Vec::new(),
+                        );
+                    }
+                },
+                Op::StoreBlock { to, reg, along } => self.store_block(e, to, *reg, *along),
+            }
+        }
+    }
+
+    /// For each value of a tile axis.
+    pub(super) fn each<'e, 'n, 'f>(
+        &mut self,
+        e: &'e mut Emitter<'n, 'f>,
+        axis: AxisId,
+        mut body: impl FnMut(&mut Self, &mut Emitter<'n, 'f>),
+    ) {
+        for at in 0..self.extent(axis) {
+            e.env.insert(axis, Int::Known(at));
+            body(self, e);
+        }
+        e.env.remove(&axis);
+    }
+
+    pub(super) fn extent(&self, axis: AxisId) -> i64 {
+        self.leaf.tile.iter().find(|t| t.axis == axis).map_or(1, |t| t.extent)
+    }
+
+    /// The register at the current point of its tile axes.
+    pub(super) fn slot(&self, e: &Emitter<'_, '_>, reg: RegId) -> Slot {
+        let axes = &self.leaf.registers[reg.index()].axes;
+        let point = axes.iter().fold(0, |point, axis| match e.env.get(axis) {
+            Some(Int::Known(at)) => point * self.extent(*axis) + at,
+            Some(Int::Value(_)) | None => point * self.extent(*axis),
+        });
+        (reg, point)
+    }
+
+    /// What a register holds; zero where nothing was ever set.
+    pub(super) fn register(&self, e: &mut Emitter<'_, '_>, slot: Slot) -> Vector {
+        match self.registers.get(&slot) {
+            Some(vector) => vector.clone(),
+            None => self.constant(e, 0.0),
+        }
+    }
+
+    fn set(&mut self, e: &mut Emitter<'_, '_>, reg: RegId, value: &Expr) {
+        let value = self.eval(e, value);
+        let slot = self.slot(e, reg);
+        self.registers.insert(slot, value);
+    }
+
+    fn set_where(&mut self, e: &mut Emitter<'_, '_>, holds: Value, reg: RegId, value: &Expr) {
+        let slot = self.slot(e, reg);
+        let old = self.register(e, slot);
+        let merged = e.branch(holds, |e| self.eval(e, value), |_| old);
+        self.registers.insert(slot, merged);
+    }
+
+    /// Lanes that count at the current point of the tile, `0..live`.
+    pub(super) fn live(&self, e: &Emitter<'_, '_>) -> i64 {
+        let Some(lanes) = self.leaf.lanes else { return 1 };
+        let vector = match lanes.vectors.and_then(|axis| e.env.get(&axis)) {
+            Some(Int::Known(at)) => *at,
+            Some(Int::Value(_)) | None => 0,
+        };
+        lanes
+            .cut
+            .map_or(lanes.width, |cut| (cut - vector * lanes.width).clamp(0, lanes.width))
+    }
+
+    /// Whether dead lanes may be read as well: the buffer is ours, and has room behind it.
+    pub(super) fn is_ours(&self, e: &Emitter<'_, '_>, access: &Access) -> bool {
+        let buffer = e.nest.buffer_behind(self.leaf, access.base);
+        matches!(e.nest.buffer(buffer).role, BufferRole::Packed | BufferRole::Scratch)
+    }
+
+    /// Makes `lane` the value of the lane axis.
+    pub(super) fn at_lane(&self, e: &mut Emitter<'_, '_>, lane: i64) {
+        if let Some(lanes) = self.leaf.lanes {
+            e.env.insert(lanes.axis, Int::Known(lane));
+        }
+    }
+
+    /// The registers that `update` sets.
+    pub(super) fn updated(&mut self, e: &mut Emitter<'_, '_>) -> BTreeSet<Slot> {
+        let mut slots = BTreeSet::new();
+        self.walk(e, &self.leaf.update, &mut |tile, e, op| {
+            if let Op::Set { reg, .. } = op {
+                slots.insert(tile.slot(e, *reg));
+            }
+        });
+        slots
+    }
+
+    /// Every operation at every point of the tile axes, without code.
+    pub(super) fn walk(
+        &mut self,
+        e: &mut Emitter<'_, '_>,
+        ops: &'a [Op],
+        f: &mut dyn FnMut(&mut Self, &mut Emitter<'_, '_>, &'a Op),
+    ) {
+        for op in ops {
+            match op {
+                Op::Each(axis, body) => {
+                    for at in 0..self.extent(*axis) {
+                        e.env.insert(*axis, Int::Known(at));
+                        self.walk(e, body, f);
+                    }
+                    e.env.remove(axis);
+                }
+                Op::Set { .. } | Op::Store { .. } | Op::StoreBlock { .. } => f(self, e, op),
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A loop nest becomes Cranelift IR: one function per outlined leaf, and two drivers.
+//!
+//! ```text
+//! leaf    fn(pointer.., int.., symbols?)
+//! setup   fn(buffers: *const *mut u8, symbols: *const i64, scratch: *mut u8, part: i64, parts: i64)
+//! run     the same
+//! ```
+//!
+//! `buffers` has one address per buffer of the nest (scratch buffers' are not read: they lie in `scratch`, see [`scratch`]), `symbols` one value per symbol,
+//! the derived ones worked out by the host. Thread `part` of `parts` does its share of every parallel loop.
+//!
+//! Leaves in place, before pass `outline`, are emitted inside the driver, so that a nest in any state after `unroll` compiles.
+//!
+//! Requires a verified nest without [`Expr::Activation`]: pass `epilogue` spells activations out. Indices are trusted; nothing is checked at run time.
+
+mod address;
+mod driver;
+mod emitter;
+mod expr;
+mod int;
+mod leaf;
+mod reduce;
+pub(crate) mod scratch;
+mod transpose;
+mod vector;
+
+use conv_ir::Nest;
+use conv_ir::nest::{Base, Expr, Leaf, Op, Stmt};
+use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
+use cranelift_codegen::isa::CallConv;
+
+use crate::Error;
+use crate::isa::Isa;
+
+/// One function of a compiled nest.
+pub(crate) struct Named {
+    pub name: String,
+    pub function: Function,
+}
+
+/// All functions of a nest. A function's external name is its position here.
+pub(crate) struct Program {
+    pub functions: Vec<Named>,
+    pub setup: usize,
+    pub run: usize,
+}
+
+/// Emits every function of `nest` for `isa`.
+pub(crate) fn emit(nest: &Nest, isa: &Isa) -> Result<Program, Error> {
+    check(nest)?;
+    let conv = isa.target.default_call_conv();
+    let frontend = isa.target.frontend_config();
+    let mut context = cranelift_frontend::FunctionBuilderContext::new();
+    let mut functions: Vec<Named> = Vec::with_capacity(nest.leaves.len() + 2);
+    for at in 0..nest.leaves.len() {
+        let mut function = empty(at, leaf_signature(nest, &nest.leaves[at], conv));
+        leaf::outlined(nest, &nest.leaves[at], isa.facts, &mut function, &mut context, frontend);
+        functions.push(Named {
+            name: nest.leaves[at].name.clone(),
+            function,
+        });
+    }
+    for (name, stmts) in [("setup", &nest.setup), ("run", &nest.body)] {
+        let mut function = empty(functions.len(), driver_signature(conv));
+        driver::driver(nest, stmts, isa, &mut function, &mut context);
+        functions.push(Named {
+            name: name.to_owned(),
+            function,
+        });
+    }
+    let run = functions.len() - 1;
+    Ok(Program {
+        functions,
+        setup: run - 1,
+        run,
+    })
+}
+
+fn empty(at: usize, signature: Signature) -> Function {
+    Function::with_name_signature(UserFuncName::user(0, at as u32), signature)
+}
+
+/// Five words; see the module docs.
+pub(crate) fn driver_signature(conv: CallConv) -> Signature {
+    words(5, conv)
+}
+
+fn leaf_signature(nest: &Nest, leaf: &Leaf, conv: CallConv) -> Signature {
+    let symbols = usize::from(!nest.symbols.is_empty());
+    words(leaf.pointers.len() + leaf.ints.len() + symbols, conv)
+}
+
+fn words(count: usize, conv: CallConv) -> Signature {
+    let mut signature = Signature::new(conv);
+    signature.params.resize(count, AbiParam::new(types::I64));
+    signature
+}
+
+/// What this route cannot do, said before it starts.
+fn check(nest: &Nest) -> Result<(), Error> {
+    let unsupported = |message: String| Err(Error::Unsupported(message));
+    if nest.dtype != nest.accumulator {
+        return unsupported(format!("{} accumulated in {}", nest.dtype, nest.accumulator));
+    }
+    for leaf in nest.all_leaves() {
+        if has_activation(leaf) {
+            return unsupported(format!(
+                "leaf {} holds an activation: pass `epilogue` comes first",
+                leaf.name
+            ));
+        }
+    }
+    let free = nest.leaves.iter().find(|leaf| names_buffer(leaf));
+    match free {
+        Some(leaf) => unsupported(format!(
+            "outlined leaf {} names a buffer that is no pointer of it",
+            leaf.name
+        )),
+        None => Ok(()),
+    }
+}
+
+fn has_activation(leaf: &Leaf) -> bool {
+    let mut found = false;
+    each_expr(leaf, &mut |e| found |= matches!(e, Expr::Activation(..)));
+    found
+}
+
+fn names_buffer(leaf: &Leaf) -> bool {
+    let mut found = false;
+    each_expr(leaf, &mut |e| {
+        found |= matches!(e, Expr::Load(a) if matches!(a.base, Base::Buffer(_)))
+    });
+    leaf.ops().for_each(|op| {
+        op.visit(&mut |op| match op {
+            Op::Store { to, .. } | Op::StoreBlock { to, .. } => found |= matches!(to.base, Base::Buffer(_)),
+            Op::Each(..) | Op::Set { .. } => {}
+        });
+    });
+    found
+}
+
+fn each_expr<'a>(leaf: &'a Leaf, f: &mut impl FnMut(&'a Expr)) {
+    leaf.ops().for_each(|op| {
+        op.visit(&mut |op| match op {
+            Op::Set { value, .. } | Op::Store { value, .. } => value.visit(f),
+            Op::Each(..) | Op::StoreBlock { .. } => {}
+        });
+    });
+}
+
+/// The leaves called from `stmts`, for declaring them.
+fn called(stmts: &[Stmt], found: &mut Vec<conv_ir::nest::LeafId>) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For(_, body) => called(body, found),
+            Stmt::Call(call) if !found.contains(&call.leaf) => found.push(call.leaf),
+            Stmt::Call(_) | Stmt::Leaf(_) => {}
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Vectors: a leaf's lanes as 128-bit registers, what is left over as scalars.
+//!
+//! In: a width. Out: [`Chunk`]s, and loads, stores and arithmetic on one chunk. Any width works; the good ones are 1 and 16 bytes' worth of lanes. On a machine
+//! without vectors every lane is a chunk.
+//!
+//! How lanes read memory is found by placing two of them: the same address (splat), neighbours (one load), or anything else (one by one).
+
+use conv_ir::DType;
+use conv_ir::nest::{Access, Binary, Expr, Unary};
+use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types};
+
+use super::address::{Detail, Place};
+use super::emitter::Emitter;
+use super::leaf::Tile;
+
+/// One value per chunk.
+pub(super) type Vector = Vec<Value>;
+
+/// Lanes that share a machine register.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chunk {
+    /// The first lane.
+    pub first: i64,
+    /// How many; 1 is a scalar.
+    pub lanes: i64,
+    dtype: DType,
+}
+
+/// Bytes of a vector register.
+const VECTOR: i64 = 16;
+
+pub(super) fn chunks(dtype: DType, width: i64, simd: bool) -> Vec<Chunk> {
+    let lanes = if simd { VECTOR / dtype.bytes() as i64 } else { 1 };
+    let full = width / lanes;
+    let vectors = (0..full).map(|at| Chunk {
+        first: at * lanes,
+        lanes,
+        dtype,
+    });
+    let rest = (full * lanes..width).map(|first| Chunk { first, lanes: 1, dtype });
+    vectors.chain(rest).collect()
+}
+
+impl Chunk {
+    fn is_scalar(&self) -> bool {
+        self.lanes == 1
+    }
+
+    pub(super) fn scalar(&self) -> Type {
+        match self.dtype {
+            DType::F32 => types::F32,
+            DType::F64 => types::F64,
+        }
+    }
+
+    pub(super) fn ty(&self) -> Type {
+        if self.is_scalar() {
+            self.scalar()
+        } else {
+            self.pair(types::F32X4, types::F64X2)
+        }
+    }
+
+    /// Integers of the same shape.
+    fn ints(&self) -> Type {
+        if self.is_scalar() {
+            self.pair(types::I32, types::I64)
+        } else {
+            self.pair(types::I32X4, types::I64X2)
+        }
+    }
+
+    fn pair(&self, f32s: Type, f64s: Type) -> Type {
+        match self.dtype {
+            DType::F32 => f32s,
+            DType::F64 => f64s,
+        }
+    }
+
+    fn bytes(&self) -> i64 {
+        self.dtype.bytes() as i64
+    }
+}
+
+/// Memory of ours or checked at the door: it never traps, and may have any alignment.
+pub(super) fn flags() -> MemFlagsData {
+    MemFlagsData::new().with_notrap()
+}
+
+/// The same bits as another type. Lanes count as they do in memory on little-endian machines.
+pub(super) fn bitcast(e: &mut Emitter<'_, '_>, to: Type, value: Value) -> Value {
+    let flags = MemFlagsData::new().with_endianness(Endianness::Little);
+    e.b.ins().bitcast(to, flags, value)
+}
+
+/// A constant in every lane, made anew at each use: it costs one load, and no register in between.
+pub(super) fn constant(e: &mut Emitter<'_, '_>, chunk: Chunk, c: f64) -> Value {
+    match (chunk.is_scalar(), chunk.dtype) {
+        (true, DType::F32) => e.b.ins().f32const(c as f32),
+        (true, DType::F64) => e.b.ins().f64const(c),
+        (false, DType::F32) => vconst(e, chunk, (c as f32).to_le_bytes().repeat(4)),
+        (false, DType::F64) => vconst(e, chunk, c.to_le_bytes().repeat(2)),
+    }
+}
+
+fn vconst(e: &mut Emitter<'_, '_>, chunk: Chunk, bytes: Vec<u8>) -> Value {
+    let constant = e.b.func.dfg.constants.insert(ConstantData::from(bytes));
+    e.b.ins().vconst(chunk.ty(), constant)
+}
+
+pub(super) fn unary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Unary, a: Value) -> Value {
+    match op {
+        Unary::Neg => e.b.ins().fneg(a),
+        Unary::Abs => e.b.ins().fabs(a),
+        Unary::Round => e.b.ins().nearest(a),
+        Unary::Exp2Int => exp2_int(e, chunk, a),
+    }
+}
+
+/// Adding 1.5 * 2^mantissa puts the integer into the low bits of the mantissa, the exponent's bias with it; shifted up, it is the exponent.
+fn exp2_int(e: &mut Emitter<'_, '_>, chunk: Chunk, a: Value) -> Value {
+    let (mantissa, bias) = match chunk.dtype {
+        DType::F32 => (23, 127.0),
+        DType::F64 => (52, 1023.0),
+    };
+    let magic = constant(e, chunk, 1.5 * f64::from(mantissa).exp2() + bias);
+    let moved = e.b.ins().fadd(a, magic);
+    let bits = bitcast(e, chunk.ints(), moved);
+    let exponent = e.b.ins().ishl_imm_u(bits, i64::from(mantissa));
+    bitcast(e, chunk.ty(), exponent)
+}
+
+pub(super) fn binary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Binary, a: Value, b: Value) -> Value {
+    match op {
+        Binary::Add => e.b.ins().fadd(a, b),
+        Binary::Sub => e.b.ins().fsub(a, b),
+        Binary::Mul => e.b.ins().fmul(a, b),
+        Binary::Div => e.b.ins().fdiv(a, b),
+        // These two forms are what `minps` and `maxps` do, NaN and zeros included, and Cranelift knows them by sight.
+        Binary::Min => choose(e, chunk, (a, b), a, b),
+        Binary::Max => choose(e, chunk, (b, a), a, b),
+        Binary::CopySign if chunk.is_scalar() => e.b.ins().fcopysign(a, b),
+        Binary::CopySign => {
+            let sign = constant(e, chunk, -0.0);
+            e.b.ins().bitselect(sign, b, a)
+        }
+    }
+}
+
+/// `then` where `a < b`, else `otherwise`.
+pub(super) fn choose(
+    e: &mut Emitter<'_, '_>,
+    chunk: Chunk,
+    (a, b): (Value, Value),
+    then: Value,
+    otherwise: Value,
+) -> Value {
+    let less = e.b.ins().fcmp(FloatCC::LessThan, a, b);
+    if chunk.is_scalar() {
+        return e.b.ins().select(less, then, otherwise);
+    }
+    let mask = bitcast(e, chunk.ty(), less);
+    e.b.ins().bitselect(mask, then, otherwise)
+}
+
+/// How the lanes of a chunk lie in memory.
+enum Reach {
+    Splat,
+    Contiguous,
+    Apart,
+}
+
+impl Tile<'_> {
+    pub(super) fn per_chunk(&self, mut f: impl FnMut(usize, Chunk) -> Value) -> Vector {
+        self.chunks
+            .iter()
+            .enumerate()
+            .map(|(at, chunk)| f(at, *chunk))
+            .collect()
+    }
+
+    pub(super) fn constant(&self, e: &mut Emitter<'_, '_>, c: f64) -> Vector {
+        self.per_chunk(|_, chunk| constant(e, chunk, c))
+    }
+
+    pub(super) fn place_of(&self, e: &mut Emitter<'_, '_>, access: &Access, lane: i64) -> Place {
+        self.at_lane(e, lane);
+        let place = e.place(Some(self.leaf), access, Detail::Full);
+        self.at_lane(e, 0);
+        place
+    }
+
+    fn reach(&self, e: &mut Emitter<'_, '_>, access: &Access, chunk: Chunk, first: &Place) -> Reach {
+        let second = self.place_of(e, access, chunk.first + 1);
+        match first.distance(&second) {
+            Some(0) => Reach::Splat,
+            Some(bytes) if bytes == chunk.bytes() => Reach::Contiguous,
+            Some(_) | None => Reach::Apart,
+        }
+    }
+
+    pub(super) fn load(&self, e: &mut Emitter<'_, '_>, access: &Access) -> Vector {
+        let live = if self.is_ours(e, access) && self.live(e) > 0 {
+            self.leaf.width()
+        } else {
+            self.live(e)
+        };
+        self.per_chunk(|_, chunk| self.load_chunk(e, access, chunk, (live - chunk.first).clamp(0, chunk.lanes)))
+    }
+
+    fn load_chunk(&self, e: &mut Emitter<'_, '_>, access: &Access, chunk: Chunk, live: i64) -> Value {
+        if live == 0 {
+            return constant(e, chunk, 0.0);
+        }
+        let first = self.place_of(e, access, chunk.first);
+        if chunk.is_scalar() {
+            return load_at(e, chunk.ty(), &first);
+        }
+        match self.reach(e, access, chunk, &first) {
+            Reach::Splat => {
+                let scalar = load_at(e, chunk.scalar(), &first);
+                e.b.ins().splat(chunk.ty(), scalar)
+            }
+            Reach::Contiguous if live == chunk.lanes => load_at(e, chunk.ty(), &first),
+            Reach::Contiguous | Reach::Apart => self.gather(e, access, chunk, live),
+        }
+    }
+
+    fn gather(&self, e: &mut Emitter<'_, '_>, access: &Access, chunk: Chunk, live: i64) -> Value {
+        let mut vector = constant(e, chunk, 0.0);
+        for lane in 0..live {
+            let place = self.place_of(e, access, chunk.first + lane);
+            let scalar = load_at(e, chunk.scalar(), &place);
+            vector = e.b.ins().insertlane(vector, scalar, lane as u8);
+        }
+        vector
+    }
+
+    pub(super) fn store(&self, e: &mut Emitter<'_, '_>, to: &Access, value: &Expr) {
+        let (live, vector) = (self.live(e), self.eval(e, value));
+        for (chunk, &value) in self.chunks.iter().zip(&vector) {
+            self.store_chunk(e, to, *chunk, (live - chunk.first).clamp(0, chunk.lanes), value);
+        }
+    }
+
+    /// Stores the first `live` lanes.
+    pub(super) fn store_chunk(&self, e: &mut Emitter<'_, '_>, to: &Access, chunk: Chunk, live: i64, value: Value) {
+        if live == 0 {
+            return;
+        }
+        let first = self.place_of(e, to, chunk.first);
+        let whole = live == chunk.lanes;
+        if chunk.is_scalar() || whole && matches!(self.reach(e, to, chunk, &first), Reach::Contiguous) {
+            return store_at(e, value, &first);
+        }
+        for lane in 0..live {
+            let place = self.place_of(e, to, chunk.first + lane);
+            let scalar = e.b.ins().extractlane(value, lane as u8);
+            store_at(e, scalar, &place);
+        }
+    }
+}
+
+fn load_at(e: &mut Emitter<'_, '_>, ty: Type, place: &Place) -> Value {
+    let (pointer, displacement) = e.address(place);
+    e.b.ins().load(ty, flags(), pointer, displacement)
+}
+
+pub(super) fn store_at(e: &mut Emitter<'_, '_>, value: Value, place: &Place) {
+    let (pointer, displacement) = e.address(place);
+    e.b.ins().store(flags(), value, pointer, displacement);
+}

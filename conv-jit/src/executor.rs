@@ -1,0 +1,43 @@
+//! Threads: who runs the parts of one convolution.
+//!
+//! A convolution is cut into `parts` that write different outputs and share nothing else, so any executor gives the same bits, in any order.
+
+/// Runs jobs side by side, or one after the other.
+pub trait Executor: Sync {
+    /// Calls `job` once for each number in `0..parts`, and returns when all calls have.
+    fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync));
+}
+
+/// The calling thread does everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CurrentThread;
+
+impl Executor for CurrentThread {
+    fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
+        (0..parts).for_each(job);
+    }
+}
+
+/// The rayon pool that the calling thread belongs to, or the global one.
+#[cfg(feature = "rayon")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rayon;
+
+#[cfg(feature = "rayon")]
+impl Executor for Rayon {
+    fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
+        use rayon::prelude::*;
+        match parts {
+            1 => job(0),
+            _ => (0..parts).into_par_iter().with_max_len(1).for_each(job),
+        }
+    }
+}
+
+/// The best executor there is: rayon where the feature is on.
+pub(crate) fn default_executor() -> &'static dyn Executor {
+    #[cfg(feature = "rayon")]
+    return &Rayon;
+    #[cfg(not(feature = "rayon"))]
+    return &CurrentThread;
+}

@@ -1,0 +1,135 @@
+//! The instruction set: the host's, or another one by name for machine code as text.
+//!
+//! In: nothing, or a target triple. Out: an [`Isa`], Cranelift's description of the machine plus the few facts that the emitter asks for.
+//! CPU features are detected here and nowhere else.
+
+use std::sync::OnceLock;
+
+use cranelift_codegen::isa::{self, OwnedTargetIsa};
+use cranelift_codegen::settings::{self, Configurable, Flags};
+use target_lexicon::{Architecture, Triple};
+
+use crate::Error;
+
+/// `speed` would run the e-graph, which schedules loads first and sinks multiply-adds: accumulators spill, and a 5 x 2 tile loses 40 %.
+/// The emitter already hoists, folds and numbers what there is to gain.
+const OPT_LEVEL: &str = "none";
+/// The backtracking allocator: the single-pass one spills every value that crosses a block.
+const REGALLOC: &str = "backtracking";
+
+/// Which machine to make code for.
+#[derive(Clone)]
+pub struct Isa {
+    pub(crate) target: OwnedTargetIsa,
+    pub(crate) facts: Facts,
+}
+
+/// What the emitter must know of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// 128-bit vectors exist.
+    pub simd: bool,
+    /// A fused multiply-add exists as an instruction; without it, code multiplies, rounds and adds.
+    pub fma: bool,
+    /// The lane with the lower number has the lower address inside a wider integer.
+    pub little_endian: bool,
+}
+
+impl Isa {
+    /// The CPU that runs this program, with all features that Cranelift can use.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where Cranelift has no backend for it.
+    pub fn host() -> Result<Isa, Error> {
+        static HOST: OnceLock<Result<Isa, Error>> = OnceLock::new();
+        HOST.get_or_init(detect).clone()
+    }
+
+    /// A machine by target triple (`aarch64`, `riscv64gc-unknown-linux-gnu`, ...), for text only. Needs feature `all-arch` unless it is the host's architecture.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] where the triple is unknown or its backend is not compiled in.
+    pub fn by_triple(triple: &str) -> Result<Isa, Error> {
+        let unsupported = |reason: String| Error::Unsupported(format!("target {triple}: {reason}"));
+        let parsed: Triple = triple
+            .parse()
+            .map_err(|e: target_lexicon::ParseError| unsupported(e.to_string()))?;
+        let mut builder = isa::lookup(parsed.clone()).map_err(|e| unsupported(e.to_string()))?;
+        for feature in usual_features(parsed.architecture) {
+            builder.enable(feature).map_err(|e| unsupported(e.to_string()))?;
+        }
+        finish(builder)
+    }
+
+    /// The target triple.
+    pub fn name(&self) -> String {
+        self.target.triple().to_string()
+    }
+
+    /// Whether multiply-adds round once. Where they do not, results differ from every other route's in the last bits.
+    pub fn has_fma(&self) -> bool {
+        self.facts.fma
+    }
+}
+
+fn detect() -> Result<Isa, Error> {
+    finish(cranelift_native::builder().map_err(|e| Error::Unsupported(e.to_owned()))?)
+}
+
+/// The features of an ordinary machine of that architecture, for text.
+fn usual_features(architecture: Architecture) -> &'static [&'static str] {
+    match architecture {
+        Architecture::X86_64 => &[
+            "has_sse3",
+            "has_ssse3",
+            "has_sse41",
+            "has_sse42",
+            "has_avx",
+            "has_avx2",
+            "has_fma",
+            "has_bmi1",
+            "has_bmi2",
+        ],
+        Architecture::Riscv64(_) => &["has_v", "has_zvl128b"],
+        _ => &[],
+    }
+}
+
+fn finish(builder: isa::Builder) -> Result<Isa, Error> {
+    let flags = flags().map_err(|e| Error::Unsupported(e.to_string()))?;
+    let target = builder.finish(flags).map_err(|e| Error::Unsupported(e.to_string()))?;
+    Ok(Isa {
+        facts: facts(&target),
+        target,
+    })
+}
+
+fn flags() -> Result<Flags, settings::SetError> {
+    let mut flags = settings::builder();
+    flags.set("opt_level", OPT_LEVEL)?;
+    flags.set("regalloc_algorithm", REGALLOC)?;
+    flags.set("is_pic", "false")?; // the JIT needs it so
+    flags.set("use_colocated_libcalls", "false")?; // library functions may be further away than a near call reaches
+    flags.set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
+    flags.set("enable_probestack", "false")?; // no frame here is larger than a page
+    flags.set("unwind_info", "false")?; // leaves call nothing that could panic
+    Ok(Flags::new(flags))
+}
+
+fn facts(isa: &OwnedTargetIsa) -> Facts {
+    let flag = |name: &str| {
+        isa.isa_flags()
+            .iter()
+            .any(|v| v.name == name && v.as_bool() == Some(true))
+    };
+    let (simd, fma) = match isa.triple().architecture {
+        Architecture::X86_64 => (true, flag("has_avx") && flag("has_fma")),
+        Architecture::Riscv64(_) => (flag("has_v"), true),
+        _ => (true, true),
+    };
+    Facts {
+        simd,
+        fma,
+        little_endian: isa.endianness() == cranelift_codegen::ir::Endianness::Little,
+    }
+}

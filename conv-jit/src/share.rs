@@ -1,0 +1,43 @@
+//! Questions to a nest that decide how a run may use it.
+
+use conv_ir::Nest;
+use conv_ir::nest::{Base, BufferId, BufferRole, Leaf, LoopKind, Op, Stmt};
+
+/// Whether threads can share the body: every store to the output happens inside a parallel loop.
+pub(crate) fn is_divisible(nest: &Nest) -> bool {
+    nest.body.iter().all(|stmt| is_shared(nest, stmt))
+}
+
+fn is_shared(nest: &Nest, stmt: &Stmt) -> bool {
+    let writes_output = |leaf: &Leaf| stored(nest, leaf).any(|b| nest.buffer(b).role == BufferRole::Output);
+    match stmt {
+        Stmt::For(l, _) if l.kind == LoopKind::Parallel => true,
+        Stmt::For(_, body) => body.iter().all(|stmt| is_shared(nest, stmt)),
+        Stmt::Leaf(leaf) => !writes_output(leaf),
+        Stmt::Call(call) => !writes_output(&nest.leaves[call.leaf.index()]),
+    }
+}
+
+fn stored<'a>(nest: &'a Nest, leaf: &'a Leaf) -> impl Iterator<Item = BufferId> + 'a {
+    let mut found = Vec::new();
+    leaf.ops().for_each(|op| {
+        op.visit(&mut |op| match op {
+            Op::Store { to, .. } | Op::StoreBlock { to, .. } => found.push(nest.buffer_behind(leaf, to.base)),
+            Op::Each(..) | Op::Set { .. } => {}
+        });
+    });
+    found.into_iter()
+}
+
+/// Whether the body itself reads that buffer, rather than a packed copy of it.
+pub(crate) fn body_reads(nest: &Nest, buffer: BufferId) -> bool {
+    nest.body.iter().any(|stmt| reads(nest, stmt, buffer))
+}
+
+fn reads(nest: &Nest, stmt: &Stmt, buffer: BufferId) -> bool {
+    match stmt {
+        Stmt::For(_, body) => body.iter().any(|stmt| reads(nest, stmt, buffer)),
+        Stmt::Call(call) => nest.leaves[call.leaf.index()].pointers.contains(&buffer),
+        Stmt::Leaf(leaf) => leaf.accesses().iter().any(|a| a.base == Base::Buffer(buffer)),
+    }
+}

@@ -1,0 +1,225 @@
+//! Convolutions of every kind, through the whole pipeline.
+
+use conv_ir::{Activation, Conv, ConvSpec, DType, Element, Layout, Padding, PaddingMode, Size};
+
+use super::{Case, bits};
+use crate::{CompiledConv, CurrentThread, Options};
+
+fn compiled(conv: &Conv) -> CompiledConv {
+    CompiledConv::new(
+        conv,
+        Options {
+            cache: false,
+            ..Options::default()
+        },
+    )
+    .unwrap_or_else(|e| panic!("{conv}: {e}"))
+}
+
+fn check(spec: ConvSpec) {
+    for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
+        check_as::<f32>(&ConvSpec {
+            layout,
+            dtype: DType::F32,
+            ..spec.clone()
+        });
+        check_as::<f64>(&ConvSpec {
+            layout,
+            dtype: DType::F64,
+            ..spec.clone()
+        });
+    }
+}
+
+fn check_as<T: Element>(spec: &ConvSpec) {
+    let conv = Conv::new(spec.clone()).unwrap();
+    let (case, len) = (Case::<T>::new(&conv), conv.output_len().unwrap());
+    let compiled = compiled(&conv);
+    let want = case.interpret(compiled.nest(), len, &[]);
+    let packed = compiled.pack(&case.weight, case.bias.as_deref()).unwrap();
+    for threads in [1, 3] {
+        let mut got = vec![T::from_f64(f64::NAN); len];
+        let mut call = packed
+            .call(&case.input, &mut got)
+            .threads(threads)
+            .executor(&CurrentThread);
+        if let Some(residual) = &case.residual {
+            call = call.residual(residual);
+        }
+        call.run().unwrap();
+        assert!(
+            bits(&got) == bits(&want),
+            "{conv}, {threads} threads, schedule {}",
+            compiled.schedule()
+        );
+    }
+}
+
+fn spec(input: &[usize], kernel: &[usize], channels: (usize, usize)) -> ConvSpec {
+    ConvSpec {
+        in_channels: channels.0,
+        out_channels: channels.1,
+        ..ConvSpec::new(input.iter().copied(), kernel.iter().copied())
+    }
+}
+
+#[test]
+fn dense() {
+    check(ConvSpec {
+        padding: 1.into(),
+        bias: true,
+        ..spec(&[9, 11], &[3, 3], (6, 8))
+    });
+    check(ConvSpec {
+        padding: 1.into(),
+        bias: true,
+        residual: true,
+        ..spec(&[9, 14], &[3, 3], (3, 5))
+    });
+    check(ConvSpec {
+        bias: true,
+        batch: Size::Known(2),
+        ..spec(&[7, 5], &[1, 1], (9, 13))
+    });
+    check(ConvSpec {
+        stride: 2.into(),
+        padding: 3.into(),
+        ..spec(&[23, 19], &[7, 7], (3, 16))
+    });
+    check(ConvSpec {
+        dilation: [2, 3].into(),
+        padding: [2, 3].into(),
+        ..spec(&[9, 12], &[3, 3], (4, 4))
+    });
+}
+
+#[test]
+fn ranks() {
+    check(ConvSpec {
+        padding: 2.into(),
+        stride: 2.into(),
+        ..spec(&[31], &[5], (4, 6))
+    });
+    check(ConvSpec {
+        padding: 1.into(),
+        ..spec(&[5, 6, 7], &[3, 3, 3], (3, 4))
+    });
+    check(ConvSpec {
+        padding: Padding::Causal,
+        ..spec(&[40], &[3], (2, 9))
+    });
+}
+
+#[test]
+fn groups() {
+    check(ConvSpec {
+        groups: 8,
+        padding: 1.into(),
+        bias: true,
+        ..spec(&[12, 13], &[3, 3], (8, 8))
+    });
+    check(ConvSpec {
+        groups: 3,
+        padding: 1.into(),
+        ..spec(&[6, 7], &[3, 3], (3, 6))
+    });
+    check(ConvSpec {
+        groups: 2,
+        padding: 1.into(),
+        ..spec(&[6, 7], &[3, 3], (10, 6))
+    });
+}
+
+#[test]
+fn transposed() {
+    let up = ConvSpec {
+        transposed: true,
+        stride: 2.into(),
+        padding: 1.into(),
+        ..spec(&[5, 6], &[3, 3], (4, 8))
+    };
+    check(ConvSpec {
+        output_padding: 1.into(),
+        bias: true,
+        ..up.clone()
+    });
+    check(ConvSpec {
+        stride: [3, 2].into(),
+        output_padding: [2, 1].into(),
+        ..up.clone()
+    });
+    check(ConvSpec {
+        input: vec![Size::Known(9)],
+        kernel: vec![4],
+        ..up
+    });
+}
+
+#[test]
+fn padding_modes() {
+    use PaddingMode::*;
+    for padding_mode in [Constant(0.7), Reflect, Symmetric, Replicate, Circular] {
+        check(ConvSpec {
+            padding: [(2, 1), (1, 2)].into(),
+            padding_mode,
+            ..spec(&[7, 9], &[3, 3], (3, 4))
+        });
+        check(ConvSpec {
+            padding: 2.into(),
+            padding_mode,
+            groups: 4,
+            ..spec(&[7, 9], &[5, 5], (4, 4))
+        });
+    }
+}
+
+#[test]
+fn activations() {
+    use Activation::*;
+    for activation in [
+        Relu,
+        Relu6,
+        LeakyRelu(0.1),
+        Clamp(-0.3, 0.4),
+        Sigmoid,
+        Tanh,
+        Silu,
+        Gelu,
+        HardSwish,
+        HardSigmoid,
+    ] {
+        check(ConvSpec {
+            activation: Some(activation),
+            bias: true,
+            residual: true,
+            ..spec(&[5, 9], &[3, 3], (3, 8))
+        });
+    }
+}
+
+#[test]
+fn free_sizes() {
+    let conv = Conv::new(ConvSpec {
+        input: vec!["H".into(), "W".into()],
+        batch: "N".into(),
+        padding: 1.into(),
+        stride: [2, 1].into(),
+        bias: true,
+        ..spec(&[], &[3, 3], (3, 8))
+    })
+    .unwrap();
+    let compiled = compiled(&conv);
+    for sizes in [
+        [("N", 1), ("H", 8), ("W", 9)],
+        [("N", 2), ("H", 5), ("W", 31)],
+        [("N", 0), ("H", 5), ("W", 5)],
+    ] {
+        let known = conv.with_sizes(&sizes).unwrap();
+        let (case, len) = (Case::<f32>::new(&known), known.output_len().unwrap());
+        let want = case.interpret(compiled.nest(), len, &sizes);
+        let mut got = vec![f32::NAN; len];
+        let packed = compiled.pack(&case.weight, case.bias.as_deref()).unwrap();
+        packed.run_sized(&case.input, &mut got, &sizes).unwrap();
+        assert!(bits(&got) == bits(&want), "{sizes:?}");
+    }
+}

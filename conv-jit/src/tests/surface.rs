@@ -1,0 +1,162 @@
+//! The public API: what it refuses, what it shows, what it keeps.
+
+use conv_ir::{Activation, DType};
+
+use crate::{CompiledConv, Error, Isa, PackedConv, Scratch, cache, conv_transpose2d, conv1d, conv2d};
+
+fn small() -> crate::Builder {
+    conv2d(3, 8, 3).input([10, 11]).padding(1).bias(true)
+}
+
+#[test]
+fn threads_may_share() {
+    fn check<T: Send + Sync + Clone>() {}
+    check::<CompiledConv>();
+    check::<PackedConv<f32>>();
+    fn send<T: Send>() {}
+    send::<Scratch>();
+}
+
+#[test]
+fn wrong_arrays_are_refused() {
+    let conv = small().compile().unwrap();
+    let (weight, bias) = (vec![0.0f32; 8 * 27], vec![0.0f32; 8]);
+    let refused = |r: Result<PackedConv<f32>, Error>| r.err().map(|e| e.to_string()).unwrap_or_default();
+    assert_eq!(
+        refused(conv.pack(&weight[1..], Some(&bias))),
+        "weight has 215 elements, but its shape [8, 3, 3, 3] needs 216"
+    );
+    assert_eq!(
+        refused(conv.pack(&weight, None)),
+        "the convolution adds a bias, but none was given"
+    );
+    let wrong = conv.pack(&[0.0f64; 216], Some(&[0.0; 8])).err();
+    assert_eq!(
+        wrong,
+        Some(Error::DType {
+            found: DType::F64,
+            needed: DType::F32
+        })
+    );
+    let packed = conv.pack(&weight, Some(&bias)).unwrap();
+    let (input, mut output) = (vec![0.0; 330], vec![0.0; 880]);
+    packed.run(&input, &mut output).unwrap();
+    let short = packed.run(&input, &mut output[1..]).unwrap_err();
+    assert_eq!(
+        short.to_string(),
+        "output has 879 elements, but its shape [1, 8, 10, 11] needs 880"
+    );
+    let residual = packed.run_residual(&input, &vec![0.0; 880], &mut output).unwrap_err();
+    assert_eq!(
+        residual.to_string(),
+        "a residual was given, but the convolution adds none"
+    );
+    assert!(packed.run_sized(&input, &mut output, &[("H", 3)]).is_err());
+}
+
+#[test]
+fn an_empty_batch_is_no_work() {
+    let conv = small().batch(0).compile().unwrap();
+    let packed = conv.pack(&vec![0.0f32; 216], Some(&[0.0; 8])).unwrap();
+    packed.run(&[], &mut []).unwrap();
+}
+
+#[test]
+fn builder_says_what_the_spec_says() {
+    let spec = conv_transpose2d(4, 6, [3, 2])
+        .input([5, 5])
+        .stride([2, 3])
+        .output_padding([1, 2])
+        .spec()
+        .clone();
+    assert!(spec.transposed && spec.kernel == [3, 2]);
+    let broken = conv1d(3, 4, 3).groups(2).input([5]).compile().err().unwrap();
+    assert!(broken.to_string().contains("groups"), "{broken}");
+    let conv = conv2d(3, 4, 1)
+        .input(["H", "W"])
+        .activation(Activation::Relu)
+        .conv()
+        .unwrap();
+    assert_eq!(conv.free_sizes(), ["H", "W"]);
+}
+
+#[test]
+fn every_stage_can_be_seen() {
+    let conv = small().compile().unwrap();
+    let explained = conv.explain();
+    for word in ["route     cranelift", "schedule  ", "bytes in", "leaf      "] {
+        assert!(explained.contains(word), "{explained}");
+    }
+    assert!(conv.ir_after("tile").unwrap().contains("acc"));
+    assert!(
+        conv.ir_after("nonsense")
+            .unwrap_err()
+            .to_string()
+            .contains("lower, canonicalise")
+    );
+    assert_eq!(conv.ir_after_all().unwrap().len(), 1 + conv_ir::passes::PASSES.len());
+    assert!(conv.clif().unwrap().contains("fma"));
+    assert!(conv.disassembly().unwrap().contains("; run ("));
+    assert!(conv.code_bytes() > 0 && conv.compile_time().total() > conv.compile_time().link);
+}
+
+#[test]
+fn the_cache_is_bounded_and_shared() {
+    let first = small().input([10, 12]).compile().unwrap();
+    let again = small().input([10, 12]).compile().unwrap();
+    assert!(std::sync::Arc::ptr_eq(&first.shared, &again.shared));
+    for width in 3..300 {
+        conv1d(1, 1, 1).input([width]).compile().unwrap();
+    }
+    assert!(cache::len() <= cache::CAPACITY);
+    let forgotten = small().input([10, 12]).compile().unwrap();
+    assert!(!std::sync::Arc::ptr_eq(&first.shared, &forgotten.shared));
+}
+
+#[test]
+fn runs_share_code_and_scratch() {
+    let conv = small().compile().unwrap();
+    let packed = conv
+        .pack(&super::fill::<f32>(216, 1), Some(&super::fill(8, 2)))
+        .unwrap();
+    let input = super::fill::<f32>(330, 3);
+    let mut want = vec![0.0; 880];
+    packed.run(&input, &mut want).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let (mut got, mut scratch) = (vec![0.0; 880], Scratch::new());
+                for _ in 0..50 {
+                    packed
+                        .call(&input, &mut got)
+                        .scratch(&mut scratch)
+                        .threads(2)
+                        .run()
+                        .unwrap();
+                }
+                assert_eq!(got, want);
+            });
+        }
+    });
+}
+
+/// Every backend that is compiled in makes code for the same nest.
+#[test]
+fn other_machines_as_text() {
+    let conv = small().activation(Activation::Relu).compile().unwrap();
+    for (triple, word) in [
+        ("x86_64", "vfmadd213ps"),
+        ("aarch64", "fmla"),
+        ("riscv64gc", "vfmacc"),
+        ("s390x", "vfmasb"),
+    ] {
+        match Isa::by_triple(triple) {
+            Ok(isa) => {
+                let text = crate::disassembly(conv.nest(), &isa).unwrap_or_else(|e| panic!("{triple}: {e}"));
+                assert!(text.contains(word), "{triple}:\n{text}");
+            }
+            Err(e) if cfg!(feature = "all-arch") => panic!("{triple}: {e}"),
+            Err(_) => {}
+        }
+    }
+}

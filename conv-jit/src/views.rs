@@ -1,0 +1,87 @@
+//! Runs on `ndarray` views, shapes checked as well as lengths.
+//!
+//! Arrays are not copied: each must be in standard layout (row-major, no gaps), and the error for any other names its strides.
+
+use conv_ir::{Conv, Element};
+use ndarray::{ArrayViewD, ArrayViewMutD};
+
+use crate::Error;
+use crate::compiled::CompiledConv;
+use crate::packed::PackedConv;
+
+impl CompiledConv {
+    /// [`pack`](Self::pack) with views.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Shape`], [`Error::Strides`].
+    pub fn pack_view<T: Element>(
+        &self,
+        weight: ArrayViewD<'_, T>,
+        bias: Option<ArrayViewD<'_, T>>,
+    ) -> Result<PackedConv<T>, Error> {
+        check_shape("weight", weight.shape(), &self.conv().weight_shape())?;
+        let weight = elements("weight", &weight)?;
+        let Some(bias) = bias else {
+            return self.pack(weight, None);
+        };
+        check_shape("bias", bias.shape(), &self.conv().bias_shape())?;
+        self.pack(weight, Some(elements("bias", &bias)?))
+    }
+}
+
+impl<T: Element> PackedConv<T> {
+    /// [`run`](Self::run) with views. Free sizes are read off the input's shape.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Shape`], [`Error::Strides`].
+    pub fn run_view(&self, input: ArrayViewD<'_, T>, mut output: ArrayViewMutD<'_, T>) -> Result<(), Error> {
+        let sizes = sizes(self.conv(), input.shape());
+        let sizes: Vec<(&str, usize)> = sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let conv = self.conv().with_sizes(&sizes)?;
+        check_shape("input", input.shape(), &conv.input_shape().unwrap_or_default())?;
+        check_shape("output", output.shape(), &conv.output_shape().unwrap_or_default())?;
+        let strides = output.strides().to_vec();
+        let output = output.as_slice_mut().ok_or(Error::Strides {
+            name: "output",
+            strides,
+        })?;
+        self.call(elements("input", &input)?, output).sizes(&sizes).run()
+    }
+}
+
+/// The free sizes as the input's shape has them.
+fn sizes(conv: &Conv, shape: &[usize]) -> Vec<(String, usize)> {
+    let spec = conv.spec();
+    let spatial = match spec.layout {
+        conv_ir::Layout::ChannelsFirst => shape.iter().skip(2),
+        conv_ir::Layout::ChannelsLast => shape.iter().skip(1),
+    };
+    let pairs = std::iter::once((&spec.batch, shape.first())).chain(spec.input.iter().zip(spatial.map(Some)));
+    let mut found: Vec<(String, usize)> = Vec::new();
+    for (size, extent) in pairs {
+        if let (conv_ir::Size::Free(name), Some(extent)) = (size, extent)
+            && !found.iter().any(|(known, _)| known == name)
+        {
+            found.push((name.clone(), *extent));
+        }
+    }
+    found
+}
+
+fn check_shape(name: &'static str, found: &[usize], needed: &[usize]) -> Result<(), Error> {
+    if found == needed {
+        return Ok(());
+    }
+    Err(Error::Shape {
+        name,
+        found: found.to_vec(),
+        needed: needed.to_vec(),
+    })
+}
+
+fn elements<'a, T>(name: &'static str, view: &'a ArrayViewD<'_, T>) -> Result<&'a [T], Error> {
+    view.as_slice().ok_or_else(|| Error::Strides {
+        name,
+        strides: view.strides().to_vec(),
+    })
+}
