@@ -70,8 +70,8 @@ impl Shape {
     fn of(nest: &Nest) -> Shape {
         let (loops, leaf) = chain(&nest.body);
         let extent = |role: Role| {
-            let all = loops.iter().copied().chain(&leaf.reduce);
-            all.filter(|l| nest.role(l.axis) == role).map(|l| l.constant_extent().unwrap_or(UNKNOWN)).next().unwrap_or(1)
+            let mut all = loops.iter().copied().chain(&leaf.reduce).filter(|l| nest.role(l.axis) == role);
+            all.next().map_or(1, |l| l.constant_extent().unwrap_or(UNKNOWN)).max(1)
         };
         let last_index = |role: BufferRole| {
             let buffer = nest.buffer_of(role);

@@ -18,6 +18,7 @@ use crate::nest::{
     Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Lanes, Leaf, Loop,
     Nest, Op, Part, Quotient, Role, Stmt, Var,
 };
+use crate::schedule::Borders;
 use crate::{Error, Schedule};
 
 /// What lies outside the image.
@@ -34,6 +35,8 @@ struct Dimension {
     /// Which dimension of the input it copies.
     of: usize,
     extent: i64,
+    /// Where the last block of rows is short: one past the last position that an output needs.
+    needed: Vec<Quotient>,
     /// Position in the input: `scale * (position in the panel) + start`.
     scale: i64,
     start: Affine,
@@ -51,9 +54,12 @@ pub(super) fn panel(nest: &mut Nest, schedule: &Schedule, chain: Chain, rows: i6
     let access = input_access(&chain.leaf, input).unwrap_or(access);
     let mut dimensions = Vec::new();
     for of in 0..access.index.len() {
-        if let Some(dimension) = dimension(nest, &chain, &access, of, rows)? {
+        if let Some(dimension) = dimension(nest, schedule, &chain, &access, of)? {
             dimensions.push(dimension);
         }
+    }
+    if dimensions.is_empty() {
+        return Ok(vec![chain.into_stmt()]); // nothing of the input varies inside a panel
     }
     // Channels, planes, rows, columns, whatever the input's layout.
     let columns_last = |d: &Dimension| innermost_axis(nest, &access.index[d.of]);
@@ -62,7 +68,7 @@ pub(super) fn panel(nest: &mut Nest, schedule: &Schedule, chain: Chain, rows: i6
     let spare = |at: usize| if at + 1 == dimensions.len() { width } else { 0 };
     let extents = dimensions.iter().enumerate().map(|(at, d)| Affine::constant(d.extent + spare(at))).collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
-    let (outer, inner): (Vec<Loop>, Vec<Loop>) = chain.loops.iter().cloned().partition(|l| is_outer(nest, l));
+    let (outer, inner): (Vec<Loop>, Vec<Loop>) = chain.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
     let copies = copies(nest, (input, panel), &access, &dimensions, width);
     let compute = compute(&chain.leaf, &access, panel, &dimensions);
     let mut body: Vec<Stmt> = copies.into_iter().map(Chain::into_stmt).collect();
@@ -74,11 +80,12 @@ fn input_access(leaf: &Leaf, input: BufferId) -> Option<Access> {
     leaf.accesses().into_iter().find(|a| a.base == Base::Buffer(input)).cloned()
 }
 
-/// The loops that a panel is filled in: all but those over what shares it.
-fn is_outer(nest: &Nest, l: &Loop) -> bool {
+/// The loops that a panel is filled in: all but those over what shares it. A tile of groups shares a panel of all groups.
+fn is_outer(nest: &Nest, schedule: &Schedule, l: &Loop) -> bool {
     let axis = nest.axis(l.axis);
     match axis.role {
         Role::OutChannel => false,
+        Role::Group => schedule.tile_of(Role::Group) == 1,
         Role::Out(0) => axis.part == Part::Inner,
         Role::Out(1) => axis.part != Part::Whole,
         _ => true,
@@ -130,14 +137,20 @@ fn innermost_axis(nest: &Nest, index: &Index) -> std::cmp::Reverse<usize> {
 }
 
 /// The panel's dimension for one of the input's; none where the input's index does not vary inside a panel.
-fn dimension(nest: &Nest, chain: &Chain, access: &Access, of: usize, rows: i64) -> Result<Option<Dimension>, Error> {
+fn dimension(
+    nest: &Nest,
+    schedule: &Schedule,
+    chain: &Chain,
+    access: &Access,
+    of: usize,
+) -> Result<Option<Dimension>, Error> {
     let (a, fold) = match &access.index[of] {
         Index::Affine(a) => (a.clone(), None),
         Index::Folded { index, fold, .. } => (index.clone(), Some(*fold)),
         Index::Quotient(_) => return Err(Error::IllegalSchedule("borders panel: before pass phases".to_owned())),
     };
     let shared = |axis: AxisId| match chain.find(axis) {
-        Some(at) => !is_outer(nest, &chain.loops[at]),
+        Some(at) => !is_outer(nest, schedule, &chain.loops[at]),
         None => true,
     };
     let (inner, start) = a.split(shared);
@@ -147,12 +160,13 @@ fn dimension(nest: &Nest, chain: &Chain, access: &Access, of: usize, rows: i64) 
     let taps_only = inner.axes().all(|axis| matches!(nest.role(axis), Role::Kernel(_)));
     let is_rows = inner.axes().any(|axis| matches!(nest.role(axis), Role::Out(1) | Role::Kernel(1)));
     // With one row at a time only the rows under taps are copied.
-    let by_tap = taps_only || (is_rows && rows == 1);
+    let by_tap = taps_only || (is_rows && schedule.borders == Borders::Panel { rows: 1 });
     let tap = inner.axes().find(|&axis| matches!(nest.role(axis), Role::Kernel(_))).filter(|_| by_tap);
     let (scale, index) = match tap {
         Some(tap) => (inner.of_axis(tap), Affine::axis(tap)),
         None => (1, inner),
     };
+    let needed = needed(chain, &index);
     let highest = highest(chain, &index).ok_or_else(|| unknown(nest, &index))?;
     let buffer = match access.base {
         Base::Buffer(buffer) => buffer,
@@ -165,7 +179,7 @@ fn dimension(nest: &Nest, chain: &Chain, access: &Access, of: usize, rows: i64) 
         None => Outside::Nothing,
     };
     let limit = nest.buffer(buffer).extents[of].clone();
-    Ok(Some(Dimension { of, extent: highest + 1, scale, start, limit, outside, index }))
+    Ok(Some(Dimension { of, extent: highest + 1, needed, scale, start, limit, outside, index }))
 }
 
 fn unknown(nest: &Nest, index: &Affine) -> Error {
@@ -183,6 +197,23 @@ fn highest(chain: &Chain, index: &Affine) -> Option<i64> {
         high += coefficient * (constants.min()? - 1).max(0);
     }
     Some(high)
+}
+
+/// One past the largest index, for each bound of a loop in it that is not a constant.
+fn needed(chain: &Chain, index: &Affine) -> Vec<Quotient> {
+    let mut needed = Vec::new();
+    for l in &chain.loops {
+        let step = index.of_axis(l.axis);
+        let varying = l.hi.quotients().iter().filter(|q| step > 0 && q.as_constant().is_none());
+        // step * (floor(n / d) - 1) + the rest is one quotient if either is 1; no description makes both larger.
+        for q in varying.filter(|q| step == 1 || q.divisor == 1) {
+            let others = index.clone().plus_term(Var::Axis(l.axis), -step);
+            let Some(rest) = highest(chain, &others) else { continue };
+            let constant = (rest + 1 - step) * q.divisor;
+            needed.push(Quotient { numerator: q.numerator.times(step).plus_constant(constant), divisor: q.divisor });
+        }
+    }
+    needed
 }
 
 /// Whether two expressions are about the same spatial axis.
@@ -225,10 +256,15 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     // scale * x + start >= 0, and scale * x + start < limit.
     let first = Quotient::ceil(d.start.times(-1), d.scale);
     let end = Quotient::ceil(d.limit.minus(&d.start), d.scale);
-    let (zero, extent) = (Quotient::from(0), Quotient::from(d.extent));
+    let zero = Quotient::from(0);
+    // No position beyond the panel, none that only outputs beyond the last would read, and none beyond this.
+    let until = |bound: Option<&Quotient>| {
+        let extent = std::iter::once(Quotient::from(d.extent));
+        Bound::Min(extent.chain(d.needed.iter().cloned()).chain(bound.cloned()).collect())
+    };
     let inside = Segment {
         lo: Bound::Max(vec![zero.clone(), first.clone()]),
-        hi: Bound::Min(vec![extent.clone(), end.clone()]),
+        hi: until(Some(&end)),
         from: Some(Source { scale: d.scale, start: d.start.clone() }),
     };
     let (before, after) = match d.outside {
@@ -239,8 +275,8 @@ fn segments(d: &Dimension) -> Vec<Segment> {
             (Some(before), Some(after))
         }
     };
-    let before = Segment { lo: Bound::Max(vec![zero.clone()]), hi: Bound::Min(vec![extent.clone(), first]), from: before };
-    let after = Segment { lo: Bound::Max(vec![zero, end]), hi: Bound::Min(vec![extent]), from: after };
+    let before = Segment { lo: Bound::Max(vec![zero.clone()]), hi: until(Some(&first)), from: before };
+    let after = Segment { lo: Bound::Max(vec![zero, end]), hi: until(None), from: after };
     let never = |s: &Segment| matches!((s.lo.as_constant(), s.hi.as_constant()), (Some(lo), Some(hi)) if hi <= lo);
     [before, inside, after].into_iter().filter(|s| !never(s)).collect()
 }
