@@ -12,11 +12,13 @@
 #![forbid(unsafe_code)]
 
 mod emit;
+mod grammar;
 
 use conv_ir::{Conv, Error, Nest, Schedule, Target, passes};
 use quote::quote;
 
 pub use emit::{Head, STACK_LIMIT, emit};
+pub use grammar::expand;
 
 /// The nest that the Rust route prints, and the schedule it was made under: the given one, or the model's choice.
 ///
@@ -37,12 +39,26 @@ pub fn lowered(conv: &Conv, schedule: Option<&Schedule>) -> Result<(Nest, Schedu
 /// [`Error::Argument`] where `name` is no name of a function; [`Error::IllegalSchedule`]; [`Error::Unsupported`] as for [`emit`].
 pub fn rust_source(conv: &Conv, name: &str, schedule: Option<&Schedule>) -> Result<String, Error> {
     let Ok(name) = syn::parse_str::<syn::Ident>(name) else {
-        return Err(Error::Argument(format!("`{name}` cannot be the name of a Rust function")));
+        return Err(Error::Argument(format!(
+            "`{name}` cannot be the name of a Rust function"
+        )));
     };
     let (nest, schedule) = lowered(conv, schedule)?;
-    let notes = vec![format!("`{conv}`"), String::new(), format!("Schedule: `{schedule}`.")];
-    let tokens = emit(&nest, &Head { attributes: quote!(), visibility: quote!(pub), name, notes })?;
+    let notes = notes(conv, &schedule);
+    let head = Head {
+        docs: quote!(),
+        notes,
+        attributes: quote!(),
+        visibility: quote!(pub),
+        name,
+    };
+    let tokens = emit(&nest, &head)?;
     Ok(format_source(tokens))
+}
+
+/// What an emitted function says of itself.
+fn notes(conv: &Conv, schedule: &Schedule) -> Vec<String> {
+    vec![format!("`{conv}`"), String::new(), format!("Schedule: `{schedule}`.")]
 }
 
 /// Tokens as formatted text.

@@ -1,13 +1,20 @@
-//! Emitted source, compiled by rustc and run: the bits must be those of the interpreter on the naive nest.
+//! Emitted source, compiled by rustc and run: the bits must be those of the reference.
 //!
-//! All cases of a type go into one file under `#![deny(warnings)]`, one `rustc` run. Inputs are reals from a generator that both sides have; outputs
+//! All cases of a type go into one file under `#![deny(warnings)]`, one `rustc` run, with overflow
+//! checks: no index may dip below zero on the way. Inputs are reals from a generator that both sides have; outputs
 //! come back as hexadecimal bits.
 
-use conv_ir::{Conv, DType, Element, interp, lower::lower};
+use conv_ir::{Conv, DType, Element, Schedule, reference};
 use std::fmt::Write;
 use std::process::Command;
 
+/// The model's schedule, or the one after the bar.
 const CASES: &[&str] = &[
+    "conv2d f32 n1 g1 ic3 oc10 in 9x11 kernel 3x3 pad 1 + bias, relu | lanes oc:4 tile oc:8,ow:3 order n,g,oc,oh,ow",
+    "conv2d f32 n1 g1 ic3 oc10 in 9x11 kernel 3x3 pad 1 + bias, relu | lanes oc:4 tile oc:8,ow:3 order n,g,oc,oh,ow pack",
+    "conv2d f32 n1 g1 ic3 oc4 in 9x16 kernel 3x3 pad 1 + bias + residual, silu | lanes ow:4 tile ow:8,oc:2 order n,g,oc,oh,ow borders panel:2 pack",
+    "conv2d f32 nhwc n1 g1 ic3 oc7 in 9x11 kernel 3x3 pad 1 mode replicate + bias, tanh | lanes oc:4 tile oc:4,ow:5 order n,oh,ow,oc pack",
+    "conv2d f32 n1 g1 ic3 oc4 in 9x16 kernel 3x3 stride 1x2 + bias, gelu | lanes ow:4 tile ow:8,oc:2 unroll kh,kw",
     "conv1d f32 n2 g1 ic3 oc5 in 17 kernel 3 stride 2 pad 1 + bias",
     "conv1d f32 n1 g1 ic4 oc4 in 20 kernel 5 dilation 2 pad causal + bias + residual",
     "conv2d f32 n1 g1 ic3 oc8 in 9x11 kernel 3x3 pad 1 + bias, relu",
@@ -42,7 +49,9 @@ const SIZES: &[(&str, usize)] = &[("B", 2), ("H", 7), ("W", 12), ("T", 9)];
 fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
     let mut state = seed;
     let next = |_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        state = state
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         T::from_f64(((state >> 33) as i32 - (1 << 30)) as f64 / (1 << 30) as f64)
     };
     (0..length).map(next).collect()
@@ -66,18 +75,31 @@ fn show(output: &[T]) {
 /// One convolution with the values of its free sizes.
 struct Case {
     conv: Conv,
+    schedule: Option<Schedule>,
     free: Vec<(&'static str, usize)>,
     sized: Conv,
 }
 
 impl Case {
     fn new(text: &str) -> Case {
-        let text = if std::env::var("NOACT").is_ok() { text.split(", ").next().unwrap() } else { text };
+        let (text, schedule) = text
+            .split_once(" | ")
+            .map_or((text, None), |(text, schedule)| (text, Some(schedule)));
+        let schedule = schedule.map(|s| s.parse().unwrap_or_else(|e| panic!("{s}: {e}")));
         let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let names: Vec<String> = conv.free_sizes().iter().map(|s| s.to_string()).collect();
-        let free: Vec<_> = SIZES.iter().copied().filter(|(name, _)| names.iter().any(|n| n == name)).collect();
+        let free: Vec<_> = SIZES
+            .iter()
+            .copied()
+            .filter(|(name, _)| names.iter().any(|n| n == name))
+            .collect();
         let sized = conv.with_sizes(&free).unwrap();
-        Case { conv, free, sized }
+        Case {
+            conv,
+            schedule,
+            free,
+            sized,
+        }
     }
 
     fn lengths(&self) -> [usize; 5] {
@@ -87,30 +109,32 @@ impl Case {
         [c.input_len().unwrap(), c.weight_len(), bias, residual, output]
     }
 
-    /// What the interpreter makes of it before any pass.
+    /// What the reference makes of it.
     fn expected<T: Element>(&self) -> Vec<T> {
-        let [input, weight, bias, residual, output] = self.lengths();
+        let [input, weight, bias, residual, _] = self.lengths();
         let (input, weight) = (fill::<T>(input, 1), fill::<T>(weight, 2));
         let (bias, residual) = (fill::<T>(bias, 3), fill::<T>(residual, 4));
-        let mut result = vec![T::default(); output];
-        let arguments = interp::Arguments {
+        let arguments = reference::Arguments {
             input: &input,
             weight: &weight,
             bias: self.sized.spec().bias.then_some(bias.as_slice()),
             residual: self.sized.spec().residual.then_some(residual.as_slice()),
-            output: &mut result,
         };
-        interp::run(&lower(&self.conv), arguments, &self.free).unwrap();
-        result
+        reference::run(&self.conv, arguments, &self.free).unwrap()
     }
 
     /// The call of the function `name`, and its result printed.
     fn call(&self, name: &str) -> String {
         let [input, weight, bias, residual, output] = self.lengths();
-        let sizes: String = self.conv.free_sizes().iter().map(|name| {
-            let size = self.free.iter().find(|(n, _)| n == name).unwrap().1;
-            format!("{size}, ")
-        }).collect();
+        let sizes: String = self
+            .conv
+            .free_sizes()
+            .iter()
+            .map(|name| {
+                let size = self.free.iter().find(|(n, _)| n == name).unwrap().1;
+                format!("{size}, ")
+            })
+            .collect();
         let mut arguments = format!("{sizes}&fill::<{input}>(1), &fill::<{weight}>(2), ");
         if self.sized.spec().bias {
             write!(arguments, "&fill::<{bias}>(3), ").unwrap();
@@ -128,7 +152,8 @@ fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
     let mut calls = String::new();
     for (at, case) in cases.iter().enumerate() {
         let name = format!("case{at}");
-        source += &conv_codegen::rust_source(&case.conv, &name, None).unwrap_or_else(|e| panic!("{}: {e}", case.conv));
+        source += &conv_codegen::rust_source(&case.conv, &name, case.schedule.as_ref())
+            .unwrap_or_else(|e| panic!("{}: {e}", case.conv));
         calls += &case.call(&name);
     }
     write!(source, "fn main() {{\n{calls}}}\n").unwrap();
@@ -141,34 +166,79 @@ fn run(source: &str, name: &str) -> Vec<String> {
     let (file, binary) = (dir.join(format!("{name}.rs")), dir.join(name));
     std::fs::write(&file, source).unwrap();
     let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
-    let compiled = Command::new(rustc).args(["--edition=2024", "-O", "-o"]).args([&binary, &file]).output().unwrap();
-    assert!(compiled.status.success(), "{}:\n{}", file.display(), String::from_utf8_lossy(&compiled.stderr));
+    let compiled = Command::new(rustc)
+        .args(["--edition=2024", "-O", "-Coverflow-checks=on", "-o"])
+        .args([&binary, &file])
+        .output()
+        .unwrap();
+    assert!(
+        compiled.status.success(),
+        "{}:\n{}",
+        file.display(),
+        String::from_utf8_lossy(&compiled.stderr)
+    );
     let ran = Command::new(&binary).output().unwrap();
-    assert!(ran.status.success(), "{}:\n{}", file.display(), String::from_utf8_lossy(&ran.stderr));
+    assert!(
+        ran.status.success(),
+        "{}:\n{}",
+        file.display(),
+        String::from_utf8_lossy(&ran.stderr)
+    );
     std::fs::remove_dir_all(&dir).ok();
-    String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(ran.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
-fn f32_cases_give_the_interpreters_bits() {
-    let cases: Vec<Case> = CASES.iter().map(|text| Case::new(text)).filter(|c| c.conv.dtype() == DType::F32).collect();
+fn f32_cases_give_the_references_bits() {
+    let cases: Vec<Case> = CASES
+        .iter()
+        .map(|text| Case::new(text))
+        .filter(|c| c.conv.dtype() == DType::F32)
+        .collect();
     for (case, found) in cases.iter().zip(outputs(&cases, "f32")) {
-        let bits: Vec<String> = case.expected::<f32>().iter().map(|x| format!("{:x}", x.to_bits())).collect();
+        let bits: Vec<String> = case
+            .expected::<f32>()
+            .iter()
+            .map(|x| format!("{:x}", x.to_bits()))
+            .collect();
         assert_eq!(found, bits.join(" "), "{}", case.conv);
     }
 }
 
 #[test]
-fn f64_cases_give_the_interpreters_bits() {
-    let cases: Vec<Case> = CASES.iter().map(|text| Case::new(text)).filter(|c| c.conv.dtype() == DType::F64).collect();
+fn f64_cases_give_the_references_bits() {
+    let cases: Vec<Case> = CASES
+        .iter()
+        .map(|text| Case::new(text))
+        .filter(|c| c.conv.dtype() == DType::F64)
+        .collect();
     for (case, found) in cases.iter().zip(outputs(&cases, "f64")) {
-        let bits: Vec<String> = case.expected::<f64>().iter().map(|x| format!("{:x}", x.to_bits())).collect();
+        let bits: Vec<String> = case
+            .expected::<f64>()
+            .iter()
+            .map(|x| format!("{:x}", x.to_bits()))
+            .collect();
         assert_eq!(found, bits.join(" "), "{}", case.conv);
     }
 }
 
 #[test]
-fn every_case_by_itself() {
-    let Ok(only) = std::env::var("CONV") else { return };
-    println!("{}", conv_codegen::rust_source(&only.parse().unwrap(), "only", None).unwrap());
+fn what_does_not_fit_on_the_stack_is_refused_by_name() {
+    let conv = "conv2d ic256 oc256 in 14x14 kernel 3x3".parse().unwrap();
+    let schedule = "lanes oc:4 tile oc:8,ow:5 pack".parse().unwrap();
+    let error = conv_codegen::rust_source(&conv, "f", Some(&schedule))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("need 2359296 bytes at packed_weight") && error.contains("at most 262144 bytes"),
+        "{error}"
+    );
+    let error = conv_codegen::rust_source(&conv, "two words", None)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "`two words` cannot be the name of a Rust function");
 }

@@ -1,1 +1,49 @@
-//! stub
+//! `conv!`: a convolution compiled to Rust at build time.
+//!
+//! Each item is a function's signature with the sizes of its tensors, and the convolution's numbers by the names of PyTorch. It becomes a
+//! plain, safe function on flat arrays, the output last; sizes are checked at build time, on the wrong number itself.
+//!
+//! ```
+//! conv_macros::conv! {
+//!     /// Blurs a row: each output is the sum of three neighbours.
+//!     pub fn blur(input: [f32; 1, 1, 6], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6];
+//!     padding: 1
+//!
+//!     /// Two channels to one, any height and width.
+//!     fn mix(input: [f32; 1, 2, H, W], weight: [f32; 1, 2, 1, 1], bias: [f32; 1]) -> [f32; 1, 1, H, W];
+//!     activation: relu
+//! }
+//!
+//! let mut output = [0.0; 6];
+//! blur(&[1.0, 2.0, 3.0, 4.0, 5.0, 6.0], &[1.0, 1.0, 1.0], &mut output);
+//! assert_eq!(output, [3.0, 6.0, 9.0, 12.0, 15.0, 11.0]);
+//!
+//! let mut output = [0.0; 4];
+//! mix(2, 2, &[1.0, 2.0, 3.0, 4.0, 10.0, 20.0, 30.0, 40.0], &[1.0, -0.125], &[0.5], &mut output);
+//! assert_eq!(output, [0.25, 0.0, 0.0, 0.0]);
+//! ```
+//!
+//! | key | value | default |
+//! |---|---|---|
+//! | `stride`, `dilation` | `2`, `[2, 1]` | 1 |
+//! | `padding` | `1`, `[1, 0]`, `(1, 2)`, `[(1, 2), 0]`, `valid`, `same_upper`, `same_lower`, `causal` | `valid` |
+//! | `padding_mode` | `zeros`, `constant(0.5)`, `reflect`, `symmetric`, `replicate`, `circular` | `zeros` |
+//! | `padding_value` | a number, with `padding_mode: constant` | 0 |
+//! | `groups` | `4` | 1 |
+//! | `transposed`, `flip` | `true`, `false` | `false` |
+//! | `output_padding` | `1`, `[1, 0]`, with `transposed: true` | 0 |
+//! | `activation` | `relu`, `relu6`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish`, `hardsigmoid` | none |
+//! | `layout` | `nchw`, `nhwc`, `ncw`, .., `channels_last` | `channels_first` |
+//! | `schedule` | a string, as `explain` prints it | the model's choice |
+//!
+//! Parameters are `input`, `weight`, and if wanted `bias` and `residual`, all `f32` or all `f64`. Weights are `[out, in / groups, kernel..]`, transposed
+//! `[in, out / groups, kernel..]`. A size of the batch or of the image may be an upper-case name: it becomes a `usize` argument in front (batch
+//! first, then the axes from the outermost), the arrays become slices, and an output size that follows from it is any other name.
+
+use proc_macro::TokenStream;
+
+/// A function for each convolution. See the [crate](self).
+#[proc_macro]
+pub fn conv(input: TokenStream) -> TokenStream {
+    conv_codegen::expand(input.into()).into()
+}

@@ -25,6 +25,8 @@ pub(super) struct LeafText<'s, 'a> {
     pub registers: Vec<Declared>,
     /// The leaf is a function of its own: buffers are slices.
     pub outlined: bool,
+    /// Nothing else in the statement tells rustc how wide a load is.
+    pub spell_width: bool,
 }
 
 /// An expression, and whether it can be an operand without parentheses.
@@ -67,7 +69,6 @@ impl LeafText<'_, '_> {
     pub fn address(&mut self, access: &Access) -> Address {
         let address = self.scope.address(Some(self.leaf), access, self.lane_axis());
         self.emission.called.extend(self.scope.called.drain(..));
-        self.emission.touch(address.buffer);
         address
     }
 
@@ -85,13 +86,18 @@ impl LeafText<'_, '_> {
     pub fn live(&self) -> Option<String> {
         let lanes = self.lanes()?;
         let cut = lanes.cut?;
-        let vectors = lanes.vectors.and_then(|axis| self.leaf.tile.iter().find(|tile| tile.axis == axis));
+        let vectors = lanes
+            .vectors
+            .and_then(|axis| self.leaf.tile.iter().find(|tile| tile.axis == axis));
         match vectors {
             Some(tile) if cut >= tile.extent * lanes.width => None,
             None if cut >= lanes.width => None,
             None => Some(cut.to_string()),
             Some(tile) => {
-                let vector = self.scope.factor(conv_ir::nest::Var::Axis(tile.axis)).map_or("0", |f| f.text.as_str());
+                let vector = self
+                    .scope
+                    .factor(conv_ir::nest::Var::Axis(tile.axis))
+                    .map_or("0", |f| f.text.as_str());
                 Some(format!("{cut}usize.saturating_sub({} * {vector})", lanes.width))
             }
         }
@@ -102,7 +108,10 @@ impl LeafText<'_, '_> {
         let Declared { name, axes } = &self.registers[reg.index()];
         let name = tokens(name);
         let points = axes.iter().map(|&axis| {
-            let point = self.scope.factor(conv_ir::nest::Var::Axis(axis)).map_or("0", |f| f.text.as_str());
+            let point = self
+                .scope
+                .factor(conv_ir::nest::Var::Axis(axis))
+                .map_or("0", |f| f.text.as_str());
             tokens(point)
         });
         quote!(#name #([#points])*)
@@ -121,7 +130,10 @@ impl LeafText<'_, '_> {
                 None => self.text(then)?,
                 Some(when) => {
                     let (when, then, otherwise) = (tokens(&when), self.expr(then)?, self.expr(otherwise)?);
-                    Text { tokens: quote!(if #when { #then } else { #otherwise }), atomic: false }
+                    Text {
+                        tokens: quote!(if #when { #then } else { #otherwise }),
+                        atomic: false,
+                    }
                 }
             },
             Expr::Unary(op, a) => self.unary(*op, a)?,
@@ -135,7 +147,9 @@ impl LeafText<'_, '_> {
             }
             Expr::Choose { a, b, then, otherwise } => self.choose([a, b, then, otherwise])?,
             Expr::Activation(..) => {
-                return Err(Unsupported("an activation that pass `epilogue` has not spelled out".to_owned()));
+                return Err(Unsupported(
+                    "an activation that pass `epilogue` has not spelled out".to_owned(),
+                ));
             }
         })
     }
@@ -169,7 +183,8 @@ impl LeafText<'_, '_> {
         };
         self.emission.called.insert(function);
         let (name, rest) = (function.ident(), tokens(&rest));
-        atom(quote!(#name::<#width>(#from, #at #rest)))
+        let width = self.spell_width.then(|| quote!(::<#width>));
+        atom(quote!(#name #width (#from, #at #rest)))
     }
 
     fn unary(&mut self, op: Unary, a: &Expr) -> Result<Text, Unsupported> {
@@ -185,7 +200,10 @@ impl LeafText<'_, '_> {
             (None, Unary::Exp2Int) => self.call(LaneFn::Exp2Scalar, &[value.tokens]),
             (None, Unary::Neg) => {
                 let value = value.operand();
-                Text { tokens: quote!(-#value), atomic: false }
+                Text {
+                    tokens: quote!(-#value),
+                    atomic: false,
+                }
             }
             (None, Unary::Abs | Unary::Round) => self.method(scalar, &[value.tokens]),
         })
@@ -209,7 +227,10 @@ impl LeafText<'_, '_> {
             (None, Binary::CopySign) => self.method("copysign", &[a.tokens, b.tokens]),
             (None, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div) => {
                 let (a, b) = (a.operand(), b.operand());
-                Text { tokens: quote!(#a #scalar #b), atomic: false }
+                Text {
+                    tokens: quote!(#a #scalar #b),
+                    atomic: false,
+                }
             }
         })
     }
@@ -220,7 +241,10 @@ impl LeafText<'_, '_> {
             return Ok(self.call(LaneFn::Choose, &[a.tokens, b.tokens, then, otherwise]));
         }
         let (a, b) = (a.operand(), b.operand());
-        Ok(Text { tokens: quote!(if #a < #b { #then } else { #otherwise }), atomic: false })
+        Ok(Text {
+            tokens: quote!(if #a < #b { #then } else { #otherwise }),
+            atomic: false,
+        })
     }
 }
 

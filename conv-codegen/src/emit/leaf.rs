@@ -8,7 +8,7 @@
 //! *temporary*, written before it is read), without the axes of the loops around it; one written by a plain assignment becomes a `let`.
 //! What the reduction carries is declared at the top.
 
-use conv_ir::nest::{Access, AxisId, LoopKind, RegId, Var};
+use conv_ir::nest::{Access, AxisId, Expr, LoopKind, RegId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -24,11 +24,20 @@ impl<'a> LeafText<'_, 'a> {
     pub fn body(&mut self) -> Result<TokenStream, Unsupported> {
         let leaf = self.leaf;
         let sections = [nodes(&leaf.init), nodes(&leaf.update), nodes(&leaf.finish)];
-        let registers = (0..leaf.registers.len() as u32).map(RegId).filter(|&reg| sections.iter().any(|s| used(s, reg)));
+        let registers = (0..leaf.registers.len() as u32)
+            .map(RegId)
+            .filter(|&reg| sections.iter().any(|s| used(s, reg)));
         let (temporaries, carried): (Vec<RegId>, Vec<RegId>) = registers.partition(|&reg| is_temporary(&sections, reg));
-        let (lets, arrays): (Vec<RegId>, Vec<RegId>) =
-            carried.into_iter().partition(|&reg| self.starts_with_let(&sections[0], reg, &[]));
-        let of = |section: &[Node<'a>]| temporaries.iter().copied().filter(|&reg| used(section, reg)).collect::<Vec<_>>();
+        let (lets, arrays): (Vec<RegId>, Vec<RegId>) = carried
+            .into_iter()
+            .partition(|&reg| self.starts_with_let(&sections[0], reg, &[]));
+        let of = |section: &[Node<'a>]| {
+            temporaries
+                .iter()
+                .copied()
+                .filter(|&reg| used(section, reg))
+                .collect::<Vec<_>>()
+        };
         let declarations: TokenStream = arrays.iter().map(|&reg| self.declare(reg, &[])).collect();
         let init = self.block(&sections[0], &mut Vec::new(), &[lets, of(&sections[0])].concat())?;
         let update = self.reduction(0, &sections[1], &of(&sections[1]))?;
@@ -37,9 +46,16 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     /// The reduction loops from the one at `depth` on.
-    fn reduction(&mut self, depth: usize, update: &[Node<'a>], temporaries: &[RegId]) -> Result<TokenStream, Unsupported> {
+    fn reduction(
+        &mut self,
+        depth: usize,
+        update: &[Node<'a>],
+        temporaries: &[RegId],
+    ) -> Result<TokenStream, Unsupported> {
         let leaf = self.leaf;
-        let Some(l) = leaf.reduce.get(depth) else { return self.block(update, &mut Vec::new(), temporaries) };
+        let Some(l) = leaf.reduce.get(depth) else {
+            return self.block(update, &mut Vec::new(), temporaries);
+        };
         match l.kind {
             // rustc unrolls; in the text a loop is a loop.
             LoopKind::Serial | LoopKind::Parallel | LoopKind::Unrolled => {}
@@ -52,7 +68,12 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     /// A list of operations inside the tile loops `around`; `pending` are the registers to be declared here or deeper.
-    fn block(&mut self, list: &[Node<'a>], around: &mut Vec<AxisId>, pending: &[RegId]) -> Result<TokenStream, Unsupported> {
+    fn block(
+        &mut self,
+        list: &[Node<'a>],
+        around: &mut Vec<AxisId>,
+        pending: &[RegId],
+    ) -> Result<TokenStream, Unsupported> {
         let (mut deeper, mut lets) = (Vec::new(), Vec::new());
         let mut text = TokenStream::new();
         for &reg in pending {
@@ -79,7 +100,10 @@ impl<'a> LeafText<'_, 'a> {
 
     /// Its first use in `list` is a plain assignment of a single value.
     fn starts_with_let(&self, list: &[Node<'a>], reg: RegId, around: &[AxisId]) -> bool {
-        let single = self.leaf.registers[reg.index()].axes.iter().all(|axis| around.contains(axis));
+        let single = self.leaf.registers[reg.index()]
+            .axes
+            .iter()
+            .all(|axis| around.contains(axis));
         let first = list.iter().find(|node| node.mentions(reg));
         single && matches!(first, Some(Node::Set(_, value)) if !reads(value, reg))
     }
@@ -95,7 +119,9 @@ impl<'a> LeafText<'_, 'a> {
         let (name, ty) = (self.name_register(reg, Vec::new()), self.value_type());
         let mut writes = 0;
         for op in self.leaf.ops() {
-            op.visit(&mut |op| writes += usize::from(matches!(op, conv_ir::nest::Op::Set { reg: to, .. } if *to == reg)));
+            op.visit(&mut |op| {
+                writes += usize::from(matches!(op, conv_ir::nest::Op::Set { reg: to, .. } if *to == reg))
+            });
         }
         let mutable = (writes > 1).then(|| quote!(mut));
         quote!(let #mutable #name: #ty = #value;)
@@ -103,7 +129,11 @@ impl<'a> LeafText<'_, 'a> {
 
     /// An array over the axes that are not `around` it.
     fn declare(&mut self, reg: RegId, around: &[AxisId]) -> TokenStream {
-        let axes = self.leaf.registers[reg.index()].axes.iter().copied().filter(|axis| !around.contains(axis));
+        let axes = self.leaf.registers[reg.index()]
+            .axes
+            .iter()
+            .copied()
+            .filter(|axis| !around.contains(axis));
         let axes: Vec<AxisId> = axes.collect();
         let mut ty = self.value_type();
         let mut zero = self.splat(quote!(0.0));
@@ -124,10 +154,19 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     fn tile_extent(&self, axis: AxisId) -> i64 {
-        self.leaf.tile.iter().find(|tile| tile.axis == axis).map_or(1, |tile| tile.extent)
+        self.leaf
+            .tile
+            .iter()
+            .find(|tile| tile.axis == axis)
+            .map_or(1, |tile| tile.extent)
     }
 
-    fn node(&mut self, node: &Node<'a>, around: &mut Vec<AxisId>, pending: &[RegId]) -> Result<TokenStream, Unsupported> {
+    fn node(
+        &mut self,
+        node: &Node<'a>,
+        around: &mut Vec<AxisId>,
+        pending: &[RegId],
+    ) -> Result<TokenStream, Unsupported> {
         match node {
             Node::Each(axis, body) => self.each(*axis, |leaf| {
                 around.push(*axis);
@@ -138,7 +177,9 @@ impl<'a> LeafText<'_, 'a> {
             Node::When(when, body) => {
                 let mark = self.scope.open();
                 let body = self.block(body, around, pending)?;
-                let Some(when) = self.scope.conds(when) else { return Ok(body) };
+                let Some(when) = self.scope.conds(when) else {
+                    return Ok(body);
+                };
                 self.scope.close(mark);
                 let when = tokens(&when);
                 Ok(quote!(if #when { #body }))
@@ -148,8 +189,10 @@ impl<'a> LeafText<'_, 'a> {
                 Ok(quote!(#to = #value;))
             }
             Node::Store(to, value) => {
-                let value = self.expr(value)?;
-                Ok(self.store(to, value))
+                self.spell_width = !has_known_width(value);
+                let text = self.expr(value)?;
+                self.spell_width = false;
+                Ok(self.store(to, text))
             }
             Node::StoreBlock { to, reg, along } => self.each(*along, |leaf| {
                 let value = leaf.register(*reg);
@@ -171,12 +214,15 @@ impl<'a> LeafText<'_, 'a> {
         let name = self.scope.bind_axis(axis, Range::below(extent));
         let inner = body(self)?;
         self.scope.close(mark);
-        Ok(LoopHead { name, range: format!("0..{extent}") }.around(inner))
+        Ok(LoopHead {
+            name,
+            range: format!("0..{extent}"),
+        }
+        .around(inner))
     }
 
     fn store(&mut self, to: &Access, value: TokenStream) -> TokenStream {
         let Address { buffer, at, step } = self.address(to);
-        self.emission.write(buffer);
         let at = tokens(&at.usize_text());
         if self.lanes().is_none() {
             let name = tokens(&self.scope.buffers[buffer]);
@@ -192,6 +238,13 @@ impl<'a> LeafText<'_, 'a> {
         let (to, name, middle) = (self.buffer(buffer, true), function.ident(), tokens(&middle));
         quote!(#name(#to, #at, #middle #value);)
     }
+}
+
+/// Holds a register or a constant, whose width stands in the text.
+fn has_known_width(value: &Expr) -> bool {
+    let mut found = false;
+    value.visit(&mut |e| found |= matches!(e, Expr::Reg(_) | Expr::Const(_)));
+    found
 }
 
 /// Used in one section only, and written there before it is read.

@@ -13,6 +13,7 @@
 //! imports, absolute paths. Free sizes become `usize` parameters in front, arrays become slices, and their lengths are asserted at the door. Parallel
 //! loops run in order. What does not fit on the stack is refused, never allocated.
 
+mod call;
 mod expr;
 mod lanes;
 mod leaf;
@@ -23,16 +24,16 @@ mod sum;
 
 use std::collections::BTreeSet;
 
-use conv_ir::nest::{BufferRole, Call, Leaf, LeafId, Loop, Stmt, SymbolId, Var};
+use conv_ir::nest::{BufferRole, Leaf, Loop, Stmt, SymbolId, Var};
 use conv_ir::{DType, Error, Nest};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 
+use call::Parameters;
 use expr::{Declared, LeafText};
 use lanes::{LaneFn, type_name};
 use range::Range;
 use scope::Scope;
-use sum::Sum;
 
 /// Bytes of scratch and packed buffers that an emitted function may keep on its stack: an eighth of the 2 MiB that a thread gets by default.
 pub const STACK_LIMIT: i64 = 256 << 10;
@@ -40,14 +41,16 @@ pub const STACK_LIMIT: i64 = 256 << 10;
 /// What stands in front of an emitted function.
 #[derive(Clone, Debug)]
 pub struct Head {
-    /// Documentation and other attributes, as tokens.
+    /// The user's documentation, as attributes.
+    pub docs: TokenStream,
+    /// Lines of documentation after it.
+    pub notes: Vec<String>,
+    /// Other attributes.
     pub attributes: TokenStream,
     /// `pub`, or nothing.
     pub visibility: TokenStream,
     /// The function's name.
     pub name: Ident,
-    /// Lines of documentation after the attributes.
-    pub notes: Vec<String>,
 }
 
 /// Why there is no text, in words; the route is added at the door.
@@ -58,39 +61,23 @@ struct Unsupported(String);
 /// # Errors
 /// [`Error::Unsupported`] where a buffer does not fit on the stack, or the nest has not been through all passes.
 pub fn emit(nest: &Nest, head: &Head) -> Result<TokenStream, Error> {
-    Item::new(nest).and_then(|mut item| item.emit(head)).map_err(|Unsupported(message)| Error::Unsupported { route: "rust", message })
+    Item::new(nest)
+        .and_then(|mut item| item.emit(head))
+        .map_err(|Unsupported(message)| Error::Unsupported { route: "rust", message })
 }
 
 /// What the text of the functions has used so far.
 struct Emission {
     dtype: DType,
     called: BTreeSet<LaneFn>,
-    touched: BTreeSet<usize>,
-    written: BTreeSet<usize>,
     /// Buffers that are arrays of the function itself.
     local: Vec<bool>,
 }
 
 impl Emission {
-    fn touch(&mut self, buffer: usize) {
-        self.touched.insert(buffer);
-    }
-
-    fn write(&mut self, buffer: usize) {
-        self.written.insert(buffer);
-    }
-
     fn is_local(&self, buffer: usize) -> bool {
         self.local[buffer]
     }
-}
-
-/// The ranges of a leaf's parameters over all its calls.
-#[derive(Clone, Default)]
-struct Parameters {
-    called: bool,
-    pointers: Vec<Range>,
-    ints: Vec<Range>,
 }
 
 struct Item<'a> {
@@ -104,19 +91,36 @@ struct Item<'a> {
 impl<'a> Item<'a> {
     fn new(nest: &'a Nest) -> Result<Item<'a>, Unsupported> {
         if nest.accumulator != nest.dtype || nest.buffers.iter().any(|b| b.dtype != nest.dtype) {
-            return Err(Unsupported("an accumulator of another type than the elements".to_owned()));
+            return Err(Unsupported(
+                "an accumulator of another type than the elements".to_owned(),
+            ));
         }
         let mut scope = Scope::new(nest);
         let leaf_names = nest.leaves.iter().map(|leaf| scope.fresh(&leaf.name)).collect();
         let local = nest.buffers.iter().map(|b| is_local(b.role)).collect();
-        let emission =
-            Emission { dtype: nest.dtype, called: BTreeSet::new(), touched: BTreeSet::new(), written: BTreeSet::new(), local };
+        let emission = Emission {
+            dtype: nest.dtype,
+            called: BTreeSet::new(),
+            local,
+        };
         let parameters = vec![Parameters::default(); nest.leaves.len()];
-        Ok(Item { nest, scope, emission, parameters, leaf_names })
+        Ok(Item {
+            nest,
+            scope,
+            emission,
+            parameters,
+            leaf_names,
+        })
     }
 
     fn emit(&mut self, head: &Head) -> Result<TokenStream, Unsupported> {
-        let Head { attributes, visibility, name, notes } = head;
+        let Head {
+            docs,
+            notes,
+            attributes,
+            visibility,
+            name,
+        } = head;
         let (sizes, door) = self.symbols();
         let arrays = self.local_arrays()?;
         self.find_parameters(&self.nest.setup);
@@ -129,8 +133,9 @@ impl<'a> Item<'a> {
         let PublicBuffers { parameters, unused } = buffers;
         let notes = notes.iter().map(|line| format!(" {line}"));
         Ok(quote! {
-            #attributes
+            #docs
             #(#[doc = #notes])*
+            #attributes
             #[allow(clippy::all, unused_assignments)]
             #visibility fn #name(#sizes #parameters) {
                 #unused
@@ -157,7 +162,11 @@ impl<'a> Item<'a> {
             let is_extent = self.is_public_extent(id);
             let range = self.scope.bound_range(value);
             let text = tokens(&self.scope.bound(value, !range.non_negative()));
-            let known = if is_extent && !range.non_negative() { Range::size() } else { range };
+            let known = if is_extent && !range.non_negative() {
+                Range::size()
+            } else {
+                range
+            };
             let name = tokens(&self.scope.bind(Var::Symbol(id), &symbol.name, known));
             door.extend(quote!(let #name = #text;));
             if known != range {
@@ -174,7 +183,9 @@ impl<'a> Item<'a> {
 
     fn is_public_extent(&self, symbol: SymbolId) -> bool {
         let public = self.nest.buffers.iter().filter(|b| !is_local(b.role));
-        public.flat_map(|b| &b.extents).any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
+        public
+            .flat_map(|b| &b.extents)
+            .any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
     }
 
     fn length_checks(&self) -> TokenStream {
@@ -210,36 +221,12 @@ impl<'a> Item<'a> {
                     buffer.name
                 )));
             }
-            let (name, length, t) = (tokens(&self.scope.buffers[at]), tokens(&length.to_string()), type_name(buffer.dtype));
-            text.extend(quote!(let mut #name = [0.0 as #t; #length];));
+            text.extend(tokens(&format!(
+                "let mut {} = [0.0{}; {length}];",
+                self.scope.buffers[at], buffer.dtype
+            )));
         }
         Ok(text)
-    }
-
-    /// First walk over the driver: which values do the leaves' parameters take?
-    fn find_parameters(&mut self, stmts: &'a [Stmt]) {
-        for stmt in stmts {
-            match stmt {
-                Stmt::For(l, body) => {
-                    let mark = self.scope.open();
-                    loop_head(&mut self.scope, l);
-                    self.find_parameters(body);
-                    self.scope.close(mark);
-                }
-                Stmt::Leaf(_) => {}
-                Stmt::Call(call) => self.find_in_call(call),
-            }
-        }
-    }
-
-    fn find_in_call(&mut self, call: &Call) {
-        let pointers = call.pointers.iter().map(|access| self.scope.address(None, access, None).at.range()).collect();
-        let ints = call.ints.iter().map(|bound| self.scope.bound_range(bound)).collect();
-        let known = &mut self.parameters[call.leaf.index()];
-        *known = match known.called {
-            false => Parameters { called: true, pointers, ints },
-            true => Parameters { called: true, pointers: unite(&known.pointers, &pointers), ints: unite(&known.ints, &ints) },
-        };
     }
 
     fn stmts(&mut self, stmts: &'a [Stmt]) -> Result<TokenStream, Unsupported> {
@@ -266,80 +253,19 @@ impl<'a> Item<'a> {
         }
     }
 
-    fn call(&mut self, call: &Call) -> TokenStream {
-        let (nest, id) = (self.nest, call.leaf.index());
-        let leaf = &nest.leaves[id];
-        let mut arguments = Vec::new();
-        for (at, (access, range)) in call.pointers.iter().zip(self.parameters[id].pointers.clone()).enumerate() {
-            if let Some(buffer) = first_pointer_into(leaf, at) {
-                self.emission.touch(buffer);
-                arguments.push(self.buffer_argument(leaf, buffer));
-            }
-            arguments.push(tokens(&as_parameter(&self.scope.address(None, access, None).at, range)));
-        }
-        self.emission.called.extend(self.scope.called.drain(..));
-        for (bound, range) in call.ints.iter().zip(&self.parameters[id].ints) {
-            arguments.push(tokens(&self.scope.bound(bound, !range.non_negative())));
-        }
-        for symbol in symbols_of(nest, leaf) {
-            arguments.extend(self.scope.factor(Var::Symbol(symbol)).map(|f| tokens(&f.text)));
-        }
-        let name = tokens(&self.leaf_names[id]);
-        quote!(#name(#(#arguments),*);)
-    }
-
-    fn buffer_argument(&mut self, leaf: &Leaf, buffer: usize) -> TokenStream {
-        let name = tokens(&self.scope.buffers[buffer]);
-        let writes = writes(leaf, buffer);
-        if writes {
-            self.emission.write(buffer);
-        }
-        match (self.emission.is_local(buffer), writes) {
-            (false, _) => name,
-            (true, true) => quote!(&mut #name),
-            (true, false) => quote!(&#name),
-        }
-    }
-
-    /// The leaves that are called, as functions.
-    fn leaves(&mut self) -> Result<TokenStream, Unsupported> {
-        let called = (0..self.nest.leaves.len()).filter(|&at| self.parameters[at].called);
-        called.collect::<Vec<_>>().into_iter().map(|at| self.leaf_fn(LeafId(at as u32))).collect()
-    }
-
-    fn leaf_fn(&mut self, id: LeafId) -> Result<TokenStream, Unsupported> {
-        let nest = self.nest;
-        let (leaf, ranges) = (&nest.leaves[id.index()], self.parameters[id.index()].clone());
-        let mut scope = Scope::new(nest);
-        let mut parameters = Vec::new();
-        let t = type_name(nest.dtype);
-        for (at, (buffer, range)) in leaf.pointers.iter().zip(&ranges.pointers).enumerate() {
-            if let Some(buffer) = first_pointer_into(leaf, at) {
-                let ty = if writes(leaf, buffer) { quote!(&mut [#t]) } else { quote!(&[#t]) };
-                parameters.push((scope.buffers[buffer].clone(), ty));
-            }
-            let alone = leaf.pointers.iter().filter(|b| *b == buffer).count() == 1;
-            let wanted = format!("{}_at{}", nest.buffer(*buffer).name, if alone { String::new() } else { at.to_string() });
-            parameters.push((scope.bind_pointer(&wanted, *range), index_type(*range)));
-        }
-        for (axis, range) in leaf.ints.iter().zip(&ranges.ints) {
-            parameters.push((scope.bind_axis(*axis, *range), index_type(*range)));
-        }
-        for symbol in symbols_of(nest, leaf) {
-            if let Some(factor) = self.scope.factor(Var::Symbol(symbol)) {
-                parameters.push((factor.text.clone(), index_type(factor.range)));
-                scope.adopt(symbol, factor);
-            }
-        }
-        let body = leaf_text(leaf, &mut scope, &mut self.emission, Place::Outlined).body()?;
-        Ok(function(&self.leaf_names[id.index()], &[conv_ir::nest::bill::Bill::of(leaf).to_string()], &parameters, body))
-    }
-
     /// The parameters of the public function, the output last.
     fn public_buffers(&self, body: &TokenStream) -> PublicBuffers {
-        let roles =
-            [BufferRole::Input, BufferRole::Weight, BufferRole::Bias, BufferRole::Residual, BufferRole::Output];
-        let mut public = PublicBuffers { parameters: TokenStream::new(), unused: TokenStream::new() };
+        let roles = [
+            BufferRole::Input,
+            BufferRole::Weight,
+            BufferRole::Bias,
+            BufferRole::Residual,
+            BufferRole::Output,
+        ];
+        let mut public = PublicBuffers {
+            parameters: TokenStream::new(),
+            unused: TokenStream::new(),
+        };
         for id in roles.into_iter().filter_map(|role| self.nest.buffer_of(role)) {
             let (name, t) = (tokens(&self.scope.buffers[id.index()]), type_name(self.nest.dtype));
             let array = match self.scope.length(id.index()).as_constant() {
@@ -371,27 +297,27 @@ enum Place {
     Outlined,
 }
 
-fn leaf_text<'s, 'a>(leaf: &'a Leaf, scope: &'s mut Scope<'a>, emission: &'s mut Emission, place: Place) -> LeafText<'s, 'a> {
-    let registers = leaf.registers.iter().map(|r| Declared { name: r.name.clone(), axes: r.axes.clone() }).collect();
-    LeafText { leaf, scope, emission, registers, outlined: place == Place::Outlined }
-}
-
-/// A private function with its parameters; those that the body has no use for are named in a `let _`.
-fn function(name: &str, docs: &[String], parameters: &[(String, TokenStream)], body: TokenStream) -> TokenStream {
-    let name = tokens(name);
-    let unused = parameters.iter().filter(|(name, _)| !uses(&body, name)).map(|(name, _)| tokens(name));
-    let unused: TokenStream = unused.map(|name| quote!(let _ = #name;)).collect();
-    let parameters = parameters.iter().map(|(name, ty)| {
-        let name = tokens(name);
-        quote!(#name: #ty)
-    });
-    let docs = docs.iter().map(|line| format!(" {line}"));
-    quote! {
-        #(#[doc = #docs])*
-        fn #name(#(#parameters),*) {
-            #unused
-            #body
-        }
+fn leaf_text<'s, 'a>(
+    leaf: &'a Leaf,
+    scope: &'s mut Scope<'a>,
+    emission: &'s mut Emission,
+    place: Place,
+) -> LeafText<'s, 'a> {
+    let registers = leaf
+        .registers
+        .iter()
+        .map(|r| Declared {
+            name: r.name.clone(),
+            axes: r.axes.clone(),
+        })
+        .collect();
+    LeafText {
+        leaf,
+        scope,
+        emission,
+        registers,
+        outlined: place == Place::Outlined,
+        spell_width: false,
     }
 }
 
@@ -400,63 +326,6 @@ fn is_local(role: BufferRole) -> bool {
         BufferRole::Input | BufferRole::Weight | BufferRole::Bias | BufferRole::Residual | BufferRole::Output => false,
         BufferRole::Packed | BufferRole::Scratch => true,
     }
-}
-
-fn unite(a: &[Range], b: &[Range]) -> Vec<Range> {
-    a.iter().zip(b).map(|(a, b)| a.union(*b)).collect()
-}
-
-fn index_type(range: Range) -> TokenStream {
-    if range.non_negative() { quote!(usize) } else { quote!(isize) }
-}
-
-fn as_parameter(sum: &Sum, range: Range) -> String {
-    match range.non_negative() {
-        true => sum.usize_text(),
-        false => sum.isize_text(),
-    }
-}
-
-/// The buffer behind a leaf's pointer, if no pointer before it reaches into the same.
-fn first_pointer_into(leaf: &Leaf, at: usize) -> Option<usize> {
-    let buffer = leaf.pointers[at];
-    (!leaf.pointers[..at].contains(&buffer)).then(|| buffer.index())
-}
-
-/// Whether the leaf stores into a buffer.
-fn writes(leaf: &Leaf, buffer: usize) -> bool {
-    use conv_ir::nest::{Base, Op};
-    let mut found = false;
-    let mut to = |base: Base| {
-        found |= match base {
-            Base::Buffer(b) => b.index() == buffer,
-            Base::Pointer(p) => leaf.pointers[p.index()].index() == buffer,
-        };
-    };
-    for op in leaf.ops() {
-        op.visit(&mut |op| match op {
-            Op::Store { to: access, .. } | Op::StoreBlock { to: access, .. } => to(access.base),
-            Op::Each(..) | Op::Set { .. } => {}
-        });
-    }
-    found
-}
-
-/// The run-time sizes that a leaf's text names: in its expressions, and in the strides of its buffers.
-fn symbols_of(nest: &Nest, leaf: &Leaf) -> Vec<SymbolId> {
-    let mut found = BTreeSet::new();
-    let mut note = |a: &conv_ir::nest::Affine| {
-        found.extend(a.terms().iter().filter_map(|(var, _)| match var {
-            Var::Symbol(symbol) => Some(*symbol),
-            Var::Axis(_) => None,
-        }));
-        a.clone()
-    };
-    leaf.map_affine(&mut note);
-    leaf.pointers.iter().flat_map(|b| nest.buffer(*b).extents.iter().skip(1)).for_each(|extent| {
-        note(extent);
-    });
-    found.into_iter().collect()
 }
 
 /// `for name in range`.
@@ -471,7 +340,11 @@ impl LoopHead {
         if body.is_empty() {
             return body;
         }
-        let name = if uses(&body, &self.name) { tokens(&self.name) } else { quote!(_) };
+        let name = if uses(&body, &self.name) {
+            tokens(&self.name)
+        } else {
+            quote!(_)
+        };
         let range = tokens(&self.range);
         quote!(for #name in #range { #body })
     }
@@ -480,15 +353,22 @@ impl LoopHead {
 /// Binds a loop's axis.
 fn loop_head(scope: &mut Scope<'_>, l: &Loop) -> LoopHead {
     let (lo, hi) = (scope.bound_range(&l.lo), scope.bound_range(&l.hi));
-    let range = Range { lo: lo.lo, hi: hi.hi.and_then(|hi| hi.checked_sub(1)) };
+    let range = Range {
+        lo: lo.lo,
+        hi: hi.hi.and_then(|hi| hi.checked_sub(1)),
+    };
     let signed = !range.non_negative();
     let text = format!("{}..{}", scope.bound(&l.lo, signed), scope.bound(&l.hi, signed));
-    LoopHead { name: scope.bind_axis(l.axis, range), range: text }
+    LoopHead {
+        name: scope.bind_axis(l.axis, range),
+        range: text,
+    }
 }
 
 /// Text made here as tokens; it is Rust by construction.
 fn tokens(text: &str) -> TokenStream {
-    text.parse().unwrap_or_else(|error| panic!("emitted text is no Rust ({error}): {text}"))
+    text.parse()
+        .unwrap_or_else(|error| panic!("emitted text is no Rust ({error}): {text}"))
 }
 
 /// Whether a name occurs in the tokens.

@@ -24,7 +24,14 @@ pub(super) fn nodes(ops: &[Op]) -> Vec<Node<'_>> {
             Op::Each(axis, body) => (Node::Each(*axis, nodes(body)), &[]),
             Op::Set { reg, value, when } => (Node::Set(*reg, value), when),
             Op::Store { to, value, when } => (Node::Store(to, value), when),
-            Op::StoreBlock { to, reg, along } => (Node::StoreBlock { to, reg: *reg, along: *along }, &[]),
+            Op::StoreBlock { to, reg, along } => (
+                Node::StoreBlock {
+                    to,
+                    reg: *reg,
+                    along: *along,
+                },
+                &[],
+            ),
         };
         match list.last_mut() {
             _ if when.is_empty() => list.push(node),

@@ -4,9 +4,7 @@
 //! index expressions to [`Sum`]s, and loop bounds to text.
 
 use conv_ir::Nest;
-use conv_ir::nest::{
-    Access, Affine, AxisId, Base, Bound, Cond, Index, Leaf, PointerId, Quotient, SymbolId, Var,
-};
+use conv_ir::nest::{Access, Affine, AxisId, Base, Bound, Cond, Index, Leaf, PointerId, Quotient, SymbolId, Var};
 
 use super::lanes::LaneFn;
 use super::range::Range;
@@ -38,7 +36,14 @@ impl<'a> Scope<'a> {
     /// A scope that knows the buffers' names and no variable.
     pub fn new(nest: &'a Nest) -> Scope<'a> {
         let taken = LaneFn::ALL.iter().map(|f| f.name().to_owned()).collect();
-        let mut scope = Scope { nest, buffers: Vec::new(), vars: Vec::new(), pointers: Vec::new(), taken, called: Vec::new() };
+        let mut scope = Scope {
+            nest,
+            buffers: Vec::new(),
+            vars: Vec::new(),
+            pointers: Vec::new(),
+            taken,
+            called: Vec::new(),
+        };
         scope.buffers = nest.buffers.iter().map(|b| scope.fresh(&b.name)).collect();
         scope
     }
@@ -66,7 +71,14 @@ impl<'a> Scope<'a> {
     /// Gives a variable a name. It is an `isize` where its range is not known to be non-negative.
     pub fn bind(&mut self, var: Var, wanted: &str, range: Range) -> String {
         let text = self.fresh(wanted);
-        self.vars.push((var, Factor { text: text.clone(), signed: !range.non_negative(), range }));
+        self.vars.push((
+            var,
+            Factor {
+                text: text.clone(),
+                signed: !range.non_negative(),
+                range,
+            },
+        ));
         text
     }
 
@@ -84,12 +96,20 @@ impl<'a> Scope<'a> {
     /// Gives the next pointer parameter a name.
     pub fn bind_pointer(&mut self, wanted: &str, range: Range) -> String {
         let text = self.fresh(wanted);
-        self.pointers.push(Factor { text: text.clone(), signed: !range.non_negative(), range });
+        self.pointers.push(Factor {
+            text: text.clone(),
+            signed: !range.non_negative(),
+            range,
+        });
         text
     }
 
     pub fn factor(&self, var: Var) -> Option<&Factor> {
-        self.vars.iter().rev().find(|(known, _)| *known == var).map(|(_, factor)| factor)
+        self.vars
+            .iter()
+            .rev()
+            .find(|(known, _)| *known == var)
+            .map(|(_, factor)| factor)
     }
 
     pub fn is_bound(&self, var: Var) -> bool {
@@ -98,7 +118,8 @@ impl<'a> Scope<'a> {
 
     /// A variable as a sum; one without a name has a name in no text (the lanes' axis: the first lane).
     fn var(&self, var: Var) -> Sum {
-        self.factor(var).map_or(Sum::default(), |factor| Sum::factor(factor.clone()))
+        self.factor(var)
+            .map_or(Sum::default(), |factor| Sum::factor(factor.clone()))
     }
 
     pub fn affine(&self, a: &Affine) -> Sum {
@@ -114,7 +135,14 @@ impl<'a> Scope<'a> {
             Index::Affine(a) => return self.affine(a),
             Index::Quotient(q) => {
                 let q = self.quotient(q);
-                (if q.signed { format!("({} as usize)", q.atom) } else { q.atom }, Range::size())
+                (
+                    if q.signed {
+                        format!("({} as usize)", q.atom)
+                    } else {
+                        q.atom
+                    },
+                    Range::size(),
+                )
             }
             Index::Folded { index, extent, fold } => {
                 let function = LaneFn::of_fold(*fold);
@@ -124,7 +152,11 @@ impl<'a> Scope<'a> {
                 (text, Range::size())
             }
         };
-        Sum::factor(Factor { text, signed: false, range })
+        Sum::factor(Factor {
+            text,
+            signed: false,
+            range,
+        })
     }
 
     /// The offset behind an access, lanes along `lane`.
@@ -144,7 +176,11 @@ impl<'a> Scope<'a> {
                 step.get_or_insert_with(Sum::default).add(stride, a.of_axis(lane));
             }
         }
-        Address { buffer: buffer.index(), at, step }
+        Address {
+            buffer: buffer.index(),
+            at,
+            step,
+        }
     }
 
     /// Elements between neighbours along each dimension of a buffer.
@@ -160,13 +196,17 @@ impl<'a> Scope<'a> {
     }
 
     fn pointer(&self, pointer: PointerId) -> Sum {
-        self.pointers.get(pointer.index()).map_or(Sum::default(), |factor| Sum::factor(factor.clone()))
+        self.pointers
+            .get(pointer.index())
+            .map_or(Sum::default(), |factor| Sum::factor(factor.clone()))
     }
 
     /// The elements of a buffer.
     pub fn length(&self, buffer: usize) -> Sum {
         let extents = &self.nest.buffers[buffer].extents;
-        extents.iter().fold(Sum::constant(1), |product, extent| product.times(&self.affine(extent)))
+        extents
+            .iter()
+            .fold(Sum::constant(1), |product, extent| product.times(&self.affine(extent)))
     }
 
     fn quotient(&self, q: &Quotient) -> Value {
@@ -179,27 +219,50 @@ impl<'a> Scope<'a> {
             (d, true) => format!("({}) / {d}", numerator.usize_text()),
             (d, false) => format!("{}.div_euclid({d})", numerator.isize_atom()),
         };
-        let atom = if numerator.as_constant().is_some() { text.clone() } else { format!("({text})") };
-        Value { atom, text, signed: !plain, range }
+        let atom = if numerator.as_constant().is_some() {
+            text.clone()
+        } else {
+            format!("({text})")
+        };
+        Value {
+            atom,
+            text,
+            signed: !plain,
+            range,
+        }
     }
 
     pub fn bound_range(&self, bound: &Bound) -> Range {
-        let ranges = bound.quotients().iter().map(|q| self.affine(&q.numerator).range().floor_div(q.divisor));
+        let ranges = bound
+            .quotients()
+            .iter()
+            .map(|q| self.affine(&q.numerator).range().floor_div(q.divisor));
         Range::of_bound(bound, ranges)
     }
 
     /// A bound as an expression: `isize` if `signed`, else `usize` with everything below zero raised to zero.
     pub fn bound(&self, bound: &Bound, signed: bool) -> String {
         if let Some(constant) = bound.as_constant() {
-            return if signed { format!("{constant}isize") } else { constant.max(0).to_string() };
+            return if signed {
+                format!("{constant}isize")
+            } else {
+                constant.max(0).to_string()
+            };
         }
-        let values: Vec<Value> = bound.quotients().iter().map(|q| self.quotient(q)).collect();
+        let mut values: Vec<Value> = bound.quotients().iter().map(|q| self.quotient(q)).collect();
+        drop_constants_that_never_count(bound, &mut values);
         let pick = match bound {
             Bound::Max(_) => "::core::cmp::max",
             Bound::Min(_) => "::core::cmp::min",
         };
         let any_signed = signed || values.iter().any(|v| v.signed);
-        let texts = values.iter().map(|v| if any_signed && !v.signed { v.as_isize() } else { v.text.clone() });
+        let texts = values.iter().map(|v| {
+            if any_signed && !v.signed {
+                v.as_isize()
+            } else {
+                v.text.clone()
+            }
+        });
         let text = texts.reduce(|a, b| format!("{pick}({a}, {b})")).unwrap_or_default();
         match (any_signed, signed) {
             (true, false) if self.bound_range(bound).non_negative() && values.len() > 1 => format!("{text} as usize"),
@@ -227,6 +290,19 @@ impl<'a> Scope<'a> {
     }
 }
 
+/// `max(0, x)` is `x` where `x` is known to be zero or more; likewise for minima.
+fn drop_constants_that_never_count(bound: &Bound, values: &mut Vec<Value>) {
+    let reaches = |constant: i64, range: Range| match bound {
+        Bound::Max(_) => range.lo.is_some_and(|lo| lo >= constant),
+        Bound::Min(_) => range.hi.is_some_and(|hi| hi <= constant),
+    };
+    let varying: Vec<Range> = values.iter().map(|v| v.range).filter(|r| r.lo != r.hi).collect();
+    values.retain(|v| match (v.range.lo, v.range.hi) {
+        (Some(lo), Some(hi)) if lo == hi => !varying.iter().any(|&range| reaches(lo, range)),
+        _ => true,
+    });
+}
+
 /// One quotient as text.
 struct Value {
     text: String,
@@ -238,7 +314,10 @@ struct Value {
 impl Value {
     fn as_isize(&self) -> String {
         match self.range {
-            Range { lo: Some(lo), hi: Some(hi) } if lo == hi => lo.to_string(),
+            Range {
+                lo: Some(lo),
+                hi: Some(hi),
+            } if lo == hi => lo.to_string(),
             _ => format!("{} as isize", self.atom),
         }
     }
@@ -246,7 +325,13 @@ impl Value {
 
 /// `oc.i` as `oc_i`, in lower case, no keyword.
 pub(super) fn identifier(name: &str) -> String {
-    let legal = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+    let legal = |c: char| {
+        if c.is_ascii_alphanumeric() {
+            c.to_ascii_lowercase()
+        } else {
+            '_'
+        }
+    };
     let mut text: String = name.chars().map(legal).collect();
     if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {
         text.insert(0, 'v');

@@ -23,11 +23,17 @@ pub(super) struct Sum {
 
 impl Sum {
     pub fn constant(constant: i64) -> Sum {
-        Sum { constant, terms: Vec::new() }
+        Sum {
+            constant,
+            terms: Vec::new(),
+        }
     }
 
     pub fn factor(factor: Factor) -> Sum {
-        Sum { constant: 0, terms: vec![(vec![factor], 1)] }
+        Sum {
+            constant: 0,
+            terms: vec![(vec![factor], 1)],
+        }
     }
 
     pub fn as_constant(&self) -> Option<i64> {
@@ -70,10 +76,16 @@ impl Sum {
     }
 
     pub fn range(&self) -> Range {
-        self.terms.iter().fold(Range::exactly(self.constant), |sum, (factors, coefficient)| {
-            let product = factors.iter().map(|f| f.range).reduce(Range::multiply).unwrap_or(Range::exactly(1));
-            sum.plus(product.times(*coefficient))
-        })
+        self.terms
+            .iter()
+            .fold(Range::exactly(self.constant), |sum, (factors, coefficient)| {
+                let product = factors
+                    .iter()
+                    .map(|f| f.range)
+                    .reduce(Range::multiply)
+                    .unwrap_or(Range::exactly(1));
+                sum.plus(product.times(*coefficient))
+            })
     }
 
     /// Holds a factor that may be negative.
@@ -89,7 +101,10 @@ impl Sum {
     /// The terms of one sign and type, without the sign.
     fn part(&self, positive: bool, signed: bool) -> Vec<String> {
         let is_signed = |factors: &[Factor]| factors.iter().any(|f| f.signed);
-        let chosen = self.terms.iter().filter(|(factors, c)| (*c > 0) == positive && is_signed(factors) == signed);
+        let chosen = self
+            .terms
+            .iter()
+            .filter(|(factors, c)| (*c > 0) == positive && is_signed(factors) == signed);
         chosen.map(|(factors, c)| term(factors, c.abs())).collect()
     }
 
@@ -122,7 +137,11 @@ impl Sum {
 
     /// As a `usize` expression, given that the value is not negative where it is evaluated.
     pub fn usize_text(&self) -> String {
-        if self.signed() { format!("({}) as usize", self.text(true)) } else { self.text(false) }
+        if self.signed() {
+            format!("({}) as usize", self.text(true))
+        } else {
+            self.text(false)
+        }
     }
 
     /// As an `isize` expression.
@@ -145,7 +164,11 @@ impl Sum {
         }
         let side = |positive| {
             let parts = self.side(positive, self.signed());
-            if parts.is_empty() { "0".to_owned() } else { parts.join(" + ") }
+            if parts.is_empty() {
+                "0".to_owned()
+            } else {
+                parts.join(" + ")
+            }
         };
         let has_terms = self.terms.iter().any(|(_, coefficient)| *coefficient > 0);
         Some(match has_terms {
@@ -157,8 +180,18 @@ impl Sum {
 
 fn term(factors: &[Factor], coefficient: i64) -> String {
     let signed = factors.iter().any(|f| f.signed);
-    let texts = factors.iter().map(|f| if signed && !f.signed { format!("({} as isize)", f.text) } else { f.text.clone() });
-    let texts: Vec<String> = (coefficient != 1).then(|| coefficient.to_string()).into_iter().chain(texts).collect();
+    let texts = factors.iter().map(|f| {
+        if signed && !f.signed {
+            format!("({} as isize)", f.text)
+        } else {
+            f.text.clone()
+        }
+    });
+    let texts: Vec<String> = (coefficient != 1)
+        .then(|| coefficient.to_string())
+        .into_iter()
+        .chain(texts)
+        .collect();
     texts.join(" * ")
 }
 
@@ -167,8 +200,16 @@ mod tests {
     use super::*;
 
     fn var(text: &str, signed: bool) -> Sum {
-        let range = if signed { Range { lo: None, hi: None } } else { Range::size() };
-        Sum::factor(Factor { text: text.to_owned(), signed, range })
+        let range = if signed {
+            Range { lo: None, hi: None }
+        } else {
+            Range::size()
+        };
+        Sum::factor(Factor {
+            text: text.to_owned(),
+            signed,
+            range,
+        })
     }
 
     #[test]
@@ -188,7 +229,10 @@ mod tests {
 
     #[test]
     fn products_of_sizes_are_merged() {
-        let sum = var("w", false).plus(&Sum::constant(2)).times(&var("h", false)).plus(&var("h", false));
+        let sum = var("w", false)
+            .plus(&Sum::constant(2))
+            .times(&var("h", false))
+            .plus(&var("h", false));
         assert_eq!(sum.usize_text(), "3 * h + h * w");
     }
 }

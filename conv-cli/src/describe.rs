@@ -1,0 +1,176 @@
+//! A convolution on the command line: its text form, a benchdnn problem string, or flags.
+
+use clap::{ArgAction, Args};
+use conv_ir::{Activation, Conv, ConvSpec, DType, Layout, Padding, PerAxis, Size};
+
+use crate::failure::Failure;
+use crate::values::{self, Extents, Outside};
+
+/// The parameters that do not follow from the shapes of arrays.
+#[derive(Args, Debug, Default, PartialEq)]
+pub struct Parameters {
+    /// Step of the window (transposed: of the output), per axis
+    #[arg(long, value_name = "N[,N..]", allow_negative_numbers = true)]
+    stride: Option<PerAxis<usize>>,
+    /// Padding per axis, before:after; or valid, same-upper, same-lower, causal
+    #[arg(long, value_name = "P[,LO:HI..]", allow_negative_numbers = true)]
+    padding: Option<Padding>,
+    /// What lies outside the input
+    #[arg(long, value_name = "MODE", value_enum, default_value_t = Outside::Zeros)]
+    padding_mode: Outside,
+    /// The value for --padding-mode constant
+    #[arg(long, value_name = "V", allow_negative_numbers = true)]
+    padding_value: Option<f64>,
+    /// Distance between taps, 1 = none
+    #[arg(long, value_name = "N[,N..]", allow_negative_numbers = true)]
+    dilation: Option<PerAxis<usize>>,
+    /// Groups; depthwise is as many as input channels [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    groups: Option<usize>,
+    /// The transposed convolution, also called deconvolution
+    #[arg(long)]
+    pub transposed: bool,
+    /// Transposed only: extra outputs at the end of each axis
+    #[arg(long, value_name = "N[,N..]", allow_negative_numbers = true)]
+    output_padding: Option<PerAxis<usize>>,
+    /// True convolution: the window is reversed
+    #[arg(long)]
+    flip: bool,
+    /// Applied last: relu, relu6, leaky_relu(0.01), clamp(0,1), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid
+    #[arg(long, value_name = "NAME")]
+    activation: Option<Activation>,
+    /// Where the channels stand in input and output: nchw or nhwc (also ncw, ncdhw, channels-last, ..)
+    #[arg(long, value_name = "LAYOUT", default_value = "nchw")]
+    layout: Layout,
+}
+
+impl Parameters {
+    /// Where the channels stand.
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// 1 where nothing was said.
+    pub fn groups(&self) -> usize {
+        self.groups.unwrap_or(1)
+    }
+
+    /// `spec` with these parameters.
+    pub fn apply(&self, spec: ConvSpec) -> Result<ConvSpec, Failure> {
+        Ok(ConvSpec {
+            layout: self.layout(),
+            groups: self.groups(),
+            stride: self.stride.clone().unwrap_or(1.into()),
+            dilation: self.dilation.clone().unwrap_or(1.into()),
+            padding: self.padding.clone().unwrap_or(Padding::Valid),
+            padding_mode: self
+                .padding_mode
+                .with_value(self.padding_value)
+                .map_err(Failure::Usage)?,
+            output_padding: self.output_padding.clone().unwrap_or(0.into()),
+            transposed: self.transposed,
+            flip: self.flip,
+            activation: self.activation,
+            ..spec
+        })
+    }
+}
+
+/// The rest of a description, for commands without arrays.
+#[derive(Args, Debug, Default, PartialEq)]
+pub struct Sizes {
+    /// Input extents, as in 224x224; a name in capitals is known only at run time
+    #[arg(long, value_name = "HxW", allow_negative_numbers = true, value_parser = values::extents)]
+    size: Option<Extents>,
+    /// Window size, as in 3 or 3x3
+    #[arg(long, value_name = "KxK", allow_negative_numbers = true)]
+    kernel: Option<PerAxis<usize>>,
+    /// Input channels over all groups [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    in_channels: Option<usize>,
+    /// Output channels over all groups [default: 1]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    out_channels: Option<usize>,
+    /// Images [default: 1]
+    #[arg(long, value_name = "N", value_parser = values::size, allow_negative_numbers = true)]
+    batch: Option<Size>,
+    /// Element type, f32 or f64 [default: f32]
+    #[arg(long = "type", value_name = "TYPE")]
+    dtype: Option<DType>,
+    /// A bias per output channel is added
+    #[arg(long, action = ArgAction::SetTrue)]
+    bias: bool,
+    /// A tensor of the output's shape is added before the activation
+    #[arg(long, action = ArgAction::SetTrue)]
+    residual: bool,
+}
+
+/// One convolution, or several in a row, or flags for one.
+#[derive(Args, Debug)]
+pub struct Description {
+    /// The text form (in quotes) or a benchdnn problem string such as g32ic64ih56oc64oh56kh3ph1
+    #[arg(value_name = "DESCRIPTION")]
+    texts: Vec<String>,
+    #[command(flatten, next_help_heading = "Instead of DESCRIPTION")]
+    sizes: Sizes,
+    #[command(flatten)]
+    parameters: Parameters,
+}
+
+impl Description {
+    /// All the convolutions, at least one.
+    pub fn convs(&self) -> Result<Vec<Conv>, Failure> {
+        if self.texts.is_empty() {
+            return Ok(vec![self.flags()?]);
+        }
+        if self.sizes != Sizes::default() || self.parameters != Parameters::default() {
+            return Err(Failure::usage(
+                "give either a DESCRIPTION or flags, not both: say everything in one of them",
+            ));
+        }
+        self.texts.iter().map(|text| Ok(text.parse()?)).collect()
+    }
+
+    /// The only convolution.
+    pub fn conv(&self) -> Result<Conv, Failure> {
+        let convs = self.convs()?;
+        match <[Conv; 1]>::try_from(convs) {
+            Ok([conv]) => Ok(conv),
+            Err(convs) => Err(Failure::usage(format!(
+                "one convolution is asked for, but {} were described (a text form with spaces needs quotes)",
+                convs.len()
+            ))),
+        }
+    }
+
+    fn flags(&self) -> Result<Conv, Failure> {
+        let Sizes {
+            size,
+            kernel,
+            in_channels,
+            out_channels,
+            batch,
+            dtype,
+            bias,
+            residual,
+        } = &self.sizes;
+        let (Some(Extents(input)), Some(kernel)) = (size, kernel) else {
+            return Err(Failure::usage("give a DESCRIPTION, or both --size and --kernel"));
+        };
+        let kernel = match kernel {
+            PerAxis::All(one) => vec![*one; input.len()],
+            PerAxis::Each(each) => each.clone(),
+        };
+        let spec = ConvSpec {
+            dtype: dtype.unwrap_or(DType::F32),
+            batch: batch.clone().unwrap_or(1.into()),
+            in_channels: in_channels.unwrap_or(1),
+            out_channels: out_channels.unwrap_or(1),
+            input: input.clone(),
+            bias: *bias,
+            residual: *residual,
+            ..ConvSpec::new([], kernel)
+        };
+        Ok(Conv::new(self.parameters.apply(spec)?)?)
+    }
+}

@@ -1,0 +1,154 @@
+//! The ways to compute a convolution, behind one door for `run`, `filter` and `bench`.
+//!
+//! In: a description, a route, weights. Out: [`Ready`], which runs on any input and knows what it cost to make. The reference follows the
+//! description in plain loops; the interpreter follows the lowered nest; Cranelift compiles that nest to machine code.
+
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use conv_ir::{Conv, Nest, Schedule, Target, interp, passes, reference};
+use conv_jit::{CompiledConv, Options, PackedConv};
+
+use crate::failure::Failure;
+use crate::npy::Number;
+
+/// Who computes.
+#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+pub enum Route {
+    /// The fastest that there is
+    Auto,
+    /// Plain loops over the description: slow, obviously right
+    Reference,
+    /// The loop nest after all passes, interpreted: very slow
+    Interp,
+    /// Machine code by Cranelift
+    Cranelift,
+}
+
+/// A convolution's constant arrays.
+#[derive(Clone, Debug, Default)]
+pub struct Weights<T> {
+    /// The windows.
+    pub weight: Vec<T>,
+    /// One number per output channel.
+    pub bias: Option<Vec<T>>,
+}
+
+/// A convolution that is ready to run.
+pub struct Ready<T: Number> {
+    /// Who computes.
+    pub route: &'static str,
+    /// Time from the description to code, with nothing cached. Packing the weights is not counted.
+    pub compile: Duration,
+    /// How it is computed, where that was a choice.
+    pub schedule: Option<Schedule>,
+    /// Bytes of machine code.
+    pub code_bytes: usize,
+    engine: Engine<T>,
+}
+
+enum Engine<T: Number> {
+    Reference(Conv, Weights<T>),
+    Interp(Nest, Weights<T>),
+    Packed(PackedConv<T>),
+}
+
+impl<T: Number> Ready<T> {
+    /// Compiles, as far as the route does, and packs the weights.
+    pub fn new(conv: &Conv, route: Route, threads: usize, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
+        match route {
+            Route::Reference => Ok(Ready::reference(conv, weights)),
+            Route::Interp => Ready::interp(conv, weights),
+            Route::Auto | Route::Cranelift => Ready::cranelift(conv, threads, weights),
+        }
+    }
+
+    /// Fills `output`.
+    pub fn run(&self, input: &[T], residual: Option<&[T]>, output: &mut [T]) -> Result<(), Failure> {
+        match &self.engine {
+            Engine::Reference(conv, Weights { weight, bias }) => {
+                let arguments = reference::Arguments {
+                    input,
+                    weight,
+                    bias: bias.as_deref(),
+                    residual,
+                };
+                output.copy_from_slice(&reference::run(conv, arguments, &[])?);
+            }
+            Engine::Interp(nest, Weights { weight, bias }) => {
+                let arguments = interp::Arguments {
+                    input,
+                    weight,
+                    bias: bias.as_deref(),
+                    residual,
+                    output,
+                };
+                interp::run(nest, arguments, &[])?;
+            }
+            Engine::Packed(packed) => match residual {
+                Some(residual) => packed.run_residual(input, residual, output)?,
+                None => packed.run(input, output)?,
+            },
+        }
+        Ok(())
+    }
+
+    fn reference(conv: &Conv, weights: &Weights<T>) -> Ready<T> {
+        let engine = Engine::Reference(conv.clone(), weights.clone());
+        Ready {
+            route: "reference",
+            compile: Duration::ZERO,
+            schedule: None,
+            code_bytes: 0,
+            engine,
+        }
+    }
+
+    fn interp(conv: &Conv, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
+        let start = Instant::now();
+        let schedule = Schedule::choose(conv, &Target::CRANELIFT).schedule;
+        let nest = passes::compile(conv, &schedule, &Target::CRANELIFT, &mut |_, _| {})?;
+        let compile = start.elapsed();
+        let engine = Engine::Interp(nest, weights.clone());
+        Ok(Ready {
+            route: "interp",
+            compile,
+            schedule: Some(schedule),
+            code_bytes: 0,
+            engine,
+        })
+    }
+
+    fn cranelift(conv: &Conv, threads: usize, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
+        let start = Instant::now();
+        let compiled = CompiledConv::new(
+            conv,
+            Options {
+                threads,
+                cache: false,
+                ..Options::default()
+            },
+        )?;
+        let compile = start.elapsed();
+        let packed = compiled.pack(&weights.weight, weights.bias.as_deref())?;
+        let (schedule, code_bytes) = (Some(compiled.schedule().clone()), compiled.code_bytes());
+        Ok(Ready {
+            route: "cranelift",
+            compile,
+            schedule,
+            code_bytes,
+            engine: Engine::Packed(packed),
+        })
+    }
+}
+
+/// An array for a result, or an error where memory does not hold it.
+pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Failure> {
+    let mut zeros = Vec::new();
+    let bytes = count.saturating_mul(size_of::<T>());
+    zeros
+        .try_reserve_exact(count)
+        .map_err(|_| Failure::usage(format!("the result needs {bytes} bytes of memory, more than there is")))?;
+    zeros.resize(count, T::default());
+    Ok(zeros)
+}

@@ -1,0 +1,95 @@
+//! The words of the command line that are not already words of the text form.
+
+use clap::ValueEnum;
+use conv_ir::{PaddingMode, Size};
+
+/// Spatial extents; a type of its own so that clap takes them as one value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Extents(pub Vec<Size>);
+
+/// `56x56` or `56,56`; a name in capitals is a size that is known only at run time.
+pub fn extents(text: &str) -> Result<Extents, String> {
+    text.split([',', 'x']).map(size).collect::<Result<_, _>>().map(Extents)
+}
+
+/// `8`, or a name.
+pub fn size(text: &str) -> Result<Size, String> {
+    let is_name = text.starts_with(|c: char| c.is_ascii_uppercase())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+    if is_name {
+        return Ok(Size::Free(text.to_owned()));
+    }
+    text.parse()
+        .map(Size::Known)
+        .map_err(|_| format!("'{text}' is neither a whole number nor a name in capitals"))
+}
+
+/// What lies outside the input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
+pub enum Outside {
+    /// 0 0 | a b c | 0 0
+    #[default]
+    Zeros,
+    /// v v | a b c | v v, where v is --padding-value
+    Constant,
+    /// c b | a b c | b a
+    Reflect,
+    /// b a | a b c | c b
+    Symmetric,
+    /// a a | a b c | c c
+    Replicate,
+    /// b c | a b c | a b
+    Circular,
+}
+
+impl Outside {
+    /// With the value for `constant`, 0 by default; no other mode takes one.
+    pub fn with_value(self, value: Option<f64>) -> Result<PaddingMode, String> {
+        match (self, value) {
+            (Outside::Constant, value) => Ok(PaddingMode::Constant(value.unwrap_or(0.0))),
+            (_, Some(_)) => Err("--padding-value needs --padding-mode constant".to_owned()),
+            (Outside::Zeros, None) => Ok(PaddingMode::Zeros),
+            (Outside::Reflect, None) => Ok(PaddingMode::Reflect),
+            (Outside::Symmetric, None) => Ok(PaddingMode::Symmetric),
+            (Outside::Replicate, None) => Ok(PaddingMode::Replicate),
+            (Outside::Circular, None) => Ok(PaddingMode::Circular),
+        }
+    }
+}
+
+/// Beyond any machine, and well below what an operating system lets one process start.
+const MAX_THREADS: usize = 1024;
+
+/// A number of threads.
+pub fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(threads @ 1..=MAX_THREADS) => Ok(threads),
+        _ => Err(format!("the number of threads must be from 1 to {MAX_THREADS}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capitals_are_sizes_known_later() {
+        let sizes = extents("Hx56").map(|extents| extents.0);
+        assert_eq!(sizes, Ok(vec![Size::Free("H".to_owned()), Size::Known(56)]));
+        assert!(size("h").is_err() && size("-1").is_err() && extents("3x").is_err());
+    }
+
+    #[test]
+    fn only_a_constant_has_a_value() {
+        assert_eq!(Outside::Constant.with_value(Some(0.5)), Ok(PaddingMode::Constant(0.5)));
+        assert!(Outside::Reflect.with_value(Some(0.5)).is_err());
+    }
+
+    #[test]
+    fn threads_are_counted_from_one() {
+        assert_eq!(threads("4"), Ok(4));
+        assert!(threads("0").is_err() && threads("1000000").is_err() && threads("many").is_err());
+    }
+}

@@ -1,0 +1,448 @@
+//! Every mistake that a user can make with `convc` is answered by a few clear lines and status 2, and leaves no file behind.
+
+mod common;
+
+use common::{Folder, file, le, npy, refused};
+
+/// The call must fail, say all of `parts`, and leave the folder as it was.
+#[track_caller]
+fn says(folder: &Folder, args: &[&str], parts: &[&str]) {
+    let before = folder.files();
+    let stderr = refused(args);
+    for part in parts {
+        assert!(stderr.contains(part), "{args:?}\nmust say: {part}\nbut says: {stderr}");
+    }
+    assert_eq!(folder.files(), before, "{args:?}");
+}
+
+/// `run` on arrays of those shapes.
+struct Run {
+    folder: Folder,
+    args: Vec<String>,
+}
+
+impl Run {
+    fn new(input: &[usize], weight: &[usize]) -> Run {
+        let folder = Folder::new();
+        let (input, weight, output) = (
+            folder.array("x.npy", input),
+            folder.array("w.npy", weight),
+            folder.path("y.npy"),
+        );
+        let args = ["run", "--input", &input, "--weight", &weight, "-o", &output]
+            .map(str::to_owned)
+            .to_vec();
+        Run { folder, args }
+    }
+
+    #[track_caller]
+    fn says(&self, more: &[&str], parts: &[&str]) {
+        let args: Vec<&str> = self
+            .args
+            .iter()
+            .map(String::as_str)
+            .chain(more.iter().copied())
+            .collect();
+        says(&self.folder, &args, parts);
+    }
+}
+
+#[test]
+fn arrays_must_fit_each_other() {
+    Run::new(&[1, 3, 8, 8], &[4, 2, 3, 3]).says(
+        &[],
+        &[
+            "w.npy: the weight has shape [4, 2, 3, 3]",
+            "must have [4, 3, 3, 3]",
+            "[out, in/groups, kernel..]",
+        ],
+    );
+    Run::new(&[1, 3, 8, 8], &[2, 4, 3, 3]).says(
+        &["--transposed"],
+        &["w.npy", "must have [3, 4, 3, 3]", "[in, out/groups, kernel..]"],
+    );
+    Run::new(&[1, 3, 8, 8], &[4, 3, 3]).says(&[], &["w.npy: the weight has 3 axes", "the input has 4"]);
+    Run::new(&[8, 8], &[3, 3]).says(&[], &["x.npy: the input has shape [8, 8]", "at least one spatial axis"]);
+    Run::new(&[1, 4, 8], &[4, 4, 3]).says(&["--groups", "3"], &["groups"]);
+    Run::new(&[1, 4, 8], &[4, 4, 3]).says(&["--groups", "0"], &["groups"]);
+}
+
+#[test]
+fn bias_and_residual_must_fit() {
+    let run = Run::new(&[1, 3, 8], &[4, 3, 3]);
+    let bias = run.folder.array("b.npy", &[3]);
+    run.says(&["--bias", &bias], &["b.npy: the bias has shape [3]", "must have [4]"]);
+    let residual = run.folder.array("r.npy", &[1, 4, 8]);
+    run.says(
+        &["--residual", &residual],
+        &["r.npy: the residual has shape [1, 4, 8]", "must have [1, 4, 6]"],
+    );
+    let doubles = run.folder.write("d.npy", &npy("<f8", false, &[4], &[0; 32]));
+    run.says(
+        &["--bias", &doubles],
+        &["d.npy: the bias holds f64", "the input holds f32"],
+    );
+}
+
+#[test]
+fn parameters_must_make_sense() {
+    let run = Run::new(&[1, 1, 8, 8], &[1, 1, 3, 3]);
+    run.says(&["--stride", "0"], &["stride"]);
+    run.says(&["--stride", "1,2,3"], &["stride", "3", "2"]);
+    run.says(&["--dilation", "0"], &["dilation"]);
+    run.says(&["--dilation", "9"], &["height", "width"]);
+    run.says(&["--dilation", "9223372036854775807"], &["dilation"]);
+    run.says(&["--padding", "18446744073709551615"], &["padding"]);
+    run.says(&["--padding", "18446744073709551616"], &["--padding", "too large"]);
+    run.says(&["--padding", "1,1,1"], &["padding"]);
+    run.says(&["--padding", "same"], &["same-upper"]);
+    run.says(&["--padding", "-1"], &["--padding"]);
+    run.says(&["--padding", "8", "--padding-mode", "reflect"], &["padding"]);
+    run.says(&["--padding-mode", "mirror"], &["possible values", "symmetric"]);
+    run.says(
+        &["--padding-value", "1"],
+        &["--padding-value needs --padding-mode constant"],
+    );
+    run.says(&["--padding-mode", "constant", "--padding-value", "nan"], &["padding"]);
+    run.says(&["--padding-mode", "constant", "--padding-value", "inf"], &["padding"]);
+    run.says(&["--output-padding", "1"], &["output_padding"]);
+    run.says(
+        &["--transposed", "--stride", "2", "--output-padding", "2"],
+        &["output_padding"],
+    );
+    run.says(&["--transposed", "--padding", "6"], &["height", "width"]);
+    run.says(&["--activation", "rulu"], &["did you mean `relu`?"]);
+    run.says(&["--activation", "clamp(2,1)"], &["activation"]);
+    run.says(&["--layout", "nchww"], &["layout"]);
+    run.says(&["--route", "gpu"], &["possible values", "cranelift"]);
+    run.says(&["--threads", "0"], &["from 1 to"]);
+    run.says(&["--threads", "99999999999"], &["from 1 to"]);
+    run.says(&["--frobnicate"], &["--frobnicate"]);
+}
+
+#[test]
+fn sizes_must_not_vanish_or_overflow() {
+    Run::new(&[1, 1, 2, 2], &[1, 1, 3, 3]).says(&[], &["(2 + 0 + 0 - 3) / 1 + 1"]);
+    Run::new(&[1, 1, 0, 4], &[1, 1, 1, 1]).says(&[], &["input"]);
+    Run::new(&[1, 0, 4, 4], &[1, 0, 1, 1]).says(&[], &["in_channels"]);
+    Run::new(&[1, 1, 4, 4], &[0, 1, 1, 1]).says(&[], &["out_channels"]);
+    Run::new(&[1, 1, 4, 4], &[1, 1, 0, 1]).says(&[], &["kernel"]);
+    Run::new(&[1, 1, 4], &[1, 1, 3]).says(&["--padding", "4611686018427387904"], &["padding"]);
+    Run::new(&[1, 1, 4], &[1, 1, 3]).says(&["--transposed", "--stride", "4611686018427387904"], &["stride"]);
+}
+
+#[test]
+fn arrays_must_be_floats_and_whole() {
+    let folder = Folder::new();
+    let weight = folder.array("w.npy", &[1, 1, 1]);
+    let out = folder.path("y.npy");
+    let bad = [
+        (
+            "i8.npy",
+            npy("<i8", false, &[1, 1, 2], &[0; 16]),
+            "elements of type '<i8'; only float32",
+        ),
+        (
+            "f2.npy",
+            npy("<f2", false, &[1, 1, 2], &[0; 4]),
+            "elements of type '<f2'",
+        ),
+        (
+            "c8.npy",
+            npy("<c8", false, &[1, 1, 2], &[0; 16]),
+            "elements of type '<c8'",
+        ),
+        (
+            "object.npy",
+            npy("|O", false, &[1, 1, 2], &[0; 16]),
+            "elements of type '|O'",
+        ),
+        (
+            "short.npy",
+            npy("<f4", false, &[1, 1, 2], &[0; 5]),
+            "is truncated: shape [1, 1, 2] of f32 needs 8 bytes",
+        ),
+        ("long.npy", npy("<f4", false, &[1, 1, 2], &[0; 9]), "is too long"),
+        (
+            "head.npy",
+            b"\x93NUMPY\x01\0\x80\0{'descr'".to_vec(),
+            "ends inside its header",
+        ),
+        (
+            "huge.npy",
+            npy("<f4", false, &[1 << 40, 1 << 40], &[]),
+            "more elements than memory can hold",
+        ),
+        ("zip.npy", b"PK\x03\x04".to_vec(), "is not a .npy file"),
+        ("empty.npy", Vec::new(), "is not a .npy file"),
+    ];
+    for (name, bytes, part) in bad {
+        let input = folder.write(name, &bytes);
+        says(
+            &folder,
+            &["run", "--input", &input, "--weight", &weight, "-o", &out],
+            &[name, part],
+        );
+    }
+    says(
+        &folder,
+        &[
+            "run",
+            "--input",
+            &folder.path("none.npy"),
+            "--weight",
+            &weight,
+            "-o",
+            &out,
+        ],
+        &["none.npy: cannot be read"],
+    );
+}
+
+#[test]
+fn outputs_must_be_writable() {
+    let folder = Folder::new();
+    let (input, weight) = (folder.array("x.npy", &[1, 1, 4]), folder.array("w.npy", &[1, 1, 1]));
+    let nowhere = folder.path("no/such/y.npy");
+    says(
+        &folder,
+        &["run", "--input", &input, "--weight", &weight, "-o", &nowhere],
+        &["there is no directory"],
+    );
+    let itself = folder.path("");
+    says(
+        &folder,
+        &["run", "--input", &input, "--weight", &weight, "-o", &itself],
+        &["is a directory"],
+    );
+    let below_a_file = format!("{input}/y.npy");
+    says(
+        &folder,
+        &["run", "--input", &input, "--weight", &weight, "-o", &below_a_file],
+        &["there is no directory"],
+    );
+    says(
+        &folder,
+        &["emit", "--size", "4", "--kernel", "3", "--as", "nest", "-o", &nowhere],
+        &["there is no directory"],
+    );
+}
+
+#[test]
+fn pictures_must_be_pictures() {
+    let folder = Folder::new();
+    let (picture, out) = (file("tests/golden/grey.png"), folder.path("out.png"));
+    let text = folder.write("text.png", b"not a picture");
+    says(
+        &folder,
+        &["filter", &text, "--window", "sobel", "-o", &out],
+        &["text.png: is not a PNG or JPEG"],
+    );
+    let bytes = std::fs::read(&picture).expect("it is there");
+    let half = folder.write("half.png", &bytes[..bytes.len() / 2]);
+    says(
+        &folder,
+        &["filter", &half, "--window", "sobel", "-o", &out],
+        &["half.png: is not a PNG or JPEG that can be read"],
+    );
+    says(
+        &folder,
+        &["filter", &folder.path("none.png"), "--window", "sobel", "-o", &out],
+        &["none.png: cannot be read"],
+    );
+    says(
+        &folder,
+        &["filter", &picture, "--window", "sobel", "-o", &folder.path("out.gif")],
+        &["must end in .png"],
+    );
+    says(
+        &folder,
+        &[
+            "filter",
+            &picture,
+            "--window",
+            "sobel",
+            "-o",
+            &folder.path("no/out.png"),
+        ],
+        &["there is no directory"],
+    );
+    let npy = folder.path("no/out.npy");
+    says(
+        &folder,
+        &["filter", &picture, "--window", "sobel", "-o", &out, "--npy", &npy],
+        &["there is no directory"],
+    );
+}
+
+#[test]
+fn windows_must_be_known() {
+    let folder = Folder::new();
+    let (picture, out) = (file("tests/golden/grey.png"), folder.path("out.png"));
+    let bad = [
+        ("sobl", "there is no window of that name; known are sobel"),
+        ("gaussian", "needs its standard deviation"),
+        ("gaussian:-1", "must be above 0"),
+        ("gaussian:nan", "must be above 0"),
+        ("gaussian:1e30", "must be above 0"),
+        ("gaussian:100", "padding"),
+        ("box:0", "from 1 to"),
+        ("box:x", "from 1 to"),
+        ("sobel:3", "takes no number"),
+        ("[[1,2],[3]]", "row 1 of the window has 1 numbers, but row 0 has 2"),
+        ("[[]]", "at least one number"),
+        ("[[1,", "rows of numbers"),
+        ("[[1e999]]", "rows of numbers"),
+    ];
+    for (window, part) in bad {
+        says(&folder, &["filter", &picture, "--window", window, "-o", &out], &[part]);
+    }
+    let value = [
+        "filter",
+        &picture,
+        "--window",
+        "sobel",
+        "-o",
+        &out,
+        "--padding-value",
+        "3",
+    ];
+    says(&folder, &value, &["--padding-value needs --padding-mode constant"]);
+}
+
+#[test]
+fn descriptions_must_be_readable() {
+    let folder = Folder::new();
+    for command in [&["explain"][..], &["emit", "--as", "nest"]] {
+        let says = |more: &[&str], parts: &[&str]| says(&folder, &[command, more].concat(), parts);
+        says(&[], &["DESCRIPTION"]);
+        says(&["conv2d in 8 kernal 3"], &["column 13", "kernal"]);
+        says(
+            &["conv2d in 8x8x8 kernel 3"],
+            &["`in` has 3 sizes, but conv2d has 2 axes"],
+        );
+        says(&["ih8kx3"], &["benchdnn"]);
+        says(&["conv2d in 2 kernel 3"], &["(2 + 0 + 0 - 3) / 1 + 1"]);
+        says(
+            &["conv2d in 8 kernel 3", "--stride", "2"],
+            &["either a DESCRIPTION or flags, not both"],
+        );
+        says(&["--size", "8x8"], &["both --size and --kernel"]);
+        says(&["--kernel", "3"], &["both --size and --kernel"]);
+        says(
+            &["--size", "8xx8", "--kernel", "3"],
+            &["neither a whole number nor a name"],
+        );
+        says(&["--size", "8x8", "--kernel", "3x3x3"], &["kernel"]);
+        says(&["--size", "8", "--kernel", "3", "--type", "f16"], &["f16"]);
+        says(
+            &["--size", "99999999999", "--kernel", "3", "--in-channels", "9999999999"],
+            &["input"],
+        );
+        says(&["--size", "0", "--kernel", "1"], &["input"]);
+    }
+}
+
+#[test]
+fn passes_and_stacks_must_make_sense() {
+    let folder = Folder::new();
+    let conv = "conv2d in 8 kernel 3";
+    says(
+        &folder,
+        &["explain", conv, "--after", "magic"],
+        &["there is no pass 'magic'", "lower, canonicalise, phases"],
+    );
+    says(
+        &folder,
+        &["explain", conv, "--after", "tile", "--all"],
+        &["cannot be used with"],
+    );
+    says(
+        &folder,
+        &["explain", conv, conv, "--all"],
+        &["show one convolution, but several"],
+    );
+    says(&folder, &["explain", conv, "conv1d in 8 kernel 3"], &["spatial axes"]);
+    says(
+        &folder,
+        &["emit", conv, conv, "--as", "nest"],
+        &["one convolution is asked for, but 2 were described"],
+    );
+    says(&folder, &["emit", conv], &["--as"]);
+    says(&folder, &["emit", conv, "--as", "wasm"], &["possible values", "clif"]);
+    says(
+        &folder,
+        &["emit", conv, "--as", "nest", "--schedule", "lanes oc"],
+        &["schedule"],
+    );
+    says(
+        &folder,
+        &["emit", conv, "--as", "nest", "--schedule", "lanes ow:4 tile ow:6"],
+        &["schedule: tile ow:6 is no multiple of lanes ow:4"],
+    );
+    says(
+        &folder,
+        &["emit", conv, "--as", "rust", "--name", "two words"],
+        &["name"],
+    );
+}
+
+#[test]
+fn layer_tables_must_be_readable() {
+    let folder = Folder::new();
+    const HEAD: &str =
+        "name,family,n,ic,oc,groups,in_spatial,kernel,stride,dilation,pad_lo,pad_hi,transposed,output_padding,bias\n";
+    let table = |line: &str| folder.write("layers.csv", format!("{HEAD}{line}\n").as_bytes());
+    let bad = [
+        ("", "holds no layers"),
+        ("a,f,1,1,1,1,8x8,3x3,1x1", "found record with 9 fields"),
+        (
+            "a,f,1,1,1,1,8xx8,3x3,1x1,1x1,0x0,0x0,0,0x0,1",
+            "'8xx8' is not numbers separated by x",
+        ),
+        ("a,f,1,1,1,1,8x8,3x3,1x1,1x1,0x0,0x0,2,0x0,1", "2 is neither 0 nor 1"),
+        (
+            "a,f,1,1,1,1,8x8,3x3,1x1,1x1,0x0,0,0,0x0,1",
+            "layer a: pad_lo has 2 axes, but pad_hi has 1",
+        ),
+        ("a,f,1,1,1,1,8x8,3x3,1x1x1,1x1,0x0,0x0,0,0x0,1", "layer a: stride"),
+        ("a,f,1,3,4,2,8x8,3x3,1x1,1x1,0x0,0x0,0,0x0,1", "layer a: groups"),
+        ("a,f,1,1,1,1,2x2,3x3,1x1,1x1,0x0,0x0,0,0x0,1", "layer a:"),
+        ("a,f,-1,1,1,1,8x8,3x3,1x1,1x1,0x0,0x0,0,0x0,1", "line: 2"),
+    ];
+    for (line, part) in bad {
+        let path = table(line);
+        says(&folder, &["bench", "--layers", &path], &["layers.csv:", part]);
+    }
+    let path = table("a,f,1,1,1,1,8x8,3x3,1x1,1x1,0x0,0x0,0,0x0,1");
+    says(
+        &folder,
+        &["bench", "--layers", &path, "--only", "b"],
+        &["there is no layer 'b'"],
+    );
+    says(&folder, &["bench", "--layers", &path, "--threads", "0"], &["from 1 to"]);
+    says(&folder, &["bench", "--layers", &path, "--time", "-1"], &["--time"]);
+    says(
+        &folder,
+        &["bench", "--layers", &path, "--time", "soon"],
+        &["not a number of seconds"],
+    );
+    says(
+        &folder,
+        &["bench", "--layers", &folder.path("none.csv")],
+        &["none.csv: cannot be read"],
+    );
+    let binary = folder.write("binary.csv", &[0xff, 0xfe, 0, 1]);
+    says(&folder, &["bench", "--layers", &binary], &["binary.csv:"]);
+}
+
+#[test]
+fn nan_in_an_array_is_data() {
+    let folder = Folder::new();
+    let input = folder.write("x.npy", &npy("<f4", false, &[1, 1, 2], &le(&[f32::NAN, 1.0])));
+    let weight = folder.write("w.npy", &npy("<f4", false, &[1, 1, 1], &le(&[1.0])));
+    let out = folder.path("y.npy");
+    common::ok(&["run", "--input", &input, "--weight", &weight, "-o", &out]);
+    let (_, numbers) = common::read(&out);
+    assert!(numbers[0].is_nan() && numbers[1] == 1.0);
+}

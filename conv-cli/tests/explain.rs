@@ -1,0 +1,161 @@
+//! `convc explain` and `convc emit`: what they say about well-known examples.
+
+mod common;
+
+use common::{Folder, ok};
+
+#[track_caller]
+fn says(args: &[&str], parts: &[&str]) {
+    let text = ok(args);
+    for part in parts {
+        assert!(text.contains(part), "{args:?}\nmust say: {part}\nbut says:\n{text}");
+    }
+}
+
+#[test]
+fn the_three_forms_of_a_description_agree() {
+    let text = ok(&[
+        "explain",
+        "conv2d f32 n2 g1 ic3 oc64 in 224x224 kernel 7x7 stride 2 pad 3",
+    ]);
+    assert_eq!(text, ok(&["explain", "ic3ih224oc64oh112kh7sh2ph3"]));
+    let flags = [
+        "--batch",
+        "2",
+        "--in-channels",
+        "3",
+        "--out-channels",
+        "64",
+        "--size",
+        "224x224",
+        "--kernel",
+        "7",
+    ];
+    assert_eq!(
+        text,
+        ok(&[&["explain", "--stride", "2", "--padding", "3"], &flags[..]].concat())
+    );
+    assert!(text.contains("[2, 64, 112, 112]"), "{text}");
+}
+
+#[test]
+fn shapes_costs_and_schedule_are_shown() {
+    says(
+        &["explain", "conv2d ic3 oc64 in 224 kernel 7 stride 2 pad 3 + bias, relu"],
+        &[
+            "[1, 3, 224, 224]",
+            "[64, 3, 7, 7]",
+            "[1, 64, 112, 112]",
+            "height: (224 + 3 + 3 - 7) / 2 + 1 = 112",
+            "parameters     9 472",
+            "multiply-adds  118 013 952",
+            "intensity      61.3 operations a byte",
+            "sees           7 x 7",
+            "schedule       lanes ",
+            "because        lanes ",
+            "accumulators",
+        ],
+    );
+}
+
+#[test]
+fn two_by_two_transposed_gives_four_and_five() {
+    let args = ["explain", "--transposed", "--size", "2x2", "--kernel", "3x3"];
+    says(&args, &["output         [1, 1, 4, 4]"]);
+    says(
+        &[&args[..], &["--stride", "2"]].concat(),
+        &["output         [1, 1, 5, 5]"],
+    );
+}
+
+#[test]
+fn dilated_stack_sees_3_7_and_15() {
+    let text = ok(&[
+        "explain",
+        "conv2d in 64 kernel 3",
+        "conv2d in 62 kernel 3 dilation 2",
+        "conv2d in 58 kernel 3 dilation 4",
+    ]);
+    let sees: Vec<&str> = text.lines().filter(|line| line.contains("conv2d")).collect();
+    assert!(
+        sees[0].contains("3 x 3  1 x 1") && sees[1].contains("7 x 7") && sees[2].contains("15 x 15"),
+        "{text}"
+    );
+}
+
+#[test]
+fn depthwise_separable_needs_fewer_weights() {
+    says(
+        &[
+            "explain",
+            "conv2d g3 ic3 oc3 in 7 kernel 3",
+            "conv2d ic3 oc128 in 5 kernel 1",
+        ],
+        &[
+            "depthwise separable convolution 3 -> 128: 3 * 9 + 3 * 128 = 411 weights, where a dense one needs 3 456 (8.4 times",
+        ],
+    );
+}
+
+#[test]
+fn nests_are_shown_after_any_pass() {
+    let conv = "conv1d in 8 kernel 3";
+    says(&["explain", conv, "--after", "lower"], &["; after lower\n", "for "]);
+    let one = ok(&["explain", conv, "--after", "tile"]);
+    assert_eq!(one.matches("; after ").count(), 1, "{one}");
+    let all = ok(&["explain", conv, "--all"]);
+    for pass in [
+        "lower",
+        "canonicalise",
+        "phases",
+        "borders",
+        "tile",
+        "reorder",
+        "vectorise",
+        "outline",
+        "simplify",
+    ] {
+        assert!(all.contains(&format!("; after {pass}")), "{pass}: {all}");
+    }
+}
+
+#[test]
+fn sizes_may_be_known_only_at_run_time() {
+    says(
+        &["explain", "--size", "HxW", "--kernel", "3"],
+        &["known at run time", "height: (H + 0 + 0 - 3) / 1 + 1", "schedule"],
+    );
+}
+
+#[test]
+fn every_form_is_emitted() {
+    let conv = "conv2d ic4 oc8 in 8 kernel 3 pad 1";
+    says(
+        &["emit", conv, "--as", "rust", "--name", "smooth"],
+        &["pub fn smooth(", "mul_add"],
+    );
+    says(&["emit", conv, "--as", "nest"], &["for ", "call "]);
+    says(&["emit", conv, "--as", "clif"], &["function ", "fma"]);
+    says(&["emit", conv, "--as", "asm"], &["bytes"]);
+    let nest = ok(&["emit", conv, "--as", "nest", "--schedule", "lanes none"]);
+    assert_ne!(nest, ok(&["emit", conv, "--as", "nest"]));
+}
+
+#[test]
+fn emitted_text_goes_to_a_file_when_asked() {
+    let folder = Folder::new();
+    let out = folder.path("conv.rs");
+    assert_eq!(
+        ok(&["emit", "--size", "8", "--kernel", "3", "--as", "rust", "-o", &out]),
+        ""
+    );
+    assert!(std::fs::read_to_string(out).is_ok_and(|text| text.contains("pub fn convolution(")));
+}
+
+#[test]
+fn help_is_there_for_everyone() {
+    for command in ["filter", "run", "explain", "emit", "bench"] {
+        says(&["help", command], &["Usage: convc", "Examples:"]);
+        says(&["--help"], &[command]);
+    }
+}

@@ -1,0 +1,421 @@
+//! The signature against the keys: one description, or every mistake on the token that makes it.
+//!
+//! In: a parsed item. Out: the checked [`Conv`] and the schedule asked for. Sizes say channels, groups' shares and windows; keys say the rest; `Conv::new` checks
+//! single numbers and infers the output, and its issues are put on the tokens they are about. Then what the signature says of
+//! output, bias and residual is compared with what follows, with the arithmetic. While a key cannot be read nothing is inferred from keys:
+//! one mistake, one message.
+
+use conv_ir::conv::{Extent, axis_name};
+use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Schedule, Size};
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+
+use super::Errors;
+use super::parse::{Dim, Item, Tensor};
+use super::values::{Settings, unknown_word};
+
+/// The parameters a signature may have, in order.
+const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
+
+/// What an item asks for; `None` where `errors` says why.
+pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<(Conv, Option<Schedule>)> {
+    let dtype = dtype(item, errors);
+    let signature = signature(item, errors);
+    let before = errors.count();
+    let settings = Settings::read(&item.entries, errors);
+    let keys_are_sound = errors.count() == before;
+    let checker = Checker {
+        item,
+        settings,
+        signature: signature?,
+        rank: 0,
+    };
+    let conv = checker.with_rank(errors)?.conv(dtype, keys_are_sound, errors)?;
+    (errors.count() == 0 && item.errors.count() == 0).then_some(conv)
+}
+
+/// The one element type; f32 where it is in doubt.
+fn dtype(item: &Item, errors: &mut Errors) -> DType {
+    let mut first: Option<(DType, &Tensor)> = None;
+    for tensor in item.parameters.iter().chain([&item.output]) {
+        match (tensor.dtype.to_string().parse::<DType>(), first) {
+            (Err(_), _) => errors.at(
+                &tensor.dtype,
+                format!("element type `{}`: expected `f32` or `f64`", tensor.dtype),
+            ),
+            (Ok(dtype), None) => first = Some((dtype, tensor)),
+            (Ok(dtype), Some((expected, other))) if dtype != expected => {
+                errors.at(
+                    &tensor.dtype,
+                    format!(
+                        "{} is {dtype}, but {} is {expected}: all must agree",
+                        tensor.name, other.name
+                    ),
+                );
+            }
+            (Ok(_), Some(_)) => {}
+        }
+    }
+    first.map_or(DType::F32, |(dtype, _)| dtype)
+}
+
+/// The tensors by name.
+struct Signature<'a> {
+    input: &'a Tensor,
+    weight: &'a Tensor,
+    bias: Option<&'a Tensor>,
+    residual: Option<&'a Tensor>,
+}
+
+fn signature<'a>(item: &'a Item, errors: &mut Errors) -> Option<Signature<'a>> {
+    let mut latest = 0;
+    for (at, tensor) in item.parameters.iter().enumerate() {
+        let name = tensor.name.to_string();
+        match PARAMETERS.iter().position(|known| *known == name) {
+            None => errors.at(&tensor.name, unknown_word("parameter", &name, &PARAMETERS)),
+            Some(_) if item.parameters[..at].iter().any(|other| other.name == tensor.name) => {
+                errors.at(&tensor.name, format!("`{name}` is given twice"));
+            }
+            Some(position) if position < latest => {
+                errors.at(
+                    &tensor.name,
+                    "parameters come in the order input, weight, bias, residual".to_owned(),
+                );
+            }
+            Some(position) => latest = position,
+        }
+    }
+    let find = |name: &str| item.parameters.iter().find(|tensor| tensor.name == name);
+    for name in ["input", "weight"] {
+        if find(name).is_none() {
+            errors.at(
+                &item.name,
+                format!("parameter `{name}` is missing: input and weight must be there"),
+            );
+        }
+    }
+    Some(Signature {
+        input: find("input")?,
+        weight: find("weight")?,
+        bias: find("bias"),
+        residual: find("residual"),
+    })
+}
+
+struct Checker<'a> {
+    item: &'a Item,
+    settings: Settings<'a>,
+    signature: Signature<'a>,
+    /// Spatial axes.
+    rank: usize,
+}
+
+impl<'a> Checker<'a> {
+    /// The same with the rank, if all tensors agree on it.
+    fn with_rank(mut self, errors: &mut Errors) -> Option<Self> {
+        let input = self.signature.input;
+        if input.sizes.len() < 3 {
+            let found = input.sizes.len();
+            errors.at(
+                &input.shape,
+                format!("input has {found} sizes, but needs at least 3: batch, channels and one spatial axis"),
+            );
+            return None;
+        }
+        self.rank = input.sizes.len() - 2;
+        let before = errors.count();
+        for tensor in [
+            Some(self.signature.weight),
+            Some(&self.item.output),
+            self.signature.residual,
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if tensor.sizes.len() != self.rank + 2 {
+                let message = format!(
+                    "{} has {} sizes, but input has {}",
+                    tensor.name,
+                    tensor.sizes.len(),
+                    self.rank + 2
+                );
+                errors.at(&tensor.shape, message);
+            }
+        }
+        if let (_, Some(rank)) = self.settings.layout
+            && rank != self.rank
+        {
+            let place = self.settings.place("layout", None).unwrap_or_default();
+            errors.at(
+                &place,
+                format!("a layout of {rank} spatial axes, but input has {}", self.rank),
+            );
+        }
+        (errors.count() == before).then_some(self)
+    }
+
+    /// Position of the channels in input, output and residual.
+    fn channels_at(&self) -> usize {
+        match self.settings.layout.0 {
+            Layout::ChannelsFirst => 1,
+            Layout::ChannelsLast => self.rank + 1,
+        }
+    }
+
+    fn spatial_at(&self, axis: usize) -> usize {
+        match self.settings.layout.0 {
+            Layout::ChannelsFirst => 2 + axis,
+            Layout::ChannelsLast => 1 + axis,
+        }
+    }
+
+    fn conv(&self, dtype: DType, keys_are_sound: bool, errors: &mut Errors) -> Option<(Conv, Option<Schedule>)> {
+        self.names(errors);
+        let spec = self.spec(dtype)?;
+        if !keys_are_sound {
+            return None;
+        }
+        self.weight(&spec, errors);
+        self.bias(&spec, errors);
+        match Conv::new(spec) {
+            Ok(conv) => {
+                self.images(&conv, errors);
+                Some((conv, self.settings.schedule.clone()))
+            }
+            Err(Error::Invalid(issues)) => {
+                self.issues(&issues, errors);
+                None
+            }
+            Err(other) => {
+                errors.at(&self.item.name, other.to_string());
+                None
+            }
+        }
+    }
+
+    /// The issues on their tokens; one value given for all axes is reported for the first axis only.
+    fn issues(&self, issues: &[Issue], errors: &mut Errors) {
+        for (at, issue) in issues.iter().enumerate() {
+            let place = self.place(issue);
+            let same = |other: &Issue| {
+                other.field == issue.field
+                    && other.message == issue.message
+                    && self
+                        .settings
+                        .place(other.field, other.axis)
+                        .is_some_and(|p| p.to_string() == place.to_string())
+            };
+            if !issues[..at].iter().any(same) {
+                errors.at(&place, issue.to_string());
+            }
+        }
+    }
+
+    /// Only the batch and the spatial sizes may be names.
+    fn names(&self, errors: &mut Errors) {
+        let mut number = |tensor: &Tensor, at: usize, what: &str| {
+            if let Some(Dim::Name(name)) = tensor.sizes.get(at) {
+                errors.at(
+                    name,
+                    format!("{what} must be a number: only the batch and the spatial sizes can be names"),
+                );
+            }
+        };
+        let Signature {
+            input,
+            weight,
+            bias,
+            residual,
+        } = &self.signature;
+        (0..weight.sizes.len()).for_each(|at| number(weight, at, "a size of the weight"));
+        for image in [Some(*input), Some(&self.item.output), *residual].into_iter().flatten() {
+            number(image, self.channels_at(), "the channels");
+        }
+        bias.iter().for_each(|bias| number(bias, 0, "the length of the bias"));
+    }
+
+    /// `None` where a size that must be a number is none; that was reported.
+    fn spec(&self, dtype: DType) -> Option<ConvSpec> {
+        let (
+            settings,
+            Signature {
+                input,
+                weight,
+                bias,
+                residual,
+            },
+        ) = (&self.settings, &self.signature);
+        let size = |dim: &Dim| match dim {
+            Dim::Number(n, _) => Some(Size::Known(*n)),
+            Dim::Name(name) => Some(Size::Free(name.to_string())),
+            Dim::Wrong(_) => None,
+        };
+        let kernel: Option<Vec<usize>> = weight.sizes[2..].iter().map(Dim::number).collect();
+        let spatial: Option<Vec<Size>> = (0..self.rank)
+            .map(|axis| size(&input.sizes[self.spatial_at(axis)]))
+            .collect();
+        let out_channels = match settings.transposed {
+            true => weight.sizes[1].number()?.saturating_mul(settings.groups),
+            false => weight.sizes[0].number()?,
+        };
+        Some(ConvSpec {
+            dtype,
+            layout: settings.layout.0,
+            batch: size(&input.sizes[0])?,
+            in_channels: input.sizes[self.channels_at()].number()?,
+            out_channels,
+            groups: settings.groups,
+            input: spatial?,
+            kernel: kernel?,
+            stride: settings.stride.clone(),
+            dilation: settings.dilation.clone(),
+            padding: settings.padding.clone(),
+            padding_mode: settings.padding_mode,
+            output_padding: settings.output_padding.clone(),
+            transposed: settings.transposed,
+            flip: settings.flip,
+            bias: bias.is_some(),
+            residual: residual.is_some(),
+            activation: settings.activation,
+        })
+    }
+
+    /// The weight's input channels against the input's.
+    fn weight(&self, spec: &ConvSpec, errors: &mut Errors) {
+        let weight = self.signature.weight;
+        let (channels, groups) = (spec.in_channels, spec.groups);
+        let (place, found) = match spec.transposed {
+            true => (&weight.sizes[0], weight.sizes[0].number()),
+            false => (&weight.sizes[1], weight.sizes[1].number()),
+        };
+        let Some(found) = found else { return };
+        if spec.transposed && found != channels {
+            errors.at(place, format!("a transposed weight has all input channels first: input has {channels}, but the weight says {found}"));
+        } else if !spec.transposed && groups > 0 && channels % groups == 0 && found != channels / groups {
+            let rule = format!(
+                "weight input channels are {channels} / {groups} = {}",
+                channels / groups
+            );
+            errors.at(
+                place,
+                format!("{rule} (input channels over groups), but the signature says {found}"),
+            );
+        }
+    }
+
+    fn bias(&self, spec: &ConvSpec, errors: &mut Errors) {
+        let Some(bias) = self.signature.bias else { return };
+        match bias.sizes.as_slice() {
+            [length] => {
+                if length.number().is_some_and(|length| length != spec.out_channels) {
+                    let found = length.to_token_stream();
+                    errors.at(
+                        length,
+                        format!(
+                            "bias length is {}, one for each output channel, but the signature says {found}",
+                            spec.out_channels
+                        ),
+                    );
+                }
+            }
+            sizes => errors.at(
+                &bias.shape,
+                format!("bias has {} sizes, but needs 1: the output channels", sizes.len()),
+            ),
+        }
+    }
+
+    /// Output and residual against the inferred shape.
+    fn images(&self, conv: &Conv, errors: &mut Errors) {
+        for tensor in [Some(&self.item.output), self.signature.residual].into_iter().flatten() {
+            let name = &tensor.name;
+            self.batch(conv, tensor, errors);
+            let channels = &tensor.sizes[self.channels_at()];
+            if channels.number().is_some_and(|n| n != conv.spec().out_channels) {
+                let (expected, found) = (conv.spec().out_channels, channels.to_token_stream());
+                errors.at(
+                    channels,
+                    format!("{name} channels are {expected}, as the weight says, but the signature says {found}"),
+                );
+            }
+            for axis in 0..self.rank {
+                self.spatial(conv, tensor, axis, errors);
+            }
+        }
+    }
+
+    fn batch(&self, conv: &Conv, tensor: &Tensor, errors: &mut Errors) {
+        let (expected, found) = (&conv.spec().batch, &tensor.sizes[0]);
+        let agree = match (expected, found) {
+            (_, Dim::Wrong(_)) => true,
+            (Size::Known(n), found) => found.number() == Some(*n),
+            (Size::Free(name), Dim::Name(found)) => found == name,
+            (Size::Free(_), Dim::Number(..)) => false,
+        };
+        if !agree {
+            let text = found.to_token_stream();
+            errors.at(
+                found,
+                format!(
+                    "{} batch is {expected}, as in input, but the signature says {text}",
+                    tensor.name
+                ),
+            );
+        }
+    }
+
+    fn spatial(&self, conv: &Conv, tensor: &Tensor, axis: usize, errors: &mut Errors) {
+        let found = &tensor.sizes[self.spatial_at(axis)];
+        let text = found.to_token_stream();
+        let what = format!("{} {}", tensor.name, axis_name(self.rank, axis));
+        let arithmetic = conv.output_arithmetic(axis);
+        match (&conv.axes()[axis].output, found) {
+            (_, Dim::Wrong(_)) => {}
+            (Extent::Known(n), found) if found.number() == Some(*n) => {}
+            (Extent::Known(_), _) => errors.at(found, format!("{what} is {arithmetic}, but the signature says {text}")),
+            (Extent::Derived { .. }, Dim::Number(..)) => {
+                errors.at(
+                    found,
+                    format!("{what} is {arithmetic}, known only at run time: write a name instead of {text}"),
+                );
+            }
+            (
+                Extent::Derived {
+                    of,
+                    scale: 1,
+                    add: 0,
+                    div: 1,
+                },
+                Dim::Name(name),
+            ) if name == of => {}
+            (Extent::Derived { .. }, Dim::Name(name)) if conv.free_sizes().iter().any(|free| name == free) => {
+                errors.at(
+                    found,
+                    format!("{what} is {arithmetic}, which is not {name}: write another name"),
+                );
+            }
+            (Extent::Derived { .. }, Dim::Name(_)) => {}
+        }
+    }
+
+    /// The tokens that an issue of `Conv::new` is about.
+    fn place(&self, issue: &Issue) -> TokenStream {
+        let Signature { input, weight, .. } = &self.signature;
+        let dim = |tensor: &Tensor, at: Option<usize>| match at.and_then(|at| tensor.sizes.get(at)) {
+            Some(dim) => dim.to_token_stream(),
+            None => tensor.shape.clone(),
+        };
+        match issue.field {
+            "input" => dim(input, issue.axis.map(|axis| self.spatial_at(axis))),
+            "batch" => dim(input, Some(0)),
+            "in_channels" => dim(input, Some(self.channels_at())),
+            "out_channels" => dim(weight, Some(usize::from(self.settings.transposed))),
+            "output" => self.item.output.shape.clone(),
+            "kernel" => dim(weight, issue.axis.map(|axis| 2 + axis)),
+            key => self
+                .settings
+                .place(key, issue.axis)
+                .unwrap_or_else(|| self.item.name.to_token_stream()),
+        }
+    }
+}

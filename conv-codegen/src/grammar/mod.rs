@@ -1,0 +1,180 @@
+//! The grammar of `conv!`: text to typed items, items to checked descriptions, descriptions to functions.
+//!
+//! ```text
+//! conv! {
+//!     /// Kept.
+//!     pub fn stem(input: [f32; 1, 3, 224, 224], weight: [f32; 64, 3, 7, 7], bias: [f32; 64]) -> [f32; 1, 64, 112, 112];
+//!     stride: 2, padding: 3, activation: relu
+//! }
+//! ```
+//!
+//! parse ([`parse`]) -> typed values ([`values`]) -> validate ([`check`]) -> emit. Every mistake is collected and stands on the user's own token. An item
+//! with mistakes still expands, to a function of the declared signature that panics, so that its callers have no errors of their own.
+
+mod check;
+mod parse;
+mod values;
+
+use conv_ir::{Conv, Error, Schedule};
+use proc_macro2::TokenStream;
+use quote::{ToTokens, quote};
+use syn::parse::{ParseStream, Parser};
+
+use crate::emit::{Head, emit};
+use parse::{Dim, Item, Tensor};
+
+/// Mistakes so far.
+#[derive(Default)]
+struct Errors {
+    all: Vec<syn::Error>,
+}
+
+impl Errors {
+    fn add(&mut self, error: syn::Error) {
+        self.all
+            .extend(error.into_iter().map(|one| syn::Error::new(one.span(), one)));
+    }
+
+    fn at(&mut self, place: &impl ToTokens, message: String) {
+        self.all.push(syn::Error::new_spanned(place, message));
+    }
+
+    fn count(&self) -> usize {
+        self.all.len()
+    }
+
+    fn into_result(self) -> syn::Result<()> {
+        let combined = self.all.into_iter().reduce(|mut a, b| {
+            a.combine(b);
+            a
+        });
+        combined.map_or(Ok(()), Err)
+    }
+}
+
+/// What `conv! { input }` becomes: a function per item, and a compile error per mistake.
+pub fn expand(input: TokenStream) -> TokenStream {
+    let (functions, mistakes) = expand_items(input);
+    let mistakes = mistakes.iter().map(syn::Error::to_compile_error);
+    quote!(#functions #(#mistakes)*)
+}
+
+fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
+    let mut output = (TokenStream::new(), Vec::new());
+    let parsed = (|input: ParseStream| {
+        while !input.is_empty() {
+            let mut errors = Errors::default();
+            output.0.extend(function(input.parse()?, &mut errors));
+            output.1.append(&mut errors.all);
+        }
+        Ok(())
+    })
+    .parse2(input);
+    if let Err(error) = parsed {
+        output.1.extend(error);
+    }
+    output
+}
+
+/// The item's function, or its stand-in where there are mistakes.
+fn function(item: Item, errors: &mut Errors) -> TokenStream {
+    let checked = check::check(&item, errors);
+    let emitted = checked.and_then(|(conv, schedule)| match emitted(&item, &conv, schedule.as_ref()) {
+        Ok(text) => Some(text),
+        Err(error) => {
+            errors.at(&blamed(&item, &error), error.to_string());
+            None
+        }
+    });
+    errors.all.splice(0..0, item.errors.all.iter().cloned());
+    emitted.unwrap_or_else(|| stand_in(&item))
+}
+
+fn emitted(item: &Item, conv: &Conv, schedule: Option<&Schedule>) -> Result<TokenStream, Error> {
+    let (nest, schedule) = crate::lowered(conv, schedule)?;
+    let Item {
+        attributes,
+        visibility,
+        name,
+        ..
+    } = item;
+    let (docs, others): (Vec<_>, Vec<_>) = attributes.iter().partition(|a| a.path().is_ident("doc"));
+    let blank = (!docs.is_empty()).then(String::new);
+    let head = Head {
+        docs: quote!(#(#docs)*),
+        notes: blank.into_iter().chain(crate::notes(conv, &schedule)).collect(),
+        attributes: quote!(#(#others)*),
+        visibility: quote!(#visibility),
+        name: name.clone(),
+    };
+    emit(&nest, &head)
+}
+
+/// The tokens that a description without mistakes cannot be emitted for.
+fn blamed(item: &Item, error: &Error) -> TokenStream {
+    let schedule = item.entries.iter().find(|entry| entry.key == "schedule");
+    match (error, schedule) {
+        (Error::IllegalSchedule(_), Some(entry)) => entry.value.to_token_stream(),
+        _ => item.name.to_token_stream(),
+    }
+}
+
+/// A function of the declared signature.
+fn stand_in(item: &Item) -> TokenStream {
+    let Item {
+        attributes,
+        visibility,
+        name,
+        parameters,
+        output,
+        ..
+    } = item;
+    let mut seen: Vec<&syn::Ident> = Vec::new();
+    let mut sizes = Vec::new();
+    let mut arguments = Vec::new();
+    for tensor in parameters {
+        for dim in &tensor.sizes {
+            if let Dim::Name(size) = dim
+                && !sizes.contains(&size)
+            {
+                sizes.push(size);
+            }
+        }
+        if !seen.contains(&&tensor.name) {
+            seen.push(&tensor.name);
+            let (name, ty) = (&tensor.name, array(tensor));
+            arguments.push(quote!(#name: &#ty));
+        }
+    }
+    let result = array(output);
+    quote! {
+        #(#attributes)*
+        #[allow(unused_variables, non_snake_case, missing_docs, clippy::all)]
+        #visibility fn #name(#(#sizes: usize,)* #(#arguments,)* output: &mut #result) {
+            ::core::panic!("this convolution did not compile")
+        }
+    }
+}
+
+/// The type behind a reference to the tensor.
+fn array(tensor: &Tensor) -> TokenStream {
+    let dtype = if tensor.dtype == "f64" {
+        quote!(f64)
+    } else {
+        quote!(f32)
+    };
+    let length = tensor
+        .sizes
+        .iter()
+        .try_fold(1usize, |product, dim| product.checked_mul(dim.number()?));
+    match length {
+        Some(length) => {
+            let length = proc_macro2::Literal::usize_unsuffixed(length);
+            quote!([#dtype; #length])
+        }
+        None => quote!([#dtype]),
+    }
+}
+
+#[cfg(test)]
+mod tests;

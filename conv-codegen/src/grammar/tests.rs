@@ -1,0 +1,76 @@
+//! `mistakes.txt` holds items, each followed by the mistakes that must be found in it: `! line:column token: message`.
+
+use super::*;
+
+fn mistakes(input: &str) -> Vec<String> {
+    let (_, errors) = expand_items(input.parse().unwrap());
+    let text = |error: &syn::Error| {
+        let start = error.span().start();
+        let token = error.span().source_text().unwrap_or_default();
+        format!("! {}:{} {token}: {error}", start.line, start.column + 1)
+    };
+    errors.iter().map(text).collect()
+}
+
+/// The file with what is found now; `REWRITE=1 cargo test` accepts it.
+fn rewritten(file: &str) -> String {
+    let blocks = file.split("\n\n").map(|block| {
+        let item: Vec<&str> = block.lines().filter(|line| !line.starts_with("! ")).collect();
+        [
+            &item[..],
+            &mistakes(&item.join("\n"))
+                .iter()
+                .map(String::as_str)
+                .collect::<Vec<_>>(),
+        ]
+        .concat()
+        .join("\n")
+    });
+    blocks.collect::<Vec<_>>().join("\n\n") + "\n"
+}
+
+#[test]
+fn every_mistake_is_found_on_its_token() {
+    let (expected, found) = (include_str!("mistakes.txt"), rewritten(include_str!("mistakes.txt")));
+    if std::env::var_os("REWRITE").is_some() {
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/grammar/mistakes.txt"), found).unwrap();
+        return;
+    }
+    for (expected, found) in expected.lines().zip(found.lines()) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn sound_items_have_no_mistakes_and_keep_their_attributes() {
+    let input = "/// Doc.
+        #[inline] pub(crate) fn f(input: [f32; 1, 3, 8, 8], weight: [f32; 4, 3, 3, 3]) -> [f32; 1, 4, 4, 4]; stride: 2, padding: 1
+        fn g(input: [f64; B, T, 2], weight: [f64; 2, 1, 3]) -> [f64; B, T, 2];
+        layout: nwc, padding: causal, groups: 2, activation: leaky_relu(0.1),
+        fn h(input: [f32; 1, 1, H, 5], weight: [f32; 1, 1, 2, 2]) -> [f32; 1, 1, OH, 6];
+        padding: [(1, 2), 1], padding_mode: constant, padding_value: -0.5";
+    let (functions, errors) = expand_items(input.parse().unwrap());
+    assert!(errors.is_empty(), "{}", errors[0]);
+    let text = crate::format_source(functions);
+    for part in [
+        "/// Doc.\n///\n/// `conv2d f32",
+        "`.\n#[inline]\n#[allow",
+        "pub(crate) fn f(input: &[f32; 192], weight: &[f32; 108], output: &mut [f32; 64]) {",
+        "fn g(b: usize, t: usize, input: &[f64], weight: &[f64; 6], output: &mut [f64]) {",
+        "mode constant(-0.5)",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+}
+
+#[test]
+fn a_mistaken_item_still_is_a_function_of_its_signature() {
+    let input = "pub fn f(input: [f32; 1, 3, 8], weight: [f32; 4, 3, 3]) -> [f32; 1, 4, 9]; stide: 2";
+    let text = crate::format_source(expand(input.parse().unwrap()));
+    assert!(
+        text.contains("pub fn f(input: &[f32; 24], weight: &[f32; 36], output: &mut [f32; 36]) {"),
+        "{text}"
+    );
+    assert!(text.contains("::core::compile_error!"), "{text}");
+}

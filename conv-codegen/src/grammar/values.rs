@@ -1,0 +1,262 @@
+//! The keys of `conv!` and their values: what each key takes, and where in the text it stands.
+//!
+//! The words (modes, activations, paddings) are those of the text form, read by `conv-ir`; an underscore stands for its hyphen. Numbers per axis are `2` or
+//! `[2, 1]`, padding is also `(1, 2)` and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
+
+use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis};
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::{Expr, Lit};
+
+use super::Errors;
+use super::parse::{Entry, whole_number, word};
+
+/// Every key, as an error message lists them.
+pub(super) const KEYS: [&str; 12] = [
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+    "padding_value",
+    "output_padding",
+    "transposed",
+    "flip",
+    "activation",
+    "layout",
+    "schedule",
+];
+
+/// The values given, and where.
+pub(super) struct Settings<'a> {
+    entries: Vec<&'a Entry>,
+    pub stride: PerAxis<usize>,
+    pub dilation: PerAxis<usize>,
+    pub output_padding: PerAxis<usize>,
+    pub padding: Padding,
+    pub padding_mode: PaddingMode,
+    pub groups: usize,
+    pub transposed: bool,
+    pub flip: bool,
+    pub activation: Option<Activation>,
+    pub layout: (Layout, Option<usize>),
+    pub schedule: Option<conv_ir::Schedule>,
+}
+
+impl<'a> Settings<'a> {
+    /// Reads all entries; what cannot be read is reported and keeps its default.
+    pub fn read(entries: &'a [Entry], errors: &mut Errors) -> Settings<'a> {
+        let mut settings = Settings {
+            entries: Vec::new(),
+            stride: PerAxis::All(1),
+            dilation: PerAxis::All(1),
+            output_padding: PerAxis::All(0),
+            padding: Padding::Valid,
+            padding_mode: PaddingMode::Zeros,
+            groups: 1,
+            transposed: false,
+            flip: false,
+            activation: None,
+            layout: (Layout::ChannelsFirst, None),
+            schedule: None,
+        };
+        for entry in entries {
+            if settings.value(&entry.key.to_string()).is_some() {
+                errors.at(&entry.key, format!("`{}` is given twice", entry.key));
+            } else if let Err(error) = settings.set(entry) {
+                errors.add(error);
+            }
+            settings.entries.push(entry);
+        }
+        settings.pad_with(errors);
+        settings
+    }
+
+    fn set(&mut self, entry: &Entry) -> syn::Result<()> {
+        let value = &entry.value;
+        match entry.key.to_string().as_str() {
+            "stride" => self.stride = per_axis(value, whole_number)?,
+            "dilation" => self.dilation = per_axis(value, whole_number)?,
+            "output_padding" => self.output_padding = per_axis(value, whole_number)?,
+            "padding" => self.padding = padding(value)?,
+            "padding_mode" => self.padding_mode = parsed(value)?,
+            // Joined with the mode once all entries are read.
+            "padding_value" => drop(number(value)?),
+            "groups" => self.groups = whole_number(value)?,
+            "transposed" => self.transposed = boolean(value)?,
+            "flip" => self.flip = boolean(value)?,
+            "activation" => self.activation = Some(parsed(value)?),
+            "layout" => self.layout = layout(value)?,
+            "schedule" => self.schedule = Some(schedule(value)?),
+            unknown => return Err(syn::Error::new_spanned(&entry.key, unknown_word("key", unknown, &KEYS))),
+        }
+        Ok(())
+    }
+
+    /// `padding_value` belongs to `padding_mode: constant`.
+    fn pad_with(&mut self, errors: &mut Errors) {
+        let Some(Ok(value)) = self.value("padding_value").map(number) else {
+            return;
+        };
+        match self.padding_mode {
+            PaddingMode::Constant(_) => self.padding_mode = PaddingMode::Constant(value),
+            _ => {
+                let place = self.place("padding_value", None).unwrap_or_default();
+                errors.at(&place, "a padding value needs `padding_mode: constant`".to_owned());
+            }
+        }
+    }
+
+    fn value(&self, key: &str) -> Option<&'a Expr> {
+        self.entries
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| &entry.value)
+    }
+
+    /// The tokens behind a key, or behind one axis of it.
+    pub fn place(&self, key: &str, axis: Option<usize>) -> Option<TokenStream> {
+        let value = self.value(key)?;
+        match (value, axis) {
+            (Expr::Array(array), Some(axis)) if axis < array.elems.len() => Some(array.elems[axis].to_token_stream()),
+            _ => Some(value.to_token_stream()),
+        }
+    }
+}
+
+/// `2` or `[2, 1]`.
+fn per_axis<T>(value: &Expr, one: impl Fn(&Expr) -> syn::Result<T>) -> syn::Result<PerAxis<T>> {
+    let Expr::Array(array) = value else {
+        return one(value).map(PerAxis::All);
+    };
+    let mut errors = Errors::default();
+    let mut values = Vec::new();
+    for element in &array.elems {
+        match one(element) {
+            Ok(value) => values.push(value),
+            Err(error) => errors.add(error),
+        }
+    }
+    errors.into_result().map(|()| PerAxis::Each(values))
+}
+
+fn padding(value: &Expr) -> syn::Result<Padding> {
+    match word(value) {
+        Some(_) => parsed(value),
+        None => per_axis(value, sides).map(Padding::Explicit),
+    }
+}
+
+/// `1` or `(1, 2)`.
+fn sides(value: &Expr) -> syn::Result<(usize, usize)> {
+    match value {
+        Expr::Tuple(pair) if pair.elems.len() == 2 => Ok((whole_number(&pair.elems[0])?, whole_number(&pair.elems[1])?)),
+        Expr::Tuple(_) => Err(syn::Error::new_spanned(value, "expected `(before, after)`, such as `(1, 2)`")),
+        both => whole_number(both).map(|n| (n, n)).map_err(|_| {
+            syn::Error::new_spanned(
+                both,
+                "expected a number, `(before, after)`, a list of those, `valid`, `same_upper`, `same_lower` or `causal`",
+            )
+        }),
+    }
+}
+
+fn boolean(value: &Expr) -> syn::Result<bool> {
+    match value {
+        Expr::Lit(lit) => match &lit.lit {
+            Lit::Bool(b) => Ok(b.value),
+            _ => Err(syn::Error::new_spanned(value, "expected `true` or `false`")),
+        },
+        _ => Err(syn::Error::new_spanned(value, "expected `true` or `false`")),
+    }
+}
+
+fn number(value: &Expr) -> syn::Result<f64> {
+    let text = value.to_token_stream().to_string().replace(' ', "");
+    text.parse()
+        .map_err(|_| syn::Error::new_spanned(value, "expected a number, such as `0.5`"))
+}
+
+/// Any of `conv-ir`'s words, with arguments where it takes them.
+fn parsed<T: std::str::FromStr<Err = Error>>(value: &Expr) -> syn::Result<T> {
+    let text = value.to_token_stream().to_string().replace(' ', "");
+    let text = match word(value) {
+        Some(word) if word.to_string().starts_with("same_") => text.replace('_', "-"),
+        _ => text,
+    };
+    text.parse()
+        .map_err(|error| syn::Error::new_spanned(value, plain(error)))
+}
+
+fn layout(value: &Expr) -> syn::Result<(Layout, Option<usize>)> {
+    const LAYOUTS: [&str; 8] = [
+        "nchw",
+        "nhwc",
+        "ncw",
+        "nwc",
+        "ncdhw",
+        "ndhwc",
+        "channels_first",
+        "channels_last",
+    ];
+    let name = word(value).map(|word| word.to_string()).unwrap_or_default();
+    let rank = match name.as_str() {
+        "channels_first" | "channels_last" => None,
+        name => Some(name.len().saturating_sub(2)),
+    };
+    match name.replace('_', "-").parse() {
+        Ok(layout) => Ok((layout, rank)),
+        Err(_) => Err(syn::Error::new_spanned(
+            value,
+            unknown_word("layout", &value.to_token_stream().to_string(), &LAYOUTS),
+        )),
+    }
+}
+
+fn schedule(value: &Expr) -> syn::Result<conv_ir::Schedule> {
+    match value {
+        Expr::Lit(lit) => match &lit.lit {
+            Lit::Str(text) => text
+                .value()
+                .parse()
+                .map_err(|error| syn::Error::new_spanned(value, error)),
+            _ => Err(syn::Error::new_spanned(value, "expected a schedule as a string")),
+        },
+        _ => Err(syn::Error::new_spanned(value, "expected a schedule as a string")),
+    }
+}
+
+/// Without the column, which counts in text that the user did not write.
+fn plain(error: Error) -> String {
+    match error {
+        Error::Parse { message, .. } => message.replace("same-", "same_"),
+        other => other.to_string(),
+    }
+}
+
+/// "unknown key `strid`, did you mean `stride`?", or the whole list where nothing is near.
+pub(super) fn unknown_word(what: &str, word: &str, known: &[&str]) -> String {
+    let nearest = known.iter().map(|k| (distance(word, k), k)).min();
+    match nearest {
+        Some((distance, nearest)) if distance <= 1 + word.len() / 4 => {
+            format!("unknown {what} `{word}`, did you mean `{nearest}`?")
+        }
+        _ => format!("unknown {what} `{word}`, expected one of {}", known.join(", ")),
+    }
+}
+
+/// Letters to insert, delete or replace.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, from) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, to) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(from != *to);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}
