@@ -1,8 +1,8 @@
-//! Taps that the schedule names are repeated in the code.
+//! Taps that the schedule names, and steps of input channels, are repeated in the code.
 //!
 //! ```text
-//! before  for ic in 0..64, kh in 0..3, kw in 0..3: update
-//! after   for ic in 0..64, kh in 0..3, kw in 0..3 unrolled: update
+//! before  for ic in 0..64, kh in 0..3, kw in 0..3: update                          for ic in 0..64: update
+//! after   for ic in 0..64, kh in 0..3, kw in 0..3 unrolled: update                 for ic.o in 0..16, ic.i in 0..4 unrolled: update
 //! ```
 //!
 //! requires: reduce loops.
@@ -10,22 +10,53 @@
 //!
 //! The mark is all: ways out repeat the body while they walk it, with the tap as a constant, so the nest stays as small as it was.
 
-use crate::nest::{Leaf, LoopKind, Nest, for_leaves};
+use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Role, Var, for_leaves};
 use crate::{Error, Schedule, Target};
 
 /// Multiply-add instructions in one unrolled body. Beyond a few hundred the loop's own cost is long gone and code size is all that grows.
 const BUDGET: i64 = 256;
 
 pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
-    let roles: Vec<_> = nest.axes.iter().map(|a| a.role).collect();
-    for_leaves(&mut nest.body, &mut |leaf: &mut Leaf| {
-        let mut body: i64 = leaf.tile.iter().map(|t| t.extent).product();
-        for l in leaf.reduce.iter_mut().rev() {
-            let wanted = schedule.unroll.contains(&roles[l.axis.index()]);
-            let Some(extent) = l.constant_extent().filter(|&e| wanted && body * e <= BUDGET) else { break };
-            body *= extent;
-            l.kind = LoopKind::Unrolled;
+    let mut body = std::mem::take(&mut nest.body);
+    for_leaves(&mut body, &mut |leaf| {
+        if let Some(at) = unroll_taps(nest, schedule, leaf) {
+            unroll_channels(nest, schedule, leaf, at);
         }
-        Ok(())
-    })
+        Ok::<_, Error>(())
+    })?;
+    nest.body = body;
+    Ok(())
+}
+
+/// Multiply-adds of one step, as the code has them now.
+fn points(leaf: &Leaf) -> i64 {
+    let unrolled = leaf.reduce.iter().filter(|l| l.kind == LoopKind::Unrolled).filter_map(Loop::constant_extent);
+    leaf.tile.iter().map(|t| t.extent).chain(unrolled).product()
+}
+
+/// Marks the innermost loops; the position of the innermost loop that is left.
+fn unroll_taps(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) -> Option<usize> {
+    for at in (0..leaf.reduce.len()).rev() {
+        let wanted = schedule.unroll.contains(&nest.role(leaf.reduce[at].axis));
+        let fits = |extent: &i64| wanted && points(leaf) * extent <= BUDGET;
+        if leaf.reduce[at].constant_extent().filter(fits).is_none() {
+            return Some(at);
+        }
+        leaf.reduce[at].kind = LoopKind::Unrolled;
+    }
+    None
+}
+
+/// Splits the loop over input channels in steps, where it is the innermost one left.
+fn unroll_channels(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize) {
+    let axis: AxisId = leaf.reduce[at].axis;
+    let Some((0, channels)) = leaf.reduce[at].constant_range().filter(|_| nest.role(axis) == Role::InChannel) else { return };
+    let room = |step: &i64| channels % step == 0 && points(leaf) * step <= BUDGET;
+    let Some(step) = (2..=schedule.step).rev().find(room) else { return };
+    let outer = nest.add_axis("ic.o", Role::InChannel, Part::Outer);
+    let inner = nest.add_axis("ic.i", Role::InChannel, Part::Inner);
+    let by = Affine::axis(outer).times(step).plus(&Affine::axis(inner));
+    *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+    leaf.reduce[at] = Loop::serial(outer, channels / step);
+    leaf.reduce.insert(at + 1, Loop { kind: LoopKind::Unrolled, ..Loop::serial(inner, step) });
 }

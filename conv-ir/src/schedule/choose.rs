@@ -303,9 +303,10 @@ fn taps(choice: &mut Choice, shape: &Shape) {
             choice.schedule.unroll.insert(0, Role::Kernel(at));
         }
     }
-    if !choice.schedule.unroll.is_empty() {
-        choice.reasons.push(format!("unroll: {body} multiply-adds a step"));
-    }
+    // Where there are few taps, channels fill the step: going round the loop costs a move per accumulator.
+    choice.schedule.step = (64 / body).clamp(1, 8);
+    let channels = (1..=choice.schedule.step).rev().find(|s| shape.in_channels % s == 0).unwrap_or(1);
+    choice.reasons.push(format!("unroll: {} multiply-adds a step of {channels} channel(s)", body * channels));
 }
 
 fn order(choice: &mut Choice, shape: &Shape) {

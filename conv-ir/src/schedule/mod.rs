@@ -4,7 +4,7 @@
 //! they are asked to do and answer [`Error::IllegalSchedule`](crate::Error::IllegalSchedule) where it cannot be done.
 //!
 //! ```text
-//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc
+//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kw step ic:2 pack parallel oc
 //! ```
 //!
 //! Axes are named as in the canonical nest, after pass `canonicalise` has dropped unit axes and merged contiguous ones.
@@ -42,6 +42,8 @@ pub struct Schedule {
     pub borders: Borders,
     /// Reduction axes repeated in the code.
     pub unroll: Vec<Role>,
+    /// Input channels that one step of the reduction takes, repeated in the code; 0 and 1 are one. The largest divisor of the channels up to it is taken.
+    pub step: i64,
     /// Weight and bias are copied once into the order of their use, channels padded to full tiles.
     pub pack: bool,
     /// The driver loop that threads share.

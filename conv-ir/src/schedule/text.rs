@@ -26,6 +26,9 @@ impl fmt::Display for Schedule {
         if !self.unroll.is_empty() {
             write!(f, " unroll {}", names(&self.unroll))?;
         }
+        if self.step > 1 {
+            write!(f, " step ic:{}", self.step)?;
+        }
         if self.pack {
             write!(f, " pack")?;
         }
@@ -49,10 +52,11 @@ impl FromStr for Schedule {
                 "order" => schedule.order = list(words.argument("order")?, role)?,
                 "borders" => schedule.borders = borders(words.argument("borders")?)?,
                 "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
+                "step" => schedule.step = step(words.argument("step")?)?,
                 "pack" => schedule.pack = true,
                 "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
                 _ => {
-                    let expected = "lanes, tile, order, borders, unroll, pack or parallel";
+                    let expected = "lanes, tile, order, borders, unroll, step, pack or parallel";
                     return Err(parse_error(column, format!("found {word:?}, expected {expected}")));
                 }
             }
@@ -121,6 +125,13 @@ fn lanes(word: Word<'_>) -> Result<Option<(Role, i64)>, Error> {
     if word.1 == "none" { Ok(None) } else { pair(word).map(Some) }
 }
 
+fn step((column, text): Word<'_>) -> Result<i64, Error> {
+    match pair((column, text))? {
+        (Role::InChannel, by) => Ok(by),
+        (other, _) => Err(parse_error(column, format!("step {other}: only the reduction over input channels, ic, has steps"))),
+    }
+}
+
 fn borders((column, text): Word<'_>) -> Result<Borders, Error> {
     match text.split_once(':') {
         Some(("panel", rows)) => Ok(Borders::Panel { rows: number((column + 6, rows))? }),
@@ -136,7 +147,7 @@ mod tests {
     #[test]
     fn reads_what_it_prints() {
         for text in [
-            "lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kh,kw pack parallel oc",
+            "lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kh,kw step ic:4 pack parallel oc",
             "lanes none borders exact",
             "lanes ow:4 tile ow:8 borders panel:8 parallel od",
         ] {

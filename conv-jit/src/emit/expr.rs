@@ -43,7 +43,7 @@ impl Tile<'_> {
     /// On x86, Cranelift has only the form that overwrites the first factor. So the first one is whichever dies sooner: a value loaded on the spot, or the one
     /// of the register array with more registers, each of which is used less often.
     fn fma(&self, e: &mut Emitter<'_, '_>, a: &Expr, b: &Expr, c: &Expr) -> Vector {
-        let (first, second) = if self.registers_of(a) >= self.registers_of(b) {
+        let (first, second) = if self.registers_of(a) < self.registers_of(b) {
             (a, b)
         } else {
             (b, a)

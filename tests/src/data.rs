@@ -1,0 +1,128 @@
+//! The arrays of a case: a pure function of the description, the fill and a seed, so that a case is one line of text.
+//!
+//! Integers are at most 3, and no case sums more than a few thousand products of them: every partial sum is an integer below 2^24 and exact in f32, in
+//! any order. With them all routes must agree bit for bit whatever they do (benchdnn's rule: tolerance zero). Reals have full mantissas, so that only
+//! the contract's order gives the contract's bits.
+
+use conv_ir::{Conv, Element, Error, Nest, interp, reference};
+
+/// A small deterministic generator (Steele, Lea and Flood's SplitMix64), so that a case is its seed.
+#[derive(Clone, Debug)]
+pub struct Rng(pub u64);
+
+impl Rng {
+    /// The next 64 bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number in `lo..=hi`.
+    pub fn within(&mut self, lo: usize, hi: usize) -> usize {
+        lo + (self.bits() % (hi - lo + 1) as u64) as usize
+    }
+
+    /// One of these.
+    pub fn pick<T: Clone>(&mut self, of: &[T]) -> T {
+        of[self.within(0, of.len() - 1)].clone()
+    }
+
+    /// An array of one fill.
+    pub fn array<T: Element>(&mut self, fill: Fill, len: usize) -> Vec<T> {
+        let number = |_| match fill {
+            Fill::Integers => T::from_f64(self.within(0, 6) as f64 - 3.0),
+            Fill::Reals => T::from_f64((self.bits() >> 11) as f64 / (1u64 << 52) as f64 - 1.0),
+        };
+        (0..len).map(number).collect()
+    }
+}
+
+/// What the numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Integers of at most 3, so that every partial sum is exact and every order of summation gives the same bits.
+    Integers,
+    /// Reals in -1..1: only the contract's order gives the contract's bits.
+    Reals,
+}
+
+/// The arrays of one case.
+#[derive(Clone, Debug)]
+pub struct Data<T> {
+    /// In the user's layout.
+    pub input: Vec<T>,
+    /// In the user's layout.
+    pub weight: Vec<T>,
+    /// One per output channel.
+    pub bias: Option<Vec<T>>,
+    /// Of the output's shape.
+    pub residual: Option<Vec<T>>,
+}
+
+impl<T: Element> Data<T> {
+    /// Data for a convolution whose sizes are all known.
+    pub fn new(conv: &Conv, fill: Fill, seed: u64) -> Data<T> {
+        let mut rng = Rng(seed);
+        let spec = conv.spec();
+        let output = conv.output_len().unwrap_or(0);
+        Data {
+            input: rng.array(fill, conv.input_len().unwrap_or(0)),
+            weight: rng.array(fill, conv.weight_len()),
+            bias: spec.bias.then(|| rng.array(fill, conv.bias_len())),
+            residual: spec.residual.then(|| rng.array(fill, output)),
+        }
+    }
+
+    /// The reference's output.
+    ///
+    /// # Errors
+    /// Those of [`reference::run`].
+    pub fn reference(&self, conv: &Conv) -> Result<Vec<T>, Error> {
+        let arguments = reference::Arguments {
+            input: &self.input,
+            weight: &self.weight,
+            bias: self.bias.as_deref(),
+            residual: self.residual.as_deref(),
+        };
+        reference::run(conv, arguments, &[])
+    }
+
+    /// The interpreter's output, by so many threads in turn.
+    ///
+    /// # Errors
+    /// Those of [`interp::run_parts`].
+    pub fn interpret(&self, nest: &Nest, outputs: usize, free: &[(&str, usize)], parts: usize) -> Result<Vec<T>, Error> {
+        let mut output = vec![T::from_f64(f64::NAN); outputs];
+        let arguments = interp::Arguments {
+            input: &self.input,
+            weight: &self.weight,
+            bias: self.bias.as_deref(),
+            residual: self.residual.as_deref(),
+            output: &mut output,
+        };
+        interp::run_parts(nest, arguments, free, parts)?;
+        Ok(output)
+    }
+}
+
+/// Whether two results are the same: equal, or both NaN (the sign of a zero aside).
+pub fn same<T: Element>(a: &[T], b: &[T]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x == y || (x.to_f64().is_nan() && y.to_f64().is_nan()))
+}
+
+/// Checks a result against the reference's.
+///
+/// # Errors
+/// The first element that differs, or the lengths.
+pub fn compare<T: Element>(found: &[T], wanted: &[T]) -> Result<(), String> {
+    if found.len() != wanted.len() {
+        return Err(format!("{} outputs, the reference has {}", found.len(), wanted.len()));
+    }
+    match (0..wanted.len()).find(|&i| !same(&found[i..=i], &wanted[i..=i])) {
+        None => Ok(()),
+        Some(at) => Err(format!("output[{at}] is {:?}, the reference says {:?}", found[at], wanted[at])),
+    }
+}

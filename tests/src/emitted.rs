@@ -1,0 +1,139 @@
+//! Many convolutions as one Rust program: emitted by conv-codegen, compiled by rustc once, run once.
+//!
+//! In: convolutions with their arrays. Out: the bits that the expanded Rust computes. The program holds the emitted functions as they are and a `main`
+//! that reads all arrays from one file and writes all outputs to another, in order; so what is judged is the text that `conv!` expands to.
+
+use crate::data::Data;
+use conv_ir::{Conv, DType, Element};
+use std::fmt::Write;
+use std::path::Path;
+use std::process::Command;
+
+const MAIN: &str = "
+fn take<const B: usize, T>(from: &mut &[u8], len: usize, number: fn([u8; B]) -> T) -> Vec<T> {
+    let (head, tail) = from.split_at(len * B);
+    *from = tail;
+    head.chunks_exact(B).map(|b| number(b.try_into().unwrap())).collect()
+}
+fn main() {
+    let mut path = std::env::args().skip(1);
+    let bytes = std::fs::read(path.next().unwrap()).unwrap();
+    let (from, mut to) = (&mut &bytes[..], Vec::new());
+    run(from, &mut to);
+    std::fs::write(path.next().unwrap(), to).unwrap();
+}
+";
+
+/// A function of a program.
+#[derive(Clone, Debug)]
+pub struct Function {
+    name: String,
+    /// Names of its free sizes, in order.
+    sizes: Vec<String>,
+}
+
+/// A program in the making.
+#[derive(Default)]
+pub struct Program {
+    source: String,
+    functions: usize,
+    calls: String,
+    arrays: Vec<u8>,
+    outputs: Vec<usize>,
+}
+
+impl Program {
+    /// Adds a function, to be called with as many arrays as wanted.
+    ///
+    /// # Errors
+    /// Why the Rust route cannot print it.
+    pub fn function(&mut self, conv: &Conv) -> Result<Function, String> {
+        let name = format!("case{}", self.functions);
+        self.functions += 1;
+        self.source += &conv_codegen::rust_source(conv, &name, None).map_err(|e| format!("{conv}\n{e}"))?;
+        Ok(Function { name, sizes: conv.free_sizes().into_iter().map(str::to_owned).collect() })
+    }
+
+    /// Adds a call. With free sizes, `free` gives their values and the arrays are of those.
+    pub fn call<T: Element>(&mut self, function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) {
+        self.calls += &call(function, free, data, outputs);
+        for array in [Some(&data.input), Some(&data.weight), data.bias.as_ref(), data.residual.as_ref()].into_iter().flatten() {
+            array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
+        }
+        self.outputs.push(outputs * T::DTYPE.bytes());
+    }
+
+    /// Compiles and runs; the outputs' bytes, case by case.
+    ///
+    /// # Panics
+    /// If the program cannot be compiled or run.
+    pub fn run(&self) -> Vec<Vec<u8>> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let source = format!("{}fn run(from: &mut &[u8], to: &mut Vec<u8>) {{\n{}}}\n{MAIN}", self.source, self.calls);
+        let [file, binary, arrays, results] =
+            ["cases.rs", "cases", "arrays", "results"].map(|name| dir.path().join(name));
+        std::fs::write(&file, source).expect("written");
+        std::fs::write(&arrays, &self.arrays).expect("written");
+        compile(&file, &binary);
+        let ran = Command::new(&binary).args([&arrays, &results]).output().expect("started");
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        let results = std::fs::read(results).expect("read");
+        let mut rest = &results[..];
+        self.outputs
+            .iter()
+            .map(|&len| {
+                let (head, tail) = rest.split_at(len);
+                rest = tail;
+                head.to_vec()
+            })
+            .collect()
+    }
+}
+
+/// Optimised, but not for size or speed of hundreds of functions: level 1 vectorises nothing and takes a third of the time.
+fn compile(file: &Path, binary: &Path) {
+    let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
+    let flags = ["--edition=2024", "-Copt-level=1", "-Ccodegen-units=16", "-o"];
+    let compiled = Command::new(rustc).args(flags).args([binary, file]).output().expect("rustc starts");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+}
+
+fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) -> String {
+    let (t, b) = (T::DTYPE, T::DTYPE.bytes());
+    let take = |len: usize| format!("&take::<{b}, {t}>(from, {len}, {t}::from_le_bytes)[..]");
+    let mut arguments = String::new();
+    let Function { name, sizes } = function;
+    for size in sizes {
+        let value = free.iter().find(|(name, _)| *name == size).map_or(0, |f| f.1);
+        let _ = write!(arguments, "{value}, ");
+    }
+    let arrays = [Some(&data.input), Some(&data.weight), data.bias.as_ref(), data.residual.as_ref()];
+    let lets: String = arrays
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .map(|(at, array)| {
+            let _ = write!(arguments, "a{at}.try_into().unwrap(), ");
+            format!("    let a{at} = {};\n", take(array.len()))
+        })
+        .collect();
+    format!(
+        "{{\n{lets}    let mut output = vec![{t}::NAN; {outputs}];\n    {name}({arguments}(&mut output[..]).try_into().unwrap());\n    \
+         output.iter().for_each(|x| to.extend(x.to_le_bytes()));\n}}\n"
+    )
+}
+
+fn bytes<T: Element>(x: T) -> Vec<u8> {
+    match T::DTYPE {
+        DType::F32 => (x.to_f64() as f32).to_le_bytes().to_vec(),
+        DType::F64 => x.to_f64().to_le_bytes().to_vec(),
+    }
+}
+
+/// The numbers behind bytes.
+pub fn numbers<T: Element>(bytes: &[u8]) -> Vec<T> {
+    match T::DTYPE {
+        DType::F32 => bytes.as_chunks::<4>().0.iter().map(|b| T::from_f64(f32::from_le_bytes(*b).into())).collect(),
+        DType::F64 => bytes.as_chunks::<8>().0.iter().map(|b| T::from_f64(f64::from_le_bytes(*b))).collect(),
+    }
+}

@@ -1,0 +1,175 @@
+//! Random convolutions and schedules, made of small numbers so that proptest can shrink them, and shown as text.
+//!
+//! A description is drawn from its own numbers and then repaired: the input grows until the window fits and folded padding exists. What still breaks a
+//! rule, or would be too slow to judge, is drawn again. A schedule is drawn without a look at the description; the passes refuse what does not fit.
+
+use conv_ir::conv::Conv;
+use conv_ir::nest::Role;
+use conv_ir::schedule::Borders;
+use conv_ir::{Activation, ConvSpec, DType, Layout, Padding, PaddingMode, Schedule, Size};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::fmt;
+
+/// A convolution and a way to compute it, whose `Debug` is text that can be pasted into a case file.
+#[derive(Clone, PartialEq)]
+pub struct Drawn {
+    /// What.
+    pub conv: Conv,
+    /// How.
+    pub schedule: Schedule,
+}
+
+impl fmt::Debug for Drawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conv: {}\nschedule: {}", self.conv, self.schedule)
+    }
+}
+
+/// Multiply-adds that the interpreter does in a few milliseconds.
+const MOST_WORK: usize = 30_000;
+
+#[derive(Clone, Debug)]
+struct AxisDice {
+    spare: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    padding: (usize, usize),
+    output_padding: usize,
+}
+
+fn axis() -> impl Strategy<Value = AxisDice> {
+    let kernel = prop_oneof![3 => Just(1usize), 5 => Just(3), 4 => 1usize..=5];
+    let step = || prop_oneof![4 => Just(1usize), 2 => Just(2), 1 => Just(3)];
+    (0usize..=12, kernel, step(), step(), (0usize..=4, 0usize..=4), 0usize..=2).prop_map(
+        |(spare, kernel, stride, dilation, padding, output_padding)| AxisDice {
+            spare,
+            kernel,
+            stride,
+            dilation,
+            padding,
+            output_padding,
+        },
+    )
+}
+
+/// Padding by word, or by each axis' own numbers.
+fn padding() -> impl Strategy<Value = Option<Padding>> {
+    prop_oneof![
+        6 => Just(None),
+        1 => Just(Some(Padding::Valid)),
+        1 => Just(Some(Padding::SameUpper)),
+        1 => Just(Some(Padding::SameLower)),
+        1 => Just(Some(Padding::Causal)),
+    ]
+}
+
+fn mode() -> impl Strategy<Value = PaddingMode> {
+    use PaddingMode::{Circular, Constant, Reflect, Replicate, Symmetric, Zeros};
+    prop_oneof![5 => Just(Zeros), 4 => select(vec![Constant(2.0), Reflect, Symmetric, Replicate, Circular])]
+}
+
+/// Every activation.
+pub const ACTIVATIONS: [Activation; 10] = [
+    Activation::Relu,
+    Activation::Relu6,
+    Activation::LeakyRelu(0.01),
+    Activation::Clamp(-1.5, 4.0),
+    Activation::Sigmoid,
+    Activation::Tanh,
+    Activation::Silu,
+    Activation::Gelu,
+    Activation::HardSwish,
+    Activation::HardSigmoid,
+];
+
+fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
+    prop_oneof![
+        4 => (Just(1), 1usize..=6, 1usize..=18),
+        2 => (2usize..=4, 1usize..=3, 1usize..=6),
+        2 => (2usize..=17, Just(1), 1usize..=2),
+    ]
+}
+
+/// Random convolutions of one to three axes, all sizes known.
+pub fn convs() -> impl Strategy<Value = Conv> {
+    let words = (padding(), mode(), any::<bool>(), any::<bool>(), prop_oneof![3 => Just(false), 1 => Just(true)]);
+    let epilogue = (any::<bool>(), any::<bool>(), proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())));
+    let types = prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F64)];
+    (proptest::collection::vec(axis(), 1..=3), channels(), 0usize..=2, words, epilogue, types).prop_filter_map(
+        "a legal convolution of little work",
+        |(axes, (groups, ic, oc), batch, (padding, mode, channels_last, transposed, flip), epilogue, dtype)| {
+            let each = |f: fn(&AxisDice) -> usize| axes.iter().map(f).collect::<Vec<_>>();
+            let lo_hi = axes.iter().map(|a| a.padding).collect::<Vec<_>>();
+            let spec = ConvSpec {
+                dtype,
+                layout: if channels_last { Layout::ChannelsLast } else { Layout::ChannelsFirst },
+                batch: Size::Known(batch),
+                groups,
+                in_channels: groups * ic,
+                out_channels: groups * oc,
+                stride: each(|a| a.stride).into(),
+                dilation: each(|a| a.dilation).into(),
+                padding: padding.unwrap_or(lo_hi.into()),
+                padding_mode: if transposed { PaddingMode::Zeros } else { mode },
+                output_padding: if transposed { each(|a| a.output_padding).into() } else { 0.into() },
+                transposed,
+                flip,
+                bias: epilogue.0,
+                residual: epilogue.1,
+                activation: epilogue.2,
+                ..ConvSpec::new(each(|a| 1 + a.spare), each(|a| a.kernel))
+            };
+            repaired(spec).filter(|conv| work(conv) <= MOST_WORK)
+        },
+    )
+}
+
+/// The spec with an input that is large enough, if a few elements more make it so.
+fn repaired(mut spec: ConvSpec) -> Option<Conv> {
+    for _ in 0..12 {
+        if let Ok(conv) = Conv::new(spec.clone()) {
+            return Some(conv);
+        }
+        spec.input = spec.input.iter().map(|n| Size::Known(n.known().unwrap_or(0) + 1)).collect();
+    }
+    None
+}
+
+/// Multiply-adds, the padding's included.
+pub fn work(conv: &Conv) -> usize {
+    conv.output_len().unwrap_or(0) * conv.in_channels_per_group() * conv.kernel_volume()
+}
+
+/// Random schedules, most of them legal for a convolution of so many axes.
+pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
+    let lanes_role = select(vec![None, Some(Role::OutChannel), Some(Role::Group), Some(Role::Out(0))]);
+    let lanes = (lanes_role, select(vec![1i64, 2, 4, 8]), 1i64..=3);
+    let tile = (0i64..=6, 0i64..=3, 0i64..=9);
+    let axes: Vec<Role> = (0..rank).map(Role::Out).chain([Role::Batch, Role::Group, Role::OutChannel]).collect();
+    let taps: Vec<Role> = (0..rank).map(Role::Kernel).chain([Role::InChannel]).collect();
+    let count = axes.len();
+    let order = (Just(axes.clone()).prop_shuffle(), 0..=count);
+    let borders = prop_oneof![3 => Just(Borders::Exact), 2 => (1i64..=4).prop_map(|rows| Borders::Panel { rows })];
+    let unroll = proptest::sample::subsequence(taps.clone(), 0..=taps.len());
+    let parallel = proptest::option::of(select(axes));
+    (lanes, tile, order, borders, unroll, any::<bool>(), parallel).prop_map(
+        move |((role, width, vectors), (columns, rows, channels), (mut order, named), borders, unroll, pack, parallel)| {
+            order.truncate(named);
+            let wanted = [(Role::OutChannel, channels), (Role::Out(0), columns), (Role::Out(1), rows)];
+            let mut tile: Vec<(Role, i64)> =
+                wanted.into_iter().filter(|t| t.1 > 0 && Some(t.0) != role && (t.0 != Role::Out(1) || rank > 1)).collect();
+            tile.extend(role.map(|role| (role, width * vectors)));
+            Schedule { lanes: role.map(|r| (r, width)), tile, order, borders, unroll, pack, parallel }
+        },
+    )
+}
+
+/// A random convolution and a random schedule.
+pub fn drawn() -> impl Strategy<Value = Drawn> {
+    convs().prop_flat_map(|conv| {
+        let rank = conv.rank();
+        (Just(conv), schedules(rank)).prop_map(|(conv, schedule)| Drawn { conv, schedule })
+    })
+}

@@ -1,0 +1,127 @@
+//! The same case on every route that runs here: the interpreter after each pass and by threads, and machine code. Each must give the reference's bits.
+//!
+//! Expanded Rust is a route too, but one that wants many cases at a time: see [`emitted`](crate::emitted).
+
+use crate::data::{Data, Fill, compare};
+use crate::judge::{SEED, judge, judge_free, judge_threads, quietly};
+use conv_ir::{Conv, DType, Element, Schedule, Target, passes};
+use conv_jit::{CompiledConv, CurrentThread, Options};
+
+/// The routes that [`every`] takes, beside the reference.
+pub const NAMES: &[&str] = &["interpreter after each pass", "interpreter by 2 and 3 threads", "Cranelift by 1 to 3 threads"];
+
+/// Calls a generic function in the element type of a convolution.
+macro_rules! in_type_of {
+    ($conv:expr, $function:ident($($argument:expr),*)) => {
+        match $conv.dtype() {
+            DType::F32 => $function::<f32>($($argument),*),
+            DType::F64 => $function::<f64>($($argument),*),
+        }
+    };
+}
+
+/// Runs a case on all routes, judged after each pass.
+///
+/// # Errors
+/// The route, the pass, and what went wrong.
+pub fn every(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
+    in_type_of!(conv, every_as(conv, schedule, target, fill))
+}
+
+/// [`every`] under the model's choice for `target`.
+///
+/// # Errors
+/// Those of [`every`].
+pub fn every_chosen(conv: &Conv, target: &Target, fill: Fill) -> Result<(), String> {
+    every(conv, &Schedule::choose(conv, target).schedule, target, fill)
+}
+
+fn every_as<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
+    let nest = judge::<T>(conv, schedule, target, fill)?;
+    for parts in [2, 3] {
+        judge_threads::<T>(conv, &nest, fill, parts)?;
+    }
+    cranelift::<T>(conv, schedule, target, fill)
+}
+
+/// Runs a case on all routes under the model's choice, the interpreter on the finished nest only: for many cases whose passes were judged elsewhere.
+///
+/// # Errors
+/// The route, and what went wrong.
+pub fn finished(conv: &Conv, target: &Target, fill: Fill) -> Result<(), String> {
+    in_type_of!(conv, finished_as(conv, target, fill))
+}
+
+fn finished_as<T: Element>(conv: &Conv, target: &Target, fill: Fill) -> Result<(), String> {
+    let schedule = Schedule::choose(conv, target).schedule;
+    let nest = passes::compile(conv, &schedule, target, &mut |_, _| {}).map_err(|e| e.to_string())?;
+    judge_threads::<T>(conv, &nest, fill, 1)?;
+    cranelift::<T>(conv, &schedule, target, fill)
+}
+
+/// Machine code by one thread, and by parts that run in turn.
+fn cranelift<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
+    let said = |what: String| format!("{conv}\n{schedule}\nCranelift: {what}");
+    let data = Data::<T>::new(conv, fill, SEED);
+    let wanted = data.reference(conv).map_err(|e| e.to_string())?;
+    let code = Machine::new(conv, schedule, target, &data).map_err(said)?;
+    for parts in 1..=3 {
+        let output = code.run(&data, wanted.len(), &[], parts).map_err(said)?;
+        compare(&output, &wanted).map_err(|what| said(format!("{parts} part(s): {what}")))?;
+    }
+    Ok(())
+}
+
+/// A convolution as machine code, with its weights.
+struct Machine<T>(conv_jit::PackedConv<T>);
+
+impl<T: Element> Machine<T> {
+    fn new(conv: &Conv, schedule: &Schedule, target: &Target, data: &Data<T>) -> Result<Machine<T>, String> {
+        let options = Options { schedule: Some(schedule.clone()), target: *target, cache: false, ..Options::default() };
+        let packed = quietly(|| CompiledConv::new(conv, options)?.pack(&data.weight, data.bias.as_deref()))?;
+        packed.map(Machine).map_err(|e| e.to_string())
+    }
+
+    fn run(&self, data: &Data<T>, outputs: usize, sizes: &[(&str, usize)], parts: usize) -> Result<Vec<T>, String> {
+        let mut output = vec![T::from_f64(f64::NAN); outputs];
+        let call = self.0.call(&data.input, &mut output).sizes(sizes).threads(parts).executor(&CurrentThread);
+        let call = match &data.residual {
+            Some(residual) => call.residual(residual),
+            None => call,
+        };
+        call.run().map_err(|e| e.to_string())?;
+        Ok(output)
+    }
+}
+
+/// Runs a nest with free sizes, and its machine code, for each of some values of them.
+///
+/// # Errors
+/// The route, the sizes, and what went wrong.
+pub fn free(conv: &Conv, schedule: &Schedule, values: &[Vec<(&str, usize)>], fill: Fill) -> Result<(), String> {
+    in_type_of!(conv, free_as(conv, schedule, values, fill))
+}
+
+fn free_as<T: Element>(conv: &Conv, schedule: &Schedule, values: &[Vec<(&str, usize)>], fill: Fill) -> Result<(), String> {
+    let nest = passes::compile(conv, schedule, &Target::CRANELIFT, &mut |_, _| {}).map_err(|e| e.to_string())?;
+    for sizes in values {
+        judge_free::<T>(conv, &nest, sizes, fill)?;
+        let said = |what: String| format!("{conv}\n{schedule}\nCranelift, {sizes:?}: {what}");
+        let known = conv.with_sizes(sizes).map_err(|e| said(e.to_string()))?;
+        let data = Data::<T>::new(&known, fill, SEED);
+        let wanted = data.reference(&known).map_err(|e| said(e.to_string()))?;
+        let code = Machine::new(conv, schedule, &Target::CRANELIFT, &data).map_err(said)?;
+        compare(&code.run(&data, wanted.len(), sizes, 1).map_err(said)?, &wanted).map_err(said)?;
+    }
+    Ok(())
+}
+
+/// The output of machine code under the model's choice.
+///
+/// # Errors
+/// What went wrong.
+pub fn compiled<T: Element>(conv: &Conv, data: &Data<T>) -> Result<Vec<T>, String> {
+    let schedule = Schedule::choose(conv, &Target::CRANELIFT).schedule;
+    let code = Machine::new(conv, &schedule, &Target::CRANELIFT, data)?;
+    code.run(data, conv.output_len().unwrap_or(0), &[], 1)
+}

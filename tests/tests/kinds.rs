@@ -1,0 +1,171 @@
+//! Every kind of convolution, on every route: the design's table of kinds, as a cross product.
+//!
+//! Kinds x 1-D, 2-D, 3-D (some 4-D) x both layouts x f32 and f64 x padding modes, with bias, residual and activations taking turns. Each case runs on exact
+//! integers and on random reals; the reference's bits must come from the interpreter after every pass, from threads, from machine code, and from
+//! the expanded Rust, of which all cases make one program. Pairs (spatially separable, depthwise separable) are two cases that feed each other.
+
+use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Target};
+use conv_tests::data::{Data, compare};
+use conv_tests::emitted::{Program, numbers};
+use conv_tests::judge::SEED;
+use conv_tests::random::ACTIVATIONS;
+use conv_tests::{Fill, routes};
+
+/// One row of the table: its name, what it says in the text form (`conv` and the sizes come before), and whether it has padding to fold.
+struct Kind {
+    name: &'static str,
+    text: &'static str,
+    pads: bool,
+}
+
+const fn kind(name: &'static str, text: &'static str) -> Kind {
+    Kind { name, text, pads: false }
+}
+
+const fn padded(name: &'static str, text: &'static str) -> Kind {
+    Kind { name, text, pads: true }
+}
+
+const KINDS: &[Kind] = &[
+    padded("plain", "g1 ic3 oc5 kernel 3 pad 1"),
+    padded("dilated", "g1 ic2 oc4 kernel 3 dilation 2 pad 2"),
+    padded("strided", "g1 ic2 oc4 kernel 3 stride 2 pad 1"),
+    padded("asymmetric padding", "g1 ic2 oc3 kernel 3 pad 0:2"),
+    padded("causal", "g1 ic2 oc2 kernel 3 pad causal"),
+    padded("same-upper", "g1 ic2 oc3 kernel 2 stride 2 pad same-upper"),
+    padded("same-lower", "g1 ic2 oc3 kernel 2 pad same-lower"),
+    padded("flip", "g1 ic2 oc3 kernel 3 pad 1 flip"),
+    padded("group", "g2 ic4 oc6 kernel 3 pad 1"),
+    padded("depthwise", "g5 ic5 oc5 kernel 3 pad 1"),
+    padded("depthwise, multiplier 2", "g3 ic3 oc6 kernel 3 stride 2 pad 1"),
+    kind("1x1", "g1 ic4 oc8 kernel 1"),
+    kind("transposed", "g1 ic3 oc4 kernel 3 stride 2 pad 1"),
+    kind("transposed, output padding", "g1 ic2 oc3 kernel 3 stride 2 pad 1 out_pad 1"),
+    kind("transposed, kernel below stride", "g1 ic2 oc3 kernel 2 stride 3"),
+    kind("transposed, dilated", "g1 ic2 oc2 kernel 3 stride 2 dilation 2 pad 1:2"),
+    kind("transposed, group", "g2 ic4 oc4 kernel 3 stride 2 pad 1"),
+    kind("transposed, depthwise", "g4 ic4 oc4 kernel 4 stride 2 pad 1"),
+    kind("transposed, flip", "g1 ic2 oc3 kernel 3 stride 2 flip"),
+];
+
+const MODES: [PaddingMode; 6] = [
+    PaddingMode::Zeros,
+    PaddingMode::Constant(2.0),
+    PaddingMode::Reflect,
+    PaddingMode::Symmetric,
+    PaddingMode::Replicate,
+    PaddingMode::Circular,
+];
+
+/// What every case of the cross product has different, taking turns: the epilogue.
+fn epilogue(turn: usize) -> String {
+    let bias = if turn % 2 == 0 { " + bias" } else { "" };
+    let residual = if turn % 3 == 1 { " + residual" } else { "" };
+    // Every fourth case has none.
+    let activation: Option<Activation> = (turn % 4 != 3).then(|| ACTIVATIONS[turn % ACTIVATIONS.len()]);
+    format!("{bias}{residual}{}", activation.map_or(String::new(), |a| format!(", {a}")))
+}
+
+fn text(kind: &Kind, rank: usize, channels_last: bool, dtype: DType, mode: PaddingMode, turn: usize) -> String {
+    let transposed = if kind.name.starts_with("transposed") { "-transposed" } else { "" };
+    let layout = if channels_last { "channels-last " } else { "" };
+    let input = ["11", "6x9", "3x5x6", "3x3x4x5"][rank - 1];
+    let mode = if kind.pads { format!(" mode {mode}") } else { String::new() };
+    let batch = 1 + turn % 2;
+    format!("conv{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}", kind.text, epilogue(turn))
+}
+
+/// The cross product; four axes only plainly, in f32 and channels first.
+fn cases() -> Vec<(String, Conv)> {
+    let mut texts = Vec::new();
+    for kind in KINDS {
+        for rank in 1..=4 {
+            for (channels_last, dtype) in [(false, DType::F32), (true, DType::F32), (false, DType::F64), (true, DType::F64)] {
+                for &mode in if kind.pads { &MODES[..] } else { &MODES[..1] } {
+                    let plain = mode == PaddingMode::Zeros && !channels_last && dtype == DType::F32;
+                    if rank < 4 || plain {
+                        texts.push((kind.name, text(kind, rank, channels_last, dtype, mode, texts.len())));
+                    }
+                }
+            }
+        }
+    }
+    let parse = |(name, text): (&str, String)| {
+        let conv = text.parse().unwrap_or_else(|e| panic!("{name}: {text}: {e}"));
+        (name.to_owned(), conv)
+    };
+    texts.into_iter().map(parse).collect()
+}
+
+#[test]
+fn every_kind_on_the_interpreter_and_machine_code() {
+    let cases = cases();
+    let mut failures = Vec::new();
+    let (mut judged, mut finished) = (0, 0);
+    for (at, (name, conv)) in cases.iter().enumerate() {
+        for fill in [Fill::Integers, Fill::Reals] {
+            // Passes are the same code for every layout, type and mode: judging one case in six after each pass meets all kinds many times.
+            let each_pass = fill == Fill::Reals && at % 6 == at / 24 % 6;
+            let result = match each_pass {
+                true => routes::every_chosen(conv, &Target::CRANELIFT, fill),
+                false => routes::finished(conv, &Target::CRANELIFT, fill),
+            };
+            judged += usize::from(each_pass);
+            finished += usize::from(!each_pass);
+            if let Err(what) = result {
+                failures.push(format!("{name}, {fill:?}: {what}"));
+            }
+        }
+    }
+    println!("{} cases on integers and on reals: reference, interpreter and Cranelift agree", cases.len());
+    println!("{judged} of these {} runs were judged after each pass", judged + finished);
+    assert!(failures.is_empty(), "{} of {} fail\n{}", failures.len(), cases.len() * 2, failures.join("\n\n"));
+}
+
+/// Adds a case with both fills to the program, and what the reference makes of it.
+fn add<T: Element>(program: &mut Program, wanted: &mut Vec<(String, Vec<f64>)>, name: &str, conv: &Conv) {
+    let function = program.function(conv).unwrap_or_else(|e| panic!("{name}: {e}"));
+    for fill in [Fill::Integers, Fill::Reals] {
+        let data = Data::<T>::new(conv, fill, SEED);
+        let reference = data.reference(conv).unwrap_or_else(|e| panic!("{conv}: {e}"));
+        program.call(&function, &[], &data, reference.len());
+        wanted.push((format!("{name}, {fill:?}: {conv}"), reference.iter().map(|x| x.to_f64()).collect()));
+    }
+}
+
+/// Runs one program per element type and compares bits. f32 travels as f64, exactly.
+fn expanded(cases: &[(String, Conv)]) {
+    let (mut program, mut wanted) = (Program::default(), Vec::new());
+    for (name, conv) in cases {
+        match conv.dtype() {
+            DType::F32 => add::<f32>(&mut program, &mut wanted, name, conv),
+            DType::F64 => add::<f64>(&mut program, &mut wanted, name, conv),
+        }
+    }
+    let mut failures = Vec::new();
+    for ((bytes, (what, wanted)), conv) in program.run().iter().zip(&wanted).zip(cases.iter().flat_map(|c| [&c.1, &c.1])) {
+        let found: Vec<f64> = match conv.dtype() {
+            DType::F32 => numbers::<f32>(bytes).into_iter().map(f64::from).collect(),
+            DType::F64 => numbers::<f64>(bytes),
+        };
+        if let Err(difference) = compare(&found, wanted) {
+            failures.push(format!("{what}\n{difference}"));
+        }
+    }
+    println!("{} convolutions as expanded Rust, each on integers and on reals", cases.len());
+    assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn every_kind_as_expanded_rust() {
+    // Every kind, rank and padding mode; of the four layouts x types each case takes one, in turn, so that every pair of choices is met.
+    let cases = cases();
+    let chosen: Vec<(String, Conv)> = cases.iter().enumerate().filter(|(at, _)| at % 4 == at / 24 % 4).map(|(_, c)| c.clone()).collect();
+    expanded(&chosen);
+}
+
+#[test]
+#[ignore = "rustc takes some minutes for all of them"]
+fn every_case_as_expanded_rust() {
+    cases().chunks(250).for_each(expanded);
+}
