@@ -1,6 +1,6 @@
 //! Expressions: values of registers, chunk by chunk.
 
-use conv_ir::nest::{Expr, RegId};
+use conv_ir::nest::Expr;
 use cranelift_codegen::ir::InstBuilder;
 
 use super::emitter::Emitter;
@@ -40,14 +40,12 @@ impl Tile<'_> {
         }
     }
 
-    /// On x86, Cranelift has only the form that overwrites the first factor. So the first one is whichever dies sooner: a value loaded on the spot, or the one
-    /// of the register array with more registers, each of which is used less often.
+    /// On x86, Cranelift has only the form that overwrites the first factor. So the first one is a value loaded on the spot, or one that dies here.
     fn fma(&self, e: &mut Emitter<'_, '_>, a: &Expr, b: &Expr, c: &Expr) -> Vector {
-        let (first, second) = if self.registers_of(a) < self.registers_of(b) {
-            (a, b)
-        } else {
-            (b, a)
-        };
+        let spare = |x: &Expr, dies: bool| dies || !matches!(x, Expr::Reg(_));
+        let [a_dies, b_dies] = self.now;
+        let swap = spare(b, b_dies) && !spare(a, a_dies);
+        let (first, second) = if swap { (b, a) } else { (a, b) };
         let (x, y, z) = (self.eval(e, first), self.eval(e, second), self.eval(e, c));
         self.per_chunk(|at, _| match e.facts.fma {
             true => e.b.ins().fma(x[at], y[at], z[at]),
@@ -56,19 +54,5 @@ impl Tile<'_> {
                 e.b.ins().fadd(product, z[at])
             }
         })
-    }
-
-    fn registers_of(&self, expr: &Expr) -> i64 {
-        let points = |reg: RegId| {
-            self.leaf.registers[reg.index()]
-                .axes
-                .iter()
-                .map(|a| self.extent(*a))
-                .product()
-        };
-        match expr {
-            Expr::Reg(reg) => points(*reg),
-            _ => i64::MAX,
-        }
     }
 }

@@ -5,7 +5,7 @@
 //!
 //! A register is one SSA value per chunk of lanes, replaced at every set. There is no register assignment here: tiles are chosen so that the allocator need not spill.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use conv_ir::Nest;
 use conv_ir::nest::{Access, AxisId, Base, BufferRole, Expr, Leaf, Op, PointerId, RegId};
@@ -13,6 +13,7 @@ use cranelift_codegen::ir::{Function, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
+use super::dying::Dying;
 use super::emitter::Emitter;
 use super::int::{Int, Truth};
 use super::vector::{self, Chunk, Vector};
@@ -27,6 +28,10 @@ pub(super) struct Tile<'a> {
     pub chunks: Vec<Chunk>,
     /// What the registers hold now.
     pub registers: BTreeMap<Slot, Vector>,
+    /// Answers for the operations of `update` that are still to be emitted.
+    pub dying: VecDeque<Dying>,
+    /// The answer for the current one.
+    pub now: Dying,
 }
 
 /// Emits an outlined leaf as a function.
@@ -66,6 +71,8 @@ impl<'a> Tile<'a> {
             leaf,
             chunks,
             registers: BTreeMap::new(),
+            dying: VecDeque::new(),
+            now: [false; 2],
         }
     }
 
@@ -80,28 +87,37 @@ impl<'a> Tile<'a> {
         for op in ops {
             match op {
                 Op::Each(axis, body) => self.each(e, *axis, |tile, e| tile.ops(e, body)),
-                Op::Set { reg, value, when } => match e.truth(when) {
-                    Truth::Always => self.set(e, *reg, value),
-                    Truth::Never => {}
-                    Truth::When(holds) => self.set_where(e, holds, *reg, value),
-                },
-                Op::Store { to, value, when } => match e.truth(when) {
-                    Truth::Always => self.store(e, to, value),
-                    Truth::Never => {}
-                    Truth::When(holds) => {
-                        e.branch(
-                            holds,
-                            |e| {
-                                self.store(e, to, value);
-                                Vec::new()
-                            },
-                            |_| Vec::new(),
-                        );
-                    }
-                },
-                Op::StoreBlock { to, reg, along } => self.store_block(e, to, *reg, *along),
+                Op::Set { .. } | Op::Store { .. } | Op::StoreBlock { .. } => {
+                    self.now = self.dying.pop_front().unwrap_or_default();
+                    self.op(e, op);
+                }
             }
         }
+    }
+
+    fn op(&mut self, e: &mut Emitter<'_, '_>, op: &'a Op) {
+        match op {
+            Op::Set { reg, value, when } => match e.truth(when) {
+                Truth::Always => self.set(e, *reg, value),
+                Truth::Never => {}
+                Truth::When(holds) => self.set_where(e, holds, *reg, value),
+            },
+            Op::Store { to, value, when } => match e.truth(when) {
+                Truth::Always => self.store(e, to, value),
+                Truth::Never => {}
+                Truth::When(holds) => self.store_where(e, holds, to, value),
+            },
+            Op::StoreBlock { to, reg, along } => self.store_block(e, to, *reg, *along),
+            Op::Each(..) => unreachable!("`ops` goes through `each`"),
+        }
+    }
+
+    fn store_where(&mut self, e: &mut Emitter<'_, '_>, holds: Value, to: &Access, value: &Expr) {
+        let then = |e: &mut Emitter<'_, '_>| {
+            self.store(e, to, value);
+            Vec::new()
+        };
+        e.branch(holds, then, |_| Vec::new());
     }
 
     /// For each value of a tile axis.

@@ -15,6 +15,7 @@
 
 mod address;
 mod driver;
+mod dying;
 mod emitter;
 mod expr;
 mod int;

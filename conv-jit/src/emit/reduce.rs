@@ -27,12 +27,18 @@ impl<'a> Tile<'a> {
     pub(super) fn reduce(&mut self, e: &mut Emitter<'_, '_>, depth: usize) {
         let leaf = self.leaf;
         let Some(l) = leaf.reduce.get(depth) else {
-            return self.ops(e, &leaf.update);
+            return self.update(e);
         };
         match (l.kind, l.constant_range()) {
             (LoopKind::Unrolled, Some((lo, hi))) => self.unrolled(e, l.axis, lo..hi, depth),
             (LoopKind::Unrolled | LoopKind::Serial | LoopKind::Parallel, _) => self.looped(e, l, depth),
         }
+    }
+
+    fn update(&mut self, e: &mut Emitter<'_, '_>) {
+        self.dying = self.dying(e);
+        self.ops(e, &self.leaf.update);
+        self.dying.clear();
     }
 
     fn unrolled(&mut self, e: &mut Emitter<'_, '_>, axis: AxisId, range: std::ops::Range<i64>, depth: usize) {
@@ -183,7 +189,7 @@ impl Found {
 }
 
 /// The truth of conditions where every variable is known, without code.
-fn holds(e: &Emitter<'_, '_>, when: &[Cond]) -> Option<bool> {
+pub(super) fn holds(e: &Emitter<'_, '_>, when: &[Cond]) -> Option<bool> {
     let known = |a: &Affine| {
         a.terms()
             .iter()

@@ -160,3 +160,28 @@ fn other_machines_as_text() {
         }
     }
 }
+
+#[cfg(feature = "ndarray")]
+#[test]
+fn views_are_checked_by_shape_and_layout() {
+    use ndarray::{ArrayD, IxDyn};
+    let conv = conv2d(3, 8, 3).input(["H", "W"]).padding(1).compile().unwrap();
+    let weight = ArrayD::from_elem(IxDyn(&[8, 3, 3, 3]), 0.5f32);
+    let packed = conv.pack_view(weight.view(), None).unwrap();
+    let (input, mut output) = (
+        ArrayD::from_elem(IxDyn(&[1, 3, 6, 7]), 1.0),
+        ArrayD::zeros(IxDyn(&[1, 8, 6, 7])),
+    );
+    packed.run_view(input.view(), output.view_mut()).unwrap();
+    assert_eq!(output[[0, 0, 2, 2]], 13.5);
+    let mut narrow = ArrayD::zeros(IxDyn(&[1, 8, 7, 6]));
+    assert!(matches!(
+        packed.run_view(input.view(), narrow.view_mut()),
+        Err(Error::Shape { name: "output", .. })
+    ));
+    let turned = narrow.view_mut().permuted_axes(IxDyn(&[0, 1, 3, 2]));
+    assert!(matches!(
+        packed.run_view(input.view(), turned),
+        Err(Error::Strides { name: "output", .. })
+    ));
+}
