@@ -161,7 +161,7 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
             let mut tile: Vec<(Role, i64)> =
                 wanted.into_iter().filter(|t| t.1 > 0 && Some(t.0) != role && (t.0 != Role::Out(1) || rank > 1)).collect();
             tile.extend(role.map(|role| (role, width * vectors)));
-            Schedule { lanes: role.map(|r| (r, width)), tile, order, borders, unroll, step: width, pack, parallel }
+            Schedule { lanes: role.map(|r| (r, width)), tile, order, cache: width * 4, borders, unroll, step: width, pack, parallel }
         },
     )
 }

