@@ -31,7 +31,12 @@ pub fn lower(conv: &Conv) -> Nest {
         setup: Vec::new(),
         body: Vec::new(),
     };
-    Lowering { conv, equation: conv.equation(), nest }.run()
+    Lowering {
+        conv,
+        equation: conv.equation(),
+        nest,
+    }
+    .run()
 }
 
 struct Lowering<'a> {
@@ -71,7 +76,12 @@ impl Lowering<'_> {
             Loop::serial(axes.g, groups),
             Loop::serial(axes.oc, channels / groups),
         ];
-        loops.extend(axes.out.iter().zip(sizes.output).map(|(&axis, extent)| Loop::serial(axis, extent)));
+        loops.extend(
+            axes.out
+                .iter()
+                .zip(sizes.output)
+                .map(|(&axis, extent)| Loop::serial(axis, extent)),
+        );
         self.nest.body = vec![Chain { loops, leaf }.into_stmt()];
         self.nest
     }
@@ -94,7 +104,10 @@ impl Lowering<'_> {
         let names = std::iter::once(&spec.batch).chain(self.equation.iter().map(|axis| &axis.input));
         for size in names {
             if let Size::Free(name) = size {
-                self.nest.symbols.push(Symbol { name: name.clone(), value: None });
+                self.nest.symbols.push(Symbol {
+                    name: name.clone(),
+                    value: None,
+                });
             }
         }
         let batch = self.size(&spec.batch);
@@ -105,7 +118,12 @@ impl Lowering<'_> {
     }
 
     fn symbol(&self, name: &str) -> Affine {
-        let at = self.nest.symbols.iter().position(|s| s.name == name).unwrap_or_default();
+        let at = self
+            .nest
+            .symbols
+            .iter()
+            .position(|s| s.name == name)
+            .unwrap_or_default();
         Affine::symbol(SymbolId(at as u32))
     }
 
@@ -136,7 +154,11 @@ impl Lowering<'_> {
         };
         let (input, output) = (image(ic, &sizes.input), image(oc, &sizes.output));
         let channels = if spec.transposed { [ic, oc] } else { [oc, ic] };
-        let weight = [groups, channels[0], channels[1]].into_iter().map(Affine::constant).chain(kernel).collect();
+        let weight = [groups, channels[0], channels[1]]
+            .into_iter()
+            .map(Affine::constant)
+            .chain(kernel)
+            .collect();
         let residual = spec.residual.then(|| output.clone());
         let bias = spec.bias.then(|| vec![groups.into(), oc.into()]);
         let mut add = |name, role, extents| self.nest.add_buffer(name, role, extents);
@@ -175,7 +197,11 @@ impl Lowering<'_> {
             value: self.epilogue(acc, buffers.residual.map(|residual| Access::buffer(residual, out))),
             when: Vec::new(),
         };
-        let kernel = axes.kernel.iter().zip(&self.equation).map(|(&axis, e)| Loop::serial(axis, e.kernel));
+        let kernel = axes
+            .kernel
+            .iter()
+            .zip(&self.equation)
+            .map(|(&axis, e)| Loop::serial(axis, e.kernel));
         let channels = (self.conv.spec().in_channels / self.conv.spec().groups) as i64;
         Leaf {
             name: "point".to_owned(),
@@ -183,22 +209,36 @@ impl Lowering<'_> {
             ints: Vec::new(),
             tile: Vec::new(),
             lanes: None,
-            registers: vec![Register { name: "acc".to_owned(), axes: Vec::new() }],
+            registers: vec![Register {
+                name: "acc".to_owned(),
+                axes: Vec::new(),
+            }],
             init: vec![Op::set(acc, init)],
             reduce: std::iter::once(Loop::serial(axes.ic, channels)).chain(kernel).collect(),
-            update: vec![Op::Set { reg: acc, value: fma, when }],
+            update: vec![Op::Set {
+                reg: acc,
+                value: fma,
+                when,
+            }],
             finish: vec![store],
         }
     }
 
     fn weight(&self, axes: &Axes, weight: BufferId) -> Access {
         let at = Affine::axis;
-        let channels = if self.conv.spec().transposed { [axes.ic, axes.oc] } else { [axes.oc, axes.ic] };
+        let channels = if self.conv.spec().transposed {
+            [axes.ic, axes.oc]
+        } else {
+            [axes.oc, axes.ic]
+        };
         let taps = axes.kernel.iter().zip(&self.equation).map(|(&axis, e)| match e.flip {
             true => at(axis).times(-1).plus_constant(e.kernel - 1),
             false => at(axis),
         });
-        Access::buffer(weight, [at(axes.g), at(channels[0]), at(channels[1])].into_iter().chain(taps))
+        Access::buffer(
+            weight,
+            [at(axes.g), at(channels[0]), at(channels[1])].into_iter().chain(taps),
+        )
     }
 
     /// The input under the window, and when it counts at all.
@@ -212,9 +252,11 @@ impl Lowering<'_> {
                 .plus_constant(-e.pad_lo);
             let conditions = range(e, &position, &sizes.input[at], &sizes.output[at]);
             spatial.push(match fold(mode) {
-                Some(fold) if !conditions.is_empty() => {
-                    Index::Folded { index: position, extent: sizes.input[at].clone(), fold }
-                }
+                Some(fold) if !conditions.is_empty() => Index::Folded {
+                    index: position,
+                    extent: sizes.input[at].clone(),
+                    fold,
+                },
                 _ if e.lhs_dilation > 1 => Index::Quotient(Quotient::floor(position, e.lhs_dilation)),
                 _ => Index::Affine(position),
             });
@@ -222,12 +264,22 @@ impl Lowering<'_> {
         }
         let channels = [Affine::axis(axes.g).into(), Affine::axis(axes.ic).into()];
         let index = self.in_layout(Affine::axis(axes.n).into(), channels, spatial);
-        let load = Expr::Load(Access { base: crate::nest::Base::Buffer(input), index });
+        let load = Expr::Load(Access {
+            base: crate::nest::Base::Buffer(input),
+            index,
+        });
         match mode {
             PaddingMode::Zeros => (load, inside),
             PaddingMode::Constant(value) if !inside.is_empty() => {
                 let (then, otherwise) = (Box::new(load), Box::new(Expr::Const(value)));
-                (Expr::Select { when: inside, then, otherwise }, Vec::new())
+                (
+                    Expr::Select {
+                        when: inside,
+                        then,
+                        otherwise,
+                    },
+                    Vec::new(),
+                )
             }
             _ => (load, Vec::new()),
         }
@@ -264,7 +316,10 @@ fn fold(mode: PaddingMode) -> Option<Fold> {
 /// The conditions under which `position` (in the lhs-dilated input) is an element of the input; none that always hold.
 fn range(e: &EquationAxis, position: &Affine, input: &Affine, output: &Affine) -> Vec<Cond> {
     let last = input.plus_constant(-1).times(e.lhs_dilation);
-    let highest = output.plus_constant(-1).times(e.stride).plus_constant((e.kernel - 1) * e.dilation - e.pad_lo);
+    let highest = output
+        .plus_constant(-1)
+        .times(e.stride)
+        .plus_constant((e.kernel - 1) * e.dilation - e.pad_lo);
     let mut conditions = Vec::new();
     if e.lhs_dilation > 1 {
         conditions.push(Cond::Divides(e.lhs_dilation, position.clone()));

@@ -41,10 +41,20 @@ impl Target {
         packs: true,
     };
     /// Portable Rust source: the same vectors, no packed weights, no scratch.
-    pub const RUST: Target = Target { name: "rust", packs: false, ..Target::CRANELIFT };
+    pub const RUST: Target = Target {
+        name: "rust",
+        packs: false,
+        ..Target::CRANELIFT
+    };
 
     /// Our own assembler on x86-64 with AVX2 and FMA: 256-bit vectors, 16 registers, all of them ours.
-    pub const AVX2: Target = Target { name: "avx2", vector_bytes: 32, vector_registers: 16, step_registers: 1, ..Target::CRANELIFT };
+    pub const AVX2: Target = Target {
+        name: "avx2",
+        vector_bytes: 32,
+        vector_registers: 16,
+        step_registers: 1,
+        ..Target::CRANELIFT
+    };
     /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks, broadcasts as memory operands.
     pub const AVX512: Target = Target {
         name: "avx512",
@@ -66,7 +76,11 @@ impl Target {
 
     /// Elements of `bytes` each in one vector register; at least 1.
     pub const fn lanes(&self, bytes: usize) -> usize {
-        if self.vector_bytes / bytes > 1 { self.vector_bytes / bytes } else { 1 }
+        if self.vector_bytes / bytes > 1 {
+            self.vector_bytes / bytes
+        } else {
+            1
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! conv: conv2d f32 n1 g1 ic2 oc3 in 8x9 kernel 3x3 pad 1
 //! target: cranelift128
 //! schedule: lanes ow:4 tile ow:8 borders panel:4            left out: the model's choice
-//! show: borders outline rust clif                           names of passes, or of ways out
+//! show: borders outline rust clif machine                   names of passes, or of ways out (machine: bytes and spills)
 //! ```
 //!
 //! The text that is shown depends on the file alone: targets are named, and machine code is made for a fixed triple.
@@ -14,7 +14,7 @@ use conv_ir::nest::bill::Bill;
 use conv_ir::{Conv, Nest, Schedule, Target, passes};
 use std::fmt::Write;
 
-/// What CLIF is shown for. Cranelift's x86-64 backend is always compiled in on the machines that the tests run on.
+/// What machine code is shown for. On a host of another architecture this backend is not compiled in, and such cases show nothing.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// One case file.
@@ -56,7 +56,14 @@ impl Case {
         let conv = conv.ok_or("the conv is missing")?;
         let chosen = Schedule::choose(&conv, &target);
         let reasons = if schedule.is_none() { chosen.reasons } else { Vec::new() };
-        Ok(Case { proves, conv, target, schedule: schedule.unwrap_or(chosen.schedule), reasons, show })
+        Ok(Case {
+            proves,
+            conv,
+            target,
+            schedule: schedule.unwrap_or(chosen.schedule),
+            reasons,
+            show,
+        })
     }
 
     /// What the case shows: the schedule, the bill, then each stage.
@@ -86,18 +93,42 @@ impl Case {
         Ok(text)
     }
 
+    /// Whether the machine code that it shows can be made here.
+    pub fn is_for_this_machine(&self) -> bool {
+        cfg!(target_arch = "x86_64") || !self.show.iter().any(|s| s == "clif" || s == "machine")
+    }
+
     fn emitted(&self, way_out: &str, nest: &Nest) -> Result<String, String> {
         match way_out {
             "clif" => {
                 let isa = conv_jit::Isa::by_triple(TRIPLE).map_err(|e| e.to_string())?;
                 conv_jit::clif(nest, &isa).map_err(|e| e.to_string())
             }
-            "rust" => {
-                conv_codegen::rust_source(&self.conv, "case", Some(&self.schedule)).map_err(|e| e.to_string())
+            "rust" => conv_codegen::rust_source(&self.conv, "case", Some(&self.schedule)).map_err(|e| e.to_string()),
+            "machine" => {
+                let isa = conv_jit::Isa::by_triple(TRIPLE).map_err(|e| e.to_string())?;
+                conv_jit::disassembly(nest, &isa)
+                    .map(|text| machine_bill(&text))
+                    .map_err(|e| e.to_string())
             }
             _ => Err(format!("nothing called {way_out} to show")),
         }
     }
+}
+
+/// Bytes of each function, and its vector instructions that touch the stack: spilled accumulators would be among them.
+fn machine_bill(disassembly: &str) -> String {
+    let mut bill: Vec<(&str, usize)> = Vec::new();
+    for line in disassembly.lines() {
+        if let Some(name) = line.strip_prefix("; ") {
+            bill.push((name, 0));
+        } else if line.contains("%xmm") && line.contains("%rsp") {
+            bill.last_mut().into_iter().for_each(|function| function.1 += 1);
+        }
+    }
+    bill.iter()
+        .map(|(name, spills)| format!("{name}: {spills} vector spills or reloads\n"))
+        .collect()
 }
 
 /// One line for each leaf of the finished nest.

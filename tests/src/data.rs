@@ -94,7 +94,13 @@ impl<T: Element> Data<T> {
     ///
     /// # Errors
     /// Those of [`interp::run_parts`].
-    pub fn interpret(&self, nest: &Nest, outputs: usize, free: &[(&str, usize)], parts: usize) -> Result<Vec<T>, Error> {
+    pub fn interpret(
+        &self,
+        nest: &Nest,
+        outputs: usize,
+        free: &[(&str, usize)],
+        parts: usize,
+    ) -> Result<Vec<T>, Error> {
         let mut output = vec![T::from_f64(f64::NAN); outputs];
         let arguments = interp::Arguments {
             input: &self.input,
@@ -110,7 +116,10 @@ impl<T: Element> Data<T> {
 
 /// Whether two results are the same: equal, or both NaN (the sign of a zero aside).
 pub fn same<T: Element>(a: &[T], b: &[T]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(x, y)| x == y || (x.to_f64().is_nan() && y.to_f64().is_nan()))
+    a.len() == b.len()
+        && a.iter()
+            .zip(b)
+            .all(|(x, y)| x == y || (x.to_f64().is_nan() && y.to_f64().is_nan()))
 }
 
 /// Checks a result against the reference's.
@@ -123,6 +132,9 @@ pub fn compare<T: Element>(found: &[T], wanted: &[T]) -> Result<(), String> {
     }
     match (0..wanted.len()).find(|&i| !same(&found[i..=i], &wanted[i..=i])) {
         None => Ok(()),
-        Some(at) => Err(format!("output[{at}] is {:?}, the reference says {:?}", found[at], wanted[at])),
+        Some(at) => Err(format!(
+            "output[{at}] is {:?}, the reference says {:?}",
+            found[at], wanted[at]
+        )),
     }
 }

@@ -51,13 +51,24 @@ impl Program {
         let name = format!("case{}", self.functions);
         self.functions += 1;
         self.source += &conv_codegen::rust_source(conv, &name, None).map_err(|e| format!("{conv}\n{e}"))?;
-        Ok(Function { name, sizes: conv.free_sizes().into_iter().map(str::to_owned).collect() })
+        Ok(Function {
+            name,
+            sizes: conv.free_sizes().into_iter().map(str::to_owned).collect(),
+        })
     }
 
     /// Adds a call. With free sizes, `free` gives their values and the arrays are of those.
     pub fn call<T: Element>(&mut self, function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) {
         self.calls += &call(function, free, data, outputs);
-        for array in [Some(&data.input), Some(&data.weight), data.bias.as_ref(), data.residual.as_ref()].into_iter().flatten() {
+        for array in [
+            Some(&data.input),
+            Some(&data.weight),
+            data.bias.as_ref(),
+            data.residual.as_ref(),
+        ]
+        .into_iter()
+        .flatten()
+        {
             array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
         }
         self.outputs.push(outputs * T::DTYPE.bytes());
@@ -69,13 +80,19 @@ impl Program {
     /// If the program cannot be compiled or run.
     pub fn run(&self) -> Vec<Vec<u8>> {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let source = format!("{}fn run(from: &mut &[u8], to: &mut Vec<u8>) {{\n{}}}\n{MAIN}", self.source, self.calls);
+        let source = format!(
+            "{}fn run(from: &mut &[u8], to: &mut Vec<u8>) {{\n{}}}\n{MAIN}",
+            self.source, self.calls
+        );
         let [file, binary, arrays, results] =
             ["cases.rs", "cases", "arrays", "results"].map(|name| dir.path().join(name));
         std::fs::write(&file, source).expect("written");
         std::fs::write(&arrays, &self.arrays).expect("written");
         compile(&file, &binary);
-        let ran = Command::new(&binary).args([&arrays, &results]).output().expect("started");
+        let ran = Command::new(&binary)
+            .args([&arrays, &results])
+            .output()
+            .expect("started");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         let results = std::fs::read(results).expect("read");
         let mut rest = &results[..];
@@ -94,8 +111,16 @@ impl Program {
 fn compile(file: &Path, binary: &Path) {
     let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
     let flags = ["--edition=2024", "-Copt-level=1", "-Ccodegen-units=16", "-o"];
-    let compiled = Command::new(rustc).args(flags).args([binary, file]).output().expect("rustc starts");
-    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let compiled = Command::new(rustc)
+        .args(flags)
+        .args([binary, file])
+        .output()
+        .expect("rustc starts");
+    assert!(
+        compiled.status.success(),
+        "{}",
+        String::from_utf8_lossy(&compiled.stderr)
+    );
 }
 
 fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) -> String {
@@ -107,7 +132,12 @@ fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>,
         let value = free.iter().find(|(name, _)| *name == size).map_or(0, |f| f.1);
         let _ = write!(arguments, "{value}, ");
     }
-    let arrays = [Some(&data.input), Some(&data.weight), data.bias.as_ref(), data.residual.as_ref()];
+    let arrays = [
+        Some(&data.input),
+        Some(&data.weight),
+        data.bias.as_ref(),
+        data.residual.as_ref(),
+    ];
     let lets: String = arrays
         .into_iter()
         .flatten()
@@ -133,7 +163,17 @@ fn bytes<T: Element>(x: T) -> Vec<u8> {
 /// The numbers behind bytes.
 pub fn numbers<T: Element>(bytes: &[u8]) -> Vec<T> {
     match T::DTYPE {
-        DType::F32 => bytes.as_chunks::<4>().0.iter().map(|b| T::from_f64(f32::from_le_bytes(*b).into())).collect(),
-        DType::F64 => bytes.as_chunks::<8>().0.iter().map(|b| T::from_f64(f64::from_le_bytes(*b))).collect(),
+        DType::F32 => bytes
+            .as_chunks::<4>()
+            .0
+            .iter()
+            .map(|b| T::from_f64(f32::from_le_bytes(*b).into()))
+            .collect(),
+        DType::F64 => bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|b| T::from_f64(f64::from_le_bytes(*b)))
+            .collect(),
     }
 }

@@ -42,16 +42,22 @@ struct AxisDice {
 fn axis() -> impl Strategy<Value = AxisDice> {
     let kernel = prop_oneof![3 => Just(1usize), 5 => Just(3), 4 => 1usize..=5];
     let step = || prop_oneof![4 => Just(1usize), 2 => Just(2), 1 => Just(3)];
-    (0usize..=12, kernel, step(), step(), (0usize..=4, 0usize..=4), 0usize..=2).prop_map(
-        |(spare, kernel, stride, dilation, padding, output_padding)| AxisDice {
+    (
+        0usize..=12,
+        kernel,
+        step(),
+        step(),
+        (0usize..=4, 0usize..=4),
+        0usize..=2,
+    )
+        .prop_map(|(spare, kernel, stride, dilation, padding, output_padding)| AxisDice {
             spare,
             kernel,
             stride,
             dilation,
             padding,
             output_padding,
-        },
-    )
+        })
 }
 
 /// Padding by word, or by each axis' own numbers.
@@ -94,36 +100,62 @@ fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
 
 /// Random convolutions of one to three axes, all sizes known.
 pub fn convs() -> impl Strategy<Value = Conv> {
-    let words = (padding(), mode(), any::<bool>(), any::<bool>(), prop_oneof![3 => Just(false), 1 => Just(true)]);
-    let epilogue = (any::<bool>(), any::<bool>(), proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())));
+    let words = (
+        padding(),
+        mode(),
+        any::<bool>(),
+        any::<bool>(),
+        prop_oneof![3 => Just(false), 1 => Just(true)],
+    );
+    let epilogue = (
+        any::<bool>(),
+        any::<bool>(),
+        proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())),
+    );
     let types = prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F64)];
-    (proptest::collection::vec(axis(), 1..=3), channels(), 0usize..=2, words, epilogue, types).prop_filter_map(
-        "a legal convolution of little work",
-        |(axes, (groups, ic, oc), batch, (padding, mode, channels_last, transposed, flip), epilogue, dtype)| {
-            let each = |f: fn(&AxisDice) -> usize| axes.iter().map(f).collect::<Vec<_>>();
-            let lo_hi = axes.iter().map(|a| a.padding).collect::<Vec<_>>();
-            let spec = ConvSpec {
-                dtype,
-                layout: if channels_last { Layout::ChannelsLast } else { Layout::ChannelsFirst },
-                batch: Size::Known(batch),
-                groups,
-                in_channels: groups * ic,
-                out_channels: groups * oc,
-                stride: each(|a| a.stride).into(),
-                dilation: each(|a| a.dilation).into(),
-                padding: padding.unwrap_or(lo_hi.into()),
-                padding_mode: if transposed { PaddingMode::Zeros } else { mode },
-                output_padding: if transposed { each(|a| a.output_padding).into() } else { 0.into() },
-                transposed,
-                flip,
-                bias: epilogue.0,
-                residual: epilogue.1,
-                activation: epilogue.2,
-                ..ConvSpec::new(each(|a| 1 + a.spare), each(|a| a.kernel))
-            };
-            repaired(spec).filter(|conv| work(conv) <= MOST_WORK)
-        },
+    (
+        proptest::collection::vec(axis(), 1..=3),
+        channels(),
+        0usize..=2,
+        words,
+        epilogue,
+        types,
     )
+        .prop_filter_map(
+            "a legal convolution of little work",
+            |(axes, (groups, ic, oc), batch, (padding, mode, channels_last, transposed, flip), epilogue, dtype)| {
+                let each = |f: fn(&AxisDice) -> usize| axes.iter().map(f).collect::<Vec<_>>();
+                let lo_hi = axes.iter().map(|a| a.padding).collect::<Vec<_>>();
+                let spec = ConvSpec {
+                    dtype,
+                    layout: if channels_last {
+                        Layout::ChannelsLast
+                    } else {
+                        Layout::ChannelsFirst
+                    },
+                    batch: Size::Known(batch),
+                    groups,
+                    in_channels: groups * ic,
+                    out_channels: groups * oc,
+                    stride: each(|a| a.stride).into(),
+                    dilation: each(|a| a.dilation).into(),
+                    padding: padding.unwrap_or(lo_hi.into()),
+                    padding_mode: if transposed { PaddingMode::Zeros } else { mode },
+                    output_padding: if transposed {
+                        each(|a| a.output_padding).into()
+                    } else {
+                        0.into()
+                    },
+                    transposed,
+                    flip,
+                    bias: epilogue.0,
+                    residual: epilogue.1,
+                    activation: epilogue.2,
+                    ..ConvSpec::new(each(|a| 1 + a.spare), each(|a| a.kernel))
+                };
+                repaired(spec).filter(|conv| work(conv) <= MOST_WORK)
+            },
+        )
 }
 
 /// The spec with an input that is large enough, if a few elements more make it so.
@@ -132,7 +164,11 @@ fn repaired(mut spec: ConvSpec) -> Option<Conv> {
         if let Ok(conv) = Conv::new(spec.clone()) {
             return Some(conv);
         }
-        spec.input = spec.input.iter().map(|n| Size::Known(n.known().unwrap_or(0) + 1)).collect();
+        spec.input = spec
+            .input
+            .iter()
+            .map(|n| Size::Known(n.known().unwrap_or(0) + 1))
+            .collect();
     }
     None
 }
@@ -144,24 +180,56 @@ pub fn work(conv: &Conv) -> usize {
 
 /// Random schedules, most of them legal for a convolution of so many axes.
 pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
-    let lanes_role = select(vec![None, Some(Role::OutChannel), Some(Role::Group), Some(Role::Out(0))]);
+    let lanes_role = select(vec![
+        None,
+        Some(Role::OutChannel),
+        Some(Role::Group),
+        Some(Role::Out(0)),
+    ]);
     let lanes = (lanes_role, select(vec![1i64, 2, 4, 8]), 1i64..=3);
     let tile = (0i64..=6, 0i64..=3, 0i64..=9);
-    let axes: Vec<Role> = (0..rank).map(Role::Out).chain([Role::Batch, Role::Group, Role::OutChannel]).collect();
+    let axes: Vec<Role> = (0..rank)
+        .map(Role::Out)
+        .chain([Role::Batch, Role::Group, Role::OutChannel])
+        .collect();
     let taps: Vec<Role> = (0..rank).map(Role::Kernel).chain([Role::InChannel]).collect();
     let count = axes.len();
     let order = (Just(axes.clone()).prop_shuffle(), 0..=count);
     let borders = prop_oneof![3 => Just(Borders::Exact), 2 => (1i64..=4).prop_map(|rows| Borders::Panel { rows })];
     let unroll = proptest::sample::subsequence(taps.clone(), 0..=taps.len());
+    let step = select(vec![0i64, 2, 3, 4]);
     let parallel = proptest::option::of(select(axes));
-    (lanes, tile, order, borders, unroll, any::<bool>(), parallel).prop_map(
-        move |((role, width, vectors), (columns, rows, channels), (mut order, named), borders, unroll, pack, parallel)| {
+    (lanes, tile, order, borders, (unroll, step), any::<bool>(), parallel).prop_map(
+        move |(
+            (role, width, vectors),
+            (columns, rows, channels),
+            (mut order, named),
+            borders,
+            (unroll, step),
+            pack,
+            parallel,
+        )| {
             order.truncate(named);
-            let wanted = [(Role::OutChannel, channels), (Role::Out(0), columns), (Role::Out(1), rows)];
-            let mut tile: Vec<(Role, i64)> =
-                wanted.into_iter().filter(|t| t.1 > 0 && Some(t.0) != role && (t.0 != Role::Out(1) || rank > 1)).collect();
+            let wanted = [
+                (Role::OutChannel, channels),
+                (Role::Out(0), columns),
+                (Role::Out(1), rows),
+            ];
+            let mut tile: Vec<(Role, i64)> = wanted
+                .into_iter()
+                .filter(|t| t.1 > 0 && Some(t.0) != role && (t.0 != Role::Out(1) || rank > 1))
+                .collect();
             tile.extend(role.map(|role| (role, width * vectors)));
-            Schedule { lanes: role.map(|r| (r, width)), tile, order, cache: width * 4, borders, unroll, step: width, pack, parallel }
+            Schedule {
+                lanes: role.map(|r| (r, width)),
+                tile,
+                order,
+                borders,
+                unroll,
+                step,
+                pack,
+                parallel,
+            }
         },
     )
 }

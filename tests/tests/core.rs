@@ -14,7 +14,11 @@ const VARIANTS: [&str; 3] = ["plain", "channel tail", "stride + tail"];
 /// `channels` of the plain variant, small where there are more axes to sum over.
 fn text(rank: usize, family: &str, variant: &str, transposed: bool) -> String {
     let plain = variant == "plain";
-    let channels = if plain { [16, 8, 8][rank - 1] } else { [19, 11, 5][rank - 1] };
+    let channels = if plain {
+        [16, 8, 8][rank - 1]
+    } else {
+        [19, 11, 5][rank - 1]
+    };
     let (groups, ic, oc, kernel, pad) = match family {
         "first" => (1, 3, channels, if rank == 3 { 3 } else { 5 }, 2),
         "1x1" => (1, channels, channels, 1, 0),
@@ -26,7 +30,9 @@ fn text(rank: usize, family: &str, variant: &str, transposed: bool) -> String {
     let input = ["20", "9x10", "4x5x6"][rank - 1];
     let stride = if variant == "stride + tail" { "stride 2 " } else { "" };
     let transposed = if transposed { "-transposed" } else { "" };
-    format!("conv{rank}d{transposed} f32 n2 g{groups} ic{ic} oc{oc} in {input} kernel {kernel} {stride}pad {pad} + bias, relu")
+    format!(
+        "conv{rank}d{transposed} f32 n2 g{groups} ic{ic} oc{oc} in {input} kernel {kernel} {stride}pad {pad} + bias, relu"
+    )
 }
 
 fn shapes(transposed: bool) -> Vec<String> {
@@ -41,7 +47,9 @@ fn shapes(transposed: bool) -> Vec<String> {
 
 /// A case whose output is mostly zero proves little (benchdnn calls it mistrusted).
 fn trusted(conv: &Conv) -> bool {
-    let output = Data::<f32>::new(conv, Fill::Integers, conv_tests::judge::SEED).reference(conv).unwrap();
+    let output = Data::<f32>::new(conv, Fill::Integers, conv_tests::judge::SEED)
+        .reference(conv)
+        .unwrap();
     output.iter().filter(|x| **x == 0.0).count() * 10 < output.len() * 9
 }
 
@@ -56,8 +64,19 @@ fn run(transposed: bool) {
             failures.push(what);
         }
     }
-    println!("{} shapes{}, on: {}", shapes.len(), if transposed { ", transposed" } else { "" }, routes::NAMES.join(", "));
-    assert!(failures.is_empty(), "{} of {} fail\n{}", failures.len(), shapes.len(), failures.join("\n\n"));
+    conv_tests::say(format_args!(
+        "{} shapes{}, on: {}",
+        shapes.len(),
+        if transposed { ", transposed" } else { "" },
+        routes::NAMES.join(", ")
+    ));
+    assert!(
+        failures.is_empty(),
+        "{} of {} fail\n{}",
+        failures.len(),
+        shapes.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]

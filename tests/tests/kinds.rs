@@ -19,7 +19,11 @@ struct Kind {
 }
 
 const fn kind(name: &'static str, text: &'static str) -> Kind {
-    Kind { name, text, pads: false }
+    Kind {
+        name,
+        text,
+        pads: false,
+    }
 }
 
 const fn padded(name: &'static str, text: &'static str) -> Kind {
@@ -40,7 +44,10 @@ const KINDS: &[Kind] = &[
     padded("depthwise, multiplier 2", "g3 ic3 oc6 kernel 3 stride 2 pad 1"),
     kind("1x1", "g1 ic4 oc8 kernel 1"),
     kind("transposed", "g1 ic3 oc4 kernel 3 stride 2 pad 1"),
-    kind("transposed, output padding", "g1 ic2 oc3 kernel 3 stride 2 pad 1 out_pad 1"),
+    kind(
+        "transposed, output padding",
+        "g1 ic2 oc3 kernel 3 stride 2 pad 1 out_pad 1",
+    ),
     kind("transposed, kernel below stride", "g1 ic2 oc3 kernel 2 stride 3"),
     kind("transposed, dilated", "g1 ic2 oc2 kernel 3 stride 2 dilation 2 pad 1:2"),
     kind("transposed, group", "g2 ic4 oc4 kernel 3 stride 2 pad 1"),
@@ -59,20 +66,35 @@ const MODES: [PaddingMode; 6] = [
 
 /// What every case of the cross product has different, taking turns: the epilogue.
 fn epilogue(turn: usize) -> String {
-    let bias = if turn % 2 == 0 { " + bias" } else { "" };
+    let bias = if turn.is_multiple_of(2) { " + bias" } else { "" };
     let residual = if turn % 3 == 1 { " + residual" } else { "" };
     // Every fourth case has none.
     let activation: Option<Activation> = (turn % 4 != 3).then(|| ACTIVATIONS[turn % ACTIVATIONS.len()]);
-    format!("{bias}{residual}{}", activation.map_or(String::new(), |a| format!(", {a}")))
+    format!(
+        "{bias}{residual}{}",
+        activation.map_or(String::new(), |a| format!(", {a}"))
+    )
 }
 
 fn text(kind: &Kind, rank: usize, channels_last: bool, dtype: DType, mode: PaddingMode, turn: usize) -> String {
-    let transposed = if kind.name.starts_with("transposed") { "-transposed" } else { "" };
+    let transposed = if kind.name.starts_with("transposed") {
+        "-transposed"
+    } else {
+        ""
+    };
     let layout = if channels_last { "channels-last " } else { "" };
     let input = ["11", "6x9", "3x5x6", "3x3x4x5"][rank - 1];
-    let mode = if kind.pads { format!(" mode {mode}") } else { String::new() };
+    let mode = if kind.pads {
+        format!(" mode {mode}")
+    } else {
+        String::new()
+    };
     let batch = 1 + turn % 2;
-    format!("conv{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}", kind.text, epilogue(turn))
+    format!(
+        "conv{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}",
+        kind.text,
+        epilogue(turn)
+    )
 }
 
 /// The cross product; four axes only plainly, in f32 and channels first.
@@ -80,7 +102,12 @@ fn cases() -> Vec<(String, Conv)> {
     let mut texts = Vec::new();
     for kind in KINDS {
         for rank in 1..=4 {
-            for (channels_last, dtype) in [(false, DType::F32), (true, DType::F32), (false, DType::F64), (true, DType::F64)] {
+            for (channels_last, dtype) in [
+                (false, DType::F32),
+                (true, DType::F32),
+                (false, DType::F64),
+                (true, DType::F64),
+            ] {
                 for &mode in if kind.pads { &MODES[..] } else { &MODES[..1] } {
                     let plain = mode == PaddingMode::Zeros && !channels_last && dtype == DType::F32;
                     if rank < 4 || plain {
@@ -117,9 +144,21 @@ fn every_kind_on_the_interpreter_and_machine_code() {
             }
         }
     }
-    println!("{} cases on integers and on reals: reference, interpreter and Cranelift agree", cases.len());
-    println!("{judged} of these {} runs were judged after each pass", judged + finished);
-    assert!(failures.is_empty(), "{} of {} fail\n{}", failures.len(), cases.len() * 2, failures.join("\n\n"));
+    conv_tests::say(format_args!(
+        "{} cases on integers and on reals: reference, interpreter and Cranelift agree",
+        cases.len()
+    ));
+    conv_tests::say(format_args!(
+        "{judged} of these {} runs were judged after each pass",
+        judged + finished
+    ));
+    assert!(
+        failures.is_empty(),
+        "{} of {} fail\n{}",
+        failures.len(),
+        cases.len() * 2,
+        failures.join("\n\n")
+    );
 }
 
 /// Adds a case with both fills to the program, and what the reference makes of it.
@@ -129,7 +168,10 @@ fn add<T: Element>(program: &mut Program, wanted: &mut Vec<(String, Vec<f64>)>, 
         let data = Data::<T>::new(conv, fill, SEED);
         let reference = data.reference(conv).unwrap_or_else(|e| panic!("{conv}: {e}"));
         program.call(&function, &[], &data, reference.len());
-        wanted.push((format!("{name}, {fill:?}: {conv}"), reference.iter().map(|x| x.to_f64()).collect()));
+        wanted.push((
+            format!("{name}, {fill:?}: {conv}"),
+            reference.iter().map(|x| x.to_f64()).collect(),
+        ));
     }
 }
 
@@ -143,7 +185,12 @@ fn expanded(cases: &[(String, Conv)]) {
         }
     }
     let mut failures = Vec::new();
-    for ((bytes, (what, wanted)), conv) in program.run().iter().zip(&wanted).zip(cases.iter().flat_map(|c| [&c.1, &c.1])) {
+    for ((bytes, (what, wanted)), conv) in program
+        .run()
+        .iter()
+        .zip(&wanted)
+        .zip(cases.iter().flat_map(|c| [&c.1, &c.1]))
+    {
         let found: Vec<f64> = match conv.dtype() {
             DType::F32 => numbers::<f32>(bytes).into_iter().map(f64::from).collect(),
             DType::F64 => numbers::<f64>(bytes),
@@ -152,15 +199,28 @@ fn expanded(cases: &[(String, Conv)]) {
             failures.push(format!("{what}\n{difference}"));
         }
     }
-    println!("{} convolutions as expanded Rust, each on integers and on reals", cases.len());
-    assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n\n"));
+    conv_tests::say(format_args!(
+        "{} convolutions as expanded Rust, each on integers and on reals",
+        cases.len()
+    ));
+    assert!(
+        failures.is_empty(),
+        "{} fail\n{}",
+        failures.len(),
+        failures.join("\n\n")
+    );
 }
 
 #[test]
 fn every_kind_as_expanded_rust() {
     // Every kind, rank and padding mode; of the four layouts x types each case takes one, in turn, so that every pair of choices is met.
     let cases = cases();
-    let chosen: Vec<(String, Conv)> = cases.iter().enumerate().filter(|(at, _)| at % 4 == at / 24 % 4).map(|(_, c)| c.clone()).collect();
+    let chosen: Vec<(String, Conv)> = cases
+        .iter()
+        .enumerate()
+        .filter(|(at, _)| at % 4 == at / 24 % 4)
+        .map(|(_, c)| c.clone())
+        .collect();
     expanded(&chosen);
 }
 

@@ -37,7 +37,9 @@ fn is_test(path: &str) -> bool {
 /// Lines of code: no comments, nothing from `#[cfg(test)]` with a body on, which stands last in a file.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-    text[..end].lines().map(|line| line.split("//").next().unwrap_or_default())
+    text[..end]
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
 }
 
 /// Panics if any line of code in these files says one of `words`.
@@ -61,7 +63,10 @@ fn dependencies(of: &str) -> Vec<String> {
     let table = manifest.split("[dependencies]").nth(1).unwrap_or_default();
     let table = table.split("\n[").next().unwrap_or_default();
     let names = table.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
-    names.filter(|name| name.starts_with("conv-")).map(str::to_owned).collect()
+    names
+        .filter(|name| name.starts_with("conv-"))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[test]
@@ -75,7 +80,10 @@ fn crates_know_only_whom_they_may() {
     ];
     for (of, allowed) in allowed {
         for name in dependencies(of) {
-            assert!(allowed.contains(&name.as_str()), "{of} depends on {name}; it may only on {allowed:?}");
+            assert!(
+                allowed.contains(&name.as_str()),
+                "{of} depends on {name}; it may only on {allowed:?}"
+            );
         }
     }
 }
@@ -83,18 +91,47 @@ fn crates_know_only_whom_they_may() {
 #[test]
 fn conv_ir_is_a_pure_function_of_its_arguments() {
     assert!(read("conv-ir/src/lib.rs").contains("#![forbid(unsafe_code)]"));
-    let words = ["std::env", "std::time", "std::thread", "std::fs", "std::process", "is_x86_feature_detected", "Instant", "println!"];
-    never_says(&shipped("conv-ir/src"), &words, "conv-ir has no clock, environment, threads, files or CPU detection");
+    let words = [
+        "std::env",
+        "std::time",
+        "std::thread",
+        "std::fs",
+        "std::process",
+        "is_x86_feature_detected",
+        "Instant",
+        "println!",
+    ];
+    never_says(
+        &shipped("conv-ir/src"),
+        &words,
+        "conv-ir has no clock, environment, threads, files or CPU detection",
+    );
 }
 
 #[test]
 fn passes_see_neither_the_convolution_nor_each_other() {
-    let passes: Vec<(String, String)> =
-        shipped("conv-ir/src/passes").into_iter().filter(|(path, _)| !path.ends_with("passes/mod.rs")).collect();
+    let passes: Vec<(String, String)> = shipped("conv-ir/src/passes")
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("passes/mod.rs"))
+        .collect();
     let why = "a pass knows the nest, the schedule and the target";
-    never_says(&passes, &["crate::conv", "Conv,", "Conv;", "crate::lower", "crate::reference", "crate::interp"], why);
+    never_says(
+        &passes,
+        &[
+            "crate::conv",
+            "Conv,",
+            "Conv;",
+            "crate::lower",
+            "crate::reference",
+            "crate::interp",
+        ],
+        why,
+    );
     let table = read("conv-ir/src/passes/mod.rs");
-    let names: Vec<&str> = table.lines().filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';')).collect();
+    let names: Vec<&str> = table
+        .lines()
+        .filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';'))
+        .collect();
     assert!(names.len() >= 11, "{names:?}");
     for (path, text) in &passes {
         for name in &names {
@@ -120,35 +157,78 @@ fn every_pass_shows_what_it_does() {
 
 #[test]
 fn the_oracles_share_nothing_with_what_they_judge() {
-    let reference: Vec<(String, String)> =
-        shipped("conv-ir/src").into_iter().filter(|(path, _)| path.contains("src/reference")).collect();
-    let not_the_description = ["crate::nest", "crate::lower", "crate::passes", "crate::interp", "crate::schedule", "crate::analysis", "activation::program"];
-    never_says(&reference, &not_the_description, "the reference imports only the description");
+    let reference: Vec<(String, String)> = shipped("conv-ir/src")
+        .into_iter()
+        .filter(|(path, _)| path.contains("src/reference"))
+        .collect();
+    let not_the_description = [
+        "crate::nest",
+        "crate::lower",
+        "crate::passes",
+        "crate::interp",
+        "crate::schedule",
+        "crate::analysis",
+        "activation::program",
+    ];
+    never_says(
+        &reference,
+        &not_the_description,
+        "the reference imports only the description",
+    );
     let interp = shipped("conv-ir/src/interp");
-    let not_the_nest = ["crate::conv", "crate::lower", "crate::passes", "crate::reference", "crate::schedule", "Conv,", "Conv}"];
+    let not_the_nest = [
+        "crate::conv",
+        "crate::lower",
+        "crate::passes",
+        "crate::reference",
+        "crate::schedule",
+        "Conv,",
+        "Conv}",
+    ];
     never_says(&interp, &not_the_nest, "the interpreter imports only the nest");
 }
 
 #[test]
 fn after_lowering_nobody_looks_at_the_convolution() {
     for below in ["conv-jit/src/emit", "conv-codegen/src/emit"] {
-        never_says(&shipped(below), &["conv_ir::conv", " Conv,", " Conv;", "{Conv", "::Conv;"], "ways out see the nest");
+        never_says(
+            &shipped(below),
+            &["conv_ir::conv", " Conv,", " Conv;", "{Conv", "::Conv;"],
+            "ways out see the nest",
+        );
     }
 }
 
 #[test]
 fn unsafe_is_in_conv_jit_alone_and_says_why() {
-    for below in ["conv-ir/src", "conv-codegen/src", "conv-macros/src", "conv-cli/src", "tests/src"] {
-        never_says(&shipped(below), &["unsafe {", "unsafe fn", "unsafe impl"], "only conv-jit has unsafe");
+    for below in [
+        "conv-ir/src",
+        "conv-codegen/src",
+        "conv-macros/src",
+        "conv-cli/src",
+        "tests/src",
+    ] {
+        never_says(
+            &shipped(below),
+            &["unsafe {", "unsafe fn", "unsafe impl"],
+            "only conv-jit has unsafe",
+        );
     }
     assert!(read("conv-jit/src/lib.rs").contains("clippy::undocumented_unsafe_blocks"));
     let emitters = shipped("conv-jit/src/emit");
-    never_says(&emitters, &["unsafe {", "unsafe fn"], "making code is safe; calling it is not");
+    never_says(
+        &emitters,
+        &["unsafe {", "unsafe fn"],
+        "making code is safe; calling it is not",
+    );
 }
 
 #[test]
 fn what_is_not_to_be_relied_on_is_not() {
     for (path, text) in shipped("conv-ir/src").iter().chain(&shipped("conv-codegen/src")) {
-        assert!(!text.contains("HashMap") && !text.contains("HashSet"), "{path}: iteration order would leak into text");
+        assert!(
+            !text.contains("HashMap") && !text.contains("HashSet"),
+            "{path}: iteration order would leak into text"
+        );
     }
 }

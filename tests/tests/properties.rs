@@ -13,8 +13,14 @@ use std::path::Path;
 
 /// A runner for `part` hundredths of the cases asked for.
 fn runner(part: u32) -> TestRunner {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
-    let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(2026);
+    let asked = std::env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(300);
+    let seed = std::env::var("PROPTEST_RNG_SEED")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(2026);
     TestRunner::new(Config {
         cases: (asked * part / 100).max(1),
         failure_persistence: None,
@@ -25,8 +31,12 @@ fn runner(part: u32) -> TestRunner {
 }
 
 /// Runs `test`; what fails is shrunk and kept as a case file.
-fn check<S: Strategy>(part: u32, strategy: S, show: fn(&S::Value) -> String, test: impl Fn(S::Value) -> Result<(), String>)
-where
+fn check<S: Strategy>(
+    part: u32,
+    strategy: S,
+    show: fn(&S::Value) -> String,
+    test: impl Fn(S::Value) -> Result<(), String>,
+) where
     S::Value: std::fmt::Debug,
 {
     let run = |value| {
@@ -45,8 +55,12 @@ where
 
 /// Writes a case file and says where.
 fn keep(case: &str) -> String {
-    let number = case.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases").join(format!("found-{:08x}.conv", number as u32));
+    let number = case.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
+        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
+    });
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("cases")
+        .join(format!("found-{:08x}.conv", number as u32));
     match std::fs::write(&path, format!("{case}show: outline\n")) {
         Ok(()) => path.display().to_string(),
         Err(error) => format!("not kept ({error})"),
@@ -67,11 +81,22 @@ fn any_schedule_gives_the_reference() {
         }
         ran.set(ran.get() + 1);
         // Of the activations that are polynomials, only the reference's own order of evaluation gives its bits: so does this check them.
-        let fill = if work(&conv) % 2 == 0 { Fill::Integers } else { Fill::Reals };
+        let fill = if work(&conv).is_multiple_of(2) {
+            Fill::Integers
+        } else {
+            Fill::Reals
+        };
         routes::every(&conv, &schedule, &Target::CRANELIFT, fill)
     });
-    println!("{} random schedules judged, {} refused as illegal", ran.get(), refused.get());
-    assert!(ran.get() > 4 * refused.get(), "too many random schedules are refused to prove much");
+    conv_tests::say(format_args!(
+        "{} random schedules judged, {} refused as illegal",
+        ran.get(),
+        refused.get()
+    ));
+    assert!(
+        ran.get() > 4 * refused.get(),
+        "too many random schedules are refused to prove much"
+    );
 }
 
 #[test]
@@ -110,14 +135,19 @@ fn free_sizes_give_the_bits_of_known_ones() {
         };
         let mut values: Vec<Vec<(&str, usize)>> = [0, 1, 3, 8]
             .iter()
-            .map(|more| sizes.iter().map(|(name, n)| (name.as_str(), if name == "N" { *n } else { n + more })).collect())
+            .map(|more| {
+                sizes
+                    .iter()
+                    .map(|(name, n)| (name.as_str(), if name == "N" { *n } else { n + more }))
+                    .collect()
+            })
             .collect();
         values.retain(|sizes| free.with_sizes(sizes).is_ok_and(|known| work(&known) <= 60_000));
         ran.set(ran.get() + values.len());
         routes::free(&free, &schedule, &values, Fill::Integers)?;
         Ok(())
     });
-    println!("{} sizes of free nests run", ran.get());
+    conv_tests::say(format_args!("{} sizes of free nests run", ran.get()));
 }
 
 #[test]
@@ -139,12 +169,15 @@ fn descriptions_are_read_as_they_print() {
 
 #[test]
 fn schedules_are_read_as_they_print() {
-    check(200, schedules(3), |schedule| format!("schedule: {schedule}"), |schedule| {
-        match schedule.to_string().parse::<Schedule>() {
+    check(
+        200,
+        schedules(3),
+        |schedule| format!("schedule: {schedule}"),
+        |schedule| match schedule.to_string().parse::<Schedule>() {
             Ok(read) if read == schedule => Ok(()),
             other => Err(format!("{schedule}\nis read as\n{other:?}")),
-        }
-    });
+        },
+    );
 }
 
 /// `<C x, y> == <x, C' y>` where `C'` is the transposed convolution of the same numbers: the gradient for the input.
@@ -159,13 +192,25 @@ fn adjoint(conv: &Conv) -> Result<bool, String> {
         ..spec.clone()
     };
     let forward = Conv::new(forward).map_err(|e| e.to_string())?;
-    let Some(transposed) = transpose(&forward) else { return Ok(false) };
-    let (x, y) = (conv_tests::Data::<f64>::new(&forward, Fill::Integers, 1), conv_tests::Data::<f64>::new(&transposed, Fill::Integers, 2));
-    let y = conv_tests::Data { weight: x.weight.clone(), ..y };
+    let Some(transposed) = transpose(&forward) else {
+        return Ok(false);
+    };
+    let (x, y) = (
+        conv_tests::Data::<f64>::new(&forward, Fill::Integers, 1),
+        conv_tests::Data::<f64>::new(&transposed, Fill::Integers, 2),
+    );
+    let y = conv_tests::Data {
+        weight: x.weight.clone(),
+        ..y
+    };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let there = dot(&routes::compiled::<f64>(&forward, &x)?, &y.input);
     let back = dot(&x.input, &routes::compiled::<f64>(&transposed, &y)?);
-    if there == back { Ok(true) } else { Err(format!("{forward}\n{transposed}\n<Cx, y> = {there}, <x, C'y> = {back}")) }
+    if there == back {
+        Ok(true)
+    } else {
+        Err(format!("{forward}\n{transposed}\n<Cx, y> = {there}, <x, C'y> = {back}"))
+    }
 }
 
 /// The transposed convolution whose output is the input of `conv`: channels change places, and what the stride skips comes back as output padding.
@@ -184,7 +229,12 @@ fn transpose(conv: &Conv) -> Option<Conv> {
     Conv::new(ConvSpec {
         in_channels: spec.out_channels,
         out_channels: spec.in_channels,
-        input: conv.axes().iter().filter_map(|a| a.output.known()).map(Size::Known).collect(),
+        input: conv
+            .axes()
+            .iter()
+            .filter_map(|a| a.output.known())
+            .map(Size::Known)
+            .collect(),
         padding: padding.into(),
         output_padding: out_pad?.into(),
         transposed: true,
@@ -196,10 +246,15 @@ fn transpose(conv: &Conv) -> Option<Conv> {
 #[test]
 fn transposed_is_the_adjoint() {
     let ran = Cell::new(0);
-    check(100, convs().prop_filter("forward", |c| !c.spec().transposed), |conv| format!("conv: {conv}"), |conv| {
-        ran.set(ran.get() + usize::from(adjoint(&conv)?));
-        Ok(())
-    });
-    println!("{} pairs are adjoint", ran.get());
+    check(
+        100,
+        convs().prop_filter("forward", |c| !c.spec().transposed),
+        |conv| format!("conv: {conv}"),
+        |conv| {
+            ran.set(ran.get() + usize::from(adjoint(&conv)?));
+            Ok(())
+        },
+    );
+    conv_tests::say(format_args!("{} pairs are adjoint", ran.get()));
     assert!(ran.get() > 0);
 }

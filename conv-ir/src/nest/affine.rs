@@ -26,17 +26,26 @@ pub struct Affine {
 impl Affine {
     /// A constant.
     pub fn constant(constant: i64) -> Self {
-        Affine { constant, terms: SmallVec::new() }
+        Affine {
+            constant,
+            terms: SmallVec::new(),
+        }
     }
 
     /// The value of an axis.
     pub fn axis(axis: AxisId) -> Self {
-        Affine { constant: 0, terms: smallvec![(Var::Axis(axis), 1)] }
+        Affine {
+            constant: 0,
+            terms: smallvec![(Var::Axis(axis), 1)],
+        }
     }
 
     /// The value of a symbol.
     pub fn symbol(symbol: SymbolId) -> Self {
-        Affine { constant: 0, terms: smallvec![(Var::Symbol(symbol), 1)] }
+        Affine {
+            constant: 0,
+            terms: smallvec![(Var::Symbol(symbol), 1)],
+        }
     }
 
     /// The variables with their coefficients, sorted, none zero.
@@ -94,7 +103,10 @@ impl Affine {
 
     /// `self + constant`.
     pub fn plus_constant(&self, constant: i64) -> Self {
-        Affine { constant: self.constant + constant, terms: self.terms.clone() }
+        Affine {
+            constant: self.constant + constant,
+            terms: self.terms.clone(),
+        }
     }
 
     /// `self * factor`.
@@ -147,7 +159,9 @@ impl Affine {
 
     /// The value where `value` gives each variable's.
     pub fn eval(&self, value: impl Fn(Var) -> i64) -> i64 {
-        self.terms.iter().fold(self.constant, |sum, &(var, coefficient)| sum + coefficient * value(var))
+        self.terms
+            .iter()
+            .fold(self.constant, |sum, &(var, coefficient)| sum + coefficient * value(var))
     }
 }
 
@@ -174,7 +188,10 @@ impl Quotient {
 
     /// `ceil(numerator / divisor)`.
     pub fn ceil(numerator: Affine, divisor: i64) -> Self {
-        Quotient { numerator: numerator.plus_constant(divisor - 1), divisor }
+        Quotient {
+            numerator: numerator.plus_constant(divisor - 1),
+            divisor,
+        }
     }
 
     /// The number, if nothing varies.
@@ -261,8 +278,15 @@ impl Index {
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Index {
         match self {
             Index::Affine(a) => Index::Affine(f(a)),
-            Index::Quotient(q) => Index::Quotient(Quotient { numerator: f(&q.numerator), divisor: q.divisor }),
-            Index::Folded { index, extent, fold } => Index::Folded { index: f(index), extent: f(extent), fold: *fold },
+            Index::Quotient(q) => Index::Quotient(Quotient {
+                numerator: f(&q.numerator),
+                divisor: q.divisor,
+            }),
+            Index::Folded { index, extent, fold } => Index::Folded {
+                index: f(index),
+                extent: f(extent),
+                fold: *fold,
+            },
         }
     }
 

@@ -197,8 +197,14 @@ impl Bound {
 
     /// The same choice between other quotients.
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Bound {
-        let mut each =
-            |of: &[Quotient]| of.iter().map(|q| Quotient { numerator: f(&q.numerator), divisor: q.divisor }).collect();
+        let mut each = |of: &[Quotient]| {
+            of.iter()
+                .map(|q| Quotient {
+                    numerator: f(&q.numerator),
+                    divisor: q.divisor,
+                })
+                .collect()
+        };
         match self {
             Bound::Max(of) => Bound::Max(each(of)),
             Bound::Min(of) => Bound::Min(each(of)),
@@ -270,7 +276,12 @@ pub struct Loop {
 impl Loop {
     /// `for axis in 0..extent`, in order.
     pub fn serial(axis: AxisId, extent: impl Into<Bound>) -> Loop {
-        Loop { axis, lo: Bound::Max(vec![0.into()]), hi: extent.into(), kind: LoopKind::Serial }
+        Loop {
+            axis,
+            lo: Bound::Max(vec![0.into()]),
+            hi: extent.into(),
+            kind: LoopKind::Serial,
+        }
     }
 
     /// `(lo, hi)` where both are constants.
@@ -358,12 +369,18 @@ pub struct Access {
 impl Access {
     /// An element of a buffer, all indices affine.
     pub fn buffer(buffer: BufferId, index: impl IntoIterator<Item = Affine>) -> Access {
-        Access { base: Base::Buffer(buffer), index: index.into_iter().map(Index::Affine).collect() }
+        Access {
+            base: Base::Buffer(buffer),
+            index: index.into_iter().map(Index::Affine).collect(),
+        }
     }
 
     /// Applies `f` to every affine expression inside.
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Access {
-        Access { base: self.base, index: self.index.iter().map(|i| i.map(f)).collect() }
+        Access {
+            base: self.base,
+            index: self.index.iter().map(|i| i.map(f)).collect(),
+        }
     }
 }
 
@@ -447,14 +464,21 @@ impl Expr {
             Expr::Unary(op, a) => Expr::Unary(*op, go(a)),
             Expr::Binary(op, a, b) => Expr::Binary(*op, go(a), go(b)),
             Expr::Fma(a, b, c) => Expr::Fma(go(a), go(b), go(c)),
-            Expr::Choose { a, b, then, otherwise } => {
-                Expr::Choose { a: go(a), b: go(b), then: go(then), otherwise: go(otherwise) }
-            }
+            Expr::Choose { a, b, then, otherwise } => Expr::Choose {
+                a: go(a),
+                b: go(b),
+                then: go(then),
+                otherwise: go(otherwise),
+            },
             Expr::Activation(which, a) => Expr::Activation(*which, go(a)),
             Expr::Load(a) => Expr::Load(access(a)),
             Expr::Select { when, then, otherwise } => {
                 let (then, otherwise) = (go(then), go(otherwise));
-                Expr::Select { when: when.iter().map(cond).collect(), then, otherwise }
+                Expr::Select {
+                    when: when.iter().map(cond).collect(),
+                    then,
+                    otherwise,
+                }
             }
         }
     }
@@ -511,20 +535,32 @@ pub enum Op {
 impl Op {
     /// `register = value`, always.
     pub fn set(reg: RegId, value: Expr) -> Op {
-        Op::Set { reg, value, when: Vec::new() }
+        Op::Set {
+            reg,
+            value,
+            when: Vec::new(),
+        }
     }
 
     /// This operation with every access and condition replaced through the two functions.
     pub fn map(&self, access: &mut impl FnMut(&Access) -> Access, cond: &mut impl FnMut(&Cond) -> Cond) -> Op {
         match self {
             Op::Each(axis, body) => Op::Each(*axis, body.iter().map(|op| op.map(access, cond)).collect()),
-            Op::Set { reg, value, when } => {
-                Op::Set { reg: *reg, value: value.map(access, cond), when: when.iter().map(cond).collect() }
-            }
-            Op::Store { to, value, when } => {
-                Op::Store { to: access(to), value: value.map(access, cond), when: when.iter().map(cond).collect() }
-            }
-            Op::StoreBlock { to, reg, along } => Op::StoreBlock { to: access(to), reg: *reg, along: *along },
+            Op::Set { reg, value, when } => Op::Set {
+                reg: *reg,
+                value: value.map(access, cond),
+                when: when.iter().map(cond).collect(),
+            },
+            Op::Store { to, value, when } => Op::Store {
+                to: access(to),
+                value: value.map(access, cond),
+                when: when.iter().map(cond).collect(),
+            },
+            Op::StoreBlock { to, reg, along } => Op::StoreBlock {
+                to: access(to),
+                reg: *reg,
+                along: *along,
+            },
         }
     }
 
@@ -596,7 +632,15 @@ impl Leaf {
         cond: &mut impl FnMut(&Cond) -> Cond,
         bound: &mut impl FnMut(&Bound) -> Bound,
     ) -> Leaf {
-        let reduce = self.reduce.iter().map(|l| Loop { lo: bound(&l.lo), hi: bound(&l.hi), ..l.clone() }).collect();
+        let reduce = self
+            .reduce
+            .iter()
+            .map(|l| Loop {
+                lo: bound(&l.lo),
+                hi: bound(&l.hi),
+                ..l.clone()
+            })
+            .collect();
         let mut ops = |ops: &[Op]| ops.iter().map(|op| op.map(access, cond)).collect();
         Leaf {
             reduce,
@@ -611,7 +655,11 @@ impl Leaf {
     pub fn map_affine(&self, f: &mut dyn FnMut(&Affine) -> Affine) -> Leaf {
         let f = std::cell::RefCell::new(f);
         let apply = |a: &Affine| (*f.borrow_mut())(a);
-        self.map(&mut |a| a.map(&mut { apply }), &mut |c| c.map(&mut { apply }), &mut |b| b.map(&mut { apply }))
+        self.map(
+            &mut |a| a.map(&mut { apply }),
+            &mut |c| c.map(&mut { apply }),
+            &mut |b| b.map(&mut { apply }),
+        )
     }
 
     /// Visits every expression of every operation, outermost first.
@@ -700,13 +748,22 @@ pub struct Nest {
 impl Nest {
     /// Adds an axis.
     pub fn add_axis(&mut self, name: impl Into<String>, role: Role, part: Part) -> AxisId {
-        self.axes.push(Axis { name: name.into(), role, part });
+        self.axes.push(Axis {
+            name: name.into(),
+            role,
+            part,
+        });
         AxisId(self.axes.len() as u32 - 1)
     }
 
     /// Adds a buffer of the nest's value type.
     pub fn add_buffer(&mut self, name: impl Into<String>, role: BufferRole, extents: Vec<Affine>) -> BufferId {
-        self.buffers.push(Buffer { name: name.into(), role, dtype: self.dtype, extents });
+        self.buffers.push(Buffer {
+            name: name.into(),
+            role,
+            dtype: self.dtype,
+            extents,
+        });
         BufferId(self.buffers.len() as u32 - 1)
     }
 
@@ -727,13 +784,19 @@ impl Nest {
 
     /// Adds a symbol that follows from others.
     pub fn add_symbol(&mut self, name: impl Into<String>, value: impl Into<Bound>) -> Affine {
-        self.symbols.push(Symbol { name: name.into(), value: Some(value.into()) });
+        self.symbols.push(Symbol {
+            name: name.into(),
+            value: Some(value.into()),
+        });
         Affine::symbol(SymbolId(self.symbols.len() as u32 - 1))
     }
 
     /// The first buffer of that role.
     pub fn buffer_of(&self, role: BufferRole) -> Option<BufferId> {
-        self.buffers.iter().position(|b| b.role == role).map(|at| BufferId(at as u32))
+        self.buffers
+            .iter()
+            .position(|b| b.role == role)
+            .map(|at| BufferId(at as u32))
     }
 
     /// The buffer that an access of `leaf` reaches into.

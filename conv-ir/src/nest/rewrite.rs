@@ -18,7 +18,10 @@ impl Chain {
     /// The statement that this chain stands for.
     pub fn into_stmt(self) -> Stmt {
         let leaf = Stmt::Leaf(Box::new(self.leaf));
-        self.loops.into_iter().rev().fold(leaf, |inner, l| Stmt::For(l, vec![inner]))
+        self.loops
+            .into_iter()
+            .rev()
+            .fold(leaf, |inner, l| Stmt::For(l, vec![inner]))
     }
 
     /// Every occurrence of `axis` replaced by `by`, in the leaf and in the bounds of inner loops.
@@ -26,7 +29,11 @@ impl Chain {
         let mut f = |a: &Affine| a.substitute(Var::Axis(axis), by);
         let bounds = |l: &Loop, f: &mut dyn FnMut(&Affine) -> Affine| {
             let mut g = |a: &Affine| f(a);
-            Loop { lo: l.lo.map(&mut g), hi: l.hi.map(&mut g), ..l.clone() }
+            Loop {
+                lo: l.lo.map(&mut g),
+                hi: l.hi.map(&mut g),
+                ..l.clone()
+            }
         };
         Chain {
             loops: self.loops.iter().map(|l| bounds(l, &mut f)).collect(),
@@ -77,7 +84,10 @@ pub fn map_chains<S: Into<Stmt>, E>(
 /// The statement as a chain, or the statement back.
 fn chain_of(stmt: Stmt) -> Result<Chain, Stmt> {
     match stmt {
-        Stmt::Leaf(leaf) => Ok(Chain { loops: Vec::new(), leaf: *leaf }),
+        Stmt::Leaf(leaf) => Ok(Chain {
+            loops: Vec::new(),
+            leaf: *leaf,
+        }),
         Stmt::Call(_) => Err(stmt),
         Stmt::For(l, mut body) if body.len() == 1 => match chain_of(body.remove(0)) {
             Ok(mut chain) => {
@@ -114,7 +124,11 @@ pub fn substitute(stmts: &[Stmt], axis: AxisId, by: &Affine) -> Vec<Stmt> {
         .iter()
         .map(|stmt| match stmt {
             Stmt::For(l, body) => {
-                let l = Loop { lo: l.lo.map(&mut f), hi: l.hi.map(&mut f), ..l.clone() };
+                let l = Loop {
+                    lo: l.lo.map(&mut f),
+                    hi: l.hi.map(&mut f),
+                    ..l.clone()
+                };
                 Stmt::For(l, substitute(body, axis, by))
             }
             Stmt::Leaf(leaf) => Stmt::Leaf(Box::new(leaf.map_affine(&mut f))),

@@ -40,11 +40,15 @@ fn drop_unit_axes(mut chain: Chain) -> Chain {
     }
     let unit = |leaf: &Leaf| {
         let free = |axis| leaf.conditions().iter().all(|c| c.expression().of_axis(axis) == 0);
-        leaf.reduce.iter().position(|l| l.constant_range() == Some((0, 1)) && free(l.axis))
+        leaf.reduce
+            .iter()
+            .position(|l| l.constant_range() == Some((0, 1)) && free(l.axis))
     };
     while let Some(at) = unit(&chain.leaf) {
         let axis = chain.leaf.reduce.remove(at).axis;
-        chain.leaf = chain.leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::constant(0)));
+        chain.leaf = chain
+            .leaf
+            .map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::constant(0)));
     }
     chain
 }
@@ -55,7 +59,11 @@ fn drop_unit_dimensions(nest: &mut Nest, leaf: &mut Leaf) {
             let zero = |i: &Index| i.as_affine().and_then(Affine::as_constant) == Some(0);
             let unit = nest.buffers[id].extents[dim].as_constant() == Some(1);
             let base = crate::nest::Base::Buffer(crate::nest::BufferId(id as u32));
-            let unused = leaf.accesses().iter().filter(|a| a.base == base).all(|a| zero(&a.index[dim]));
+            let unused = leaf
+                .accesses()
+                .iter()
+                .filter(|a| a.base == base)
+                .all(|a| zero(&a.index[dim]));
             if unit && unused && nest.buffers[id].extents.len() > 1 {
                 nest.buffers[id].extents.remove(dim);
                 *leaf = map_accesses(leaf, |access| {
@@ -81,7 +89,9 @@ fn map_accesses(leaf: &Leaf, mut f: impl FnMut(&mut Access)) -> Leaf {
 fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
     let mergeable = |l: &&Loop| matches!(nest.role(l.axis), Role::Batch | Role::Out(_));
     let loops: Vec<&Loop> = chain.loops.iter().filter(mergeable).collect();
-    let pair = loops.windows(2).find(|pair| side_by_side(nest, chain, pair[0], pair[1]))?;
+    let pair = loops
+        .windows(2)
+        .find(|pair| side_by_side(nest, chain, pair[0], pair[1]))?;
     let (outer, inner) = (pair[0].clone(), pair[1].clone());
     let width = inner.constant_extent()?;
     let extent = outer.hi.quotients().first()?.numerator.times(width);
@@ -104,13 +114,19 @@ fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
     }
     let mut loops = chain.loops.clone();
     loops.retain(|l| l.axis != outer.axis);
-    loops.iter_mut().filter(|l| l.axis == inner.axis).for_each(|l| *l = Loop::serial(merged, extent.clone()));
+    loops
+        .iter_mut()
+        .filter(|l| l.axis == inner.axis)
+        .for_each(|l| *l = Loop::serial(merged, extent.clone()));
     Some(Chain { loops, leaf })
 }
 
 /// The dimension that is indexed by just `axis`.
 fn dimension_of(access: &Access, axis: AxisId) -> Option<usize> {
-    access.index.iter().position(|i| i.as_affine() == Some(&Affine::axis(axis)))
+    access
+        .index
+        .iter()
+        .position(|i| i.as_affine() == Some(&Affine::axis(axis)))
 }
 
 /// Whether every access that uses either axis has them as neighbouring dimensions, the inner one over its full extent.
@@ -123,7 +139,9 @@ fn side_by_side(nest: &Nest, chain: &Chain, outer: &Loop, inner: &Loop) -> bool 
     });
     let mut paired = 0;
     for access in chain.leaf.accesses() {
-        let crate::nest::Base::Buffer(id) = access.base else { return false };
+        let crate::nest::Base::Buffer(id) = access.base else {
+            return false;
+        };
         if let Some(dim) = dimension_of(access, outer.axis) {
             let next = access.index.get(dim + 1).and_then(Index::as_affine);
             let full = nest.buffer(id).extents.get(dim + 1).and_then(Affine::as_constant);
@@ -133,6 +151,10 @@ fn side_by_side(nest: &Nest, chain: &Chain, outer: &Loop, inner: &Loop) -> bool 
             paired += 2;
         }
     }
-    let bounds = chain.loops.iter().flat_map(|l| [&l.lo, &l.hi]).flat_map(|b| b.quotients());
+    let bounds = chain
+        .loops
+        .iter()
+        .flat_map(|l| [&l.lo, &l.hi])
+        .flat_map(|b| b.quotients());
     paired == mentioned && !bounds.into_iter().any(|q| mentions(&q.numerator))
 }

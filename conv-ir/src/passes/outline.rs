@@ -12,9 +12,7 @@
 //! This is the border of the machine routes: whoever compiles a leaf knows registers and addresses, and no convolution. An address at a call
 //! may lie outside its buffer (`oh - 1` above); the elements that the leaf reaches from it do not.
 
-use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role, Stmt,
-};
+use crate::nest::{Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role, Stmt};
 use crate::{Error, Schedule, Target};
 
 pub(super) fn outline(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
@@ -46,7 +44,11 @@ impl Outlining {
 
     fn leaf(&mut self, nest: &mut Nest, leaf: Leaf) -> Call {
         let own = own_axes(&leaf);
-        let mut signature = Signature { own: own.clone(), pointers: Vec::new(), ints: Vec::new() };
+        let mut signature = Signature {
+            own: own.clone(),
+            pointers: Vec::new(),
+            ints: Vec::new(),
+        };
         let mut leaf = signature.rewrite(nest, &leaf);
         leaf.ints = signature.ints.iter().map(|i| i.0).collect();
         let mut names: Vec<(AxisId, AxisId)> = Vec::new();
@@ -57,7 +59,11 @@ impl Outlining {
         let mut leaf = rename(&leaf, &names);
         leaf.pointers = signature.pointers.iter().map(|p| buffer_of(p.base)).collect();
         let id = intern(nest, leaf);
-        Call { leaf: id, pointers: signature.pointers, ints: signature.ints.into_iter().map(|i| i.1).collect() }
+        Call {
+            leaf: id,
+            pointers: signature.pointers,
+            ints: signature.ints.into_iter().map(|i| i.1).collect(),
+        }
     }
 
     /// A pooled axis like `axis`, not yet taken by this leaf.
@@ -83,7 +89,9 @@ fn buffer_of(base: Base) -> crate::nest::BufferId {
 /// The axes that the leaf itself binds.
 fn own_axes(leaf: &Leaf) -> Vec<AxisId> {
     let tile = leaf.tile.iter().map(|t| t.axis);
-    tile.chain(leaf.lanes.map(|l| l.axis)).chain(leaf.reduce.iter().map(|l| l.axis)).collect()
+    tile.chain(leaf.lanes.map(|l| l.axis))
+        .chain(leaf.reduce.iter().map(|l| l.axis))
+        .collect()
 }
 
 /// The leaf's parameters as they are found.
@@ -133,12 +141,18 @@ impl Signature {
                 }
             }
         }
-        let outer = Access { base: access.base, index: outer };
+        let outer = Access {
+            base: access.base,
+            index: outer,
+        };
         let at = self.pointers.iter().position(|p| *p == outer).unwrap_or_else(|| {
             self.pointers.push(outer);
             self.pointers.len() - 1
         });
-        Access { base: Base::Pointer(PointerId(at as u32)), index: inner }
+        Access {
+            base: Base::Pointer(PointerId(at as u32)),
+            index: inner,
+        }
     }
 
     /// The expression with one int for all that varies outside.
@@ -176,7 +190,10 @@ fn rename(leaf: &Leaf, names: &[(AxisId, AxisId)]) -> Leaf {
     leaf.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
     leaf.ints.iter_mut().for_each(|i| *i = id(*i));
     leaf.reduce.iter_mut().for_each(|l| l.axis = id(l.axis));
-    leaf.registers.iter_mut().flat_map(|r| &mut r.axes).for_each(|a| *a = id(*a));
+    leaf.registers
+        .iter_mut()
+        .flat_map(|r| &mut r.axes)
+        .for_each(|a| *a = id(*a));
     if let Some(lanes) = &mut leaf.lanes {
         lanes.axis = id(lanes.axis);
         lanes.vectors = lanes.vectors.map(id);
@@ -204,7 +221,12 @@ fn intern(nest: &mut Nest, mut leaf: Leaf) -> LeafId {
     let stem = leaf.name.clone();
     let mut twins = 0;
     for (at, known) in nest.leaves.iter().enumerate() {
-        if known.name == leaf.name || known.name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with("_v")) {
+        if known.name == leaf.name
+            || known
+                .name
+                .strip_prefix(&stem)
+                .is_some_and(|rest| rest.starts_with("_v"))
+        {
             twins += 1;
             leaf.name.clone_from(&known.name);
             if *known == leaf {

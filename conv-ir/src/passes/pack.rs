@@ -9,10 +9,11 @@
 //! gives: weight and bias read from packed buffers, which are whole tiles (channels beyond the last are zero), filled by `setup`.
 //!
 //! Blocks of channels come first, the tile itself last, so that a leaf walks one contiguous run of memory and a vector of channels is one load.
+//! Taps that a phase of a transposed convolution visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the input channels.
 
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, Index, Leaf, Loop, Nest, Op, Part,
-    Quotient, Role, for_leaves,
+    Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, Leaf, Loop, Nest, Op, Part, Quotient,
+    Role, for_leaves,
 };
 use crate::{Error, Schedule, Target};
 
@@ -34,15 +35,30 @@ struct Dimension {
     role: Option<Role>,
     /// Split into blocks of this many; 1 is not split.
     tile: i64,
+    /// Visited in steps of this many; 1 is one after the other.
+    step: i64,
+}
+
+impl Dimension {
+    /// Extent of its main part: blocks of a tile, or one residue's taps.
+    fn blocks(&self) -> i64 {
+        (self.extent + self.tile * self.step - 1) / (self.tile * self.step)
+    }
 }
 
 fn pack_buffer(nest: &mut Nest, schedule: &Schedule, from: BufferId) -> Result<(), Error> {
-    let Some(dimensions) = dimensions(nest, schedule, from) else { return Ok(()) };
+    let Some(dimensions) = dimensions(nest, schedule, from) else {
+        return Ok(());
+    };
     let order = packed_order(&dimensions);
-    let tiled = |d: &Dimension| d.tile > 1;
-    let blocks = order.iter().map(|&d| &dimensions[d]).map(|d| (d.extent + d.tile - 1) / d.tile);
-    let tiles = dimensions.iter().filter(|d| tiled(d)).map(|d| d.tile);
-    let extents = blocks.chain(tiles).map(Affine::constant).collect();
+    let extents = order.iter().map(|&(part, d)| {
+        Affine::constant(match part {
+            Piece::Residue => dimensions[d].step,
+            Piece::Block => dimensions[d].blocks(),
+            Piece::Tile => dimensions[d].tile,
+        })
+    });
+    let extents = extents.collect();
     let name = format!("packed_{}", nest.buffer(from).name);
     let to = nest.add_buffer(name, BufferRole::Packed, extents);
     let roles: Vec<Part> = nest.axes.iter().map(|a| a.part).collect();
@@ -67,80 +83,189 @@ fn pack_buffer(nest: &mut Nest, schedule: &Schedule, from: BufferId) -> Result<(
 fn dimensions(nest: &Nest, schedule: &Schedule, buffer: BufferId) -> Option<Vec<Dimension>> {
     let Buffer { extents, .. } = nest.buffer(buffer);
     let leaves = nest.all_leaves();
-    let accesses: Vec<&Access> =
-        leaves.iter().flat_map(|l| l.accesses()).filter(|a| a.base == Base::Buffer(buffer)).collect();
+    let accesses: Vec<&Access> = leaves
+        .iter()
+        .flat_map(|l| l.accesses())
+        .filter(|a| a.base == Base::Buffer(buffer))
+        .collect();
     extents
         .iter()
         .enumerate()
         .map(|(at, extent)| {
-            let axes = accesses.iter().filter_map(|a| a.index[at].as_affine()).flat_map(|i| i.axes().collect::<Vec<_>>());
+            let axes = accesses
+                .iter()
+                .filter_map(|a| a.index[at].as_affine())
+                .flat_map(|i| i.axes().collect::<Vec<_>>());
             let role = axes.map(|axis| nest.role(axis)).next();
             let tile = match role {
                 Some(role @ (Role::OutChannel | Role::Group)) => schedule.tile_of(role),
                 _ => 1,
             };
-            Some(Dimension { extent: extent.as_constant()?, role, tile })
+            let indices = accesses
+                .iter()
+                .map(|a| a.index[at].as_affine().cloned().unwrap_or_default());
+            let step = match role {
+                Some(Role::Kernel(_)) => common_step(nest, indices),
+                _ => 1,
+            };
+            Some(Dimension {
+                extent: extent.as_constant()?,
+                role,
+                tile,
+                step,
+            })
         })
         .collect()
 }
 
-/// Blocks in this order: groups, output channels, then the rest as it was.
-fn packed_order(dimensions: &[Dimension]) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..dimensions.len()).collect();
-    order.sort_by_key(|&d| match dimensions[d].role {
-        Some(Role::Group) => 0,
-        Some(Role::OutChannel) => 1,
-        _ => 2,
-    });
-    order
+/// The step that every visit of a kernel dimension takes, where the rest of the index is a constant.
+fn common_step(nest: &Nest, indices: impl Iterator<Item = Affine>) -> i64 {
+    let mut step = None;
+    for index in indices {
+        let simple = index.axes().all(|axis| matches!(nest.role(axis), Role::Kernel(_)));
+        let by = match index.terms() {
+            [] => continue,
+            [(_, coefficient)] if simple => coefficient.abs(),
+            _ => 1,
+        };
+        if step.is_some_and(|known| known != by) {
+            return 1;
+        }
+        step = Some(by);
+    }
+    step.unwrap_or(1)
 }
 
-fn packed_access(access: &Access, to: BufferId, dimensions: &[Dimension], order: &[usize], parts: &[Part]) -> Access {
-    let index = |d: usize| access.index[d].as_affine().cloned().unwrap_or_default();
-    let is_inner = |axis: AxisId| matches!(parts[axis.index()], Part::Inner | Part::Lane);
-    let split = |d: usize| index(d).split(is_inner);
-    let block = |d: usize| match dimensions[d].tile {
-        1 => index(d),
-        tile => divided(&split(d).1, tile),
+/// A part of a dimension of the buffer as it was.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Piece {
+    Residue,
+    Block,
+    Tile,
+}
+
+/// The packed dimensions: blocks of groups and of output channels, residues of taps, the rest as it was, tiles.
+fn packed_order(dimensions: &[Dimension]) -> Vec<(Piece, usize)> {
+    let all = 0..dimensions.len();
+    let of = |role: Role| {
+        all.clone()
+            .filter(move |&d| dimensions[d].role == Some(role))
+            .map(|d| (Piece::Block, d))
     };
-    let inner = (0..dimensions.len()).filter(|&d| dimensions[d].tile > 1).map(|d| {
-        let rest = split(d).1.constant.rem_euclid(dimensions[d].tile);
-        split(d).0.plus_constant(rest)
+    let residues = all
+        .clone()
+        .filter(|&d| dimensions[d].step > 1)
+        .map(|d| (Piece::Residue, d));
+    let channels = |d: &usize| matches!(dimensions[*d].role, Some(Role::Group | Role::OutChannel));
+    let rest = all.clone().filter(|d| !channels(d)).map(|d| (Piece::Block, d));
+    let tiles = all
+        .clone()
+        .filter(|&d| dimensions[d].tile > 1)
+        .map(|d| (Piece::Tile, d));
+    of(Role::Group)
+        .chain(of(Role::OutChannel))
+        .chain(residues)
+        .chain(rest)
+        .chain(tiles)
+        .collect()
+}
+
+fn packed_access(
+    access: &Access,
+    to: BufferId,
+    dimensions: &[Dimension],
+    order: &[(Piece, usize)],
+    parts: &[Part],
+) -> Access {
+    let is_inner = |axis: AxisId| matches!(parts[axis.index()], Part::Inner | Part::Lane);
+    let index = order.iter().map(|&(piece, d)| {
+        let index = access.index[d].as_affine().cloned().unwrap_or_default();
+        let Dimension { tile, step, .. } = dimensions[d];
+        let (inner, outer) = index.split(is_inner);
+        match piece {
+            Piece::Residue => index.constant.rem_euclid(step).into(),
+            Piece::Block if tile == 1 => divided(&index, step),
+            Piece::Block => divided(&outer, tile),
+            Piece::Tile => inner.plus_constant(outer.constant.rem_euclid(tile)),
+        }
     });
-    Access::buffer(to, order.iter().map(|&d| block(d)).chain(inner))
+    Access::buffer(to, index)
 }
 
 /// `a / tile`, where every varying part divides.
 fn divided(a: &Affine, tile: i64) -> Affine {
     let start = Affine::constant(a.constant.div_euclid(tile));
-    a.terms().iter().fold(start, |sum, &(var, coefficient)| sum.plus_term(var, coefficient / tile))
+    a.terms()
+        .iter()
+        .fold(start, |sum, &(var, coefficient)| sum.plus_term(var, coefficient / tile))
 }
 
-/// The loops that fill the packed buffer: blocks outside, where the last one is short; the rest in one leaf.
-fn copy(nest: &mut Nest, (from, to): (BufferId, BufferId), dimensions: &[Dimension], order: &[usize]) -> crate::nest::Stmt {
+/// The loops that fill the packed buffer: blocks and residues outside, where the last one is short; the rest in one leaf.
+fn copy(
+    nest: &mut Nest,
+    (from, to): (BufferId, BufferId),
+    dimensions: &[Dimension],
+    order: &[(Piece, usize)],
+) -> crate::nest::Stmt {
     let mut axis = |name: String| nest.add_axis(name, Role::Copy, Part::Whole);
-    let block: Vec<AxisId> = (0..dimensions.len()).map(|d| axis(format!("c{d}"))).collect();
-    let inner: Vec<AxisId> = (0..dimensions.len()).map(|d| axis(format!("c{d}.i"))).collect();
-    let tiled = |d: &usize| dimensions[*d].tile > 1;
-    let blocks = |d: usize| (dimensions[d].extent + dimensions[d].tile - 1) / dimensions[d].tile;
-    let source = (0..dimensions.len()).map(|d| match tiled(&d) {
-        true => Affine::axis(block[d]).times(dimensions[d].tile).plus(&Affine::axis(inner[d])),
-        false => Affine::axis(block[d]),
+    let names = [(Piece::Residue, "r"), (Piece::Block, "c"), (Piece::Tile, "t")];
+    let axes = names.map(|(piece, letter)| {
+        (
+            piece,
+            (0..dimensions.len())
+                .map(|d| axis(format!("{letter}{d}")))
+                .collect::<Vec<_>>(),
+        )
     });
-    let target = order.iter().map(|&d| block[d]).chain((0..dimensions.len()).filter(tiled).map(|d| inner[d]));
+    let of = |piece: Piece, d: usize| axes.iter().find(|a| a.0 == piece).map_or(AxisId(0), |a| a.1[d]);
+    let source = dimensions.iter().enumerate().map(|(d, dimension)| {
+        let mut index = Affine::axis(of(Piece::Block, d)).times(dimension.tile * dimension.step);
+        for (piece, count) in [(Piece::Tile, dimension.tile), (Piece::Residue, dimension.step)] {
+            if count > 1 {
+                index = index.plus(&Affine::axis(of(piece, d)));
+            }
+        }
+        index
+    });
     let store = Op::Store {
-        to: Access { base: Base::Buffer(to), index: target.map(|a| Index::Affine(Affine::axis(a))).collect() },
+        to: Access::buffer(to, order.iter().map(|&(piece, d)| Affine::axis(of(piece, d)))),
         value: Expr::Load(Access::buffer(from, source)),
         when: Vec::new(),
     };
-    let left = |d: usize| Affine::axis(block[d]).times(-dimensions[d].tile).plus_constant(dimensions[d].extent);
-    let short = |d: usize| Loop {
-        hi: Bound::Min(vec![dimensions[d].tile.into(), Quotient::from(left(d))]),
-        ..Loop::serial(inner[d], 0)
-    };
-    let whole = order.iter().filter(|d| !tiled(d)).map(|&d| Loop::serial(block[d], blocks(d)));
-    let reduce = whole.chain((0..dimensions.len()).filter(tiled).map(short)).collect();
+    let mut loops = Vec::new();
+    let mut reduce = Vec::new();
+    for &(piece, d) in order {
+        let Dimension { extent, tile, step, .. } = dimensions[d];
+        let (l, outside) = match piece {
+            Piece::Residue => (Loop::serial(of(piece, d), step), true),
+            Piece::Block if step > 1 => (
+                short(of(piece, d), &dimensions[d], of(Piece::Residue, d), (extent, step)),
+                false,
+            ),
+            Piece::Block => (Loop::serial(of(piece, d), dimensions[d].blocks()), tile > 1),
+            Piece::Tile => {
+                let left = Affine::axis(of(Piece::Block, d)).times(-tile).plus_constant(extent);
+                let hi = Bound::Min(vec![tile.into(), Quotient::from(left)]);
+                (
+                    Loop {
+                        hi,
+                        ..Loop::serial(of(piece, d), 0)
+                    },
+                    false,
+                )
+            }
+        };
+        if outside { loops.push(l) } else { reduce.push(l) }
+    }
     let leaf = Leaf::copy(format!("pack_{}", nest.buffer(from).name), reduce, vec![store]);
-    let loops = order.iter().filter(|d| tiled(d)).map(|&d| Loop::serial(block[d], blocks(d))).collect();
     crate::nest::Chain { loops, leaf }.into_stmt()
+}
+
+/// The taps of one residue, of which the last may not exist.
+fn short(axis: AxisId, dimension: &Dimension, residue: AxisId, (extent, step): (i64, i64)) -> Loop {
+    let left = Quotient::ceil(Affine::axis(residue).times(-1).plus_constant(extent), step);
+    Loop {
+        hi: Bound::Min(vec![dimension.blocks().into(), left]),
+        ..Loop::serial(axis, 0)
+    }
 }

@@ -13,7 +13,9 @@
 //! Up to [`SEPARATE`] residues stand one by one, so that their edges are known constants; more of them are run as a loop over the residue
 //! wherever `k0` and the input's start move evenly with it, so that a stride of 32 does not make a thousand nests.
 
-use crate::nest::{Affine, AxisId, Bound, Chain, Cond, Index, Loop, LoopKind, Nest, Part, Quotient, Role, Var, map_chains};
+use crate::nest::{
+    Affine, AxisId, Bound, Chain, Cond, Index, Loop, LoopKind, Nest, Part, Quotient, Role, Var, map_chains,
+};
 use crate::{Error, Schedule, Target};
 
 /// Residues along one axis that get a nest each.
@@ -38,15 +40,23 @@ struct Divided {
 fn split_all(nest: &mut Nest, chain: Chain) -> Vec<Chain> {
     match find(nest, &chain) {
         None => vec![chain],
-        Some(axis) => split(nest, &chain, &axis).into_iter().flat_map(|c| split_all(nest, c)).collect(),
+        Some(axis) => split(nest, &chain, &axis)
+            .into_iter()
+            .flat_map(|c| split_all(nest, c))
+            .collect(),
     }
 }
 
 fn find(nest: &Nest, chain: &Chain) -> Option<Divided> {
-    let quotient = chain.leaf.accesses().into_iter().flat_map(|a| &a.index).find_map(|i| match i {
-        Index::Quotient(q) => Some(q.clone()),
-        Index::Affine(_) | Index::Folded { .. } => None,
-    })?;
+    let quotient = chain
+        .leaf
+        .accesses()
+        .into_iter()
+        .flat_map(|a| &a.index)
+        .find_map(|i| match i {
+            Index::Quotient(q) => Some(q.clone()),
+            Index::Affine(_) | Index::Folded { .. } => None,
+        })?;
     let is = |axis: &AxisId, tap: bool| matches!(nest.role(*axis), Role::Kernel(_)) == tap;
     let tap = quotient.numerator.axes().find(|a| is(a, true));
     Some(Divided {
@@ -78,12 +88,17 @@ fn split(nest: &mut Nest, chain: &Chain, axis: &Divided) -> Vec<Chain> {
     let (residues, step) = (axis.stride, axis.stride / gcd(axis.dilation, axis.stride));
     let extent = axis.out.and_then(|out| extent_of(&chain.loops, out));
     let outputs = |r: i64| extent.map(|extent| (extent - r + residues - 1).div_euclid(residues));
-    let run = |r: i64| Run { outputs: outputs(r), ..run_of(axis, r, taps, step) };
+    let run = |r: i64| Run {
+        outputs: outputs(r),
+        ..run_of(axis, r, taps, step)
+    };
     let runs = match axis.out {
         Some(_) => join((0..residues).map(run).collect(), residues > SEPARATE),
         None => vec![run(0)],
     };
-    runs.into_iter().map(|run| phase(nest, chain, axis, &run, step)).collect()
+    runs.into_iter()
+        .map(|run| phase(nest, chain, axis, &run, step))
+        .collect()
 }
 
 fn extent_of(loops: &[Loop], axis: AxisId) -> Option<i64> {
@@ -99,7 +114,14 @@ fn run_of(axis: &Divided, residue: i64, taps: i64, step: i64) -> Run {
     let position = |tap: i64| residue + axis.dilation * tap + axis.constant;
     let first = (0..step.min(taps)).find(|&tap| position(tap) % axis.stride == 0);
     match first {
-        None => Run { residue, count: 1, tap: (0, 0), start: (0, 0), taps: 0, outputs: None },
+        None => Run {
+            residue,
+            count: 1,
+            tap: (0, 0),
+            start: (0, 0),
+            taps: 0,
+            outputs: None,
+        },
         Some(tap) => Run {
             residue,
             count: 1,
@@ -115,7 +137,9 @@ fn run_of(axis: &Divided, residue: i64, taps: i64, step: i64) -> Run {
 fn join(runs: Vec<Run>, wanted: bool) -> Vec<Run> {
     let mut joined: Vec<Run> = Vec::new();
     for run in runs {
-        let last = joined.last_mut().filter(|last| wanted && (last.taps, last.outputs) == (run.taps, run.outputs));
+        let last = joined
+            .last_mut()
+            .filter(|last| wanted && (last.taps, last.outputs) == (run.taps, run.outputs));
         match last {
             Some(last) if last.count == 1 => {
                 last.tap.1 = run.tap.0 - last.tap.0;
@@ -149,22 +173,34 @@ fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run, step: i64) -
     let mut input = residue.times(run.start.1).plus_constant(run.start.0);
     if let Some(out) = axis.out {
         let q = nest.add_axis(format!("{}.q", nest.role(out)), nest.role(out), Part::Whole);
-        let by = Affine::axis(q).times(axis.stride).plus(&residue).plus_constant(run.residue);
+        let by = Affine::axis(q)
+            .times(axis.stride)
+            .plus(&residue)
+            .plus_constant(run.residue);
         let at = chain.find(out).unwrap_or_default();
         let left = |hi: &Quotient| Quotient {
-            numerator: hi.numerator.minus(&residue).plus_constant(axis.stride - 1 - run.residue),
+            numerator: hi
+                .numerator
+                .minus(&residue)
+                .plus_constant(axis.stride - 1 - run.residue),
             divisor: axis.stride,
         };
         let hi = Bound::Min(chain.loops[at].hi.quotients().iter().map(left).collect());
         let hi = hi.as_constant().or(run.outputs).map_or(hi, Bound::from);
         chain = chain.substitute(out, &by);
-        chain.loops[at] = Loop { hi, ..Loop::serial(q, 0) };
+        chain.loops[at] = Loop {
+            hi,
+            ..Loop::serial(q, 0)
+        };
         input = input.plus(&Affine::axis(q));
     }
     if let Some(tap) = axis.tap {
         let j = nest.add_axis(format!("{}.q", nest.role(tap)), nest.role(tap), Part::Whole);
         let at = chain.leaf.reduce.iter().position(|l| l.axis == tap).unwrap_or_default();
-        chain.leaf.reduce[at] = Loop { kind: LoopKind::Serial, ..Loop::serial(j, run.taps) };
+        chain.leaf.reduce[at] = Loop {
+            kind: LoopKind::Serial,
+            ..Loop::serial(j, run.taps)
+        };
         input = input.plus(&Affine::axis(j).times(axis.dilation * step / axis.stride));
         let by = Affine::axis(j).times(step).plus(&tap0);
         chain.leaf = chain.leaf.map_affine(&mut |a| a.substitute(Var::Axis(tap), &by));

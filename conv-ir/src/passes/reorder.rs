@@ -11,7 +11,9 @@
 //!
 //! Every driver loop is over output positions, so any order is legal, as long as a bound that depends on another loop stays inside it.
 
-use crate::nest::{Affine, AxisId, Bound, BufferRole, Chain, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt, fuse, map_chains};
+use crate::nest::{
+    Affine, AxisId, Bound, BufferRole, Chain, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt, fuse, map_chains,
+};
 use crate::{Error, Schedule, Target};
 
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
@@ -48,8 +50,12 @@ fn order(nest: &Nest, schedule: &Schedule, mut loops: Vec<Loop>) -> Vec<Loop> {
 fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
     let tiles = schedule.cache / schedule.tile_of(Role::OutChannel);
     let is_it = |l: &Loop| nest.role(l.axis) == Role::OutChannel && nest.axis(l.axis).part == Part::Outer;
-    let Some(at) = chain.loops.iter().position(is_it) else { return };
-    let Some((0, count)) = chain.loops[at].constant_range() else { return };
+    let Some(at) = chain.loops.iter().position(is_it) else {
+        return;
+    };
+    let Some((0, count)) = chain.loops[at].constant_range() else {
+        return;
+    };
     if tiles < 1 || count <= tiles || at + 1 == chain.loops.len() {
         return;
     }
@@ -58,19 +64,31 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
     let start = Affine::axis(block).times(tiles);
     *chain = chain.substitute(chain.loops[at].axis, &start.plus(&Affine::axis(tile)));
     let left = Quotient::from(start.times(-1).plus_constant(count));
-    let hi = if count % tiles == 0 { tiles.into() } else { Bound::Min(vec![tiles.into(), left]) };
+    let hi = if count % tiles == 0 {
+        tiles.into()
+    } else {
+        Bound::Min(vec![tiles.into(), left])
+    };
     chain.loops[at] = Loop::serial(block, (count + tiles - 1) / tiles);
-    chain.loops.push(Loop { hi, ..Loop::serial(tile, 0) });
+    chain.loops.push(Loop {
+        hi,
+        ..Loop::serial(tile, 0)
+    });
 }
 
 fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {
     for (at, l) in chain.loops.iter().enumerate() {
-        let used = [&l.lo, &l.hi].into_iter().flat_map(|b| b.quotients()).flat_map(|q| q.numerator.axes());
+        let used = [&l.lo, &l.hi]
+            .into_iter()
+            .flat_map(|b| b.quotients())
+            .flat_map(|q| q.numerator.axes());
         let bound = |axis: AxisId| chain.loops[..at].iter().any(|outer| outer.axis == axis);
         let inside = |axis: AxisId| chain.loops[at..].iter().any(|inner| inner.axis == axis);
         if let Some(axis) = used.into_iter().find(|&axis| !bound(axis) && inside(axis)) {
             let [inner, outer] = [axis, l.axis].map(|a| nest.axis(a).name.clone());
-            return Err(Error::IllegalSchedule(format!("order: the bounds of {outer} depend on {inner}, which must be outside it")));
+            return Err(Error::IllegalSchedule(format!(
+                "order: the bounds of {outer} depend on {inner}, which must be outside it"
+            )));
         }
     }
     Ok(())
@@ -99,10 +117,22 @@ fn wrap(nest: &mut Nest, stmt: Stmt) -> Stmt {
         Stmt::For(l, body) if body.iter().any(has_parallel) => {
             Stmt::For(l, body.into_iter().map(|inner| wrap(nest, inner)).collect())
         }
-        Stmt::For(l, body) => Stmt::For(Loop { kind: LoopKind::Parallel, ..l }, body),
+        Stmt::For(l, body) => Stmt::For(
+            Loop {
+                kind: LoopKind::Parallel,
+                ..l
+            },
+            body,
+        ),
         other => {
             let once = nest.add_axis("once", Role::Copy, Part::Whole);
-            Stmt::For(Loop { kind: LoopKind::Parallel, ..Loop::serial(once, 1) }, vec![other])
+            Stmt::For(
+                Loop {
+                    kind: LoopKind::Parallel,
+                    ..Loop::serial(once, 1)
+                },
+                vec![other],
+            )
         }
     }
 }
@@ -118,8 +148,9 @@ fn stores(nest: &Nest, stmt: &Stmt) -> bool {
     match stmt {
         Stmt::For(_, body) => body.iter().any(|inner| stores(nest, inner)),
         Stmt::Call(_) => false,
-        Stmt::Leaf(leaf) => leaf.accesses().iter().any(|a| {
-            nest.buffer(nest.buffer_behind(leaf, a.base)).role == BufferRole::Output
-        }),
+        Stmt::Leaf(leaf) => leaf
+            .accesses()
+            .iter()
+            .any(|a| nest.buffer(nest.buffer_behind(leaf, a.base)).role == BufferRole::Output),
     }
 }

@@ -43,12 +43,14 @@ fn check(nest: &Nest, schedule: &Schedule) -> Result<(), Error> {
     };
     let named = schedule.tile.iter().chain(&schedule.lanes).map(|t| t.0);
     if let Some(role) = named.into_iter().find(|&role| !tileable(role)) {
-        return Err(Error::IllegalSchedule(format!("axis {role} cannot be tiled; oc, g and the output's spatial axes can")));
+        return Err(Error::IllegalSchedule(format!(
+            "axis {role} cannot be tiled; oc, g and the output's spatial axes can"
+        )));
     }
     match schedule.lanes {
-        Some((role @ Role::Out(at), _)) if at > 0 => {
-            Err(Error::IllegalSchedule(format!("lanes {role}: of the spatial axes only the innermost, ow, can be in the lanes")))
-        }
+        Some((role @ Role::Out(at), _)) if at > 0 => Err(Error::IllegalSchedule(format!(
+            "lanes {role}: of the spatial axes only the innermost, ow, can be in the lanes"
+        ))),
         Some((role, width)) if schedule.tile_of(role) % width != 0 => Err(Error::IllegalSchedule(format!(
             "tile {role}:{} is no multiple of lanes {role}:{width}",
             schedule.tile_of(role)
@@ -68,12 +70,19 @@ struct Split {
 
 /// The tile that this chain gets.
 fn tiles_for(nest: &Nest, schedule: &Schedule, chain: &Chain) -> Vec<Split> {
-    let scalar = schedule.lanes.map(|l| l.0).filter(|&lanes| tests_depend_on(nest, &chain.leaf, lanes));
+    let scalar = schedule
+        .lanes
+        .map(|l| l.0)
+        .filter(|&lanes| tests_depend_on(nest, &chain.leaf, lanes));
     let mut tiles: Vec<Split> = schedule
         .tile
         .iter()
         .filter(|t| t.1 > 1)
-        .map(|&(role, extent)| Split { role, extent, in_driver: scalar.is_some_and(|lanes| lanes != role) })
+        .map(|&(role, extent)| Split {
+            role,
+            extent,
+            in_driver: scalar.is_some_and(|lanes| lanes != role),
+        })
         .collect();
     // Channels outermost in the tile, then rows, then columns: the order in which `each` is written.
     tiles.sort_by_key(|t| (matches!(t.role, Role::Out(_)), std::cmp::Reverse(t.role)));
@@ -89,7 +98,9 @@ fn tests_depend_on(nest: &Nest, leaf: &Leaf, role: Role) -> bool {
 
 fn split(nest: &mut Nest, chain: Chain, tile: Split) -> Vec<Chain> {
     let is_it = |l: &Loop| nest.role(l.axis) == tile.role && nest.axis(l.axis).part == Part::Whole;
-    let Some(at) = chain.loops.iter().position(is_it) else { return vec![chain] };
+    let Some(at) = chain.loops.iter().position(is_it) else {
+        return vec![chain];
+    };
     match chain.loops[at].constant_range() {
         Some((lo, hi)) => split_constant(nest, &chain, at, (lo, hi), tile),
         None => split_symbolic(nest, chain, at, tile),
@@ -104,7 +115,13 @@ fn split_constant(nest: &mut Nest, chain: &Chain, at: usize, (lo, hi): (i64, i64
         chains.push(main(nest, chain, at, (lo.into(), tiles.into()), tile));
     }
     if rest > 0 {
-        chains.push(main(nest, chain, at, ((lo + tiles * extent).into(), 1.into()), Split { extent: rest, ..tile }));
+        chains.push(main(
+            nest,
+            chain,
+            at,
+            ((lo + tiles * extent).into(), 1.into()),
+            Split { extent: rest, ..tile },
+        ));
     }
     chains
 }
@@ -112,7 +129,9 @@ fn split_constant(nest: &mut Nest, chain: &Chain, at: usize, (lo, hi): (i64, i64
 fn split_symbolic(nest: &mut Nest, chain: Chain, at: usize, tile: Split) -> Vec<Chain> {
     let extent = tile.extent;
     let l = &chain.loops[at];
-    let (Some(lo), [hi]) = (l.lo.as_constant(), l.hi.quotients()) else { return vec![chain] };
+    let (Some(lo), [hi]) = (l.lo.as_constant(), l.hi.quotients()) else {
+        return vec![chain];
+    };
     if hi.numerator.axes().next().is_some() {
         return vec![chain]; // depends on another loop: not worth a tile of its own
     }
@@ -164,7 +183,12 @@ fn fission(nest: &Nest, mut chain: Chain) -> Chain {
     for register in &mut chain.leaf.registers {
         register.axes = axes.clone();
     }
-    let each = |ops: Vec<Op>| axes.iter().rev().fold(ops, |ops, &axis| if ops.is_empty() { ops } else { vec![Op::Each(axis, ops)] });
+    let each = |ops: Vec<Op>| {
+        axes.iter().rev().fold(
+            ops,
+            |ops, &axis| if ops.is_empty() { ops } else { vec![Op::Each(axis, ops)] },
+        )
+    };
     let leaf = &mut chain.leaf;
     leaf.init = each(std::mem::take(&mut leaf.init));
     leaf.update = each(std::mem::take(&mut leaf.update));
@@ -177,5 +201,9 @@ fn fission(nest: &Nest, mut chain: Chain) -> Chain {
 fn name(nest: &Nest, leaf: &Leaf) -> String {
     let part = |t: &TileAxis| format!("_{}{}", nest.role(t.axis), t.extent);
     let parts: String = leaf.tile.iter().map(part).collect();
-    if parts.is_empty() { "point".to_owned() } else { format!("tile{parts}") }
+    if parts.is_empty() {
+        "point".to_owned()
+    } else {
+        format!("tile{parts}")
+    }
 }

@@ -30,7 +30,11 @@ pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result
 
 /// Multiply-adds of one step, as the code has them now.
 fn points(leaf: &Leaf) -> i64 {
-    let unrolled = leaf.reduce.iter().filter(|l| l.kind == LoopKind::Unrolled).filter_map(Loop::constant_extent);
+    let unrolled = leaf
+        .reduce
+        .iter()
+        .filter(|l| l.kind == LoopKind::Unrolled)
+        .filter_map(Loop::constant_extent);
     leaf.tile.iter().map(|t| t.extent).chain(unrolled).product()
 }
 
@@ -50,13 +54,26 @@ fn unroll_taps(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) -> Option<usiz
 /// Splits the loop over input channels in steps, where it is the innermost one left.
 fn unroll_channels(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize) {
     let axis: AxisId = leaf.reduce[at].axis;
-    let Some((0, channels)) = leaf.reduce[at].constant_range().filter(|_| nest.role(axis) == Role::InChannel) else { return };
+    let Some((0, channels)) = leaf.reduce[at]
+        .constant_range()
+        .filter(|_| nest.role(axis) == Role::InChannel)
+    else {
+        return;
+    };
     let room = |step: &i64| channels % step == 0 && points(leaf) * step <= BUDGET;
-    let Some(step) = (2..=schedule.step).rev().find(room) else { return };
+    let Some(step) = (2..=schedule.step).rev().find(room) else {
+        return;
+    };
     let outer = nest.add_axis("ic.o", Role::InChannel, Part::Outer);
     let inner = nest.add_axis("ic.i", Role::InChannel, Part::Inner);
     let by = Affine::axis(outer).times(step).plus(&Affine::axis(inner));
     *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
     leaf.reduce[at] = Loop::serial(outer, channels / step);
-    leaf.reduce.insert(at + 1, Loop { kind: LoopKind::Unrolled, ..Loop::serial(inner, step) });
+    leaf.reduce.insert(
+        at + 1,
+        Loop {
+            kind: LoopKind::Unrolled,
+            ..Loop::serial(inner, step)
+        },
+    );
 }

@@ -35,7 +35,9 @@ pub(super) fn vectorise(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Res
 }
 
 fn add_lanes(nest: &mut Nest, leaf: &mut Leaf, role: Role, width: i64) {
-    let Some(at) = leaf.tile.iter().position(|t| nest.role(t.axis) == role) else { return };
+    let Some(at) = leaf.tile.iter().position(|t| nest.role(t.axis) == role) else {
+        return;
+    };
     let TileAxis { axis, extent } = leaf.tile[at];
     if extent == 1 || width == 1 || tests_depend_on(leaf, axis) {
         return;
@@ -47,7 +49,10 @@ fn add_lanes(nest: &mut Nest, leaf: &mut Leaf, role: Role, width: i64) {
     match vectors {
         Some(vectors) => {
             by = by.plus(&Affine::axis(vectors).times(width));
-            leaf.tile[at] = TileAxis { axis: vectors, extent: count };
+            leaf.tile[at] = TileAxis {
+                axis: vectors,
+                extent: count,
+            };
         }
         None => {
             leaf.tile.remove(at);
@@ -55,14 +60,23 @@ fn add_lanes(nest: &mut Nest, leaf: &mut Leaf, role: Role, width: i64) {
     }
     *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
     let rename = |axes: &mut Vec<AxisId>| {
-        axes.iter_mut().for_each(|a| *a = if *a == axis { vectors.unwrap_or(lane) } else { *a });
+        axes.iter_mut()
+            .for_each(|a| *a = if *a == axis { vectors.unwrap_or(lane) } else { *a });
         axes.retain(|a| *a != lane);
     };
     leaf.registers.iter_mut().for_each(|r| rename(&mut r.axes));
     for ops in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
-        *ops = std::mem::take(ops).into_iter().flat_map(|op| rename_each(op, axis, vectors)).collect();
+        *ops = std::mem::take(ops)
+            .into_iter()
+            .flat_map(|op| rename_each(op, axis, vectors))
+            .collect();
     }
-    leaf.lanes = Some(Lanes { axis: lane, width, vectors, cut: (extent % width != 0).then_some(extent) });
+    leaf.lanes = Some(Lanes {
+        axis: lane,
+        width,
+        vectors,
+        cut: (extent % width != 0).then_some(extent),
+    });
 }
 
 fn tests_depend_on(leaf: &Leaf, axis: AxisId) -> bool {
@@ -114,17 +128,31 @@ fn tile_axes(leaf: &Leaf, e: &Expr, when: &[Cond]) -> Vec<AxisId> {
         _ => {}
     });
     when.iter().for_each(|c| note(c.expression()));
-    leaf.tile.iter().map(|t| t.axis).filter(|axis| used.contains(axis)).collect()
+    leaf.tile
+        .iter()
+        .map(|t| t.axis)
+        .filter(|axis| used.contains(axis))
+        .collect()
 }
 
 fn add_register(leaf: &mut Leaf, name: &str, axes: Vec<AxisId>) -> RegId {
-    leaf.registers.push(Register { name: name.to_owned(), axes });
+    leaf.registers.push(Register {
+        name: name.to_owned(),
+        axes,
+    });
     RegId(leaf.registers.len() as u32 - 1)
 }
 
 /// The bias is loaded once for all points that share it.
 fn share_start(leaf: &mut Leaf) {
-    let Some(Op::Set { reg, value: value @ Expr::Load(_), when }) = innermost(&leaf.init).cloned() else { return };
+    let Some(Op::Set {
+        reg,
+        value: value @ Expr::Load(_),
+        when,
+    }) = innermost(&leaf.init).cloned()
+    else {
+        return;
+    };
     let axes = tile_axes(leaf, &value, &[]);
     let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|a| !axes.contains(a)).collect();
     if rest.is_empty() || !when.is_empty() {
@@ -138,24 +166,45 @@ fn share_start(leaf: &mut Leaf) {
 
 /// Both operands of the multiply-add get registers.
 fn share_operands(leaf: &mut Leaf) {
-    let Some(Op::Set { reg, value: Expr::Fma(input, weight, _), when }) = innermost(&leaf.update).cloned() else {
+    let Some(Op::Set {
+        reg,
+        value: Expr::Fma(input, weight, _),
+        when,
+    }) = innermost(&leaf.update).cloned()
+    else {
         return;
     };
     let count = |leaf: &Leaf, axes: &[AxisId]| -> i64 {
-        leaf.tile.iter().filter(|t| axes.contains(&t.axis)).map(|t| t.extent).product()
+        leaf.tile
+            .iter()
+            .filter(|t| axes.contains(&t.axis))
+            .map(|t| t.extent)
+            .product()
     };
     let input_axes = tile_axes(leaf, &input, &when);
     let weight_axes = tile_axes(leaf, &weight, &[]);
     let hold_input = count(leaf, &input_axes) < count(leaf, &weight_axes);
     let a = add_register(leaf, "a", if hold_input { input_axes.clone() } else { Vec::new() });
     let b = add_register(leaf, "b", if hold_input { Vec::new() } else { weight_axes.clone() });
-    let load_a = Op::Set { reg: a, value: *input, when: when.clone() };
+    let load_a = Op::Set {
+        reg: a,
+        value: *input,
+        when: when.clone(),
+    };
     let load_b = Op::set(b, *weight);
     let fma = Expr::Fma(Box::new(Expr::Reg(a)), Box::new(Expr::Reg(b)), Box::new(Expr::Reg(reg)));
     let fma = Op::Set { reg, value: fma, when };
-    let (held, held_axes, other, other_axes) =
-        if hold_input { (load_a, input_axes, load_b, weight_axes) } else { (load_b, weight_axes, load_a, input_axes) };
-    let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|axis| !other_axes.contains(axis)).collect();
+    let (held, held_axes, other, other_axes) = if hold_input {
+        (load_a, input_axes, load_b, weight_axes)
+    } else {
+        (load_b, weight_axes, load_a, input_axes)
+    };
+    let rest: Vec<AxisId> = leaf
+        .tile
+        .iter()
+        .map(|t| t.axis)
+        .filter(|axis| !other_axes.contains(axis))
+        .collect();
     let mut step = vec![other];
     step.extend(under(&rest, vec![fma]));
     let mut update = under(&held_axes, vec![held]);
@@ -177,13 +226,23 @@ fn first_register(value: &Expr) -> Option<RegId> {
 /// Stores whose lanes are apart become block stores along a tile axis that is contiguous.
 fn store_blocks(leaf: &mut Leaf) {
     let Some(lanes) = leaf.lanes else { return };
-    let Some(Op::Store { to, value, when }) = innermost(&leaf.finish).cloned() else { return };
+    let Some(Op::Store { to, value, when }) = innermost(&leaf.finish).cloned() else {
+        return;
+    };
     let last = |to: &Access| to.index.last().and_then(Index::as_affine).cloned().unwrap_or_default();
     if last(&to).of_axis(lanes.axis) != 0 || !when.is_empty() {
         return;
     }
     let step = |t: &&TileAxis| last(&to).of_axis(t.axis);
-    let Some(along) = leaf.tile.iter().filter(|t| step(t) != 0).min_by_key(step).map(|t| t.axis) else { return };
+    let Some(along) = leaf
+        .tile
+        .iter()
+        .filter(|t| step(t) != 0)
+        .min_by_key(step)
+        .map(|t| t.axis)
+    else {
+        return;
+    };
     let Some(reg) = first_register(&value) else { return };
     let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|axis| *axis != along).collect();
     let mut ops = Vec::new();

@@ -29,7 +29,10 @@ impl Schedule {
     pub fn choose(conv: &Conv, target: &Target) -> Choice {
         let nest = passes::canonical(conv);
         let shape = Shape::of(&nest);
-        let mut choice = Choice { schedule: Schedule::default(), reasons: Vec::new() };
+        let mut choice = Choice {
+            schedule: Schedule::default(),
+            reasons: Vec::new(),
+        };
         match pick_lanes(&shape, target) {
             LanesOn::Channels => channel_lanes(&mut choice, &shape, target),
             LanesOn::Groups => group_lanes(&mut choice, &shape, target),
@@ -71,27 +74,46 @@ impl Shape {
     fn of(nest: &Nest) -> Shape {
         let (loops, leaf) = chain(&nest.body);
         let extent = |role: Role| {
-            let mut all = loops.iter().copied().chain(&leaf.reduce).filter(|l| nest.role(l.axis) == role);
+            let mut all = loops
+                .iter()
+                .copied()
+                .chain(&leaf.reduce)
+                .filter(|l| nest.role(l.axis) == role);
             all.next().map_or(1, |l| l.constant_extent().unwrap_or(UNKNOWN)).max(1)
         };
         let last_index = |role: BufferRole| {
             let buffer = nest.buffer_of(role);
-            let found = leaf.accesses().into_iter().find(|a| Some(nest.buffer_behind(leaf, a.base)) == buffer);
+            let found = leaf
+                .accesses()
+                .into_iter()
+                .find(|a| Some(nest.buffer_behind(leaf, a.base)) == buffer);
             found.and_then(|a| a.index.last().cloned())
         };
-        let column = |a: &Affine| a.axes().find(|&axis| nest.role(axis) == Role::Out(0)).map_or(0, |axis| a.of_axis(axis));
+        let column = |a: &Affine| {
+            a.axes()
+                .find(|&axis| nest.role(axis) == Role::Out(0))
+                .map_or(0, |axis| a.of_axis(axis))
+        };
         let column_step = match last_index(BufferRole::Input) {
             Some(Index::Affine(a)) => column(&a),
             Some(Index::Folded { index, .. }) => column(&index),
             Some(Index::Quotient(_)) => 1,
             None => 0,
         };
-        let is_channel = |i: &Index| i.as_affine().is_some_and(|a| a.axes().any(|axis| matches!(nest.role(axis), Role::OutChannel | Role::Group)));
+        let is_channel = |i: &Index| {
+            i.as_affine().is_some_and(|a| {
+                a.axes()
+                    .any(|axis| matches!(nest.role(axis), Role::OutChannel | Role::Group))
+            })
+        };
         let about_columns = |a: &Affine| a.axes().any(|axis| nest.role(axis) == Role::Out(0));
         let mut ragged = leaf.conditions().iter().any(|c| about_columns(c.expression()));
         leaf.visit_exprs(&mut |e| {
             if let Expr::Load(access) = e {
-                ragged |= access.index.iter().any(|i| matches!(i, Index::Folded { index, .. } if about_columns(index)));
+                ragged |= access
+                    .index
+                    .iter()
+                    .any(|i| matches!(i, Index::Folded { index, .. } if about_columns(index)));
             }
         });
         Shape {
@@ -172,7 +194,11 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
     if shape.columns() >= lanes {
         return LanesOn::Columns;
     }
-    if shape.out_channels > 1 { LanesOn::Channels } else { LanesOn::Nothing }
+    if shape.out_channels > 1 {
+        LanesOn::Channels
+    } else {
+        LanesOn::Nothing
+    }
 }
 
 /// Whether the registers hold a tile of `vectors` x `points`: accumulators, the held operand's vectors, and what a step needs beside them.
@@ -191,7 +217,11 @@ fn busy(vectors: i64, points: i64) -> f64 {
 /// Cost of an extent cut into tiles of `points` and a tail, in units of full-speed points.
 fn cut_cost(extent: i64, vectors: i64, points: i64) -> f64 {
     let (tiles, rest) = (extent / points, extent % points);
-    let tail = if rest > 0 { rest as f64 / busy(vectors, rest) } else { 0.0 };
+    let tail = if rest > 0 {
+        rest as f64 / busy(vectors, rest)
+    } else {
+        0.0
+    };
     (tiles * points) as f64 / busy(vectors, points) + tail
 }
 
@@ -215,7 +245,10 @@ fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
     }
     let (_, vectors, points) = best.unwrap_or((0.0, 1, 1));
     choice.schedule.lanes = Some((Role::OutChannel, lanes));
-    choice.schedule.tile = vec![(Role::OutChannel, vectors * lanes), (Role::Out(0), points.min(shape.columns()))];
+    choice.schedule.tile = vec![
+        (Role::OutChannel, vectors * lanes),
+        (Role::Out(0), points.min(shape.columns())),
+    ];
     choice.reasons.push(format!(
         "lanes oc:{lanes}: {} output channels a group fill vectors; weights load as vectors, the input is splat, and any stride or dilation costs nothing",
         shape.out_channels
@@ -234,7 +267,11 @@ fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
 fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
     let lanes = target.lanes(shape.bytes) as i64;
     let vectors = if shape.groups >= 2 * lanes { 2 } else { 1 };
-    let points = (1..=5).filter(|&p| fits(target, vectors, p)).max().unwrap_or(1).min(shape.columns());
+    let points = (1..=5)
+        .filter(|&p| fits(target, vectors, p))
+        .max()
+        .unwrap_or(1)
+        .min(shape.columns());
     choice.schedule.lanes = Some((Role::Group, lanes));
     choice.schedule.tile = vec![(Role::Group, vectors * lanes), (Role::Out(0), points)];
     choice.reasons.push(format!(
@@ -249,12 +286,20 @@ fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
     // registers for 12 of them; 8 hide the latency, and more rows share more taps only where the panel holds them.
     let channels = shape.out_channels.clamp(1, 4);
     let vectors = across.min(8 / channels).max(1);
-    let rows = if shape.out_channels == 1 && target.packs { (8 / vectors).clamp(1, shape.rows()) } else { 1 };
+    let rows = if shape.out_channels == 1 && target.packs {
+        (8 / vectors).clamp(1, shape.rows())
+    } else {
+        1
+    };
     choice.schedule.lanes = Some((Role::Out(0), lanes));
-    choice.schedule.tile = [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)]
-        .into_iter()
-        .filter(|t| t.1 > 1)
-        .collect();
+    choice.schedule.tile = [
+        (Role::OutChannel, channels),
+        (Role::Out(1), rows),
+        (Role::Out(0), vectors * lanes),
+    ]
+    .into_iter()
+    .filter(|t| t.1 > 1)
+    .collect();
     choice.reasons.push(format!(
         "lanes ow:{lanes}: {} output channel(s) a group are too few for lanes; columns load and store as vectors, weights are splat",
         shape.out_channels
@@ -272,17 +317,37 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
         return;
     }
     let window = shape.taps.get(1).copied().unwrap_or(1);
-    let row_bytes = shape.in_channels * shape.planes() * (shape.columns() * shape.column_step.max(1) + shape.taps[0]) * shape.bytes as i64;
+    let row_bytes = shape.in_channels
+        * shape.planes()
+        * (shape.columns() * shape.column_step.max(1) + shape.taps[0])
+        * shape.bytes as i64;
     let panel_bytes = |rows: i64| (rows * shape.row_step + window) * row_bytes;
     let room = target.l2_bytes as i64 / 2;
     if panel_bytes(tile_rows) > room {
-        choice.reasons.push("borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned());
+        choice
+            .reasons
+            .push("borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned());
         return;
     }
     // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the limit.
-    let fits = |rows: &i64| panel_bytes(*rows) <= if *rows <= 4 * window { room } else { target.l1_bytes as i64 / 2 };
-    let most = (tile_rows..=shape.rows()).step_by(tile_rows as usize).filter(fits).max().unwrap_or(tile_rows);
-    let rows = if most * 2 > shape.rows() && panel_bytes(shape.rows()) <= room { shape.rows() } else { most };
+    let fits = |rows: &i64| {
+        panel_bytes(*rows)
+            <= if *rows <= 4 * window {
+                room
+            } else {
+                target.l1_bytes as i64 / 2
+            }
+    };
+    let most = (tile_rows..=shape.rows())
+        .step_by(tile_rows as usize)
+        .filter(fits)
+        .max()
+        .unwrap_or(tile_rows);
+    let rows = if most * 2 > shape.rows() && panel_bytes(shape.rows()) <= room {
+        shape.rows()
+    } else {
+        most
+    };
     choice.schedule.borders = Borders::Panel { rows };
     choice.reasons.push(format!(
         "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {rows} output row(s), {} KiB in cache",
@@ -292,7 +357,8 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
 
 /// Taps are repeated in the code from the innermost axis on, while the body stays small.
 fn taps(choice: &mut Choice, shape: &Shape) {
-    let points: i64 = choice.schedule.tile.iter().map(|t| t.1).product::<i64>() / choice.schedule.lanes.map_or(1, |l| l.1);
+    let points: i64 =
+        choice.schedule.tile.iter().map(|t| t.1).product::<i64>() / choice.schedule.lanes.map_or(1, |l| l.1);
     let mut body = points.max(1);
     for (at, &taps) in shape.taps.iter().enumerate() {
         // 128 multiply-adds: by then the loop costs nothing, and the code still fits the op cache beside its neighbours.
@@ -306,8 +372,14 @@ fn taps(choice: &mut Choice, shape: &Shape) {
     }
     // Where there are few taps, channels fill the step: going round the loop costs a move per accumulator.
     choice.schedule.step = (64 / body).clamp(1, 8);
-    let channels = (1..=choice.schedule.step).rev().find(|s| shape.in_channels % s == 0).unwrap_or(1);
-    choice.reasons.push(format!("unroll: {} multiply-adds a step of {channels} channel(s)", body * channels));
+    let channels = (1..=choice.schedule.step)
+        .rev()
+        .find(|s| shape.in_channels % s == 0)
+        .unwrap_or(1);
+    choice.reasons.push(format!(
+        "unroll: {} multiply-adds a step of {channels} channel(s)",
+        body * channels
+    ));
 }
 
 fn order(choice: &mut Choice, shape: &Shape) {
@@ -334,6 +406,9 @@ fn cache(choice: &mut Choice, shape: &Shape, target: &Target) {
     let block = (2 * target.l1_bytes as i64 / weights / tile * tile).max(tile);
     if shape.taps.iter().product::<i64>() == 1 && target.packs && shape.out_channels >= 2 * block && tile > 1 {
         choice.schedule.cache = block;
-        choice.reasons.push(format!("cache oc:{block}: their weights, {} KiB, stay near while a tile of the input is used", block * weights / 1024));
+        choice.reasons.push(format!(
+            "cache oc:{block}: their weights, {} KiB, stay near while a tile of the input is used",
+            block * weights / 1024
+        ));
     }
 }

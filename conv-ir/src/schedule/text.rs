@@ -12,7 +12,11 @@ impl fmt::Display for Schedule {
             Some((role, width)) => write!(f, "lanes {role}:{width}")?,
             None => write!(f, "lanes none")?,
         }
-        let pairs: Vec<String> = self.tile.iter().map(|(role, extent)| format!("{role}:{extent}")).collect();
+        let pairs: Vec<String> = self
+            .tile
+            .iter()
+            .map(|(role, extent)| format!("{role}:{extent}"))
+            .collect();
         let names = |roles: &[Role]| roles.iter().map(Role::to_string).collect::<Vec<_>>().join(",");
         for (word, list) in [("tile", pairs.join(",")), ("order", names(&self.order))] {
             if !list.is_empty() {
@@ -88,17 +92,24 @@ impl<'a> Words<'a> {
 
     fn argument(&mut self, of: &str) -> Result<Word<'a>, Error> {
         let end = self.text.len() + 1;
-        self.next().ok_or_else(|| parse_error(end, format!("{of:?} needs an argument")))
+        self.next()
+            .ok_or_else(|| parse_error(end, format!("{of:?} needs an argument")))
     }
 }
 
 fn parse_error(column: usize, message: String) -> Error {
-    Error::Parse { what: "a schedule", column, message }
+    Error::Parse {
+        what: "a schedule",
+        column,
+        message,
+    }
 }
 
 fn list<'a, T>((column, text): Word<'a>, item: fn(Word<'a>) -> Result<T, Error>) -> Result<Vec<T>, Error> {
     let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
-    text.split(',').map(|part| item((column + offset(part), part))).collect()
+    text.split(',')
+        .map(|part| item((column + offset(part), part)))
+        .collect()
 }
 
 fn role((column, text): Word<'_>) -> Result<Role, Error> {
@@ -108,12 +119,20 @@ fn role((column, text): Word<'_>) -> Result<Role, Error> {
         .into_iter()
         .chain(spatial)
         .find(|role| role.to_string() == text)
-        .ok_or_else(|| parse_error(column, format!("{text:?} is no axis: n, g, oc, ic, od, oh, ow, kd, kh, kw")))
+        .ok_or_else(|| {
+            parse_error(
+                column,
+                format!("{text:?} is no axis: n, g, oc, ic, od, oh, ow, kd, kh, kw"),
+            )
+        })
 }
 
 fn pair((column, text): Word<'_>) -> Result<(Role, i64), Error> {
     let Some((name, extent)) = text.split_once(':') else {
-        return Err(parse_error(column, format!("found {text:?}, expected AXIS:EXTENT, such as oc:8")));
+        return Err(parse_error(
+            column,
+            format!("found {text:?}, expected AXIS:EXTENT, such as oc:8"),
+        ));
     };
     Ok((role((column, name))?, number((column + name.len() + 1, extent))?))
 }
@@ -121,12 +140,19 @@ fn pair((column, text): Word<'_>) -> Result<(Role, i64), Error> {
 fn number((column, text): Word<'_>) -> Result<i64, Error> {
     match text.parse::<u16>() {
         Ok(n) if n > 0 => Ok(n.into()),
-        _ => Err(parse_error(column, format!("found {text:?}, expected a number from 1 to 65535"))),
+        _ => Err(parse_error(
+            column,
+            format!("found {text:?}, expected a number from 1 to 65535"),
+        )),
     }
 }
 
 fn lanes(word: Word<'_>) -> Result<Option<(Role, i64)>, Error> {
-    if word.1 == "none" { Ok(None) } else { pair(word).map(Some) }
+    if word.1 == "none" {
+        Ok(None)
+    } else {
+        pair(word).map(Some)
+    }
 }
 
 /// `AXIS:EXTENT` of the one axis that the word is about.
@@ -139,9 +165,14 @@ fn only(wanted: Role, (column, text): Word<'_>) -> Result<i64, Error> {
 
 fn borders((column, text): Word<'_>) -> Result<Borders, Error> {
     match text.split_once(':') {
-        Some(("panel", rows)) => Ok(Borders::Panel { rows: number((column + 6, rows))? }),
+        Some(("panel", rows)) => Ok(Borders::Panel {
+            rows: number((column + 6, rows))?,
+        }),
         _ if text == "exact" => Ok(Borders::Exact),
-        _ => Err(parse_error(column, format!("found {text:?}, expected exact or panel:ROWS"))),
+        _ => Err(parse_error(
+            column,
+            format!("found {text:?}, expected exact or panel:ROWS"),
+        )),
     }
 }
 

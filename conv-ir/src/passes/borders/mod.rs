@@ -5,7 +5,7 @@
 //! after   for ow in  0.. 5: for kw in 0..3: acc = fma(..) when ow + kw - 1 >= 0        (tiles of 5: the first one; `ow` becomes a constant)
 //!         for ow in  5..55: for kw in 0..3: acc = fma(..)
 //!         for ow in 55..56: for kw in 0..2: acc = fma(..)
-//!         an axis that is not tiled keeps its loop, and its taps get bounds: for kh in max(0, 1 - oh)..min(3, 57 - oh)
+//!         an axis that is not tiled: its taps get bounds, for kh in max(0, 1 - oh)..min(3, 57 - oh); if they are to be unrolled, only at the edge
 //! ```
 //!
 //! requires: conditions and folds are about one output axis and one kernel axis each (plus a residue of `phases`).
@@ -18,9 +18,7 @@
 
 mod panel;
 
-use crate::nest::{
-    Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Var, map_chains,
-};
+use crate::nest::{Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Var, map_chains};
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
 
@@ -39,7 +37,10 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Resul
 fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: Chain) -> Vec<Chain> {
     let mut chains = vec![chain];
     for at in 0..nest.rank {
-        chains = chains.into_iter().flat_map(|chain| cut_axis(nest, schedule, chain, at)).collect();
+        chains = chains
+            .into_iter()
+            .flat_map(|chain| cut_axis(nest, schedule, chain, at))
+            .collect();
     }
     chains
 }
@@ -55,11 +56,19 @@ struct Edge {
 }
 
 fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Vec<Chain> {
-    let Some(edge) = edge_of(nest, &chain, at) else { return vec![chain] };
+    let Some(edge) = edge_of(nest, &chain, at) else {
+        return vec![chain];
+    };
     let tile = schedule.tile_of(Role::Out(at)).max(schedule.lanes_of(Role::Out(at)));
-    let Some(out) = edge.out.and_then(|out| chain.find(out)) else { return vec![bound_taps(chain, &edge)] };
-    if edge.skips && tile == 1 {
+    let Some(out) = edge.out.and_then(|out| chain.find(out)) else {
         return vec![bound_taps(chain, &edge)];
+    };
+    if edge.skips && tile == 1 {
+        let wanted = schedule.unroll.contains(&Role::Kernel(at));
+        return match inner_rows(&chain, &edge, out).filter(|_| wanted) {
+            Some(rows) => peel(chain, &edge, out, rows),
+            None => vec![bound_taps(chain, &edge)],
+        };
     }
     match chain.loops[out].constant_range() {
         Some((0, extent)) => cut_constant(&chain, &edge, out, extent, tile),
@@ -70,9 +79,15 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
 /// The conditions about spatial axis `at`, in operations, selects and folds.
 fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
     let mine = |a: &Affine| {
-        a.axes().any(|axis| matches!(nest.role(axis), Role::Out(i) | Role::Kernel(i) if i == at))
+        a.axes()
+            .any(|axis| matches!(nest.role(axis), Role::Out(i) | Role::Kernel(i) if i == at))
     };
-    let mut edge = Edge { out: None, tap: None, inside: Vec::new(), skips: true };
+    let mut edge = Edge {
+        out: None,
+        tap: None,
+        inside: Vec::new(),
+        skips: true,
+    };
     let mut add = |a: Affine| {
         if mine(&a) && !edge.inside.contains(&a) {
             edge.inside.push(a);
@@ -97,7 +112,9 @@ fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
     edge.skips = !folds;
     for axis in edge.inside.iter().flat_map(|a| a.axes().collect::<Vec<_>>()) {
         match nest.role(axis) {
-            Role::Out(_) if chain.find(axis).is_some_and(|l| chain.loops[l].axis == axis) && !is_residue(nest, axis) => {
+            Role::Out(_)
+                if chain.find(axis).is_some_and(|l| chain.loops[l].axis == axis) && !is_residue(nest, axis) =>
+            {
                 edge.out = Some(axis);
             }
             Role::Kernel(_) => edge.tap = Some(axis),
@@ -115,12 +132,16 @@ fn is_residue(nest: &Nest, axis: AxisId) -> bool {
 /// Conditions `rest + b * tap >= 0` become bounds of the tap's loop.
 fn bound_taps(mut chain: Chain, edge: &Edge) -> Chain {
     let Some(tap) = edge.tap else { return chain };
-    let Some(at) = chain.leaf.reduce.iter().position(|l| l.axis == tap) else { return chain };
+    let Some(at) = chain.leaf.reduce.iter().position(|l| l.axis == tap) else {
+        return chain;
+    };
     if !edge.skips {
         return chain;
     }
-    let (mut lo, mut hi) =
-        (chain.leaf.reduce[at].lo.quotients().to_vec(), chain.leaf.reduce[at].hi.quotients().to_vec());
+    let (mut lo, mut hi) = (
+        chain.leaf.reduce[at].lo.quotients().to_vec(),
+        chain.leaf.reduce[at].hi.quotients().to_vec(),
+    );
     let mut moved = Vec::new();
     for inside in &edge.inside {
         let b = inside.of_axis(tap);
@@ -142,6 +163,45 @@ fn bound_taps(mut chain: Chain, edge: &Edge) -> Chain {
     chain
 }
 
+/// Positions of an untiled axis for which every tap is inside: half-open, and most of the axis.
+fn inner_rows(chain: &Chain, edge: &Edge, out: usize) -> Option<(i64, i64)> {
+    let (0, extent) = chain.loops[out].constant_range()? else {
+        return None;
+    };
+    let taps = chain
+        .leaf
+        .reduce
+        .iter()
+        .find(|l| Some(l.axis) == edge.tap)?
+        .constant_range()?;
+    let mut rows = (0, extent);
+    for tap in taps.0..taps.1 {
+        let sure = reach(chain, edge, chain.loops[out].axis, tap, extent)?.sure;
+        rows = (rows.0.max(sure.0), rows.1.min(sure.1));
+    }
+    (2 * (rows.1 - rows.0) > extent).then_some(rows)
+}
+
+/// Edge, interior, edge: taps of the interior have constant bounds, so that they can be unrolled; those of the edges get bounds by position.
+fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64)) -> Vec<Chain> {
+    let extent = chain.loops[out].constant_range().map_or(rows.1, |range| range.1);
+    let part = |lo: i64, hi: i64| {
+        let mut part = chain.clone();
+        (part.loops[out].lo, part.loops[out].hi) = (Bound::Max(vec![lo.into()]), hi.into());
+        part
+    };
+    let mut inner = part(rows.0, rows.1);
+    inner.leaf = drop_tests(&inner.leaf, &edge.inside);
+    let mut parts = vec![inner];
+    if rows.0 > 0 {
+        parts.insert(0, bound_taps(part(0, rows.0), edge));
+    }
+    if rows.1 < extent {
+        parts.push(bound_taps(part(rows.1, extent), edge));
+    }
+    parts
+}
+
 /// Where one tap is inside for sure, and where it may be: half-open ranges of output positions.
 struct Reach {
     sure: (i64, i64),
@@ -150,9 +210,14 @@ struct Reach {
 
 /// Ranges of the output axis in which `tap` is inside, over all values of the other axes (residues).
 fn reach(chain: &Chain, edge: &Edge, out: AxisId, tap: i64, extent: i64) -> Option<Reach> {
-    let mut reach = Reach { sure: (0, extent), may: (0, extent) };
+    let mut reach = Reach {
+        sure: (0, extent),
+        may: (0, extent),
+    };
     for inside in &edge.inside {
-        let inside = edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
+        let inside = edge
+            .tap
+            .map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
         let a = inside.of_axis(out);
         let rest = inside.substitute(Var::Axis(out), &Affine::constant(0));
         let (low, high) = interval(chain, &rest)?;
@@ -195,12 +260,19 @@ enum TapState {
 
 fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) -> Vec<Chain> {
     let axis = chain.loops[out].axis;
-    let taps = edge.tap.and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t)).map_or((0, 1), |l| {
-        // A condition that holds for no tap at all still needs a tap loop to bound.
-        l.constant_range().unwrap_or((0, 1))
-    });
-    let reaches: Option<Vec<Reach>> = (taps.0..taps.1).map(|tap| reach(chain, edge, axis, tap, extent)).collect();
-    let Some(reaches) = reaches else { return vec![chain.clone()] };
+    let taps = edge
+        .tap
+        .and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t))
+        .map_or((0, 1), |l| {
+            // A condition that holds for no tap at all still needs a tap loop to bound.
+            l.constant_range().unwrap_or((0, 1))
+        });
+    let reaches: Option<Vec<Reach>> = (taps.0..taps.1)
+        .map(|tap| reach(chain, edge, axis, tap, extent))
+        .collect();
+    let Some(reaches) = reaches else {
+        return vec![chain.clone()];
+    };
     let tiles = (extent + tile - 1) / tile;
     let mut cuts = vec![0, tiles];
     for r in &reaches {
@@ -244,7 +316,9 @@ fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) 
 
 /// Whether neighbouring tiles with these states may share code: nothing to test in them.
 fn mergeable(edge: &Edge, states: &[TapState]) -> bool {
-    states.iter().all(|&s| s == TapState::In || (edge.skips && s == TapState::Out))
+    states
+        .iter()
+        .all(|&s| s == TapState::In || (edge.skips && s == TapState::Out))
 }
 
 /// Runs of tiles that test become one piece each.
@@ -267,11 +341,16 @@ fn piece(chain: &Chain, edge: &Edge, out: usize, range: (i64, i64), (first, stat
     let mut chain = chain.clone();
     chain.loops[out].lo = Bound::Max(vec![range.0.into()]);
     chain.loops[out].hi = range.1.into();
-    if edge.skips && let Some(tap) = edge.tap {
+    if edge.skips
+        && let Some(tap) = edge.tap
+    {
         let used = |s: &&TapState| **s != TapState::Out;
         let before = states.iter().take_while(|s| !used(s)).count() as i64;
         let after = states.iter().rev().take_while(|s| !used(s)).count() as i64;
-        let (lo, hi) = (first + before, (first + states.len() as i64 - after).max(first + before));
+        let (lo, hi) = (
+            first + before,
+            (first + states.len() as i64 - after).max(first + before),
+        );
         for l in chain.leaf.reduce.iter_mut().filter(|l| l.axis == tap) {
             (l.lo, l.hi) = (Bound::Max(vec![lo.into()]), hi.into());
         }
@@ -316,7 +395,11 @@ fn without_selects(e: &Expr, always: &Cond) -> Expr {
             let when: Vec<Cond> = when.iter().filter(|c| *c != always).cloned().collect();
             match when.is_empty() {
                 true => (**then).clone(),
-                false => Expr::Select { when, then: then.clone(), otherwise: otherwise.clone() },
+                false => Expr::Select {
+                    when,
+                    then: then.clone(),
+                    otherwise: otherwise.clone(),
+                },
             }
         }
         Expr::Fma(a, b, c) => {
@@ -330,13 +413,20 @@ fn without_selects(e: &Expr, always: &Cond) -> Expr {
 /// The output extent is known only at run time: edge, interior in whole tiles, edge; the edges test at run time.
 fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
     let l = &chain.loops[out];
-    let taps = edge.tap.and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t)).and_then(Loop::constant_range);
-    let (Some(taps), Some(hi)) = (taps.or(Some((0, 1))), single(&l.hi)) else { return vec![chain.clone()] };
+    let taps = edge
+        .tap
+        .and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t))
+        .and_then(Loop::constant_range);
+    let (Some(taps), Some(hi)) = (taps.or(Some((0, 1))), single(&l.hi)) else {
+        return vec![chain.clone()];
+    };
     // First and last output for which every tap is inside, per condition.
     let (mut start, mut ends) = (0i64, vec![hi.clone()]);
     for inside in &edge.inside {
         for tap in [taps.0, taps.1 - 1] {
-            let inside = edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
+            let inside = edge
+                .tap
+                .map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
             let a = inside.of_axis(l.axis);
             let rest = inside.substitute(Var::Axis(l.axis), &Affine::constant(0));
             match (a, rest.as_constant()) {
@@ -349,8 +439,9 @@ fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i
         }
     }
     let start = (start + tile - 1) / tile * tile;
-    let whole = |end: Quotient| {
-        Quotient { numerator: end.numerator.plus_constant(-start * end.divisor), divisor: end.divisor * tile }
+    let whole = |end: Quotient| Quotient {
+        numerator: end.numerator.plus_constant(-start * end.divisor),
+        divisor: end.divisor * tile,
     };
     let tiles = Bound::Min(ends.into_iter().map(whole).collect());
     let end = nest.add_symbol("tiles", tiles).times(tile).plus_constant(start);

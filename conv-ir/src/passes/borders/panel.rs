@@ -15,8 +15,8 @@
 
 use super::drop_tests;
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Lanes, Leaf, Loop,
-    Nest, Op, Part, Quotient, Role, Stmt, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Lanes, Leaf, Loop, Nest, Op,
+    Part, Quotient, Role, Stmt, Var,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule};
@@ -48,8 +48,12 @@ struct Dimension {
 }
 
 pub(super) fn panel(nest: &mut Nest, schedule: &Schedule, chain: Chain, rows: i64) -> Result<Vec<Stmt>, Error> {
-    let Some(input) = nest.buffer_of(BufferRole::Input) else { return Ok(vec![chain.into_stmt()]) };
-    let Some(access) = input_access(&chain.leaf, input) else { return Ok(vec![chain.into_stmt()]) };
+    let Some(input) = nest.buffer_of(BufferRole::Input) else {
+        return Ok(vec![chain.into_stmt()]);
+    };
+    let Some(access) = input_access(&chain.leaf, input) else {
+        return Ok(vec![chain.into_stmt()]);
+    };
     let chain = block_rows(nest, chain, rows);
     let access = input_access(&chain.leaf, input).unwrap_or(access);
     let mut dimensions = Vec::new();
@@ -66,18 +70,31 @@ pub(super) fn panel(nest: &mut Nest, schedule: &Schedule, chain: Chain, rows: i6
     dimensions.sort_by_key(columns_last);
     let width = schedule.lanes.map_or(1, |l| l.1);
     let spare = |at: usize| if at + 1 == dimensions.len() { width } else { 0 };
-    let extents = dimensions.iter().enumerate().map(|(at, d)| Affine::constant(d.extent + spare(at))).collect();
+    let extents = dimensions
+        .iter()
+        .enumerate()
+        .map(|(at, d)| Affine::constant(d.extent + spare(at)))
+        .collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
     let (outer, inner): (Vec<Loop>, Vec<Loop>) = chain.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
     let copies = copies(nest, (input, panel), &access, &dimensions, width);
     let compute = compute(&chain.leaf, &access, panel, &dimensions);
     let mut body: Vec<Stmt> = copies.into_iter().map(Chain::into_stmt).collect();
-    body.push(Chain { loops: inner, leaf: compute }.into_stmt());
+    body.push(
+        Chain {
+            loops: inner,
+            leaf: compute,
+        }
+        .into_stmt(),
+    );
     Ok(outer.into_iter().rev().fold(body, |body, l| vec![Stmt::For(l, body)]))
 }
 
 fn input_access(leaf: &Leaf, input: BufferId) -> Option<Access> {
-    leaf.accesses().into_iter().find(|a| a.base == Base::Buffer(input)).cloned()
+    leaf.accesses()
+        .into_iter()
+        .find(|a| a.base == Base::Buffer(input))
+        .cloned()
 }
 
 /// The loops that a panel is filled in: all but those over what shares it. A tile of groups shares a panel of all groups.
@@ -95,23 +112,42 @@ fn is_outer(nest: &Nest, schedule: &Schedule, l: &Loop) -> bool {
 /// The row loop in blocks of `rows`.
 fn block_rows(nest: &mut Nest, chain: Chain, rows: i64) -> Chain {
     let is_rows = |l: &Loop| nest.role(l.axis) == Role::Out(1) && nest.axis(l.axis).part == Part::Whole;
-    let Some(at) = chain.loops.iter().position(is_rows) else { return chain };
+    let Some(at) = chain.loops.iter().position(is_rows) else {
+        return chain;
+    };
     let (axis, hi) = (chain.loops[at].axis, chain.loops[at].hi.quotients().to_vec());
     let block = nest.add_axis("oh.o", Role::Out(1), Part::Outer);
     let row = nest.add_axis("oh", Role::Out(1), Part::Whole);
     let start = Affine::axis(block).times(rows);
     let mut chain = chain.substitute(axis, &start.plus(&Affine::axis(row)));
     let blocks = hi.iter().map(|q| ceil_of(q, rows)).collect();
-    let left = |q: &Quotient| Quotient { numerator: q.numerator.minus(&start.times(q.divisor)), divisor: q.divisor };
-    let inner = std::iter::once(Quotient::from(rows)).chain(hi.iter().map(left)).collect();
-    chain.loops[at] = Loop { hi: Bound::Min(blocks), ..Loop::serial(block, 0) };
-    chain.loops.insert(at + 1, Loop { hi: exact(Bound::Min(inner), &hi, rows), ..Loop::serial(row, 0) });
+    let left = |q: &Quotient| Quotient {
+        numerator: q.numerator.minus(&start.times(q.divisor)),
+        divisor: q.divisor,
+    };
+    let inner = std::iter::once(Quotient::from(rows))
+        .chain(hi.iter().map(left))
+        .collect();
+    chain.loops[at] = Loop {
+        hi: Bound::Min(blocks),
+        ..Loop::serial(block, 0)
+    };
+    chain.loops.insert(
+        at + 1,
+        Loop {
+            hi: exact(Bound::Min(inner), &hi, rows),
+            ..Loop::serial(row, 0)
+        },
+    );
     chain
 }
 
 /// `ceil(q / rows)` as one quotient.
 fn ceil_of(q: &Quotient, rows: i64) -> Quotient {
-    Quotient { numerator: q.numerator.plus_constant(q.divisor * (rows - 1)), divisor: q.divisor * rows }
+    Quotient {
+        numerator: q.numerator.plus_constant(q.divisor * (rows - 1)),
+        divisor: q.divisor * rows,
+    }
 }
 
 /// The bound of a block's rows: a constant where every block is whole.
@@ -158,10 +194,15 @@ fn dimension(
         return Ok(None);
     }
     let taps_only = inner.axes().all(|axis| matches!(nest.role(axis), Role::Kernel(_)));
-    let is_rows = inner.axes().any(|axis| matches!(nest.role(axis), Role::Out(1) | Role::Kernel(1)));
+    let is_rows = inner
+        .axes()
+        .any(|axis| matches!(nest.role(axis), Role::Out(1) | Role::Kernel(1)));
     // With one row at a time only the rows under taps are copied.
     let by_tap = taps_only || (is_rows && schedule.borders == Borders::Panel { rows: 1 });
-    let tap = inner.axes().find(|&axis| matches!(nest.role(axis), Role::Kernel(_))).filter(|_| by_tap);
+    let tap = inner
+        .axes()
+        .find(|&axis| matches!(nest.role(axis), Role::Kernel(_)))
+        .filter(|_| by_tap);
     let (scale, index) = match tap {
         Some(tap) => (inner.of_axis(tap), Affine::axis(tap)),
         None => (1, inner),
@@ -172,19 +213,37 @@ fn dimension(
         Base::Buffer(buffer) => buffer,
         Base::Pointer(_) => return Ok(None),
     };
-    let tests = chain.leaf.conditions().iter().any(|c| about_same_axis(nest, c.expression(), &a));
+    let tests = chain
+        .leaf
+        .conditions()
+        .iter()
+        .any(|c| about_same_axis(nest, c.expression(), &a));
     let outside = match fold {
         Some(fold) => Outside::Folded(fold),
         None if tests => Outside::Value(padding_value(&chain.leaf)),
         None => Outside::Nothing,
     };
     let limit = nest.buffer(buffer).extents[of].clone();
-    Ok(Some(Dimension { of, extent: highest + 1, needed, scale, start, limit, outside, index }))
+    Ok(Some(Dimension {
+        of,
+        extent: highest + 1,
+        needed,
+        scale,
+        start,
+        limit,
+        outside,
+        index,
+    }))
 }
 
 fn unknown(nest: &Nest, index: &Affine) -> Error {
-    let name = index.axes().next().map_or(String::new(), |axis| nest.axis(axis).name.clone());
-    Error::IllegalSchedule(format!("borders panel: the extent of {name} is known only at run time; use borders exact"))
+    let name = index
+        .axes()
+        .next()
+        .map_or(String::new(), |axis| nest.axis(axis).name.clone());
+    Error::IllegalSchedule(format!(
+        "borders panel: the extent of {name} is known only at run time; use borders exact"
+    ))
 }
 
 /// The largest value of an index over constant loops that start at 0.
@@ -204,13 +263,19 @@ fn needed(chain: &Chain, index: &Affine) -> Vec<Quotient> {
     let mut needed = Vec::new();
     for l in &chain.loops {
         let step = index.of_axis(l.axis);
-        let varying = l.hi.quotients().iter().filter(|q| step > 0 && q.as_constant().is_none());
+        let varying =
+            l.hi.quotients()
+                .iter()
+                .filter(|q| step > 0 && q.as_constant().is_none());
         // step * (floor(n / d) - 1) + the rest is one quotient if either is 1; no description makes both larger.
         for q in varying.filter(|q| step == 1 || q.divisor == 1) {
             let others = index.clone().plus_term(Var::Axis(l.axis), -step);
             let Some(rest) = highest(chain, &others) else { continue };
             let constant = (rest + 1 - step) * q.divisor;
-            needed.push(Quotient { numerator: q.numerator.times(step).plus_constant(constant), divisor: q.divisor });
+            needed.push(Quotient {
+                numerator: q.numerator.times(step).plus_constant(constant),
+                divisor: q.divisor,
+            });
         }
     }
     needed
@@ -265,7 +330,10 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     let inside = Segment {
         lo: Bound::Max(vec![zero.clone(), first.clone()]),
         hi: until(Some(&end)),
-        from: Some(Source { scale: d.scale, start: d.start.clone() }),
+        from: Some(Source {
+            scale: d.scale,
+            start: d.start.clone(),
+        }),
     };
     let (before, after) = match d.outside {
         Outside::Nothing => return vec![inside],
@@ -275,16 +343,30 @@ fn segments(d: &Dimension) -> Vec<Segment> {
             (Some(before), Some(after))
         }
     };
-    let before = Segment { lo: Bound::Max(vec![zero.clone()]), hi: until(Some(&first)), from: before };
-    let after = Segment { lo: Bound::Max(vec![zero, end]), hi: until(None), from: after };
+    let before = Segment {
+        lo: Bound::Max(vec![zero.clone()]),
+        hi: until(Some(&first)),
+        from: before,
+    };
+    let after = Segment {
+        lo: Bound::Max(vec![zero, end]),
+        hi: until(None),
+        from: after,
+    };
     let never = |s: &Segment| matches!((s.lo.as_constant(), s.hi.as_constant()), (Some(lo), Some(hi)) if hi <= lo);
     [before, inside, after].into_iter().filter(|s| !never(s)).collect()
 }
 
 /// Where positions before and after the image come from.
 fn folded(d: &Dimension, fold: Fold) -> (Source, Source) {
-    let mirror = |sum: Affine| Source { scale: -d.scale, start: sum.minus(&d.start) };
-    let shifted = |by: Affine| Source { scale: d.scale, start: d.start.plus(&by) };
+    let mirror = |sum: Affine| Source {
+        scale: -d.scale,
+        start: sum.minus(&d.start),
+    };
+    let shifted = |by: Affine| Source {
+        scale: d.scale,
+        start: d.start.plus(&by),
+    };
     let fixed = |at: Affine| Source { scale: 0, start: at };
     let n = &d.limit;
     match fold {
@@ -308,7 +390,11 @@ fn copies(
         let mut longer = Vec::new();
         for chosen in partial {
             let constant = chosen.iter().any(|s| s.from.is_none());
-            let whole = || Segment { lo: Bound::Max(vec![0.into()]), hi: d.extent.into(), from: None };
+            let whole = || Segment {
+                lo: Bound::Max(vec![0.into()]),
+                hi: d.extent.into(),
+                from: None,
+            };
             for segment in if constant { vec![whole()] } else { segments(d) } {
                 let mut next: Vec<Segment> = chosen.iter().map(Segment::again).collect();
                 next.push(segment);
@@ -321,14 +407,30 @@ fn copies(
         Outside::Value(value) => Some(value),
         Outside::Nothing | Outside::Folded(_) => None,
     });
-    let fill = Fill { input, panel, access, dimensions, value: value.unwrap_or(0.0) };
-    partial.iter().flat_map(|segments| fill.chains(nest, segments, width)).collect()
+    let fill = Fill {
+        input,
+        panel,
+        access,
+        dimensions,
+        value: value.unwrap_or(0.0),
+    };
+    partial
+        .iter()
+        .flat_map(|segments| fill.chains(nest, segments, width))
+        .collect()
 }
 
 impl Segment {
     fn again(&self) -> Segment {
-        let from = self.from.as_ref().map(|s| Source { scale: s.scale, start: s.start.clone() });
-        Segment { lo: self.lo.clone(), hi: self.hi.clone(), from }
+        let from = self.from.as_ref().map(|s| Source {
+            scale: s.scale,
+            start: s.start.clone(),
+        });
+        Segment {
+            lo: self.lo.clone(),
+            hi: self.hi.clone(),
+            from,
+        }
     }
 }
 
@@ -343,25 +445,59 @@ struct Fill<'a> {
 impl Fill<'_> {
     /// The copy of one combination of segments: whole vectors along the innermost dimension, then the rest.
     fn chains(&self, nest: &mut Nest, segments: &[Segment], width: i64) -> Vec<Chain> {
-        let axes: Vec<AxisId> =
-            segments.iter().enumerate().map(|(at, _)| nest.add_axis(format!("x{at}"), Role::Copy, Part::Whole)).collect();
-        let (Some(last), Some(&inner)) = (segments.last(), axes.last()) else { return Vec::new() };
-        let outer: Vec<Loop> = axes.iter().zip(segments).map(|(&axis, s)| bounds(axis, s)).take(axes.len() - 1).collect();
-        let scalar = |l: Loop| Chain { loops: outer.clone(), leaf: Leaf::copy("fill", vec![l], vec![self.store(segments, &axes)]) };
-        let (Some(lo), Some(hi)) = (last.lo.as_constant(), last.hi.as_constant()) else { return vec![scalar(bounds(inner, last))] };
+        let axes: Vec<AxisId> = segments
+            .iter()
+            .enumerate()
+            .map(|(at, _)| nest.add_axis(format!("x{at}"), Role::Copy, Part::Whole))
+            .collect();
+        let (Some(last), Some(&inner)) = (segments.last(), axes.last()) else {
+            return Vec::new();
+        };
+        let outer: Vec<Loop> = axes
+            .iter()
+            .zip(segments)
+            .map(|(&axis, s)| bounds(axis, s))
+            .take(axes.len() - 1)
+            .collect();
+        let scalar = |l: Loop| Chain {
+            loops: outer.clone(),
+            leaf: Leaf::copy("fill", vec![l], vec![self.store(segments, &axes)]),
+        };
+        let (Some(lo), Some(hi)) = (last.lo.as_constant(), last.hi.as_constant()) else {
+            return vec![scalar(bounds(inner, last))];
+        };
         let vectors = (hi - lo) / width;
         if width == 1 || vectors < 1 {
             return vec![scalar(bounds(inner, last))];
         }
         let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
         let lane = nest.add_axis("x.l", Role::Copy, Part::Lane);
-        let by = Affine::axis(block).times(width).plus(&Affine::axis(lane)).plus_constant(lo);
-        let leaf = Leaf::copy("fill", vec![Loop::serial(block, vectors)], vec![self.store(segments, &axes)]);
+        let by = Affine::axis(block)
+            .times(width)
+            .plus(&Affine::axis(lane))
+            .plus_constant(lo);
+        let leaf = Leaf::copy(
+            "fill",
+            vec![Loop::serial(block, vectors)],
+            vec![self.store(segments, &axes)],
+        );
         let mut leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
-        leaf.lanes = Some(Lanes { axis: lane, width, vectors: None, cut: None });
+        leaf.lanes = Some(Lanes {
+            axis: lane,
+            width,
+            vectors: None,
+            cut: None,
+        });
         leaf.name = "fill_vectors".to_owned();
-        let rest = Loop { lo: Bound::Max(vec![(lo + vectors * width).into()]), hi: hi.into(), ..Loop::serial(inner, 0) };
-        let mut chains = vec![Chain { loops: outer.clone(), leaf }];
+        let rest = Loop {
+            lo: Bound::Max(vec![(lo + vectors * width).into()]),
+            hi: hi.into(),
+            ..Loop::serial(inner, 0)
+        };
+        let mut chains = vec![Chain {
+            loops: outer.clone(),
+            leaf,
+        }];
         if lo + vectors * width < hi {
             chains.push(scalar(rest));
         }
@@ -377,15 +513,29 @@ impl Fill<'_> {
                 Some(source) => {
                     from.index[d.of] = Index::Affine(Affine::axis(axis).times(source.scale).plus(&source.start));
                 }
-                None => return Op::Store { to, value: Expr::Const(self.value), when: Vec::new() },
+                None => {
+                    return Op::Store {
+                        to,
+                        value: Expr::Const(self.value),
+                        when: Vec::new(),
+                    };
+                }
             }
         }
-        Op::Store { to, value: Expr::Load(from), when: Vec::new() }
+        Op::Store {
+            to,
+            value: Expr::Load(from),
+            when: Vec::new(),
+        }
     }
 }
 
 fn bounds(axis: AxisId, segment: &Segment) -> Loop {
-    Loop { lo: segment.lo.clone(), hi: segment.hi.clone(), ..Loop::serial(axis, 0) }
+    Loop {
+        lo: segment.lo.clone(),
+        hi: segment.hi.clone(),
+        ..Loop::serial(axis, 0)
+    }
 }
 
 /// The leaf reading the panel, testing nothing.

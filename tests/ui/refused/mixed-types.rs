@@ -1,0 +1,7 @@
+//! Two element types.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8, 8], weight: [f64; 1, 1, 3, 3]) -> [f32; 1, 1, 6, 6];
+}
+
+fn main() {}

@@ -1,0 +1,7 @@
+//! A window of another rank than the image.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8, 8], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6, 6];
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! A schedule that cannot be read, at its column.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6];
+    schedule: "lanes oc"
+}
+
+fn main() {}
