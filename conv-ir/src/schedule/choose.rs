@@ -398,13 +398,15 @@ fn order(choice: &mut Choice, shape: &Shape) {
     choice.schedule.parallel = enough.or(most).map(|c| c.0);
 }
 
-/// Without taps nothing but other output channels uses an input again, so blocks of channels take turns at each tile while their weights,
+/// Without taps nothing but other output channels uses an input again, so where it is too large to stay near by itself blocks of channels take turns at each tile while their weights,
 /// twice the first-level cache, stay near. Measured on ResNet's strided 1x1: 10 % over all channels in the outer loop.
 fn cache(choice: &mut Choice, shape: &Shape, target: &Target) {
     let tile = choice.schedule.tile_of(Role::OutChannel);
     let weights = shape.in_channels * shape.bytes as i64;
     let block = (2 * target.l1_bytes as i64 / weights / tile * tile).max(tile);
-    if shape.taps.iter().product::<i64>() == 1 && target.packs && shape.out_channels >= 2 * block && tile > 1 {
+    let input = weights * shape.columns() * shape.column_step.max(1) * shape.rows() * shape.row_step;
+    let far = input > target.l2_bytes as i64 / 2;
+    if far && shape.taps.iter().product::<i64>() == 1 && target.packs && shape.out_channels >= 2 * block && tile > 1 {
         choice.schedule.cache = block;
         choice.reasons.push(format!(
             "cache oc:{block}: their weights, {} KiB, stay near while a tile of the input is used",
