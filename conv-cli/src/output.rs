@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// Fails where [`write`] is bound to fail, before the long work begins.
+/// Fails where [`fn@write`] is bound to fail, before the long work begins.
 pub fn check(path: &Path) -> Result<(), Failure> {
     if path.is_dir() {
         return Err(Failure::file(path, "is a directory; give the output file's name"));

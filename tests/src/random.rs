@@ -221,6 +221,7 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
                 .collect();
             tile.extend(role.map(|role| (role, width * vectors)));
             Schedule {
+                cache: width * 4,
                 lanes: role.map(|r| (r, width)),
                 tile,
                 order,
