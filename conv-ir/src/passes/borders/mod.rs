@@ -36,7 +36,8 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Resul
 
 fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: Chain) -> Vec<Chain> {
     let mut chains = vec![chain];
-    for at in 0..nest.rank {
+    // Outer axes first: the pieces of a row then stand side by side, and share the loop over rows.
+    for at in (0..nest.rank).rev() {
         chains = chains
             .into_iter()
             .flat_map(|chain| cut_axis(nest, schedule, chain, at))
