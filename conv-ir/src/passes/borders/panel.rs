@@ -13,10 +13,12 @@
 //! affine function of the position again, so that no copy loop tests anything. One row at a time (`rows` 1) the panel holds only the
 //! rows under taps, whatever the dilation; with more rows, neighbours share what they have in common.
 
+mod copy;
+
 use super::drop_tests;
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Lanes, Leaf, Loop, Nest, Op,
-    Part, Quotient, Role, Stmt, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Leaf, Loop, Nest, Part,
+    Quotient, Role, Stmt, Var,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule};
@@ -77,7 +79,7 @@ pub(super) fn panel(nest: &mut Nest, schedule: &Schedule, chain: Chain, rows: i6
         .collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
     let (outer, inner): (Vec<Loop>, Vec<Loop>) = chain.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
-    let copies = copies(nest, (input, panel), &access, &dimensions, width);
+    let copies = copy::copies(nest, (input, panel), &access, &dimensions, width);
     let compute = compute(&chain.leaf, &access, panel, &dimensions);
     let mut body: Vec<Stmt> = copies.into_iter().map(Chain::into_stmt).collect();
     body.push(
@@ -302,240 +304,6 @@ fn padding_value(leaf: &Leaf) -> f64 {
         }
     });
     value
-}
-
-/// Positions `lo..hi` of a panel's dimension, and where they come from (`None`: the padding value).
-struct Segment {
-    lo: Bound,
-    hi: Bound,
-    from: Option<Source>,
-}
-
-/// Position in the input: `scale * position + start`.
-struct Source {
-    scale: i64,
-    start: Affine,
-}
-
-fn segments(d: &Dimension) -> Vec<Segment> {
-    // scale * x + start >= 0, and scale * x + start < limit.
-    let first = Quotient::ceil(d.start.times(-1), d.scale);
-    let end = Quotient::ceil(d.limit.minus(&d.start), d.scale);
-    let zero = Quotient::from(0);
-    // No position beyond the panel, none that only outputs beyond the last would read, and none beyond this.
-    let until = |bound: Option<&Quotient>| {
-        let extent = std::iter::once(Quotient::from(d.extent));
-        Bound::Min(extent.chain(d.needed.iter().cloned()).chain(bound.cloned()).collect())
-    };
-    let inside = Segment {
-        lo: Bound::Max(vec![zero.clone(), first.clone()]),
-        hi: until(Some(&end)),
-        from: Some(Source {
-            scale: d.scale,
-            start: d.start.clone(),
-        }),
-    };
-    let (before, after) = match d.outside {
-        Outside::Nothing => return vec![inside],
-        Outside::Value(_) => (None, None),
-        Outside::Folded(fold) => {
-            let (before, after) = folded(d, fold);
-            (Some(before), Some(after))
-        }
-    };
-    let before = Segment {
-        lo: Bound::Max(vec![zero.clone()]),
-        hi: until(Some(&first)),
-        from: before,
-    };
-    let after = Segment {
-        lo: Bound::Max(vec![zero, end]),
-        hi: until(None),
-        from: after,
-    };
-    let never = |s: &Segment| matches!((s.lo.as_constant(), s.hi.as_constant()), (Some(lo), Some(hi)) if hi <= lo);
-    [before, inside, after].into_iter().filter(|s| !never(s)).collect()
-}
-
-/// Where positions before and after the image come from.
-fn folded(d: &Dimension, fold: Fold) -> (Source, Source) {
-    let mirror = |sum: Affine| Source {
-        scale: -d.scale,
-        start: sum.minus(&d.start),
-    };
-    let shifted = |by: Affine| Source {
-        scale: d.scale,
-        start: d.start.plus(&by),
-    };
-    let fixed = |at: Affine| Source { scale: 0, start: at };
-    let n = &d.limit;
-    match fold {
-        Fold::Reflect => (mirror(0.into()), mirror(n.times(2).plus_constant(-2))),
-        Fold::Symmetric => (mirror((-1).into()), mirror(n.times(2).plus_constant(-1))),
-        Fold::Replicate => (fixed(0.into()), fixed(n.plus_constant(-1))),
-        Fold::Circular => (shifted(n.clone()), shifted(n.times(-1))),
-    }
-}
-
-/// The chains that fill the panel: one per combination of segments; once a dimension is outside by value, the ones within need no cutting.
-fn copies(
-    nest: &mut Nest,
-    (input, panel): (BufferId, BufferId),
-    access: &Access,
-    dimensions: &[Dimension],
-    width: i64,
-) -> Vec<Chain> {
-    let mut partial: Vec<Vec<Segment>> = vec![Vec::new()];
-    for d in dimensions {
-        let mut longer = Vec::new();
-        for chosen in partial {
-            let constant = chosen.iter().any(|s| s.from.is_none());
-            let whole = || Segment {
-                lo: Bound::Max(vec![0.into()]),
-                hi: d.extent.into(),
-                from: None,
-            };
-            for segment in if constant { vec![whole()] } else { segments(d) } {
-                let mut next: Vec<Segment> = chosen.iter().map(Segment::again).collect();
-                next.push(segment);
-                longer.push(next);
-            }
-        }
-        partial = longer;
-    }
-    let value = dimensions.iter().find_map(|d| match d.outside {
-        Outside::Value(value) => Some(value),
-        Outside::Nothing | Outside::Folded(_) => None,
-    });
-    let fill = Fill {
-        input,
-        panel,
-        access,
-        dimensions,
-        value: value.unwrap_or(0.0),
-    };
-    partial
-        .iter()
-        .flat_map(|segments| fill.chains(nest, segments, width))
-        .collect()
-}
-
-impl Segment {
-    fn again(&self) -> Segment {
-        let from = self.from.as_ref().map(|s| Source {
-            scale: s.scale,
-            start: s.start.clone(),
-        });
-        Segment {
-            lo: self.lo.clone(),
-            hi: self.hi.clone(),
-            from,
-        }
-    }
-}
-
-struct Fill<'a> {
-    input: BufferId,
-    panel: BufferId,
-    access: &'a Access,
-    dimensions: &'a [Dimension],
-    value: f64,
-}
-
-impl Fill<'_> {
-    /// The copy of one combination of segments: whole vectors along the innermost dimension, then the rest.
-    fn chains(&self, nest: &mut Nest, segments: &[Segment], width: i64) -> Vec<Chain> {
-        let axes: Vec<AxisId> = segments
-            .iter()
-            .enumerate()
-            .map(|(at, _)| nest.add_axis(format!("x{at}"), Role::Copy, Part::Whole))
-            .collect();
-        let (Some(last), Some(&inner)) = (segments.last(), axes.last()) else {
-            return Vec::new();
-        };
-        let outer: Vec<Loop> = axes
-            .iter()
-            .zip(segments)
-            .map(|(&axis, s)| bounds(axis, s))
-            .take(axes.len() - 1)
-            .collect();
-        let scalar = |l: Loop| Chain {
-            loops: outer.clone(),
-            leaf: Leaf::copy("fill", vec![l], vec![self.store(segments, &axes)]),
-        };
-        let (Some(lo), Some(hi)) = (last.lo.as_constant(), last.hi.as_constant()) else {
-            return vec![scalar(bounds(inner, last))];
-        };
-        let vectors = (hi - lo) / width;
-        if width == 1 || vectors < 1 {
-            return vec![scalar(bounds(inner, last))];
-        }
-        let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
-        let lane = nest.add_axis("x.l", Role::Copy, Part::Lane);
-        let by = Affine::axis(block)
-            .times(width)
-            .plus(&Affine::axis(lane))
-            .plus_constant(lo);
-        let leaf = Leaf::copy(
-            "fill",
-            vec![Loop::serial(block, vectors)],
-            vec![self.store(segments, &axes)],
-        );
-        let mut leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
-        leaf.lanes = Some(Lanes {
-            axis: lane,
-            width,
-            vectors: None,
-            cut: None,
-        });
-        leaf.name = "fill_vectors".to_owned();
-        let rest = Loop {
-            lo: Bound::Max(vec![(lo + vectors * width).into()]),
-            hi: hi.into(),
-            ..Loop::serial(inner, 0)
-        };
-        let mut chains = vec![Chain {
-            loops: outer.clone(),
-            leaf,
-        }];
-        if lo + vectors * width < hi {
-            chains.push(scalar(rest));
-        }
-        chains
-    }
-
-    fn store(&self, segments: &[Segment], axes: &[AxisId]) -> Op {
-        let to = Access::buffer(self.panel, axes.iter().map(|&axis| Affine::axis(axis)));
-        let mut from = self.access.clone();
-        from.base = Base::Buffer(self.input);
-        for ((d, segment), &axis) in self.dimensions.iter().zip(segments).zip(axes) {
-            match &segment.from {
-                Some(source) => {
-                    from.index[d.of] = Index::Affine(Affine::axis(axis).times(source.scale).plus(&source.start));
-                }
-                None => {
-                    return Op::Store {
-                        to,
-                        value: Expr::Const(self.value),
-                        when: Vec::new(),
-                    };
-                }
-            }
-        }
-        Op::Store {
-            to,
-            value: Expr::Load(from),
-            when: Vec::new(),
-        }
-    }
-}
-
-fn bounds(axis: AxisId, segment: &Segment) -> Loop {
-    Loop {
-        lo: segment.lo.clone(),
-        hi: segment.hi.clone(),
-        ..Loop::serial(axis, 0)
-    }
 }
 
 /// The leaf reading the panel, testing nothing.

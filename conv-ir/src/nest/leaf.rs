@@ -1,0 +1,183 @@
+//! The leaf: a future micro-kernel.
+
+use super::{Access, Affine, AxisId, Bound, BufferId, Cond, Expr, Loop, Op, RegId};
+
+/// One axis of the register tile: `0..extent`, always unrolled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TileAxis {
+    /// The axis.
+    pub axis: AxisId,
+    /// Its extent.
+    pub extent: i64,
+}
+
+/// The vector shape of a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lanes {
+    /// The axis whose values are the lanes, `0..width`.
+    pub axis: AxisId,
+    /// Lanes of a vector; 1 is a scalar leaf.
+    pub width: i64,
+    /// The tile axis that counts vectors along the same split, where there is one.
+    pub vectors: Option<AxisId>,
+    /// Where the tile sticks out of the domain: lanes with `vectors * width + lane >= cut` are dead. They hold anything, and touch no buffer of the caller.
+    pub cut: Option<i64>,
+}
+
+/// An array of vector registers, one per point of the tile axes it is indexed by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Register {
+    /// Printed name.
+    pub name: String,
+    /// The tile axes that index it.
+    pub axes: Vec<AxisId>,
+}
+
+/// A future micro-kernel: one register tile and a reduction.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Leaf {
+    /// Printed name.
+    pub name: String,
+    /// After pass `outline`: the buffer behind each pointer parameter.
+    pub pointers: Vec<BufferId>,
+    /// After pass `outline`: the int parameters, axes of role [`Role::Param`].
+    pub ints: Vec<AxisId>,
+    /// The register tile.
+    pub tile: Vec<TileAxis>,
+    /// The vector shape; none before pass `vectorise`, and in scalar leaves.
+    pub lanes: Option<Lanes>,
+    /// All registers.
+    pub registers: Vec<Register>,
+    /// Before the reduction.
+    pub init: Vec<Op>,
+    /// The reduction loops, outermost first. Empty: `update` runs once.
+    pub reduce: Vec<Loop>,
+    /// The body of the reduction.
+    pub update: Vec<Op>,
+    /// After the reduction.
+    pub finish: Vec<Op>,
+}
+
+impl Leaf {
+    /// A scalar leaf that only moves elements: `ops` for every iteration of the loops.
+    pub fn copy(name: impl Into<String>, loops: Vec<Loop>, ops: Vec<Op>) -> Leaf {
+        Leaf {
+            name: name.into(),
+            pointers: Vec::new(),
+            ints: Vec::new(),
+            tile: Vec::new(),
+            lanes: None,
+            registers: Vec::new(),
+            init: Vec::new(),
+            reduce: loops,
+            update: ops,
+            finish: Vec::new(),
+        }
+    }
+
+    /// All top-level operations, in order.
+    pub fn ops(&self) -> impl Iterator<Item = &Op> {
+        self.init.iter().chain(&self.update).chain(&self.finish)
+    }
+
+    /// Lanes of a vector, 1 in a scalar leaf.
+    pub fn width(&self) -> i64 {
+        self.lanes.map_or(1, |l| l.width)
+    }
+
+    /// Every access and condition replaced through the two functions, in operations; loop bounds through `bound`.
+    pub fn map(
+        &self,
+        access: &mut impl FnMut(&Access) -> Access,
+        cond: &mut impl FnMut(&Cond) -> Cond,
+        bound: &mut impl FnMut(&Bound) -> Bound,
+    ) -> Leaf {
+        let reduce = self
+            .reduce
+            .iter()
+            .map(|l| Loop {
+                lo: bound(&l.lo),
+                hi: bound(&l.hi),
+                ..l.clone()
+            })
+            .collect();
+        let mut ops = |ops: &[Op]| ops.iter().map(|op| op.map(access, cond)).collect();
+        Leaf {
+            reduce,
+            init: ops(&self.init),
+            update: ops(&self.update),
+            finish: ops(&self.finish),
+            ..self.clone()
+        }
+    }
+
+    /// The leaf with `f` applied to every affine expression.
+    pub fn map_affine(&self, f: &mut dyn FnMut(&Affine) -> Affine) -> Leaf {
+        let f = std::cell::RefCell::new(f);
+        let apply = |a: &Affine| (*f.borrow_mut())(a);
+        self.map(
+            &mut |a| a.map(&mut { apply }),
+            &mut |c| c.map(&mut { apply }),
+            &mut |b| b.map(&mut { apply }),
+        )
+    }
+
+    /// Visits every expression of every operation, outermost first.
+    pub fn visit_exprs<'a>(&'a self, f: &mut impl FnMut(&'a Expr)) {
+        for op in self.ops() {
+            op.visit(&mut |op| match op {
+                Op::Set { value, .. } | Op::Store { value, .. } => value.visit(f),
+                Op::Each(..) | Op::StoreBlock { .. } => {}
+            });
+        }
+    }
+
+    /// Every access, loads and stores.
+    pub fn accesses(&self) -> Vec<&Access> {
+        let mut found = Vec::new();
+        self.visit_exprs(&mut |e| {
+            if let Expr::Load(access) = e {
+                found.push(access);
+            }
+        });
+        for op in self.ops() {
+            op.visit(&mut |op| match op {
+                Op::Store { to, .. } | Op::StoreBlock { to, .. } => found.push(to),
+                Op::Each(..) | Op::Set { .. } => {}
+            });
+        }
+        found
+    }
+
+    /// Every condition, of operations and of selects.
+    pub fn conditions(&self) -> Vec<&Cond> {
+        let mut found = Vec::new();
+        self.visit_exprs(&mut |e| {
+            if let Expr::Select { when, .. } = e {
+                found.extend(when);
+            }
+        });
+        for op in self.ops() {
+            op.visit(&mut |op| match op {
+                Op::Set { when, .. } | Op::Store { when, .. } => found.extend(when),
+                Op::Each(..) | Op::StoreBlock { .. } => {}
+            });
+        }
+        found
+    }
+
+    /// The registers that the reduction carries: written by `init` and read by `update`.
+    pub fn accumulators(&self) -> Vec<RegId> {
+        let mut regs = Vec::new();
+        for op in &self.init {
+            op.visit(&mut |op| {
+                if let Op::Set { reg, .. } = op
+                    && !regs.contains(reg)
+                {
+                    regs.push(*reg);
+                }
+            });
+        }
+        regs
+    }
+}
