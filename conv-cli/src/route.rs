@@ -148,7 +148,7 @@ pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Failure> {
     let bytes = count.saturating_mul(size_of::<T>());
     zeros
         .try_reserve_exact(count)
-        .map_err(|_| Failure::usage(format!("the result needs {bytes} bytes of memory, more than there is")))?;
+        .map_err(|_| Failure::usage(format!("an array needs {bytes} bytes of memory, more than there is")))?;
     zeros.resize(count, T::default());
     Ok(zeros)
 }

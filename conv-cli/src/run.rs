@@ -217,7 +217,7 @@ fn convolve<T: Number>(args: &Args, files: &Files, conv: &Conv, out: &mut dyn Wr
     let start = Instant::now();
     ready.run(&input, residual.as_deref(), &mut result)?;
     let taken = start.elapsed();
-    output::write(&[(&args.output, &npy::encode(&shape, &result))])?;
+    output::write(&[(&args.output, &npy::encode(&shape, &result)?)])?;
     let (path, dtype, route) = (args.output.display(), T::DTYPE, ready.route);
     let (compile, run) = (milliseconds(ready.compile), milliseconds(taken));
     Ok(writeln!(

@@ -58,8 +58,8 @@ pub struct Measured {
 /// Measures a layer.
 pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> {
     let conv = &layer.conv;
-    let weights = weights(conv);
-    let input = numbers(conv.input_len().unwrap_or(0), 1);
+    let weights = weights(conv)?;
+    let input = numbers(conv.input_len().unwrap_or(0), 1)?;
     let mut output = route::zeros(conv.output_len().unwrap_or(0))?;
     let ready = Ready::new(conv, settings.route, settings.threads, &weights)?;
     let times = times(settings.time, || ready.run(&input, None, &mut output))?;
@@ -98,16 +98,14 @@ fn times(least: Duration, mut run: impl FnMut() -> Result<(), Failure>) -> Resul
     Ok(times)
 }
 
-fn weights(conv: &Conv) -> Weights<f32> {
-    let bias = conv.spec().bias.then(|| numbers(conv.bias_len(), 3));
-    Weights {
-        weight: numbers(conv.weight_len(), 2),
-        bias,
-    }
+fn weights(conv: &Conv) -> Result<Weights<f32>, Failure> {
+    let bias = conv.spec().bias.then(|| numbers(conv.bias_len(), 3)).transpose()?;
+    let weight = numbers(conv.weight_len(), 2)?;
+    Ok(Weights { weight, bias })
 }
 
 /// Pseudo-random numbers in -1 to 1, the same in every run (xorshift64* with a fixed seed).
-fn numbers(count: usize, seed: u64) -> Vec<f32> {
+fn numbers(count: usize, seed: u64) -> Result<Vec<f32>, Failure> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         state ^= state >> 12;
@@ -116,7 +114,9 @@ fn numbers(count: usize, seed: u64) -> Vec<f32> {
         // The top 24 bits, as many as a float holds.
         (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 40) as f32 / (1 << 23) as f32 - 1.0
     };
-    (0..count).map(|_| next()).collect()
+    let mut all = route::zeros(count)?;
+    all.fill_with(&mut next);
+    Ok(all)
 }
 
 fn milliseconds(duration: Duration) -> f64 {
@@ -134,10 +134,10 @@ mod tests {
 
     #[test]
     fn numbers_fill_the_range_and_repeat() {
-        let all = numbers(10_000, 1);
+        let all = numbers(10_000, 1).expect("little memory");
         assert!(all.iter().all(|x| (-1.0..1.0).contains(x)));
         assert!(all.iter().sum::<f32>().abs() < 300.0 && all.iter().any(|x| *x > 0.9) && all.iter().any(|x| *x < -0.9));
-        assert_eq!(all[..10], numbers(10, 1)[..]);
+        assert_eq!(all[..10], numbers(10, 1).expect("little memory")[..]);
     }
 
     #[test]

@@ -88,7 +88,7 @@ pub fn filter(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let (shape, numbers) = after.interleaved();
     let encoded = after.shown(args.window.finish()).encode(format);
     let encoded = encoded.map_err(|error| Failure::file(&args.output, format!("cannot be encoded: {error}")))?;
-    let saved = npy::encode(&shape, &numbers);
+    let saved = npy::encode(&shape, &numbers)?;
     let also = args.npy.iter().map(|path| (path.as_path(), &saved[..]));
     output::write(&also.chain([(args.output.as_path(), &encoded[..])]).collect::<Vec<_>>())?;
     print(args, &before, &report, out)

@@ -18,8 +18,12 @@ use crate::nest::{
 };
 use crate::{Error, Schedule, Target};
 
-pub(super) fn tile(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+/// Vectors of one register tile. Registers hold at most 32; a tile beyond this only makes code, and the time to compile it, that grow without bound.
+const MAX_VECTORS: i64 = 64;
+
+pub(super) fn tile(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     check(nest, schedule)?;
+    check_size(nest, schedule, target)?;
     let body = std::mem::take(&mut nest.body);
     nest.body = map_chains(body, &mut |chain| {
         if chain.is_copy() {
@@ -57,6 +61,23 @@ fn check(nest: &Nest, schedule: &Schedule) -> Result<(), Error> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// The tile must be of a size that code can be made of. Lanes beyond the target's count as the several vectors that they become.
+fn check_size(nest: &Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
+    let points = schedule
+        .tile
+        .iter()
+        .fold(1, |points: i64, t| points.saturating_mul(t.1));
+    let native = (target.vector_bytes / nest.dtype.bytes()).max(1) as i64;
+    let width = schedule.lanes.map_or(1, |l| l.1);
+    let vectors = (points / width).saturating_mul((width + native - 1) / native);
+    if vectors > MAX_VECTORS {
+        return Err(Error::IllegalSchedule(format!(
+            "the register tile takes {vectors} vectors (an element without lanes counts as one), but the limit is {MAX_VECTORS}"
+        )));
+    }
+    Ok(())
 }
 
 /// How an axis is split.
