@@ -37,6 +37,7 @@ mod share;
 mod tests;
 #[cfg(feature = "ndarray")]
 mod views;
+pub mod x86;
 
 pub use builder::{
     Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d,

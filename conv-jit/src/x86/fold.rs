@@ -1,0 +1,115 @@
+//! Loads that become operands of the instruction that needs them.
+//!
+//! ```text
+//! %9 = splat c1[8]                          AVX-512: a broadcast inside the operand is free, even on every multiply-add
+//! %1 = fma(%9, %7, %1)     ->  %1 = fma(splat c1[8], %7, %1)
+//! %2 = fma(%9, %8, %2)         %2 = fma(splat c1[8], %8, %2)
+//! ```
+//!
+//! A splat that serves more than [`SPLATS`] instructions stays a load of its own, and so does anything that is used where the instruction set has no memory operand.
+
+use std::collections::HashMap;
+
+use super::Level;
+use super::inst::{Arg, Inst, Kind, Source, Value};
+
+/// One load feeds a tile's vectors of channels. Up to two, repeating it inside the instructions costs nothing and saves a register (measured on Zen 4: free on every
+/// multiply-add); beyond, `vbroadcast` is less code.
+const SPLATS: usize = 2;
+
+/// What may be folded.
+#[derive(Clone, Copy)]
+pub(super) struct Folding {
+    pub level: Level,
+    /// Lanes of the leaf.
+    pub width: i64,
+}
+
+impl Folding {
+    /// The most uses at which a source is repeated inside the instructions; 0 where it cannot be.
+    fn uses(self, source: &Source) -> usize {
+        match (source, self.level) {
+            (Source::Splat(_), Level::Avx512) => SPLATS,
+            (Source::Splat(_), Level::Avx2) => 0,
+            (Source::Vector { live, .. }, _) => usize::from(*live == self.width),
+            (Source::Strided { .. } | Source::Bits(_), _) => 0,
+        }
+    }
+
+    /// Folds what can be in a straight line.
+    pub fn run(self, insts: &mut Vec<Inst>, carried: &[bool]) {
+        let uses = uses(insts);
+        let mut folded: HashMap<Value, Source> = HashMap::new();
+        let mut kept = Vec::with_capacity(insts.len());
+        for (at, inst) in insts.iter().enumerate() {
+            if let Some((value, source)) = load(inst).filter(|(v, _)| !carried[v.0 as usize])
+                && let Some(users) = uses.get(&value)
+                && users.len() <= self.uses(&source)
+                && users.iter().all(|&user| takes(&insts[user], value))
+                && !insts[at..users[users.len() - 1]].iter().any(Inst::stores)
+            {
+                folded.insert(value, source);
+                continue;
+            }
+            kept.push(with(inst, &folded));
+        }
+        *insts = kept;
+    }
+}
+
+fn load(inst: &Inst) -> Option<(Value, Source)> {
+    match inst {
+        Inst::Set {
+            to,
+            kind: Kind::Copy,
+            args,
+        } => match args[0] {
+            Arg::From(source) => Some((*to, source)),
+            Arg::Value(_) => None,
+        },
+        Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } => None,
+    }
+}
+
+/// Where each value is read.
+fn uses(insts: &[Inst]) -> HashMap<Value, Vec<usize>> {
+    let mut uses: HashMap<Value, Vec<usize>> = HashMap::new();
+    for (at, inst) in insts.iter().enumerate() {
+        for value in inst.reads() {
+            uses.entry(value).or_default().push(at);
+        }
+    }
+    uses
+}
+
+/// Whether the instruction could read this value from memory: one place for it, and registers in all others.
+fn takes(inst: &Inst, value: Value) -> bool {
+    let Inst::Set { kind, args, .. } = inst else {
+        return false;
+    };
+    let here = |at: usize| args[at] == Arg::Value(value);
+    let others = |at: usize| {
+        args.iter()
+            .enumerate()
+            .all(|(i, a)| i == at || matches!(a, Arg::Value(v) if *v != value))
+    };
+    match kind {
+        Kind::Fma | Kind::Add | Kind::Mul | Kind::And | Kind::Or => here(0) && others(0) || here(1) && others(1),
+        Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
+        Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose => false,
+    }
+}
+
+fn with(inst: &Inst, folded: &HashMap<Value, Source>) -> Inst {
+    let mut inst = inst.clone();
+    if let Inst::Set { args, .. } = &mut inst {
+        for arg in args {
+            if let Arg::Value(value) = arg
+                && let Some(source) = folded.get(value)
+            {
+                *arg = Arg::From(*source);
+            }
+        }
+    }
+    inst
+}

@@ -1,0 +1,195 @@
+//! A leaf with everything repeated that is repeated: straight lines of instructions on values, and the loops around the middle one.
+//!
+//! ```text
+//! init:    %0 = load p0[0]; %1 = %0; ...                 values: one per register of the leaf and point of its tile, and one per
+//! update:  %9 = splat c1[8]; %1 = fma(%9, %8, %1) ...    intermediate result; only those that outlive a section are set twice
+//! finish:  store p3[64] = %1
+//! ```
+//!
+//! No axis, no condition and no index is left: a place is a cursor and a number of bytes.
+
+use smallvec::SmallVec;
+
+/// Something that needs a vector register while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Value(pub u32);
+
+/// What addresses count from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Cursor(pub u32);
+
+/// An address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Place {
+    pub cursor: Cursor,
+    pub bytes: i64,
+}
+
+impl Place {
+    /// So many bytes further.
+    pub fn offset(self, bytes: i64) -> Place {
+        Place {
+            bytes: self.bytes + bytes,
+            ..self
+        }
+    }
+}
+
+/// Where a vector comes from, if not from a register.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// One element in every lane; in a scalar leaf, the element.
+    Splat(Place),
+    /// Neighbouring elements, of which the first `live` may be touched.
+    Vector { place: Place, live: i64 },
+    /// Elements `step` bytes apart, of which the first `live` may be touched.
+    Strided { place: Place, step: i64, live: i64 },
+    /// These bits in every lane.
+    Bits(u64),
+}
+
+/// An operand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Arg {
+    Value(Value),
+    From(Source),
+}
+
+/// What an instruction does with its operands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// `a`: a load or a move.
+    Copy,
+    /// `a * b + c`.
+    Fma,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// `a < b ? a : b`, as the machine has it.
+    Min,
+    /// `a > b ? a : b`.
+    Max,
+    And,
+    Or,
+    /// Integer lanes shifted left.
+    Shift(i32),
+    /// To the nearest integer, ties to even.
+    Round,
+    /// `a < b ? c : d`.
+    Choose,
+}
+
+/// A straight-line instruction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Inst {
+    /// `to = kind(args)`.
+    Set {
+        to: Value,
+        kind: Kind,
+        args: SmallVec<[Arg; 4]>,
+    },
+    /// The first `live` lanes, `step` bytes apart.
+    Store {
+        place: Place,
+        step: i64,
+        live: i64,
+        value: Arg,
+    },
+    /// Lanes `step` bytes apart, values `along` bytes apart.
+    Block {
+        place: Place,
+        step: i64,
+        along: i64,
+        live: i64,
+        values: Vec<Value>,
+    },
+}
+
+impl Inst {
+    /// The operands that are values.
+    pub fn reads(&self) -> SmallVec<[Value; 4]> {
+        let value = |arg: &Arg| match arg {
+            Arg::Value(v) => Some(*v),
+            Arg::From(_) => None,
+        };
+        match self {
+            Inst::Set { args, .. } => args.iter().filter_map(value).collect(),
+            Inst::Store { value: arg, .. } => value(arg).into_iter().collect(),
+            Inst::Block { values, .. } => values.iter().copied().collect(),
+        }
+    }
+
+    /// The value that is set.
+    pub fn sets(&self) -> Option<Value> {
+        match self {
+            Inst::Set { to, .. } => Some(*to),
+            Inst::Store { .. } | Inst::Block { .. } => None,
+        }
+    }
+
+    /// Whether memory is written.
+    pub fn stores(&self) -> bool {
+        self.sets().is_none()
+    }
+}
+
+/// A number that a loop starts or ends at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Known(i64),
+    /// An int parameter, by position, plus a constant.
+    Int(usize, i64),
+}
+
+/// A loop that stays one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Around {
+    pub lo: End,
+    pub hi: End,
+}
+
+impl Around {
+    /// Iterations, where they are a constant.
+    pub fn count(&self) -> Option<i64> {
+        match (self.lo, self.hi) {
+            (End::Known(lo), End::Known(hi)) => Some((hi - lo).max(0)),
+            _ => None,
+        }
+    }
+}
+
+/// A pointer parameter and how it moves: bytes per iteration, for each loop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Motion {
+    pub pointer: usize,
+    pub moves: SmallVec<[i64; 4]>,
+}
+
+impl Motion {
+    /// Whether this is the parameter itself.
+    pub fn is_still(&self) -> bool {
+        self.moves.iter().all(|m| *m == 0)
+    }
+}
+
+/// The whole leaf.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Plan {
+    pub init: Vec<Inst>,
+    pub update: Vec<Inst>,
+    pub finish: Vec<Inst>,
+    /// Outermost first.
+    pub loops: Vec<Around>,
+    pub cursors: Vec<Motion>,
+    pub pointers: usize,
+    /// Per value: whether it lives through the loops.
+    pub carried: Vec<bool>,
+}
+
+impl Plan {
+    /// All instructions, in order.
+    pub fn all(&self) -> impl Iterator<Item = &Inst> {
+        self.init.iter().chain(&self.update).chain(&self.finish)
+    }
+}

@@ -1,0 +1,63 @@
+//! Which reduce loops stay loops, and where they begin and end.
+
+use conv_ir::nest::{AxisId, Bound, Index, Leaf, Loop, LoopKind, Var};
+
+use super::Refusal;
+use super::access::index_names;
+use super::inst::{Around, End};
+
+/// The most multiply-adds in a straight line. A few hundred more than schedules ask for, and still a quarter of the first-level instruction cache.
+const LONGEST: i64 = 1024;
+
+/// How many of the loops stay loops: those before the first unrolled one, and before the first that a condition or a fold names, if repeating that is not too long.
+pub(super) fn serial(leaf: &Leaf) -> usize {
+    let asked = leaf
+        .reduce
+        .iter()
+        .position(|l| l.kind == LoopKind::Unrolled)
+        .unwrap_or(leaf.reduce.len());
+    let Some(named) = leaf
+        .reduce
+        .iter()
+        .position(|l| decides(leaf, l.axis))
+        .filter(|at| *at < asked)
+    else {
+        return asked;
+    };
+    let extents = leaf.reduce[named..].iter().map(Loop::constant_extent);
+    let points: i64 = leaf.tile.iter().map(|t| t.extent).product();
+    match extents.product::<Option<i64>>() {
+        Some(repeats) if repeats * points <= LONGEST => named,
+        _ => asked,
+    }
+}
+
+/// Whether what happens, or where, depends on the axis otherwise than by a stride.
+fn decides(leaf: &Leaf, axis: AxisId) -> bool {
+    let folds = |index: &Index| index.as_affine().is_none() && index_names(index, axis);
+    leaf.conditions().iter().any(|c| c.expression().of_axis(axis) != 0)
+        || leaf.accesses().iter().any(|a| a.index.iter().any(folds))
+}
+
+/// Its ends.
+pub(super) fn around(leaf: &Leaf, l: &Loop) -> Result<Around, Refusal> {
+    Ok(Around {
+        lo: end(leaf, &l.lo)?,
+        hi: end(leaf, &l.hi)?,
+    })
+}
+
+fn end(leaf: &Leaf, bound: &Bound) -> Result<End, Refusal> {
+    if let Some(known) = bound.as_constant() {
+        return Ok(End::Known(known));
+    }
+    let [q] = bound.quotients() else {
+        return Err(Refusal::Loop("a bound of several parts".into()));
+    };
+    let (&[(Var::Axis(axis), 1)], 1) = (q.numerator.terms(), q.divisor) else {
+        return Err(Refusal::Loop("a bound that is not an int".into()));
+    };
+    let int = leaf.ints.iter().position(|i| *i == axis);
+    int.map(|at| End::Int(at, q.numerator.constant))
+        .ok_or_else(|| Refusal::Loop("a bound that follows another loop".into()))
+}

@@ -1,0 +1,200 @@
+//! Loads and stores of less than a vector: masked, gathered, scattered, or in pieces.
+//!
+//! AVX-512 masks lanes; AVX2 masks loads and stores in pieces of 16, 8 and 4 bytes (its masked stores are microcoded on AMD). Lanes that are apart in memory are
+//! gathered by index, and stored one by one.
+
+use iced_x86::{Code, Instruction, MemoryOperand, Register};
+
+use super::codes::codes;
+use super::inst::{Arg, Place};
+use super::masks::SCRATCH_MASK;
+use super::vectors::{Reg, Vectors, masked};
+use super::{Level, Refusal};
+
+impl Vectors<'_> {
+    /// Loads the first `live` lanes; the others become zero.
+    pub(super) fn load_masked(&mut self, reg: Reg, place: Place, live: i64) -> Result<(), Refusal> {
+        let (name, operand) = (self.name(reg), self.memory(place, false)?);
+        match self.shape.level {
+            Level::Avx512 => {
+                let load = masked(
+                    Instruction::with2(self.codes.load, name, operand),
+                    self.masks.first(live)?,
+                );
+                self.text.push(load.map(|mut i| {
+                    i.set_zeroing_masking(true);
+                    i
+                }));
+            }
+            Level::Avx2 => {
+                self.load_mask(reg, live);
+                self.text
+                    .push(Instruction::with3(self.codes.masked_load, name, name, operand));
+            }
+        }
+        Ok(())
+    }
+
+    /// All bits of the first `live` lanes.
+    fn load_mask(&mut self, reg: Reg, live: i64) {
+        let (element, bytes) = (self.shape.element(), self.shape.bytes());
+        let mask = (0..bytes)
+            .map(|at| if at < live * element { 0xff } else { 0 })
+            .collect();
+        self.load_constant(self.codes.load, self.name(reg), mask);
+    }
+
+    fn load_constant(&mut self, code: Code, to: Register, bytes: Vec<u8>) {
+        let constant = self.text.constant(bytes);
+        let operand = self.text.constant_operand(false);
+        self.text
+            .push_with_constant(Instruction::with2(code, to, operand), constant);
+    }
+
+    /// Loads lanes `step` bytes apart.
+    pub(super) fn gather(&mut self, reg: Reg, place: Place, step: i64, live: i64) -> Result<(), Refusal> {
+        let offset = |lane: i64| i32::try_from(lane * step).map_err(|_| Refusal::Far);
+        let offsets = (0..self.shape.width).map(offset).collect::<Result<Vec<i32>, _>>()?;
+        let bytes = (4 * self.shape.width).max(16);
+        let mut constant: Vec<u8> = offsets.iter().flat_map(|o| o.to_le_bytes()).collect();
+        constant.resize(bytes as usize, 0);
+        let index = self.take()?;
+        let index_name = self.sized(index, bytes);
+        let load = codes(self.shape.level, bytes, conv_ir::DType::F32).load;
+        self.load_constant(load, index_name, constant);
+        let plain = self.memory(place, false)?;
+        let operand = MemoryOperand {
+            index: index_name,
+            ..plain
+        };
+        match self.shape.level {
+            Level::Avx512 => {
+                let mask = match live < self.shape.width {
+                    true => Instruction::with2(Code::VEX_Kmovw_kr_km16, SCRATCH_MASK, self.masks.first(live)?),
+                    false => Instruction::with3(Code::VEX_Kxnorw_kr_kr_kr, SCRATCH_MASK, SCRATCH_MASK, SCRATCH_MASK),
+                };
+                self.text.push(mask);
+                self.text.push(masked(
+                    Instruction::with2(self.codes.gather, self.name(reg), operand),
+                    SCRATCH_MASK,
+                ));
+            }
+            Level::Avx2 => {
+                let mask = self.take()?;
+                self.load_mask(mask, live);
+                self.text.push(Instruction::with3(
+                    self.codes.gather,
+                    self.name(reg),
+                    operand,
+                    self.name(mask),
+                ));
+                self.give(mask);
+            }
+        }
+        self.give(index);
+        Ok(())
+    }
+
+    /// Stores the first `live` lanes, `step` bytes apart.
+    pub(super) fn store(&mut self, place: Place, step: i64, live: i64, value: Arg) -> Result<(), Refusal> {
+        let (reg, is_mine) = self.register(value)?;
+        self.store_lanes(place, step, live, reg)?;
+        self.release(is_mine.then_some(reg));
+        Ok(())
+    }
+
+    pub(super) fn store_lanes(&mut self, place: Place, step: i64, live: i64, reg: Reg) -> Result<(), Refusal> {
+        let (shape, name, operand) = (self.shape, self.name(reg), self.memory(place, false)?);
+        if shape.width == 1 {
+            self.text.push(Instruction::with2(self.codes.store_one, operand, name));
+        } else if step != shape.element() {
+            self.scatter(place, step, live, reg)?;
+        } else if live == shape.width {
+            self.text.push(Instruction::with2(self.codes.store, operand, name));
+        } else if shape.level == Level::Avx512 {
+            let mask = self.masks.first(live)?;
+            self.text
+                .push(masked(Instruction::with2(self.codes.store, operand, name), mask));
+        } else {
+            self.store_pieces(place, live, reg)?;
+        }
+        Ok(())
+    }
+
+    /// The first `live` lanes, 128 bits at a time.
+    fn store_pieces(&mut self, place: Place, live: i64, reg: Reg) -> Result<(), Refusal> {
+        let per = self.shape.chunk();
+        for chunk in 0..(live + per - 1) / per {
+            let place = place.offset(16 * chunk);
+            self.store_chunk(place, reg, chunk, (live - chunk * per).min(per))?;
+        }
+        Ok(())
+    }
+
+    /// The first `count` elements of a 128-bit chunk of a register.
+    pub(super) fn store_chunk(&mut self, place: Place, reg: Reg, chunk: i64, count: i64) -> Result<(), Refusal> {
+        if chunk > 0 && count == self.shape.chunk() {
+            let (operand, name) = (self.memory(place, false)?, self.name(reg));
+            self.text
+                .push(Instruction::with3(self.codes.extract, operand, name, chunk as u32));
+            return Ok(());
+        }
+        let (xmm, temporary) = self.chunk(reg, chunk)?;
+        self.store_partly(place, xmm, count)?;
+        self.release(temporary);
+        Ok(())
+    }
+
+    /// A 128-bit chunk as a register, and the temporary that is.
+    fn chunk(&mut self, reg: Reg, chunk: i64) -> Result<(Register, Option<Reg>), Refusal> {
+        if chunk == 0 {
+            return Ok((self.sized(reg, 16), None));
+        }
+        let temporary = self.take()?;
+        let xmm = self.sized(temporary, 16);
+        let name = self.name(reg);
+        self.text
+            .push(Instruction::with3(self.codes.extract, xmm, name, chunk as u32));
+        Ok((xmm, Some(temporary)))
+    }
+
+    fn store_partly(&mut self, place: Place, xmm: Register, count: i64) -> Result<(), Refusal> {
+        let codes = self.codes;
+        let bytes = count * self.shape.element();
+        let (operand, third) = (self.memory(place, false)?, self.memory(place.offset(8), false)?);
+        match bytes {
+            16 => self.text.push(Instruction::with2(codes.store_128, operand, xmm)),
+            12 => {
+                self.text.push(Instruction::with2(codes.store_low, operand, xmm));
+                self.text.push(Instruction::with3(codes.store_lane, third, xmm, 2));
+            }
+            8 => self.text.push(Instruction::with2(codes.store_low, operand, xmm)),
+            _ => self.text.push(Instruction::with2(codes.store_one, operand, xmm)),
+        }
+        Ok(())
+    }
+
+    /// Lanes one by one.
+    fn scatter(&mut self, place: Place, step: i64, live: i64, reg: Reg) -> Result<(), Refusal> {
+        let per = self.shape.chunk();
+        for chunk in 0..(live + per - 1) / per {
+            let (xmm, temporary) = self.chunk(reg, chunk)?;
+            for lane in chunk * per..(chunk * per + per).min(live) {
+                let operand = self.memory(place.offset(lane * step), false)?;
+                self.store_lane(operand, xmm, lane % per);
+            }
+            self.release(temporary);
+        }
+        Ok(())
+    }
+
+    fn store_lane(&mut self, operand: MemoryOperand, xmm: Register, lane: i64) {
+        let codes = self.codes;
+        self.text.push(match (self.shape.element(), lane) {
+            (4, 0) => Instruction::with2(codes.store_one, operand, xmm),
+            (4, _) => Instruction::with3(codes.store_lane, operand, xmm, lane as u32),
+            (_, 0) => Instruction::with2(codes.store_low, operand, xmm),
+            (_, _) => Instruction::with2(codes.store_high, operand, xmm),
+        });
+    }
+}

@@ -1,0 +1,291 @@
+//! From a leaf to a [`Plan`]: tile axes and unrolled loops are walked with constants, so conditions are decided, folds are folded, and every access becomes
+//! a cursor and a displacement.
+//!
+//! ```text
+//! each ow.i: a = splat @input[ic, kh, ow.i + kw] when ow.i + kw >= 1      ow.i = 0, kw = 0: nothing
+//!                                                                         ow.i = 1, kw = 0: %7 = splat c1[4], c1 moves with ic and kh
+//! ```
+//!
+//! What stays unknown here (a condition on an int, a stride that is a symbol) is a [`Refusal`].
+
+use std::collections::HashMap;
+
+use conv_ir::DType;
+use conv_ir::nest::{AxisId, Binary, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
+use smallvec::SmallVec;
+
+use super::Refusal;
+use super::access::strides;
+use super::inst::{Arg, Cursor, Inst, Kind, Plan, Source, Value};
+use super::loops::{around, serial};
+
+/// Works out the plan of a leaf.
+pub(super) fn plan(nest: &Nest, leaf: &Leaf) -> Result<Plan, Refusal> {
+    let mut walk = Walk::new(nest, leaf)?;
+    walk.plan.init = walk.section(&leaf.init)?;
+    if walk.plan.loops.iter().all(|l| l.count() != Some(0)) {
+        let unrolled: Vec<&Loop> = leaf.reduce[walk.serial.len()..].iter().collect();
+        walk.unrolled(&unrolled, &leaf.update)?;
+        walk.plan.update = std::mem::take(&mut walk.out);
+    }
+    walk.plan.finish = walk.section(&leaf.finish)?;
+    Ok(walk.plan)
+}
+
+/// A leaf being walked: where we are, and what came out so far.
+pub(super) struct Walk<'a> {
+    pub(super) nest: &'a Nest,
+    pub(super) leaf: &'a Leaf,
+    /// The value of each axis that has one now.
+    pub(super) known: HashMap<AxisId, i64>,
+    /// Axes of the loops that stay.
+    pub(super) serial: Vec<AxisId>,
+    /// The value that holds each register at a point.
+    pub(super) values: HashMap<(RegId, SmallVec<[i64; 4]>), Value>,
+    pub(super) carried: Vec<bool>,
+    pub(super) cursors: HashMap<(usize, SmallVec<[i64; 4]>), Cursor>,
+    /// Elements between neighbours, per pointer and dimension, where that is a number.
+    pub(super) strides: Vec<Vec<Option<i64>>>,
+    pub(super) out: Vec<Inst>,
+    pub(super) plan: Plan,
+}
+
+impl<'a> Walk<'a> {
+    fn new(nest: &'a Nest, leaf: &'a Leaf) -> Result<Self, Refusal> {
+        let serial = &leaf.reduce[..serial(leaf)];
+        if leaf.reduce[serial.len()..].iter().any(|l| l.constant_range().is_none()) {
+            return Err(Refusal::Loop("a loop of unknown length inside an unrolled one".into()));
+        }
+        let loops = serial.iter().map(|l| around(leaf, l)).collect::<Result<_, _>>()?;
+        let plan = Plan {
+            loops,
+            pointers: leaf.pointers.len(),
+            ..Plan::default()
+        };
+        Ok(Walk {
+            nest,
+            leaf,
+            known: HashMap::new(),
+            serial: serial.iter().map(|l| l.axis).collect(),
+            values: HashMap::new(),
+            carried: carried(leaf),
+            cursors: HashMap::new(),
+            strides: leaf
+                .pointers
+                .iter()
+                .map(|&b| strides(&nest.buffer(b).extents))
+                .collect(),
+            out: Vec::new(),
+            plan,
+        })
+    }
+
+    fn section(&mut self, ops: &[Op]) -> Result<Vec<Inst>, Refusal> {
+        self.ops(ops)?;
+        Ok(std::mem::take(&mut self.out))
+    }
+
+    fn unrolled(&mut self, loops: &[&Loop], ops: &[Op]) -> Result<(), Refusal> {
+        let Some((first, rest)) = loops.split_first() else {
+            return self.ops(ops);
+        };
+        let (lo, hi) = first.constant_range().unwrap_or((0, 0));
+        for at in lo..hi {
+            self.known.insert(first.axis, at);
+            self.unrolled(rest, ops)?;
+        }
+        self.known.remove(&first.axis);
+        Ok(())
+    }
+
+    fn ops(&mut self, ops: &[Op]) -> Result<(), Refusal> {
+        ops.iter().try_for_each(|op| self.op(op))
+    }
+
+    fn op(&mut self, op: &Op) -> Result<(), Refusal> {
+        match op {
+            Op::Each(axis, body) => {
+                for at in 0..self.extent(*axis) {
+                    self.known.insert(*axis, at);
+                    self.ops(body)?;
+                }
+                self.known.remove(axis);
+                Ok(())
+            }
+            Op::Set { reg, value, when } if self.holds(when)? => self.set(*reg, value),
+            Op::Store { to, value, when } if self.holds(when)? => self.store(to, value),
+            Op::Set { .. } | Op::Store { .. } => Ok(()),
+            Op::StoreBlock { to, reg, along } => self.block(to, *reg, *along),
+        }
+    }
+
+    pub(super) fn extent(&self, axis: AxisId) -> i64 {
+        self.leaf.tile.iter().find(|t| t.axis == axis).map_or(0, |t| t.extent)
+    }
+
+    fn set(&mut self, reg: RegId, value: &Expr) -> Result<(), Refusal> {
+        let key = (reg, self.point(reg));
+        if self.carried[reg.index()] {
+            let to = match self.values.get(&key) {
+                Some(to) => *to,
+                None => self.fresh(true),
+            };
+            self.expr(value, Some(to))?;
+            self.values.insert(key, to);
+            return Ok(());
+        }
+        let to = match self.expr(value, None)? {
+            // A carried register may change before this copy of it is read.
+            Arg::Value(v) if self.plan.carried[v.0 as usize] => self.emit(None, Kind::Copy, &[Arg::Value(v)]),
+            Arg::Value(v) => v,
+            from => self.emit(None, Kind::Copy, &[from]),
+        };
+        self.values.insert(key, to);
+        Ok(())
+    }
+
+    fn point(&self, reg: RegId) -> SmallVec<[i64; 4]> {
+        self.leaf.registers[reg.index()]
+            .axes
+            .iter()
+            .map(|a| self.known.get(a).copied().unwrap_or(0))
+            .collect()
+    }
+
+    pub(super) fn fresh(&mut self, carried: bool) -> Value {
+        self.plan.carried.push(carried);
+        Value(self.plan.carried.len() as u32 - 1)
+    }
+
+    fn emit(&mut self, to: Option<Value>, kind: Kind, args: &[Arg]) -> Value {
+        let to = to.unwrap_or_else(|| self.fresh(false));
+        self.out.push(Inst::Set {
+            to,
+            kind,
+            args: args.into(),
+        });
+        to
+    }
+
+    /// The expression as an operand; computed into `to`, where given.
+    pub(super) fn expr(&mut self, expr: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
+        let arg = match expr {
+            Expr::Const(c) => Arg::From(Source::Bits(self.bits(*c))),
+            Expr::Reg(reg) => Arg::Value(self.register(*reg)?),
+            Expr::Load(access) => Arg::From(self.load(access)?),
+            Expr::Select { when, then, otherwise } => {
+                let taken = if self.holds(when)? { then } else { otherwise };
+                return self.expr(taken, to);
+            }
+            Expr::Unary(op, a) => return self.unary(*op, a, to),
+            Expr::Binary(op, a, b) => return self.binary(*op, a, b, to),
+            Expr::Fma(a, b, c) => return self.compute(to, Kind::Fma, &[a, b, c]),
+            Expr::Choose { a, b, then, otherwise } => return self.compute(to, Kind::Choose, &[a, b, then, otherwise]),
+            Expr::Activation(..) => return Err(Refusal::Operation("an activation that is not spelled out".into())),
+        };
+        Ok(match to {
+            Some(_) => Arg::Value(self.emit(to, Kind::Copy, &[arg])),
+            None => arg,
+        })
+    }
+
+    fn compute(&mut self, to: Option<Value>, kind: Kind, operands: &[&Expr]) -> Result<Arg, Refusal> {
+        let args = operands
+            .iter()
+            .map(|e| self.expr(e, None))
+            .collect::<Result<SmallVec<[Arg; 4]>, _>>()?;
+        Ok(Arg::Value(self.emit(to, kind, &args)))
+    }
+
+    fn unary(&mut self, op: Unary, a: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
+        // Integers up to the magic number have their last digit in the last bit: adding it turns the number into bits, which move to where the exponent is.
+        let (shift, magic) = match self.nest.accumulator {
+            DType::F32 => (23, (3u64 << 22) as f64 + 127.0),
+            DType::F64 => (52, (3u64 << 51) as f64 + 1023.0),
+        };
+        let a = self.expr(a, None)?;
+        let constant = |bits| Arg::From(Source::Bits(bits));
+        let result = match op {
+            Unary::Neg => self.emit(to, Kind::Mul, &[a, constant(self.bits(-1.0))]),
+            Unary::Abs => self.emit(to, Kind::And, &[a, constant(self.sign() - 1)]),
+            Unary::Round => self.emit(to, Kind::Round, &[a]),
+            Unary::Exp2Int => {
+                let sum = self.emit(None, Kind::Add, &[a, constant(self.bits(magic))]);
+                self.emit(to, Kind::Shift(shift), &[Arg::Value(sum)])
+            }
+        };
+        Ok(Arg::Value(result))
+    }
+
+    fn binary(&mut self, op: Binary, a: &Expr, b: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
+        let kind = match op {
+            Binary::Add => Kind::Add,
+            Binary::Sub => Kind::Sub,
+            Binary::Mul => Kind::Mul,
+            Binary::Div => Kind::Div,
+            Binary::Min => Kind::Min,
+            Binary::Max => Kind::Max,
+            Binary::CopySign => {
+                let (a, b, sign) = (self.expr(a, None)?, self.expr(b, None)?, self.sign());
+                let magnitude = self.emit(None, Kind::And, &[a, Arg::From(Source::Bits(sign - 1))]);
+                let sign = self.emit(None, Kind::And, &[b, Arg::From(Source::Bits(sign))]);
+                return Ok(Arg::Value(self.emit(
+                    to,
+                    Kind::Or,
+                    &[Arg::Value(magnitude), Arg::Value(sign)],
+                )));
+            }
+        };
+        self.compute(to, kind, &[a, b])
+    }
+
+    fn bits(&self, c: f64) -> u64 {
+        match self.nest.accumulator {
+            DType::F32 => u64::from((c as f32).to_bits()),
+            DType::F64 => c.to_bits(),
+        }
+    }
+
+    fn sign(&self) -> u64 {
+        self.bits(-0.0)
+    }
+
+    pub(super) fn register(&self, reg: RegId) -> Result<Value, Refusal> {
+        let known = self.values.get(&(reg, self.point(reg))).copied();
+        known.ok_or_else(|| {
+            Refusal::Operation(format!(
+                "{} is read where nothing set it",
+                self.leaf.registers[reg.index()].name
+            ))
+        })
+    }
+}
+
+/// Per register: whether it occurs in more than one section, and so lives through the loops.
+fn carried(leaf: &Leaf) -> Vec<bool> {
+    let mut count = vec![0; leaf.registers.len()];
+    for ops in [&leaf.init, &leaf.update, &leaf.finish] {
+        let mut here = vec![false; leaf.registers.len()];
+        for op in ops {
+            op.visit(&mut |op| match op {
+                Op::Set { reg, value, .. } => {
+                    here[reg.index()] = true;
+                    value.visit(&mut |e| mark(e, &mut here));
+                }
+                Op::Store { value, .. } => value.visit(&mut |e| mark(e, &mut here)),
+                Op::StoreBlock { reg, .. } => here[reg.index()] = true,
+                Op::Each(..) => {}
+            });
+        }
+        here.iter()
+            .zip(&mut count)
+            .for_each(|(here, count)| *count += i32::from(*here));
+    }
+    count.iter().map(|c| *c > 1).collect()
+}
+
+fn mark(e: &Expr, here: &mut [bool]) {
+    if let Expr::Reg(reg) = e {
+        here[reg.index()] = true;
+    }
+}

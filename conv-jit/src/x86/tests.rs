@@ -1,0 +1,72 @@
+//! Whole convolutions, their leaves assembled, against the interpreter: the same bits.
+
+#[cfg(target_arch = "x86_64")]
+mod bits;
+#[cfg(target_arch = "x86_64")]
+mod driver;
+#[cfg(target_arch = "x86_64")]
+mod speed;
+
+use conv_ir::{Conv, Nest, Target, passes};
+
+use super::{Level, assemble};
+
+const BOTH: [(Level, Target); 2] = [(Level::Avx512, Target::AVX512), (Level::Avx2, Target::AVX2)];
+
+fn nest(conv: &str, schedule: &str, target: &Target) -> Nest {
+    let conv: Conv = conv.parse().unwrap_or_else(|e| panic!("{conv}: {e}"));
+    let schedule = match schedule {
+        "" => conv_ir::Schedule::choose(&conv, target).schedule,
+        text => text.parse().unwrap_or_else(|e| panic!("{text}: {e}")),
+    };
+    passes::compile(&conv, &schedule, target, &mut |_, _| {}).unwrap_or_else(|e| panic!("{schedule}: {e}"))
+}
+
+/// The text form is stable on every host: nothing here asks what the CPU can do.
+#[test]
+fn the_hot_loop_is_multiply_adds_and_nothing_else() {
+    let schedule = "lanes oc:16 tile oc:32,ow:14 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc";
+    let nest = nest(
+        "conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1 + bias, relu",
+        schedule,
+        &Target::AVX512,
+    );
+    let inner = nest
+        .leaves
+        .iter()
+        .filter_map(|l| assemble(&nest, l, Level::Avx512).ok())
+        .filter(|m| m.bill().fmas == 84);
+    let inner: Vec<_> = inner.collect();
+    assert!(!inner.is_empty());
+    for machine in inner {
+        let bill = machine.bill();
+        assert_eq!(
+            (bill.broadcasts, bill.loads, bill.others),
+            (84, 6, 0),
+            "{}",
+            machine.text()
+        );
+        assert_eq!(
+            bill.instructions - bill.fmas - bill.loads,
+            4,
+            "two cursors and the count: {}",
+            machine.text()
+        );
+    }
+}
+
+#[test]
+fn too_many_accumulators_are_refused() {
+    let schedule = "lanes oc:16 tile oc:48,ow:14 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc";
+    let nest = nest(
+        "conv2d f32 n1 g1 ic8 oc48 in 14x14 kernel 1x1",
+        schedule,
+        &Target::AVX512,
+    );
+    let refusals = nest
+        .leaves
+        .iter()
+        .filter_map(|l| assemble(&nest, l, Level::Avx512).err())
+        .collect::<Vec<_>>();
+    assert_eq!(refusals, [super::Refusal::Registers]);
+}

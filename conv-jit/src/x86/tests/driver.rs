@@ -1,0 +1,174 @@
+//! Runs a nest: loops and calls are walked here, leaves are machine code.
+
+use std::ptr;
+
+use conv_ir::nest::{Access, Base, Bound, BufferId, BufferRole, Call, Index, Stmt, Var};
+use conv_ir::{Element, Nest};
+use cranelift_jit::{JITBuilder, JITModule};
+use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
+
+use crate::x86::{Level, Machine, Refusal, assemble};
+
+/// As many arguments as any leaf takes: extra ones do no harm.
+type Entry = extern "sysv64" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize, usize, usize, usize);
+
+/// Elements of slack behind a buffer of ours, and of canary around the output.
+const SLACK: usize = 64;
+
+/// The leaves of a nest in executable memory.
+pub struct Loaded {
+    module: Option<JITModule>,
+    entries: Vec<Entry>,
+    pub machines: Vec<Machine>,
+}
+
+impl Loaded {
+    /// Assembles all leaves, or says which is refused.
+    pub fn new(nest: &Nest, level: Level) -> Result<Loaded, (String, Refusal)> {
+        let one = |leaf| assemble(nest, leaf, level).map_err(|e| (leaf.name.clone(), e));
+        let machines = nest.leaves.iter().map(one).collect::<Result<Vec<_>, _>>()?;
+        let mut module = JITModule::new(JITBuilder::new(default_libcall_names()).expect("a host"));
+        let signature = module.make_signature();
+        let define = |(at, machine): (usize, &Machine)| {
+            let id = module
+                .declare_function(&format!("leaf{at}"), Linkage::Local, &signature)
+                .expect("a name");
+            module.define_function_bytes(id, 64, &machine.code, &[]).expect("bytes");
+            id
+        };
+        let ids: Vec<FuncId> = machines.iter().enumerate().map(define).collect();
+        module.finalize_definitions().expect("memory");
+        // SAFETY: the code follows the convention, and reads no argument beyond its own.
+        let entry =
+            |id: &FuncId| unsafe { std::mem::transmute::<*const u8, Entry>(module.get_finalized_function(*id)) };
+        let entries = ids.iter().map(entry).collect();
+        Ok(Loaded {
+            module: Some(module),
+            entries,
+            machines,
+        })
+    }
+}
+
+impl Drop for Loaded {
+    fn drop(&mut self) {
+        if let Some(module) = self.module.take() {
+            // SAFETY: nothing runs any more.
+            unsafe { module.free_memory() }
+        }
+    }
+}
+
+/// A nest's buffers.
+pub struct Memory<'a, T> {
+    nest: &'a Nest,
+    loaded: &'a Loaded,
+    buffers: Vec<Vec<T>>,
+    strides: Vec<Vec<i64>>,
+    axes: Vec<i64>,
+}
+
+impl<'a, T: Element> Memory<'a, T> {
+    pub fn new(nest: &'a Nest, loaded: &'a Loaded, given: impl Fn(BufferRole) -> Option<Vec<T>>) -> Self {
+        let canary = T::from_f64(12345.0);
+        let buffer = |at: usize| {
+            let buffer = &nest.buffers[at];
+            let len = nest.constant_len(BufferId(at as u32)).expect("a size") as usize;
+            let inside = match buffer.role {
+                BufferRole::Packed => vec![T::from_f64(0.0); len],
+                BufferRole::Output | BufferRole::Scratch => vec![T::from_f64(f64::NAN); len],
+                role => given(role).expect("an array"),
+            };
+            assert_eq!(inside.len(), len, "{}", buffer.name);
+            [vec![canary; SLACK], inside, vec![canary; SLACK]].concat()
+        };
+        let strides = |at: usize| {
+            let mut strides: Vec<i64> = nest.buffers[at]
+                .extents
+                .iter()
+                .rev()
+                .map(|e| e.as_constant().expect("a size"))
+                .collect();
+            let mut stride = 1;
+            strides.iter_mut().for_each(|e| (*e, stride) = (stride, stride * *e));
+            strides.reverse();
+            strides
+        };
+        let all = 0..nest.buffers.len();
+        Memory {
+            nest,
+            loaded,
+            buffers: all.clone().map(buffer).collect(),
+            strides: all.map(strides).collect(),
+            axes: vec![0; nest.axes.len()],
+        }
+    }
+
+    pub fn setup(&mut self) {
+        self.stmts(&self.nest.setup);
+    }
+
+    pub fn body(&mut self) {
+        self.stmts(&self.nest.body);
+    }
+
+    /// The output, its surroundings untouched.
+    pub fn output(&self) -> &[T] {
+        let at = self.nest.buffer_of(BufferRole::Output).expect("an output").index();
+        let all = &self.buffers[at];
+        let canaries = all[..SLACK].iter().chain(&all[all.len() - SLACK..]);
+        assert!(
+            canaries.into_iter().all(|x| x.to_f64() == 12345.0),
+            "the output is written outside"
+        );
+        &all[SLACK..all.len() - SLACK]
+    }
+
+    fn stmts(&mut self, stmts: &[Stmt]) {
+        for stmt in stmts {
+            match stmt {
+                Stmt::For(l, body) => {
+                    for at in self.bound(&l.lo)..self.bound(&l.hi) {
+                        self.axes[l.axis.index()] = at;
+                        self.stmts(body);
+                    }
+                }
+                Stmt::Call(call) => self.call(call),
+                Stmt::Leaf(_) => panic!("a leaf in place"),
+            }
+        }
+    }
+
+    fn value(&self, var: Var) -> i64 {
+        match var {
+            Var::Axis(axis) => self.axes[axis.index()],
+            Var::Symbol(_) => panic!("a symbol"),
+        }
+    }
+
+    fn bound(&self, bound: &Bound) -> i64 {
+        bound.eval(|v| self.value(v))
+    }
+
+    fn call(&mut self, call: &Call) {
+        let mut arguments = [0usize; 12];
+        let addresses = call.pointers.iter().map(|p| self.address(p));
+        let ints = call.ints.iter().map(|i| self.bound(i) as usize);
+        addresses
+            .chain(ints)
+            .zip(&mut arguments)
+            .for_each(|(value, to)| *to = value);
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = arguments;
+        (self.loaded.entries[call.leaf.index()])(a, b, c, d, e, f, g, h, i, j, k, l);
+    }
+
+    fn address(&self, access: &Access) -> usize {
+        let Base::Buffer(buffer) = access.base else {
+            panic!("a pointer in the driver")
+        };
+        let offset = |(index, stride): (&Index, &i64)| index.eval(|v| self.value(v)) * stride;
+        let at: i64 = access.index.iter().zip(&self.strides[buffer.index()]).map(offset).sum();
+        let start = ptr::from_ref(&self.buffers[buffer.index()][SLACK]) as usize;
+        start.wrapping_add_signed(at as isize * size_of::<T>() as isize)
+    }
+}

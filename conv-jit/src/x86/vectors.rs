@@ -1,0 +1,462 @@
+//! Straight-line instructions to machine code: the right form of each instruction for where its operands are, see [`registers`](super::registers).
+//!
+//! Nothing is ever spilled in or before the loops: a leaf whose accumulators need more registers than there are is refused. Constants that an instruction wants in a
+//! register are kept there while there is room, and are the first to go. Only behind the loops, where an activation may need more temporaries than the tile
+//! leaves free, accumulators that wait for their turn may go to the stack, if the [frame](super::frame) has room for them.
+
+use std::ops::Range;
+
+use conv_ir::DType;
+use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
+
+use super::codes::{Codes, codes};
+use super::frame::Frame;
+use super::inst::{Arg, Inst, Kind, Place, Plan, Source, Value};
+use super::masks::{Masks, SCRATCH_MASK};
+use super::text::{Constant, Text};
+use super::{Level, Refusal};
+
+/// `a < b`, ordered, no exception for quiet NaN.
+const LESS: u32 = 0x11;
+/// Nearest, ties to even, no exception for an inexact result.
+const NEAREST: u32 = 8;
+/// Constants move into registers while so many stay free.
+const ROOM: u32 = 3;
+
+/// A vector register by number.
+pub(super) type Reg = u8;
+
+/// The third operand of an instruction.
+#[derive(Clone, Copy)]
+enum Operand {
+    Reg(Reg),
+    Memory(MemoryOperand),
+    Constant(MemoryOperand, Constant),
+}
+
+/// The vector shape of a leaf.
+#[derive(Clone, Copy)]
+pub(super) struct Shape {
+    pub level: Level,
+    pub dtype: DType,
+    pub width: i64,
+}
+
+impl Shape {
+    /// Bytes of an element.
+    pub fn element(self) -> i64 {
+        self.dtype.bytes() as i64
+    }
+
+    /// Bytes of a register as the instructions use it.
+    pub fn bytes(self) -> i64 {
+        (self.width * self.element()).max(16)
+    }
+
+    /// Elements in 128 bits, inside which shuffles stay.
+    pub fn chunk(self) -> i64 {
+        16 / self.element()
+    }
+}
+
+pub(super) struct Vectors<'a> {
+    pub text: Text,
+    pub shape: Shape,
+    pub codes: &'static Codes,
+    pub masks: Masks,
+    /// The general register behind each cursor.
+    pub bases: Vec<Register>,
+    pub(super) plan: &'a Plan,
+    /// Bit per register.
+    pub(super) free: u32,
+    /// Not to be evicted by the current instruction.
+    pub(super) locked: u32,
+    pub(super) homes: Vec<Option<Reg>>,
+    /// Values on the stack, by slot.
+    pub(super) spilled: Vec<Option<Value>>,
+    /// The first slot's distance from the stack pointer.
+    pub(super) spills: i64,
+    pub(super) may_spill: bool,
+    /// Vectors sent to the stack.
+    pub spill_count: usize,
+    /// In the current section.
+    pub(super) last: Vec<usize>,
+    pub(super) at: usize,
+    pub(super) constants: Vec<(u64, Reg)>,
+    /// Registers ever used.
+    pub used: u32,
+    /// The bytes of the innermost loop.
+    pub hot: Range<usize>,
+}
+
+impl<'a> Vectors<'a> {
+    pub fn new(plan: &'a Plan, shape: Shape, masks: Masks, frame: &Frame<'_>) -> Self {
+        let registers = shape.level.registers();
+        Vectors {
+            text: Text::new(),
+            shape,
+            codes: codes(shape.level, shape.bytes(), shape.dtype),
+            masks,
+            bases: frame.bases(),
+            plan,
+            free: if registers == 32 {
+                u32::MAX
+            } else {
+                (1 << registers) - 1
+            },
+            locked: 0,
+            homes: vec![None; plan.carried.len()],
+            spilled: vec![None; frame.spills()],
+            spills: frame.first_spill(),
+            may_spill: false,
+            spill_count: 0,
+            last: Vec::new(),
+            at: 0,
+            constants: Vec::new(),
+            used: 0,
+            hot: 0..0,
+        }
+    }
+
+    /// Sets the masks that the leaf uses.
+    pub fn set_masks(&mut self) {
+        self.masks.set(&mut self.text);
+    }
+
+    /// Emits a straight line. Carried values keep their registers, except in the last section.
+    pub fn section(&mut self, insts: &[Inst], is_last: bool) -> Result<(), Refusal> {
+        self.last = self.lifetimes(insts, is_last);
+        self.may_spill = is_last;
+        for (at, inst) in insts.iter().enumerate() {
+            self.at = at;
+            self.call_back(inst)?;
+            match inst {
+                Inst::Set { to, kind, args } => self.set(*to, *kind, args)?,
+                Inst::Store {
+                    place,
+                    step,
+                    live,
+                    value,
+                } => self.store(*place, *step, *live, *value)?,
+                Inst::Block {
+                    place,
+                    step,
+                    along,
+                    live,
+                    values,
+                } => self.block(*place, (*step, *along), *live, values)?,
+            }
+            self.locked = 0;
+            inst.reads().iter().chain(&inst.sets()).for_each(|v| self.bury(*v));
+        }
+        for (_, reg) in std::mem::take(&mut self.constants) {
+            self.give(reg);
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, to: Value, kind: Kind, args: &[Arg]) -> Result<(), Refusal> {
+        let codes = self.codes;
+        match (kind, args) {
+            (Kind::Copy, &[Arg::Value(from)]) => self.copy(to, from),
+            (Kind::Copy, &[Arg::From(source)]) => {
+                let reg = self.destination(to)?;
+                self.load(reg, source)
+            }
+            (Kind::Fma, &[a, b, c]) => self.fma(to, a, b, c),
+            (Kind::Add, &[a, b]) => self.commutative(codes.add, to, a, b),
+            (Kind::Mul, &[a, b]) => self.commutative(codes.mul, to, a, b),
+            (Kind::And, &[a, b]) => self.commutative(codes.and, to, a, b),
+            (Kind::Or, &[a, b]) => self.commutative(codes.or, to, a, b),
+            (Kind::Sub, &[a, b]) => self.binary(codes.sub, to, a, b),
+            (Kind::Div, &[a, b]) => self.binary(codes.div, to, a, b),
+            (Kind::Min, &[a, b]) => self.binary(codes.min, to, a, b),
+            (Kind::Max, &[a, b]) => self.binary(codes.max, to, a, b),
+            (Kind::Shift(by), &[a]) => self.immediate(codes.shift, to, a, by as u32),
+            (Kind::Round, &[a]) => self.immediate(codes.round, to, a, NEAREST),
+            (Kind::Choose, &[a, b, then, otherwise]) => self.choose(to, [a, b, then, otherwise]),
+            (kind, _) => Err(Refusal::Operation(format!("{kind:?} of {} operands", args.len()))),
+        }
+    }
+
+    fn copy(&mut self, to: Value, from: Value) -> Result<(), Refusal> {
+        if self.dies(from) && self.homes[to.0 as usize].is_none() {
+            self.inherit(to, from);
+            return Ok(());
+        }
+        let (from, to) = (self.home(from)?, self.destination(to)?);
+        self.two(self.codes.copy, to, from);
+        Ok(())
+    }
+
+    fn fma(&mut self, to: Value, a: Arg, b: Arg, c: Arg) -> Result<(), Refusal> {
+        let (a, b) = if matches!(b, Arg::Value(_)) { (b, a) } else { (a, b) };
+        if let Some(sum) = self.reusable(to, c) {
+            return self.accumulate(to, sum, a, b);
+        }
+        for (factor, other) in [(a, b), (b, a)] {
+            if let Some(factor) = self.reusable(to, factor) {
+                let (other, is_mine) = self.register(other)?;
+                let (c, temporary) = self.operand(c)?;
+                self.inherit(to, factor);
+                let reg = self.home(to)?;
+                self.three(self.codes.fma213, reg, other, c);
+                self.release(temporary);
+                self.release(is_mine.then_some(other));
+                return Ok(());
+            }
+        }
+        let reg = self.destination(to)?;
+        match c {
+            Arg::Value(c) => {
+                let c = self.home(c)?;
+                self.two(self.codes.copy, reg, c);
+            }
+            Arg::From(source) => self.load(reg, source)?,
+        }
+        self.accumulate(to, to, a, b)
+    }
+
+    /// The value of an operand whose register may become the result's.
+    fn reusable(&self, to: Value, arg: Arg) -> Option<Value> {
+        let Arg::Value(value) = arg else { return None };
+        let home = self.homes[to.0 as usize];
+        let fits = home.is_some() && home == self.homes[value.0 as usize] || home.is_none() && self.dies(value);
+        fits.then_some(value)
+    }
+
+    fn accumulate(&mut self, to: Value, sum: Value, a: Arg, b: Arg) -> Result<(), Refusal> {
+        let (a, is_mine) = self.register(a)?;
+        let (b, temporary) = self.operand(b)?;
+        self.inherit(to, sum);
+        let reg = self.home(to)?;
+        self.three(self.codes.fma231, reg, a, b);
+        self.release(temporary);
+        self.release(is_mine.then_some(a));
+        Ok(())
+    }
+
+    fn commutative(&mut self, code: Code, to: Value, a: Arg, b: Arg) -> Result<(), Refusal> {
+        match (a, b) {
+            (Arg::From(_), Arg::Value(_)) => self.binary(code, to, b, a),
+            _ => self.binary(code, to, a, b),
+        }
+    }
+
+    fn binary(&mut self, code: Code, to: Value, a: Arg, b: Arg) -> Result<(), Refusal> {
+        let (left, is_mine) = self.register(a)?;
+        let (right, temporary) = self.operand(b)?;
+        self.release(temporary);
+        self.release(is_mine.then_some(left));
+        let reg = self.result(to, &[a, b])?;
+        self.three(code, reg, left, right);
+        Ok(())
+    }
+
+    /// A register for the result of an instruction that is the last to read some of its operands.
+    fn result(&mut self, to: Value, args: &[Arg]) -> Result<Reg, Refusal> {
+        for arg in args {
+            if let Arg::Value(value) = arg
+                && *value != to
+            {
+                self.bury(*value);
+            }
+        }
+        self.destination(to)
+    }
+
+    fn immediate(&mut self, code: Code, to: Value, a: Arg, immediate: u32) -> Result<(), Refusal> {
+        let (from, is_mine) = self.register(a)?;
+        self.release(is_mine.then_some(from));
+        let reg = self.result(to, &[a])?;
+        let instruction = Instruction::with3(code, self.name(reg), self.name(from), immediate);
+        self.text.push(instruction);
+        Ok(())
+    }
+
+    fn choose(&mut self, to: Value, args: [Arg; 4]) -> Result<(), Refusal> {
+        let mut regs = [0; 4];
+        let mut temporaries = Vec::new();
+        for (reg, arg) in regs.iter_mut().zip(args) {
+            let (found, is_mine) = self.register(arg)?;
+            *reg = found;
+            temporaries.extend(is_mine.then_some(found));
+        }
+        let [a, b, then, otherwise] = regs.map(|r| self.name(r));
+        let mask = match self.shape.level {
+            Level::Avx512 => None,
+            Level::Avx2 => Some(self.take()?),
+        };
+        let condition = mask.map_or(SCRATCH_MASK, |m| self.name(m));
+        self.text
+            .push(Instruction::with4(self.codes.compare, condition, a, b, LESS));
+        temporaries.into_iter().chain(mask).for_each(|reg| self.give(reg));
+        let reg = self.result(to, &args)?;
+        let to = self.name(reg);
+        self.text.push(match self.shape.level {
+            Level::Avx512 => masked(Instruction::with3(self.codes.blend, to, otherwise, then), condition),
+            Level::Avx2 => Instruction::with4(self.codes.blend, to, otherwise, then, condition),
+        });
+        Ok(())
+    }
+
+    /// Gives a temporary back.
+    pub fn release(&mut self, temporary: Option<Reg>) {
+        if let Some(reg) = temporary {
+            self.give(reg);
+        }
+    }
+
+    /// The operand in a register, and whether that is a temporary of the caller's.
+    pub fn register(&mut self, arg: Arg) -> Result<(Reg, bool), Refusal> {
+        match arg {
+            Arg::Value(value) => Ok((self.home(value)?, false)),
+            Arg::From(Source::Bits(bits)) => Ok((self.kept(bits)?, false)),
+            Arg::From(source) => {
+                let reg = self.take()?;
+                self.load(reg, source)?;
+                Ok((reg, true))
+            }
+        }
+    }
+
+    /// The register that a constant is kept in.
+    fn kept(&mut self, bits: u64) -> Result<Reg, Refusal> {
+        let reg = match self.constants.iter().find(|(known, _)| *known == bits) {
+            Some((_, reg)) => *reg,
+            None => {
+                let reg = self.take()?;
+                self.load(reg, Source::Bits(bits))?;
+                self.constants.push((bits, reg));
+                reg
+            }
+        };
+        self.locked |= 1 << reg;
+        Ok(reg)
+    }
+
+    /// The operand as the instruction's last, in memory where it can be, and the temporary it took.
+    fn operand(&mut self, arg: Arg) -> Result<(Operand, Option<Reg>), Refusal> {
+        let evex = self.shape.level == Level::Avx512;
+        match arg {
+            Arg::From(Source::Splat(place)) if evex => Ok((Operand::Memory(self.memory(place, true)?), None)),
+            Arg::From(Source::Vector { place, live }) if live == self.shape.width => {
+                Ok((Operand::Memory(self.memory(place, false)?), None))
+            }
+            Arg::From(Source::Bits(bits)) if self.is_better_in_memory(bits) => {
+                let repeat = if evex {
+                    1
+                } else {
+                    self.shape.bytes() / self.shape.element()
+                };
+                let constant = self.constant(bits, repeat);
+                Ok((Operand::Constant(self.text.constant_operand(evex), constant), None))
+            }
+            arg => {
+                let (reg, is_mine) = self.register(arg)?;
+                Ok((Operand::Reg(reg), is_mine.then_some(reg)))
+            }
+        }
+    }
+
+    fn is_better_in_memory(&self, bits: u64) -> bool {
+        bits != 0 && self.free.count_ones() <= ROOM && !self.constants.iter().any(|(known, _)| *known == bits)
+    }
+
+    fn constant(&mut self, bits: u64, repeat: i64) -> Constant {
+        let one = &bits.to_le_bytes()[..self.shape.element() as usize];
+        self.text.constant(one.repeat(repeat as usize))
+    }
+
+    /// The memory operand of a place.
+    pub fn memory(&self, place: Place, broadcast: bool) -> Result<MemoryOperand, Refusal> {
+        let bytes = i32::try_from(place.bytes).map_err(|_| Refusal::Far)?;
+        let base = self.bases[place.cursor.0 as usize];
+        Ok(MemoryOperand::with_base_displ_size_bcst_seg(
+            base,
+            bytes.into(),
+            u32::from(bytes != 0),
+            broadcast,
+            Register::None,
+        ))
+    }
+
+    /// The register's name at the leaf's width.
+    pub fn name(&self, reg: Reg) -> Register {
+        self.sized(reg, self.shape.bytes())
+    }
+
+    /// The register's name at a width in bytes.
+    pub fn sized(&self, reg: Reg, bytes: i64) -> Register {
+        let first = match bytes {
+            64 => Register::ZMM0,
+            32 => Register::YMM0,
+            _ => Register::XMM0,
+        };
+        first + u32::from(reg)
+    }
+
+    /// `code to, from`.
+    pub fn two(&mut self, code: Code, to: Reg, from: Reg) {
+        let instruction = Instruction::with2(code, self.name(to), self.name(from));
+        self.text.push(instruction);
+    }
+
+    /// `code to, a, b`, all registers.
+    pub fn shuffle(&mut self, code: Code, to: Reg, a: Reg, b: Reg) {
+        self.three(code, to, a, Operand::Reg(b));
+    }
+
+    fn three(&mut self, code: Code, to: Reg, a: Reg, b: Operand) {
+        let (to, a) = (self.name(to), self.name(a));
+        match b {
+            Operand::Reg(b) => self.text.push(Instruction::with3(code, to, a, self.name(b))),
+            Operand::Memory(b) => self.text.push(Instruction::with3(code, to, a, b)),
+            Operand::Constant(b, constant) => self
+                .text
+                .push_with_constant(Instruction::with3(code, to, a, b), constant),
+        }
+    }
+
+    /// Loads into a register.
+    pub fn load(&mut self, reg: Reg, source: Source) -> Result<(), Refusal> {
+        let name = self.name(reg);
+        match source {
+            Source::Bits(0) => self.shuffle(self.codes.xor, reg, reg, reg),
+            Source::Bits(bits) => {
+                let constant = self.constant(bits, 1);
+                let operand = self.text.constant_operand(false);
+                self.text
+                    .push_with_constant(Instruction::with2(self.one(), name, operand), constant);
+            }
+            Source::Splat(place) => {
+                let operand = self.memory(place, false)?;
+                self.text.push(Instruction::with2(self.one(), name, operand));
+            }
+            Source::Vector { place, live } if live == self.shape.width => {
+                let operand = self.memory(place, false)?;
+                self.text.push(Instruction::with2(self.codes.load, name, operand));
+            }
+            Source::Vector { place, live } => self.load_masked(reg, place, live)?,
+            Source::Strided { place, step, live } => self.gather(reg, place, step, live)?,
+        }
+        Ok(())
+    }
+
+    /// The instruction that reads one element into all lanes, or into the only one.
+    fn one(&self) -> Code {
+        if self.shape.width == 1 {
+            self.codes.load_one
+        } else {
+            self.codes.splat
+        }
+    }
+}
+
+/// The instruction, on the lanes of the mask only.
+pub(super) fn masked(instruction: Result<Instruction, IcedError>, mask: Register) -> Result<Instruction, IcedError> {
+    instruction.map(|mut i| {
+        i.set_op_mask(mask);
+        i
+    })
+}
