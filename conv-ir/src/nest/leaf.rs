@@ -40,7 +40,7 @@ pub struct Leaf {
     pub name: String,
     /// After pass `outline`: the buffer behind each pointer parameter.
     pub pointers: Vec<BufferId>,
-    /// After pass `outline`: the int parameters, axes of role [`Role::Param`].
+    /// After pass `outline`: the int parameters, axes of role [`Role::Param`](super::Role::Param).
     pub ints: Vec<AxisId>,
     /// The register tile.
     pub tile: Vec<TileAxis>,
