@@ -1,7 +1,7 @@
 //! The ways to compute a convolution, behind one door for `run`, `filter` and `bench`.
 //!
 //! In: a description, a route, weights. Out: [`Ready`], which runs on any input and knows what it cost to make. The reference follows the
-//! description in plain loops; the interpreter follows the lowered nest; Cranelift compiles that nest to machine code.
+//! description in plain loops; the interpreter follows the lowered nest; the other routes make machine code of that nest.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,24 @@ pub enum Route {
     Reference,
     /// The loop nest after all passes, interpreted: very slow
     Interp,
-    /// Machine code by Cranelift
+    /// Machine code by Cranelift, 128-bit vectors
     Cranelift,
+    /// Machine code with micro-kernels for AVX2
+    Avx2,
+    /// Machine code with micro-kernels for AVX-512
+    Avx512,
+}
+
+impl Route {
+    /// The target that its schedule is made for, and its machine code, if that is what it makes.
+    pub fn target(self) -> Target {
+        match self {
+            Route::Auto => conv_jit::host_target(),
+            Route::Reference | Route::Interp | Route::Cranelift => Target::CRANELIFT,
+            Route::Avx2 => Target::AVX2,
+            Route::Avx512 => Target::AVX512,
+        }
+    }
 }
 
 /// A convolution's constant arrays.
@@ -59,7 +75,9 @@ impl<T: Number> Ready<T> {
         match route {
             Route::Reference => Ok(Ready::reference(conv, weights)),
             Route::Interp => Ready::interp(conv, weights),
-            Route::Auto | Route::Cranelift => Ready::cranelift(conv, threads, weights),
+            Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
+                Ready::machine(conv, route.target(), threads, weights)
+            }
         }
     }
 
@@ -119,12 +137,13 @@ impl<T: Number> Ready<T> {
         })
     }
 
-    fn cranelift(conv: &Conv, threads: usize, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
+    fn machine(conv: &Conv, target: Target, threads: usize, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
         let start = Instant::now();
         let compiled = CompiledConv::new(
             conv,
             Options {
                 threads,
+                target,
                 cache: false,
                 ..Options::default()
             },
@@ -133,7 +152,7 @@ impl<T: Number> Ready<T> {
         let packed = compiled.pack(&weights.weight, weights.bias.as_deref())?;
         let (schedule, code_bytes) = (Some(compiled.schedule().clone()), compiled.code_bytes());
         Ok(Ready {
-            route: "cranelift",
+            route: conv_jit::route_name(&target),
             compile,
             schedule,
             code_bytes,

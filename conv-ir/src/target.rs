@@ -16,8 +16,10 @@ pub struct Target {
     pub step_registers: usize,
     /// A fused multiply-add exists; without one a route rounds twice, and its bits differ from the contract's.
     pub fma: bool,
-    /// Stores and loads can be masked by lane.
+    /// Loads can be masked by lane.
     pub masks: bool,
+    /// Bytes of multiply-adds that a core starts in a cycle, in however many vectors: narrower ones may be as fast where they fit better.
+    pub fma_bytes: usize,
     /// Bytes of first-level data cache of one core.
     pub l1_bytes: usize,
     /// Bytes of second-level cache of one core.
@@ -36,6 +38,7 @@ impl Target {
         step_registers: 2,
         fma: true,
         masks: false,
+        fma_bytes: 32,
         l1_bytes: 32 << 10,
         l2_bytes: 512 << 10,
         packs: true,
@@ -53,6 +56,8 @@ impl Target {
         vector_bytes: 32,
         vector_registers: 16,
         step_registers: 1,
+        masks: true,
+        fma_bytes: 64,
         ..Target::CRANELIFT
     };
     /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks, broadcasts as memory operands.
@@ -62,6 +67,7 @@ impl Target {
         vector_registers: 32,
         step_registers: 0,
         masks: true,
+        fma_bytes: 64, // Zen 4; Intel's servers have twice that with 512 bits
         l2_bytes: 1 << 20,
         ..Target::CRANELIFT
     };

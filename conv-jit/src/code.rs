@@ -16,8 +16,9 @@ use cranelift_jit::{ArenaMemoryProvider, JITBuilder, JITModule};
 use cranelift_module::{FuncId, Module, ModuleError, ModuleReloc};
 
 use crate::Error;
-use crate::emit::{self, Named, Program};
+use crate::emit::{self, Body, Named, Program};
 use crate::isa::Isa;
+use crate::x86::{Level, Machine, Refusal};
 
 /// `fn(buffers, symbols, scratch, part, parts)`, see [`crate::emit`].
 type Driver = unsafe extern "C" fn(*const *mut u8, *const i64, *mut u8, i64, i64);
@@ -56,6 +57,20 @@ pub struct FunctionSize {
     pub name: String,
     /// Bytes of machine code, constants included.
     pub bytes: usize,
+    /// Who made it.
+    pub by: Maker,
+}
+
+/// Who made a function's machine code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Maker {
+    /// Our assembler, at full width.
+    Assembler(Box<Machine>),
+    /// Cranelift.
+    Cranelift {
+        /// Why the assembler refused the leaf, where it was asked.
+        refused: Option<Refusal>,
+    },
 }
 
 /// The machine code of one nest.
@@ -73,20 +88,13 @@ pub(crate) struct Code {
 unsafe impl Sync for Code {}
 
 impl Code {
-    pub(crate) fn new(nest: &Nest, isa: &Isa) -> Result<Code, Error> {
+    pub(crate) fn new(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Code, Error> {
         let start = Instant::now();
-        let program = emit::emit(nest, isa)?;
+        let program = emit::emit(nest, isa, level)?;
         let emitted = Instant::now();
         let (setup, run) = (program.setup, program.run);
         let objects = compile(program, isa)?;
         let compiled = Instant::now();
-        let sizes = objects
-            .iter()
-            .map(|o| FunctionSize {
-                name: o.name.clone(),
-                bytes: o.bytes.len(),
-            })
-            .collect();
         let (module, ids) = link(&objects, isa)?;
         let time = CompileTime {
             passes: Duration::ZERO,
@@ -95,6 +103,14 @@ impl Code {
             link: compiled.elapsed(),
         };
         let (setup, run) = (driver(&module, ids[setup]), driver(&module, ids[run]));
+        let sizes = objects
+            .into_iter()
+            .map(|o| FunctionSize {
+                bytes: o.bytes().len(),
+                name: o.name,
+                by: o.by,
+            })
+            .collect();
         Ok(Code {
             module: Some(module),
             setup,
@@ -148,9 +164,20 @@ impl Drop for Code {
 /// One compiled function.
 struct Object {
     name: String,
-    bytes: Vec<u8>,
+    /// Empty where `by` holds them.
+    compiled: Vec<u8>,
     relocations: Vec<ModuleReloc>,
     align: u64,
+    by: Maker,
+}
+
+impl Object {
+    fn bytes(&self) -> &[u8] {
+        match &self.by {
+            Maker::Assembler(machine) => &machine.code,
+            Maker::Cranelift { .. } => &self.compiled,
+        }
+    }
 }
 
 fn compile(program: Program, isa: &Isa) -> Result<Vec<Object>, Error> {
@@ -164,8 +191,20 @@ fn compile(program: Program, isa: &Isa) -> Result<Vec<Object>, Error> {
 }
 
 fn object(context: &mut Context, at: usize, named: Named, isa: &Isa) -> Result<Object, Error> {
+    let (function, refused) = match named.body {
+        Body::Ir(function, refused) => (function, refused),
+        Body::Assembled(machine) => {
+            return Ok(Object {
+                by: Maker::Assembler(machine),
+                name: named.name,
+                compiled: Vec::new(),
+                relocations: Vec::new(),
+                align: 64,
+            });
+        }
+    };
     context.clear();
-    context.func = named.function;
+    context.func = *function;
     context
         .compile(&*isa.target, &mut ControlPlane::default())
         .map_err(|e| unsupported(&named.name, &e.inner))?;
@@ -174,10 +213,11 @@ fn object(context: &mut Context, at: usize, named: Named, isa: &Isa) -> Result<O
         .ok_or_else(|| Error::Unsupported(format!("{}: no code", named.name)))?;
     let relocate = |r| ModuleReloc::from_mach_reloc(r, &context.func, FuncId::from_u32(at as u32));
     Ok(Object {
-        bytes: code.code_buffer().to_vec(),
+        compiled: code.code_buffer().to_vec(),
         relocations: code.buffer.relocs().iter().map(relocate).collect(),
         align: u64::from(code.buffer.alignment),
         name: named.name,
+        by: Maker::Cranelift { refused },
     })
 }
 
@@ -186,8 +226,15 @@ pub(crate) fn disassemble(program: Program, isa: &Isa) -> Result<String, Error> 
     let mut context = Context::new();
     let mut text = String::new();
     for named in program.functions {
+        let function = match named.body {
+            Body::Ir(function, _) => function,
+            Body::Assembled(machine) => {
+                text += &format!("{}\n", machine.text());
+                continue;
+            }
+        };
         context.clear();
-        context.func = named.function;
+        context.func = *function;
         context.set_disasm(true); // `clear` forgets it
         context
             .compile(&*isa.target, &mut ControlPlane::default())
@@ -224,7 +271,7 @@ fn link(objects: &[Object], isa: &Isa) -> Result<(JITModule, Vec<FuncId>), Error
     }
     for (id, object) in ids.iter().zip(objects) {
         module
-            .define_function_bytes(*id, object.align, &object.bytes, &object.relocations)
+            .define_function_bytes(*id, object.align, object.bytes(), &object.relocations)
             .map_err(failed)?;
     }
     module.finalize_definitions().map_err(failed)?;
@@ -238,7 +285,7 @@ fn arena_bytes(objects: &[Object]) -> usize {
     let island = |o: &Object| 32 * o.relocations.iter().filter(|r| r.kind != Reloc::Abs8).count();
     objects
         .iter()
-        .map(|o| (o.bytes.len() + island(o) + o.align as usize).div_ceil(PAGE) * PAGE)
+        .map(|o| (o.bytes().len() + island(o) + o.align as usize).div_ceil(PAGE) * PAGE)
         .sum::<usize>()
         + PAGE
 }

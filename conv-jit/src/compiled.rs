@@ -11,10 +11,11 @@ use conv_ir::nest::bill::Bill;
 use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
 
 use crate::cache;
-use crate::code::{self, Code, CompileTime, FunctionSize};
+use crate::code::{self, Code, CompileTime, FunctionSize, Maker};
 use crate::emit;
 use crate::isa::Isa;
 use crate::packed::PackedConv;
+use crate::x86::Level;
 use crate::{Error, share};
 
 /// How to compile.
@@ -22,7 +23,7 @@ use crate::{Error, share};
 pub struct Options {
     /// `None`: the model's choice.
     pub schedule: Option<Schedule>,
-    /// What the model and the passes may assume of the machine. Code is always made for the host.
+    /// What the model and the passes may assume of the machine. One with vectors of 256 or 512 bits has its leaves assembled by us; this CPU must have them.
     pub target: Target,
     /// Look into the cache first, and leave the result there.
     pub cache: bool,
@@ -34,11 +35,19 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             schedule: None,
-            target: Target::CRANELIFT,
+            target: host_target(),
             cache: true,
             threads: 1,
         }
     }
+}
+
+/// The widest target that this CPU runs: AVX-512, AVX2, or what Cranelift has on every CPU.
+pub fn host_target() -> Target {
+    [Target::AVX512, Target::AVX2]
+        .into_iter()
+        .find(|target| Level::of(target).is_some_and(Level::is_here))
+        .unwrap_or(Target::CRANELIFT)
 }
 
 /// The machine code of one convolution.
@@ -153,7 +162,8 @@ impl CompiledConv {
             ..
         } = &*self.shared;
         let mut text = format!(
-            "{conv}\nroute     cranelift, {}, target {target}\nschedule  {schedule}\n",
+            "{conv}\nroute     {}, {}, target {target}\nschedule  {schedule}\n",
+            route_name(target),
             isa.name()
         );
         reasons
@@ -189,6 +199,15 @@ impl CompiledConv {
                 &mut text,
                 format_args!("leaf      {}: {}; {} bytes", leaf.name, Bill::of(leaf), size.bytes),
             );
+            match &size.by {
+                Maker::Assembler(machine) => {
+                    line(&mut text, format_args!("          assembled: {}", machine.bill()));
+                }
+                Maker::Cranelift { refused: Some(why) } => {
+                    line(&mut text, format_args!("          by cranelift: {why}"));
+                }
+                Maker::Cranelift { refused: None } => {}
+            }
         }
         text
     }
@@ -241,7 +260,17 @@ impl CompiledConv {
     /// # Errors
     /// None in practice: it has been compiled before.
     pub fn disassembly(&self) -> Result<String, Error> {
-        disassembly(&self.shared.nest, &self.shared.isa)
+        let Shared { nest, isa, target, .. } = &*self.shared;
+        code::disassemble(emit::emit(nest, isa, Level::of(target))?, isa)
+    }
+}
+
+/// What makes the leaves for a target: `avx512`, `avx2` or `cranelift`.
+pub fn route_name(target: &Target) -> &'static str {
+    match Level::of(target) {
+        Some(Level::Avx512) => "avx512",
+        Some(Level::Avx2) => "avx2",
+        None => "cranelift",
     }
 }
 
@@ -254,29 +283,41 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 /// # Errors
 /// [`Error::Unsupported`] where this route cannot.
 pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    let program = emit::emit(nest, isa)?;
-    Ok(program
-        .functions
-        .iter()
-        .map(|f| format!("; {}\n{}\n", f.name, f.function.display()))
-        .collect())
+    let program = emit::emit(nest, isa, None)?;
+    let text = |f: &emit::Named| match &f.body {
+        emit::Body::Ir(function, _) => format!("; {}\n{}\n", f.name, function.display()),
+        emit::Body::Assembled(machine) => machine.text(),
+    };
+    Ok(program.functions.iter().map(text).collect())
 }
 
-/// The machine code of every function of a nest as text, for any machine.
+/// The level that a target asks for, if this CPU has it.
+fn level(target: &Target) -> Result<Option<Level>, Error> {
+    match Level::of(target) {
+        Some(level) if !level.is_here() => Err(Error::Unsupported(format!(
+            "target {target} needs {}, which this CPU does not have",
+            level.needs()
+        ))),
+        level => Ok(level),
+    }
+}
+
+/// The machine code of every function of a nest as text, all of it by Cranelift, for any machine.
 ///
 /// # Errors
 /// [`Error::Unsupported`] where this route cannot.
 pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    code::disassemble(emit::emit(nest, isa)?, isa)
+    code::disassemble(emit::emit(nest, isa, None)?, isa)
 }
 
 impl Shared {
     fn new(conv: &Conv, schedule: Schedule, reasons: Vec<String>, target: Target) -> Result<Shared, Error> {
         let isa = Isa::host()?;
+        let level = level(&target)?;
         let start = Instant::now();
         let nest = passes::compile(conv, &schedule, &target, &mut |_, _| {})?;
         let passes = start.elapsed();
-        let mut code = Code::new(&nest, &isa)?;
+        let mut code = Code::new(&nest, &isa, level)?;
         code.time.passes = passes;
         let divisible = share::is_divisible(&nest);
         let lens = conv

@@ -8,7 +8,7 @@ pub enum Error {
     #[error(transparent)]
     Conv(#[from] conv_ir::Error),
     /// Valid, but this route cannot do it.
-    #[error("route cranelift cannot run this: {0}")]
+    #[error("this machine or route cannot run it: {0}")]
     Unsupported(String),
     /// A slice has the wrong length.
     #[error("{name} has {found} elements, but its shape {shape:?} needs {needed}")]

@@ -195,9 +195,9 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
     let taps: Vec<Role> = (0..rank).map(Role::Kernel).chain([Role::InChannel]).collect();
     let count = axes.len();
     let order = (Just(axes.clone()).prop_shuffle(), 0..=count);
-    let borders = prop_oneof![3 => Just(Borders::Exact), 2 => (1i64..=4).prop_map(|rows| Borders::Panel { rows })];
+    let borders = prop_oneof![3 => Just(Borders::Exact), 1 => Just(Borders::Mask), 2 => (1i64..=4).prop_map(|rows| Borders::Panel { rows })];
     let unroll = proptest::sample::subsequence(taps.clone(), 0..=taps.len());
-    let step = select(vec![0i64, 2, 3, 4]);
+    let step = proptest::option::of((select(taps), 2i64..=4));
     let parallel = proptest::option::of(select(axes));
     (lanes, tile, order, borders, (unroll, step), any::<bool>(), parallel).prop_map(
         move |(

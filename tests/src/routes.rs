@@ -11,8 +11,26 @@ use conv_jit::{CompiledConv, CurrentThread, Options};
 pub const NAMES: &[&str] = &[
     "interpreter after each pass",
     "interpreter by 2 and 3 threads",
-    "Cranelift by 1 to 3 threads",
+    "Cranelift, AVX2 and AVX-512 by 1 to 3 threads",
 ];
+
+/// What machine code is made for.
+pub const MACHINES: [Target; 3] = [Target::CRANELIFT, Target::AVX2, Target::AVX512];
+
+/// The targets of [`MACHINES`] that this CPU runs.
+pub fn machines_here() -> impl Iterator<Item = Target> {
+    let here = |t: &Target| conv_jit::x86::Level::of(t).is_none_or(conv_jit::x86::Level::is_here);
+    MACHINES.into_iter().filter(here)
+}
+
+/// A line on the targets that this CPU does not run, or nothing.
+pub fn skipped() -> String {
+    let here: Vec<&str> = machines_here().map(|t| t.name).collect();
+    let skipped = MACHINES.iter().map(|t| t.name).filter(|name| !here.contains(name));
+    skipped
+        .map(|name| format!("; skipped: {name}, which this CPU has not"))
+        .collect()
+}
 
 /// Calls a generic function in the element type of a convolution.
 macro_rules! in_type_of {
@@ -45,22 +63,25 @@ fn every_as<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill:
     for parts in [2, 3] {
         judge_threads::<T>(conv, &nest, fill, parts)?;
     }
-    cranelift::<T>(conv, schedule, target, fill)
+    // A schedule for wide vectors would be pages of narrow ones elsewhere; one for narrow vectors is good anywhere.
+    machines_here()
+        .filter(|t| t.vector_bytes >= target.vector_bytes)
+        .try_for_each(|t| machine::<T>(conv, schedule, &t, fill))
 }
 
-/// Runs a case on all routes under the model's choice, the interpreter on the finished nest only: for many cases whose passes were judged elsewhere.
+/// Runs a case under the model's choice for each machine; on the interpreter the finished nest for `judged` only: for many cases whose passes were judged elsewhere.
 ///
 /// # Errors
 /// The route, and what went wrong.
-pub fn finished(conv: &Conv, target: &Target, fill: Fill) -> Result<(), String> {
-    in_type_of!(conv, finished_as(conv, target, fill))
+pub fn finished(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> {
+    in_type_of!(conv, finished_as(conv, judged, fill))
 }
 
-fn finished_as<T: Element>(conv: &Conv, target: &Target, fill: Fill) -> Result<(), String> {
-    let schedule = Schedule::choose(conv, target).schedule;
-    let nest = passes::compile(conv, &schedule, target, &mut |_, _| {}).map_err(|e| e.to_string())?;
+fn finished_as<T: Element>(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> {
+    let chosen = |target: &Target| Schedule::choose(conv, target).schedule;
+    let nest = passes::compile(conv, &chosen(judged), judged, &mut |_, _| {}).map_err(|e| e.to_string())?;
     judge_threads::<T>(conv, &nest, fill, 1)?;
-    cranelift::<T>(conv, &schedule, target, fill)
+    machines_here().try_for_each(|target| machine::<T>(conv, &chosen(&target), &target, fill))
 }
 
 /// Whether machine code here owes the reference's bits. Without a fused multiply-add it rounds twice, which only sums of integers do not show.
@@ -70,11 +91,11 @@ fn owes_bits(conv: &Conv, fill: Fill) -> bool {
 }
 
 /// Machine code by one thread, and by parts that run in turn.
-fn cranelift<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
+fn machine<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
     if !owes_bits(conv, fill) {
         return Ok(());
     }
-    let said = |what: String| format!("{conv}\n{schedule}\nCranelift: {what}");
+    let said = |what: String| format!("{conv}\n{schedule}\n{target}: {what}");
     let data = Data::<T>::new(conv, fill, SEED);
     let wanted = data.reference(conv).map_err(|e| e.to_string())?;
     let code = Machine::new(conv, schedule, target, &data).map_err(said)?;
@@ -134,11 +155,33 @@ fn free_as<T: Element>(
     let nest = passes::compile(conv, schedule, &Target::CRANELIFT, &mut |_, _| {}).map_err(|e| e.to_string())?;
     for sizes in values {
         judge_free::<T>(conv, &nest, sizes, fill)?;
-        let said = |what: String| format!("{conv}\n{schedule}\nCranelift, {sizes:?}: {what}");
+    }
+    for target in machines_here() {
+        for schedule in [schedule, &Schedule::choose(conv, &target).schedule] {
+            let said = |what: String| format!("{conv}\n{schedule}\n{target}: {what}");
+            free_machine::<T>(conv, schedule, &target, values, fill).map_err(said)?;
+        }
+    }
+    Ok(())
+}
+
+fn free_machine<T: Element>(
+    conv: &Conv,
+    schedule: &Schedule,
+    target: &Target,
+    values: &[Vec<(&str, usize)>],
+    fill: Fill,
+) -> Result<(), String> {
+    let mut code = None;
+    for sizes in values {
+        let said = |what: String| format!("{sizes:?}: {what}");
         let known = conv.with_sizes(sizes).map_err(|e| said(e.to_string()))?;
         let data = Data::<T>::new(&known, fill, SEED);
         let wanted = data.reference(&known).map_err(|e| said(e.to_string()))?;
-        let code = Machine::new(conv, schedule, &Target::CRANELIFT, &data).map_err(said)?;
+        if code.is_none() {
+            code = Some(Machine::new(conv, schedule, target, &data).map_err(said)?);
+        }
+        let Some(code) = &code else { continue };
         compare(&code.run(&data, wanted.len(), sizes, 1).map_err(said)?, &wanted).map_err(said)?;
     }
     Ok(())
@@ -149,7 +192,7 @@ fn free_as<T: Element>(
 /// # Errors
 /// What went wrong.
 pub fn compiled<T: Element>(conv: &Conv, data: &Data<T>) -> Result<Vec<T>, String> {
-    let schedule = Schedule::choose(conv, &Target::CRANELIFT).schedule;
-    let code = Machine::new(conv, &schedule, &Target::CRANELIFT, data)?;
+    let target = conv_jit::host_target();
+    let code = Machine::new(conv, &Schedule::choose(conv, &target).schedule, &target, data)?;
     code.run(data, conv.output_len().unwrap_or(0), &[], 1)
 }

@@ -3,7 +3,7 @@
 //! Families: first layer (3 channels), 1x1, 3x3, padding beyond half the window, grouped, depthwise. Variants: plain, channel tail (no multiple of any
 //! vector), stride + tail. Integers, tolerance zero. A case is its text, which every failure prints.
 
-use conv_ir::{Conv, Target};
+use conv_ir::Conv;
 use conv_tests::Fill;
 use conv_tests::data::Data;
 use conv_tests::routes;
@@ -60,15 +60,17 @@ fn run(transposed: bool) {
     for text in &shapes {
         let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         assert!(trusted(&conv), "{text}: mistrusted");
-        if let Err(what) = routes::every_chosen(&conv, &Target::CRANELIFT, Fill::Integers) {
-            failures.push(what);
+        for target in routes::MACHINES {
+            let result = routes::every_chosen(&conv, &target, Fill::Integers);
+            failures.extend(result.err());
         }
     }
     conv_tests::say(format_args!(
-        "{} shapes{}, on: {}",
+        "{} shapes{}, on: {}{}",
         shapes.len(),
         if transposed { ", transposed" } else { "" },
-        routes::NAMES.join(", ")
+        routes::NAMES.join(", "),
+        routes::skipped()
     ));
     assert!(
         failures.is_empty(),

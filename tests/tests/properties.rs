@@ -75,7 +75,10 @@ fn show_drawn(drawn: &Drawn) -> String {
 fn any_schedule_gives_the_reference() {
     let (ran, refused) = (Cell::new(0), Cell::new(0));
     check(100, drawn(), show_drawn, |Drawn { conv, schedule }| {
-        if !judge::is_legal(&conv, &schedule, &Target::CRANELIFT) {
+        // Schedules for narrow vectors are good for every machine; those with masks only where there are some.
+        let masks = schedule.borders == conv_ir::schedule::Borders::Mask;
+        let target = if masks { Target::AVX512 } else { Target::CRANELIFT };
+        if !judge::is_legal(&conv, &schedule, &target) {
             refused.set(refused.get() + 1);
             return Ok(());
         }
@@ -86,7 +89,7 @@ fn any_schedule_gives_the_reference() {
         } else {
             Fill::Reals
         };
-        routes::every(&conv, &schedule, &Target::CRANELIFT, fill)
+        routes::every(&conv, &schedule, &target, fill)
     });
     conv_tests::say(format_args!(
         "{} random schedules judged, {} refused as illegal",
@@ -103,10 +106,10 @@ fn any_schedule_gives_the_reference() {
 fn the_models_choice_gives_the_reference() {
     let show = |conv: &Conv| format!("conv: {conv}\ntarget: cranelift128");
     check(60, convs(), show, |conv| {
-        for target in [Target::CRANELIFT, Target::RUST] {
+        for target in [Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512] {
             routes::every_chosen(&conv, &target, Fill::Integers)?;
         }
-        routes::every_chosen(&conv, &Target::CRANELIFT, Fill::Reals)
+        routes::every_chosen(&conv, &Target::AVX512, Fill::Reals)
     });
 }
 

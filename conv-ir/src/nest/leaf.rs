@@ -166,6 +166,41 @@ impl Leaf {
         found
     }
 
+    /// Whether what is computed, or where, depends on an axis otherwise than by the place of an element: through a condition or a fold. Masked loads do not count.
+    pub fn tests_depend_on(&self, axis: impl Fn(AxisId) -> bool) -> bool {
+        let depends = |a: &Affine| a.axes().any(&axis);
+        let folds = |a: &Access| {
+            a.index
+                .iter()
+                .any(|i| matches!(i, super::Index::Folded { index, .. } if depends(index)))
+        };
+        let tests = |when: &[Cond]| when.iter().any(|c| depends(c.expression()));
+        let mut found = self.accesses().into_iter().any(folds);
+        self.visit_exprs(&mut |e| {
+            found |= matches!(e, Expr::Select { when, .. } if tests(when) && !e.is_masked_load());
+        });
+        for op in self.ops() {
+            op.visit(&mut |op| match op {
+                Op::Set { when, .. } | Op::Store { when, .. } => found |= tests(when),
+                Op::Each(..) | Op::StoreBlock { .. } => {}
+            });
+        }
+        found
+    }
+
+    /// Whether a masked load tests the lanes.
+    pub fn has_masked_loads(&self) -> bool {
+        let Some(lanes) = self.lanes.filter(|l| l.width > 1) else {
+            return false;
+        };
+        let mut found = false;
+        self.visit_exprs(&mut |e| {
+            found |=
+                matches!(e, Expr::Select { when, .. } if when.iter().any(|c| c.expression().of_axis(lanes.axis) != 0));
+        });
+        found
+    }
+
     /// The registers that the reduction carries: written by `init` and read by `update`.
     pub fn accumulators(&self) -> Vec<RegId> {
         let mut regs = Vec::new();

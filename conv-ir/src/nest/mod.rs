@@ -23,7 +23,7 @@
 //! ```
 //!
 //! How a load reads lanes follows from its index: an index without the lane axis is one scalar in every lane (splat); with it, the lanes are
-//! that far apart. Conditions and folds never depend on the lane axis.
+//! that far apart. Conditions and folds never depend on the lane axis, except that `select cond* load else 0` is a masked load, tested lane by lane.
 //!
 //! A leaf is a future micro-kernel: one register tile and a reduction. Everything it needs from outside is, after pass `outline`, a pointer or an int.
 

@@ -80,7 +80,8 @@ pub enum Expr {
     Reg(RegId),
     /// Elements of a buffer.
     Load(Access),
-    /// `then` where all conditions hold, else `otherwise`. What is not taken is not evaluated. Scalar conditions.
+    /// `then` where all conditions hold, else `otherwise`. What is not taken is not evaluated. Scalar conditions, except those of a
+    /// [masked load](Expr::is_masked_load).
     Select {
         /// All must hold.
         when: Vec<Cond>,
@@ -136,6 +137,12 @@ impl Expr {
                 }
             }
         }
+    }
+
+    /// A load that gives zero where a test fails: the one expression whose tests may differ from lane to lane.
+    pub fn is_masked_load(&self) -> bool {
+        matches!(self, Expr::Select { then, otherwise, .. }
+            if matches!(**then, Expr::Load(_)) && **otherwise == Expr::Const(0.0))
     }
 
     /// Visits this expression and everything inside, outermost first.

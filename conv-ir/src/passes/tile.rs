@@ -14,8 +14,9 @@
 //! An extent known only at run time has a tail loop of single elements.
 
 use crate::nest::{
-    Affine, AxisId, Bound, Chain, Index, Leaf, Loop, Nest, Op, Part, Quotient, Role, TileAxis, map_chains,
+    Affine, AxisId, Bound, Chain, Cond, Leaf, Loop, Nest, Op, Part, Quotient, Role, TileAxis, map_chains,
 };
+use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
 
 /// Vectors of one register tile. Registers hold at most 32; a tile beyond this only makes code, and the time to compile it, that grow without bound.
@@ -94,7 +95,7 @@ fn tiles_for(nest: &Nest, schedule: &Schedule, chain: &Chain) -> Vec<Split> {
     let scalar = schedule
         .lanes
         .map(|l| l.0)
-        .filter(|&lanes| tests_depend_on(nest, &chain.leaf, lanes));
+        .filter(|&lanes| masks_are_not_enough(nest, schedule, &chain.leaf, lanes));
     let mut tiles: Vec<Split> = schedule
         .tile
         .iter()
@@ -110,11 +111,11 @@ fn tiles_for(nest: &Nest, schedule: &Schedule, chain: &Chain) -> Vec<Split> {
     tiles
 }
 
-fn tests_depend_on(nest: &Nest, leaf: &Leaf, role: Role) -> bool {
-    let depends = |a: &Affine| a.axes().any(|axis| nest.role(axis) == role);
-    let folded = |i: &Index| matches!(i, Index::Folded { index, .. } if depends(index));
-    leaf.conditions().iter().any(|c| depends(c.expression()))
-        || leaf.accesses().iter().any(|a| a.index.iter().any(folded))
+/// Whether lanes would differ in more than what masked loads see to.
+fn masks_are_not_enough(nest: &Nest, schedule: &Schedule, leaf: &Leaf, lanes: Role) -> bool {
+    let is_lanes = |axis: AxisId| nest.role(axis) == lanes;
+    let tests = |c: &Cond| c.expression().axes().any(is_lanes);
+    leaf.tests_depend_on(is_lanes) || schedule.borders != Borders::Mask && leaf.conditions().into_iter().any(tests)
 }
 
 fn split(nest: &mut Nest, chain: Chain, tile: Split) -> Vec<Chain> {
@@ -122,6 +123,11 @@ fn split(nest: &mut Nest, chain: Chain, tile: Split) -> Vec<Chain> {
     let Some(at) = chain.loops.iter().position(is_it) else {
         return vec![chain];
     };
+    let axis = chain.loops[at].axis;
+    let depends = |b: &Bound| b.quotients().iter().any(|q| q.numerator.of_axis(axis) != 0);
+    if chain.leaf.reduce.iter().any(|l| depends(&l.lo) || depends(&l.hi)) {
+        return vec![chain]; // its taps have bounds by position, which a tile does not have
+    }
     match chain.loops[at].constant_range() {
         Some((lo, hi)) => split_constant(nest, &chain, at, (lo, hi), tile),
         None => split_symbolic(nest, chain, at, tile),

@@ -1,4 +1,4 @@
-//! Taps that the schedule names, and steps of input channels, are repeated in the code.
+//! Taps that the schedule names, and steps of the loop around them, are repeated in the code.
 //!
 //! ```text
 //! before  for ic in 0..64, kh in 0..3, kw in 0..3: update                          for ic in 0..64: update
@@ -10,17 +10,17 @@
 //!
 //! The mark is all: ways out repeat the body while they walk it, with the tap as a constant, so the nest stays as small as it was.
 
-use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Role, Var, for_leaves};
+use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Var, for_leaves};
 use crate::{Error, Schedule, Target};
 
 /// Multiply-add instructions in one unrolled body. Beyond a few hundred the loop's own cost is long gone and code size is all that grows.
-const BUDGET: i64 = 256;
+const BUDGET: i64 = 512;
 
 pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let mut body = std::mem::take(&mut nest.body);
     for_leaves(&mut body, &mut |leaf| {
         if let Some(at) = unroll_taps(nest, schedule, leaf) {
-            unroll_channels(nest, schedule, leaf, at);
+            unroll_steps(nest, schedule, leaf, at);
         }
         Ok::<_, Error>(())
     })?;
@@ -51,24 +51,25 @@ fn unroll_taps(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) -> Option<usiz
     None
 }
 
-/// Splits the loop over input channels in steps, where it is the innermost one left.
-fn unroll_channels(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize) {
+/// Splits the innermost loop that is left in steps, where it is the one that the schedule names.
+fn unroll_steps(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize) {
     let axis: AxisId = leaf.reduce[at].axis;
-    let Some((0, channels)) = leaf.reduce[at]
-        .constant_range()
-        .filter(|_| nest.role(axis) == Role::InChannel)
-    else {
+    let role = nest.role(axis);
+    let Some((0, extent)) = leaf.reduce[at].constant_range() else {
         return;
     };
-    let room = |step: &i64| channels % step == 0 && points(leaf) * step <= BUDGET;
-    let Some(step) = (2..=schedule.step).rev().find(room) else {
+    let Some((_, most)) = schedule.step.filter(|step| step.0 == role) else {
         return;
     };
-    let outer = nest.add_axis("ic.o", Role::InChannel, Part::Outer);
-    let inner = nest.add_axis("ic.i", Role::InChannel, Part::Inner);
+    let room = |step: &i64| extent % step == 0 && points(leaf) * step <= BUDGET;
+    let Some(step) = (2..=most).rev().find(room) else {
+        return;
+    };
+    let outer = nest.add_axis(format!("{role}.o"), role, Part::Outer);
+    let inner = nest.add_axis(format!("{role}.i"), role, Part::Inner);
     let by = Affine::axis(outer).times(step).plus(&Affine::axis(inner));
     *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
-    leaf.reduce[at] = Loop::serial(outer, channels / step);
+    leaf.reduce[at] = Loop::serial(outer, extent / step);
     leaf.reduce.insert(
         at + 1,
         Loop {

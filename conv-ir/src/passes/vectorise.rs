@@ -6,7 +6,7 @@
 //!                                                  each ow.i: a = load in[ow.i]; each oc.v: acc[oc.v, ow.i] = fma(a, b[oc.v], acc[oc.v, ow.i])
 //! ```
 //!
-//! requires: tiles; conditions and folds free of the lanes' axis.
+//! requires: tiles; conditions and folds free of the lanes' axis, but for masked loads.
 //! gives: lanes; the operand with fewer registers held for the whole tile, the other one at a time; block stores where the output is not
 //! contiguous along the lanes.
 //!
@@ -17,13 +17,14 @@ use crate::nest::{
     Access, Affine, AxisId, Cond, Expr, Index, Lanes, Leaf, Nest, Op, Part, RegId, Register, Role, TileAxis, Var,
     for_leaves,
 };
+use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
 
 pub(super) fn vectorise(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let mut body = std::mem::take(&mut nest.body);
     for_leaves(&mut body, &mut |leaf| {
         if let Some((role, width)) = schedule.lanes {
-            add_lanes(nest, leaf, role, width);
+            add_lanes(nest, schedule, leaf, (role, width));
         }
         share_start(leaf);
         share_operands(leaf);
@@ -34,12 +35,14 @@ pub(super) fn vectorise(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Res
     Ok(())
 }
 
-fn add_lanes(nest: &mut Nest, leaf: &mut Leaf, role: Role, width: i64) {
+fn add_lanes(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, (role, width): (Role, i64)) {
     let Some(at) = leaf.tile.iter().position(|t| nest.role(t.axis) == role) else {
         return;
     };
     let TileAxis { axis, extent } = leaf.tile[at];
-    if extent == 1 || width == 1 || tests_depend_on(leaf, axis) {
+    let tests = |c: &Cond| c.expression().of_axis(axis) != 0;
+    let masks = schedule.borders == Borders::Mask || !leaf.conditions().into_iter().any(tests);
+    if extent == 1 || width == 1 || leaf.tests_depend_on(|a| a == axis) || !masks {
         return;
     }
     let lane = nest.add_axis(format!("{role}.l"), role, Part::Lane);
@@ -77,12 +80,6 @@ fn add_lanes(nest: &mut Nest, leaf: &mut Leaf, role: Role, width: i64) {
         vectors,
         cut: (extent % width != 0).then_some(extent),
     });
-}
-
-fn tests_depend_on(leaf: &Leaf, axis: AxisId) -> bool {
-    let folded = |i: &Index| matches!(i, Index::Folded { index, .. } if index.of_axis(axis) != 0);
-    leaf.conditions().iter().any(|c| c.expression().of_axis(axis) != 0)
-        || leaf.accesses().iter().any(|a| a.index.iter().any(folded))
 }
 
 /// `each axis` becomes `each vectors`, or disappears into the lanes.

@@ -22,6 +22,8 @@ pub enum Borders {
     /// The domain is cut into tiles whose taps all lie inside, which test nothing, and tiles at the edge, whose outside taps are left out.
     #[default]
     Exact,
+    /// The same, but where columns are in the lanes, edges inside a vector load zeros in the lanes outside. For zero padding and a target with masks.
+    Mask,
     /// Rows of the input are copied into a padded panel that stays in cache, then every tile is an inner one. `rows` output rows share a panel.
     Panel {
         /// Output rows (axis `oh`) a panel serves.
@@ -44,8 +46,8 @@ pub struct Schedule {
     pub borders: Borders,
     /// Reduction axes repeated in the code.
     pub unroll: Vec<Role>,
-    /// Input channels that one step of the reduction takes, repeated in the code; 0 and 1 are one. The largest divisor of the channels up to it is taken.
-    pub step: i64,
+    /// What one step of the innermost loop of the reduction takes, repeated in the code, where that loop is over this axis: the largest divisor of its extent up to this.
+    pub step: Option<(Role, i64)>,
     /// Weight and bias are copied once into the order of their use, channels padded to full tiles.
     pub pack: bool,
     /// The driver loop that threads share.

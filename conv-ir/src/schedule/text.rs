@@ -28,13 +28,14 @@ impl fmt::Display for Schedule {
         }
         match self.borders {
             Borders::Exact => write!(f, " borders exact")?,
+            Borders::Mask => write!(f, " borders mask")?,
             Borders::Panel { rows } => write!(f, " borders panel:{rows}")?,
         }
         if !self.unroll.is_empty() {
             write!(f, " unroll {}", names(&self.unroll))?;
         }
-        if self.step > 1 {
-            write!(f, " step ic:{}", self.step)?;
+        if let Some((role, step)) = self.step.filter(|s| s.1 > 1) {
+            write!(f, " step {role}:{step}")?;
         }
         if self.pack {
             write!(f, " pack")?;
@@ -60,7 +61,7 @@ impl FromStr for Schedule {
                 "cache" => schedule.cache = only(Role::OutChannel, words.argument("cache")?)?,
                 "borders" => schedule.borders = borders(words.argument("borders")?)?,
                 "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
-                "step" => schedule.step = only(Role::InChannel, words.argument("step")?)?,
+                "step" => schedule.step = Some(pair(words.argument("step")?)?),
                 "pack" => schedule.pack = true,
                 "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
                 _ => {
@@ -169,9 +170,10 @@ fn borders((column, text): Word<'_>) -> Result<Borders, Error> {
             rows: number((column + 6, rows))?,
         }),
         _ if text == "exact" => Ok(Borders::Exact),
+        _ if text == "mask" => Ok(Borders::Mask),
         _ => Err(parse_error(
             column,
-            format!("found {text:?}, expected exact or panel:ROWS"),
+            format!("found {text:?}, expected exact, mask or panel:ROWS"),
         )),
     }
 }
@@ -186,6 +188,7 @@ mod tests {
             "lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact unroll kh,kw step ic:4 pack parallel oc",
             "lanes none borders exact",
             "lanes ow:4 tile ow:8 borders panel:8 parallel od",
+            "lanes ow:16 tile oh:4,ow:32 borders mask step kh:5",
         ] {
             assert_eq!(text.parse::<Schedule>().map(|s| s.to_string()).as_deref(), Ok(text));
         }
@@ -197,7 +200,10 @@ mod tests {
             ("lanes oc", "column 7: found \"oc\", expected AXIS:EXTENT, such as oc:8"),
             ("tile oc:8,ox:2", "column 11: \"ox\" is no axis"),
             ("lanes oc:0", "column 10: found \"0\", expected a number from 1"),
-            ("borders soft", "column 9: found \"soft\", expected exact or panel:ROWS"),
+            (
+                "borders soft",
+                "column 9: found \"soft\", expected exact, mask or panel:ROWS",
+            ),
             ("fast", "column 1: found \"fast\""),
             ("order", "column 6: \"order\" needs an argument"),
         ] {

@@ -10,6 +10,7 @@ use conv_ir::nest::{Base, BufferId, BufferRole, Call, LeafId, Loop, LoopKind, St
 use cranelift_codegen::ir::{
     ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, UserExternalName, Value, types,
 };
+use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::address::Detail;
@@ -31,10 +32,11 @@ pub(super) fn driver(
     nest: &Nest,
     stmts: &[Stmt],
     isa: &Isa,
+    conventions: &[CallConv],
     function: &mut Function,
     context: &mut FunctionBuilderContext,
 ) {
-    let leaves = declare(nest, stmts, isa, function);
+    let leaves = declare(nest, stmts, conventions, function);
     let mut e = Emitter::new(FunctionBuilder::new(function, context), nest, isa.facts);
     let params = e.enter();
     let &[buffers, symbols, scratch, part, parts] = params.as_slice() else {
@@ -56,8 +58,8 @@ pub(super) fn driver(
     e.leave(isa.target.frontend_config());
 }
 
-/// Imports every leaf that is called.
-fn declare(nest: &Nest, stmts: &[Stmt], isa: &Isa, function: &mut Function) -> HashMap<LeafId, FuncRef> {
+/// Imports every leaf that is called, each by its convention.
+fn declare(nest: &Nest, stmts: &[Stmt], conventions: &[CallConv], function: &mut Function) -> HashMap<LeafId, FuncRef> {
     let mut called = Vec::new();
     super::called(stmts, &mut called);
     let mut import = |leaf: LeafId| {
@@ -65,7 +67,7 @@ fn declare(nest: &Nest, stmts: &[Stmt], isa: &Isa, function: &mut Function) -> H
             namespace: 0,
             index: leaf.0,
         });
-        let signature = super::leaf_signature(nest, &nest.leaves[leaf.index()], isa.target.default_call_conv());
+        let signature = super::leaf_signature(nest, &nest.leaves[leaf.index()], conventions[leaf.index()]);
         let signature = function.import_signature(signature);
         let data = ExtFuncData {
             name: ExternalName::user(name),

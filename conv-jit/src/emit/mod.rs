@@ -32,11 +32,20 @@ use cranelift_codegen::isa::CallConv;
 
 use crate::Error;
 use crate::isa::Isa;
+use crate::x86::{self, Level, Machine, Refusal};
 
 /// One function of a compiled nest.
 pub(crate) struct Named {
     pub name: String,
-    pub function: Function,
+    pub body: Body,
+}
+
+/// A function, as far as it is made here.
+pub(crate) enum Body {
+    /// For Cranelift to compile. A leaf that the assembler was asked for and refused says why.
+    Ir(Box<Function>, Option<Refusal>),
+    /// A leaf at full width.
+    Assembled(Box<Machine>),
 }
 
 /// All functions of a nest. A function's external name is its position here.
@@ -46,27 +55,25 @@ pub(crate) struct Program {
     pub run: usize,
 }
 
-/// Emits every function of `nest` for `isa`.
-pub(crate) fn emit(nest: &Nest, isa: &Isa) -> Result<Program, Error> {
+/// Emits every function of `nest` for `isa`; with a `level`, leaves are assembled as far as the assembler takes them.
+pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Program, Error> {
     check(nest)?;
     let conv = isa.target.default_call_conv();
-    let frontend = isa.target.frontend_config();
     let mut context = cranelift_frontend::FunctionBuilderContext::new();
     let mut functions: Vec<Named> = Vec::with_capacity(nest.leaves.len() + 2);
-    for at in 0..nest.leaves.len() {
-        let mut function = empty(at, leaf_signature(nest, &nest.leaves[at], conv));
-        leaf::outlined(nest, &nest.leaves[at], isa.facts, &mut function, &mut context, frontend);
+    for (at, leaf) in nest.leaves.iter().enumerate() {
         functions.push(Named {
-            name: nest.leaves[at].name.clone(),
-            function,
+            name: leaf.name.clone(),
+            body: leaf_body(nest, at, isa, level, &mut context)?,
         });
     }
+    let conventions: Vec<CallConv> = functions.iter().map(|f| f.body.convention(conv)).collect();
     for (name, stmts) in [("setup", &nest.setup), ("run", &nest.body)] {
         let mut function = empty(functions.len(), driver_signature(conv));
-        driver::driver(nest, stmts, isa, &mut function, &mut context);
+        driver::driver(nest, stmts, isa, &conventions, &mut function, &mut context);
         functions.push(Named {
             name: name.to_owned(),
-            function,
+            body: Body::Ir(Box::new(function), None),
         });
     }
     let run = functions.len() - 1;
@@ -75,6 +82,42 @@ pub(crate) fn emit(nest: &Nest, isa: &Isa) -> Result<Program, Error> {
         setup: run - 1,
         run,
     })
+}
+
+fn leaf_body(
+    nest: &Nest,
+    at: usize,
+    isa: &Isa,
+    level: Option<Level>,
+    context: &mut cranelift_frontend::FunctionBuilderContext,
+) -> Result<Body, Error> {
+    let leaf = &nest.leaves[at];
+    let refused = match level.map(|level| x86::assemble(nest, leaf, level)) {
+        Some(Ok(machine)) => return Ok(Body::Assembled(Box::new(machine))),
+        Some(Err(refusal)) => Some(refusal),
+        None => None,
+    };
+    if leaf.has_masked_loads() {
+        let why = refused.map_or("Cranelift has none".to_owned(), |why| why.to_string());
+        return Err(Error::Unsupported(format!(
+            "leaf {} has masked loads: {why}",
+            leaf.name
+        )));
+    }
+    let mut function = empty(at, leaf_signature(nest, leaf, isa.target.default_call_conv()));
+    let frontend = isa.target.frontend_config();
+    leaf::outlined(nest, leaf, isa.facts, &mut function, context, frontend);
+    Ok(Body::Ir(Box::new(function), refused))
+}
+
+impl Body {
+    /// How it is called: what we assemble follows System V everywhere, what Cranelift compiles follows the host.
+    fn convention(&self, host: CallConv) -> CallConv {
+        match self {
+            Body::Ir(..) => host,
+            Body::Assembled(_) => CallConv::SystemV,
+        }
+    }
 }
 
 fn empty(at: usize, signature: Signature) -> Function {

@@ -4,7 +4,7 @@ use conv_ir::nest::{
     Access, Affine, AxisId, BufferId, BufferRole, Cond, Expr, Fold, Index, Lanes, Leaf, Loop, LoopKind, Op, Part,
     RegId, Register, Role, Stmt, TileAxis,
 };
-use conv_ir::{DType, Element, Nest};
+use conv_ir::{DType, Element, Nest, Target};
 
 use super::{Case, bits, fill};
 use crate::code::{Code, Entry};
@@ -18,7 +18,7 @@ fn ax(axis: AxisId) -> Affine {
 
 /// Runs setup and body on the machine, buffers by role.
 fn execute<T: Element>(nest: &Nest, case: &Case<T>, len: usize) -> Vec<T> {
-    let code = Code::new(nest, &Isa::host().unwrap()).unwrap();
+    let code = Code::new(nest, &Isa::host().unwrap(), None).unwrap();
     let mut output = vec![T::from_f64(f64::NAN); len];
     let mut blocks = Vec::new();
     let mut scratch = Block::new(block_bytes(nest, &[]).unwrap() as usize).unwrap();
@@ -266,6 +266,7 @@ fn the_inner_loop_does_not_spill() {
         .input([56, 56])
         .padding(1)
         .bias(true)
+        .target(Target::CRANELIFT)
         .compile()
         .unwrap();
     let Ok(isa) = Isa::by_triple("x86_64") else { return };

@@ -84,7 +84,13 @@ fn builder_says_what_the_spec_says() {
 fn every_stage_can_be_seen() {
     let conv = small().compile().unwrap();
     let explained = conv.explain();
-    for word in ["route     cranelift", "schedule  ", "bytes in", "leaf      "] {
+    for word in [
+        "route     ",
+        crate::route_name(&crate::host_target()),
+        "schedule  ",
+        "bytes in",
+        "leaf      ",
+    ] {
         assert!(explained.contains(word), "{explained}");
     }
     assert!(conv.ir_after("tile").unwrap().contains("acc"));

@@ -9,7 +9,7 @@ use conv_ir::nest::{Access, Affine, AxisId, Base, BufferRole, Cond, Expr, Index,
 use smallvec::{SmallVec, smallvec};
 
 use super::Refusal;
-use super::inst::{Cursor, End, Inst, Motion, Place, Source};
+use super::inst::{Cursor, End, Inst, Live, Motion, Place, Source};
 use super::plan::Walk;
 
 /// An access with the lanes taken apart.
@@ -20,7 +20,8 @@ struct Reach {
 }
 
 impl Walk<'_> {
-    pub(super) fn load(&mut self, access: &Access) -> Result<Source, Refusal> {
+    /// The load, where only lanes `within` may be touched.
+    pub(super) fn load(&mut self, access: &Access, within: Live) -> Result<Source, Refusal> {
         let reach = self.reach(access)?;
         let (width, bytes) = (self.leaf.width(), self.bytes());
         let follows = reach.step != 0
@@ -34,9 +35,9 @@ impl Walk<'_> {
             self.nest.buffer(self.nest.buffer_behind(self.leaf, access.base)).role,
             BufferRole::Packed | BufferRole::Scratch
         );
-        let live = if ours { width } else { self.live() };
+        let live = Live::first(if ours { width } else { self.live() }).and(within);
         Ok(match reach.step {
-            _ if live == 0 && follows => Source::Bits(0),
+            _ if live.is_empty() && follows => Source::Bits(0),
             _ if width == 1 => Source::Splat(reach.place),
             0 => Source::Splat(reach.place),
             step if step == bytes => Source::Vector {
@@ -107,6 +108,31 @@ impl Walk<'_> {
         };
         let vector = lanes.vectors.and_then(|v| self.known.get(&v)).copied().unwrap_or(0);
         (cut - vector * width).clamp(0, width)
+    }
+
+    /// Where in the lanes all conditions hold.
+    pub(super) fn lanes_where(&self, when: &[Cond]) -> Result<Live, Refusal> {
+        let width = self.leaf.width();
+        let mut lanes = Live::first(width);
+        for cond in when {
+            let now = cond.map(&mut |a| self.settle(a));
+            let (Cond::NonNegative(a), Some(axis)) = (&now, self.leaf.lanes.map(|l| l.axis)) else {
+                return Err(Refusal::Condition);
+            };
+            let (per, rest) = (a.of_axis(axis), a.clone().plus_term(Var::Axis(axis), -a.of_axis(axis)));
+            let rest = rest.as_constant().ok_or(Refusal::Condition)?;
+            // per * lane + rest >= 0
+            lanes = lanes.and(match per {
+                0 if rest >= 0 => lanes,
+                0 => Live::first(0),
+                per if per > 0 => Live {
+                    from: (-rest + per - 1).div_euclid(per),
+                    to: width,
+                },
+                per => Live::first(rest.div_euclid(-per) + 1),
+            });
+        }
+        Ok(lanes)
     }
 
     pub(super) fn holds(&self, when: &[Cond]) -> Result<bool, Refusal> {

@@ -13,9 +13,9 @@ use std::collections::HashMap;
 use super::Level;
 use super::inst::{Arg, Inst, Kind, Source, Value};
 
-/// One load feeds a tile's vectors of channels. Up to two, repeating it inside the instructions costs nothing and saves a register (measured on Zen 4: free on every
-/// multiply-add); beyond, `vbroadcast` is less code.
-const SPLATS: usize = 2;
+/// One load feeds a tile's vectors of channels. With 512 bits repeating it inside the instructions costs nothing and saves a register (measured on Zen 4: free on every
+/// multiply-add, of which one starts a cycle, but two loads do); beyond these, `vbroadcast` is less code.
+pub(super) const SPLATS: usize = 4;
 
 /// What may be folded.
 #[derive(Clone, Copy)]
@@ -23,15 +23,18 @@ pub(super) struct Folding {
     pub level: Level,
     /// Lanes of the leaf.
     pub width: i64,
+    /// Of a vector.
+    pub bytes: i64,
 }
 
 impl Folding {
     /// The most uses at which a source is repeated inside the instructions; 0 where it cannot be.
     fn uses(self, source: &Source) -> usize {
         match (source, self.level) {
-            (Source::Splat(_), Level::Avx512) => SPLATS,
+            (Source::Splat(_), Level::Avx512) if self.bytes == 64 => SPLATS,
+            (Source::Splat(_), Level::Avx512) => 1,
             (Source::Splat(_), Level::Avx2) => 0,
-            (Source::Vector { live, .. }, _) => usize::from(*live == self.width),
+            (Source::Vector { live, .. }, _) => usize::from(live.is_all(self.width)),
             (Source::Strided { .. } | Source::Bits(_), _) => 0,
         }
     }
@@ -67,7 +70,7 @@ fn load(inst: &Inst) -> Option<(Value, Source)> {
             Arg::From(source) => Some((*to, source)),
             Arg::Value(_) => None,
         },
-        Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } => None,
+        Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => None,
     }
 }
 
@@ -96,7 +99,7 @@ fn takes(inst: &Inst, value: Value) -> bool {
     match kind {
         Kind::Fma | Kind::Add | Kind::Mul | Kind::And | Kind::Or => here(0) && others(0) || here(1) && others(1),
         Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
-        Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose => false,
+        Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose | Kind::Pick(_) => false,
     }
 }
 

@@ -35,15 +35,47 @@ impl Place {
     }
 }
 
+/// Lanes `from..to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Live {
+    pub from: i64,
+    pub to: i64,
+}
+
+impl Live {
+    /// The first so many.
+    pub fn first(count: i64) -> Live {
+        Live { from: 0, to: count }
+    }
+
+    /// Lanes of both.
+    pub fn and(self, other: Live) -> Live {
+        Live {
+            from: self.from.max(other.from),
+            to: self.to.min(other.to),
+        }
+    }
+
+    /// No lane.
+    pub fn is_empty(self) -> bool {
+        self.from >= self.to
+    }
+
+    /// Every lane of a vector.
+    pub fn is_all(self, width: i64) -> bool {
+        self == Live::first(width)
+    }
+}
+
 /// Where a vector comes from, if not from a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// One element in every lane; in a scalar leaf, the element.
     Splat(Place),
-    /// Neighbouring elements, of which the first `live` may be touched.
-    Vector { place: Place, live: i64 },
-    /// Elements `step` bytes apart, of which the first `live` may be touched.
-    Strided { place: Place, step: i64, live: i64 },
+    /// Neighbouring elements, of which those of `live` may be touched; other lanes are zero.
+    Vector { place: Place, live: Live },
+    /// Elements `step` bytes apart, of which those of `live` may be touched.
+    Strided { place: Place, step: i64, live: Live },
     /// These bits in every lane.
     Bits(u64),
 }
@@ -78,6 +110,8 @@ pub(super) enum Kind {
     Round,
     /// `a < b ? c : d`.
     Choose,
+    /// Every second element of two vectors side by side, from the first (0) or second (1) on.
+    Pick(usize),
 }
 
 /// A straight-line instruction.
@@ -96,6 +130,8 @@ pub(super) enum Inst {
         live: i64,
         value: Arg,
     },
+    /// A line that will be read.
+    Prefetch { place: Place },
     /// Lanes `step` bytes apart, values `along` bytes apart.
     Block {
         place: Place,
@@ -117,6 +153,7 @@ impl Inst {
             Inst::Set { args, .. } => args.iter().filter_map(value).collect(),
             Inst::Store { value: arg, .. } => value(arg).into_iter().collect(),
             Inst::Block { values, .. } => values.iter().copied().collect(),
+            Inst::Prefetch { .. } => SmallVec::new(),
         }
     }
 
@@ -124,13 +161,13 @@ impl Inst {
     pub fn sets(&self) -> Option<Value> {
         match self {
             Inst::Set { to, .. } => Some(*to),
-            Inst::Store { .. } | Inst::Block { .. } => None,
+            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => None,
         }
     }
 
     /// Whether memory is written.
     pub fn stores(&self) -> bool {
-        self.sets().is_none()
+        matches!(self, Inst::Store { .. } | Inst::Block { .. })
     }
 }
 

@@ -1,42 +1,41 @@
-//! Lane masks of AVX-512: which counts of lanes a leaf cuts to, and the register for each. Set once, at the entry.
+//! Lane masks of AVX-512: which lanes a leaf cuts to, and the register for each. The first six are set once, at the entry; others where they are used.
 
 use iced_x86::{Code, Instruction, Register};
 
-use super::inst::{Arg, Inst, Plan, Source};
+use super::Level;
+use super::inst::{Arg, Inst, Live, Plan, Source};
 use super::text::Text;
 use super::vectors::Shape;
-use super::{Level, Refusal};
 
 /// Never holds a lane mask: comparisons write it, gathers use it up.
 pub(super) const SCRATCH_MASK: Register = Register::K7;
 
-/// `k1` is the first of these counts, and so on.
+/// `k1` is the first of these, and so on.
 #[derive(Default)]
-pub(super) struct Masks(Vec<i64>);
+pub(super) struct Masks(Vec<Live>);
+
+/// k0 means no mask, and the last one is scratch.
+const KEPT: usize = 6;
 
 impl Masks {
     /// The masks of a plan; none where the machine has none.
-    pub fn of(plan: &Plan, shape: Shape) -> Result<Masks, Refusal> {
+    pub fn of(plan: &Plan, shape: Shape) -> Masks {
         let mut masks = Masks::default();
         if shape.level == Level::Avx2 || shape.width == 1 {
-            return Ok(masks);
+            return masks;
         }
         for inst in plan.all() {
             match inst {
                 Inst::Set { args, .. } => args.iter().for_each(|a| masks.source(a, shape)),
                 Inst::Store { live, value, .. } => {
-                    masks.add(*live, shape);
+                    masks.add(Live::first(*live), shape);
                     masks.source(value, shape);
                 }
-                Inst::Block { values, .. } => masks.add(values.len() as i64 % shape.width, shape),
+                Inst::Prefetch { .. } => {}
+                Inst::Block { values, .. } => masks.add(Live::first(values.len() as i64 % shape.width), shape),
             }
         }
-        // k0 means no mask, k7 is scratch.
-        if masks.0.len() > 6 {
-            Err(Refusal::Registers)
-        } else {
-            Ok(masks)
-        }
+        masks
     }
 
     fn source(&mut self, arg: &Arg, shape: Shape) {
@@ -45,31 +44,30 @@ impl Masks {
         }
     }
 
-    fn add(&mut self, live: i64, shape: Shape) {
-        if live > 0 && live < shape.width && !self.0.contains(&live) {
+    fn add(&mut self, live: Live, shape: Shape) {
+        let is_some = !live.is_empty() && !live.is_all(shape.width);
+        if is_some && !self.0.contains(&live) && self.0.len() < KEPT {
             self.0.push(live);
         }
     }
 
-    /// The mask of the first `live` lanes.
-    pub fn first(&self, live: i64) -> Result<Register, Refusal> {
+    /// The register that holds the mask of these lanes all along, if one does.
+    pub fn kept(&self, live: Live) -> Option<Register> {
         let at = self.0.iter().position(|l| *l == live);
-        at.map(|at| Register::K1 + at as u32).ok_or(Refusal::Registers)
+        at.map(|at| Register::K1 + at as u32)
     }
 
     /// Sets all, by way of `eax`.
     pub fn set(&self, text: &mut Text) {
         for (at, live) in self.0.iter().enumerate() {
-            text.push(Instruction::with2(
-                Code::Mov_r32_imm32,
-                Register::EAX,
-                (1u32 << live) - 1,
-            ));
-            text.push(Instruction::with2(
-                Code::VEX_Kmovw_kr_r32,
-                Register::K1 + at as u32,
-                Register::EAX,
-            ));
+            set(text, Register::K1 + at as u32, *live);
         }
     }
+}
+
+/// Sets a mask, by way of `eax`.
+pub(super) fn set(text: &mut Text, mask: Register, live: Live) {
+    let bits = ((1u64 << live.to) - (1u64 << live.from)) as u32;
+    text.push(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, bits));
+    text.push(Instruction::with2(Code::VEX_Kmovw_kr_r32, mask, Register::EAX));
 }

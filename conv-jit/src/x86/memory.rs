@@ -6,21 +6,27 @@
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::codes::codes;
-use super::inst::{Arg, Place};
-use super::masks::SCRATCH_MASK;
+use super::inst::{Arg, Live, Place};
+use super::masks::{self, SCRATCH_MASK};
 use super::vectors::{Reg, Vectors, masked};
 use super::{Level, Refusal};
 
 impl Vectors<'_> {
-    /// Loads the first `live` lanes; the others become zero.
-    pub(super) fn load_masked(&mut self, reg: Reg, place: Place, live: i64) -> Result<(), Refusal> {
+    /// The mask of these lanes, in a register of its own or for the next instruction only.
+    fn mask(&mut self, live: Live) -> Register {
+        self.masks.kept(live).unwrap_or_else(|| {
+            masks::set(&mut self.text, SCRATCH_MASK, live);
+            SCRATCH_MASK
+        })
+    }
+
+    /// Loads the lanes of `live`; the others become zero.
+    pub(super) fn load_masked(&mut self, reg: Reg, place: Place, live: Live) -> Result<(), Refusal> {
         let (name, operand) = (self.name(reg), self.memory(place, false)?);
         match self.shape.level {
             Level::Avx512 => {
-                let load = masked(
-                    Instruction::with2(self.codes.load, name, operand),
-                    self.masks.first(live)?,
-                );
+                let mask = self.mask(live);
+                let load = masked(Instruction::with2(self.codes.load, name, operand), mask);
                 self.text.push(load.map(|mut i| {
                     i.set_zeroing_masking(true);
                     i
@@ -35,12 +41,11 @@ impl Vectors<'_> {
         Ok(())
     }
 
-    /// All bits of the first `live` lanes.
-    fn load_mask(&mut self, reg: Reg, live: i64) {
+    /// All bits of the lanes of `live`.
+    fn load_mask(&mut self, reg: Reg, live: Live) {
         let (element, bytes) = (self.shape.element(), self.shape.bytes());
-        let mask = (0..bytes)
-            .map(|at| if at < live * element { 0xff } else { 0 })
-            .collect();
+        let is_live = |at: &i64| (live.from * element..live.to * element).contains(at);
+        let mask = (0..bytes).map(|at| if is_live(&at) { 0xff } else { 0 }).collect();
         self.load_constant(self.codes.load, self.name(reg), mask);
     }
 
@@ -51,8 +56,35 @@ impl Vectors<'_> {
             .push_with_constant(Instruction::with2(code, to, operand), constant);
     }
 
+    /// The numbers of every second element of two registers.
+    pub(super) fn load_alternate(&mut self, reg: Reg, first: usize) {
+        let element = self.shape.element();
+        let numbers = (0..self.shape.bytes() / element).map(|at| 2 * at + first as i64);
+        let constant = numbers
+            .flat_map(|n| n.to_le_bytes()[..element as usize].to_vec())
+            .collect();
+        self.load_constant(self.codes.load, self.name(reg), constant);
+    }
+
+    /// Every second element of two registers, without an instruction that crosses 128 bits freely.
+    pub(super) fn pick_in_chunks(&mut self, reg: Reg, parity: usize, (a, b): (Reg, Reg)) {
+        let pattern = match (self.shape.element(), parity) {
+            (4, 0) => 0x88,
+            (4, _) => 0xdd,
+            (_, 0) => 0,
+            (_, _) => 0xf,
+        };
+        let (name, a, b) = (self.name(reg), self.name(a), self.name(b));
+        self.text.push(Instruction::with4(self.codes.pick, name, a, b, pattern));
+        if self.shape.bytes() == 32 {
+            // Halves of 64 bits stand as a, b, a, b.
+            let order = Instruction::with3(Code::VEX_Vpermpd_ymm_ymmm256_imm8, name, name, 0xd8);
+            self.text.push(order);
+        }
+    }
+
     /// Loads lanes `step` bytes apart.
-    pub(super) fn gather(&mut self, reg: Reg, place: Place, step: i64, live: i64) -> Result<(), Refusal> {
+    pub(super) fn gather(&mut self, reg: Reg, place: Place, step: i64, live: Live) -> Result<(), Refusal> {
         let offset = |lane: i64| i32::try_from(lane * step).map_err(|_| Refusal::Far);
         let offsets = (0..self.shape.width).map(offset).collect::<Result<Vec<i32>, _>>()?;
         let bytes = (4 * self.shape.width).max(16);
@@ -69,11 +101,7 @@ impl Vectors<'_> {
         };
         match self.shape.level {
             Level::Avx512 => {
-                let mask = match live < self.shape.width {
-                    true => Instruction::with2(Code::VEX_Kmovw_kr_km16, SCRATCH_MASK, self.masks.first(live)?),
-                    false => Instruction::with3(Code::VEX_Kxnorw_kr_kr_kr, SCRATCH_MASK, SCRATCH_MASK, SCRATCH_MASK),
-                };
-                self.text.push(mask);
+                masks::set(&mut self.text, SCRATCH_MASK, live);
                 self.text.push(masked(
                     Instruction::with2(self.codes.gather, self.name(reg), operand),
                     SCRATCH_MASK,
@@ -112,7 +140,7 @@ impl Vectors<'_> {
         } else if live == shape.width {
             self.text.push(Instruction::with2(self.codes.store, operand, name));
         } else if shape.level == Level::Avx512 {
-            let mask = self.masks.first(live)?;
+            let mask = self.mask(Live::first(live));
             self.text
                 .push(masked(Instruction::with2(self.codes.store, operand, name), mask));
         } else {

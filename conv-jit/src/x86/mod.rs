@@ -1,7 +1,7 @@
 //! The leaf assembler: an outlined leaf becomes x86-64 machine code at full width.
 //!
 //! ```text
-//! Leaf --plan--> straight lines of instructions on values --fold--> loads inside operands --frame, vectors--> bytes
+//! Leaf --plan--> straight lines of instructions on values --pairs, regroup, fold--> fewer loads, and loads inside operands --frame, vectors--> bytes
 //! ```
 //!
 //! One lowering serves AVX2 (16 registers of 256 bits) and AVX-512 (32 of 512, masks, broadcasts as operands); the differences are a table of instructions and a few
@@ -22,8 +22,11 @@ mod inst;
 mod loops;
 mod masks;
 mod memory;
+mod pairs;
 mod plan;
+mod prefetch;
 mod registers;
+mod regroup;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -32,8 +35,8 @@ mod vectors;
 use std::fmt;
 use std::ops::Range;
 
-use conv_ir::Nest;
 use conv_ir::nest::Leaf;
+use conv_ir::{Nest, Target};
 
 pub use bill::Bill;
 
@@ -53,6 +56,36 @@ pub enum Level {
 }
 
 impl Level {
+    /// The level whose vectors a target has; none where Cranelift's are wide enough.
+    pub fn of(target: &Target) -> Option<Level> {
+        [Level::Avx2, Level::Avx512]
+            .into_iter()
+            .find(|level| level.bytes() == target.vector_bytes as i64)
+    }
+
+    /// Whether this CPU has it.
+    pub fn is_here(self) -> bool {
+        #[cfg(target_arch = "x86_64")]
+        return match self {
+            Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            Level::Avx512 => {
+                is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512dq")
+            }
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        false
+    }
+
+    /// The instruction sets by name.
+    pub fn needs(self) -> &'static str {
+        match self {
+            Level::Avx2 => "AVX2 and FMA",
+            Level::Avx512 => "AVX-512 F, VL and DQ",
+        }
+    }
+
     /// Vector registers.
     pub fn registers(self) -> u32 {
         match self {
@@ -140,10 +173,14 @@ pub fn assemble(nest: &Nest, leaf: &Leaf, level: Level) -> Result<Machine, Refus
     let folding = Folding {
         level,
         width: shape.width,
+        bytes: shape.bytes(),
     };
+    pairs::pair(&mut plan.update, &mut plan.carried, shape.element(), shape.width);
+    regroup::regroup(&mut plan.update, &mut plan.carried, level.registers() as usize);
     for section in [&mut plan.init, &mut plan.update, &mut plan.finish] {
         folding.run(section, &plan.carried);
     }
+    prefetch::prefetch(&mut plan);
     let emit = |vectors| emit(leaf, &plan, shape, vectors);
     match emit(0) {
         Err(Refusal::Registers) => emit(SPILLS),
@@ -164,7 +201,7 @@ fn emit(leaf: &Leaf, plan: &Plan, shape: Shape, spills: usize) -> Result<Machine
         },
     )?;
     frame.check()?;
-    let mut vectors = Vectors::new(plan, shape, Masks::of(plan, shape)?, &frame);
+    let mut vectors = Vectors::new(plan, shape, Masks::of(plan, shape), &frame);
     frame.enter(&mut vectors.text);
     vectors.set_masks();
     vectors.section(&plan.init, false)?;

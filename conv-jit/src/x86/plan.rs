@@ -11,12 +11,12 @@
 use std::collections::HashMap;
 
 use conv_ir::DType;
-use conv_ir::nest::{AxisId, Binary, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
+use conv_ir::nest::{AxisId, Binary, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
 use smallvec::SmallVec;
 
 use super::Refusal;
 use super::access::strides;
-use super::inst::{Arg, Cursor, Inst, Kind, Plan, Source, Value};
+use super::inst::{Arg, Cursor, Inst, Kind, Live, Plan, Source, Value};
 use super::loops::{around, serial};
 
 /// Works out the plan of a leaf.
@@ -172,7 +172,14 @@ impl<'a> Walk<'a> {
         let arg = match expr {
             Expr::Const(c) => Arg::From(Source::Bits(self.bits(*c))),
             Expr::Reg(reg) => Arg::Value(self.register(*reg)?),
-            Expr::Load(access) => Arg::From(self.load(access)?),
+            Expr::Load(access) => Arg::From(self.load(access, Live::first(self.leaf.width()))?),
+            Expr::Select { when, then, otherwise } if self.differs_by_lane(when) => {
+                let (Expr::Load(access), Expr::Const(0.0)) = (&**then, &**otherwise) else {
+                    return Err(Refusal::Condition);
+                };
+                let lanes = self.lanes_where(when)?;
+                Arg::From(self.load(access, lanes)?)
+            }
             Expr::Select { when, then, otherwise } => {
                 let taken = if self.holds(when)? { then } else { otherwise };
                 return self.expr(taken, to);
@@ -187,6 +194,12 @@ impl<'a> Walk<'a> {
             Some(_) => Arg::Value(self.emit(to, Kind::Copy, &[arg])),
             None => arg,
         })
+    }
+
+    /// Whether a test says something else in each lane.
+    fn differs_by_lane(&self, when: &[Cond]) -> bool {
+        let lanes = self.leaf.lanes.filter(|l| l.width > 1);
+        lanes.is_some_and(|l| when.iter().any(|c| c.expression().of_axis(l.axis) != 0))
     }
 
     fn compute(&mut self, to: Option<Value>, kind: Kind, operands: &[&Expr]) -> Result<Arg, Refusal> {

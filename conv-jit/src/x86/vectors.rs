@@ -26,6 +26,15 @@ const ROOM: u32 = 3;
 /// A vector register by number.
 pub(super) type Reg = u8;
 
+/// A constant that stays in a register while there is room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// These bits in every lane.
+    Bits(u64),
+    /// Numbers of every second element, from this one on.
+    Alternate(usize),
+}
+
 /// The third operand of an instruction.
 #[derive(Clone, Copy)]
 enum Operand {
@@ -82,7 +91,7 @@ pub(super) struct Vectors<'a> {
     /// In the current section.
     pub(super) last: Vec<usize>,
     pub(super) at: usize,
-    pub(super) constants: Vec<(u64, Reg)>,
+    pub(super) constants: Vec<(Kept, Reg)>,
     /// Registers ever used.
     pub used: u32,
     /// The bytes of the innermost loop.
@@ -132,6 +141,10 @@ impl<'a> Vectors<'a> {
             self.call_back(inst)?;
             match inst {
                 Inst::Set { to, kind, args } => self.set(*to, *kind, args)?,
+                Inst::Prefetch { place } => {
+                    let line = self.memory(*place, false)?;
+                    self.text.push(Instruction::with1(Code::Prefetcht0_m8, line));
+                }
                 Inst::Store {
                     place,
                     step,
@@ -174,6 +187,7 @@ impl<'a> Vectors<'a> {
             (Kind::Max, &[a, b]) => self.binary(codes.max, to, a, b),
             (Kind::Shift(by), &[a]) => self.immediate(codes.shift, to, a, by as u32),
             (Kind::Round, &[a]) => self.immediate(codes.round, to, a, NEAREST),
+            (Kind::Pick(parity), &[a, b]) => self.pick(to, parity, a, b),
             (Kind::Choose, &[a, b, then, otherwise]) => self.choose(to, [a, b, then, otherwise]),
             (kind, _) => Err(Refusal::Operation(format!("{kind:?} of {} operands", args.len()))),
         }
@@ -300,6 +314,38 @@ impl<'a> Vectors<'a> {
         Ok(())
     }
 
+    /// Every second element of two registers.
+    fn pick(&mut self, to: Value, parity: usize, a: Arg, b: Arg) -> Result<(), Refusal> {
+        let (left, left_is_mine) = self.register(a)?;
+        self.locked |= 1 << left;
+        if self.shape.level == Level::Avx512 {
+            // The instruction overwrites its first table.
+            let index = self.kept(Kept::Alternate(parity))?;
+            let right = self.operand(b)?;
+            let table = match self.reusable(to, a) {
+                Some(value) => {
+                    self.inherit(to, value);
+                    left
+                }
+                None => {
+                    let table = self.destination(to)?;
+                    self.two(self.codes.copy, table, left);
+                    table
+                }
+            };
+            self.three(self.codes.pick, table, index, right.0);
+            self.release(right.1);
+            self.release(left_is_mine.then_some(left));
+            return Ok(());
+        }
+        let (right, right_is_mine) = self.register(b)?;
+        self.release(left_is_mine.then_some(left));
+        self.release(right_is_mine.then_some(right));
+        let reg = self.result(to, &[a, b])?;
+        self.pick_in_chunks(reg, parity, (left, right));
+        Ok(())
+    }
+
     /// Gives a temporary back.
     pub fn release(&mut self, temporary: Option<Reg>) {
         if let Some(reg) = temporary {
@@ -311,7 +357,7 @@ impl<'a> Vectors<'a> {
     pub fn register(&mut self, arg: Arg) -> Result<(Reg, bool), Refusal> {
         match arg {
             Arg::Value(value) => Ok((self.home(value)?, false)),
-            Arg::From(Source::Bits(bits)) => Ok((self.kept(bits)?, false)),
+            Arg::From(Source::Bits(bits)) => Ok((self.kept(Kept::Bits(bits))?, false)),
             Arg::From(source) => {
                 let reg = self.take()?;
                 self.load(reg, source)?;
@@ -321,13 +367,16 @@ impl<'a> Vectors<'a> {
     }
 
     /// The register that a constant is kept in.
-    fn kept(&mut self, bits: u64) -> Result<Reg, Refusal> {
-        let reg = match self.constants.iter().find(|(known, _)| *known == bits) {
+    fn kept(&mut self, constant: Kept) -> Result<Reg, Refusal> {
+        let reg = match self.constants.iter().find(|(known, _)| *known == constant) {
             Some((_, reg)) => *reg,
             None => {
                 let reg = self.take()?;
-                self.load(reg, Source::Bits(bits))?;
-                self.constants.push((bits, reg));
+                match constant {
+                    Kept::Bits(bits) => self.load(reg, Source::Bits(bits))?,
+                    Kept::Alternate(first) => self.load_alternate(reg, first),
+                }
+                self.constants.push((constant, reg));
                 reg
             }
         };
@@ -340,7 +389,7 @@ impl<'a> Vectors<'a> {
         let evex = self.shape.level == Level::Avx512;
         match arg {
             Arg::From(Source::Splat(place)) if evex => Ok((Operand::Memory(self.memory(place, true)?), None)),
-            Arg::From(Source::Vector { place, live }) if live == self.shape.width => {
+            Arg::From(Source::Vector { place, live }) if live.is_all(self.shape.width) => {
                 Ok((Operand::Memory(self.memory(place, false)?), None))
             }
             Arg::From(Source::Bits(bits)) if self.is_better_in_memory(bits) => {
@@ -360,7 +409,9 @@ impl<'a> Vectors<'a> {
     }
 
     fn is_better_in_memory(&self, bits: u64) -> bool {
-        bits != 0 && self.free.count_ones() <= ROOM && !self.constants.iter().any(|(known, _)| *known == bits)
+        bits != 0
+            && self.free.count_ones() <= ROOM
+            && !self.constants.iter().any(|(known, _)| *known == Kept::Bits(bits))
     }
 
     fn constant(&mut self, bits: u64, repeat: i64) -> Constant {
@@ -433,7 +484,7 @@ impl<'a> Vectors<'a> {
                 let operand = self.memory(place, false)?;
                 self.text.push(Instruction::with2(self.one(), name, operand));
             }
-            Source::Vector { place, live } if live == self.shape.width => {
+            Source::Vector { place, live } if live.is_all(self.shape.width) => {
                 let operand = self.memory(place, false)?;
                 self.text.push(Instruction::with2(self.codes.load, name, operand));
             }

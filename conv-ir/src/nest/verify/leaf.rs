@@ -130,6 +130,7 @@ impl<'a> Checker<'a> {
         expr.visit(&mut |expr| match expr {
             Expr::Reg(reg) => self.read(leaf, *reg),
             Expr::Load(access) => self.access(leaf, access),
+            Expr::Select { when, .. } if expr.is_masked_load() => when.iter().for_each(|c| self.affine(c.expression())),
             Expr::Select { when, .. } => self.conds(leaf, when),
             Expr::Const(_) | Expr::Unary(..) | Expr::Binary(..) => {}
             Expr::Fma(..) | Expr::Choose { .. } | Expr::Activation(..) => {}

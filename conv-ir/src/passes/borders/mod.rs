@@ -14,6 +14,8 @@
 //! A tile is *inner* for a tap if the tap is inside the image for all its outputs, *outer* if for none. Tiles that are one or the other for
 //! every tap are merged with their neighbours of the same kind, whatever the dilation; a tile that is mixed stands alone.
 //!
+//! With `borders mask` a mixed tile of columns that are in the lanes stays one of vectors: the taps outside read zeros in those lanes.
+//!
 //! With `borders panel` all this is done by copying instead: see [`panel`].
 
 mod panel;
@@ -25,11 +27,18 @@ use crate::{Error, Schedule, Target};
 /// Mixed tiles of one axis that get a chain of their own. Beyond it the edge is one chain that tests at run time.
 const SEPARATE: usize = 16;
 
-pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
+    if schedule.borders == Borders::Mask && !target.masks {
+        return Err(Error::IllegalSchedule(format!(
+            "borders mask: target {target} cannot mask loads by lane"
+        )));
+    }
     let body = std::mem::take(&mut nest.body);
     nest.body = match schedule.borders {
         Borders::Panel { rows } => map_chains(body, &mut |chain| panel::panel(nest, schedule, chain, rows))?,
-        Borders::Exact => map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, chain)))?,
+        Borders::Exact | Borders::Mask => {
+            map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, chain)))?
+        }
     };
     Ok(())
 }
@@ -64,15 +73,24 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
     let Some(out) = edge.out.and_then(|out| chain.find(out)) else {
         return vec![bound_taps(chain, &edge)];
     };
-    if edge.skips && tile == 1 {
-        let wanted = schedule.unroll.contains(&Role::Kernel(at));
-        return match inner_rows(&chain, &edge, out).filter(|_| wanted) {
+    let repeats = schedule.unroll.contains(&Role::Kernel(at));
+    // Masked tiles whose rows of taps stay a loop have no constants to test: their edges are single rows, with bounds for that loop.
+    let by_row = schedule.borders == Borders::Mask && at > 0 && !repeats;
+    if edge.skips && (tile == 1 || by_row) {
+        return match inner_rows(&chain, &edge, out).filter(|_| repeats || by_row) {
             Some(rows) => peel(chain, &edge, out, rows),
             None => vec![bound_taps(chain, &edge)],
         };
     }
     match chain.loops[out].constant_range() {
-        Some((0, extent)) => cut_constant(&chain, &edge, out, extent, tile),
+        Some((0, extent)) => {
+            let pieces = cut_constant(&chain, &edge, out, extent, tile);
+            let masks = schedule.borders == Borders::Mask && schedule.lanes_of(Role::Out(at)) > 1;
+            match masks && edge.skips {
+                true => pieces.into_iter().map(|p| mask(p, &edge, out, tile)).collect(),
+                false => pieces,
+            }
+        }
         _ => cut_symbolic(nest, &chain, &edge, out, tile),
     }
 }
@@ -313,6 +331,33 @@ fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) 
         .into_iter()
         .map(|(lo, hi, states)| piece(chain, edge, out, (lo * tile, (hi * tile).min(extent)), (first, &states)))
         .collect()
+}
+
+/// A tile at the edge of the columns: what lies outside is loaded as zero, lane by lane, instead of being left out.
+fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chain {
+    let column = chain.loops[out].axis;
+    let is_single = chain.loops[out].constant_extent().is_some_and(|extent| extent <= tile);
+    let knows = |a: &Affine| a.axes().all(|axis| axis == column || Some(axis) == edge.tap);
+    if !is_single || !edge.inside.iter().all(knows) {
+        return chain; // where the tests are known only at run time
+    }
+    for op in &mut chain.leaf.update {
+        let Op::Set { value, when, .. } = op else { continue };
+        let (columns, others): (Vec<Cond>, Vec<Cond>) =
+            when.drain(..).partition(|c| edge.inside.contains(c.expression()));
+        *when = others;
+        if let Expr::Fma(input, ..) = value
+            && !columns.is_empty()
+        {
+            let then = std::mem::replace(&mut **input, Expr::Const(0.0));
+            **input = Expr::Select {
+                when: columns,
+                then: Box::new(then),
+                otherwise: Box::new(Expr::Const(0.0)),
+            };
+        }
+    }
+    chain
 }
 
 /// Whether neighbouring tiles with these states may share code: nothing to test in them.

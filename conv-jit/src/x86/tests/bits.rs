@@ -117,17 +117,6 @@ const CASES: &[(&str, &str)] = &[
     ),
 ];
 
-pub fn has(level: Level) -> bool {
-    match level {
-        Level::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-        Level::Avx512 => {
-            is_x86_feature_detected!("avx512f")
-                && is_x86_feature_detected!("avx512vl")
-                && is_x86_feature_detected!("avx512dq")
-        }
-    }
-}
-
 /// Numbers in -1..1 that use all their bits.
 pub fn numbers<T: Element>(seed: u64, len: usize) -> Vec<T> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -189,7 +178,7 @@ fn the_same_bits_as_the_interpreter() {
     let mut refused = Vec::new();
     let mut taken = 0;
     for (level, target) in BOTH {
-        if !has(level) {
+        if !level.is_here() {
             eprintln!("this CPU has no {level:?}: nothing is run");
             continue;
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use conv_ir::Nest;
 
-use super::bits::{given, has};
+use super::bits::given;
 use super::driver::{Loaded, Memory};
 use super::{BOTH, nest};
 use crate::x86::{Level, assemble};
@@ -31,7 +31,7 @@ const LAYERS: &[(&str, [&str; 2])] = &[
 fn share_of_peak() {
     for (conv, schedules) in LAYERS {
         for ((level, target), schedule) in BOTH.into_iter().zip(schedules) {
-            if !has(level) {
+            if !level.is_here() {
                 continue;
             }
             let nest = nest(conv, schedule, &target);

@@ -1,0 +1,178 @@
+//! Multiply-adds that read the same vector come together, so that it is loaded once.
+//!
+//! ```text
+//! two rows under a window of two:  r0 = fma(in[0], k0, r0); r1 = fma(in[1], k0, r1); r0 = fma(in[1], k1, r0); r1 = fma(in[2], k1, r1)
+//! regrouped, by address:           r0 = fma(in[0], k0, r0); r0 = fma(in[1], k1, r0); r1 = fma(in[1], k0, r1); r1 = fma(in[2], k1, r1)
+//! ```
+//!
+//! This is for tiles with columns in the lanes, whose taps overlap: a window of 3 x 3 over 4 rows loads 18 vectors instead of 36. Where no vector is read twice the order
+//! stays as it is. Each accumulator keeps the order of its own sum, and so its bits; where the order by address would change that, nothing is done.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::inst::{Arg, Inst, Kind, Source, Value};
+
+/// What a value that is set once is: never a carried one.
+type Meaning = (Kind, SmallVec<[Arg; 4]>);
+
+/// Registers beside accumulators and kept splats: two vectors at work, and two of numbers for picks.
+const OTHERS: usize = 4;
+
+/// Regroups a section, where that saves loads. `registers` there are.
+pub(super) fn regroup(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, registers: usize) {
+    let Some(shared) = Shared::of(insts, carried) else {
+        return;
+    };
+    let Some(order) = shared.by_address() else { return };
+    *insts = shared.write(&order, carried, registers);
+}
+
+/// A section in which equal values have one name.
+struct Shared {
+    /// Per value that is set once: what it is.
+    meanings: HashMap<Value, Meaning>,
+    /// The multiply-adds: accumulator and operands.
+    sums: Vec<(Value, SmallVec<[Arg; 4]>)>,
+}
+
+impl Shared {
+    /// `None` where no vector is read twice, or something else than loads and multiply-adds is there.
+    fn of(insts: &[Inst], carried: &[bool]) -> Option<Shared> {
+        let mut names: HashMap<Value, Value> = HashMap::new();
+        let mut known: HashMap<Meaning, Value> = HashMap::new();
+        let mut shared = Shared {
+            meanings: HashMap::new(),
+            sums: Vec::new(),
+        };
+        let mut saved = false;
+        for inst in insts {
+            let Inst::Set { to, kind, args } = inst else {
+                return None;
+            };
+            let args: SmallVec<[Arg; 4]> = args.iter().map(|arg| renamed(*arg, &names)).collect();
+            match (carried[to.0 as usize], kind) {
+                (true, Kind::Fma) if args.get(2) == Some(&Arg::Value(*to)) => shared.sums.push((*to, args)),
+                (false, Kind::Copy | Kind::Pick(_)) => {
+                    let meaning = (*kind, args);
+                    if let Some(twin) = known.get(&meaning) {
+                        saved |= !is_splat(&meaning);
+                        names.insert(*to, *twin);
+                    } else {
+                        known.insert(meaning.clone(), *to);
+                        shared.meanings.insert(*to, meaning);
+                    }
+                }
+                _ => return None,
+            }
+        }
+        saved.then_some(shared)
+    }
+
+    /// The multiply-adds by the address of their vectors; `None` where an accumulator's sum would change its order.
+    fn by_address(&self) -> Option<Vec<usize>> {
+        let keys: Option<Vec<(u32, i64)>> = self.sums.iter().map(|(_, args)| self.address(args)).collect();
+        let keys = keys?;
+        let mut order: Vec<usize> = (0..self.sums.len()).collect();
+        order.sort_by_key(|&at| keys[at]);
+        let mut last: HashMap<Value, usize> = HashMap::new();
+        for &at in &order {
+            let before = last.insert(self.sums[at].0, at);
+            if before.is_some_and(|before| before > at) {
+                return None;
+            }
+        }
+        Some(order)
+    }
+
+    /// Where the vector among the operands comes from.
+    fn address(&self, args: &[Arg]) -> Option<(u32, i64)> {
+        args[..2].iter().find_map(|arg| {
+            let (kind, of) = self.meaning(*arg)?;
+            match (kind, of[0]) {
+                (Kind::Copy, Arg::From(Source::Vector { place, .. })) => Some((place.cursor.0, place.bytes)),
+                (Kind::Pick(parity), first) => match self.meaning(first)?.1[0] {
+                    Arg::From(Source::Vector { place, .. }) => Some((place.cursor.0, place.bytes + *parity as i64)),
+                    _ => None,
+                },
+                _ => None,
+            }
+        })
+    }
+
+    fn meaning(&self, arg: Arg) -> Option<&Meaning> {
+        match arg {
+            Arg::Value(value) => self.meanings.get(&value),
+            Arg::From(_) => None,
+        }
+    }
+
+    /// The instructions again: operands just before their first use. Splats that all fit in registers stay there; otherwise each use has its own, to be folded into it.
+    fn write(&self, order: &[usize], carried: &mut Vec<bool>, registers: usize) -> Vec<Inst> {
+        let mut sums: Vec<Value> = self.sums.iter().map(|s| s.0).collect();
+        sums.sort_by_key(|v| v.0);
+        sums.dedup();
+        let splats = self.meanings.values().filter(|m| is_splat(m)).count();
+        let keep = sums.len() + splats + OTHERS <= registers;
+        let mut out = Vec::new();
+        let mut written = Vec::new();
+        for &at in order {
+            let (to, args) = &self.sums[at];
+            let args = args.iter().map(|arg| match arg {
+                Arg::Value(value) if self.meanings.contains_key(value) => {
+                    Arg::Value(self.operand(*value, keep, (&mut out, &mut written), carried))
+                }
+                arg => *arg,
+            });
+            let args = args.collect();
+            out.push(Inst::Set {
+                to: *to,
+                kind: Kind::Fma,
+                args,
+            });
+        }
+        out
+    }
+
+    /// The name of an operand that stands ready.
+    fn operand(
+        &self,
+        value: Value,
+        keep: bool,
+        (out, written): (&mut Vec<Inst>, &mut Vec<Value>),
+        carried: &mut Vec<bool>,
+    ) -> Value {
+        let meaning = &self.meanings[&value];
+        let mut to = value;
+        if is_splat(meaning) && !keep {
+            carried.push(false);
+            to = Value(carried.len() as u32 - 1);
+        } else if written.contains(&value) {
+            return value;
+        }
+        for arg in &meaning.1 {
+            if let Arg::Value(inner) = arg {
+                self.operand(*inner, keep, (&mut *out, &mut *written), carried);
+            }
+        }
+        out.push(Inst::Set {
+            to,
+            kind: meaning.0,
+            args: meaning.1.clone(),
+        });
+        written.push(to);
+        to
+    }
+}
+
+fn renamed(arg: Arg, names: &HashMap<Value, Value>) -> Arg {
+    match arg {
+        Arg::Value(value) => Arg::Value(names.get(&value).copied().unwrap_or(value)),
+        arg => arg,
+    }
+}
+
+fn is_splat((kind, args): &Meaning) -> bool {
+    *kind == Kind::Copy && matches!(args[0], Arg::From(Source::Splat(_) | Source::Bits(_)))
+}
