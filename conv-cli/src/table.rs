@@ -41,17 +41,21 @@ pub fn pairs(pairs: &[(&str, String)]) -> String {
 
 /// A duration in milliseconds with three digits that matter.
 pub fn milliseconds(duration: std::time::Duration) -> String {
-    let ms = duration.as_secs_f64() * 1e3;
-    let decimals = if ms < 1.0 {
+    format!("{} ms", three_digits(duration.as_secs_f64() * 1e3))
+}
+
+/// A number with three digits that matter, and no more than three decimals.
+pub fn three_digits(number: f64) -> String {
+    let decimals = if number < 1.0 {
         3
-    } else if ms < 10.0 {
+    } else if number < 10.0 {
         2
-    } else if ms < 100.0 {
+    } else if number < 100.0 {
         1
     } else {
         0
     };
-    format!("{ms:.decimals$} ms")
+    format!("{number:.decimals$}")
 }
 
 /// A count with a blank between thousands.

@@ -1,4 +1,4 @@
-//! `convc bench` on a small table: its fields and columns, not its numbers.
+//! `convc bench` on a small table: its fields and columns, not its numbers. What a comparison says of given numbers is tested beside its code.
 
 mod common;
 
@@ -117,4 +117,88 @@ fn the_public_table_can_be_read() {
         "0",
     ]);
     assert!(text.contains("dcgan_t4x4s2_8_512_256"), "{text}");
+}
+
+/// Results that no machine reaches or undercuts, so that ratios are sure to be above and below 1.
+const PEERS: &str = r#"{"layer":"small","peer":"slow","threads":1,"status":"ok","ms_median":1e6}
+{"layer":"small","peer":"slow","threads":1,"status":"ok","ms_median":2e6,"gflops":"whatever"}
+{"layer":"small","peer":"fast","threads":1,"status":"ok","ms_median":1e-9}
+{"layer":"small","peer":"sloppy","threads":1,"status":"loose","ms_median":1e-9}
+{"layer":"line","peer":"fast","threads":2,"status":"ok","ms_median":1e-9}
+
+{"layer":"elsewhere","peer":"fast","threads":1,"status":"ok","ms_median":1}
+"#;
+
+#[test]
+fn json_goes_on_with_the_best_peers() {
+    let folder = Folder::new();
+    let peers = folder.write("peers.jsonl", PEERS.as_bytes());
+    let text = bench(&folder, &["--format", "json", "--compare", &peers]);
+    let lines: Vec<serde_json::Value> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), 3);
+    let small = &lines[0];
+    assert_eq!(small["best_peer"], "fast");
+    assert_eq!(small["best_peer_ms_median"], 1e-9);
+    assert!(small["best_peer_ratio"].as_f64() < Some(1.0), "{small}");
+    assert!(small["best_direct_peer_ratio"].as_f64().is_some(), "{small}");
+    assert!(
+        small["schedule"].is_string() && small["pct_peak_inside"].as_f64() <= small["pct_peak"].as_f64(),
+        "{small}"
+    );
+    for other in &lines[1..] {
+        assert!(
+            other["best_peer"].is_null() && other["best_direct_peer_ratio"].is_null(),
+            "{other}"
+        );
+    }
+}
+
+#[test]
+fn the_comparison_names_peers_and_what_it_left_out() {
+    let folder = Folder::new();
+    let (peers, more) = (
+        folder.write("peers.jsonl", PEERS.as_bytes()),
+        folder.write(
+            "more.jsonl",
+            br#"{"layer":"up","peer":"late","threads":1,"status":"ok","ms_median":1e6}"#,
+        ),
+    );
+    let html = folder.path("report.html");
+    let both = format!("{peers},{more}");
+    let text = bench(&folder, &["--compare", &both, "--html", &html, "--only", "small,up"]);
+    for part in [
+        "best direct",
+        "ratio",
+        "  all (2)",
+        "late",
+        "1 loose",
+        // Not `line`: the table has it, though it was not picked.
+        "note: layers not in the table, left out: 1",
+        "note: results of other numbers of threads, left out: 1",
+    ] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let page = std::fs::read_to_string(html).expect("the report");
+    for part in [
+        "<!DOCTYPE html>",
+        "sloppy",
+        "late",
+        "other numbers of threads",
+        "</html>",
+    ] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+}
+
+#[test]
+fn a_report_needs_no_comparison() {
+    let folder = Folder::new();
+    let html = folder.path("report.html");
+    let text = bench(&folder, &["--html", &html]);
+    assert!(text.contains("compile ms") && !text.contains("best"), "{text}");
+    let page = std::fs::read_to_string(html).expect("the report");
+    assert!(page.contains("small") && !page.contains("best direct"), "{page}");
 }

@@ -437,6 +437,84 @@ fn layer_tables_must_be_readable() {
 }
 
 #[test]
+fn results_to_compare_with_must_be_well_formed() {
+    let folder = Folder::new();
+    let layers = file("layers/public.csv");
+    let compare = |name: &str, text: &[u8], parts: &[&str]| {
+        let path = folder.write(name, text);
+        says(&folder, &["bench", "--layers", &layers, "--compare", &path], parts);
+    };
+    let good = r#"{"layer":"a","peer":"p","threads":2,"status":"ok","ms_median":1}"#;
+    let bad = [
+        ("{", "is not JSON: EOF while parsing an object at column 1"),
+        ("7", "must be a JSON object, but is 7"),
+        ("{}", "peer is missing"),
+        (
+            &good.replace("\"a\"", "[]"),
+            "layer must be a text of 1 to 100 characters",
+        ),
+        (
+            &good.replace("\"p\"", "\"\\u0007\""),
+            "peer must be a text of 1 to 100 characters without control characters, but is \"\\u0007\"",
+        ),
+        (
+            &good.replace('2', "-2"),
+            "threads must be a whole number from 1, but is -2",
+        ),
+        (
+            &good.replace("\"ok\"", "\"good\""),
+            "status must be one of ok, loose, wrong,",
+        ),
+        (
+            &good.replace(":1}", ":-1}"),
+            "ms_median must be a number above 0, at most 1e9, but is -1",
+        ),
+        (&good.replace(":1}", ":NaN}"), "is not JSON: expected value"),
+        (
+            &good.replace(",\"ms_median\":1", ""),
+            "ms_median is missing, but a line with status \"ok\" needs it",
+        ),
+    ];
+    for (line, part) in bad {
+        // Lines of other numbers of threads, and empty ones, count too.
+        compare(
+            "peers.jsonl",
+            format!("{good}\n\n{line}\n{good}\n").as_bytes(),
+            &["peers.jsonl: line 3:", part],
+        );
+    }
+    compare(
+        "binary.jsonl",
+        &[0xff, 0xfe, 0, 10],
+        &["binary.jsonl: line 1: is not JSON"],
+    );
+    compare("empty.jsonl", b" \n", &["empty.jsonl: holds no results"]);
+    let none = folder.path("none.jsonl");
+    says(
+        &folder,
+        &["bench", "--layers", &layers, "--compare", &none],
+        &["none.jsonl: cannot be read"],
+    );
+}
+
+#[test]
+fn a_report_must_have_a_place() {
+    let folder = Folder::new();
+    let layers = file("layers/public.csv");
+    let nowhere = folder.path("nowhere/report.html");
+    says(
+        &folder,
+        &["bench", "--layers", &layers, "--html", &nowhere],
+        &["there is no directory"],
+    );
+    says(
+        &folder,
+        &["bench", "--layers", &layers, "--html", &folder.path("")],
+        &["is a directory"],
+    );
+}
+
+#[test]
 fn nan_in_an_array_is_data() {
     let folder = Folder::new();
     let input = folder.write("x.npy", &npy("<f4", false, &[1, 1, 2], &le(&[f32::NAN, 1.0])));

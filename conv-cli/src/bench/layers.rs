@@ -48,20 +48,22 @@ struct Row {
     bias: bool,
 }
 
-/// Reads a table; `only` names the layers to keep, all where it is empty.
-pub fn read(path: &Path, only: &[String]) -> Result<Vec<Layer>, Failure> {
+/// Reads a table.
+pub fn read(path: &Path) -> Result<Vec<Layer>, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
-    let layers = parse(&bytes).map_err(|message| Failure::file(path, message))?;
-    if let Some(missing) = only
+    parse(&bytes).map_err(|message| Failure::file(path, message))
+}
+
+/// The layers of these names, all where there are none. `path` is the table's.
+pub fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Layer>, Failure> {
+    let unknown = only
         .iter()
-        .find(|name| !layers.iter().any(|layer| layer.name == **name))
-    {
+        .find(|name| !layers.iter().any(|layer| layer.name == **name));
+    if let Some(missing) = unknown {
         return Err(Failure::file(path, format!("there is no layer '{missing}' in it")));
     }
-    Ok(layers
-        .into_iter()
-        .filter(|layer| only.is_empty() || only.contains(&layer.name))
-        .collect())
+    let is_picked = |layer: &Layer| only.is_empty() || only.contains(&layer.name);
+    Ok(layers.into_iter().filter(is_picked).collect())
 }
 
 fn parse(bytes: &[u8]) -> Result<Vec<Layer>, String> {

@@ -123,7 +123,8 @@ fn milliseconds(duration: Duration) -> f64 {
     rounded(duration.as_secs_f64() * 1e3, 6)
 }
 
-fn rounded(value: f64, decimals: i32) -> f64 {
+/// For JSON: no digit that means nothing.
+pub fn rounded(value: f64, decimals: i32) -> f64 {
     let scale = 10f64.powi(decimals);
     (value * scale).round() / scale
 }

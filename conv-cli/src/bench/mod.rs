@@ -1,8 +1,21 @@
-//! `convc bench`: a table of layers, timed one by one.
+//! `convc bench`: a table of layers, timed one by one, and compared with what other libraries took.
+//!
+//! ```text
+//! table --layers--> Layer --measure--> Measured --rank, with peers--> Row --summary--> means --report, side_by_side, html--> text
+//! ```
+//!
+//! Files are read, and every mistake in them found, before the first layer is timed.
 
+mod html;
 mod layers;
 mod measure;
+mod peers;
+mod rank;
 mod report;
+#[cfg(test)]
+mod samples;
+mod side_by_side;
+mod summary;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -15,10 +28,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::failure::Failure;
 use crate::route::Route;
-use crate::values;
+use crate::{output, values};
 use layers::Layer;
 use measure::{Measured, Settings};
-use report::Entry;
+use peers::Peers;
+use rank::Row;
+use summary::Summary;
 
 const NOTES: &str = "\
 The file has the columns of conv-cli/layers/public.csv: name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation, pad_lo, pad_hi, \
@@ -29,9 +44,22 @@ fused multiply-adds that one core can do without memory, measured in the same ru
 
 JSON is one line a layer: layer, route, threads, ms_min, ms_median, gflops, pct_peak, compile_ms, code_bytes, schedule.
 
+--compare takes results of other libraries, one JSON object a line: layer, peer (the library), threads, status, ms_median; and where they are \
+known peer_version, ms_min, max_abs_err_vs_reference, call_overhead_ms (ms of a call that does next to nothing), probe_before_after (GFLOP/s of \
+one core, two numbers), other_cpu (cores that other processes took). Status is ok, loose (imprecise), wrong, unsupported, error, crashed, timeout \
+or missing. Results of other numbers of threads are left out; the last result of a layer and library counts.
+  - Only ok is ranked. litert-nhwc and onednn-blocked are not: they choose the layout of their arrays, which is another job.
+  - A ratio is the library's time over ours: above 1, we are faster. Means are geometric.
+  - % inside is the percentage of the peak counting only multiplications inside the image, not those in its padding.
+  - A direct library makes every multiplication. Not direct is a result whose % inside is above 102; nor ncnn and mnn on dense 3x3 windows (2-D, \
+stride 1, dilation 1, one group), where they are known to use Winograd's algorithm.
+JSON lines then go on with pct_peak_inside, best_peer, best_peer_ms_median, best_peer_ratio, best_direct_peer, best_direct_peer_ms_median, \
+best_direct_peer_ratio.
+
 Examples:
   convc bench --layers conv-cli/layers/public.csv
-  convc bench --layers conv-cli/layers/public.csv --only resnet50_3x3_56_64,image_5x5_1080p --format json";
+  convc bench --layers conv-cli/layers/public.csv --only resnet50_3x3_56_64,image_5x5_1080p --format json
+  convc bench --layers conv-cli/layers/public.csv --compare others.jsonl --html report.html";
 
 /// Time the layers of a table
 #[derive(clap::Args)]
@@ -55,6 +83,12 @@ pub struct Args {
     /// Least time to measure each layer
     #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds, allow_negative_numbers = true)]
     time: Duration,
+    /// Results of other libraries, to be compared with
+    #[arg(long, value_name = "FILE.jsonl,..", value_delimiter = ',')]
+    compare: Vec<PathBuf>,
+    /// Also write a report with charts
+    #[arg(long, value_name = "OUT.html")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -72,39 +106,100 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(seconds).map_err(|_| "the time must not be negative, nor beyond all bounds".to_owned())
 }
 
+/// Everything that a run has found, for all ways to print it.
+struct Report {
+    /// Threads and peak, in words.
+    heading: String,
+    /// The processor's name, where it is cheap to know.
+    cpu: Option<String>,
+    /// Whether results of other libraries were given.
+    is_compared: bool,
+    rows: Vec<Row>,
+    summary: Summary,
+    /// What a reader must know about the others' results.
+    remarks: Vec<String>,
+}
+
 /// The command.
 pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let layers = layers::read(&args.layers, &args.only)?;
+    let table = layers::read(&args.layers)?;
+    let known = table.iter().map(|layer| layer.name.clone()).collect();
+    let layers = layers::pick(table, &args.only, &args.layers)?;
+    let peers = Peers::read(&args.compare, args.threads)?;
+    args.html.as_deref().map_or(Ok(()), output::check)?;
     let peak = fma_peak(DType::F32);
+    let rows = rows(args, &layers, &peers, peak, out)?;
+    let report = Report {
+        heading: heading(peak, args.threads),
+        cpu: cpu(),
+        remarks: match args.compare[..] {
+            [] => Vec::new(),
+            _ => summary::remarks(&rows, &peers, &peers.unknown(&known), peak.map(|peak| peak.gflops)),
+        },
+        summary: Summary::new(&rows),
+        is_compared: !args.compare.is_empty(),
+        rows,
+    };
+    if let Some(path) = &args.html {
+        output::write(&[(path.as_path(), html::page(&report).as_bytes())])?;
+    }
+    match args.format {
+        Format::Json => Ok(()),
+        Format::Table => Ok(out.write_all(text(&report).as_bytes())?),
+    }
+}
+
+/// Everybody's time for each layer; JSON lines are printed on the way.
+fn rows(
+    args: &Args,
+    layers: &[Layer],
+    peers: &Peers,
+    peak: Option<Peak>,
+    out: &mut dyn Write,
+) -> Result<Vec<Row>, Failure> {
     let settings = Settings {
         route: args.route,
         threads: args.threads,
         time: args.time,
         peak: peak.map(|peak| peak.gflops * args.threads as f64),
     };
-    match args.format {
-        Format::Json => each(&layers, &settings, |measured| {
-            serde_json::to_writer(&mut *out, &measured).map_err(std::io::Error::from)?;
-            writeln!(out)?;
-            Ok(out.flush()?)
-        }),
-        Format::Table => {
-            let mut measured = Vec::new();
-            each(&layers, &settings, |one| {
-                measured.push(one);
-                Ok(())
-            })?;
-            writeln!(out, "{}\n", heading(peak, args.threads))?;
-            Ok(out.write_all(report::table(&entries(layers, measured)).as_bytes())?)
+    let mut rows = Vec::new();
+    each(layers, &settings, |layer, measured| {
+        let row = Row::new(layer, measured, peers, settings.peak);
+        if args.format == Format::Json {
+            print_json(&row, args, out)?;
         }
-    }
+        rows.push(row);
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn print_json(row: &Row, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let line = if args.compare.is_empty() {
+        serde_json::to_string(&row.measured)
+    } else {
+        serde_json::to_string(&row.compared())
+    };
+    writeln!(out, "{}", line.map_err(std::io::Error::from)?)?;
+    Ok(out.flush()?)
+}
+
+fn text(report: &Report) -> String {
+    let Report { heading, rows, .. } = report;
+    let table = if report.is_compared {
+        side_by_side::table(rows, &report.summary, &report.remarks)
+    } else {
+        report::table(rows)
+    };
+    format!("{heading}\n\n{table}")
 }
 
 /// Measures layer by layer. The bar shows itself on a terminal only.
 fn each(
     layers: &[Layer],
     settings: &Settings,
-    mut done: impl FnMut(Measured) -> Result<(), Failure>,
+    mut done: impl FnMut(&Layer, Measured) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let bar = ProgressBar::new(layers.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}") {
@@ -113,22 +208,11 @@ fn each(
     for layer in layers {
         bar.set_message(layer.name.clone());
         let measured = measure::measure(layer, settings)?;
-        bar.suspend(|| done(measured))?;
+        bar.suspend(|| done(layer, measured))?;
         bar.inc(1);
     }
     bar.finish_and_clear();
     Ok(())
-}
-
-fn entries(layers: Vec<Layer>, measured: Vec<Measured>) -> Vec<Entry> {
-    layers
-        .into_iter()
-        .zip(measured)
-        .map(|(layer, measured)| Entry {
-            family: layer.family,
-            measured,
-        })
-        .collect()
 }
 
 fn heading(peak: Option<Peak>, threads: usize) -> String {
@@ -143,4 +227,11 @@ fn heading(peak: Option<Peak>, threads: usize) -> String {
         }
         None => format!("{threads}; this CPU has no fused multiply-add that we can measure"),
     }
+}
+
+/// As Linux names it.
+fn cpu() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find(|line| line.starts_with("model name"))?;
+    Some(line.split_once(':')?.1.trim().to_owned())
 }
