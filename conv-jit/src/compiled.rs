@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use conv_ir::nest::bill::Bill;
+use conv_ir::schedule::Choice;
 use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
 
 use crate::cache;
@@ -86,16 +87,11 @@ impl CompiledConv {
     /// [`Error::Conv`] for an illegal schedule, [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory.
     pub fn new(conv: &Conv, options: Options) -> Result<CompiledConv, Error> {
         let threads = options.threads.max(1);
-        let (schedule, reasons) = match options.schedule {
-            Some(schedule) => (schedule, vec!["the schedule was given".to_owned()]),
-            None => {
-                let choice = Schedule::choose(conv, &options.target);
-                (choice.schedule, choice.reasons)
-            }
-        };
-        let make = || Shared::new(conv, schedule.clone(), reasons, options.target).map(Arc::new);
+        let target = options.target;
+        let key = cache::key(conv, options.schedule.as_ref(), &target);
+        let make = || Shared::new(conv, options.schedule, target).map(Arc::new);
         let shared = match options.cache {
-            true => cache::get_or(cache::key(conv, &schedule, &options.target), make)?,
+            true => cache::get_or(key, make)?,
             false => make()?,
         };
         Ok(CompiledConv { shared, threads })
@@ -247,12 +243,13 @@ impl CompiledConv {
         Ok(())
     }
 
-    /// Cranelift's IR of every function, for the host.
+    /// Cranelift's IR of every function, for the host; of leaves that were assembled, their instructions.
     ///
     /// # Errors
     /// None in practice: it has been emitted before.
     pub fn clif(&self) -> Result<String, Error> {
-        clif(&self.shared.nest, &self.shared.isa)
+        let Shared { nest, isa, target, .. } = &*self.shared;
+        Ok(clif_text(emit::emit(nest, isa, Level::of(target))?))
     }
 
     /// The machine code of every function as text, for the host.
@@ -283,12 +280,15 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 /// # Errors
 /// [`Error::Unsupported`] where this route cannot.
 pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    let program = emit::emit(nest, isa, None)?;
+    Ok(clif_text(emit::emit(nest, isa, None)?))
+}
+
+fn clif_text(program: emit::Program) -> String {
     let text = |f: &emit::Named| match &f.body {
         emit::Body::Ir(function, _) => format!("; {}\n{}\n", f.name, function.display()),
         emit::Body::Assembled(machine) => machine.text(),
     };
-    Ok(program.functions.iter().map(text).collect())
+    program.functions.iter().map(text).collect()
 }
 
 /// The level that a target asks for, if this CPU has it.
@@ -311,7 +311,25 @@ pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
 }
 
 impl Shared {
-    fn new(conv: &Conv, schedule: Schedule, reasons: Vec<String>, target: Target) -> Result<Shared, Error> {
+    /// Under the given schedule, or the model's choice.
+    fn new(conv: &Conv, given: Option<Schedule>, target: Target) -> Result<Shared, Error> {
+        if let Some(schedule) = given {
+            let reasons = vec!["the schedule was given".to_owned()];
+            return Shared::under(conv, Choice { schedule, reasons }, target);
+        }
+        match Shared::under(conv, Schedule::choose(conv, &target), target) {
+            // Masked loads are the one thing that only the assembler makes: without them whatever it refuses is Cranelift's.
+            Err(Error::Unsupported(why)) if target.masks => {
+                let plain = Target { masks: false, ..target };
+                let mut choice = Schedule::choose(conv, &plain);
+                choice.reasons.push(format!("no masks: {why}"));
+                Shared::under(conv, choice, target)
+            }
+            made => made,
+        }
+    }
+
+    fn under(conv: &Conv, Choice { schedule, reasons }: Choice, target: Target) -> Result<Shared, Error> {
         let isa = Isa::host()?;
         let level = level(&target)?;
         let start = Instant::now();
