@@ -285,7 +285,7 @@ pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
 
 fn clif_text(program: emit::Program) -> String {
     let text = |f: &emit::Named| match &f.body {
-        emit::Body::Ir(function, _) => format!("; {}\n{}\n", f.name, function.display()),
+        emit::Body::Ir(function, _) | emit::Body::Driver(function) => format!("; {}\n{}\n", f.name, function.display()),
         emit::Body::Assembled(machine) => machine.text(),
     };
     program.functions.iter().map(text).collect()
