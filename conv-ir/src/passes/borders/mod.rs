@@ -89,8 +89,12 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
         return vec![bound_taps(chain, &edge)];
     };
     let repeats = schedule.unroll.contains(&Role::Kernel(at));
-    // Masked tiles whose rows of taps stay a loop have no constants to test: their edges are single rows, with bounds for that loop.
-    let by_row = schedule.borders == Borders::Mask && at > 0 && !repeats;
+    // Masked tiles whose rows of taps stay a loop have no constants to test: their edges are single rows, with bounds for that loop. So are those of a high image: less code for
+    // little time.
+    let high = chain.loops[out]
+        .constant_extent()
+        .is_some_and(|extent| extent >= 8 * tile);
+    let by_row = schedule.borders == Borders::Mask && at > 0 && (!repeats || high);
     if edge.skips && (tile == 1 || by_row) {
         return match inner_rows(&chain, &edge, out).filter(|_| repeats || by_row) {
             Some(rows) => peel(chain, &edge, out, rows),

@@ -1,0 +1,161 @@
+//! Output channels in the lanes: weights are vectors, the input is splat. Which tile of channels, rows and columns.
+//!
+//! Each tile that fits is priced by counting: multiply-adds, loads, the latency of short tiles, tails, where weights and input come from, and the runs of memory that the output
+//! is stored in. The cheapest wins.
+
+use super::shape::Shape;
+use super::{Choice, INSIDE, LATENCY, REPEATS, fits, fma_cycles};
+use crate::Target;
+use crate::nest::Role;
+
+/// Channels in the lanes, and a tile of the image's rows and columns.
+#[derive(Clone, Copy)]
+struct Channels {
+    lanes: i64,
+    vectors: i64,
+    rows: i64,
+    columns: i64,
+}
+
+/// The extent in whole tiles and what is left: (size, how many).
+fn cut(extent: i64, tile: i64) -> [(i64, i64); 2] {
+    [(tile, extent / tile), (extent % tile, 1)]
+}
+
+impl Channels {
+    fn points(self) -> i64 {
+        self.rows * self.columns
+    }
+
+    /// Cycles of one tap and input channel over a plane and all output channels, by counting multiply-adds, loads (two a cycle, of at most 256 bits), latency, and what
+    /// weights cost that come from far away.
+    fn cycles(self, shape: &Shape, target: &Target) -> f64 {
+        let whole = self.vectors * self.lanes;
+        let rest = (shape.out_channels % whole + self.lanes - 1) / self.lanes;
+        let mut cycles = 0.0;
+        for (vectors, blocks) in [(self.vectors, shape.out_channels / whole), (rest, 1)] {
+            for (rows, tall) in cut(shape.rows(), self.rows) {
+                for (columns, wide) in cut(shape.columns(), self.columns) {
+                    if vectors * rows * columns > 0 {
+                        cycles += (blocks * tall * wide) as f64 * self.tile(shape, target, (vectors, rows, columns));
+                    }
+                }
+            }
+        }
+        cycles
+    }
+
+    fn tile(self, shape: &Shape, target: &Target, (vectors, rows, columns): (i64, i64, i64)) -> f64 {
+        let bytes = self.lanes * shape.bytes as i64;
+        let points = rows * columns;
+        let fma = (vectors * points) as f64 * fma_cycles(target, bytes);
+        let weights = vectors as f64 * (bytes as f64 / 32.0).max(1.0);
+        // A splat inside each multiply-add, or one for all vectors.
+        let inside = target.step_registers == 0 && bytes == target.vector_bytes as i64 && vectors <= INSIDE;
+        let splats = if inside { points * vectors } else { points };
+        let loads = (weights + splats as f64) / 2.0;
+        // Weights of a block of channels are read again for each tile, from where they fit. Measured on Zen 4.
+        let block = vectors * bytes * shape.in_channels * shape.taps.iter().product::<i64>();
+        let far = match block as usize {
+            block if block <= target.l1_bytes / 2 => 0.05,
+            block if block <= target.l2_bytes / 2 => 0.1,
+            _ => 0.6,
+        };
+        // So is the input for each block of channels, once for all taps of a plane.
+        let input = shape.input_elements() * shape.bytes as i64;
+        let near = (shape.taps.iter().take(2).product::<i64>() / shape.phases).max(1);
+        let lines = (points * shape.column_step.max(1) * shape.bytes as i64) as f64 / 32.0 / near as f64;
+        let again = if input as usize <= target.l2_bytes / 2 {
+            0.2
+        } else {
+            1.5
+        };
+        // A channel's outputs are a run of memory each: some cycles for it and for each of its lines, over all steps of the sum.
+        let runs = (vectors * self.lanes * rows) as f64 * (1.0 + (columns * shape.bytes as i64) as f64 / 64.0);
+        let steps = (shape.in_channels * shape.taps.iter().product::<i64>() / shape.phases).max(1);
+        let stores = if shape.channels_last {
+            0.0
+        } else {
+            3.0 * runs / steps as f64
+        };
+        fma.max(loads).max(LATENCY) + far * weights + again * lines + stores
+    }
+}
+
+/// The tiles of channels that fit.
+fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
+    let native = target.lanes(shape.bytes) as i64;
+    let is_wide = target.vector_bytes > 16;
+    let narrow = if is_wide && target.fma_bytes > 32 && native > 4 {
+        native / 2
+    } else {
+        native
+    };
+    let taps: i64 = shape.taps.iter().product();
+    let mut all = Vec::new();
+    for lanes in [native, narrow] {
+        for vectors in (1..=6).take_while(|v| *v == 1 || (v - 1) * lanes < shape.out_channels) {
+            let shared = i64::from(target.step_registers == 0 && (lanes < native || vectors > INSIDE));
+            let fits = |points: i64| fits(target, vectors, points + shared);
+            for columns in (1..=shape.columns()).take_while(|&c| fits(c)) {
+                // Rows share a tile where a row is short; their edges are tests of constants, so all taps must be in the code.
+                let several = |rows: &i64| {
+                    *rows == 1 || is_wide && columns == shape.columns() && vectors * rows * columns * taps <= REPEATS
+                };
+                for rows in (1..=shape.rows()).take_while(|r| fits(r * columns)).take_while(several) {
+                    all.push(Channels {
+                        lanes,
+                        vectors,
+                        rows,
+                        columns,
+                    });
+                }
+            }
+        }
+    }
+    all
+}
+
+pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
+    let native = target.lanes(shape.bytes) as i64;
+    let mut best: Option<(f64, Channels)> = None;
+    for channels in channel_tiles(shape, target) {
+        let cycles = channels.cycles(shape, target);
+        if best.is_none_or(|b| cycles < b.0) {
+            best = Some((cycles, channels));
+        }
+    }
+    let one = Channels {
+        lanes: native,
+        vectors: 1,
+        rows: 1,
+        columns: 1,
+    };
+    let tile = best.map_or(one, |b| b.1);
+    let Channels {
+        lanes,
+        vectors,
+        rows,
+        columns,
+    } = tile;
+    choice.schedule.lanes = Some((Role::OutChannel, lanes));
+    choice.schedule.tile = vec![
+        (Role::OutChannel, vectors * lanes),
+        (Role::Out(1), rows),
+        (Role::Out(0), columns),
+    ];
+    choice.schedule.tile.retain(|t| t.0 != Role::Out(1) || t.1 > 1);
+    choice.reasons.push(format!(
+        "lanes oc:{lanes}: {} output channels a group fill vectors; weights load as vectors, the input is splat, and any stride or dilation costs nothing",
+        shape.out_channels
+    ));
+    choice.reasons.push(format!(
+        "tile oc:{} x {rows} row(s) x {columns} column(s): {} accumulators, {vectors} weights and {} for the input in {} registers; {} columns leave a tail of {}",
+        vectors * lanes,
+        vectors * tile.points(),
+        target.step_registers,
+        target.vector_registers,
+        shape.columns(),
+        shape.columns() % columns
+    ));
+}

@@ -1,0 +1,211 @@
+//! Columns in the lanes: the input is loaded in vectors, weights are splat. For few output channels a group: depthwise, grouped, filters.
+//!
+//! Where the target masks loads, edges are lanes that load zeros, and rows that share a vector under their windows load it once: the tile is priced by counting both. Elsewhere rows
+//! are copied into a padded panel.
+
+use super::shape::Shape;
+use super::{Choice, IN_FLIGHT, LATENCY, REPEATS, can_mask, fma_cycles};
+use crate::Target;
+use crate::nest::Role;
+use crate::schedule::Borders;
+
+/// Columns in the lanes, edges masked.
+#[derive(Clone, Copy)]
+struct Columns {
+    lanes: i64,
+    channels: i64,
+    rows: i64,
+    vectors: i64,
+}
+
+impl Columns {
+    fn accumulators(self) -> i64 {
+        self.channels * self.rows * self.vectors
+    }
+
+    /// Whether the weights of all taps of a channel stay in registers; then nothing but the input is loaded.
+    fn keeps(self, shape: &Shape, target: &Target) -> bool {
+        let weights = self.channels * shape.taps.iter().product::<i64>();
+        shape.in_channels == 1 && self.accumulators() + weights + 4 <= target.vector_registers as i64
+    }
+
+    /// Cycles for all tiles of a plane, by a model of a core that loads two vectors of 256 bits a cycle, at half that rate where they cross a cache line (measured on Zen 4).
+    fn cycles(self, shape: &Shape, target: &Target) -> f64 {
+        let bytes = self.lanes * shape.bytes as i64;
+        let fma = fma_cycles(target, bytes);
+        let load = if bytes >= 64 { 2.0 } else { 0.72 };
+        let across = (shape.columns() + self.lanes - 1) / self.lanes;
+        let down = shape.rows();
+        let mut cycles = 0.0;
+        // Whole tiles, and those at the end of rows and columns.
+        for (rows, tall) in [(self.rows, down / self.rows), (down % self.rows, 1)] {
+            for (vectors, wide) in [(self.vectors, across / self.vectors), (across % self.vectors, 1)] {
+                if rows * vectors > 0 {
+                    cycles += (tall * wide) as f64 * self.tile(shape, target, (rows, vectors), (fma, load));
+                }
+            }
+        }
+        let blocks = (shape.out_channels + self.channels - 1) / self.channels;
+        cycles * blocks as f64
+    }
+
+    fn tile(self, shape: &Shape, target: &Target, (rows, vectors): (i64, i64), (fma, load): (f64, f64)) -> f64 {
+        let (window, taps) = (
+            shape.taps.get(1).copied().unwrap_or(1),
+            shape.taps.iter().product::<i64>(),
+        );
+        let sums = (self.channels * rows * vectors) as f64;
+        let steps = (shape.in_channels * taps) as f64;
+        // Rows that outputs share under their windows, as far as taps are repeated in the code.
+        let room = REPEATS / (self.accumulators() * shape.taps[0]);
+        let repeated = (1..=window).rev().find(|r| window % r == 0 && *r <= room).unwrap_or(1);
+        let shared = ((rows - 1) * shape.row_step + repeated).min(rows * repeated);
+        let lines = window / repeated * shared * shape.planes();
+        let reads = (shape.in_channels * lines * shape.taps[0] * vectors) as f64;
+        let per_read = if shape.column_step == 2 { 1.5 * load + 0.5 } else { load };
+        let splats = if self.keeps(shape, target) {
+            0.0
+        } else {
+            0.5 * sums * steps
+        };
+        let latency = LATENCY * steps;
+        let busy = (sums * steps * fma).max(latency).max(reads * per_read + splats);
+        busy + 2.0 * sums * fma + 30.0
+    }
+}
+
+/// The best tile of columns, by the model above.
+fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
+    let native = target.lanes(shape.bytes) as i64;
+    let mut all: Vec<(f64, Columns)> = Vec::new();
+    for lanes in [native, native / 2, native / 4] {
+        for channels in 1..=shape.out_channels.min(4) {
+            for (rows, vectors) in (1..=24).flat_map(|r| (1..=8).map(move |v| (r, v))) {
+                let columns = Columns {
+                    lanes,
+                    channels,
+                    rows,
+                    vectors,
+                };
+                let across = (shape.columns() + lanes - 1) / lanes;
+                // Two vectors and what is picked of them, a splat, and numbers for picking.
+                let others = 4 + target.step_registers as i64 + if shape.column_step == 2 { 2 } else { 0 };
+                let fits = columns.accumulators() + others <= target.vector_registers as i64;
+                if lanes * (shape.bytes as i64) < 16 || rows > shape.rows() || vectors > across || !fits {
+                    continue;
+                }
+                all.push((columns.cycles(shape, target), columns));
+            }
+        }
+    }
+    // Of tiles that are about as good the smallest makes the least code, and with few rows reads the fewest places at a time.
+    let best = all.iter().fold(f64::INFINITY, |best, (cycles, _)| best.min(*cycles));
+    let good = all.iter().filter(|(cycles, _)| *cycles <= 1.03 * best);
+    let smallest = good.min_by_key(|(_, c)| (c.accumulators(), c.rows, c.lanes));
+    let Some(&(_, columns)) = smallest else { return };
+    let Columns {
+        lanes,
+        channels,
+        rows,
+        vectors,
+    } = columns;
+    choice.schedule.lanes = Some((Role::Out(0), lanes));
+    let tile = [
+        (Role::OutChannel, channels),
+        (Role::Out(1), rows),
+        (Role::Out(0), vectors * lanes),
+    ];
+    choice.schedule.tile = tile.into_iter().filter(|t| t.1 > 1).collect();
+    choice.schedule.borders = Borders::Mask;
+    choice.reasons.push(format!(
+        "lanes ow:{lanes}: {} output channel(s) a group are too few for lanes; columns load and store as vectors, weights are splat",
+        shape.out_channels
+    ));
+    choice.reasons.push(format!(
+        "tile {channels} channel(s) x {rows} row(s) x {vectors} vector(s): {} accumulators; a vector is loaded once for all rows under whose windows it lies{}",
+        columns.accumulators(),
+        if columns.keeps(shape, target) { ", and weights stay in registers" } else { "" }
+    ));
+    choice
+        .reasons
+        .push("borders mask: lanes outside the image load zeros, nothing is copied".to_owned());
+}
+
+pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
+    if can_mask(shape, target) {
+        return masked_columns(choice, shape, target);
+    }
+    let lanes = target.lanes(shape.bytes) as i64;
+    let across = (shape.columns() + lanes - 1) / lanes;
+    // A splat weight serves every column vector and row of the tile; each of those loads its input once. One accumulator per load leaves
+    // registers for 12 of them; 8 hide the latency, and more rows share more taps only where the panel holds them.
+    let channels = shape.out_channels.clamp(1, 4);
+    let vectors = across.min(8 / channels).max(1);
+    let rows = if shape.out_channels == 1 && target.packs {
+        (8 / vectors).clamp(1, shape.rows())
+    } else {
+        1
+    };
+    choice.schedule.lanes = Some((Role::Out(0), lanes));
+    choice.schedule.tile = [
+        (Role::OutChannel, channels),
+        (Role::Out(1), rows),
+        (Role::Out(0), vectors * lanes),
+    ]
+    .into_iter()
+    .filter(|t| t.1 > 1)
+    .collect();
+    choice.reasons.push(format!(
+        "lanes ow:{lanes}: {} output channel(s) a group are too few for lanes; columns load and store as vectors, weights are splat",
+        shape.out_channels
+    ));
+    choice.reasons.push(format!(
+        "tile {channels} channel(s) x {rows} row(s) x {vectors} vector(s): {} accumulators, at least {IN_FLIGHT} to hide the latency",
+        channels * rows * vectors
+    ));
+    borders(choice, shape, target, rows);
+}
+
+/// Where lanes run along the columns, an edge inside a vector must be a panel or a scalar tile.
+fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) {
+    if !shape.ragged || !target.packs {
+        return;
+    }
+    let window = shape.taps.get(1).copied().unwrap_or(1);
+    let row_bytes = shape.in_channels
+        * shape.planes()
+        * (shape.columns() * shape.column_step.max(1) + shape.taps[0])
+        * shape.bytes as i64;
+    let panel_bytes = |rows: i64| (rows * shape.row_step + window) * row_bytes;
+    let room = target.l2_bytes as i64 / 2;
+    if panel_bytes(tile_rows) > room {
+        choice
+            .reasons
+            .push("borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned());
+        return;
+    }
+    // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the limit.
+    let fits = |rows: &i64| {
+        panel_bytes(*rows)
+            <= if *rows <= 4 * window {
+                room
+            } else {
+                target.l1_bytes as i64 / 2
+            }
+    };
+    let most = (tile_rows..=shape.rows())
+        .step_by(tile_rows as usize)
+        .filter(fits)
+        .max()
+        .unwrap_or(tile_rows);
+    let rows = if most * 2 > shape.rows() && panel_bytes(shape.rows()) <= room {
+        shape.rows()
+    } else {
+        most
+    };
+    choice.schedule.borders = Borders::Panel { rows };
+    choice.reasons.push(format!(
+        "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {rows} output row(s), {} KiB in cache",
+        panel_bytes(rows) / 1024
+    ));
+}

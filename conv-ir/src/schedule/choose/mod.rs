@@ -1,0 +1,217 @@
+//! The model: a schedule from (convolution, target), with a reason for each decision.
+//!
+//! It looks at the canonical nest, so that it speaks of the axes that schedules speak of. The rules come from register and load counting;
+//! constants that were measured say so. It never fails: what fits no rule gets the scalar schedule.
+
+mod channels;
+mod columns;
+mod shape;
+
+use super::{Borders, Schedule};
+use crate::nest::Role;
+use crate::{Conv, Target, passes};
+use channels::channel_lanes;
+use columns::column_lanes;
+use shape::{Shape, UNKNOWN};
+
+/// A schedule, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The schedule.
+    pub schedule: Schedule,
+    /// One sentence per decision.
+    pub reasons: Vec<String>,
+}
+
+impl Schedule {
+    /// The model's choice.
+    ///
+    /// ```
+    /// use conv_ir::{Conv, Schedule, Target};
+    /// let conv: Conv = "conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1".parse()?;
+    /// let choice = Schedule::choose(&conv, &Target::CRANELIFT);
+    /// assert_eq!(choice.schedule.tile_of(conv_ir::nest::Role::OutChannel), 8);
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn choose(conv: &Conv, target: &Target) -> Choice {
+        let nest = passes::canonical(conv);
+        let shape = Shape::of(&nest);
+        let mut choice = Choice {
+            schedule: Schedule::default(),
+            reasons: Vec::new(),
+        };
+        match pick_lanes(&shape, target) {
+            LanesOn::Channels => channel_lanes(&mut choice, &shape, target),
+            LanesOn::Groups => group_lanes(&mut choice, &shape, target),
+            LanesOn::Columns => column_lanes(&mut choice, &shape, target),
+            LanesOn::Nothing => choice.reasons.push("scalar: no axis is as long as a vector".to_owned()),
+        }
+        choice.schedule.pack = target.packs;
+        taps(&mut choice, &shape);
+        order(&mut choice, &shape);
+        cache(&mut choice, &shape, target);
+        choice
+    }
+}
+
+enum LanesOn {
+    Channels,
+    Groups,
+    Columns,
+    Nothing,
+}
+
+fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
+    let lanes = target.lanes(shape.bytes) as i64;
+    let depthwise = shape.in_channels == 1 && shape.groups > 1;
+    if !target.packs && shape.columns() >= lanes {
+        return LanesOn::Columns;
+    }
+    let masks = can_mask(shape, target) && shape.columns() > 1;
+    // Three channels of four lanes still beat columns that must be gathered or scattered.
+    if shape.out_channels * 4 >= lanes * 3 && !(depthwise && (masks || shape.column_step == 1) && !shape.channels_last)
+    {
+        return LanesOn::Channels;
+    }
+    if shape.channels_last && shape.groups >= lanes && shape.out_channels == 1 && shape.in_channels == 1 {
+        return LanesOn::Groups;
+    }
+    if masks || shape.columns() >= lanes {
+        return LanesOn::Columns;
+    }
+    if shape.out_channels > 1 {
+        LanesOn::Channels
+    } else {
+        LanesOn::Nothing
+    }
+}
+
+/// Whether columns can be in the lanes with their edges masked.
+fn can_mask(shape: &Shape, target: &Target) -> bool {
+    let is_known = shape.columns() < UNKNOWN && shape.rows() < UNKNOWN;
+    let zeros = !(shape.ragged && shape.folds);
+    target.masks && zeros && is_known && !shape.channels_last && matches!(shape.column_step, 1 | 2)
+}
+
+/// Whether the registers hold a tile of `vectors` x `points`: accumulators, the held operand's vectors, and what a step needs beside them.
+fn fits(target: &Target, vectors: i64, points: i64) -> bool {
+    vectors * points + vectors + target.step_registers as i64 <= target.vector_registers as i64
+}
+
+/// Vectors for which a splat is a memory operand, where the target has those; more of them, or narrower ones, share one in a register.
+const INSIDE: i64 = 4;
+
+/// Cycles from a multiply-add to the next one of the same sum (Zen 4; Intel is the same since Skylake).
+const LATENCY: f64 = 4.0;
+
+/// Multiply-adds in flight that hide it, on 2 pipes.
+const IN_FLIGHT: i64 = 8;
+
+/// Cycles of a multiply-add of `bytes`; however narrow, no more than two start at a time.
+fn fma_cycles(target: &Target, bytes: i64) -> f64 {
+    (bytes as f64 / target.fma_bytes as f64).max(0.5)
+}
+
+/// Multiply-adds that a leaf may repeat in its code: about 4 KiB, an eighth of the first-level instruction cache.
+const REPEATS: i64 = 512;
+
+fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
+    let lanes = target.lanes(shape.bytes) as i64;
+    let vectors = if shape.groups >= 2 * lanes { 2 } else { 1 };
+    let points = (1..=5)
+        .filter(|&p| fits(target, vectors, p))
+        .max()
+        .unwrap_or(1)
+        .min(shape.columns());
+    choice.schedule.lanes = Some((Role::Group, lanes));
+    choice.schedule.tile = vec![(Role::Group, vectors * lanes), (Role::Out(0), points)];
+    choice.reasons.push(format!(
+        "lanes g:{lanes}: depthwise with channels innermost, so neighbouring channels are one load"
+    ));
+}
+
+/// Taps are repeated in the code from the innermost axis on, while the body stays small.
+fn taps(choice: &mut Choice, shape: &Shape) {
+    let points: i64 =
+        choice.schedule.tile.iter().map(|t| t.1).product::<i64>() / choice.schedule.lanes.map_or(1, |l| l.1);
+    let mut body = points.max(1);
+    for (at, &taps) in shape.taps.iter().enumerate() {
+        // 128 multiply-adds: by then the loop costs nothing, and the code still fits the op cache beside its neighbours. Rows that share what they load want more.
+        let most = if choice.schedule.borders == Borders::Mask {
+            512
+        } else {
+            128
+        };
+        if body * taps > most {
+            choice.schedule.step = Some((Role::Kernel(at), (most / body).max(1)));
+            break;
+        }
+        body *= taps;
+        if taps > 1 {
+            choice.schedule.unroll.insert(0, Role::Kernel(at));
+        }
+    }
+    // Where there are few taps, channels fill the step: going round the loop costs a move per accumulator.
+    if choice.schedule.step.is_some() {
+        choice.reasons.push(format!(
+            "unroll: {body} multiply-adds, and steps of the loop around them"
+        ));
+        return;
+    }
+    let most = (64 / body).clamp(1, 8);
+    choice.schedule.step = Some((Role::InChannel, most));
+    let channels = (1..=most).rev().find(|s| shape.in_channels % s == 0).unwrap_or(1);
+    choice.reasons.push(format!(
+        "unroll: {} multiply-adds a step of {channels} channel(s)",
+        body * channels
+    ));
+}
+
+fn order(choice: &mut Choice, shape: &Shape) {
+    let spatial: Vec<Role> = (0..shape.out.len()).rev().map(Role::Out).collect();
+    let head = [Role::Batch, Role::Group];
+    choice.schedule.order = head.into_iter().chain([Role::OutChannel]).chain(spatial).collect();
+    let tiles = |role: Role, extent: i64| extent / choice.schedule.tile_of(role).max(1);
+    let candidates = [
+        (Role::OutChannel, shape.out_channels),
+        (Role::Group, shape.groups),
+        (Role::Out(1), shape.rows()),
+        (Role::Out(0), shape.columns()),
+    ];
+    let enough = candidates.iter().find(|c| tiles(c.0, c.1) >= 16);
+    let most = candidates.iter().max_by_key(|c| tiles(c.0, c.1));
+    choice.schedule.parallel = enough.or(most).map(|c| c.0);
+}
+
+/// Without taps nothing but other output channels uses an input again, so where it is too large to stay near by itself blocks of channels take turns at each tile while their weights
+/// stay near: within twice the first-level cache, or half the second where vectors are wide, whose tiles read each weight less often. Measured on ResNet's strided 1x1: 10 % over all
+/// channels in the outer loop.
+fn cache(choice: &mut Choice, shape: &Shape, target: &Target) {
+    let tile = choice.schedule.tile_of(Role::OutChannel);
+    let weights = shape.in_channels * shape.bytes as i64;
+    let near = if target.vector_bytes > 16 {
+        target.l2_bytes / 2
+    } else {
+        2 * target.l1_bytes
+    };
+    let block = (near as i64 / weights / tile * tile).max(tile);
+    let input = shape.input_elements() * shape.bytes as i64;
+    let far = input > target.l2_bytes as i64 / 2;
+    if !far || shape.taps.iter().product::<i64>() > shape.phases || !target.packs || tile == 1 {
+        return;
+    }
+    if shape.out_channels >= 2 * block {
+        choice.schedule.cache = block;
+        choice.reasons.push(format!(
+            "cache oc:{block}: their weights, {} KiB, stay near while a tile of the input is used",
+            block * weights / 1024
+        ));
+    } else if target.vector_bytes > 16 && shape.out_channels > tile {
+        let order = &mut choice.schedule.order;
+        order.retain(|role| *role != Role::OutChannel);
+        order.push(Role::OutChannel);
+        choice
+            .reasons
+            .push("order oc innermost: all weights stay near while a tile of the input is used".to_owned());
+    }
+}

@@ -1,0 +1,152 @@
+//! What the model asks a convolution: extents, steps and edges, read off the canonical nest.
+
+use crate::nest::{Affine, BufferRole, Cond, Expr, Index, Leaf, Nest, Role, Stmt};
+
+/// What the model needs to know of a canonical nest. An axis that is not there counts 1; a run-time size counts as a large one.
+pub(super) struct Shape {
+    pub bytes: usize,
+    pub groups: i64,
+    pub out_channels: i64,
+    pub in_channels: i64,
+    /// Output extents, innermost first.
+    pub out: Vec<i64>,
+    /// Kernel extents, innermost first.
+    pub taps: Vec<i64>,
+    /// Input elements between neighbouring columns of the output; 0 where the input does not have columns innermost.
+    pub column_step: i64,
+    /// Input rows between neighbouring rows of the output.
+    pub row_step: i64,
+    /// The output stores channels innermost.
+    pub channels_last: bool,
+    /// Taps may fall outside along the columns.
+    pub ragged: bool,
+    /// What lies outside is not zero.
+    pub folds: bool,
+    /// Of a transposed convolution: outputs fall into so many classes, each under its own taps.
+    pub phases: i64,
+}
+
+/// A run-time size, for the model.
+pub(super) const UNKNOWN: i64 = 1 << 16;
+
+impl Shape {
+    pub(super) fn of(nest: &Nest) -> Shape {
+        let (loops, leaf) = chain(&nest.body);
+        let extent = |role: Role| {
+            let mut all = loops
+                .iter()
+                .copied()
+                .chain(&leaf.reduce)
+                .filter(|l| nest.role(l.axis) == role);
+            all.next().map_or(1, |l| l.constant_extent().unwrap_or(UNKNOWN)).max(1)
+        };
+        let last_index = |role: BufferRole| {
+            let buffer = nest.buffer_of(role);
+            let found = leaf
+                .accesses()
+                .into_iter()
+                .find(|a| Some(nest.buffer_behind(leaf, a.base)) == buffer);
+            found.and_then(|a| a.index.last().cloned())
+        };
+        let column = |a: &Affine| {
+            a.axes()
+                .find(|&axis| nest.role(axis) == Role::Out(0))
+                .map_or(0, |axis| a.of_axis(axis))
+        };
+        let column_step = match last_index(BufferRole::Input) {
+            Some(Index::Affine(a)) => column(&a),
+            Some(Index::Folded { index, .. }) => column(&index),
+            Some(Index::Quotient(_)) => 1,
+            None => 0,
+        };
+        let is_channel = |i: &Index| {
+            i.as_affine().is_some_and(|a| {
+                a.axes()
+                    .any(|axis| matches!(nest.role(axis), Role::OutChannel | Role::Group))
+            })
+        };
+        let about_columns = |a: &Affine| a.axes().any(|axis| nest.role(axis) == Role::Out(0));
+        let mut folds = false;
+        let mut ragged = leaf.conditions().iter().any(|c| about_columns(c.expression()));
+        leaf.visit_exprs(&mut |e| {
+            folds |= matches!(e, Expr::Select { .. }) && !e.is_masked_load();
+            if let Expr::Load(access) = e {
+                folds |= access.index.iter().any(|i| matches!(i, Index::Folded { .. }));
+                ragged |= access
+                    .index
+                    .iter()
+                    .any(|i| matches!(i, Index::Folded { index, .. } if about_columns(index)));
+            }
+        });
+        Shape {
+            bytes: nest.dtype.bytes(),
+            groups: extent(Role::Group),
+            out_channels: extent(Role::OutChannel),
+            in_channels: extent(Role::InChannel),
+            out: (0..nest.rank).map(|at| extent(Role::Out(at))).collect(),
+            taps: (0..nest.rank).map(|at| extent(Role::Kernel(at))).collect(),
+            column_step,
+            row_step: row_step(nest, leaf),
+            channels_last: last_index(BufferRole::Output).is_some_and(|i| is_channel(&i)),
+            ragged,
+            folds,
+            phases: phases(leaf),
+        }
+    }
+
+    pub(super) fn columns(&self) -> i64 {
+        self.out.first().copied().unwrap_or(1)
+    }
+
+    pub(super) fn rows(&self) -> i64 {
+        self.out.get(1).copied().unwrap_or(1)
+    }
+
+    /// Elements of a group's input under the image, padding left out.
+    pub(super) fn input_elements(&self) -> i64 {
+        let planes: i64 = self.out.iter().skip(2).product();
+        let plane = self.rows() * self.row_step * self.columns() * self.column_step.max(1);
+        (self.in_channels * planes).saturating_mul(plane) / self.phases
+    }
+
+    /// Input planes under the window, of a convolution with more than two axes.
+    pub(super) fn planes(&self) -> i64 {
+        self.taps.iter().skip(2).product()
+    }
+}
+
+/// Classes of outputs by their taps: the product of the divisors that are tested.
+fn phases(leaf: &Leaf) -> i64 {
+    let divisor = |c: &&Cond| match c {
+        Cond::Divides(by, _) => *by,
+        Cond::NonNegative(_) => 1,
+    };
+    leaf.conditions().iter().map(divisor).product()
+}
+
+/// Input rows between neighbouring output rows: the coefficient of the row axis in an input index.
+fn row_step(nest: &Nest, leaf: &Leaf) -> i64 {
+    let mut step = 1;
+    leaf.map_affine(&mut |a| {
+        let rows = |axis: &crate::nest::AxisId| nest.role(*axis) == Role::Out(1);
+        let taps = a.axes().any(|axis| nest.role(axis) == Role::Kernel(1));
+        if let Some(axis) = a.axes().find(rows).filter(|_| taps) {
+            step = a.of_axis(axis).abs().max(1);
+        }
+        a.clone()
+    });
+    step
+}
+
+/// The loops and the leaf of a canonical nest.
+fn chain(stmts: &[Stmt]) -> (Vec<&crate::nest::Loop>, &Leaf) {
+    match &stmts[0] {
+        Stmt::For(l, body) => {
+            let (mut loops, leaf) = chain(body);
+            loops.insert(0, l);
+            (loops, leaf)
+        }
+        Stmt::Leaf(leaf) => (Vec::new(), leaf),
+        Stmt::Call(_) => unreachable!("schedule: a canonical nest has no calls"),
+    }
+}
