@@ -42,12 +42,18 @@ impl Default for Options {
     }
 }
 
+/// What machine code is made for, widest first.
+pub const TARGETS: [Target; 3] = [Target::AVX512, Target::AVX2, Target::CRANELIFT];
+
+/// Those of [`TARGETS`] that this CPU runs, widest first. The last one runs everywhere.
+pub fn targets_here() -> impl Iterator<Item = Target> {
+    let is_here = |target: &Target| Level::of(target).is_none_or(Level::is_here);
+    TARGETS.into_iter().filter(is_here)
+}
+
 /// The widest target that this CPU runs: AVX-512, AVX2, or what Cranelift has on every CPU.
 pub fn host_target() -> Target {
-    [Target::AVX512, Target::AVX2]
-        .into_iter()
-        .find(|target| Level::of(target).is_some_and(Level::is_here))
-        .unwrap_or(Target::CRANELIFT)
+    targets_here().next().unwrap_or(Target::CRANELIFT)
 }
 
 /// The machine code of one convolution.

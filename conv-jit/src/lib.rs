@@ -43,7 +43,7 @@ pub use builder::{
     Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d,
 };
 pub use code::{CompileTime, FunctionSize, Maker};
-pub use compiled::{CompiledConv, Options, clif, disassembly, host_target, route_name};
+pub use compiled::{CompiledConv, Options, TARGETS, clif, disassembly, host_target, route_name, targets_here};
 pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
