@@ -11,9 +11,9 @@ use conv_ir::nest::bill::Bill;
 use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
 
 use crate::cache;
-use crate::code::{self, Code, CompileTime, FunctionSize, Maker};
-use crate::emit;
+use crate::code::{Code, CompileTime, FunctionSize, Maker};
 use crate::isa::Isa;
+use crate::listing;
 use crate::packed::PackedConv;
 use crate::x86::Level;
 use crate::{Error, share};
@@ -253,21 +253,20 @@ impl CompiledConv {
         Ok(())
     }
 
-    /// Cranelift's IR of every function, for the host.
+    /// Cranelift's IR of what Cranelift compiled, and the machine code of the leaves that we assembled.
     ///
     /// # Errors
     /// None in practice: it has been emitted before.
     pub fn clif(&self) -> Result<String, Error> {
-        clif(&self.shared.nest, &self.shared.isa)
+        listing::clif_for(&self.shared.nest, &self.shared.target)
     }
 
-    /// The machine code of every function as text, for the host.
+    /// The machine code of every function as text.
     ///
     /// # Errors
     /// None in practice: it has been compiled before.
     pub fn disassembly(&self) -> Result<String, Error> {
-        let Shared { nest, isa, target, .. } = &*self.shared;
-        code::disassemble(emit::emit(nest, isa, Level::of(target))?, isa)
+        listing::disassembly_for(&self.shared.nest, &self.shared.target)
     }
 }
 
@@ -284,19 +283,6 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}"); // writing to a string cannot fail
 }
 
-/// Cranelift's IR of every function of a nest, for any machine.
-///
-/// # Errors
-/// [`Error::Unsupported`] where this route cannot.
-pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    let program = emit::emit(nest, isa, None)?;
-    let text = |f: &emit::Named| match &f.body {
-        emit::Body::Ir(function, _) => format!("; {}\n{}\n", f.name, function.display()),
-        emit::Body::Assembled(machine) => machine.text(),
-    };
-    Ok(program.functions.iter().map(text).collect())
-}
-
 /// The level that a target asks for, if this CPU has it.
 fn level(target: &Target) -> Result<Option<Level>, Error> {
     match Level::of(target) {
@@ -306,14 +292,6 @@ fn level(target: &Target) -> Result<Option<Level>, Error> {
         ))),
         level => Ok(level),
     }
-}
-
-/// The machine code of every function of a nest as text, all of it by Cranelift, for any machine.
-///
-/// # Errors
-/// [`Error::Unsupported`] where this route cannot.
-pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    code::disassemble(emit::emit(nest, isa, None)?, isa)
 }
 
 impl Shared {

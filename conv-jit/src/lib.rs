@@ -29,6 +29,7 @@ mod emit;
 mod error;
 mod executor;
 mod isa;
+mod listing;
 mod memory;
 mod packed;
 pub mod peak;
@@ -43,10 +44,11 @@ pub use builder::{
     Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d,
 };
 pub use code::{CompileTime, FunctionSize, Maker};
-pub use compiled::{CompiledConv, Options, TARGETS, clif, disassembly, host_target, route_name, targets_here};
+pub use compiled::{CompiledConv, Options, TARGETS, host_target, route_name, targets_here};
 pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::{CurrentThread, Executor};
 pub use isa::Isa;
+pub use listing::{clif, clif_for, disassembly, disassembly_for};
 pub use packed::{Call, PackedConv, Scratch};
