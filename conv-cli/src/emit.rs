@@ -78,7 +78,9 @@ fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
 }
 
 fn nest(conv: &Conv, schedule: Option<&Schedule>, target: &Target) -> Result<Nest, Failure> {
-    let chosen = || Schedule::choose(conv, target).schedule;
-    let schedule = schedule.cloned().unwrap_or_else(chosen);
+    let schedule = match schedule {
+        Some(schedule) => schedule.clone(),
+        None => conv_jit::choose(conv, target)?.schedule,
+    };
     Ok(passes::compile(conv, &schedule, target, &mut |_, _| {})?)
 }

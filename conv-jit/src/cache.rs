@@ -15,7 +15,7 @@ use crate::compiled::Shared;
 pub const CAPACITY: usize = 256;
 
 /// The host's ISA is not part of it: it does not change under a running program.
-pub(crate) type Key = (String, Schedule, Target);
+pub(crate) type Key = (String, Option<Schedule>, Target);
 
 #[derive(Default)]
 struct Cache {
@@ -41,9 +41,9 @@ pub fn clear() {
     lock().entries.clear();
 }
 
-/// The description's text has everything in it, constants to the last bit.
-pub(crate) fn key(conv: &Conv, schedule: &Schedule, target: &Target) -> Key {
-    (conv.to_string(), schedule.clone(), *target)
+/// The description's text has everything in it, constants to the last bit. No schedule is the model's choice, which follows from the rest.
+pub(crate) fn key(conv: &Conv, schedule: Option<&Schedule>, target: &Target) -> Key {
+    (conv.to_string(), schedule.cloned(), *target)
 }
 
 pub(crate) fn get_or(key: Key, make: impl FnOnce() -> Result<Arc<Shared>, Error>) -> Result<Arc<Shared>, Error> {

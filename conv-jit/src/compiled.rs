@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use conv_ir::nest::bill::Bill;
+use conv_ir::schedule::Choice;
 use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
 
 use crate::cache;
+use crate::choose::with_choice;
 use crate::code::{Code, CompileTime, FunctionSize, Maker};
 use crate::isa::Isa;
 use crate::listing;
@@ -92,16 +94,11 @@ impl CompiledConv {
     /// [`Error::Conv`] for an illegal schedule, [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory.
     pub fn new(conv: &Conv, options: Options) -> Result<CompiledConv, Error> {
         let threads = options.threads.max(1);
-        let (schedule, reasons) = match options.schedule {
-            Some(schedule) => (schedule, vec!["the schedule was given".to_owned()]),
-            None => {
-                let choice = Schedule::choose(conv, &options.target);
-                (choice.schedule, choice.reasons)
-            }
-        };
-        let make = || Shared::new(conv, schedule.clone(), reasons, options.target).map(Arc::new);
+        let target = options.target;
+        let key = cache::key(conv, options.schedule.as_ref(), &target);
+        let make = || Shared::new(conv, options.schedule, target).map(Arc::new);
         let shared = match options.cache {
-            true => cache::get_or(cache::key(conv, &schedule, &options.target), make)?,
+            true => cache::get_or(key, make)?,
             false => make()?,
         };
         Ok(CompiledConv { shared, threads })
@@ -295,7 +292,16 @@ fn level(target: &Target) -> Result<Option<Level>, Error> {
 }
 
 impl Shared {
-    fn new(conv: &Conv, schedule: Schedule, reasons: Vec<String>, target: Target) -> Result<Shared, Error> {
+    /// Under the given schedule, or the model's choice.
+    fn new(conv: &Conv, given: Option<Schedule>, target: Target) -> Result<Shared, Error> {
+        if let Some(schedule) = given {
+            let reasons = vec!["the schedule was given".to_owned()];
+            return Shared::under(conv, Choice { schedule, reasons }, target);
+        }
+        with_choice(conv, &target, |choice| Shared::under(conv, choice, target))
+    }
+
+    fn under(conv: &Conv, Choice { schedule, reasons }: Choice, target: Target) -> Result<Shared, Error> {
         let isa = Isa::host()?;
         let level = level(&target)?;
         let start = Instant::now();

@@ -23,6 +23,7 @@
 
 mod builder;
 pub mod cache;
+mod choose;
 mod code;
 mod compiled;
 mod emit;
@@ -43,6 +44,7 @@ pub mod x86;
 pub use builder::{
     Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d,
 };
+pub use choose::choose;
 pub use code::{CompileTime, FunctionSize, Maker};
 pub use compiled::{CompiledConv, Options, TARGETS, host_target, route_name, targets_here};
 pub use error::Error;

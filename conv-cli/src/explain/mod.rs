@@ -10,7 +10,7 @@ use conv_ir::analysis::{self, Facts};
 use conv_ir::conv::axis_name;
 use conv_ir::nest::Leaf;
 use conv_ir::nest::bill::Bill;
-use conv_ir::{Conv, ConvSpec, Nest, Schedule, Target, passes};
+use conv_ir::{Conv, ConvSpec, Nest, Target, passes};
 use conv_jit::x86::{self, Level};
 
 use crate::describe::Description;
@@ -101,7 +101,7 @@ fn pass_names() -> impl Iterator<Item = &'static str> {
 }
 
 fn one(conv: &Conv, wanted: &Wanted, target: &Target, out: &mut dyn Write) -> Result<(), Failure> {
-    let choice = Schedule::choose(conv, target);
+    let choice = conv_jit::choose(conv, target)?;
     let mut nests = String::new();
     let last = passes::compile(conv, &choice.schedule, target, &mut |pass, nest| {
         if wanted.has(pass) {

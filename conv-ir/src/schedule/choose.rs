@@ -502,7 +502,9 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
                     vectors,
                 };
                 let across = (shape.columns() + lanes - 1) / lanes;
-                let fits = columns.accumulators() + 4 <= target.vector_registers as i64;
+                // Two vectors and what is picked of them, a splat, and numbers for picking.
+                let others = 4 + target.step_registers as i64 + if shape.column_step == 2 { 2 } else { 0 };
+                let fits = columns.accumulators() + others <= target.vector_registers as i64;
                 if lanes * (shape.bytes as i64) < 16 || rows > shape.rows() || vectors > across || !fits {
                     continue;
                 }

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind, Register};
+use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind, Register};
 
 use super::Machine;
 
@@ -23,6 +23,8 @@ pub struct Bill {
     pub broadcasts: usize,
     /// Other vector instructions that read memory.
     pub loads: usize,
+    /// Lines asked for ahead of time.
+    pub prefetches: usize,
     /// Vector instructions that do neither.
     pub others: usize,
     /// Bytes of code and constants.
@@ -38,14 +40,19 @@ impl fmt::Display for Bill {
             fmas,
             broadcasts,
             loads,
+            prefetches,
             others,
             bytes,
         } = self;
         write!(
             f,
-            "{registers} registers, {spills} spills; a step: {fmas} fma ({broadcasts} broadcasts inside), {loads} load, {others} other"
+            "{registers} registers, {spills} spills; a step: {fmas} fma ({broadcasts} broadcasts inside), {loads} load, {prefetches} prefetch, {others} other"
         )?;
-        write!(f, ", {} integer; {bytes} bytes", instructions - fmas - loads - others)
+        write!(
+            f,
+            ", {} integer; {bytes} bytes",
+            instructions - fmas - loads - prefetches - others
+        )
     }
 }
 
@@ -70,6 +77,8 @@ impl Machine {
             if format!("{:?}", instruction.mnemonic()).starts_with("Vfmadd") {
                 bill.fmas += 1;
                 bill.broadcasts += usize::from(instruction.is_broadcast());
+            } else if instruction.mnemonic() == Mnemonic::Prefetcht0 {
+                bill.prefetches += 1;
             } else if is_vector && reads {
                 bill.loads += 1;
             } else if is_vector {

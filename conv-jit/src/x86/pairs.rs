@@ -39,24 +39,7 @@ pub(super) fn pair(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, element: i64,
             out.push(inst);
             continue;
         };
-        let before = Wanted {
-            place: wanted.place.offset(-element),
-            ..wanted
-        };
-        let after = Wanted {
-            place: wanted.place.offset(element),
-            ..wanted
-        };
-        let (base, parity, live) = match all.iter().find(|w| w.place == before.place) {
-            // Three in a row: the middle one goes with the first, so the last starts anew.
-            Some(earlier) if !all.iter().any(|w| w.place == before.place.offset(-element)) => {
-                (before.place, 1, touched(*earlier, 0, Some(wanted)))
-            }
-            _ => {
-                let later = all.iter().find(|w| w.place == after.place);
-                (wanted.place, 0, touched(wanted, 0, later.copied()))
-            }
-        };
+        let (base, parity, live) = shared(&all, wanted, element);
         let halves = [0, width].map(|start| {
             let part = Live {
                 from: live.from - start,
@@ -108,16 +91,40 @@ fn strided(inst: &Inst, element: i64) -> Option<(Value, Wanted)> {
     }
 }
 
-/// Elements from the first one's place on that the loads touch: one at parity `at`, perhaps another one further.
-fn touched(first: Wanted, at: i64, second: Option<Wanted>) -> Live {
-    let of = |w: Wanted, at: i64| Live {
-        from: 2 * w.live.from + at,
-        to: 2 * (w.live.to - 1) + at + 1,
+/// Where to load for a pick, which elements of each pair it takes, and which elements to touch: together with the load one element before or after, where that can be.
+fn shared(all: &[Wanted], wanted: Wanted, element: i64) -> (Place, usize, Live) {
+    let at = |by: i64| {
+        all.iter()
+            .find(|w| w.place == wanted.place.offset(by * element))
+            .copied()
     };
-    let one = of(first, at);
-    let other = second.map_or(one, |w| of(w, at + 1));
-    Live {
-        from: one.from.min(other.from),
-        to: one.to.max(other.to),
+    // Of three in a row the middle one goes with the first, so the last starts anew.
+    let earlier = at(-1).filter(|_| at(-2).is_none());
+    if let Some((earlier, live)) = earlier.and_then(|w| Some((w, joined(w, wanted)?))) {
+        return (earlier.place, 1, live);
     }
+    let later = at(1).and_then(|later| joined(wanted, later));
+    (wanted.place, 0, later.unwrap_or(touched(wanted, 0)))
+}
+
+/// Elements that a load touches, counted from `at` elements before it.
+fn touched(wanted: Wanted, at: i64) -> Live {
+    Live {
+        from: 2 * wanted.live.from + at,
+        to: 2 * wanted.live.to - 1 + at,
+    }
+}
+
+/// Elements that two loads, one element apart, touch together; `None` where that would fill a lane that one of them wants empty.
+fn joined(first: Wanted, second: Wanted) -> Option<Live> {
+    let (a, b) = (touched(first, 0), touched(second, 1));
+    let both = Live {
+        from: a.from.min(b.from),
+        to: a.to.max(b.to),
+    };
+    let lanes = |at: i64| Live {
+        from: (both.from - at + 1).div_euclid(2),
+        to: (both.to - 1 - at).div_euclid(2) + 1,
+    };
+    (lanes(0) == first.live && lanes(1) == second.live).then_some(both)
 }

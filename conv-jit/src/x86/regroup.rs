@@ -110,11 +110,10 @@ impl Shared {
 
     /// The instructions again: operands just before their first use. Splats that all fit in registers stay there; otherwise each use has its own, to be folded into it.
     fn write(&self, order: &[usize], carried: &mut Vec<bool>, registers: usize) -> Vec<Inst> {
-        let mut sums: Vec<Value> = self.sums.iter().map(|s| s.0).collect();
-        sums.sort_by_key(|v| v.0);
-        sums.dedup();
+        // Accumulators live through the section, whether it adds to them or not.
+        let sums = carried.iter().filter(|c| **c).count();
         let splats = self.meanings.values().filter(|m| is_splat(m)).count();
-        let keep = sums.len() + splats + OTHERS <= registers;
+        let keep = sums + splats + OTHERS <= registers;
         let mut out = Vec::new();
         let mut written = Vec::new();
         for &at in order {
@@ -174,5 +173,5 @@ fn renamed(arg: Arg, names: &HashMap<Value, Value>) -> Arg {
 }
 
 fn is_splat((kind, args): &Meaning) -> bool {
-    *kind == Kind::Copy && matches!(args[0], Arg::From(Source::Splat(_) | Source::Bits(_)))
+    *kind == Kind::Copy && matches!(args[0], Arg::From(Source::Splat(_)))
 }

@@ -47,7 +47,7 @@ fn the_hot_loop_is_multiply_adds_and_nothing_else() {
             machine.text()
         );
         assert_eq!(
-            bill.instructions - bill.fmas - bill.loads,
+            bill.instructions - bill.fmas - bill.loads - bill.prefetches,
             4,
             "two cursors and the count: {}",
             machine.text()

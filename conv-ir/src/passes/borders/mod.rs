@@ -28,10 +28,8 @@ use crate::{Error, Schedule, Target};
 const SEPARATE: usize = 16;
 
 pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
-    if schedule.borders == Borders::Mask && !target.masks {
-        return Err(Error::IllegalSchedule(format!(
-            "borders mask: target {target} cannot mask loads by lane"
-        )));
+    if schedule.borders == Borders::Mask {
+        check_mask(nest, schedule, target)?;
     }
     let body = std::mem::take(&mut nest.body);
     nest.body = match schedule.borders {
@@ -41,6 +39,23 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
         }
     };
     Ok(())
+}
+
+fn check_mask(nest: &Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
+    let illegal = |why: String| Err(Error::IllegalSchedule(format!("borders mask: {why}")));
+    if !target.masks {
+        return illegal(format!("target {target} cannot mask loads by lane"));
+    }
+    let lanes = schedule.lanes_of(Role::Out(0));
+    let bytes = lanes * nest.dtype.bytes() as i64;
+    let is_vector = bytes >= 16 && bytes <= target.vector_bytes as i64 && bytes & (bytes - 1) == 0;
+    match lanes == 1 || is_vector {
+        true => Ok(()),
+        false => illegal(format!(
+            "{lanes} lanes of {} are no vector of target {target}",
+            nest.dtype
+        )),
+    }
 }
 
 fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: Chain) -> Vec<Chain> {
