@@ -191,8 +191,9 @@ fn compile(program: Program, isa: &Isa) -> Result<Vec<Object>, Error> {
 }
 
 fn object(context: &mut Context, at: usize, named: Named, isa: &Isa) -> Result<Object, Error> {
-    let (function, refused) = match named.body {
-        Body::Ir(function, refused) => (function, refused),
+    let (function, refused, target) = match named.body {
+        Body::Ir(function, refused) => (function, refused, &isa.target),
+        Body::Driver(function) => (function, None, &isa.drivers),
         Body::Assembled(machine) => {
             return Ok(Object {
                 by: Maker::Assembler(machine),
@@ -206,7 +207,7 @@ fn object(context: &mut Context, at: usize, named: Named, isa: &Isa) -> Result<O
     context.clear();
     context.func = *function;
     context
-        .compile(&*isa.target, &mut ControlPlane::default())
+        .compile(&**target, &mut ControlPlane::default())
         .map_err(|e| unsupported(&named.name, &e.inner))?;
     let code = context
         .compiled_code()
@@ -226,8 +227,9 @@ pub(crate) fn disassemble(program: Program, isa: &Isa) -> Result<String, Error> 
     let mut context = Context::new();
     let mut text = String::new();
     for named in program.functions {
-        let function = match named.body {
-            Body::Ir(function, _) => function,
+        let (function, target) = match named.body {
+            Body::Ir(function, _) => (function, &isa.target),
+            Body::Driver(function) => (function, &isa.drivers),
             Body::Assembled(machine) => {
                 text += &format!("{}\n", machine.text());
                 continue;
@@ -237,7 +239,7 @@ pub(crate) fn disassemble(program: Program, isa: &Isa) -> Result<String, Error> 
         context.func = *function;
         context.set_disasm(true); // `clear` forgets it
         context
-            .compile(&*isa.target, &mut ControlPlane::default())
+            .compile(&**target, &mut ControlPlane::default())
             .map_err(|e| unsupported(&named.name, &e.inner))?;
         let code = context.compiled_code();
         let listing = code.and_then(|c| c.vcode.as_deref()).unwrap_or("");

@@ -18,11 +18,15 @@ use crate::x86::Level;
 const OPT_LEVEL: &str = "none";
 /// The backtracking allocator: the single-pass one spills every value that crosses a block.
 const REGALLOC: &str = "backtracking";
+/// It takes half as long.
+const DRIVERS: &str = "single_pass";
 
 /// Which machine to make code for.
 #[derive(Clone)]
 pub struct Isa {
     pub(crate) target: OwnedTargetIsa,
+    /// The same for drivers: loops around calls, in which a register more or less is nothing and time to compile is.
+    pub(crate) drivers: OwnedTargetIsa,
     pub(crate) facts: Facts,
 }
 
@@ -56,11 +60,13 @@ impl Isa {
         let parsed: Triple = triple
             .parse()
             .map_err(|e: target_lexicon::ParseError| unsupported(e.to_string()))?;
-        let mut builder = isa::lookup(parsed.clone()).map_err(|e| unsupported(e.to_string()))?;
-        for feature in usual_features(parsed.architecture) {
-            builder.enable(feature).map_err(|e| unsupported(e.to_string()))?;
-        }
-        finish(builder)
+        finish(|| {
+            let mut builder = isa::lookup(parsed.clone()).map_err(|e| unsupported(e.to_string()))?;
+            for feature in usual_features(parsed.architecture) {
+                builder.enable(feature).map_err(|e| unsupported(e.to_string()))?;
+            }
+            Ok(builder)
+        })
     }
 
     /// The host where it runs the target; otherwise an ordinary x86-64, for text only.
@@ -86,7 +92,7 @@ impl Isa {
 }
 
 fn detect() -> Result<Isa, Error> {
-    finish(cranelift_native::builder().map_err(|e| Error::Unsupported(e.to_owned()))?)
+    finish(|| cranelift_native::builder().map_err(|e| Error::Unsupported(e.to_owned())))
 }
 
 /// The features of an ordinary machine of that architecture, for text.
@@ -108,19 +114,23 @@ fn usual_features(architecture: Architecture) -> &'static [&'static str] {
     }
 }
 
-fn finish(builder: isa::Builder) -> Result<Isa, Error> {
-    let flags = flags().map_err(|e| Error::Unsupported(e.to_string()))?;
-    let target = builder.finish(flags).map_err(|e| Error::Unsupported(e.to_string()))?;
+fn finish(builder: impl Fn() -> Result<isa::Builder, Error>) -> Result<Isa, Error> {
+    let make = |regalloc| {
+        let flags = flags(regalloc).map_err(|e| Error::Unsupported(e.to_string()))?;
+        builder()?.finish(flags).map_err(|e| Error::Unsupported(e.to_string()))
+    };
+    let target = make(REGALLOC)?;
     Ok(Isa {
         facts: facts(&target),
+        drivers: make(DRIVERS)?,
         target,
     })
 }
 
-fn flags() -> Result<Flags, settings::SetError> {
+fn flags(regalloc: &str) -> Result<Flags, settings::SetError> {
     let mut flags = settings::builder();
     flags.set("opt_level", OPT_LEVEL)?;
-    flags.set("regalloc_algorithm", REGALLOC)?;
+    flags.set("regalloc_algorithm", regalloc)?;
     flags.set("is_pic", "false")?; // the JIT needs it so
     flags.set("use_colocated_libcalls", "false")?; // library functions may be further away than a near call reaches
     flags.set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;

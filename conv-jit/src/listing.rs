@@ -46,7 +46,7 @@ pub fn disassembly_for(nest: &Nest, target: &Target) -> Result<String, Error> {
 
 fn ir(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<String, Error> {
     let text = |named: &Named| match &named.body {
-        Body::Ir(function, _) => format!("; {}\n{}\n", named.name, function.display()),
+        Body::Ir(function, _) | Body::Driver(function) => format!("; {}\n{}\n", named.name, function.display()),
         Body::Assembled(machine) => format!("{}\n", machine.text()),
     };
     Ok(emit::emit(nest, isa, level)?.functions.iter().map(text).collect())

@@ -42,8 +42,10 @@ pub(crate) struct Named {
 
 /// A function, as far as it is made here.
 pub(crate) enum Body {
-    /// For Cranelift to compile. A leaf that the assembler was asked for and refused says why.
+    /// A leaf for Cranelift to compile. Where the assembler was asked for it and refused, it says why.
     Ir(Box<Function>, Option<Refusal>),
+    /// The loops around leaves, for Cranelift to compile.
+    Driver(Box<Function>),
     /// A leaf at full width.
     Assembled(Box<Machine>),
 }
@@ -73,7 +75,7 @@ pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Progr
         driver::driver(nest, stmts, isa, &conventions, &mut function, &mut context);
         functions.push(Named {
             name: name.to_owned(),
-            body: Body::Ir(Box::new(function), None),
+            body: Body::Driver(Box::new(function)),
         });
     }
     let run = functions.len() - 1;
@@ -114,7 +116,7 @@ impl Body {
     /// How it is called: what we assemble follows System V everywhere, what Cranelift compiles follows the host.
     fn convention(&self, host: CallConv) -> CallConv {
         match self {
-            Body::Ir(..) => host,
+            Body::Ir(..) | Body::Driver(_) => host,
             Body::Assembled(_) => CallConv::SystemV,
         }
     }

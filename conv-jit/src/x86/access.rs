@@ -74,11 +74,11 @@ impl Walk<'_> {
     pub(super) fn block(&mut self, to: &Access, reg: RegId, along: AxisId) -> Result<(), Refusal> {
         let (mut values, mut places) = (Vec::new(), Vec::new());
         for at in 0..self.extent(along) {
-            self.known.insert(along, at);
+            self.bind(along, Some(at));
             values.push(self.register(reg)?);
             places.push(self.reach(to)?);
         }
-        self.known.remove(&along);
+        self.bind(along, None);
         let live = self.live();
         let Some(first) = places.first().filter(|_| live > 0) else {
             return Ok(());
@@ -106,7 +106,7 @@ impl Walk<'_> {
         let Some((lanes, cut)) = self.leaf.lanes.and_then(|l| Some((l, l.cut?))) else {
             return width;
         };
-        let vector = lanes.vectors.and_then(|v| self.known.get(&v)).copied().unwrap_or(0);
+        let vector = lanes.vectors.and_then(|v| self.known(v)).unwrap_or(0);
         (cut - vector * width).clamp(0, width)
     }
 
@@ -115,20 +115,17 @@ impl Walk<'_> {
         let width = self.leaf.width();
         let mut lanes = Live::first(width);
         for cond in when {
-            let now = cond.map(&mut |a| self.settle(a));
-            let (Cond::NonNegative(a), Some(axis)) = (&now, self.leaf.lanes.map(|l| l.axis)) else {
+            let (Cond::NonNegative(a), Some(axis)) = (cond, self.leaf.lanes.map(|l| l.axis)) else {
                 return Err(Refusal::Condition);
             };
-            let (per, rest) = (a.of_axis(axis), a.clone().plus_term(Var::Axis(axis), -a.of_axis(axis)));
-            let rest = rest.as_constant().ok_or(Refusal::Condition)?;
+            let per = a.of_axis(axis);
+            let rest = self.value(&a.clone().plus_term(Var::Axis(axis), -per));
+            let rest = rest.ok_or(Refusal::Condition)?;
             // per * lane + rest >= 0
             lanes = lanes.and(match per {
                 0 if rest >= 0 => lanes,
                 0 => Live::first(0),
-                per if per > 0 => Live {
-                    from: (-rest + per - 1).div_euclid(per),
-                    to: width,
-                },
+                per if per > 0 => Live::new((-rest + per - 1).div_euclid(per), width),
                 per => Live::first(rest.div_euclid(-per) + 1),
             });
         }
@@ -137,23 +134,26 @@ impl Walk<'_> {
 
     pub(super) fn holds(&self, when: &[Cond]) -> Result<bool, Refusal> {
         for cond in when {
-            let now = cond.map(&mut |a| self.settle(a));
-            match now.as_constant() {
-                Some(true) => {}
-                Some(false) => return Ok(false),
-                None => return Err(Refusal::Condition),
+            let value = self.value(cond.expression()).ok_or(Refusal::Condition)?;
+            let holds = match cond {
+                Cond::NonNegative(_) => value >= 0,
+                Cond::Divides(by, _) => value % by == 0,
+            };
+            if !holds {
+                return Ok(false);
             }
         }
         Ok(true)
     }
 
-    /// With what is known put in.
-    fn settle(&self, a: &Affine) -> Affine {
-        let known = |axis: &AxisId| self.known.get(axis).map(|v| (*axis, *v));
-        let axes: SmallVec<[(AxisId, i64); 4]> = a.axes().filter_map(|axis| known(&axis)).collect();
-        axes.iter().fold(a.clone(), |sum, (axis, value)| {
-            sum.substitute(Var::Axis(*axis), &(*value).into())
-        })
+    /// The number that an expression is now, if everything in it is known.
+    fn value(&self, a: &Affine) -> Option<i64> {
+        a.terms()
+            .iter()
+            .try_fold(a.constant, |sum, &(var, coefficient)| match var {
+                Var::Axis(axis) => Some(sum + coefficient * self.known(axis)?),
+                Var::Symbol(_) => None,
+            })
     }
 
     fn reach(&mut self, access: &Access) -> Result<Reach, Refusal> {
@@ -163,14 +163,11 @@ impl Walk<'_> {
         let element = self.bytes();
         let (mut bytes, mut step, mut moves) = (0, 0, smallvec![0; self.serial.len()]);
         for (dimension, index) in access.index.iter().enumerate() {
-            let index = self.settle(&self.plain(index)?);
-            if index == Affine::default() {
-                continue;
-            }
-            let stride = element * self.strides[pointer.index()][dimension].ok_or(Refusal::Stride)?;
-            bytes += index.constant * stride;
-            for &(var, coefficient) in index.terms() {
-                self.term(var, coefficient * stride, &mut step, &mut moves)?;
+            let stride = self.strides[pointer.index()][dimension].map(|s| s * element);
+            if let Index::Affine(a) = index {
+                bytes += self.along(a, stride, &mut step, &mut moves)?;
+            } else {
+                bytes += self.folded(index)? * stride.ok_or(Refusal::Stride)?;
             }
         }
         // Cursors start where the loops start.
@@ -188,47 +185,57 @@ impl Walk<'_> {
         })
     }
 
-    fn term(&self, var: Var, bytes: i64, step: &mut i64, moves: &mut SmallVec<[i64; 4]>) -> Result<(), Refusal> {
-        let Var::Axis(axis) = var else {
-            return Err(Refusal::Stride);
-        };
-        if self.leaf.lanes.is_some_and(|l| l.axis == axis) {
-            *step += bytes;
-        } else {
-            let at = self.serial.iter().position(|s| *s == axis).ok_or(Refusal::Index)?;
-            moves[at] += bytes;
-        }
-        Ok(())
-    }
-
-    /// An index without folds, where they are decided.
-    fn plain(&self, index: &Index) -> Result<Affine, Refusal> {
-        match index {
-            Index::Affine(a) => Ok(a.clone()),
-            Index::Quotient(q) => self
-                .settle(&q.numerator)
-                .as_constant()
-                .map(|n| n.div_euclid(q.divisor).into())
-                .ok_or(Refusal::Index),
-            Index::Folded { index, extent, fold } => {
-                let (index, extent) = (self.settle(index).as_constant(), extent.as_constant());
-                let folded = index.zip(extent).map(|(i, e)| fold.apply(i, e).into());
-                folded.ok_or(Refusal::Index)
+    /// Bytes along one dimension, as far as they are known; the rest is a step between lanes or moves with a loop.
+    fn along(
+        &self,
+        a: &Affine,
+        stride: Option<i64>,
+        step: &mut i64,
+        moves: &mut SmallVec<[i64; 4]>,
+    ) -> Result<i64, Refusal> {
+        let mut at = a.constant;
+        for &(var, coefficient) in a.terms() {
+            let Var::Axis(axis) = var else {
+                return Err(Refusal::Stride);
+            };
+            if let Some(value) = self.known(axis) {
+                at += coefficient * value;
+                continue;
+            }
+            let bytes = coefficient * stride.ok_or(Refusal::Stride)?;
+            if self.leaf.lanes.is_some_and(|l| l.axis == axis) {
+                *step += bytes;
+            } else {
+                let l = self.serial.iter().position(|s| *s == axis).ok_or(Refusal::Index)?;
+                moves[l] += bytes;
             }
         }
+        match at {
+            0 => Ok(0),
+            at => Ok(at * stride.ok_or(Refusal::Stride)?),
+        }
+    }
+
+    /// A quotient or a fold, where it is decided.
+    fn folded(&self, index: &Index) -> Result<i64, Refusal> {
+        let value = match index {
+            Index::Affine(a) => self.value(a),
+            Index::Quotient(q) => self.value(&q.numerator).map(|n| n.div_euclid(q.divisor)),
+            Index::Folded { index, extent, fold } => {
+                let both = self.value(index).zip(extent.as_constant());
+                both.map(|(i, e)| fold.apply(i, e))
+            }
+        };
+        value.ok_or(Refusal::Index)
     }
 
     fn cursor(&mut self, pointer: usize, moves: SmallVec<[i64; 4]>) -> Cursor {
-        if let Some(known) = self.cursors.get(&(pointer, moves.clone())) {
-            return *known;
+        let same = |c: &Motion| c.pointer == pointer && c.moves == moves;
+        if let Some(known) = self.plan.cursors.iter().position(same) {
+            return Cursor(known as u32);
         }
-        let cursor = Cursor(self.plan.cursors.len() as u32);
-        self.plan.cursors.push(Motion {
-            pointer,
-            moves: moves.clone(),
-        });
-        self.cursors.insert((pointer, moves), cursor);
-        cursor
+        self.plan.cursors.push(Motion { pointer, moves });
+        Cursor(self.plan.cursors.len() as u32 - 1)
     }
 }
 

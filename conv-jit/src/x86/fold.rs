@@ -8,7 +8,7 @@
 //!
 //! A splat that serves more than [`SPLATS`] instructions stays a load of its own, and so does anything that is used where the instruction set has no memory operand.
 
-use std::collections::HashMap;
+use smallvec::SmallVec;
 
 use super::Level;
 use super::inst::{Arg, Inst, Kind, Source, Value};
@@ -41,17 +41,18 @@ impl Folding {
 
     /// Folds what can be in a straight line.
     pub fn run(self, insts: &mut Vec<Inst>, carried: &[bool]) {
-        let uses = uses(insts);
-        let mut folded: HashMap<Value, Source> = HashMap::new();
+        let uses = uses(insts, carried.len());
+        let mut folded: Vec<Option<Source>> = vec![None; carried.len()];
         let mut kept = Vec::with_capacity(insts.len());
         for (at, inst) in insts.iter().enumerate() {
             if let Some((value, source)) = load(inst).filter(|(v, _)| !carried[v.0 as usize])
-                && let Some(users) = uses.get(&value)
+                && let users = &uses[value.0 as usize]
+                && !users.is_empty()
                 && users.len() <= self.uses(&source)
                 && users.iter().all(|&user| takes(&insts[user], value))
                 && !insts[at..users[users.len() - 1]].iter().any(Inst::stores)
             {
-                folded.insert(value, source);
+                folded[value.0 as usize] = Some(source);
                 continue;
             }
             kept.push(with(inst, &folded));
@@ -75,11 +76,11 @@ fn load(inst: &Inst) -> Option<(Value, Source)> {
 }
 
 /// Where each value is read.
-fn uses(insts: &[Inst]) -> HashMap<Value, Vec<usize>> {
-    let mut uses: HashMap<Value, Vec<usize>> = HashMap::new();
+fn uses(insts: &[Inst], values: usize) -> Vec<SmallVec<[usize; SPLATS]>> {
+    let mut uses = vec![SmallVec::new(); values];
     for (at, inst) in insts.iter().enumerate() {
         for value in inst.reads() {
-            uses.entry(value).or_default().push(at);
+            uses[value.0 as usize].push(at);
         }
     }
     uses
@@ -103,14 +104,14 @@ fn takes(inst: &Inst, value: Value) -> bool {
     }
 }
 
-fn with(inst: &Inst, folded: &HashMap<Value, Source>) -> Inst {
+fn with(inst: &Inst, folded: &[Option<Source>]) -> Inst {
     let mut inst = inst.clone();
     if let Inst::Set { args, .. } = &mut inst {
         for arg in args {
             if let Arg::Value(value) = arg
-                && let Some(source) = folded.get(value)
+                && let Some(source) = folded[value.0 as usize]
             {
-                *arg = Arg::From(*source);
+                *arg = Arg::From(source);
             }
         }
     }

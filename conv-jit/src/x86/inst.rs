@@ -35,17 +35,31 @@ impl Place {
     }
 }
 
-/// Lanes `from..to`.
+/// Lanes `from..to`. Small, because a plan is made of thousands of operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Live {
-    pub from: i64,
-    pub to: i64,
+    from: i16,
+    to: i16,
 }
 
 impl Live {
+    /// Any range; far beyond a vector is cut.
+    pub fn new(from: i64, to: i64) -> Live {
+        let near = |at: i64| at.clamp(-1024, 1024) as i16;
+        Live {
+            from: near(from),
+            to: near(to),
+        }
+    }
+
     /// The first so many.
     pub fn first(count: i64) -> Live {
-        Live { from: 0, to: count }
+        Live::new(0, count)
+    }
+
+    /// The first lane, and one past the last.
+    pub fn range(self) -> (i64, i64) {
+        (self.from.into(), self.to.into())
     }
 
     /// Lanes of both.
@@ -121,7 +135,7 @@ pub(super) enum Inst {
     Set {
         to: Value,
         kind: Kind,
-        args: SmallVec<[Arg; 4]>,
+        args: SmallVec<[Arg; 3]>,
     },
     /// The first `live` lanes, `step` bytes apart.
     Store {

@@ -67,7 +67,8 @@ impl Masks {
 
 /// Sets a mask, by way of `eax`.
 pub(super) fn set(text: &mut Text, mask: Register, live: Live) {
-    let bits = ((1u64 << live.to) - (1u64 << live.from)) as u32;
+    let (from, to) = live.range();
+    let bits = ((1u64 << to) - (1u64 << from)) as u32;
     text.push(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, bits));
     text.push(Instruction::with2(Code::VEX_Kmovw_kr_r32, mask, Register::EAX));
 }

@@ -44,7 +44,8 @@ impl Vectors<'_> {
     /// All bits of the lanes of `live`.
     fn load_mask(&mut self, reg: Reg, live: Live) {
         let (element, bytes) = (self.shape.element(), self.shape.bytes());
-        let is_live = |at: &i64| (live.from * element..live.to * element).contains(at);
+        let (from, to) = live.range();
+        let is_live = |at: &i64| (from * element..to * element).contains(at);
         let mask = (0..bytes).map(|at| if is_live(&at) { 0xff } else { 0 }).collect();
         self.load_constant(self.codes.load, self.name(reg), mask);
     }

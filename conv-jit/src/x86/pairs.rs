@@ -41,20 +41,13 @@ pub(super) fn pair(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, element: i64,
         };
         let (base, parity, live) = shared(&all, wanted, element);
         let halves = [0, width].map(|start| {
-            let part = Live {
-                from: live.from - start,
-                to: live.to - start,
-            };
-            let part = part.and(Live::first(width));
-            let place = base.offset(start * element);
-            let source = match part.from >= part.to {
+            let (from, to) = live.range();
+            let part = Live::new(from - start, to - start).and(Live::first(width));
+            let source = match part.is_empty() {
                 true => Source::Bits(0),
                 false => Source::Vector {
-                    place,
-                    live: Live {
-                        from: part.from.max(0),
-                        ..part
-                    },
+                    place: base.offset(start * element),
+                    live: part,
                 },
             };
             let value = fresh();
@@ -109,22 +102,14 @@ fn shared(all: &[Wanted], wanted: Wanted, element: i64) -> (Place, usize, Live) 
 
 /// Elements that a load touches, counted from `at` elements before it.
 fn touched(wanted: Wanted, at: i64) -> Live {
-    Live {
-        from: 2 * wanted.live.from + at,
-        to: 2 * wanted.live.to - 1 + at,
-    }
+    let (from, to) = wanted.live.range();
+    Live::new(2 * from + at, 2 * to - 1 + at)
 }
 
 /// Elements that two loads, one element apart, touch together; `None` where that would fill a lane that one of them wants empty.
 fn joined(first: Wanted, second: Wanted) -> Option<Live> {
-    let (a, b) = (touched(first, 0), touched(second, 1));
-    let both = Live {
-        from: a.from.min(b.from),
-        to: a.to.max(b.to),
-    };
-    let lanes = |at: i64| Live {
-        from: (both.from - at + 1).div_euclid(2),
-        to: (both.to - 1 - at).div_euclid(2) + 1,
-    };
-    (lanes(0) == first.live && lanes(1) == second.live).then_some(both)
+    let (a, b) = (touched(first, 0).range(), touched(second, 1).range());
+    let (from, to) = (a.0.min(b.0), a.1.max(b.1));
+    let lanes = |at: i64| Live::new((from - at + 1).div_euclid(2), (to - 1 - at).div_euclid(2) + 1);
+    (lanes(0) == first.live && lanes(1) == second.live).then_some(Live::new(from, to))
 }

@@ -8,15 +8,13 @@
 //!
 //! What stays unknown here (a condition on an int, a stride that is a symbol) is a [`Refusal`].
 
-use std::collections::HashMap;
-
 use conv_ir::DType;
 use conv_ir::nest::{AxisId, Binary, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
 use smallvec::SmallVec;
 
 use super::Refusal;
 use super::access::strides;
-use super::inst::{Arg, Cursor, Inst, Kind, Live, Plan, Source, Value};
+use super::inst::{Arg, Inst, Kind, Live, Plan, Source, Value};
 use super::loops::{around, serial};
 
 /// Works out the plan of a leaf.
@@ -37,13 +35,12 @@ pub(super) struct Walk<'a> {
     pub(super) nest: &'a Nest,
     pub(super) leaf: &'a Leaf,
     /// The value of each axis that has one now.
-    pub(super) known: HashMap<AxisId, i64>,
+    known: Vec<Option<i64>>,
     /// Axes of the loops that stay.
     pub(super) serial: Vec<AxisId>,
     /// The value that holds each register at a point.
-    pub(super) values: HashMap<(RegId, SmallVec<[i64; 4]>), Value>,
+    values: Vec<Vec<Option<Value>>>,
     pub(super) carried: Vec<bool>,
-    pub(super) cursors: HashMap<(usize, SmallVec<[i64; 4]>), Cursor>,
     /// Elements between neighbours, per pointer and dimension, where that is a number.
     pub(super) strides: Vec<Vec<Option<i64>>>,
     pub(super) out: Vec<Inst>,
@@ -65,11 +62,14 @@ impl<'a> Walk<'a> {
         Ok(Walk {
             nest,
             leaf,
-            known: HashMap::new(),
+            known: vec![None; nest.axes.len()],
             serial: serial.iter().map(|l| l.axis).collect(),
-            values: HashMap::new(),
+            values: leaf
+                .registers
+                .iter()
+                .map(|r| vec![None; points(leaf, &r.axes)])
+                .collect(),
             carried: carried(leaf),
-            cursors: HashMap::new(),
             strides: leaf
                 .pointers
                 .iter()
@@ -91,10 +91,10 @@ impl<'a> Walk<'a> {
         };
         let (lo, hi) = first.constant_range().unwrap_or((0, 0));
         for at in lo..hi {
-            self.known.insert(first.axis, at);
+            self.bind(first.axis, Some(at));
             self.unrolled(rest, ops)?;
         }
-        self.known.remove(&first.axis);
+        self.bind(first.axis, None);
         Ok(())
     }
 
@@ -106,10 +106,10 @@ impl<'a> Walk<'a> {
         match op {
             Op::Each(axis, body) => {
                 for at in 0..self.extent(*axis) {
-                    self.known.insert(*axis, at);
+                    self.bind(*axis, Some(at));
                     self.ops(body)?;
                 }
-                self.known.remove(axis);
+                self.bind(*axis, None);
                 Ok(())
             }
             Op::Set { reg, value, when } if self.holds(when)? => self.set(*reg, value),
@@ -124,14 +124,14 @@ impl<'a> Walk<'a> {
     }
 
     fn set(&mut self, reg: RegId, value: &Expr) -> Result<(), Refusal> {
-        let key = (reg, self.point(reg));
+        let point = self.point(reg);
         if self.carried[reg.index()] {
-            let to = match self.values.get(&key) {
-                Some(to) => *to,
+            let to = match self.values[reg.index()][point] {
+                Some(to) => to,
                 None => self.fresh(true),
             };
             self.expr(value, Some(to))?;
-            self.values.insert(key, to);
+            self.values[reg.index()][point] = Some(to);
             return Ok(());
         }
         let to = match self.expr(value, None)? {
@@ -140,16 +140,25 @@ impl<'a> Walk<'a> {
             Arg::Value(v) => v,
             from => self.emit(None, Kind::Copy, &[from]),
         };
-        self.values.insert(key, to);
+        self.values[reg.index()][point] = Some(to);
         Ok(())
     }
 
-    fn point(&self, reg: RegId) -> SmallVec<[i64; 4]> {
-        self.leaf.registers[reg.index()]
-            .axes
-            .iter()
-            .map(|a| self.known.get(a).copied().unwrap_or(0))
-            .collect()
+    /// The value of an axis, where it has one now.
+    pub(super) fn known(&self, axis: AxisId) -> Option<i64> {
+        self.known[axis.index()]
+    }
+
+    pub(super) fn bind(&mut self, axis: AxisId, value: Option<i64>) {
+        self.known[axis.index()] = value;
+    }
+
+    /// Which of a register's points we are at.
+    fn point(&self, reg: RegId) -> usize {
+        let axes = &self.leaf.registers[reg.index()].axes;
+        axes.iter().fold(0, |point, &axis| {
+            point * self.extent(axis) as usize + self.known(axis).unwrap_or(0) as usize
+        })
     }
 
     pub(super) fn fresh(&mut self, carried: bool) -> Value {
@@ -206,7 +215,7 @@ impl<'a> Walk<'a> {
         let args = operands
             .iter()
             .map(|e| self.expr(e, None))
-            .collect::<Result<SmallVec<[Arg; 4]>, _>>()?;
+            .collect::<Result<SmallVec<[Arg; 3]>, _>>()?;
         Ok(Arg::Value(self.emit(to, kind, &args)))
     }
 
@@ -264,7 +273,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn register(&self, reg: RegId) -> Result<Value, Refusal> {
-        let known = self.values.get(&(reg, self.point(reg))).copied();
+        let known = self.values[reg.index()][self.point(reg)];
         known.ok_or_else(|| {
             Refusal::Operation(format!(
                 "{} is read where nothing set it",
@@ -272,6 +281,12 @@ impl<'a> Walk<'a> {
             ))
         })
     }
+}
+
+/// Points of the tile along these axes.
+fn points(leaf: &Leaf, axes: &[AxisId]) -> usize {
+    let extent = |axis: &AxisId| leaf.tile.iter().find(|t| t.axis == *axis).map_or(1, |t| t.extent);
+    axes.iter().map(extent).product::<i64>() as usize
 }
 
 /// Per register: whether it occurs in more than one section, and so lives through the loops.

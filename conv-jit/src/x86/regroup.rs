@@ -8,14 +8,13 @@
 //! This is for tiles with columns in the lanes, whose taps overlap: a window of 3 x 3 over 4 rows loads 18 vectors instead of 36. Where no vector is read twice the order
 //! stays as it is. Each accumulator keeps the order of its own sum, and so its bits; where the order by address would change that, nothing is done.
 
-use std::collections::HashMap;
-
+use rustc_hash::FxHashMap as HashMap;
 use smallvec::SmallVec;
 
 use super::inst::{Arg, Inst, Kind, Source, Value};
 
 /// What a value that is set once is: never a carried one.
-type Meaning = (Kind, SmallVec<[Arg; 4]>);
+type Meaning = (Kind, SmallVec<[Arg; 3]>);
 
 /// Registers beside accumulators and kept splats: two vectors at work, and two of numbers for picks.
 const OTHERS: usize = 4;
@@ -34,16 +33,16 @@ struct Shared {
     /// Per value that is set once: what it is.
     meanings: HashMap<Value, Meaning>,
     /// The multiply-adds: accumulator and operands.
-    sums: Vec<(Value, SmallVec<[Arg; 4]>)>,
+    sums: Vec<(Value, SmallVec<[Arg; 3]>)>,
 }
 
 impl Shared {
     /// `None` where no vector is read twice, or something else than loads and multiply-adds is there.
     fn of(insts: &[Inst], carried: &[bool]) -> Option<Shared> {
-        let mut names: HashMap<Value, Value> = HashMap::new();
-        let mut known: HashMap<Meaning, Value> = HashMap::new();
+        let mut names: HashMap<Value, Value> = HashMap::default();
+        let mut known: HashMap<Meaning, Value> = HashMap::default();
         let mut shared = Shared {
-            meanings: HashMap::new(),
+            meanings: HashMap::default(),
             sums: Vec::new(),
         };
         let mut saved = false;
@@ -51,7 +50,7 @@ impl Shared {
             let Inst::Set { to, kind, args } = inst else {
                 return None;
             };
-            let args: SmallVec<[Arg; 4]> = args.iter().map(|arg| renamed(*arg, &names)).collect();
+            let args: SmallVec<[Arg; 3]> = args.iter().map(|arg| renamed(*arg, &names)).collect();
             match (carried[to.0 as usize], kind) {
                 (true, Kind::Fma) if args.get(2) == Some(&Arg::Value(*to)) => shared.sums.push((*to, args)),
                 (false, Kind::Copy | Kind::Pick(_)) => {
@@ -76,7 +75,7 @@ impl Shared {
         let keys = keys?;
         let mut order: Vec<usize> = (0..self.sums.len()).collect();
         order.sort_by_key(|&at| keys[at]);
-        let mut last: HashMap<Value, usize> = HashMap::new();
+        let mut last: HashMap<Value, usize> = HashMap::default();
         for &at in &order {
             let before = last.insert(self.sums[at].0, at);
             if before.is_some_and(|before| before > at) {
@@ -115,7 +114,7 @@ impl Shared {
         let splats = self.meanings.values().filter(|m| is_splat(m)).count();
         let keep = sums + splats + OTHERS <= registers;
         let mut out = Vec::new();
-        let mut written = Vec::new();
+        let mut written = vec![false; carried.len()];
         for &at in order {
             let (to, args) = &self.sums[at];
             let args = args.iter().map(|arg| match arg {
@@ -139,7 +138,7 @@ impl Shared {
         &self,
         value: Value,
         keep: bool,
-        (out, written): (&mut Vec<Inst>, &mut Vec<Value>),
+        (out, written): (&mut Vec<Inst>, &mut [bool]),
         carried: &mut Vec<bool>,
     ) -> Value {
         let meaning = &self.meanings[&value];
@@ -147,7 +146,7 @@ impl Shared {
         if is_splat(meaning) && !keep {
             carried.push(false);
             to = Value(carried.len() as u32 - 1);
-        } else if written.contains(&value) {
+        } else if written[value.0 as usize] {
             return value;
         }
         for arg in &meaning.1 {
@@ -160,7 +159,9 @@ impl Shared {
             kind: meaning.0,
             args: meaning.1.clone(),
         });
-        written.push(to);
+        if let Some(done) = written.get_mut(to.0 as usize) {
+            *done = true;
+        }
         to
     }
 }
