@@ -4,17 +4,17 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use conv_ir::{Conv, Schedule, Target, passes};
-use conv_jit::{CompiledConv, Options};
+use conv_ir::{Conv, Nest, Schedule, Target, passes};
 
 use crate::describe::Description;
 use crate::failure::Failure;
-use crate::output;
+use crate::{output, values};
 
 const EXAMPLES: &str = "\
 Examples:
   convc emit --size 8x8 --kernel 3x3 --padding 1 --as rust
   convc emit g32ic64ih56oc64oh56kh3ph1 --as asm
+  convc emit g32ic64ih56oc64oh56kh3ph1 --as asm --target avx2
   convc emit --size 64x64 --kernel 3 --as nest --schedule 'lanes ow:4 tile ow:16'";
 
 /// Print a convolution as code
@@ -27,6 +27,9 @@ pub struct Args {
     /// How to compute it, as explain prints it, instead of the model's choice
     #[arg(long, value_name = "TEXT")]
     schedule: Option<Schedule>,
+    /// The machine to make code for, which need not be this one [default: the widest that this CPU runs]
+    #[arg(long, value_name = "TARGET", value_parser = values::target())]
+    target: Option<Target>,
     /// The emitted Rust function's name
     #[arg(long, value_name = "NAME", default_value = "convolution")]
     name: String,
@@ -44,9 +47,9 @@ enum Form {
     Rust,
     /// The loop nest after all passes
     Nest,
-    /// Cranelift's intermediate representation
+    /// Cranelift's intermediate representation, and the machine code of micro-kernels that Cranelift does not make
     Clif,
-    /// Machine code for this CPU, disassembled
+    /// Machine code, disassembled
     Asm,
 }
 
@@ -61,27 +64,23 @@ pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
     let schedule = args.schedule.as_ref();
+    let target = args.target.unwrap_or_else(conv_jit::host_target);
+    let nest = || nest(conv, schedule, &target);
     match args.form {
+        Form::Rust if args.target.is_some() => Err(Failure::usage(
+            "--target is for machine code: Rust source is the same for every machine",
+        )),
         Form::Rust => Ok(conv_codegen::rust_source(conv, &args.name, schedule)?),
-        Form::Nest => nest(conv, schedule),
-        Form::Clif => Ok(compiled(conv, schedule)?.clif()?),
-        Form::Asm => Ok(compiled(conv, schedule)?.disassembly()?),
+        Form::Nest => Ok(nest()?.to_string()),
+        Form::Clif => Ok(conv_jit::clif_for(&nest()?, &target)?),
+        Form::Asm => Ok(conv_jit::disassembly_for(&nest()?, &target)?),
     }
 }
 
-fn nest(conv: &Conv, schedule: Option<&Schedule>) -> Result<String, Failure> {
-    let schedule = schedule
-        .cloned()
-        .unwrap_or_else(|| Schedule::choose(conv, &Target::CRANELIFT).schedule);
-    Ok(passes::compile(conv, &schedule, &Target::CRANELIFT, &mut |_, _| {})?.to_string())
-}
-
-fn compiled(conv: &Conv, schedule: Option<&Schedule>) -> Result<CompiledConv, Failure> {
-    Ok(CompiledConv::new(
-        conv,
-        Options {
-            schedule: schedule.cloned(),
-            ..Options::default()
-        },
-    )?)
+fn nest(conv: &Conv, schedule: Option<&Schedule>, target: &Target) -> Result<Nest, Failure> {
+    let schedule = match schedule {
+        Some(schedule) => schedule.clone(),
+        None => conv_jit::choose(conv, target)?.schedule,
+    };
+    Ok(passes::compile(conv, &schedule, target, &mut |_, _| {})?)
 }

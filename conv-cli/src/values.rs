@@ -1,7 +1,8 @@
 //! The words of the command line that are not already words of the text form.
 
 use clap::ValueEnum;
-use conv_ir::{PaddingMode, Size};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use conv_ir::{PaddingMode, Size, Target};
 
 /// Spatial extents; a type of its own so that clap takes them as one value.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,12 @@ impl Outside {
             (Outside::Circular, None) => Ok(PaddingMode::Circular),
         }
     }
+}
+
+/// What machine code is made for, by name.
+pub fn target() -> impl TypedValueParser<Value = Target> {
+    let known = conv_jit::TARGETS.map(|target| target.name);
+    PossibleValuesParser::new(known).try_map(|name| Target::by_name(&name).ok_or(format!("there is no target {name}")))
 }
 
 /// Beyond any machine, and well below what an operating system lets one process start.

@@ -362,6 +362,16 @@ fn passes_and_stacks_must_make_sense() {
         &["explain", conv, conv, "--all"],
         &["show one convolution, but several"],
     );
+    says(
+        &folder,
+        &["explain", conv, conv, "--target", "avx2"],
+        &["--target show one convolution, but several"],
+    );
+    says(
+        &folder,
+        &["explain", conv, "--target", "sse"],
+        &["possible values", "avx512, avx2, cranelift128"],
+    );
     says(&folder, &["explain", conv, "conv1d in 8 kernel 3"], &["spatial axes"]);
     says(
         &folder,
@@ -384,6 +394,11 @@ fn passes_and_stacks_must_make_sense() {
         &folder,
         &["emit", conv, "--as", "rust", "--name", "two words"],
         &["name"],
+    );
+    says(
+        &folder,
+        &["emit", conv, "--as", "rust", "--target", "avx2"],
+        &["--target is for machine code"],
     );
 }
 

@@ -59,6 +59,28 @@ fn shapes_costs_and_schedule_are_shown() {
 }
 
 #[test]
+fn a_target_is_explained_on_any_machine() {
+    let explained = |target: &str| ok(&["explain", "conv2d ic8 oc32 in 14 kernel 3 pad 1", "--target", target]);
+    for (target, route, assembled) in [
+        ("avx512", "route          avx512, 512-bit vectors", true),
+        ("avx2", "route          avx2, 256-bit vectors", true),
+        ("cranelift128", "route          cranelift, 128-bit vectors", false),
+    ] {
+        let text = explained(target);
+        assert!(text.contains(route), "{text}");
+        assert_eq!(text.contains("  assembled: "), assembled, "{text}");
+    }
+    let default = ok(&["explain", "conv2d ic8 oc32 in 14 kernel 3 pad 1"]);
+    assert_eq!(default, explained(conv_jit::host_target().name));
+}
+
+#[test]
+fn a_leaf_that_is_not_assembled_says_why() {
+    let conv = ["explain", "--size", "HxW", "--kernel", "3", "--target", "avx512"];
+    says(&conv, &["by cranelift: a stride is known only at run time"]);
+}
+
+#[test]
 fn two_by_two_transposed_gives_four_and_five() {
     let args = ["explain", "--transposed", "--size", "2x2", "--kernel", "3x3"];
     says(&args, &["output         [1, 1, 4, 4]"]);
@@ -134,11 +156,25 @@ fn every_form_is_emitted() {
         &["emit", conv, "--as", "rust", "--name", "smooth"],
         &["pub fn smooth(", "mul_add"],
     );
-    says(&["emit", conv, "--as", "nest"], &["for ", "call "]);
-    says(&["emit", conv, "--as", "clif"], &["function ", "fma"]);
-    says(&["emit", conv, "--as", "asm"], &["bytes"]);
-    let nest = ok(&["emit", conv, "--as", "nest", "--schedule", "lanes none"]);
-    assert_ne!(nest, ok(&["emit", conv, "--as", "nest"]));
+    let emit = |form, target| ["emit", conv, "--target", target, "--as", form];
+    says(&emit("nest", "cranelift128"), &["for ", "call "]);
+    says(&emit("clif", "cranelift128"), &["function ", "fma"]);
+    says(&emit("asm", "cranelift128"), &["; run (", "bytes"]);
+    let nest = ok(&[&emit("nest", "cranelift128")[..], &["--schedule", "lanes none"]].concat());
+    assert_ne!(nest, ok(&emit("nest", "cranelift128")));
+    assert_ne!(nest, ok(&emit("nest", "avx512")));
+}
+
+/// Elsewhere, Cranelift's x86-64 is not compiled in.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn wide_micro_kernels_are_emitted_whatever_the_cpu_has() {
+    let conv = "conv2d ic4 oc32 in 32 kernel 3 pad 1";
+    for (target, register) in [("avx512", "zmm"), ("avx2", "ymm")] {
+        let emit = |form| ["emit", conv, "--target", target, "--as", form];
+        says(&emit("asm"), &[register, " registers, 0 spills; a step: ", "; run ("]);
+        says(&emit("clif"), &[register, "; run\nfunction "]);
+    }
 }
 
 #[test]

@@ -12,9 +12,10 @@ use conv_ir::schedule::Choice;
 use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
 
 use crate::cache;
-use crate::code::{self, Code, CompileTime, FunctionSize, Maker};
-use crate::emit;
+use crate::choose::with_choice;
+use crate::code::{Code, CompileTime, FunctionSize, Maker};
 use crate::isa::Isa;
+use crate::listing;
 use crate::packed::PackedConv;
 use crate::x86::Level;
 use crate::{Error, share};
@@ -43,12 +44,18 @@ impl Default for Options {
     }
 }
 
+/// What machine code is made for, widest first.
+pub const TARGETS: [Target; 3] = [Target::AVX512, Target::AVX2, Target::CRANELIFT];
+
+/// Those of [`TARGETS`] that this CPU runs, widest first. The last one runs everywhere.
+pub fn targets_here() -> impl Iterator<Item = Target> {
+    let is_here = |target: &Target| Level::of(target).is_none_or(Level::is_here);
+    TARGETS.into_iter().filter(is_here)
+}
+
 /// The widest target that this CPU runs: AVX-512, AVX2, or what Cranelift has on every CPU.
 pub fn host_target() -> Target {
-    [Target::AVX512, Target::AVX2]
-        .into_iter()
-        .find(|target| Level::of(target).is_some_and(Level::is_here))
-        .unwrap_or(Target::CRANELIFT)
+    targets_here().next().unwrap_or(Target::CRANELIFT)
 }
 
 /// The machine code of one convolution.
@@ -243,22 +250,20 @@ impl CompiledConv {
         Ok(())
     }
 
-    /// Cranelift's IR of every function, for the host; of leaves that were assembled, their instructions.
+    /// Cranelift's IR of what Cranelift compiled, and the machine code of the leaves that we assembled.
     ///
     /// # Errors
     /// None in practice: it has been emitted before.
     pub fn clif(&self) -> Result<String, Error> {
-        let Shared { nest, isa, target, .. } = &*self.shared;
-        Ok(clif_text(emit::emit(nest, isa, Level::of(target))?))
+        listing::clif_for(&self.shared.nest, &self.shared.target)
     }
 
-    /// The machine code of every function as text, for the host.
+    /// The machine code of every function as text.
     ///
     /// # Errors
     /// None in practice: it has been compiled before.
     pub fn disassembly(&self) -> Result<String, Error> {
-        let Shared { nest, isa, target, .. } = &*self.shared;
-        code::disassemble(emit::emit(nest, isa, Level::of(target))?, isa)
+        listing::disassembly_for(&self.shared.nest, &self.shared.target)
     }
 }
 
@@ -275,22 +280,6 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{line}"); // writing to a string cannot fail
 }
 
-/// Cranelift's IR of every function of a nest, for any machine.
-///
-/// # Errors
-/// [`Error::Unsupported`] where this route cannot.
-pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    Ok(clif_text(emit::emit(nest, isa, None)?))
-}
-
-fn clif_text(program: emit::Program) -> String {
-    let text = |f: &emit::Named| match &f.body {
-        emit::Body::Ir(function, _) | emit::Body::Driver(function) => format!("; {}\n{}\n", f.name, function.display()),
-        emit::Body::Assembled(machine) => machine.text(),
-    };
-    program.functions.iter().map(text).collect()
-}
-
 /// The level that a target asks for, if this CPU has it.
 fn level(target: &Target) -> Result<Option<Level>, Error> {
     match Level::of(target) {
@@ -302,14 +291,6 @@ fn level(target: &Target) -> Result<Option<Level>, Error> {
     }
 }
 
-/// The machine code of every function of a nest as text, all of it by Cranelift, for any machine.
-///
-/// # Errors
-/// [`Error::Unsupported`] where this route cannot.
-pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    code::disassemble(emit::emit(nest, isa, None)?, isa)
-}
-
 impl Shared {
     /// Under the given schedule, or the model's choice.
     fn new(conv: &Conv, given: Option<Schedule>, target: Target) -> Result<Shared, Error> {
@@ -317,16 +298,7 @@ impl Shared {
             let reasons = vec!["the schedule was given".to_owned()];
             return Shared::under(conv, Choice { schedule, reasons }, target);
         }
-        match Shared::under(conv, Schedule::choose(conv, &target), target) {
-            // Masked loads are the one thing that only the assembler makes: without them whatever it refuses is Cranelift's.
-            Err(Error::Unsupported(why)) if target.masks => {
-                let plain = Target { masks: false, ..target };
-                let mut choice = Schedule::choose(conv, &plain);
-                choice.reasons.push(format!("no masks: {why}"));
-                Shared::under(conv, choice, target)
-            }
-            made => made,
-        }
+        with_choice(conv, &target, |choice| Shared::under(conv, choice, target))
     }
 
     fn under(conv: &Conv, Choice { schedule, reasons }: Choice, target: Target) -> Result<Shared, Error> {

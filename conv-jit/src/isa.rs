@@ -5,11 +5,13 @@
 
 use std::sync::OnceLock;
 
+use conv_ir::Target;
 use cranelift_codegen::isa::{self, OwnedTargetIsa};
 use cranelift_codegen::settings::{self, Configurable, Flags};
 use target_lexicon::{Architecture, Triple};
 
 use crate::Error;
+use crate::x86::Level;
 
 /// `speed` would run the e-graph, which schedules loads first and sinks multiply-adds: accumulators spill, and a 5 x 2 tile loses 40 %.
 /// The emitter already hoists, folds and numbers what there is to gain.
@@ -65,6 +67,17 @@ impl Isa {
             }
             Ok(builder)
         })
+    }
+
+    /// The host where it runs the target; otherwise an ordinary x86-64, for text only.
+    ///
+    /// # Errors
+    /// As [`by_triple`](Self::by_triple).
+    pub fn of(target: &Target) -> Result<Isa, Error> {
+        match Level::of(target) {
+            Some(level) if !level.is_here() => Isa::by_triple("x86_64-unknown-linux-gnu"),
+            _ => Isa::host(),
+        }
     }
 
     /// The target triple.

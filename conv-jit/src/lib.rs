@@ -14,7 +14,7 @@
 //! # Ok::<(), conv_jit::Error>(())
 //! ```
 //!
-//! Vectors are 128 bits wide, on every machine that Cranelift knows. Lengths are checked at the door; the code behind it tests nothing. Results have the same bits as the
+//! Vectors are as wide as the CPU has them where it is an x86-64 ([`x86`]), and 128 bits on every other machine that Cranelift knows. Lengths are checked at the door; the code behind it tests nothing. Results have the same bits as the
 //! interpreter's and the reference's wherever the CPU has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Isa::has_fma`]).
 //!
 //! This is the only crate of the workspace with `unsafe`: the calls into machine code (`packed`, `code`) and the instruction chains of [`peak`].
@@ -23,12 +23,14 @@
 
 mod builder;
 pub mod cache;
+mod choose;
 mod code;
 mod compiled;
 mod emit;
 mod error;
 mod executor;
 mod isa;
+mod listing;
 mod memory;
 mod packed;
 pub mod peak;
@@ -42,11 +44,13 @@ pub mod x86;
 pub use builder::{
     Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d,
 };
+pub use choose::choose;
 pub use code::{CompileTime, FunctionSize, Maker};
-pub use compiled::{CompiledConv, Options, clif, disassembly, host_target, route_name};
+pub use compiled::{CompiledConv, Options, TARGETS, host_target, route_name, targets_here};
 pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::{CurrentThread, Executor};
 pub use isa::Isa;
+pub use listing::{clif, clif_for, disassembly, disassembly_for};
 pub use packed::{Call, PackedConv, Scratch};

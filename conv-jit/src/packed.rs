@@ -1,7 +1,7 @@
 //! A convolution with its weights: what runs.
 //!
-//! In: weights, once; then input and output, often. Every length is checked at the door and the machine code trusts it. A run allocates nothing after the first one on as
-//! many threads: scratch is kept in a pool, or passed in.
+//! In: weights, once; then input and output, often. Every length is checked at the door and the machine code trusts it. A run of known sizes allocates nothing after
+//! the first one on as many threads: scratch is kept in a pool, or passed in. Sizes given at run time are checked in a description of their own.
 
 use std::any::TypeId;
 use std::marker::PhantomData;

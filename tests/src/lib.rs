@@ -7,6 +7,7 @@
 //! emitted   many convolutions as one Rust program, compiled once
 //! random    convolutions and schedules from small numbers, so that proptest can shrink them
 //! case      case files
+//! shapes    benchdnn's core, as text
 //! ```
 
 /// The README's examples, as doctests.
@@ -20,6 +21,7 @@ pub mod emitted;
 pub mod judge;
 pub mod random;
 pub mod routes;
+pub mod shapes;
 
 pub use data::{Data, Fill, Rng, compare, same};
 pub use judge::judge;

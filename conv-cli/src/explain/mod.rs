@@ -8,18 +8,23 @@ use std::io::Write;
 
 use conv_ir::analysis::{self, Facts};
 use conv_ir::conv::axis_name;
+use conv_ir::nest::Leaf;
 use conv_ir::nest::bill::Bill;
-use conv_ir::{Conv, ConvSpec, Nest, Schedule, Target, passes};
+use conv_ir::{Conv, ConvSpec, Nest, Target, passes};
+use conv_jit::x86::{self, Level};
 
 use crate::describe::Description;
 use crate::failure::Failure;
 use crate::table::{self, thousands};
+use crate::values;
 
 const EXAMPLES: &str = "\
 Examples:
   One convolution, and the same after pass tile
       convc explain g32ic64ih56oc64oh56kh3ph1
       convc explain 'conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1' --after tile
+  As it would run on a machine with AVX2 alone
+      convc explain g32ic64ih56oc64oh56kh3ph1 --target avx2
   With flags: 2x2 becomes 5x5
       convc explain --transposed --size 2x2 --kernel 3x3 --stride 2
   A stack sees 3, then 7
@@ -38,6 +43,9 @@ pub struct Args {
     /// Also print the loop nest after every pass
     #[arg(long)]
     all: bool,
+    /// The machine to compute on, which need not be this one [default: the widest that this CPU runs]
+    #[arg(long, value_name = "TARGET", value_parser = values::target())]
+    target: Option<Target>,
     #[command(flatten)]
     description: Description,
 }
@@ -47,10 +55,10 @@ pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
     let convs = args.description.convs()?;
     match &convs[..] {
-        [conv] => one(conv, &wanted, out),
-        convs if wanted == Wanted::Nothing => stack::explain(convs, out),
+        [conv] => one(conv, &wanted, &args.target.unwrap_or_else(conv_jit::host_target), out),
+        convs if wanted == Wanted::Nothing && args.target.is_none() => stack::explain(convs, out),
         _ => Err(Failure::usage(
-            "--after and --all show one convolution, but several were described",
+            "--after, --all and --target show one convolution, but several were described",
         )),
     }
 }
@@ -92,20 +100,18 @@ fn pass_names() -> impl Iterator<Item = &'static str> {
     std::iter::once("lower").chain(passes::PASSES.iter().map(|pass| pass.name))
 }
 
-fn one(conv: &Conv, wanted: &Wanted, out: &mut dyn Write) -> Result<(), Failure> {
-    let choice = Schedule::choose(conv, &Target::CRANELIFT);
+fn one(conv: &Conv, wanted: &Wanted, target: &Target, out: &mut dyn Write) -> Result<(), Failure> {
+    let choice = conv_jit::choose(conv, target)?;
     let mut nests = String::new();
-    let last = passes::compile(conv, &choice.schedule, &Target::CRANELIFT, &mut |pass, nest| {
+    let last = passes::compile(conv, &choice.schedule, target, &mut |pass, nest| {
         if wanted.has(pass) {
             nests += &format!("\n; after {pass}{}\n{nest}", gives(pass));
         }
     })?;
     let mut lines = what(conv);
     lines.extend(costs(conv));
-    lines.push((
-        "route",
-        format!("cranelift, {}-bit vectors", 8 * Target::CRANELIFT.vector_bytes),
-    ));
+    let (route, bits) = (conv_jit::route_name(target), 8 * target.vector_bytes);
+    lines.push(("route", format!("{route}, {bits}-bit vectors")));
     lines.push(("schedule", choice.schedule.to_string()));
     lines.extend(
         choice
@@ -114,7 +120,7 @@ fn one(conv: &Conv, wanted: &Wanted, out: &mut dyn Write) -> Result<(), Failure>
             .enumerate()
             .map(|(i, reason)| (if i == 0 { "because" } else { "" }, reason)),
     );
-    lines.extend(bills(&last));
+    lines.extend(bills(&last, target));
     writeln!(out, "{conv}\n")?;
     out.write_all(table::pairs(&lines).as_bytes())?;
     Ok(out.write_all(nests.as_bytes())?)
@@ -213,13 +219,22 @@ fn size(bytes: u64) -> String {
     format!("{size:.decimals$} {}", UNITS[unit])
 }
 
-/// What one step of each micro-kernel's inner loop costs.
-fn bills(nest: &Nest) -> Vec<(&'static str, String)> {
-    let bill = |(at, leaf): (usize, &conv_ir::nest::Leaf)| {
-        (
-            if at == 0 { "leaves" } else { "" },
-            format!("{}: {}", leaf.name, Bill::of(leaf)),
-        )
-    };
-    nest.leaves.iter().enumerate().map(bill).collect()
+/// What one step of each micro-kernel's inner loop costs, by the program and by the machine code that we assemble of it.
+fn bills(nest: &Nest, target: &Target) -> Vec<(&'static str, String)> {
+    let mut lines = Vec::new();
+    for leaf in &nest.leaves {
+        lines.push(("", format!("{}: {}", leaf.name, Bill::of(leaf))));
+        lines.extend(Level::of(target).map(|level| ("", assembled(nest, leaf, level))));
+    }
+    if let Some(first) = lines.first_mut() {
+        first.0 = "leaves";
+    }
+    lines
+}
+
+fn assembled(nest: &Nest, leaf: &Leaf, level: Level) -> String {
+    match x86::assemble(nest, leaf, level) {
+        Ok(machine) => format!("  assembled: {}", machine.bill()),
+        Err(why) => format!("  by cranelift: {why}"),
+    }
 }

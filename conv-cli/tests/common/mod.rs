@@ -68,6 +68,22 @@ pub fn refused(args: &[&str]) -> String {
     stderr
 }
 
+/// Every route that this CPU has; those that it lacks are told to whoever looks.
+pub fn routes() -> Vec<&'static str> {
+    let here: Vec<conv_ir::Target> = conv_jit::targets_here().collect();
+    let (run, skipped): (Vec<_>, Vec<_>) = conv_jit::TARGETS.iter().partition(|target| here.contains(target));
+    for target in skipped {
+        eprintln!("skipped: {}, which this CPU has not", conv_jit::route_name(target));
+    }
+    let machine = run.into_iter().map(conv_jit::route_name);
+    ["auto", "reference", "interp"].into_iter().chain(machine).collect()
+}
+
+/// What `auto` is here.
+pub fn auto() -> &'static str {
+    conv_jit::route_name(&conv_jit::host_target())
+}
+
 /// The bytes of a .npy file.
 pub fn npy(descr: &str, fortran: bool, shape: &[usize], data: &[u8]) -> Vec<u8> {
     let extents: String = shape.iter().map(|extent| format!("{extent},")).collect();

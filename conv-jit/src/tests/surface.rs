@@ -1,6 +1,6 @@
 //! The public API: what it refuses, what it shows, what it keeps.
 
-use conv_ir::{Activation, DType};
+use conv_ir::{Activation, DType, Schedule, Target};
 
 use crate::{CompiledConv, Error, Isa, PackedConv, Scratch, cache, conv_transpose2d, conv1d, conv2d};
 
@@ -146,12 +146,32 @@ fn runs_share_code_and_scratch() {
     });
 }
 
+/// Code for a target is text on any CPU of that architecture, whether or not it has the instructions.
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn every_target_as_text() {
+    let conv = conv2d(4, 32, 3).input([32, 32]).conv().unwrap();
+    for (target, word) in [
+        (Target::AVX512, "zmm"),
+        (Target::AVX2, "ymm"),
+        (Target::CRANELIFT, "xmm"),
+    ] {
+        let schedule = Schedule::choose(&conv, &target).schedule;
+        let nest = conv_ir::passes::compile(&conv, &schedule, &target, &mut |_, _| {}).unwrap();
+        let text = crate::disassembly_for(&nest, &target).unwrap();
+        assert!(text.contains(word) && text.contains("; run ("), "{target}:\n{text}");
+        let text = crate::clif_for(&nest, &target).unwrap();
+        assert!(text.contains("; run\nfunction "), "{target}:\n{text}");
+        assert_eq!(text.contains(" registers, "), target != Target::CRANELIFT, "{text}");
+    }
+}
+
 /// Every backend that is compiled in makes code for the same nest.
 #[test]
 fn other_machines_as_text() {
     let conv = small()
         .activation(Activation::Relu)
-        .target(conv_ir::Target::CRANELIFT)
+        .target(Target::CRANELIFT)
         .compile()
         .unwrap();
     for (triple, word) in [

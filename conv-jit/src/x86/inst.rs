@@ -88,7 +88,7 @@ pub(super) enum Source {
     Splat(Place),
     /// Neighbouring elements, of which those of `live` may be touched; other lanes are zero.
     Vector { place: Place, live: Live },
-    /// Elements `step` bytes apart, of which those of `live` may be touched.
+    /// Elements `step` bytes apart, of which those of `live` may be touched; other lanes are zero.
     Strided { place: Place, step: i64, live: Live },
     /// These bits in every lane.
     Bits(u64),

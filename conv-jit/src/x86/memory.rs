@@ -84,7 +84,7 @@ impl Vectors<'_> {
         }
     }
 
-    /// Loads lanes `step` bytes apart.
+    /// Loads the lanes of `live`, `step` bytes apart; the others become zero.
     pub(super) fn gather(&mut self, reg: Reg, place: Place, step: i64, live: Live) -> Result<(), Refusal> {
         let offset = |lane: i64| i32::try_from(lane * step).map_err(|_| Refusal::Far);
         let offsets = (0..self.shape.width).map(offset).collect::<Result<Vec<i32>, _>>()?;
@@ -100,6 +100,8 @@ impl Vectors<'_> {
             index: index_name,
             ..plain
         };
+        // The instruction leaves the other lanes as they were, and waits for what was there even where it loads all.
+        self.shuffle(self.codes.xor, reg, reg, reg);
         match self.shape.level {
             Level::Avx512 => {
                 masks::set(&mut self.text, SCRATCH_MASK, live);

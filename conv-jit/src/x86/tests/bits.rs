@@ -94,6 +94,10 @@ const CASES: &[(&str, &str)] = &[
         "conv2d F n1 g1 ic5 oc64 in 14x14 kernel 3x3 pad 1 + bias + residual, silu",
         "lanes oc:L tile oc:L,ow:14 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc",
     ),
+    (
+        "conv2d F n1 nhwc g1 ic3 oc5 in 9x19 kernel 5x5 pad 2 + bias",
+        "lanes ow:L tile oc:2,ow:L order n,g,oc,oh,ow borders mask unroll kh,kw pack parallel oc",
+    ),
     ("conv2d F n1 g1 ic64 oc64 in 14x14 kernel 3x3 pad 1 + bias", ""),
     ("conv2d F n1 g1 ic16 oc64 in 14x14 kernel 3x3 pad 1 + bias, gelu", ""),
     ("conv2d F n1 g1 ic16 oc65 in 7x7 kernel 1x1 + bias, tanh", ""),

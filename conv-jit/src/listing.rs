@@ -1,0 +1,53 @@
+//! Code as text, for a person to read: nothing here is run, so it works for machines that this one is not.
+//!
+//! Two questions. *What would run for this target?* ([`clif_for`], [`disassembly_for`]): leaves assembled where the target has wide vectors, the rest by Cranelift. *What
+//! does Cranelift make of this nest on that machine?* ([`clif`], [`disassembly`]): everything by Cranelift, for any [`Isa`].
+
+use conv_ir::{Nest, Target};
+
+use crate::Error;
+use crate::code;
+use crate::emit::{self, Body, Named};
+use crate::isa::Isa;
+use crate::x86::Level;
+
+/// Cranelift's IR of every function of a nest, for any machine.
+///
+/// # Errors
+/// [`Error::Unsupported`] where this route cannot.
+pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
+    ir(nest, isa, None)
+}
+
+/// The machine code of every function of a nest as text, all of it by Cranelift, for any machine.
+///
+/// # Errors
+/// [`Error::Unsupported`] where this route cannot.
+pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
+    code::disassemble(emit::emit(nest, isa, None)?, isa)
+}
+
+/// Cranelift's IR of what Cranelift compiles for a target, and the machine code of the leaves that we assemble. This CPU need not have the target.
+///
+/// # Errors
+/// [`Error::Unsupported`] where this route cannot, or where Cranelift's backend for the target is not compiled in.
+pub fn clif_for(nest: &Nest, target: &Target) -> Result<String, Error> {
+    ir(nest, &Isa::of(target)?, Level::of(target))
+}
+
+/// The machine code of every function for a target as text, assembled leaves with their bill. This CPU need not have the target.
+///
+/// # Errors
+/// As [`clif_for`].
+pub fn disassembly_for(nest: &Nest, target: &Target) -> Result<String, Error> {
+    let isa = Isa::of(target)?;
+    code::disassemble(emit::emit(nest, &isa, Level::of(target))?, &isa)
+}
+
+fn ir(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<String, Error> {
+    let text = |named: &Named| match &named.body {
+        Body::Ir(function, _) | Body::Driver(function) => format!("; {}\n{}\n", named.name, function.display()),
+        Body::Assembled(machine) => format!("{}\n", machine.text()),
+    };
+    Ok(emit::emit(nest, isa, level)?.functions.iter().map(text).collect())
+}

@@ -1,0 +1,134 @@
+//! A run allocates nothing: neither the second one, whose scratch comes from the pool, nor one whose scratch is passed in.
+//!
+//! A test binary of its own, because it replaces the allocator with one that counts what its thread asks for.
+
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use conv_ir::nest::BufferRole;
+use conv_ir::{Conv, DType, Element, Target};
+use conv_jit::{CompiledConv, Options, Scratch, targets_here};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+impl Counting {
+    fn count() {
+        // A thread that ends has no counter any more, and runs no convolution.
+        let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
+    }
+}
+
+// SAFETY: everything is the system allocator's; the counter is a thread's own, needs no memory from here and no destructor.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        Counting::count();
+        // SAFETY: the caller's word is the system allocator's.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        Counting::count();
+        // SAFETY: as above.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        Counting::count();
+        // SAFETY: as above.
+        unsafe { System.realloc(block, layout, size) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        // SAFETY: as above.
+        unsafe { System.dealloc(block, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+/// Allocations of this thread while `f` runs.
+fn allocations(f: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.get();
+    f();
+    ALLOCATIONS.get() - before
+}
+
+/// Description, and schedule where it is not the model's choice.
+const CASES: &[(&str, &str)] = &[
+    ("conv2d f32 ic16 oc32 in 14x14 kernel 3 pad 1 + bias, relu", ""),
+    ("conv2d f64 ic16 oc32 in 14x14 kernel 3 pad 1 + bias, relu", ""),
+    ("conv2d f32 ic3 oc19 in 33x35 kernel 7 stride 2 pad 3 + bias", ""),
+    ("conv2d f32 nhwc ic17 oc35 in 9x9 kernel 1 + bias, gelu", ""),
+    ("conv2d f32 g32 ic32 oc32 in 15x19 kernel 3 pad 1 + bias, relu6", ""),
+    ("conv2d f32 nhwc g19 ic19 oc19 in 15x19 kernel 3 stride 2 pad 1", ""),
+    ("conv2d f32 in 33x65 kernel 5 pad 2", ""),
+    ("conv2d f32 in 33x65 kernel 5 pad 2 mode reflect", ""),
+    (
+        "conv2d f32 g6 ic6 oc6 in 20x21 kernel 3 pad 1 mode circular + bias",
+        PANEL,
+    ),
+    ("conv2d f32 g6 ic6 oc6 in 20x21 kernel 3 pad 1 + bias", PANEL),
+    ("conv1d f32 ic4 oc19 in 101 kernel 3 dilation 4 pad causal + bias", ""),
+    ("conv3d f32 ic3 oc5 in 5x6x7 kernel 3 pad 1 + bias", ""),
+    ("conv2d-transposed f32 ic8 oc12 in 9x9 kernel 4 stride 2 pad 1", ""),
+];
+
+/// Rows are copied into scratch.
+const PANEL: &str = "lanes ow:4 tile ow:8,oh:2 order n,g,oc,oh,ow borders panel:4 unroll kw,kh pack parallel g";
+
+fn compile(text: &str, schedule: &str, target: Target) -> CompiledConv {
+    let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+    let given = (!schedule.is_empty()).then(|| schedule.parse().unwrap_or_else(|e| panic!("{schedule}: {e}")));
+    let options = Options {
+        schedule: given,
+        target,
+        threads: 1,
+        ..Options::default()
+    };
+    CompiledConv::new(&conv, options).unwrap_or_else(|e| panic!("{text}, {target}: {e}"))
+}
+
+fn check<T: Element>(compiled: &CompiledConv, what: &str) {
+    let conv = compiled.conv();
+    let array = |len| vec![T::from_f64(0.5); len];
+    let bias = conv.spec().bias.then(|| array(conv.bias_len()));
+    let packed = compiled.pack(&array(conv.weight_len()), bias.as_deref()).unwrap();
+    let input = array(conv.input_len().unwrap());
+    let mut output = array(conv.output_len().unwrap());
+    let mut scratch = Scratch::new();
+    packed.run(&input, &mut output).unwrap();
+    let again = allocations(|| packed.run(&input, &mut output).unwrap());
+    assert_eq!(again, 0, "{what}: a second run");
+    packed.call(&input, &mut output).scratch(&mut scratch).run().unwrap();
+    let passed_in = allocations(|| packed.call(&input, &mut output).scratch(&mut scratch).run().unwrap());
+    assert_eq!(passed_in, 0, "{what}: scratch passed in");
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+}
+
+#[test]
+fn a_run_allocates_nothing() {
+    for target in targets_here() {
+        let mut panels = 0;
+        for (text, schedule) in CASES {
+            let compiled = compile(text, schedule, target);
+            panels += usize::from(compiled.nest().buffer_of(BufferRole::Scratch).is_some());
+            let what = format!("{text}, {target}");
+            match compiled.dtype() {
+                DType::F32 => check::<f32>(&compiled, &what),
+                DType::F64 => check::<f64>(&compiled, &what),
+            }
+        }
+        assert!(panels >= 2, "{target}: {panels} cases use scratch");
+    }
+}
