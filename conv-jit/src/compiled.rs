@@ -29,7 +29,7 @@ pub struct Options {
     pub target: Target,
     /// Look into the cache first, and leave the result there.
     pub cache: bool,
-    /// Threads that a run uses unless it says otherwise.
+    /// Threads that a run uses at most, unless it says otherwise: each gets work for longer than it takes to wake it.
     pub threads: usize,
 }
 
@@ -78,6 +78,21 @@ pub(crate) struct Shared {
     pub divisible: bool,
     /// `None` where a size is free.
     pub lens: Option<Lens>,
+    /// Multiply-adds of a run, where sizes are known.
+    pub work: Option<u128>,
+}
+
+/// Multiply-adds that are worth a thread: about 5 us, which waking one takes.
+const WORTH: u128 = 1 << 18;
+
+impl Shared {
+    /// As many of these threads as there is work for.
+    pub fn worth(&self, threads: usize) -> usize {
+        let most = self
+            .work
+            .map_or(usize::MAX, |work| usize::try_from(work / WORTH).unwrap_or(usize::MAX));
+        threads.min(most.max(1))
+    }
 }
 
 /// Elements of the arrays of a run.
@@ -324,6 +339,7 @@ impl Shared {
             code,
             divisible,
             lens,
+            work: conv_ir::analysis::facts(conv).map(|facts| facts.multiply_adds),
         })
     }
 }

@@ -140,7 +140,7 @@ impl<T: Element> PackedConv<T> {
             sizes: &[],
             scratch: None,
             executor: executor::default_executor(),
-            threads: self.threads,
+            threads: self.inner.shared.worth(self.threads),
         }
     }
 }
@@ -167,7 +167,7 @@ impl<'a, T: Element> Call<'a, T> {
         }
     }
 
-    /// Into how many parts the work is cut. The bits do not depend on it.
+    /// Into how many parts the work is cut, however little it is. The bits do not depend on it.
     pub fn threads(self, threads: usize) -> Self {
         Call {
             threads: threads.max(1),

@@ -91,7 +91,10 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
                 // Two vectors and what is picked of them, a splat, and numbers for picking.
                 let others = 4 + target.step_registers as i64 + if shape.column_step == 2 { 2 } else { 0 };
                 let fits = columns.accumulators() + others <= target.vector_registers as i64;
-                if lanes * (shape.bytes as i64) < 16 || rows > shape.rows() || vectors > across || !fits {
+                // With all weights at hand little is left to share, and more rows are more code.
+                let most = if columns.keeps(shape, target) { 8 } else { 24 };
+                let rows_fit = rows <= shape.rows().min(most);
+                if lanes * (shape.bytes as i64) < 16 || !rows_fit || vectors > across || !fits {
                     continue;
                 }
                 all.push((columns.cycles(shape, target), columns));
@@ -100,7 +103,7 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
     }
     // Of tiles that are about as good the smallest makes the least code, and with few rows reads the fewest places at a time.
     let best = all.iter().fold(f64::INFINITY, |best, (cycles, _)| best.min(*cycles));
-    let good = all.iter().filter(|(cycles, _)| *cycles <= 1.03 * best);
+    let good = all.iter().filter(|(cycles, _)| *cycles <= 1.01 * best);
     let smallest = good.min_by_key(|(_, c)| (c.accumulators(), c.rows, c.lanes));
     let Some(&(_, columns)) = smallest else { return };
     let Columns {
