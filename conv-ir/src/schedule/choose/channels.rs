@@ -10,7 +10,7 @@ use crate::nest::Role;
 
 /// Channels in the lanes, and a tile of the image's rows and columns.
 #[derive(Clone, Copy)]
-struct Channels {
+pub(super) struct Channels {
     lanes: i64,
     vectors: i64,
     rows: i64,
@@ -86,14 +86,15 @@ impl Channels {
 fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
     let native = target.lanes(shape.bytes) as i64;
     let is_wide = target.vector_bytes > 16;
-    let narrow = if is_wide && target.fma_bytes > 32 && native > 4 {
-        native / 2
+    let widths = if is_wide {
+        vec![native, native / 2, native / 4]
     } else {
-        native
+        vec![native]
     };
+    let is_vector = |lanes: &i64| *lanes == native || lanes * shape.bytes as i64 >= 16;
     let taps: i64 = shape.taps.iter().product();
     let mut all = Vec::new();
-    for lanes in [native, narrow] {
+    for lanes in widths.into_iter().filter(is_vector) {
         for vectors in (1..=6).take_while(|v| *v == 1 || (v - 1) * lanes < shape.out_channels) {
             let shared = i64::from(target.step_registers == 0 && (lanes < native || vectors > INSIDE));
             let fits = |points: i64| fits(target, vectors, points + shared);
@@ -116,8 +117,8 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
     all
 }
 
-pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
-    let native = target.lanes(shape.bytes) as i64;
+/// The best tile of channels, and its cycles by the model above.
+pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Channels)> {
     let mut best: Option<(f64, Channels)> = None;
     for channels in channel_tiles(shape, target) {
         let cycles = channels.cycles(shape, target);
@@ -125,13 +126,19 @@ pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target)
             best = Some((cycles, channels));
         }
     }
+    let steps = shape.in_channels * shape.taps.iter().product::<i64>();
+    best.map(|(cycles, tile)| (cycles * steps as f64 / shape.phases as f64, tile))
+}
+
+pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
+    let native = target.lanes(shape.bytes) as i64;
     let one = Channels {
         lanes: native,
         vectors: 1,
         rows: 1,
         columns: 1,
     };
-    let tile = best.map_or(one, |b| b.1);
+    let tile = best(shape, target).map_or(one, |b| b.1);
     let Channels {
         lanes,
         vectors,

@@ -11,7 +11,7 @@ use crate::schedule::Borders;
 
 /// Columns in the lanes, edges masked.
 #[derive(Clone, Copy)]
-struct Columns {
+pub(super) struct Columns {
     lanes: i64,
     channels: i64,
     rows: i64,
@@ -55,13 +55,13 @@ impl Columns {
             shape.taps.iter().product::<i64>(),
         );
         let sums = (self.channels * rows * vectors) as f64;
-        let steps = (shape.in_channels * taps) as f64;
+        let steps = (shape.in_channels * taps) as f64 / shape.phases as f64;
         // Rows that outputs share under their windows, as far as taps are repeated in the code.
         let room = REPEATS / (self.accumulators() * shape.taps[0]);
         let repeated = (1..=window).rev().find(|r| window % r == 0 && *r <= room).unwrap_or(1);
         let shared = ((rows - 1) * shape.row_step + repeated).min(rows * repeated);
         let lines = window / repeated * shared * shape.planes();
-        let reads = (shape.in_channels * lines * shape.taps[0] * vectors) as f64;
+        let reads = (shape.in_channels * lines * shape.taps[0] * vectors) as f64 / shape.phases as f64;
         let per_read = if shape.column_step == 2 { 1.5 * load + 0.5 } else { load };
         let splats = if self.keeps(shape, target) {
             0.0
@@ -70,12 +70,18 @@ impl Columns {
         };
         let latency = LATENCY * steps;
         let busy = (sums * steps * fma).max(latency).max(reads * per_read + splats);
-        busy + 2.0 * sums * fma + 30.0
+        // Outputs of one phase are apart: lanes are stored one by one.
+        let stores = if shape.phases > 1 {
+            1.5 * self.lanes as f64
+        } else {
+            2.0 * fma
+        };
+        busy + stores * sums + 30.0
     }
 }
 
-/// The best tile of columns, by the model above.
-fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
+/// The best tile of columns, and its cycles by the model above.
+pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     let native = target.lanes(shape.bytes) as i64;
     let mut all: Vec<(f64, Columns)> = Vec::new();
     for lanes in [native, native / 2, native / 4] {
@@ -88,8 +94,8 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
                     vectors,
                 };
                 let across = (shape.columns() + lanes - 1) / lanes;
-                // Two vectors and what is picked of them, a splat, and numbers for picking.
-                let others = 4 + target.step_registers as i64 + if shape.column_step == 2 { 2 } else { 0 };
+                // Two vectors and what is picked of them, a splat for each channel, and numbers for picking.
+                let others = 3 + channels + target.step_registers as i64 + if shape.column_step == 2 { 2 } else { 0 };
                 let fits = columns.accumulators() + others <= target.vector_registers as i64;
                 // With all weights at hand little is left to share, and more rows are more code.
                 let most = if columns.keeps(shape, target) { 8 } else { 24 };
@@ -105,7 +111,13 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
     let best = all.iter().fold(f64::INFINITY, |best, (cycles, _)| best.min(*cycles));
     let good = all.iter().filter(|(cycles, _)| *cycles <= 1.01 * best);
     let smallest = good.min_by_key(|(_, c)| (c.accumulators(), c.rows, c.lanes));
-    let Some(&(_, columns)) = smallest else { return };
+    smallest.copied()
+}
+
+fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
+    let Some((_, columns)) = best(shape, target) else {
+        return;
+    };
     let Columns {
         lanes,
         channels,

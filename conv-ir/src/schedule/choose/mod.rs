@@ -68,6 +68,10 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
         return LanesOn::Columns;
     }
     let masks = can_mask(shape, target) && shape.columns() > 1;
+    let few = shape.out_channels * 4 < lanes * 3;
+    if target.vector_bytes > 16 && shape.out_channels > 1 && few && !shape.channels_last {
+        return cheaper(shape, target, masks);
+    }
     // Three channels of four lanes still beat columns that must be gathered or scattered.
     if shape.out_channels * 4 >= lanes * 3 && !(depthwise && (masks || shape.column_step == 1) && !shape.channels_last)
     {
@@ -83,6 +87,27 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
         LanesOn::Channels
     } else {
         LanesOn::Nothing
+    }
+}
+
+/// Few channels or columns in wide vectors, which a bad fit makes dear: by the cycles of the best tile of each.
+fn cheaper(shape: &Shape, target: &Target, masks: bool) -> LanesOn {
+    let lanes = target.lanes(shape.bytes) as i64;
+    let cycles = |best: Option<f64>| best.unwrap_or(f64::INFINITY);
+    let by_channels = cycles(channels::best(shape, target).map(|b| b.0));
+    let by_columns = match masks {
+        // Masked lanes multiply the zeros that channels leave out; under a window wider than the image they are most of it.
+        true => {
+            let outside = (shape.taps[0] as f64 / shape.columns() as f64).max(1.0);
+            cycles(columns::best(shape, target).map(|b| b.0)) * outside
+        }
+        // Through a panel, which is not priced: worth it where few channels would fill a vector badly. Columns further apart would be gathered.
+        false if shape.column_step == 1 && shape.columns() >= lanes && shape.out_channels * 4 < lanes => 0.0,
+        false => f64::INFINITY,
+    };
+    match by_columns < by_channels {
+        true => LanesOn::Columns,
+        false => LanesOn::Channels,
     }
 }
 
