@@ -111,8 +111,21 @@ impl Case {
                     .map(|text| machine_bill(&text))
                     .map_err(|e| e.to_string())
             }
+            "assembled" => self.assembled(nest),
             _ => Err(format!("nothing called {way_out} to show")),
         }
+    }
+}
+
+impl Case {
+    /// The instructions of every leaf that the target's assembler makes, each behind its bill. The text is the same on every host.
+    fn assembled(&self, nest: &Nest) -> Result<String, String> {
+        let level = conv_jit::x86::Level::of(&self.target).ok_or("the target has no assembler")?;
+        let text = |leaf| match conv_jit::x86::assemble(nest, leaf, level) {
+            Ok(machine) => machine.text(),
+            Err(refusal) => format!("; {}: {refusal}\n", leaf.name),
+        };
+        Ok(nest.leaves.iter().map(text).collect())
     }
 }
 
