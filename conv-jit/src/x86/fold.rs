@@ -45,7 +45,7 @@ impl Folding {
         let mut folded: Vec<Option<Source>> = vec![None; carried.len()];
         let mut kept = Vec::with_capacity(insts.len());
         for (at, inst) in insts.iter().enumerate() {
-            if let Some((value, source)) = load(inst).filter(|(v, _)| !carried[v.0 as usize])
+            if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize])
                 && let users = &uses[value.0 as usize]
                 && !users.is_empty()
                 && users.len() <= self.uses(&source)
@@ -58,20 +58,6 @@ impl Folding {
             kept.push(with(inst, &folded));
         }
         *insts = kept;
-    }
-}
-
-fn load(inst: &Inst) -> Option<(Value, Source)> {
-    match inst {
-        Inst::Set {
-            to,
-            kind: Kind::Copy,
-            args,
-        } => match args[0] {
-            Arg::From(source) => Some((*to, source)),
-            Arg::Value(_) => None,
-        },
-        Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => None,
     }
 }
 

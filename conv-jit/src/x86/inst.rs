@@ -171,6 +171,21 @@ impl Inst {
         }
     }
 
+    /// The load that this is: what it sets, and from where.
+    pub fn load(&self) -> Option<(Value, Source)> {
+        match self {
+            Inst::Set {
+                to,
+                kind: Kind::Copy,
+                args,
+            } => match args[0] {
+                Arg::From(source) => Some((*to, source)),
+                Arg::Value(_) => None,
+            },
+            Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => None,
+        }
+    }
+
     /// The value that is set.
     pub fn sets(&self) -> Option<Value> {
         match self {

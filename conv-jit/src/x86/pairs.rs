@@ -69,18 +69,11 @@ pub(super) fn pair(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, element: i64,
 
 /// The load of every second element that this is.
 fn strided(inst: &Inst, element: i64) -> Option<(Value, Wanted)> {
-    match inst {
-        Inst::Set {
-            to,
-            kind: Kind::Copy,
-            args,
-        } => match args[0] {
-            Arg::From(Source::Strided { place, step, live }) if step == 2 * element && !live.is_empty() => {
-                Some((*to, Wanted { place, live }))
-            }
-            _ => None,
-        },
-        Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => None,
+    match inst.load()? {
+        (to, Source::Strided { place, step, live }) if step == 2 * element && !live.is_empty() => {
+            Some((to, Wanted { place, live }))
+        }
+        _ => None,
     }
 }
 

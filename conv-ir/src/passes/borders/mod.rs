@@ -18,6 +18,7 @@
 //!
 //! With `borders panel` all this is done by copying instead: see [`panel`].
 
+mod mask;
 mod panel;
 
 use crate::nest::{Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Var, map_chains};
@@ -29,7 +30,7 @@ const SEPARATE: usize = 16;
 
 pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     if schedule.borders == Borders::Mask {
-        check_mask(nest, schedule, target)?;
+        mask::check(nest, schedule, target)?;
     }
     let body = std::mem::take(&mut nest.body);
     nest.body = match schedule.borders {
@@ -39,23 +40,6 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
         }
     };
     Ok(())
-}
-
-fn check_mask(nest: &Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
-    let illegal = |why: String| Err(Error::IllegalSchedule(format!("borders mask: {why}")));
-    if !target.masks {
-        return illegal(format!("target {target} cannot mask loads by lane"));
-    }
-    let lanes = schedule.lanes_of(Role::Out(0));
-    let bytes = lanes * nest.dtype.bytes() as i64;
-    let is_vector = bytes >= 16 && bytes <= target.vector_bytes as i64 && bytes & (bytes - 1) == 0;
-    match lanes == 1 || is_vector {
-        true => Ok(()),
-        false => illegal(format!(
-            "{lanes} lanes of {} are no vector of target {target}",
-            nest.dtype
-        )),
-    }
 }
 
 fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: Chain) -> Vec<Chain> {
@@ -106,7 +90,7 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
             let pieces = cut_constant(&chain, &edge, out, extent, tile);
             let masks = schedule.borders == Borders::Mask && schedule.lanes_of(Role::Out(at)) > 1;
             match masks && edge.skips {
-                true => pieces.into_iter().map(|p| mask(p, &edge, out, tile)).collect(),
+                true => pieces.into_iter().map(|p| mask::mask(p, &edge, out, tile)).collect(),
                 false => pieces,
             }
         }
@@ -350,33 +334,6 @@ fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) 
         .into_iter()
         .map(|(lo, hi, states)| piece(chain, edge, out, (lo * tile, (hi * tile).min(extent)), (first, &states)))
         .collect()
-}
-
-/// A tile at the edge of the columns: what lies outside is loaded as zero, lane by lane, instead of being left out.
-fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chain {
-    let column = chain.loops[out].axis;
-    let is_single = chain.loops[out].constant_extent().is_some_and(|extent| extent <= tile);
-    let knows = |a: &Affine| a.axes().all(|axis| axis == column || Some(axis) == edge.tap);
-    if !is_single || !edge.inside.iter().all(knows) {
-        return chain; // where the tests are known only at run time
-    }
-    for op in &mut chain.leaf.update {
-        let Op::Set { value, when, .. } = op else { continue };
-        let (columns, others): (Vec<Cond>, Vec<Cond>) =
-            when.drain(..).partition(|c| edge.inside.contains(c.expression()));
-        *when = others;
-        if let Expr::Fma(input, ..) = value
-            && !columns.is_empty()
-        {
-            let then = std::mem::replace(&mut **input, Expr::Const(0.0));
-            **input = Expr::Select {
-                when: columns,
-                then: Box::new(then),
-                otherwise: Box::new(Expr::Const(0.0)),
-            };
-        }
-    }
-    chain
 }
 
 /// Whether neighbouring tiles with these states may share code: nothing to test in them.

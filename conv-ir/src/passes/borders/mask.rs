@@ -1,0 +1,57 @@
+//! Edges inside a vector: the lanes outside the image load zeros.
+//!
+//! ```text
+//! before  for ow in 0..16 (one tile): acc = fma(in[ow + kw - 1], w[kw], acc) when ow + kw - 1 >= 0
+//! after                               acc = fma(if ow + kw - 1 >= 0 then in[ow + kw - 1] else 0, w[kw], acc)
+//! ```
+//!
+//! gives: masked loads, whose tests may differ from lane to lane. A product with zero changes no sum of finite numbers but the sign of a zero.
+
+use super::Edge;
+use crate::nest::{Affine, Chain, Cond, Expr, Nest, Op, Role};
+use crate::{Error, Schedule, Target};
+
+/// Whether the target makes such loads, of so many lanes.
+pub(super) fn check(nest: &Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
+    let illegal = |why: String| Err(Error::IllegalSchedule(format!("borders mask: {why}")));
+    if !target.masks {
+        return illegal(format!("target {target} cannot mask loads by lane"));
+    }
+    let lanes = schedule.lanes_of(Role::Out(0));
+    let bytes = lanes * nest.dtype.bytes() as i64;
+    let is_vector = bytes >= 16 && bytes <= target.vector_bytes as i64 && bytes & (bytes - 1) == 0;
+    match lanes == 1 || is_vector {
+        true => Ok(()),
+        false => illegal(format!(
+            "{lanes} lanes of {} are no vector of target {target}",
+            nest.dtype
+        )),
+    }
+}
+
+/// A tile at the edge of the columns: what lies outside is loaded as zero, lane by lane, instead of being left out.
+pub(super) fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chain {
+    let column = chain.loops[out].axis;
+    let is_single = chain.loops[out].constant_extent().is_some_and(|extent| extent <= tile);
+    let knows = |a: &Affine| a.axes().all(|axis| axis == column || Some(axis) == edge.tap);
+    if !is_single || !edge.inside.iter().all(knows) {
+        return chain; // where the tests are known only at run time
+    }
+    for op in &mut chain.leaf.update {
+        let Op::Set { value, when, .. } = op else { continue };
+        let (columns, others): (Vec<Cond>, Vec<Cond>) =
+            when.drain(..).partition(|c| edge.inside.contains(c.expression()));
+        *when = others;
+        if let Expr::Fma(input, ..) = value
+            && !columns.is_empty()
+        {
+            let then = std::mem::replace(&mut **input, Expr::Const(0.0));
+            **input = Expr::Select {
+                when: columns,
+                then: Box::new(then),
+                otherwise: Box::new(Expr::Const(0.0)),
+            };
+        }
+    }
+    chain
+}
