@@ -10,13 +10,21 @@
 //!
 //! The mark is all: ways out repeat the body while they walk it, with the tap as a constant, so the nest stays as small as it was.
 
-use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Var, for_leaves};
+use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Role, Var, for_leaves};
 use crate::{Error, Schedule, Target};
 
 /// Multiply-add instructions in one unrolled body. Beyond a few hundred the loop's own cost is long gone and code size is all that grows.
 const BUDGET: i64 = 512;
 
 pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+    if let Some((role, _)) = schedule
+        .step
+        .filter(|s| !matches!(s.0, Role::InChannel | Role::Kernel(_)))
+    {
+        return Err(Error::IllegalSchedule(format!(
+            "step {role}: only axes that are summed over have steps: ic, kd, kh, kw"
+        )));
+    }
     let mut body = std::mem::take(&mut nest.body);
     for_leaves(&mut body, &mut |leaf| {
         if let Some(at) = unroll_taps(nest, schedule, leaf) {

@@ -61,7 +61,7 @@ impl FromStr for Schedule {
                 "cache" => schedule.cache = only(Role::OutChannel, words.argument("cache")?)?,
                 "borders" => schedule.borders = borders(words.argument("borders")?)?,
                 "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
-                "step" => schedule.step = Some(pair(words.argument("step")?)?),
+                "step" => schedule.step = Some(reduction(words.argument("step")?)?),
                 "pack" => schedule.pack = true,
                 "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
                 _ => {
@@ -156,6 +156,17 @@ fn lanes(word: Word<'_>) -> Result<Option<(Role, i64)>, Error> {
     }
 }
 
+/// `AXIS:EXTENT` of an axis that is summed over.
+fn reduction((column, text): Word<'_>) -> Result<(Role, i64), Error> {
+    match pair((column, text))? {
+        found @ (Role::InChannel | Role::Kernel(_), _) => Ok(found),
+        (other, _) => Err(parse_error(
+            column,
+            format!("found axis {other}, expected one that is summed over: ic, kd, kh, kw"),
+        )),
+    }
+}
+
 /// `AXIS:EXTENT` of the one axis that the word is about.
 fn only(wanted: Role, (column, text): Word<'_>) -> Result<i64, Error> {
     match pair((column, text))? {
@@ -204,6 +215,7 @@ mod tests {
                 "borders soft",
                 "column 9: found \"soft\", expected exact, mask or panel:ROWS",
             ),
+            ("step oc:4", "column 6: found axis oc, expected one that is summed over"),
             ("fast", "column 1: found \"fast\""),
             ("order", "column 6: \"order\" needs an argument"),
         ] {
