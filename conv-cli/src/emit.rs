@@ -45,6 +45,8 @@ pub struct Args {
 enum Form {
     /// Rust source: one function without dependencies, as conv! expands to
     Rust,
+    /// Rust source: a type that packs its weights once, and is as fast as machine code made at run time
+    RustType,
     /// The loop nest after all passes
     Nest,
     /// Cranelift's intermediate representation, and the machine code of micro-kernels that Cranelift does not make
@@ -67,10 +69,20 @@ fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
     let target = args.target.unwrap_or_else(conv_jit::host_target);
     let nest = || nest(conv, schedule, &target);
     match args.form {
-        Form::Rust if args.target.is_some() => Err(Failure::usage(
+        Form::Rust | Form::RustType if args.target.is_some() => Err(Failure::usage(
             "--target is for machine code: Rust source is the same for every machine",
         )),
-        Form::Rust => Ok(conv_codegen::rust_source(conv, &args.name, schedule)?),
+        Form::Rust | Form::RustType => {
+            let options = conv_codegen::Options {
+                form: match args.form {
+                    Form::RustType => conv_codegen::Form::Type,
+                    _ => conv_codegen::Form::Function,
+                },
+                schedule: args.schedule.clone(),
+                ..conv_codegen::Options::default()
+            };
+            Ok(conv_codegen::rust_source(conv, &args.name, &options)?)
+        }
         Form::Nest => Ok(nest()?.to_string()),
         Form::Clif => Ok(conv_jit::clif_for(&nest()?, &target)?),
         Form::Asm => Ok(conv_jit::disassembly_for(&nest()?, &target)?),

@@ -12,48 +12,122 @@
 #![forbid(unsafe_code)]
 
 mod emit;
+mod facts;
 mod grammar;
 
-use conv_ir::{Conv, Error, Nest, Schedule, Target, passes};
+use conv_ir::schedule::Pack;
+use conv_ir::{Conv, Error, Schedule, Target, passes};
 use quote::quote;
 
-pub use emit::{Head, STACK_LIMIT, emit};
+pub use emit::{Head, Isa, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
 
-/// The nest that the Rust route prints, and the schedule it was made under: the given one, or the model's choice.
+/// What is made of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Form {
+    /// A function of input, weight, bias and output.
+    #[default]
+    Function,
+    /// A type that packs weight and bias once.
+    Type,
+}
+
+/// How it is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Function or type.
+    pub form: Form,
+    /// Versions beside the portable one.
+    pub isas: Vec<Isa>,
+    /// The schedule of all versions whose vectors are wide enough, instead of the model's choice for each.
+    pub schedule: Option<Schedule>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            form: Form::default(),
+            isas: vec![Isa::Avx512, Isa::Avx2],
+            schedule: None,
+        }
+    }
+}
+
+/// The versions of an item, the widest first, and the widest one's schedule.
 ///
 /// # Errors
 /// [`Error::IllegalSchedule`] where the schedule does not fit the convolution.
-pub fn lowered(conv: &Conv, schedule: Option<&Schedule>) -> Result<(Nest, Schedule), Error> {
-    let schedule = match schedule {
-        Some(schedule) => schedule.clone(),
-        None => Schedule::choose(conv, &Target::RUST).schedule,
+pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule), Error> {
+    const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+    let targets = ALL.map(|isa| target(isa, options.form));
+    let schedules = match options.schedule.clone() {
+        Some(mut schedule) => {
+            // A type holds packed weights, whatever else the schedule says.
+            if options.form == Form::Type && schedule.pack == Pack::No {
+                schedule.pack = schedule.panels();
+            }
+            [schedule.clone(), schedule.clone(), schedule]
+        }
+        None => Schedule::choose_together(conv, [&targets[0], &targets[1], &targets[2]]).map(|choice| choice.schedule),
     };
-    let nest = passes::compile(conv, &schedule, &Target::RUST, &mut |_, _| {})?;
-    Ok((nest, schedule))
+    let mut versions = Vec::new();
+    for ((isa, target), schedule) in ALL.into_iter().zip(&targets).zip(&schedules) {
+        let lanes = schedule
+            .lanes
+            .map_or(16, |(_, lanes)| lanes as usize * conv.spec().dtype.bytes());
+        let has_vectors =
+            options.isas.contains(&isa) && (16..=target.vector_bytes).contains(&lanes) && lanes.is_power_of_two();
+        if has_vectors || isa == Isa::Portable {
+            let nest = passes::compile(conv, schedule, target, &mut |_, _| {})?;
+            versions.push(Version { isa, nest });
+        }
+    }
+    let [widest, ..] = schedules;
+    Ok((versions, widest))
 }
 
-/// A convolution as the source of one public function, formatted; a file of its own.
+/// The machine behind a version.
+fn target(isa: Isa, form: Form) -> Target {
+    let target = match isa {
+        // rustc keeps a splat that several multiply-adds share in a register.
+        Isa::Avx512 => Target {
+            step_registers: 1,
+            ..Target::AVX512
+        },
+        Isa::Avx2 => Target::AVX2,
+        Isa::Portable => Target::RUST,
+    };
+    Target {
+        packs: form == Form::Type,
+        ..target
+    }
+}
+
+/// A convolution as the source of one public function or type, formatted; a file of its own.
 ///
 /// # Errors
-/// [`Error::Argument`] where `name` is no name of a function; [`Error::IllegalSchedule`]; [`Error::Unsupported`] as for [`emit`].
-pub fn rust_source(conv: &Conv, name: &str, schedule: Option<&Schedule>) -> Result<String, Error> {
+/// [`Error::Argument`] where `name` is no name; [`Error::IllegalSchedule`]; [`Error::Unsupported`] as for [`emit`].
+pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String, Error> {
     let Ok(name) = syn::parse_str::<syn::Ident>(name) else {
-        return Err(Error::Argument(format!(
-            "`{name}` cannot be the name of a Rust function"
-        )));
+        return Err(Error::Argument(format!("`{name}` cannot be the name of a Rust item")));
     };
-    let (nest, schedule) = lowered(conv, schedule)?;
-    let notes = notes(conv, &schedule);
+    let (versions, schedule) = lowered(conv, options)?;
     let head = Head {
         docs: quote!(),
-        notes,
+        notes: notes(conv, &schedule),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
     };
-    let tokens = emit(&nest, &head)?;
-    Ok(format_source(tokens))
+    Ok(format_source(item(conv, options.form, &versions, &head)?))
+}
+
+/// The tokens of an item.
+fn item(conv: &Conv, form: Form, versions: &[Version], head: &Head) -> Result<proc_macro2::TokenStream, Error> {
+    match form {
+        Form::Function => emit(versions, head),
+        Form::Type => emit_type(versions, head, &facts::constants(conv)),
+    }
 }
 
 /// What an emitted function says of itself.

@@ -4,6 +4,7 @@
 //! checks: no index may dip below zero on the way. Inputs are reals from a generator that both sides have; outputs
 //! come back as hexadecimal bits.
 
+use conv_codegen::{Form, Isa, Options};
 use conv_ir::{Conv, DType, Element, Schedule, reference};
 use std::fmt::Write;
 use std::process::Command;
@@ -42,6 +43,9 @@ const CASES: &[&str] = &[
     "conv2d-transposed f32 n1 g1 ic2 oc4 in HxW kernel 3x3 stride 2 pad 1",
 ];
 
+/// What each is emitted for, beside the portable version.
+const VERSIONS: [&[Isa]; 3] = [&[Isa::Avx512, Isa::Avx2], &[Isa::Avx2], &[]];
+
 /// What the free sizes are.
 const SIZES: &[(&str, usize)] = &[("B", 2), ("H", 7), ("W", 12), ("T", 9)];
 
@@ -59,6 +63,7 @@ fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
 
 const MAIN: &str = "
 #![deny(warnings)]
+#![allow(non_snake_case)]
 fn fill<const N: usize>(seed: u64) -> [T; N] {
     let mut state = seed;
     ::core::array::from_fn(|_| {
@@ -144,17 +149,51 @@ impl Case {
         }
         format!("    let mut output = [T::NAN; {output}];\n    {name}({arguments}&mut output);\n    show(&output);\n")
     }
+
+    /// The same for a type: packed once, then run.
+    fn call_type(&self, name: &str) -> String {
+        let call = self.call("run");
+        let [_, weight, bias, _, _] = self.lengths();
+        let bias_argument = self
+            .sized
+            .spec()
+            .bias
+            .then(|| format!("&fill::<{bias}>(3), "))
+            .unwrap_or_default();
+        let call = call
+            .replace(&format!("&fill::<{weight}>(2), "), "")
+            .replace(&bias_argument, "")
+            .replace(
+                "run(",
+                &format!("{name}::new(&fill::<{weight}>(2), {bias_argument}).run("),
+            );
+        format!("    {{\n{call}    }}\n")
+    }
 }
 
 /// Emits, compiles and runs all cases of one type; returns a line of bits for each.
 fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
     let mut source = format!("{MAIN}type T = {dtype};\n");
     let mut calls = String::new();
-    for (at, case) in cases.iter().enumerate() {
-        let name = format!("case{at}");
-        source += &conv_codegen::rust_source(&case.conv, &name, case.schedule.as_ref())
-            .unwrap_or_else(|e| panic!("{}: {e}", case.conv));
-        calls += &case.call(&name);
+    for (at, (case, isas)) in cases
+        .iter()
+        .flat_map(|case| VERSIONS.map(|isas| (case, isas)))
+        .enumerate()
+    {
+        // Functions and types take turns.
+        let form = [Form::Function, Form::Type][(at / VERSIONS.len() + at) % 2];
+        let name = format!("Case{at}");
+        let options = Options {
+            form,
+            isas: isas.to_vec(),
+            schedule: case.schedule.clone(),
+        };
+        source +=
+            &conv_codegen::rust_source(&case.conv, &name, &options).unwrap_or_else(|e| panic!("{}: {e}", case.conv));
+        calls += &match form {
+            Form::Function => case.call(&name),
+            Form::Type => case.call_type(&name),
+        };
     }
     write!(source, "fn main() {{\n{calls}}}\n").unwrap();
     run(&source, dtype)
@@ -199,7 +238,8 @@ fn f32_cases_give_the_references_bits() {
         .map(|text| Case::new(text))
         .filter(|c| c.conv.dtype() == DType::F32)
         .collect();
-    for (case, found) in cases.iter().zip(outputs(&cases, "f32")) {
+    let cases_by_version = cases.iter().flat_map(|case| VERSIONS.map(|_| case));
+    for (case, found) in cases_by_version.zip(outputs(&cases, "f32")) {
         let bits: Vec<String> = case
             .expected::<f32>()
             .iter()
@@ -216,7 +256,8 @@ fn f64_cases_give_the_references_bits() {
         .map(|text| Case::new(text))
         .filter(|c| c.conv.dtype() == DType::F64)
         .collect();
-    for (case, found) in cases.iter().zip(outputs(&cases, "f64")) {
+    let cases_by_version = cases.iter().flat_map(|case| VERSIONS.map(|_| case));
+    for (case, found) in cases_by_version.zip(outputs(&cases, "f64")) {
         let bits: Vec<String> = case
             .expected::<f64>()
             .iter()
@@ -226,19 +267,26 @@ fn f64_cases_give_the_references_bits() {
     }
 }
 
+fn with(schedule: Option<Schedule>) -> Options {
+    Options {
+        schedule,
+        ..Options::default()
+    }
+}
+
 #[test]
 fn what_does_not_fit_on_the_stack_is_refused_by_name() {
     let conv = "conv2d ic256 oc256 in 14x14 kernel 3x3".parse().unwrap();
     let schedule = "lanes oc:4 tile oc:8,ow:5 pack".parse().unwrap();
-    let error = conv_codegen::rust_source(&conv, "f", Some(&schedule))
+    let error = conv_codegen::rust_source(&conv, "f", &with(Some(schedule)))
         .unwrap_err()
         .to_string();
     assert!(
         error.contains("need 2359296 bytes at packed_weight") && error.contains("at most 262144 bytes"),
         "{error}"
     );
-    let error = conv_codegen::rust_source(&conv, "two words", None)
+    let error = conv_codegen::rust_source(&conv, "two words", &Options::default())
         .unwrap_err()
         .to_string();
-    assert_eq!(error, "`two words` cannot be the name of a Rust function");
+    assert_eq!(error, "`two words` cannot be the name of a Rust item");
 }

@@ -43,9 +43,12 @@ impl Target {
         l2_bytes: 512 << 10,
         packs: true,
     };
-    /// Portable Rust source: the same vectors, no packed weights, no scratch.
+    /// Portable Rust source: vectors of 128 bits, which are arrays; rustc folds loads into multiply-adds.
     pub const RUST: Target = Target {
         name: "rust",
+        vector_registers: 16,
+        step_registers: 1,
+        masks: true,
         packs: false,
         ..Target::CRANELIFT
     };

@@ -104,7 +104,13 @@ impl Case {
                 let isa = conv_jit::Isa::by_triple(TRIPLE).map_err(|e| e.to_string())?;
                 conv_jit::clif(nest, &isa).map_err(|e| e.to_string())
             }
-            "rust" => conv_codegen::rust_source(&self.conv, "case", Some(&self.schedule)).map_err(|e| e.to_string()),
+            "rust" => {
+                let options = conv_codegen::Options {
+                    schedule: Some(self.schedule.clone()),
+                    ..conv_codegen::Options::default()
+                };
+                conv_codegen::rust_source(&self.conv, "case", &options).map_err(|e| e.to_string())
+            }
             "machine" => {
                 let isa = conv_jit::Isa::by_triple(TRIPLE).map_err(|e| e.to_string())?;
                 conv_jit::disassembly(nest, &isa)

@@ -2,8 +2,10 @@
 //!
 //! In: convolutions with their arrays. Out: the bits that the expanded Rust computes. The program holds the emitted functions as they are and a `main`
 //! that reads all arrays from one file and writes all outputs to another, in order; so what is judged is the text that `conv!` expands to.
+//! Functions and types take turns, and so do versions: for the widest vectors of this CPU, for AVX2, and portable.
 
 use crate::data::Data;
+use conv_codegen::{Form, Isa, Options, rust_source};
 use conv_ir::{Conv, DType, Element};
 use std::fmt::Write;
 use std::path::Path;
@@ -24,10 +26,11 @@ fn main() {
 }
 ";
 
-/// A function of a program.
+/// A function or a type of a program.
 #[derive(Clone, Debug)]
 pub struct Function {
     name: String,
+    form: Form,
     /// Names of its free sizes, in order.
     sizes: Vec<String>,
 }
@@ -48,11 +51,19 @@ impl Program {
     /// # Errors
     /// Why the Rust route cannot print it.
     pub fn function(&mut self, conv: &Conv) -> Result<Function, String> {
-        let name = format!("case{}", self.functions);
+        const VERSIONS: [&[Isa]; 3] = [&[Isa::Avx512, Isa::Avx2], &[Isa::Avx2], &[]];
+        let name = format!("Case{}", self.functions);
+        let form = [Form::Function, Form::Type][self.functions % 2];
+        let options = Options {
+            form,
+            isas: VERSIONS[self.functions / 2 % VERSIONS.len()].to_vec(),
+            schedule: None,
+        };
         self.functions += 1;
-        self.source += &conv_codegen::rust_source(conv, &name, None).map_err(|e| format!("{conv}\n{e}"))?;
+        self.source += &rust_source(conv, &name, &options).map_err(|e| format!("{conv}\n{e}"))?;
         Ok(Function {
             name,
+            form,
             sizes: conv.free_sizes().into_iter().map(str::to_owned).collect(),
         })
     }
@@ -126,29 +137,35 @@ fn compile(file: &Path, binary: &Path) {
 fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) -> String {
     let (t, b) = (T::DTYPE, T::DTYPE.bytes());
     let take = |len: usize| format!("&take::<{b}, {t}>(from, {len}, {t}::from_le_bytes)[..]");
-    let mut arguments = String::new();
-    let Function { name, sizes } = function;
+    let (mut arguments, mut packed) = (String::new(), String::new());
+    let Function { name, form, sizes } = function;
     for size in sizes {
         let value = free.iter().find(|(name, _)| *name == size).map_or(0, |f| f.1);
         let _ = write!(arguments, "{value}, ");
     }
     let arrays = [
-        Some(&data.input),
-        Some(&data.weight),
-        data.bias.as_ref(),
-        data.residual.as_ref(),
+        (Some(&data.input), false),
+        (Some(&data.weight), true),
+        (data.bias.as_ref(), true),
+        (data.residual.as_ref(), false),
     ];
-    let lets: String = arrays
-        .into_iter()
-        .flatten()
-        .enumerate()
-        .map(|(at, array)| {
-            let _ = write!(arguments, "a{at}.try_into().unwrap(), ");
-            format!("    let a{at} = {};\n", take(array.len()))
-        })
-        .collect();
+    let mut lets = String::new();
+    for (at, (array, is_weight)) in arrays.into_iter().enumerate() {
+        let Some(array) = array else { continue };
+        let list = if is_weight && *form == Form::Type {
+            &mut packed
+        } else {
+            &mut arguments
+        };
+        let _ = write!(list, "a{at}.try_into().unwrap(), ");
+        let _ = writeln!(lets, "    let a{at} = {};", take(array.len()));
+    }
+    let callee = match form {
+        Form::Function => name.clone(),
+        Form::Type => format!("{name}::new({packed}).run"),
+    };
     format!(
-        "{{\n{lets}    let mut output = vec![{t}::NAN; {outputs}];\n    {name}({arguments}(&mut output[..]).try_into().unwrap());\n    \
+        "{{\n{lets}    let mut output = vec![{t}::NAN; {outputs}];\n    {callee}({arguments}(&mut output[..]).try_into().unwrap());\n    \
          output.iter().for_each(|x| to.extend(x.to_le_bytes()));\n}}\n"
     )
 }

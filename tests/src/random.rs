@@ -5,7 +5,7 @@
 
 use conv_ir::conv::Conv;
 use conv_ir::nest::Role;
-use conv_ir::schedule::Borders;
+use conv_ir::schedule::{Borders, Pack};
 use conv_ir::{Activation, ConvSpec, DType, Layout, Padding, PaddingMode, Schedule, Size};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -199,7 +199,7 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
     let unroll = proptest::sample::subsequence(taps.clone(), 0..=taps.len());
     let step = proptest::option::of((select(taps), 2i64..=4));
     let parallel = proptest::option::of(select(axes));
-    (lanes, tile, order, borders, (unroll, step), any::<bool>(), parallel).prop_map(
+    (lanes, tile, order, borders, (unroll, step), 0..4u8, parallel).prop_map(
         move |(
             (role, width, vectors),
             (columns, rows, channels),
@@ -220,7 +220,7 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
                 .filter(|t| t.1 > 0 && Some(t.0) != role && (t.0 != Role::Out(1) || rank > 1))
                 .collect();
             tile.extend(role.map(|role| (role, width * vectors)));
-            Schedule {
+            let mut schedule = Schedule {
                 cache: width * 4,
                 lanes: role.map(|r| (r, width)),
                 tile,
@@ -228,9 +228,22 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
                 borders,
                 unroll,
                 step,
-                pack,
+                pack: Pack::No,
                 parallel,
-            }
+            };
+            schedule.pack = match (pack, schedule.panels()) {
+                (0, _) => Pack::No,
+                (1, _) => Pack::Tiles,
+                // As wide as the lanes, or as the tile.
+                (2, panels) => panels,
+                (_, Pack::Panels { role, width: 1 }) => Pack::Panels { role, width: 1 },
+                (_, Pack::Panels { role, .. }) => Pack::Panels {
+                    role,
+                    width: width * vectors,
+                },
+                (_, other) => other,
+            };
+            schedule
         },
     )
 }

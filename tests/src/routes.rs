@@ -4,6 +4,7 @@
 
 use crate::data::{Data, Fill, compare};
 use crate::judge::{SEED, judge, judge_free, judge_threads, quietly};
+use conv_ir::schedule::Borders;
 use conv_ir::{Conv, DType, Element, Schedule, Target, passes};
 use conv_jit::{CompiledConv, CurrentThread, Options};
 
@@ -65,7 +66,7 @@ fn every_as<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill:
     }
     // A schedule for wide vectors would be pages of narrow ones elsewhere; one for narrow vectors is good anywhere.
     machines_here()
-        .filter(|t| t.vector_bytes >= target.vector_bytes)
+        .filter(|t| t.vector_bytes >= target.vector_bytes && (t.masks || schedule.borders != Borders::Mask))
         .try_for_each(|t| machine::<T>(conv, schedule, &t, fill))
 }
 

@@ -10,7 +10,7 @@ use conv_ir::nest::{Call, Leaf, LeafId, Stmt, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::lanes::type_name;
+use super::lanes::{Isa, type_name};
 use super::range::Range;
 use super::scope::Scope;
 use super::sum::Sum;
@@ -79,7 +79,8 @@ impl<'a> Item<'a> {
             }
             arguments.push(tokens(&as_parameter(&self.scope.address(None, access, None).at, range)));
         }
-        self.emission.called.extend(self.scope.called.drain(..));
+        let called: Vec<super::lanes::LaneFn> = self.scope.called.drain(..).collect();
+        called.into_iter().for_each(|f| self.emission.call(0, f));
         for (bound, range) in call.ints.iter().zip(&self.parameters[id].ints) {
             arguments.push(tokens(&self.scope.bound(bound, !range.non_negative())));
         }
@@ -142,18 +143,54 @@ impl<'a> Item<'a> {
                 scope.adopt(symbol, factor);
             }
         }
-        let body = leaf_text(leaf, &mut scope, &mut self.emission, Place::Outlined).body()?;
-        Ok(function(
+        scope.is_const = self.scope.is_const;
+        let body = self.leaf_body(leaf, &mut scope)?;
+        let text = function(
             &self.leaf_names[id.index()],
             &[conv_ir::nest::bill::Bill::of(leaf).to_string()],
             &parameters,
             body,
-        ))
+            self.scope.is_const,
+        );
+        if self.scope.is_const {
+            return Ok(text);
+        }
+        let features = self.emission.isa.attribute();
+        // A leaf of its own is allocated registers of its own.
+        Ok(quote!(#features #[inline(never)] #text))
+    }
+}
+
+impl<'a> Item<'a> {
+    /// Registers and loops; where the leaf has lanes, behind assertions of how far it reaches.
+    fn leaf_body(&mut self, leaf: &'a Leaf, scope: &mut Scope<'a>) -> Result<TokenStream, Unsupported> {
+        let isa = self.emission.isa;
+        let vectors = leaf.lanes.filter(|lanes| lanes.width > 1 || lanes.cut.is_some());
+        let Some(lanes) = vectors else {
+            return leaf_text(leaf, scope, &mut self.emission, Place::Outlined).body();
+        };
+        let module = tokens(&format!("x{}", lanes.width));
+        if isa == Isa::Portable {
+            let body = leaf_text(leaf, scope, &mut self.emission, Place::Outlined).body()?;
+            return Ok(quote!(use self::#module::*; #body));
+        }
+        let (assertions, asserted) = super::reach::assertions(leaf, scope);
+        let mut text = leaf_text(leaf, scope, &mut self.emission, Place::Outlined);
+        text.asserted = asserted;
+        let body = text.body()?;
+        Ok(quote!(use self::#module::*; #assertions unsafe { #body }))
     }
 }
 
 /// A private function with its parameters; those that the body has no use for are named in a `let _`.
-fn function(name: &str, docs: &[String], parameters: &[(String, TokenStream)], body: TokenStream) -> TokenStream {
+fn function(
+    name: &str,
+    docs: &[String],
+    parameters: &[(String, TokenStream)],
+    body: TokenStream,
+    is_const: bool,
+) -> TokenStream {
+    let keyword = is_const.then(|| quote!(const));
     let name = tokens(name);
     let unused = parameters
         .iter()
@@ -167,7 +204,7 @@ fn function(name: &str, docs: &[String], parameters: &[(String, TokenStream)], b
     let docs = docs.iter().map(|line| format!(" {line}"));
     quote! {
         #(#[doc = #docs])*
-        fn #name(#(#parameters),*) {
+        #keyword fn #name(#(#parameters),*) {
             #unused
             #body
         }

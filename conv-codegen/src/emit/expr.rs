@@ -1,12 +1,14 @@
-//! Expressions of a leaf: `[f32; 4]` values and calls of lane functions in a leaf with lanes, plain operators in a scalar one.
+//! Expressions of a leaf: vectors and calls of lane functions in a leaf with lanes, plain operators in a scalar one.
 
 use conv_ir::DType;
-use conv_ir::nest::{Access, AxisId, Binary, Expr, Lanes, Leaf, RegId, Unary};
+use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, RegId, Unary, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::lanes::LaneFn;
-use super::scope::{Address, Scope};
+use super::lanes::{Isa, LaneFn, Vectors, type_name};
+use super::range::Range;
+use super::scope::{Address, Scope, Truth};
+use super::sum::Sum;
 use super::{Emission, Unsupported, tokens};
 
 /// A register's declaration: its name, and the tile axes that index it there (those it shares with the surrounding loops are gone).
@@ -25,8 +27,8 @@ pub(super) struct LeafText<'s, 'a> {
     pub registers: Vec<Declared>,
     /// The leaf is a function of its own: buffers are slices.
     pub outlined: bool,
-    /// Nothing else in the statement tells rustc how wide a load is.
-    pub spell_width: bool,
+    /// What the leaf asserted of its reach, so that an access needs no test of its own.
+    pub asserted: super::reach::Asserted,
 }
 
 /// An expression, and whether it can be an operand without parentheses.
@@ -52,14 +54,24 @@ impl LeafText<'_, '_> {
         self.leaf.lanes.filter(|lanes| lanes.width > 1 || lanes.cut.is_some())
     }
 
-    pub fn width(&self) -> Option<TokenStream> {
-        self.lanes().map(|lanes| tokens(&lanes.width.to_string()))
+    /// The vectors of this leaf; width 0 in a scalar one.
+    pub fn vectors(&self) -> Vectors {
+        Vectors {
+            isa: self.emission.isa,
+            dtype: self.emission.dtype,
+            width: self.lanes().map_or(0, |lanes| lanes.width),
+        }
+    }
+
+    pub fn call_tokens(&mut self, function: LaneFn, arguments: &[TokenStream]) -> TokenStream {
+        let width = if function.is_scalar() { 0 } else { self.vectors().width };
+        self.emission.call(width, function);
+        let name = function.ident();
+        quote!(#name(#(#arguments),*))
     }
 
     fn call(&mut self, function: LaneFn, arguments: &[TokenStream]) -> Text {
-        self.emission.called.insert(function);
-        let name = function.ident();
-        atom(quote!(#name(#(#arguments),*)))
+        atom(self.call_tokens(function, arguments))
     }
 
     fn lane_axis(&self) -> Option<AxisId> {
@@ -68,7 +80,8 @@ impl LeafText<'_, '_> {
 
     pub fn address(&mut self, access: &Access) -> Address {
         let address = self.scope.address(Some(self.leaf), access, self.lane_axis());
-        self.emission.called.extend(self.scope.called.drain(..));
+        let called: Vec<LaneFn> = self.scope.called.drain(..).collect();
+        called.into_iter().for_each(|f| self.emission.call(0, f));
         address
     }
 
@@ -80,6 +93,18 @@ impl LeafText<'_, '_> {
             (false, true) => quote!(&mut #name),
             (false, false) => quote!(&#name),
         }
+    }
+
+    /// The buffer and the offset as arguments: an access that the leaf has not asserted goes through a slice of what it may touch.
+    pub fn place(&self, access: &Access, buffer: usize, at: &Sum, span: &str, mutable: bool) -> [TokenStream; 2] {
+        let whole = self.buffer(buffer, mutable);
+        let offset = tokens(&at.usize_text());
+        if self.emission.isa == Isa::Portable || self.asserted.holds(access) {
+            return [whole, offset];
+        }
+        let (name, span) = (tokens(&self.scope.buffers[buffer]), tokens(span));
+        let reference = if mutable { quote!(&mut) } else { quote!(&) };
+        [quote!(#reference #name[#offset..#offset + #span]), quote!(0)]
     }
 
     /// How many lanes live, as text; `None` where all do.
@@ -94,13 +119,16 @@ impl LeafText<'_, '_> {
             None if cut >= lanes.width => None,
             None => Some(cut.to_string()),
             Some(tile) => {
-                let vector = self
-                    .scope
-                    .factor(conv_ir::nest::Var::Axis(tile.axis))
-                    .map_or("0", |f| f.text.as_str());
+                let vector = self.scope.factor(Var::Axis(tile.axis)).map_or("0", |f| f.text.as_str());
                 Some(format!("{cut}usize.saturating_sub({} * {vector})", lanes.width))
             }
         }
+    }
+
+    /// The lanes that live, or all.
+    pub fn live_or_all(&self) -> String {
+        let width = self.lanes().map_or(1, |lanes| lanes.width);
+        self.live().unwrap_or_else(|| width.to_string())
     }
 
     /// A register at the current point of the tile.
@@ -108,10 +136,7 @@ impl LeafText<'_, '_> {
         let Declared { name, axes } = &self.registers[reg.index()];
         let name = tokens(name);
         let points = axes.iter().map(|&axis| {
-            let point = self
-                .scope
-                .factor(conv_ir::nest::Var::Axis(axis))
-                .map_or("0", |f| f.text.as_str());
+            let point = self.scope.factor(Var::Axis(axis)).map_or("0", |f| f.text.as_str());
             tokens(point)
         });
         quote!(#name #([#points])*)
@@ -123,26 +148,17 @@ impl LeafText<'_, '_> {
 
     fn text(&mut self, e: &Expr) -> Result<Text, Unsupported> {
         Ok(match e {
-            Expr::Const(value) => atom(self.splat(constant(*value, self.emission.dtype))),
+            Expr::Const(value) => atom(self.everywhere(constant(*value, self.emission.dtype))),
             Expr::Reg(reg) => atom(self.register(*reg)),
             Expr::Load(access) => self.load(access),
-            Expr::Select { when, then, otherwise } => match self.scope.conds(when) {
-                None => self.text(then)?,
-                Some(when) => {
-                    let (when, then, otherwise) = (tokens(&when), self.expr(then)?, self.expr(otherwise)?);
-                    Text {
-                        tokens: quote!(if #when { #then } else { #otherwise }),
-                        atomic: false,
-                    }
-                }
-            },
+            Expr::Select { when, then, otherwise } => self.select(e, when, then, otherwise)?,
             Expr::Unary(op, a) => self.unary(*op, a)?,
             Expr::Binary(op, a, b) => self.binary(*op, a, b)?,
             Expr::Fma(a, b, c) => {
                 let operands = [self.expr(a)?, self.expr(b)?, self.expr(c)?];
                 match self.lanes() {
                     Some(_) => self.call(LaneFn::Fma, &operands),
-                    None => self.method("mul_add", &operands),
+                    None => self.call(LaneFn::FmaScalar, &operands),
                 }
             }
             Expr::Choose { a, b, then, otherwise } => self.choose([a, b, then, otherwise])?,
@@ -155,49 +171,142 @@ impl LeafText<'_, '_> {
     }
 
     /// A scalar in every lane.
-    pub fn splat(&self, scalar: TokenStream) -> TokenStream {
-        match self.width() {
-            Some(width) => quote!([#scalar; #width]),
+    pub fn everywhere(&mut self, scalar: TokenStream) -> TokenStream {
+        match self.lanes() {
+            Some(_) => self.call_tokens(LaneFn::Every, &[scalar]),
             None => scalar,
         }
     }
 
     /// `f32::name(operands)`, for scalar leaves.
     fn method(&self, name: &str, operands: &[TokenStream]) -> Text {
-        let (t, name) = (super::lanes::type_name(self.emission.dtype), tokens(name));
+        let (t, name) = (type_name(self.emission.dtype), tokens(name));
         atom(quote!(#t::#name(#(#operands),*)))
     }
 
     fn load(&mut self, access: &Access) -> Text {
         let Address { buffer, at, step } = self.address(access);
-        let at = tokens(&at.usize_text());
-        let (Some(width), Some(step)) = (self.width(), step) else {
-            let name = tokens(&self.scope.buffers[buffer]);
-            return atom(self.splat(quote!(#name[#at])));
+        let Some(lanes) = self.lanes() else {
+            let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
+            return atom(quote!(#name[#at]));
         };
-        let from = self.buffer(buffer, false);
-        let (function, rest) = match (self.live(), step.as_constant()) {
-            (Some(live), _) => (LaneFn::LoadLive, format!(", {}, {live}", step.usize_text())),
-            (None, Some(1)) => (LaneFn::Load, String::new()),
-            (None, _) => (LaneFn::Gather, format!(", {}", step.usize_text())),
+        let width = lanes.width;
+        let Some(step) = step else {
+            let place = self.place(access, buffer, &at, "1", false);
+            return self.call(LaneFn::Splat, &place);
         };
-        self.emission.called.insert(function);
-        let (name, rest) = (function.ident(), tokens(&rest));
-        let width = self.spell_width.then(|| quote!(::<#width>));
-        atom(quote!(#name #width (#from, #at #rest)))
+        if let (Some(_), Some(1 | 2)) = (self.live(), step.as_constant()) {
+            return self.load_between(access, &[]);
+        }
+        match step.as_constant() {
+            Some(1) => {
+                let place = self.place(access, buffer, &at, &width.to_string(), false);
+                self.call(LaneFn::Load, &place)
+            }
+            Some(2) => {
+                let place = self.place(access, buffer, &at, &(2 * width - 1).to_string(), false);
+                self.call(LaneFn::LoadPairs, &place)
+            }
+            _ => {
+                let live = self.live_or_all();
+                let span = format!("(({live}).max(1) - 1) * ({}) + 1", step.usize_text());
+                let [from, at] = self.place(access, buffer, &at, &span, false);
+                self.call(LaneFn::Gather, &[from, at, tokens(&step.usize_text()), tokens(&live)])
+            }
+        }
+    }
+
+    /// A load whose conditions may differ from lane to lane; their lanes are an interval. Steps of 1 or 2.
+    fn load_between(&mut self, access: &Access, when: &[Cond]) -> Text {
+        let Address { buffer, at, step } = self.address(access);
+        let width = self.lanes().map_or(1, |lanes| lanes.width);
+        let (mut first, mut end) = (Vec::new(), Vec::new());
+        end.extend(self.live().map(|live| format!("({live}) as isize")));
+        for cond in when {
+            let lane = self.lane_axis().map_or(0, |axis| cond.expression().of_axis(axis));
+            let rest = self.scope.affine(cond.expression());
+            let floor = |sum: &Sum, by: i64| match (sum.as_constant(), by) {
+                (Some(value), _) => format!("{}", value.div_euclid(by)),
+                (None, 1) => sum.isize_text(),
+                (None, _) => format!("{}.div_euclid({by})", sum.isize_atom()),
+            };
+            match lane > 0 {
+                true => first.push(format!("-({})", floor(&rest, lane))),
+                false => end.push(format!("{} + 1", floor(&rest, -lane))),
+            }
+        }
+        let one = |all: Vec<String>, pick: &str, otherwise: String| {
+            let one = all.into_iter().reduce(|a, b| format!("isize::{pick}({a}, {b})"));
+            tokens(&one.unwrap_or(otherwise))
+        };
+        let (first, end) = (one(first, "max", "0".to_owned()), one(end, "min", width.to_string()));
+        let function = match step.and_then(|step| step.as_constant()) {
+            Some(2) => LaneFn::LoadPairsBetween,
+            _ => LaneFn::LoadBetween,
+        };
+        let (from, at) = (self.buffer(buffer, false), tokens(&at.isize_text()));
+        self.call(function, &[from, at, first, end])
+    }
+
+    /// A choice by conditions on loops, or a masked load.
+    fn select(&mut self, e: &Expr, when: &[Cond], then: &Expr, otherwise: &Expr) -> Result<Text, Unsupported> {
+        let lane = self.lane_axis().filter(|_| self.lanes().is_some());
+        let (by_lane, by_loop): (Vec<&Cond>, Vec<&Cond>) = when
+            .iter()
+            .partition(|cond| lane.is_some_and(|lane| cond.expression().of_axis(lane) != 0));
+        let by_loop: Vec<Cond> = by_loop.into_iter().cloned().collect();
+        let tested: Vec<Cond> = by_lane
+            .into_iter()
+            .filter(|cond| !self.holds_in_every_lane(cond))
+            .cloned()
+            .collect();
+        let taken = match (then, tested.as_slice()) {
+            (_, []) => self.text(then)?,
+            (Expr::Load(access), _) if e.is_masked_load() => {
+                let Address { step, .. } = self.address(access);
+                if !matches!(step.and_then(|s| s.as_constant()), Some(1 | 2)) {
+                    return Err(Unsupported(
+                        "a masked load of elements that are further apart than two".to_owned(),
+                    ));
+                }
+                self.load_between(access, &tested)
+            }
+            _ => return Err(Unsupported("a condition that depends on the lane".to_owned())),
+        };
+        match self.scope.conds(&by_loop) {
+            Truth::Always => Ok(taken),
+            Truth::Never => self.text(otherwise),
+            Truth::If(test) => {
+                let (test, then, otherwise) = (tokens(&test), taken.tokens, self.expr(otherwise)?);
+                Ok(Text {
+                    tokens: quote!(if #test { #then } else { #otherwise }),
+                    atomic: false,
+                })
+            }
+        }
+    }
+
+    fn holds_in_every_lane(&mut self, cond: &Cond) -> bool {
+        let Some(lanes) = self.lanes() else { return false };
+        let mark = self.scope.open();
+        self.scope.bind_axis(lanes.axis, Range::below(lanes.width));
+        let truth = self.scope.conds(std::slice::from_ref(cond));
+        self.scope.close(mark);
+        matches!(truth, Truth::Always)
     }
 
     fn unary(&mut self, op: Unary, a: &Expr) -> Result<Text, Unsupported> {
         let value = self.text(a)?;
-        let (vector, scalar) = match op {
-            Unary::Neg => (LaneFn::Neg, "neg"),
-            Unary::Abs => (LaneFn::Abs, "abs"),
-            Unary::Round => (LaneFn::Round, "round_ties_even"),
-            Unary::Exp2Int => (LaneFn::Exp2, "exp2_scalar"),
+        let vector = match op {
+            Unary::Neg => LaneFn::Neg,
+            Unary::Abs => LaneFn::Abs,
+            Unary::Round => LaneFn::Round,
+            Unary::Exp2Int => LaneFn::Exp2,
         };
         Ok(match (self.lanes(), op) {
             (Some(_), _) => self.call(vector, &[value.tokens]),
             (None, Unary::Exp2Int) => self.call(LaneFn::Exp2Scalar, &[value.tokens]),
+            (None, Unary::Round) => self.call(LaneFn::RoundScalar, &[value.tokens]),
             (None, Unary::Neg) => {
                 let value = value.operand();
                 Text {
@@ -205,7 +314,7 @@ impl LeafText<'_, '_> {
                     atomic: false,
                 }
             }
-            (None, Unary::Abs | Unary::Round) => self.method(scalar, &[value.tokens]),
+            (None, Unary::Abs) => self.method("abs", &[value.tokens]),
         })
     }
 

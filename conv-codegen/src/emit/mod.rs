@@ -1,24 +1,30 @@
-//! A loop nest to Rust: one public function, its leaves as private functions inside it, and the lane functions that they use.
+//! Loop nests to Rust: one item with a version for each kind of CPU, their leaves as private functions, and the lane functions that they use.
 //!
 //! ```text
 //! pub fn name(input: &[f32; N], .., output: &mut [f32; O]) {
-//!     <scratch and packed buffers, as arrays on the stack>
-//!     <setup> <driver loops>
-//!     fn leaf(input: &[f32], input_at: usize, ..) { <registers as arrays> <tile loops> }
-//!     fn fma<const N: usize>(..) -> [f32; N]
+//!     if <the CPU has AVX-512> { return unsafe { avx512::run(input, .., output) } }     or AVX2 with FMA
+//!     portable::run(input, .., output);
+//!     mod avx512 {
+//!         pub fn run(..) { <scratch, as arrays on the stack> <driver loops> }
+//!         fn leaf(input: &[f32], input_at: usize, ..) { <assertions of its reach> <registers as arrays> <tile loops> }
+//!         mod x16 { type V = __m512; fn fma(a: V, b: V, c: V) -> V .. }
+//!     }
 //! }
 //! ```
 //!
-//! In: a nest after all passes (leaves still in place are printed where they stand). Out: tokens that compile by themselves: safe, no dependencies, no
+//! In: a nest for each version, after all passes (leaves still in place are printed where they stand). Out: tokens that compile by themselves: no dependencies, no
 //! imports, absolute paths. Free sizes become `usize` parameters in front, arrays become slices, and their lengths are asserted at the door. Parallel
-//! loops run in order. What does not fit on the stack is refused, never allocated.
+//! loops run in order. What does not fit on the stack is refused, never allocated. `unsafe` is around intrinsics only: a leaf asserts how far it reaches before it starts.
 
 mod call;
 mod expr;
 mod lanes;
 mod leaf;
 mod node;
+mod packed;
 mod range;
+mod reach;
+mod rows;
 mod scope;
 mod sum;
 
@@ -31,7 +37,8 @@ use quote::quote;
 
 use call::Parameters;
 use expr::{Declared, LeafText};
-use lanes::{LaneFn, type_name};
+pub use lanes::Isa;
+use lanes::{LaneFn, Vectors, type_name};
 use range::Range;
 use scope::Scope;
 
@@ -56,20 +63,121 @@ pub struct Head {
 /// Why there is no text, in words; the route is added at the door.
 struct Unsupported(String);
 
-/// The nest as one function.
+/// A version of an item: the program, and the instructions that it is written in.
+#[derive(Clone, Debug)]
+pub struct Version {
+    /// The instructions.
+    pub isa: Isa,
+    /// The program.
+    pub nest: Nest,
+}
+
+/// The versions as one function, the widest first.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where a buffer does not fit on the stack, or the nest has not been through all passes.
-pub fn emit(nest: &Nest, head: &Head) -> Result<TokenStream, Error> {
-    Item::new(nest)
-        .and_then(|mut item| item.emit(head))
+/// [`Error::Unsupported`] where a buffer does not fit on the stack, or a nest has not been through all passes.
+pub fn emit(versions: &[Version], head: &Head) -> Result<TokenStream, Error> {
+    function(versions, head).map_err(|Unsupported(message)| Error::Unsupported { route: "rust", message })
+}
+
+/// The versions as a type that holds the packed weights.
+///
+/// # Errors
+/// As for [`emit`].
+pub fn emit_type(
+    versions: &[Version],
+    head: &Head,
+    constants: &[(String, TokenStream, String)],
+) -> Result<TokenStream, Error> {
+    packed::item(versions, head, constants)
         .map_err(|Unsupported(message)| Error::Unsupported { route: "rust", message })
+}
+
+fn function(versions: &[Version], head: &Head) -> Result<TokenStream, Unsupported> {
+    let Head {
+        docs,
+        notes,
+        attributes,
+        visibility,
+        name,
+    } = head;
+    let body = Bodies::of(versions, Form::Function)?;
+    let Bodies {
+        parameters,
+        dispatch,
+        modules,
+        ..
+    } = body;
+    let notes = notes.iter().map(|line| format!(" {line}"));
+    Ok(quote! {
+        #docs
+        #(#[doc = #notes])*
+        #attributes
+        #[allow(clippy::all, unused)]
+        #visibility fn #name(#parameters) {
+            #dispatch
+            #modules
+        }
+    })
+}
+
+/// Who owns the packed buffers.
+#[derive(Clone, Copy, PartialEq)]
+enum Form {
+    /// A function packs on its stack.
+    Function,
+    /// A type has packed before.
+    Packed,
+}
+
+/// All versions of an item.
+struct Bodies {
+    parameters: TokenStream,
+    /// Chooses the version.
+    dispatch: TokenStream,
+    /// The versions.
+    modules: TokenStream,
+}
+
+impl Bodies {
+    fn of(versions: &[Version], form: Form) -> Result<Bodies, Unsupported> {
+        let mut bodies = Bodies {
+            parameters: TokenStream::new(),
+            dispatch: TokenStream::new(),
+            modules: TokenStream::new(),
+        };
+        for version in versions {
+            let mut item = Item::new(version, form)?;
+            let module = tokens(version.isa.module());
+            let (parameters, arguments, body) = item.module()?;
+            let call = quote!(#module::run(#arguments));
+            if version.isa == Isa::Portable {
+                bodies.dispatch.extend(quote!(#call;));
+                bodies.modules.extend(quote!(mod #module { #body }));
+            } else {
+                let features = version.isa.features().iter();
+                bodies.dispatch.extend(quote! {
+                    #[cfg(target_arch = "x86_64")]
+                    if #(::std::arch::is_x86_feature_detected!(#features))&&* {
+                        // Nothing but the features is needed, and they have been found.
+                        return unsafe { #call };
+                    }
+                });
+                bodies
+                    .modules
+                    .extend(quote!(#[cfg(target_arch = "x86_64")] mod #module { #body }));
+            }
+            bodies.parameters = parameters;
+        }
+        Ok(bodies)
+    }
 }
 
 /// What the text of the functions has used so far.
 struct Emission {
+    isa: Isa,
     dtype: DType,
-    called: BTreeSet<LaneFn>,
+    called: BTreeSet<(i64, LaneFn)>,
     /// Buffers that are arrays of the function itself.
     local: Vec<bool>,
 }
@@ -77,6 +185,49 @@ struct Emission {
 impl Emission {
     fn is_local(&self, buffer: usize) -> bool {
         self.local[buffer]
+    }
+
+    /// Notes a lane function, and those that it calls.
+    fn call(&mut self, width: i64, function: LaneFn) {
+        let width = if function.is_scalar() { 0 } else { width };
+        self.called.insert((width, function));
+        for &inner in function.calls(self.isa) {
+            self.call(width, inner);
+        }
+    }
+
+    /// The modules of vectors, and the scalar functions.
+    fn lane_modules(&self) -> TokenStream {
+        let of = |width: i64| Vectors {
+            isa: self.isa,
+            dtype: self.dtype,
+            width,
+        };
+        let mut text: TokenStream = self.functions(of(0));
+        let widths: BTreeSet<i64> = self.called.iter().map(|c| c.0).filter(|&w| w > 0).collect();
+        for width in widths {
+            let used: Vec<LaneFn> = self.called.iter().filter(|c| c.0 == width).map(|c| c.1).collect();
+            let (name, preamble, functions) = (
+                tokens(&format!("x{width}")),
+                of(width).preamble(&used),
+                self.functions(of(width)),
+            );
+            let doc = format!(" Vectors of {width} lanes.");
+            text.extend(quote! {
+                #[doc = #doc]
+                mod #name {
+                    use super::*;
+                    #preamble
+                    #functions
+                }
+            });
+        }
+        text
+    }
+
+    fn functions(&self, vectors: Vectors) -> TokenStream {
+        let chosen = self.called.iter().filter(|c| c.0 == vectors.width);
+        chosen.map(|&(_, function)| vectors.source(function)).collect()
     }
 }
 
@@ -86,19 +237,23 @@ struct Item<'a> {
     emission: Emission,
     parameters: Vec<Parameters>,
     leaf_names: Vec<String>,
+    form: Form,
 }
 
 impl<'a> Item<'a> {
-    fn new(nest: &'a Nest) -> Result<Item<'a>, Unsupported> {
+    fn new(version: &'a Version, form: Form) -> Result<Item<'a>, Unsupported> {
+        let nest = &version.nest;
         if nest.accumulator != nest.dtype || nest.buffers.iter().any(|b| b.dtype != nest.dtype) {
             return Err(Unsupported(
                 "an accumulator of another type than the elements".to_owned(),
             ));
         }
         let mut scope = Scope::new(nest);
+        scope.fresh("run");
         let leaf_names = nest.leaves.iter().map(|leaf| scope.fresh(&leaf.name)).collect();
-        let local = nest.buffers.iter().map(|b| is_local(b.role)).collect();
+        let local = nest.buffers.iter().map(|b| is_local(b.role, form)).collect();
         let emission = Emission {
+            isa: version.isa,
             dtype: nest.dtype,
             called: BTreeSet::new(),
             local,
@@ -110,53 +265,60 @@ impl<'a> Item<'a> {
             emission,
             parameters,
             leaf_names,
+            form,
         })
     }
 
-    fn emit(&mut self, head: &Head) -> Result<TokenStream, Unsupported> {
-        let Head {
-            docs,
-            notes,
-            attributes,
-            visibility,
-            name,
-        } = head;
+    /// Parameters, arguments, and the module's content: the function `run`, leaves, lane functions.
+    fn module(&mut self) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
         let (sizes, door) = self.symbols();
         let arrays = self.local_arrays()?;
-        self.find_parameters(&self.nest.setup);
+        if self.form == Form::Function {
+            self.find_parameters(&self.nest.setup);
+        }
         self.find_parameters(&self.nest.body);
-        let setup = self.stmts(&self.nest.setup)?;
+        let setup = match self.form {
+            Form::Function => self.stmts(&self.nest.setup)?,
+            Form::Packed => TokenStream::new(),
+        };
         let body = self.stmts(&self.nest.body)?;
         let leaves = self.leaves()?;
-        let buffers = self.public_buffers(&quote!(#door #arrays #setup #body));
-        let lane_fns = self.emission.called.iter().map(|f| f.source(self.nest.dtype));
-        let PublicBuffers { parameters, unused } = buffers;
-        let notes = notes.iter().map(|line| format!(" {line}"));
-        Ok(quote! {
-            #docs
-            #(#[doc = #notes])*
-            #attributes
-            #[allow(clippy::all, unused_assignments)]
-            #visibility fn #name(#sizes #parameters) {
-                #unused
+        let PublicBuffers { parameters, arguments } = self.public_buffers();
+        let lane_modules = self.emission.lane_modules();
+        let features = self.emission.isa.attribute();
+        let names = sizes.iter();
+        let size_names = sizes.iter();
+        let run = quote! {
+            #features
+            pub(super) fn run(#(#names: usize,)* #parameters) {
                 #door
                 #arrays
                 #setup
                 #body
-                #leaves
-                #(#lane_fns)*
             }
-        })
+            #leaves
+            #lane_modules
+        };
+        let names = sizes.iter();
+        let parameters = match self.form {
+            Form::Function => parameters,
+            Form::Packed => self.public_buffers_of(CALLER).parameters,
+        };
+        Ok((
+            quote!(#(#names: usize,)* #parameters),
+            quote!(#(#size_names,)* #arguments),
+            run,
+        ))
     }
 
     /// Free sizes: the parameters, and what is asserted and worked out of them.
-    fn symbols(&mut self) -> (TokenStream, TokenStream) {
-        let (mut parameters, mut door) = (TokenStream::new(), TokenStream::new());
+    fn symbols(&mut self) -> (Vec<TokenStream>, TokenStream) {
+        let (mut parameters, mut door) = (Vec::new(), TokenStream::new());
         for (at, symbol) in self.nest.symbols.iter().enumerate() {
             let id = SymbolId(at as u32);
             let Some(value) = &symbol.value else {
                 let name = tokens(&self.scope.bind(Var::Symbol(id), &symbol.name, Range::size()));
-                parameters.extend(quote!(#name: usize,));
+                parameters.push(name);
                 continue;
             };
             let is_extent = self.is_public_extent(id);
@@ -182,7 +344,7 @@ impl<'a> Item<'a> {
     }
 
     fn is_public_extent(&self, symbol: SymbolId) -> bool {
-        let public = self.nest.buffers.iter().filter(|b| !is_local(b.role));
+        let public = self.nest.buffers.iter().filter(|b| !is_local(b.role, Form::Function));
         public
             .flat_map(|b| &b.extents)
             .any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
@@ -206,7 +368,13 @@ impl<'a> Item<'a> {
     fn local_arrays(&self) -> Result<TokenStream, Unsupported> {
         let mut text = TokenStream::new();
         let mut total = 0i64;
-        for (at, buffer) in self.nest.buffers.iter().enumerate().filter(|(_, b)| is_local(b.role)) {
+        for (at, buffer) in self
+            .nest
+            .buffers
+            .iter()
+            .enumerate()
+            .filter(|(_, b)| is_local(b.role, self.form))
+        {
             let Some(length) = self.scope.length(at).as_constant() else {
                 return Err(Unsupported(format!(
                     "buffer {} has a size known only at run time, and emitted code keeps buffers on its stack; the JIT can run it",
@@ -253,41 +421,61 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// The parameters of the public function, the output last.
-    fn public_buffers(&self, body: &TokenStream) -> PublicBuffers {
-        let roles = [
-            BufferRole::Input,
-            BufferRole::Weight,
-            BufferRole::Bias,
-            BufferRole::Residual,
-            BufferRole::Output,
-        ];
+    /// The parameters of a version, the output last.
+    fn public_buffers(&self) -> PublicBuffers {
+        self.public_buffers_of(match self.form {
+            Form::Function => &[
+                BufferRole::Input,
+                BufferRole::Weight,
+                BufferRole::Bias,
+                BufferRole::Residual,
+                BufferRole::Output,
+            ],
+            Form::Packed => &[
+                BufferRole::Packed,
+                BufferRole::Input,
+                BufferRole::Residual,
+                BufferRole::Output,
+            ],
+        })
+    }
+
+    fn public_buffers_of(&self, roles: &[BufferRole]) -> PublicBuffers {
         let mut public = PublicBuffers {
             parameters: TokenStream::new(),
-            unused: TokenStream::new(),
+            arguments: TokenStream::new(),
         };
-        for id in roles.into_iter().filter_map(|role| self.nest.buffer_of(role)) {
-            let (name, t) = (tokens(&self.scope.buffers[id.index()]), type_name(self.nest.dtype));
-            let array = match self.scope.length(id.index()).as_constant() {
-                Some(length) => {
-                    let length = tokens(&length.to_string());
-                    quote!([#t; #length])
-                }
-                None => quote!([#t]),
-            };
-            let mutable = (self.nest.buffer(id).role == BufferRole::Output).then(|| quote!(mut));
-            public.parameters.extend(quote!(#name: & #mutable #array,));
-            if !uses(body, &self.scope.buffers[id.index()]) {
-                public.unused.extend(quote!(let _ = #name;));
+        for role in roles {
+            for at in (0..self.nest.buffers.len()).filter(|&at| self.nest.buffers[at].role == *role) {
+                let name = tokens(&self.scope.buffers[at]);
+                let array = self.array_type(at);
+                let mutable = (*role == BufferRole::Output).then(|| quote!(mut));
+                public.parameters.extend(quote!(#name: & #mutable #array,));
+                public.arguments.extend(quote!(#name,));
             }
         }
         public
     }
+
+    /// An array where the size is known, else a slice.
+    fn array_type(&self, buffer: usize) -> TokenStream {
+        let t = type_name(self.nest.dtype);
+        match self.scope.length(buffer).as_constant() {
+            Some(length) => {
+                let length = tokens(&length.to_string());
+                quote!([#t; #length])
+            }
+            None => quote!([#t]),
+        }
+    }
 }
+
+/// What a caller passes to a type that holds the rest.
+const CALLER: &[BufferRole] = &[BufferRole::Input, BufferRole::Residual, BufferRole::Output];
 
 struct PublicBuffers {
     parameters: TokenStream,
-    unused: TokenStream,
+    arguments: TokenStream,
 }
 
 /// Where a leaf's text stands.
@@ -317,21 +505,25 @@ fn leaf_text<'s, 'a>(
         emission,
         registers,
         outlined: place == Place::Outlined,
-        spell_width: false,
+        asserted: reach::Asserted::default(),
     }
 }
 
-fn is_local(role: BufferRole) -> bool {
+fn is_local(role: BufferRole, form: Form) -> bool {
     match role {
         BufferRole::Input | BufferRole::Weight | BufferRole::Bias | BufferRole::Residual | BufferRole::Output => false,
-        BufferRole::Packed | BufferRole::Scratch => true,
+        BufferRole::Packed => form == Form::Function,
+        BufferRole::Scratch => true,
     }
 }
 
-/// `for name in range`.
+/// `for name in lo..hi`.
 struct LoopHead {
     name: String,
-    range: String,
+    lo: String,
+    hi: String,
+    /// `for` does not exist in a `const fn`.
+    counted: bool,
 }
 
 impl LoopHead {
@@ -340,13 +532,23 @@ impl LoopHead {
         if body.is_empty() {
             return body;
         }
+        let (lo, hi) = (tokens(&self.lo), tokens(&self.hi));
+        if self.counted {
+            let name = tokens(&self.name);
+            return quote! {
+                let mut #name = #lo;
+                while #name < #hi {
+                    #body
+                    #name += 1;
+                }
+            };
+        }
         let name = if uses(&body, &self.name) {
             tokens(&self.name)
         } else {
             quote!(_)
         };
-        let range = tokens(&self.range);
-        quote!(for #name in #range { #body })
+        quote!(for #name in #lo..#hi { #body })
     }
 }
 
@@ -358,10 +560,12 @@ fn loop_head(scope: &mut Scope<'_>, l: &Loop) -> LoopHead {
         hi: hi.hi.and_then(|hi| hi.checked_sub(1)),
     };
     let signed = !range.non_negative();
-    let text = format!("{}..{}", scope.bound(&l.lo, signed), scope.bound(&l.hi, signed));
+    let (lo, hi) = (scope.bound(&l.lo, signed), scope.bound(&l.hi, signed));
     LoopHead {
         name: scope.bind_axis(l.axis, range),
-        range: text,
+        lo,
+        hi,
+        counted: scope.is_const,
     }
 }
 

@@ -34,6 +34,11 @@ impl Range {
         Range { lo: Some(0), hi: None }
     }
 
+    /// The one value, where it is one.
+    pub fn value(self) -> Option<i64> {
+        self.lo.filter(|_| self.lo == self.hi)
+    }
+
     pub fn non_negative(self) -> bool {
         self.lo.is_some_and(|lo| lo >= 0)
     }

@@ -30,12 +30,15 @@ pub(super) struct Scope<'a> {
     taken: Vec<String>,
     /// Functions that the text made here calls.
     pub called: Vec<LaneFn>,
+    /// The text stands in a `const fn`.
+    pub is_const: bool,
 }
 
 impl<'a> Scope<'a> {
     /// A scope that knows the buffers' names and no variable.
     pub fn new(nest: &'a Nest) -> Scope<'a> {
-        let taken = LaneFn::ALL.iter().map(|f| f.name().to_owned()).collect();
+        let words = ["V", "row", "portable", "avx2", "avx512"].map(str::to_owned);
+        let taken = LaneFn::ALL.iter().map(|f| f.name().to_owned()).chain(words).collect();
         let mut scope = Scope {
             nest,
             buffers: Vec::new(),
@@ -43,6 +46,7 @@ impl<'a> Scope<'a> {
             pointers: Vec::new(),
             taken,
             called: Vec::new(),
+            is_const: false,
         };
         scope.buffers = nest.buffers.iter().map(|b| scope.fresh(&b.name)).collect();
         scope
@@ -82,6 +86,18 @@ impl<'a> Scope<'a> {
         text
     }
 
+    /// Gives an axis a value: the text around it is repeated for each.
+    pub fn bind_constant(&mut self, axis: AxisId, value: i64) {
+        self.vars.push((
+            Var::Axis(axis),
+            Factor {
+                text: value.to_string(),
+                signed: false,
+                range: Range::exactly(value),
+            },
+        ));
+    }
+
     pub fn bind_axis(&mut self, axis: AxisId, range: Range) -> String {
         let nest = self.nest;
         self.bind(Var::Axis(axis), &nest.axis(axis).name, range)
@@ -117,9 +133,14 @@ impl<'a> Scope<'a> {
     }
 
     /// A variable as a sum; one without a name has a name in no text (the lanes' axis: the first lane).
-    fn var(&self, var: Var) -> Sum {
-        self.factor(var)
-            .map_or(Sum::default(), |factor| Sum::factor(factor.clone()))
+    pub fn var(&self, var: Var) -> Sum {
+        match self.factor(var) {
+            Some(factor) => factor
+                .range
+                .value()
+                .map_or_else(|| Sum::factor(factor.clone()), Sum::constant),
+            None => Sum::default(),
+        }
     }
 
     pub fn affine(&self, a: &Affine) -> Sum {
@@ -184,7 +205,7 @@ impl<'a> Scope<'a> {
     }
 
     /// Elements between neighbours along each dimension of a buffer.
-    fn strides(&self, buffer: usize) -> Vec<Sum> {
+    pub fn strides(&self, buffer: usize) -> Vec<Sum> {
         let mut stride = Sum::constant(1);
         let mut strides = Vec::new();
         for extent in self.nest.buffers[buffer].extents.iter().rev() {
@@ -193,6 +214,10 @@ impl<'a> Scope<'a> {
         }
         strides.reverse();
         strides
+    }
+
+    pub fn pointer_name(&self, pointer: PointerId) -> Option<String> {
+        self.pointers.get(pointer.index()).map(|factor| factor.text.clone())
     }
 
     fn pointer(&self, pointer: PointerId) -> Sum {
@@ -263,31 +288,67 @@ impl<'a> Scope<'a> {
                 v.text.clone()
             }
         });
-        let text = texts.reduce(|a, b| format!("{pick}({a}, {b})")).unwrap_or_default();
+        let less = match bound {
+            Bound::Max(_) => ">",
+            Bound::Min(_) => "<",
+        };
+        let text = texts
+            .reduce(|a, b| match self.is_const {
+                true => format!("{{ let (a, b) = ({a}, {b}); if a {less} b {{ a }} else {{ b }} }}"),
+                false => format!("{pick}({a}, {b})"),
+            })
+            .unwrap_or_default();
         match (any_signed, signed) {
             (true, false) if self.bound_range(bound).non_negative() && values.len() > 1 => format!("{text} as usize"),
             (true, false) if self.bound_range(bound).non_negative() => format!("({text}) as usize"),
+            (true, false) if self.is_const => format!("{{ let a = {text}; if a > 0 {{ a as usize }} else {{ 0 }} }}"),
             (true, false) => format!("::core::cmp::max(0, {text}) as usize"),
             _ => text,
         }
     }
 
-    /// A condition as text, `None` where it always holds.
-    pub fn cond(&self, cond: &Cond) -> Option<String> {
+    /// What is known of a condition here.
+    fn cond(&self, cond: &Cond) -> Truth {
         let sum = self.affine(cond.expression());
-        match cond {
+        let range = sum.range();
+        let test = match cond {
+            Cond::NonNegative(_) if range.hi.is_some_and(|hi| hi < 0) => return Truth::Never,
             Cond::NonNegative(_) => sum.non_negative_text(),
             Cond::Divides(1, _) => None,
+            Cond::Divides(d, _) if range.value().is_some() => match range.value().map(|v| v.rem_euclid(*d)) {
+                Some(0) => None,
+                _ => return Truth::Never,
+            },
             Cond::Divides(d, _) if sum.plain() => Some(format!("({}) % {d} == 0", sum.usize_text())),
             Cond::Divides(d, _) => Some(format!("{} % {d} == 0", sum.isize_atom())),
-        }
+        };
+        test.map_or(Truth::Always, Truth::If)
     }
 
-    /// All of the conditions, `None` where they always hold.
-    pub fn conds(&self, conds: &[Cond]) -> Option<String> {
-        let texts: Vec<String> = conds.iter().filter_map(|cond| self.cond(cond)).collect();
-        (!texts.is_empty()).then(|| texts.join(" && "))
+    /// What is known of all conditions together.
+    pub fn conds(&self, conds: &[Cond]) -> Truth {
+        let mut texts = Vec::new();
+        for cond in conds {
+            match self.cond(cond) {
+                Truth::Always => {}
+                Truth::Never => return Truth::Never,
+                Truth::If(text) => texts.push(text),
+            }
+        }
+        if texts.is_empty() {
+            Truth::Always
+        } else {
+            Truth::If(texts.join(" && "))
+        }
     }
+}
+
+/// What is known of a condition when the text is made.
+pub(super) enum Truth {
+    Always,
+    Never,
+    /// Depends: the test.
+    If(String),
 }
 
 /// `max(0, x)` is `x` where `x` is known to be zero or more; likewise for minima.

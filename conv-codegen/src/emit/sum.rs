@@ -36,6 +36,11 @@ impl Sum {
         }
     }
 
+    /// Differs from the other in the constant at most.
+    pub fn varies_as(&self, other: &Sum) -> bool {
+        self.terms == other.terms
+    }
+
     pub fn as_constant(&self) -> Option<i64> {
         self.terms.is_empty().then_some(self.constant)
     }

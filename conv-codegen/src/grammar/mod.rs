@@ -20,7 +20,8 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
 
-use crate::emit::{Head, emit};
+use crate::Options;
+use crate::emit::Head;
 use parse::{Dim, Item, Tensor};
 
 /// Mistakes so far.
@@ -91,7 +92,11 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
 }
 
 fn emitted(item: &Item, conv: &Conv, schedule: Option<&Schedule>) -> Result<TokenStream, Error> {
-    let (nest, schedule) = crate::lowered(conv, schedule)?;
+    let options = Options {
+        schedule: schedule.cloned(),
+        ..Options::default()
+    };
+    let (versions, schedule) = crate::lowered(conv, &options)?;
     let Item {
         attributes,
         visibility,
@@ -107,7 +112,7 @@ fn emitted(item: &Item, conv: &Conv, schedule: Option<&Schedule>) -> Result<Toke
         visibility: quote!(#visibility),
         name: name.clone(),
     };
-    emit(&nest, &head)
+    crate::item(conv, options.form, &versions, &head)
 }
 
 /// The tokens that a description without mistakes cannot be emitted for.

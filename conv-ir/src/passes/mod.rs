@@ -77,6 +77,12 @@ pub const PASSES: &[Pass] = &[
         run: vectorise::vectorise,
     },
     Pass {
+        name: "panels",
+        requires: "lanes",
+        gives: "where machines share packed weights: the same as pack, in blocks that do not depend on the tile",
+        run: pack::pack_panels,
+    },
+    Pass {
         name: "unroll",
         requires: "reduce loops",
         gives: "the schedule's taps repeated in the code, within a budget",

@@ -10,20 +10,42 @@
 //!
 //! Blocks of channels come first, the tile itself last, so that a leaf walks one contiguous run of memory and a vector of channels is one load.
 //! Taps that a phase of a transposed convolution visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the input channels.
+//!
+//! Blocks are register tiles, or, where several machines with tiles of their own share one packed weight, panels of a width that all can read. Those are cut by lanes rather than
+//! by the tile (`oc = 32 oc.o + 16 oc.v + oc.l` in panels of 16 is `[2 oc.o + oc.v, .., oc.l]`), so they are packed after pass `vectorise`.
 
 use crate::nest::{
     Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, Leaf, Loop, Nest, Op, Part, Quotient,
     Role, for_leaves,
 };
+use crate::schedule::Pack;
 use crate::{Error, Schedule, Target};
 
 pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
-    if !schedule.pack {
-        return Ok(());
+    match schedule.pack {
+        Pack::Tiles => pack_in(nest, &|role| schedule.tile_of(role)),
+        Pack::Panels { .. } | Pack::No => Ok(()),
     }
+}
+
+pub(super) fn pack_panels(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+    let Pack::Panels { role, width } = schedule.pack else {
+        return Ok(());
+    };
+    let (lanes, tile) = (schedule.lanes_of(role), schedule.tile_of(role));
+    if lanes != width && (tile != width || tile % lanes != 0) {
+        return Err(Error::IllegalSchedule(format!(
+            "pack {role}:{width}: panels are as wide as the lanes along {role}, here {lanes}, or as the tile, here {tile}"
+        )));
+    }
+    pack_in(nest, &|of| if of == role { width } else { 1 })
+}
+
+/// Weight and bias in blocks of `width` channels or groups.
+fn pack_in(nest: &mut Nest, width: &dyn Fn(Role) -> i64) -> Result<(), Error> {
     for role in [BufferRole::Weight, BufferRole::Bias] {
         if let Some(buffer) = nest.buffer_of(role) {
-            pack_buffer(nest, schedule, buffer)?;
+            pack_buffer(nest, width, buffer)?;
         }
     }
     Ok(())
@@ -46,8 +68,8 @@ impl Dimension {
     }
 }
 
-fn pack_buffer(nest: &mut Nest, schedule: &Schedule, from: BufferId) -> Result<(), Error> {
-    let Some(dimensions) = dimensions(nest, schedule, from) else {
+fn pack_buffer(nest: &mut Nest, width: &dyn Fn(Role) -> i64, from: BufferId) -> Result<(), Error> {
+    let Some(dimensions) = dimensions(nest, width, from) else {
         return Ok(());
     };
     let order = packed_order(&dimensions);
@@ -61,12 +83,11 @@ fn pack_buffer(nest: &mut Nest, schedule: &Schedule, from: BufferId) -> Result<(
     let extents = extents.collect();
     let name = format!("packed_{}", nest.buffer(from).name);
     let to = nest.add_buffer(name, BufferRole::Packed, extents);
-    let roles: Vec<Part> = nest.axes.iter().map(|a| a.part).collect();
     let mut body = std::mem::take(&mut nest.body);
     for_leaves(&mut body, &mut |leaf| {
         *leaf = leaf.map(
             &mut |access| match access.base == Base::Buffer(from) {
-                true => packed_access(access, to, &dimensions, &order, &roles),
+                true => packed_access(access, to, &dimensions, &order),
                 false => access.clone(),
             },
             &mut |c| c.clone(),
@@ -80,7 +101,7 @@ fn pack_buffer(nest: &mut Nest, schedule: &Schedule, from: BufferId) -> Result<(
     Ok(())
 }
 
-fn dimensions(nest: &Nest, schedule: &Schedule, buffer: BufferId) -> Option<Vec<Dimension>> {
+fn dimensions(nest: &Nest, width: &dyn Fn(Role) -> i64, buffer: BufferId) -> Option<Vec<Dimension>> {
     let Buffer { extents, .. } = nest.buffer(buffer);
     let leaves = nest.all_leaves();
     let accesses: Vec<&Access> = leaves
@@ -98,7 +119,7 @@ fn dimensions(nest: &Nest, schedule: &Schedule, buffer: BufferId) -> Option<Vec<
                 .flat_map(|i| i.axes().collect::<Vec<_>>());
             let role = axes.map(|axis| nest.role(axis)).next();
             let tile = match role {
-                Some(role @ (Role::OutChannel | Role::Group)) => schedule.tile_of(role),
+                Some(role @ (Role::OutChannel | Role::Group)) => width(role),
                 _ => 1,
             };
             let indices = accesses
@@ -170,26 +191,31 @@ fn packed_order(dimensions: &[Dimension]) -> Vec<(Piece, usize)> {
         .collect()
 }
 
-fn packed_access(
-    access: &Access,
-    to: BufferId,
-    dimensions: &[Dimension],
-    order: &[(Piece, usize)],
-    parts: &[Part],
-) -> Access {
-    let is_inner = |axis: AxisId| matches!(parts[axis.index()], Part::Inner | Part::Lane);
+fn packed_access(access: &Access, to: BufferId, dimensions: &[Dimension], order: &[(Piece, usize)]) -> Access {
     let index = order.iter().map(|&(piece, d)| {
         let index = access.index[d].as_affine().cloned().unwrap_or_default();
         let Dimension { tile, step, .. } = dimensions[d];
-        let (inner, outer) = index.split(is_inner);
+        let (outer, inner) = split(&index, tile);
         match piece {
             Piece::Residue => index.constant.rem_euclid(step).into(),
             Piece::Block if tile == 1 => divided(&index, step),
             Piece::Block => divided(&outer, tile),
-            Piece::Tile => inner.plus_constant(outer.constant.rem_euclid(tile)),
+            Piece::Tile => inner,
         }
     });
     Access::buffer(to, index)
+}
+
+/// The part of an index that steps from block to block, and the part inside one.
+fn split(a: &Affine, block: i64) -> (Affine, Affine) {
+    let inside = a.constant.rem_euclid(block);
+    let start = (Affine::constant(a.constant - inside), Affine::constant(inside));
+    a.terms()
+        .iter()
+        .fold(start, |(outer, inner), &(var, coefficient)| match coefficient % block {
+            0 => (outer.plus_term(var, coefficient), inner),
+            _ => (outer, inner.plus_term(var, coefficient)),
+        })
 }
 
 /// `a / tile`, where every varying part divides.

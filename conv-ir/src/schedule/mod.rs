@@ -31,6 +31,33 @@ pub enum Borders {
     },
 }
 
+/// How weight and bias lie in memory while the program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Pack {
+    /// As the caller has them.
+    #[default]
+    No,
+    /// In the order of their use, channels in blocks of the register tile.
+    Tiles,
+    /// The same, but in blocks of `width` along `role` (`oc` or `g`), whatever the tile: schedules for several machines can share them. Lanes along that axis are `width`, or the tile is.
+    Panels {
+        /// The axis in blocks.
+        role: Role,
+        /// Channels (or groups) of a block.
+        width: i64,
+    },
+}
+
+impl Pack {
+    /// The width of a panel.
+    pub fn panel(self) -> Option<i64> {
+        match self {
+            Pack::Panels { width, .. } => Some(width),
+            Pack::No | Pack::Tiles => None,
+        }
+    }
+}
+
 /// How a convolution is computed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Schedule {
@@ -48,8 +75,8 @@ pub struct Schedule {
     pub unroll: Vec<Role>,
     /// What one step of the innermost loop of the reduction takes, repeated in the code, where that loop is over this axis: the largest divisor of its extent up to this.
     pub step: Option<(Role, i64)>,
-    /// Weight and bias are copied once into the order of their use, channels padded to full tiles.
-    pub pack: bool,
+    /// Whether weight and bias are copied once into the order of their use.
+    pub pack: Pack,
     /// The driver loop that threads share.
     pub parallel: Option<Role>,
 }
@@ -58,6 +85,15 @@ impl Schedule {
     /// The register tile's extent along an axis.
     pub fn tile_of(&self, role: Role) -> i64 {
         self.tile.iter().find(|(r, _)| *r == role).map_or(1, |t| t.1)
+    }
+
+    /// Panels as wide as the lanes; of single channels where something else is in the lanes.
+    pub fn panels(&self) -> Pack {
+        let (role, width) = match self.lanes {
+            Some((role @ (Role::OutChannel | Role::Group), width)) => (role, width),
+            _ => (Role::OutChannel, 1),
+        };
+        Pack::Panels { role, width }
     }
 
     /// The lanes along an axis; 1 where it has none.

@@ -1,6 +1,6 @@
 //! The schedule's text form: words in a fixed order, defaults left out, read back exactly.
 
-use super::{Borders, Schedule};
+use super::{Borders, Pack, Schedule};
 use crate::Error;
 use crate::nest::Role;
 use std::fmt;
@@ -37,8 +37,10 @@ impl fmt::Display for Schedule {
         if let Some((role, step)) = self.step.filter(|s| s.1 > 1) {
             write!(f, " step {role}:{step}")?;
         }
-        if self.pack {
-            write!(f, " pack")?;
+        match self.pack {
+            Pack::No => {}
+            Pack::Tiles => write!(f, " pack")?,
+            Pack::Panels { role, width } => write!(f, " pack {role}:{width}")?,
         }
         if let Some(role) = self.parallel {
             write!(f, " parallel {role}")?;
@@ -62,7 +64,7 @@ impl FromStr for Schedule {
                 "borders" => schedule.borders = borders(words.argument("borders")?)?,
                 "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
                 "step" => schedule.step = Some(reduction(words.argument("step")?)?),
-                "pack" => schedule.pack = true,
+                "pack" => schedule.pack = words.panels()?,
                 "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
                 _ => {
                     let expected = "lanes, tile, order, cache, borders, unroll, step, pack or parallel";
@@ -89,6 +91,24 @@ impl<'a> Words<'a> {
         let word = self.text[start..].split_whitespace().next()?;
         self.at = start + word.len();
         Some((start + 1, word))
+    }
+
+    /// What may follow `pack`: the one optional argument, which alone has a colon.
+    fn panels(&mut self) -> Result<Pack, Error> {
+        let before = self.at;
+        match self.next() {
+            Some((column, word)) if word.contains(':') => match pair((column, word))? {
+                (role @ (Role::OutChannel | Role::Group), width) if width > 0 => Ok(Pack::Panels { role, width }),
+                _ => Err(parse_error(
+                    column,
+                    format!("{word:?}: panels are of oc or g, at least 1 wide"),
+                )),
+            },
+            _ => {
+                self.at = before;
+                Ok(Pack::Tiles)
+            }
+        }
     }
 
     fn argument(&mut self, of: &str) -> Result<Word<'a>, Error> {

@@ -95,7 +95,13 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
     let taps: i64 = shape.taps.iter().product();
     let mut all = Vec::new();
     for lanes in widths.into_iter().filter(is_vector) {
-        for vectors in (1..=6).take_while(|v| *v == 1 || (v - 1) * lanes < shape.out_channels) {
+        let in_panels = |vectors: &i64| {
+            shape
+                .panel
+                .is_none_or(|width| lanes == width || vectors * lanes == width)
+        };
+        let few = (1..=6).take_while(|v| *v == 1 || (v - 1) * lanes < shape.out_channels || shape.panel.is_some());
+        for vectors in few.filter(in_panels) {
             let shared = i64::from(target.step_registers == 0 && (lanes < native || vectors > INSIDE));
             let fits = |points: i64| fits(target, vectors, points + shared);
             for columns in (1..=shape.columns()).take_while(|&c| fits(c)) {
@@ -134,7 +140,7 @@ pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target)
     let native = target.lanes(shape.bytes) as i64;
     let one = Channels {
         lanes: native,
-        vectors: 1,
+        vectors: shape.panel.map_or(1, |width| (width / native).max(1)),
         rows: 1,
         columns: 1,
     };

@@ -84,7 +84,7 @@ impl Columns {
 pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     let native = target.lanes(shape.bytes) as i64;
     let mut all: Vec<(f64, Columns)> = Vec::new();
-    for lanes in [native, native / 2, native / 4] {
+    for lanes in [native, native / 2, native / 4].into_iter().filter(|&lanes| lanes > 1) {
         for channels in 1..=shape.out_channels.min(4) {
             for (rows, vectors) in (1..=24).flat_map(|r| (1..=8).map(move |v| (r, v))) {
                 let columns = Columns {

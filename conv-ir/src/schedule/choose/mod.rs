@@ -7,7 +7,7 @@ mod channels;
 mod columns;
 mod shape;
 
-use super::{Borders, Schedule};
+use super::{Borders, Pack, Schedule};
 use crate::nest::Role;
 use crate::{Conv, Target, passes};
 use channels::channel_lanes;
@@ -34,26 +34,57 @@ impl Schedule {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn choose(conv: &Conv, target: &Target) -> Choice {
-        let nest = passes::canonical(conv);
-        let shape = Shape::of(&nest);
-        let mut choice = Choice {
-            schedule: Schedule::default(),
-            reasons: Vec::new(),
-        };
-        match pick_lanes(&shape, target) {
-            LanesOn::Channels => channel_lanes(&mut choice, &shape, target),
-            LanesOn::Groups => group_lanes(&mut choice, &shape, target),
-            LanesOn::Columns => column_lanes(&mut choice, &shape, target),
-            LanesOn::Nothing => choice.reasons.push("scalar: no axis is as long as a vector".to_owned()),
-        }
-        choice.schedule.pack = target.packs;
-        taps(&mut choice, &shape);
-        order(&mut choice, &shape);
-        cache(&mut choice, &shape, target);
-        choice
+        let shape = Shape::of(&passes::canonical(conv));
+        choose(&shape, target, pick_lanes(&shape, target))
+    }
+
+    /// The model's choices for several machines that read the same packed weights, in panels as wide as the first machine's lanes.
+    ///
+    /// ```
+    /// use conv_ir::{Conv, Schedule, Target};
+    /// let conv: Conv = "conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1".parse()?;
+    /// let [wide, narrow] = Schedule::choose_together(&conv, [&Target::AVX512, &Target::AVX2]);
+    /// assert_eq!(wide.schedule.pack, narrow.schedule.pack);
+    /// assert!(narrow.schedule.to_string().contains("lanes oc:8 tile oc:16"));
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn choose_together<const N: usize>(conv: &Conv, targets: [&Target; N]) -> [Choice; N] {
+        let shape = Shape::of(&passes::canonical(conv));
+        let mut first: Option<(LanesOn, Pack)> = None;
+        targets.map(|target| {
+            let on = first.map_or_else(|| pick_lanes(&shape, target), |f| f.0);
+            let mut shape = shape.clone();
+            shape.panel = first.and_then(|(_, pack)| pack.panel());
+            let mut choice = choose(&shape, target, on);
+            if choice.schedule.pack != Pack::No {
+                choice.schedule.pack = first.get_or_insert((on, choice.schedule.panels())).1;
+            }
+            choice
+        })
     }
 }
 
+fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
+    let mut choice = Choice {
+        schedule: Schedule::default(),
+        reasons: Vec::new(),
+    };
+    match on {
+        LanesOn::Channels => channel_lanes(&mut choice, shape, target),
+        LanesOn::Groups => group_lanes(&mut choice, shape, target),
+        LanesOn::Columns => column_lanes(&mut choice, shape, target),
+        LanesOn::Nothing => choice.reasons.push("scalar: no axis is as long as a vector".to_owned()),
+    }
+    if target.packs {
+        choice.schedule.pack = Pack::Tiles;
+    }
+    taps(&mut choice, shape);
+    order(&mut choice, shape);
+    cache(&mut choice, shape, target);
+    choice
+}
+
+#[derive(Clone, Copy)]
 enum LanesOn {
     Channels,
     Groups,
@@ -142,7 +173,11 @@ const REPEATS: i64 = 512;
 
 fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
     let lanes = target.lanes(shape.bytes) as i64;
-    let vectors = if shape.groups >= 2 * lanes { 2 } else { 1 };
+    let vectors = match shape.panel {
+        Some(width) if width > lanes => width / lanes,
+        _ if shape.groups >= 2 * lanes => 2,
+        _ => 1,
+    };
     let points = (1..=5)
         .filter(|&p| fits(target, vectors, p))
         .max()

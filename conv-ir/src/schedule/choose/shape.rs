@@ -3,6 +3,7 @@
 use crate::nest::{Affine, BufferRole, Cond, Expr, Index, Leaf, Nest, Role, Stmt};
 
 /// What the model needs to know of a canonical nest. An axis that is not there counts 1; a run-time size counts as a large one.
+#[derive(Clone)]
 pub(super) struct Shape {
     pub bytes: usize,
     pub groups: i64,
@@ -24,6 +25,8 @@ pub(super) struct Shape {
     pub folds: bool,
     /// Of a transposed convolution: outputs fall into so many classes, each under its own taps.
     pub phases: i64,
+    /// Weights lie in panels of so many channels, whatever the tile.
+    pub panel: Option<i64>,
 }
 
 /// A run-time size, for the model.
@@ -91,6 +94,7 @@ impl Shape {
             ragged,
             folds,
             phases: phases(leaf),
+            panel: None,
         }
     }
 

@@ -1,0 +1,123 @@
+//! A type per convolution: it holds the packed weights, which all versions read.
+//!
+//! ```text
+//! pub struct Stem { packed_weight: [f32; 9408], packed_bias: [f32; 64] }
+//! impl Stem {
+//!     pub const MULTIPLY_ADDS: u64 = ..;
+//!     pub const fn new(weight: &[f32; 9408], bias: &[f32; 64]) -> Stem { .. }       a `static` packs at build time
+//!     pub fn run(&self, input: &[f32; 150528], output: &mut [f32; 802816]) { .. }
+//! }
+//! ```
+
+use conv_ir::nest::BufferRole;
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::{Bodies, Form, Head, Item, Unsupported, Version, tokens};
+
+/// A constant of the type: name, type and value, what it says.
+pub(super) type Constant = (String, TokenStream, String);
+
+pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) -> Result<TokenStream, Unsupported> {
+    let Some(first) = versions.first() else {
+        return Err(Unsupported("no version".to_owned()));
+    };
+    let packed = |version: &Version| -> Vec<_> {
+        let buffers = version.nest.buffers.iter().filter(|b| b.role == BufferRole::Packed);
+        buffers.map(|b| b.extents.clone()).collect()
+    };
+    if versions.iter().any(|version| packed(version) != packed(first)) {
+        return Err(Unsupported(
+            "versions that pack weights differently; choose schedules that pack the same panels".to_owned(),
+        ));
+    }
+    let Head {
+        docs,
+        notes,
+        attributes,
+        visibility,
+        name,
+    } = head;
+    let bodies = Bodies::of(versions, Form::Packed)?;
+    let Bodies {
+        parameters,
+        dispatch,
+        modules,
+    } = bodies;
+    let mut packing = Item::new(first, Form::Packed)?;
+    let (sources, pack) = packing.packing()?;
+    let buffers = || (0..first.nest.buffers.len()).filter(|&at| first.nest.buffers[at].role == BufferRole::Packed);
+    let names: Vec<TokenStream> = buffers().map(|at| tokens(&packing.scope.buffers[at])).collect();
+    let types = buffers().map(|at| packing.array_type(at));
+    let lengths: Vec<i64> = buffers()
+        .map(|at| packing.scope.length(at).as_constant().unwrap_or(0))
+        .collect();
+    let arguments = sources.iter().map(|(name, _)| name);
+    let arguments: TokenStream = arguments.map(|name| quote!(#name,)).collect();
+    let sources: TokenStream = sources.iter().map(|(name, ty)| quote!(#name: &#ty,)).collect();
+    let notes = notes.iter().map(|line| format!(" {line}"));
+    let constants = constants.iter().map(|(constant, value, doc)| {
+        let (constant, doc) = (tokens(constant), format!(" {doc}"));
+        quote!(#[doc = #doc] pub const #constant: #value;)
+    });
+    let zero = tokens(&format!("0.0{}", first.nest.dtype));
+    let zeros = lengths.iter().map(|length| {
+        let length = tokens(&length.to_string());
+        quote!([#zero; #length])
+    });
+    Ok(quote! {
+        #docs
+        #(#[doc = #notes])*
+        #attributes
+        #[derive(Clone)]
+        #visibility struct #name { #(#names: #types),* }
+
+        #[allow(clippy::all, unused)]
+        impl #name {
+            #(#constants)*
+
+            /// Packs the weights. A `static` does so when it is compiled.
+            pub const fn new(#sources) -> Self {
+                let mut packed = Self { #(#names: #zeros),* };
+                packed.pack(#arguments);
+                packed
+            }
+
+            /// Packs other weights in the place of these.
+            pub const fn pack(&mut self, #sources) {
+                #pack
+            }
+
+            /// Computes the output, on the widest vectors that this CPU has.
+            pub fn run(&self, #parameters) {
+                let Self { #(#names),* } = self;
+                #dispatch
+                #modules
+            }
+        }
+    })
+}
+
+impl Item<'_> {
+    /// Weight and bias as parameters, and the loops that fill the packed buffers, fit for a `const fn`.
+    fn packing(&mut self) -> Result<(Vec<(TokenStream, TokenStream)>, TokenStream), Unsupported> {
+        self.scope.is_const = true;
+        let setup = &self.nest.setup;
+        self.find_parameters(setup);
+        let body = self.stmts(setup)?;
+        let leaves = self.leaves()?;
+        let nest = self.nest;
+        let of = |role: BufferRole| (0..nest.buffers.len()).filter(move |&at| nest.buffers[at].role == role);
+        let sources = [BufferRole::Weight, BufferRole::Bias].into_iter().flat_map(of);
+        let sources = sources
+            .map(|at| (tokens(&self.scope.buffers[at]), self.array_type(at)))
+            .collect();
+        let packed: TokenStream = of(BufferRole::Packed)
+            .map(|at| {
+                let name = tokens(&self.scope.buffers[at]);
+                quote!(let #name = &mut self.#name;)
+            })
+            .collect();
+        Ok((sources, quote!(#packed #body #leaves)))
+    }
+}

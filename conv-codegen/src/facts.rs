@@ -1,0 +1,46 @@
+//! The associated constants of a type per convolution: its shapes, parameters and work.
+
+use conv_ir::Conv;
+use conv_ir::analysis;
+use proc_macro2::TokenStream;
+use quote::quote;
+
+/// Name, type and value, what it says. Sizes that are known only at run time are left out.
+pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
+    let mut all = Vec::new();
+    let mut list = |name: &str, values: Option<Vec<usize>>, doc: &str| {
+        let Some(values) = values else { return };
+        let count = values.len();
+        let values = values.iter().map(|v| proc_macro2::Literal::usize_unsuffixed(*v));
+        all.push((
+            name.to_owned(),
+            quote!([usize; #count] = [#(#values),*]),
+            doc.to_owned(),
+        ));
+    };
+    let axes = conv.axes();
+    let of = |number: fn(&conv_ir::conv::ConvAxis) -> usize| Some(axes.iter().map(number).collect());
+    list("INPUT_SHAPE", conv.input_shape(), "Batch, channels, spatial extents.");
+    list(
+        "WEIGHT_SHAPE",
+        Some(conv.weight_shape()),
+        "As the framework of this convolution's layout has it.",
+    );
+    list("OUTPUT_SHAPE", conv.output_shape(), "Batch, channels, spatial extents.");
+    list("KERNEL", of(|a| a.kernel), "Extents of the window.");
+    list("STRIDE", of(|a| a.stride), "Step of the window.");
+    list("DILATION", of(|a| a.dilation), "Distance of neighbouring taps.");
+    if let Some(facts) = analysis::facts(conv) {
+        let mut number = |name: &str, value: u128, doc: &str| {
+            let value = proc_macro2::Literal::u128_unsuffixed(value);
+            all.push((name.to_owned(), quote!(u64 = #value), doc.to_owned()));
+        };
+        number(
+            "PARAMETERS",
+            facts.parameters.into(),
+            "Weights, and biases where there are some.",
+        );
+        number("MULTIPLY_ADDS", facts.multiply_adds, "Of one run, padding counted.");
+    }
+    all
+}

@@ -1,0 +1,70 @@
+//! Emits each layer of the public table as a type, once with all versions and once for each narrower CPU.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use conv_codegen::{Form, Isa, Options, rust_source};
+use conv_ir::{Conv, ConvSpec, Padding, PerAxis, Size};
+
+const TABLE: &str = "../../conv-cli/layers/public.csv";
+
+/// A line of the table.
+fn layer(line: &str) -> (String, Conv) {
+    let fields: Vec<&str> = line.split(',').collect();
+    let number = |at: usize| fields[at].parse::<usize>().expect("a number");
+    let axes = |at: usize| fields[at].split('x').map(|n| n.parse().expect("a number")).collect::<Vec<usize>>();
+    let spec = ConvSpec {
+        batch: Size::Known(number(2)),
+        in_channels: number(3),
+        out_channels: number(4),
+        groups: number(5),
+        stride: PerAxis::Each(axes(8)),
+        dilation: PerAxis::Each(axes(9)),
+        padding: Padding::Explicit(PerAxis::Each(axes(10).into_iter().zip(axes(11)).collect())),
+        transposed: number(12) == 1,
+        output_padding: PerAxis::Each(axes(13)),
+        bias: number(14) == 1,
+        ..ConvSpec::new(axes(6), axes(7))
+    };
+    (fields[0].to_owned(), Conv::new(spec).expect("the table holds legal layers"))
+}
+
+fn main() {
+    println!("cargo::rerun-if-changed={TABLE}");
+    let table = std::fs::read_to_string(TABLE).expect("the table");
+    let layers: Vec<(String, Conv)> = table.lines().skip(1).map(layer).collect();
+    let mut text = String::new();
+    let versions = [("avx512", vec![Isa::Avx512, Isa::Avx2]), ("avx2", vec![Isa::Avx2]), ("portable", vec![])];
+    for (module, isas) in &versions {
+        let options = Options {
+            form: Form::Type,
+            isas: isas.clone(),
+            ..Options::default()
+        };
+        let _ = writeln!(text, "mod {module} {{");
+        for (at, (_, conv)) in layers.iter().enumerate() {
+            let source = rust_source(conv, &format!("Layer{at}"), &options);
+            text += &source.unwrap_or_else(|error| panic!("{conv}: {error}"));
+        }
+        text += "}\n";
+    }
+    text += "/// Every layer: name, description, and its versions.\npub fn layers() -> Vec<Layer> {\nvec![\n";
+    for (at, (name, conv)) in layers.iter().enumerate() {
+        let _ = write!(text, "Layer {{ name: {name:?}, description: {:?}, versions: vec![", conv.to_string());
+        for (module, _) in &versions {
+            let arguments = if conv.spec().bias { "whole(weight), whole(_bias)" } else { "whole(weight)" };
+            let _ = write!(
+                text,
+                "({module:?}, |weight, _bias| {{
+                    let mut packed = zeroed::<{module}::Layer{at}>();
+                    packed.pack({arguments});
+                    Box::new(move |input: &[f32], output: &mut [f32]| packed.run(whole(input), output.try_into().unwrap()))
+                }}),"
+            );
+        }
+        text += "] },\n";
+    }
+    text += "]\n}\n";
+    let out = std::env::var("OUT_DIR").expect("set by cargo");
+    std::fs::write(Path::new(&out).join("layers.rs"), text).expect("written");
+}
