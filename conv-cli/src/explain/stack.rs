@@ -46,7 +46,7 @@ pub fn explain(convs: &[Conv], out: &mut dyn Write) -> Result<(), Failure> {
 fn row(stack: &[Conv]) -> Result<Vec<String>, Failure> {
     let conv = &stack[stack.len() - 1];
     let fields = analysis::receptive_field(stack)?;
-    let joined = |numbers: Vec<i64>| numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(" x ");
+    let joined = |numbers: Vec<String>| numbers.join(" x ");
     let facts = analysis::facts(conv);
     Ok(vec![
         stack.len().to_string(),
@@ -56,8 +56,8 @@ fn row(stack: &[Conv]) -> Result<Vec<String>, Failure> {
         facts
             .as_ref()
             .map_or("?".to_owned(), |facts| thousands(facts.multiply_adds)),
-        joined(fields.iter().map(|field| field.size).collect()),
-        joined(fields.iter().map(|field| field.stride).collect()),
+        joined(fields.iter().map(|field| field.size.to_string()).collect()),
+        joined(fields.iter().map(|field| field.stride.to_string()).collect()),
         conv.output_shape().map_or("?".to_owned(), |shape| format!("{shape:?}")),
         conv.to_string(),
     ])

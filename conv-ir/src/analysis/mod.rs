@@ -1,0 +1,24 @@
+//! The arithmetic that people reason with: facts about convolutions and stacks of them that need no schedule.
+//!
+//! | question | answer |
+//! |---|---|
+//! | what does one convolution cost and move? | [`facts`](fn@facts), [`multiply_adds_inside`] |
+//! | which inputs does a range of outputs need? | [`Window::needed`], the only place where halos are worked out; through a stack [`Stack::trace`] |
+//! | how far does a stack see? | [`receptive_field`], [`Stack::field`] |
+//!
+//! Everything is exact, in integers and fractions; what does not fit is an error.
+
+mod facts;
+mod field;
+mod ratio;
+mod stack;
+mod window;
+
+#[cfg(test)]
+mod tests;
+
+pub use facts::{Facts, facts, multiply_adds_inside};
+pub use field::{ReceptiveField, receptive_field};
+pub use ratio::Ratio;
+pub use stack::{Node, Stack, Step};
+pub use window::{Needed, Window, read};
