@@ -5,11 +5,13 @@
 //! | what does one convolution cost and move? | [`facts`](fn@facts), [`multiply_adds_inside`] |
 //! | which inputs does a range of outputs need? | [`Window::needed`], the only place where halos are worked out; through a stack [`Stack::trace`] |
 //! | how far does a stack see? | [`receptive_field`], [`Stack::field`] |
+//! | and the networks everybody knows? | [`NETWORKS`], read from text, checked against a published table |
 //!
 //! Everything is exact, in integers and fractions; what does not fit is an error.
 
 mod facts;
 mod field;
+mod network;
 mod ratio;
 mod stack;
 mod window;
@@ -19,6 +21,7 @@ mod tests;
 
 pub use facts::{Facts, facts, multiply_adds_inside};
 pub use field::{ReceptiveField, receptive_field};
+pub use network::{NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, published};
 pub use ratio::Ratio;
 pub use stack::{Node, Stack, Step};
 pub use window::{Needed, Window, read};
