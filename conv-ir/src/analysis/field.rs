@@ -134,30 +134,51 @@ fn one_by_one(stack: &Stack, axis: usize, output: i64) -> Option<Range<i64>> {
 
 /// The elements, in order, that these meet.
 fn elements(stack: &Stack, axis: usize, outputs: &[i64]) -> Option<Vec<i64>> {
-    stack.nodes().iter().rev().try_fold(outputs.to_vec(), |above, node| {
-        let mut below = Vec::new();
-        match node {
-            Node::Step(step) => {
-                let window = &step.windows[axis];
-                if window.kernel.checked_mul(above.len() as i64)? > MOST_ELEMENTS as i64 {
-                    return None;
-                }
-                for output in above {
-                    for tap in 0..window.kernel {
-                        below.extend(window.tap(tap).needed(output..output + 1)?);
-                    }
-                }
+    let mut from_the_output = stack.nodes().iter().rev();
+    from_the_output.try_fold(outputs.to_vec(), |above, node| below(node, axis, &above))
+}
+
+/// The elements of a node's input, in order, that these of its output meet.
+fn below(node: &Node, axis: usize, above: &[i64]) -> Option<Vec<i64>> {
+    let mut below = Vec::new();
+    match node {
+        Node::Step(step) => {
+            let window = &step.windows[axis];
+            if window.kernel.checked_mul(above.len() as i64)? > MOST_ELEMENTS as i64 {
+                return None;
             }
-            Node::Join(branches) => {
-                for branch in branches {
-                    below.extend(elements(branch, axis, &above)?);
+            for &output in above {
+                for tap in 0..window.kernel {
+                    below.extend(window.tap(tap).needed(output..output + 1)?);
                 }
             }
         }
-        below.sort_unstable();
-        below.dedup();
-        Some(below)
-    })
+        Node::Join(branches) => {
+            for branch in branches {
+                below.extend(elements(branch, axis, above)?);
+            }
+        }
+    }
+    below.sort_unstable();
+    below.dedup();
+    Some(below)
+}
+
+impl Stack {
+    /// The elements of every layer that one output depends on, along one axis: of the input first, the output itself last. Those outside of a
+    /// layer's extent lie in its padding; what lies below them is listed as if the layer went on.
+    ///
+    /// # Errors
+    /// As [`Stack::field`].
+    pub fn met(&self, axis: usize, output: i64) -> Result<Vec<Vec<i64>>, Error> {
+        self.check_axis(axis)?;
+        let mut layers = vec![vec![output]];
+        for node in self.nodes().iter().rev() {
+            layers.push(below(node, axis, &layers[layers.len() - 1]).ok_or_else(too_large)?);
+        }
+        layers.reverse();
+        Ok(layers)
+    }
 }
 
 /// Output `p` has its centre at `p * stride + centre`.

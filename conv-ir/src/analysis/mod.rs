@@ -6,13 +6,19 @@
 //! | which inputs does a range of outputs need? | [`Window::needed`], the only place where halos are worked out; through a stack [`Stack::trace`] |
 //! | how far does a stack see? | [`receptive_field`], [`Stack::field`] |
 //! | and the networks everybody knows? | [`NETWORKS`], read from text, checked against a published table |
+//! | what does a row of them save? | [`savings`](fn@savings) |
+//! | how much of the peak does memory allow? | [`Roofline`] |
+//! | what is it as a matrix? | [`Matrix`] |
 //!
 //! Everything is exact, in integers and fractions; what does not fit is an error.
 
 mod facts;
 mod field;
+mod matrix;
 mod network;
 mod ratio;
+mod roofline;
+mod savings;
 mod stack;
 mod window;
 
@@ -21,7 +27,10 @@ mod tests;
 
 pub use facts::{Facts, facts, multiply_adds_inside};
 pub use field::{ReceptiveField, receptive_field};
+pub use matrix::{Matrix, Term};
 pub use network::{NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, published};
 pub use ratio::Ratio;
+pub use roofline::{Roofline, operations_a_cycle};
+pub use savings::{Saving, savings};
 pub use stack::{Node, Stack, Step};
 pub use window::{Needed, Window, read};

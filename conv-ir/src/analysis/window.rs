@@ -187,7 +187,7 @@ pub fn read(range: Range<i64>, extent: i64, mode: PaddingMode) -> Range<i64> {
 }
 
 /// Where the padding is read from; `None` where it is not read.
-fn fold(at: i64, extent: i64, mode: PaddingMode) -> Option<i64> {
+pub(super) fn fold(at: i64, extent: i64, mode: PaddingMode) -> Option<i64> {
     let mirrored = |edge: i64| if at < 0 { -at - edge } else { 2 * extent - 2 + edge - at };
     match mode {
         PaddingMode::Zeros | PaddingMode::Constant(_) => None,

@@ -2,6 +2,8 @@
 
 mod brute;
 mod fields;
+mod matrix;
+mod savings;
 
 use crate::Conv;
 
