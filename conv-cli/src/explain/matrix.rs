@@ -27,6 +27,8 @@ pub fn show(conv: &Conv, out: &mut dyn Write) -> Result<(), Failure> {
         matrix.rows(),
         matrix.columns()
     )?;
-    let (nonzero, zeros) = (matrix.terms().len(), entries - entries.min(matrix.terms().len()));
+    let mut places: Vec<_> = matrix.terms().iter().map(|term| (term.row, term.column)).collect();
+    places.dedup();
+    let (nonzero, zeros) = (places.len(), entries - places.len());
     Ok(writeln!(out, "{nonzero} places have a weight, {zeros} are zero")?)
 }

@@ -256,7 +256,7 @@ impl Pen<'_> {
         let (weights, work) = costs.split_once(" · ").unwrap_or((&costs, ""));
         let lines = vec![label::window(conv), weights.to_owned(), work.to_owned()];
         self.labels.push((left + (block.width() + times) / 2.0, lines));
-        self.x += block.width() + times + GAP / 2.0;
+        self.x += block.width() + times + GAP;
     }
 
     fn arrow(&mut self) {
@@ -268,9 +268,14 @@ impl Pen<'_> {
 
     fn say(self) {
         let bottom = self.svg.bounds()[3] + 26.0;
+        let half = |lines: &[String]| 3.8 * lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as f64;
+        // Long lines of neighbours take turns, so that they do not meet.
+        let crowded = self
+            .labels
+            .windows(2)
+            .any(|pair| pair[0].0 + half(&pair[0].1) + 8.0 > pair[1].0 - half(&pair[1].1));
         for (at, (middle, lines)) in self.labels.iter().enumerate() {
-            // Neighbours take turns, so that long lines do not meet.
-            let top = bottom + if at % 2 == 1 { 40.0 } else { 0.0 };
+            let top = bottom + if crowded && at % 2 == 1 { 40.0 } else { 0.0 };
             for (line, text) in lines.iter().enumerate() {
                 let class = if line == 0 { "name middle" } else { "middle" };
                 self.svg.text(class, (*middle, top + 17.0 * line as f64), text);

@@ -2,7 +2,7 @@
 
 use conv_ir::analysis::{self, ReceptiveField};
 use conv_ir::conv::ConvAxis;
-use conv_ir::{Conv, PaddingMode};
+use conv_ir::{Conv, Padding, PaddingMode};
 
 use crate::explain::seen;
 use crate::table::thousands;
@@ -10,7 +10,13 @@ use crate::table::thousands;
 /// `3 × 3 transposed, stride 2, padding 1, 4 groups`: what is not usual is said.
 pub fn window(conv: &Conv) -> String {
     let spec = conv.spec();
-    let mut parts = vec![each(conv, |axis| axis.kernel) + if spec.transposed { " transposed" } else { "" }];
+    let taps = match conv.rank() {
+        1 if conv.kernel_volume() != 1 => " taps",
+        1 => " tap",
+        _ => "",
+    };
+    let transposed = if spec.transposed { " transposed" } else { "" };
+    let mut parts = vec![format!("{}{taps}{transposed}", each(conv, |axis| axis.kernel))];
     let mut say = |word: &str, of: fn(&ConvAxis) -> usize, usual: usize| {
         if conv.axes().iter().any(|axis| of(axis) != usual) {
             parts.push(format!("{word} {}", same_or_each(conv, of)));
@@ -18,7 +24,9 @@ pub fn window(conv: &Conv) -> String {
     };
     say("stride", |axis| axis.stride, 1);
     say("dilation", |axis| axis.dilation, 1);
-    if conv.axes().iter().all(|axis| axis.padding.0 == axis.padding.1) {
+    if spec.padding == Padding::Causal {
+        parts.push("causal".to_owned());
+    } else if conv.axes().iter().all(|axis| axis.padding.0 == axis.padding.1) {
         say("padding", |axis| axis.padding.0, 0);
     } else {
         say("padding before", |axis| axis.padding.0, 0);
@@ -58,13 +66,16 @@ pub fn shape(channels: usize, extents: &[i64]) -> String {
 
 /// `sees 7 × 7`
 pub fn sees(fields: &[ReceptiveField]) -> String {
-    let sizes: Vec<String> = fields.iter().map(seen).collect();
-    let steps: Vec<String> = fields.iter().map(|field| field.stride.to_string()).collect();
-    let apart = match steps.iter().all(|step| step == "1") {
-        true => String::new(),
-        false => format!(", every {}", steps.join(" × ")),
+    let sizes: Vec<String> = fields.iter().map(|field| seen(field).replace(" to ", "–")).collect();
+    let mut steps: Vec<String> = fields.iter().map(|field| field.stride.to_string()).collect();
+    if steps.iter().all(|step| *step == steps[0]) {
+        steps.truncate(1);
+    }
+    let apart = match &steps[..] {
+        [one] if one == "1" => String::new(),
+        _ => format!(", {} apart", steps.join(" × ")),
     };
-    format!("sees {}{apart} of the input", sizes.join(" × "))
+    format!("sees {} of the input{apart}", sizes.join(" × "))
 }
 
 fn each(conv: &Conv, of: fn(&ConvAxis) -> usize) -> String {

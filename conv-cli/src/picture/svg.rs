@@ -15,7 +15,7 @@ pub struct Svg {
 }
 
 /// Beside what is drawn.
-const MARGIN: f64 = 14.0;
+const MARGIN: f64 = 18.0;
 
 impl Svg {
     /// Closed shapes, all in one element.
@@ -47,7 +47,7 @@ impl Svg {
     /// A line of text that starts, ends or has its middle at a point, as its class says.
     pub fn text(&mut self, class: &str, (x, y): Point, text: &str) {
         // Wide enough for every font: figures and letters are about half as wide as they are high.
-        let width = text.chars().count() as f64 * if class.contains("title") { 8.2 } else { 6.9 };
+        let width = text.chars().count() as f64 * if class.contains("title") { 9.2 } else { 7.1 };
         let left = match class {
             _ if class.contains("middle") => x - width / 2.0,
             _ if class.contains("end") => x - width,
@@ -81,7 +81,8 @@ impl Svg {
         let (width, height) = ((right + MARGIN).ceil() - left, (bottom + MARGIN).ceil() - top);
         format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"{} {} {} {}\" width=\"{}\" height=\"{}\" role=\"img\">\n\
-             <title>{}</title>\n<style>{STYLE}</style>\n{}</svg>\n",
+             <title>{}</title>\n<style>{STYLE}</style>\n\
+             <rect class=\"paper\" x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" rx=\"10\"/>\n{}</svg>\n",
             number(left),
             number(top),
             number(width),
@@ -89,6 +90,10 @@ impl Svg {
             number(width),
             number(height),
             escape(title),
+            number(left),
+            number(top),
+            number(width),
+            number(height),
             self.body
         )
     }
@@ -96,9 +101,10 @@ impl Svg {
 
 /// Colours of a page that is light, and of one that is dark. `--c` is a shape's own colour.
 const STYLE: &str = "
-svg{--ink:#1f2328;--soft:#59636e;--line:#aeb8c2;--cell:#f3f6f9;--c:#3b82f6;\
+svg{--paper:#fff;--ink:#1f2328;--soft:#59636e;--line:#aeb8c2;--cell:#f3f6f9;--c:#3b82f6;\
 font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif;font-size:13px}
-@media(prefers-color-scheme:dark){svg{--ink:#f0f6fc;--soft:#9aa5b1;--line:#4d5864;--cell:#1c232b}}
+@media(prefers-color-scheme:dark){svg{--paper:#0d1117;--ink:#f0f6fc;--soft:#9aa5b1;--line:#4d5864;--cell:#1c232b}}
+.paper{fill:var(--paper)}
 text{fill:var(--soft)}
 .title{fill:var(--ink);font-size:15px;font-weight:600}
 .name{fill:var(--ink);font-weight:600}
@@ -107,12 +113,13 @@ text{fill:var(--soft)}
 .c{fill:var(--c)}
 path{stroke-linejoin:round;fill:none}
 .plane{fill:var(--cell);stroke:var(--line)}
+.ground{fill:var(--cell)}
 .grid{stroke:var(--line)}
 .empty{stroke:var(--line);stroke-dasharray:2 3}
 .mark{fill:var(--c);fill-opacity:.82;stroke:var(--cell);stroke-width:1.2}
 .pad{fill:var(--c);fill-opacity:.16;stroke:var(--c);stroke-dasharray:2 2}
 .frame{stroke:var(--c);stroke-width:2}
-.face{fill:var(--c);fill-opacity:.07}
+.face{fill:var(--c);fill-opacity:.055}
 .ray{stroke:var(--c);stroke-opacity:.55}
 .solid{fill:var(--c);fill-opacity:.2;stroke:var(--c);stroke-width:1.2}
 .tint{fill:var(--c);fill-opacity:.4;stroke:var(--c)}
@@ -148,7 +155,7 @@ mod tests {
         let mut svg = Svg::default();
         svg.shapes("mark", Some("#123456"), &[vec![(0.0, 0.0), (10.0, 0.0), (10.0, 5.5)]]);
         let text = svg.finish("a < b");
-        assert!(text.contains("viewBox=\"-14 -14 38 34\""), "{text}");
+        assert!(text.contains("viewBox=\"-18 -18 46 42\""), "{text}");
         assert!(
             text.contains("<title>a &lt; b</title>") && text.contains("d=\"M0 0L10 0L10 5.5Z\""),
             "{text}"

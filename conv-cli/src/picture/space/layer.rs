@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use conv_ir::Conv;
-use conv_ir::analysis::{ReceptiveField, Window};
+use conv_ir::analysis::Window;
 use conv_ir::conv::EquationAxis;
 
 /// One array.
@@ -42,14 +42,13 @@ pub struct Axis {
 
 impl Axis {
     /// The axis of the layer below convolution `at`.
-    pub fn new(convs: &[Conv], at: usize, axis: usize, field: Option<&ReceptiveField>, marks: Vec<i64>) -> Axis {
+    pub fn new(convs: &[Conv], (at, axis): (usize, usize), (stride, centre): (f64, f64), marks: Vec<i64>) -> Axis {
         let of = |conv: &Conv| conv.axes()[axis].clone();
         let extent = match at {
             0 => of(&convs[0]).input.known(),
             _ => of(&convs[at - 1]).output.known(),
         };
         let extent = extent.unwrap_or(0) as i64;
-        let (stride, centre) = field.map_or((1.0, 0.0), |field| (field.stride.to_f64(), field.centre.to_f64()));
         let frame = marks.first().map_or(0..0, |first| *first..marks[marks.len() - 1] + 1);
         Axis {
             extent,
@@ -102,6 +101,11 @@ impl Axis {
         self.centre + place as f64 * self.cell
     }
 
+    /// Places before and after those that are drawn are left out.
+    pub fn is_cut(&self) -> [bool; 2] {
+        [self.drawn.start > self.places.start, self.drawn.end < self.places.end]
+    }
+
     /// There is an element here, no hole and no padding.
     pub fn is_element(&self, place: i64) -> bool {
         place % self.spread == 0 && (0..self.extent).contains(&(place / self.spread))
@@ -119,11 +123,38 @@ impl Axis {
     }
 }
 
+/// How large an element of each layer is, and where the first has its middle, from the input on.
+pub fn places(convs: &[Conv], axis: usize) -> Vec<(f64, f64)> {
+    let mut places = vec![(1.0, 0.0)];
+    let (mut size, mut first) = (1.0, 0.0);
+    for conv in convs {
+        let (of, window) = (&conv.axes()[axis], Window::from(&conv.equation()[axis]));
+        let same = window.stride == 1 && window.lhs_dilation == 1 && of.input.known() == of.output.known();
+        size /= window.lhs_dilation as f64;
+        if !same {
+            first += size * (window.reach() as f64 / 2.0 - window.pad_lo as f64);
+        }
+        size *= window.stride as f64;
+        places.push((size, first));
+    }
+    places
+}
+
 /// Longer axes are cut around the field.
 const MOST_PLACES: i64 = 26;
 
 /// Leaves out what is far from the field, so that every layer shows the same piece of the input.
 pub fn crop(layers: &mut [Layer]) {
+    let whole = |layer: &Layer| layer.axes.iter().all(|axis| axis.is_cut() == [false; 2]);
+    cut(layers);
+    for layer in layers.iter_mut().filter(|layer| !whole(layer)) {
+        if let Some(shape) = layer.lines.first_mut() {
+            *shape += ", in part";
+        }
+    }
+}
+
+fn cut(layers: &mut [Layer]) {
     for axis in 0..layers[0].axes.len() {
         let longest = layers
             .iter()

@@ -29,7 +29,8 @@ impl Page {
     fn of(layers: &[Layer]) -> Page {
         let [tall, wide] = [0, 1].map(|axis| ends(layers, axis));
         let (width, height) = (wide.1 - wide.0, tall.1 - tall.0);
-        let scale = (WIDE / (width + LEAN * height)).min(LARGEST);
+        let scale = (WIDE / (width + LEAN * height)).min(LARGEST / smallest(layers));
+
         Page {
             scale,
             front: tall.1,
@@ -44,6 +45,12 @@ impl Page {
             self.scale * FLAT * (y - self.front) - up,
         )
     }
+}
+
+/// The size of the smallest place.
+pub fn smallest(layers: &[Layer]) -> f64 {
+    let cells = layers.iter().flat_map(|layer| &layer.axes).map(|axis| axis.cell);
+    cells.fold(1.0, f64::min)
 }
 
 /// Where the drawn places of any layer start and end.
@@ -97,28 +104,22 @@ fn plane(page: &Page, level: usize, layer: &Layer, svg: &mut Svg) {
     };
     let cell = |y: i64, x: i64| rectangle(y..y + 1, x..x + 1);
     let grid = |y: &Range<i64>, x: &Range<i64>| {
-        let mut lines = Vec::new();
-        for at in (y.start..=y.end).step_by(every(y)) {
-            lines.push(
-                [x.start, x.end]
-                    .map(|x| page.at(level, (tall.edge(at), wide.edge(x))))
-                    .to_vec(),
-            );
-        }
-        for at in (x.start..=x.end).step_by(every(x)) {
-            lines.push(
-                [y.start, y.end]
-                    .map(|y| page.at(level, (tall.edge(y), wide.edge(at))))
-                    .to_vec(),
-            );
-        }
-        lines
+        let ((ys, top, bottom), (xs, left, right)) = (lines(tall, y), lines(wide, x));
+        let across = ys
+            .into_iter()
+            .map(|y| vec![page.at(level, (y, left)), page.at(level, (y, right))]);
+        let down = xs
+            .into_iter()
+            .map(|x| vec![page.at(level, (top, x)), page.at(level, (bottom, x))]);
+        across.chain(down).collect::<Vec<_>>()
     };
     let (rows, columns) = (
         common(&tall.elements(), &tall.drawn),
         common(&wide.elements(), &wide.drawn),
     );
-    let spread = tall.spread > 1 || wide.spread > 1;
+    let few = |of: &Range<i64>, axis: &Axis| ((of.end - of.start) / axis.spread + 1).max(0) as usize;
+    let spread = (tall.spread > 1 || wide.spread > 1) && few(&rows, tall) * few(&columns, wide) <= MOST_MARKS;
+
     if spread || (&rows, &columns) != (&tall.drawn, &wide.drawn) {
         svg.lines("empty", None, &grid(&tall.drawn, &wide.drawn));
     }
@@ -129,7 +130,8 @@ fn plane(page: &Page, level: usize, layer: &Layer, svg: &mut Svg) {
         });
         svg.shapes("plane", None, &cells.map(|(y, x)| cell(y, x)).collect::<Vec<_>>());
     } else if !rows.is_empty() && !columns.is_empty() {
-        svg.shapes("plane", None, &[rectangle(rows.clone(), columns.clone())]);
+        svg.shapes("ground", None, &[rectangle(rows.clone(), columns.clone())]);
+
         svg.lines("grid", None, &grid(&rows, &columns));
     }
     marks(tall, wide, layer, svg, &cell, &rectangle);
@@ -190,6 +192,23 @@ fn cone(page: &Page, level: usize, layer: &Layer, above: &Layer, svg: &mut Svg) 
     }
     let rays: Vec<Vec<Point>> = (0..4).map(|i| vec![low[i], high[i]]).collect();
     svg.lines("ray", Some(&above.colour), &rays);
+}
+
+/// The lines between places, and where those across start and end. Where an axis is cut there is no line, and those across go on a little.
+fn lines(axis: &Axis, of: &Range<i64>) -> (Vec<f64>, f64, f64) {
+    let [before, after] = axis.is_cut();
+    let (before, after) = (
+        before && of.start == axis.drawn.start,
+        after && of.end == axis.drawn.end,
+    );
+    let drawn = of.start + i64::from(before)..=of.end - i64::from(after);
+    let more = |cut: bool| if cut { 0.5 * axis.cell } else { 0.0 };
+    let edges = drawn.step_by(every(of)).map(|place| axis.edge(place));
+    (
+        edges.collect(),
+        axis.edge(of.start) - more(before),
+        axis.edge(of.end) + more(after),
+    )
 }
 
 /// What two ranges share.

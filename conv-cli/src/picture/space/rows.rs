@@ -1,7 +1,7 @@
 //! One axis: rows over each other, the input at the bottom, every tap a line.
 
 use super::layer::Layer;
-use super::planes::beside;
+use super::planes::{beside, smallest};
 use crate::picture::svg::{Point, Svg};
 
 /// How wide a row is on the page, at most, and how large one place is, at most.
@@ -11,6 +11,8 @@ const LARGEST: f64 = 34.0;
 const RISE: f64 = 92.0;
 /// Half the height of an element.
 const HALF: f64 = 11.0;
+/// More elements than this are drawn as one.
+const MOST_BOXES: i64 = 400;
 /// More lines than this are too many to see anything: then only those of the marks are drawn.
 const MOST_LINES: usize = 1500;
 
@@ -21,7 +23,7 @@ pub fn draw(layers: &[Layer], svg: &mut Svg) {
         (axis.edge(axis.drawn.start), axis.edge(axis.drawn.end))
     });
     let (left, right) = ends.fold((f64::MAX, f64::MIN), |all, one| (all.0.min(one.0), all.1.max(one.1)));
-    let scale = (WIDE / (right - left)).min(LARGEST);
+    let scale = (WIDE / (right - left)).min(LARGEST / smallest(layers));
     for (level, pair) in layers.windows(2).enumerate() {
         taps(&pair[0], &pair[1], level, scale, svg);
     }
@@ -40,6 +42,9 @@ fn height(level: usize) -> f64 {
 
 fn row(layer: &Layer, level: usize, scale: f64, svg: &mut Svg) {
     let axis = &layer.axes[0];
+    if axis.drawn.end - axis.drawn.start > MOST_BOXES {
+        return long(layer, level, scale, svg);
+    }
     let half = (0.42 * axis.cell * scale).min(2.4 * HALF);
     let tall = HALF.min(half.max(4.0));
     let boxed = |place: i64| {
@@ -62,6 +67,23 @@ fn row(layer: &Layer, level: usize, scale: f64, svg: &mut Svg) {
     svg.shapes("mark", Some(&layer.colour), &shapes(on));
 }
 
+/// A row of too many elements to tell apart: one box, and one for what the window covers.
+fn long(layer: &Layer, level: usize, scale: f64, svg: &mut Svg) {
+    let axis = &layer.axes[0];
+    let (y, tall) = (height(level), HALF);
+    let boxed = |from: i64, to: i64| {
+        let (left, right) = (axis.edge(from) * scale, axis.edge(to) * scale);
+        vec![(left, y - tall), (right, y - tall), (right, y + tall), (left, y + tall)]
+    };
+    svg.shapes("empty", None, &[boxed(axis.drawn.start, axis.drawn.end)]);
+    let elements = axis.elements();
+    let (first, last) = (elements.start.max(axis.drawn.start), elements.end.min(axis.drawn.end));
+    if first < last {
+        svg.shapes("plane", None, &[boxed(first, last)]);
+    }
+    svg.shapes("mark", Some(&layer.colour), &[boxed(axis.frame.start, axis.frame.end)]);
+}
+
 /// From every output to the places that it looks at; those of the marks in colour.
 fn taps(layer: &Layer, above: &Layer, level: usize, scale: f64, svg: &mut Svg) {
     let (below, over) = (&layer.axes[0], &above.axes[0]);
@@ -79,12 +101,16 @@ fn taps(layer: &Layer, above: &Layer, level: usize, scale: f64, svg: &mut Svg) {
         drawn.map(|place| line(output, place)).collect::<Vec<_>>()
     };
     let (on, off): (Vec<i64>, Vec<i64>) = outputs.into_iter().partition(|output| over.marks.contains(output));
-    if off.len() * below.looked_at(0).len() <= MOST_LINES {
+    let each = below.looked_at(0).len();
+    if off.len() * each <= MOST_LINES {
         svg.lines("wire", None, &off.into_iter().flat_map(lines).collect::<Vec<_>>());
     }
-    svg.lines(
-        "ray",
-        Some(&above.colour),
-        &on.into_iter().flat_map(lines).collect::<Vec<_>>(),
-    );
+    let rays = match on[..] {
+        [first, ..] if on.len() * each > MOST_LINES => {
+            let last = on[on.len() - 1];
+            vec![line(first, below.frame.start), line(last, below.frame.end - 1)]
+        }
+        _ => on.into_iter().flat_map(lines).collect(),
+    };
+    svg.lines("ray", Some(&above.colour), &rays);
 }

@@ -1,6 +1,7 @@
 //! Three axes: blocks beside each other, the input to the left, the field as a block inside.
 
-use super::layer::{Axis, Layer};
+use super::layer::{Axis, Layer, every};
+use super::planes::smallest;
 use crate::picture::svg::{Point, Svg};
 
 /// How wide a block is on the page, at most, and how large one place is, at most.
@@ -22,7 +23,7 @@ pub fn draw(layers: &[Layer], svg: &mut Svg) {
         .collect();
     let wide = |block: &Block| (block[2].1 - block[2].0) + RECEDE.0 * (block[0].1 - block[0].0);
     let widest = whole.iter().map(wide).fold(1.0, f64::max);
-    let scale = (WIDE / widest).min(LARGEST);
+    let scale = (WIDE / widest).min(LARGEST / smallest(layers));
     let step = (widest * scale + GAP).max(250.0);
     let at = |level: usize, [z, y, x]: [f64; 3]| -> Point {
         let left = level as f64 * step;
@@ -128,7 +129,12 @@ fn grid(layer: &Layer, block: &Block) -> Vec<[[f64; 3]; 2]> {
     let [(near, far), (top, bottom), (left, right)] = *block;
     let between = |axis: usize, (from, to): (f64, f64)| {
         let axis = &layer.axes[axis];
-        let edges = axis.drawn.clone().map(|place| axis.edge(place));
+        let edges = axis
+            .drawn
+            .clone()
+            .step_by(every(&axis.drawn))
+            .map(|place| axis.edge(place));
+
         edges
             .filter(move |edge| *edge > from + 0.01 && *edge < to - 0.01)
             .collect::<Vec<_>>()
