@@ -16,6 +16,8 @@ const CHANNEL: f64 = 10.0;
 const MOST_ELEMENTS: usize = 12;
 /// How channels recede: to the right and up.
 const RECEDE: (f64, f64) = (0.62, 0.42);
+/// What is marked is at least this large.
+const LEAST: f64 = 5.0;
 /// Groups whose windows are drawn; there are more where it says so.
 const MOST_GROUPS: usize = 4;
 /// Between neighbours.
@@ -80,6 +82,7 @@ fn extents(conv: &Conv, input: bool) -> Vec<i64> {
 /// A side on the page, and in how many elements a grid divides it.
 #[derive(Clone, Copy)]
 struct Side {
+    elements: usize,
     length: f64,
     parts: usize,
 }
@@ -88,12 +91,14 @@ impl Side {
     fn of(elements: usize, size: f64) -> Side {
         if elements <= MOST_ELEMENTS {
             return Side {
+                elements,
                 length: elements as f64 * size,
                 parts: elements,
             };
         }
         let longer = (elements as f64 / MOST_ELEMENTS as f64).sqrt().sqrt();
         Side {
+            elements,
             length: MOST_ELEMENTS as f64 * size * longer.min(2.0),
             parts: 1,
         }
@@ -151,8 +156,9 @@ impl Pen<'_> {
         let left = self.x;
         self.block(block, left, 0.0);
         let place = Pen::place(block, left, 0.0);
-        let seen =
-            |elements: usize, side: Side| (elements as f64 * side.length / side.parts.max(1) as f64).min(side.length);
+        let seen = |elements: usize, side: Side| {
+            (elements as f64 / side.elements as f64 * side.length).clamp(LEAST, side.length.max(LEAST))
+        };
         let kernel = match next.spec().kernel[..] {
             [width] => [1, width],
             [height, width, ..] => [height, width],
@@ -160,17 +166,12 @@ impl Pen<'_> {
         };
         let [channels, height, width] = block.sides;
         let corner = match is_input {
-            true if height.parts > 1 || width.parts > 1 => [
+            true => [
                 channels.length / next.groups() as f64,
                 seen(kernel[0], height),
                 seen(kernel[1], width),
             ],
-            true => [channels.length / next.groups() as f64, height.length, width.length],
-            false => [
-                seen(1, channels).min(CHANNEL),
-                seen(1, height).min(ELEMENT),
-                seen(1, width).min(ELEMENT),
-            ],
+            false => [seen(1, channels), seen(1, height), seen(1, width)],
         };
         let faces = faces([0.0; 3], corner).map(|face| face.map(&place).to_vec());
         self.svg.shapes("tint", Some(colour::group(0)), &faces);

@@ -60,7 +60,8 @@ pub fn costs(conv: &Conv) -> String {
 
 /// `64 × 56 × 56`: channels, then space.
 pub fn shape(channels: usize, extents: &[i64]) -> String {
-    let numbers: Vec<String> = [channels as i64].iter().chain(extents).map(i64::to_string).collect();
+    let all = [channels as i64].into_iter().chain(extents.iter().copied());
+    let numbers: Vec<String> = all.map(|n| thousands(n.unsigned_abs().into())).collect();
     numbers.join(" × ")
 }
 

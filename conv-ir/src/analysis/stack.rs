@@ -19,7 +19,7 @@ pub struct Step {
     /// Extents of the input per axis, where they are known: what is needed of the layer below ends there.
     pub inputs: Vec<Option<i64>>,
     /// What is computed; none for a pooling.
-    pub conv: Option<Conv>,
+    pub conv: Option<Box<Conv>>,
 }
 
 impl Step {
@@ -39,7 +39,7 @@ impl From<&Conv> for Step {
         Step {
             windows: axes.iter().map(Window::from).collect(),
             inputs: axes.iter().map(|axis| Some(axis.input.known()? as i64)).collect(),
-            conv: Some(conv.clone()),
+            conv: Some(Box::new(conv.clone())),
         }
     }
 }
@@ -114,7 +114,7 @@ impl Stack {
     pub fn convs(&self) -> Vec<&Conv> {
         fn of(node: &Node) -> Vec<&Conv> {
             match node {
-                Node::Step(step) => step.conv.iter().collect(),
+                Node::Step(step) => step.conv.as_deref().into_iter().collect(),
                 Node::Join(branches) => branches.iter().flat_map(Stack::convs).collect(),
             }
         }

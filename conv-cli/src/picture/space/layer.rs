@@ -74,8 +74,7 @@ impl Axis {
         self.cell /= self.spread as f64;
         let outputs = axis.output.known().unwrap_or(0) as i64;
         let looked = slide.needed(0..outputs).unwrap_or(0..0);
-        let ends = |of: &Range<i64>| of.start.min(0)..of.end.max((self.extent - 1) * axis.lhs_dilation + 1);
-        self.places = ends(&looked);
+        self.places = looked.start.min(0)..looked.end.max((self.extent - 1) * axis.lhs_dilation + 1);
         self.drawn = self.places.clone();
         if let [first, ..] = above {
             self.frame = slide.needed(*first..above[above.len() - 1] + 1).unwrap_or(0..0);
@@ -143,45 +142,63 @@ pub fn places(convs: &[Conv], axis: usize) -> Vec<(f64, f64)> {
 /// Longer axes are cut around the field.
 const MOST_PLACES: i64 = 26;
 
-/// Leaves out what is far from the field, so that every layer shows the same piece of the input.
+/// Leaves out what is far from the field, so that every layer shows the same piece of the input, and says so.
 pub fn crop(layers: &mut [Layer]) {
-    let whole = |layer: &Layer| layer.axes.iter().all(|axis| axis.is_cut() == [false; 2]);
-    cut(layers);
-    for layer in layers.iter_mut().filter(|layer| !whole(layer)) {
-        if let Some(shape) = layer.lines.first_mut() {
-            *shape += ", in part";
+    for axis in 0..layers[0].axes.len() {
+        let longest = layers.iter().map(|layer| length(&layer.axes[axis].places)).max();
+        if longest.unwrap_or(0) > MOST_PLACES {
+            let lowest = &layers[0].axes[axis];
+            let (from, to) = (lowest.edge(lowest.frame.start), lowest.edge(lowest.frame.end));
+            let room = ((to - from) / 4.0).max(3.0);
+            for layer in layers.iter_mut() {
+                layer.axes[axis].cut(from - room, to + room);
+            }
+        }
+    }
+    for axis in 0..layers[0].axes.len() {
+        // Far from zero the page's numbers would have too few digits.
+        let first = layers
+            .iter()
+            .map(|layer| layer.axes[axis].edge(layer.axes[axis].drawn.start));
+        let first = first.fold(f64::MAX, f64::min);
+        for layer in layers.iter_mut() {
+            layer.axes[axis].centre -= first;
+        }
+    }
+    for layer in layers {
+        let (axes, shape) = (&layer.axes, layer.lines.first_mut());
+        if let Some(shape) = shape {
+            if axes.iter().any(|axis| axis.is_cut() != [false; 2]) {
+                *shape += ", in part";
+            }
+            let mut steps: Vec<String> = axes.iter().map(|axis| every(&axis.drawn).to_string()).collect();
+            steps.dedup();
+            if axes.len() > 1 && steps != ["1"] {
+                *shape += &format!(", lines every {}", steps.join(" × "));
+            }
         }
     }
 }
 
-fn cut(layers: &mut [Layer]) {
-    for axis in 0..layers[0].axes.len() {
-        let longest = layers
-            .iter()
-            .map(|layer| layer.axes[axis].places.end - layer.axes[axis].places.start)
-            .max();
-        if longest.unwrap_or(0) <= MOST_PLACES {
-            continue;
-        }
-        let lowest = &layers[0].axes[axis];
-        let (from, to) = (lowest.edge(lowest.frame.start), lowest.edge(lowest.frame.end));
-        let room = ((to - from) / 4.0).max(3.0);
-        for layer in layers.iter_mut() {
-            let axis = &mut layer.axes[axis];
-            let inside = |place: &i64| axis.edge(*place) >= from - room && axis.edge(place + 1) <= to + room;
-            let first = axis.places.clone().find(inside).unwrap_or(axis.frame.start);
-            let count = (axis
-                .places
-                .clone()
-                .skip_while(|place| !inside(place))
-                .take_while(inside))
-            .count() as i64;
-            axis.drawn = first..first + count.max(axis.frame.end - axis.frame.start);
-        }
+impl Axis {
+    /// Draws the places that lie between two coordinates of the input, and those of the frame.
+    fn cut(&mut self, from: f64, to: f64) {
+        let place = |at: f64| (at - self.edge(0)) / self.cell;
+        let (first, end) = (place(from).ceil() as i64, place(to).floor() as i64);
+        let (first, end) = (first.max(self.places.start), end.min(self.places.end));
+        self.drawn = match first < end {
+            true => first.min(self.frame.start)..end.max(self.frame.end),
+            false => self.frame.clone(),
+        };
     }
 }
 
 /// Every how many places a line is drawn, so that there are not too many.
 pub fn every(places: &Range<i64>) -> usize {
-    ((places.end - places.start) as usize).div_ceil(64).max(1)
+    let step = (length(places) as usize).div_ceil(40);
+    if step <= 1 { 1 } else { step.next_multiple_of(5) }
+}
+
+fn length(places: &Range<i64>) -> i64 {
+    (places.end - places.start).max(0)
 }

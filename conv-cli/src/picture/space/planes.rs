@@ -203,9 +203,13 @@ fn lines(axis: &Axis, of: &Range<i64>) -> (Vec<f64>, f64, f64) {
     );
     let drawn = of.start + i64::from(before)..=of.end - i64::from(after);
     let more = |cut: bool| if cut { 0.5 * axis.cell } else { 0.0 };
-    let edges = drawn.step_by(every(of)).map(|place| axis.edge(place));
+    let mut edges: Vec<i64> = drawn.step_by(every(of)).collect();
+    if !after && edges.last() != Some(&of.end) {
+        edges.push(of.end);
+    }
+    let edges = edges.into_iter().map(|place| axis.edge(place)).collect();
     (
-        edges.collect(),
+        edges,
         axis.edge(of.start) - more(before),
         axis.edge(of.end) + more(after),
     )

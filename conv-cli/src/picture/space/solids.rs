@@ -24,7 +24,14 @@ pub fn draw(layers: &[Layer], svg: &mut Svg) {
     let wide = |block: &Block| (block[2].1 - block[2].0) + RECEDE.0 * (block[0].1 - block[0].0);
     let widest = whole.iter().map(wide).fold(1.0, f64::max);
     let scale = (WIDE / widest).min(LARGEST / smallest(layers));
-    let step = (widest * scale + GAP).max(250.0);
+    let letters = layers
+        .iter()
+        .flat_map(|layer| &layer.lines)
+        .map(|line| line.chars().count())
+        .max()
+        .unwrap_or(0);
+    let step = (widest * scale + GAP).max(7.1 * letters as f64 + 16.0);
+
     let at = |level: usize, [z, y, x]: [f64; 3]| -> Point {
         let left = level as f64 * step;
         (left + scale * (x + RECEDE.0 * z), scale * (y - RECEDE.1 * z))

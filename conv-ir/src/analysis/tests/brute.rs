@@ -245,3 +245,71 @@ fn folded_padding_is_read_from_where_the_reference_reads_it() {
     let window = Window::from(&wraps.equation()[0]);
     assert_eq!(read(window.needed(8..9).unwrap(), 9, wraps.spec().padding_mode), 0..9);
 }
+
+/// A branch: windows of stride 1 with one of stride `stride` among them, so that branches have the same rate.
+fn random_branch(rng: &mut Rng, stride: i64, depth: i64) -> Stack {
+    let length = 1 + rng.below(3);
+    let strided = rng.below(length as u64);
+    let node = |at: i64, rng: &mut Rng| {
+        let stride = if at == strided { stride } else { 1 };
+        if depth > 0 && rng.below(3) == 0 {
+            let branches = (0..2 + rng.below(2)).map(|_| random_branch(rng, stride, depth - 1));
+            return Node::Join(branches.collect());
+        }
+        let window = Window {
+            kernel: 1 + rng.below(4),
+            stride,
+            dilation: 1 + rng.below(2),
+            pad_lo: rng.below(3),
+            lhs_dilation: 1,
+        };
+        Node::Step(Step::pooling(vec![window], vec![None]))
+    };
+    let nodes = (0..length).map(|at| node(at, rng)).collect();
+    Stack::new(nodes).unwrap()
+}
+
+/// Marks through steps and branches, by walking the equation.
+fn marked_through(stack: &Stack, outputs: Vec<i64>) -> Vec<i64> {
+    stack.nodes().iter().rev().fold(outputs, |above, node| {
+        let mut below: Vec<i64> = match node {
+            Node::Step(step) => above
+                .iter()
+                .flat_map(|&at| marked(&step.windows[0], at..at + 1))
+                .collect(),
+            Node::Join(branches) => branches
+                .iter()
+                .flat_map(|branch| marked_through(branch, above.clone()))
+                .collect(),
+        };
+        below.sort_unstable();
+        below.dedup();
+        below
+    })
+}
+
+#[test]
+fn branches_need_what_any_of_them_marks() {
+    let mut rng = Rng(7);
+    let mut unaligned = 0;
+    for _ in 0..400 {
+        let stride = 1 + rng.below(3);
+        let stack = random_branch(&mut rng, stride, 2);
+        let field = stack.field(0).unwrap();
+        let start = rng.below(9) - 4;
+        let range = start..start + 1 + rng.below(5);
+        let marks = marked_through(&stack, range.clone().collect());
+        assert_eq!(stack.needed(0, range).unwrap().inside, hull_of(&marks), "{stack:?}");
+        let one = marked_through(&stack, vec![start]);
+        assert_eq!(stack.met(0, start).unwrap()[0], one, "{stack:?}");
+        assert_eq!(field.stride.whole(), Some(stride));
+        let shift = start * stride;
+        assert_eq!(
+            hull_of(&one),
+            field.start + shift..field.start + shift + field.size,
+            "{stack:?}"
+        );
+        unaligned += usize::from(!field.aligned);
+    }
+    assert!(unaligned > 50, "{unaligned}");
+}
