@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use conv_ir::Conv;
+use conv_ir::analysis::Matrix;
 
 use crate::failure::Failure;
 use crate::output;
@@ -176,7 +177,7 @@ pub fn gallery(args: &Args) -> Result<(), Failure> {
         ));
     }
     let pictures = args.folder.join("gallery");
-    let mut files = vec![(args.folder.join("GALLERY.md"), page())];
+    let mut files = vec![(args.folder.join("GALLERY.md"), page()?)];
     for figure in FIGURES {
         let convs: Vec<Conv> = figure.convs.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         files.push((
@@ -200,7 +201,10 @@ pub fn gallery(args: &Args) -> Result<(), Failure> {
     })
 }
 
-fn page() -> String {
+/// A convolution whose matrix is small enough to be read.
+const MATRIX: &str = "conv2d in 4 kernel 3";
+
+fn page() -> Result<String, Failure> {
     let mut text = "\
 # Kinds of convolution
 
@@ -229,5 +233,13 @@ The figures follow Kunlun Bai, *A Comprehensive Introduction to Different Types 
             figure.name
         );
     }
-    text
+    let matrix = Matrix::of(&MATRIX.parse()?)?;
+    text += &format!(
+        "\n## As a matrix\n\nThe {} outputs of a 3 × 3 window on {} inputs, each a sum over a row of weights. Transposed, the same matrix takes 2 × 2 elements \
+         to 4 × 4: the transposed convolution.\n\n```text\n{matrix}```\n\n```text\n{}```\n\n```sh\nconvc explain '{MATRIX}' --matrix\n```\n",
+        matrix.rows(),
+        matrix.columns(),
+        matrix.transposed(),
+    );
+    Ok(text)
 }

@@ -190,6 +190,30 @@ fn a_roofline_says_what_memory_allows() {
 }
 
 #[test]
+fn nothing_to_compute_and_rows_that_do_not_fit_have_no_roofline_to_fall_off() {
+    let none = ok(&["explain", "conv2d n0 in 8 kernel 3", "--roofline", "150:20"]);
+    assert!(!none.contains("inf") && !none.contains("NaN"), "{none}");
+    let apart = [
+        "conv2d in 3 kernel 3",
+        "conv2d in 100 kernel 1 stride 50",
+        "--roofline",
+        "150:20",
+    ];
+    says(
+        &[&["explain"], &apart[..]].concat(),
+        &["as one, without moving what is between"],
+    );
+    let empty = ok(&[
+        "explain",
+        "conv2d n0 in 8 kernel 3",
+        "conv2d n0 in 6 kernel 3",
+        "--roofline",
+        "150:20",
+    ]);
+    assert!(!empty.contains("NaN %"), "{empty}");
+}
+
+#[test]
 fn the_matrix_is_printed_lined_up() {
     let row = "  0 w00 w01 w02   0 w10 w11 w12   0 w20 w21 w22   0   0   0   0\n";
     says(

@@ -49,7 +49,7 @@ fn every_picture_of_the_page_is_what_explain_draws() {
     let page = fs::read_to_string(file("../docs/GALLERY.md")).expect("the page");
     let commands: Vec<&str> = page
         .lines()
-        .filter(|line| line.starts_with("convc explain '"))
+        .filter(|line| line.starts_with("convc explain '") && line.contains("--svg"))
         .collect();
     assert!(commands.len() > 12);
     for command in commands {

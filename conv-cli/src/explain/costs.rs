@@ -22,8 +22,14 @@ pub fn lines(conv: &Conv, target: &Target, roofline: Option<Roofline>) -> Vec<(&
             format!("{:.1} operations a byte", facts.arithmetic_intensity),
         ),
     ];
-    lines.push(("roofline", busy(&facts, target, conv)));
-    lines.extend(roofline.map(|roofline| ("", allowed(&facts, roofline))));
+    if facts.multiply_adds > 0 {
+        lines.push(("roofline", busy(&facts, target, conv)));
+    }
+    lines.extend(
+        roofline
+            .filter(|_| facts.multiply_adds > 0)
+            .map(|roofline| ("", allowed(&facts, roofline))),
+    );
     if let Ok(fields) = analysis::receptive_field(std::slice::from_ref(conv)) {
         let sizes: Vec<String> = fields.iter().map(seen).collect();
         lines.push(("sees", format!("{} of the input", sizes.join(" x "))));

@@ -99,14 +99,15 @@ fn sums(convs: &[Conv]) -> Vec<String> {
 /// The shares of the peak that the layers reach one by one, and as one where only input, weights and output move.
 fn allowed(convs: &[Conv], roofline: Roofline) -> Option<String> {
     let facts: Vec<Facts> = convs.iter().map(analysis::facts).collect::<Option<_>>()?;
-    let sums = Sums::of(convs)?;
+    let sums = Sums::of(convs).filter(|sums| sums.multiply_adds > 0)?;
     let flops = 2.0 * sums.multiply_adds as f64;
-    let time: f64 = facts
+    let times = facts
         .iter()
-        .map(|facts| facts.flops() / roofline.attainable(facts.arithmetic_intensity))
-        .sum();
-    let between: u64 = facts[1..].iter().map(|facts| facts.input_bytes).sum();
-    let fused = flops / (sums.bytes - 2 * between as u128) as f64;
+        .map(|facts| facts.flops() / roofline.attainable(facts.arithmetic_intensity));
+    let time: f64 = times.sum();
+    let written: u64 = facts[..facts.len() - 1].iter().map(|facts| facts.output_bytes).sum();
+    let read: u64 = facts[1..].iter().map(|facts| facts.input_bytes).sum();
+    let fused = flops / (sums.bytes - written as u128 - read as u128) as f64;
     Some(format!(
         "{} GFLOP/s and {} GB/s meet at {} operations a byte: layer by layer at most {:.0} % of the peak, \
          as one, without moving what is between, {} operations a byte and at most {:.0} %",
