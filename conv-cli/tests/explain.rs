@@ -146,6 +146,17 @@ fn savings_are_those_of_the_textbook() {
 }
 
 #[test]
+fn groups_on_groups_see_no_more() {
+    let grouped = "conv2d ic8 oc8 g4 in 9 kernel 1";
+    says(
+        &["explain", grouped, grouped],
+        &["an output sees 2 of the 8 input channels: no layer mixes the groups"],
+    );
+    let mixed = ok(&["explain", grouped, "conv2d ic8 oc8 in 9 kernel 1"]);
+    assert!(!mixed.contains("input channels"), "{mixed}");
+}
+
+#[test]
 fn fields_through_transposed_layers_have_fractions() {
     says(
         &[

@@ -35,7 +35,10 @@ pub fn explain(convs: &[Conv], roofline: Option<Roofline>, out: &mut dyn Write) 
     });
     out.write_all(lined_up(&sides, &rows).as_bytes())?;
     let lines = analysis::savings(convs).into_iter().map(|saving| saved(&saving, convs));
-    for line in lines.chain(roofline.and_then(|roofline| allowed(convs, roofline))) {
+    for line in lines
+        .chain(channels(convs))
+        .chain(roofline.and_then(|roofline| allowed(convs, roofline)))
+    {
         writeln!(out, "\n{line}")?;
     }
     Ok(())
@@ -118,6 +121,15 @@ fn allowed(convs: &[Conv], roofline: Roofline) -> Option<String> {
         three_digits(fused),
         100.0 * roofline.share(fused),
     ))
+}
+
+/// How many channels groups leave an output to see.
+fn channels(convs: &[Conv]) -> Option<String> {
+    let fit = convs
+        .windows(2)
+        .all(|pair| pair[0].out_channels() == pair[1].in_channels());
+    let (seen, all) = (analysis::channels_seen(convs).len(), convs[0].in_channels());
+    (fit && seen < all).then(|| format!("an output sees {seen} of the {all} input channels: no layer mixes the groups"))
 }
 
 /// What layers save against the dense convolution that sees and makes the same.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what does one convolution cost and move? | [`facts`](fn@facts), [`multiply_adds_inside`] |
 //! | which inputs does a range of outputs need? | [`Window::needed`], the only place where halos are worked out; through a stack [`Stack::trace`] |
+//! | which channels? | [`channels_needed`] |
 //! | how far does a stack see? | [`receptive_field`], [`Stack::field`] |
 //! | and the networks everybody knows? | [`NETWORKS`], read from text, checked against a published table |
 //! | what does a row of them save? | [`savings`](fn@savings) |
@@ -12,6 +13,7 @@
 //!
 //! Everything is exact, in integers and fractions; what does not fit is an error.
 
+mod channels;
 mod facts;
 mod field;
 mod matrix;
@@ -25,6 +27,7 @@ mod window;
 #[cfg(test)]
 mod tests;
 
+pub use channels::{channels_needed, channels_seen};
 pub use facts::{Facts, facts, multiply_adds_inside};
 pub use field::{ReceptiveField, receptive_field};
 pub use matrix::{Matrix, Term};

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Rng, conv};
-use crate::analysis::{Needed, Node, Stack, Step, Window, read};
+use crate::analysis::{Needed, Node, Stack, Step, Window, channels_needed, read};
 use crate::{Conv, reference};
 
 /// Inputs that any output in the range meets, by looking at every tap of every output.
@@ -312,4 +312,51 @@ fn branches_need_what_any_of_them_marks() {
         unaligned += usize::from(!field.aligned);
     }
     assert!(unaligned > 50, "{unaligned}");
+}
+
+#[test]
+fn groups_need_the_channels_that_the_reference_depends_on() {
+    let mut rng = Rng(8);
+    let mut partial = 0;
+    for _ in 0..200 {
+        let mut channels = 4 * (1 + rng.below(3));
+        let conv = |rng: &mut Rng, from: &mut i64| {
+            let groups = [1, 2, 4][rng.below(3) as usize];
+            let kind = ["conv1d", "conv1d-transposed"][rng.below(2) as usize];
+            let to = 4 * (1 + rng.below(3));
+            let text = format!("{kind} ic{from} oc{to} g{groups} in 1 kernel 1");
+            *from = to;
+            conv(&text)
+        };
+        let convs: Vec<Conv> = (0..1 + rng.below(3)).map(|_| conv(&mut rng, &mut channels)).collect();
+        let first = rng.below(channels as u64) as usize;
+        let last = first + rng.below((channels as usize - first) as u64) as usize;
+        // One element a channel, so that an input that matters is a channel that matters.
+        let matters = |input: usize| {
+            let mut values = vec![0.0; convs[0].in_channels()];
+            values[input] = 1.0;
+            for conv in &convs {
+                let weight = vec![1.0; conv.weight_len()];
+                let arguments = reference::Arguments {
+                    input: &values,
+                    weight: &weight,
+                    bias: None,
+                    residual: None,
+                };
+                values = reference::run_f64::<f64>(conv, arguments, &[]).unwrap();
+            }
+            values[first..=last].iter().any(|value| *value != 0.0)
+        };
+        let marks: Vec<i64> = (0..convs[0].in_channels())
+            .filter(|&at| matters(at))
+            .map(|at| at as i64)
+            .collect();
+        let needed = convs
+            .iter()
+            .rev()
+            .fold(first..last + 1, |range, conv| channels_needed(conv, range));
+        assert_eq!(needed.start as i64..needed.end as i64, hull_of(&marks), "{convs:?}");
+        partial += usize::from(needed.len() < convs[0].in_channels());
+    }
+    assert!(partial > 30, "{partial}");
 }
