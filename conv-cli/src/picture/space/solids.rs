@@ -15,82 +15,86 @@ const GAP: f64 = 70.0;
 /// Ends of a block along depth, height and width.
 type Block = [(f64, f64); 3];
 
+/// From the input's coordinates to the page.
+struct Page {
+    scale: f64,
+    /// From one layer to the next.
+    step: f64,
+}
+
+impl Page {
+    fn of(layers: &[Layer]) -> Page {
+        let wide = |layer: &Layer| {
+            let [depth, _, width] = drawn(layer);
+            (width.1 - width.0) + RECEDE.0 * (depth.1 - depth.0)
+        };
+        let widest = layers.iter().map(wide).fold(1.0, f64::max);
+        let scale = (WIDE / widest).min(LARGEST / smallest(layers));
+        let lines = layers.iter().flat_map(|layer| &layer.lines);
+        let letters = lines.map(|line| line.chars().count()).max().unwrap_or(0);
+        Page {
+            scale,
+            step: (widest * scale + GAP).max(7.1 * letters as f64 + 16.0),
+        }
+    }
+
+    fn at(&self, level: usize, [z, y, x]: [f64; 3]) -> Point {
+        let left = level as f64 * self.step;
+        (left + self.scale * (x + RECEDE.0 * z), self.scale * (y - RECEDE.1 * z))
+    }
+}
+
 /// Draws all blocks and what is said below them.
 pub fn draw(layers: &[Layer], svg: &mut Svg) {
-    let whole: Vec<Block> = layers
-        .iter()
-        .map(|layer| block(layer, |axis| (axis.edge(axis.drawn.start), axis.edge(axis.drawn.end))))
-        .collect();
-    let wide = |block: &Block| (block[2].1 - block[2].0) + RECEDE.0 * (block[0].1 - block[0].0);
-    let widest = whole.iter().map(wide).fold(1.0, f64::max);
-    let scale = (WIDE / widest).min(LARGEST / smallest(layers));
-    let letters = layers
-        .iter()
-        .flat_map(|layer| &layer.lines)
-        .map(|line| line.chars().count())
-        .max()
-        .unwrap_or(0);
-    let step = (widest * scale + GAP).max(7.1 * letters as f64 + 16.0);
-
-    let at = |level: usize, [z, y, x]: [f64; 3]| -> Point {
-        let left = level as f64 * step;
-        (left + scale * (x + RECEDE.0 * z), scale * (y - RECEDE.1 * z))
-    };
-    let fields: Vec<Block> = layers
-        .iter()
-        .map(|layer| block(layer, |axis| (axis.edge(axis.frame.start), axis.edge(axis.frame.end))))
-        .collect();
+    let page = Page::of(layers);
     for (level, layer) in layers.iter().enumerate() {
-        let place = |point| at(level, point);
-        let elements = block(layer, |axis| {
-            let range = axis.elements();
-            (
-                axis.edge(range.start.max(axis.drawn.start)),
-                axis.edge(range.end.min(axis.drawn.end)),
-            )
-        });
-        if elements != whole[level] {
-            svg.lines(
-                "empty",
-                None,
-                &edges(&whole[level]).map(|edge| edge.map(place).to_vec()),
-            );
-        }
-        svg.shapes("plane", None, &faces(&elements).map(|face| face.map(place).to_vec()));
-        svg.lines(
-            "grid",
-            None,
-            &grid(layer, &elements)
-                .into_iter()
-                .map(|line| line.map(place).to_vec())
-                .collect::<Vec<_>>(),
-        );
-        svg.shapes(
-            "solid",
-            Some(&layer.colour),
-            &faces(&fields[level]).map(|face| face.map(place).to_vec()),
-        );
-        svg.lines(
-            "ray",
-            Some(&layer.colour),
-            &edges(&fields[level]).map(|edge| edge.map(place).to_vec()),
-        );
+        solid(&page, level, layer, svg);
     }
-    for level in 1..layers.len() {
-        let (from, to) = (corners(&fields[level - 1]), corners(&fields[level]));
-        let rays = (0..8)
-            .map(|i| vec![at(level - 1, from[i]), at(level, to[i])])
-            .collect::<Vec<_>>();
-        svg.lines("ray", Some(&layers[level].colour), &rays);
+    for (level, pair) in layers.windows(2).enumerate() {
+        let (from, to) = (corners(&framed(&pair[0])), corners(&framed(&pair[1])));
+        let rays = from
+            .iter()
+            .zip(to)
+            .map(|(&from, to)| vec![page.at(level, from), page.at(level + 1, to)]);
+        svg.lines("ray", Some(&pair[1].colour), &rays.collect::<Vec<_>>());
     }
     let bottom = svg.bounds()[3] + 30.0;
     for (level, layer) in layers.iter().enumerate() {
-        let (x, _) = at(level, [whole[level][0].0, 0.0, whole[level][2].0]);
+        let [depth, _, width] = drawn(layer);
+        let (x, _) = page.at(level, [depth.0, 0.0, width.0]);
         svg.text("title", (x, bottom), &layer.name);
         for (line, text) in layer.lines.iter().enumerate() {
             svg.text("line", (x, bottom + 18.0 * (line + 1) as f64), text);
         }
     }
+}
+
+/// One layer: its elements, the room for padding around them, and the field inside.
+fn solid(page: &Page, level: usize, layer: &Layer, svg: &mut Svg) {
+    let place = |point| page.at(level, point);
+    let elements = block(layer, |axis| {
+        let range = axis.elements();
+        let (first, end) = (range.start.max(axis.drawn.start), range.end.min(axis.drawn.end));
+        (axis.edge(first), axis.edge(end))
+    });
+    let (room, field) = (drawn(layer), framed(layer));
+    if elements != room {
+        svg.lines("empty", None, &edges(&room).map(|edge| edge.map(place).to_vec()));
+    }
+    svg.shapes("plane", None, &faces(&elements).map(|face| face.map(place).to_vec()));
+    let grid = grid(layer, &elements).into_iter().map(|line| line.map(place).to_vec());
+    svg.lines("grid", None, &grid.collect::<Vec<_>>());
+    let colour = Some(layer.colour.as_str());
+    svg.shapes("solid", colour, &faces(&field).map(|face| face.map(place).to_vec()));
+    svg.lines("ray", colour, &edges(&field).map(|edge| edge.map(place).to_vec()));
+}
+
+fn drawn(layer: &Layer) -> Block {
+    block(layer, |axis| (axis.edge(axis.drawn.start), axis.edge(axis.drawn.end)))
+}
+
+fn framed(layer: &Layer) -> Block {
+    block(layer, |axis| (axis.edge(axis.frame.start), axis.edge(axis.frame.end)))
 }
 
 fn block(layer: &Layer, ends: impl Fn(&Axis) -> (f64, f64)) -> Block {
