@@ -3,7 +3,7 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
 
-use crate::{bench, emit, explain, filter, run};
+use crate::{bench, emit, explain, filter, gallery, networks, run};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -18,6 +18,8 @@ Examples:
   See what a convolution costs, and how it would be computed
       convc explain g32ic64ih56oc64oh56kh3ph1
       convc explain --in-channels 64 --out-channels 64 --size 56x56 --kernel 3 --padding 1
+  Draw what a stack of them sees
+      convc explain 'conv2d in 9 kernel 3' 'conv2d in 7 kernel 3 dilation 2' --svg stack.svg
   See the Rust that conv! would expand to
       convc emit --size 8x8 --kernel 3x3 --as rust
   Convolve NumPy arrays
@@ -43,4 +45,6 @@ pub enum Command {
     Explain(explain::Args),
     Emit(emit::Args),
     Bench(bench::Args),
+    Networks(networks::Args),
+    Gallery(gallery::Args),
 }

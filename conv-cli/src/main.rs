@@ -10,8 +10,11 @@ mod emit;
 mod explain;
 mod failure;
 mod filter;
+mod gallery;
+mod networks;
 mod npy;
 mod output;
+mod picture;
 mod route;
 mod run;
 mod table;
@@ -43,6 +46,8 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Filter(args) => filter::filter(&args, out),
         Command::Run(args) => run::run(&args, out),
         Command::Explain(args) => explain::explain(&args, out),
+        Command::Networks(args) => networks::networks(&args, out),
+        Command::Gallery(args) => gallery::gallery(&args),
         Command::Emit(args) => emit::emit(&args, out),
         Command::Bench(args) => bench::bench(&args, out),
     }

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use conv_ir::analysis::Roofline;
 use conv_ir::{PaddingMode, Size, Target};
 
 /// Spatial extents; a type of its own so that clap takes them as one value.
@@ -66,6 +67,20 @@ pub fn target() -> impl TypedValueParser<Value = Target> {
     PossibleValuesParser::new(known).try_map(|name| Target::by_name(&name).ok_or(format!("there is no target {name}")))
 }
 
+/// `150:20`: peak and bandwidth, both above zero.
+pub fn roofline(text: &str) -> Result<Roofline, String> {
+    let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
+    let read = |(peak, bandwidth)| {
+        Some(Roofline {
+            peak: number(peak)?,
+            bandwidth: number(bandwidth)?,
+        })
+    };
+    text.split_once(':')
+        .and_then(read)
+        .ok_or_else(|| "give GFLOP/s and GB/s, two numbers above zero, as in 150:20".to_owned())
+}
+
 /// Beyond any machine, and well below what an operating system lets one process start.
 const MAX_THREADS: usize = 1024;
 
@@ -92,6 +107,14 @@ mod tests {
     fn only_a_constant_has_a_value() {
         assert_eq!(Outside::Constant.with_value(Some(0.5)), Ok(PaddingMode::Constant(0.5)));
         assert!(Outside::Reflect.with_value(Some(0.5)).is_err());
+    }
+
+    #[test]
+    fn a_roofline_is_two_numbers() {
+        assert_eq!(roofline("150:20").map(|found| found.ridge()), Ok(7.5));
+        for wrong in ["150", "150:0", "150:-1", "nan:1", "1:2:3", "inf:1", ""] {
+            assert!(roofline(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -375,6 +375,17 @@ fn passes_and_stacks_must_make_sense() {
     says(&folder, &["explain", conv, "conv1d in 8 kernel 3"], &["spatial axes"]);
     says(
         &folder,
+        &["explain", conv, conv, "--matrix"],
+        &["--matrix shows one convolution, but several"],
+    );
+    says(
+        &folder,
+        &["explain", "conv2d in 99 kernel 3", "--matrix"],
+        &["9409 rows and 9801 columns", "up to 16384"],
+    );
+    says(&folder, &["explain", conv, "--roofline", "150"], &["as in 150:20"]);
+    says(
+        &folder,
         &["emit", conv, conv, "--as", "nest"],
         &["one convolution is asked for, but 2 were described"],
     );

@@ -114,9 +114,129 @@ fn depthwise_separable_needs_fewer_weights() {
             "conv2d ic3 oc128 in 5 kernel 1",
         ],
         &[
-            "depthwise separable convolution 3 -> 128: 3 * 9 + 3 * 128 = 411 weights, where a dense one needs 3 456 (8.4 times",
+            "layers 1 and 2 are a depthwise separable convolution 3 -> 128: 27 + 384 = 411 weights, where a dense one needs 3 456 (8.4 times",
+            "10 275 multiply-adds against 86 400 (8.4 times",
         ],
     );
+}
+
+#[test]
+fn savings_are_those_of_the_textbook() {
+    let separable = ["explain", "conv2d in 5 kernel 3x1", "conv2d in 3x5 kernel 1x3"];
+    says(
+        &separable,
+        &[
+            "3 + 3 = 6 weights, where a dense one needs 9",
+            "72 multiply-adds against 81",
+        ],
+    );
+    let video = [
+        "explain",
+        "conv3d ic8 oc8 in 4x9x9 kernel 1x3x3",
+        "conv3d ic8 oc8 in 4x7x7 kernel 3x1x1",
+    ];
+    says(
+        &video,
+        &["are a (2+1)-D convolution 8 -> 8: 576 + 192 = 768 weights, where a dense one needs 1 728"],
+    );
+    says(
+        &["explain", "conv2d ic8 oc8 g4 in 9 kernel 3 + bias"],
+        &["152; without groups 584"],
+    );
+}
+
+#[test]
+fn groups_on_groups_see_no_more() {
+    let grouped = "conv2d ic8 oc8 g4 in 9 kernel 1";
+    says(
+        &["explain", grouped, grouped],
+        &["an output sees 2 of the 8 input channels: no layer mixes the groups"],
+    );
+    let mixed = ok(&["explain", grouped, "conv2d ic8 oc8 in 9 kernel 1"]);
+    assert!(!mixed.contains("input channels"), "{mixed}");
+}
+
+#[test]
+fn fields_through_transposed_layers_have_fractions() {
+    says(
+        &[
+            "explain",
+            "--transposed",
+            "--size",
+            "8",
+            "--kernel",
+            "3",
+            "--stride",
+            "2",
+        ],
+        &["sees           1 to 2 of the input"],
+    );
+    let text = ok(&[
+        "explain",
+        "conv1d in 9 kernel 3 stride 2",
+        "conv1d-transposed in 4 kernel 3 stride 4",
+    ]);
+    assert!(text.contains("1/2"), "{text}");
+}
+
+#[test]
+fn a_roofline_says_what_memory_allows() {
+    let conv = "conv2d ic3 oc64 in 224 kernel 7 stride 2 pad 3 + bias, relu";
+    let bound =
+        "150 GFLOP/s and 20.0 GB/s meet at 7.50 operations a byte: bound by arithmetic, 150 GFLOP/s, 100 % of the peak";
+    says(&["explain", conv, "--roofline", "150:20"], &[bound]);
+    says(
+        &["explain", conv, "--target", "avx2"],
+        &["roofline       32 operations a cycle on avx2 use 0.522 bytes"],
+    );
+    let pair = [
+        "explain",
+        "conv2d g32 ic32 oc32 in 56 kernel 3 pad 1",
+        "conv2d ic32 oc64 in 56 kernel 1",
+    ];
+    says(
+        &[&pair[..], &["--roofline", "150:20"]].concat(),
+        &["layer by layer at most ", "as one, without moving what is between"],
+    );
+}
+
+#[test]
+fn nothing_to_compute_and_rows_that_do_not_fit_have_no_roofline_to_fall_off() {
+    let none = ok(&["explain", "conv2d n0 in 8 kernel 3", "--roofline", "150:20"]);
+    assert!(!none.contains("inf") && !none.contains("NaN"), "{none}");
+    let apart = [
+        "conv2d in 3 kernel 3",
+        "conv2d in 100 kernel 1 stride 50",
+        "--roofline",
+        "150:20",
+    ];
+    says(
+        &[&["explain"], &apart[..]].concat(),
+        &["as one, without moving what is between"],
+    );
+    let empty = ok(&[
+        "explain",
+        "conv2d n0 in 8 kernel 3",
+        "conv2d n0 in 6 kernel 3",
+        "--roofline",
+        "150:20",
+    ]);
+    assert!(!empty.contains("NaN %"), "{empty}");
+}
+
+#[test]
+fn the_matrix_is_printed_lined_up() {
+    let row = "  0 w00 w01 w02   0 w10 w11 w12   0 w20 w21 w22   0   0   0   0\n";
+    says(
+        &["explain", "conv2d in 4 kernel 3", "--matrix"],
+        &[
+            row,
+            "4 outputs = this matrix * 16 inputs",
+            "36 places have a weight, 28 are zero",
+        ],
+    );
+    let up = ok(&["explain", "conv2d-transposed in 2 kernel 3", "--matrix"]);
+    assert!(up.contains("\nw01 w00   0   0\n") && up.contains("16 outputs"), "{up}");
 }
 
 #[test]
@@ -190,7 +310,7 @@ fn emitted_text_goes_to_a_file_when_asked() {
 
 #[test]
 fn help_is_there_for_everyone() {
-    for command in ["filter", "run", "explain", "emit", "bench"] {
+    for command in ["filter", "run", "explain", "emit", "bench", "networks", "gallery"] {
         says(&["help", command], &["Usage: convc", "Examples:"]);
         says(&["--help"], &[command]);
     }

@@ -1,22 +1,27 @@
 //! `convc explain`: what a convolution is, what it costs, how it would be computed and why, and its nest after any pass.
 //!
-//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as a whole is in [`stack`].
+//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as a whole is in [`stack`]. Either is drawn on demand.
 
+pub use costs::seen;
+
+mod costs;
+mod matrix;
 mod stack;
 
 use std::io::Write;
+use std::path::PathBuf;
 
-use conv_ir::analysis::{self, Facts};
+use conv_ir::analysis::Roofline;
 use conv_ir::conv::axis_name;
 use conv_ir::nest::Leaf;
 use conv_ir::nest::bill::Bill;
-use conv_ir::{Conv, ConvSpec, Nest, Target, passes};
+use conv_ir::{Conv, Nest, Target, passes};
 use conv_jit::x86::{self, Level};
 
 use crate::describe::Description;
 use crate::failure::Failure;
-use crate::table::{self, thousands};
-use crate::values;
+use crate::picture::View;
+use crate::{output, picture, table, values};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -27,8 +32,12 @@ Examples:
       convc explain g32ic64ih56oc64oh56kh3ph1 --target avx2
   With flags: 2x2 becomes 5x5
       convc explain --transposed --size 2x2 --kernel 3x3 --stride 2
-  A stack sees 3, then 7
+  A stack sees 3, then 7; the same as a picture
       convc explain 'conv2d in 9 kernel 3' 'conv2d in 7 kernel 3 dilation 2'
+      convc explain 'conv2d in 9 kernel 3' 'conv2d in 7 kernel 3 dilation 2' --svg stack.svg
+  The 4 x 16 matrix of a 3x3 window, and how much of 150 GFLOP/s a memory of 20 GB/s allows
+      convc explain --size 4x4 --kernel 3x3 --matrix
+      convc explain g32ic64ih56oc64oh56kh3ph1 --roofline 150:20
 
 Multiply-adds are the direct algorithm's, padding counted (transposed: no inserted zero counted). The intensity assumes that every \
 array moves between memory and processor once.";
@@ -46,6 +55,18 @@ pub struct Args {
     /// The machine to compute on, which need not be this one [default: the widest that this CPU runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
+    /// Show the convolution as a sparse matrix instead: which weight stands where
+    #[arg(long, conflicts_with_all = ["after", "all", "target", "roofline"])]
+    matrix: bool,
+    /// Also tell what this machine allows: its peak in GFLOP/s and its memory's bandwidth in GB/s
+    #[arg(long, value_name = "PEAK:BANDWIDTH", value_parser = values::roofline)]
+    roofline: Option<Roofline>,
+    /// Draw it into this file instead: what one output sees of every layer, down to the input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["after", "all", "target", "roofline", "matrix"])]
+    svg: Option<PathBuf>,
+    /// What --svg draws
+    #[arg(long, value_enum, default_value_t = View::Space, requires = "svg")]
+    view: View,
     #[command(flatten)]
     description: Description,
 }
@@ -54,9 +75,16 @@ pub struct Args {
 pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
     let convs = args.description.convs()?;
+    if let Some(path) = &args.svg {
+        return output::write(&[(path, picture::draw(&convs, args.view)?.as_bytes())]);
+    }
     match &convs[..] {
-        [conv] => one(conv, &wanted, &args.target.unwrap_or_else(conv_jit::host_target), out),
-        convs if wanted == Wanted::Nothing && args.target.is_none() => stack::explain(convs, out),
+        [conv] if args.matrix => matrix::show(conv, out),
+        [conv] => one(conv, &wanted, args, out),
+        _ if args.matrix => Err(Failure::usage(
+            "--matrix shows one convolution, but several were described",
+        )),
+        convs if wanted == Wanted::Nothing && args.target.is_none() => stack::explain(convs, args.roofline, out),
         _ => Err(Failure::usage(
             "--after, --all and --target show one convolution, but several were described",
         )),
@@ -100,7 +128,8 @@ fn pass_names() -> impl Iterator<Item = &'static str> {
     std::iter::once("lower").chain(passes::PASSES.iter().map(|pass| pass.name))
 }
 
-fn one(conv: &Conv, wanted: &Wanted, target: &Target, out: &mut dyn Write) -> Result<(), Failure> {
+fn one(conv: &Conv, wanted: &Wanted, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let target = &args.target.unwrap_or_else(conv_jit::host_target);
     let choice = conv_jit::choose(conv, target)?;
     let mut nests = String::new();
     let last = passes::compile(conv, &choice.schedule, target, &mut |pass, nest| {
@@ -109,7 +138,7 @@ fn one(conv: &Conv, wanted: &Wanted, target: &Target, out: &mut dyn Write) -> Re
         }
     })?;
     let mut lines = what(conv);
-    lines.extend(costs(conv));
+    lines.extend(costs::lines(conv, target, args.roofline));
     let (route, bits) = (conv_jit::route_name(target), 8 * target.vector_bytes);
     lines.push(("route", format!("{route}, {bits}-bit vectors")));
     lines.push(("schedule", choice.schedule.to_string()));
@@ -150,73 +179,6 @@ fn what(conv: &Conv) -> Vec<(&'static str, String)> {
 
 fn shape(shape: Option<Vec<usize>>) -> String {
     shape.map_or("known at run time".to_owned(), |shape| format!("{shape:?}"))
-}
-
-fn costs(conv: &Conv) -> Vec<(&'static str, String)> {
-    let Some(facts) = analysis::facts(conv) else {
-        return vec![("costs", "follow from sizes known at run time".to_owned())];
-    };
-    let mut lines = vec![
-        (
-            "parameters",
-            format!("{}{}", thousands(facts.parameters.into()), against_dense(conv, &facts)),
-        ),
-        ("multiply-adds", thousands(facts.multiply_adds)),
-        ("memory", memory(&facts)),
-        (
-            "intensity",
-            format!("{:.1} operations a byte", facts.arithmetic_intensity),
-        ),
-    ];
-    if let Ok(fields) = analysis::receptive_field(std::slice::from_ref(conv)) {
-        let sizes: Vec<String> = fields.iter().map(|field| field.size.to_string()).collect();
-        lines.push(("sees", format!("{} of the input", sizes.join(" x "))));
-    }
-    lines
-}
-
-/// What groups save.
-fn against_dense(conv: &Conv, facts: &Facts) -> String {
-    if conv.groups() == 1 {
-        return String::new();
-    }
-    let dense = Conv::new(ConvSpec {
-        groups: 1,
-        ..conv.spec().clone()
-    });
-    match dense.ok().as_ref().and_then(analysis::facts) {
-        Some(dense) if facts.parameters > 0 => format!("; without groups {}", thousands(dense.parameters.into())),
-        _ => String::new(),
-    }
-}
-
-fn memory(facts: &Facts) -> String {
-    let named = [
-        ("input", facts.input_bytes),
-        ("weight", facts.weight_bytes),
-        ("bias", facts.bias_bytes),
-        ("residual", facts.residual_bytes),
-        ("output", facts.output_bytes),
-    ];
-    let parts = named
-        .iter()
-        .filter(|(_, bytes)| *bytes > 0)
-        .map(|(name, bytes)| format!("{name} {}", size(*bytes)));
-    format!(
-        "{}: {}",
-        size(facts.total_bytes()),
-        parts.collect::<Vec<_>>().join(", ")
-    )
-}
-
-fn size(bytes: u64) -> String {
-    let (mut size, mut unit) = (bytes as f64, 0);
-    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        (size, unit) = (size / 1024.0, unit + 1);
-    }
-    let decimals = usize::from(unit > 0 && size < 100.0);
-    format!("{size:.decimals$} {}", UNITS[unit])
 }
 
 /// What one step of each micro-kernel's inner loop costs, by the program and by the machine code that we assemble of it.

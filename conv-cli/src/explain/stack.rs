@@ -1,43 +1,45 @@
-//! Several convolutions in a row: how far each sees, what all of them need, and what a depthwise separable pair saves.
+//! Several convolutions in a row: how far each sees, what all of them need, what they save, and what a machine allows.
 
 use std::io::Write;
 
-use conv_ir::analysis;
-use conv_ir::{Conv, ConvSpec};
+use conv_ir::Conv;
+use conv_ir::analysis::{self, Facts, ReceptiveField, Roofline, Saving};
 
+use super::costs::seen;
 use crate::failure::Failure;
-use crate::table::{Side, lined_up, thousands};
+use crate::table::{Side, lined_up, thousands, three_digits};
+
+const HEADS: [&str; 10] = [
+    "layer",
+    "parameters",
+    "multiply-adds",
+    "bytes",
+    "op/byte",
+    "sees",
+    "step",
+    "starts at",
+    "output",
+    "description",
+];
 
 /// Prints a line a layer, and the sums.
-pub fn explain(convs: &[Conv], out: &mut dyn Write) -> Result<(), Failure> {
-    let heads = [
-        "layer",
-        "parameters",
-        "multiply-adds",
-        "sees",
-        "step",
-        "output",
-        "description",
-    ];
-    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+pub fn explain(convs: &[Conv], roofline: Option<Roofline>, out: &mut dyn Write) -> Result<(), Failure> {
+    let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
     for depth in 1..=convs.len() {
         rows.push(row(&convs[..depth])?);
     }
     rows.push(sums(convs));
-    let sides = [
-        Side::Left,
-        Side::Right,
-        Side::Right,
-        Side::Right,
-        Side::Right,
-        Side::Left,
-        Side::Left,
-    ];
+    let sides = HEADS.map(|head| match head {
+        "layer" | "output" | "description" => Side::Left,
+        _ => Side::Right,
+    });
     out.write_all(lined_up(&sides, &rows).as_bytes())?;
-    for (at, pair) in convs.windows(2).enumerate() {
-        if let Some(line) = separable(at + 1, &pair[0], &pair[1]) {
-            writeln!(out, "\n{line}")?;
-        }
+    let lines = analysis::savings(convs).into_iter().map(|saving| saved(&saving, convs));
+    for line in lines
+        .chain(channels(convs))
+        .chain(roofline.and_then(|roofline| allowed(convs, roofline)))
+    {
+        writeln!(out, "\n{line}")?;
     }
     Ok(())
 }
@@ -46,73 +48,123 @@ pub fn explain(convs: &[Conv], out: &mut dyn Write) -> Result<(), Failure> {
 fn row(stack: &[Conv]) -> Result<Vec<String>, Failure> {
     let conv = &stack[stack.len() - 1];
     let fields = analysis::receptive_field(stack)?;
-    let joined = |numbers: Vec<i64>| numbers.iter().map(i64::to_string).collect::<Vec<_>>().join(" x ");
+    let joined = |of: fn(&ReceptiveField) -> String| fields.iter().map(of).collect::<Vec<_>>().join(" x ");
     let facts = analysis::facts(conv);
+    let known = |of: fn(&Facts) -> String| facts.as_ref().map_or("?".to_owned(), of);
     Ok(vec![
         stack.len().to_string(),
-        facts
-            .as_ref()
-            .map_or("?".to_owned(), |facts| thousands(facts.parameters.into())),
-        facts
-            .as_ref()
-            .map_or("?".to_owned(), |facts| thousands(facts.multiply_adds)),
-        joined(fields.iter().map(|field| field.size).collect()),
-        joined(fields.iter().map(|field| field.stride).collect()),
+        known(|facts| thousands(facts.parameters.into())),
+        known(|facts| thousands(facts.multiply_adds)),
+        known(|facts| thousands(facts.total_bytes().into())),
+        known(|facts| three_digits(facts.arithmetic_intensity)),
+        joined(seen),
+        joined(|field| field.stride.to_string()),
+        joined(|field| field.start.to_string()),
         conv.output_shape().map_or("?".to_owned(), |shape| format!("{shape:?}")),
         conv.to_string(),
     ])
 }
 
+/// Everything together, each layer's arrays moved between memory and processor.
+struct Sums {
+    parameters: u128,
+    multiply_adds: u128,
+    bytes: u128,
+}
+
+impl Sums {
+    fn of(convs: &[Conv]) -> Option<Sums> {
+        let facts: Vec<Facts> = convs.iter().map(analysis::facts).collect::<Option<_>>()?;
+        Some(Sums {
+            parameters: facts.iter().map(|facts| facts.parameters as u128).sum(),
+            multiply_adds: facts.iter().map(|facts| facts.multiply_adds).sum(),
+            bytes: facts.iter().map(|facts| facts.total_bytes() as u128).sum(),
+        })
+    }
+
+    fn intensity(&self) -> f64 {
+        2.0 * self.multiply_adds as f64 / self.bytes as f64
+    }
+}
+
 fn sums(convs: &[Conv]) -> Vec<String> {
-    let facts: Option<Vec<_>> = convs.iter().map(analysis::facts).collect();
-    let sum = |count: fn(&analysis::Facts) -> u128| {
-        facts
-            .as_ref()
-            .map_or("?".to_owned(), |facts| thousands(facts.iter().map(count).sum()))
-    };
+    let sums = Sums::of(convs);
+    let known = |of: fn(&Sums) -> String| sums.as_ref().map_or("?".to_owned(), of);
     vec![
         "all".to_owned(),
-        sum(|facts| facts.parameters.into()),
-        sum(|facts| facts.multiply_adds),
+        known(|sums| thousands(sums.parameters)),
+        known(|sums| thousands(sums.multiply_adds)),
+        known(|sums| thousands(sums.bytes)),
+        known(|sums| three_digits(sums.intensity())),
     ]
 }
 
-/// A depthwise convolution followed by a 1x1 one, against the dense convolution that sees and makes the same.
-fn separable(layer: usize, depthwise: &Conv, pointwise: &Conv) -> Option<String> {
-    let (first, second) = (depthwise.spec(), pointwise.spec());
-    let is_pair = first.groups > 1
-        && first.groups == first.in_channels
-        && second.groups == 1
-        && pointwise.kernel_volume() == 1
-        && second.in_channels == first.out_channels;
-    if !is_pair || first.transposed || second.transposed {
-        return None;
-    }
-    let dense = Conv::new(ConvSpec {
-        groups: 1,
-        out_channels: second.out_channels,
-        ..first.clone()
-    })
-    .ok()?;
-    let (by_depth, by_point, by_dense) = (depthwise.weight_len(), pointwise.weight_len(), dense.weight_len());
-    let multiplier = first.out_channels / first.groups;
-    let windows = if multiplier == 1 {
-        String::new()
-    } else {
-        format!("{multiplier} * ")
-    };
+/// The shares of the peak that the layers reach one by one, and as one where only input, weights and output move.
+fn allowed(convs: &[Conv], roofline: Roofline) -> Option<String> {
+    let facts: Vec<Facts> = convs.iter().map(analysis::facts).collect::<Option<_>>()?;
+    let sums = Sums::of(convs).filter(|sums| sums.multiply_adds > 0)?;
+    let flops = 2.0 * sums.multiply_adds as f64;
+    let times = facts
+        .iter()
+        .map(|facts| facts.flops() / roofline.attainable(facts.arithmetic_intensity));
+    let time: f64 = times.sum();
+    let written: u64 = facts[..facts.len() - 1].iter().map(|facts| facts.output_bytes).sum();
+    let read: u64 = facts[1..].iter().map(|facts| facts.input_bytes).sum();
+    let fused = flops / (sums.bytes - written as u128 - read as u128) as f64;
     Some(format!(
-        "layers {layer} and {} are a depthwise separable convolution {} -> {}: {windows}{} * {} + {} * {} = {} weights, \
-         where a dense one needs {} ({:.1} times as many)",
-        layer + 1,
-        first.in_channels,
-        second.out_channels,
-        first.in_channels,
-        depthwise.kernel_volume(),
-        second.in_channels,
-        second.out_channels,
-        thousands((by_depth + by_point) as u128),
-        thousands(by_dense as u128),
-        by_dense as f64 / (by_depth + by_point) as f64,
+        "{} GFLOP/s and {} GB/s meet at {} operations a byte: layer by layer at most {:.0} % of the peak, \
+         as one, without moving what is between, {} operations a byte and at most {:.0} %",
+        three_digits(roofline.peak),
+        three_digits(roofline.bandwidth),
+        three_digits(roofline.ridge()),
+        100.0 * flops / time / roofline.peak,
+        three_digits(fused),
+        100.0 * roofline.share(fused),
     ))
+}
+
+/// How many channels groups leave an output to see.
+fn channels(convs: &[Conv]) -> Option<String> {
+    let fit = convs
+        .windows(2)
+        .all(|pair| pair[0].out_channels() == pair[1].in_channels());
+    let (seen, all) = (analysis::channels_seen(convs).len(), convs[0].in_channels());
+    (fit && seen < all).then(|| format!("an output sees {seen} of the {all} input channels: no layer mixes the groups"))
+}
+
+/// What layers save against the dense convolution that sees and makes the same.
+fn saved(saving: &Saving, convs: &[Conv]) -> String {
+    let run = &convs[saving.layers.clone()];
+    let numbers: Vec<String> = (saving.layers.start + 1..=saving.layers.end)
+        .map(|layer| layer.to_string())
+        .collect();
+    let (layers, are) = match &numbers[..] {
+        [one] => (format!("layer {one}"), "is"),
+        [some @ .., last] => (format!("layers {} and {last}", some.join(", ")), "are"),
+        [] => (String::new(), "are"),
+    };
+    let weights: Vec<String> = run.iter().map(|conv| thousands(conv.weight_len() as u128)).collect();
+    let sum = match &weights[..] {
+        [_] => String::new(),
+        several => format!("{} = ", several.join(" + ")),
+    };
+    let times = |dense: f64, ours: f64| format!("{:.1} times as many", dense / ours);
+    let mut text = format!(
+        "{layers} {are} a {} convolution {} -> {}: {sum}{} weights, where a dense one needs {} ({})",
+        saving.kind,
+        saving.dense.in_channels(),
+        saving.dense.out_channels(),
+        thousands(saving.weights.into()),
+        thousands(saving.dense_weights.into()),
+        times(saving.dense_weights as f64, saving.weights as f64),
+    );
+    if let (Some(ours), Some(dense)) = (saving.multiply_adds, saving.dense_multiply_adds) {
+        text += &format!(
+            ", and {} multiply-adds against {} ({})",
+            thousands(ours),
+            thousands(dense),
+            times(dense as f64, ours as f64)
+        );
+    }
+    text
 }

@@ -1,15 +1,12 @@
-//! Facts about a convolution that need no schedule: work, traffic, and how far it sees.
+//! What one convolution costs and moves, whatever the schedule.
 //!
-//! In: descriptions. Out: numbers for `explain` and `bench`. The work is the direct algorithm's, padding counted: every output element
+//! In: a description. Out: numbers for `explain` and `bench`. The work is the direct algorithm's, padding counted: every output element
 //! of a forward convolution costs `in_channels / groups * kernel volume` multiply-adds, every input element of a transposed one
 //! `out_channels / groups * kernel volume` (what it really does: no inserted zero is multiplied). A multiply-add is two operations. The
 //! traffic is the least possible: each tensor moved once. [`multiply_adds_inside`] leaves the padding out: an algorithm that skips it
 //! does less than the whole work, and still saves no multiplication.
-//!
-//! Receptive fields follow Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019).
 
 use crate::conv::{Conv, ConvAxis};
-use crate::error::Error;
 
 /// What a convolution costs and moves.
 #[derive(Clone, Debug, PartialEq)]
@@ -112,134 +109,12 @@ fn ceil_div(a: i64, b: i64) -> i64 {
     -(-a).div_euclid(b)
 }
 
-/// What one output of a stack of convolutions sees of the first input, along one axis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ReceptiveField {
-    /// Elements from the first to the last that matter.
-    pub size: i64,
-    /// Neighbouring outputs see fields this far apart.
-    pub stride: i64,
-    /// First input element that the first output sees; negative in the padding.
-    pub start: i64,
-}
-
-/// The receptive field of convolutions applied one after the other, per spatial axis.
-///
-/// # Errors
-/// [`Error::Argument`] where a convolution is transposed, the ranks differ, or the field is too large to count.
-pub fn receptive_field(convs: &[Conv]) -> Result<Vec<ReceptiveField>, Error> {
-    let rank = convs.first().map_or(0, Conv::rank);
-    let mut fields = vec![
-        ReceptiveField {
-            size: 1,
-            stride: 1,
-            start: 0
-        };
-        rank
-    ];
-    for (i, conv) in convs.iter().enumerate() {
-        if conv.spec().transposed {
-            return Err(Error::Argument(format!(
-                "convolution {i} is transposed: its receptive field is not known yet"
-            )));
-        }
-        if conv.rank() != rank {
-            let message = format!(
-                "convolution {i} has {} spatial axes, but the first has {rank}",
-                conv.rank()
-            );
-            return Err(Error::Argument(message));
-        }
-        for (field, axis) in fields.iter_mut().zip(conv.axes()) {
-            *field = after(*field, axis).ok_or_else(|| {
-                Error::Argument(format!("the receptive field of convolution {i} is too large to count"))
-            })?;
-        }
-    }
-    Ok(fields)
-}
-
-/// The field seen through one more layer on top.
-fn after(below: ReceptiveField, axis: &ConvAxis) -> Option<ReceptiveField> {
-    let (kernel, dilation) = (axis.kernel as i64, axis.dilation as i64);
-    let reach = dilation.checked_mul(kernel - 1)?;
-    Some(ReceptiveField {
-        size: below.size.checked_add(below.stride.checked_mul(reach)?)?,
-        stride: below.stride.checked_mul(axis.stride as i64)?,
-        start: below
-            .start
-            .checked_sub(below.stride.checked_mul(axis.padding.0 as i64)?)?,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn conv(text: &str) -> Conv {
         text.parse().unwrap()
-    }
-
-    fn sizes(texts: &[&str]) -> Vec<i64> {
-        let convs: Vec<Conv> = texts.iter().map(|text| conv(text)).collect();
-        receptive_field(&convs)
-            .unwrap()
-            .iter()
-            .map(|field| field.size)
-            .collect()
-    }
-
-    #[test]
-    fn dilated_stack_sees_3_7_15() {
-        let stack = [
-            "conv2d in 64 kernel 3",
-            "conv2d in 64 kernel 3 dilation 2",
-            "conv2d in 64 kernel 3 dilation 4",
-        ];
-        assert_eq!(sizes(&stack[..1]), [3, 3]);
-        assert_eq!(sizes(&stack[..2]), [7, 7]);
-        assert_eq!(sizes(&stack), [15, 15]);
-    }
-
-    #[test]
-    fn strides_multiply_and_padding_moves_the_start() {
-        // AlexNet up to pool5, pooling as convolutions: the published size is 195, the stride 32.
-        let layers = [
-            "conv1d in 224 kernel 11 stride 4 pad 2",
-            "conv1d in 55 kernel 3 stride 2",
-            "conv1d in 27 kernel 5 pad 2",
-            "conv1d in 27 kernel 3 stride 2",
-            "conv1d in 13 kernel 3 pad 1",
-            "conv1d in 13 kernel 3 pad 1",
-            "conv1d in 13 kernel 3 pad 1",
-            "conv1d in 13 kernel 3 stride 2",
-        ];
-        let convs: Vec<Conv> = layers.iter().map(|text| conv(text)).collect();
-        let fields = receptive_field(&convs).unwrap();
-        assert_eq!(
-            fields,
-            [ReceptiveField {
-                size: 195,
-                stride: 32,
-                start: -(2 + 2 * 8 + 3 * 16)
-            }]
-        );
-    }
-
-    #[test]
-    fn stacks_that_make_no_sense_are_refused() {
-        let transposed = [conv("conv2d in 4 kernel 3"), conv("conv2d-transposed in 4 kernel 3")];
-        let message = receptive_field(&transposed).unwrap_err().to_string();
-        assert_eq!(
-            message,
-            "convolution 1 is transposed: its receptive field is not known yet"
-        );
-        let ranks = [conv("conv2d in 4 kernel 3"), conv("conv1d in 4 kernel 3")];
-        let message = receptive_field(&ranks).unwrap_err().to_string();
-        assert_eq!(message, "convolution 1 has 1 spatial axes, but the first has 2");
-        let far = vec![conv("conv1d in 4 kernel 1 stride 1000000000"); 3];
-        assert!(receptive_field(&far).unwrap_err().to_string().contains("too large"));
-        assert_eq!(receptive_field(&[]), Ok(vec![]));
     }
 
     #[test]

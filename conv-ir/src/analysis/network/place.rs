@@ -1,0 +1,174 @@
+//! A network on an input of a certain size: every extent, channel and padding worked out.
+
+use super::{Item, Kind, Layer, Network, Together};
+use crate::ConvSpec;
+use crate::analysis::{Facts, Node, ReceptiveField, Stack, Step, facts};
+use crate::conv::Conv;
+use crate::error::Error;
+
+/// A network whose sizes are all known.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The windows, and the convolutions.
+    pub stack: Stack,
+    /// The named places, from the input on.
+    pub points: Vec<Point>,
+}
+
+/// A place in a network that has a name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Its name.
+    pub name: String,
+    /// How many nodes of the stack lie below.
+    pub nodes: usize,
+    /// Channels there.
+    pub channels: usize,
+    /// Height and width there.
+    pub extents: [usize; 2],
+}
+
+impl Placed {
+    /// What a point sees of the input: height, then width.
+    ///
+    /// # Errors
+    /// As [`Stack::field`].
+    pub fn fields(&self, point: &Point) -> Result<Vec<ReceptiveField>, Error> {
+        self.stack.first(point.nodes).fields()
+    }
+
+    /// What all convolutions up to a point cost, one after the other.
+    pub fn facts(&self, point: &Point) -> Vec<Facts> {
+        self.stack
+            .first(point.nodes)
+            .convs()
+            .into_iter()
+            .filter_map(facts)
+            .collect()
+    }
+}
+
+impl Network {
+    /// The network on an input of this height and width.
+    ///
+    /// ```
+    /// use conv_ir::analysis::Network;
+    /// let network = Network::by_name("resnet_v1_50").unwrap().at([224, 224])?;
+    /// let last = network.points.last().unwrap();
+    /// assert_eq!(network.fields(last)?[0].size, 483);
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] where a window does not fit, [`Error::Argument`] where branches do not.
+    pub fn at(&self, input: [usize; 2]) -> Result<Placed, Error> {
+        let mut points = Vec::new();
+        let (nodes, _) = nodes(
+            &self.items,
+            Place {
+                extents: input,
+                channels: self.channels,
+            },
+            &mut points,
+        )?;
+        let stack = Stack::new(nodes)?;
+        Ok(Placed { stack, points })
+    }
+}
+
+/// The shape of what has been computed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Place {
+    extents: [usize; 2],
+    channels: usize,
+}
+
+fn nodes(items: &[Item], from: Place, points: &mut Vec<Point>) -> Result<(Vec<Node>, Place), Error> {
+    let mut place = from;
+    let mut nodes = Vec::new();
+    for item in items {
+        match item {
+            Item::Point(name) => points.push(Point {
+                name: name.clone(),
+                nodes: nodes.len(),
+                channels: place.channels,
+                extents: place.extents,
+            }),
+            Item::Layer(layer) => {
+                let (step, to) = layer.place(place)?;
+                (nodes, place) = (push(nodes, Node::Step(step)), to);
+            }
+            Item::Branches(together, branches) => {
+                let (join, to) = branched(*together, branches, place)?;
+                (nodes, place) = (push(nodes, join), to);
+            }
+        }
+    }
+    Ok((nodes, place))
+}
+
+fn push(mut nodes: Vec<Node>, node: Node) -> Vec<Node> {
+    nodes.push(node);
+    nodes
+}
+
+fn branched(together: Together, branches: &[Vec<Item>], from: Place) -> Result<(Node, Place), Error> {
+    let mut stacks = Vec::new();
+    let mut places: Vec<Place> = Vec::new();
+    for branch in branches {
+        let (nodes, to) = nodes(branch, from, &mut Vec::new())?;
+        stacks.push(Stack::new(nodes)?);
+        places.push(to);
+    }
+    let first = places[0];
+    if let Some(other) = places.iter().find(|place| place.extents != first.extents) {
+        let ([h, w], [y, x]) = (first.extents, other.extents);
+        let message = format!("branches of {h} x {w} and {y} x {x} come together: they must have the same size");
+        return Err(Error::Argument(message));
+    }
+    let channels = match together {
+        Together::Joined => places.iter().map(|place| place.channels).sum(),
+        Together::Added => first.channels,
+    };
+    if together == Together::Added
+        && let Some(other) = places.iter().find(|place| place.channels != channels)
+    {
+        let message = format!(
+            "branches of {channels} and {} channels are added: they must have as many",
+            other.channels
+        );
+        return Err(Error::Argument(message));
+    }
+    Ok((Node::Join(stacks), Place { channels, ..first }))
+}
+
+impl Layer {
+    fn place(&self, from: Place) -> Result<(Step, Place), Error> {
+        let (out_channels, groups) = match self.kind {
+            Kind::Conv(channels) => (channels, 1),
+            Kind::Depthwise(times) => (from.channels.saturating_mul(times), from.channels),
+            Kind::Pool => (from.channels, from.channels),
+        };
+        let conv = Conv::new(ConvSpec {
+            in_channels: from.channels,
+            out_channels,
+            groups,
+            stride: self.stride.into(),
+            padding: self.padding.clone(),
+            ..ConvSpec::new(from.extents, self.kernel)
+        })?;
+        let extents = [0, 1].map(|axis| conv.axes()[axis].output.known().unwrap_or(0));
+        let step = Step::from(&conv);
+        let step = match self.kind {
+            Kind::Pool => Step::pooling(step.windows, step.inputs),
+            Kind::Conv(_) | Kind::Depthwise(_) => step,
+        };
+        Ok((
+            step,
+            Place {
+                extents,
+                channels: out_channels,
+            },
+        ))
+    }
+}

@@ -1,0 +1,208 @@
+//! The halo arithmetic: which inputs a range of outputs needs, along one axis of one step.
+//!
+//! [`Window::needed`] is the only place where this is worked out. Receptive fields, tiles, streams and fused chains ask it, a step at a time.
+//!
+//! Output `p` and tap `k` meet input `q` where, as in the equation of [`crate::conv`],
+//!
+//! ```text
+//! q * lhs_dilation = p * stride + k * dilation - pad_lo
+//! ```
+//!
+//! Forward (`lhs_dilation` 1) outputs `a..b` need the inputs from `a * stride - pad_lo` to `(b - 1) * stride + reach - pad_lo`, where
+//! `reach = dilation * (kernel - 1)`. A transposed step has holes: a tap meets an input at some outputs only, so the first and the last are
+//! found tap by tap, each from one linear congruence. A range may be empty: an output that only ever meets holes needs nothing.
+
+use std::ops::Range;
+
+use super::ratio::gcd;
+use crate::PaddingMode;
+use crate::conv::EquationAxis;
+
+/// The numbers of a sliding window along one axis, of a convolution (either direction) or of a pooling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    /// Taps.
+    pub kernel: i64,
+    /// Outputs are this far apart.
+    pub stride: i64,
+    /// Taps are this far apart.
+    pub dilation: i64,
+    /// Position of the first tap of the first output, negated.
+    pub pad_lo: i64,
+    /// Inputs are this far apart: the stride of a transposed step, else 1.
+    pub lhs_dilation: i64,
+}
+
+impl Window {
+    /// Sees what it is at, and nothing else.
+    pub const IDENTITY: Window = Window {
+        kernel: 1,
+        stride: 1,
+        dilation: 1,
+        pad_lo: 0,
+        lhs_dilation: 1,
+    };
+
+    /// From the first tap to the last.
+    pub fn reach(&self) -> i64 {
+        self.dilation * (self.kernel - 1)
+    }
+
+    /// What the window covers, holes between its taps included: `dilation * (kernel - 1) + 1`.
+    pub fn effective_kernel(&self) -> i64 {
+        self.reach() + 1
+    }
+
+    /// The inputs from the first to the last that these outputs meet, as if the input went on for ever. `None` if a position is too large
+    /// to count.
+    ///
+    /// ```
+    /// use conv_ir::analysis::Window;
+    /// let strided = Window { kernel: 3, stride: 2, pad_lo: 1, ..Window::IDENTITY };
+    /// assert_eq!(strided.needed(0..4), Some(-1..8));
+    /// ```
+    pub fn needed(&self, outputs: Range<i64>) -> Option<Range<i64>> {
+        if outputs.is_empty() {
+            return Some(0..0);
+        }
+        if self.lhs_dilation == 1 {
+            let first = self.position(outputs.start, 0);
+            let last = self.position(outputs.end - 1, self.kernel - 1);
+            return Some(i64::try_from(first).ok()?..i64::try_from(last + 1).ok()?);
+        }
+        let met = (0..self.kernel).filter_map(|tap| self.met_by(tap, &outputs));
+        let hull = met.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
+        hull.map_or(Some(0..0), |(first, last)| {
+            Some(i64::try_from(first).ok()?..i64::try_from(last + 1).ok()?)
+        })
+    }
+
+    /// The window of one tap.
+    pub(super) fn tap(&self, tap: i64) -> Window {
+        Window {
+            kernel: 1,
+            pad_lo: self.pad_lo - tap * self.dilation,
+            ..*self
+        }
+    }
+
+    /// Where a tap of an output is, in the input with its holes.
+    fn position(&self, output: i64, tap: i64) -> i128 {
+        output as i128 * self.stride as i128 + tap as i128 * self.dilation as i128 - self.pad_lo as i128
+    }
+
+    /// The first and the last input that one tap meets.
+    fn met_by(&self, tap: i64, outputs: &Range<i64>) -> Option<(i128, i128)> {
+        let (stride, holes) = (self.stride as i128, self.lhs_dilation as i128);
+        // Every `step`-th output meets an input: those with stride * p = target (mod holes).
+        let common = gcd(stride, holes);
+        let step = holes / common;
+        let target = -self.position(0, tap);
+        if target % common != 0 {
+            return None;
+        }
+        let class = (target / common).rem_euclid(step) * inverse(stride / common, step) % step;
+        let (start, end) = (outputs.start as i128, outputs.end as i128);
+        let first = start + (class - start).rem_euclid(step);
+        let last = end - 1 - (end - 1 - class).rem_euclid(step);
+        let input = |output: i128| (output * stride - target) / holes;
+        (first <= last).then(|| (input(first), input(last)))
+    }
+}
+
+impl From<&EquationAxis> for Window {
+    fn from(axis: &EquationAxis) -> Self {
+        Window {
+            kernel: axis.kernel,
+            stride: axis.stride,
+            dilation: axis.dilation,
+            pad_lo: axis.pad_lo,
+            lhs_dilation: axis.lhs_dilation,
+        }
+    }
+}
+
+/// `a * inverse = 1 (mod m)`, for coprime numbers (Euclid's algorithm, extended).
+fn inverse(a: i128, m: i128) -> i128 {
+    let (mut old, mut new) = ((a.rem_euclid(m), 1), (m, 0));
+    while new.0 != 0 {
+        let quotient = old.0 / new.0;
+        (old, new) = (new, (old.0 - quotient * new.0, old.1 - quotient * new.1));
+    }
+    old.1.rem_euclid(m)
+}
+
+/// What a range of outputs needs of an input that ends.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Needed {
+    /// The part inside the input.
+    pub inside: Range<i64>,
+    /// Positions before the input's start, in the padding.
+    pub before: i64,
+    /// Positions after its end, in the padding.
+    pub after: i64,
+}
+
+impl Needed {
+    /// Cuts a range at the ends of an input of this extent. What lies wholly in the padding leaves an empty part inside.
+    pub fn cut(range: Range<i64>, extent: i64) -> Needed {
+        if range.is_empty() {
+            return Needed::default();
+        }
+        let inside = range.start.clamp(0, extent)..range.end.clamp(0, extent);
+        Needed {
+            before: range.end.min(0) - range.start.min(0),
+            after: range.end.max(extent) - range.start.max(extent),
+            inside: if inside.is_empty() { 0..0 } else { inside },
+        }
+    }
+
+    /// Nothing at all is needed, not even padding.
+    pub fn is_empty(&self) -> bool {
+        self.inside.is_empty() && self.before == 0 && self.after == 0
+    }
+}
+
+/// The inputs from the first to the last that are really read, once padding that repeats the input (`reflect`, `circular`, ..) is looked up:
+/// what a tile must have at hand.
+///
+/// ```
+/// use conv_ir::{PaddingMode, analysis::read};
+/// assert_eq!(read(-2..3, 10, PaddingMode::Zeros), 0..3);
+/// assert_eq!(read(-2..2, 10, PaddingMode::Reflect), 0..3);
+/// assert_eq!(read(-2..3, 10, PaddingMode::Circular), 0..10);
+/// ```
+pub fn read(range: Range<i64>, extent: i64, mode: PaddingMode) -> Range<i64> {
+    let needed = Needed::cut(range.clone(), extent);
+    let outside = [
+        (needed.before > 0).then(|| range.start..range.end.min(0)),
+        (needed.after > 0).then(|| range.start.max(extent)..range.end),
+    ];
+    let parts = outside.into_iter().flatten().flat_map(|part| {
+        let ends = [part.start, part.end - 1];
+        let folded = ends.map(|at| fold(at, extent, mode));
+        folded.into_iter().flatten().map(|at| at..at + 1).collect::<Vec<_>>()
+    });
+    parts.fold(needed.inside, hull)
+}
+
+/// Where the padding is read from; `None` where it is not read.
+pub(super) fn fold(at: i64, extent: i64, mode: PaddingMode) -> Option<i64> {
+    let mirrored = |edge: i64| if at < 0 { -at - edge } else { 2 * extent - 2 + edge - at };
+    match mode {
+        PaddingMode::Zeros | PaddingMode::Constant(_) => None,
+        PaddingMode::Reflect => Some(mirrored(0)),
+        PaddingMode::Symmetric => Some(mirrored(1)),
+        PaddingMode::Replicate => Some(at.clamp(0, extent - 1)),
+        PaddingMode::Circular => Some(at.rem_euclid(extent)),
+    }
+}
+
+/// The smallest range that holds both; an empty one adds nothing.
+pub(super) fn hull(a: Range<i64>, b: Range<i64>) -> Range<i64> {
+    match (a.is_empty(), b.is_empty()) {
+        (true, _) => b,
+        (_, true) => a,
+        _ => a.start.min(b.start)..a.end.max(b.end),
+    }
+}
