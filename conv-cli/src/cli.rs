@@ -39,6 +39,7 @@ pub struct Cli {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one, once")]
 pub enum Command {
     Filter(filter::Args),
     Run(run::Args),
