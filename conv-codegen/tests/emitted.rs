@@ -154,12 +154,10 @@ impl Case {
     fn call_type(&self, name: &str) -> String {
         let call = self.call("run");
         let [_, weight, bias, _, _] = self.lengths();
-        let bias_argument = self
-            .sized
-            .spec()
-            .bias
-            .then(|| format!("&fill::<{bias}>(3), "))
-            .unwrap_or_default();
+        let bias_argument = match self.sized.spec().bias {
+            true => format!("&fill::<{bias}>(3), "),
+            false => String::new(),
+        };
         let call = call
             .replace(&format!("&fill::<{weight}>(2), "), "")
             .replace(&bias_argument, "")

@@ -183,14 +183,14 @@ lane_fns! {
         avx512 "let mut lanes: [T; W] = [0.0; W];
         unsafe { MM_storeu_PS(lanes.as_mut_ptr(), value) };
         for lane in 0..W { if lane < live { unsafe { *to.as_mut_ptr().add(at + lane * step) = lanes[lane] } } }";
-    StoreBlock store_block Memory, " Writes a block, transposed: lane `l` of `tile[i]` goes to `at + l * step + i`, for the first `live` lanes.",
-        "<const N: usize>(to: &mut [T], at: usize, step: usize, live: usize, tile: [V; N])",
+    StoreSquare store_square Memory, " Writes columns, transposed: lane `l` of `tile[i]` goes to `at + l * step + i`, for the first `live` lanes.",
+        "(to: &mut [T], at: usize, step: usize, live: usize, tile: [V; SQUARE])",
         portable "for lane in 0..W { if lane < live {
-            let row = &mut to[at + lane * step..at + lane * step + N];
-            for i in 0..N { row[i] = tile[i][lane]; }
+            let row = &mut to[at + lane * step..at + lane * step + SQUARE];
+            for i in 0..SQUARE { row[i] = tile[i][lane]; }
         } }",
-        avx2 "BLOCK",
-        avx512 "BLOCK";
+        avx2 "TURN",
+        avx512 "TURN";
     Fma fma Nothing, " `a * b + c`, one rounding.",
         "(a: V, b: V, c: V) -> V",
         portable "::core::array::from_fn(|lane| fma_scalar(a[lane], b[lane], c[lane]))",
@@ -430,7 +430,7 @@ impl Vectors {
                 "MM_castsi{si}_pd(MM_slli_epi64::<52>(MM_castpd_si{si}(MM_add_pd(a, MM_set1_pd(4503599627370496.0 + 1023.0)))))"
             ),
             "EXP2" => format!("MM_castsi{si}_ps(MM_slli_epi32::<23>(MM_add_epi32(MM_cvtps_epi32(a), MM_set1_epi32(127))))"),
-            "BLOCK" => self.block(),
+            "TURN" => self.turn(),
             "MM_blendv_PS(otherwise, then, LESS)" if bytes == 16 => {
                 template.replace("LESS", if is_f64 { "_mm_cmplt_pd(a, b)" } else { "_mm_cmplt_ps(a, b)" })
             }
@@ -447,13 +447,12 @@ impl Vectors {
         }
     }
 
-    /// Transposes squares of 128 bits in registers; the last square overlaps the one before where `N` is no multiple.
-    fn block(self) -> String {
-        let (square, types) = match self.dtype {
-            DType::F32 => (4, ["ps", "__m128"]),
-            DType::F64 => (2, ["pd", "__m128d"]),
+    /// Transposes in registers, in squares of 128 bits.
+    fn turn(self) -> String {
+        let (square, ps, m128) = match self.dtype {
+            DType::F32 => (4, "ps", "__m128"),
+            DType::F64 => (2, "pd", "__m128d"),
         };
-        let [ps, m128] = types;
         let groups = self.width / square;
         let part = |group: i64| match (self.bytes(), group) {
             (16, _) => "column".to_owned(),
@@ -466,36 +465,23 @@ impl Vectors {
         let parts: Vec<String> = (0..groups).map(part).collect();
         let turn = match self.dtype {
             DType::F32 => {
-                "let (a, b) = (MM_unpacklo_ps(r[0], r[1]), MM_unpacklo_ps(r[2], r[3]));
-                let (c, d) = (MM_unpackhi_ps(r[0], r[1]), MM_unpackhi_ps(r[2], r[3]));
+                "let (a, b) = (MM_unpacklo_ps(tile[0], tile[1]), MM_unpacklo_ps(tile[2], tile[3]));
+                let (c, d) = (MM_unpackhi_ps(tile[0], tile[1]), MM_unpackhi_ps(tile[2], tile[3]));
                 let columns = [MM_shuffle_ps::<0x44>(a, b), MM_shuffle_ps::<0xEE>(a, b), MM_shuffle_ps::<0x44>(c, d), MM_shuffle_ps::<0xEE>(c, d)];"
             }
-            DType::F64 => "let columns = [MM_unpacklo_pd(r[0], r[1]), MM_unpackhi_pd(r[0], r[1])];",
+            DType::F64 => "let columns = [MM_unpacklo_pd(tile[0], tile[1]), MM_unpackhi_pd(tile[0], tile[1])];",
         };
         format!(
-            "let mut first = 0;
-            while first < N {{
-                let from = if first + {square} <= N {{ first }} else {{ N.saturating_sub({square}) }};
-                let r: [V; {square}] = ::core::array::from_fn(|i| if i < N {{ tile[from + i] }} else {{ tile[0] }});
-                {turn}
-                for i in 0..{square} {{
-                    let column = columns[i];
-                    let parts: [::core::arch::x86_64::{m128}; {groups}] = [{}];
-                    for group in 0..{groups} {{
-                        let lane = {square} * group + i;
-                        if lane < live {{
-                            let row = unsafe {{ to.as_mut_ptr().add(at + lane * step + from) }};
-                            if N >= {square} {{
-                                unsafe {{ _mm_storeu_{ps}(row, parts[group]) }};
-                            }} else {{
-                                let mut few: [T; {square}] = [0.0; {square}];
-                                unsafe {{ _mm_storeu_{ps}(few.as_mut_ptr(), parts[group]) }};
-                                for i in 0..N {{ unsafe {{ *row.add(i) = few[i] }} }}
-                            }}
-                        }}
+            "{turn}
+            for i in 0..{square} {{
+                let column = columns[i];
+                let parts: [::core::arch::x86_64::{m128}; {groups}] = [{}];
+                for group in 0..{groups} {{
+                    let lane = {square} * group + i;
+                    if lane < live {{
+                        unsafe {{ _mm_storeu_{ps}(to.as_mut_ptr().add(at + lane * step), parts[group]) }};
                     }}
                 }}
-                first += {square};
             }}",
             parts.join(", ")
         )
@@ -522,6 +508,7 @@ impl Vectors {
                 TokenTree::Ident(ident) => match ident.to_string().as_str() {
                     "T" => type_name(self.dtype),
                     "W" => TokenTree::Literal(Literal::i64_unsuffixed(self.width)).into(),
+                    "SQUARE" => TokenTree::Literal(Literal::i64_unsuffixed(square(self.dtype))).into(),
                     "BITS" => super::tokens(bits),
                     "BIAS" => TokenTree::Literal(Literal::i64_unsuffixed(bias)).into(),
                     "MANTISSA" => TokenTree::Literal(Literal::i64_unsuffixed(mantissa)).into(),
@@ -540,6 +527,11 @@ impl Vectors {
         };
         template.into_iter().flat_map(one).collect()
     }
+}
+
+/// Columns that are transposed at a time: those of 128 bits.
+pub(super) fn square(dtype: DType) -> i64 {
+    16 / dtype.bytes() as i64
 }
 
 /// The element type as a Rust type.

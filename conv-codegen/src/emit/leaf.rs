@@ -17,7 +17,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::expr::{Declared, LeafText};
-use super::lanes::{LaneFn, type_name};
+use super::lanes::{LaneFn, square, type_name};
 use super::node::{Node, nodes, reads, used, written_first};
 use super::range::Range;
 use super::rows::Rows;
@@ -232,10 +232,7 @@ impl<'a> LeafText<'_, 'a> {
             .iter()
             .copied()
             .filter(|axis| !around.contains(axis));
-        let mut axes: Vec<AxisId> = axes.collect();
-        // What a block store takes as one array comes last.
-        let along = self.block_axis(reg);
-        axes.sort_by_key(|axis| Some(*axis) == along);
+        let axes: Vec<AxisId> = axes.collect();
         let mut ty = self.value_type();
         let mut zero = self.everywhere(quote!(0.0));
         for axis in axes.iter().rev() {
@@ -250,21 +247,6 @@ impl<'a> LeafText<'_, 'a> {
     fn move_out(&self, reg: RegId) -> TokenStream {
         let name = tokens(&self.registers[reg.index()].name);
         quote!(let mut #name = #name;)
-    }
-
-    /// The axis along which a register is stored in blocks.
-    fn block_axis(&self, reg: RegId) -> Option<AxisId> {
-        let mut found = None;
-        for op in &self.leaf.finish {
-            op.visit(&mut |op| {
-                if let Op::StoreBlock { reg: stored, along, .. } = op
-                    && *stored == reg
-                {
-                    found = Some(*along);
-                }
-            });
-        }
-        found
     }
 
     fn value_type(&self) -> TokenStream {
@@ -331,44 +313,38 @@ impl<'a> LeafText<'_, 'a> {
         }
     }
 
-    /// A block at once where its rows are contiguous, else vector by vector.
+    /// Squares of the block where its rows are contiguous, the last one overlapping its neighbour if need be; else vector by vector.
     fn store_block(&mut self, to: &Access, reg: RegId, along: AxisId) -> Result<TokenStream, Unsupported> {
-        let whole = &self.registers[reg.index()];
-        let is_last = whole.axes.last() == Some(&along);
-        let contiguous = to
-            .index
-            .last()
-            .and_then(|i| i.as_affine())
-            .is_some_and(|a| a.of_axis(along) == 1);
-        let elsewhere = to
-            .index
-            .iter()
-            .rev()
-            .skip(1)
-            .any(|i| i.as_affine().is_none_or(|a| a.of_axis(along) != 0));
-        let Address { buffer, at, step } = self.address(to);
-        if !is_last || !contiguous || elsewhere || step.is_none() || self.scope.is_bound(Var::Axis(along)) {
+        let by = |index: Option<&conv_ir::nest::Index>| index.and_then(|i| i.as_affine()).map(|a| a.of_axis(along));
+        let contiguous = by(to.index.last()) == Some(1);
+        let elsewhere = to.index.iter().rev().skip(1).any(|i| by(Some(i)) != Some(0));
+        let (square, extent) = (square(self.emission.dtype), self.tile_extent(along));
+        if self.lanes().is_none() || !contiguous || elsewhere || extent < square {
             return self.each(along, |leaf| {
                 let value = leaf.register(reg);
                 Ok(leaf.store(to, value))
             });
         }
-        let name = tokens(&self.registers[reg.index()].name);
-        let axes = &self.registers[reg.index()].axes;
-        let points = axes[..axes.len() - 1]
-            .iter()
-            .map(|&axis| tokens(self.scope.factor(Var::Axis(axis)).map_or("0", |f| f.text.as_str())));
-        let tile = quote!(#name #([#points])*);
-        let (step, live) = (step.unwrap_or_default(), self.live_or_all());
-        let span = format!(
-            "(({live}).max(1) - 1) * ({}) + {}",
-            step.usize_text(),
-            self.tile_extent(along)
-        );
-        let [whole, at] = self.place(to, buffer, &at, &span, true);
-        let (step, live) = (tokens(&step.usize_text()), tokens(&live));
-        let call = self.call_tokens(LaneFn::StoreBlock, &[whole, at, step, live, tile]);
-        Ok(quote!(#call;))
+        let mut all = TokenStream::new();
+        let mark = self.scope.open();
+        for first in (0..extent).step_by(square as usize) {
+            let first = first.min(extent - square);
+            let mut columns = Vec::new();
+            for column in first..first + square {
+                self.scope.bind_constant(along, column);
+                columns.push(self.register(reg));
+            }
+            self.scope.bind_constant(along, first);
+            let Address { buffer, at, step } = self.address(to);
+            let (step, live) = (step.unwrap_or_default().usize_text(), self.live_or_all());
+            let span = format!("(({live}).max(1) - 1) * ({step}) + {square}");
+            let [to, at] = self.place(to, buffer, &at, &span, true);
+            let (step, live) = (tokens(&step), tokens(&live));
+            let call = self.call_tokens(LaneFn::StoreSquare, &[to, at, step, live, quote!([#(#columns),*])]);
+            all.extend(quote!(#call;));
+            self.scope.close(mark);
+        }
+        Ok(all)
     }
 
     /// Assignments in a body, loops inside counted.
