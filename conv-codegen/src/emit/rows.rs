@@ -286,8 +286,13 @@ impl<'a> LeafText<'_, 'a> {
             .iter()
             .map(|&axis| self.tile_extent(axis))
             .product();
-        let registers = if self.emission.isa == Isa::Avx512 { 32 } else { 16 };
-        if extents.iter().product::<i64>() + sums + 3 > registers {
+        let (weights, rows_each) = (extents.iter().product::<i64>(), rows.out.1);
+        // A splat is an operand in memory on AVX-512 only; elsewhere a vector that rustc spills is one too, which beats another splat once it is used again.
+        let fits = match self.emission.isa {
+            Isa::Avx512 => weights + sums + 3 <= 32,
+            Isa::Avx2 | Isa::Portable => weights + sums + 3 <= 16 || rows_each >= 2,
+        };
+        if !fits {
             return Ok(None);
         }
         let axes = loops.iter().map(|l| l.axis).chain(tile.iter().copied()).collect();
