@@ -171,18 +171,14 @@ lane_fns! {
     StoreFirst store_first Memory, " Writes the first `live` lanes in a row.",
         "(to: &mut [T], at: usize, live: usize, value: V)",
         portable "for lane in 0..W { if lane < live { to[at + lane] = value[lane]; } }",
-        avx2 "unsafe { MM_maskstore_PS(to.as_mut_ptr().add(at), lanes_below(live as isize), value) }",
+        avx2 "FIRST",
         avx512 "let lanes = ((1u32 << live.min(W)) - 1) as MASK;
         unsafe { MM_mask_storeu_PS(to.as_mut_ptr().add(at), lanes, value) }";
     Scatter scatter Memory, " Writes the first `live` lanes, `step` apart.",
         "(to: &mut [T], at: usize, step: usize, live: usize, value: V)",
         portable "for lane in 0..W { if lane < live { to[at + lane * step] = value[lane]; } }",
-        avx2 "let mut lanes: [T; W] = [0.0; W];
-        unsafe { MM_storeu_PS(lanes.as_mut_ptr(), value) };
-        for lane in 0..W { if lane < live { unsafe { *to.as_mut_ptr().add(at + lane * step) = lanes[lane] } } }",
-        avx512 "let mut lanes: [T; W] = [0.0; W];
-        unsafe { MM_storeu_PS(lanes.as_mut_ptr(), value) };
-        for lane in 0..W { if lane < live { unsafe { *to.as_mut_ptr().add(at + lane * step) = lanes[lane] } } }";
+        avx2 "APART",
+        avx512 "APART";
     StoreSquare store_square Memory, " Writes columns, transposed: lane `l` of `tile[i]` goes to `at + l * step + i`, for the first `live` lanes.",
         "(to: &mut [T], at: usize, step: usize, live: usize, tile: [V; SQUARE])",
         portable "for lane in 0..W { if lane < live {
@@ -331,7 +327,6 @@ impl LaneFn {
         match (self, isa) {
             (LaneFn::LoadPairsBetween, Isa::Avx2 | Isa::Avx512) => &[LaneFn::LoadBetween, LaneFn::PickPairs],
             (LaneFn::LoadBetween, Isa::Avx2) => &[LaneFn::LanesBelow, LaneFn::LanesFrom],
-            (LaneFn::StoreFirst, Isa::Avx2) => &[LaneFn::LanesBelow],
             (LaneFn::LoadPairs, Isa::Avx2 | Isa::Avx512) => &[LaneFn::PickPairs],
             (LaneFn::Fma, Isa::Portable) => &[LaneFn::FmaScalar],
             (LaneFn::Round, Isa::Portable) => &[LaneFn::RoundScalar],
@@ -431,6 +426,8 @@ impl Vectors {
             ),
             "EXP2" => format!("MM_castsi{si}_ps(MM_slli_epi32::<23>(MM_add_epi32(MM_cvtps_epi32(a), MM_set1_epi32(127))))"),
             "TURN" => self.turn(),
+            "FIRST" => self.first(),
+            "APART" => self.apart(),
             "MM_blendv_PS(otherwise, then, LESS)" if bytes == 16 => {
                 template.replace("LESS", if is_f64 { "_mm_cmplt_pd(a, b)" } else { "_mm_cmplt_ps(a, b)" })
             }
@@ -447,22 +444,79 @@ impl Vectors {
         }
     }
 
+    /// A vector's parts of 128 bits.
+    fn parts(self, value: &str) -> Vec<String> {
+        let is_f64 = self.dtype == DType::F64;
+        let ps = if is_f64 { "pd" } else { "ps" };
+        let part = |part: i64| match (self.bytes(), part) {
+            (16, _) => value.to_owned(),
+            (32, 0) => format!("_mm256_cast{ps}256_{ps}128({value})"),
+            (32, _) => format!("_mm256_extractf128_{ps}::<{part}>({value})"),
+            (_, 0) => format!("_mm512_cast{ps}512_{ps}128({value})"),
+            (_, _) if is_f64 => format!("_mm512_extractf64x2_pd::<{part}>({value})"),
+            (_, _) => format!("_mm512_extractf32x4_ps::<{part}>({value})"),
+        };
+        (0..self.bytes() / 16).map(part).collect()
+    }
+
+    /// The first lanes without a masked store, which AVX2 has but AMD's CPUs are slow at: four, two, and one.
+    fn first(self) -> String {
+        let parts = self.parts("value");
+        let halves = match parts.as_slice() {
+            [low, high] => format!(
+                "let mut part = {low};
+                if live & SQUARE != 0 {{ unsafe {{ _mm_storeu_PS(to, part) }}; part = {high}; to = to.wrapping_add(SQUARE); }}"
+            ),
+            _ => "let mut part = value;".to_owned(),
+        };
+        let rest = match self.dtype {
+            DType::F32 => {
+                "if live & 2 != 0 {
+                    unsafe { _mm_store_sd(to.cast(), _mm_castps_pd(part)) };
+                    part = _mm_movehl_ps(part, part);
+                    to = to.wrapping_add(2);
+                }
+                if live & 1 != 0 { unsafe { _mm_store_ss(to, part) }; }"
+            }
+            DType::F64 => "if live & 1 != 0 { unsafe { _mm_store_sd(to, part) }; }",
+        };
+        format!(
+            "let mut to = unsafe {{ to.as_mut_ptr().add(at) }};
+            if live >= W {{ return unsafe {{ MM_storeu_PS(to, value) }}; }}
+            {halves} {rest}"
+        )
+    }
+
+    /// Lane by lane, straight from the register.
+    fn apart(self) -> String {
+        let square = square(self.dtype);
+        let parts = self.parts("value");
+        let stores = parts.iter().enumerate().map(|(at, part)| {
+            let stores = (0..square).map(|i| {
+                let lane = square * at as i64 + i;
+                let element = match self.dtype {
+                    DType::F32 => format!("f32::from_bits(_mm_extract_ps::<{i}>(part) as u32)"),
+                    DType::F64 if i == 0 => "_mm_cvtsd_f64(part)".to_owned(),
+                    DType::F64 => "_mm_cvtsd_f64(_mm_unpackhi_pd(part, part))".to_owned(),
+                };
+                format!("if {lane} < live {{ unsafe {{ *to.add({lane} * step) = {element} }} }}")
+            });
+            format!("let part = {part}; {}", stores.collect::<String>())
+        });
+        format!(
+            "let to = unsafe {{ to.as_mut_ptr().add(at) }}; {}",
+            stores.collect::<String>()
+        )
+    }
+
     /// Transposes in registers, in squares of 128 bits.
     fn turn(self) -> String {
         let (square, ps, m128) = match self.dtype {
             DType::F32 => (4, "ps", "__m128"),
             DType::F64 => (2, "pd", "__m128d"),
         };
-        let groups = self.width / square;
-        let part = |group: i64| match (self.bytes(), group) {
-            (16, _) => "column".to_owned(),
-            (32, 0) => format!("_mm256_cast{ps}256_{ps}128(column)"),
-            (32, _) => format!("_mm256_extractf128_{ps}::<{group}>(column)"),
-            (_, 0) => format!("_mm512_cast{ps}512_{ps}128(column)"),
-            (_, _) if self.dtype == DType::F64 => format!("_mm512_extractf64x2_pd::<{group}>(column)"),
-            (_, _) => format!("_mm512_extractf32x4_ps::<{group}>(column)"),
-        };
-        let parts: Vec<String> = (0..groups).map(part).collect();
+        let parts = self.parts("column");
+        let groups = parts.len();
         let turn = match self.dtype {
             DType::F32 => {
                 "let (a, b) = (MM_unpacklo_ps(tile[0], tile[1]), MM_unpacklo_ps(tile[2], tile[3]));
@@ -519,7 +573,10 @@ impl Vectors {
                         let name = name.replacen("MM", prefix, 1).replace("_PS", &format!("_{suffix}"));
                         super::tokens(&format!("::core::arch::x86_64::{name}"))
                     }
-                    name if name.starts_with("_mm") => super::tokens(&format!("::core::arch::x86_64::{name}")),
+                    name if name.starts_with("_mm") => {
+                        let name = name.replace("_PS", &format!("_{suffix}"));
+                        super::tokens(&format!("::core::arch::x86_64::{name}"))
+                    }
                     _ => TokenTree::Ident(ident).into(),
                 },
                 other => other.into(),
