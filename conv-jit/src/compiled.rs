@@ -159,6 +159,14 @@ impl CompiledConv {
         self.shared.code.time
     }
 
+    /// What runs, of a convolution whose weights are known (and whose bias, if it adds one): nothing is left to pack.
+    ///
+    /// # Errors
+    /// [`Error::DType`]; [`Error::Length`] or [`Error::Argument`] where a weight or bias is still missing.
+    pub fn ready<T: Element>(&self) -> Result<PackedConv<T>, Error> {
+        PackedConv::new(self, &[], None)
+    }
+
     /// Copies weight and bias into the order of their use. Done once; the result runs.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use conv_ir::{Conv, DType, Element, Nest};
 
 use crate::code::Entry;
 use crate::compiled::{CompiledConv, Lens, Shared};
-use crate::emit::scratch::{block_bytes, bytes};
+use crate::emit::scratch::{SLACK, block_bytes, bytes};
 use crate::executor::{self, Executor};
 use crate::memory::Block;
 use crate::{Error, share};
@@ -77,7 +77,14 @@ impl<T: Element> PackedConv<T> {
     pub(crate) fn new(compiled: &CompiledConv, weight: &[T], bias: Option<&[T]>) -> Result<Self, Error> {
         let shared = compiled.shared.clone();
         check_dtype::<T>(&shared.conv)?;
-        check_len("weight", weight.len(), shared.conv.weight_shape())?;
+        match (shared.conv.known(), weight) {
+            (None, weight) => check_len("weight", weight.len(), shared.conv.weight_shape())?,
+            (Some(_), []) => {}
+            (Some(_), _) => {
+                let message = "weights were given, but this convolution has its weights compiled in";
+                return Err(Error::Argument(message.to_owned()));
+            }
+        }
         check_bias(&shared.conv, bias.map(<[T]>::len))?;
         let (blocks, addresses) = pack(&shared, weight, bias.unwrap_or(&[]))?;
         let inner = Inner {
@@ -350,6 +357,12 @@ fn pack<T: Element>(shared: &Shared, weight: &[T], bias: &[T]) -> Result<(Vec<Bl
     for at in 0..nest.buffers.len() {
         let id = BufferId(at as u32);
         let null = std::ptr::null_mut();
+        if let Some(values) = &nest.buffer(id).values {
+            let start = known_block::<T>(values, &mut blocks)?;
+            during.push(start);
+            after.push(start);
+            continue;
+        }
         let (now, later) = match nest.buffer(id).role {
             BufferRole::Packed => {
                 let start = packed_block(nest, id, &mut blocks)?;
@@ -371,6 +384,18 @@ fn pack<T: Element>(shared: &Shared, weight: &[T], bias: &[T]) -> Result<(Vec<Bl
             .call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1))
     };
     Ok((blocks, Addresses(after)))
+}
+
+/// Known numbers that the code reads from memory.
+fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
+    let numbers: Vec<T> = values.iter().map(|&x| T::from_f64(x)).collect();
+    // Vector loads may read beyond the last one, as in every buffer of ours.
+    let mut block = Block::new(size_of_val(&numbers[..]) + SLACK as usize)?;
+    let start = block.start();
+    // SAFETY: the block is fresh and longer than the numbers, which are plain.
+    unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), start, size_of_val(&numbers[..])) };
+    blocks.push(block);
+    Ok(start)
 }
 
 fn packed_block(nest: &Nest, id: BufferId, blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
@@ -417,7 +442,8 @@ fn check_dtype<T: Element>(conv: &Conv) -> Result<(), Error> {
 }
 
 fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error> {
-    match (conv.spec().bias, found) {
+    let comes_later = conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
+    match (comes_later, found) {
         (true, Some(found)) => check_len("bias", found, conv.bias_shape()),
         (false, None) => Ok(()),
         (true, None) => Err(Error::Argument(

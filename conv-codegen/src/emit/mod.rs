@@ -97,7 +97,11 @@ impl<'a> Item<'a> {
         }
         let mut scope = Scope::new(nest);
         let leaf_names = nest.leaves.iter().map(|leaf| scope.fresh(&leaf.name)).collect();
-        let local = nest.buffers.iter().map(|b| is_local(b.role)).collect();
+        let local = nest
+            .buffers
+            .iter()
+            .map(|b| !b.is_callers() && b.values.is_none())
+            .collect();
         let emission = Emission {
             dtype: nest.dtype,
             called: BTreeSet::new(),
@@ -182,7 +186,7 @@ impl<'a> Item<'a> {
     }
 
     fn is_public_extent(&self, symbol: SymbolId) -> bool {
-        let public = self.nest.buffers.iter().filter(|b| !is_local(b.role));
+        let public = self.nest.buffers.iter().filter(|b| b.is_callers());
         public
             .flat_map(|b| &b.extents)
             .any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
@@ -206,7 +210,11 @@ impl<'a> Item<'a> {
     fn local_arrays(&self) -> Result<TokenStream, Unsupported> {
         let mut text = TokenStream::new();
         let mut total = 0i64;
-        for (at, buffer) in self.nest.buffers.iter().enumerate().filter(|(_, b)| is_local(b.role)) {
+        for (at, buffer) in self.nest.buffers.iter().enumerate().filter(|(_, b)| !b.is_callers()) {
+            if let Some(values) = &buffer.values {
+                text.extend(self.known_array(at, values));
+                continue;
+            }
             let Some(length) = self.scope.length(at).as_constant() else {
                 return Err(Unsupported(format!(
                     "buffer {} has a size known only at run time, and emitted code keeps buffers on its stack; the JIT can run it",
@@ -227,6 +235,18 @@ impl<'a> Item<'a> {
             )));
         }
         Ok(text)
+    }
+
+    /// Known numbers that leaves read from memory.
+    fn known_array(&self, at: usize, values: &[f64]) -> TokenStream {
+        if values.is_empty() {
+            return TokenStream::new();
+        }
+        let (name, t) = (tokens(&self.scope.buffers[at]), type_name(self.nest.dtype));
+        let constant = tokens(&self.scope.buffers[at].to_uppercase());
+        let numbers = values.iter().map(|&x| expr::constant(x, self.nest.dtype));
+        let len = tokens(&values.len().to_string());
+        quote!(static #constant: [#t; #len] = [#(#numbers),*]; let #name = &#constant;)
     }
 
     fn stmts(&mut self, stmts: &'a [Stmt]) -> Result<TokenStream, Unsupported> {
@@ -266,7 +286,8 @@ impl<'a> Item<'a> {
             parameters: TokenStream::new(),
             unused: TokenStream::new(),
         };
-        for id in roles.into_iter().filter_map(|role| self.nest.buffer_of(role)) {
+        let ids = roles.into_iter().filter_map(|role| self.nest.buffer_of(role));
+        for id in ids.filter(|&id| self.nest.buffer(id).is_callers()) {
             let (name, t) = (tokens(&self.scope.buffers[id.index()]), type_name(self.nest.dtype));
             let array = match self.scope.length(id.index()).as_constant() {
                 Some(length) => {
@@ -318,13 +339,6 @@ fn leaf_text<'s, 'a>(
         registers,
         outlined: place == Place::Outlined,
         spell_width: false,
-    }
-}
-
-fn is_local(role: BufferRole) -> bool {
-    match role {
-        BufferRole::Input | BufferRole::Weight | BufferRole::Bias | BufferRole::Residual | BufferRole::Output => false,
-        BufferRole::Packed | BufferRole::Scratch => true,
     }
 }
 

@@ -97,6 +97,11 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
                 // Two vectors and what is picked of them, a splat for each channel, and numbers for picking.
                 let others = 3 + channels + target.step_registers as i64 + if shape.column_step == 2 { 2 } else { 0 };
                 let fits = columns.accumulators() + others <= target.vector_registers as i64;
+                // Known taps are spelled out for every output of the tile.
+                let fits = fits
+                    && shape
+                        .spelled_taps()
+                        .is_none_or(|taps| columns.accumulators() * taps <= REPEATS);
                 // With all weights at hand little is left to share, and more rows are more code.
                 let most = if columns.keeps(shape, target) { 8 } else { 24 };
                 let rows_fit = rows <= shape.rows().min(most);
@@ -155,9 +160,10 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     // A splat weight serves every column vector and row of the tile; each of those loads its input once. One accumulator per load leaves
     // registers for 12 of them; 8 hide the latency, and more rows share more taps only where the panel holds them.
     let channels = shape.out_channels.clamp(1, 4);
-    let vectors = across.min(8 / channels).max(1);
+    let most = shape.spelled_taps().map_or(8, |taps| (REPEATS / taps).min(8));
+    let vectors = across.min(most / channels).max(1);
     let rows = if shape.out_channels == 1 && target.packs {
-        (8 / vectors).clamp(1, shape.rows())
+        (most / vectors).clamp(1, shape.rows())
     } else {
         1
     };

@@ -1,0 +1,125 @@
+//! Weights known when code is made: they are part of *what* is computed, so they belong to the description.
+//!
+//! In: a checked description and its numbers. Out: the same description with the numbers in it ([`Conv::with_weights`]), for which nobody passes a weight any more. Code made of it
+//! has the numbers compiled in: taps of zero vanish, taps of one add or subtract. The text form does not show them.
+//!
+//! Numbers are kept as f64, which holds every f32 exactly. They are finite: a tap that is no number would make leaving out a zero tap visible, and is never meant.
+
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::Conv;
+use crate::{DType, Element, Error};
+
+/// Finite numbers of one array, in its order. Cheap to clone; equal where all bits are.
+#[derive(Clone)]
+pub struct Values(Arc<[f64]>);
+
+impl Values {
+    /// Takes numbers that are exact already.
+    pub(crate) fn exact(values: impl Into<Arc<[f64]>>) -> Values {
+        Values(values.into())
+    }
+
+    /// Rounds each number to `dtype`.
+    fn rounded<T: Element>(name: &str, dtype: DType, numbers: &[T]) -> Result<Values, Error> {
+        let round = |x: f64| match dtype {
+            DType::F32 => f64::from(x as f32),
+            DType::F64 => x,
+        };
+        let values: Arc<[f64]> = numbers.iter().map(|x| round(x.to_f64())).collect();
+        match values.iter().position(|x| !x.is_finite()) {
+            Some(at) => Err(Error::Argument(format!(
+                "{name}[{at}] is {:?}, which is no finite {dtype}: known weights must be numbers",
+                numbers[at]
+            ))),
+            None => Ok(Values(values)),
+        }
+    }
+}
+
+impl std::ops::Deref for Values {
+    type Target = [f64];
+    fn deref(&self) -> &[f64] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Values {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} numbers", self.len())
+    }
+}
+
+impl PartialEq for Values {
+    fn eq(&self, other: &Values) -> bool {
+        let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits();
+        Arc::ptr_eq(&self.0, &other.0) || self.len() == other.len() && self.iter().zip(other.iter()).all(same)
+    }
+}
+
+impl Eq for Values {}
+
+impl Hash for Values {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.iter().for_each(|x| x.to_bits().hash(state));
+    }
+}
+
+/// What is known of a convolution's constant arrays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// Of the weight's shape.
+    pub weight: Values,
+    /// One per output channel. `None` where there is no bias, or it comes later.
+    pub bias: Option<Values>,
+}
+
+impl Conv {
+    /// The same convolution with its weight, and its bias where given, compiled in. Numbers are rounded to the element type.
+    ///
+    /// ```
+    /// use conv_ir::Conv;
+    /// let conv: Conv = "conv2d in 8x8 kernel 3x3 pad 1".parse()?;
+    /// let sobel = conv.with_weights(&[-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0], None)?;
+    /// assert!(sobel.known().is_some());
+    /// assert!(conv.with_weights(&[f64::NAN; 9], None).is_err());
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Length`] where a length is not the shape's; [`Error::Argument`] where a number is not finite, or a bias is given that the convolution does not add.
+    pub fn with_weights<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<Conv, Error> {
+        let check = |name: &'static str, found: usize, shape: Vec<usize>| match shape.iter().product() {
+            needed if needed == found => Ok(()),
+            needed => Err(Error::Length {
+                name,
+                found,
+                needed,
+                shape: format!("{shape:?}"),
+            }),
+        };
+        check("weight", weight.len(), self.weight_shape())?;
+        if let Some(bias) = bias {
+            if !self.spec.bias {
+                let message = "a bias was given, but the convolution adds none";
+                return Err(Error::Argument(message.to_owned()));
+            }
+            check("bias", bias.len(), self.bias_shape())?;
+        }
+        let dtype = self.dtype();
+        let known = Known {
+            weight: Values::rounded("weight", dtype, weight)?,
+            bias: bias.map(|bias| Values::rounded("bias", dtype, bias)).transpose()?,
+        };
+        Ok(Conv {
+            known: Some(known),
+            ..self.clone()
+        })
+    }
+
+    /// The numbers that are compiled in.
+    pub fn known(&self) -> Option<&Known> {
+        self.known.as_ref()
+    }
+}
