@@ -10,7 +10,6 @@ mod emit;
 mod explain;
 mod failure;
 mod filter;
-mod npy;
 mod output;
 mod route;
 mod run;

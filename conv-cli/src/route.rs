@@ -10,7 +10,7 @@ use conv_ir::{Conv, Nest, Schedule, Target, interp, passes, reference};
 use conv_jit::{CompiledConv, Options, PackedConv};
 
 use crate::failure::Failure;
-use crate::npy::Number;
+use conv_files::Number;
 
 /// Who computes.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]

@@ -58,7 +58,16 @@ pub fn rust_source(conv: &Conv, name: &str, schedule: Option<&Schedule>) -> Resu
 
 /// What an emitted function says of itself.
 fn notes(conv: &Conv, schedule: &Schedule) -> Vec<String> {
-    vec![format!("`{conv}`"), String::new(), format!("Schedule: `{schedule}`.")]
+    let mut notes = vec![format!("`{conv}`"), String::new()];
+    if let Some(known) = conv.known() {
+        notes.push(format!(
+            "The weights are compiled in: {}.",
+            known.found(conv.weight_shape()[0])
+        ));
+        notes.push(String::new());
+    }
+    notes.push(format!("Schedule: `{schedule}`."));
+    notes
 }
 
 /// Tokens as formatted text.

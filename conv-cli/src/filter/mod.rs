@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use conv_ir::{Conv, ConvSpec, PaddingMode};
 
 use crate::failure::Failure;
+use crate::output;
 use crate::route::{self, Ready, Route, Weights};
 use crate::table::{self, milliseconds};
 use crate::values::Outside;
-use crate::{npy, output};
 use picture::Picture;
 use window::{Finish, Pass, Window};
 
@@ -88,7 +88,7 @@ pub fn filter(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let (shape, numbers) = after.interleaved();
     let encoded = after.shown(args.window.finish()).encode(format);
     let encoded = encoded.map_err(|error| Failure::file(&args.output, format!("cannot be encoded: {error}")))?;
-    let saved = npy::encode(&shape, &numbers)?;
+    let saved = conv_files::encode(&shape, &numbers).map_err(Failure::Usage)?;
     let also = args.npy.iter().map(|path| (path.as_path(), &saved[..]));
     output::write(&also.chain([(args.output.as_path(), &encoded[..])]).collect::<Vec<_>>())?;
     print(args, &before, &report, out)

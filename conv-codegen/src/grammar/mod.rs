@@ -12,6 +12,7 @@
 //! with mistakes still expands, to a function of the declared signature that panics, so that its callers have no errors of their own.
 
 mod check;
+mod known;
 mod parse;
 mod values;
 
@@ -87,7 +88,13 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
         }
     });
     errors.all.splice(0..0, item.errors.all.iter().cloned());
-    emitted.unwrap_or_else(|| stand_in(&item))
+    match emitted {
+        Some(text) => {
+            let tracked = known::tracked(&item);
+            quote!(#tracked #text)
+        }
+        None => stand_in(&item),
+    }
 }
 
 fn emitted(item: &Item, conv: &Conv, schedule: Option<&Schedule>) -> Result<TokenStream, Error> {

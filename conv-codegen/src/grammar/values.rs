@@ -12,7 +12,7 @@ use super::Errors;
 use super::parse::{Entry, whole_number, word};
 
 /// Every key, as an error message lists them.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 14] = [
     "stride",
     "padding",
     "dilation",
@@ -25,6 +25,8 @@ pub(super) const KEYS: [&str; 12] = [
     "activation",
     "layout",
     "schedule",
+    "weight",
+    "bias",
 ];
 
 /// The values given, and where.
@@ -88,6 +90,8 @@ impl<'a> Settings<'a> {
             "activation" => self.activation = Some(parsed(value)?),
             "layout" => self.layout = layout(value)?,
             "schedule" => self.schedule = Some(schedule(value)?),
+            // Read with the signature, whose tensors they are.
+            "weight" | "bias" => {}
             unknown => return Err(syn::Error::new_spanned(&entry.key, unknown_word("key", unknown, &KEYS))),
         }
         Ok(())

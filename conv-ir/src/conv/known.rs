@@ -123,3 +123,24 @@ impl Conv {
         self.known.as_ref()
     }
 }
+
+impl Known {
+    /// What there is to find in the weights: "6 of 9 taps are not zero, 4 of them 1 or -1". Equal windows of the channels count once.
+    pub fn found(&self, windows: usize) -> String {
+        let window = self.weight.len() / windows.max(1);
+        let same = window > 0 && self.weight.chunks(window).all(|w| *w == self.weight[..window]);
+        let taps = if same { &self.weight[..window] } else { &self.weight[..] };
+        let count = |wanted: &dyn Fn(f64) -> bool| taps.iter().filter(|tap| wanted(**tap)).count();
+        let (some, ones) = (count(&|tap| tap != 0.0), count(&|tap| tap.abs() == 1.0));
+        let ones = match ones {
+            0 => String::new(),
+            ones => format!(", {ones} of them 1 or -1"),
+        };
+        let windows = if same && windows > 1 {
+            " of a window that every channel shares"
+        } else {
+            ""
+        };
+        format!("{some} of {} taps{windows} are not zero{ones}", taps.len())
+    }
+}
