@@ -7,6 +7,8 @@ use conv_ir::{
     Activation, Conv, ConvSpec, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Target,
 };
 
+use conv_ir::separate::Accuracy;
+
 use crate::Error;
 use crate::compiled::{CompiledConv, Options};
 
@@ -189,6 +191,12 @@ impl Builder {
         let weight = self.known.map_or(Vec::new(), |known| known.0);
         self.known = Some((weight, Some(exact(bias))));
         self.spec.bias = true;
+        self
+    }
+
+    /// [`Accuracy::Fast`] lets known windows of rank one run as a column pass and a row pass, within a bound that [`CompiledConv::explain`] states.
+    pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.options.accuracy = accuracy;
         self
     }
 

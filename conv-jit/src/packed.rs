@@ -11,7 +11,7 @@ use conv_ir::nest::{BufferId, BufferRole, Var};
 use conv_ir::{Conv, DType, Element, Nest};
 
 use crate::code::Entry;
-use crate::compiled::{CompiledConv, Lens, Shared};
+use crate::compiled::{CompiledConv, First, Lens, Shared};
 use crate::emit::scratch::{SLACK, block_bytes, bytes};
 use crate::executor::{self, Executor};
 use crate::memory::Block;
@@ -20,6 +20,7 @@ use crate::{Error, share};
 /// A compiled convolution with packed weights. Cheap to clone; clones share code, weights and pool.
 pub struct PackedConv<T> {
     inner: Arc<Inner>,
+    first: Option<Arc<Before<T>>>,
     threads: usize,
     dtype: PhantomData<fn() -> T>,
 }
@@ -28,10 +29,21 @@ impl<T> Clone for PackedConv<T> {
     fn clone(&self) -> Self {
         PackedConv {
             inner: self.inner.clone(),
+            first: self.first.clone(),
             threads: self.threads,
             dtype: PhantomData,
         }
     }
+}
+
+/// The first of two passes.
+struct Before<T> {
+    from: Arc<First>,
+    pass: PackedConv<T>,
+    /// Of both passes together.
+    lens: Lens,
+    /// Arrays between the passes, of runs that have ended.
+    pool: Mutex<Vec<Vec<T>>>,
 }
 
 struct Inner {
@@ -75,6 +87,16 @@ pub struct Call<'a, T> {
 
 impl<T: Element> PackedConv<T> {
     pub(crate) fn new(compiled: &CompiledConv, weight: &[T], bias: Option<&[T]>) -> Result<Self, Error> {
+        let first = compiled.first.as_ref().map(|from| {
+            let pass = PackedConv::new(&from.pass, &[], None)?;
+            let (from, pool) = (from.clone(), Mutex::default());
+            let lens = Lens {
+                input: from.whole.input_len().unwrap_or(0),
+                output: from.whole.output_len().unwrap_or(0),
+            };
+            Ok::<_, Error>(Arc::new(Before { from, pass, lens, pool }))
+        });
+        let first = first.transpose()?;
         let shared = compiled.shared.clone();
         check_dtype::<T>(&shared.conv)?;
         match (shared.conv.known(), weight) {
@@ -95,6 +117,7 @@ impl<T: Element> PackedConv<T> {
         };
         Ok(PackedConv {
             inner: Arc::new(inner),
+            first,
             threads: compiled.threads,
             dtype: PhantomData,
         })
@@ -102,13 +125,16 @@ impl<T: Element> PackedConv<T> {
 
     /// The description.
     pub fn conv(&self) -> &Conv {
-        &self.inner.shared.conv
+        self.first
+            .as_ref()
+            .map_or(&self.inner.shared.conv, |first| &first.from.whole)
     }
 
     /// The code, without the weights.
     pub fn compiled(&self) -> CompiledConv {
         CompiledConv {
             shared: self.inner.shared.clone(),
+            first: self.first.as_ref().map(|first| first.from.clone()),
             threads: self.threads,
         }
     }
@@ -191,7 +217,30 @@ impl<'a, T: Element> Call<'a, T> {
     ///
     /// # Errors
     /// As [`PackedConv::run_sized`].
-    pub fn run(mut self) -> Result<(), Error> {
+    pub fn run(self) -> Result<(), Error> {
+        let Some(before) = &self.conv.first else {
+            return self.run_pass();
+        };
+        // Before anything runs, so that a wrong length is told in the words of the whole.
+        let lens = before.lens;
+        if (self.input.len(), self.output.len()) != (lens.input, lens.output) || !self.sizes.is_empty() {
+            self.check(&before.from.whole.with_sizes(self.sizes)?)?;
+        }
+        let mut between = before.take();
+        let pass = before.pass.call(self.input, &mut between);
+        pass.executor(self.executor).threads(self.threads).run()?;
+        let second = Call {
+            input: &between,
+            scratch: self.scratch,
+            output: self.output,
+            ..self
+        };
+        let result = second.run_pass();
+        before.pool.lock().unwrap_or_else(PoisonError::into_inner).push(between);
+        result
+    }
+
+    fn run_pass(mut self) -> Result<(), Error> {
         let inner = &self.conv.inner;
         if let (Some(lens), []) = (inner.shared.lens, self.sizes) {
             self.check_fast(lens)?;
@@ -301,6 +350,13 @@ fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + S
     // An executor that called too rarely leaves the rest to us.
     while done.load(Ordering::Relaxed) < parts {
         job(done.fetch_add(1, Ordering::Relaxed));
+    }
+}
+
+impl<T: Element> Before<T> {
+    fn take(&self) -> Vec<T> {
+        let used = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        used.unwrap_or_else(|| vec![T::default(); self.pass.conv().output_len().unwrap_or(0)])
     }
 }
 

@@ -1,6 +1,8 @@
 //! Known weights: code with the numbers compiled in gives the bits of code that is given them, on every route.
 
-use conv_ir::{Conv, Element, Schedule, Target};
+use conv_ir::separate::{Accuracy, separate};
+use conv_ir::{Conv, Element, Schedule, Target, reference};
+use conv_jit::{CompiledConv, Options};
 use conv_tests::data::{Rng, compare};
 use conv_tests::emitted::{Program, numbers};
 use conv_tests::judge::SEED;
@@ -106,4 +108,84 @@ fn any_convolution_gives_the_reference() {
         routes::every_chosen(&conv, &Target::AVX512, Fill::Reals).map_err(TestCaseError::fail)
     };
     runner.run(&drawn, run).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Windows of rank one: a column times a row, both drawn.
+fn separable(text: &str, seed: u64, fill: Fill) -> Conv {
+    let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+    let (mut rng, kernel) = (Rng(seed), conv.spec().kernel.clone());
+    let mut weight = Vec::new();
+    for _ in 0..conv.weight_len() / (kernel[0] * kernel[1]) {
+        let (column, row) = (rng.array::<f64>(fill, kernel[0]), rng.array::<f64>(fill, kernel[1]));
+        weight.extend(column.iter().flat_map(|u| row.iter().map(move |v| u * v)));
+    }
+    let bias: Option<Vec<f64>> = conv.spec().bias.then(|| rng.array(fill, conv.bias_len()));
+    conv.with_weights(&weight, bias.as_deref())
+        .expect("the lengths are the shapes'")
+}
+
+fn in_two_passes<T: Element>(conv: &Conv) {
+    let found = separate(conv).unwrap_or_else(|| panic!("{conv}: rank one"));
+    let data = Data::<T>::new(conv, Fill::Reals, SEED);
+    let widened = |of: &[T]| of.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
+    let (input, weight, bias) = (
+        widened(&data.input),
+        widened(&data.weight),
+        data.bias.as_deref().map(widened),
+    );
+    let arguments = reference::Arguments {
+        input: &input,
+        weight: &weight,
+        bias: bias.as_deref(),
+        residual: None,
+    };
+    let wanted = reference::run_f64(conv, arguments, &[]).unwrap_or_else(|e| panic!("{conv}: {e}"));
+    let bound = found.bound(1.0);
+    for target in routes::machines_here() {
+        let options = Options {
+            target,
+            accuracy: Accuracy::Fast,
+            ..Options::default()
+        };
+        let compiled = CompiledConv::new(conv, options).unwrap_or_else(|e| panic!("{conv}: {e}"));
+        assert_eq!(compiled.separable(), Some(&found));
+        let ready = compiled.ready::<T>().unwrap_or_else(|e| panic!("{conv}: {e}"));
+        for _ in 0..2 {
+            let mut output = vec![T::default(); wanted.len()];
+            ready
+                .run(&data.input, &mut output)
+                .unwrap_or_else(|e| panic!("{conv}: {e}"));
+            let worst = output
+                .iter()
+                .zip(&wanted)
+                .map(|(x, w)| (x.to_f64() - w).abs())
+                .fold(0.0, f64::max);
+            assert!(
+                worst <= bound,
+                "{conv}: off by {worst:e}, but at most {bound:e} is promised"
+            );
+        }
+        let wrong = ready.run(&data.input[1..], &mut vec![T::default(); wanted.len()]);
+        assert!(wrong.is_err_and(|e| e.to_string().contains("input has")));
+    }
+}
+
+#[test]
+fn fast_accuracy_keeps_its_bound() {
+    for (seed, text) in [
+        "conv2d in 19x37 kernel 5x7 pad 2:2,3:3",
+        "conv2d n2 g3 ic3 oc3 in 19x37 kernel 9x9 pad 4 mode symmetric",
+        "conv2d n2 g3 ic3 oc6 in 23x37 kernel 5x5 stride 2 pad 2 mode reflect + bias",
+        "conv2d channels-last g5 ic5 oc5 in 19x21 kernel 5x5 dilation 2 pad 4 mode replicate",
+        "conv2d in 19x37 kernel 7x5 pad 2 mode circular flip",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        in_two_passes::<f32>(&separable(text, seed as u64, Fill::Reals));
+        let wide = text
+            .replacen("conv2d", "conv2d f64", 1)
+            .replacen("f64 channels-last", "channels-last f64", 1);
+        in_two_passes::<f64>(&separable(&wide, seed as u64, Fill::Reals));
+    }
 }

@@ -24,7 +24,7 @@ mod validate;
 mod words;
 
 pub use benchdnn::parse_benchdnn;
-pub use known::{Known, Values};
+pub use known::Known;
 pub use shape::axis_name;
 
 use crate::activation::Activation;

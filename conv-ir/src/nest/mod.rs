@@ -46,8 +46,8 @@ pub use print::Names;
 pub use rewrite::{Chain, for_leaves, fuse, map_chains, substitute};
 pub use verify::{Violation, verify};
 
-use crate::conv::Values;
 use crate::element::DType;
+use crate::values::Values;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),*) => {$(

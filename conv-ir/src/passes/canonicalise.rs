@@ -11,9 +11,8 @@
 //!
 //! A 1x1 convolution of a 7x7 image becomes one row of 49, which tiles better than seven rows of 7.
 
-use crate::conv::Values;
 use crate::nest::{Access, Affine, AxisId, Buffer, Chain, Index, Leaf, Loop, Nest, Part, Role, Var, map_chains};
-use crate::{Error, Schedule, Target};
+use crate::{Error, Schedule, Target, Values};
 use std::convert::Infallible;
 
 pub(super) fn canonicalise(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {

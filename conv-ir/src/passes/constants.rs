@@ -15,12 +15,11 @@
 //!
 //! The bits stay: `fma(x, 1, acc)` and `acc + x` round once, and a tap of zero adds nothing to a finite sum.
 
-use crate::conv::Values;
 use crate::nest::{
     Access, Affine, AxisId, Base, Binary, BufferId, Cond, Expr, Leaf, Loop, LoopKind, Nest, Op, RegId, Stmt, TileAxis,
     Var, for_leaves,
 };
-use crate::{Error, Schedule, Target};
+use crate::{Error, Schedule, Target, Values};
 
 pub(super) fn constants(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
     for stmt in std::mem::take(&mut nest.setup) {
