@@ -15,6 +15,7 @@ mod route;
 mod run;
 mod table;
 mod values;
+mod weights;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -360,7 +360,7 @@ fn passes_and_stacks_must_make_sense() {
     says(
         &folder,
         &["explain", conv, conv, "--all"],
-        &["show one convolution, but several"],
+        &["are about one convolution, but several"],
     );
     says(
         &folder,

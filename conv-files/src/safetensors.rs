@@ -48,32 +48,40 @@ pub(crate) fn parse(bytes: &[u8], name: &str) -> Result<Array, String> {
     let data = bytes[end..]
         .get(from..to)
         .ok_or_else(|| format!("is truncated: `{name}` is not all there"))?;
-    let (width, dtype, widen): (usize, DType, Option<fn(u16) -> f32>) = match dtype {
-        "F32" => (4, DType::F32, None),
-        "F64" => (8, DType::F64, None),
-        "F16" => (2, DType::F32, Some(from_half)),
-        "BF16" => (2, DType::F32, Some(|bits| f32::from_bits(u32::from(bits) << 16))),
-        other => return Err(format!("holds `{name}` as {other}; F32, F64, F16 and BF16 can be read")),
+    let (width, dtype, widen) = match dtype {
+        "F32" => (4, DType::F32, Widen::No),
+        "F64" => (8, DType::F64, Widen::No),
+        "F16" => (2, DType::F32, Widen::By(from_half)),
+        "BF16" => (2, DType::F32, Widen::By(|bits| f32::from_bits(u32::from(bits) << 16))),
+        other => {
+            return Err(format!("holds `{name}` as {other}; F32, F64, F16 and BF16 can be read"));
+        }
     };
     let needed = shape
         .iter()
-        .try_fold(width, |product, extent| product.checked_mul(*extent));
+        .try_fold(width, |product: usize, extent| product.checked_mul(*extent));
     if needed != Some(data.len()) {
         return Err(format!(
             "says that `{name}` is {shape:?}, but has {} bytes for it",
             data.len()
         ));
     }
-    let widened = |widen: fn(u16) -> f32| {
-        data.chunks_exact(2)
-            .flat_map(|b| widen(u16::from_le_bytes([b[0], b[1]])).to_le_bytes())
-            .collect()
+    let numbers = match widen {
+        Widen::No => data.to_vec(),
+        Widen::By(widen) => {
+            let pairs = data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
+            pairs.flat_map(|bits| widen(bits).to_le_bytes()).collect()
+        }
     };
-    Ok(Array::in_order(
-        dtype,
-        shape,
-        widen.map_or_else(|| data.to_vec(), widened),
-    ))
+    Ok(Array::in_order(dtype, shape, numbers))
+}
+
+/// How a number becomes one that can be computed with.
+enum Widen {
+    /// It is one.
+    No,
+    /// From its bits.
+    By(fn(u16) -> f32),
 }
 
 /// IEEE 754 binary16 as f32, exactly.

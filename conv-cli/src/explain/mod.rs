@@ -10,19 +10,22 @@ use conv_ir::analysis::{self, Facts};
 use conv_ir::conv::axis_name;
 use conv_ir::nest::Leaf;
 use conv_ir::nest::bill::Bill;
+use conv_ir::separate::separate;
 use conv_ir::{Conv, ConvSpec, Nest, Target, passes};
 use conv_jit::x86::{self, Level};
 
 use crate::describe::Description;
 use crate::failure::Failure;
 use crate::table::{self, thousands};
-use crate::values;
+use crate::{values, weights};
 
 const EXAMPLES: &str = "\
 Examples:
   One convolution, and the same after pass tile
       convc explain g32ic64ih56oc64oh56kh3ph1
       convc explain 'conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1' --after tile
+  With weights that are known: what is in them, and the taps spelled out
+      convc explain 'conv2d in 1080x1920 kernel 3x3 pad 1' --weight '[[1,0,-1],[2,0,-2],[1,0,-1]]' --after constants
   As it would run on a machine with AVX2 alone
       convc explain g32ic64ih56oc64oh56kh3ph1 --target avx2
   With flags: 2x2 becomes 5x5
@@ -46,6 +49,9 @@ pub struct Args {
     /// The machine to compute on, which need not be this one [default: the widest that this CPU runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
+    /// Known weights, compiled in: numbers in brackets, FILE.npy, or FILE.safetensors#TENSOR
+    #[arg(long, value_name = "WEIGHT")]
+    weight: Option<String>,
     #[command(flatten)]
     description: Description,
 }
@@ -53,12 +59,17 @@ pub struct Args {
 /// The command.
 pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
-    let convs = args.description.convs()?;
+    let mut convs = args.description.convs()?;
+    if let (Some(weight), [conv]) = (&args.weight, &mut convs[..]) {
+        *conv = weights::known(conv, weight)?;
+    }
     match &convs[..] {
         [conv] => one(conv, &wanted, &args.target.unwrap_or_else(conv_jit::host_target), out),
-        convs if wanted == Wanted::Nothing && args.target.is_none() => stack::explain(convs, out),
+        convs if wanted == Wanted::Nothing && args.target.is_none() && args.weight.is_none() => {
+            stack::explain(convs, out)
+        }
         _ => Err(Failure::usage(
-            "--after, --all and --target show one convolution, but several were described",
+            "--after, --all, --target and --weight are about one convolution, but several were described",
         )),
     }
 }
@@ -110,6 +121,7 @@ fn one(conv: &Conv, wanted: &Wanted, target: &Target, out: &mut dyn Write) -> Re
     })?;
     let mut lines = what(conv);
     lines.extend(costs(conv));
+    lines.extend(found(conv));
     let (route, bits) = (conv_jit::route_name(target), 8 * target.vector_bytes);
     lines.push(("route", format!("{route}, {bits}-bit vectors")));
     lines.push(("schedule", choice.schedule.to_string()));
@@ -172,6 +184,14 @@ fn costs(conv: &Conv) -> Vec<(&'static str, String)> {
         let sizes: Vec<String> = fields.iter().map(|field| field.size.to_string()).collect();
         lines.push(("sees", format!("{} of the input", sizes.join(" x "))));
     }
+    lines
+}
+
+/// What there is to find in known weights.
+fn found(conv: &Conv) -> Vec<(&'static str, String)> {
+    let Some(known) = conv.known() else { return Vec::new() };
+    let mut lines = vec![("known", known.found(conv.weight_shape()[0]))];
+    lines.extend(separate(conv).map(|found| ("", format!("{found}; two passes with --accuracy fast"))));
     lines
 }
 
