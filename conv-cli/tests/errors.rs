@@ -365,7 +365,7 @@ fn passes_and_stacks_must_make_sense() {
     says(
         &folder,
         &["explain", conv, conv, "--target", "avx2"],
-        &["--target are about one convolution, but several"],
+        &["--target and --weight are about one convolution, but several"],
     );
     says(
         &folder,

@@ -44,7 +44,7 @@ pub fn rust_source(conv: &Conv, name: &str, schedule: Option<&Schedule>) -> Resu
         )));
     };
     let (nest, schedule) = lowered(conv, schedule)?;
-    let notes = notes(conv, &schedule);
+    let notes = notes(conv, Some(&schedule));
     let head = Head {
         docs: quote!(),
         notes,
@@ -57,7 +57,7 @@ pub fn rust_source(conv: &Conv, name: &str, schedule: Option<&Schedule>) -> Resu
 }
 
 /// What an emitted function says of itself.
-fn notes(conv: &Conv, schedule: &Schedule) -> Vec<String> {
+fn notes(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
     let mut notes = vec![format!("`{conv}`"), String::new()];
     if let Some(known) = conv.known() {
         notes.push(format!(
@@ -66,7 +66,7 @@ fn notes(conv: &Conv, schedule: &Schedule) -> Vec<String> {
         ));
         notes.push(String::new());
     }
-    notes.push(format!("Schedule: `{schedule}`."));
+    notes.extend(schedule.map(|schedule| format!("Schedule: `{schedule}`.")));
     notes
 }
 

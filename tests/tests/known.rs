@@ -189,3 +189,52 @@ fn fast_accuracy_keeps_its_bound() {
         in_two_passes::<f64>(&separable(&wide, seed as u64, Fill::Reals));
     }
 }
+
+conv_macros::conv! {
+    /// Free sizes.
+    fn sobel(input: [f32; 1, 1, H, W]) -> [f32; 1, 1, H, W];
+    padding: 1, weight: [[1, 0, -1], [2, 0, -2], [1, 0, -1]]
+
+    /// A lone window on each of three planes.
+    fn blur(input: [f32; 1, 3, 20, 30]) -> [f32; 1, 3, 20, 30];
+    groups: 3, padding: 2, accuracy: fast,
+    weight: [[1, 4, 6, 4, 1], [4, 16, 24, 16, 4], [6, 24, 36, 24, 6], [4, 16, 24, 16, 4], [1, 4, 6, 4, 1]]
+
+    /// From a model.
+    fn model(input: [f32; 1, 1, 20]) -> [f32; 1, 2, 18];
+    weight: "../conv-codegen/tests/data/model.safetensors#conv1.weight",
+    bias: "../conv-codegen/tests/data/model.safetensors#conv1.bias"
+}
+
+/// What the reference makes of integers, and those.
+fn judged(text: &str, weight: &[f32], bias: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
+    let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+    let conv = conv
+        .with_weights(weight, bias)
+        .unwrap_or_else(|e| panic!("{text}: {e}"));
+    let data = Data::<f32>::new(&conv, Fill::Integers, SEED);
+    let wanted = data.reference(&conv).unwrap_or_else(|e| panic!("{text}: {e}"));
+    (data.input, wanted)
+}
+
+#[test]
+fn the_macro_takes_literals_and_files() {
+    let window = [1.0, 0.0, -1.0, 2.0, 0.0, -2.0, 1.0, 0.0, -1.0];
+    let (input, wanted) = judged("conv2d in 17x23 kernel 3x3 pad 1", &window, None);
+    let mut output = vec![0.0; wanted.len()];
+    sobel(17, 23, &input, &mut output);
+    assert_eq!(output, wanted);
+
+    let binomial = [1.0, 4.0, 6.0, 4.0, 1.0];
+    let window: Vec<f32> = binomial.iter().flat_map(|u| binomial.map(|v| u * v)).collect();
+    let (input, wanted) = judged("conv2d g3 ic3 oc3 in 20x30 kernel 5x5 pad 2", &window.repeat(3), None);
+    let mut output = [0.0; 1800];
+    blur(input.as_slice().try_into().expect("its length"), &mut output);
+    assert_eq!(output[..], wanted);
+
+    let weight = [1.0, 2.0, 1.0, 0.5, 0.0, -0.5];
+    let (input, wanted) = judged("conv1d oc2 in 20 kernel 3 + bias", &weight, Some(&[0.25, -1.0]));
+    let mut output = [0.0; 36];
+    model(input.as_slice().try_into().expect("its length"), &mut output);
+    assert_eq!(output[..], wanted);
+}

@@ -6,6 +6,7 @@
 //! one mistake, one message.
 
 use conv_ir::conv::{Extent, axis_name};
+use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Schedule, Size};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -18,13 +19,21 @@ use super::values::{Settings, unknown_word};
 /// The parameters a signature may have, in order.
 const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
 
+/// What an item asks for.
+pub(super) struct Checked {
+    pub conv: Conv,
+    pub schedule: Option<Schedule>,
+    pub accuracy: Accuracy,
+}
+
 /// What an item asks for; `None` where `errors` says why.
-pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<(Conv, Option<Schedule>)> {
+pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
     let dtype = dtype(item, errors);
     let known = known::read(item, errors);
     let signature = signature(item, &known, errors);
     let before = errors.count();
     let settings = Settings::read(&item.entries, errors);
+    let accuracy = settings.accuracy;
     let keys_are_sound = errors.count() == before;
     let checker = Checker {
         item,
@@ -36,14 +45,19 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<(Conv, Option<Sc
     if errors.count() > 0 || item.errors.count() > 0 {
         return None;
     }
+    let checked = |conv| Checked {
+        conv,
+        schedule,
+        accuracy,
+    };
     let Some(weight) = &known.weight else {
-        return Some((conv, schedule));
+        return Some(checked(conv));
     };
     let with_weights = conv.with_weights(&weight.values, known.bias.as_ref().map(|bias| &bias.values[..]));
     let conv = with_weights
         .map_err(|error| errors.at(&weight.tensor.shape, error.to_string()))
         .ok()?;
-    Some((conv, schedule))
+    Some(checked(conv))
 }
 
 /// The one element type; f32 where it is in doubt.

@@ -120,3 +120,25 @@ fn weights_in_files_are_tracked() {
         "{text}"
     );
 }
+
+#[test]
+fn a_window_of_rank_one_is_two_passes_where_that_is_asked_for() {
+    let item = |size: usize, accuracy: &str| {
+        format!(
+            "fn f(input: [f32; 1, 1, {size}, {size}], residual: [f32; 1, 1, {size}, {size}]) -> [f32; 1, 1, {size}, {size}];
+            padding: 2, accuracy: {accuracy},
+            weight: [[1, 4, 6, 4, 1], [4, 16, 24, 16, 4], [6, 24, 36, 24, 6], [4, 16, 24, 16, 4], [1, 4, 6, 4, 1]]"
+        )
+    };
+    let fast = sound(&item(20, "fast"));
+    for part in [
+        "The window is of rank 1: [1 4 6 4 1]^T x [1 4 6 4 1], exact; error at most 1.5e-4 of the largest input. Computed as these two.",
+        "fn f(input: &[f32; 400], residual: &[f32; 400], output: &mut [f32; 400]) {",
+        "fn columns(input: &[f32; 400], output: &mut [f32; 400]) {",
+        "rows(&between, residual, output);",
+    ] {
+        assert!(fast.contains(part), "{part}\nnot in\n{fast}");
+    }
+    assert!(sound(&item(20, "exact")).contains("One pass: `accuracy: fast` is not asked for."));
+    assert!(sound(&item(1000, "fast")).contains("the array between two needs 4000000 bytes"));
+}
