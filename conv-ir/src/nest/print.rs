@@ -244,6 +244,9 @@ impl<'a> Text<'a> {
 /// Known numbers: a window's in full, the first few of more.
 fn known(values: &[f64]) -> String {
     const SHOWN: usize = 27;
+    if values.is_empty() {
+        return String::new();
+    }
     let numbers: Vec<String> = values.iter().take(SHOWN).map(f64::to_string).collect();
     let more = match values.len() {
         len if len > SHOWN => format!(" ... ({len} numbers)"),
