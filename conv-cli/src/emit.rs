@@ -8,7 +8,7 @@ use conv_ir::{Conv, Nest, Schedule, Target, passes};
 
 use crate::describe::Description;
 use crate::failure::Failure;
-use crate::{output, values};
+use crate::{output, values, weights};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +36,9 @@ pub struct Args {
     /// The file to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Known weights, compiled in: numbers in brackets, FILE.npy, or FILE.safetensors#TENSOR
+    #[arg(long, value_name = "WEIGHT")]
+    weight: Option<String>,
     #[command(flatten)]
     description: Description,
 }
@@ -57,7 +60,11 @@ enum Form {
 
 /// The command.
 pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let text = text(args, &args.description.conv()?)?;
+    let mut conv = args.description.conv()?;
+    if let Some(weight) = &args.weight {
+        conv = weights::known(&conv, weight)?;
+    }
+    let text = text(args, &conv)?;
     match &args.output {
         Some(path) => output::write(&[(path, text.as_bytes())]),
         None => Ok(out.write_all(text.as_bytes())?),

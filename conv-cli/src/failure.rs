@@ -18,6 +18,9 @@ pub enum Failure {
     /// Arguments that do not go together.
     #[error("{0}")]
     Usage(String),
+    /// An array in a file.
+    #[error(transparent)]
+    Array(#[from] conv_files::Error),
     /// The description breaks a rule, or a route cannot do it.
     #[error(transparent)]
     Conv(#[from] conv_ir::Error),

@@ -12,13 +12,13 @@ mod failure;
 mod filter;
 mod gallery;
 mod networks;
-mod npy;
 mod output;
 mod picture;
 mod route;
 mod run;
 mod table;
 mod values;
+mod weights;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;

@@ -6,11 +6,12 @@
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, Nest, Schedule, Target, interp, passes, reference};
 use conv_jit::{CompiledConv, Options, PackedConv};
 
 use crate::failure::Failure;
-use crate::npy::Number;
+use conv_files::Number;
 
 /// Who computes.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
@@ -60,6 +61,8 @@ pub struct Ready<T: Number> {
     pub schedule: Option<Schedule>,
     /// Bytes of machine code.
     pub code_bytes: usize,
+    /// What was found in weights that are compiled in.
+    pub found: Option<String>,
     engine: Engine<T>,
 }
 
@@ -70,13 +73,30 @@ enum Engine<T: Number> {
 }
 
 impl<T: Number> Ready<T> {
+    /// The same with the weights compiled in, where the route compiles anything.
+    pub fn compiled_in(
+        conv: &Conv,
+        route: Route,
+        accuracy: Accuracy,
+        weights: &Weights<T>,
+    ) -> Result<Ready<T>, Failure> {
+        let conv = &conv.with_weights(&weights.weight, weights.bias.as_deref())?;
+        match route {
+            Route::Reference | Route::Interp => Ready::new(conv, route, 1, weights),
+            Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
+                Ready::machine(conv, (route.target(), 1, accuracy), |compiled| compiled.ready())
+            }
+        }
+    }
+
     /// Compiles, as far as the route does, and packs the weights.
     pub fn new(conv: &Conv, route: Route, threads: usize, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
         match route {
             Route::Reference => Ok(Ready::reference(conv, weights)),
             Route::Interp => Ready::interp(conv, weights),
             Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
-                Ready::machine(conv, route.target(), threads, weights)
+                let pack = |compiled: &CompiledConv| compiled.pack(&weights.weight, weights.bias.as_deref());
+                Ready::machine(conv, (route.target(), threads, Accuracy::Exact), pack)
             }
         }
     }
@@ -118,6 +138,7 @@ impl<T: Number> Ready<T> {
             compile: Duration::ZERO,
             schedule: None,
             code_bytes: 0,
+            found: None,
             engine,
         }
     }
@@ -133,31 +154,47 @@ impl<T: Number> Ready<T> {
             compile,
             schedule: Some(schedule),
             code_bytes: 0,
+            found: None,
             engine,
         })
     }
 
-    fn machine(conv: &Conv, target: Target, threads: usize, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
+    fn machine(
+        conv: &Conv,
+        (target, threads, accuracy): (Target, usize, Accuracy),
+        pack: impl Fn(&CompiledConv) -> Result<PackedConv<T>, conv_jit::Error>,
+    ) -> Result<Ready<T>, Failure> {
         let start = Instant::now();
         let compiled = CompiledConv::new(
             conv,
             Options {
                 threads,
                 target,
+                accuracy,
                 cache: false,
                 ..Options::default()
             },
         )?;
         let compile = start.elapsed();
-        let packed = compiled.pack(&weights.weight, weights.bias.as_deref())?;
+        let packed = pack(&compiled)?;
         let (schedule, code_bytes) = (Some(compiled.schedule().clone()), compiled.code_bytes());
         Ok(Ready {
             route: conv_jit::route_name(&target),
             compile,
             schedule,
             code_bytes,
+            found: found(&compiled),
             engine: Engine::Packed(packed),
         })
+    }
+}
+
+/// What there was to find in known weights: zeros and ones, or a column and a row.
+fn found(compiled: &CompiledConv) -> Option<String> {
+    let conv = compiled.conv();
+    match compiled.separable() {
+        Some(found) => Some(found.to_string()),
+        None => conv.known().map(|known| known.found(conv.weight_shape()[0])),
     }
 }
 

@@ -11,10 +11,10 @@ use conv_ir::{Conv, ConvSpec, DType, Layout, Size};
 
 use crate::describe::Parameters;
 use crate::failure::Failure;
-use crate::npy::{self, Array, Number};
 use crate::route::{self, Ready, Route, Weights};
 use crate::table::milliseconds;
 use crate::{output, values};
+use conv_files::{Array, Number, encode, read_npy};
 
 const NOTES: &str = "\
 Shapes, as in PyTorch and ONNX:
@@ -71,7 +71,7 @@ impl Named<'_> {
         Ok(Named {
             role,
             path,
-            array: npy::read(path)?,
+            array: read_npy(path)?,
         })
     }
 
@@ -217,7 +217,7 @@ fn convolve<T: Number>(args: &Args, files: &Files, conv: &Conv, out: &mut dyn Wr
     let start = Instant::now();
     ready.run(&input, residual.as_deref(), &mut result)?;
     let taken = start.elapsed();
-    output::write(&[(&args.output, &npy::encode(&shape, &result)?)])?;
+    output::write(&[(&args.output, &encode(&shape, &result).map_err(Failure::Usage)?)])?;
     let (path, dtype, route) = (args.output.display(), T::DTYPE, ready.route);
     let (compile, run) = (milliseconds(ready.compile), milliseconds(taken));
     Ok(writeln!(

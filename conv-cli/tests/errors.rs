@@ -360,12 +360,12 @@ fn passes_and_stacks_must_make_sense() {
     says(
         &folder,
         &["explain", conv, conv, "--all"],
-        &["show one convolution, but several"],
+        &["are about one convolution, but several"],
     );
     says(
         &folder,
         &["explain", conv, conv, "--target", "avx2"],
-        &["--target show one convolution, but several"],
+        &["--target and --weight are about one convolution, but several"],
     );
     says(
         &folder,

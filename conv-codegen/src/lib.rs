@@ -114,7 +114,7 @@ pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String,
     let (versions, schedule) = lowered(conv, options)?;
     let head = Head {
         docs: quote!(),
-        notes: notes(conv, &schedule),
+        notes: notes(conv, Some(&schedule)),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
@@ -131,8 +131,17 @@ fn item(conv: &Conv, form: Form, versions: &[Version], head: &Head) -> Result<pr
 }
 
 /// What an emitted function says of itself.
-fn notes(conv: &Conv, schedule: &Schedule) -> Vec<String> {
-    vec![format!("`{conv}`"), String::new(), format!("Schedule: `{schedule}`.")]
+fn notes(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
+    let mut notes = vec![format!("`{conv}`"), String::new()];
+    if let Some(known) = conv.known() {
+        notes.push(format!(
+            "The weights are compiled in: {}.",
+            known.found(conv.weight_shape()[0])
+        ));
+        notes.push(String::new());
+    }
+    notes.extend(schedule.map(|schedule| format!("Schedule: `{schedule}`.")));
+    notes
 }
 
 /// Tokens as formatted text.

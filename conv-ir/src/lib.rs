@@ -20,7 +20,9 @@ pub mod nest;
 pub mod passes;
 pub mod reference;
 pub mod schedule;
+pub mod separate;
 mod target;
+mod values;
 
 pub use activation::Activation;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
@@ -29,3 +31,4 @@ pub use error::{Error, Issue};
 pub use nest::Nest;
 pub use schedule::Schedule;
 pub use target::Target;
+pub use values::Values;

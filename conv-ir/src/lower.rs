@@ -69,6 +69,7 @@ impl Lowering<'_> {
         let sizes = self.sizes();
         let axes = self.axes();
         let buffers = self.buffers(&sizes);
+        self.known(&buffers);
         let leaf = self.leaf(&axes, &buffers, &sizes);
         let (groups, channels) = (self.conv.spec().groups as i64, self.conv.spec().out_channels as i64);
         let mut loops = vec![
@@ -168,6 +169,15 @@ impl Lowering<'_> {
             bias: bias.map(|extents| add("bias", BufferRole::Bias, extents)),
             residual: residual.map(|extents| add("residual", BufferRole::Residual, extents)),
             output: add("output", BufferRole::Output, output),
+        }
+    }
+
+    /// Weights that are compiled in.
+    fn known(&mut self, buffers: &Buffers) {
+        let Some(known) = self.conv.known() else { return };
+        self.nest.buffers[buffers.weight.index()].values = Some(known.weight.clone());
+        if let Some(bias) = buffers.bias {
+            self.nest.buffers[bias.index()].values.clone_from(&known.bias);
         }
     }
 

@@ -3,7 +3,11 @@
 //! Parameters per axis are one number for all axes or an array, outermost axis first. Nothing is checked before [`Builder::conv`] or [`Builder::compile`], which report
 //! every broken rule at once.
 
-use conv_ir::{Activation, Conv, ConvSpec, DType, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Target};
+use conv_ir::{
+    Activation, Conv, ConvSpec, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Target,
+};
+
+use conv_ir::separate::Accuracy;
 
 use crate::Error;
 use crate::compiled::{CompiledConv, Options};
@@ -14,6 +18,7 @@ use crate::compiled::{CompiledConv, Options};
 pub struct Builder {
     spec: ConvSpec,
     options: Options,
+    known: Option<(Vec<f64>, Option<Vec<f64>>)>,
 }
 
 /// A 1-D convolution: `input` is `[n, in_channels, w]`.
@@ -41,6 +46,7 @@ pub fn conv_nd(in_channels: usize, out_channels: usize, kernel: impl IntoIterato
     Builder {
         spec,
         options: Options::default(),
+        known: None,
     }
 }
 
@@ -72,6 +78,10 @@ fn window(rank: usize, kernel: PerAxis<usize>) -> Vec<usize> {
         PerAxis::All(size) => vec![size; rank],
         PerAxis::Each(sizes) => sizes,
     }
+}
+
+fn exact<T: Element>(numbers: &[T]) -> Vec<f64> {
+    numbers.iter().map(|x| x.to_f64()).collect()
 }
 
 impl Builder {
@@ -159,6 +169,37 @@ impl Builder {
         self
     }
 
+    /// Compiles the weights in: taps of zero vanish, taps of 1 and -1 add and subtract, the others are constants of the code. The bits are those of weights given later. A bias
+    /// may be known too ([`bias_known`](Self::bias_known)). Run it by [`CompiledConv::ready`].
+    ///
+    /// ```
+    /// let sobel = [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0f32];
+    /// let conv = conv_jit::conv2d(1, 1, 3).input([4, 4]).padding(1).weights_known(&sobel).compile()?.ready::<f32>()?;
+    /// let mut output = [0.0; 16];
+    /// conv.run(&[1.0; 16], &mut output)?;
+    /// assert_eq!(output[4..8], [4.0, 0.0, 0.0, -4.0]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn weights_known<T: Element>(mut self, weight: &[T]) -> Self {
+        let bias = self.known.and_then(|known| known.1);
+        self.known = Some((exact(weight), bias));
+        self
+    }
+
+    /// Compiles the bias in, beside [known weights](Self::weights_known).
+    pub fn bias_known<T: Element>(mut self, bias: &[T]) -> Self {
+        let weight = self.known.map_or(Vec::new(), |known| known.0);
+        self.known = Some((weight, Some(exact(bias))));
+        self.spec.bias = true;
+        self
+    }
+
+    /// [`Accuracy::Fast`] lets known windows of rank one run as a column pass and a row pass, within a bound that [`CompiledConv::explain`] states.
+    pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.options.accuracy = accuracy;
+        self
+    }
+
     /// Instead of the model's choice.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.options.schedule = Some(schedule);
@@ -193,7 +234,11 @@ impl Builder {
     /// # Errors
     /// [`Error::Conv`] with every broken rule.
     pub fn conv(&self) -> Result<Conv, Error> {
-        Ok(Conv::new(self.spec.clone())?)
+        let conv = Conv::new(self.spec.clone())?;
+        match &self.known {
+            Some((weight, bias)) => Ok(conv.with_weights(weight, bias.as_deref())?),
+            None => Ok(conv),
+        }
     }
 
     /// Machine code.

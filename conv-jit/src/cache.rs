@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use conv_ir::conv::Known;
 use conv_ir::{Conv, Schedule, Target};
 
 use crate::Error;
@@ -15,7 +16,7 @@ use crate::compiled::Shared;
 pub const CAPACITY: usize = 256;
 
 /// The host's ISA is not part of it: it does not change under a running program.
-pub(crate) type Key = (String, Option<Schedule>, Target);
+pub(crate) type Key = (String, Option<Known>, Option<Schedule>, Target);
 
 #[derive(Default)]
 struct Cache {
@@ -41,9 +42,9 @@ pub fn clear() {
     lock().entries.clear();
 }
 
-/// The description's text has everything in it, constants to the last bit. No schedule is the model's choice, which follows from the rest.
+/// The description's text has everything in it but known weights, constants to the last bit. No schedule is the model's choice, which follows from the rest.
 pub(crate) fn key(conv: &Conv, schedule: Option<&Schedule>, target: &Target) -> Key {
-    (conv.to_string(), schedule.cloned(), *target)
+    (conv.to_string(), conv.known().cloned(), schedule.cloned(), *target)
 }
 
 pub(crate) fn get_or(key: Key, make: impl FnOnce() -> Result<Arc<Shared>, Error>) -> Result<Arc<Shared>, Error> {

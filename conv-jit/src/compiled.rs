@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use conv_ir::nest::bill::Bill;
 use conv_ir::schedule::Choice;
+use conv_ir::separate::{Accuracy, Separable, separate};
 use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
 
 use crate::cache;
@@ -31,6 +32,8 @@ pub struct Options {
     pub cache: bool,
     /// Threads that a run uses at most, unless it says otherwise: each gets work for longer than it takes to wake it.
     pub threads: usize,
+    /// Whether known weights may be computed in another order of sums, within a bound that [`explain`](CompiledConv::explain) states. A given schedule is for the exact order.
+    pub accuracy: Accuracy,
 }
 
 impl Default for Options {
@@ -40,6 +43,7 @@ impl Default for Options {
             target: host_target(),
             cache: true,
             threads: 1,
+            accuracy: Accuracy::Exact,
         }
     }
 }
@@ -61,8 +65,18 @@ pub fn host_target() -> Target {
 /// The machine code of one convolution.
 #[derive(Clone)]
 pub struct CompiledConv {
+    /// Of two passes the second.
     pub(crate) shared: Arc<Shared>,
+    pub(crate) first: Option<Arc<First>>,
     pub(crate) threads: usize,
+}
+
+/// What comes before, where a window is computed in two passes.
+pub(crate) struct First {
+    /// The description of both.
+    pub whole: Conv,
+    pub pass: CompiledConv,
+    pub found: Separable,
 }
 
 /// What clones, packed weights and the cache hold together.
@@ -108,6 +122,13 @@ impl CompiledConv {
     /// # Errors
     /// [`Error::Conv`] for an illegal schedule, [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory.
     pub fn new(conv: &Conv, options: Options) -> Result<CompiledConv, Error> {
+        let found = match (options.accuracy, &options.schedule) {
+            (Accuracy::Fast, None) => separate(conv),
+            (Accuracy::Exact, _) | (_, Some(_)) => None,
+        };
+        if let Some(found) = found {
+            return CompiledConv::in_two(conv, found, options);
+        }
         let threads = options.threads.max(1);
         let target = options.target;
         let key = cache::key(conv, options.schedule.as_ref(), &target);
@@ -116,12 +137,32 @@ impl CompiledConv {
             true => cache::get_or(key, make)?,
             false => make()?,
         };
-        Ok(CompiledConv { shared, threads })
+        let first = None;
+        Ok(CompiledConv { shared, first, threads })
+    }
+
+    fn in_two(conv: &Conv, found: Separable, options: Options) -> Result<CompiledConv, Error> {
+        let exact = Options {
+            accuracy: Accuracy::Exact,
+            ..options
+        };
+        let pass = CompiledConv::new(&found.first, exact.clone())?;
+        let second = CompiledConv::new(&found.second, exact)?;
+        let whole = conv.clone();
+        Ok(CompiledConv {
+            first: Some(Arc::new(First { whole, pass, found })),
+            ..second
+        })
     }
 
     /// The description.
     pub fn conv(&self) -> &Conv {
-        &self.shared.conv
+        self.first.as_ref().map_or(&self.shared.conv, |first| &first.whole)
+    }
+
+    /// What was found, where a window is computed in two passes. Then code, schedule and nest are the second one's, and [`explain`](Self::explain) shows both.
+    pub fn separable(&self) -> Option<&Separable> {
+        self.first.as_ref().map(|first| &first.found)
     }
 
     /// The schedule it was compiled under.
@@ -159,6 +200,14 @@ impl CompiledConv {
         self.shared.code.time
     }
 
+    /// What runs, of a convolution whose weights are known (and whose bias, if it adds one): nothing is left to pack.
+    ///
+    /// # Errors
+    /// [`Error::DType`]; [`Error::Length`] or [`Error::Argument`] where a weight or bias is still missing.
+    pub fn ready<T: Element>(&self) -> Result<PackedConv<T>, Error> {
+        PackedConv::new(self, &[], None)
+    }
+
     /// Copies weight and bias into the order of their use. Done once; the result runs.
     ///
     /// # Errors
@@ -179,6 +228,18 @@ impl CompiledConv {
             code,
             ..
         } = &*self.shared;
+        if let Some(first) = &self.first {
+            let second = CompiledConv {
+                first: None,
+                ..self.clone()
+            };
+            let First { whole, pass, found } = &**first;
+            return format!(
+                "{whole}\nfound     {found}\n\nfirst: {}\nthen: {}",
+                pass.explain(),
+                second.explain()
+            );
+        }
         let mut text = format!(
             "{conv}\nroute     {}, {}, target {target}\nschedule  {schedule}\n",
             route_name(target),
@@ -187,6 +248,10 @@ impl CompiledConv {
         reasons
             .iter()
             .for_each(|reason| line(&mut text, format_args!("          - {reason}")));
+        if let Some(known) = conv.known() {
+            let found = known.found(conv.weight_shape()[0]);
+            line(&mut text, format_args!("weights   compiled in: {found}"));
+        }
         if !isa.has_fma() {
             line(
                 &mut text,

@@ -11,8 +11,8 @@ use conv_ir::nest::{BufferId, BufferRole, Var};
 use conv_ir::{Conv, DType, Element, Nest};
 
 use crate::code::Entry;
-use crate::compiled::{CompiledConv, Lens, Shared};
-use crate::emit::scratch::{block_bytes, bytes};
+use crate::compiled::{CompiledConv, First, Lens, Shared};
+use crate::emit::scratch::{SLACK, block_bytes, bytes};
 use crate::executor::{self, Executor};
 use crate::memory::Block;
 use crate::{Error, share};
@@ -20,6 +20,7 @@ use crate::{Error, share};
 /// A compiled convolution with packed weights. Cheap to clone; clones share code, weights and pool.
 pub struct PackedConv<T> {
     inner: Arc<Inner>,
+    first: Option<Arc<Before<T>>>,
     threads: usize,
     dtype: PhantomData<fn() -> T>,
 }
@@ -28,10 +29,21 @@ impl<T> Clone for PackedConv<T> {
     fn clone(&self) -> Self {
         PackedConv {
             inner: self.inner.clone(),
+            first: self.first.clone(),
             threads: self.threads,
             dtype: PhantomData,
         }
     }
+}
+
+/// The first of two passes.
+struct Before<T> {
+    from: Arc<First>,
+    pass: PackedConv<T>,
+    /// Of both passes together.
+    lens: Lens,
+    /// Arrays between the passes, of runs that have ended.
+    pool: Mutex<Vec<Vec<T>>>,
 }
 
 struct Inner {
@@ -75,9 +87,26 @@ pub struct Call<'a, T> {
 
 impl<T: Element> PackedConv<T> {
     pub(crate) fn new(compiled: &CompiledConv, weight: &[T], bias: Option<&[T]>) -> Result<Self, Error> {
+        let first = compiled.first.as_ref().map(|from| {
+            let pass = PackedConv::new(&from.pass, &[], None)?;
+            let (from, pool) = (from.clone(), Mutex::default());
+            let lens = Lens {
+                input: from.whole.input_len().unwrap_or(0),
+                output: from.whole.output_len().unwrap_or(0),
+            };
+            Ok::<_, Error>(Arc::new(Before { from, pass, lens, pool }))
+        });
+        let first = first.transpose()?;
         let shared = compiled.shared.clone();
         check_dtype::<T>(&shared.conv)?;
-        check_len("weight", weight.len(), shared.conv.weight_shape())?;
+        match (shared.conv.known(), weight) {
+            (None, weight) => check_len("weight", weight.len(), shared.conv.weight_shape())?,
+            (Some(_), []) => {}
+            (Some(_), _) => {
+                let message = "weights were given, but this convolution has its weights compiled in";
+                return Err(Error::Argument(message.to_owned()));
+            }
+        }
         check_bias(&shared.conv, bias.map(<[T]>::len))?;
         let (blocks, addresses) = pack(&shared, weight, bias.unwrap_or(&[]))?;
         let inner = Inner {
@@ -88,6 +117,7 @@ impl<T: Element> PackedConv<T> {
         };
         Ok(PackedConv {
             inner: Arc::new(inner),
+            first,
             threads: compiled.threads,
             dtype: PhantomData,
         })
@@ -95,13 +125,16 @@ impl<T: Element> PackedConv<T> {
 
     /// The description.
     pub fn conv(&self) -> &Conv {
-        &self.inner.shared.conv
+        self.first
+            .as_ref()
+            .map_or(&self.inner.shared.conv, |first| &first.from.whole)
     }
 
     /// The code, without the weights.
     pub fn compiled(&self) -> CompiledConv {
         CompiledConv {
             shared: self.inner.shared.clone(),
+            first: self.first.as_ref().map(|first| first.from.clone()),
             threads: self.threads,
         }
     }
@@ -184,7 +217,30 @@ impl<'a, T: Element> Call<'a, T> {
     ///
     /// # Errors
     /// As [`PackedConv::run_sized`].
-    pub fn run(mut self) -> Result<(), Error> {
+    pub fn run(self) -> Result<(), Error> {
+        let Some(before) = &self.conv.first else {
+            return self.run_pass();
+        };
+        // Before anything runs, so that a wrong length is told in the words of the whole.
+        let lens = before.lens;
+        if (self.input.len(), self.output.len()) != (lens.input, lens.output) || !self.sizes.is_empty() {
+            self.check(&before.from.whole.with_sizes(self.sizes)?)?;
+        }
+        let mut between = before.take();
+        let pass = before.pass.call(self.input, &mut between);
+        pass.executor(self.executor).threads(self.threads).run()?;
+        let second = Call {
+            input: &between,
+            scratch: self.scratch,
+            output: self.output,
+            ..self
+        };
+        let result = second.run_pass();
+        before.pool.lock().unwrap_or_else(PoisonError::into_inner).push(between);
+        result
+    }
+
+    fn run_pass(mut self) -> Result<(), Error> {
         let inner = &self.conv.inner;
         if let (Some(lens), []) = (inner.shared.lens, self.sizes) {
             self.check_fast(lens)?;
@@ -297,6 +353,13 @@ fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + S
     }
 }
 
+impl<T: Element> Before<T> {
+    fn take(&self) -> Vec<T> {
+        let used = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        used.unwrap_or_else(|| vec![T::default(); self.pass.conv().output_len().unwrap_or(0)])
+    }
+}
+
 impl Inner {
     fn take_scratch(&self) -> Scratch {
         self.pool
@@ -350,6 +413,12 @@ fn pack<T: Element>(shared: &Shared, weight: &[T], bias: &[T]) -> Result<(Vec<Bl
     for at in 0..nest.buffers.len() {
         let id = BufferId(at as u32);
         let null = std::ptr::null_mut();
+        if let Some(values) = &nest.buffer(id).values {
+            let start = known_block::<T>(values, &mut blocks)?;
+            during.push(start);
+            after.push(start);
+            continue;
+        }
         let (now, later) = match nest.buffer(id).role {
             BufferRole::Packed => {
                 let start = packed_block(nest, id, &mut blocks)?;
@@ -371,6 +440,18 @@ fn pack<T: Element>(shared: &Shared, weight: &[T], bias: &[T]) -> Result<(Vec<Bl
             .call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1))
     };
     Ok((blocks, Addresses(after)))
+}
+
+/// Known numbers that the code reads from memory.
+fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
+    let numbers: Vec<T> = values.iter().map(|&x| T::from_f64(x)).collect();
+    // Vector loads may read beyond the last one, as in every buffer of ours.
+    let mut block = Block::new(size_of_val(&numbers[..]) + SLACK as usize)?;
+    let start = block.start();
+    // SAFETY: the block is fresh and longer than the numbers, which are plain.
+    unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), start, size_of_val(&numbers[..])) };
+    blocks.push(block);
+    Ok(start)
 }
 
 fn packed_block(nest: &Nest, id: BufferId, blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
@@ -417,7 +498,8 @@ fn check_dtype<T: Element>(conv: &Conv) -> Result<(), Error> {
 }
 
 fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error> {
-    match (conv.spec().bias, found) {
+    let comes_later = conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
+    match (comes_later, found) {
         (true, Some(found)) => check_len("bias", found, conv.bias_shape()),
         (false, None) => Ok(()),
         (true, None) => Err(Error::Argument(

@@ -34,7 +34,25 @@
 //! | `output_padding` | `1`, `[1, 0]`, with `transposed: true` | 0 |
 //! | `activation` | `relu`, `relu6`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish`, `hardsigmoid` | none |
 //! | `layout` | `nchw`, `nhwc`, `ncw`, .., `channels_last` | `channels_first` |
+//! | `weight` | numbers in brackets, or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
+//! | `bias` | likewise, beside a known weight | a parameter, or none |
+//! | `accuracy` | `exact`, `fast`: a known window that is a column times a row may run as those two, within the bound that the documentation of the function states | `exact` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
+//!
+//! A weight that is given here is compiled in: it is no parameter, taps of zero vanish, taps of 1 and -1 add and subtract, and the bits stay the same. Its brackets are those of the
+//! weight's shape, or of one window that serves every output channel. Files count from the package's folder, and the code is made again when they change.
+//!
+//! ```
+//! conv_macros::conv! {
+//!     /// Vertical edges of a picture of any size.
+//!     fn sobel(input: [f32; 1, 1, H, W]) -> [f32; 1, 1, H, W];
+//!     padding: 1, weight: [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
+//! }
+//!
+//! let mut output = [0.0; 12];
+//! sobel(3, 4, &[1.0, 1.0, 5.0, 5.0, 1.0, 1.0, 5.0, 5.0, 1.0, 1.0, 5.0, 5.0], &mut output);
+//! assert_eq!(output[4..8], [4.0, 16.0, 16.0, -20.0]);
+//! ```
 //!
 //! Parameters are `input`, `weight`, and if wanted `bias` and `residual`, all `f32` or all `f64`. Weights are `[out, in / groups, kernel..]`, transposed
 //! `[in, out / groups, kernel..]`. A size of the batch or of the image may be an upper-case name: it becomes a `usize` argument in front (batch

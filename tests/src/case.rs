@@ -3,6 +3,7 @@
 //! ```text
 //! A panel makes every tile an inner one.                    the first line says what the case proves
 //! conv: conv2d f32 n1 g1 ic2 oc3 in 8x9 kernel 3x3 pad 1
+//! weight: 1 2 1 0 0 0 -1 -2 -1                              known weights, compiled in; left out: none
 //! target: cranelift128
 //! schedule: lanes ow:4 tile ow:8 borders panel:4            left out: the model's choice
 //! show: borders outline rust clif machine                   names of passes, or of ways out (machine: bytes and spills)
@@ -43,10 +44,12 @@ impl Case {
         let mut lines = text.lines();
         let proves = lines.next().unwrap_or_default().to_owned();
         let (mut conv, mut target, mut schedule, mut show) = (None, Target::CRANELIFT, None, Vec::new());
+        let mut weight: Option<Vec<f64>> = None;
         for line in lines.filter(|l| !l.trim().is_empty()) {
             let (key, value) = line.split_once(": ").ok_or_else(|| format!("no key: {line}"))?;
             match key {
                 "conv" => conv = Some(value.parse::<Conv>().map_err(|e| e.to_string())?),
+                "weight" => weight = Some(taps(value)?),
                 "target" => target = Target::by_name(value.trim()).ok_or_else(|| format!("no target {value}"))?,
                 "schedule" => schedule = Some(value.parse::<Schedule>().map_err(|e| e.to_string())?),
                 "show" => show = value.split_whitespace().map(str::to_owned).collect(),
@@ -54,6 +57,10 @@ impl Case {
             }
         }
         let conv = conv.ok_or("the conv is missing")?;
+        let conv = match weight {
+            Some(weight) => conv.with_weights(&weight, None).map_err(|e| e.to_string())?,
+            None => conv,
+        };
         let chosen = Schedule::choose(&conv, &target);
         let reasons = if schedule.is_none() { chosen.reasons } else { Vec::new() };
         Ok(Case {
@@ -133,6 +140,12 @@ impl Case {
         };
         Ok(nest.leaves.iter().map(text).collect())
     }
+}
+
+/// Numbers between spaces.
+fn taps(text: &str) -> Result<Vec<f64>, String> {
+    let number = |word: &str| word.parse().map_err(|_| format!("no number: {word}"));
+    text.split_whitespace().map(number).collect()
 }
 
 /// Bytes of each function, and its vector instructions that touch the stack: spilled accumulators would be among them.

@@ -68,12 +68,21 @@ impl<T: Element> Data<T> {
         let mut rng = Rng(seed);
         let spec = conv.spec();
         let output = conv.output_len().unwrap_or(0);
-        Data {
+        let mut data = Data {
             input: rng.array(fill, conv.input_len().unwrap_or(0)),
             weight: rng.array(fill, conv.weight_len()),
             bias: spec.bias.then(|| rng.array(fill, conv.bias_len())),
             residual: spec.residual.then(|| rng.array(fill, output)),
+        };
+        // What is compiled in is what the reference is given.
+        if let Some(known) = conv.known() {
+            let array = |values: &[f64]| values.iter().map(|&x| T::from_f64(x)).collect();
+            data.weight = array(&known.weight);
+            if let Some(bias) = &known.bias {
+                data.bias = Some(array(bias));
+            }
         }
+        data
     }
 
     /// The reference's output.

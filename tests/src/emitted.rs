@@ -33,6 +33,8 @@ pub struct Function {
     form: Form,
     /// Names of its free sizes, in order.
     sizes: Vec<String>,
+    /// Weight and bias are arguments, and not in its source.
+    takes: [bool; 2],
 }
 
 /// A program in the making.
@@ -65,21 +67,17 @@ impl Program {
             name,
             form,
             sizes: conv.free_sizes().into_iter().map(str::to_owned).collect(),
+            takes: [
+                conv.known().is_none(),
+                conv.known().is_none_or(|known| known.bias.is_none()),
+            ],
         })
     }
 
     /// Adds a call. With free sizes, `free` gives their values and the arrays are of those.
     pub fn call<T: Element>(&mut self, function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) {
         self.calls += &call(function, free, data, outputs);
-        for array in [
-            Some(&data.input),
-            Some(&data.weight),
-            data.bias.as_ref(),
-            data.residual.as_ref(),
-        ]
-        .into_iter()
-        .flatten()
-        {
+        for array in arrays(function, data) {
             array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
         }
         self.outputs.push(outputs * T::DTYPE.bytes());
@@ -134,19 +132,36 @@ fn compile(file: &Path, binary: &Path) {
     );
 }
 
+/// The arrays that a function takes, in order.
+fn arrays<'a, T>(function: &Function, data: &'a Data<T>) -> impl Iterator<Item = &'a Vec<T>> {
+    let [weight, bias] = function.takes;
+    let arrays = [
+        Some(&data.input),
+        Some(&data.weight).filter(|_| weight),
+        data.bias.as_ref().filter(|_| bias),
+        data.residual.as_ref(),
+    ];
+    arrays.into_iter().flatten()
+}
+
 fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) -> String {
     let (t, b) = (T::DTYPE, T::DTYPE.bytes());
     let take = |len: usize| format!("&take::<{b}, {t}>(from, {len}, {t}::from_le_bytes)[..]");
     let (mut arguments, mut packed) = (String::new(), String::new());
-    let Function { name, form, sizes } = function;
+    let Function {
+        name,
+        form,
+        sizes,
+        takes,
+    } = function;
     for size in sizes {
         let value = free.iter().find(|(name, _)| *name == size).map_or(0, |f| f.1);
         let _ = write!(arguments, "{value}, ");
     }
     let arrays = [
         (Some(&data.input), false),
-        (Some(&data.weight), true),
-        (data.bias.as_ref(), true),
+        (Some(&data.weight).filter(|_| takes[0]), true),
+        (data.bias.as_ref().filter(|_| takes[1]), true),
         (data.residual.as_ref(), false),
     ];
     let mut lets = String::new();

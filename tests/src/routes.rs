@@ -118,7 +118,12 @@ impl<T: Element> Machine<T> {
             cache: false,
             ..Options::default()
         };
-        let packed = quietly(|| CompiledConv::new(conv, options)?.pack(&data.weight, data.bias.as_deref()))?;
+        let bias = data.bias.as_deref();
+        let (weight, bias) = match conv.known() {
+            Some(known) => (&[][..], bias.filter(|_| known.bias.is_none())),
+            None => (&data.weight[..], bias),
+        };
+        let packed = quietly(|| CompiledConv::new(conv, options)?.pack(weight, bias))?;
         packed.map(Machine).map_err(|e| e.to_string())
     }
 

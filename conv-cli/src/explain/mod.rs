@@ -15,19 +15,22 @@ use conv_ir::analysis::Roofline;
 use conv_ir::conv::axis_name;
 use conv_ir::nest::Leaf;
 use conv_ir::nest::bill::Bill;
+use conv_ir::separate::separate;
 use conv_ir::{Conv, Nest, Target, passes};
 use conv_jit::x86::{self, Level};
 
 use crate::describe::Description;
 use crate::failure::Failure;
 use crate::picture::View;
-use crate::{output, picture, table, values};
+use crate::{output, picture, table, values, weights};
 
 const EXAMPLES: &str = "\
 Examples:
   One convolution, and the same after pass tile
       convc explain g32ic64ih56oc64oh56kh3ph1
       convc explain 'conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1' --after tile
+  With weights that are known: what is in them, and the taps spelled out
+      convc explain 'conv2d in 1080x1920 kernel 3x3 pad 1' --weight '[[1,0,-1],[2,0,-2],[1,0,-1]]' --after constants
   As it would run on a machine with AVX2 alone
       convc explain g32ic64ih56oc64oh56kh3ph1 --target avx2
   With flags: 2x2 becomes 5x5
@@ -67,6 +70,9 @@ pub struct Args {
     /// What --svg draws
     #[arg(long, value_enum, default_value_t = View::Space, requires = "svg")]
     view: View,
+    /// Known weights, compiled in: numbers in brackets, FILE.npy, or FILE.safetensors#TENSOR
+    #[arg(long, value_name = "WEIGHT")]
+    weight: Option<String>,
     #[command(flatten)]
     description: Description,
 }
@@ -74,7 +80,10 @@ pub struct Args {
 /// The command.
 pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
-    let convs = args.description.convs()?;
+    let mut convs = args.description.convs()?;
+    if let (Some(weight), [conv]) = (&args.weight, &mut convs[..]) {
+        *conv = weights::known(conv, weight)?;
+    }
     if let Some(path) = &args.svg {
         return output::write(&[(path, picture::draw(&convs, args.view)?.as_bytes())]);
     }
@@ -84,9 +93,11 @@ pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         _ if args.matrix => Err(Failure::usage(
             "--matrix shows one convolution, but several were described",
         )),
-        convs if wanted == Wanted::Nothing && args.target.is_none() => stack::explain(convs, args.roofline, out),
+        convs if wanted == Wanted::Nothing && args.target.is_none() && args.weight.is_none() => {
+            stack::explain(convs, args.roofline, out)
+        }
         _ => Err(Failure::usage(
-            "--after, --all and --target show one convolution, but several were described",
+            "--after, --all, --target and --weight are about one convolution, but several were described",
         )),
     }
 }
@@ -139,6 +150,7 @@ fn one(conv: &Conv, wanted: &Wanted, args: &Args, out: &mut dyn Write) -> Result
     })?;
     let mut lines = what(conv);
     lines.extend(costs::lines(conv, target, args.roofline));
+    lines.extend(found(conv));
     let (route, bits) = (conv_jit::route_name(target), 8 * target.vector_bytes);
     lines.push(("route", format!("{route}, {bits}-bit vectors")));
     lines.push(("schedule", choice.schedule.to_string()));
@@ -179,6 +191,14 @@ fn what(conv: &Conv) -> Vec<(&'static str, String)> {
 
 fn shape(shape: Option<Vec<usize>>) -> String {
     shape.map_or("known at run time".to_owned(), |shape| format!("{shape:?}"))
+}
+
+/// What there is to find in known weights.
+fn found(conv: &Conv) -> Vec<(&'static str, String)> {
+    let Some(known) = conv.known() else { return Vec::new() };
+    let mut lines = vec![("known", known.found(conv.weight_shape()[0]))];
+    lines.extend(separate(conv).map(|found| ("", format!("{found}; two passes with --accuracy fast"))));
+    lines
 }
 
 /// What one step of each micro-kernel's inner loop costs, by the program and by the machine code that we assemble of it.

@@ -11,13 +11,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, PaddingMode};
 
 use crate::failure::Failure;
+use crate::output;
 use crate::route::{self, Ready, Route, Weights};
 use crate::table::{self, milliseconds};
 use crate::values::Outside;
-use crate::{npy, output};
 use picture::Picture;
 use window::{Finish, Pass, Window};
 
@@ -76,6 +77,9 @@ pub struct Args {
     /// Who computes it
     #[arg(long, value_enum, default_value_t = Route::Auto)]
     route: Route,
+    /// exact: the bits of every other route; fast: a window that is a column times a row runs as those two, within a bound that is printed
+    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
+    accuracy: Accuracy,
 }
 
 /// The command.
@@ -88,7 +92,7 @@ pub fn filter(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let (shape, numbers) = after.interleaved();
     let encoded = after.shown(args.window.finish()).encode(format);
     let encoded = encoded.map_err(|error| Failure::file(&args.output, format!("cannot be encoded: {error}")))?;
-    let saved = npy::encode(&shape, &numbers)?;
+    let saved = conv_files::encode(&shape, &numbers).map_err(Failure::Usage)?;
     let also = args.npy.iter().map(|path| (path.as_path(), &saved[..]));
     output::write(&also.chain([(args.output.as_path(), &encoded[..])]).collect::<Vec<_>>())?;
     print(args, &before, &report, out)
@@ -98,6 +102,8 @@ pub fn filter(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 #[derive(Default)]
 struct Report {
     kernels: Vec<String>,
+    /// In the numbers of each pass.
+    found: Vec<String>,
     route: &'static str,
     compile: Duration,
     run: Duration,
@@ -166,7 +172,9 @@ impl Work<'_> {
 
     fn convolve(&mut self, spec: ConvSpec, weight: Vec<f32>) -> Result<(), Failure> {
         let conv = Conv::new(spec)?;
-        let ready = Ready::new(&conv, self.args.route, 1, &Weights { weight, bias: None })?;
+        let weights = Weights { weight, bias: None };
+        let ready = Ready::compiled_in(&conv, self.args.route, self.args.accuracy, &weights)?;
+        self.report.found.extend(ready.found.clone());
         let planes = conv.spec().out_channels;
         let mut values = route::zeros(planes * self.picture.height * self.picture.width)?;
         let start = Instant::now();
@@ -191,7 +199,7 @@ fn around(taps: usize, flip: bool) -> (usize, usize) {
 
 fn print(args: &Args, picture: &Picture, report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
     let Picture { width, height, .. } = picture;
-    let lines = [
+    let mut lines = vec![
         ("picture", format!("{width} x {height}, {}", picture.colours())),
         ("window", report.kernels.join(", then ")),
         ("route", report.route.to_owned()),
@@ -199,6 +207,9 @@ fn print(args: &Args, picture: &Picture, report: &Report, out: &mut dyn Write) -
         ("run", milliseconds(report.run)),
         ("written", args.output.display().to_string()),
     ];
+    if !report.found.is_empty() {
+        lines.insert(2, ("found", report.found.join("; ")));
+    }
     Ok(out.write_all(table::pairs(&lines).as_bytes())?)
 }
 

@@ -358,7 +358,7 @@ impl LeafText<'_, '_> {
 }
 
 /// The nearest value of the type, as a literal that reads back exactly.
-fn constant(value: f64, dtype: DType) -> TokenStream {
+pub(super) fn constant(value: f64, dtype: DType) -> TokenStream {
     let (text, suffix) = match dtype {
         DType::F32 => (format!("{:?}", value as f32), "f32"),
         DType::F64 => (format!("{value:?}"), "f64"),

@@ -30,7 +30,7 @@ mod sum;
 
 use std::collections::BTreeSet;
 
-use conv_ir::nest::{BufferRole, Leaf, Loop, Stmt, SymbolId, Var};
+use conv_ir::nest::{Buffer, BufferRole, Leaf, Loop, Stmt, SymbolId, Var};
 use conv_ir::{DType, Error, Nest};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
@@ -251,7 +251,7 @@ impl<'a> Item<'a> {
         let mut scope = Scope::new(nest);
         scope.fresh("run");
         let leaf_names = nest.leaves.iter().map(|leaf| scope.fresh(&leaf.name)).collect();
-        let local = nest.buffers.iter().map(|b| is_local(b.role, form)).collect();
+        let local = nest.buffers.iter().map(|b| is_local(b, form)).collect();
         let emission = Emission {
             isa: version.isa,
             dtype: nest.dtype,
@@ -344,7 +344,7 @@ impl<'a> Item<'a> {
     }
 
     fn is_public_extent(&self, symbol: SymbolId) -> bool {
-        let public = self.nest.buffers.iter().filter(|b| !is_local(b.role, Form::Function));
+        let public = self.nest.buffers.iter().filter(|b| b.is_callers());
         public
             .flat_map(|b| &b.extents)
             .any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
@@ -368,13 +368,13 @@ impl<'a> Item<'a> {
     fn local_arrays(&self) -> Result<TokenStream, Unsupported> {
         let mut text = TokenStream::new();
         let mut total = 0i64;
-        for (at, buffer) in self
-            .nest
-            .buffers
-            .iter()
-            .enumerate()
-            .filter(|(_, b)| is_local(b.role, self.form))
-        {
+        for (at, buffer) in self.nest.buffers.iter().enumerate() {
+            if let Some(values) = &buffer.values {
+                text.extend(self.known_array(at, values));
+            }
+            if !is_local(buffer, self.form) {
+                continue;
+            }
             let Some(length) = self.scope.length(at).as_constant() else {
                 return Err(Unsupported(format!(
                     "buffer {} has a size known only at run time, and emitted code keeps buffers on its stack; the JIT can run it",
@@ -395,6 +395,18 @@ impl<'a> Item<'a> {
             )));
         }
         Ok(text)
+    }
+
+    /// Known numbers that leaves read from memory.
+    fn known_array(&self, at: usize, values: &[f64]) -> TokenStream {
+        if values.is_empty() {
+            return TokenStream::new();
+        }
+        let (name, t) = (tokens(&self.scope.buffers[at]), type_name(self.nest.dtype));
+        let constant = tokens(&self.scope.buffers[at].to_uppercase());
+        let numbers = values.iter().map(|&x| expr::constant(x, self.nest.dtype));
+        let len = tokens(&values.len().to_string());
+        quote!(static #constant: [#t; #len] = [#(#numbers),*]; let #name = &#constant;)
     }
 
     fn stmts(&mut self, stmts: &'a [Stmt]) -> Result<TokenStream, Unsupported> {
@@ -446,7 +458,8 @@ impl<'a> Item<'a> {
             arguments: TokenStream::new(),
         };
         for role in roles {
-            for at in (0..self.nest.buffers.len()).filter(|&at| self.nest.buffers[at].role == *role) {
+            let is_one = |at: &usize| self.nest.buffers[*at].role == *role && self.nest.buffers[*at].values.is_none();
+            for at in (0..self.nest.buffers.len()).filter(is_one) {
                 let name = tokens(&self.scope.buffers[at]);
                 let array = self.array_type(at);
                 let mutable = (*role == BufferRole::Output).then(|| quote!(mut));
@@ -509,12 +522,10 @@ fn leaf_text<'s, 'a>(
     }
 }
 
-fn is_local(role: BufferRole, form: Form) -> bool {
-    match role {
-        BufferRole::Input | BufferRole::Weight | BufferRole::Bias | BufferRole::Residual | BufferRole::Output => false,
-        BufferRole::Packed => form == Form::Function,
-        BufferRole::Scratch => true,
-    }
+/// An array of the emitted function itself.
+fn is_local(buffer: &Buffer, form: Form) -> bool {
+    let held = buffer.role == BufferRole::Packed && form == Form::Packed;
+    !buffer.is_callers() && buffer.values.is_none() && !held
 }
 
 /// `for name in lo..hi`.

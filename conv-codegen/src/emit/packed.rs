@@ -9,7 +9,7 @@
 //! }
 //! ```
 
-use conv_ir::nest::BufferRole;
+use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -23,7 +23,7 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
         return Err(Unsupported("no version".to_owned()));
     };
     let packed = |version: &Version| -> Vec<_> {
-        let buffers = version.nest.buffers.iter().filter(|b| b.role == BufferRole::Packed);
+        let buffers = version.nest.buffers.iter().filter(|b| is_held(b));
         buffers.map(|b| b.extents.clone()).collect()
     };
     if versions.iter().any(|version| packed(version) != packed(first)) {
@@ -46,7 +46,7 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     } = bodies;
     let mut packing = Item::new(first, Form::Packed)?;
     let (sources, pack) = packing.packing()?;
-    let buffers = || (0..first.nest.buffers.len()).filter(|&at| first.nest.buffers[at].role == BufferRole::Packed);
+    let buffers = || (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
     let names: Vec<TokenStream> = buffers().map(|at| tokens(&packing.scope.buffers[at])).collect();
     let types = buffers().map(|at| packing.array_type(at));
     let lengths: Vec<i64> = buffers()
@@ -98,6 +98,11 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     })
 }
 
+/// Packed when the type is made; known weights were packed before.
+fn is_held(buffer: &Buffer) -> bool {
+    buffer.role == BufferRole::Packed && buffer.values.is_none()
+}
+
 impl Item<'_> {
     /// Weight and bias as parameters, and the loops that fill the packed buffers, fit for a `const fn`.
     fn packing(&mut self) -> Result<(Vec<(TokenStream, TokenStream)>, TokenStream), Unsupported> {
@@ -107,7 +112,10 @@ impl Item<'_> {
         let body = self.stmts(setup)?;
         let leaves = self.leaves()?;
         let nest = self.nest;
-        let of = |role: BufferRole| (0..nest.buffers.len()).filter(move |&at| nest.buffers[at].role == role);
+        let of = |role: BufferRole| {
+            (0..nest.buffers.len())
+                .filter(move |&at| nest.buffers[at].role == role && nest.buffers[at].values.is_none())
+        };
         let sources = [BufferRole::Weight, BufferRole::Bias].into_iter().flat_map(of);
         let sources = sources
             .map(|at| (tokens(&self.scope.buffers[at]), self.array_type(at)))

@@ -6,23 +6,34 @@
 //! one mistake, one message.
 
 use conv_ir::conv::{Extent, axis_name};
+use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Schedule, Size};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 use super::Errors;
+use super::known::{self, Known};
 use super::parse::{Dim, Item, Tensor};
 use super::values::{Settings, unknown_word};
 
 /// The parameters a signature may have, in order.
 const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
 
+/// What an item asks for.
+pub(super) struct Checked {
+    pub conv: Conv,
+    pub schedule: Option<Schedule>,
+    pub accuracy: Accuracy,
+}
+
 /// What an item asks for; `None` where `errors` says why.
-pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<(Conv, Option<Schedule>)> {
+pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
     let dtype = dtype(item, errors);
-    let signature = signature(item, errors);
+    let known = known::read(item, errors);
+    let signature = signature(item, &known, errors);
     let before = errors.count();
     let settings = Settings::read(&item.entries, errors);
+    let accuracy = settings.accuracy;
     let keys_are_sound = errors.count() == before;
     let checker = Checker {
         item,
@@ -30,8 +41,23 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<(Conv, Option<Sc
         signature: signature?,
         rank: 0,
     };
-    let conv = checker.with_rank(errors)?.conv(dtype, keys_are_sound, errors)?;
-    (errors.count() == 0 && item.errors.count() == 0).then_some(conv)
+    let (conv, schedule) = checker.with_rank(errors)?.conv(dtype, keys_are_sound, errors)?;
+    if errors.count() > 0 || item.errors.count() > 0 {
+        return None;
+    }
+    let checked = |conv| Checked {
+        conv,
+        schedule,
+        accuracy,
+    };
+    let Some(weight) = &known.weight else {
+        return Some(checked(conv));
+    };
+    let with_weights = conv.with_weights(&weight.values, known.bias.as_ref().map(|bias| &bias.values[..]));
+    let conv = with_weights
+        .map_err(|error| errors.at(&weight.tensor.shape, error.to_string()))
+        .ok()?;
+    Some(checked(conv))
 }
 
 /// The one element type; f32 where it is in doubt.
@@ -67,7 +93,7 @@ struct Signature<'a> {
     residual: Option<&'a Tensor>,
 }
 
-fn signature<'a>(item: &'a Item, errors: &mut Errors) -> Option<Signature<'a>> {
+fn signature<'a>(item: &'a Item, known: &'a Known, errors: &mut Errors) -> Option<Signature<'a>> {
     let mut latest = 0;
     for (at, tensor) in item.parameters.iter().enumerate() {
         let name = tensor.name.to_string();
@@ -85,14 +111,26 @@ fn signature<'a>(item: &'a Item, errors: &mut Errors) -> Option<Signature<'a>> {
             Some(position) => latest = position,
         }
     }
-    let find = |name: &str| item.parameters.iter().find(|tensor| tensor.name == name);
+    let parameter = |name: &str| item.parameters.iter().find(|tensor| tensor.name == name);
+    let find = |name: &str| {
+        let known = match name {
+            "weight" => known.weight.as_ref(),
+            "bias" => known.bias.as_ref(),
+            _ => None,
+        };
+        parameter(name).or(known.map(|given| &given.tensor))
+    };
     for name in ["input", "weight"] {
-        if find(name).is_none() {
+        let elsewhere = name == "weight" && item.entries.iter().any(|entry| entry.key == "weight");
+        if find(name).is_none() && !elsewhere {
             errors.at(
                 &item.name,
                 format!("parameter `{name}` is missing: input and weight must be there"),
             );
         }
+    }
+    if known.failed {
+        return None;
     }
     Some(Signature {
         input: find("input")?,
@@ -290,15 +328,27 @@ impl<'a> Checker<'a> {
         };
         let Some(found) = found else { return };
         if spec.transposed && found != channels {
-            errors.at(place, format!("a transposed weight has all input channels first: input has {channels}, but the weight says {found}"));
+            let said = if weight.says == "the signature says" {
+                "the weight says"
+            } else {
+                weight.says
+            };
+            errors.at(
+                place,
+                format!("a transposed weight has all input channels first: input has {channels}, but {said} {found}"),
+            );
         } else if !spec.transposed && groups > 0 && channels % groups == 0 && found != channels / groups {
+            let hint = match weight.says == super::known::LONE {
+                true => format!("; `groups: {channels}` puts it on every channel by itself"),
+                false => String::new(),
+            };
             let rule = format!(
                 "weight input channels are {channels} / {groups} = {}",
                 channels / groups
             );
             errors.at(
                 place,
-                format!("{rule} (input channels over groups), but the signature says {found}"),
+                format!("{rule} (input channels over groups), but {} {found}{hint}", weight.says),
             );
         }
     }
@@ -307,14 +357,11 @@ impl<'a> Checker<'a> {
         let Some(bias) = self.signature.bias else { return };
         match bias.sizes.as_slice() {
             [length] => {
-                if length.number().is_some_and(|length| length != spec.out_channels) {
-                    let found = length.to_token_stream();
+                if let Some(found) = length.number().filter(|length| *length != spec.out_channels) {
+                    let (expected, says) = (spec.out_channels, bias.says);
                     errors.at(
                         length,
-                        format!(
-                            "bias length is {}, one for each output channel, but the signature says {found}",
-                            spec.out_channels
-                        ),
+                        format!("bias length is {expected}, one for each output channel, but {says} {found}"),
                     );
                 }
             }

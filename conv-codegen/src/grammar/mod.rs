@@ -12,16 +12,20 @@
 //! with mistakes still expands, to a function of the declared signature that panics, so that its callers have no errors of their own.
 
 mod check;
+mod known;
 mod parse;
+mod passes;
 mod values;
 
-use conv_ir::{Conv, Error, Schedule};
+use conv_ir::Error;
+use conv_ir::separate::{Accuracy, separate};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
 
 use crate::Options;
 use crate::emit::Head;
+use check::Checked;
 use parse::{Dim, Item, Tensor};
 
 /// Mistakes so far.
@@ -80,7 +84,7 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
 /// The item's function, or its stand-in where there are mistakes.
 fn function(item: Item, errors: &mut Errors) -> TokenStream {
     let checked = check::check(&item, errors);
-    let emitted = checked.and_then(|(conv, schedule)| match emitted(&item, &conv, schedule.as_ref()) {
+    let emitted = checked.and_then(|checked| match emitted(&item, &checked) {
         Ok(text) => Some(text),
         Err(error) => {
             errors.at(&blamed(&item, &error), error.to_string());
@@ -88,15 +92,51 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
         }
     });
     errors.all.splice(0..0, item.errors.all.iter().cloned());
-    emitted.unwrap_or_else(|| stand_in(&item))
+    match emitted {
+        Some(text) => {
+            let tracked = known::tracked(&item);
+            quote!(#tracked #text)
+        }
+        None => stand_in(&item),
+    }
 }
 
-fn emitted(item: &Item, conv: &Conv, schedule: Option<&Schedule>) -> Result<TokenStream, Error> {
+fn emitted(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
+    let Checked {
+        conv,
+        schedule,
+        accuracy,
+    } = checked;
+    let found = separate(conv).filter(|_| schedule.is_none());
+    let mut notes = Vec::new();
+    if let Some(found) = &found {
+        let refused = match accuracy {
+            Accuracy::Exact => Some("One pass: `accuracy: fast` is not asked for".to_owned()),
+            Accuracy::Fast => passes::refused(found),
+        };
+        notes.push(format!(
+            "The window is of {found}. {}.",
+            refused.as_deref().unwrap_or("Computed as these two")
+        ));
+        if refused.is_none() {
+            notes.splice(0..0, crate::notes(conv, None));
+            return passes::emitted(conv, found, &head(item, notes));
+        }
+    }
     let options = Options {
-        schedule: schedule.cloned(),
+        schedule: schedule.clone(),
         ..Options::default()
     };
     let (versions, schedule) = crate::lowered(conv, &options)?;
+    let mut all = crate::notes(conv, Some(&schedule));
+    for note in notes {
+        all.extend([String::new(), note]);
+    }
+    crate::item(conv, options.form, &versions, &head(item, all))
+}
+
+/// What stands in front of the item's function.
+fn head(item: &Item, notes: Vec<String>) -> Head {
     let Item {
         attributes,
         visibility,
@@ -105,14 +145,13 @@ fn emitted(item: &Item, conv: &Conv, schedule: Option<&Schedule>) -> Result<Toke
     } = item;
     let (docs, others): (Vec<_>, Vec<_>) = attributes.iter().partition(|a| a.path().is_ident("doc"));
     let blank = (!docs.is_empty()).then(String::new);
-    let head = Head {
+    Head {
         docs: quote!(#(#docs)*),
-        notes: blank.into_iter().chain(crate::notes(conv, &schedule)).collect(),
+        notes: blank.into_iter().chain(notes).collect(),
         attributes: quote!(#(#others)*),
         visibility: quote!(#visibility),
         name: name.clone(),
-    };
-    crate::item(conv, options.form, &versions, &head)
+    }
 }
 
 /// The tokens that a description without mistakes cannot be emitted for.

@@ -38,6 +38,8 @@ pub(super) struct Tensor {
     pub sizes: Vec<Dim>,
     /// The text from `[` to `]`.
     pub shape: TokenStream,
+    /// Who says so, in messages.
+    pub says: &'static str,
 }
 
 #[derive(Clone)]
@@ -148,6 +150,7 @@ fn tensor(name: Ident, shape: Shape, errors: &mut Errors) -> Tensor {
         dtype: shape.dtype,
         sizes,
         shape: shape.text,
+        says: "the signature says",
     }
 }
 

@@ -7,6 +7,7 @@ fn mistakes(input: &str) -> Vec<String> {
     let text = |error: &syn::Error| {
         let start = error.span().start();
         let token = error.span().source_text().unwrap_or_default();
+        let error = error.to_string().replace(env!("CARGO_MANIFEST_DIR"), "$DIR");
         format!("! {}:{} {token}: {error}", start.line, start.column + 1)
     };
     errors.iter().map(text).collect()
@@ -73,4 +74,71 @@ fn a_mistaken_item_still_is_a_function_of_its_signature() {
         "{text}"
     );
     assert!(text.contains("::core::compile_error!"), "{text}");
+}
+
+/// The text that an item expands to.
+fn sound(input: &str) -> String {
+    let (functions, errors) = expand_items(input.parse().unwrap());
+    assert!(errors.is_empty(), "{}", errors[0]);
+    crate::format_source(functions)
+}
+
+#[test]
+fn known_weights_are_no_parameters() {
+    let text = sound(
+        "fn f(input: [f32; 1, 2, 8, 8]) -> [f32; 1, 2, 6, 6];
+        groups: 2, weight: [[1, 2, 1], [0, 0, 0], [-1, -2.5, -1]], bias: [0.5, -1], activation: relu",
+    );
+    for part in [
+        "fn f(input: &[f32; 128], output: &mut [f32; 72]) {",
+        "6 of 9 taps of a window that every channel shares are not zero, 4 of them 1 or -1",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+    assert!(!text.contains("weight: &"), "{text}");
+}
+
+#[test]
+fn weights_in_files_are_tracked() {
+    let text = sound(
+        "fn f(input: [f32; 1, 1, H, W]) -> [f32; 1, 1, H, W]; padding: 1, weight: \"tests/data/sobel.npy\"
+        fn g(input: [f32; 1, 1, 8]) -> [f32; 1, 2, 6];
+        weight: \"tests/data/model.safetensors#conv1.weight\", bias: \"tests/data/model.safetensors#conv1.bias\"",
+    );
+    let tracked = |file: &str| {
+        format!(
+            "const _: &[u8] = ::core::include_bytes!(\n    \"{}/tests/data/{file}\",\n);",
+            env!("CARGO_MANIFEST_DIR")
+        )
+    };
+    let squeezed = |text: &str| text.split_whitespace().collect::<String>().replace(",)", ")");
+    for file in ["sobel.npy", "model.safetensors"] {
+        assert!(squeezed(&text).contains(&squeezed(&tracked(file))), "{file}\n{text}");
+    }
+    assert!(
+        text.contains("fn g(input: &[f32; 8], output: &mut [f32; 12]) {"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_window_of_rank_one_is_two_passes_where_that_is_asked_for() {
+    let item = |size: usize, accuracy: &str| {
+        format!(
+            "fn f(input: [f32; 1, 1, {size}, {size}], residual: [f32; 1, 1, {size}, {size}]) -> [f32; 1, 1, {size}, {size}];
+            padding: 2, accuracy: {accuracy},
+            weight: [[1, 4, 6, 4, 1], [4, 16, 24, 16, 4], [6, 24, 36, 24, 6], [4, 16, 24, 16, 4], [1, 4, 6, 4, 1]]"
+        )
+    };
+    let fast = sound(&item(20, "fast"));
+    for part in [
+        "The window is of rank 1: [1 4 6 4 1]^T x [1 4 6 4 1], exact; error at most 1.5e-4 of the largest input. Computed as these two.",
+        "fn f(input: &[f32; 400], residual: &[f32; 400], output: &mut [f32; 400]) {",
+        "fn columns(input: &[f32; 400], output: &mut [f32; 400]) {",
+        "rows(&between, residual, output);",
+    ] {
+        assert!(fast.contains(part), "{part}\nnot in\n{fast}");
+    }
+    assert!(sound(&item(20, "exact")).contains("One pass: `accuracy: fast` is not asked for."));
+    assert!(sound(&item(1000, "fast")).contains("the array between two needs 4000000 bytes"));
 }

@@ -3,6 +3,7 @@
 //! The words (modes, activations, paddings) are those of the text form, read by `conv-ir`; an underscore stands for its hyphen. Numbers per axis are `2` or
 //! `[2, 1]`, padding is also `(1, 2)` and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
 
+use conv_ir::separate::Accuracy;
 use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -12,7 +13,7 @@ use super::Errors;
 use super::parse::{Entry, whole_number, word};
 
 /// Every key, as an error message lists them.
-pub(super) const KEYS: [&str; 12] = [
+pub(super) const KEYS: [&str; 15] = [
     "stride",
     "padding",
     "dilation",
@@ -25,6 +26,9 @@ pub(super) const KEYS: [&str; 12] = [
     "activation",
     "layout",
     "schedule",
+    "weight",
+    "bias",
+    "accuracy",
 ];
 
 /// The values given, and where.
@@ -41,6 +45,7 @@ pub(super) struct Settings<'a> {
     pub activation: Option<Activation>,
     pub layout: (Layout, Option<usize>),
     pub schedule: Option<conv_ir::Schedule>,
+    pub accuracy: Accuracy,
 }
 
 impl<'a> Settings<'a> {
@@ -59,6 +64,7 @@ impl<'a> Settings<'a> {
             activation: None,
             layout: (Layout::ChannelsFirst, None),
             schedule: None,
+            accuracy: Accuracy::Exact,
         };
         for entry in entries {
             if settings.value(&entry.key.to_string()).is_some() {
@@ -88,6 +94,9 @@ impl<'a> Settings<'a> {
             "activation" => self.activation = Some(parsed(value)?),
             "layout" => self.layout = layout(value)?,
             "schedule" => self.schedule = Some(schedule(value)?),
+            // Read with the signature, whose tensors they are.
+            "weight" | "bias" => {}
+            "accuracy" => self.accuracy = parsed(value)?,
             unknown => return Err(syn::Error::new_spanned(&entry.key, unknown_word("key", unknown, &KEYS))),
         }
         Ok(())

@@ -47,10 +47,14 @@ impl Conv {
         };
         let batch = value(&self.spec.batch)?;
         let input = self.spec.input.iter().map(value).collect::<Result<_, _>>()?;
-        Conv::new(ConvSpec {
+        let conv = Conv::new(ConvSpec {
             batch,
             input,
             ..self.spec.clone()
+        })?;
+        Ok(Conv {
+            known: self.known.clone(),
+            ..conv
         })
     }
 }

@@ -16,6 +16,7 @@
 mod axis_rules;
 mod benchdnn;
 mod free;
+mod known;
 mod scan;
 mod shape;
 mod text;
@@ -23,6 +24,7 @@ mod validate;
 mod words;
 
 pub use benchdnn::parse_benchdnn;
+pub use known::Known;
 pub use shape::axis_name;
 
 use crate::activation::Activation;
@@ -273,6 +275,7 @@ impl ConvSpec {
 pub struct Conv {
     spec: ConvSpec,
     axes: Vec<ConvAxis>,
+    known: Option<Known>,
 }
 
 /// One spatial axis of a checked convolution, in the user's terms.

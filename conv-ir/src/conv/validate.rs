@@ -46,6 +46,7 @@ pub(super) fn validate(spec: ConvSpec) -> Result<Conv, Error> {
         Ok(Conv {
             spec: canonical(spec),
             axes,
+            known: None,
         })
     } else {
         Err(Error::Invalid(issues))

@@ -12,6 +12,8 @@ enum Data<'a, T> {
     Output(&'a mut [T], Vec<bool>),
     /// Ours, from setup to body.
     Packed(Vec<T>),
+    /// Numbers of the nest itself.
+    Known(Vec<T>),
     /// Ours, of one thread. `None` was never written.
     Scratch(Vec<Option<T>>),
 }
@@ -123,7 +125,7 @@ impl<'a, T: Element> Memory<'a, T> {
     pub(super) fn read(&self, buffer: BufferId, position: usize) -> Result<T, Fault> {
         match &self.arrays[buffer.index()].data {
             Data::Given(elements) => Ok(elements[position]),
-            Data::Packed(elements) => Ok(elements[position]),
+            Data::Packed(elements) | Data::Known(elements) => Ok(elements[position]),
             Data::Scratch(elements) => elements[position].ok_or(Fault::NeverWritten),
             Data::Output(..) => Err(Fault::WriteOnly),
         }
@@ -139,7 +141,9 @@ impl<'a, T: Element> Memory<'a, T> {
                 written[position] = true;
             }
             Data::Scratch(elements) if !setup => elements[position] = Some(value),
-            Data::Given(_) | Data::Packed(_) | Data::Output(..) | Data::Scratch(_) => return Err(Fault::ReadOnly),
+            Data::Given(_) | Data::Known(_) | Data::Packed(_) | Data::Output(..) | Data::Scratch(_) => {
+                return Err(Fault::ReadOnly);
+            }
         }
         Ok(())
     }
@@ -211,6 +215,16 @@ impl<'a, T: Element> Given<'a, T> {
                 buffer.name
             )));
         };
+        if let Some(values) = &buffer.values {
+            assert!(
+                values.len() == len,
+                "interp: {} has {} known numbers, but {len} elements",
+                buffer.name,
+                values.len()
+            );
+            self.forget(buffer.role);
+            return Ok(Data::Known(values.iter().map(|&x| T::from_f64(x)).collect()));
+        }
         let check = |name, found| length(name, found, len, extents);
         Ok(match buffer.role {
             BufferRole::Input => Data::Given(taken("input", &mut self.input, check)?),
@@ -225,6 +239,13 @@ impl<'a, T: Element> Given<'a, T> {
             BufferRole::Packed => Data::Packed(vec![T::default(); len]),
             BufferRole::Scratch => Data::Scratch(vec![None; len]),
         })
+    }
+
+    /// What the nest knows is not taken from the caller, who may well give the unknown twin's arrays.
+    fn forget(&mut self, role: BufferRole) {
+        if role == BufferRole::Bias {
+            self.bias = None;
+        }
     }
 
     /// Arrays that no buffer took are a mistake of the caller's.

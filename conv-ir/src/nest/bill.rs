@@ -4,7 +4,7 @@
 //! unrolled loops inside it. Counted from the text of the leaf, not from code, so it is the same for every route; a load that does not follow an unrolled axis is
 //! counted once for all its values. A route that does worse has spilled or recomputed.
 
-use super::{Access, Affine, AxisId, Expr, Index, Leaf, LoopKind, Op, RegId};
+use super::{Access, Affine, AxisId, Binary, Expr, Index, Leaf, LoopKind, Op, RegId};
 use std::fmt;
 
 /// What a leaf holds and does.
@@ -20,6 +20,8 @@ pub struct Bill {
     pub live: i64,
     /// Fused multiply-adds of a step.
     pub fmas: i64,
+    /// Additions and subtractions of a step: known taps of 1 and -1.
+    pub adds: i64,
     /// Loads of a step that read different elements for the lanes (all loads of a scalar leaf).
     pub loads: i64,
     /// Loads of a step that read one element for all lanes.
@@ -38,6 +40,7 @@ impl Bill {
             leaf,
             around: unrolled,
             fmas: 0,
+            adds: 0,
             loads: 0,
             splats: 0,
             stores: 0,
@@ -46,6 +49,7 @@ impl Bill {
         let mut rest = Count {
             around: Vec::new(),
             fmas: 0,
+            adds: 0,
             loads: 0,
             splats: 0,
             stores: 0,
@@ -59,6 +63,7 @@ impl Bill {
             accumulators,
             live: accumulators + others(leaf, carried) + 1,
             fmas: step.fmas,
+            adds: step.adds,
             loads: step.loads,
             splats: step.splats,
             stores: rest.stores + step.stores,
@@ -75,9 +80,13 @@ impl fmt::Display for Bill {
             "tile {tile}, lanes {}: {} acc, {} live; ",
             self.lanes, self.accumulators, self.live
         )?;
+        let adds = match self.adds {
+            0 => String::new(),
+            adds => format!(", {adds} add"),
+        };
         write!(
             f,
-            "a step: {} fma, {} load, {} splat; {} store",
+            "a step: {} fma{adds}, {} load, {} splat; {} store",
             self.fmas, self.loads, self.splats, self.stores
         )
     }
@@ -153,6 +162,7 @@ struct Count<'a> {
     /// Everything unrolled around here, with its extent.
     around: Vec<(AxisId, i64)>,
     fmas: i64,
+    adds: i64,
     loads: i64,
     splats: i64,
     stores: i64,
@@ -185,6 +195,7 @@ impl Count<'_> {
     fn expr(&mut self, expr: &Expr) {
         expr.visit(&mut |expr| match expr {
             Expr::Fma(..) => self.fmas += self.times(),
+            Expr::Binary(Binary::Add | Binary::Sub, ..) => self.adds += self.times(),
             Expr::Load(access) => self.load(access),
             Expr::Const(_) | Expr::Reg(_) | Expr::Select { .. } | Expr::Unary(..) => {}
             Expr::Binary(..) | Expr::Choose { .. } | Expr::Activation(..) => {}

@@ -47,6 +47,7 @@ pub use rewrite::{Chain, for_leaves, fuse, map_chains, substitute};
 pub use verify::{Violation, verify};
 
 use crate::element::DType;
+use crate::values::Values;
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $name:ident),*) => {$(
@@ -181,6 +182,20 @@ pub struct Buffer {
     pub dtype: DType,
     /// Extents, constants and symbols only.
     pub extents: Vec<Affine>,
+    /// Its numbers, where they are known when code is made. Then nobody passes or fills it, whatever its role, and it is only read.
+    pub values: Option<Values>,
+}
+
+impl Buffer {
+    /// Whether the caller of the code passes it.
+    pub fn is_callers(&self) -> bool {
+        match self.role {
+            BufferRole::Input | BufferRole::Weight | BufferRole::Bias | BufferRole::Residual | BufferRole::Output => {
+                self.values.is_none()
+            }
+            BufferRole::Packed | BufferRole::Scratch => false,
+        }
+    }
 }
 
 /// A statement of the driver.
@@ -246,6 +261,7 @@ impl Nest {
             role,
             dtype: self.dtype,
             extents,
+            values: None,
         });
         BufferId(self.buffers.len() as u32 - 1)
     }

@@ -80,8 +80,9 @@ impl<'a> Text<'a> {
     fn buffer(&mut self, buffer: &Buffer) {
         let extents: Vec<String> = buffer.extents.iter().map(|e| self.names.affine(e)).collect();
         let role = names::role_word(buffer.role);
+        let values = buffer.values.as_ref().map_or(String::new(), |values| known(values));
         self.line(format!(
-            "buffer {}: {role} {}[{}]",
+            "buffer {}: {role} {}[{}]{values}",
             buffer.name,
             buffer.dtype,
             extents.join(", ")
@@ -238,6 +239,20 @@ impl<'a> Text<'a> {
             }
         }
     }
+}
+
+/// Known numbers: a window's in full, the first few of more.
+fn known(values: &[f64]) -> String {
+    const SHOWN: usize = 27;
+    if values.is_empty() {
+        return String::new();
+    }
+    let numbers: Vec<String> = values.iter().take(SHOWN).map(f64::to_string).collect();
+    let more = match values.len() {
+        len if len > SHOWN => format!(" ... ({len} numbers)"),
+        _ => String::new(),
+    };
+    format!(" = {}{more}", numbers.join(" "))
 }
 
 #[cfg(test)]

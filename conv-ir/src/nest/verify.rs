@@ -23,6 +23,7 @@
 //! * V18 Divisors are at least 1.
 //! * V19 If a loop of the body is parallel, every store to the output is inside a parallel one (else each thread would do it).
 //! * V20 A store of more than one lane depends on the lane.
+//! * V21 A buffer of known numbers has as many of them as elements, and nothing is stored in it.
 
 mod bounds;
 mod ids;
@@ -174,6 +175,9 @@ impl<'a> Checker<'a> {
                 let ours = matches!(buffer.role, BufferRole::Packed | BufferRole::Scratch);
                 let first = ours || nest.buffer_of(buffer.role) == Some(BufferId(at as u32));
                 c.require(first, 13, |_| "there is another buffer of its role".into());
+                let count = buffer.values.as_ref().map(|values| values.len() as i64);
+                let fits = count.is_none() || count == nest.constant_len(BufferId(at as u32));
+                c.require(fits, 21, |_| format!("{} known numbers", count.unwrap_or(0)));
             });
         }
     }

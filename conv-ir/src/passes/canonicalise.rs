@@ -7,12 +7,12 @@
 //!
 //! requires: one chain, as lowered.
 //! gives: no driver loop of extent 1, no kernel axis of extent 1 (unless a condition needs it: its loop bounds will carry that condition),
-//! no two output axes that every buffer stores side by side.
+//! no two output axes that every buffer stores side by side; known weights that are the same in every group kept once.
 //!
 //! A 1x1 convolution of a 7x7 image becomes one row of 49, which tiles better than seven rows of 7.
 
-use crate::nest::{Access, Affine, AxisId, Chain, Index, Leaf, Loop, Nest, Part, Role, Var, map_chains};
-use crate::{Error, Schedule, Target};
+use crate::nest::{Access, Affine, AxisId, Buffer, Chain, Index, Leaf, Loop, Nest, Part, Role, Var, map_chains};
+use crate::{Error, Schedule, Target, Values};
 use std::convert::Infallible;
 
 pub(super) fn canonicalise(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
@@ -25,6 +25,7 @@ pub(super) fn merge_axes(nest: &mut Nest) {
     let body = std::mem::take(&mut nest.body);
     let result = map_chains(body, &mut |chain| {
         let mut chain = drop_unit_axes(chain);
+        share_groups(nest, &mut chain.leaf);
         drop_unit_dimensions(nest, &mut chain.leaf);
         while let Some(merged) = merge_one_pair(nest, &chain) {
             chain = merged;
@@ -51,6 +52,41 @@ fn drop_unit_axes(mut chain: Chain) -> Chain {
             .map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::constant(0)));
     }
     chain
+}
+
+/// A picture's planes under one known window: the groups' weights are equal, so one is kept, and no place in it depends on the group.
+fn share_groups(nest: &mut Nest, leaf: &mut Leaf) {
+    for at in 0..nest.buffers.len() {
+        let base = crate::nest::Base::Buffer(crate::nest::BufferId(at as u32));
+        let index = |leaf: &Leaf| {
+            leaf.accesses()
+                .iter()
+                .find(|a| a.base == base)
+                .map(|a| a.index[0].clone())
+        };
+        let groups = |i: &Index| {
+            i.as_affine()
+                .is_some_and(|a| a.axes().any(|axis| nest.role(axis) == Role::Group))
+        };
+        let by_group = index(leaf).is_some_and(|i| groups(&i));
+        let Buffer { values, extents, .. } = &nest.buffers[at];
+        let (Some(values), Some(count), true) = (values, extents.first().and_then(Affine::as_constant), by_group)
+        else {
+            continue;
+        };
+        let share = values.len() / count.max(1) as usize;
+        if count < 2 || share == 0 || values.chunks(share).any(|part| *part != values[..share]) {
+            continue;
+        }
+        let values = Values::exact(&values[..share]);
+        nest.buffers[at].values = Some(values);
+        nest.buffers[at].extents[0] = Affine::constant(1);
+        *leaf = map_accesses(leaf, |access| {
+            if access.base == base {
+                access.index[0] = Affine::constant(0).into();
+            }
+        });
+    }
 }
 
 fn drop_unit_dimensions(nest: &mut Nest, leaf: &mut Leaf) {

@@ -7,6 +7,7 @@
 
 mod borders;
 mod canonicalise;
+mod constants;
 mod epilogue;
 mod outline;
 mod pack;
@@ -87,6 +88,12 @@ pub const PASSES: &[Pass] = &[
         requires: "reduce loops",
         gives: "the schedule's taps repeated in the code, within a budget",
         run: unroll::unroll,
+    },
+    Pass {
+        name: "constants",
+        requires: "reduce loops marked as unrolled; a setup that copies",
+        gives: "known weights packed; known windows spelled out: taps of zero gone, of one added, of minus one subtracted",
+        run: constants::constants,
     },
     Pass {
         name: "epilogue",

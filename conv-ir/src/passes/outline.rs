@@ -125,7 +125,7 @@ impl Signature {
         a.split(|axis| self.own.contains(&axis))
     }
 
-    /// The pointer from outside, the rest relative to it. A folded index stays whole, with an int for what comes from outside.
+    /// The pointer from outside, the rest relative to it: to an earlier one, where they are a constant apart. A folded index stays whole, with an int for what comes from outside.
     fn access(&mut self, nest: &mut Nest, access: &Access) -> Access {
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
         for index in &access.index {
@@ -145,13 +145,20 @@ impl Signature {
             base: access.base,
             index: outer,
         };
-        let at = self.pointers.iter().position(|p| *p == outer).unwrap_or_else(|| {
+        let known = self
+            .pointers
+            .iter()
+            .enumerate()
+            .find_map(|(at, p)| Some((at, apart(p, &outer)?)));
+        let (at, apart) = known.unwrap_or_else(|| {
+            let none = vec![0; outer.index.len()];
             self.pointers.push(outer);
-            self.pointers.len() - 1
+            (self.pointers.len() - 1, none)
         });
+        let shift = |(index, by): (&Index, i64)| index.map(&mut |a: &Affine| a.plus_constant(by));
         Access {
             base: Base::Pointer(PointerId(at as u32)),
-            index: inner,
+            index: inner.iter().zip(apart).map(shift).collect(),
         }
     }
 
@@ -181,6 +188,21 @@ impl Signature {
         self.ints.push((axis, value));
         axis
     }
+}
+
+/// How far `to` is from `from` along each dimension, where that is a constant.
+fn apart(from: &Access, to: &Access) -> Option<Vec<i64>> {
+    let along = |(a, b): (&Index, &Index)| match (a.as_affine(), b.as_affine()) {
+        (Some(a), Some(b)) => b.minus(a).as_constant(),
+        _ => (a == b).then_some(0),
+    };
+    let same = from.base == to.base && from.index.len() == to.index.len();
+    from.index
+        .iter()
+        .zip(&to.index)
+        .map(along)
+        .collect::<Option<_>>()
+        .filter(|_| same)
 }
 
 /// The leaf with its axes called by their local names.

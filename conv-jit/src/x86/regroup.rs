@@ -1,4 +1,4 @@
-//! Multiply-adds that read the same vector come together, so that it is loaded once.
+//! Multiply-adds (and additions, where a known tap is 1 or -1) that read the same vector come together, so that it is loaded once.
 //!
 //! ```text
 //! two rows under a window of two:  r0 = fma(in[0], k0, r0); r1 = fma(in[1], k0, r1); r0 = fma(in[1], k1, r0); r1 = fma(in[2], k1, r1)
@@ -32,8 +32,8 @@ pub(super) fn regroup(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, registers:
 struct Shared {
     /// Per value that is set once: what it is.
     meanings: HashMap<Value, Meaning>,
-    /// The multiply-adds: accumulator and operands.
-    sums: Vec<(Value, SmallVec<[Arg; 3]>)>,
+    /// The multiply-adds: accumulator, and what is done to it.
+    sums: Vec<(Value, Meaning)>,
 }
 
 impl Shared {
@@ -52,7 +52,9 @@ impl Shared {
             };
             let args: SmallVec<[Arg; 3]> = args.iter().map(|arg| renamed(*arg, &names)).collect();
             match (carried[to.0 as usize], kind) {
-                (true, Kind::Fma) if args.get(2) == Some(&Arg::Value(*to)) => shared.sums.push((*to, args)),
+                (true, Kind::Fma | Kind::Add | Kind::Sub) if args[sum_at(*kind)] == Arg::Value(*to) => {
+                    shared.sums.push((*to, (*kind, args)));
+                }
                 (false, Kind::Copy | Kind::Pick(_)) => {
                     let meaning = (*kind, args);
                     if let Some(twin) = known.get(&meaning) {
@@ -71,7 +73,7 @@ impl Shared {
 
     /// The multiply-adds by the address of their vectors; `None` where an accumulator's sum would change its order.
     fn by_address(&self) -> Option<Vec<usize>> {
-        let keys: Option<Vec<(u32, i64)>> = self.sums.iter().map(|(_, args)| self.address(args)).collect();
+        let keys: Option<Vec<(u32, i64)>> = self.sums.iter().map(|(_, sum)| self.address(sum)).collect();
         let keys = keys?;
         let mut order: Vec<usize> = (0..self.sums.len()).collect();
         order.sort_by_key(|&at| keys[at]);
@@ -86,8 +88,9 @@ impl Shared {
     }
 
     /// Where the vector among the operands comes from.
-    fn address(&self, args: &[Arg]) -> Option<(u32, i64)> {
-        args[..2].iter().find_map(|arg| {
+    fn address(&self, (kind, args): &Meaning) -> Option<(u32, i64)> {
+        let factors = args.iter().enumerate().filter(|(at, _)| *at != sum_at(*kind));
+        factors.map(|(_, arg)| arg).find_map(|arg| {
             let (kind, of) = self.meaning(*arg)?;
             match (kind, of[0]) {
                 (Kind::Copy, Arg::From(Source::Vector { place, .. })) => Some((place.cursor.0, place.bytes)),
@@ -116,7 +119,7 @@ impl Shared {
         let mut out = Vec::new();
         let mut written = vec![false; carried.len()];
         for &at in order {
-            let (to, args) = &self.sums[at];
+            let (to, (kind, args)) = &self.sums[at];
             let args = args.iter().map(|arg| match arg {
                 Arg::Value(value) if self.meanings.contains_key(value) => {
                     Arg::Value(self.operand(*value, keep, (&mut out, &mut written), carried))
@@ -126,7 +129,7 @@ impl Shared {
             let args = args.collect();
             out.push(Inst::Set {
                 to: *to,
-                kind: Kind::Fma,
+                kind: *kind,
                 args,
             });
         }
@@ -164,6 +167,11 @@ impl Shared {
         }
         to
     }
+}
+
+/// Which operand is the sum so far.
+fn sum_at(kind: Kind) -> usize {
+    if kind == Kind::Fma { 2 } else { 0 }
 }
 
 fn renamed(arg: Arg, names: &HashMap<Value, Value>) -> Arg {

@@ -227,6 +227,9 @@ impl<'a> Checker<'a> {
 
     fn writes(&mut self, leaf: &Leaf, to: &Access) {
         let buffer = self.nest.buffer(self.nest.buffer_behind(leaf, to.base));
+        self.require(buffer.values.is_none(), 21, |_| {
+            format!("{} is known, but stored to", buffer.name)
+        });
         self.require(self.phase.writes(buffer.role), 14, |_| {
             format!("{} is written here", buffer.name)
         });

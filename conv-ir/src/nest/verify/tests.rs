@@ -283,3 +283,15 @@ fn v18_v20_divisors_and_splat_stores() {
     };
     assert_eq!(row_with(same), [20]);
 }
+
+#[test]
+fn v21_known_numbers_fill_their_buffer_and_stay() {
+    let known = |at: crate::nest::BufferId, count: usize| {
+        lowered_with(|nest| nest.buffers[at.index()].values = Some(crate::Values::exact(vec![1.0; count])))
+    };
+    assert!(known(WEIGHT, 36).is_empty());
+    assert_eq!(known(WEIGHT, 35), [21]);
+    // Setup stores to the packed buffer, and the body to the output.
+    assert_eq!(known(PACKED, 48), [21]);
+    assert_eq!(known(OUTPUT, 36), [21]);
+}

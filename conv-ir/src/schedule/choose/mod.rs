@@ -98,6 +98,10 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
     if !target.packs && shape.columns() >= lanes {
         return LanesOn::Columns;
     }
+    // Known taps that are spelled out cost less than lanes full of channels.
+    if shape.spelled_taps().is_some() && shape.columns() >= lanes {
+        return LanesOn::Columns;
+    }
     let masks = can_mask(shape, target) && shape.columns() > 1;
     let few = shape.out_channels * 4 < lanes * 3;
     if target.vector_bytes > 16 && shape.out_channels > 1 && few && !shape.channels_last {
@@ -195,6 +199,10 @@ fn taps(choice: &mut Choice, shape: &Shape) {
     let points: i64 =
         choice.schedule.tile.iter().map(|t| t.1).product::<i64>() / choice.schedule.lanes.map_or(1, |l| l.1);
     let mut body = points.max(1);
+    if let Some(taps) = shape.spelled_taps().filter(|taps| body * taps <= REPEATS) {
+        spell_taps(choice, shape, taps);
+        return;
+    }
     for (at, &taps) in shape.taps.iter().enumerate() {
         // 128 multiply-adds: by then the loop costs nothing, and the code still fits the op cache beside its neighbours. Rows that share what they load want more.
         let most = if choice.schedule.borders == Borders::Mask {
@@ -224,6 +232,24 @@ fn taps(choice: &mut Choice, shape: &Shape) {
     choice.reasons.push(format!(
         "unroll: {} multiply-adds a step of {channels} channel(s)",
         body * channels
+    ));
+}
+
+/// Known taps: all of them are repeated in the code, which leaves out those of zero.
+fn spell_taps(choice: &mut Choice, shape: &Shape, taps: i64) {
+    let kernel = shape
+        .taps
+        .iter()
+        .enumerate()
+        .filter(|t| *t.1 > 1)
+        .map(|(at, _)| Role::Kernel(at));
+    choice.schedule.unroll = kernel
+        .chain((shape.in_channels > 1).then_some(Role::InChannel))
+        .collect();
+    choice.schedule.unroll.reverse();
+    let (all, some) = (taps * shape.out_channels, shape.known_taps.unwrap_or(0));
+    choice.reasons.push(format!(
+        "unroll: the weights are known, so all {all} taps are spelled out, of which {some} are not zero"
     ));
 }
 

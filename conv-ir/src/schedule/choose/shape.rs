@@ -2,6 +2,11 @@
 
 use crate::nest::{Affine, BufferRole, Cond, Expr, Index, Leaf, Nest, Role, Stmt};
 
+use super::REPEATS;
+
+/// Outputs of one channel that share a leaf, at least, for its taps to be worth spelling out: fewer would not hide the latency.
+const FEW_OUTPUTS: i64 = 4;
+
 /// What the model needs to know of a canonical nest. An axis that is not there counts 1; a run-time size counts as a large one.
 #[derive(Clone)]
 pub(super) struct Shape {
@@ -27,6 +32,8 @@ pub(super) struct Shape {
     pub phases: i64,
     /// Weights lie in panels of so many channels, whatever the tile.
     pub panel: Option<i64>,
+    /// The taps that are not zero, of known weights that are the same in every group: of all output channels, input channels and places.
+    pub known_taps: Option<i64>,
 }
 
 /// A run-time size, for the model.
@@ -95,7 +102,18 @@ impl Shape {
             folds,
             phases: phases(leaf),
             panel: None,
+            known_taps: known_taps(nest, leaf),
         }
+    }
+
+    /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside those of a few other outputs.
+    pub(super) fn spelled_taps(&self) -> Option<i64> {
+        let all = self.in_channels * self.taps.iter().product::<i64>();
+        let few = self.phases == 1
+            && self.out_channels <= 4
+            && !self.channels_last
+            && all * self.out_channels * FEW_OUTPUTS <= REPEATS;
+        self.known_taps.filter(|_| few).map(|_| all)
     }
 
     pub(super) fn columns(&self) -> i64 {
@@ -117,6 +135,22 @@ impl Shape {
     pub(super) fn planes(&self) -> i64 {
         self.taps.iter().skip(2).product()
     }
+}
+
+/// See [`Shape::known_taps`].
+fn known_taps(nest: &Nest, leaf: &Leaf) -> Option<i64> {
+    let weight = nest.buffer_of(BufferRole::Weight)?;
+    let values = nest.buffer(weight).values.as_ref()?;
+    let load = leaf
+        .accesses()
+        .into_iter()
+        .find(|a| nest.buffer_behind(leaf, a.base) == weight)?;
+    let by_group = |i: &Index| {
+        i.as_affine()
+            .is_some_and(|a| a.axes().any(|axis| nest.role(axis) == Role::Group))
+    };
+    let count = values.iter().filter(|tap| **tap != 0.0).count() as i64;
+    (!load.index.iter().any(by_group)).then_some(count)
 }
 
 /// Classes of outputs by their taps: the product of the divisors that are tested.

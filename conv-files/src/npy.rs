@@ -6,12 +6,7 @@
 //! The existing crates parse the header with a general Python grammar that brings two dozen crates and a C assembler into the build; the three keys that
 //! the format allows need less.
 
-use std::fs;
-use std::path::Path;
-
 use conv_ir::{DType, Element};
-
-use crate::failure::Failure;
 
 /// A number type that files can hold.
 pub trait Number: Element {
@@ -51,6 +46,25 @@ pub struct Array {
 }
 
 impl Array {
+    /// From bytes in C order, lowest byte first.
+    pub(crate) fn in_order(dtype: DType, shape: Vec<usize>, bytes: Vec<u8>) -> Array {
+        Array {
+            dtype,
+            shape,
+            big_endian: false,
+            columns_first: false,
+            bytes,
+        }
+    }
+
+    /// The numbers as f64, which holds them all exactly.
+    pub fn exact(&self) -> Vec<f64> {
+        match self.dtype {
+            DType::F32 => self.values::<f32>().into_iter().map(f64::from).collect(),
+            DType::F64 => self.values(),
+        }
+    }
+
     /// The numbers in C order. `T` is the array's own type.
     pub fn values<T: Number>(&self) -> Vec<T> {
         let values = self
@@ -74,14 +88,11 @@ impl Array {
     }
 }
 
-/// Reads a file.
-pub fn read(path: &Path) -> Result<Array, Failure> {
-    let bytes = fs::read(path).map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
-    parse(bytes).map_err(|message| Failure::file(path, message))
-}
-
 /// The bytes of a file, or an error where memory does not hold them beside the numbers.
-pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, Failure> {
+///
+/// # Errors
+/// How much memory it would take.
+pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, String> {
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
     let extents = if shape.len() == 1 {
         extents.trim_end()
@@ -98,7 +109,7 @@ pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, Failu
     let mut bytes = Vec::new();
     bytes
         .try_reserve_exact(needed)
-        .map_err(|_| Failure::usage(format!("the file needs {needed} bytes of memory, more than there is")))?;
+        .map_err(|_| format!("the file needs {needed} bytes of memory, more than there is"))?;
     bytes.extend(MAGIC);
     bytes.extend([1, 0]);
     bytes.extend((header.len() as u16).to_le_bytes());
@@ -109,7 +120,7 @@ pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, Failu
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-fn parse(mut bytes: Vec<u8>) -> Result<Array, String> {
+pub(crate) fn parse(mut bytes: Vec<u8>) -> Result<Array, String> {
     let (header_at, length) = header_place(&bytes)?;
     let data_at = header_at + length;
     let header = bytes

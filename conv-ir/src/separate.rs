@@ -1,0 +1,339 @@
+//! One window as two: a known window of rank one is a column times a row, and `kh + kw` multiply-adds do the work of `kh * kw`.
+//!
+//! ```text
+//! 1 0 -1     1
+//! 2 0 -2  =  2  x  [1 0 -1]        conv2d kernel 3x3   ->   conv2d kernel 3x1, then conv2d kernel 1x3
+//! 1 0 -1     1
+//! ```
+//!
+//! In: a description with known weights. Out: two descriptions that run one after the other, and what that costs in accuracy. Sums are put together in another order, so the bits change: this
+//! is for those who asked for [`Accuracy::Fast`], and [`Separable::bound`] says how far off a result may be.
+//!
+//! The factors are exact where a row and a column of the window divide so (tolerance zero). Otherwise they are the leading pair of the singular value decomposition, taken only where no tap
+//! is off by more than [`TOLERANCE`] units in the last place of the largest tap: as far as a window that was computed and rounded is from its own formula.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::conv::{Conv, ConvSpec, Padding, PaddingMode, PerAxis, Size};
+use crate::{DType, Error};
+
+/// How exact a result must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Accuracy {
+    /// The contract's bits.
+    #[default]
+    Exact,
+    /// Sums may be put together in another order, within a stated bound.
+    Fast,
+}
+
+impl fmt::Display for Accuracy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Accuracy::Exact => "exact",
+            Accuracy::Fast => "fast",
+        })
+    }
+}
+
+impl FromStr for Accuracy {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Accuracy, Error> {
+        match text {
+            "exact" => Ok(Accuracy::Exact),
+            "fast" => Ok(Accuracy::Fast),
+            _ => Err(Error::Argument(format!("found `{text}`, expected `exact` or `fast`"))),
+        }
+    }
+}
+
+/// The most that a tap may be off, in units in the last place of the largest tap.
+pub const TOLERANCE: f64 = 4.0;
+
+/// Two passes in the place of one window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Separable {
+    /// Down the columns: the input's size to the output's rows.
+    pub first: Conv,
+    /// Along the rows: the rest, with bias, residual and activation.
+    pub second: Conv,
+    /// The column and the row of the first window.
+    pub factors: (Vec<f64>, Vec<f64>),
+    /// Whether column times row is the window to the last bit, for every window.
+    pub exact: bool,
+    /// Largest sum over a window of |column * row|, and of what its taps are off.
+    sums: (f64, f64),
+    largest_bias: f64,
+}
+
+impl Separable {
+    /// How far an output may be from the exact sum (before the activation), where no input is larger than `largest`: rounding as in any sum of `kh + kw` products (Higham, Accuracy and
+    /// Stability of Numerical Algorithms, 3.5), and what the taps are off.
+    pub fn bound(&self, largest: f64) -> f64 {
+        let steps = (self.factors.0.len() + self.factors.1.len()) as f64;
+        let unit = ulp(self.first.dtype()) / 2.0;
+        let gamma = steps * unit / (1.0 - steps * unit);
+        gamma * (self.sums.0 * largest + self.largest_bias) + self.sums.1 * largest
+    }
+}
+
+impl fmt::Display for Separable {
+    /// `rank 1: [1 2 1]^T x [1 0 -1], exact`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |of: &[f64]| match of {
+            [a, b, .., z] if of.len() > 7 => format!("[{a:.4} {b:.4} .. {z:.4}]"),
+            of => format!(
+                "[{}]",
+                of.iter()
+                    .map(|x| format!("{}", (x * 1e4).round() / 1e4))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            ),
+        };
+        let how = match self.exact {
+            true => "exact".to_owned(),
+            false => format!("taps within {TOLERANCE} units in the last place of the largest"),
+        };
+        write!(
+            f,
+            "rank 1: {}^T x {}, {how}; error at most {:.1e} of the largest input",
+            list(&self.factors.0),
+            list(&self.factors.1),
+            self.bound(1.0)
+        )
+    }
+}
+
+/// Units in the last place of 1.
+fn ulp(dtype: DType) -> f64 {
+    match dtype {
+        DType::F32 => f64::from(f32::EPSILON),
+        DType::F64 => f64::EPSILON,
+    }
+}
+
+/// The two passes, where all windows are of rank one and two passes are less work; sizes must be known.
+pub fn separate(conv: &Conv) -> Option<Separable> {
+    let spec = conv.spec();
+    let known = conv.known()?;
+    let [down, across] = conv.axes() else { return None };
+    let (height, width) = (down.kernel, across.kernel);
+    let pads = !matches!(spec.padding_mode, PaddingMode::Constant(value) if value != 0.0);
+    let plain =
+        spec.in_channels == spec.groups && !spec.transposed && pads && conv.output_len().is_some_and(|len| len > 0);
+    let taps = known
+        .weight
+        .chunks(height * width)
+        .map(|w| w.iter().filter(|tap| **tap != 0.0).count())
+        .max()?;
+    // A pass costs a trip through memory, worth about as much as its own taps.
+    if !plain || height < 2 || width < 2 || taps < 2 * (height + width) || spec.bias && known.bias.is_none() {
+        return None;
+    }
+    let all: Option<Vec<Factors>> = known
+        .weight
+        .chunks(height * width)
+        .map(|w| factors(w, width, spec.dtype))
+        .collect();
+    let all = all?;
+    let rows = conv.output_shape()?[match spec.layout {
+        crate::Layout::ChannelsFirst => 2,
+        crate::Layout::ChannelsLast => 1,
+    }];
+    let columns: Vec<f64> = all.iter().flat_map(|f| f.column.clone()).collect();
+    let first = ConvSpec {
+        kernel: vec![height, 1],
+        stride: PerAxis::Each(vec![down.stride, 1]),
+        dilation: PerAxis::Each(vec![down.dilation, 1]),
+        padding: Padding::Explicit(PerAxis::Each(vec![down.padding, (0, 0)])),
+        bias: false,
+        residual: false,
+        activation: None,
+        ..spec.clone()
+    };
+    let second = ConvSpec {
+        in_channels: spec.out_channels,
+        groups: spec.out_channels,
+        input: vec![Size::Known(rows), across.input.clone()],
+        kernel: vec![1, width],
+        stride: PerAxis::Each(vec![1, across.stride]),
+        dilation: PerAxis::Each(vec![1, across.dilation]),
+        padding: Padding::Explicit(PerAxis::Each(vec![(0, 0), across.padding])),
+        ..spec.clone()
+    };
+    let row: Vec<f64> = all.iter().flat_map(|f| f.row.clone()).collect();
+    let bias = known.bias.as_ref();
+    let largest = |of: &dyn Fn(&Factors) -> f64| all.iter().map(of).fold(0.0, f64::max);
+    Some(Separable {
+        first: Conv::new(first).ok()?.with_weights(&columns, None).ok()?,
+        second: Conv::new(second).ok()?.with_weights(&row, bias.map(|b| &b[..])).ok()?,
+        exact: all.iter().all(|f| f.off == 0.0),
+        sums: (largest(&|f| f.sum), largest(&|f| f.off)),
+        largest_bias: bias.map_or(0.0, |b| b.iter().fold(0.0, |most, x| most.max(x.abs()))),
+        factors: all.into_iter().next().map(|f| (f.column, f.row))?,
+    })
+}
+
+/// Column and row of a window, both rounded to its type.
+struct Factors {
+    column: Vec<f64>,
+    row: Vec<f64>,
+    /// Sum of |column * row|.
+    sum: f64,
+    /// Sum of |window - column * row|.
+    off: f64,
+}
+
+fn factors(window: &[f64], width: usize, dtype: DType) -> Option<Factors> {
+    let round = |x: f64| match dtype {
+        DType::F32 => f64::from(x as f32),
+        DType::F64 => x,
+    };
+    let (column, row) = divided(window, width);
+    let exact = measured(window, column.into_iter().map(round).collect(), row);
+    if exact.0.off == 0.0 {
+        return Some(exact.0);
+    }
+    let (column, row) = leading(window, width);
+    let (near, worst) = measured(
+        window,
+        column.into_iter().map(round).collect(),
+        row.into_iter().map(round).collect(),
+    );
+    let largest = window.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+    (worst <= TOLERANCE * ulp(dtype) * largest).then_some(near)
+}
+
+/// What the factors make of the window, and the tap that is off most.
+fn measured(window: &[f64], column: Vec<f64>, row: Vec<f64>) -> (Factors, f64) {
+    let (mut sum, mut off, mut worst) = (0.0, 0.0, 0.0f64);
+    for (at, tap) in window.iter().enumerate() {
+        let (u, v) = (column[at / row.len()], row[at % row.len()]);
+        // One rounding, so that a difference of nothing is none.
+        let wrong = u.mul_add(v, -tap).abs();
+        sum += (u * v).abs();
+        off += wrong;
+        worst = worst.max(wrong);
+    }
+    (Factors { column, row, sum, off }, worst)
+}
+
+/// A row of the window, and the column divided by the tap where they cross: the smallest one that is not zero, which keeps whole numbers whole.
+fn divided(window: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
+    let taps = window.iter().enumerate().filter(|(_, tap)| **tap != 0.0);
+    let Some((at, pivot)) = taps.min_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else {
+        return (vec![0.0; window.len() / width], vec![0.0; width]);
+    };
+    let row = window[at / width * width..][..width].to_vec();
+    let column = window[at % width..]
+        .iter()
+        .step_by(width)
+        .map(|tap| tap / pivot)
+        .collect();
+    (column, row)
+}
+
+/// The leading pair of the singular value decomposition, its value shared between the two. One-sided Jacobi (Hestenes): columns are turned in pairs until all are at right angles.
+fn leading(window: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
+    const SWEEPS: usize = 30;
+    let mut columns: Vec<Vec<f64>> = (0..width)
+        .map(|j| window[j..].iter().step_by(width).copied().collect())
+        .collect();
+    let mut turns: Vec<Vec<f64>> = (0..width)
+        .map(|j| (0..width).map(|i| f64::from(u8::from(i == j))).collect())
+        .collect();
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+    for _ in 0..SWEEPS {
+        let mut turned = false;
+        for (p, q) in (0..width).flat_map(|p| (p + 1..width).map(move |q| (p, q))) {
+            let (a, b, c) = (
+                dot(&columns[p], &columns[p]),
+                dot(&columns[q], &columns[q]),
+                dot(&columns[p], &columns[q]),
+            );
+            if c.abs() <= 1e-16 * (a * b).sqrt() || c == 0.0 {
+                continue;
+            }
+            turned = true;
+            let zeta = (b - a) / (2.0 * c);
+            let tangent = zeta.signum() / (zeta.abs() + zeta.hypot(1.0));
+            let cosine = 1.0 / tangent.hypot(1.0);
+            turn(&mut columns, (p, q), (cosine, cosine * tangent));
+            turn(&mut turns, (p, q), (cosine, cosine * tangent));
+        }
+        if !turned {
+            break;
+        }
+    }
+    let lengths: Vec<f64> = columns.iter().map(|c| dot(c, c).sqrt()).collect();
+    let first = (0..width)
+        .max_by(|&a, &b| lengths[a].total_cmp(&lengths[b]))
+        .unwrap_or(0);
+    let share = lengths[first].sqrt().max(f64::MIN_POSITIVE);
+    let scaled = |of: &[f64], by: f64| of.iter().map(|x| x * by).collect();
+    (scaled(&columns[first], 1.0 / share), scaled(&turns[first], share))
+}
+
+fn turn(of: &mut [Vec<f64>], (p, q): (usize, usize), (cosine, sine): (f64, f64)) {
+    for i in 0..of[p].len() {
+        let (x, y) = (of[p][i], of[q][i]);
+        (of[p][i], of[q][i]) = (cosine * x - sine * y, sine * x + cosine * y);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(text: &str, weight: &[f64]) -> Conv {
+        text.parse::<Conv>()
+            .and_then(|conv| conv.with_weights(weight, None))
+            .expect("legal")
+    }
+
+    fn gaussian(taps: i64, sigma: f64) -> Vec<f64> {
+        let half = taps / 2;
+        let g = |x: i64| (-0.5 * ((x - half) as f64 / sigma).powi(2)).exp();
+        (0..taps * taps).map(|at| g(at / taps) * g(at % taps)).collect()
+    }
+
+    #[test]
+    fn a_gaussian_of_31_is_separable_and_noise_is_not() {
+        let gaussian = gaussian(31, 5.0);
+        let found = separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &gaussian)).expect("rank one");
+        assert_eq!(
+            (found.first.spec().kernel.clone(), found.second.spec().kernel.clone()),
+            (vec![31, 1], vec![1, 31])
+        );
+        assert!(!found.exact && found.bound(1.0) < 2e-3, "{found}");
+        let mut noisy = gaussian;
+        noisy[100] *= 1.001;
+        assert_eq!(separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &noisy)), None);
+    }
+
+    #[test]
+    fn whole_numbers_split_exactly() {
+        let (column, row) = ([1.0, 4.0, 6.0, 4.0, 1.0], [-1.0, -2.0, 0.0, 2.0, 1.0]);
+        let window: Vec<f64> = column.iter().flat_map(|u| row.iter().map(move |v| u * v)).collect();
+        let found = separate(&known("conv2d in 9x9 kernel 5x5 pad 2 mode symmetric", &window)).expect("rank one");
+        assert!(found.exact);
+        assert!(
+            found
+                .to_string()
+                .starts_with("rank 1: [1 4 6 4 1]^T x [-1 -2 0 2 1], exact; error at most "),
+            "{found}"
+        );
+    }
+
+    #[test]
+    fn small_windows_stay_whole() {
+        assert_eq!(
+            separate(&known(
+                "conv2d in 9x9 kernel 3x3",
+                &[1.0, 0.0, -1.0, 2.0, 0.0, -2.0, 1.0, 0.0, -1.0]
+            )),
+            None
+        );
+    }
+}
