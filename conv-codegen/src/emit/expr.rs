@@ -208,10 +208,9 @@ impl LeafText<'_, '_> {
                 self.call(LaneFn::LoadPairs, &place)
             }
             _ => {
-                let live = self.live_or_all();
-                let span = format!("(({live}).max(1) - 1) * ({}) + 1", step.usize_text());
-                let [from, at] = self.place(access, buffer, &at, &span, false);
-                self.call(LaneFn::Gather, &[from, at, tokens(&step.usize_text()), tokens(&live)])
+                let (live, step) = (tokens(&self.live_or_all()), tokens(&step.isize_text()));
+                let (from, at) = (self.buffer(buffer, false), tokens(&at.usize_text()));
+                self.call(LaneFn::Gather, &[from, at, step, live])
             }
         }
     }

@@ -142,16 +142,12 @@ lane_fns! {
         portable "::core::array::from_fn(|lane| if 2 * lane < W { low[2 * lane] } else { high[2 * lane + 1 - W] })",
         avx2 "PICK",
         avx512 "PICK";
-    Gather gather Memory, " Elements that are `step` apart in the first `live` lanes, zeros in the others.",
-        "(from: &[T], at: usize, step: usize, live: usize) -> V",
-        portable "::core::array::from_fn(|lane| if lane < live { from[at + lane * step] } else { 0.0 })",
-        avx2 "let lanes: [T; W] = ::core::array::from_fn(|lane| {
-            if lane < live { unsafe { *from.as_ptr().add(at + lane * step) } } else { 0.0 }
-        });
+    Gather gather Nothing, " Elements that are `step` apart in the first `live` lanes, zeros in the others. Checked: it is slow anyway.",
+        "(from: &[T], at: usize, step: isize, live: usize) -> V",
+        portable "::core::array::from_fn(|lane| if lane < live { from[(at as isize + lane as isize * step) as usize] } else { 0.0 })",
+        avx2 "let lanes: [T; W] = ::core::array::from_fn(|lane| if lane < live { from[(at as isize + lane as isize * step) as usize] } else { 0.0 });
         unsafe { MM_loadu_PS(lanes.as_ptr()) }",
-        avx512 "let lanes: [T; W] = ::core::array::from_fn(|lane| {
-            if lane < live { unsafe { *from.as_ptr().add(at + lane * step) } } else { 0.0 }
-        });
+        avx512 "let lanes: [T; W] = ::core::array::from_fn(|lane| if lane < live { from[(at as isize + lane as isize * step) as usize] } else { 0.0 });
         unsafe { MM_loadu_PS(lanes.as_ptr()) }";
     LanesBelow lanes_below Nothing, " All bits set in the lanes before `lane`.",
         "(lane: isize) -> M",
