@@ -11,6 +11,7 @@
 
 pub mod activation;
 pub mod analysis;
+pub mod chain;
 pub mod conv;
 mod element;
 mod error;
@@ -23,6 +24,7 @@ pub mod schedule;
 mod target;
 
 pub use activation::Activation;
+pub use chain::Chain;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
 pub use element::{DType, Element};
 pub use error::{Error, Issue};

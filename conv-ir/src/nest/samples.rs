@@ -33,6 +33,7 @@ fn nest(axes: &[&str], buffers: &[(&str, BufferRole, &[i64])]) -> Nest {
         role: *role,
         dtype: DType::F32,
         extents: constants(extents),
+        view_of: None,
     };
     Nest {
         dtype: DType::F32,
