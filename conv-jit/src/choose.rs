@@ -40,7 +40,7 @@ pub(crate) fn with_choice<R>(
     }
 }
 
-fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
+pub(crate) fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
     let Some(level) = Level::of(target) else {
         return Ok(());
     };

@@ -296,7 +296,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 /// The level that a target asks for, if this CPU has it.
-fn level(target: &Target) -> Result<Option<Level>, Error> {
+pub(crate) fn level(target: &Target) -> Result<Option<Level>, Error> {
     match Level::of(target) {
         Some(level) if !level.is_here() => Err(Error::Unsupported(format!(
             "target {target} needs {}, which this CPU does not have",

@@ -16,6 +16,7 @@
 pub struct Readme;
 
 pub mod case;
+pub mod chains;
 pub mod data;
 pub mod emitted;
 pub mod judge;

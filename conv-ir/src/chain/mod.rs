@@ -188,7 +188,11 @@ fn layout_name(conv: &Conv) -> &'static str {
 /// `channels 32 and 64, width 56 and 28`.
 fn differences(before: &Conv, after: &Conv) -> String {
     let mut differences = vec![
-        ("batch".to_owned(), known(&before.spec().batch), known(&after.spec().batch)),
+        (
+            "batch".to_owned(),
+            known(&before.spec().batch),
+            known(&after.spec().batch),
+        ),
         (
             "channels".to_owned(),
             before.spec().out_channels,

@@ -1,1 +1,94 @@
-//! Stub.
+//! The plan: which steps of a chain are fused, and how. Plain data, chosen by a model or given by the user.
+
+use std::ops::Range;
+
+use super::Chain;
+use super::fuse::{Lower, Strips, fuse};
+use crate::{Error, Nest, Target};
+
+/// Steps that are one nest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The steps, by position.
+    pub steps: Range<usize>,
+    /// How they are fused; one step alone is not cut into strips.
+    pub strips: Option<Strips>,
+}
+
+/// The groups of a chain, in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Each step is in one of them. Tensors between groups exist as a whole.
+    pub groups: Vec<Group>,
+    /// One sentence per decision.
+    pub reasons: Vec<String>,
+}
+
+impl Plan {
+    /// Whether its groups are the chain's steps in order, and what is read from before a group exists as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] with the group and the step.
+    pub fn check(&self, chain: &Chain) -> Result<(), Error> {
+        let wrong = |message: String| Err(Error::Argument(format!("plan: {message}")));
+        let mut next = 0;
+        for group in &self.groups {
+            let Range { start, end } = group.steps;
+            if start != next || end <= start || end > chain.steps().len() {
+                return wrong(format!("steps {start}..{end} are no group that begins at {next}"));
+            }
+            match &group.strips {
+                None if end - start > 1 => return wrong(format!("steps {start}..{end} have no strips")),
+                Some(strips) if strips.keep.len() != end - start => {
+                    return wrong(format!(
+                        "steps {start}..{end} have {} words on halos",
+                        strips.keep.len()
+                    ));
+                }
+                _ => {}
+            }
+            next = end;
+        }
+        if next != chain.steps().len() {
+            return wrong(format!("it ends at step {next} of {}", chain.steps().len()));
+        }
+        self.check_residuals(chain)
+    }
+
+    fn check_residuals(&self, chain: &Chain) -> Result<(), Error> {
+        let whole = |tensor: usize| tensor == 0 || self.groups.iter().any(|group| group.steps.end == tensor);
+        for group in &self.groups {
+            for step in group.steps.clone() {
+                let from = chain.steps()[step].residual.filter(|from| *from <= group.steps.start);
+                if let Some(from) = from.filter(|from| !whole(*from)) {
+                    let message = format!("step {} adds tensor {from}, which no group gives as a whole", step + 1);
+                    return Err(Error::Argument(format!("plan: {message}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Every step by itself.
+    pub fn unfused(chain: &Chain) -> Plan {
+        let alone = |at| Group {
+            steps: at..at + 1,
+            strips: None,
+        };
+        Plan {
+            groups: (0..chain.steps().len()).map(alone).collect(),
+            reasons: Vec::new(),
+        }
+    }
+}
+
+/// The nest of a group.
+///
+/// # Errors
+/// Why there is none: those of [`fuse`] and of `lower`.
+pub fn nest(chain: &Chain, group: &Group, target: &Target, lower: &mut Lower<'_>) -> Result<Nest, Error> {
+    match &group.strips {
+        Some(strips) => fuse(chain, group.steps.clone(), strips, target, lower),
+        None => Ok(lower(&chain.steps()[group.steps.start].conv, None)?.nest),
+    }
+}

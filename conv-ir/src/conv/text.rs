@@ -445,7 +445,9 @@ impl Reader<'_> {
         let Some(from) = &mut self.from else { return Ok(()) };
         self.scan.skip_spaces();
         if !self.scan.eat_word("from") {
-            return Err(self.scan.expected("`from` and the number of a tensor: 0 is the chain's input, 1 the first step's output"));
+            return Err(self
+                .scan
+                .expected("`from` and the number of a tensor: 0 is the chain's input, 1 the first step's output"));
         }
         self.scan.skip_spaces();
         *from = Some(self.scan.number()?);

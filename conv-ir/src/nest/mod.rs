@@ -32,6 +32,7 @@
 
 mod affine;
 pub mod bill;
+mod embed;
 mod leaf;
 mod loops;
 mod op;
@@ -42,6 +43,7 @@ pub(crate) mod samples;
 mod verify;
 
 pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};
+pub(crate) use embed::{embed, for_pointers};
 pub use leaf::{Lanes, Leaf, Register, TileAxis};
 pub use loops::{Bound, Loop, LoopKind};
 pub use op::{Access, Base, Binary, Expr, Op, Unary};

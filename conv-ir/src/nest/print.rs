@@ -80,8 +80,11 @@ impl<'a> Text<'a> {
     fn buffer(&mut self, buffer: &Buffer) {
         let extents: Vec<String> = buffer.extents.iter().map(|e| self.names.affine(e)).collect();
         let role = names::role_word(buffer.role);
+        let of = buffer.view_of.map_or(String::new(), |of| {
+            format!(" views {}", self.names.nest.buffer(of).name)
+        });
         self.line(format!(
-            "buffer {}: {role} {}[{}]",
+            "buffer {}: {role} {}[{}]{of}",
             buffer.name,
             buffer.dtype,
             extents.join(", ")

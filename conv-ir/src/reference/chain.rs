@@ -20,7 +20,11 @@ pub struct StepWeights<'a, T> {
 pub fn run_chain<T: Element>(chain: &Chain, input: &[T], weights: &[StepWeights<'_, T>]) -> Result<Vec<T>, Error> {
     let steps = chain.steps();
     if weights.len() != steps.len() {
-        let message = format!("there are weights for {} steps, but the chain has {}", weights.len(), steps.len());
+        let message = format!(
+            "there are weights for {} steps, but the chain has {}",
+            weights.len(),
+            steps.len()
+        );
         return Err(Error::Argument(message));
     }
     let mut tensors = vec![input.to_vec()];

@@ -1,0 +1,110 @@
+//! A finished nest becomes part of another one.
+//!
+//! ```text
+//! into    axes 0..9, leaves 0..3                        from    axes 0..5, leaves 0..2; call 1(@input[0, oh], ..)
+//! after   axes 0..14, leaves 0..5                       gives   call 4(@line_view[0, oh], ..)      axis 3 is axis 12 now
+//! ```
+//!
+//! Every axis and leaf gets a new number; every buffer becomes the one that the caller says. Loops that threads would share run in order: the nest around them
+//! decides what threads share.
+
+use super::{Access, AxisId, Base, BufferId, Call, Leaf, LeafId, Loop, LoopKind, Nest, Stmt};
+
+/// The statements of the embedded nest, in the numbers of the nest around it.
+pub(crate) struct Embedded {
+    pub setup: Vec<Stmt>,
+    pub body: Vec<Stmt>,
+}
+
+/// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each of its buffers is in `into`; names of leaves get `suffix`.
+pub(crate) fn embed(into: &mut Nest, from: &Nest, buffers: &[BufferId], suffix: &str) -> Embedded {
+    let moved = Moved {
+        axes: into.axes.len() as u32,
+        leaves: into.leaves.len() as u32,
+        buffers,
+    };
+    into.axes.extend(from.axes.iter().cloned());
+    for leaf in &from.leaves {
+        let mut leaf = moved.leaf(leaf);
+        leaf.name = unused(into, &format!("{}{suffix}", leaf.name));
+        into.leaves.push(leaf);
+    }
+    Embedded {
+        setup: moved.stmts(&from.setup),
+        body: moved.stmts(&from.body),
+    }
+}
+
+/// A name that no leaf has.
+fn unused(nest: &Nest, stem: &str) -> String {
+    let taken = |name: &str| nest.leaves.iter().any(|leaf| leaf.name == name);
+    let numbered = (2..).map(|at| format!("{stem}_v{at}"));
+    let mut names = std::iter::once(stem.to_owned()).chain(numbered);
+    names.find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// From old numbers to new ones.
+struct Moved<'a> {
+    axes: u32,
+    leaves: u32,
+    buffers: &'a [BufferId],
+}
+
+impl Moved<'_> {
+    fn axis(&self, axis: AxisId) -> AxisId {
+        AxisId(axis.0 + self.axes)
+    }
+
+    fn leaf(&self, leaf: &Leaf) -> Leaf {
+        let mut leaf = leaf.rename_axes(&|axis| self.axis(axis));
+        leaf.pointers.iter_mut().for_each(|b| *b = self.buffers[b.index()]);
+        leaf
+    }
+
+    fn stmts(&self, stmts: &[Stmt]) -> Vec<Stmt> {
+        stmts.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    fn stmt(&self, stmt: &Stmt) -> Stmt {
+        let mut f = |a: &super::Affine| a.rename(|axis| self.axis(axis));
+        match stmt {
+            Stmt::For(l, body) => {
+                let l = Loop {
+                    axis: self.axis(l.axis),
+                    lo: l.lo.map(&mut f),
+                    hi: l.hi.map(&mut f),
+                    kind: match l.kind {
+                        LoopKind::Parallel => LoopKind::Serial,
+                        kind => kind,
+                    },
+                };
+                Stmt::For(l, self.stmts(body))
+            }
+            Stmt::Leaf(leaf) => unreachable!("embed: leaf {} is not outlined", leaf.name),
+            Stmt::Call(call) => Stmt::Call(Call {
+                leaf: LeafId(call.leaf.0 + self.leaves),
+                pointers: call.pointers.iter().map(|p| self.pointer(p)).collect(),
+                ints: call.ints.iter().map(|b| b.map(&mut f)).collect(),
+            }),
+        }
+    }
+
+    fn pointer(&self, access: &Access) -> Access {
+        let mut moved = access.map(&mut |a| a.rename(|axis| self.axis(axis)));
+        if let Base::Buffer(buffer) = access.base {
+            moved.base = Base::Buffer(self.buffers[buffer.index()]);
+        }
+        moved
+    }
+}
+
+/// Applies `f` to every pointer of every call.
+pub(crate) fn for_pointers(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Access)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For(_, body) => for_pointers(body, f),
+            Stmt::Call(call) => call.pointers.iter_mut().for_each(&mut *f),
+            Stmt::Leaf(_) => {}
+        }
+    }
+}
