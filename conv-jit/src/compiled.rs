@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use conv_ir::lower::Layouts;
 use conv_ir::nest::bill::Bill;
 use conv_ir::schedule::Choice;
 use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
@@ -313,7 +314,9 @@ impl Shared {
             let reasons = vec!["the schedule was given".to_owned()];
             return Shared::under(conv, Choice { schedule, reasons }, target);
         }
-        with_choice(conv, &target, |choice| Shared::under(conv, choice, target))
+        with_choice(conv, Layouts::of(conv), &target, |choice| {
+            Shared::under(conv, choice, target)
+        })
     }
 
     fn under(conv: &Conv, Choice { schedule, reasons }: Choice, target: Target) -> Result<Shared, Error> {

@@ -7,9 +7,11 @@ use crate::routes::machines_here;
 use conv_ir::chain::Step;
 use conv_ir::chain::fuse::{Lowered, Strips};
 use conv_ir::chain::plan::{self, Group, Plan};
+use conv_ir::lower::Layouts;
 use conv_ir::reference::{self, run_chain};
 use conv_ir::{
-    Activation, Chain, Conv, ConvSpec, DType, Element, Error, PaddingMode, Schedule, Size, Target, interp, nest, passes,
+    Activation, Chain, Conv, ConvSpec, DType, Element, Error, Layout, PaddingMode, Schedule, Size, Target, interp,
+    nest, passes,
 };
 use conv_jit::{ChainOptions, CompiledChain, CurrentThread, StepWeights};
 use proptest::prelude::*;
@@ -196,7 +198,17 @@ pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
             };
             if end == count || (bits[end].0 && bits[end].1) || apart(end - 1) || apart(end) {
                 let keep = (start..end).map(|at| bits[at].2).collect();
-                let strips = Strips { rows, keep, chunks };
+                let layout = |at: usize| match bits[(at + 1) % 5].0 {
+                    true => Layout::ChannelsFirst,
+                    false => Layout::ChannelsLast,
+                };
+                let layouts = (start..end).map(layout).collect();
+                let strips = Strips {
+                    rows,
+                    keep,
+                    layouts,
+                    chunks,
+                };
                 groups.push(Group {
                     steps: start..end,
                     strips: (end - start > 1 || (bits[start].0 && !apart(start))).then_some(strips),
@@ -290,11 +302,11 @@ pub fn every_chain(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
     }
 }
 
-fn lower(conv: &Conv, given: Option<&Schedule>, target: &Target) -> Result<Lowered, Error> {
+fn lower(conv: &Conv, layouts: Layouts, given: Option<&Schedule>, target: &Target) -> Result<Lowered, Error> {
     let schedule = given
         .cloned()
-        .unwrap_or_else(|| Schedule::choose(conv, target).schedule);
-    let nest = passes::compile(conv, &schedule, target, &mut |_, _| {})?;
+        .unwrap_or_else(|| Schedule::choose_as(conv, layouts, target).schedule);
+    let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
     Ok(Lowered { schedule, nest })
 }
 
@@ -305,7 +317,11 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
     for target in [Target::CRANELIFT, Target::AVX512] {
         let mut nests = Vec::new();
         for group in &plan.groups {
-            let made = quietly(|| plan::nest(chain, group, &target, &mut |conv, given| lower(conv, given, &target)));
+            let made = quietly(|| {
+                plan::nest(chain, group, &target, &mut |conv, layouts, given| {
+                    lower(conv, layouts, given, &target)
+                })
+            });
             match made.map_err(said)? {
                 Ok(nest) => nests.push(nest),
                 Err(Error::Unsupported { .. } | Error::Invalid(_)) => return Ok(false),

@@ -18,6 +18,7 @@ use std::ops::Range;
 
 use super::strips::{Action, Compute, Moves, Repeated, Rows, Walk, extents, repeated};
 use super::{Chain, Step};
+use crate::lower::Layouts;
 use crate::nest::{
     Access, Affine, Base, Bound, BufferId, BufferRole, Call, Expr, Lanes, Leaf, LeafId, Loop, LoopKind, Nest, Op, Part,
     PointerId, Quotient, Role, Stmt, embed, for_pointers,
@@ -31,6 +32,8 @@ pub struct Strips {
     pub rows: usize,
     /// For each step (the last one's says nothing): whether rows that the next strip needs as well are moved to the front of the line buffer (or else computed again).
     pub keep: Vec<bool>,
+    /// For each step (the last one's says nothing): where channels stand in its line buffer.
+    pub layouts: Vec<Layout>,
     /// Parts of the image that threads may take; each computes its first halo itself.
     pub chunks: usize,
 }
@@ -43,8 +46,8 @@ pub struct Lowered {
     pub nest: Nest,
 }
 
-/// Lowers a convolution, under this schedule or, where there is none, one of its own choice.
-pub type Lower<'a> = dyn FnMut(&Conv, Option<&Schedule>) -> Result<Lowered, Error> + 'a;
+/// Lowers a convolution whose arrays are laid out like this, under this schedule or, where there is none, one of its own choice.
+pub type Lower<'a> = dyn FnMut(&Conv, Layouts, Option<&Schedule>) -> Result<Lowered, Error> + 'a;
 
 /// The nest of the steps `steps` of `chain`, which must have known sizes and none of them transposed.
 ///
@@ -69,7 +72,7 @@ pub fn fuse(
     let mut walk = Walk::new(group, &residual, &strips.keep);
     let chunks = chunks(group, strips, &mut walk)?;
     let most = walk.most.clone();
-    let mut fusing = Fusing::new(chain, steps, &most, target);
+    let mut fusing = Fusing::new(chain, steps, (strips, &most), target);
     let usual = fusing.usual(&chunks);
     for conv in usual {
         fusing.template(&conv, lower)?;
@@ -147,6 +150,8 @@ struct PackedBuffer {
 struct Fusing<'a> {
     chain: &'a Chain,
     steps: Range<usize>,
+    /// Of each step's line buffer.
+    layouts: Vec<Layout>,
     target: &'a Target,
     nest: Nest,
     /// The buffers with memory.
@@ -163,7 +168,7 @@ struct Fusing<'a> {
 }
 
 impl<'a> Fusing<'a> {
-    fn new(chain: &'a Chain, steps: Range<usize>, most: &[i64], target: &'a Target) -> Self {
+    fn new(chain: &'a Chain, steps: Range<usize>, (strips, most): (&Strips, &[i64]), target: &'a Target) -> Self {
         let group = &chain.steps()[steps.clone()];
         let nest = Nest {
             dtype: chain.dtype(),
@@ -179,6 +184,7 @@ impl<'a> Fusing<'a> {
         let mut fusing = Fusing {
             chain,
             steps: steps.clone(),
+            layouts: strips.layouts.clone(),
             target,
             nest,
             tensors: Vec::new(),
@@ -219,15 +225,19 @@ impl<'a> Fusing<'a> {
             }
         }
         for (at, &rows) in most.iter().enumerate().take(self.steps.len() - 1) {
+            let tensor = Tensor::Line(at);
+            // One image, in the line buffer's layout.
             let mut extents = shape(first + at + 1);
-            extents[0] = 1;
-            extents[self.row_dimension()] = rows;
-            wanted.push((
-                Tensor::Line(at),
-                format!("line_{}", at + 1),
-                BufferRole::Scratch,
-                extents,
-            ));
+            let channels = match self.layout(Tensor::Input) {
+                Layout::ChannelsFirst => extents.remove(1),
+                Layout::ChannelsLast => extents.pop().unwrap_or(1),
+            };
+            (extents[0], extents[1]) = (1, rows);
+            match self.layout(tensor) {
+                Layout::ChannelsFirst => extents.insert(1, channels),
+                Layout::ChannelsLast => extents.push(channels),
+            }
+            wanted.push((tensor, format!("line_{}", at + 1), BufferRole::Scratch, extents));
         }
         wanted.push((
             Tensor::Output,
@@ -257,13 +267,16 @@ impl<'a> Fusing<'a> {
         }
     }
 
-    fn layout(&self) -> Layout {
-        self.chain.steps()[0].conv.spec().layout
+    fn layout(&self, tensor: Tensor) -> Layout {
+        match tensor {
+            Tensor::Line(at) => self.layouts[at],
+            Tensor::Input | Tensor::Output | Tensor::Residual(_) => self.chain.steps()[0].conv.spec().layout,
+        }
     }
 
-    /// Where rows stand in the user's layout.
-    fn row_dimension(&self) -> usize {
-        match self.layout() {
+    /// Where rows stand.
+    fn row_dimension(&self, tensor: Tensor) -> usize {
+        match self.layout(tensor) {
             Layout::ChannelsFirst => 2,
             Layout::ChannelsLast => 1,
         }
@@ -316,9 +329,15 @@ impl<'a> Fusing<'a> {
         if let Some(at) = self.templates.iter().position(known) {
             return Ok(at);
         }
+        let layout = |role| self.layout(self.tensor(*step, role));
+        let layouts = Layouts {
+            input: layout(BufferRole::Input),
+            residual: layout(BufferRole::Residual),
+            output: layout(BufferRole::Output),
+        };
         let lowered = match &self.schedules[*step] {
-            Some(schedule) => lower(conv, Some(schedule)).or_else(|_| lower(conv, None))?,
-            None => lower(conv, None)?,
+            Some(schedule) => lower(conv, layouts, Some(schedule)).or_else(|_| lower(conv, layouts, None))?,
+            None => lower(conv, layouts, None)?,
         };
         if self.schedules[*step].is_none() {
             self.schedules[*step] = Some(lowered.schedule.clone());
@@ -384,7 +403,8 @@ impl<'a> Fusing<'a> {
     fn port(&mut self, step: usize, conv: &Conv, role: BufferRole, nest: &Nest, id: BufferId) -> Result<Port, Error> {
         let constants = nest.buffer(id).extents.iter().map(Affine::as_constant).collect();
         let mut extents: Vec<i64> = Option::unwrap_or_default(constants);
-        let of = self.memory(self.tensor(step, role));
+        let tensor = self.tensor(step, role);
+        let of = self.memory(tensor);
         let shape: Vec<i64> = self
             .nest
             .buffer(of)
@@ -396,7 +416,7 @@ impl<'a> Fusing<'a> {
             BufferRole::Input => super::strips::extents(conv).0,
             _ => super::strips::extents(conv).1,
         };
-        let rows = self.row_dimension();
+        let rows = self.row_dimension(tensor);
         let row: i64 = shape[rows + 1..].iter().product();
         let Some((dimension, scale)) = dimension_of_rows(&extents, row, local) else {
             return Err(refused(format!(
@@ -534,7 +554,7 @@ impl<'a> Fusing<'a> {
             .iter()
             .filter_map(Affine::as_constant)
             .collect();
-        let dimension = self.row_dimension();
+        let dimension = self.row_dimension(Tensor::Line(step));
         let row: i64 = shape[dimension + 1..].iter().product();
         let outer: i64 = shape[..dimension].iter().product();
         let extents = [outer, shape[dimension] * row].map(Affine::constant);

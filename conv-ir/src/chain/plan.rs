@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::Chain;
 use super::fuse::{Lower, Strips, fuse};
+use crate::lower::Layouts;
 use crate::{Error, Nest, Target};
 
 /// Steps that are one nest.
@@ -39,7 +40,7 @@ impl Plan {
             }
             match &group.strips {
                 None if end - start > 1 => return wrong(format!("steps {start}..{end} have no strips")),
-                Some(strips) if strips.keep.len() != end - start => {
+                Some(strips) if strips.keep.len() != end - start || strips.layouts.len() != end - start => {
                     return wrong(format!(
                         "steps {start}..{end} have {} words on halos",
                         strips.keep.len()
@@ -89,6 +90,9 @@ impl Plan {
 pub fn nest(chain: &Chain, group: &Group, target: &Target, lower: &mut Lower<'_>) -> Result<Nest, Error> {
     match &group.strips {
         Some(strips) => fuse(chain, group.steps.clone(), strips, target, lower),
-        None => Ok(lower(&chain.steps()[group.steps.start].conv, None)?.nest),
+        None => {
+            let conv = &chain.steps()[group.steps.start].conv;
+            Ok(lower(conv, Layouts::of(conv), None)?.nest)
+        }
     }
 }

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use conv_ir::chain::fuse::Lowered;
 use conv_ir::chain::plan::{self, Group, Plan};
+use conv_ir::lower::Layouts;
 use conv_ir::{Chain, Conv, Element, Nest, Schedule, Target, passes};
 
 use crate::choose::{masks_are_assembled, with_choice};
@@ -165,7 +166,8 @@ pub fn plan(chain: &Chain, _target: &Target, _threads: usize) -> Result<Plan, Er
 /// # Errors
 /// Why its strips cannot be, or where machine code cannot be made.
 pub fn nest(chain: &Chain, group: &Group, target: &Target) -> Result<Nest, Error> {
-    let mut lower = |conv: &Conv, given: Option<&Schedule>| lower(conv, given, target).map_err(into_ir);
+    let mut lower =
+        |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| lower(conv, layouts, given, target).map_err(into_ir);
     Ok(plan::nest(chain, group, target, &mut lower)?)
 }
 
@@ -180,13 +182,13 @@ fn into_ir(error: Error) -> conv_ir::Error {
     }
 }
 
-fn lower(conv: &Conv, given: Option<&Schedule>, target: &Target) -> Result<Lowered, Error> {
+fn lower(conv: &Conv, layouts: Layouts, given: Option<&Schedule>, target: &Target) -> Result<Lowered, Error> {
     let make = |schedule: Schedule| {
-        let nest = passes::compile(conv, &schedule, target, &mut |_, _| {})?;
+        let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
         masks_are_assembled(&nest, target).map(|()| Lowered { schedule, nest })
     };
     match given {
         Some(schedule) => make(schedule.clone()),
-        None => with_choice(conv, target, |choice| make(choice.schedule)),
+        None => with_choice(conv, layouts, target, |choice| make(choice.schedule)),
     }
 }

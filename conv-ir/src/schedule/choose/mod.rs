@@ -8,6 +8,7 @@ mod columns;
 mod shape;
 
 use super::{Borders, Schedule};
+use crate::lower::Layouts;
 use crate::nest::Role;
 use crate::{Conv, Target, passes};
 use channels::channel_lanes;
@@ -34,7 +35,12 @@ impl Schedule {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn choose(conv: &Conv, target: &Target) -> Choice {
-        let nest = passes::canonical(conv);
+        Schedule::choose_as(conv, Layouts::of(conv), target)
+    }
+
+    /// The model's choice where arrays are laid out like this.
+    pub fn choose_as(conv: &Conv, layouts: Layouts, target: &Target) -> Choice {
+        let nest = passes::canonical_as(conv, layouts);
         let shape = Shape::of(&nest);
         let mut choice = Choice {
             schedule: Schedule::default(),
