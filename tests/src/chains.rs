@@ -364,3 +364,44 @@ fn machine<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, target: &Target)
     }
     Ok(())
 }
+
+/// Runs a chain as planned and step by step, says how long each takes and why it is planned so, and leaves the output. For examples.
+///
+/// # Errors
+/// Those of compiling and running, and an error where the bits differ.
+pub fn fused_and_not(
+    chain: &Chain,
+    weights: &[StepWeights<'_, f32>],
+    input: &[f32],
+    output: &mut [f32],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let planned = CompiledChain::new(chain, ChainOptions::default())?;
+    let unfused = ChainOptions {
+        plan: Some(Plan::unfused(chain)),
+        ..ChainOptions::default()
+    };
+    let unfused = CompiledChain::new(chain, unfused)?;
+    println!("{chain}");
+    planned
+        .plan()
+        .reasons
+        .iter()
+        .for_each(|reason| println!("  - {reason}"));
+    let mut outputs = Vec::new();
+    for (name, compiled) in [("step by step", &unfused), ("as planned", &planned)] {
+        let packed = compiled.pack(weights)?;
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            let start = std::time::Instant::now();
+            packed.run(input, output)?;
+            times.push(start.elapsed());
+        }
+        times.sort();
+        println!("{name:12}  {:.3} ms", times[times.len() / 2].as_secs_f64() * 1e3);
+        outputs.push(output.to_vec());
+    }
+    match crate::same(&outputs[0], &outputs[1]) {
+        true => Ok(()),
+        false => Err("fused and unfused differ".into()),
+    }
+}

@@ -1,7 +1,9 @@
 //! `convc explain`: what a convolution is, what it costs, how it would be computed and why, and its nest after any pass.
 //!
-//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as a whole is in [`stack`].
+//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as a whole is in [`stack`]. Where each takes what the one before gives they are a
+//! [`chain`], whose plan is shown too.
 
+mod chain;
 mod stack;
 
 use std::io::Write;
@@ -29,6 +31,8 @@ Examples:
       convc explain --transposed --size 2x2 --kernel 3x3 --stride 2
   A stack sees 3, then 7
       convc explain 'conv2d in 9 kernel 3' 'conv2d in 7 kernel 3 dilation 2'
+  A chain, in one text or several: which steps are fused, and why; sizes follow from the first step
+      convc explain 'conv2d ic16 oc96 in 56 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1, relu6; conv2d oc16 kernel 1 + residual from 0'
 
 Multiply-adds are the direct algorithm's, padding counted (transposed: no inserted zero counted). The intensity assumes that every \
 array moves between memory and processor once.";
@@ -53,9 +57,20 @@ pub struct Args {
 /// The command.
 pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
+    let target = args.target.unwrap_or_else(conv_jit::host_target);
+    if let Some(chain) = args.description.chain()? {
+        if let Wanted::After(_) = wanted {
+            return Err(Failure::usage(
+                "--after shows one convolution; --all shows a chain's nests",
+            ));
+        }
+        let convs: Vec<Conv> = chain.convs().cloned().collect();
+        stack::explain(&convs, out)?;
+        return self::chain::explain(&chain, &target, wanted == Wanted::All, out);
+    }
     let convs = args.description.convs()?;
     match &convs[..] {
-        [conv] => one(conv, &wanted, &args.target.unwrap_or_else(conv_jit::host_target), out),
+        [conv] => one(conv, &wanted, &target, out),
         convs if wanted == Wanted::Nothing && args.target.is_none() => stack::explain(convs, out),
         _ => Err(Failure::usage(
             "--after, --all and --target show one convolution, but several were described",

@@ -19,6 +19,7 @@ use crate::choose::{masks_are_assembled, with_choice};
 use crate::code::{Code, CompileTime};
 use crate::compiled::{host_target, level};
 use crate::isa::Isa;
+use crate::x86::Level;
 use crate::{Error, share};
 
 pub use builder::{ChainBuilder, chain};
@@ -75,27 +76,27 @@ impl CompiledChain {
     pub fn new(chain: &Chain, options: ChainOptions) -> Result<CompiledChain, Error> {
         let threads = options.threads.max(1);
         let target = options.target;
-        let plan = match options.plan {
-            Some(plan) => plan,
-            None => self::plan(chain, &target, threads)?,
-        };
-        plan.check(chain)?;
         let isa = Isa::host()?;
         let level = level(&target)?;
-        let mut groups = Vec::new();
-        for group in &plan.groups {
-            let start = Instant::now();
-            let nest = nest(chain, group, &target)?;
-            let passes = start.elapsed();
-            let mut code = Code::new(&nest, &isa, level)?;
-            code.time.passes = passes;
-            groups.push(CompiledGroup {
-                group: group.clone(),
-                divisible: share::is_divisible(&nest),
-                nest,
-                code,
-            });
-        }
+        let make = |plan: &Plan| groups(chain, plan, &target, (&isa, level));
+        let (plan, groups) = match options.plan {
+            Some(plan) => {
+                plan.check(chain)?;
+                let groups = make(&plan)?;
+                (plan, groups)
+            }
+            None => {
+                let plan = Plan::choose(chain, &target, threads);
+                match make(&plan) {
+                    Ok(groups) => (plan, groups),
+                    Err(why) => {
+                        let plan = apart(chain, &why);
+                        let groups = make(&plan)?;
+                        (plan, groups)
+                    }
+                }
+            }
+        };
         let shared = Shared {
             chain: chain.clone(),
             plan,
@@ -153,12 +154,44 @@ impl CompiledChain {
     }
 }
 
+/// Code for every group.
+fn groups(
+    chain: &Chain,
+    plan: &Plan,
+    target: &Target,
+    (isa, level): (&Isa, Option<Level>),
+) -> Result<Vec<CompiledGroup>, Error> {
+    let compiled = |group: &Group| {
+        let start = Instant::now();
+        let nest = nest(chain, group, target)?;
+        let passes = start.elapsed();
+        let mut code = Code::new(&nest, isa, level)?;
+        code.time.passes = passes;
+        Ok(CompiledGroup {
+            group: group.clone(),
+            divisible: share::is_divisible(&nest),
+            nest,
+            code,
+        })
+    };
+    plan.groups.iter().map(compiled).collect()
+}
+
+/// Every step by itself, because strips could not be.
+fn apart(chain: &Chain, why: &Error) -> Plan {
+    let mut plan = Plan::unfused(chain);
+    plan.reasons.push(format!("not fused: {why}"));
+    plan
+}
+
 /// The plan that [`CompiledChain`] takes for this target where none is given. This CPU need not have the target.
-///
-/// # Errors
-/// As [`choose`](crate::choose).
-pub fn plan(chain: &Chain, _target: &Target, _threads: usize) -> Result<Plan, Error> {
-    Ok(Plan::unfused(chain))
+pub fn plan(chain: &Chain, target: &Target, threads: usize) -> Plan {
+    let plan = Plan::choose(chain, target, threads);
+    let refused = plan.groups.iter().find_map(|group| nest(chain, group, target).err());
+    match refused {
+        Some(why) => apart(chain, &why),
+        None => plan,
+    }
 }
 
 /// The nest of a group, as it is compiled for this target.
