@@ -290,3 +290,7 @@ fn shifted(actions: &[Action], by: &[Moves], times: i64) -> Vec<Action> {
     };
     actions.iter().zip(by).map(one).collect()
 }
+
+#[cfg(test)]
+#[path = "strips_tests.rs"]
+mod tests;

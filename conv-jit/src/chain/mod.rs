@@ -58,6 +58,8 @@ struct Shared {
     plan: Plan,
     target: Target,
     groups: Vec<CompiledGroup>,
+    /// Elements of each tensor.
+    lens: Vec<usize>,
 }
 
 /// The machine code of a group.
@@ -102,6 +104,7 @@ impl CompiledChain {
             plan,
             target,
             groups,
+            lens: (0..=chain.steps().len()).map(|tensor| chain.len_of(tensor)).collect(),
         };
         Ok(CompiledChain {
             shared: Arc::new(shared),

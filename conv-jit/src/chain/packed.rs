@@ -132,9 +132,11 @@ impl<T: Element> PackedChain<T> {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn run_on(&self, input: &[T], output: &mut [T], threads: usize, executor: &dyn Executor) -> Result<(), Error> {
-        let chain = &self.inner.shared.chain;
-        check_len("input", input.len(), chain.input_shape())?;
-        check_len("output", output.len(), chain.output_shape())?;
+        let Shared { chain, lens, .. } = &*self.inner.shared;
+        if (input.len(), Some(output.len())) != (lens[0], lens.last().copied()) {
+            check_len("input", input.len(), chain.input_shape())?;
+            check_len("output", output.len(), chain.output_shape())?;
+        }
         if output.is_empty() {
             return Ok(());
         }
@@ -169,8 +171,10 @@ impl Inner {
         threads: usize,
         executor: &dyn Executor,
     ) -> Result<(), Error> {
-        let Shared { chain, groups, .. } = &*self.shared;
-        memory.reserve(chain, groups)?;
+        let Shared {
+            chain, groups, lens, ..
+        } = &*self.shared;
+        memory.reserve(lens, chain.dtype().bytes(), groups)?;
         for (group, constants) in groups.iter().zip(&self.constants) {
             let CompiledGroup {
                 group,
@@ -225,12 +229,12 @@ impl Inner {
 
 impl Memory {
     /// Room for the tensors between groups.
-    fn reserve(&mut self, chain: &Chain, groups: &[CompiledGroup]) -> Result<(), Error> {
-        self.tensors.resize_with(chain.steps().len(), Block::default);
+    fn reserve(&mut self, lens: &[usize], bytes: usize, groups: &[CompiledGroup]) -> Result<(), Error> {
+        self.tensors.resize_with(lens.len() - 1, Block::default);
         for group in groups {
             let tensor = group.group.steps.end;
             if let Some(block) = self.tensors.get_mut(tensor) {
-                block.grow(chain.len_of(tensor) * chain.dtype().bytes())?;
+                block.grow(lens[tensor] * bytes)?;
             }
         }
         Ok(())
