@@ -3,6 +3,7 @@
 //! ```text
 //! Conv (what) --lower--> Nest --passes under a Schedule (how)--> Nest --emit--> Rust tokens, machine code
 //!                                                                  '--> interp, the judge after every pass
+//! Chain (several in a row) --plan, fuse--> Nest, of the nests of its strips
 //! ```
 //!
 //! Everything here is a pure function of its arguments: no clock, no environment, no threads, no CPU detection.

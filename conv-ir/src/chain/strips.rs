@@ -96,7 +96,7 @@ pub(crate) enum Action {
     /// Moves rows to the front of a line buffer.
     Keep { step: usize, from: i64, rows: i64 },
     /// Computes rows of a step's output.
-    Compute(Compute),
+    Compute(Box<Compute>),
 }
 
 /// The rows of one computation, counted in the buffers that it touches.
@@ -208,7 +208,7 @@ impl<'a> Walk<'a> {
             let start = |of: usize| self.held[of].map_or(0, |held| held.lo);
             let conv = &self.steps[at].conv;
             let input = needed(conv, compute).lo - if at == 0 { 0 } else { start(at - 1) };
-            actions.push(Action::Compute(Compute {
+            actions.push(Action::Compute(Box::new(Compute {
                 step: at,
                 conv: of_rows(conv, compute)?,
                 input,
@@ -217,7 +217,7 @@ impl<'a> Walk<'a> {
                     .spec()
                     .residual
                     .then(|| compute.lo - (self.residual)(at).map_or(0, start)),
-            }));
+            })));
         }
         Ok(actions)
     }
@@ -280,12 +280,12 @@ fn moves(from: &[Action], to: &[Action]) -> Option<Vec<Moves>> {
 
 fn shifted(actions: &[Action], by: &[Moves], times: i64) -> Vec<Action> {
     let one = |(action, by): (&Action, &Moves)| match action {
-        Action::Compute(compute) => Action::Compute(Compute {
+        Action::Compute(compute) => Action::Compute(Box::new(Compute {
             input: compute.input + times * by.input,
             output: compute.output + times * by.output,
             residual: compute.residual.map(|at| at + times * by.residual),
-            ..compute.clone()
-        }),
+            ..(**compute).clone()
+        })),
         keep => keep.clone(),
     };
     actions.iter().zip(by).map(one).collect()
