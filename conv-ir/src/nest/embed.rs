@@ -5,7 +5,8 @@
 //! after   axes 0..14, leaves 0..5                       gives   call 4(@line_view[0, oh], ..)      axis 3 is axis 12 now
 //! ```
 //!
-//! Every axis and leaf gets a new number; every buffer becomes the one that the caller says. Loops that threads would share run in order: the nest around them
+//! Every axis becomes one of the same name, role and part; what is side by side may share them. Every leaf gets a new number, unless there is an equal one: strips differ
+//! in their edges more than in their inner tiles. Every buffer becomes the one that the caller says. Loops that threads would share run in order: the nest around them
 //! decides what threads share.
 
 use super::{Access, AxisId, Base, BufferId, Call, Leaf, LeafId, Loop, LoopKind, Nest, Stmt};
@@ -18,21 +19,48 @@ pub(crate) struct Embedded {
 
 /// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each of its buffers is in `into`; names of leaves get `suffix`.
 pub(crate) fn embed(into: &mut Nest, from: &Nest, buffers: &[BufferId], suffix: &str) -> Embedded {
-    let moved = Moved {
-        axes: into.axes.len() as u32,
-        leaves: into.leaves.len() as u32,
+    let mut moved = Moved {
+        axes: axes(into, from),
+        leaves: Vec::new(),
         buffers,
     };
-    into.axes.extend(from.axes.iter().cloned());
     for leaf in &from.leaves {
-        let mut leaf = moved.leaf(leaf);
-        leaf.name = unused(into, &format!("{}{suffix}", leaf.name));
-        into.leaves.push(leaf);
+        let leaf = moved.leaf(leaf);
+        let id = intern(into, leaf, suffix);
+        moved.leaves.push(id);
     }
     Embedded {
         setup: moved.stmts(&from.setup),
         body: moved.stmts(&from.body),
     }
+}
+
+/// For each axis of `from` the one of `into` that is as manieth of its name, role and part.
+fn axes(into: &mut Nest, from: &Nest) -> Vec<AxisId> {
+    let mut moved: Vec<AxisId> = Vec::new();
+    for axis in &from.axes {
+        let is_free = |at: &usize| into.axes[*at] == *axis && !moved.contains(&AxisId(*at as u32));
+        let id = match (0..into.axes.len()).find(is_free) {
+            Some(at) => AxisId(at as u32),
+            None => into.add_axis(axis.name.clone(), axis.role, axis.part),
+        };
+        moved.push(id);
+    }
+    moved
+}
+
+/// The id of a leaf that does the same, or of this one, added.
+fn intern(nest: &mut Nest, mut leaf: Leaf, suffix: &str) -> LeafId {
+    let name = std::mem::take(&mut leaf.name);
+    for (at, known) in nest.leaves.iter().enumerate() {
+        leaf.name.clone_from(&known.name);
+        if *known == leaf {
+            return LeafId(at as u32);
+        }
+    }
+    leaf.name = unused(nest, &format!("{name}{suffix}"));
+    nest.leaves.push(leaf);
+    LeafId(nest.leaves.len() as u32 - 1)
 }
 
 /// A name that no leaf has.
@@ -45,14 +73,14 @@ fn unused(nest: &Nest, stem: &str) -> String {
 
 /// From old numbers to new ones.
 struct Moved<'a> {
-    axes: u32,
-    leaves: u32,
+    axes: Vec<AxisId>,
+    leaves: Vec<LeafId>,
     buffers: &'a [BufferId],
 }
 
 impl Moved<'_> {
     fn axis(&self, axis: AxisId) -> AxisId {
-        AxisId(axis.0 + self.axes)
+        self.axes[axis.index()]
     }
 
     fn leaf(&self, leaf: &Leaf) -> Leaf {
@@ -82,7 +110,7 @@ impl Moved<'_> {
             }
             Stmt::Leaf(leaf) => unreachable!("embed: leaf {} is not outlined", leaf.name),
             Stmt::Call(call) => Stmt::Call(Call {
-                leaf: LeafId(call.leaf.0 + self.leaves),
+                leaf: self.leaves[call.leaf.index()],
                 pointers: call.pointers.iter().map(|p| self.pointer(p)).collect(),
                 ints: call.ints.iter().map(|b| b.map(&mut f)).collect(),
             }),
