@@ -26,6 +26,10 @@ const TILES: std::ops::RangeInclusive<i64> = 7..=14;
 /// What each column less than the widest costs, as a part of the whole: weights are loaded for fewer of them.
 const NARROWER: f64 = 0.006;
 
+/// Rows up to which a tile of columns is as high as the image; above, a high window's rows come from the second-level cache for each row of tiles, which takes so much longer.
+const HIGHEST: i64 = 24;
+const AGAIN: f64 = 1.3;
+
 /// Cycles by cause.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cost {
@@ -119,6 +123,10 @@ fn compute(conv: &Conv, input: Layout, output: Layout, target: &Target) -> f64 {
             false => 1.3 * cycles * whole(columns, lanes),
         };
     }
+    let channels = conv.out_channels_per_group() as i64;
+    let window = conv.spec().kernel[0];
+    let tall = window >= 8 && known(&conv.axes()[0]) > HIGHEST && channels * 4 < lanes;
+    let cycles = if tall { AGAIN * cycles } else { cycles };
     // A window of one element sees rows as one.
     let merged: i64 = match conv.kernel_volume() {
         1 => conv.axes().iter().map(known).product::<i64>().max(1),
