@@ -348,19 +348,23 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
     Ok(true)
 }
 
+/// Machine code under the drawn plan and under the model's own.
 fn machine<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, target: &Target) -> Result<(), String> {
-    let options = ChainOptions {
-        plan: Some(drawn.plan.clone()),
-        target: *target,
-        threads: 1,
-    };
-    let packed = quietly(|| CompiledChain::new(&drawn.chain, options)?.pack(&data.steps()))?;
-    let packed = packed.map_err(|e| e.to_string())?;
-    for parts in 1..=3 {
-        let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
-        let ran = packed.run_on(&data.input, &mut output, parts, &CurrentThread);
-        ran.map_err(|e| e.to_string())?;
-        compare(&output, &data.wanted).map_err(|what| format!("{parts} part(s): {what}"))?;
+    for plan in [Some(drawn.plan.clone()), None] {
+        let whose = if plan.is_some() { "drawn" } else { "model's" };
+        for parts in 1..=3 {
+            let options = ChainOptions {
+                plan: plan.clone(),
+                target: *target,
+                threads: parts,
+            };
+            let packed = quietly(|| CompiledChain::new(&drawn.chain, options)?.pack(&data.steps()))?;
+            let packed = packed.map_err(|e| e.to_string())?;
+            let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
+            let ran = packed.run_on(&data.input, &mut output, parts, &CurrentThread);
+            ran.map_err(|e| e.to_string())?;
+            compare(&output, &data.wanted).map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
+        }
     }
     Ok(())
 }

@@ -12,10 +12,11 @@
 //! ```
 //!
 //! A chain computes what its steps compute one after the other, to the bit. Whether intermediates ever exist as a whole is decided by [`plan`]; the nests of fused
-//! steps are made in [`fuse`].
+//! steps are made in [`fuse`]. What changes the order of sums is in [`rewrite`], and never done unasked.
 
 pub mod fuse;
 pub mod plan;
+pub mod rewrite;
 mod strips;
 mod text;
 
