@@ -348,23 +348,25 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
     Ok(true)
 }
 
-/// Machine code under the drawn plan and under the model's own.
+/// Machine code under the drawn plan, and under the model's own for as many threads.
 fn machine<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, target: &Target) -> Result<(), String> {
-    for plan in [Some(drawn.plan.clone()), None] {
-        let whose = if plan.is_some() { "drawn" } else { "model's" };
-        for parts in 1..=3 {
-            let options = ChainOptions {
-                plan: plan.clone(),
-                target: *target,
-                threads: parts,
-            };
-            let packed = quietly(|| CompiledChain::new(&drawn.chain, options)?.pack(&data.steps()))?;
-            let packed = packed.map_err(|e| e.to_string())?;
-            let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
-            let ran = packed.run_on(&data.input, &mut output, parts, &CurrentThread);
-            ran.map_err(|e| e.to_string())?;
-            compare(&output, &data.wanted).map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
-        }
+    let compiled = |plan: Option<Plan>, threads: usize| {
+        let options = ChainOptions {
+            plan,
+            target: *target,
+            threads,
+        };
+        let packed = quietly(|| CompiledChain::new(&drawn.chain, options)?.pack(&data.steps()))?;
+        packed.map_err(|e| e.to_string())
+    };
+    let given = compiled(Some(drawn.plan.clone()), 1)?;
+    let runs = [("drawn", &given, 1), ("drawn", &given, 2), ("drawn", &given, 3)];
+    let own = compiled(None, 3)?;
+    for (whose, packed, parts) in runs.into_iter().chain([("model's", &own, 3)]) {
+        let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
+        let ran = packed.run_on(&data.input, &mut output, parts, &CurrentThread);
+        ran.map_err(|e| e.to_string())?;
+        compare(&output, &data.wanted).map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use super::{Chain, Step};
 use crate::lower::Layouts;
 use crate::nest::{
     Access, Affine, Base, Bound, BufferId, BufferRole, Call, Expr, Lanes, Leaf, LeafId, Loop, LoopKind, Nest, Op, Part,
-    PointerId, Quotient, Role, Stmt, embed, for_pointers,
+    PointerId, Quotient, Role, Stmt, add_unit_dimension, embed, for_pointers,
 };
 use crate::{Conv, Error, Layout, Schedule, Target};
 
@@ -335,7 +335,7 @@ impl<'a> Fusing<'a> {
             residual: layout(BufferRole::Residual),
             output: layout(BufferRole::Output),
         };
-        let lowered = match &self.schedules[*step] {
+        let mut lowered = match &self.schedules[*step] {
             Some(schedule) => lower(conv, layouts, Some(schedule)).or_else(|_| lower(conv, layouts, None))?,
             None => lower(conv, layouts, None)?,
         };
@@ -349,7 +349,7 @@ impl<'a> Fusing<'a> {
             let id = BufferId(at as u32);
             buffers.push(match lowered.nest.buffer(id).role {
                 role @ (BufferRole::Input | BufferRole::Residual | BufferRole::Output) => {
-                    let port = self.port(*step, conv, role, &lowered.nest, id)?;
+                    let port = self.port(*step, conv, role, &mut lowered.nest, id)?;
                     ports.push(port);
                     port.view
                 }
@@ -400,9 +400,14 @@ impl<'a> Fusing<'a> {
     }
 
     /// The rows of a tensor that a buffer of a strip's nest is.
-    fn port(&mut self, step: usize, conv: &Conv, role: BufferRole, nest: &Nest, id: BufferId) -> Result<Port, Error> {
-        let constants = nest.buffer(id).extents.iter().map(Affine::as_constant).collect();
-        let mut extents: Vec<i64> = Option::unwrap_or_default(constants);
+    fn port(
+        &mut self,
+        step: usize,
+        conv: &Conv,
+        role: BufferRole,
+        nest: &mut Nest,
+        id: BufferId,
+    ) -> Result<Port, Error> {
         let tensor = self.tensor(step, role);
         let of = self.memory(tensor);
         let shape: Vec<i64> = self
@@ -418,6 +423,15 @@ impl<'a> Fusing<'a> {
         };
         let rows = self.row_dimension(tensor);
         let row: i64 = shape[rows + 1..].iter().product();
+        let constants = |nest: &Nest| -> Vec<i64> {
+            let all = nest.buffer(id).extents.iter().map(Affine::as_constant).collect();
+            Option::unwrap_or_default(all)
+        };
+        if row * local == 1 && dimension_of_rows(&constants(nest), row, local).is_none() {
+            // One row of one element: `canonicalise` has left nothing that counts them.
+            add_unit_dimension(nest, id);
+        }
+        let mut extents = constants(nest);
         let Some((dimension, scale)) = dimension_of_rows(&extents, row, local) else {
             return Err(refused(format!(
                 "rows of {local} x {row} elements of step {} are no dimension of {extents:?}",

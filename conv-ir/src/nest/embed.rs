@@ -136,3 +136,35 @@ pub(crate) fn for_pointers(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Access)) 
         }
     }
 }
+
+/// Gives a buffer of an outlined nest one more dimension of extent 1, the innermost.
+pub(crate) fn add_unit_dimension(nest: &mut Nest, buffer: BufferId) {
+    nest.buffers[buffer.index()].extents.push(1.into());
+    let longer = |access: &Access| {
+        let mut access = access.clone();
+        access.index.push(super::Affine::constant(0).into());
+        access
+    };
+    for leaf in &mut nest.leaves {
+        let pointers = leaf.pointers.clone();
+        let is_behind = |base: Base| matches!(base, Base::Pointer(p) if pointers[p.index()] == buffer);
+        *leaf = leaf.map(
+            &mut |access| {
+                if is_behind(access.base) {
+                    longer(access)
+                } else {
+                    access.clone()
+                }
+            },
+            &mut |cond| cond.clone(),
+            &mut |bound| bound.clone(),
+        );
+    }
+    let mut edit = |pointer: &mut Access| {
+        if pointer.base == Base::Buffer(buffer) {
+            *pointer = longer(pointer);
+        }
+    };
+    for_pointers(&mut nest.setup, &mut edit);
+    for_pointers(&mut nest.body, &mut edit);
+}
