@@ -236,7 +236,7 @@ fn chain_on_every_target(text: &str, rows: usize, layout: conv_ir::Layout) {
     let count = chain.steps().len();
     let strips = Strips {
         rows,
-        keep: vec![rows % 2 == 0; count],
+        keep: vec![rows.is_multiple_of(2); count],
         layouts: vec![layout; count],
         chunks: 1,
     };
