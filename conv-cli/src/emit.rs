@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use conv_ir::{Conv, Nest, Schedule, Target, passes};
+use conv_ir::{Chain, Conv, Nest, Schedule, Target, passes};
 
 use crate::describe::Description;
 use crate::failure::Failure;
@@ -60,11 +60,21 @@ enum Form {
 
 /// The command.
 pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut conv = args.description.conv()?;
-    if let Some(weight) = &args.weight {
-        conv = weights::known(&conv, weight)?;
-    }
-    let text = text(args, &conv)?;
+    let text = match args.description.chain()? {
+        Some(_) if args.weight.is_some() => {
+            return Err(Failure::usage(
+                "--weight is about one convolution, but a chain was described",
+            ));
+        }
+        Some(chain) => chain_text(args, &chain)?,
+        None => {
+            let mut conv = args.description.conv()?;
+            if let Some(weight) = &args.weight {
+                conv = weights::known(&conv, weight)?;
+            }
+            text(args, &conv)?
+        }
+    };
     match &args.output {
         Some(path) => output::write(&[(path, text.as_bytes())]),
         None => Ok(out.write_all(text.as_bytes())?),
@@ -94,6 +104,32 @@ fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
         Form::Clif => Ok(conv_jit::clif_for(&nest()?, &target)?),
         Form::Asm => Ok(conv_jit::disassembly_for(&nest()?, &target)?),
     }
+}
+
+/// Each group of the plan, one after the other.
+fn chain_text(args: &Args, chain: &Chain) -> Result<String, Failure> {
+    if args.schedule.is_some() {
+        return Err(Failure::usage(
+            "--schedule is for one convolution, but a chain was described",
+        ));
+    }
+    let target = args.target.unwrap_or_else(conv_jit::host_target);
+    let mut text = String::new();
+    for group in &conv_jit::chain_plan(chain, &target, 1).groups {
+        let nest = conv_jit::chain_nest(chain, group, &target)?;
+        text += &format!("; steps {} to {}\n", group.steps.start + 1, group.steps.end);
+        text += &match args.form {
+            Form::Rust | Form::RustType => {
+                return Err(Failure::usage(
+                    "a chain is emitted as nest, clif or asm: Rust source has no scratch yet",
+                ));
+            }
+            Form::Nest => nest.to_string(),
+            Form::Clif => conv_jit::clif_for(&nest, &target)?,
+            Form::Asm => conv_jit::disassembly_for(&nest, &target)?,
+        };
+    }
+    Ok(text)
 }
 
 fn nest(conv: &Conv, schedule: Option<&Schedule>, target: &Target) -> Result<Nest, Failure> {

@@ -3,11 +3,13 @@
 //! The arrays give the element type and every size; flags give the rest. Each array is held against the shape that the description asks
 //! for before anything is computed, so that an error names the file, its shape and the rule.
 
+mod chain;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use conv_ir::{Conv, ConvSpec, DType, Layout, Size};
+use conv_ir::{Chain, Conv, ConvSpec, DType, Layout, Size};
 
 use crate::describe::Parameters;
 use crate::failure::Failure;
@@ -26,7 +28,8 @@ Shapes, as in PyTorch and ONNX:
 Examples:
   convc run --input x.npy --weight w.npy --bias b.npy --padding 1 --activation relu -o y.npy
   convc run --input x.npy --weight w.npy --transposed --stride 2,1 --padding 1,0:2 -o y.npy
-  convc run --input x.npy --weight w.npy --padding 2 --padding-mode reflect --groups 4 -o y.npy";
+  convc run --input x.npy --weight w.npy --padding 2 --padding-mode reflect --groups 4 -o y.npy
+  convc run --input x.npy --weight dw.npy --weight pw.npy --chain 'conv2d g8 ic8 oc8 in 14 kernel 3 pad 1, relu; conv2d oc16 kernel 1' -o y.npy";
 
 /// Convolve NumPy arrays (.npy in, .npy out)
 ///
@@ -37,12 +40,15 @@ pub struct Args {
     /// The array to convolve
     #[arg(long, short, value_name = "X.npy")]
     input: PathBuf,
-    /// The windows
-    #[arg(long, short, value_name = "W.npy")]
-    weight: PathBuf,
-    /// Added to each output channel
+    /// The windows; of a chain, one file for each step
+    #[arg(long, short, value_name = "W.npy", required = true)]
+    weight: Vec<PathBuf>,
+    /// Added to each output channel; of a chain, one file for each step that has a bias
     #[arg(long, short, value_name = "B.npy")]
-    bias: Option<PathBuf>,
+    bias: Vec<PathBuf>,
+    /// Several convolutions in a row, in the text form: step; step; ..
+    #[arg(long, value_name = "TEXT", conflicts_with = "residual")]
+    chain: Option<Chain>,
     /// Added before the activation
     #[arg(long, value_name = "R.npy")]
     residual: Option<PathBuf>,
@@ -98,6 +104,22 @@ impl Named<'_> {
     }
 }
 
+/// The only file of a role, where there is one.
+fn only<'a>(paths: &'a [PathBuf], role: &str) -> Result<Option<&'a Path>, Failure> {
+    match paths {
+        [] => Ok(None),
+        [path] => Ok(Some(path)),
+        several => Err(Failure::usage(format!(
+            "--{role} is given {} times, but only a --chain has several",
+            several.len()
+        ))),
+    }
+}
+
+fn missing(role: &str) -> Failure {
+    Failure::usage(format!("--{role} is missing"))
+}
+
 /// All arrays of a run.
 struct Files<'a> {
     input: Named<'a>,
@@ -110,8 +132,13 @@ impl<'a> Files<'a> {
     fn read(args: &'a Args) -> Result<Files<'a>, Failure> {
         let files = Files {
             input: Named::read("input", &args.input)?,
-            weight: Named::read("weight", &args.weight)?,
-            bias: args.bias.as_deref().map(|path| Named::read("bias", path)).transpose()?,
+            weight: Named::read(
+                "weight",
+                only(&args.weight, "weight")?.ok_or_else(|| missing("weight"))?,
+            )?,
+            bias: only(&args.bias, "bias")?
+                .map(|path| Named::read("bias", path))
+                .transpose()?,
             residual: args
                 .residual
                 .as_deref()
@@ -196,6 +223,12 @@ fn check_ranks(input: &Named, weight: &Named) -> Result<(), Failure> {
 /// The command.
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     output::check(&args.output)?;
+    if let Some(chain) = &args.chain {
+        if args.parameters != Parameters::default() {
+            return Err(Failure::usage("a --chain says everything: give no other parameter"));
+        }
+        return chain::run(args, chain, out);
+    }
     let files = Files::read(args)?;
     let conv = files.conv(&args.parameters)?;
     match conv.spec().dtype {

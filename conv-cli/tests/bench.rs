@@ -202,3 +202,22 @@ fn a_report_needs_no_comparison() {
     let page = std::fs::read_to_string(html).expect("the report");
     assert!(page.contains("small") && !page.contains("best direct"), "{page}");
 }
+
+#[test]
+fn chains_are_timed_as_planned_and_step_by_step() {
+    let folder = Folder::new();
+    let chains = folder.write(
+        "chains.txt",
+        b"# a remark\nsmall: conv2d ic16 oc32 in 20 kernel 1, relu; conv2d g32 oc32 kernel 3 pad 1\n",
+    );
+    let text = ok(&["bench", "--chains", &chains, "--time", "0"]);
+    assert!(
+        text.contains("ms planned  ms unfused") && text.contains("geometric mean"),
+        "{text}"
+    );
+    let json = ok(&["bench", "--chains", &chains, "--time", "0", "--format", "json"]);
+    assert!(
+        json.starts_with("{\"chain\":\"small\",\"threads\":1,\"ms_planned\":"),
+        "{json}"
+    );
+}

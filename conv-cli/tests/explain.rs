@@ -106,6 +106,29 @@ fn dilated_stack_sees_3_7_and_15() {
 }
 
 #[test]
+fn a_chain_shows_its_plan_both_costs_and_its_scratch() {
+    let block = "conv2d ic16 oc96 in 56 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1, relu6; conv2d oc16 kernel 1 + residual from 0";
+    let text = ok(&["explain", block, "--target", "avx512"]);
+    for part in [
+        "steps 1 to 3 fused",
+        "as planned",
+        "step by step",
+        "(halo kept)",
+        "where whole tensors would take 2.3 MiB",
+    ] {
+        assert!(text.contains(part), "{part} is missing in\n{text}");
+    }
+    let nests = ok(&["emit", block, "--as", "nest", "--target", "avx512"]);
+    assert!(
+        nests.contains("buffer line_1: scratch f32[1, ") && nests.contains("call keep_16x"),
+        "{nests}"
+    );
+    // What follows from the first step may be left out, or said in texts of their own.
+    let apart = ["explain", "conv2d g3 ic3 oc3 in 7 kernel 3", "conv2d oc128 kernel 1"];
+    says(&apart, &["[1, 128, 5, 5]", "depthwise separable convolution 3 -> 128"]);
+}
+
+#[test]
 fn depthwise_separable_needs_fewer_weights() {
     says(
         &[

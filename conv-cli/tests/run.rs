@@ -191,3 +191,40 @@ fn a_device_is_written_to_and_not_replaced() {
     assert!(output.status.success());
     assert!(std::fs::metadata("/dev/null").is_ok_and(|found| found.file_type().is_char_device()));
 }
+
+#[test]
+fn a_chain_runs_on_every_route_alike() {
+    let folder = Folder::new();
+    let (x, dw, pw, b) = (
+        folder.array("x.npy", &[1, 4, 9, 9]),
+        folder.array("dw.npy", &[4, 1, 3, 3]),
+        folder.array("pw.npy", &[16, 4, 1, 1]),
+        folder.array("b.npy", &[16]),
+    );
+    let chain = "conv2d g4 ic4 oc4 in 9 kernel 3 pad 1, relu; conv2d oc16 kernel 1 + bias";
+    let run = |route: &str| {
+        let y = folder.path(&format!("{route}.npy"));
+        ok(&[
+            "run", "--input", &x, "--weight", &dw, "--weight", &pw, "--bias", &b, "--chain", chain, "--route", route,
+            "-o", &y,
+        ]);
+        std::fs::read(y).expect("it was written")
+    };
+    assert!(run("auto") == run("reference") && run("auto") == run("cranelift"));
+    let few = convc(&[
+        "run",
+        "-i",
+        &x,
+        "-w",
+        &dw,
+        "--chain",
+        chain,
+        "-o",
+        &folder.path("y.npy"),
+    ]);
+    let says = String::from_utf8_lossy(&few.stderr).into_owned();
+    assert!(
+        says.contains("--weight is given 1 times, but the chain has 2: one file for each step"),
+        "{says}"
+    );
+}

@@ -3,6 +3,7 @@
 //! ```text
 //! Conv (what) --lower--> Nest --passes under a Schedule (how)--> Nest --emit--> Rust tokens, machine code
 //!                                                                  '--> interp, the judge after every pass
+//! Chain (several in a row) --plan, fuse--> Nest, of the nests of its strips
 //! ```
 //!
 //! Everything here is a pure function of its arguments: no clock, no environment, no threads, no CPU detection.
@@ -11,6 +12,7 @@
 
 pub mod activation;
 pub mod analysis;
+pub mod chain;
 pub mod conv;
 mod element;
 mod error;
@@ -25,6 +27,7 @@ mod target;
 mod values;
 
 pub use activation::Activation;
+pub use chain::Chain;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
 pub use element::{DType, Element};
 pub use error::{Error, Issue};

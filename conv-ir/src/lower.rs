@@ -17,8 +17,36 @@ use crate::nest::{
     Quotient, RegId, Register, Role, Symbol, SymbolId,
 };
 
+/// Where the channels stand in each of a convolution's arrays. A user's are all alike; what stays inside a fused chain may be laid out as its readers like it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layouts {
+    /// Of the input.
+    pub input: Layout,
+    /// Of the residual.
+    pub residual: Layout,
+    /// Of the output.
+    pub output: Layout,
+}
+
+impl Layouts {
+    /// Those that the description says.
+    pub fn of(conv: &Conv) -> Layouts {
+        let layout = conv.spec().layout;
+        Layouts {
+            input: layout,
+            residual: layout,
+            output: layout,
+        }
+    }
+}
+
 /// The naive nest of a convolution.
 pub fn lower(conv: &Conv) -> Nest {
+    lower_as(conv, Layouts::of(conv))
+}
+
+/// The naive nest of a convolution whose arrays are laid out like this.
+pub fn lower_as(conv: &Conv, layouts: Layouts) -> Nest {
     let spec = conv.spec();
     let nest = Nest {
         dtype: spec.dtype,
@@ -33,6 +61,7 @@ pub fn lower(conv: &Conv) -> Nest {
     };
     Lowering {
         conv,
+        layouts,
         equation: conv.equation(),
         nest,
     }
@@ -41,6 +70,7 @@ pub fn lower(conv: &Conv) -> Nest {
 
 struct Lowering<'a> {
     conv: &'a Conv,
+    layouts: Layouts,
     equation: Vec<EquationAxis>,
     nest: Nest,
 }
@@ -150,17 +180,21 @@ impl Lowering<'_> {
         let groups = spec.groups as i64;
         let (ic, oc) = (spec.in_channels as i64 / groups, spec.out_channels as i64 / groups);
         let kernel: Vec<Affine> = self.equation.iter().map(|axis| axis.kernel.into()).collect();
-        let image = |channels: i64, spatial: &[Affine]| {
-            self.in_layout(sizes.batch.clone(), [groups.into(), channels.into()], spatial.to_vec())
+        let image = |layout: Layout, channels: i64, spatial: &[Affine]| {
+            let channels = [groups.into(), channels.into()];
+            in_layout(layout, sizes.batch.clone(), channels, spatial.to_vec())
         };
-        let (input, output) = (image(ic, &sizes.input), image(oc, &sizes.output));
+        let (input, output) = (
+            image(self.layouts.input, ic, &sizes.input),
+            image(self.layouts.output, oc, &sizes.output),
+        );
         let channels = if spec.transposed { [ic, oc] } else { [oc, ic] };
         let weight = [groups, channels[0], channels[1]]
             .into_iter()
             .map(Affine::constant)
             .chain(kernel)
             .collect();
-        let residual = spec.residual.then(|| output.clone());
+        let residual = spec.residual.then(|| image(self.layouts.residual, oc, &sizes.output));
         let bias = spec.bias.then(|| vec![groups.into(), oc.into()]);
         let mut add = |name, role, extents| self.nest.add_buffer(name, role, extents);
         Buffers {
@@ -181,20 +215,11 @@ impl Lowering<'_> {
         }
     }
 
-    /// Dimensions of an image in the user's layout.
-    fn in_layout<T>(&self, batch: T, channels: [T; 2], spatial: Vec<T>) -> Vec<T> {
-        let channels = channels.into_iter();
-        match self.conv.spec().layout {
-            Layout::ChannelsFirst => std::iter::once(batch).chain(channels).chain(spatial).collect(),
-            Layout::ChannelsLast => std::iter::once(batch).chain(spatial).chain(channels).collect(),
-        }
-    }
-
     fn leaf(&self, axes: &Axes, buffers: &Buffers, sizes: &Sizes) -> Leaf {
         let acc = RegId(0);
         let at = Affine::axis;
         let out = axes.out.iter().map(|&axis| at(axis)).collect::<Vec<_>>();
-        let out = self.in_layout(at(axes.n), [at(axes.g), at(axes.oc)], out);
+        let image = |layout| in_layout(layout, at(axes.n), [at(axes.g), at(axes.oc)], out.clone());
         let init = match buffers.bias {
             Some(bias) => Expr::Load(Access::buffer(bias, [at(axes.g), at(axes.oc)])),
             None => Expr::Const(0.0),
@@ -203,8 +228,13 @@ impl Lowering<'_> {
         let weight = Expr::Load(self.weight(axes, buffers.weight));
         let fma = Expr::Fma(Box::new(input), Box::new(weight), Box::new(Expr::Reg(acc)));
         let store = Op::Store {
-            to: Access::buffer(buffers.output, out.clone()),
-            value: self.epilogue(acc, buffers.residual.map(|residual| Access::buffer(residual, out))),
+            to: Access::buffer(buffers.output, image(self.layouts.output)),
+            value: self.epilogue(
+                acc,
+                buffers
+                    .residual
+                    .map(|residual| Access::buffer(residual, image(self.layouts.residual))),
+            ),
             when: Vec::new(),
         };
         let kernel = axes
@@ -273,7 +303,7 @@ impl Lowering<'_> {
             inside.extend(conditions);
         }
         let channels = [Affine::axis(axes.g).into(), Affine::axis(axes.ic).into()];
-        let index = self.in_layout(Affine::axis(axes.n).into(), channels, spatial);
+        let index = in_layout(self.layouts.input, Affine::axis(axes.n).into(), channels, spatial);
         let load = Expr::Load(Access {
             base: crate::nest::Base::Buffer(input),
             index,
@@ -304,6 +334,15 @@ impl Lowering<'_> {
             Some(activation) => Expr::Activation(activation, Box::new(value)),
             None => value,
         }
+    }
+}
+
+/// Dimensions of an image.
+fn in_layout<T>(layout: Layout, batch: T, channels: [T; 2], spatial: Vec<T>) -> Vec<T> {
+    let channels = channels.into_iter();
+    match layout {
+        Layout::ChannelsFirst => std::iter::once(batch).chain(channels).chain(spatial).collect(),
+        Layout::ChannelsLast => std::iter::once(batch).chain(spatial).chain(channels).collect(),
     }
 }
 

@@ -8,9 +8,12 @@
 //! tap reads. It is slow, and does not try to be otherwise.
 
 mod activation;
+mod chain;
 #[cfg(test)]
 mod known;
 mod oracle;
+
+pub use chain::{StepWeights, run_chain};
 
 use crate::conv::EquationAxis;
 use crate::{Activation, Conv, Element, Error, Layout, PaddingMode};

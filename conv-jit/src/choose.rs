@@ -3,6 +3,7 @@
 //! The model may ask for masked loads, which the assembler alone makes, and the assembler may refuse a leaf. Then the model is asked again, without masks: whatever the
 //! assembler refuses then is Cranelift's. Compiling and explaining both go through here, so that what is explained is what runs.
 
+use conv_ir::lower::Layouts;
 use conv_ir::schedule::Choice;
 use conv_ir::{Conv, Nest, Schedule, Target, passes};
 
@@ -14,7 +15,7 @@ use crate::x86::{self, Level};
 /// # Errors
 /// [`Error::Conv`] where the passes refuse it, [`Error::Unsupported`] where machine code cannot be made.
 pub fn choose(conv: &Conv, target: &Target) -> Result<Choice, Error> {
-    with_choice(conv, target, |choice| {
+    with_choice(conv, Layouts::of(conv), target, |choice| {
         let nest = passes::compile(conv, &choice.schedule, target, &mut |_, _| {})?;
         masks_are_assembled(&nest, target).map(|()| choice)
     })
@@ -23,16 +24,17 @@ pub fn choose(conv: &Conv, target: &Target) -> Result<Choice, Error> {
 /// What `make` makes of the choice, or of the one without masks where it cannot.
 pub(crate) fn with_choice<R>(
     conv: &Conv,
+    layouts: Layouts,
     target: &Target,
     make: impl Fn(Choice) -> Result<R, Error>,
 ) -> Result<R, Error> {
-    match make(Schedule::choose(conv, target)) {
+    match make(Schedule::choose_as(conv, layouts, target)) {
         Err(Error::Unsupported(why)) if target.masks => {
             let plain = Target {
                 masks: false,
                 ..*target
             };
-            let mut choice = Schedule::choose(conv, &plain);
+            let mut choice = Schedule::choose_as(conv, layouts, &plain);
             choice.reasons.push(format!("no masks: {why}"));
             make(choice)
         }
@@ -40,7 +42,7 @@ pub(crate) fn with_choice<R>(
     }
 }
 
-fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
+pub(crate) fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
     let Some(level) = Level::of(target) else {
         return Ok(());
     };

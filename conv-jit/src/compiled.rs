@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use conv_ir::lower::Layouts;
 use conv_ir::nest::bill::Bill;
 use conv_ir::schedule::Choice;
 use conv_ir::separate::{Accuracy, Separable, separate};
@@ -361,7 +362,7 @@ fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
 }
 
 /// The level that a target asks for, if this CPU has it.
-fn level(target: &Target) -> Result<Option<Level>, Error> {
+pub(crate) fn level(target: &Target) -> Result<Option<Level>, Error> {
     match Level::of(target) {
         Some(level) if !level.is_here() => Err(Error::Unsupported(format!(
             "target {target} needs {}, which this CPU does not have",
@@ -378,7 +379,9 @@ impl Shared {
             let reasons = vec!["the schedule was given".to_owned()];
             return Shared::under(conv, Choice { schedule, reasons }, target);
         }
-        with_choice(conv, &target, |choice| Shared::under(conv, choice, target))
+        with_choice(conv, Layouts::of(conv), &target, |choice| {
+            Shared::under(conv, choice, target)
+        })
     }
 
     fn under(conv: &Conv, Choice { schedule, reasons }: Choice, target: Target) -> Result<Shared, Error> {

@@ -7,15 +7,14 @@ use std::any::TypeId;
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use conv_ir::nest::{BufferId, BufferRole, Var};
-use conv_ir::{Conv, DType, Element, Nest};
+use conv_ir::{Conv, DType, Element};
 
-use crate::code::Entry;
+use crate::Error;
 use crate::compiled::{CompiledConv, First, Lens, Shared};
-use crate::emit::scratch::{SLACK, block_bytes, bytes};
+use crate::engine::{self, Constants, Places, Run};
 use crate::executor::{self, Executor};
-use crate::memory::Block;
-use crate::{Error, share};
+
+pub use crate::engine::Scratch;
 
 /// A compiled convolution with packed weights. Cheap to clone; clones share code, weights and pool.
 pub struct PackedConv<T> {
@@ -48,28 +47,9 @@ struct Before<T> {
 
 struct Inner {
     shared: Arc<Shared>,
-    /// Owns what `addresses` points to.
-    _blocks: Vec<Block>,
-    addresses: Addresses,
+    constants: Constants,
     /// Scratch of runs that have ended.
     pool: Mutex<Vec<Scratch>>,
-}
-
-/// The address of each buffer that does not change between runs; null for the others.
-struct Addresses(Vec<*mut u8>);
-
-// SAFETY: after packing, these addresses are only read through, and the memory behind them belongs to the same `Inner`.
-unsafe impl Send for Addresses {}
-// SAFETY: as above; reading from several threads is no conflict.
-unsafe impl Sync for Addresses {}
-
-/// Working memory of one run at a time. Grows to what a run needs and stays so.
-#[derive(Default)]
-pub struct Scratch {
-    block: Block,
-    /// Room for the buffer table and the symbol table.
-    table: Vec<usize>,
-    symbols: Vec<i64>,
 }
 
 /// One run, with everything that can be said about it.
@@ -98,7 +78,7 @@ impl<T: Element> PackedConv<T> {
         });
         let first = first.transpose()?;
         let shared = compiled.shared.clone();
-        check_dtype::<T>(&shared.conv)?;
+        check_dtype::<T>(shared.conv.dtype())?;
         match (shared.conv.known(), weight) {
             (None, weight) => check_len("weight", weight.len(), shared.conv.weight_shape())?,
             (Some(_), []) => {}
@@ -108,11 +88,11 @@ impl<T: Element> PackedConv<T> {
             }
         }
         check_bias(&shared.conv, bias.map(<[T]>::len))?;
-        let (blocks, addresses) = pack(&shared, weight, bias.unwrap_or(&[]))?;
+        // SAFETY: both have the lengths of their shapes, which are those of the nest's buffers.
+        let constants = unsafe { engine::pack(&shared.nest, &shared.code, &[weight], &[bias.unwrap_or(&[])])? };
         let inner = Inner {
             shared,
-            _blocks: blocks,
-            addresses,
+            constants,
             pool: Mutex::default(),
         };
         Ok(PackedConv {
@@ -292,64 +272,24 @@ impl<'a, T: Element> Call<'a, T> {
         let Shared {
             nest, code, divisible, ..
         } = &*self.conv.inner.shared;
-        let parts = if *divisible { self.threads } else { 1 };
-        scratch.fill_symbols(nest, self.sizes)?;
-        let block = block_bytes(nest, &scratch.symbols).and_then(|b| usize::try_from(b).ok());
-        let total = block.and_then(|b| b.checked_mul(parts));
-        let (Some(block), Some(total)) = (block, total) else {
-            return Err(Error::Memory(format!("scratch for {parts} threads")));
+        let run = Run {
+            nest,
+            code,
+            constants: &self.conv.inner.constants,
+            sizes: self.sizes,
+            parts: if *divisible { self.threads } else { 1 },
+            executor: self.executor,
         };
-        scratch.block.grow(total)?;
-        scratch.table.clear();
-        scratch
-            .table
-            .extend((0..nest.buffers.len()).map(|at| self.address(nest, BufferId(at as u32)).expose_provenance()));
-        let start = scratch.block.start().expose_provenance();
-        let (table, symbols) = (&scratch.table, &scratch.symbols);
-        let job = |part: usize| {
-            // SAFETY: `check` compared every length with the nest's description; addresses in the table are those arrays or our packed ones, in
-            // the nest's order; this part's scratch is `block` bytes nobody else uses; parts write different elements (`is_divisible`).
-            unsafe {
-                let buffers = std::slice::from_raw_parts(table.as_ptr().cast::<*mut u8>(), table.len());
-                let scratch = std::ptr::with_exposed_provenance_mut(start + part * block);
-                code.call(Entry::Run, buffers, symbols, scratch, (part, parts));
-            }
+        let residual = self
+            .residual
+            .map_or(std::ptr::null_mut(), |r| r.as_ptr().cast_mut().cast());
+        let places = Places {
+            input: self.input.as_ptr().cast_mut().cast(),
+            output: self.output.as_mut_ptr().cast(),
+            residuals: &[residual],
         };
-        match parts {
-            1 => job(0),
-            parts => run_once_each(self.executor, parts, &job),
-        }
-        Ok(())
-    }
-
-    fn address(&mut self, nest: &Nest, buffer: BufferId) -> *mut u8 {
-        match nest.buffer(buffer).role {
-            BufferRole::Input => self.input.as_ptr().cast_mut().cast(),
-            BufferRole::Residual => self
-                .residual
-                .map_or(std::ptr::null_mut(), |r| r.as_ptr().cast_mut().cast()),
-            BufferRole::Output => self.output.as_mut_ptr().cast(),
-            BufferRole::Weight | BufferRole::Bias | BufferRole::Packed | BufferRole::Scratch => {
-                self.conv.inner.addresses.0[buffer.index()]
-            }
-        }
-    }
-}
-
-/// Guards against an executor of the user's that repeats a part, or invents one: two threads in one part would share scratch.
-fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + Sync)) {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    let done = AtomicUsize::new(0);
-    // Parts are handed out here and not by the executor's number, so that each is run exactly once whatever the executor does.
-    executor.run(parts, &|_| {
-        let part = done.fetch_add(1, Ordering::Relaxed);
-        if part < parts {
-            job(part);
-        }
-    });
-    // An executor that called too rarely leaves the rest to us.
-    while done.load(Ordering::Relaxed) < parts {
-        job(done.fetch_add(1, Ordering::Relaxed));
+        // SAFETY: `check` compared every length with the nest's description, and the output is borrowed for us alone.
+        unsafe { run.run(&places, scratch) }
     }
 }
 
@@ -374,117 +314,8 @@ impl Inner {
     }
 }
 
-impl Scratch {
-    /// Empty; the first run fills it.
-    pub fn new() -> Scratch {
-        Scratch::default()
-    }
-
-    /// Works out every symbol's value.
-    fn fill_symbols(&mut self, nest: &Nest, sizes: &[(&str, usize)]) -> Result<(), Error> {
-        self.symbols.clear();
-        for symbol in &nest.symbols {
-            let value = match &symbol.value {
-                Some(quotient) => quotient.eval(|var| match var {
-                    Var::Symbol(earlier) => self.symbols.get(earlier.index()).copied().unwrap_or(0),
-                    Var::Axis(_) => 0,
-                }),
-                None => given(&symbol.name, sizes)?,
-            };
-            self.symbols.push(value);
-        }
-        Ok(())
-    }
-}
-
-fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
-    let found = sizes
-        .iter()
-        .find(|(known, _)| *known == name)
-        .and_then(|(_, size)| i64::try_from(*size).ok());
-    found.ok_or_else(|| Error::Argument(format!("the size {name} is missing")))
-}
-
-/// Runs `setup`: the packed buffers, and copies of weight and bias where the body reads them as they are.
-fn pack<T: Element>(shared: &Shared, weight: &[T], bias: &[T]) -> Result<(Vec<Block>, Addresses), Error> {
-    let nest = &shared.nest;
-    let mut blocks = Vec::new();
-    let (mut during, mut after) = (Vec::new(), Vec::new());
-    for at in 0..nest.buffers.len() {
-        let id = BufferId(at as u32);
-        let null = std::ptr::null_mut();
-        if let Some(values) = &nest.buffer(id).values {
-            let start = known_block::<T>(values, &mut blocks)?;
-            during.push(start);
-            after.push(start);
-            continue;
-        }
-        let (now, later) = match nest.buffer(id).role {
-            BufferRole::Packed => {
-                let start = packed_block(nest, id, &mut blocks)?;
-                (start, start)
-            }
-            BufferRole::Weight => (weight.as_ptr().cast_mut().cast(), copy(nest, id, weight, &mut blocks)?),
-            BufferRole::Bias => (bias.as_ptr().cast_mut().cast(), copy(nest, id, bias, &mut blocks)?),
-            BufferRole::Input | BufferRole::Residual | BufferRole::Output | BufferRole::Scratch => (null, null),
-        };
-        during.push(now);
-        after.push(later);
-    }
-    let symbols = vec![0; nest.symbols.len()];
-    // SAFETY: weight and bias have the lengths of their shapes (checked by the caller) and are only read; packed buffers are ours and as long as the
-    // nest says; `setup` touches no other buffer and, as `packed_block` checked, no symbol's value matters to it.
-    unsafe {
-        shared
-            .code
-            .call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1))
-    };
-    Ok((blocks, Addresses(after)))
-}
-
-/// Known numbers that the code reads from memory.
-fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
-    let numbers: Vec<T> = values.iter().map(|&x| T::from_f64(x)).collect();
-    // Vector loads may read beyond the last one, as in every buffer of ours.
-    let mut block = Block::new(size_of_val(&numbers[..]) + SLACK as usize)?;
-    let start = block.start();
-    // SAFETY: the block is fresh and longer than the numbers, which are plain.
-    unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), start, size_of_val(&numbers[..])) };
-    blocks.push(block);
-    Ok(start)
-}
-
-fn packed_block(nest: &Nest, id: BufferId, blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
-    let buffer = nest.buffer(id);
-    if nest.constant_len(id).is_none() {
-        return Err(Error::Unsupported(format!(
-            "packed buffer {} has a size known only at run time",
-            buffer.name
-        )));
-    }
-    let len = bytes(buffer, &[]).and_then(|b| usize::try_from(b).ok());
-    let len = len.ok_or_else(|| Error::Memory(format!("packed buffer {}", buffer.name)))?;
-    let mut block = Block::new(len)?;
-    let start = block.start();
-    blocks.push(block);
-    Ok(start)
-}
-
-/// A copy of the caller's array, where the body needs one after packing.
-fn copy<T: Element>(nest: &Nest, id: BufferId, from: &[T], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
-    if !share::body_reads(nest, id) {
-        return Ok(std::ptr::null_mut());
-    }
-    let mut block = Block::new(size_of_val(from))?;
-    let start = block.start();
-    // SAFETY: the block is fresh and at least as long as `from`, whose elements are plain numbers.
-    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr().cast::<u8>(), start, size_of_val(from)) };
-    blocks.push(block);
-    Ok(start)
-}
-
-fn check_dtype<T: Element>(conv: &Conv) -> Result<(), Error> {
-    let (found, needed): (DType, DType) = (T::DTYPE, conv.dtype());
+pub(crate) fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
+    let found = T::DTYPE;
     // Anybody may implement `Element`; the machine code must see the number that it was made for.
     let is = match needed {
         DType::F32 => TypeId::of::<T>() == TypeId::of::<f32>(),
@@ -497,7 +328,7 @@ fn check_dtype<T: Element>(conv: &Conv) -> Result<(), Error> {
     }
 }
 
-fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error> {
+pub(crate) fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error> {
     let comes_later = conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
     match (comes_later, found) {
         (true, Some(found)) => check_len("bias", found, conv.bias_shape()),
@@ -511,7 +342,7 @@ fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error> {
     }
 }
 
-fn check_len(name: &'static str, found: usize, shape: Vec<usize>) -> Result<(), Error> {
+pub(crate) fn check_len(name: &'static str, found: usize, shape: Vec<usize>) -> Result<(), Error> {
     let needed = shape.iter().product();
     if found == needed {
         Ok(())

@@ -35,9 +35,13 @@ pub(crate) fn body_reads(nest: &Nest, buffer: BufferId) -> bool {
 }
 
 fn reads(nest: &Nest, stmt: &Stmt, buffer: BufferId) -> bool {
+    let is = |id: BufferId| nest.memory_of(id) == buffer;
     match stmt {
         Stmt::For(_, body) => body.iter().any(|stmt| reads(nest, stmt, buffer)),
-        Stmt::Call(call) => nest.leaves[call.leaf.index()].pointers.contains(&buffer),
-        Stmt::Leaf(leaf) => leaf.accesses().iter().any(|a| a.base == Base::Buffer(buffer)),
+        Stmt::Call(call) => nest.leaves[call.leaf.index()].pointers.iter().any(|&id| is(id)),
+        Stmt::Leaf(leaf) => leaf
+            .accesses()
+            .iter()
+            .any(|a| matches!(a.base, Base::Buffer(id) if is(id))),
     }
 }

@@ -7,9 +7,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use conv_ir::chain::plan::Plan;
 use conv_ir::nest::BufferRole;
-use conv_ir::{Conv, DType, Element, Target};
-use conv_jit::{CompiledConv, Options, Scratch, targets_here};
+use conv_ir::{Chain, Conv, DType, Element, Target};
+use conv_jit::{ChainOptions, CompiledChain, CompiledConv, Options, Scratch, StepWeights, targets_here};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -130,5 +131,33 @@ fn a_run_allocates_nothing() {
             }
         }
         assert!(panels >= 2, "{target}: {panels} cases use scratch");
+    }
+}
+
+#[test]
+fn a_run_of_a_chain_allocates_nothing() {
+    let chain: Chain = "conv2d ic16 oc96 in 28 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; conv2d oc16 kernel 1 + bias + residual from 0"
+        .parse()
+        .unwrap();
+    let fused = Plan::choose(&chain, &Target::AVX512, 1);
+    assert_eq!(fused.groups.len(), 1, "{:?}", fused.reasons);
+    let arrays: Vec<(Vec<f32>, Vec<f32>)> = chain
+        .convs()
+        .map(|conv| (vec![0.5; conv.weight_len()], vec![0.5; conv.bias_len()]))
+        .collect();
+    let steps: Vec<StepWeights<'_, f32>> = arrays
+        .iter()
+        .map(|(w, b)| (w.as_slice(), b.as_slice()).into())
+        .collect();
+    let input = vec![0.5; chain.len_of(0)];
+    let mut output = vec![0.0; chain.len_of(3)];
+    for plan in [fused, Plan::unfused(&chain)] {
+        let options = ChainOptions {
+            plan: Some(plan),
+            ..ChainOptions::default()
+        };
+        let packed = CompiledChain::new(&chain, options).unwrap().pack(&steps).unwrap();
+        packed.run(&input, &mut output).unwrap();
+        assert_eq!(allocations(|| packed.run(&input, &mut output).unwrap()), 0);
     }
 }

@@ -6,6 +6,7 @@
 //! routes    the same case on every route
 //! emitted   many convolutions as one Rust program, compiled once
 //! random    convolutions and schedules from small numbers, so that proptest can shrink them
+//! chains    random chains under random plans, on every route; what the examples print of one
 //! case      case files
 //! shapes    benchdnn's core, as text
 //! ```
@@ -16,6 +17,7 @@
 pub struct Readme;
 
 pub mod case;
+pub mod chains;
 pub mod data;
 pub mod emitted;
 pub mod judge;
@@ -23,6 +25,7 @@ pub mod random;
 pub mod routes;
 pub mod shapes;
 
+pub use chains::fused_and_not;
 pub use data::{Data, Fill, Rng, compare, same};
 pub use judge::judge;
 

@@ -98,14 +98,14 @@ fn times(least: Duration, mut run: impl FnMut() -> Result<(), Failure>) -> Resul
     Ok(times)
 }
 
-fn weights(conv: &Conv) -> Result<Weights<f32>, Failure> {
+pub fn weights(conv: &Conv) -> Result<Weights<f32>, Failure> {
     let bias = conv.spec().bias.then(|| numbers(conv.bias_len(), 3)).transpose()?;
     let weight = numbers(conv.weight_len(), 2)?;
     Ok(Weights { weight, bias })
 }
 
 /// Pseudo-random numbers in -1 to 1, the same in every run (xorshift64* with a fixed seed).
-fn numbers(count: usize, seed: u64) -> Result<Vec<f32>, Failure> {
+pub fn numbers(count: usize, seed: u64) -> Result<Vec<f32>, Failure> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         state ^= state >> 12;

@@ -6,6 +6,7 @@
 //!
 //! Files are read, and every mistake in them found, before the first layer is timed.
 
+mod chains;
 mod html;
 mod layers;
 mod measure;
@@ -18,7 +19,7 @@ mod side_by_side;
 mod summary;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -59,15 +60,24 @@ best_direct_peer_ratio.
 Examples:
   convc bench --layers conv-cli/layers/public.csv
   convc bench --layers conv-cli/layers/public.csv --only resnet50_3x3_56_64,image_5x5_1080p --format json
-  convc bench --layers conv-cli/layers/public.csv --compare others.jsonl --html report.html";
+  convc bench --layers conv-cli/layers/public.csv --compare others.jsonl --html report.html
+  convc bench --chains conv-cli/layers/blocks.txt";
 
 /// Time the layers of a table
 #[derive(clap::Args)]
 #[command(after_help = NOTES)]
 pub struct Args {
     /// The table
-    #[arg(long, value_name = "FILE.csv")]
-    layers: PathBuf,
+    #[arg(
+        long,
+        value_name = "FILE.csv",
+        required_unless_present = "chains",
+        conflicts_with = "chains"
+    )]
+    layers: Option<PathBuf>,
+    /// Instead of a table of layers: chains, a line each (name: step; step; ..), as planned against step by step
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["compare", "html", "route"])]
+    chains: Option<PathBuf>,
     /// Only these layers
     #[arg(long, value_name = "LAYER,..", value_delimiter = ',')]
     only: Vec<String>,
@@ -122,9 +132,13 @@ struct Report {
 
 /// The command.
 pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let table = layers::read(&args.layers)?;
+    if let Some(path) = &args.chains {
+        return bench_chains(args, path, out);
+    }
+    let path = args.layers.as_deref().unwrap_or(Path::new(""));
+    let table = layers::read(path)?;
     let known = table.iter().map(|layer| layer.name.clone()).collect();
-    let layers = layers::pick(table, &args.only, &args.layers)?;
+    let layers = layers::pick(table, &args.only, path)?;
     let peers = Peers::read(&args.compare, args.threads)?;
     args.html.as_deref().map_or(Ok(()), output::check)?;
     let peak = fma_peak(DType::F32);
@@ -147,6 +161,32 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         Format::Json => Ok(()),
         Format::Table => Ok(out.write_all(text(&report).as_bytes())?),
     }
+}
+
+fn bench_chains(args: &Args, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
+    let all = chains::read(path)?;
+    let unknown = args.only.iter().find(|name| !all.iter().any(|chain| chain.0 == **name));
+    if let Some(missing) = unknown {
+        return Err(Failure::file(path, format!("there is no chain '{missing}' in it")));
+    }
+    let peak = fma_peak(DType::F32);
+    let most = peak.map(|peak| peak.gflops * args.threads as f64);
+    let mut measured = Vec::new();
+    for chain in all
+        .iter()
+        .filter(|chain| args.only.is_empty() || args.only.contains(&chain.0))
+    {
+        let one = chains::measure(chain, args.threads, args.time, most)?;
+        if args.format == Format::Json {
+            chains::print_json(&one, out)?;
+        }
+        measured.push(one);
+    }
+    if args.format == Format::Table {
+        let heading = heading(peak, args.threads);
+        out.write_all(format!("{heading}\n\n{}", chains::table(&measured)).as_bytes())?;
+    }
+    Ok(())
 }
 
 /// Everybody's time for each layer; JSON lines are printed on the way.

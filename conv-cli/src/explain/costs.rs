@@ -101,7 +101,8 @@ fn memory(facts: &Facts) -> String {
     )
 }
 
-fn size(bytes: u64) -> String {
+/// Bytes in the unit that reads best.
+pub fn size(bytes: u64) -> String {
     let (mut size, mut unit) = (bytes as f64, 0);
     const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
     while size >= 1024.0 && unit + 1 < UNITS.len() {

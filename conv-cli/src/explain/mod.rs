@@ -1,9 +1,11 @@
 //! `convc explain`: what a convolution is, what it costs, how it would be computed and why, and its nest after any pass.
 //!
-//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as a whole is in [`stack`]. Either is drawn on demand.
+//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as a whole is in [`stack`]. Either is drawn on demand. Where each takes what the one
+//! before gives they are a [`chain`], whose plan is shown too.
 
 pub use costs::seen;
 
+mod chain;
 mod costs;
 mod matrix;
 mod stack;
@@ -41,6 +43,8 @@ Examples:
   The 4 x 16 matrix of a 3x3 window, and how much of 150 GFLOP/s a memory of 20 GB/s allows
       convc explain --size 4x4 --kernel 3x3 --matrix
       convc explain g32ic64ih56oc64oh56kh3ph1 --roofline 150:20
+  A chain, in one text or several: which steps are fused, and why; sizes follow from the first step
+      convc explain 'conv2d ic16 oc96 in 56 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1, relu6; conv2d oc16 kernel 1 + residual from 0'
 
 Multiply-adds are the direct algorithm's, padding counted (transposed: no inserted zero counted). The intensity assumes that every \
 array moves between memory and processor once.";
@@ -80,6 +84,22 @@ pub struct Args {
 /// The command.
 pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
+    let chain = if args.svg.is_none() && !args.matrix && args.weight.is_none() {
+        args.description.chain()?
+    } else {
+        None
+    };
+    if let Some(chain) = chain {
+        if let Wanted::After(_) = wanted {
+            return Err(Failure::usage(
+                "--after shows one convolution; --all shows a chain's nests",
+            ));
+        }
+        let convs: Vec<Conv> = chain.convs().cloned().collect();
+        stack::explain(&convs, args.roofline, out)?;
+        let target = args.target.unwrap_or_else(conv_jit::host_target);
+        return self::chain::explain(&chain, &target, wanted == Wanted::All, out);
+    }
     let mut convs = args.description.convs()?;
     if let (Some(weight), [conv]) = (&args.weight, &mut convs[..]) {
         *conv = weights::known(conv, weight)?;

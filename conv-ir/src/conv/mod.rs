@@ -26,6 +26,7 @@ mod words;
 pub use benchdnn::parse_benchdnn;
 pub use known::Known;
 pub use shape::axis_name;
+pub(crate) use text::parse_step;
 
 use crate::activation::Activation;
 use crate::element::DType;

@@ -154,22 +154,35 @@ impl FromStr for Conv {
 
 /// The text form alone, not yet checked.
 fn parse_spec(text: &str) -> Result<ConvSpec, Error> {
-    let mut scan = Scanner::new(WHAT, text);
-    let (rank, transposed) = head(&mut scan)?;
-    let mut reader = Reader {
-        scan,
-        rank,
-        seen: Vec::new(),
-        spec: ConvSpec {
-            transposed,
-            ..ConvSpec::new([], [])
-        },
-    };
+    let mut reader = Reader::new(text, ConvSpec::new([], []))?;
     reader.clauses()?;
     reader.epilogue()?;
     reader.missing("in", "the extents of the input, such as `in 56x56`")?;
     reader.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
     Ok(reader.spec)
+}
+
+/// One step of a chain, and where its residual comes from. What it does not say of its input follows from the step `before`.
+pub(crate) fn parse_step(text: &str, before: Option<&Conv>) -> Result<(Conv, Option<usize>), Error> {
+    let mut spec = ConvSpec::new([], []);
+    if let Some(before) = before {
+        let given = before.spec();
+        spec.dtype = given.dtype;
+        spec.layout = given.layout;
+        spec.batch = given.batch.clone();
+        spec.in_channels = given.out_channels;
+        let known = |axis: &super::ConvAxis| axis.output.known().map(Size::Known);
+        spec.input = before.axes.iter().filter_map(known).collect();
+    }
+    let mut reader = Reader::new(text, spec)?;
+    reader.from = Some(None);
+    reader.clauses()?;
+    reader.epilogue()?;
+    if before.is_none_or(|before| before.rank() != reader.rank) {
+        reader.missing("in", "the extents of the input, such as `in 56x56`")?;
+    }
+    reader.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
+    Ok((Conv::new(reader.spec)?, reader.from.flatten()))
 }
 
 fn head(scan: &mut Scanner) -> Result<(usize, bool), Error> {
@@ -196,9 +209,24 @@ struct Reader<'a> {
     rank: usize,
     seen: Vec<&'static str>,
     spec: ConvSpec,
+    /// The tensor that is the residual, in the texts that may say so.
+    from: Option<Option<usize>>,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    /// Behind the first word; `spec` is what holds where the text says nothing.
+    fn new(text: &'a str, spec: ConvSpec) -> Result<Reader<'a>, Error> {
+        let mut scan = Scanner::new(WHAT, text);
+        let (rank, transposed) = head(&mut scan)?;
+        Ok(Reader {
+            scan,
+            rank,
+            seen: Vec::new(),
+            spec: ConvSpec { transposed, ..spec },
+            from: None,
+        })
+    }
+
     fn clauses(&mut self) -> Result<(), Error> {
         loop {
             self.scan.skip_spaces();
@@ -391,6 +419,7 @@ impl Reader<'_> {
                 "residual" => {
                     self.spec.residual = true;
                     self.once(at, "residual")?;
+                    self.source()?;
                 }
                 word => return Err(self.scan.unknown(at, word, &["bias", "residual"])),
             }
@@ -407,6 +436,22 @@ impl Reader<'_> {
                 .scan
                 .expected("`+ bias`, `+ residual` or `, activation` at the end")),
         }
+    }
+}
+
+impl Reader<'_> {
+    /// `from 2`, which a step of a chain says behind `residual`.
+    fn source(&mut self) -> Result<(), Error> {
+        let Some(from) = &mut self.from else { return Ok(()) };
+        self.scan.skip_spaces();
+        if !self.scan.eat_word("from") {
+            return Err(self
+                .scan
+                .expected("`from` and the number of a tensor: 0 is the chain's input, 1 the first step's output"));
+        }
+        self.scan.skip_spaces();
+        *from = Some(self.scan.number()?);
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! The buffers of one run, each with the rules of its role.
 
-use super::Arguments;
+use super::Arrays;
 use crate::nest::{Buffer, BufferId, BufferRole, Nest, Var};
 use crate::{Element, Error};
+use std::collections::VecDeque;
 
 /// What is behind a buffer.
 enum Data<'a, T> {
@@ -16,10 +17,14 @@ enum Data<'a, T> {
     Known(Vec<T>),
     /// Ours, of one thread. `None` was never written.
     Scratch(Vec<Option<T>>),
+    /// Another buffer's.
+    View,
 }
 
 struct Array<'a, T> {
     extents: Vec<i64>,
+    /// Where its elements are: here, or where the buffer is whose view it is.
+    memory: usize,
     data: Data<'a, T>,
 }
 
@@ -67,13 +72,17 @@ impl Fault {
 
 impl<'a, T: Element> Memory<'a, T> {
     /// Finds the array behind every buffer and checks its length.
-    pub(super) fn new(nest: &'a Nest, arguments: Arguments<'a, T>, symbols: &[i64]) -> Result<Self, Error> {
-        let mut given = Given::from(arguments);
+    pub(super) fn new(nest: &'a Nest, arrays: Arrays<'a, T>, symbols: &[i64]) -> Result<Self, Error> {
+        let mut given = Given::from(arrays);
         let mut arrays = Vec::new();
-        for buffer in &nest.buffers {
+        for (at, buffer) in nest.buffers.iter().enumerate() {
             let extents = extents(buffer, symbols)?;
-            let data = given.data(buffer, &extents)?;
-            arrays.push(Array { extents, data });
+            let data = match buffer.view_of {
+                Some(_) => Data::View,
+                None => given.data(buffer, &extents)?,
+            };
+            let memory = buffer.view_of.map_or(at, BufferId::index);
+            arrays.push(Array { extents, memory, data });
         }
         given.nothing_left()?;
         Ok(Memory {
@@ -81,6 +90,10 @@ impl<'a, T: Element> Memory<'a, T> {
             names: nest.buffers.iter().map(|b| b.name.as_str()).collect(),
             in_setup: true,
         })
+    }
+
+    fn data(&self, buffer: BufferId) -> &Data<'a, T> {
+        &self.arrays[self.arrays[buffer.index()].memory].data
     }
 
     /// From here on the packed buffers are only read.
@@ -119,21 +132,22 @@ impl<'a, T: Element> Memory<'a, T> {
 
     /// Whether the caller owns the array.
     pub(super) fn is_callers(&self, buffer: BufferId) -> bool {
-        matches!(self.arrays[buffer.index()].data, Data::Given(_) | Data::Output(..))
+        matches!(self.data(buffer), Data::Given(_) | Data::Output(..))
     }
 
     pub(super) fn read(&self, buffer: BufferId, position: usize) -> Result<T, Fault> {
-        match &self.arrays[buffer.index()].data {
+        match self.data(buffer) {
             Data::Given(elements) => Ok(elements[position]),
             Data::Packed(elements) | Data::Known(elements) => Ok(elements[position]),
             Data::Scratch(elements) => elements[position].ok_or(Fault::NeverWritten),
-            Data::Output(..) => Err(Fault::WriteOnly),
+            Data::Output(..) | Data::View => Err(Fault::WriteOnly),
         }
     }
 
     pub(super) fn write(&mut self, buffer: BufferId, position: usize, value: T) -> Result<(), Fault> {
         let setup = self.in_setup;
-        match &mut self.arrays[buffer.index()].data {
+        let memory = self.arrays[buffer.index()].memory;
+        match &mut self.arrays[memory].data {
             Data::Packed(elements) if setup => elements[position] = value,
             Data::Output(_, written) if !setup && written[position] => return Err(Fault::WrittenTwice),
             Data::Output(elements, written) if !setup => {
@@ -141,7 +155,7 @@ impl<'a, T: Element> Memory<'a, T> {
                 written[position] = true;
             }
             Data::Scratch(elements) if !setup => elements[position] = Some(value),
-            Data::Given(_) | Data::Known(_) | Data::Packed(_) | Data::Output(..) | Data::Scratch(_) => {
+            Data::Given(_) | Data::Known(_) | Data::Packed(_) | Data::Output(..) | Data::Scratch(_) | Data::View => {
                 return Err(Fault::ReadOnly);
             }
         }
@@ -187,23 +201,23 @@ fn extents(buffer: &Buffer, symbols: &[i64]) -> Result<Vec<i64>, Error> {
     }
 }
 
-/// The caller's arrays, each taken by the buffer of its role.
+/// The caller's arrays, each taken by a buffer of its role, in order.
 struct Given<'a, T> {
-    input: Option<&'a [T]>,
-    weight: Option<&'a [T]>,
-    bias: Option<&'a [T]>,
-    residual: Option<&'a [T]>,
+    inputs: VecDeque<&'a [T]>,
+    weights: VecDeque<&'a [T]>,
+    biases: VecDeque<&'a [T]>,
+    residuals: VecDeque<&'a [T]>,
     output: Option<&'a mut [T]>,
 }
 
 impl<'a, T: Element> Given<'a, T> {
-    fn from(arguments: Arguments<'a, T>) -> Self {
+    fn from(arrays: Arrays<'a, T>) -> Self {
         Given {
-            input: Some(arguments.input),
-            weight: Some(arguments.weight),
-            bias: arguments.bias,
-            residual: arguments.residual,
-            output: Some(arguments.output),
+            inputs: VecDeque::from([arrays.input]),
+            weights: arrays.weights.into(),
+            biases: arrays.biases.into(),
+            residuals: arrays.residuals.into(),
+            output: Some(arrays.output),
         }
     }
 
@@ -227,10 +241,10 @@ impl<'a, T: Element> Given<'a, T> {
         }
         let check = |name, found| length(name, found, len, extents);
         Ok(match buffer.role {
-            BufferRole::Input => Data::Given(taken("input", &mut self.input, check)?),
-            BufferRole::Weight => Data::Given(taken("weight", &mut self.weight, check)?),
-            BufferRole::Bias => Data::Given(taken("bias", &mut self.bias, check)?),
-            BufferRole::Residual => Data::Given(taken("residual", &mut self.residual, check)?),
+            BufferRole::Input => Data::Given(taken("input", &mut self.inputs, check)?),
+            BufferRole::Weight => Data::Given(taken("weight", &mut self.weights, check)?),
+            BufferRole::Bias => Data::Given(taken("bias", &mut self.biases, check)?),
+            BufferRole::Residual => Data::Given(taken("residual", &mut self.residuals, check)?),
             BufferRole::Output => {
                 let output = self.output.take().ok_or_else(|| missing("output"))?;
                 check("output", output.len())?;
@@ -243,15 +257,21 @@ impl<'a, T: Element> Given<'a, T> {
 
     /// What the nest knows is not taken from the caller, who may well give the unknown twin's arrays.
     fn forget(&mut self, role: BufferRole) {
-        if role == BufferRole::Bias {
-            self.bias = None;
+        match role {
+            BufferRole::Weight => self.weights.clear(),
+            BufferRole::Bias => self.biases.clear(),
+            _ => {}
         }
     }
 
     /// Arrays that no buffer took are a mistake of the caller's.
     fn nothing_left(&self) -> Result<(), Error> {
-        let left = [("bias", self.bias), ("residual", self.residual)];
-        match left.iter().find(|(_, array)| array.is_some()) {
+        let left = [
+            ("weight", &self.weights),
+            ("bias", &self.biases),
+            ("residual", &self.residuals),
+        ];
+        match left.iter().find(|(_, arrays)| !arrays.is_empty()) {
             Some((name, _)) => Err(Error::Argument(format!(
                 "{name} is given, but the convolution has none"
             ))),
@@ -262,10 +282,10 @@ impl<'a, T: Element> Given<'a, T> {
 
 fn taken<'a, T>(
     name: &'static str,
-    from: &mut Option<&'a [T]>,
+    from: &mut VecDeque<&'a [T]>,
     check: impl Fn(&'static str, usize) -> Result<(), Error>,
 ) -> Result<&'a [T], Error> {
-    let array = from.take().ok_or_else(|| missing(name))?;
+    let array = from.pop_front().ok_or_else(|| missing(name))?;
     check(name, array.len())?;
     Ok(array)
 }

@@ -33,6 +33,32 @@ pub struct Arguments<'a, T> {
     pub output: &'a mut [T],
 }
 
+/// The arrays of a run of fused convolutions: the n-th buffer of a role takes the n-th array.
+pub struct Arrays<'a, T> {
+    /// Input.
+    pub input: &'a [T],
+    /// Weights, one per convolution.
+    pub weights: Vec<&'a [T]>,
+    /// Biases, one per convolution that has one.
+    pub biases: Vec<&'a [T]>,
+    /// Residuals from outside, one per convolution that has one.
+    pub residuals: Vec<&'a [T]>,
+    /// Output.
+    pub output: &'a mut [T],
+}
+
+impl<'a, T> From<Arguments<'a, T>> for Arrays<'a, T> {
+    fn from(one: Arguments<'a, T>) -> Self {
+        Arrays {
+            input: one.input,
+            weights: vec![one.weight],
+            biases: one.bias.into_iter().collect(),
+            residuals: one.residual.into_iter().collect(),
+            output: one.output,
+        }
+    }
+}
+
 /// Runs setup, then body on one thread. `free` gives the sizes known only now, by name.
 ///
 /// # Errors
@@ -40,21 +66,25 @@ pub struct Arguments<'a, T> {
 ///
 /// # Panics
 /// Where the nest does what no nest may do: a bug of the pass that made it.
-pub fn run<T: Element>(nest: &Nest, arguments: Arguments<'_, T>, free: &[(&str, usize)]) -> Result<(), Error> {
-    run_parts(nest, arguments, free, 1)
+pub fn run<'a, T: Element>(
+    nest: &'a Nest,
+    arrays: impl Into<Arrays<'a, T>>,
+    free: &[(&str, usize)],
+) -> Result<(), Error> {
+    run_parts(nest, arrays, free, 1)
 }
 
 /// Runs setup, then body once for each of `parts` threads, one after the other, each with scratch of its own. Together they must write each output element
 /// exactly once. Errors and panics as [`run`].
-pub fn run_parts<T: Element>(
-    nest: &Nest,
-    arguments: Arguments<'_, T>,
+pub fn run_parts<'a, T: Element>(
+    nest: &'a Nest,
+    arrays: impl Into<Arrays<'a, T>>,
     free: &[(&str, usize)],
     parts: usize,
 ) -> Result<(), Error> {
     types_match(nest, T::DTYPE)?;
     let symbols = symbols(nest, free)?;
-    let memory = Memory::new(nest, arguments, &symbols)?;
+    let memory = Memory::new(nest, arrays.into(), &symbols)?;
     let env = Env {
         nest,
         axes: vec![None; nest.axes.len()],

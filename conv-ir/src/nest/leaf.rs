@@ -122,6 +122,26 @@ impl Leaf {
         )
     }
 
+    /// The leaf with its axes called by other names.
+    pub(crate) fn rename_axes(&self, id: &dyn Fn(AxisId) -> AxisId) -> Leaf {
+        let mut leaf = self.map_affine(&mut |a| a.rename(id));
+        leaf.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
+        leaf.ints.iter_mut().for_each(|i| *i = id(*i));
+        leaf.reduce.iter_mut().for_each(|l| l.axis = id(l.axis));
+        leaf.registers
+            .iter_mut()
+            .flat_map(|r| &mut r.axes)
+            .for_each(|a| *a = id(*a));
+        if let Some(lanes) = &mut leaf.lanes {
+            lanes.axis = id(lanes.axis);
+            lanes.vectors = lanes.vectors.map(id);
+        }
+        for ops in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
+            ops.iter_mut().for_each(|op| rename_op(op, id));
+        }
+        leaf
+    }
+
     /// Visits every expression of every operation, outermost first.
     pub fn visit_exprs<'a>(&'a self, f: &mut impl FnMut(&'a Expr)) {
         for op in self.ops() {
@@ -214,5 +234,16 @@ impl Leaf {
             });
         }
         regs
+    }
+}
+
+fn rename_op(op: &mut Op, id: &dyn Fn(AxisId) -> AxisId) {
+    match op {
+        Op::Each(axis, body) => {
+            *axis = id(*axis);
+            body.iter_mut().for_each(|op| rename_op(op, id));
+        }
+        Op::StoreBlock { along, .. } => *along = id(*along),
+        Op::Set { .. } | Op::Store { .. } => {}
     }
 }

@@ -25,10 +25,14 @@
 //! How a load reads lanes follows from its index: an index without the lane axis is one scalar in every lane (splat); with it, the lanes are
 //! that far apart. Conditions and folds never depend on the lane axis, except that `select cond* load else 0` is a masked load, tested lane by lane.
 //!
+//! A convolution's nest has one input, weight and output. Fused convolutions have several weights, biases and residuals: the n-th buffer of a role takes the n-th array of a
+//! run. A buffer may be a *view*: the memory of another buffer of its role, seen with other extents.
+//!
 //! A leaf is a future micro-kernel: one register tile and a reduction. Everything it needs from outside is, after pass `outline`, a pointer or an int.
 
 mod affine;
 pub mod bill;
+mod embed;
 mod leaf;
 mod loops;
 mod op;
@@ -39,6 +43,7 @@ pub(crate) mod samples;
 mod verify;
 
 pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};
+pub(crate) use embed::{add_unit_dimension, embed, for_pointers};
 pub use leaf::{Lanes, Leaf, Register, TileAxis};
 pub use loops::{Bound, Loop, LoopKind};
 pub use op::{Access, Base, Binary, Expr, Op, Unary};
@@ -184,6 +189,8 @@ pub struct Buffer {
     pub extents: Vec<Affine>,
     /// Its numbers, where they are known when code is made. Then nobody passes or fills it, whatever its role, and it is only read.
     pub values: Option<Values>,
+    /// The buffer of the same role whose memory this is, seen with other extents; itself no view, and at least as long.
+    pub view_of: Option<BufferId>,
 }
 
 impl Buffer {
@@ -262,8 +269,37 @@ impl Nest {
             dtype: self.dtype,
             extents,
             values: None,
+            view_of: None,
         });
         BufferId(self.buffers.len() as u32 - 1)
+    }
+
+    /// Adds a buffer that is another one's memory, seen with other extents.
+    pub fn add_view(&mut self, of: BufferId, extents: Vec<Affine>) -> BufferId {
+        let base = self.buffer(of);
+        let name = format!("{}_view", base.name);
+        let id = self.add_buffer(name, base.role, extents);
+        self.buffers[id.index()].view_of = Some(of);
+        id
+    }
+
+    /// The buffer that has the memory: itself, or what it is a view of.
+    pub fn memory_of(&self, id: BufferId) -> BufferId {
+        self.buffer(id).view_of.unwrap_or(id)
+    }
+
+    /// The buffers of a role that have memory of their own, in order: the n-th takes the n-th array of a run.
+    pub fn buffers_of(&self, role: BufferRole) -> impl Iterator<Item = BufferId> + '_ {
+        let ids = (0..self.buffers.len() as u32).map(BufferId);
+        ids.filter(move |&id| self.buffer(id).role == role && self.buffer(id).view_of.is_none())
+    }
+
+    /// Which array of its role a buffer takes.
+    pub fn position_in_role(&self, id: BufferId) -> usize {
+        let memory = self.memory_of(id);
+        self.buffers_of(self.buffer(id).role)
+            .position(|known| known == memory)
+            .unwrap_or(0)
     }
 
     /// The axis behind an id.

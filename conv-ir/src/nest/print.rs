@@ -81,8 +81,11 @@ impl<'a> Text<'a> {
         let extents: Vec<String> = buffer.extents.iter().map(|e| self.names.affine(e)).collect();
         let role = names::role_word(buffer.role);
         let values = buffer.values.as_ref().map_or(String::new(), |values| known(values));
+        let of = buffer.view_of.map_or(String::new(), |of| {
+            format!(" views {}", self.names.nest.buffer(of).name)
+        });
         self.line(format!(
-            "buffer {}: {role} {}[{}]{values}",
+            "buffer {}: {role} {}[{}]{values}{of}",
             buffer.name,
             buffer.dtype,
             extents.join(", ")

@@ -34,6 +34,7 @@ fn nest(axes: &[&str], buffers: &[(&str, BufferRole, &[i64])]) -> Nest {
         dtype: DType::F32,
         extents: constants(extents),
         values: None,
+        view_of: None,
     };
     Nest {
         dtype: DType::F32,

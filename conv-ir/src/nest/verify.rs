@@ -15,7 +15,7 @@
 //! * V10 Only driver loops are parallel, none inside another.
 //! * V11 A block store runs over a tile axis that indexes its register and is not bound around it.
 //! * V12 Given symbols come first; others follow from earlier ones alone.
-//! * V13 Extents name no axes; each role of the caller's has at most one buffer.
+//! * V13 Extents name no axes; there is one input and one output at most; a view is of a buffer with memory, of its role, and no longer.
 //! * V14 Setup reads weight, bias and packed, and writes packed. Body reads everything but the output, and writes output and scratch.
 //! * V15 A call gives one address per pointer, in the same buffer, and one value per int.
 //! * V16 An outlined leaf reaches buffers through pointers alone and names no symbols; its ints have role `Param`. A leaf in place has no parameters.
@@ -172,12 +172,19 @@ impl<'a> Checker<'a> {
             self.at(format!("buffer {}", buffer.name), |c| {
                 let constant = buffer.extents.iter().all(|e| e.axes().next().is_none());
                 c.require(constant, 13, |_| "an extent names an axis".into());
-                let ours = matches!(buffer.role, BufferRole::Packed | BufferRole::Scratch);
-                let first = ours || nest.buffer_of(buffer.role) == Some(BufferId(at as u32));
+                let id = BufferId(at as u32);
+                let alone = matches!(buffer.role, BufferRole::Input | BufferRole::Output);
+                let first = !alone || nest.buffer_of(buffer.role) == Some(nest.memory_of(id));
                 c.require(first, 13, |_| "there is another buffer of its role".into());
                 let count = buffer.values.as_ref().map(|values| values.len() as i64);
-                let fits = count.is_none() || count == nest.constant_len(BufferId(at as u32));
+                let fits = count.is_none() || count == nest.constant_len(id);
                 c.require(fits, 21, |_| format!("{} known numbers", count.unwrap_or(0)));
+                let base = buffer.view_of.map(|of| nest.buffer(of));
+                let fits = base.is_none_or(|b| b.role == buffer.role && b.view_of.is_none() && b.dtype == buffer.dtype);
+                c.require(fits, 13, |_| "it is no view of that buffer".into());
+                let lens = buffer.view_of.map(|of| (nest.constant_len(id), nest.constant_len(of)));
+                let longer = matches!(lens, Some((Some(view), Some(of))) if view > of);
+                c.require(!longer, 13, |_| "a view is longer than its buffer".into());
             });
         }
     }

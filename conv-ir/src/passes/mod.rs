@@ -18,7 +18,7 @@ mod tile;
 mod unroll;
 mod vectorise;
 
-use crate::lower::lower;
+use crate::lower::{Layouts, lower_as};
 use crate::{Conv, Error, Nest, Schedule, Target};
 
 /// One pass.
@@ -135,7 +135,21 @@ pub fn compile(
     target: &Target,
     observe: &mut dyn FnMut(&str, &Nest),
 ) -> Result<Nest, Error> {
-    let mut nest = lower(conv);
+    compile_as(conv, Layouts::of(conv), schedule, target, observe)
+}
+
+/// [`compile`] with arrays laid out like this.
+///
+/// # Errors
+/// Those of [`compile`].
+pub fn compile_as(
+    conv: &Conv,
+    layouts: Layouts,
+    schedule: &Schedule,
+    target: &Target,
+    observe: &mut dyn FnMut(&str, &Nest),
+) -> Result<Nest, Error> {
+    let mut nest = lower_as(conv, layouts);
     observe("lower", &nest);
     for pass in PASSES {
         (pass.run)(&mut nest, schedule, target)?;
@@ -146,7 +160,12 @@ pub fn compile(
 
 /// The nest that schedules speak of: lowered, with unit axes dropped and contiguous axes merged.
 pub fn canonical(conv: &Conv) -> Nest {
-    let mut nest = lower(conv);
+    canonical_as(conv, Layouts::of(conv))
+}
+
+/// [`canonical`] with arrays laid out like this.
+pub fn canonical_as(conv: &Conv, layouts: Layouts) -> Nest {
+    let mut nest = lower_as(conv, layouts);
     canonicalise::merge_axes(&mut nest);
     nest
 }

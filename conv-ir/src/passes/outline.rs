@@ -56,7 +56,8 @@ impl Outlining {
             let local = self.local(nest, axis, &names);
             names.push((axis, local));
         }
-        let mut leaf = rename(&leaf, &names);
+        let id = |axis: AxisId| names.iter().find(|n| n.0 == axis).map_or(axis, |n| n.1);
+        let mut leaf = leaf.rename_axes(&id);
         leaf.pointers = signature.pointers.iter().map(|p| buffer_of(p.base)).collect();
         let id = intern(nest, leaf);
         Call {
@@ -203,39 +204,6 @@ fn apart(from: &Access, to: &Access) -> Option<Vec<i64>> {
         .map(along)
         .collect::<Option<_>>()
         .filter(|_| same)
-}
-
-/// The leaf with its axes called by their local names.
-fn rename(leaf: &Leaf, names: &[(AxisId, AxisId)]) -> Leaf {
-    let id = |a: AxisId| names.iter().find(|n| n.0 == a).map_or(a, |n| n.1);
-    let mut leaf = leaf.map_affine(&mut |a| a.rename(id));
-    leaf.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
-    leaf.ints.iter_mut().for_each(|i| *i = id(*i));
-    leaf.reduce.iter_mut().for_each(|l| l.axis = id(l.axis));
-    leaf.registers
-        .iter_mut()
-        .flat_map(|r| &mut r.axes)
-        .for_each(|a| *a = id(*a));
-    if let Some(lanes) = &mut leaf.lanes {
-        lanes.axis = id(lanes.axis);
-        lanes.vectors = lanes.vectors.map(id);
-    }
-    for ops in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
-        ops.iter_mut().for_each(|op| rename_op(op, &id));
-    }
-    leaf
-}
-
-fn rename_op(op: &mut crate::nest::Op, id: &impl Fn(AxisId) -> AxisId) {
-    use crate::nest::Op;
-    match op {
-        Op::Each(axis, body) => {
-            *axis = id(*axis);
-            body.iter_mut().for_each(|op| rename_op(op, id));
-        }
-        Op::StoreBlock { along, .. } => *along = id(*along),
-        Op::Set { .. } | Op::Store { .. } => {}
-    }
 }
 
 /// The id of an equal leaf, or of this one, added.

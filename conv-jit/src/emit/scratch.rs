@@ -33,8 +33,7 @@ pub(crate) fn block_bytes(nest: &Nest, symbols: &[i64]) -> Option<i64> {
 }
 
 fn scratch_buffers(nest: &Nest) -> impl Iterator<Item = BufferId> + '_ {
-    let ids = (0..nest.buffers.len() as u32).map(BufferId);
-    ids.filter(|&id| nest.buffer(id).role == BufferRole::Scratch)
+    nest.buffers_of(BufferRole::Scratch)
 }
 
 /// The same in code: the address of every scratch buffer.
@@ -47,6 +46,12 @@ pub(super) fn load_bases(e: &mut Emitter<'_, '_>, block: Value) {
         e.bases.insert(Base::Buffer(id), base);
         let len = len(e, nest.buffer(id), id);
         offset = e.add(offset, len);
+    }
+    for id in (0..nest.buffers.len() as u32).map(BufferId) {
+        if let (BufferRole::Scratch, Some(of)) = (nest.buffer(id).role, nest.buffer(id).view_of) {
+            let base = e.bases[&Base::Buffer(of)];
+            e.bases.insert(Base::Buffer(id), base);
+        }
     }
 }
 

@@ -9,12 +9,14 @@ use std::io::Write;
 use std::marker::PhantomData;
 use std::process::Command;
 
+use conv_ir::chain::fuse::Strips;
+use conv_ir::chain::plan::{Group, Plan};
 use conv_ir::reference::{self, Arguments};
 use conv_ir::{Conv, DType, Element, Schedule, Target};
 use region::{Allocation, Protection};
 
 use super::{Case, bits};
-use crate::{CompiledConv, CurrentThread, Error, Options, targets_here};
+use crate::{ChainOptions, CompiledChain, CompiledConv, CurrentThread, Error, Options, StepWeights, targets_here};
 
 #[path = "../../../tests/src/shapes.rs"]
 mod shapes;
@@ -218,6 +220,71 @@ fn on_every_target<T: Element>(conv: &Conv) {
     }
 }
 
+/// Chains whose strips begin and end at every distance from the edges, between tensors in both layouts.
+const CHAINS: [&str; 6] = [
+    "conv2d ic3 oc19 in 13x17 kernel 1 + bias, relu6; conv2d g19 oc19 kernel 3 pad 1 + bias, relu6; conv2d oc3 kernel 1 + residual from 0",
+    "conv2d g19 ic19 oc19 in 15x14 kernel 3 stride 2 pad 1, relu; conv2d oc33 kernel 1 + bias",
+    "conv2d in 23x67 kernel 15x1 pad 7,0; conv2d kernel 1x15 pad 0,7",
+    "conv2d ic3 oc16 in 17x19 kernel 3 pad 1; conv2d oc21 kernel 3 stride 2 pad 1 + bias",
+    "conv2d n2 nhwc ic5 oc16 in 14x9 kernel 1; conv2d g16 oc16 kernel 5 pad 2; conv2d oc7 kernel 1",
+    "conv1d ic2 oc16 in 101 kernel 2 dilation 2 pad causal + bias; conv1d oc3 kernel 3 pad 1",
+];
+
+/// A chain's strips of `rows` rows on every target, its arrays between guards.
+fn chain_on_every_target(text: &str, rows: usize, layout: conv_ir::Layout) {
+    let chain: conv_ir::Chain = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+    let count = chain.steps().len();
+    let strips = Strips {
+        rows,
+        keep: vec![rows.is_multiple_of(2); count],
+        layouts: vec![layout; count],
+        chunks: 1,
+    };
+    let plan = Plan {
+        groups: vec![Group {
+            steps: 0..count,
+            strips: Some(strips),
+        }],
+        reasons: Vec::new(),
+    };
+    let input = super::fill::<f32>(chain.len_of(0), 1);
+    for target in targets_here() {
+        for side in [Side::Before, Side::Behind] {
+            let place = |len: usize, seed: u64| Guarded::new(&super::fill::<f32>(len, seed), side);
+            let options = |plan| ChainOptions {
+                plan: Some(plan),
+                target,
+                threads: 1,
+            };
+            let numbered = chain.convs().zip(2..);
+            let arrays: Vec<_> = numbered
+                .map(|(conv, at)| {
+                    let bias = conv.spec().bias.then(|| place(conv.bias_len(), 90 + at));
+                    (place(conv.weight_len(), at), bias)
+                })
+                .collect();
+            let steps: Vec<StepWeights<'_, f32>> = arrays
+                .iter()
+                .map(|(weight, bias)| StepWeights {
+                    weight: weight.as_slice(),
+                    bias: bias.as_ref().map(Guarded::as_slice),
+                })
+                .collect();
+            say(&format!("{text}, {target}, {rows} rows, guard {side:?}"));
+            let ready = |plan| CompiledChain::new(&chain, options(plan)).unwrap().pack(&steps).unwrap();
+            let mut want = vec![f32::NAN; chain.len_of(count)];
+            ready(Plan::unfused(&chain)).run(&input, &mut want).unwrap();
+            let (guarded, mut output) = (Guarded::new(&input, side), place(want.len(), 3));
+            let fused = ready(plan.clone());
+            fused.run(guarded.as_slice(), output.as_mut_slice()).unwrap();
+            assert!(
+                bits(output.as_slice()) == bits(&want),
+                "other bits: {text}, {target}, {rows} rows"
+            );
+        }
+    }
+}
+
 /// Past the test harness, whose buffer dies with the process.
 fn say(what: &str) {
     writeln!(std::io::stderr(), "{what}").unwrap();
@@ -233,6 +300,13 @@ fn child() {
             match dtype {
                 DType::F32 => on_every_target::<f32>(&conv),
                 DType::F64 => on_every_target::<f64>(&conv),
+            }
+        }
+    }
+    for text in CHAINS {
+        for rows in [2, 3, 4, 7] {
+            for layout in [conv_ir::Layout::ChannelsFirst, conv_ir::Layout::ChannelsLast] {
+                chain_on_every_target(text, rows, layout);
             }
         }
     }

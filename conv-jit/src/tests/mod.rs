@@ -1,5 +1,6 @@
 //! Machine code against the interpreter, bit for bit, and what else the crate promises.
 
+mod chain;
 mod guard;
 mod memory;
 mod nests;

@@ -18,6 +18,7 @@ pub(super) fn unknown_ids(nest: &Nest) -> Vec<Violation> {
     for buffer in &nest.buffers {
         ids.place = format!("buffer {}", buffer.name);
         buffer.extents.iter().for_each(|e| ids.affine(e));
+        buffer.view_of.iter().for_each(|of| ids.buffer(*of));
     }
     nest.leaves.iter().for_each(|leaf| ids.leaf(leaf));
     ids.stmts(&nest.setup);

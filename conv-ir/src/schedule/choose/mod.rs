@@ -8,6 +8,7 @@ mod columns;
 mod shape;
 
 use super::{Borders, Pack, Schedule};
+use crate::lower::Layouts;
 use crate::nest::Role;
 use crate::{Conv, Target, passes};
 use channels::channel_lanes;
@@ -34,7 +35,12 @@ impl Schedule {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn choose(conv: &Conv, target: &Target) -> Choice {
-        let shape = Shape::of(&passes::canonical(conv));
+        Schedule::choose_as(conv, Layouts::of(conv), target)
+    }
+
+    /// The model's choice where arrays are laid out like this.
+    pub fn choose_as(conv: &Conv, layouts: Layouts, target: &Target) -> Choice {
+        let shape = Shape::of(&passes::canonical_as(conv, layouts));
         choose(&shape, target, pick_lanes(&shape, target))
     }
 

@@ -1,0 +1,246 @@
+//! The chain: a short list of convolutions in a row, as one description.
+//!
+//! In: [`Step`]s, each a checked [`Conv`] with its epilogue. Out: a [`Chain`] whose shapes fit: each step takes what the one before gives, and a step that adds a
+//! residual says whose. Like [`Conv`], there is no other way to make one, so that the code behind it tests nothing again.
+//!
+//! Tensors are numbered along the chain: 0 is its input, `k` the output of the `k`-th step, counted from 1. A residual names a tensor before its step.
+//!
+//! ```text
+//! conv2d n1 ic16 oc96 in 56x56 kernel 1 + bias, relu6             tensor 0 -> 1
+//! conv2d g96 oc96 kernel 3 pad 1 + bias, relu6                    1 -> 2          sizes and channels follow
+//! conv2d oc16 kernel 1 + bias + residual from 0                   2 -> 3          tensor 0 is added
+//! ```
+//!
+//! A chain computes what its steps compute one after the other, to the bit. Whether intermediates ever exist as a whole is decided by [`plan`]; the nests of fused
+//! steps are made in [`fuse`]. What changes the order of sums is in [`rewrite`], and never done unasked.
+
+pub mod fuse;
+pub mod plan;
+pub mod rewrite;
+mod strips;
+mod text;
+
+use crate::conv::axis_name;
+use crate::{Conv, DType, Error, Issue, Layout};
+
+/// One convolution of a chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The convolution, its epilogue included.
+    pub conv: Conv,
+    /// The tensor that is added before the activation, where the convolution adds one.
+    pub residual: Option<usize>,
+}
+
+impl From<Conv> for Step {
+    /// A step without a residual.
+    fn from(conv: Conv) -> Step {
+        Step { conv, residual: None }
+    }
+}
+
+/// A checked chain of convolutions. Made by [`Chain::new`] or by parsing its text form.
+///
+/// ```
+/// let chain: conv_ir::Chain = "conv2d g8 ic8 oc8 in 14 kernel 3 pad 1, relu; conv2d oc16 kernel 1".parse()?;
+/// assert_eq!(chain.output_shape(), [1, 16, 14, 14]);
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Chain {
+    steps: Vec<Step>,
+}
+
+/// A rule broken between steps.
+fn issue(message: String) -> Issue {
+    Issue {
+        field: "chain",
+        axis: None,
+        rank: 0,
+        message,
+    }
+}
+
+impl Chain {
+    /// Checks that the steps fit together.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] lists every broken rule, each with the step, the edge and the shapes.
+    pub fn new(steps: Vec<Step>) -> Result<Chain, Error> {
+        let mut issues = Vec::new();
+        if steps.is_empty() {
+            issues.push(issue("there is no step, but a chain has at least one".to_owned()));
+        }
+        for (at, step) in steps.iter().enumerate() {
+            issues.extend(free_sizes(at + 1, &step.conv));
+        }
+        if issues.is_empty() {
+            for (at, pair) in steps.windows(2).enumerate() {
+                issues.extend(edge(at + 1, &pair[0].conv, &pair[1].conv));
+            }
+            for at in 0..steps.len() {
+                issues.extend(residual(&steps, at));
+            }
+        }
+        match issues.is_empty() {
+            true => Ok(Chain { steps }),
+            false => Err(Error::Invalid(issues)),
+        }
+    }
+
+    /// The steps, first one first.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Their convolutions.
+    pub fn convs(&self) -> impl ExactSizeIterator<Item = &Conv> {
+        self.steps.iter().map(|step| &step.conv)
+    }
+
+    /// The element type of all steps.
+    pub fn dtype(&self) -> DType {
+        self.steps[0].conv.dtype()
+    }
+
+    /// Shape of a tensor: 0 is the input, `k` the output of step `k`.
+    pub fn shape(&self, tensor: usize) -> Vec<usize> {
+        // Sizes are known: `new` saw to it.
+        match tensor {
+            0 => self.steps[0].conv.input_shape().unwrap_or_default(),
+            k => self.steps[k - 1].conv.output_shape().unwrap_or_default(),
+        }
+    }
+
+    /// Elements of a tensor.
+    pub fn len_of(&self, tensor: usize) -> usize {
+        self.shape(tensor).iter().product()
+    }
+
+    /// Shape of the input.
+    pub fn input_shape(&self) -> Vec<usize> {
+        self.shape(0)
+    }
+
+    /// Shape of the output.
+    pub fn output_shape(&self) -> Vec<usize> {
+        self.shape(self.steps.len())
+    }
+
+    /// Images in a batch.
+    pub fn batch(&self) -> usize {
+        self.steps[0].conv.spec().batch.known().unwrap_or(0)
+    }
+}
+
+fn free_sizes(number: usize, conv: &Conv) -> Option<Issue> {
+    let spec = conv.spec();
+    let mut sizes = std::iter::once(&spec.batch).chain(&spec.input);
+    let free = sizes.find(|size| size.known().is_none())?;
+    Some(issue(format!(
+        "step {number} has the free size {free}, but a chain's sizes must be known"
+    )))
+}
+
+/// What does not fit between step `number` and the next.
+fn edge(number: usize, before: &Conv, after: &Conv) -> Vec<Issue> {
+    let (gives, takes) = (
+        before.output_shape().unwrap_or_default(),
+        after.input_shape().unwrap_or_default(),
+    );
+    let next = number + 1;
+    let mut found = Vec::new();
+    if before.dtype() != after.dtype() {
+        let types = (before.dtype(), after.dtype());
+        found.push(format!(
+            "step {number} computes in {}, but step {next} in {}: a chain has one type",
+            types.0, types.1
+        ));
+    }
+    if before.spec().layout != after.spec().layout {
+        let layouts = (layout_name(before), layout_name(after));
+        found.push(format!(
+            "step {number} has {}, but step {next} {}: a chain has one layout",
+            layouts.0, layouts.1
+        ));
+    }
+    if before.rank() != after.rank() {
+        let ranks = (before.rank(), after.rank());
+        found.push(format!(
+            "step {number} has {} spatial axes, but step {next} has {}",
+            ranks.0, ranks.1
+        ));
+    } else if found.is_empty() && gives != takes {
+        let why = differences(before, after);
+        found.push(format!(
+            "step {number} gives {gives:?}, but step {next} takes {takes:?}: {why}"
+        ));
+    }
+    found.into_iter().map(issue).collect()
+}
+
+fn layout_name(conv: &Conv) -> &'static str {
+    match conv.spec().layout {
+        Layout::ChannelsFirst => "channels first",
+        Layout::ChannelsLast => "channels last",
+    }
+}
+
+/// `channels 32 and 64, width 56 and 28`.
+fn differences(before: &Conv, after: &Conv) -> String {
+    let mut differences = vec![
+        (
+            "batch".to_owned(),
+            known(&before.spec().batch),
+            known(&after.spec().batch),
+        ),
+        (
+            "channels".to_owned(),
+            before.spec().out_channels,
+            after.spec().in_channels,
+        ),
+    ];
+    for (axis, (gives, takes)) in before.axes().iter().zip(after.axes()).enumerate() {
+        let name = axis_name(before.rank(), axis).into_owned();
+        differences.push((name, gives.output.known().unwrap_or(0), known(&takes.input)));
+    }
+    differences.retain(|(_, gives, takes)| gives != takes);
+    let texts = differences
+        .iter()
+        .map(|(name, gives, takes)| format!("{name} {gives} and {takes}"));
+    texts.collect::<Vec<_>>().join(", ")
+}
+
+fn known(size: &crate::Size) -> usize {
+    size.known().unwrap_or(0)
+}
+
+/// What is wrong with the residual of the step at position `at`.
+fn residual(steps: &[Step], at: usize) -> Option<Issue> {
+    let (step, number) = (&steps[at], at + 1);
+    let message = match (step.conv.spec().residual, step.residual) {
+        (false, None) => return None,
+        (true, None) => format!("step {number} adds a residual, but does not say from which tensor"),
+        (false, Some(from)) => format!("step {number} has a residual from {from}, but its convolution adds none"),
+        (true, Some(from)) if from > at => {
+            format!(
+                "step {number} adds a residual from {from}, but only tensors 0 (the input) to {at} are there before it"
+            )
+        }
+        (true, Some(from)) => {
+            let there = match from {
+                0 => steps[0].conv.input_shape(),
+                from => steps[from - 1].conv.output_shape(),
+            };
+            let (there, needed) = (there.unwrap_or_default(), step.conv.output_shape().unwrap_or_default());
+            if there == needed {
+                return None;
+            }
+            format!("step {number} gives {needed:?}, but the residual from {from} has shape {there:?}")
+        }
+    };
+    Some(issue(message))
+}
+
+#[cfg(test)]
+mod tests;

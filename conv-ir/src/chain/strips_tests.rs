@@ -1,0 +1,68 @@
+use super::*;
+use crate::Chain;
+
+fn walked(text: &str, keep: bool, each: i64) -> Vec<Vec<Action>> {
+    let chain: Chain = text.parse().expect("legal");
+    let keep = vec![keep; chain.steps().len()];
+    let residual = |_| None;
+    let mut walk = Walk::new(chain.steps(), &residual, &keep);
+    let rows = extents(&chain.steps()[chain.steps().len() - 1].conv).1;
+    let strips = (0..rows).step_by(each as usize).map(|lo| Rows {
+        lo,
+        hi: (lo + each).min(rows),
+    });
+    strips.map(|rows| walk.strip(rows).expect("legal strips")).collect()
+}
+
+/// `compute 1 rows 5 from 0 to 0`, as short words.
+fn words(actions: &[Action]) -> String {
+    let word = |action: &Action| match action {
+        Action::Keep { step, from, rows } => format!("keep {step}: {rows} from {from}"),
+        Action::Compute(c) => format!(
+            "step {}: {} rows of {} -> {}",
+            c.step,
+            extents(&c.conv).1,
+            c.input,
+            c.output
+        ),
+    };
+    actions.iter().map(word).collect::<Vec<_>>().join("; ")
+}
+
+const TWO: &str = "conv2d in 10 kernel 3 pad 1; conv2d kernel 3 pad 1";
+
+#[test]
+fn the_picture_of_the_module() {
+    let kept = walked(TWO, true, 4);
+    assert_eq!(words(&kept[0]), "step 0: 5 rows of 0 -> 0; step 1: 4 rows of 0 -> 0");
+    assert_eq!(
+        words(&kept[1]),
+        "keep 0: 2 from 3; step 0: 4 rows of 4 -> 2; step 1: 4 rows of 0 -> 4"
+    );
+    let again = walked(TWO, false, 4);
+    assert_eq!(words(&again[1]), "step 0: 6 rows of 2 -> 0; step 1: 4 rows of 0 -> 4");
+}
+
+#[test]
+fn edges_keep_their_padding_and_the_middle_has_none() {
+    let strips = walked(TWO, false, 4);
+    let padding = |strip: &[Action]| match &strip[1] {
+        Action::Compute(c) => c.conv.axes()[0].padding,
+        Action::Keep { .. } => (9, 9),
+    };
+    assert_eq!([0, 1, 2].map(|at| padding(&strips[at])), [(1, 0), (0, 0), (0, 1)]);
+}
+
+#[test]
+fn equal_strips_are_a_loop() {
+    let runs = repeated(walked("conv2d in 40 kernel 3 pad 1 stride 2; conv2d kernel 1", true, 2));
+    assert_eq!(runs.iter().map(|run| run.count).collect::<Vec<_>>(), [1, 9]);
+    assert_eq!((runs[1].by[0].input, runs[1].by[1].output), (4, 2));
+}
+
+#[test]
+fn strips_that_cannot_be_say_why() {
+    let conv: Conv = "conv2d in 10 kernel 3 pad 1 mode circular".parse().expect("legal");
+    let why = of_rows(&conv, Rows { lo: 0, hi: 4 }).expect_err("it wraps around");
+    assert!(why.to_string().contains("the other end of the image"), "{why}");
+}

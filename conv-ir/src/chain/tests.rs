@@ -1,0 +1,83 @@
+use super::*;
+
+const INVERTED_RESIDUAL: &str = "\
+conv2d f32 n1 g1 ic16 oc96 in 56x56 kernel 1x1 + bias, relu6
+conv2d f32 n1 g96 ic96 oc96 in 56x56 kernel 3x3 pad 1:1,1:1 + bias, relu6
+conv2d f32 n1 g1 ic96 oc16 in 56x56 kernel 1x1 + bias + residual from 0";
+
+fn error(text: &str) -> String {
+    text.parse::<Chain>().expect_err("it is wrong").to_string()
+}
+
+#[test]
+fn printed_and_read_is_the_same() {
+    let chain: Chain = INVERTED_RESIDUAL.parse().expect("legal");
+    assert_eq!(chain.to_string(), INVERTED_RESIDUAL);
+    assert_eq!(chain.steps()[2].residual, Some(0));
+    assert_eq!(
+        (chain.input_shape(), chain.shape(1)),
+        (vec![1, 16, 56, 56], vec![1, 96, 56, 56])
+    );
+}
+
+#[test]
+fn what_follows_may_be_left_out() {
+    let short = "conv2d ic16 oc96 in 56 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6;
+                 conv2d oc16 kernel 1 + bias + residual from 0";
+    assert_eq!(short.parse::<Chain>().expect("legal").to_string(), INVERTED_RESIDUAL);
+}
+
+#[test]
+fn edges_that_do_not_fit() {
+    assert_eq!(
+        error("conv2d ic3 oc8 in 9 kernel 3; conv2d ic4 oc8 in 7x6 kernel 1"),
+        "chain: step 1 gives [1, 8, 7, 7], but step 2 takes [1, 4, 7, 6]: channels 8 and 4, width 7 and 6"
+    );
+    assert_eq!(
+        error("conv2d in 9 kernel 3; conv2d f64 nhwc kernel 1; conv1d in 7 f64 nwc kernel 1"),
+        "chain: step 1 computes in f32, but step 2 in f64: a chain has one type
+chain: step 1 has channels first, but step 2 channels last: a chain has one layout
+chain: step 2 has 2 spatial axes, but step 3 has 1"
+    );
+    assert_eq!(error(" ; "), "chain: there is no step, but a chain has at least one");
+    assert_eq!(
+        error("conv2d in 9xW kernel 3"),
+        "chain: step 1 has the free size W, but a chain's sizes must be known"
+    );
+}
+
+#[test]
+fn residuals_that_do_not_fit() {
+    assert_eq!(
+        error("conv2d oc2 in 9 kernel 3; conv2d oc2 kernel 3 + residual from 2"),
+        "chain: step 2 adds a residual from 2, but only tensors 0 (the input) to 1 are there before it"
+    );
+    assert_eq!(
+        error("conv2d oc2 in 9 kernel 3; conv2d oc2 kernel 3 + residual from 1"),
+        "chain: step 2 gives [1, 2, 5, 5], but the residual from 1 has shape [1, 2, 7, 7]"
+    );
+    let conv: Conv = "conv2d in 9 kernel 1 + residual".parse().expect("legal");
+    let none = Chain::new(vec![conv.into()]).expect_err("it is wrong").to_string();
+    assert_eq!(
+        none,
+        "chain: step 1 adds a residual, but does not say from which tensor"
+    );
+}
+
+#[test]
+fn errors_of_the_text_say_where() {
+    assert_eq!(
+        error("conv2d in 9 kernel 3; conv2d kernl 3"),
+        "cannot read the chain at column 30: step 2: found `kernl`, did you mean `kernel`?"
+    );
+    assert_eq!(
+        error("conv2d in 9 kernel 3\nconv2d kernel 3 + residual, relu"),
+        "cannot read the chain at column 27: step 2: found `,`, expected `from` and the number of a tensor: 0 is the chain's input, 1 the first step's output"
+    );
+    assert_eq!(
+        error("conv2d in 9 kernel 3; conv2d kernel 8"),
+        "kernel (height): step 2: output height is (7 + 0 + 0 - 8) / 1 + 1 = 0: window 8 is wider than the padded input 7
+kernel (width): step 2: output width is (7 + 0 + 0 - 8) / 1 + 1 = 0: window 8 is wider than the padded input 7"
+    );
+    assert!("conv2d in 9 kernel 1 + residual from 0".parse::<Conv>().is_err());
+}

@@ -1,0 +1,76 @@
+//! The text form of a chain: the text forms of its steps, a line each.
+//!
+//! ```text
+//! chain = step ((";" | NEWLINE) step)*
+//! step  = convolution, whose residual is `residual from` NUMBER
+//! ```
+//!
+//! After the first step `in`, `n`, `ic`, the element type and the layout may be left out: they follow from the step before. Writing says everything, and reading
+//! gives the same [`Chain`] back. Lines that are empty are skipped. Columns of errors count within the line.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Chain, Step};
+use crate::conv::parse_step;
+use crate::error::Error;
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.conv.to_string();
+        match self.residual {
+            // The word stands once: names of free sizes are upper case.
+            Some(from) => f.write_str(&text.replacen("+ residual", &format!("+ residual from {from}"), 1)),
+            None => f.write_str(&text),
+        }
+    }
+}
+
+impl fmt::Display for Chain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, step) in self.steps.iter().enumerate() {
+            let end = if at + 1 < self.steps.len() { "\n" } else { "" };
+            write!(f, "{step}{end}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Chain {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Chain, Error> {
+        let mut steps: Vec<Step> = Vec::new();
+        for line in text.lines() {
+            let mut start = 0;
+            for piece in line.split(';') {
+                if !piece.trim().is_empty() {
+                    steps.push(step(piece, line[..start].chars().count(), &steps)?);
+                }
+                start += piece.len() + 1;
+            }
+        }
+        Chain::new(steps)
+    }
+}
+
+/// One step, which stands `offset` characters into its line.
+fn step(text: &str, offset: usize, before: &[Step]) -> Result<Step, Error> {
+    let number = before.len() + 1;
+    let placed = |error| match error {
+        Error::Parse { column, message, .. } => Error::Parse {
+            what: "the chain",
+            column: column + offset,
+            message: format!("step {number}: {message}"),
+        },
+        Error::Invalid(mut issues) => {
+            issues
+                .iter_mut()
+                .for_each(|issue| issue.message = format!("step {number}: {}", issue.message));
+            Error::Invalid(issues)
+        }
+        other => other,
+    };
+    let (conv, residual) = parse_step(text, before.last().map(|step| &step.conv)).map_err(placed)?;
+    Ok(Step { conv, residual })
+}

@@ -1,0 +1,170 @@
+//! A finished nest becomes part of another one.
+//!
+//! ```text
+//! into    axes 0..9, leaves 0..3                        from    axes 0..5, leaves 0..2; call 1(@input[0, oh], ..)
+//! after   axes 0..14, leaves 0..5                       gives   call 4(@line_view[0, oh], ..)      axis 3 is axis 12 now
+//! ```
+//!
+//! Every axis becomes one of the same name, role and part; what is side by side may share them. Every leaf gets a new number, unless there is an equal one: strips differ
+//! in their edges more than in their inner tiles. Every buffer becomes the one that the caller says. Loops that threads would share run in order: the nest around them
+//! decides what threads share.
+
+use super::{Access, AxisId, Base, BufferId, Call, Leaf, LeafId, Loop, LoopKind, Nest, Stmt};
+
+/// The statements of the embedded nest, in the numbers of the nest around it.
+pub(crate) struct Embedded {
+    pub setup: Vec<Stmt>,
+    pub body: Vec<Stmt>,
+}
+
+/// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each of its buffers is in `into`; names of leaves get `suffix`.
+pub(crate) fn embed(into: &mut Nest, from: &Nest, buffers: &[BufferId], suffix: &str) -> Embedded {
+    let mut moved = Moved {
+        axes: axes(into, from),
+        leaves: Vec::new(),
+        buffers,
+    };
+    for leaf in &from.leaves {
+        let leaf = moved.leaf(leaf);
+        let id = intern(into, leaf, suffix);
+        moved.leaves.push(id);
+    }
+    Embedded {
+        setup: moved.stmts(&from.setup),
+        body: moved.stmts(&from.body),
+    }
+}
+
+/// For each axis of `from` the one of `into` that is as manieth of its name, role and part.
+fn axes(into: &mut Nest, from: &Nest) -> Vec<AxisId> {
+    let mut moved: Vec<AxisId> = Vec::new();
+    for axis in &from.axes {
+        let is_free = |at: &usize| into.axes[*at] == *axis && !moved.contains(&AxisId(*at as u32));
+        let id = match (0..into.axes.len()).find(is_free) {
+            Some(at) => AxisId(at as u32),
+            None => into.add_axis(axis.name.clone(), axis.role, axis.part),
+        };
+        moved.push(id);
+    }
+    moved
+}
+
+/// The id of a leaf that does the same, or of this one, added.
+fn intern(nest: &mut Nest, mut leaf: Leaf, suffix: &str) -> LeafId {
+    let name = std::mem::take(&mut leaf.name);
+    for (at, known) in nest.leaves.iter().enumerate() {
+        leaf.name.clone_from(&known.name);
+        if *known == leaf {
+            return LeafId(at as u32);
+        }
+    }
+    leaf.name = unused(nest, &format!("{name}{suffix}"));
+    nest.leaves.push(leaf);
+    LeafId(nest.leaves.len() as u32 - 1)
+}
+
+/// A name that no leaf has.
+fn unused(nest: &Nest, stem: &str) -> String {
+    let taken = |name: &str| nest.leaves.iter().any(|leaf| leaf.name == name);
+    let numbered = (2..).map(|at| format!("{stem}_v{at}"));
+    let mut names = std::iter::once(stem.to_owned()).chain(numbered);
+    names.find(|name| !taken(name)).unwrap_or_default()
+}
+
+/// From old numbers to new ones.
+struct Moved<'a> {
+    axes: Vec<AxisId>,
+    leaves: Vec<LeafId>,
+    buffers: &'a [BufferId],
+}
+
+impl Moved<'_> {
+    fn axis(&self, axis: AxisId) -> AxisId {
+        self.axes[axis.index()]
+    }
+
+    fn leaf(&self, leaf: &Leaf) -> Leaf {
+        let mut leaf = leaf.rename_axes(&|axis| self.axis(axis));
+        leaf.pointers.iter_mut().for_each(|b| *b = self.buffers[b.index()]);
+        leaf
+    }
+
+    fn stmts(&self, stmts: &[Stmt]) -> Vec<Stmt> {
+        stmts.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    fn stmt(&self, stmt: &Stmt) -> Stmt {
+        let mut f = |a: &super::Affine| a.rename(|axis| self.axis(axis));
+        match stmt {
+            Stmt::For(l, body) => {
+                let l = Loop {
+                    axis: self.axis(l.axis),
+                    lo: l.lo.map(&mut f),
+                    hi: l.hi.map(&mut f),
+                    kind: match l.kind {
+                        LoopKind::Parallel => LoopKind::Serial,
+                        kind => kind,
+                    },
+                };
+                Stmt::For(l, self.stmts(body))
+            }
+            Stmt::Leaf(leaf) => unreachable!("embed: leaf {} is not outlined", leaf.name),
+            Stmt::Call(call) => Stmt::Call(Call {
+                leaf: self.leaves[call.leaf.index()],
+                pointers: call.pointers.iter().map(|p| self.pointer(p)).collect(),
+                ints: call.ints.iter().map(|b| b.map(&mut f)).collect(),
+            }),
+        }
+    }
+
+    fn pointer(&self, access: &Access) -> Access {
+        let mut moved = access.map(&mut |a| a.rename(|axis| self.axis(axis)));
+        if let Base::Buffer(buffer) = access.base {
+            moved.base = Base::Buffer(self.buffers[buffer.index()]);
+        }
+        moved
+    }
+}
+
+/// Applies `f` to every pointer of every call.
+pub(crate) fn for_pointers(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Access)) {
+    for stmt in stmts {
+        match stmt {
+            Stmt::For(_, body) => for_pointers(body, f),
+            Stmt::Call(call) => call.pointers.iter_mut().for_each(&mut *f),
+            Stmt::Leaf(_) => {}
+        }
+    }
+}
+
+/// Gives a buffer of an outlined nest one more dimension of extent 1, the innermost.
+pub(crate) fn add_unit_dimension(nest: &mut Nest, buffer: BufferId) {
+    nest.buffers[buffer.index()].extents.push(1.into());
+    let longer = |access: &Access| {
+        let mut access = access.clone();
+        access.index.push(super::Affine::constant(0).into());
+        access
+    };
+    for leaf in &mut nest.leaves {
+        let pointers = leaf.pointers.clone();
+        let is_behind = |base: Base| matches!(base, Base::Pointer(p) if pointers[p.index()] == buffer);
+        *leaf = leaf.map(
+            &mut |access| {
+                if is_behind(access.base) {
+                    longer(access)
+                } else {
+                    access.clone()
+                }
+            },
+            &mut |cond| cond.clone(),
+            &mut |bound| bound.clone(),
+        );
+    }
+    let mut edit = |pointer: &mut Access| {
+        if pointer.base == Base::Buffer(buffer) {
+            *pointer = longer(pointer);
+        }
+    };
+    for_pointers(&mut nest.setup, &mut edit);
+    for_pointers(&mut nest.body, &mut edit);
+}

@@ -1,0 +1,245 @@
+//! Running a nest's code: constants packed once, then addresses in, and parts shared out.
+//!
+//! In: a nest, its code and arrays whose lengths somebody has checked. Both a single convolution and the fused steps of a chain run through here: the n-th buffer of a role
+//! takes the n-th array.
+
+use conv_ir::nest::{BufferId, BufferRole, Var};
+use conv_ir::{Element, Nest};
+
+use crate::code::{Code, Entry};
+use crate::emit::scratch::{SLACK, block_bytes, bytes};
+use crate::executor::Executor;
+use crate::memory::Block;
+use crate::{Error, share};
+
+/// What does not change between runs: packed buffers, and copies of weights and biases where the body reads them as they are.
+pub(crate) struct Constants {
+    /// Owns what `addresses` points to.
+    _blocks: Vec<Block>,
+    addresses: Addresses,
+}
+
+/// The address of each buffer that does not change between runs; null for the others.
+struct Addresses(Vec<*mut u8>);
+
+// SAFETY: after packing, these addresses are only read through, and the memory behind them belongs to the same `Inner`.
+unsafe impl Send for Addresses {}
+// SAFETY: as above; reading from several threads is no conflict.
+unsafe impl Sync for Addresses {}
+
+/// Working memory of one run at a time. Grows to what a run needs and stays so.
+#[derive(Default)]
+pub struct Scratch {
+    block: Block,
+    /// Room for the buffer table and the symbol table.
+    table: Vec<usize>,
+    symbols: Vec<i64>,
+}
+
+/// The caller's arrays of one run.
+pub(crate) struct Places<'a> {
+    pub input: *mut u8,
+    pub output: *mut u8,
+    /// One per residual of the nest, in order.
+    pub residuals: &'a [*mut u8],
+}
+
+/// A run about to start.
+pub(crate) struct Run<'a> {
+    pub nest: &'a Nest,
+    pub code: &'a Code,
+    pub constants: &'a Constants,
+    /// Values of free sizes.
+    pub sizes: &'a [(&'a str, usize)],
+    /// Parts that the work is cut into.
+    pub parts: usize,
+    pub executor: &'a dyn Executor,
+}
+
+impl Run<'_> {
+    /// Runs the body.
+    ///
+    /// # Safety
+    /// Every place has as many elements as the nest says at these sizes, the output nobody else's; `constants` were packed for this nest; its parts write different elements,
+    /// or there is one.
+    pub(crate) unsafe fn run(&self, places: &Places<'_>, scratch: &mut Scratch) -> Result<(), Error> {
+        let Run {
+            nest,
+            code,
+            parts,
+            executor,
+            ..
+        } = *self;
+        scratch.fill_symbols(nest, self.sizes)?;
+        let block = block_bytes(nest, &scratch.symbols).and_then(|b| usize::try_from(b).ok());
+        let total = block.and_then(|b| b.checked_mul(parts));
+        let (Some(block), Some(total)) = (block, total) else {
+            return Err(Error::Memory(format!("scratch for {parts} threads")));
+        };
+        scratch.block.grow(total)?;
+        scratch.table.clear();
+        let address = |at| self.address(BufferId(at as u32), places).expose_provenance();
+        scratch.table.extend((0..nest.buffers.len()).map(address));
+        let start = scratch.block.start().expose_provenance();
+        let (table, symbols) = (&scratch.table, &scratch.symbols);
+        let job = |part: usize| {
+            // SAFETY: addresses in the table are the caller's arrays, of the lengths that he vouches for, or our packed ones, in the nest's order; this part's
+            // scratch is `block` bytes nobody else uses; parts write different elements.
+            unsafe {
+                let buffers = std::slice::from_raw_parts(table.as_ptr().cast::<*mut u8>(), table.len());
+                let scratch = std::ptr::with_exposed_provenance_mut(start + part * block);
+                code.call(Entry::Run, buffers, symbols, scratch, (part, parts));
+            }
+        };
+        match parts {
+            1 => job(0),
+            parts => run_once_each(executor, parts, &job),
+        }
+        Ok(())
+    }
+
+    fn address(&self, buffer: BufferId, places: &Places<'_>) -> *mut u8 {
+        match self.nest.buffer(buffer).role {
+            BufferRole::Input => places.input,
+            BufferRole::Residual => places.residuals[self.nest.position_in_role(buffer)],
+            BufferRole::Output => places.output,
+            BufferRole::Weight | BufferRole::Bias | BufferRole::Packed | BufferRole::Scratch => {
+                self.constants.addresses.0[self.nest.memory_of(buffer).index()]
+            }
+        }
+    }
+}
+
+/// Guards against an executor of the user's that repeats a part, or invents one: two threads in one part would share scratch.
+fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + Sync)) {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    let done = AtomicUsize::new(0);
+    // Parts are handed out here and not by the executor's number, so that each is run exactly once whatever the executor does.
+    executor.run(parts, &|_| {
+        let part = done.fetch_add(1, Ordering::Relaxed);
+        if part < parts {
+            job(part);
+        }
+    });
+    // An executor that called too rarely leaves the rest to us.
+    while done.load(Ordering::Relaxed) < parts {
+        job(done.fetch_add(1, Ordering::Relaxed));
+    }
+}
+
+impl Scratch {
+    /// Empty; the first run fills it.
+    pub fn new() -> Scratch {
+        Scratch::default()
+    }
+
+    /// Works out every symbol's value.
+    fn fill_symbols(&mut self, nest: &Nest, sizes: &[(&str, usize)]) -> Result<(), Error> {
+        self.symbols.clear();
+        for symbol in &nest.symbols {
+            let value = match &symbol.value {
+                Some(quotient) => quotient.eval(|var| match var {
+                    Var::Symbol(earlier) => self.symbols.get(earlier.index()).copied().unwrap_or(0),
+                    Var::Axis(_) => 0,
+                }),
+                None => given(&symbol.name, sizes)?,
+            };
+            self.symbols.push(value);
+        }
+        Ok(())
+    }
+}
+
+fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
+    let found = sizes
+        .iter()
+        .find(|(known, _)| *known == name)
+        .and_then(|(_, size)| i64::try_from(*size).ok());
+    found.ok_or_else(|| Error::Argument(format!("the size {name} is missing")))
+}
+
+/// Runs `setup`: the packed buffers, and copies of weights and biases where the body reads them as they are.
+///
+/// # Safety
+/// There is an array for each weight and bias of the nest (one more is none's), of the length that the nest says.
+pub(crate) unsafe fn pack<T: Element>(
+    nest: &Nest,
+    code: &Code,
+    weights: &[&[T]],
+    biases: &[&[T]],
+) -> Result<Constants, Error> {
+    let mut blocks = Vec::new();
+    let (mut during, mut after) = (Vec::new(), Vec::new());
+    for at in 0..nest.buffers.len() {
+        let id = BufferId(at as u32);
+        let null = std::ptr::null_mut();
+        if let Some(values) = &nest.buffer(id).values {
+            let start = known_block::<T>(values, &mut blocks)?;
+            during.push(start);
+            after.push(start);
+            continue;
+        }
+        let given = |arrays: &[&[T]]| arrays[nest.position_in_role(id)].as_ptr().cast_mut().cast();
+        let mut kept = |arrays: &[&[T]]| copy(nest, id, arrays[nest.position_in_role(id)], &mut blocks);
+        let (now, later) = match nest.buffer(id).role {
+            BufferRole::Weight => (given(weights), kept(weights)?),
+            BufferRole::Bias => (given(biases), kept(biases)?),
+            BufferRole::Packed => {
+                let start = packed_block(nest, id, &mut blocks)?;
+                (start, start)
+            }
+            BufferRole::Input | BufferRole::Residual | BufferRole::Output | BufferRole::Scratch => (null, null),
+        };
+        during.push(now);
+        after.push(later);
+    }
+    let symbols = vec![0; nest.symbols.len()];
+    // SAFETY: weights and biases have the lengths of their buffers (the caller's word) and are only read; packed buffers are ours and as long as the
+    // nest says; `setup` touches no other buffer and, as `packed_block` checked, no symbol's value matters to it.
+    unsafe { code.call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1)) };
+    Ok(Constants {
+        _blocks: blocks,
+        addresses: Addresses(after),
+    })
+}
+
+/// Known numbers that the code reads from memory.
+fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
+    let numbers: Vec<T> = values.iter().map(|&x| T::from_f64(x)).collect();
+    // Vector loads may read beyond the last one, as in every buffer of ours.
+    let mut block = Block::new(size_of_val(&numbers[..]) + SLACK as usize)?;
+    let start = block.start();
+    // SAFETY: the block is fresh and longer than the numbers, which are plain.
+    unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), start, size_of_val(&numbers[..])) };
+    blocks.push(block);
+    Ok(start)
+}
+
+fn packed_block(nest: &Nest, id: BufferId, blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
+    let buffer = nest.buffer(id);
+    if nest.constant_len(id).is_none() {
+        return Err(Error::Unsupported(format!(
+            "packed buffer {} has a size known only at run time",
+            buffer.name
+        )));
+    }
+    let len = bytes(buffer, &[]).and_then(|b| usize::try_from(b).ok());
+    let len = len.ok_or_else(|| Error::Memory(format!("packed buffer {}", buffer.name)))?;
+    let mut block = Block::new(len)?;
+    let start = block.start();
+    blocks.push(block);
+    Ok(start)
+}
+
+/// A copy of the caller's array, where the body needs one after packing.
+fn copy<T: Element>(nest: &Nest, id: BufferId, from: &[T], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
+    if nest.buffer(id).view_of.is_some() || !share::body_reads(nest, id) {
+        return Ok(std::ptr::null_mut());
+    }
+    let mut block = Block::new(size_of_val(from))?;
+    let start = block.start();
+    // SAFETY: the block is fresh and at least as long as `from`, whose elements are plain numbers.
+    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr().cast::<u8>(), start, size_of_val(from)) };
+    blocks.push(block);
+    Ok(start)
+}

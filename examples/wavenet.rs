@@ -1,0 +1,86 @@
+//! A second of sound through a stack of dilated causal convolutions, as in WaveNet: each layer looks twice as far back and adds what it was given. No output sees the future.
+//!
+//! `cargo run --release -p conv-tests --example wavenet -- out.wav`
+
+use conv_ir::Activation::Tanh;
+use conv_ir::Padding::Causal;
+use conv_jit::StepWeights;
+use conv_tests::{Fill, Rng};
+use std::error::Error;
+
+const RATE: usize = 16_000;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let to = std::env::args().nth(1).unwrap_or("wavenet.wav".into());
+    // A chirp from 100 to 1000 Hz.
+    let at = |i: usize| i as f64 / RATE as f64;
+    let clip: Vec<f32> = (0..RATE)
+        .map(|i| (std::f64::consts::TAU * (100.0 * at(i) + 450.0 * at(i) * at(i))).sin() as f32)
+        .collect();
+
+    let channels = 16;
+    let mut stack = conv_jit::chain(1, [RATE]).pointwise(channels).bias(true);
+    for layer in 0..4 {
+        stack = stack
+            .conv(channels, 2)
+            .dilation(1 << layer)
+            .padding(Causal)
+            .bias(true)
+            .activation(Tanh)
+            .residual(layer + 1);
+    }
+    let stack = stack.pointwise(1).bias(true).describe()?;
+
+    let mut rng = Rng(3);
+    let weights: Vec<(Vec<f32>, Vec<f32>)> = stack
+        .convs()
+        .map(|conv| {
+            let scaled = |rng: &mut Rng, len: usize| -> Vec<f32> {
+                let plain = rng.array::<f32>(Fill::Reals, len);
+                plain.into_iter().map(|w| w / 4.0).collect()
+            };
+            (scaled(&mut rng, conv.weight_len()), scaled(&mut rng, conv.bias_len()))
+        })
+        .collect();
+    let steps: Vec<StepWeights<f32>> = weights
+        .iter()
+        .map(|(w, b)| (w.as_slice(), b.as_slice()).into())
+        .collect();
+
+    let mut sound = vec![0.0; RATE];
+    conv_tests::fused_and_not(&stack, &steps, &clip, &mut sound)?;
+    let field = conv_ir::analysis::receptive_field(&stack.convs().cloned().collect::<Vec<_>>())?;
+    println!("each sample hears {} samples", field[0].size);
+    std::fs::write(&to, wav(&sound))?;
+    println!("wrote {to}");
+    Ok(())
+}
+
+/// One channel of 16-bit samples, as loud as they get.
+fn wav(samples: &[f32]) -> Vec<u8> {
+    let loudest = samples.iter().fold(f32::MIN_POSITIVE, |most, s| most.max(s.abs()));
+    let data: Vec<u8> = samples
+        .iter()
+        .flat_map(|s| ((s / loudest * 32_767.0) as i16).to_le_bytes())
+        .collect();
+    let (rate, len) = (RATE as u32, data.len() as u32);
+    let mut file = [
+        b"RIFF".as_slice(),
+        &(36 + len).to_le_bytes(),
+        b"WAVEfmt ",
+        &16u32.to_le_bytes(),
+    ]
+    .concat();
+    for word in [1u16, 1] {
+        file.extend(word.to_le_bytes()); // PCM, one channel
+    }
+    file.extend(rate.to_le_bytes());
+    file.extend((2 * rate).to_le_bytes()); // bytes a second
+    for word in [2u16, 16] {
+        file.extend(word.to_le_bytes()); // bytes a sample, bits
+    }
+    file.extend(b"data");
+    file.extend(len.to_le_bytes());
+    file.extend(data);
+    file
+}

@@ -1,0 +1,413 @@
+//! Random chains under random plans, on every route that runs here: each must give the bits of the steps' references one after the other.
+
+use crate::data::{Fill, Rng, compare};
+use crate::judge::{SEED, quietly};
+use crate::random::{convs, work};
+use crate::routes::machines_here;
+use conv_ir::chain::Step;
+use conv_ir::chain::fuse::{Lowered, Strips};
+use conv_ir::chain::plan::{self, Group, Plan};
+use conv_ir::lower::Layouts;
+use conv_ir::reference::{self, run_chain};
+use conv_ir::{
+    Activation, Chain, Conv, ConvSpec, DType, Element, Error, Layout, PaddingMode, Schedule, Size, Target, interp,
+    nest, passes,
+};
+use conv_jit::{ChainOptions, CompiledChain, CurrentThread, StepWeights};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::fmt;
+
+/// A chain and a plan for it.
+#[derive(Clone, PartialEq)]
+pub struct DrawnChain {
+    /// What.
+    pub chain: Chain,
+    /// How.
+    pub plan: Plan,
+}
+
+impl fmt::Debug for DrawnChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{:?}", self.chain, self.plan.groups)
+    }
+}
+
+/// Multiply-adds of all steps that the interpreter does in a few milliseconds.
+const MOST_WORK: usize = 60_000;
+
+/// What a step after the first is made of.
+#[derive(Clone, Debug)]
+struct StepDice {
+    kind: Kind,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    padding: (usize, usize),
+    mode: PaddingMode,
+    channels: usize,
+    bias: bool,
+    activation: Option<Activation>,
+    /// Of the tensors that fit, which one is added; beyond the last, none.
+    residual: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Dense,
+    Depthwise,
+    Pointwise,
+    /// The window along the first axis only.
+    Rows,
+    /// The window along the last axis only.
+    Columns,
+    Transposed,
+}
+
+fn step_dice() -> impl Strategy<Value = StepDice> {
+    use Kind::{Columns, Dense, Depthwise, Pointwise, Rows, Transposed};
+    let kinds = prop_oneof![3 => Just(Pointwise), 3 => Just(Depthwise), 3 => Just(Dense), 1 => Just(Rows), 1 => Just(Columns), 1 => Just(Transposed)];
+    let window = (
+        1usize..=5,
+        prop_oneof![3 => Just(1usize), 1 => 2usize..=3],
+        prop_oneof![3 => Just(1usize), 1 => 2usize..=3],
+    );
+    let mode = prop_oneof![
+        5 => Just(PaddingMode::Zeros),
+        1 => Just(PaddingMode::Constant(2.0)),
+        1 => Just(PaddingMode::Reflect),
+        1 => Just(PaddingMode::Symmetric),
+        1 => Just(PaddingMode::Replicate),
+        1 => Just(PaddingMode::Circular),
+    ];
+    let activation = select(vec![
+        None,
+        None,
+        Some(Activation::Relu),
+        Some(Activation::Relu6),
+        Some(Activation::Clamp(-2.0, 5.0)),
+    ]);
+    (
+        (kinds, window, (0usize..=2, 0usize..=2)),
+        (mode, 1usize..=20, any::<bool>(), activation, 0usize..=4),
+    )
+        .prop_map(
+            |((kind, (kernel, stride, dilation), padding), (mode, channels, bias, activation, residual))| StepDice {
+                kind,
+                kernel,
+                stride,
+                dilation,
+                padding,
+                mode,
+                channels,
+                bias,
+                activation,
+                residual,
+            },
+        )
+}
+
+/// The step after these, if there is one that fits.
+fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
+    let before = &steps.last()?.conv;
+    let spec = before.spec();
+    let rank = before.rank();
+    let window = match dice.kind {
+        Kind::Pointwise => vec![1; rank],
+        Kind::Rows => (0..rank).map(|at| if at == 0 { dice.kernel } else { 1 }).collect(),
+        Kind::Columns => (0..rank)
+            .map(|at| if at + 1 == rank { dice.kernel } else { 1 })
+            .collect(),
+        Kind::Dense | Kind::Depthwise | Kind::Transposed => vec![dice.kernel; rank],
+    };
+    let depthwise = dice.kind == Kind::Depthwise;
+    let transposed = dice.kind == Kind::Transposed;
+    let mut spec = ConvSpec {
+        dtype: spec.dtype,
+        layout: spec.layout,
+        batch: spec.batch.clone(),
+        in_channels: spec.out_channels,
+        out_channels: if depthwise { spec.out_channels } else { dice.channels },
+        groups: if depthwise { spec.out_channels } else { 1 },
+        input: before
+            .axes()
+            .iter()
+            .filter_map(|axis| axis.output.known())
+            .map(Size::Known)
+            .collect(),
+        stride: dice.stride.into(),
+        dilation: dice.dilation.into(),
+        padding: dice.padding.into(),
+        padding_mode: if transposed { PaddingMode::Zeros } else { dice.mode },
+        transposed,
+        bias: dice.bias,
+        activation: dice.activation,
+        ..ConvSpec::new([], window)
+    };
+    let plain = Conv::new(spec.clone()).ok()?;
+    let shape_of = |tensor: usize| match tensor {
+        0 => steps[0].conv.input_shape(),
+        k => steps[k - 1].conv.output_shape(),
+    };
+    let fitting: Vec<usize> = (0..=steps.len())
+        .filter(|&t| shape_of(t) == plain.output_shape())
+        .collect();
+    match fitting.get(dice.residual) {
+        Some(&from) => {
+            spec.residual = true;
+            Some(Step {
+                conv: Conv::new(spec).ok()?,
+                residual: Some(from),
+            })
+        }
+        None => Some(plain.into()),
+    }
+}
+
+fn chains() -> impl Strategy<Value = Chain> {
+    let first = convs().prop_filter_map("a first step without residual", |conv| {
+        let spec = ConvSpec {
+            residual: false,
+            ..conv.spec().clone()
+        };
+        Conv::new(spec).ok()
+    });
+    (first, proptest::collection::vec(step_dice(), 0..=4)).prop_filter_map("little work", |(first, dice)| {
+        let mut steps = vec![Step::from(first)];
+        for dice in &dice {
+            steps.extend(after(&steps, dice));
+        }
+        let all: usize = steps.iter().map(|step| work(&step.conv)).sum();
+        let chain = Chain::new(steps).ok()?;
+        (all <= MOST_WORK).then_some(chain)
+    })
+}
+
+/// A random chain, in random groups of strips of random rows.
+pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
+    let bits = proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 5);
+    (chains(), bits, 1usize..=6, 1usize..=3).prop_filter_map("a plan that fits", |(chain, bits, rows, chunks)| {
+        let mut groups = Vec::new();
+        let mut start = 0;
+        let count = chain.steps().len();
+        for end in 1..=count {
+            // Fused more often than not, but for what no strips can be of.
+            let apart = |at: usize| {
+                let spec = chain.steps()[at].conv.spec();
+                spec.transposed || spec.padding_mode == PaddingMode::Circular
+            };
+            if end == count || (bits[end].0 && bits[end].1) || apart(end - 1) || apart(end) {
+                let keep = (start..end).map(|at| bits[at].2).collect();
+                let layout = |at: usize| match bits[(at + 1) % 5].0 {
+                    true => Layout::ChannelsFirst,
+                    false => Layout::ChannelsLast,
+                };
+                let layouts = (start..end).map(layout).collect();
+                let strips = Strips {
+                    rows,
+                    keep,
+                    layouts,
+                    chunks,
+                };
+                groups.push(Group {
+                    steps: start..end,
+                    strips: (end - start > 1 || (bits[start].0 && !apart(start))).then_some(strips),
+                });
+                start = end;
+            }
+        }
+        let plan = Plan {
+            groups,
+            reasons: Vec::new(),
+        };
+        plan.check(&chain).ok().map(|()| DrawnChain { chain, plan })
+    })
+}
+
+/// The arrays of a chain.
+struct ChainData<T> {
+    input: Vec<T>,
+    weights: Vec<(Vec<T>, Option<Vec<T>>)>,
+    wanted: Vec<T>,
+}
+
+impl<T: Element> ChainData<T> {
+    fn new(chain: &Chain, fill: Fill) -> Result<Self, Error> {
+        let mut rng = Rng(SEED);
+        let input = rng.array(fill, chain.len_of(0));
+        let weights: Vec<_> = chain
+            .convs()
+            .map(|conv| {
+                let bias = conv.spec().bias.then(|| rng.array(fill, conv.bias_len()));
+                (rng.array(fill, conv.weight_len()), bias)
+            })
+            .collect();
+        let steps: Vec<reference::StepWeights<'_, T>> = weights
+            .iter()
+            .map(|(weight, bias)| reference::StepWeights {
+                weight,
+                bias: bias.as_deref(),
+            })
+            .collect();
+        let wanted = run_chain(chain, &input, &steps)?;
+        Ok(ChainData { input, weights, wanted })
+    }
+
+    fn steps(&self) -> Vec<StepWeights<'_, T>> {
+        self.weights
+            .iter()
+            .map(|(weight, bias)| StepWeights {
+                weight,
+                bias: bias.as_deref(),
+            })
+            .collect()
+    }
+
+    /// What the interpreter makes of the plan's nests, group after group.
+    fn interpret(&self, drawn: &DrawnChain, nests: &[nest::Nest], parts: usize) -> Result<Vec<T>, Error> {
+        let DrawnChain { chain, plan } = drawn;
+        let mut tensors: Vec<Vec<T>> = vec![Vec::new(); chain.steps().len() + 1];
+        tensors[0].clone_from(&self.input);
+        for (group, nest) in plan.groups.iter().zip(nests) {
+            let (start, end) = (group.steps.start, group.steps.end);
+            let mut output = vec![T::from_f64(f64::NAN); chain.len_of(end)];
+            let own = &self.weights[group.steps.clone()];
+            let outside = |step: &Step| step.residual.filter(|from| *from <= start);
+            let arrays = interp::Arrays {
+                input: &tensors[start],
+                weights: own.iter().map(|w| w.0.as_slice()).collect(),
+                biases: own.iter().filter_map(|w| w.1.as_deref()).collect(),
+                residuals: chain.steps()[group.steps.clone()]
+                    .iter()
+                    .filter_map(outside)
+                    .map(|from| tensors[from].as_slice())
+                    .collect(),
+                output: &mut output,
+            };
+            interp::run_parts(nest, arrays, &[], parts)?;
+            tensors[end] = output;
+        }
+        Ok(tensors.pop().unwrap_or_default())
+    }
+}
+
+/// Whether a chain under a plan gives the reference's bits everywhere; `false` where the plan is refused.
+///
+/// # Errors
+/// The route, and what went wrong.
+pub fn every_chain(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
+    match drawn.chain.dtype() {
+        DType::F32 => every_chain_as::<f32>(drawn, fill),
+        DType::F64 => every_chain_as::<f64>(drawn, fill),
+    }
+}
+
+fn lower(conv: &Conv, layouts: Layouts, given: Option<&Schedule>, target: &Target) -> Result<Lowered, Error> {
+    let schedule = given
+        .cloned()
+        .unwrap_or_else(|| Schedule::choose_as(conv, layouts, target).schedule);
+    let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
+    Ok(Lowered { schedule, nest })
+}
+
+fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
+    let DrawnChain { chain, plan } = drawn;
+    let said = |what: String| format!("{drawn:?}\n{what}");
+    let data = ChainData::<T>::new(chain, fill).map_err(|e| said(e.to_string()))?;
+    for target in [Target::CRANELIFT, Target::AVX512] {
+        let mut nests = Vec::new();
+        for group in &plan.groups {
+            let made = quietly(|| {
+                plan::nest(chain, group, &target, &mut |conv, layouts, given| {
+                    lower(conv, layouts, given, &target)
+                })
+            });
+            match made.map_err(said)? {
+                Ok(nest) => nests.push(nest),
+                Err(Error::Unsupported { .. } | Error::Invalid(_)) => return Ok(false),
+                Err(other) => return Err(said(other.to_string())),
+            }
+        }
+        let text = || nests.iter().map(ToString::to_string).collect::<String>();
+        for nest in &nests {
+            let broken = nest::verify(nest);
+            if !broken.is_empty() {
+                return Err(said(format!("{target}: {broken:?}\n{}", text())));
+            }
+        }
+        for parts in 1..=3 {
+            let output = quietly(|| data.interpret(drawn, &nests, parts));
+            let output = output.and_then(|o| o.map_err(|e| e.to_string()));
+            let same = output.and_then(|output| compare(&output, &data.wanted));
+            same.map_err(|what| said(format!("interpreter, {target}, {parts} part(s): {what}\n{}", text())))?;
+        }
+    }
+    for target in machines_here() {
+        machine(drawn, &data, &target).map_err(|what| said(format!("{target}: {what}")))?;
+    }
+    Ok(true)
+}
+
+/// Machine code under the drawn plan, and under the model's own for as many threads.
+fn machine<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, target: &Target) -> Result<(), String> {
+    let compiled = |plan: Option<Plan>, threads: usize| {
+        let options = ChainOptions {
+            plan,
+            target: *target,
+            threads,
+        };
+        let packed = quietly(|| CompiledChain::new(&drawn.chain, options)?.pack(&data.steps()))?;
+        packed.map_err(|e| e.to_string())
+    };
+    let given = compiled(Some(drawn.plan.clone()), 1)?;
+    let runs = [("drawn", &given, 1), ("drawn", &given, 2), ("drawn", &given, 3)];
+    let own = compiled(None, 3)?;
+    for (whose, packed, parts) in runs.into_iter().chain([("model's", &own, 3)]) {
+        let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
+        let ran = packed.run_on(&data.input, &mut output, parts, &CurrentThread);
+        ran.map_err(|e| e.to_string())?;
+        compare(&output, &data.wanted).map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
+    }
+    Ok(())
+}
+
+/// Runs a chain as planned and step by step, says how long each takes and why it is planned so, and leaves the output. For examples.
+///
+/// # Errors
+/// Those of compiling and running, and an error where the bits differ.
+pub fn fused_and_not(
+    chain: &Chain,
+    weights: &[StepWeights<'_, f32>],
+    input: &[f32],
+    output: &mut [f32],
+) -> Result<(), Box<dyn std::error::Error>> {
+    let planned = CompiledChain::new(chain, ChainOptions::default())?;
+    let unfused = ChainOptions {
+        plan: Some(Plan::unfused(chain)),
+        ..ChainOptions::default()
+    };
+    let unfused = CompiledChain::new(chain, unfused)?;
+    println!("{chain}");
+    planned
+        .plan()
+        .reasons
+        .iter()
+        .for_each(|reason| println!("  - {reason}"));
+    let mut outputs = Vec::new();
+    for (name, compiled) in [("step by step", &unfused), ("as planned", &planned)] {
+        let packed = compiled.pack(weights)?;
+        let mut times = Vec::new();
+        for _ in 0..50 {
+            let start = std::time::Instant::now();
+            packed.run(input, output)?;
+            times.push(start.elapsed());
+        }
+        times.sort();
+        println!("{name:12}  {:.3} ms", times[times.len() / 2].as_secs_f64() * 1e3);
+        outputs.push(output.to_vec());
+    }
+    match crate::same(&outputs[0], &outputs[1]) {
+        true => Ok(()),
+        false => Err("fused and unfused differ".into()),
+    }
+}
