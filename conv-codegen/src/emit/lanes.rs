@@ -149,6 +149,11 @@ lane_fns! {
         unsafe { MM_loadu_PS(lanes.as_ptr()) }",
         avx512 "let lanes: [T; W] = ::core::array::from_fn(|lane| if lane < live { from[(at as isize + lane as isize * step) as usize] } else { 0.0 });
         unsafe { MM_loadu_PS(lanes.as_ptr()) }";
+    Prefetch prefetch Nothing, " Asks for the line of memory at `at`, which need not be inside.",
+        "(from: &[T], at: usize)",
+        portable "",
+        avx2 "unsafe { _mm_prefetch::<3>(from.as_ptr().wrapping_add(at).cast()) }",
+        avx512 "unsafe { _mm_prefetch::<3>(from.as_ptr().wrapping_add(at).cast()) }";
     LanesBelow lanes_below Nothing, " All bits set in the lanes before `lane`.",
         "(lane: isize) -> M",
         portable "",

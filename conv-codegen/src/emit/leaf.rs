@@ -12,12 +12,13 @@
 //! from one tap to the next ([`LaneFn::Opaque`]): it would keep the elements that neighbouring taps share in registers, of which there are too few, and spill. Measured on a 3x3 of
 //! 14 x 2 vectors of 512 bits: half of the peak without, all of it with.
 
+use conv_ir::Target;
 use conv_ir::nest::{Access, AxisId, Base, BufferRole, Expr, Loop, LoopKind, Op, PointerId, RegId, Role, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::expr::{Declared, LeafText};
-use super::lanes::{LaneFn, square, type_name};
+use super::lanes::{Isa, LaneFn, square, type_name};
 use super::node::{Node, nodes, reads, used, written_first};
 use super::range::Range;
 use super::rows::Rows;
@@ -74,7 +75,8 @@ impl<'a> LeafText<'_, 'a> {
     ) -> Result<TokenStream, Unsupported> {
         let leaf = self.leaf;
         if depth == leaf.reduce.len() {
-            let opaque = self.opaque_pointers();
+            let mut opaque = self.opaque_pointers();
+            opaque.extend(self.prefetches());
             let body = self.block(update, &mut Vec::new(), temporaries)?;
             return Ok(match leaf.reduce.last() {
                 Some(l) if self.is_repeated(l) && !opaque.is_empty() => quote!({ #opaque #body }),
@@ -153,6 +155,118 @@ impl<'a> LeafText<'_, 'a> {
             });
         }
         pointers.into_iter().map(|pointer| self.opaque(pointer)).collect()
+    }
+
+    /// What the next turn of the loop with the largest steps will read: weights of many channels come from far away, and the input of the next channel lies on another page, where
+    /// the hardware does not look ahead.
+    fn prefetches(&mut self) -> TokenStream {
+        let leaf = self.leaf;
+        let Some(lanes) = leaf
+            .lanes
+            .filter(|_| self.emission.isa != Isa::Portable && self.lanes().is_some())
+        else {
+            return TokenStream::new();
+        };
+        let mut all = TokenStream::new();
+        let mut loads: Vec<&Access> = Vec::new();
+        for op in &leaf.update {
+            op.visit(&mut |op| {
+                if let Op::Set {
+                    value: Expr::Load(access),
+                    ..
+                } = op
+                {
+                    loads.push(access);
+                }
+            });
+        }
+        // Channels in the lanes: one load is of vectors side by side, the other is splat.
+        let by_lane = |access: &&Access| {
+            access
+                .index
+                .last()
+                .and_then(|i| i.as_affine())
+                .map(|a| a.of_axis(lanes.axis))
+        };
+        let (Some(weight), Some(input)) = (
+            loads.iter().find(|a| by_lane(a) == Some(1)),
+            loads.iter().find(|a| by_lane(a) == Some(0)),
+        ) else {
+            return all;
+        };
+        // With 256 bits a tap is a few cycles: there asking costs more than it gains unless the input comes from beyond the second-level cache.
+        let has_taps = leaf
+            .reduce
+            .iter()
+            .any(|l| matches!(self.scope.nest.role(l.axis), Role::Kernel(_)));
+        let is_far = |access: &Access| match access.base {
+            Base::Pointer(pointer) => {
+                let length = self.scope.length(leaf.pointers[pointer.index()].index()).as_constant();
+                length.is_none_or(|length| length * self.emission.dtype.bytes() as i64 > Target::AVX512.l2_bytes as i64)
+            }
+            Base::Buffer(_) => false,
+        };
+        let asks = if self.emission.isa == Isa::Avx2 && has_taps && !is_far(input) {
+            1
+        } else {
+            2
+        };
+        for access in [*weight, *input].into_iter().take(asks) {
+            let Some(ahead) = self.largest_step(access) else {
+                continue;
+            };
+            let line = 64 / self.emission.dtype.bytes() as i64;
+            let along = leaf.tile.iter().filter(|t| Some(t.axis) != lanes.vectors);
+            let last = access.index.last().and_then(|i| i.as_affine());
+            let span: i64 = along
+                .map(|t| (t.extent - 1) * last.map_or(0, |a| a.of_axis(t.axis)))
+                .sum();
+            let mark = self.scope.open();
+            let vectors = lanes.vectors.filter(|&axis| {
+                access
+                    .index
+                    .iter()
+                    .any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
+            });
+            let mut asked: Vec<super::sum::Sum> = Vec::new();
+            for vector in 0..vectors.map_or(1, |axis| self.tile_extent(axis)) {
+                if let Some(axis) = vectors {
+                    self.scope.bind_constant(axis, vector);
+                }
+                let Address { buffer, at, .. } = self.address(access);
+                for first in (0..=span).step_by(line as usize) {
+                    let at = at.clone().plus(&super::sum::Sum::constant(ahead + first));
+                    let same_line =
+                        |known: &super::sum::Sum| known.varies_as(&at) && at.constant - known.constant < line;
+                    if asked.iter().any(same_line) {
+                        continue;
+                    }
+                    asked.push(at.clone());
+                    let (from, at) = (self.buffer(buffer, false), tokens(&at.usize_text()));
+                    let call = self.call_tokens(LaneFn::Prefetch, &[from, at]);
+                    all.extend(quote!(#call;));
+                }
+            }
+            self.scope.close(mark);
+        }
+        all
+    }
+
+    /// Elements that the reduction loop with the largest steps moves an access by, where that is a line or more.
+    fn largest_step(&self, access: &Access) -> Option<i64> {
+        let Base::Pointer(pointer) = access.base else {
+            return None;
+        };
+        let strides = self.scope.strides(self.leaf.pointers[pointer.index()].index());
+        let step = |l: &Loop| {
+            let along = |(i, stride): (&conv_ir::nest::Index, &super::sum::Sum)| {
+                Some(i.as_affine()?.of_axis(l.axis) * stride.as_constant()?)
+            };
+            access.index.iter().zip(&strides).map(along).sum::<Option<i64>>()
+        };
+        let steps = self.leaf.reduce.iter().map(step).collect::<Option<Vec<i64>>>()?;
+        let largest = steps.into_iter().max()?;
+        (largest * self.emission.dtype.bytes() as i64 >= 64).then_some(largest)
     }
 
     /// `let at = opaque(at);`
