@@ -38,6 +38,7 @@ use quote::quote;
 use call::Parameters;
 use expr::{Declared, LeafText};
 pub use lanes::Isa;
+pub(crate) use packed::constants;
 use lanes::{LaneFn, Vectors, type_name};
 use range::Range;
 use scope::Scope;
