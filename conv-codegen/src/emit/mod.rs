@@ -26,6 +26,13 @@ mod range;
 mod reach;
 mod rows;
 mod scope;
+#[cfg(test)]
+mod soft {
+    include!("soft.rs");
+    mod tests {
+        include!("soft_tests.rs");
+    }
+}
 mod sum;
 
 use std::collections::BTreeSet;
