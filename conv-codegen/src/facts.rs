@@ -36,7 +36,10 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
         let (before, after) = (side(before), side(after));
         quote!((#before, #after))
     });
-    let (padding, rank) = (quote!([#(#padding),*]), proc_macro2::Literal::usize_unsuffixed(axes.len()));
+    let (padding, rank) = (
+        quote!([#(#padding),*]),
+        proc_macro2::Literal::usize_unsuffixed(axes.len()),
+    );
     let groups = proc_macro2::Literal::usize_unsuffixed(conv.spec().groups);
     all.push((
         "PADDING".to_owned(),

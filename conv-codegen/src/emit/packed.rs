@@ -15,6 +15,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{Bodies, Form, Head, Item, Unsupported, Version, tokens};
+use crate::Library;
 
 /// A constant of the type: name, type and value, what it says.
 pub(crate) type Constant = (String, TokenStream, String);
@@ -63,7 +64,7 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
         let length = tokens(&length.to_string());
         quote!([#zero; #length])
     });
-    let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack);
+    let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack, first.library);
     Ok(quote! {
         #docs
         #(#[doc = #notes])*
@@ -88,13 +89,30 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
 }
 
 /// What makes a value: from weights, or from nothing where all are known.
-fn making(sources: &TokenStream, arguments: &TokenStream, zeros: &TokenStream, pack: &TokenStream) -> TokenStream {
+fn making(
+    sources: &TokenStream,
+    arguments: &TokenStream,
+    zeros: &TokenStream,
+    pack: &TokenStream,
+    library: Library,
+) -> TokenStream {
     if sources.is_empty() {
         return quote! {
             /// There is nothing to pack: the weights are compiled in.
             pub const fn new() -> Self { Self {} }
         };
     }
+    let boxed = (library == Library::Std).then(|| {
+        quote! {
+            /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
+            pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
+                // All bits zero are numbers too.
+                let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
+                packed.pack(#arguments);
+                packed
+            }
+        }
+    });
     quote! {
         /// Packs the weights. A `static` does so when it is compiled.
         pub const fn new(#sources) -> Self {
@@ -103,13 +121,7 @@ fn making(sources: &TokenStream, arguments: &TokenStream, zeros: &TokenStream, p
             packed
         }
 
-        /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
-        pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
-            // All bits zero are numbers too.
-            let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
-            packed.pack(#arguments);
-            packed
-        }
+        #boxed
 
         /// Packs other weights in the place of these.
         pub const fn pack(&mut self, #sources) {

@@ -17,8 +17,8 @@ use conv_ir::{Conv, DType, Error};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 
-use crate::{Form, Options};
 use crate::emit::{Head, STACK_LIMIT, constants as emit_constants, emit};
+use crate::{Form, Library, Options};
 
 /// Bytes between the two passes.
 fn between(found: &Separable) -> (usize, i64) {
@@ -34,9 +34,19 @@ pub(super) fn refused(found: &Separable) -> Option<String> {
 }
 
 /// Both passes under the item's head.
-pub(super) fn emitted(conv: &Conv, form: Form, found: &Separable, head: &Head) -> Result<TokenStream, Error> {
+pub(super) fn emitted(
+    conv: &Conv,
+    form: Form,
+    library: Library,
+    found: &Separable,
+    head: &Head,
+) -> Result<TokenStream, Error> {
+    let options = Options {
+        library,
+        ..Options::default()
+    };
     let pass = |conv: &Conv, name: &str| {
-        let (versions, _) = crate::lowered(conv, &Options::default())?;
+        let (versions, _) = crate::lowered(conv, &options)?;
         let head = Head {
             docs: quote!(),
             notes: Vec::new(),
