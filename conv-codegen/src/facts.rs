@@ -10,7 +10,7 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
     let mut all = Vec::new();
     let mut list = |name: &str, values: Option<Vec<usize>>, doc: &str| {
         let Some(values) = values else { return };
-        let count = values.len();
+        let count = proc_macro2::Literal::usize_unsuffixed(values.len());
         let values = values.iter().map(|v| proc_macro2::Literal::usize_unsuffixed(*v));
         all.push((
             name.to_owned(),
@@ -30,6 +30,27 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
     list("KERNEL", of(|a| a.kernel), "Extents of the window.");
     list("STRIDE", of(|a| a.stride), "Step of the window.");
     list("DILATION", of(|a| a.dilation), "Distance of neighbouring taps.");
+    let padding = axes.iter().map(|axis| {
+        let (before, after) = axis.padding;
+        let side = proc_macro2::Literal::usize_unsuffixed;
+        let (before, after) = (side(before), side(after));
+        quote!((#before, #after))
+    });
+    let (padding, rank) = (
+        quote!([#(#padding),*]),
+        proc_macro2::Literal::usize_unsuffixed(axes.len()),
+    );
+    let groups = proc_macro2::Literal::usize_unsuffixed(conv.spec().groups);
+    all.push((
+        "PADDING".to_owned(),
+        quote!([(usize, usize); #rank] = #padding),
+        "Before and after each axis.".to_owned(),
+    ));
+    all.push((
+        "GROUPS".to_owned(),
+        quote!(usize = #groups),
+        "Channels of one group do not see those of another.".to_owned(),
+    ));
     if let Some(facts) = analysis::facts(conv) {
         let mut number = |name: &str, value: u128, doc: &str| {
             let value = proc_macro2::Literal::u128_unsuffixed(value);

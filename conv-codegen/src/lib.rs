@@ -32,11 +32,23 @@ pub enum Form {
     Type,
 }
 
+/// What the source may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Library {
+    /// `std`: the version is chosen by what the CPU has.
+    #[default]
+    Std,
+    /// `core` alone: the version is chosen by the features that the crate is compiled for.
+    Core,
+}
+
 /// How it is made.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Function or type.
     pub form: Form,
+    /// With `std` or without.
+    pub library: Library,
     /// Versions beside the portable one.
     pub isas: Vec<Isa>,
     /// The schedule of all versions whose vectors are wide enough, instead of the model's choice for each.
@@ -47,6 +59,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             form: Form::default(),
+            library: Library::default(),
             isas: vec![Isa::Avx512, Isa::Avx2],
             schedule: None,
         }
@@ -79,7 +92,11 @@ pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule
             options.isas.contains(&isa) && (16..=target.vector_bytes).contains(&lanes) && lanes.is_power_of_two();
         if has_vectors || isa == Isa::Portable {
             let nest = passes::compile(conv, schedule, target, &mut |_, _| {})?;
-            versions.push(Version { isa, nest });
+            versions.push(Version {
+                isa,
+                library: options.library,
+                nest,
+            });
         }
     }
     let [widest, ..] = schedules;

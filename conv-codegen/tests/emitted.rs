@@ -185,6 +185,7 @@ fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
             form,
             isas: isas.to_vec(),
             schedule: case.schedule.clone(),
+            ..Options::default()
         };
         source +=
             &conv_codegen::rust_source(&case.conv, &name, &options).unwrap_or_else(|e| panic!("{}: {e}", case.conv));

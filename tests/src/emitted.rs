@@ -60,6 +60,7 @@ impl Program {
             form,
             isas: VERSIONS[self.functions / 2 % VERSIONS.len()].to_vec(),
             schedule: None,
+            ..Options::default()
         };
         self.functions += 1;
         self.source += &rust_source(conv, &name, &options).map_err(|e| format!("{conv}\n{e}"))?;

@@ -7,6 +7,7 @@
 //! The texts below are templates: `T` is the element type, `W` the lanes, `MM` and `PS` the intrinsics' prefix and suffix, `MASK` the mask type, `BITS`, `BIAS`, `MANTISSA` the
 //! element's encoding.
 
+use crate::Library;
 use conv_ir::DType;
 use conv_ir::nest::Fold;
 use proc_macro2::{Ident, Literal, Span, TokenStream, TokenTree};
@@ -341,6 +342,7 @@ impl LaneFn {
 #[derive(Clone, Copy)]
 pub(super) struct Vectors {
     pub isa: Isa,
+    pub library: Library,
     pub dtype: DType,
     /// Lanes; 0 for the scalar functions.
     pub width: i64,
@@ -380,6 +382,9 @@ impl Vectors {
 
     /// A lane function of this width.
     pub fn source(self, function: LaneFn) -> TokenStream {
+        if let (Library::Core, Some(text)) = (self.library, super::core_only::source(self, function)) {
+            return text;
+        }
         let source = function.template();
         let (doc, name, signature) = (source.doc, function.name(), source.signature);
         let body = match self.isa {

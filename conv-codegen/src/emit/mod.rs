@@ -17,6 +17,7 @@
 //! loops run in order. What does not fit on the stack is refused, never allocated. `unsafe` is around intrinsics only: a leaf asserts how far it reaches before it starts.
 
 mod call;
+mod core_only;
 mod expr;
 mod lanes;
 mod leaf;
@@ -26,6 +27,13 @@ mod range;
 mod reach;
 mod rows;
 mod scope;
+#[cfg(test)]
+mod soft {
+    include!("soft.rs");
+    mod tests {
+        include!("soft_tests.rs");
+    }
+}
 mod sum;
 
 use std::collections::BTreeSet;
@@ -35,10 +43,12 @@ use conv_ir::{DType, Error, Nest};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 
+use crate::Library;
 use call::Parameters;
 use expr::{Declared, LeafText};
 pub use lanes::Isa;
 use lanes::{LaneFn, Vectors, type_name};
+pub(crate) use packed::constants;
 use range::Range;
 use scope::Scope;
 
@@ -66,6 +76,8 @@ struct Unsupported(String);
 /// A version of an item: the program, and the instructions that it is written in.
 #[derive(Clone, Debug)]
 pub struct Version {
+    /// What it may use.
+    pub library: Library,
     /// The instructions.
     pub isa: Isa,
     /// The program.
@@ -156,6 +168,16 @@ impl Bodies {
                 bodies.modules.extend(quote!(mod #module { #body }));
             } else {
                 let features = version.isa.features().iter();
+                if version.library == Library::Core {
+                    let cfg = quote!(all(target_arch = "x86_64" #(, target_feature = #features)*));
+                    // Nothing but the features is needed, and the crate is compiled for them.
+                    bodies
+                        .dispatch
+                        .extend(quote!(#[cfg(#cfg)] { return unsafe { #call }; }));
+                    bodies.modules.extend(quote!(#[cfg(#cfg)] mod #module { #body }));
+                    bodies.parameters = parameters;
+                    continue;
+                }
                 bodies.dispatch.extend(quote! {
                     #[cfg(target_arch = "x86_64")]
                     if #(::std::arch::is_x86_feature_detected!(#features))&&* {
@@ -176,6 +198,7 @@ impl Bodies {
 /// What the text of the functions has used so far.
 struct Emission {
     isa: Isa,
+    library: Library,
     dtype: DType,
     called: BTreeSet<(i64, LaneFn)>,
     /// Buffers that are arrays of the function itself.
@@ -200,6 +223,7 @@ impl Emission {
     fn lane_modules(&self) -> TokenStream {
         let of = |width: i64| Vectors {
             isa: self.isa,
+            library: self.library,
             dtype: self.dtype,
             width,
         };
@@ -254,6 +278,7 @@ impl<'a> Item<'a> {
         let local = nest.buffers.iter().map(|b| is_local(b, form)).collect();
         let emission = Emission {
             isa: version.isa,
+            library: version.library,
             dtype: nest.dtype,
             called: BTreeSet::new(),
             local,

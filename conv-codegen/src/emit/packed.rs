@@ -5,6 +5,7 @@
 //! impl Stem {
 //!     pub const MULTIPLY_ADDS: u64 = ..;
 //!     pub const fn new(weight: &[f32; 9408], bias: &[f32; 64]) -> Stem { .. }       a `static` packs at build time
+//!     pub fn boxed(weight: .., bias: ..) -> Box<Stem> { .. }                        packs where it will stay: larger than a stack if need be
 //!     pub fn run(&self, input: &[f32; 150528], output: &mut [f32; 802816]) { .. }
 //! }
 //! ```
@@ -14,9 +15,10 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::{Bodies, Form, Head, Item, Unsupported, Version, tokens};
+use crate::Library;
 
 /// A constant of the type: name, type and value, what it says.
-pub(super) type Constant = (String, TokenStream, String);
+pub(crate) type Constant = (String, TokenStream, String);
 
 pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) -> Result<TokenStream, Unsupported> {
     let Some(first) = versions.first() else {
@@ -56,15 +58,13 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     let arguments: TokenStream = arguments.map(|name| quote!(#name,)).collect();
     let sources: TokenStream = sources.iter().map(|(name, ty)| quote!(#name: &#ty,)).collect();
     let notes = notes.iter().map(|line| format!(" {line}"));
-    let constants = constants.iter().map(|(constant, value, doc)| {
-        let (constant, doc) = (tokens(constant), format!(" {doc}"));
-        quote!(#[doc = #doc] pub const #constant: #value;)
-    });
+    let constants = self::constants(constants);
     let zero = tokens(&format!("0.0{}", first.nest.dtype));
     let zeros = lengths.iter().map(|length| {
         let length = tokens(&length.to_string());
         quote!([#zero; #length])
     });
+    let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack, first.library);
     Ok(quote! {
         #docs
         #(#[doc = #notes])*
@@ -74,19 +74,9 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
 
         #[allow(clippy::all, unused)]
         impl #name {
-            #(#constants)*
+            #constants
 
-            /// Packs the weights. A `static` does so when it is compiled.
-            pub const fn new(#sources) -> Self {
-                let mut packed = Self { #(#names: #zeros),* };
-                packed.pack(#arguments);
-                packed
-            }
-
-            /// Packs other weights in the place of these.
-            pub const fn pack(&mut self, #sources) {
-                #pack
-            }
+            #making
 
             /// Computes the output, on the widest vectors that this CPU has.
             pub fn run(&self, #parameters) {
@@ -96,6 +86,57 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
             }
         }
     })
+}
+
+/// What makes a value: from weights, or from nothing where all are known.
+fn making(
+    sources: &TokenStream,
+    arguments: &TokenStream,
+    zeros: &TokenStream,
+    pack: &TokenStream,
+    library: Library,
+) -> TokenStream {
+    if sources.is_empty() {
+        return quote! {
+            /// There is nothing to pack: the weights are compiled in.
+            pub const fn new() -> Self { Self {} }
+        };
+    }
+    let boxed = (library == Library::Std).then(|| {
+        quote! {
+            /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
+            pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
+                // All bits zero are numbers too.
+                let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
+                packed.pack(#arguments);
+                packed
+            }
+        }
+    });
+    quote! {
+        /// Packs the weights. A `static` does so when it is compiled.
+        pub const fn new(#sources) -> Self {
+            let mut packed = Self { #zeros };
+            packed.pack(#arguments);
+            packed
+        }
+
+        #boxed
+
+        /// Packs other weights in the place of these.
+        pub const fn pack(&mut self, #sources) {
+            #pack
+        }
+    }
+}
+
+/// The associated constants.
+pub(crate) fn constants(all: &[Constant]) -> TokenStream {
+    let one = |(constant, value, doc): &Constant| {
+        let (constant, doc) = (tokens(constant), format!(" {doc}"));
+        quote!(#[doc = #doc] pub const #constant: #value;)
+    };
+    all.iter().map(one).collect()
 }
 
 /// Packed when the type is made; known weights were packed before.

@@ -15,6 +15,7 @@ use super::Errors;
 use super::known::{self, Known};
 use super::parse::{Dim, Item, Tensor};
 use super::values::{Settings, unknown_word};
+use crate::Library;
 
 /// The parameters a signature may have, in order.
 const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
@@ -24,6 +25,7 @@ pub(super) struct Checked {
     pub conv: Conv,
     pub schedule: Option<Schedule>,
     pub accuracy: Accuracy,
+    pub library: Library,
 }
 
 /// What an item asks for; `None` where `errors` says why.
@@ -33,7 +35,7 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
     let signature = signature(item, &known, errors);
     let before = errors.count();
     let settings = Settings::read(&item.entries, errors);
-    let accuracy = settings.accuracy;
+    let (accuracy, library) = (settings.accuracy, settings.library);
     let keys_are_sound = errors.count() == before;
     let checker = Checker {
         item,
@@ -49,6 +51,7 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
         conv,
         schedule,
         accuracy,
+        library,
     };
     let Some(weight) = &known.weight else {
         return Some(checked(conv));

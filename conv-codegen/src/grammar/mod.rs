@@ -8,13 +8,16 @@
 //! }
 //! ```
 //!
+//! `struct Stem(..)` in place of `fn stem(..)` is a type that packs its weights once.
+//!
 //! parse ([`parse`]) -> typed values ([`values`]) -> validate ([`check`]) -> emit. Every mistake is collected and stands on the user's own token. An item
-//! with mistakes still expands, to a function of the declared signature that panics, so that its callers have no errors of their own.
+//! with mistakes still expands, to a function (or a type) of the declared signature that panics, so that its callers have no errors of their own.
 
 mod check;
 mod known;
 mod parse;
 mod passes;
+mod stand_in;
 mod values;
 
 use conv_ir::Error;
@@ -26,7 +29,7 @@ use syn::parse::{ParseStream, Parser};
 use crate::Options;
 use crate::emit::Head;
 use check::Checked;
-use parse::{Dim, Item, Tensor};
+use parse::Item;
 
 /// Mistakes so far.
 #[derive(Default)]
@@ -97,7 +100,7 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
             let tracked = known::tracked(&item);
             quote!(#tracked #text)
         }
-        None => stand_in(&item),
+        None => stand_in::of(&item),
     }
 }
 
@@ -106,6 +109,7 @@ fn emitted(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
         conv,
         schedule,
         accuracy,
+        library,
     } = checked;
     let found = separate(conv).filter(|_| schedule.is_none());
     let mut notes = Vec::new();
@@ -120,10 +124,12 @@ fn emitted(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
         ));
         if refused.is_none() {
             notes.splice(0..0, crate::notes(conv, None));
-            return passes::emitted(conv, found, &head(item, notes));
+            return passes::emitted(conv, item.form, *library, found, &head(item, notes));
         }
     }
     let options = Options {
+        form: item.form,
+        library: *library,
         schedule: schedule.clone(),
         ..Options::default()
     };
@@ -160,63 +166,6 @@ fn blamed(item: &Item, error: &Error) -> TokenStream {
     match (error, schedule) {
         (Error::IllegalSchedule(_), Some(entry)) => entry.value.to_token_stream(),
         _ => item.name.to_token_stream(),
-    }
-}
-
-/// A function of the declared signature.
-fn stand_in(item: &Item) -> TokenStream {
-    let Item {
-        attributes,
-        visibility,
-        name,
-        parameters,
-        output,
-        ..
-    } = item;
-    let mut seen: Vec<&syn::Ident> = Vec::new();
-    let mut sizes = Vec::new();
-    let mut arguments = Vec::new();
-    for tensor in parameters {
-        for dim in &tensor.sizes {
-            if let Dim::Name(size) = dim
-                && !sizes.contains(&size)
-            {
-                sizes.push(size);
-            }
-        }
-        if !seen.contains(&&tensor.name) {
-            seen.push(&tensor.name);
-            let (name, ty) = (&tensor.name, array(tensor));
-            arguments.push(quote!(#name: &#ty));
-        }
-    }
-    let result = array(output);
-    quote! {
-        #(#attributes)*
-        #[allow(unused_variables, non_snake_case, missing_docs, clippy::all)]
-        #visibility fn #name(#(#sizes: usize,)* #(#arguments,)* output: &mut #result) {
-            ::core::panic!("this convolution did not compile")
-        }
-    }
-}
-
-/// The type behind a reference to the tensor.
-fn array(tensor: &Tensor) -> TokenStream {
-    let dtype = if tensor.dtype == "f64" {
-        quote!(f64)
-    } else {
-        quote!(f32)
-    };
-    let length = tensor
-        .sizes
-        .iter()
-        .try_fold(1usize, |product, dim| product.checked_mul(dim.number()?));
-    match length {
-        Some(length) => {
-            let length = proc_macro2::Literal::usize_unsuffixed(length);
-            quote!([#dtype; #length])
-        }
-        None => quote!([#dtype]),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! input  := item*
-//! item   := attribute* visibility "fn" NAME "(" tensor,* ")" "->" shape ";" (KEY ":" expression),*
+//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";" (KEY ":" expression),*
 //! tensor := NAME ":" shape
 //! shape  := "[" TYPE ";" size,* "]"
 //! size   := NUMBER | NAME
@@ -19,10 +19,13 @@ use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, Ident, Lit, Token, Visibility};
 
 use super::Errors;
+use crate::Form;
 
 pub(super) struct Item {
     pub attributes: Vec<Attribute>,
     pub visibility: Visibility,
+    /// `fn` or `struct`.
+    pub form: Form,
     pub name: Ident,
     pub parameters: Vec<Tensor>,
     pub output: Tensor,
@@ -79,7 +82,7 @@ impl Parse for Item {
         let mut errors = Errors::default();
         let attributes = input.call(Attribute::parse_outer)?;
         let visibility = input.parse()?;
-        input.parse::<Token![fn]>()?;
+        let form = form(input)?;
         let name: Ident = input.parse()?;
         let content;
         syn::parenthesized!(content in input);
@@ -96,12 +99,26 @@ impl Parse for Item {
         Ok(Item {
             attributes,
             visibility,
+            form,
             name,
             parameters,
             output,
             entries,
             errors,
         })
+    }
+}
+
+fn form(input: ParseStream) -> syn::Result<Form> {
+    if input.peek(Token![struct]) {
+        return input.parse::<Token![struct]>().map(|_| Form::Type);
+    }
+    match input.parse::<Token![fn]>() {
+        Ok(_) => Ok(Form::Function),
+        Err(error) => Err(syn::Error::new(
+            error.span(),
+            "expected `fn NAME(..)`, a function, or `struct NAME(..)`, a type that packs its weights once",
+        )),
     }
 }
 
@@ -189,7 +206,8 @@ pub(super) fn whole_number(expr: &Expr) -> syn::Result<usize> {
 }
 
 fn starts_item(input: ParseStream) -> bool {
-    input.is_empty() || input.peek(Token![#]) || input.peek(Token![pub]) || input.peek(Token![fn])
+    let word = input.peek(Token![pub]) || input.peek(Token![fn]) || input.peek(Token![struct]);
+    input.is_empty() || input.peek(Token![#]) || word
 }
 
 /// Key and value pairs up to the next item. A missing comma is reported and passed over.

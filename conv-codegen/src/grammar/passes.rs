@@ -10,15 +10,15 @@
 //! }
 //! ```
 //!
-//! The array between them is whole, and on the stack: larger images stay one pass, and the documentation says so.
+//! A type holds nothing, and has the two in its `run`. The array between them is whole, and on the stack: larger images stay one pass, and the documentation says so.
 
 use conv_ir::separate::Separable;
 use conv_ir::{Conv, DType, Error};
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 
-use crate::Options;
-use crate::emit::{Head, STACK_LIMIT, emit};
+use crate::emit::{Head, STACK_LIMIT, constants as emit_constants, emit};
+use crate::{Form, Library, Options};
 
 /// Bytes between the two passes.
 fn between(found: &Separable) -> (usize, i64) {
@@ -34,9 +34,19 @@ pub(super) fn refused(found: &Separable) -> Option<String> {
 }
 
 /// Both passes under the item's head.
-pub(super) fn emitted(conv: &Conv, found: &Separable, head: &Head) -> Result<TokenStream, Error> {
+pub(super) fn emitted(
+    conv: &Conv,
+    form: Form,
+    library: Library,
+    found: &Separable,
+    head: &Head,
+) -> Result<TokenStream, Error> {
+    let options = Options {
+        library,
+        ..Options::default()
+    };
     let pass = |conv: &Conv, name: &str| {
-        let (versions, _) = crate::lowered(conv, &Options::default())?;
+        let (versions, _) = crate::lowered(conv, &options)?;
         let head = Head {
             docs: quote!(),
             notes: Vec::new(),
@@ -69,16 +79,39 @@ pub(super) fn emitted(conv: &Conv, found: &Separable, head: &Head) -> Result<Tok
         name,
     } = head;
     let notes = notes.iter().map(|line| format!(" {line}"));
-    Ok(quote! {
+    let parameters = quote!(input: &[#t; #input], #parameter output: &mut [#t; #output]);
+    let body = quote! {
+        #columns
+        #rows
+        let mut between = [0.0; #between];
+        columns(input, &mut between);
+        rows(&between, #residual output);
+    };
+    let documented = quote! {
         #docs
         #(#[doc = #notes])*
         #attributes
-        #visibility fn #name(input: &[#t; #input], #parameter output: &mut [#t; #output]) {
-            #columns
-            #rows
-            let mut between = [0.0; #between];
-            columns(input, &mut between);
-            rows(&between, #residual output);
+    };
+    Ok(match form {
+        Form::Function => quote!(#documented #visibility fn #name(#parameters) { #body }),
+        Form::Type => {
+            let constants = emit_constants(&crate::facts::constants(conv));
+            quote! {
+                #documented
+                #[derive(Clone)]
+                #visibility struct #name {}
+
+                #[allow(clippy::all, unused)]
+                impl #name {
+                    #constants
+
+                    /// There is nothing to pack: the weights are compiled in.
+                    pub const fn new() -> Self { Self {} }
+
+                    /// Computes the output in two passes, on the widest vectors that this CPU has.
+                    pub fn run(&self, #parameters) { #body }
+                }
+            }
         }
     })
 }

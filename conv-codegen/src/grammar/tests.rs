@@ -142,3 +142,39 @@ fn a_window_of_rank_one_is_two_passes_where_that_is_asked_for() {
     assert!(sound(&item(20, "exact")).contains("One pass: `accuracy: fast` is not asked for."));
     assert!(sound(&item(1000, "fast")).contains("the array between two needs 4000000 bytes"));
 }
+
+#[test]
+fn a_struct_packs_its_weights() {
+    let text = sound(
+        "/// Doc.
+        pub struct Stem(input: [f32; 1, 3, H, W], weight: [f32; 16, 3, 3, 3], bias: [f32; 16]) -> [f32; 1, 16, H, W]; padding: 1
+        struct Edges(input: [f32; 1, 1, 8, 8]) -> [f32; 1, 1, 6, 6]; weight: [[1, 2, 1], [0, 0, 0], [-1, -2, -1]]",
+    );
+    for part in [
+        "/// Doc.",
+        "pub struct Stem {",
+        "pub const fn new(weight: &[f32; 432], bias: &[f32; 16]) -> Self {",
+        "pub fn boxed(weight: &[f32; 432], bias: &[f32; 16]) -> ::std::boxed::Box<Self> {",
+        "pub fn run(&self, h: usize, w: usize, input: &[f32], output: &mut [f32]) {",
+        "pub const PADDING: [(usize, usize); 2] = [(1, 1), (1, 1)];",
+        "struct Edges {}",
+        "pub const fn new() -> Self {",
+        "pub fn run(&self, input: &[f32; 64], output: &mut [f32; 36]) {",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+}
+
+#[test]
+fn a_mistaken_struct_still_is_a_type_of_its_signature() {
+    let input = "pub struct F(input: [f32; 1, 3, W], weight: [f32; 4, 3, 3], bias: [f32; 4], residual: [f32; 1, 4, N]) -> [f32; 1, 4, N]; stide: 2";
+    let text = crate::format_source(expand(input.parse().unwrap()));
+    for part in [
+        "pub struct F {}",
+        "pub const fn new(weight: &[f32; 36], bias: &[f32; 4]) -> Self {",
+        "residual: &[f32],",
+        "::core::compile_error!",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+}

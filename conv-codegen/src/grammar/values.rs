@@ -11,9 +11,10 @@ use syn::{Expr, Lit};
 
 use super::Errors;
 use super::parse::{Entry, whole_number, word};
+use crate::Library;
 
 /// Every key, as an error message lists them.
-pub(super) const KEYS: [&str; 15] = [
+pub(super) const KEYS: [&str; 16] = [
     "stride",
     "padding",
     "dilation",
@@ -29,6 +30,7 @@ pub(super) const KEYS: [&str; 15] = [
     "weight",
     "bias",
     "accuracy",
+    "std",
 ];
 
 /// The values given, and where.
@@ -46,6 +48,7 @@ pub(super) struct Settings<'a> {
     pub layout: (Layout, Option<usize>),
     pub schedule: Option<conv_ir::Schedule>,
     pub accuracy: Accuracy,
+    pub library: Library,
 }
 
 impl<'a> Settings<'a> {
@@ -65,6 +68,7 @@ impl<'a> Settings<'a> {
             layout: (Layout::ChannelsFirst, None),
             schedule: None,
             accuracy: Accuracy::Exact,
+            library: Library::Std,
         };
         for entry in entries {
             if settings.value(&entry.key.to_string()).is_some() {
@@ -96,6 +100,8 @@ impl<'a> Settings<'a> {
             "schedule" => self.schedule = Some(schedule(value)?),
             // Read with the signature, whose tensors they are.
             "weight" | "bias" => {}
+            "std" if boolean(value)? => self.library = Library::Std,
+            "std" => self.library = Library::Core,
             "accuracy" => self.accuracy = parsed(value)?,
             unknown => return Err(syn::Error::new_spanned(&entry.key, unknown_word("key", unknown, &KEYS))),
         }

@@ -1,0 +1,98 @@
+//! What an item with mistakes expands to: the same names and types, so that those who use it have no errors of their own.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::Ident;
+
+use super::parse::{Dim, Item, Tensor};
+use crate::Form;
+
+/// A function or a type of the declared signature.
+pub(super) fn of(item: &Item) -> TokenStream {
+    let Item {
+        attributes,
+        visibility,
+        name,
+        output,
+        ..
+    } = item;
+    let sizes = sizes(item);
+    let result = array(output);
+    let allowed = quote!(#[allow(unused_variables, non_snake_case, missing_docs, clippy::all)]);
+    let body = quote!(::core::panic!("this convolution did not compile"));
+    match item.form {
+        Form::Function => {
+            let arguments = arguments(item, |_| true);
+            quote! {
+                #(#attributes)*
+                #allowed
+                #visibility fn #name(#(#sizes: usize,)* #arguments output: &mut #result) { #body }
+            }
+        }
+        Form::Type => {
+            let weights = arguments(item, |name| name == "weight" || name == "bias");
+            let images = arguments(item, |name| name != "weight" && name != "bias");
+            quote! {
+                #(#attributes)*
+                #[derive(Clone)]
+                #visibility struct #name {}
+
+                #allowed
+                impl #name {
+                    // What is made in a `static` must not panic when it is compiled: that would be one more error.
+                    pub const fn new(#weights) -> Self { Self {} }
+                    pub fn boxed(#weights) -> ::std::boxed::Box<Self> { #body }
+                    pub const fn pack(&mut self, #weights) {}
+                    pub fn run(&self, #(#sizes: usize,)* #images output: &mut #result) { #body }
+                }
+            }
+        }
+    }
+}
+
+/// The names of sizes, each once.
+fn sizes(item: &Item) -> Vec<&Ident> {
+    let mut sizes = Vec::new();
+    for dim in item.parameters.iter().flat_map(|tensor| &tensor.sizes) {
+        if let Dim::Name(size) = dim
+            && !sizes.contains(&size)
+        {
+            sizes.push(size);
+        }
+    }
+    sizes
+}
+
+/// The chosen parameters, each once.
+fn arguments(item: &Item, chosen: impl Fn(&Ident) -> bool) -> TokenStream {
+    let mut seen: Vec<&Ident> = Vec::new();
+    let mut arguments = TokenStream::new();
+    for tensor in item.parameters.iter().filter(|tensor| chosen(&tensor.name)) {
+        if !seen.contains(&&tensor.name) {
+            seen.push(&tensor.name);
+            let (name, ty) = (&tensor.name, array(tensor));
+            arguments.extend(quote!(#name: &#ty,));
+        }
+    }
+    arguments
+}
+
+/// The type behind a reference to the tensor.
+fn array(tensor: &Tensor) -> TokenStream {
+    let dtype = if tensor.dtype == "f64" {
+        quote!(f64)
+    } else {
+        quote!(f32)
+    };
+    let length = tensor
+        .sizes
+        .iter()
+        .try_fold(1usize, |product, dim| product.checked_mul(dim.number()?));
+    match length {
+        Some(length) => {
+            let length = proc_macro2::Literal::usize_unsuffixed(length);
+            quote!([#dtype; #length])
+        }
+        None => quote!([#dtype]),
+    }
+}
