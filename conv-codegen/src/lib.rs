@@ -116,6 +116,7 @@ fn target(isa: Isa, form: Form) -> Target {
     };
     Target {
         packs: form == Form::Type,
+        masks_free: true,
         ..target
     }
 }

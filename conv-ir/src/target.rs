@@ -18,6 +18,8 @@ pub struct Target {
     pub fma: bool,
     /// Loads can be masked by lane.
     pub masks: bool,
+    /// Also where sizes are known only at run time.
+    pub masks_free: bool,
     /// Bytes of multiply-adds that a core starts in a cycle, in however many vectors: narrower ones may be as fast where they fit better.
     pub fma_bytes: usize,
     /// Bytes of first-level data cache of one core.
@@ -38,6 +40,7 @@ impl Target {
         step_registers: 2,
         fma: true,
         masks: false,
+        masks_free: false,
         fma_bytes: 32,
         l1_bytes: 32 << 10,
         l2_bytes: 512 << 10,
@@ -49,6 +52,7 @@ impl Target {
         vector_registers: 16,
         step_registers: 1,
         masks: true,
+        masks_free: true,
         packs: false,
         ..Target::CRANELIFT
     };

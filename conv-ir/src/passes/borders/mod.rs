@@ -18,6 +18,7 @@
 //!
 //! With `borders panel` all this is done by copying instead: see [`panel`].
 
+mod free;
 mod mask;
 mod panel;
 
@@ -77,11 +78,12 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
     // little time.
     let high = chain.loops[out]
         .constant_extent()
-        .is_some_and(|extent| extent >= 8 * tile);
+        .is_none_or(|extent| extent >= 8 * tile);
     let by_row = schedule.borders == Borders::Mask && at > 0 && (!repeats || high);
     if edge.skips && (tile == 1 || by_row) {
         return match inner_rows(&chain, &edge, out).filter(|_| repeats || by_row) {
-            Some(rows) => peel(chain, &edge, out, rows),
+            Some(rows) => peel(chain, &edge, out, rows, if by_row { tile } else { 1 }),
+            None if by_row && chain.loops[out].constant_extent().is_none() => peel_free(nest, chain, &edge, out, tile),
             None => vec![bound_taps(chain, &edge)],
         };
     }
@@ -94,7 +96,14 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
                 false => pieces,
             }
         }
-        _ => cut_symbolic(nest, &chain, &edge, out, tile),
+        _ => {
+            let lanes = schedule.lanes_of(Role::Out(at));
+            let masks = schedule.borders == Borders::Mask && lanes > 1 && edge.skips;
+            masks
+                .then(|| free::columns(nest, &chain, &edge, out, tile, lanes))
+                .flatten()
+                .unwrap_or_else(|| cut_symbolic(nest, &chain, &edge, out, tile))
+        }
     }
 }
 
@@ -205,23 +214,50 @@ fn inner_rows(chain: &Chain, edge: &Edge, out: usize) -> Option<(i64, i64)> {
 }
 
 /// Edge, interior, edge: taps of the interior have constant bounds, so that they can be unrolled; those of the edges get bounds by position.
-fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64)) -> Vec<Chain> {
+///
+/// Rows of the interior that are no whole tile stand alone, before columns are cut: then all pieces of a row of tiles share the loop over those, and memory is walked through once.
+fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64), tile: i64) -> Vec<Chain> {
     let extent = chain.loops[out].constant_range().map_or(rows.1, |range| range.1);
     let part = |lo: i64, hi: i64| {
         let mut part = chain.clone();
         (part.loops[out].lo, part.loops[out].hi) = (Bound::Max(vec![lo.into()]), hi.into());
         part
     };
-    let mut inner = part(rows.0, rows.1);
-    inner.leaf = drop_tests(&inner.leaf, &edge.inside);
-    let mut parts = vec![inner];
+    let whole = rows.1 - (rows.1 - rows.0) % tile;
+    let mut parts = Vec::new();
     if rows.0 > 0 {
-        parts.insert(0, bound_taps(part(0, rows.0), edge));
+        parts.push(bound_taps(part(0, rows.0), edge));
+    }
+    for (lo, hi) in [(rows.0, whole), (whole, rows.1)] {
+        if lo < hi {
+            let mut inner = part(lo, hi);
+            inner.leaf = drop_tests(&inner.leaf, &edge.inside);
+            parts.push(inner);
+        }
     }
     if rows.1 < extent {
         parts.push(bound_taps(part(rows.1, extent), edge));
     }
     parts
+}
+
+/// The same where the number of rows is known at run time only.
+fn peel_free(nest: &mut Nest, chain: Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
+    let Ok([low, inner, high]) = <[Chain; 3]>::try_from(cut_symbolic(nest, &chain, edge, out, 1)) else {
+        return vec![bound_taps(chain, edge)];
+    };
+    let (Some(start), Some(end)) = (inner.loops[out].lo.as_constant(), single(&inner.loops[out].hi)) else {
+        return vec![bound_taps(low, edge), inner, bound_taps(high, edge)];
+    };
+    let tiles = Bound::Max(vec![
+        0.into(),
+        Quotient::floor(end.numerator.plus_constant(-start), tile),
+    ]);
+    let whole = nest.add_symbol("row_tiles", tiles).times(tile).plus_constant(start);
+    let (mut tiled, mut rest) = (inner.clone(), inner);
+    tiled.loops[out].hi = whole.clone().into();
+    rest.loops[out].lo = Bound::Max(vec![whole.into()]);
+    vec![bound_taps(low, edge), tiled, rest, bound_taps(high, edge)]
 }
 
 /// Where one tap is inside for sure, and where it may be: half-open ranges of output positions.

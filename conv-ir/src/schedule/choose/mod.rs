@@ -156,6 +156,7 @@ fn cheaper(shape: &Shape, target: &Target, masks: bool) -> LanesOn {
 fn can_mask(shape: &Shape, target: &Target) -> bool {
     let is_known = shape.columns() < UNKNOWN && shape.rows() < UNKNOWN;
     let zeros = !(shape.ragged && shape.folds);
+    let is_known = is_known || target.masks_free && shape.column_step == 1;
     target.masks && zeros && is_known && !shape.channels_last && matches!(shape.column_step, 1 | 2)
 }
 

@@ -1,0 +1,154 @@
+//! Edges in the lanes where the image is as wide as it is at run time.
+//!
+//! ```text
+//! before  for ow in 0..W
+//! after   for ow in 0..16                       the first tile: only the left edge is tested
+//!         for ow in 16..16 * tiles + 16         whole tiles that test nothing
+//!         for ow in W - 16..W                   the last ones, counted from the right edge, so that its tests are the same in every image
+//!         for ow in from..W                     images too narrow for that, column by column
+//! ```
+//!
+//! requires: zeros outside; neighbouring columns of the output read neighbouring columns of the input.
+//! gives: edge chains of one tile whose tests are constants once lanes are numbered, as in images of known width. Some columns are computed twice, with the same bits.
+//!
+//! A narrow image skips the first three by bounds, and a wide one the fourth: `fits` is 1 where the image is wide enough, else 0.
+
+use super::{Edge, bound_taps, drop_tests, mask, single};
+use crate::nest::{Affine, Bound, Chain, Loop, Nest, Part, Quotient, Var};
+
+/// More columns than any image has, and few enough to multiply.
+const BEYOND: i64 = 1 << 40;
+
+/// Where the interior is, in columns from the left and from the right edge.
+struct Interior {
+    left: i64,
+    right: i64,
+}
+
+fn interior(chain: &Chain, edge: &Edge, out: usize, width: &Affine) -> Option<Interior> {
+    let axis = chain.loops[out].axis;
+    let tap = edge.tap?;
+    let taps = chain.leaf.reduce.iter().find(|l| l.axis == tap)?.constant_range()?;
+    let mut found = Interior { left: 0, right: 0 };
+    for inside in &edge.inside {
+        for tap_at in [taps.0, taps.1 - 1] {
+            let inside = inside.substitute(Var::Axis(tap), &tap_at.into());
+            let rest = inside.substitute(Var::Axis(axis), &Affine::constant(0));
+            match inside.of_axis(axis) {
+                1 => found.left = found.left.max(-rest.as_constant()?),
+                // rest - ow >= 0, so ow < rest + 1
+                -1 => found.right = found.right.max(width.minus(&rest).plus_constant(-1).as_constant()?),
+                _ => return None,
+            }
+        }
+    }
+    Some(found)
+}
+
+/// The chains above; `None` where edges do not follow from the width like that.
+pub(super) fn columns(
+    nest: &mut Nest,
+    chain: &Chain,
+    edge: &Edge,
+    out: usize,
+    tile: i64,
+    lanes: i64,
+) -> Option<Vec<Chain>> {
+    let width =
+        single(&chain.loops[out].hi).filter(|q| q.divisor == 1 && chain.loops[out].lo.as_constant() == Some(0))?;
+    let width = width.numerator;
+    let Interior { left, right } = interior(chain, edge, out, &width)?;
+    if left > tile {
+        return None;
+    }
+    // What whole tiles may leave over, in whole vectors.
+    let last = (tile - 1 + right + lanes - 1) / lanes * lanes;
+    let least = last.max(tile) + left.max(right);
+    let fits = nest.add_symbol(
+        "fits",
+        Bound::Min(vec![1.into(), Quotient::floor(width.clone(), least)]),
+    );
+    let inner_end = Quotient::floor(width.plus_constant(-right - tile), tile);
+    let tiles = nest.add_symbol("tiles", Bound::Min(vec![inner_end, fits.times(BEYOND).into()]));
+    let from = nest.add_symbol(
+        "from",
+        Bound::Min(vec![width.clone().into(), fits.times(BEYOND).into()]),
+    );
+    let sides: Vec<Affine> = edge.inside.clone();
+    let (lefts, rights): (Vec<Affine>, Vec<Affine>) =
+        sides.into_iter().partition(|a| a.of_axis(chain.loops[out].axis) > 0);
+
+    let mut chains = vec![first(nest, chain, edge, (out, tile), &rights, &fits)];
+    let mut inner = chain.clone();
+    inner.loops[out].lo = Bound::Max(vec![tile.into()]);
+    inner.loops[out].hi = tiles.times(tile).plus_constant(tile).into();
+    inner.leaf = drop_tests(&inner.leaf, &edge.inside);
+    chains.push(inner);
+    let mut at = last;
+    while at > 0 {
+        let columns = at.min(tile);
+        chains.push(from_the_right(
+            nest,
+            chain,
+            edge,
+            (out, columns),
+            (&width.plus_constant(-at), &lefts),
+            &fits,
+        ));
+        at -= columns;
+    }
+    let mut narrow = chain.clone();
+    narrow.loops[out].lo = Bound::Max(vec![from.into()]);
+    chains.push(bound_taps(narrow, edge));
+    Some(chains)
+}
+
+/// A loop that runs once in images that are wide enough.
+fn once(nest: &mut Nest, chain: &mut Chain, out: usize, fits: &Affine) {
+    let role = nest.role(chain.loops[out].axis);
+    let axis = nest.add_axis(format!("{role}.o"), role, Part::Outer);
+    chain.loops.insert(out, Loop::serial(axis, fits.clone()));
+}
+
+fn first(
+    nest: &mut Nest,
+    chain: &Chain,
+    edge: &Edge,
+    (out, tile): (usize, i64),
+    rights: &[Affine],
+    fits: &Affine,
+) -> Chain {
+    let mut chain = chain.clone();
+    chain.loops[out].hi = tile.into();
+    chain.leaf = drop_tests(&chain.leaf, rights);
+    let mut chain = mask::mask(chain, edge, out, tile);
+    once(nest, &mut chain, out, fits);
+    chain
+}
+
+/// The chain for `columns` columns from `start` on, which is counted from the right edge.
+fn from_the_right(
+    nest: &mut Nest,
+    chain: &Chain,
+    edge: &Edge,
+    (out, columns): (usize, i64),
+    (start, lefts): (&Affine, &[Affine]),
+    fits: &Affine,
+) -> Chain {
+    let mut chain = chain.clone();
+    chain.leaf = drop_tests(&chain.leaf, lefts);
+    let axis = chain.loops[out].axis;
+    chain.loops[out].hi = columns.into();
+    let place = start.plus(&Affine::axis(axis));
+    let mut chain = chain.substitute(axis, &place);
+    let inside = edge.inside.iter().filter(|a| !lefts.contains(a));
+    let edge = Edge {
+        inside: inside.map(|a| a.substitute(Var::Axis(axis), &place)).collect(),
+        out: edge.out,
+        tap: edge.tap,
+        skips: edge.skips,
+    };
+    chain = mask::mask(chain, &edge, out, columns);
+    once(nest, &mut chain, out, fits);
+    chain
+}
