@@ -132,7 +132,12 @@ impl Sum {
     fn text(&self, as_isize: bool) -> String {
         let mut text = self.side(true, as_isize).join(" + ");
         for part in &self.side(false, as_isize) {
-            text.push_str(if text.is_empty() { "-" } else { " - " });
+            // Numbers without a sign have no minus: of an empty range even `0 - n` is never run.
+            text.push_str(match (text.is_empty(), as_isize || self.signed()) {
+                (false, _) => " - ",
+                (true, true) => "-",
+                (true, false) => "0 - ",
+            });
             // A cast binds weaker than the minus sign in front of it.
             let first_cast = text == "-" && part.contains(" as ");
             text.push_str(&if first_cast { format!("({part})") } else { part.clone() });
