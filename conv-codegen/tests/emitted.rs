@@ -39,6 +39,14 @@ const CASES: &[&str] = &[
     "conv2d-transposed f64 n1 g1 ic3 oc4 in 4x5 kernel 4x4 stride 2 pad 1 flip, tanh",
     "conv2d f32 nB g1 ic3 oc8 in HxW kernel 3x3 stride 2 pad 1 + bias, relu",
     "conv1d f32 n1 g1 ic2 oc4 in T kernel 3 pad 2 mode reflect + residual",
+    "conv2d f32 n1 g1 ic1 oc1 in YxX kernel 3x3 pad 1",
+    "conv2d f32 n1 g1 ic1 oc1 in YxX kernel 5x5 pad 2 + bias, relu",
+    "conv2d f32 n1 g1 ic1 oc1 in YxX kernel 3x3 dilation 2 pad 2",
+    "conv2d f32 n1 g1 ic1 oc1 in 20xX kernel 1x15 pad 0,7",
+    "conv2d f32 n1 g1 ic1 oc1 in Yx75 kernel 15x1 pad 7,0",
+    "conv2d f32 n1 g4 ic4 oc4 in YxX kernel 3x3 pad 1 + bias",
+    "conv2d f32 n1 g1 ic1 oc1 in YxX kernel 4x4 pad 3:0,0:3",
+    "conv2d f64 n1 g1 ic1 oc1 in YxX kernel 3x3 pad 1",
     "conv2d f32 nhwc n1 g8 ic8 oc8 in HxW kernel 3x3 pad 1",
     "conv2d-transposed f32 n1 g1 ic2 oc4 in HxW kernel 3x3 stride 2 pad 1",
 ];
@@ -47,7 +55,7 @@ const CASES: &[&str] = &[
 const VERSIONS: [&[Isa]; 3] = [&[Isa::Avx512, Isa::Avx2], &[Isa::Avx2], &[]];
 
 /// What the free sizes are.
-const SIZES: &[(&str, usize)] = &[("B", 2), ("H", 7), ("W", 12), ("T", 9)];
+const SIZES: &[(&str, usize)] = &[("B", 2), ("H", 7), ("W", 12), ("T", 9), ("X", 75), ("Y", 20)];
 
 /// Numbers in `-1..1` with short and long mantissas; the same code as in [`MAIN`].
 fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
