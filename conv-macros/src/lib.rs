@@ -59,6 +59,7 @@
 //! | `weight` | numbers in brackets, or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
 //! | `bias` | likewise, beside a known weight | a parameter, or none |
 //! | `accuracy` | `exact`, `fast`: a known window that is a column times a row may run as those two, within the bound that the documentation of the function states | `exact` |
+//! | `std` | `true`, `false`: from `core` alone, the version chosen by the features that the crate is compiled for | `true` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
 //!
 //! A weight that is given here is compiled in: it is no parameter, taps of zero vanish, taps of 1 and -1 add and subtract, and the bits stay the same. Its brackets are those of the

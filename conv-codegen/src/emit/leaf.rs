@@ -194,11 +194,12 @@ impl<'a> LeafText<'_, 'a> {
         ) else {
             return all;
         };
-        // With 256 bits a tap is a few cycles: there asking costs more than it gains unless the input comes from beyond the second-level cache.
-        let has_taps = leaf
+        // With 256 bits a tap is a few cycles: there asking costs more than it gains, unless there are many taps to a channel and the input comes from beyond the second-level cache.
+        let by_taps = leaf
             .reduce
             .iter()
-            .any(|l| matches!(self.scope.nest.role(l.axis), Role::Kernel(_)));
+            .filter(|l| matches!(self.scope.nest.role(l.axis), Role::Kernel(_)));
+        let taps: i64 = by_taps.map(|l| l.constant_extent().unwrap_or(3)).product();
         let is_far = |access: &Access| match access.base {
             Base::Pointer(pointer) => {
                 let length = self.scope.length(leaf.pointers[pointer.index()].index()).as_constant();
@@ -206,7 +207,7 @@ impl<'a> LeafText<'_, 'a> {
             }
             Base::Buffer(_) => false,
         };
-        let asks = if self.emission.isa == Isa::Avx2 && has_taps && !is_far(input) {
+        let asks = if self.emission.isa == Isa::Avx2 && taps > 1 && (taps < 9 || !is_far(input)) {
             1
         } else {
             2
