@@ -121,7 +121,7 @@ fn chain_text(args: &Args, chain: &Chain) -> Result<String, Failure> {
         text += &match args.form {
             Form::Rust | Form::RustType => {
                 return Err(Failure::usage(
-                    "a chain is emitted as nest, clif or asm: Rust source has no scratch yet",
+                    "a chain is emitted as nest, clif or asm; Rust is for one convolution",
                 ));
             }
             Form::Nest => nest.to_string(),

@@ -48,7 +48,7 @@ pub struct Options {
     /// Function or type.
     pub form: Form,
     /// With `std` or without.
-    pub library: Library,
+    pub runtime: Library,
     /// Versions beside the portable one.
     pub isas: Vec<Isa>,
     /// The schedule of all versions whose vectors are wide enough, instead of the model's choice for each.
@@ -59,7 +59,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             form: Form::default(),
-            library: Library::default(),
+            runtime: Library::default(),
             isas: vec![Isa::Avx512, Isa::Avx2],
             schedule: None,
         }
@@ -94,7 +94,7 @@ pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule
             let nest = passes::compile(conv, schedule, target, &mut |_, _| {})?;
             versions.push(Version {
                 isa,
-                library: options.library,
+                runtime: options.runtime,
                 nest,
             });
         }

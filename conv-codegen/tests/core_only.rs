@@ -15,7 +15,7 @@ fn source() -> String {
     let one = |text: &str, name: &str, form: Form| {
         let options = Options {
             form,
-            library: Library::Core,
+            runtime: Library::Core,
             ..Options::default()
         };
         rust_source(&text.parse().unwrap(), name, &options).unwrap()

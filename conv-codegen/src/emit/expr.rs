@@ -58,7 +58,7 @@ impl LeafText<'_, '_> {
     pub fn vectors(&self) -> Vectors {
         Vectors {
             isa: self.emission.isa,
-            library: self.emission.library,
+            runtime: self.emission.runtime,
             dtype: self.emission.dtype,
             width: self.lanes().map_or(0, |lanes| lanes.width),
         }

@@ -342,7 +342,7 @@ impl LaneFn {
 #[derive(Clone, Copy)]
 pub(super) struct Vectors {
     pub isa: Isa,
-    pub library: Library,
+    pub runtime: Library,
     pub dtype: DType,
     /// Lanes; 0 for the scalar functions.
     pub width: i64,
@@ -382,7 +382,7 @@ impl Vectors {
 
     /// A lane function of this width.
     pub fn source(self, function: LaneFn) -> TokenStream {
-        if let (Library::Core, Some(text)) = (self.library, super::core_only::source(self, function)) {
+        if let (Library::Core, Some(text)) = (self.runtime, super::core_only::source(self, function)) {
             return text;
         }
         let source = function.template();

@@ -77,7 +77,7 @@ struct Unsupported(String);
 #[derive(Clone, Debug)]
 pub struct Version {
     /// What it may use.
-    pub library: Library,
+    pub runtime: Library,
     /// The instructions.
     pub isa: Isa,
     /// The program.
@@ -168,7 +168,7 @@ impl Bodies {
                 bodies.modules.extend(quote!(mod #module { #body }));
             } else {
                 let features = version.isa.features().iter();
-                if version.library == Library::Core {
+                if version.runtime == Library::Core {
                     let cfg = quote!(all(target_arch = "x86_64" #(, target_feature = #features)*));
                     // Nothing but the features is needed, and the crate is compiled for them.
                     bodies
@@ -198,7 +198,7 @@ impl Bodies {
 /// What the text of the functions has used so far.
 struct Emission {
     isa: Isa,
-    library: Library,
+    runtime: Library,
     dtype: DType,
     called: BTreeSet<(i64, LaneFn)>,
     /// Buffers that are arrays of the function itself.
@@ -223,7 +223,7 @@ impl Emission {
     fn lane_modules(&self) -> TokenStream {
         let of = |width: i64| Vectors {
             isa: self.isa,
-            library: self.library,
+            runtime: self.runtime,
             dtype: self.dtype,
             width,
         };
@@ -278,7 +278,7 @@ impl<'a> Item<'a> {
         let local = nest.buffers.iter().map(|b| is_local(b, form)).collect();
         let emission = Emission {
             isa: version.isa,
-            library: version.library,
+            runtime: version.runtime,
             dtype: nest.dtype,
             called: BTreeSet::new(),
             local,

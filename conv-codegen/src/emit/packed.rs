@@ -64,7 +64,7 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
         let length = tokens(&length.to_string());
         quote!([#zero; #length])
     });
-    let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack, first.library);
+    let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack, first.runtime);
     Ok(quote! {
         #docs
         #(#[doc = #notes])*
@@ -94,7 +94,7 @@ fn making(
     arguments: &TokenStream,
     zeros: &TokenStream,
     pack: &TokenStream,
-    library: Library,
+    runtime: Library,
 ) -> TokenStream {
     if sources.is_empty() {
         return quote! {
@@ -102,7 +102,7 @@ fn making(
             pub const fn new() -> Self { Self {} }
         };
     }
-    let boxed = (library == Library::Std).then(|| {
+    let boxed = (runtime == Library::Std).then(|| {
         quote! {
             /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
             pub fn boxed(#sources) -> ::std::boxed::Box<Self> {

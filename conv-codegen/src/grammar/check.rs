@@ -25,7 +25,7 @@ pub(super) struct Checked {
     pub conv: Conv,
     pub schedule: Option<Schedule>,
     pub accuracy: Accuracy,
-    pub library: Library,
+    pub runtime: Library,
 }
 
 /// What an item asks for; `None` where `errors` says why.
@@ -35,7 +35,7 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
     let signature = signature(item, &known, errors);
     let before = errors.count();
     let settings = Settings::read(&item.entries, errors);
-    let (accuracy, library) = (settings.accuracy, settings.library);
+    let (accuracy, runtime) = (settings.accuracy, settings.runtime);
     let keys_are_sound = errors.count() == before;
     let checker = Checker {
         item,
@@ -51,7 +51,7 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
         conv,
         schedule,
         accuracy,
-        library,
+        runtime,
     };
     let Some(weight) = &known.weight else {
         return Some(checked(conv));

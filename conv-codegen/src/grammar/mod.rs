@@ -109,7 +109,7 @@ fn emitted(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
         conv,
         schedule,
         accuracy,
-        library,
+        runtime,
     } = checked;
     let found = separate(conv).filter(|_| schedule.is_none());
     let mut notes = Vec::new();
@@ -124,12 +124,12 @@ fn emitted(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
         ));
         if refused.is_none() {
             notes.splice(0..0, crate::notes(conv, None));
-            return passes::emitted(conv, item.form, *library, found, &head(item, notes));
+            return passes::emitted(conv, item.form, *runtime, found, &head(item, notes));
         }
     }
     let options = Options {
         form: item.form,
-        library: *library,
+        runtime: *runtime,
         schedule: schedule.clone(),
         ..Options::default()
     };

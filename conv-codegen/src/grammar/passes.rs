@@ -37,12 +37,12 @@ pub(super) fn refused(found: &Separable) -> Option<String> {
 pub(super) fn emitted(
     conv: &Conv,
     form: Form,
-    library: Library,
+    runtime: Library,
     found: &Separable,
     head: &Head,
 ) -> Result<TokenStream, Error> {
     let options = Options {
-        library,
+        runtime,
         ..Options::default()
     };
     let pass = |conv: &Conv, name: &str| {

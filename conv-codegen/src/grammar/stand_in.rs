@@ -1,7 +1,7 @@
 //! What an item with mistakes expands to: the same names and types, so that those who use it have no errors of their own.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{ToTokens, quote};
 use syn::Ident;
 
 use super::parse::{Dim, Item, Tensor};
@@ -32,6 +32,12 @@ pub(super) fn of(item: &Item) -> TokenStream {
         Form::Type => {
             let weights = arguments(item, |name| name == "weight" || name == "bias");
             let images = arguments(item, |name| name != "weight" && name != "bias");
+            // A crate without `std` must not meet it here.
+            let is_core = |entry: &super::parse::Entry| {
+                entry.key == "std" && entry.value.to_token_stream().to_string() == "false"
+            };
+            let boxed = (!item.entries.iter().any(is_core))
+                .then(|| quote!(pub fn boxed(#weights) -> ::std::boxed::Box<Self> { #body }));
             quote! {
                 #(#attributes)*
                 #[derive(Clone)]
@@ -41,7 +47,7 @@ pub(super) fn of(item: &Item) -> TokenStream {
                 impl #name {
                     // What is made in a `static` must not panic when it is compiled: that would be one more error.
                     pub const fn new(#weights) -> Self { Self {} }
-                    pub fn boxed(#weights) -> ::std::boxed::Box<Self> { #body }
+                    #boxed
                     pub const fn pack(&mut self, #weights) {}
                     pub fn run(&self, #(#sizes: usize,)* #images output: &mut #result) { #body }
                 }

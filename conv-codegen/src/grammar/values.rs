@@ -48,7 +48,7 @@ pub(super) struct Settings<'a> {
     pub layout: (Layout, Option<usize>),
     pub schedule: Option<conv_ir::Schedule>,
     pub accuracy: Accuracy,
-    pub library: Library,
+    pub runtime: Library,
 }
 
 impl<'a> Settings<'a> {
@@ -68,7 +68,7 @@ impl<'a> Settings<'a> {
             layout: (Layout::ChannelsFirst, None),
             schedule: None,
             accuracy: Accuracy::Exact,
-            library: Library::Std,
+            runtime: Library::Std,
         };
         for entry in entries {
             if settings.value(&entry.key.to_string()).is_some() {
@@ -100,8 +100,8 @@ impl<'a> Settings<'a> {
             "schedule" => self.schedule = Some(schedule(value)?),
             // Read with the signature, whose tensors they are.
             "weight" | "bias" => {}
-            "std" if boolean(value)? => self.library = Library::Std,
-            "std" => self.library = Library::Core,
+            "std" if boolean(value)? => self.runtime = Library::Std,
+            "std" => self.runtime = Library::Core,
             "accuracy" => self.accuracy = parsed(value)?,
             unknown => return Err(syn::Error::new_spanned(&entry.key, unknown_word("key", unknown, &KEYS))),
         }
