@@ -36,8 +36,8 @@ impl Route {
         match self {
             Route::Auto => conv_jit::host_target(),
             Route::Reference | Route::Interp | Route::Cranelift => Target::CRANELIFT,
-            Route::Avx2 => Target::AVX2,
-            Route::Avx512 => Target::AVX512,
+            Route::Avx2 => conv_jit::as_here(Target::AVX2),
+            Route::Avx512 => conv_jit::as_here(Target::AVX512),
         }
     }
 }

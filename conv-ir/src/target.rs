@@ -22,10 +22,16 @@ pub struct Target {
     pub masks_free: bool,
     /// Bytes of multiply-adds that a core starts in a cycle, in however many vectors: narrower ones may be as fast where they fit better.
     pub fma_bytes: usize,
+    /// Bytes of vectors that a core loads in a cycle, two loads at most; those that cross a cache line take twice as long.
+    pub load_bytes: usize,
     /// Bytes of first-level data cache of one core.
     pub l1_bytes: usize,
     /// Bytes of second-level cache of one core.
     pub l2_bytes: usize,
+    /// Cycles that a KiB from the second-level cache adds to code that computes meanwhile.
+    pub l2_cycles: usize,
+    /// The same for what comes from further away.
+    pub far_cycles: usize,
     /// The route can pack weights ahead of time and use scratch (emitted plain functions cannot).
     pub packs: bool,
 }
@@ -42,8 +48,11 @@ impl Target {
         masks: false,
         masks_free: false,
         fma_bytes: 32,
+        load_bytes: 32,
         l1_bytes: 32 << 10,
         l2_bytes: 512 << 10,
+        l2_cycles: 10, // this and the next measured on Zen 4 with MobileNet's blocks, step by step and fused
+        far_cycles: 24,
         packs: true,
     };
     /// Portable Rust source: vectors of 128 bits, which are arrays; rustc folds loads into multiply-adds.
@@ -65,6 +74,7 @@ impl Target {
         step_registers: 1,
         masks: true,
         fma_bytes: 64,
+        load_bytes: 64,
         ..Target::CRANELIFT
     };
     /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks, broadcasts as memory operands.
@@ -74,7 +84,8 @@ impl Target {
         vector_registers: 32,
         step_registers: 0,
         masks: true,
-        fma_bytes: 64, // Zen 4; Intel's servers have twice that with 512 bits
+        fma_bytes: 64, // Zen 4; Intel's servers and Zen 5 have twice that with 512 bits
+        load_bytes: 64,
         l2_bytes: 1 << 20,
         ..Target::CRANELIFT
     };

@@ -16,6 +16,7 @@ use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
 use crate::cache;
 use crate::choose::with_choice;
 use crate::code::{Code, CompileTime, FunctionSize, Maker};
+use crate::host::host_target;
 use crate::isa::Isa;
 use crate::listing;
 use crate::packed::PackedConv;
@@ -47,20 +48,6 @@ impl Default for Options {
             accuracy: Accuracy::Exact,
         }
     }
-}
-
-/// What machine code is made for, widest first.
-pub const TARGETS: [Target; 3] = [Target::AVX512, Target::AVX2, Target::CRANELIFT];
-
-/// Those of [`TARGETS`] that this CPU runs, widest first. The last one runs everywhere.
-pub fn targets_here() -> impl Iterator<Item = Target> {
-    let is_here = |target: &Target| Level::of(target).is_none_or(Level::is_here);
-    TARGETS.into_iter().filter(is_here)
-}
-
-/// The widest target that this CPU runs: AVX-512, AVX2, or what Cranelift has on every CPU.
-pub fn host_target() -> Target {
-    targets_here().next().unwrap_or(Target::CRANELIFT)
 }
 
 /// The machine code of one convolution.

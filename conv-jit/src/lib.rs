@@ -31,6 +31,7 @@ mod emit;
 mod engine;
 mod error;
 mod executor;
+mod host;
 mod isa;
 mod listing;
 mod memory;
@@ -51,11 +52,12 @@ pub use chain::{
 };
 pub use choose::choose;
 pub use code::{CompileTime, FunctionSize, Maker};
-pub use compiled::{CompiledConv, Options, TARGETS, host_target, route_name, targets_here};
+pub use compiled::{CompiledConv, Options, route_name};
 pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::{CurrentThread, Executor};
+pub use host::{TARGETS, as_here, host_target, targets_here};
 pub use isa::Isa;
 pub use listing::{clif, clif_for, disassembly, disassembly_for};
 pub use packed::{Call, PackedConv, Scratch};

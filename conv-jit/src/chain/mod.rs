@@ -17,7 +17,8 @@ use conv_ir::{Chain, Conv, Element, Nest, Schedule, Target, passes};
 
 use crate::choose::{masks_are_assembled, with_choice};
 use crate::code::{Code, CompileTime};
-use crate::compiled::{host_target, level};
+use crate::compiled::level;
+use crate::host::host_target;
 use crate::isa::Isa;
 use crate::x86::Level;
 use crate::{Error, share};

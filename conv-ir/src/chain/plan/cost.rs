@@ -10,9 +10,6 @@ use crate::chain::strips::{Action, Rows, Walk, extents};
 use crate::chain::{Chain, Step};
 use crate::{Conv, Error, Layout, Target};
 
-/// Cycles a byte for a tensor that is written as a whole and read again, where it fits in half of the second-level cache, and where it does not. Measured: 0.01 and 0.023.
-const NEAR: f64 = 0.01;
-const FAR: f64 = 0.023;
 /// Cycles a byte of weights that each strip reads again. Measured between 2 and 4 strips of 14x14 and 7x7 blocks.
 const WEIGHTS: f64 = 0.01;
 /// Cycles a byte of a row that is moved: a load and a store of 32 bytes a cycle.
@@ -21,6 +18,8 @@ const MOVED: f64 = 2.0 / 32.0;
 const TURNED: f64 = 0.2;
 /// Cycles of a strip's calls, by step: loops, and a pipeline that runs empty.
 const CALL: f64 = 400.0;
+/// Cycles of an output of a depthwise step between two layouts, whose vectors are stored an element at a time. Measured on 14x14 from channels last to channels first.
+const SCATTERED: f64 = 14.0;
 /// Columns of the usual wide tile, and of the narrowest that costs little more.
 const TILES: std::ops::RangeInclusive<i64> = 7..=14;
 /// What each column less than the widest costs, as a part of the whole: weights are loaded for fewer of them.
@@ -117,10 +116,11 @@ fn compute(conv: &Conv, input: Layout, output: Layout, target: &Target) -> f64 {
     let columns = conv.axes().last().map_or(1, known).max(1);
     let whole = |extent: i64, tile: i64| ((extent + tile - 1) / tile * tile) as f64 / extent as f64;
     if is_depthwise(conv) {
-        // Channels in the lanes fill them; columns leave lanes over, and load each vector at several places.
-        return match input == Layout::ChannelsLast && output == Layout::ChannelsLast {
-            true => 1.15 * cycles,
-            false => 1.3 * cycles * whole(columns, lanes),
+        // Channels in the lanes fill them; columns leave lanes over, and load each vector at several places. Between two layouts elements are stored one by one.
+        return match (input, output) {
+            (Layout::ChannelsLast, Layout::ChannelsLast) => 1.15 * cycles,
+            (Layout::ChannelsFirst, Layout::ChannelsFirst) => 1.3 * cycles * whole(columns, lanes),
+            _ => cycles + SCATTERED * outputs,
         };
     }
     let channels = conv.out_channels_per_group() as i64;
@@ -141,6 +141,16 @@ fn compute(conv: &Conv, input: Layout, output: Layout, target: &Target) -> f64 {
     cycles * tiles.fold(f64::INFINITY, f64::min) + turned
 }
 
+/// Cycles a byte for a tensor that is written as a whole and read again, where it fits in half of the second-level cache.
+fn near(target: &Target) -> f64 {
+    target.l2_cycles as f64 / 1024.0
+}
+
+/// And where it does not.
+fn far(target: &Target) -> f64 {
+    target.far_cycles as f64 / 1024.0
+}
+
 fn bytes(conv: &Conv, elements: usize) -> f64 {
     (elements * conv.dtype().bytes()) as f64
 }
@@ -149,7 +159,11 @@ fn bytes(conv: &Conv, elements: usize) -> f64 {
 pub(super) fn whole(chain: &Chain, tensor: usize, target: &Target) -> Cost {
     let conv = &chain.steps()[tensor - 1].conv;
     let size = bytes(conv, chain.len_of(tensor));
-    let rate = if size as usize > target.l2_bytes / 2 { FAR } else { NEAR };
+    let rate = if size as usize > target.l2_bytes / 2 {
+        far(target)
+    } else {
+        near(target)
+    };
     Cost {
         traffic: 2.0 * size * rate / chain.batch().max(1) as f64,
         ..Cost::default()
@@ -235,10 +249,10 @@ pub(super) fn fused(
 /// Cycles a byte of line buffers that share the caches with weights and go round through them: the more of a cache they fill, the more the ends push them out.
 fn line_rate(bytes: usize, target: &Target) -> f64 {
     match bytes {
-        bytes if bytes <= 2 * target.l1_bytes => NEAR / 4.0,
-        bytes if bytes <= target.l2_bytes / 4 => NEAR / 2.0,
-        bytes if bytes <= target.l2_bytes => NEAR,
-        _ => FAR,
+        bytes if bytes <= 2 * target.l1_bytes => near(target) / 4.0,
+        bytes if bytes <= target.l2_bytes / 4 => near(target) / 2.0,
+        bytes if bytes <= target.l2_bytes => near(target),
+        _ => far(target),
     }
 }
 

@@ -4,7 +4,7 @@
 //! is stored in. The cheapest wins.
 
 use super::shape::Shape;
-use super::{Choice, INSIDE, LATENCY, REPEATS, fits, fma_cycles};
+use super::{Choice, INSIDE, L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
 
@@ -27,7 +27,7 @@ impl Channels {
         self.rows * self.columns
     }
 
-    /// Cycles of one tap and input channel over a plane and all output channels, by counting multiply-adds, loads (two a cycle, of at most 256 bits), latency, and what
+    /// Cycles of one tap and input channel over a plane and all output channels, by counting multiply-adds, loads (two a cycle), latency, and what
     /// weights cost that come from far away.
     fn cycles(self, shape: &Shape, target: &Target) -> f64 {
         let whole = self.vectors * self.lanes;
@@ -49,7 +49,7 @@ impl Channels {
         let bytes = self.lanes * shape.bytes as i64;
         let points = rows * columns;
         let fma = (vectors * points) as f64 * fma_cycles(target, bytes);
-        let weights = vectors as f64 * (bytes as f64 / 32.0).max(1.0);
+        let weights = vectors as f64 * (2.0 * bytes as f64 / target.load_bytes as f64).max(1.0);
         // A splat inside each multiply-add, or one for all vectors.
         let inside = target.step_registers == 0 && bytes == target.vector_bytes as i64 && vectors <= INSIDE;
         let splats = if inside { points * vectors } else { points };
@@ -65,7 +65,9 @@ impl Channels {
         let input = shape.input_elements() * shape.bytes as i64;
         let near = (shape.taps.iter().take(2).product::<i64>() / shape.phases).max(1);
         let lines = (points * shape.column_step.max(1) * shape.bytes as i64) as f64 / 32.0 / near as f64;
-        let again = if input as usize <= target.l2_bytes / 2 {
+        // Where all weights stay near, they are read again for each part of the input, and the input once (`order.rs`).
+        let weights_near = target.packs && shape.weight_elements() * shape.bytes as i64 <= target.l2_bytes as i64 / 2;
+        let again = if weights_near || input as usize <= target.l2_bytes / 2 {
             0.2
         } else {
             1.5
@@ -78,7 +80,12 @@ impl Channels {
         } else {
             3.0 * runs / steps as f64
         };
-        fma.max(loads).max(LATENCY) + far * weights + again * lines + stores
+        let from_l2 = if block as usize > target.l1_bytes / 2 {
+            (vectors * bytes) as f64
+        } else {
+            0.0
+        } + 32.0 * lines;
+        fma.max(loads).max(LATENCY).max(from_l2 / L2_RATE) + far * weights + again * lines + stores
     }
 }
 

@@ -4,7 +4,7 @@
 //! are copied into a padded panel.
 
 use super::shape::Shape;
-use super::{Choice, IN_FLIGHT, LATENCY, REPEATS, can_mask, fma_cycles};
+use super::{Choice, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
 use crate::schedule::Borders;
@@ -36,11 +36,12 @@ impl Columns {
         shape.in_channels == 1 && self.accumulators() + weights + 4 <= target.vector_registers as i64
     }
 
-    /// Cycles for all tiles of a plane, by a model of a core that loads two vectors of 256 bits a cycle, at half that rate where they cross a cache line (measured on Zen 4).
+    /// Cycles for all tiles of a plane, by a model of a core that loads two vectors a cycle, at half that rate where they cross a cache line (measured on Zen 4).
     fn cycles(self, shape: &Shape, target: &Target) -> f64 {
         let bytes = self.lanes * shape.bytes as i64;
         let fma = fma_cycles(target, bytes);
-        let load = if bytes >= 64 { 2.0 } else { 0.72 };
+        let across_lines = if bytes >= 64 { 2.0 } else { 1.44 };
+        let load = across_lines * (bytes as f64 / target.load_bytes as f64).max(0.5);
         let across = (shape.columns() + self.lanes - 1) / self.lanes;
         let down = shape.rows();
         let mut cycles = 0.0;
@@ -76,7 +77,16 @@ impl Columns {
             0.5 * sums * steps
         };
         let latency = LATENCY * steps;
-        let busy = (sums * steps * fma).max(latency).max(reads * per_read + splats);
+        // Rows that the first-level cache does not hold until the next row of tiles come from the second.
+        let held = (rows + window) * shape.columns() * shape.bytes as i64;
+        let from_l2 = match held as usize <= target.l1_bytes {
+            true => 0.0,
+            false => reads / shape.taps[0] as f64 * (self.lanes * shape.bytes as i64) as f64,
+        };
+        let busy = (sums * steps * fma)
+            .max(latency)
+            .max(reads * per_read + splats)
+            .max(from_l2 / L2_RATE);
         // Outputs of one phase are apart: lanes are stored one by one.
         let stores = if shape.phases > 1 {
             1.5 * self.lanes as f64

@@ -131,6 +131,11 @@ impl Shape {
         (self.in_channels * planes).saturating_mul(plane) / self.phases
     }
 
+    /// Elements of a group's weights.
+    pub(super) fn weight_elements(&self) -> i64 {
+        self.out_channels * self.in_channels * self.taps.iter().product::<i64>()
+    }
+
     /// Input planes under the window, of a convolution with more than two axes.
     pub(super) fn planes(&self) -> i64 {
         self.taps.iter().skip(2).product()

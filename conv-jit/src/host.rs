@@ -1,0 +1,153 @@
+//! What this machine is: the targets that it runs, with its own caches and pipes in place of the usual ones.
+//!
+//! In: nothing. Out: [`Target`]s whose sizes the CPU reports (leaf 4 of `cpuid`, on AMD 0x8000001D) and whose rates follow from its maker and model, which no leaf reports. A schedule
+//! chosen for them may differ from the one for the named target; results do not. Where nothing is known the usual numbers stay.
+
+use std::sync::OnceLock;
+
+use conv_ir::Target;
+
+use crate::x86::Level;
+
+/// What machine code is made for, widest first, with the usual caches of such machines.
+pub const TARGETS: [Target; 3] = [Target::AVX512, Target::AVX2, Target::CRANELIFT];
+
+/// Those of [`TARGETS`] that this CPU runs, widest first and as this CPU is. The last one runs everywhere.
+pub fn targets_here() -> impl Iterator<Item = Target> {
+    let is_here = |target: &Target| Level::of(target).is_none_or(Level::is_here);
+    TARGETS.into_iter().filter(is_here).map(as_here)
+}
+
+/// The widest target that this CPU runs: AVX-512, AVX2, or what Cranelift has on every CPU.
+pub fn host_target() -> Target {
+    targets_here().next().unwrap_or_else(|| as_here(Target::CRANELIFT))
+}
+
+/// The target with this CPU's caches and pipes, whether it runs here or not.
+pub fn as_here(target: Target) -> Target {
+    static CORE: OnceLock<Core> = OnceLock::new();
+    let core = CORE.get_or_init(machine::core);
+    let wide = target.vector_bytes == 64 && core.is_wide;
+    Target {
+        l1_bytes: core.l1_bytes.unwrap_or(target.l1_bytes),
+        l2_bytes: core.l2_bytes.unwrap_or(target.l2_bytes),
+        l2_cycles: if core.is_mesh { 20 } else { target.l2_cycles },
+        far_cycles: if core.is_mesh { 130 } else { target.far_cycles },
+        fma_bytes: if wide { 128 } else { target.fma_bytes },
+        load_bytes: if wide { 128 } else { target.load_bytes },
+        ..target
+    }
+}
+
+/// What is found out about a core.
+#[derive(Clone, Copy, Debug, Default)]
+struct Core {
+    l1_bytes: Option<usize>,
+    l2_bytes: Option<usize>,
+    /// Two multiply-adds and two loads of 512 bits a cycle.
+    is_wide: bool,
+    /// Beyond the second-level cache lies a mesh of all cores, as in Intel's servers: 30 GB/s for one core of a Sapphire Rapids, where a Zen 4 has 100.
+    is_mesh: bool,
+}
+
+#[cfg(target_arch = "x86_64")]
+mod machine {
+    use std::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
+
+    use super::Core;
+    use crate::x86::Level;
+
+    /// AMD's family of Zen 5.
+    const ZEN5: u32 = 0x1A;
+    /// Skylake-SP to Cascade Lake, Ice Lake-SP and -D: server cores before there were tiles.
+    const SERVERS: [u32; 3] = [0x55, 0x6A, 0x6C];
+
+    pub(super) fn core() -> Core {
+        let leaf = |number| __cpuid(number);
+        let (highest, vendor) = (leaf(0).eax, name(leaf(0)));
+        let (family, model) = version(leaf(1).eax);
+        let is_intel = vendor == *b"GenuineIntel";
+        let caches = match is_intel {
+            true => 4,
+            false => 0x8000_001D,
+        };
+        let known = match is_intel {
+            true => highest,
+            false => leaf(0x8000_0000).eax,
+        };
+        let tiles = highest >= 7 && __cpuid_count(7, 0).edx >> 24 & 1 == 1;
+        let is_server = is_intel && Level::Avx512.is_here() && (tiles || SERVERS.contains(&model));
+        let size = |level| (known >= caches).then(|| data_cache(caches, level)).flatten();
+        Core {
+            l1_bytes: size(1),
+            l2_bytes: size(2),
+            is_wide: is_server || !is_intel && family == ZEN5,
+            is_mesh: is_server,
+        }
+    }
+
+    /// Twelve letters.
+    fn name(leaf: CpuidResult) -> [u8; 12] {
+        let mut name = [0; 12];
+        for (part, register) in name.chunks_mut(4).zip([leaf.ebx, leaf.edx, leaf.ecx]) {
+            part.copy_from_slice(&register.to_le_bytes());
+        }
+        name
+    }
+
+    /// Family and model, their extensions added.
+    fn version(signature: u32) -> (u32, u32) {
+        let bits = |at: u32, count: u32| signature >> at & ((1 << count) - 1);
+        (bits(8, 4) + bits(20, 8), bits(4, 4) | bits(16, 4) << 4)
+    }
+
+    /// Bytes of the first cache of that level that holds data: ways x partitions x line x sets, each reported less one.
+    fn data_cache(leaf: u32, level: u32) -> Option<usize> {
+        const DATA: u32 = 1;
+        const UNIFIED: u32 = 3;
+        let caches = (0..16).map(|at| __cpuid_count(leaf, at));
+        let mut caches = caches.take_while(|cache| cache.eax & 31 != 0);
+        let found = caches.find(|cache| matches!(cache.eax & 31, DATA | UNIFIED) && cache.eax >> 5 & 7 == level)?;
+        let size = |register: u32, at: u32, count: u32| (register >> at & ((1 << count) - 1)) as usize + 1;
+        let line = size(found.ebx, 0, 12) * size(found.ebx, 12, 10) * size(found.ebx, 22, 10);
+        line.checked_mul(found.ecx as usize + 1)
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod machine {
+    pub(super) fn core() -> super::Core {
+        super::Core::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn caches_are_as_large_as_caches_are() {
+        for target in targets_here() {
+            assert!((8 << 10..=1 << 20).contains(&target.l1_bytes), "{target:?}");
+            assert!((64 << 10..=64 << 20).contains(&target.l2_bytes), "{target:?}");
+            assert!(target.l1_bytes < target.l2_bytes, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_changes_the_numbers_of_a_target_alone() {
+        for (here, usual) in targets_here().zip(TARGETS.into_iter().filter(|t| Level::of(t).is_none_or(Level::is_here)))
+        {
+            let back = Target {
+                l1_bytes: usual.l1_bytes,
+                l2_bytes: usual.l2_bytes,
+                l2_cycles: usual.l2_cycles,
+                far_cycles: usual.far_cycles,
+                fma_bytes: usual.fma_bytes,
+                load_bytes: usual.load_bytes,
+                ..here
+            };
+            assert_eq!(back, usual);
+        }
+    }
+}
