@@ -10,11 +10,13 @@ use conv_ir::nest::{Call, Leaf, LeafId, Stmt, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::item::{Item, Place, leaf_text};
 use super::lanes::{Isa, type_name};
+use super::loops::loop_head;
 use super::range::Range;
 use super::scope::Scope;
 use super::sum::Sum;
-use super::{Item, Place, Unsupported, leaf_text, loop_head, tokens, uses};
+use super::{Unsupported, tokens, uses};
 
 /// The ranges of a leaf's parameters over all its calls.
 #[derive(Clone, Default)]

@@ -19,11 +19,12 @@ use quote::quote;
 
 use super::expr::{Declared, LeafText};
 use super::lanes::{Isa, LaneFn, square, type_name};
+use super::loops::{LoopHead, loop_head};
 use super::node::{Node, nodes, reads, used, written_first};
 use super::range::Range;
 use super::rows::Rows;
 use super::scope::{Address, Truth};
-use super::{LoopHead, Unsupported, loop_head, tokens};
+use super::{Unsupported, tokens};
 
 /// Assignments that rustc unrolls in a tile loop: it counts instructions, 300 at most, about 6 for each of these. Measured: 50 are unrolled, 56 are not.
 const MOST: i64 = 45;

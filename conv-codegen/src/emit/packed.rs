@@ -14,7 +14,9 @@ use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Bodies, Form, Head, Item, Unsupported, Version, tokens};
+use super::item::{Form, Item};
+use super::versions::Bodies;
+use super::{Head, Unsupported, Version, tokens};
 use crate::Library;
 
 /// A constant of the type: name, type and value, what it says.
@@ -33,19 +35,12 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
             "versions that pack weights differently; choose schedules that pack the same panels".to_owned(),
         ));
     }
-    let Head {
-        docs,
-        notes,
-        attributes,
-        visibility,
-        name,
-    } = head;
-    let bodies = Bodies::of(versions, Form::Packed)?;
+    let (before, Head { visibility, name, .. }) = (head.before(), head);
     let Bodies {
         parameters,
         dispatch,
         modules,
-    } = bodies;
+    } = Bodies::of(versions, Form::Packed)?;
     let mut packing = Item::new(first, Form::Packed)?;
     let (sources, pack) = packing.packing()?;
     let buffers = || (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
@@ -57,7 +52,6 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     let arguments = sources.iter().map(|(name, _)| name);
     let arguments: TokenStream = arguments.map(|name| quote!(#name,)).collect();
     let sources: TokenStream = sources.iter().map(|(name, ty)| quote!(#name: &#ty,)).collect();
-    let notes = notes.iter().map(|line| format!(" {line}"));
     let constants = self::constants(constants);
     let zero = tokens(&format!("0.0{}", first.nest.dtype));
     let zeros = lengths.iter().map(|length| {
@@ -66,9 +60,7 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     });
     let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack, first.runtime);
     Ok(quote! {
-        #docs
-        #(#[doc = #notes])*
-        #attributes
+        #before
         #[derive(Clone)]
         #visibility struct #name { #(#names: #types),* }
 

@@ -71,14 +71,7 @@ pub(super) fn emitted(
         true => (quote!(residual: &[#t; #output],), quote!(residual,)),
         false => (quote!(), quote!()),
     };
-    let Head {
-        docs,
-        notes,
-        attributes,
-        visibility,
-        name,
-    } = head;
-    let notes = notes.iter().map(|line| format!(" {line}"));
+    let (before, Head { visibility, name, .. }) = (head.before(), head);
     let parameters = quote!(input: &[#t; #input], #parameter output: &mut [#t; #output]);
     let body = quote! {
         #columns
@@ -87,17 +80,12 @@ pub(super) fn emitted(
         columns(input, &mut between);
         rows(&between, #residual output);
     };
-    let documented = quote! {
-        #docs
-        #(#[doc = #notes])*
-        #attributes
-    };
     Ok(match form {
-        Form::Function => quote!(#documented #visibility fn #name(#parameters) { #body }),
+        Form::Function => quote!(#before #visibility fn #name(#parameters) { #body }),
         Form::Type => {
             let constants = emit_constants(&crate::facts::constants(conv));
             quote! {
-                #documented
+                #before
                 #[derive(Clone)]
                 #visibility struct #name {}
 
