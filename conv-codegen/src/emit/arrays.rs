@@ -1,26 +1,49 @@
 //! The arrays and sizes of a version: what its caller passes and what is asserted of it, what it keeps on its stack, and what is known.
 
-use conv_ir::nest::{Buffer, BufferRole, SymbolId, Var};
+use conv_ir::nest::{Buffer, BufferId, BufferRole, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::item::{Form, Item};
 use super::lanes::type_name;
 use super::range::Range;
-use super::{STACK_LIMIT, Unsupported, expr, tokens};
+use super::{Unsupported, expr, tokens};
 
-/// What a caller passes to a type that holds the rest.
-pub(super) const CALLER: &[BufferRole] = &[BufferRole::Input, BufferRole::Residual, BufferRole::Output];
+/// The classes of arrays that a caller passes, in order; within a class they come as in the nest's table.
+const FUNCTION: &[&[BufferRole]] = &[
+    &[BufferRole::Input],
+    &[BufferRole::Weight, BufferRole::Bias],
+    &[BufferRole::Residual],
+    &[BufferRole::Output],
+];
+/// The same for the versions of a type that holds what is packed.
+const PACKED: &[&[BufferRole]] = &[
+    &[BufferRole::Packed],
+    &[BufferRole::Input],
+    &[BufferRole::Residual],
+    &[BufferRole::Output],
+];
+/// What the caller of such a type passes.
+const CALLER: &[&[BufferRole]] = &[&[BufferRole::Input], &[BufferRole::Residual], &[BufferRole::Output]];
 
 pub(super) struct PublicBuffers {
     pub parameters: TokenStream,
     pub arguments: TokenStream,
 }
 
-/// An array of the emitted function itself.
-pub(super) fn is_local(buffer: &Buffer, form: Form) -> bool {
+/// Where a version keeps the arrays of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Home {
+    /// On its stack.
+    Stack,
+    /// In an array of so many elements that its caller passes.
+    Callers(i64),
+}
+
+/// An array of the emitted function itself, not another one's view.
+fn is_local(buffer: &Buffer, form: Form) -> bool {
     let held = buffer.role == BufferRole::Packed && form == Form::Packed;
-    !buffer.is_callers() && buffer.values.is_none() && !held
+    !buffer.is_callers() && buffer.values.is_none() && buffer.view_of.is_none() && !held
 }
 
 impl Item<'_> {
@@ -77,37 +100,57 @@ impl Item<'_> {
         symbolic.map(check).collect()
     }
 
-    /// Scratch and packed buffers.
-    pub fn local_arrays(&self) -> Result<TokenStream, Unsupported> {
-        let mut text = TokenStream::new();
-        let mut total = 0i64;
-        for (at, buffer) in self.nest.buffers.iter().enumerate() {
-            if let Some(values) = &buffer.values {
-                text.extend(self.known_array(at, values));
-            }
-            if !is_local(buffer, self.form) {
-                continue;
-            }
-            let Some(length) = self.scope.length(at).as_constant() else {
-                return Err(Unsupported(format!(
-                    "buffer {} has a size known only at run time, and emitted code keeps buffers on its stack; the JIT can run it",
+    /// Scratch and packed buffers of its own: position and elements.
+    fn locals(&self) -> Result<Vec<(usize, i64)>, Unsupported> {
+        let buffers = self.nest.buffers.iter().enumerate();
+        let own = buffers.filter(|(_, buffer)| is_local(buffer, self.form));
+        let known = |(at, buffer): (usize, &Buffer)| {
+            let length = self.scope.length(at).as_constant().map(|length| (at, length));
+            length.ok_or_else(|| {
+                Unsupported(format!(
+                    "buffer {} has a size known only at run time, and emitted code allocates nothing; the JIT can run it",
                     buffer.name
-                )));
-            };
-            total = total.saturating_add(length.saturating_mul(buffer.dtype.bytes() as i64));
-            if total > STACK_LIMIT {
-                return Err(Unsupported(format!(
-                    "scratch and packed buffers need {total} bytes at {}, but emitted code keeps them on its stack, at most {STACK_LIMIT} bytes; \
-                     choose a schedule without packing and panels, or the JIT",
-                    buffer.name
-                )));
+                ))
+            })
+        };
+        own.map(known).collect()
+    }
+
+    /// Elements of all of them.
+    pub fn local_len(&self) -> Result<i64, Unsupported> {
+        let lengths = self.locals()?.into_iter().map(|(_, length)| length);
+        Ok(lengths.fold(0, i64::saturating_add))
+    }
+
+    /// What is known, and scratch and packed buffers where they have their home.
+    pub fn local_arrays(&self, home: Home) -> Result<TokenStream, Unsupported> {
+        let known = self.nest.buffers.iter().enumerate();
+        let known = known.filter_map(|(at, buffer)| Some((at, buffer.values.as_ref()?)));
+        let mut text: TokenStream = known.map(|(at, values)| self.known_array(at, values)).collect();
+        for (at, length) in self.locals()? {
+            let (name, length) = (tokens(&self.scope.buffers[at]), tokens(&length.to_string()));
+            match home {
+                Home::Stack => {
+                    let zero = tokens(&format!("0.0{}", self.nest.dtype));
+                    text.extend(quote!(let mut #name = [#zero; #length];));
+                }
+                Home::Callers(_) => {
+                    text.extend(quote!(let (#name, scratch) = scratch.split_first_chunk_mut::<#length>().unwrap();));
+                    if self.nest.buffers[at].role == BufferRole::Packed {
+                        text.extend(quote!(#name.fill(0.0);));
+                    }
+                }
             }
-            text.extend(tokens(&format!(
-                "let mut {} = [0.0{}; {length}];",
-                self.scope.buffers[at], buffer.dtype
-            )));
         }
         Ok(text)
+    }
+
+    /// Notes which arrays are its own, not behind a reference.
+    pub fn settle(&mut self, home: Home) {
+        let nest = self.nest;
+        let memory = |at: usize| &nest.buffers[nest.memory_of(BufferId(at as u32)).index()];
+        let local = |at: usize| home == Home::Stack && is_local(memory(at), self.form);
+        self.emission.local = (0..nest.buffers.len()).map(local).collect();
     }
 
     /// Known numbers that leaves read from memory.
@@ -125,38 +168,45 @@ impl Item<'_> {
     /// The parameters of a version, the output last.
     pub fn public_buffers(&self) -> PublicBuffers {
         self.public_buffers_of(match self.form {
-            Form::Function => &[
-                BufferRole::Input,
-                BufferRole::Weight,
-                BufferRole::Bias,
-                BufferRole::Residual,
-                BufferRole::Output,
-            ],
-            Form::Packed => &[
-                BufferRole::Packed,
-                BufferRole::Input,
-                BufferRole::Residual,
-                BufferRole::Output,
-            ],
+            Form::Function => FUNCTION,
+            Form::Packed => PACKED,
         })
     }
 
-    pub fn public_buffers_of(&self, roles: &[BufferRole]) -> PublicBuffers {
+    /// The parameters that the item's caller passes.
+    pub fn callers_buffers(&self) -> PublicBuffers {
+        self.public_buffers_of(match self.form {
+            Form::Function => FUNCTION,
+            Form::Packed => CALLER,
+        })
+    }
+
+    fn public_buffers_of(&self, classes: &[&[BufferRole]]) -> PublicBuffers {
         let mut public = PublicBuffers {
             parameters: TokenStream::new(),
             arguments: TokenStream::new(),
         };
-        for role in roles {
-            let is_one = |at: &usize| self.nest.buffers[*at].role == *role && self.nest.buffers[*at].values.is_none();
-            for at in (0..self.nest.buffers.len()).filter(is_one) {
+        for class in classes {
+            for at in self.arrays_of(class) {
                 let name = tokens(&self.scope.buffers[at]);
                 let array = self.array_type(at);
-                let mutable = (*role == BufferRole::Output).then(|| quote!(mut));
+                let mutable = class.contains(&BufferRole::Output).then(|| quote!(mut));
                 public.parameters.extend(quote!(#name: & #mutable #array,));
                 public.arguments.extend(quote!(#name,));
             }
         }
         public
+    }
+
+    /// The buffers of these roles that have memory of their own, and no numbers yet.
+    pub fn arrays_of(&self, roles: &[BufferRole]) -> Vec<usize> {
+        let is_one = |at: &usize| {
+            let Buffer {
+                role, values, view_of, ..
+            } = &self.nest.buffers[*at];
+            roles.contains(role) && values.is_none() && view_of.is_none()
+        };
+        (0..self.nest.buffers.len()).filter(is_one).collect()
     }
 
     /// An array where the size is known, else a slice.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use conv_ir::Nest;
-use conv_ir::nest::{Call, Leaf, LeafId, Stmt, SymbolId, Var};
+use conv_ir::nest::{BufferId, Call, Leaf, LeafId, Stmt, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -94,7 +94,8 @@ impl<'a> Item<'a> {
     }
 
     fn buffer_argument(&mut self, leaf: &Leaf, buffer: usize) -> TokenStream {
-        let name = tokens(&self.scope.buffers[buffer]);
+        let memory = self.nest.memory_of(BufferId(buffer as u32)).index();
+        let name = tokens(&self.scope.buffers[memory]);
         let writes = writes(leaf, buffer);
         match (self.emission.is_local(buffer), writes) {
             (false, _) => name,

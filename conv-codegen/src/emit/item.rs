@@ -7,13 +7,14 @@ use conv_ir::nest::{Leaf, Stmt};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::arrays::{CALLER, PublicBuffers, is_local};
+use super::arrays::{Home, PublicBuffers};
 use super::call::Parameters;
 use super::emission::Emission;
 use super::expr::{Declared, LeafText};
+use super::lanes::type_name;
 use super::loops::loop_head;
 use super::scope::Scope;
-use super::{Unsupported, Version, reach};
+use super::{Unsupported, Version, reach, tokens};
 
 /// Who owns the packed buffers.
 #[derive(Clone, Copy, PartialEq)]
@@ -44,13 +45,12 @@ impl<'a> Item<'a> {
         let mut scope = Scope::new(nest);
         scope.fresh("run");
         let leaf_names = nest.leaves.iter().map(|leaf| scope.fresh(&leaf.name)).collect();
-        let local = nest.buffers.iter().map(|b| is_local(b, form)).collect();
         let emission = Emission {
             isa: version.isa,
             runtime: version.runtime,
             dtype: nest.dtype,
             called: BTreeSet::new(),
-            local,
+            local: Vec::new(),
         };
         let parameters = vec![Parameters::default(); nest.leaves.len()];
         Ok(Item {
@@ -64,9 +64,10 @@ impl<'a> Item<'a> {
     }
 
     /// Parameters, arguments, and the module's content: the function `run`, leaves, lane functions.
-    pub fn module(&mut self) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
+    pub fn module(&mut self, home: Home) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
+        self.settle(home);
         let (sizes, door) = self.symbols();
-        let arrays = self.local_arrays()?;
+        let arrays = self.local_arrays(home)?;
         if self.form == Form::Function {
             self.find_parameters(&self.nest.setup);
         }
@@ -80,11 +81,18 @@ impl<'a> Item<'a> {
         let PublicBuffers { parameters, arguments } = self.public_buffers();
         let lane_modules = self.emission.lane_modules();
         let features = self.emission.isa.attribute();
+        let (scratch, passed) = match home {
+            Home::Stack => (None, None),
+            Home::Callers(length) => {
+                let (t, length) = (type_name(self.nest.dtype), tokens(&length.to_string()));
+                (Some(quote!(scratch: &mut [#t; #length],)), Some(quote!(scratch,)))
+            }
+        };
         let names = sizes.iter();
         let size_names = sizes.iter();
         let run = quote! {
             #features
-            pub(super) fn run(#(#names: usize,)* #parameters) {
+            pub(super) fn run(#(#names: usize,)* #parameters #scratch) {
                 #door
                 #arrays
                 #setup
@@ -94,13 +102,10 @@ impl<'a> Item<'a> {
             #lane_modules
         };
         let names = sizes.iter();
-        let parameters = match self.form {
-            Form::Function => parameters,
-            Form::Packed => self.public_buffers_of(CALLER).parameters,
-        };
+        let parameters = self.callers_buffers().parameters;
         Ok((
             quote!(#(#names: usize,)* #parameters),
-            quote!(#(#size_names,)* #arguments),
+            quote!(#(#size_names,)* #arguments #passed),
             run,
         ))
     }

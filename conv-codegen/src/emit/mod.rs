@@ -14,7 +14,10 @@
 //!
 //! In: a nest for each version, after all passes (leaves still in place are printed where they stand). Out: tokens that compile by themselves: no dependencies, no
 //! imports, absolute paths. Free sizes become `usize` parameters in front, arrays become slices, and their lengths are asserted at the door. Parallel
-//! loops run in order. What does not fit on the stack is refused, never allocated. `unsafe` is around intrinsics only: a leaf asserts how far it reaches before it starts.
+//! loops run in order. `unsafe` is around intrinsics only: a leaf asserts how far it reaches before it starts.
+//!
+//! Nothing is allocated. What a run needs for itself (line buffers, tensors between the steps of a chain, panels, what a function packs) is on its stack, up to [`STACK_LIMIT`]. Where it needs
+//! more, the caller passes `scratch`, an array of any contents, as the last argument; how long it is says the constant `NAME_SCRATCH` beside a function, `SCRATCH` of a type.
 
 mod arrays;
 mod call;
@@ -43,17 +46,18 @@ mod sum;
 mod versions;
 
 use conv_ir::{Error, Nest};
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 
 use crate::Library;
+use arrays::Home;
 pub use head::Head;
 use item::Form;
 pub use lanes::Isa;
-pub(crate) use packed::constants;
+pub(crate) use packed::{constants, same_packing};
 use versions::Bodies;
 
-/// Bytes of scratch and packed buffers that an emitted function may keep on its stack: an eighth of the 2 MiB that a thread gets by default.
+/// Bytes of scratch and packed buffers that an emitted function keeps on its stack at most: an eighth of the 2 MiB that a thread gets by default.
 pub const STACK_LIMIT: i64 = 256 << 10;
 
 /// Why there is no text, in words; the route is added at the door.
@@ -73,7 +77,7 @@ pub struct Version {
 /// The versions as one function, the widest first.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where a buffer does not fit on the stack, or a nest has not been through all passes.
+/// [`Error::Unsupported`] where scratch has a size known only at run time, or a nest has not been through all passes.
 pub fn emit(versions: &[Version], head: &Head) -> Result<TokenStream, Error> {
     function(versions, head).map_err(|Unsupported(message)| Error::Unsupported { route: "rust", message })
 }
@@ -93,15 +97,32 @@ pub fn emit_type(
 
 fn function(versions: &[Version], head: &Head) -> Result<TokenStream, Unsupported> {
     let Bodies {
+        home,
         parameters,
         dispatch,
         modules,
     } = Bodies::of(versions, Form::Function)?;
     let (before, Head { visibility, name, .. }) = (head.before(), head);
+    let t = versions.first().map(|version| lanes::type_name(version.nest.dtype));
+    let (constant, parameter) = match home {
+        Home::Stack => (None, None),
+        Home::Callers(length) => {
+            let constant = Ident::new(&format!("{name}_SCRATCH").to_uppercase(), name.span());
+            let (doc, length) = (
+                format!(" Elements of scratch that [`{name}`] wants of its caller, of any value."),
+                tokens(&length.to_string()),
+            );
+            (
+                Some(quote!(#[doc = #doc] #visibility const #constant: usize = #length;)),
+                Some(quote!(scratch: &mut [#t; #constant],)),
+            )
+        }
+    };
     Ok(quote! {
+        #constant
         #before
         #[allow(clippy::all, unused)]
-        #visibility fn #name(#parameters) {
+        #visibility fn #name(#parameters #parameter) {
             #dispatch
             #modules
         }

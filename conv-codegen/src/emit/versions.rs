@@ -3,13 +3,16 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::arrays::Home;
 use super::item::{Form, Item};
 use super::lanes::Isa;
-use super::{Unsupported, Version, tokens};
+use super::{STACK_LIMIT, Unsupported, Version, tokens};
 use crate::Library;
 
 /// All versions of an item.
 pub(super) struct Bodies {
+    /// Where all of them keep arrays of their own.
+    pub home: Home,
     pub parameters: TokenStream,
     /// Chooses the version.
     pub dispatch: TokenStream,
@@ -19,15 +22,19 @@ pub(super) struct Bodies {
 
 impl Bodies {
     pub fn of(versions: &[Version], form: Form) -> Result<Bodies, Unsupported> {
+        let mut items = versions
+            .iter()
+            .map(|version| Item::new(version, form))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut bodies = Bodies {
+            home: home(&items)?,
             parameters: TokenStream::new(),
             dispatch: TokenStream::new(),
             modules: TokenStream::new(),
         };
-        for version in versions {
-            let mut item = Item::new(version, form)?;
+        for (version, item) in versions.iter().zip(&mut items) {
             let module = tokens(version.isa.module());
-            let (parameters, arguments, body) = item.module()?;
+            let (parameters, arguments, body) = item.module(bodies.home)?;
             let call = quote!(#module::run(#arguments));
             if version.isa == Isa::Portable {
                 bodies.dispatch.extend(quote!(#call;));
@@ -59,4 +66,20 @@ impl Bodies {
         }
         Ok(bodies)
     }
+}
+
+/// The stack, if what the hungriest version needs fits.
+fn home(items: &[Item<'_>]) -> Result<Home, Unsupported> {
+    let mut most = 0;
+    let mut bytes = 0;
+    for item in items {
+        let length = item.local_len()?;
+        most = most.max(length);
+        bytes = bytes.max(length.saturating_mul(item.nest.dtype.bytes() as i64));
+    }
+    Ok(if bytes > STACK_LIMIT {
+        Home::Callers(most)
+    } else {
+        Home::Stack
+    })
 }
