@@ -9,7 +9,6 @@ use conv_ir::chain::whole;
 use conv_ir::lower::Layouts;
 use conv_ir::nest::{BufferId, BufferRole};
 use conv_ir::{Chain, Conv, Error, Nest, Schedule, passes};
-use proc_macro2::TokenStream;
 use quote::quote;
 
 use crate::emit::{Head, Isa, Version, same_packing};
@@ -86,41 +85,34 @@ pub fn chain_source(chain: &Chain, name: &str, options: &Options) -> Result<Stri
     let (versions, plan) = lowered_chain(chain, options)?;
     let head = Head {
         docs: quote!(),
-        notes: notes(chain, &plan),
+        notes: [notes(chain, &[]), reasons(&plan)].concat(),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
     };
-    Ok(crate::format_source(item(chain, options.form, &versions, &head)?))
+    let item = crate::item(options.form, &versions, &head, &facts::of_chain(chain))?;
+    Ok(crate::format_source(item))
 }
 
-/// The tokens of an item.
-pub(crate) fn item(chain: &Chain, form: Form, versions: &[Version], head: &Head) -> Result<TokenStream, Error> {
-    match form {
-        Form::Function => crate::emit(versions, head),
-        Form::Type => crate::emit_type(versions, head, &facts::of_chain(chain)),
-    }
-}
-
-/// What an emitted chain says of itself.
-pub(crate) fn notes(chain: &Chain, plan: &Plan) -> Vec<String> {
-    let mut notes: Vec<String> = chain.steps().iter().map(|step| format!("`{step}`\\")).collect();
-    if let Some(last) = notes.last_mut() {
-        last.pop();
-    }
-    for (number, conv) in (1..).zip(chain.convs()) {
-        if let Some(known) = conv.known() {
-            let found = known.found(conv.weight_shape()[0]);
-            notes.extend([
-                String::new(),
-                format!("The weights of step {number} are compiled in: {found}."),
-            ]);
+/// What an emitted chain says of itself; names of steps, where they have some.
+pub(crate) fn notes(chain: &Chain, names: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (at, step) in chain.steps().iter().enumerate() {
+        let name = names.get(at).cloned().unwrap_or_else(|| format!("step {}", at + 1));
+        notes.push(format!("* {name}: `{step}`"));
+        if let Some(known) = step.conv.known() {
+            let found = known.found(step.conv.weight_shape()[0]);
+            notes.push(format!("  The weights are compiled in: {found}."));
         }
     }
-    for reason in &plan.reasons {
-        notes.extend([String::new(), format!("Plan: {reason}.")]);
-    }
     notes
+}
+
+/// How a chain is computed, and why.
+pub(crate) fn reasons(plan: &Plan) -> Vec<String> {
+    let mut lines = vec![String::new(), "Plan:".to_owned()];
+    lines.extend(plan.reasons.iter().map(|reason| format!("* {reason}")));
+    lines
 }
 
 /// Calls weight and bias of each step, where the caller passes them, by the step's name: `expand_weight`.

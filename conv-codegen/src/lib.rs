@@ -22,6 +22,7 @@ use conv_ir::{Conv, Error, Schedule, Target, passes};
 use quote::quote;
 
 pub use chain::{chain_source, lowered_chain};
+use emit::Constant;
 pub use emit::{Head, Isa, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
 
@@ -137,7 +138,12 @@ pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String,
         visibility: quote!(pub),
         name,
     };
-    Ok(format_source(item(conv, options.form, &versions, &head)?))
+    Ok(format_source(item(
+        options.form,
+        &versions,
+        &head,
+        &facts::constants(conv),
+    )?))
 }
 
 fn named(name: &str) -> Result<syn::Ident, Error> {
@@ -145,10 +151,15 @@ fn named(name: &str) -> Result<syn::Ident, Error> {
 }
 
 /// The tokens of an item.
-fn item(conv: &Conv, form: Form, versions: &[Version], head: &Head) -> Result<proc_macro2::TokenStream, Error> {
+fn item(
+    form: Form,
+    versions: &[Version],
+    head: &Head,
+    constants: &[Constant],
+) -> Result<proc_macro2::TokenStream, Error> {
     match form {
         Form::Function => emit(versions, head),
-        Form::Type => emit_type(versions, head, &facts::constants(conv)),
+        Form::Type => emit_type(versions, head, constants),
     }
 }
 

@@ -54,7 +54,7 @@ use arrays::Home;
 pub use head::Head;
 use item::Form;
 pub use lanes::Isa;
-pub(crate) use packed::{constants, same_packing};
+pub(crate) use packed::{Constant, same_packing};
 use versions::Bodies;
 
 /// Bytes of scratch and packed buffers that an emitted function keeps on its stack at most: an eighth of the 2 MiB that a thread gets by default.

@@ -145,7 +145,7 @@ fn making(
 }
 
 /// The associated constants.
-pub(crate) fn constants(all: &[Constant]) -> TokenStream {
+fn constants(all: &[Constant]) -> TokenStream {
     let one = |(constant, value, doc): &Constant| {
         let (constant, doc) = (tokens(constant), format!(" {doc}"));
         quote!(#[doc = #doc] pub const #constant: #value;)
