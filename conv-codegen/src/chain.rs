@@ -17,12 +17,15 @@ use crate::{Form, Options, facts, named, target};
 /// The versions of an item that computes a chain, the widest first, and their plan.
 ///
 /// # Errors
-/// [`Error::Argument`] with a schedule, which is for one convolution.
+/// [`Error::Argument`] with a schedule, which is for one convolution; where a plan is given, why its strips cannot be.
 pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, Plan), Error> {
     if options.schedule.is_some() {
         return Err(Error::Argument(
             "a schedule is for one convolution, but this is a chain".to_owned(),
         ));
+    }
+    if let Some(plan) = &options.plan {
+        return Ok((versions(chain, plan, options)?, plan.clone()));
     }
     let plan = Plan::choose(chain, &target(Isa::Avx512, options.form), 1);
     match versions(chain, &plan, options) {

@@ -157,3 +157,58 @@ fn one_convolution_that_wants_more_than_a_stack_takes_scratch() {
         [expected::<f32>(&chain, |x| format!("{:x}", x.to_bits()))]
     );
 }
+
+/// Whole numbers sum exactly in any order, so two passes give what one gives.
+#[test]
+fn a_window_in_two_passes_gives_the_sums_of_one() {
+    let binomial = [1.0f32, 4.0, 6.0, 4.0, 1.0];
+    let window: Vec<f32> = binomial.iter().flat_map(|a| binomial.map(|b| a * b)).collect();
+    let rows: Vec<String> = window.chunks(5).map(|row| format!("{row:?}")).collect();
+    let item = |kind: &str, accuracy: &str| {
+        format!(
+            "{kind}(input: [f32; 1, 2, 41, 53], residual: [f32; 1, 2, 41, 27]) -> [f32; 1, 2, 41, 27];
+            groups: 2, stride: [1, 2], padding: 2, activation: relu, accuracy: {accuracy}, weight: [{}]\n",
+            rows.join(", ")
+        )
+    };
+    let items = [
+        item("fn one_pass", "exact"),
+        item("fn two_passes", "fast"),
+        item("struct TwoPasses", "fast"),
+    ]
+    .concat();
+    let source = conv_codegen::expand(items.parse().unwrap());
+    let main = "
+        fn main() {
+            let input = fill::<4346>(1).map(|x| (x * 8.0).trunc());
+            let residual = fill::<2214>(2).map(|x| (x * 8.0).trunc());
+            let [mut one, mut two, mut three] = [[f32::NAN; 2214]; 3];
+            one_pass(&input, &residual, &mut one);
+            two_passes(&input, &residual, &mut two);
+            TwoPasses::new().run(&input, &residual, &mut three);
+            show(&one);
+            show(&two);
+            show(&three);
+        }
+        type T = f32;";
+    let source = format!("{MAIN}{}{main}", conv_codegen::format_source(source));
+    let lines = run(&source, "two-passes");
+    let conv = "conv2d f32 n1 g2 ic2 oc2 in 41x53 kernel 5x5 stride 1x2 pad 2 + residual, relu";
+    let conv: conv_ir::Conv = conv.parse().unwrap();
+    let whole = |len: usize, seed: u64| {
+        fill::<f32>(len, seed)
+            .iter()
+            .map(|x| (x * 8.0).trunc())
+            .collect::<Vec<f32>>()
+    };
+    let (input, residual) = (whole(4346, 1), whole(2214, 2));
+    let arguments = conv_ir::reference::Arguments {
+        input: &input,
+        weight: &window.repeat(2),
+        bias: None,
+        residual: Some(&residual),
+    };
+    let wanted = conv_ir::reference::run(&conv, arguments, &[]).unwrap();
+    let wanted: Vec<String> = wanted.iter().map(|x| format!("{:x}", x.to_bits())).collect();
+    assert_eq!(lines, vec![wanted.join(" "); 3]);
+}

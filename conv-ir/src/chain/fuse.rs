@@ -214,13 +214,13 @@ impl<'a> Fusing<'a> {
         let mut wanted = vec![(Tensor::Input, "input".to_owned(), BufferRole::Input, shape(first))];
         let mut residuals = 0;
         for (at, step) in self.chain.steps()[self.steps.clone()].iter().enumerate() {
-            if let Some(from) = step.residual.filter(|from| *from <= first) {
+            if step.adds_from_before(first) {
                 let tensor = Tensor::Residual(residuals);
                 wanted.push((
                     tensor,
                     format!("residual_{}", first + at + 1),
                     BufferRole::Residual,
-                    shape(from),
+                    shape(first + at + 1),
                 ));
                 residuals += 1;
             }
@@ -288,7 +288,7 @@ impl<'a> Fusing<'a> {
             BufferRole::Residual => match group[at].residual.and_then(|from| from.checked_sub(first + 1)) {
                 Some(of) => Tensor::Line(of),
                 None => {
-                    let outside = |step: &&Step| step.residual.is_some_and(|from| from <= first);
+                    let outside = |step: &&Step| step.adds_from_before(first);
                     Tensor::Residual(group[..at].iter().filter(outside).count())
                 }
             },

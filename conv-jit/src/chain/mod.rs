@@ -76,6 +76,14 @@ impl CompiledChain {
     /// # Errors
     /// [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory; where a plan is given, also why its strips cannot be.
     pub fn new(chain: &Chain, options: ChainOptions) -> Result<CompiledChain, Error> {
+        if chain
+            .steps()
+            .iter()
+            .any(|step| step.conv.spec().residual && step.residual.is_none())
+        {
+            let message = "a residual that is no tensor of the chain";
+            return Err(Error::Unsupported(message.to_owned()));
+        }
         let threads = options.threads.max(1);
         let target = options.target;
         let isa = Isa::host()?;
