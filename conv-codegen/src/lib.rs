@@ -132,7 +132,7 @@ pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String,
     let (versions, schedule) = lowered(conv, options)?;
     let head = Head {
         docs: quote!(),
-        notes: notes(conv, Some(&schedule)),
+        notes: described(conv, &schedule, &versions),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
@@ -146,6 +146,14 @@ fn item(conv: &Conv, form: Form, versions: &[Version], head: &Head) -> Result<pr
         Form::Function => emit(versions, head),
         Form::Type => emit_type(versions, head, &facts::constants(conv)),
     }
+}
+
+/// What an item says of itself, and what its versions cost.
+fn described(conv: &Conv, schedule: &Schedule, versions: &[Version]) -> Vec<String> {
+    let mut notes = notes(conv, Some(schedule));
+    notes.push(String::new());
+    notes.extend(emit::bills(versions));
+    notes
 }
 
 /// What an emitted function says of itself.

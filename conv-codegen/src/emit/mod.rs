@@ -19,10 +19,12 @@
 mod call;
 mod core_only;
 mod expr;
+mod hot;
 mod lanes;
 mod leaf;
 mod node;
 mod packed;
+mod prefetch;
 mod range;
 mod reach;
 mod rows;
@@ -34,18 +36,21 @@ mod soft {
         include!("soft_tests.rs");
     }
 }
+mod store;
 mod sum;
+mod unroll;
 
 use std::collections::BTreeSet;
 
 use conv_ir::nest::{Buffer, BufferRole, Leaf, Loop, Stmt, SymbolId, Var};
 use conv_ir::{DType, Error, Nest};
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, TokenStream, TokenTree};
 use quote::quote;
 
 use crate::Library;
 use call::Parameters;
 use expr::{Declared, LeafText};
+pub(crate) use hot::bills;
 pub use lanes::Isa;
 use lanes::{LaneFn, Vectors, type_name};
 pub(crate) use packed::constants;
@@ -302,12 +307,12 @@ impl<'a> Item<'a> {
             self.find_parameters(&self.nest.setup);
         }
         self.find_parameters(&self.nest.body);
+        let leaves = self.leaves()?;
         let setup = match self.form {
             Form::Function => self.stmts(&self.nest.setup)?,
             Form::Packed => TokenStream::new(),
         };
         let body = self.stmts(&self.nest.body)?;
-        let leaves = self.leaves()?;
         let PublicBuffers { parameters, arguments } = self.public_buffers();
         let lane_modules = self.emission.lane_modules();
         let features = self.emission.isa.attribute();
@@ -348,13 +353,18 @@ impl<'a> Item<'a> {
             };
             let is_extent = self.is_public_extent(id);
             let range = self.scope.bound_range(value);
-            let text = tokens(&self.scope.bound(value, !range.non_negative()));
+            let text = self.scope.bound(value, !range.non_negative());
             let known = if is_extent && !range.non_negative() {
                 Range::size()
             } else {
                 range
             };
+            if let (true, Some(same)) = (known == range, self.scope.named(&text)) {
+                self.scope.adopt(id, &same);
+                continue;
+            }
             let name = tokens(&self.scope.bind(Var::Symbol(id), &symbol.name, known));
+            let text = tokens(&text);
             door.extend(quote!(let #name = #text;));
             if known != range {
                 let message = format!("the input is too small for the window: {} is negative", symbol.name);
@@ -443,16 +453,25 @@ impl<'a> Item<'a> {
             Stmt::For(l, _) if l.constant_extent() == Some(0) => Ok(TokenStream::new()),
             Stmt::For(l, body) => {
                 let mark = self.scope.open();
-                let head = loop_head(&mut self.scope, l);
+                let head = match l.one_turn() {
+                    Some(value) => {
+                        self.scope.bind_constant(l.axis, value);
+                        None
+                    }
+                    None => Some(loop_head(&mut self.scope, l)),
+                };
                 let body = self.stmts(body)?;
                 self.scope.close(mark);
-                Ok(head.around(body))
+                Ok(match head {
+                    Some(head) => head.around(body),
+                    None => body,
+                })
             }
             Stmt::Leaf(leaf) => {
                 let mark = self.scope.open();
                 let body = leaf_text(leaf, &mut self.scope, &mut self.emission, Place::Inline).body()?;
                 self.scope.close(mark);
-                Ok(quote!({ #body }))
+                Ok(braced(body))
             }
             Stmt::Call(call) => Ok(self.call(call)),
         }
@@ -602,6 +621,15 @@ fn loop_head(scope: &mut Scope<'_>, l: &Loop) -> LoopHead {
         lo,
         hi,
         counted: scope.is_const,
+    }
+}
+
+/// A block of its own, if it is not one already.
+fn braced(body: TokenStream) -> TokenStream {
+    let mut trees = body.clone().into_iter();
+    match (trees.next(), trees.next()) {
+        (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::Brace => body,
+        _ => quote!({ #body }),
     }
 }
 

@@ -134,7 +134,7 @@ fn emitted(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
         ..Options::default()
     };
     let (versions, schedule) = crate::lowered(conv, &options)?;
-    let mut all = crate::notes(conv, Some(&schedule));
+    let mut all = crate::described(conv, &schedule, &versions);
     for note in notes {
         all.extend([String::new(), note]);
     }
