@@ -3,6 +3,7 @@
 //! ```text
 //! conv! { .. } --grammar--> Conv --conv_ir::passes--> Nest --emit--> tokens
 //!                           Conv, name -----------------------------> text      (rust_source, for build scripts and `convc emit`)
+//!                           Chain, name --plan--> one nest ---------> text      (chain_source)
 //! ```
 //!
 //! An ordinary library, so that all of it is tested with plain strings; the crate `conv-macros` only hands tokens over. The emitted code is safe, depends
@@ -11,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod chain;
 mod emit;
 mod facts;
 mod grammar;
@@ -19,6 +21,8 @@ use conv_ir::schedule::Pack;
 use conv_ir::{Conv, Error, Schedule, Target, passes};
 use quote::quote;
 
+pub use chain::{chain_source, lowered_chain};
+use emit::Constant;
 pub use emit::{Head, Isa, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
 
@@ -71,8 +75,7 @@ impl Default for Options {
 /// # Errors
 /// [`Error::IllegalSchedule`] where the schedule does not fit the convolution.
 pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule), Error> {
-    const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
-    let targets = ALL.map(|isa| target(isa, options.form));
+    let targets = Isa::ALL.map(|isa| target(isa, options.form));
     let schedules = match options.schedule.clone() {
         Some(mut schedule) => {
             // A type holds packed weights, whatever else the schedule says.
@@ -84,7 +87,7 @@ pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule
         None => Schedule::choose_together(conv, [&targets[0], &targets[1], &targets[2]]).map(|choice| choice.schedule),
     };
     let mut versions = Vec::new();
-    for ((isa, target), schedule) in ALL.into_iter().zip(&targets).zip(&schedules) {
+    for ((isa, target), schedule) in Isa::ALL.into_iter().zip(&targets).zip(&schedules) {
         let lanes = schedule
             .lanes
             .map_or(16, |(_, lanes)| lanes as usize * conv.spec().dtype.bytes());
@@ -126,9 +129,7 @@ fn target(isa: Isa, form: Form) -> Target {
 /// # Errors
 /// [`Error::Argument`] where `name` is no name; [`Error::IllegalSchedule`]; [`Error::Unsupported`] as for [`emit`].
 pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String, Error> {
-    let Ok(name) = syn::parse_str::<syn::Ident>(name) else {
-        return Err(Error::Argument(format!("`{name}` cannot be the name of a Rust item")));
-    };
+    let name = named(name)?;
     let (versions, schedule) = lowered(conv, options)?;
     let head = Head {
         docs: quote!(),
@@ -137,14 +138,28 @@ pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String,
         visibility: quote!(pub),
         name,
     };
-    Ok(format_source(item(conv, options.form, &versions, &head)?))
+    Ok(format_source(item(
+        options.form,
+        &versions,
+        &head,
+        &facts::constants(conv),
+    )?))
+}
+
+fn named(name: &str) -> Result<syn::Ident, Error> {
+    syn::parse_str(name).map_err(|_| Error::Argument(format!("`{name}` cannot be the name of a Rust item")))
 }
 
 /// The tokens of an item.
-fn item(conv: &Conv, form: Form, versions: &[Version], head: &Head) -> Result<proc_macro2::TokenStream, Error> {
+fn item(
+    form: Form,
+    versions: &[Version],
+    head: &Head,
+    constants: &[Constant],
+) -> Result<proc_macro2::TokenStream, Error> {
     match form {
         Form::Function => emit(versions, head),
-        Form::Type => emit_type(versions, head, &facts::constants(conv)),
+        Form::Type => emit_type(versions, head, constants),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::routes::machines_here;
 use conv_ir::chain::Step;
 use conv_ir::chain::fuse::{Lowered, Strips};
 use conv_ir::chain::plan::{self, Group, Plan};
+use conv_ir::chain::whole;
 use conv_ir::lower::Layouts;
 use conv_ir::reference::{self, run_chain};
 use conv_ir::{
@@ -263,6 +264,20 @@ impl<T: Element> ChainData<T> {
             .collect()
     }
 
+    /// What the interpreter makes of the nest of the whole chain.
+    fn interpret_whole(&self, nest: &nest::Nest) -> Result<Vec<T>, Error> {
+        let mut output = vec![T::from_f64(f64::NAN); self.wanted.len()];
+        let arrays = interp::Arrays {
+            input: &self.input,
+            weights: self.weights.iter().map(|w| w.0.as_slice()).collect(),
+            biases: self.weights.iter().filter_map(|w| w.1.as_deref()).collect(),
+            residuals: Vec::new(),
+            output: &mut output,
+        };
+        interp::run(nest, arrays, &[])?;
+        Ok(output)
+    }
+
     /// What the interpreter makes of the plan's nests, group after group.
     fn interpret(&self, drawn: &DrawnChain, nests: &[nest::Nest], parts: usize) -> Result<Vec<T>, Error> {
         let DrawnChain { chain, plan } = drawn;
@@ -342,10 +357,26 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
             same.map_err(|what| said(format!("interpreter, {target}, {parts} part(s): {what}\n{}", text())))?;
         }
     }
+    whole(drawn, &data).map_err(said)?;
     for target in machines_here() {
         machine(drawn, &data, &target).map_err(|what| said(format!("{target}: {what}")))?;
     }
     Ok(true)
+}
+
+/// All groups as one nest, which is what becomes Rust.
+fn whole<T: Element>(drawn: &DrawnChain, data: &ChainData<T>) -> Result<(), String> {
+    let DrawnChain { chain, plan } = drawn;
+    let target = Target::AVX2;
+    let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| lower(conv, layouts, given, &target);
+    let nest = quietly(|| whole::nest(chain, plan, &target, &mut lower))?.map_err(|e| e.to_string())?;
+    let said = |what: String| format!("whole chain: {what}\n{nest}");
+    let broken = nest::verify(&nest);
+    if !broken.is_empty() {
+        return Err(said(format!("{broken:?}")));
+    }
+    let output = quietly(|| data.interpret_whole(&nest))?.map_err(|e| said(e.to_string()))?;
+    compare(&output, &data.wanted).map_err(said)
 }
 
 /// Machine code under the drawn plan, and under the model's own for as many threads.

@@ -8,15 +8,17 @@ use std::collections::BTreeSet;
 
 use conv_ir::Nest;
 use conv_ir::nest::bill::Bill;
-use conv_ir::nest::{AxisId, Bound, Call, Leaf, LeafId, Stmt, SymbolId, Var};
+use conv_ir::nest::{AxisId, Bound, BufferId, Call, Leaf, LeafId, Stmt, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::item::{Item, Place, leaf_text};
 use super::lanes::{Isa, type_name};
+use super::loops::loop_head;
 use super::range::Range;
 use super::scope::Scope;
 use super::sum::{Factor, Sum};
-use super::{Item, Place, Unsupported, leaf_text, loop_head, tokens, uses};
+use super::{Unsupported, tokens, uses};
 
 /// The ranges of a leaf's parameters over all its calls.
 #[derive(Clone, Default)]
@@ -107,7 +109,8 @@ impl<'a> Item<'a> {
     }
 
     fn buffer_argument(&mut self, leaf: &Leaf, buffer: usize) -> TokenStream {
-        let name = tokens(&self.scope.buffers[buffer]);
+        let memory = self.nest.memory_of(BufferId(buffer as u32)).index();
+        let name = tokens(&self.scope.buffers[memory]);
         let writes = writes(leaf, buffer);
         match (self.emission.is_local(buffer), writes) {
             (false, _) => name,

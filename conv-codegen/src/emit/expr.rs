@@ -5,11 +5,12 @@ use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, RegId, Unar
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::emission::Emission;
 use super::lanes::{Isa, LaneFn, Vectors, type_name};
 use super::range::Range;
 use super::scope::{Address, Scope, Truth};
 use super::sum::Sum;
-use super::{Emission, Unsupported, tokens};
+use super::{Unsupported, tokens};
 
 /// A register's declaration: its name, and the tile axes that index it there (those it shares with the surrounding loops are gone).
 #[derive(Clone, Debug)]

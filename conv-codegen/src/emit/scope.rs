@@ -37,7 +37,7 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// A scope that knows the buffers' names and no variable.
     pub fn new(nest: &'a Nest) -> Scope<'a> {
-        let words = ["V", "row", "portable", "avx2", "avx512"].map(str::to_owned);
+        let words = ["V", "row", "scratch", "portable", "avx2", "avx512"].map(str::to_owned);
         let taken = LaneFn::ALL.iter().map(|f| f.name().to_owned()).chain(words).collect();
         let mut scope = Scope {
             nest,

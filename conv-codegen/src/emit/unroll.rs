@@ -11,11 +11,12 @@
 use conv_ir::nest::{AxisId, Cond, Loop, LoopKind, Var};
 use proc_macro2::TokenStream;
 
+use super::Unsupported;
 use super::expr::LeafText;
+use super::loops::{LoopHead, braced, loop_head};
 use super::node::Node;
 use super::range::Range;
 use super::scope::Truth;
-use super::{LoopHead, Unsupported, braced, loop_head};
 
 /// Assignments that rustc unrolls in a tile loop: it counts instructions, 300 at most, about 6 for each of these. Measured: 50 are unrolled, 56 are not.
 const MOST: i64 = 45;

@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! input  := item*
-//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";" (KEY ":" expression),*
+//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";" (entry | step),*
+//! entry  := KEY ":" expression
+//! step   := NAME ":" "{" (entry | ("weight" | "bias") ":" shape),* "}"        with steps the item is a chain
 //! tensor := NAME ":" shape
 //! shape  := "[" TYPE ";" size,* "]"
 //! size   := NUMBER | NAME
@@ -16,7 +18,7 @@ use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, Ident, Lit, Token, Visibility};
+use syn::{Attribute, Expr, Ident, Lit, Token, Visibility, token};
 
 use super::Errors;
 use crate::Form;
@@ -30,11 +32,22 @@ pub(super) struct Item {
     pub parameters: Vec<Tensor>,
     pub output: Tensor,
     pub entries: Vec<Entry>,
+    /// Of a chain, in order; of a single convolution none.
+    pub steps: Vec<Step>,
     /// What was wrong with the entries' commas and the sizes.
     pub errors: Errors,
 }
 
+/// `name: { .. }`, one convolution of a chain.
+pub(super) struct Step {
+    pub name: Ident,
+    /// The shapes of weight and bias that the caller passes.
+    pub arrays: Vec<Tensor>,
+    pub entries: Vec<Entry>,
+}
+
 /// `name: [dtype; sizes]`.
+#[derive(Clone)]
 pub(super) struct Tensor {
     pub name: Ident,
     pub dtype: Ident,
@@ -63,6 +76,14 @@ impl ToTokens for Dim {
 }
 
 impl Dim {
+    /// As messages show it: a number, though it stands on another token.
+    pub fn shown(&self) -> String {
+        match self {
+            Dim::Number(n, _) => n.to_string(),
+            Dim::Name(_) | Dim::Wrong(_) => self.to_token_stream().to_string(),
+        }
+    }
+
     pub fn number(&self) -> Option<usize> {
         match self {
             Dim::Number(n, _) => Some(*n),
@@ -72,6 +93,7 @@ impl Dim {
 }
 
 /// `key: value`.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub key: Ident,
     pub value: Expr,
@@ -95,7 +117,7 @@ impl Parse for Item {
             .map(|p| tensor(p.name, p.shape, &mut errors))
             .collect();
         let output = tensor(Ident::new("output", name.span()), shape, &mut errors);
-        let entries = entries(input, &mut errors)?;
+        let (entries, steps) = entries(input, &mut errors)?;
         Ok(Item {
             attributes,
             visibility,
@@ -104,6 +126,7 @@ impl Parse for Item {
             parameters,
             output,
             entries,
+            steps,
             errors,
         })
     }
@@ -210,24 +233,67 @@ fn starts_item(input: ParseStream) -> bool {
     input.is_empty() || input.peek(Token![#]) || word
 }
 
-/// Key and value pairs up to the next item. A missing comma is reported and passed over.
-fn entries(input: ParseStream, errors: &mut Errors) -> syn::Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    while !starts_item(input) {
-        let key = input
-            .call(Ident::parse_any)
-            .map_err(|error| syn::Error::new(error.span(), "expected `key: value`, such as `stride: 2`"))?;
-        input.parse::<Token![:]>()?;
-        entries.push(Entry {
-            key,
-            value: input.parse()?,
-        });
-        if starts_item(input) {
-            break;
-        }
-        if let Err(error) = input.parse::<Token![,]>() {
-            errors.add(error);
-        }
+fn key(input: ParseStream) -> syn::Result<Ident> {
+    let key = input
+        .call(Ident::parse_any)
+        .map_err(|error| syn::Error::new(error.span(), "expected `key: value`, such as `stride: 2`"))?;
+    input.parse::<Token![:]>()?;
+    Ok(key)
+}
+
+/// Between two pairs. A missing comma is reported and passed over.
+fn comma(input: ParseStream, errors: &mut Errors) {
+    if !starts_item(input)
+        && let Err(error) = input.parse::<Token![,]>()
+    {
+        errors.add(error);
     }
-    Ok(entries)
+}
+
+/// Key and value pairs, and steps, up to the next item.
+fn entries(input: ParseStream, errors: &mut Errors) -> syn::Result<(Vec<Entry>, Vec<Step>)> {
+    let (mut entries, mut steps) = (Vec::new(), Vec::new());
+    while !starts_item(input) {
+        let key = key(input)?;
+        if input.peek(token::Brace) {
+            steps.push(step(key, input, errors)?);
+        } else {
+            let value = input.parse()?;
+            entries.push(Entry { key, value });
+        }
+        comma(input, errors);
+    }
+    Ok((entries, steps))
+}
+
+/// What stands in the braces of a step.
+fn step(name: Ident, input: ParseStream, errors: &mut Errors) -> syn::Result<Step> {
+    let content;
+    syn::braced!(content in input);
+    let (mut arrays, mut entries) = (Vec::new(), Vec::new());
+    while !content.is_empty() {
+        let key = key(&content)?;
+        if is_shape(&content) {
+            arrays.push(Tensor {
+                says: "its shape says",
+                ..tensor(key, content.parse()?, errors)
+            });
+        } else {
+            let value = content.parse()?;
+            entries.push(Entry { key, value });
+        }
+        comma(&content, errors);
+    }
+    Ok(Step { name, arrays, entries })
+}
+
+/// `[f32; ..`, which an array of numbers does not begin with.
+fn is_shape(input: ParseStream) -> bool {
+    let begins = |input: ParseStream| {
+        let content;
+        syn::bracketed!(content in input);
+        content.parse::<Ident>()?;
+        content.parse::<Token![;]>()
+    };
+    begins(&input.fork()).is_ok()
 }

@@ -20,8 +20,8 @@ use super::strips::{Action, Compute, Moves, Repeated, Rows, Walk, extents, repea
 use super::{Chain, Step};
 use crate::lower::Layouts;
 use crate::nest::{
-    Access, Affine, Base, Bound, BufferId, BufferRole, Call, Expr, Lanes, Leaf, LeafId, Loop, LoopKind, Nest, Op, Part,
-    PointerId, Quotient, Role, Stmt, add_unit_dimension, embed, for_pointers,
+    Access, Affine, Base, Bound, Buffer, BufferId, BufferRole, Call, Expr, Lanes, Leaf, LeafId, Loop, LoopKind, Nest,
+    Op, Part, PointerId, Quotient, Role, Stmt, add_unit_dimension, embed, for_pointers,
 };
 use crate::{Conv, Error, Layout, Schedule, Target};
 
@@ -156,7 +156,8 @@ struct Fusing<'a> {
     nest: Nest,
     /// The buffers with memory.
     tensors: Vec<(Tensor, BufferId)>,
-    weights: Vec<BufferId>,
+    /// Of each step; none where they are known.
+    weights: Vec<Option<BufferId>>,
     biases: Vec<Option<BufferId>>,
     packed: Vec<PackedBuffer>,
     /// Scratch of strips' own nests, which use it one after the other.
@@ -217,7 +218,7 @@ impl<'a> Fusing<'a> {
                 let tensor = Tensor::Residual(residuals);
                 wanted.push((
                     tensor,
-                    format!("residual_{}", at + 1),
+                    format!("residual_{}", first + at + 1),
                     BufferRole::Residual,
                     shape(from),
                 ));
@@ -237,7 +238,7 @@ impl<'a> Fusing<'a> {
                 Layout::ChannelsFirst => extents.insert(1, channels),
                 Layout::ChannelsLast => extents.push(channels),
             }
-            wanted.push((tensor, format!("line_{}", at + 1), BufferRole::Scratch, extents));
+            wanted.push((tensor, format!("line_{}", first + at + 1), BufferRole::Scratch, extents));
         }
         wanted.push((
             Tensor::Output,
@@ -251,18 +252,8 @@ impl<'a> Fusing<'a> {
             self.tensors.push((tensor, id));
         }
         for at in self.steps.clone() {
-            let conv = &self.chain.steps()[at].conv;
-            let number = at - first + 1;
-            let weight = vec![Affine::constant(conv.weight_len() as i64)];
-            let weight = self
-                .nest
-                .add_buffer(format!("weight_{number}"), BufferRole::Weight, weight);
+            let (weight, bias) = constants(&mut self.nest, &self.chain.steps()[at].conv, at + 1);
             self.weights.push(weight);
-            let bias = conv.spec().bias.then(|| {
-                let extents = vec![Affine::constant(conv.bias_len() as i64)];
-                self.nest
-                    .add_buffer(format!("bias_{number}"), BufferRole::Bias, extents)
-            });
             self.biases.push(bias);
         }
     }
@@ -347,22 +338,24 @@ impl<'a> Fusing<'a> {
         let mut buffers = Vec::new();
         for at in 0..lowered.nest.buffers.len() {
             let id = BufferId(at as u32);
+            if lowered.nest.buffer(id).values.is_some() {
+                buffers.push(same_numbers(&mut self.nest, lowered.nest.buffer(id)));
+                continue;
+            }
             buffers.push(match lowered.nest.buffer(id).role {
                 role @ (BufferRole::Input | BufferRole::Residual | BufferRole::Output) => {
                     let port = self.port(*step, conv, role, &mut lowered.nest, id)?;
                     ports.push(port);
                     port.view
                 }
-                BufferRole::Weight => self.view(self.weights[*step], &lowered.nest.buffer(id).extents),
-                BufferRole::Bias => {
-                    let bias = self.biases[*step].unwrap_or(self.weights[*step]);
-                    self.view(bias, &lowered.nest.buffer(id).extents)
+                role @ (BufferRole::Weight | BufferRole::Bias) => {
+                    self.constant(*step, role, &lowered.nest.buffer(id).extents)?
                 }
                 BufferRole::Packed => self.packed(*step, &lowered, id, &mut fresh),
                 BufferRole::Scratch => self.scratch(&lowered.nest, id)?,
             });
         }
-        let suffix = format!("_s{}", step + 1);
+        let suffix = format!("_s{}", self.steps.start + step + 1);
         let embedded = embed(&mut self.nest, &lowered.nest, &buffers, &suffix);
         let writes_fresh = |stmt: &Stmt| fresh.iter().any(|&id| reaches(&self.nest, stmt, id));
         let setup: Vec<Stmt> = embedded.setup.into_iter().filter(writes_fresh).collect();
@@ -374,6 +367,21 @@ impl<'a> Fusing<'a> {
             ports,
         });
         Ok(self.templates.len() - 1)
+    }
+
+    /// The weight or bias of a step, seen with these extents.
+    fn constant(&mut self, step: usize, role: BufferRole, extents: &[Affine]) -> Result<BufferId, Error> {
+        let of = match role {
+            BufferRole::Bias => self.biases[step],
+            _ => self.weights[step],
+        };
+        let of = of.ok_or_else(|| {
+            refused(format!(
+                "step {} has no {role:?} of its own",
+                self.steps.start + step + 1
+            ))
+        })?;
+        Ok(self.view(of, extents))
     }
 
     /// The buffer of these extents in that memory.
@@ -471,7 +479,7 @@ impl<'a> Fusing<'a> {
         if let Some(known) = self.packed.iter().find(same) {
             return known.id;
         }
-        let name = format!("{}_{}", buffer.name, step + 1);
+        let name = format!("{}_{}", buffer.name, self.steps.start + step + 1);
         let id = self.nest.add_buffer(name, BufferRole::Packed, buffer.extents.clone());
         fresh.push(id);
         self.packed.push(PackedBuffer {
@@ -661,6 +669,29 @@ fn add(pointer: &mut Access, dimension: usize, by: &Affine) {
     if let Some(index) = index {
         pointer.index[dimension] = index.into();
     }
+}
+
+/// Buffers for weight and bias of a step, which the caller passes; none where their numbers are known.
+pub(super) fn constants(nest: &mut Nest, conv: &Conv, number: usize) -> (Option<BufferId>, Option<BufferId>) {
+    let mut add =
+        |name: &str, role, len: usize| nest.add_buffer(format!("{name}_{number}"), role, vec![(len as i64).into()]);
+    let (known, has_bias) = (conv.known(), conv.spec().bias);
+    let weight = known
+        .is_none()
+        .then(|| add("weight", BufferRole::Weight, conv.weight_len()));
+    let comes = has_bias && known.is_none_or(|known| known.bias.is_none());
+    (weight, comes.then(|| add("bias", BufferRole::Bias, conv.bias_len())))
+}
+
+/// The buffer of the same role, extents and known numbers, added where there is none.
+pub(super) fn same_numbers(nest: &mut Nest, buffer: &Buffer) -> BufferId {
+    let same = |b: &Buffer| (b.role, &b.extents, &b.values) == (buffer.role, &buffer.extents, &buffer.values);
+    if let Some(at) = nest.buffers.iter().position(same) {
+        return BufferId(at as u32);
+    }
+    let id = nest.add_buffer(buffer.name.clone(), buffer.role, buffer.extents.clone());
+    nest.buffers[id.index()].values.clone_from(&buffer.values);
+    id
 }
 
 /// The dimension that counts `rows` rows of `row` elements, perhaps with columns, and how many of its elements are a row.

@@ -12,13 +12,14 @@
 //! ```
 //!
 //! A chain computes what its steps compute one after the other, to the bit. Whether intermediates ever exist as a whole is decided by [`plan`]; the nests of fused
-//! steps are made in [`fuse`]. What changes the order of sums is in [`rewrite`], and never done unasked.
+//! steps are made in [`fuse`], that of a whole chain in [`whole`]. What changes the order of sums is in [`rewrite`], and never done unasked.
 
 pub mod fuse;
 pub mod plan;
 pub mod rewrite;
 mod strips;
 mod text;
+pub mod whole;
 
 use crate::conv::axis_name;
 use crate::{Conv, DType, Error, Issue, Layout};
