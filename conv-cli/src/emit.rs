@@ -31,9 +31,9 @@ pub struct Args {
     /// The machine to make code for, which need not be this one [default: the widest that this CPU runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
-    /// The emitted Rust function's name
-    #[arg(long, value_name = "NAME", default_value = "convolution")]
-    name: String,
+    /// The emitted Rust item's name [default: convolution, or Convolution for a type]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// The file to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -87,11 +87,20 @@ fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
     let target = args.target.unwrap_or_else(conv_jit::host_target);
     let nest = || nest(conv, schedule, &target);
     match args.form {
-        Form::Rust | Form::RustType => Ok(conv_codegen::rust_source(conv, &args.name, &rust_options(args)?)?),
+        Form::Rust | Form::RustType => Ok(conv_codegen::rust_source(conv, name(args), &rust_options(args)?)?),
         Form::Nest => Ok(nest()?.to_string()),
         Form::Clif => Ok(conv_jit::clif_for(&nest()?, &target)?),
         Form::Asm => Ok(conv_jit::disassembly_for(&nest()?, &target)?),
     }
+}
+
+/// What the Rust item is called: a type as types are.
+fn name(args: &Args) -> &str {
+    let default = match args.form {
+        Form::RustType => "Convolution",
+        _ => "convolution",
+    };
+    args.name.as_deref().unwrap_or(default)
 }
 
 /// How the Rust source of a convolution or a chain is made.
@@ -121,7 +130,7 @@ fn chain_text(args: &Args, chain: &Chain) -> Result<String, Failure> {
     let target = args.target.unwrap_or_else(conv_jit::host_target);
     let print: fn(&Nest, &Target) -> Result<String, conv_jit::Error> = match args.form {
         Form::Rust | Form::RustType => {
-            return Ok(conv_codegen::chain_source(chain, &args.name, &rust_options(args)?)?);
+            return Ok(conv_codegen::chain_source(chain, name(args), &rust_options(args)?)?);
         }
         Form::Nest => |nest, _| Ok(nest.to_string()),
         Form::Clif => conv_jit::clif_for,

@@ -12,7 +12,7 @@ use conv_ir::{Chain, Conv, Error, Nest, Schedule, passes};
 use quote::quote;
 
 use crate::emit::{Head, Isa, Version, same_packing};
-use crate::{Form, Options, facts, named, target};
+use crate::{Form, Options, budget, facts, named, target};
 
 /// The versions of an item that computes a chain, the widest first, and their plan.
 ///
@@ -23,6 +23,9 @@ pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, 
         return Err(Error::Argument(
             "a schedule is for one convolution, but this is a chain".to_owned(),
         ));
+    }
+    for conv in chain.convs() {
+        budget::check(conv, options.isas.len() + 1)?;
     }
     if let Some(plan) = &options.plan {
         return Ok((versions(chain, plan, options)?, plan.clone()));
@@ -88,7 +91,7 @@ pub fn chain_source(chain: &Chain, name: &str, options: &Options) -> Result<Stri
     let (versions, plan) = lowered_chain(chain, options)?;
     let head = Head {
         docs: quote!(),
-        notes: [notes(chain, &[]), reasons(&plan)].concat(),
+        notes: [notes(chain, &[]), reasons(&plan), bills(&versions)].concat(),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
@@ -116,6 +119,11 @@ pub(crate) fn reasons(plan: &Plan) -> Vec<String> {
     let mut lines = vec![String::new(), "Plan:".to_owned()];
     lines.extend(plan.reasons.iter().map(|reason| format!("* {reason}")));
     lines
+}
+
+/// What the leaves cost that do most of the work.
+pub(crate) fn bills(versions: &[Version]) -> Vec<String> {
+    [vec![String::new()], crate::emit::bills(versions)].concat()
 }
 
 /// Calls weight and bias of each step, where the caller passes them, by the step's name: `expand_weight`.

@@ -12,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
 mod chain;
 mod emit;
 mod facts;
@@ -77,8 +78,9 @@ impl Default for Options {
 /// The versions of an item, the widest first, and the widest one's schedule.
 ///
 /// # Errors
-/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution.
+/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution; [`Error::Invalid`] where a size makes too much code.
 pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule), Error> {
+    budget::check(conv, options.isas.len() + 1)?;
     let targets = Isa::ALL.map(|isa| target(isa, options.form));
     let schedules = match options.schedule.clone() {
         Some(mut schedule) => {
@@ -99,6 +101,7 @@ pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule
             options.isas.contains(&isa) && (16..=target.vector_bytes).contains(&lanes) && lanes.is_power_of_two();
         if has_vectors || isa == Isa::Portable {
             let nest = passes::compile(conv, schedule, target, &mut |_, _| {})?;
+            budget::check_nest(conv, &nest)?;
             versions.push(Version {
                 isa,
                 runtime: options.runtime,
@@ -137,7 +140,7 @@ pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String,
     let (versions, schedule) = lowered(conv, options)?;
     let head = Head {
         docs: quote!(),
-        notes: notes(conv, Some(&schedule)),
+        notes: described(conv, &schedule, &versions),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
@@ -165,6 +168,13 @@ fn item(
         Form::Function => emit(versions, head),
         Form::Type => emit_type(versions, head, constants),
     }
+}
+
+/// What an item says of itself, and what its versions cost.
+fn described(conv: &Conv, schedule: &Schedule, versions: &[Version]) -> Vec<String> {
+    let mut notes = notes(conv, Some(schedule));
+    notes.extend(chain::bills(versions));
+    notes
 }
 
 /// What an emitted function says of itself.

@@ -59,13 +59,18 @@ impl Item<'_> {
             };
             let is_extent = self.is_public_extent(id);
             let range = self.scope.bound_range(value);
-            let text = tokens(&self.scope.bound(value, !range.non_negative()));
+            let text = self.scope.bound(value, !range.non_negative());
             let known = if is_extent && !range.non_negative() {
                 Range::size()
             } else {
                 range
             };
-            let name = tokens(&self.scope.bind(Var::Symbol(id), &symbol.name, known));
+            if let (true, Some(same)) = (known == range, self.scope.named(&text)) {
+                self.scope.adopt(id, &same);
+                continue;
+            }
+            let (name, text) = (self.scope.bind(Var::Symbol(id), &symbol.name, known), tokens(&text));
+            let name = tokens(&name);
             door.extend(quote!(let #name = #text;));
             if known != range {
                 let message = format!("the input is too small for the window: {} is negative", symbol.name);

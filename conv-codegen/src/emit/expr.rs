@@ -121,8 +121,13 @@ impl LeafText<'_, '_> {
             None if cut >= lanes.width => None,
             None => Some(cut.to_string()),
             Some(tile) => {
-                let vector = self.scope.factor(Var::Axis(tile.axis)).map_or("0", |f| f.text.as_str());
-                Some(format!("{cut}usize.saturating_sub({} * {vector})", lanes.width))
+                let vector = self.scope.var(Var::Axis(tile.axis));
+                let mut live = Sum::constant(cut);
+                live.add(&vector, -lanes.width);
+                match live.as_constant() {
+                    Some(live) => Some(live.max(0).to_string()),
+                    None => live.saturating_text(),
+                }
             }
         }
     }
@@ -222,7 +227,10 @@ impl LeafText<'_, '_> {
         let Address { buffer, at, step } = self.address(access);
         let width = self.lanes().map_or(1, |lanes| lanes.width);
         let (mut first, mut end) = (Vec::new(), Vec::new());
-        end.extend(self.live().map(|live| format!("({live}) as isize")));
+        end.extend(self.live().map(|live| match live.parse::<i64>() {
+            Ok(number) => number.to_string(),
+            Err(_) => format!("{live} as isize"),
+        }));
         for cond in when {
             let lane = self.lane_axis().map_or(0, |axis| cond.expression().of_axis(axis));
             let rest = self.scope.affine(cond.expression());
@@ -360,18 +368,14 @@ impl LeafText<'_, '_> {
 
 /// The nearest value of the type, as a literal that reads back exactly.
 pub(super) fn constant(value: f64, dtype: DType) -> TokenStream {
-    let (text, suffix) = match dtype {
-        DType::F32 => (format!("{:?}", value as f32), "f32"),
-        DType::F64 => (format!("{value:?}"), "f64"),
+    let (text, is_finite) = match dtype {
+        DType::F32 => (format!("{:?}", value as f32), (value as f32).is_finite()),
+        DType::F64 => (format!("{value:?}"), value.is_finite()),
     };
-    let finite = match dtype {
-        DType::F32 => (value as f32).is_finite(),
-        DType::F64 => value.is_finite(),
-    };
-    match finite {
-        true => tokens(&format!("{text}{suffix}")),
-        false if value.is_nan() => tokens(&format!("{suffix}::NAN")),
-        false if value > 0.0 => tokens(&format!("{suffix}::INFINITY")),
-        false => tokens(&format!("{suffix}::NEG_INFINITY")),
+    match is_finite {
+        true => tokens(&text),
+        false if value.is_nan() => tokens(&format!("{dtype}::NAN")),
+        false if value > 0.0 => tokens(&format!("{dtype}::INFINITY")),
+        false => tokens(&format!("{dtype}::NEG_INFINITY")),
     }
 }

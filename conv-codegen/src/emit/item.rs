@@ -12,7 +12,7 @@ use super::call::Parameters;
 use super::emission::Emission;
 use super::expr::{Declared, LeafText};
 use super::lanes::type_name;
-use super::loops::loop_head;
+use super::loops::{braced, loop_head};
 use super::scope::Scope;
 use super::{Unsupported, Version, reach, tokens};
 
@@ -72,12 +72,12 @@ impl<'a> Item<'a> {
             self.find_parameters(&self.nest.setup);
         }
         self.find_parameters(&self.nest.body);
+        let leaves = self.leaves()?;
         let setup = match self.form {
             Form::Function => self.stmts(&self.nest.setup)?,
             Form::Packed => TokenStream::new(),
         };
         let body = self.stmts(&self.nest.body)?;
-        let leaves = self.leaves()?;
         let PublicBuffers { parameters, arguments } = self.public_buffers();
         let lane_modules = self.emission.lane_modules();
         let features = self.emission.isa.attribute();
@@ -119,16 +119,25 @@ impl<'a> Item<'a> {
             Stmt::For(l, _) if l.constant_extent() == Some(0) => Ok(TokenStream::new()),
             Stmt::For(l, body) => {
                 let mark = self.scope.open();
-                let head = loop_head(&mut self.scope, l);
+                let head = match l.one_turn() {
+                    Some(value) => {
+                        self.scope.bind_constant(l.axis, value);
+                        None
+                    }
+                    None => Some(loop_head(&mut self.scope, l)),
+                };
                 let body = self.stmts(body)?;
                 self.scope.close(mark);
-                Ok(head.around(body))
+                Ok(match head {
+                    Some(head) => head.around(body),
+                    None => body,
+                })
             }
             Stmt::Leaf(leaf) => {
                 let mark = self.scope.open();
                 let body = leaf_text(leaf, &mut self.scope, &mut self.emission, Place::Inline).body()?;
                 self.scope.close(mark);
-                Ok(quote!({ #body }))
+                Ok(braced(body))
             }
             Stmt::Call(call) => Ok(self.call(call)),
         }

@@ -1,7 +1,7 @@
 //! Loops of the driver and of leaves: a `for`, or what a `const fn` has in its place.
 
 use conv_ir::nest::Loop;
-use proc_macro2::TokenStream;
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::quote;
 
 use super::range::Range;
@@ -40,6 +40,15 @@ impl LoopHead {
             quote!(_)
         };
         quote!(for #name in #lo..#hi { #body })
+    }
+}
+
+/// A block of its own, if it is not one already.
+pub(super) fn braced(body: TokenStream) -> TokenStream {
+    let mut trees = body.clone().into_iter();
+    match (trees.next(), trees.next()) {
+        (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::Brace => body,
+        _ => quote!({ #body }),
     }
 }
 

@@ -25,12 +25,14 @@ mod core_only;
 mod emission;
 mod expr;
 mod head;
+mod hot;
 mod item;
 mod lanes;
 mod leaf;
 mod loops;
 mod node;
 mod packed;
+mod prefetch;
 mod range;
 mod reach;
 mod rows;
@@ -42,7 +44,9 @@ mod soft {
         include!("soft_tests.rs");
     }
 }
+mod store;
 mod sum;
+mod unroll;
 mod versions;
 
 use conv_ir::{Error, Nest};
@@ -52,6 +56,7 @@ use quote::quote;
 use crate::Library;
 use arrays::Home;
 pub use head::Head;
+pub(crate) use hot::bills;
 use item::Form;
 pub use lanes::Isa;
 pub(crate) use packed::{Constant, same_packing};

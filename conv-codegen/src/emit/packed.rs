@@ -64,12 +64,19 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
             (Some(constant), Some(quote!(scratch: &mut [#t; Self::SCRATCH],)))
         }
     };
-    let zero = tokens(&format!("0.0{}", first.nest.dtype));
+    let zero = quote!(0.0);
     let zeros = lengths.iter().map(|length| {
         let length = tokens(&length.to_string());
         quote!([#zero; #length])
     });
-    let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack, first.runtime);
+    let making = Making {
+        sources,
+        arguments,
+        zeros: quote!(#(#names: #zeros),*),
+        pack,
+        runtime: first.runtime,
+    };
+    let making = making.functions();
     Ok(quote! {
         #before
         #[derive(Clone)]
@@ -102,44 +109,59 @@ pub(crate) fn same_packing(versions: &[Version]) -> bool {
     versions.windows(2).all(|pair| packed(&pair[0]) == packed(&pair[1]))
 }
 
-/// What makes a value: from weights, or from nothing where all are known.
-fn making(
-    sources: &TokenStream,
-    arguments: &TokenStream,
-    zeros: &TokenStream,
-    pack: &TokenStream,
+/// What makes a value of the type.
+struct Making {
+    /// Weight and bias as parameters; none where all are known.
+    sources: TokenStream,
+    /// The same, passed on.
+    arguments: TokenStream,
+    /// The fields before they are packed.
+    zeros: TokenStream,
+    /// The body that packs.
+    pack: TokenStream,
     runtime: Library,
-) -> TokenStream {
-    if sources.is_empty() {
-        return quote! {
-            /// There is nothing to pack: the weights are compiled in.
-            pub const fn new() -> Self { Self {} }
-        };
-    }
-    let boxed = (runtime == Library::Std).then(|| {
+}
+
+impl Making {
+    fn functions(&self) -> TokenStream {
+        let Making {
+            sources,
+            arguments,
+            zeros,
+            pack,
+            runtime,
+        } = self;
+        if sources.is_empty() {
+            return quote! {
+                /// There is nothing to pack: the weights are compiled in.
+                pub const fn new() -> Self { Self {} }
+            };
+        }
+        let boxed = (*runtime == Library::Std).then(|| {
+            quote! {
+                /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
+                pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
+                    // All bits zero are numbers too.
+                    let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
+                    packed.pack(#arguments);
+                    packed
+                }
+            }
+        });
         quote! {
-            /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
-            pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
-                // All bits zero are numbers too.
-                let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
+            /// Packs the weights. A `static` does so when it is compiled.
+            pub const fn new(#sources) -> Self {
+                let mut packed = Self { #zeros };
                 packed.pack(#arguments);
                 packed
             }
-        }
-    });
-    quote! {
-        /// Packs the weights. A `static` does so when it is compiled.
-        pub const fn new(#sources) -> Self {
-            let mut packed = Self { #zeros };
-            packed.pack(#arguments);
-            packed
-        }
 
-        #boxed
+            #boxed
 
-        /// Packs other weights in the place of these.
-        pub const fn pack(&mut self, #sources) {
-            #pack
+            /// Packs other weights in the place of these.
+            pub const fn pack(&mut self, #sources) {
+                #pack
+            }
         }
     }
 }
@@ -165,8 +187,8 @@ impl Item<'_> {
         self.settle(Home::Stack);
         let setup = &self.nest.setup;
         self.find_parameters(setup);
-        let body = self.stmts(setup)?;
         let leaves = self.leaves()?;
+        let body = self.stmts(setup)?;
         let sources = self.arrays_of(&[BufferRole::Weight, BufferRole::Bias]);
         let sources = sources
             .into_iter()

@@ -59,6 +59,10 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     let settings = Settings::read(item.entries, errors);
     let (accuracy, runtime) = (settings.accuracy, settings.runtime);
     let keys_are_sound = errors.count() == before;
+    if let (Accuracy::Fast, None, Some(place)) = (accuracy, &known.weight, settings.place("accuracy", None)) {
+        let message = "`fast` splits a window that is known into two passes, but the weight is a parameter: give its numbers here, or leave `accuracy` out";
+        errors.at(&place, message.to_owned());
+    }
     let checker = Checker {
         item,
         settings,

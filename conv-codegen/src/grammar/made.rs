@@ -10,7 +10,7 @@ use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 
 use super::check::Checked;
-use super::parse::Item;
+use super::parse::{Item, Tensor};
 use super::steps::CheckedChain;
 use crate::emit::Head;
 use crate::{Options, facts};
@@ -42,7 +42,7 @@ pub(super) fn conv(item: &Item, checked: &Checked) -> Result<TokenStream, Error>
         return crate::item(options.form, &versions, &head(item, notes), &facts::constants(conv));
     }
     let (versions, schedule) = crate::lowered(conv, &options)?;
-    let mut notes = crate::notes(conv, Some(&schedule));
+    let mut notes = crate::described(conv, &schedule, &versions);
     notes.extend(found_notes);
     crate::item(options.form, &versions, &head(item, notes), &facts::constants(conv))
 }
@@ -76,6 +76,7 @@ pub(super) fn chain(item: &Item, checked: &CheckedChain) -> Result<TokenStream, 
     let mut notes = crate::chain::notes(&checked.chain, &names);
     notes.extend(split.notes);
     notes.extend(crate::chain::reasons(&plan));
+    notes.extend(crate::chain::bills(&versions));
     crate::item(
         options.form,
         &versions,
@@ -147,11 +148,29 @@ fn head(item: &Item, notes: Vec<String>) -> Head {
     }
 }
 
+/// A spatial size of an image whose channels come first, or the whole shape.
+fn size(input: &Tensor, axis: Option<usize>) -> TokenStream {
+    let size = axis.and_then(|axis| input.sizes.get(2 + axis));
+    size.map_or_else(|| input.shape.clone(), ToTokens::to_token_stream)
+}
+
 /// The tokens that a description without mistakes cannot be emitted for.
 pub(super) fn blamed(item: &Item, error: &Error) -> TokenStream {
-    let schedule = item.entries.iter().find(|entry| entry.key == "schedule");
-    match (error, schedule) {
-        (Error::IllegalSchedule(_), Some(entry)) => entry.value.to_token_stream(),
-        _ => item.name.to_token_stream(),
-    }
+    let value = |key: &str| {
+        let entry = item.entries.iter().find(|entry| entry.key == key);
+        entry.map(|entry| entry.value.to_token_stream())
+    };
+    let blamed = match error {
+        Error::IllegalSchedule(_) => value("schedule"),
+        Error::Invalid(issues) => issues.first().and_then(|issue| match issue.field {
+            "input" => item
+                .parameters
+                .iter()
+                .find(|p| p.name == "input")
+                .map(|input| size(input, issue.axis.filter(|_| value("layout").is_none()))),
+            key => value(key),
+        }),
+        _ => None,
+    };
+    blamed.unwrap_or_else(|| item.name.to_token_stream())
 }

@@ -14,6 +14,7 @@
 //! with mistakes still expands, to a function (or a type) of the declared signature that panics, so that its callers have no errors of their own.
 
 mod check;
+mod echo;
 mod known;
 mod made;
 mod parse;
@@ -35,8 +36,7 @@ struct Errors {
 
 impl Errors {
     fn add(&mut self, error: syn::Error) {
-        self.all
-            .extend(error.into_iter().map(|one| syn::Error::new(one.span(), one)));
+        self.all.extend(error);
     }
 
     fn at(&mut self, place: &impl ToTokens, message: String) {
@@ -65,10 +65,13 @@ pub fn expand(input: TokenStream) -> TokenStream {
 
 fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
     let mut output = (TokenStream::new(), Vec::new());
+    let mut keys = Vec::new();
     let parsed = (|input: ParseStream| {
         while !input.is_empty() {
             let mut errors = Errors::default();
-            output.0.extend(function(input.parse()?, &mut errors));
+            let item: Item = input.parse()?;
+            keys.extend(item.keys.iter().cloned());
+            output.0.extend(function(item, &mut errors));
             output.1.append(&mut errors.all);
         }
         Ok(())
@@ -77,6 +80,7 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
     if let Err(error) = parsed {
         output.1.extend(error);
     }
+    output.0.extend(echo::of(&keys));
     output
 }
 
@@ -84,6 +88,8 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
 fn function(item: Item, errors: &mut Errors) -> TokenStream {
     let sound = item.errors.count() == 0;
     let emitted = match item.steps.is_empty() {
+        // What the keys would say is not known.
+        _ if item.is_broken => None,
         true => check::check(&item.described(), errors)
             .filter(|_| sound)
             .map(|checked| made::conv(&item, &checked)),

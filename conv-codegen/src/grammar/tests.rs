@@ -56,7 +56,7 @@ fn sound_items_have_no_mistakes_and_keep_their_attributes() {
     let text = crate::format_source(functions);
     for part in [
         "/// Doc.\n///\n/// `conv2d f32",
-        "`.\n#[inline]\n#[allow",
+        "store\n#[inline]\n#[allow",
         "pub(crate) fn f(input: &[f32; 192], weight: &[f32; 108], output: &mut [f32; 64]) {",
         "fn g(b: usize, t: usize, input: &[f64], weight: &[f64; 6], output: &mut [f64]) {",
         "mode constant(-0.5)",

@@ -293,7 +293,7 @@ fn cache(choice: &mut Choice, shape: &Shape, target: &Target) {
         2 * target.l1_bytes
     };
     let block = (near as i64 / weights / tile * tile).max(tile);
-    let input = shape.input_elements() * shape.bytes as i64;
+    let input = shape.input_elements().saturating_mul(shape.bytes as i64);
     let far = input > target.l2_bytes as i64 / 2;
     if !far || shape.taps.iter().product::<i64>() > shape.phases || !target.packs || tile == 1 {
         return;
