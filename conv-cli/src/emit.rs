@@ -15,7 +15,8 @@ Examples:
   convc emit --size 8x8 --kernel 3x3 --padding 1 --as rust
   convc emit g32ic64ih56oc64oh56kh3ph1 --as asm
   convc emit g32ic64ih56oc64oh56kh3ph1 --as asm --target avx2
-  convc emit --size 64x64 --kernel 3 --as nest --schedule 'lanes ow:4 tile ow:16'";
+  convc emit --size 64x64 --kernel 3 --as nest --schedule 'lanes ow:4 tile ow:16'
+  convc emit 'conv2d in 1080x1920 kernel 15x1 pad 7,0; conv2d kernel 1x15 pad 0,7' --as rust --name blur";
 
 /// Print a convolution as code
 #[derive(clap::Args)]
@@ -30,9 +31,9 @@ pub struct Args {
     /// The machine to make code for, which need not be this one [default: the widest that this CPU runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
-    /// The emitted Rust function's name
-    #[arg(long, value_name = "NAME", default_value = "convolution")]
-    name: String,
+    /// The emitted Rust item's name [default: convolution, or Convolution for a type]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// The file to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -46,7 +47,7 @@ pub struct Args {
 /// What to print.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
-    /// Rust source: one function without dependencies, as conv! expands to
+    /// Rust source: one function without dependencies, as conv! expands to; all steps of a chain are one
     Rust,
     /// Rust source: a type that packs its weights once, and is as fast as machine code made at run time
     RustType,
@@ -86,27 +87,40 @@ fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
     let target = args.target.unwrap_or_else(conv_jit::host_target);
     let nest = || nest(conv, schedule, &target);
     match args.form {
-        Form::Rust | Form::RustType if args.target.is_some() => Err(Failure::usage(
-            "--target is for machine code: Rust source is the same for every machine",
-        )),
-        Form::Rust | Form::RustType => {
-            let options = conv_codegen::Options {
-                form: match args.form {
-                    Form::RustType => conv_codegen::Form::Type,
-                    _ => conv_codegen::Form::Function,
-                },
-                schedule: args.schedule.clone(),
-                ..conv_codegen::Options::default()
-            };
-            Ok(conv_codegen::rust_source(conv, &args.name, &options)?)
-        }
+        Form::Rust | Form::RustType => Ok(conv_codegen::rust_source(conv, name(args), &rust_options(args)?)?),
         Form::Nest => Ok(nest()?.to_string()),
         Form::Clif => Ok(conv_jit::clif_for(&nest()?, &target)?),
         Form::Asm => Ok(conv_jit::disassembly_for(&nest()?, &target)?),
     }
 }
 
-/// Each group of the plan, one after the other.
+/// What the Rust item is called: a type as types are.
+fn name(args: &Args) -> &str {
+    let default = match args.form {
+        Form::RustType => "Convolution",
+        _ => "convolution",
+    };
+    args.name.as_deref().unwrap_or(default)
+}
+
+/// How the Rust source of a convolution or a chain is made.
+fn rust_options(args: &Args) -> Result<conv_codegen::Options, Failure> {
+    if args.target.is_some() {
+        return Err(Failure::usage(
+            "--target is for machine code: Rust source is the same for every machine",
+        ));
+    }
+    Ok(conv_codegen::Options {
+        form: match args.form {
+            Form::RustType => conv_codegen::Form::Type,
+            _ => conv_codegen::Form::Function,
+        },
+        schedule: args.schedule.clone(),
+        ..conv_codegen::Options::default()
+    })
+}
+
+/// One item of Rust, or each group of the plan, one after the other.
 fn chain_text(args: &Args, chain: &Chain) -> Result<String, Failure> {
     if args.schedule.is_some() {
         return Err(Failure::usage(
@@ -114,20 +128,19 @@ fn chain_text(args: &Args, chain: &Chain) -> Result<String, Failure> {
         ));
     }
     let target = args.target.unwrap_or_else(conv_jit::host_target);
+    let print: fn(&Nest, &Target) -> Result<String, conv_jit::Error> = match args.form {
+        Form::Rust | Form::RustType => {
+            return Ok(conv_codegen::chain_source(chain, name(args), &rust_options(args)?)?);
+        }
+        Form::Nest => |nest, _| Ok(nest.to_string()),
+        Form::Clif => conv_jit::clif_for,
+        Form::Asm => conv_jit::disassembly_for,
+    };
     let mut text = String::new();
     for group in &conv_jit::chain_plan(chain, &target, 1).groups {
         let nest = conv_jit::chain_nest(chain, group, &target)?;
         text += &format!("; steps {} to {}\n", group.steps.start + 1, group.steps.end);
-        text += &match args.form {
-            Form::Rust | Form::RustType => {
-                return Err(Failure::usage(
-                    "a chain is emitted as nest, clif or asm; Rust is for one convolution",
-                ));
-            }
-            Form::Nest => nest.to_string(),
-            Form::Clif => conv_jit::clif_for(&nest, &target)?,
-            Form::Asm => conv_jit::disassembly_for(&nest, &target)?,
-        };
+        text += &print(&nest, &target)?;
     }
     Ok(text)
 }

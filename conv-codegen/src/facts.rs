@@ -1,7 +1,7 @@
-//! The associated constants of a type per convolution: its shapes, parameters and work.
+//! The associated constants of a type per convolution or chain: its shapes, parameters and work.
 
-use conv_ir::Conv;
 use conv_ir::analysis;
+use conv_ir::{Chain, Conv};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -64,4 +64,36 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
         number("MULTIPLY_ADDS", facts.multiply_adds, "Of one run, padding counted.");
     }
     all
+}
+
+/// The same for a chain: what is said of all steps together.
+pub(crate) fn of_chain(chain: &Chain) -> Vec<(String, TokenStream, String)> {
+    let shape = |name: &str, values: Vec<usize>| {
+        let count = proc_macro2::Literal::usize_unsuffixed(values.len());
+        let values = values.into_iter().map(proc_macro2::Literal::usize_unsuffixed);
+        (
+            name.to_owned(),
+            quote!([usize; #count] = [#(#values),*]),
+            "Batch, channels, spatial extents.".to_owned(),
+        )
+    };
+    let facts: Vec<_> = chain.convs().filter_map(analysis::facts).collect();
+    let number = |name: &str, value: u128, doc: &str| {
+        let value = proc_macro2::Literal::u128_unsuffixed(value);
+        (name.to_owned(), quote!(u64 = #value), doc.to_owned())
+    };
+    vec![
+        shape("INPUT_SHAPE", chain.input_shape()),
+        shape("OUTPUT_SHAPE", chain.output_shape()),
+        number(
+            "PARAMETERS",
+            facts.iter().map(|f| u128::from(f.parameters)).sum(),
+            "Weights and biases of all steps.",
+        ),
+        number(
+            "MULTIPLY_ADDS",
+            facts.iter().map(|f| f.multiply_adds).sum(),
+            "Of one run of all steps, padding counted.",
+        ),
+    ]
 }

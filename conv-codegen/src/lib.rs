@@ -3,6 +3,7 @@
 //! ```text
 //! conv! { .. } --grammar--> Conv --conv_ir::passes--> Nest --emit--> tokens
 //!                           Conv, name -----------------------------> text      (rust_source, for build scripts and `convc emit`)
+//!                           Chain, name --plan--> one nest ---------> text      (chain_source)
 //! ```
 //!
 //! An ordinary library, so that all of it is tested with plain strings; the crate `conv-macros` only hands tokens over. The emitted code is safe, depends
@@ -11,14 +12,19 @@
 
 #![forbid(unsafe_code)]
 
+mod budget;
+mod chain;
 mod emit;
 mod facts;
 mod grammar;
 
+use conv_ir::chain::plan::Plan;
 use conv_ir::schedule::Pack;
 use conv_ir::{Conv, Error, Schedule, Target, passes};
 use quote::quote;
 
+pub use chain::{chain_source, lowered_chain};
+use emit::Constant;
 pub use emit::{Head, Isa, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
 
@@ -53,6 +59,8 @@ pub struct Options {
     pub isas: Vec<Isa>,
     /// The schedule of all versions whose vectors are wide enough, instead of the model's choice for each.
     pub schedule: Option<Schedule>,
+    /// Of a chain, which steps are fused, instead of the model's choice.
+    pub plan: Option<Plan>,
 }
 
 impl Default for Options {
@@ -62,6 +70,7 @@ impl Default for Options {
             runtime: Library::default(),
             isas: vec![Isa::Avx512, Isa::Avx2],
             schedule: None,
+            plan: None,
         }
     }
 }
@@ -69,10 +78,10 @@ impl Default for Options {
 /// The versions of an item, the widest first, and the widest one's schedule.
 ///
 /// # Errors
-/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution.
+/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution; [`Error::Invalid`] where a size makes too much code.
 pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule), Error> {
-    const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
-    let targets = ALL.map(|isa| target(isa, options.form));
+    budget::check(conv, options.isas.len() + 1)?;
+    let targets = Isa::ALL.map(|isa| target(isa, options.form));
     let schedules = match options.schedule.clone() {
         Some(mut schedule) => {
             // A type holds packed weights, whatever else the schedule says.
@@ -84,7 +93,7 @@ pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule
         None => Schedule::choose_together(conv, [&targets[0], &targets[1], &targets[2]]).map(|choice| choice.schedule),
     };
     let mut versions = Vec::new();
-    for ((isa, target), schedule) in ALL.into_iter().zip(&targets).zip(&schedules) {
+    for ((isa, target), schedule) in Isa::ALL.into_iter().zip(&targets).zip(&schedules) {
         let lanes = schedule
             .lanes
             .map_or(16, |(_, lanes)| lanes as usize * conv.spec().dtype.bytes());
@@ -92,6 +101,7 @@ pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule
             options.isas.contains(&isa) && (16..=target.vector_bytes).contains(&lanes) && lanes.is_power_of_two();
         if has_vectors || isa == Isa::Portable {
             let nest = passes::compile(conv, schedule, target, &mut |_, _| {})?;
+            budget::check_nest(conv, &nest)?;
             versions.push(Version {
                 isa,
                 runtime: options.runtime,
@@ -126,26 +136,45 @@ fn target(isa: Isa, form: Form) -> Target {
 /// # Errors
 /// [`Error::Argument`] where `name` is no name; [`Error::IllegalSchedule`]; [`Error::Unsupported`] as for [`emit`].
 pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String, Error> {
-    let Ok(name) = syn::parse_str::<syn::Ident>(name) else {
-        return Err(Error::Argument(format!("`{name}` cannot be the name of a Rust item")));
-    };
+    let name = named(name)?;
     let (versions, schedule) = lowered(conv, options)?;
     let head = Head {
         docs: quote!(),
-        notes: notes(conv, Some(&schedule)),
+        notes: described(conv, &schedule, &versions),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
     };
-    Ok(format_source(item(conv, options.form, &versions, &head)?))
+    Ok(format_source(item(
+        options.form,
+        &versions,
+        &head,
+        &facts::constants(conv),
+    )?))
+}
+
+fn named(name: &str) -> Result<syn::Ident, Error> {
+    syn::parse_str(name).map_err(|_| Error::Argument(format!("`{name}` cannot be the name of a Rust item")))
 }
 
 /// The tokens of an item.
-fn item(conv: &Conv, form: Form, versions: &[Version], head: &Head) -> Result<proc_macro2::TokenStream, Error> {
+fn item(
+    form: Form,
+    versions: &[Version],
+    head: &Head,
+    constants: &[Constant],
+) -> Result<proc_macro2::TokenStream, Error> {
     match form {
         Form::Function => emit(versions, head),
-        Form::Type => emit_type(versions, head, &facts::constants(conv)),
+        Form::Type => emit_type(versions, head, constants),
     }
+}
+
+/// What an item says of itself, and what its versions cost.
+fn described(conv: &Conv, schedule: &Schedule, versions: &[Version]) -> Vec<String> {
+    let mut notes = notes(conv, Some(schedule));
+    notes.extend(chain::bills(versions));
+    notes
 }
 
 /// What an emitted function says of itself.

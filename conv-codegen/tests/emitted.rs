@@ -4,10 +4,12 @@
 //! checks: no index may dip below zero on the way. Inputs are reals from a generator that both sides have; outputs
 //! come back as hexadecimal bits.
 
+mod common;
+
+use common::{MAIN, fill, run};
 use conv_codegen::{Form, Isa, Options};
 use conv_ir::{Conv, DType, Element, Schedule, reference};
 use std::fmt::Write;
-use std::process::Command;
 
 /// The model's schedule, or the one after the bar.
 const CASES: &[&str] = &[
@@ -56,34 +58,6 @@ const VERSIONS: [&[Isa]; 3] = [&[Isa::Avx512, Isa::Avx2], &[Isa::Avx2], &[]];
 
 /// What the free sizes are.
 const SIZES: &[(&str, usize)] = &[("B", 2), ("H", 7), ("W", 12), ("T", 9), ("X", 75), ("Y", 20)];
-
-/// Numbers in `-1..1` with short and long mantissas; the same code as in [`MAIN`].
-fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
-    let mut state = seed;
-    let next = |_| {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
-        T::from_f64(((state >> 33) as i32 - (1 << 30)) as f64 / (1 << 30) as f64)
-    };
-    (0..length).map(next).collect()
-}
-
-const MAIN: &str = "
-#![deny(warnings)]
-#![allow(non_snake_case)]
-fn fill<const N: usize>(seed: u64) -> [T; N] {
-    let mut state = seed;
-    ::core::array::from_fn(|_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        (((state >> 33) as i32 - (1 << 30)) as f64 / (1 << 30) as f64) as T
-    })
-}
-fn show(output: &[T]) {
-    let bits: Vec<String> = output.iter().map(|x| format!(\"{:x}\", x.to_bits())).collect();
-    println!(\"{}\", bits.join(\" \"));
-}
-";
 
 /// One convolution with the values of its free sizes.
 struct Case {
@@ -206,38 +180,6 @@ fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
     run(&source, dtype)
 }
 
-fn run(source: &str, name: &str) -> Vec<String> {
-    let dir = std::env::temp_dir().join(format!("conv-codegen-emitted-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let (file, binary) = (dir.join(format!("{name}.rs")), dir.join(name));
-    std::fs::write(&file, source).unwrap();
-    let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
-    let compiled = Command::new(rustc)
-        .args(["--edition=2024", "-O", "-Coverflow-checks=on", "-o"])
-        .args([&binary, &file])
-        .output()
-        .unwrap();
-    assert!(
-        compiled.status.success(),
-        "{}:\n{}",
-        file.display(),
-        String::from_utf8_lossy(&compiled.stderr)
-    );
-    let ran = Command::new(&binary).output().unwrap();
-    assert!(
-        ran.status.success(),
-        "{}:\n{}",
-        file.display(),
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    std::fs::remove_dir_all(&dir).ok();
-    String::from_utf8(ran.stdout)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
-}
-
 #[test]
 fn f32_cases_give_the_references_bits() {
     let cases: Vec<Case> = CASES
@@ -274,24 +216,9 @@ fn f64_cases_give_the_references_bits() {
     }
 }
 
-fn with(schedule: Option<Schedule>) -> Options {
-    Options {
-        schedule,
-        ..Options::default()
-    }
-}
-
 #[test]
-fn what_does_not_fit_on_the_stack_is_refused_by_name() {
-    let conv = "conv2d ic256 oc256 in 14x14 kernel 3x3".parse().unwrap();
-    let schedule = "lanes oc:4 tile oc:8,ow:5 pack".parse().unwrap();
-    let error = conv_codegen::rust_source(&conv, "f", &with(Some(schedule)))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("need 2359296 bytes at packed_weight") && error.contains("at most 262144 bytes"),
-        "{error}"
-    );
+fn a_name_must_be_one() {
+    let conv = "conv2d in 9 kernel 3".parse().unwrap();
     let error = conv_codegen::rust_source(&conv, "two words", &Options::default())
         .unwrap_err()
         .to_string();

@@ -45,6 +45,37 @@
 //! let boxed: Box<Stem> = Stem::boxed(&WEIGHT, &BIAS);
 //! ```
 //!
+//! Steps in braces are a chain: each is a convolution with a name and a weight, of what the step before gives. Sizes follow along it, and the last one's are compared with the signature.
+//! Steps are fused where it pays: strips of rows go through line buffers, and the bits are those of the steps one after the other.
+//!
+//! ```
+//! conv_macros::conv! {
+//!     /// MobileNetV2's inverted residual.
+//!     pub struct Block(input: [f32; 1, 8, 14, 14]) -> [f32; 1, 8, 14, 14];
+//!     expand: { weight: [f32; 48, 8, 1, 1], bias: [f32; 48], activation: relu6 },
+//!     depthwise: { weight: [f32; 48, 1, 3, 3], groups: 48, padding: 1, activation: relu6 },
+//!     project: { weight: [f32; 8, 48, 1, 1], residual: input }
+//!
+//!     /// Two passes of a blur.
+//!     fn blur(input: [f32; 1, 1, 3, 4]) -> [f32; 1, 1, 3, 4];
+//!     down: { weight: [[1], [2], [1]], padding: [1, 0] },
+//!     across: { weight: [[1, 2, 1]], padding: [0, 1] }
+//! }
+//!
+//! let block = Block::new(&[0.1; 48 * 8], &[0.5; 48], &[0.1; 48 * 9], &[0.1; 8 * 48]);
+//! let mut output = [0.0; 8 * 14 * 14];
+//! block.run(&[0.0; 8 * 14 * 14], &mut output);
+//! assert!((output[15] - 48.0 * 9.0 * 0.5 * 0.1 * 0.1).abs() < 1e-5);
+//!
+//! let mut output = [0.0; 12];
+//! blur(&[0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], &mut output);
+//! assert_eq!(output, [1.0, 2.0, 1.0, 0.0, 2.0, 4.0, 2.0, 0.0, 1.0, 2.0, 1.0, 0.0]);
+//! ```
+//!
+//! What a step adds before its activation is said by name: `residual: input`, or an earlier step. `layout`, `std` and `accuracy` stand beside the steps. The arrays that a step wants of its
+//! caller are called after it, `expand_weight`. Line buffers are on the stack; where they need more than 256 KiB, as other scratch may, the caller passes an array as the last argument: `scratch`,
+//! of any contents, as long as `Block::SCRATCH` says, or of a function `BLUR_SCRATCH`.
+//!
 //! | key | value | default |
 //! |---|---|---|
 //! | `stride`, `dilation` | `2`, `[2, 1]` | 1 |
@@ -58,7 +89,7 @@
 //! | `layout` | `nchw`, `nhwc`, `ncw`, .., `channels_last` | `channels_first` |
 //! | `weight` | numbers in brackets, or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
 //! | `bias` | likewise, beside a known weight | a parameter, or none |
-//! | `accuracy` | `exact`, `fast`: a known window that is a column times a row may run as those two, within the bound that the documentation of the function states | `exact` |
+//! | `accuracy` | `exact`, `fast`: a known window that is a column times a row may run as those two, within the bound that the documentation of the function states; for known sizes | `exact` |
 //! | `std` | `true`, `false`: from `core` alone, the version chosen by the features that the crate is compiled for | `true` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
 //!

@@ -1,20 +1,24 @@
 //! Leaves as private functions: their parameters, their calls.
 //!
 //! A pointer of a leaf is a slice and an offset into it, an int is an index; pointers into one buffer share the slice. A parameter is a `usize` if it
-//! is one in every call, which takes a first walk over the driver, else an `isize`. Run-time sizes that a leaf's strides need are passed on.
+//! is one in every call, which takes a first walk over the driver, else an `isize`. Run-time sizes that a leaf's strides need are passed on. Leaves are written
+//! before the driver, so that nobody passes what their text has no use for.
 
 use std::collections::BTreeSet;
 
 use conv_ir::Nest;
-use conv_ir::nest::{Call, Leaf, LeafId, Stmt, SymbolId, Var};
+use conv_ir::nest::bill::Bill;
+use conv_ir::nest::{AxisId, Bound, BufferId, Call, Leaf, LeafId, Stmt, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::item::{Item, Place, leaf_text};
 use super::lanes::{Isa, type_name};
+use super::loops::loop_head;
 use super::range::Range;
 use super::scope::Scope;
-use super::sum::Sum;
-use super::{Item, Place, Unsupported, leaf_text, loop_head, tokens, uses};
+use super::sum::{Factor, Sum};
+use super::{Unsupported, tokens, uses};
 
 /// The ranges of a leaf's parameters over all its calls.
 #[derive(Clone, Default)]
@@ -22,6 +26,8 @@ pub(super) struct Parameters {
     called: bool,
     pointers: Vec<Range>,
     ints: Vec<Range>,
+    /// By parameter of the emitted function: its text has a use for it.
+    used: Vec<bool>,
 }
 
 impl<'a> Item<'a> {
@@ -32,7 +38,10 @@ impl<'a> Item<'a> {
                 Stmt::For(l, _) if l.constant_extent() == Some(0) => {}
                 Stmt::For(l, body) => {
                     let mark = self.scope.open();
-                    loop_head(&mut self.scope, l);
+                    match l.one_turn() {
+                        Some(value) => self.scope.bind_constant(l.axis, value),
+                        None => drop(loop_head(&mut self.scope, l)),
+                    }
                     self.find_parameters(body);
                     self.scope.close(mark);
                 }
@@ -55,11 +64,13 @@ impl<'a> Item<'a> {
                 called: true,
                 pointers,
                 ints,
+                used: Vec::new(),
             },
             true => Parameters {
                 called: true,
                 pointers: unite(&known.pointers, &pointers),
                 ints: unite(&known.ints, &ints),
+                used: Vec::new(),
             },
         };
     }
@@ -84,15 +95,22 @@ impl<'a> Item<'a> {
         for (bound, range) in call.ints.iter().zip(&self.parameters[id].ints) {
             arguments.push(tokens(&self.scope.bound(bound, !range.non_negative())));
         }
-        for symbol in symbols_of(nest, leaf) {
-            arguments.extend(self.scope.factor(Var::Symbol(symbol)).map(|f| tokens(&f.text)));
+        for (_, factor) in sizes(nest, leaf, &self.scope).1 {
+            arguments.push(tokens(&factor.text));
         }
+        let used = &self.parameters[id].used;
+        let arguments = arguments
+            .iter()
+            .zip(used)
+            .filter(|(_, used)| **used)
+            .map(|(argument, _)| argument);
         let name = tokens(&self.leaf_names[id]);
         quote!(#name(#(#arguments),*);)
     }
 
     fn buffer_argument(&mut self, leaf: &Leaf, buffer: usize) -> TokenStream {
-        let name = tokens(&self.scope.buffers[buffer]);
+        let memory = self.nest.memory_of(BufferId(buffer as u32)).index();
+        let name = tokens(&self.scope.buffers[memory]);
         let writes = writes(leaf, buffer);
         match (self.emission.is_local(buffer), writes) {
             (false, _) => name,
@@ -135,29 +153,36 @@ impl<'a> Item<'a> {
             parameters.push((scope.bind_pointer(&wanted, *range), index_type(*range)));
         }
         for (axis, range) in leaf.ints.iter().zip(&ranges.ints) {
-            parameters.push((scope.bind_axis(*axis, *range), index_type(*range)));
+            let name = scope.bind(Var::Axis(*axis), &int_name(nest, leaf, *axis), *range);
+            parameters.push((name, index_type(*range)));
         }
-        for symbol in symbols_of(nest, leaf) {
-            if let Some(factor) = self.scope.factor(Var::Symbol(symbol)) {
-                parameters.push((factor.text.clone(), index_type(factor.range)));
-                scope.adopt(symbol, factor);
-            }
+        let (adopted, passed) = sizes(nest, leaf, &self.scope);
+        adopted.iter().for_each(|(symbol, factor)| scope.adopt(*symbol, factor));
+        for (_, factor) in passed {
+            parameters.push((factor.text.clone(), index_type(factor.range)));
         }
         scope.is_const = self.scope.is_const;
         let body = self.leaf_body(leaf, &mut scope)?;
-        let text = function(
-            &self.leaf_names[id.index()],
-            &[conv_ir::nest::bill::Bill::of(leaf).to_string()],
-            &parameters,
-            body,
-            self.scope.is_const,
-        );
-        if self.scope.is_const {
-            return Ok(text);
-        }
+        let used: Vec<bool> = parameters.iter().map(|(name, _)| uses(&body, name)).collect();
+        let parameters = parameters
+            .iter()
+            .zip(&used)
+            .filter(|(_, used)| **used)
+            .map(|((name, ty), _)| {
+                let name = tokens(name);
+                quote!(#name: #ty)
+            });
+        let docs = docs(leaf).into_iter().map(|line| format!(" {line}"));
+        let name = tokens(&self.leaf_names[id.index()]);
+        let text = quote!(fn #name(#(#parameters),*) { #body });
         let features = self.emission.isa.attribute();
-        // A leaf of its own is allocated registers of its own.
-        Ok(quote!(#features #[inline(never)] #text))
+        let text = match self.scope.is_const {
+            true => quote!(#(#[doc = #docs])* const #text),
+            // A leaf of its own is allocated registers of its own.
+            false => quote!(#(#[doc = #docs])* #features #[inline(never)] #text),
+        };
+        self.parameters[id.index()].used = used;
+        Ok(text)
     }
 }
 
@@ -182,33 +207,28 @@ impl<'a> Item<'a> {
     }
 }
 
-/// A private function with its parameters; those that the body has no use for are named in a `let _`.
-fn function(
-    name: &str,
-    docs: &[String],
-    parameters: &[(String, TokenStream)],
-    body: TokenStream,
-    is_const: bool,
-) -> TokenStream {
-    let keyword = is_const.then(|| quote!(const));
-    let name = tokens(name);
-    let unused = parameters
-        .iter()
-        .filter(|(name, _)| !uses(&body, name))
-        .map(|(name, _)| tokens(name));
-    let unused: TokenStream = unused.map(|name| quote!(let _ = #name;)).collect();
-    let parameters = parameters.iter().map(|(name, ty)| {
-        let name = tokens(name);
-        quote!(#name: #ty)
-    });
-    let docs = docs.iter().map(|line| format!(" {line}"));
-    quote! {
-        #(#[doc = #docs])*
-        #keyword fn #name(#(#parameters),*) {
-            #unused
-            #body
-        }
+/// What a leaf says of itself.
+fn docs(leaf: &Leaf) -> Vec<String> {
+    let bill = Bill::of(leaf);
+    if bill.fmas + bill.adds == 0 {
+        return vec!["Moves elements to where they are read in order.".to_owned()];
     }
+    let edge = (!leaf.conditions().is_empty()).then(|| "At an edge: taps outside the input are left out.".to_owned());
+    edge.into_iter().chain([format!("Bill: {bill}.")]).collect()
+}
+
+/// The name of a leaf's int: `kh_lo` and `kh_hi` where it is the bound of a loop over `kh`.
+fn int_name(nest: &Nest, leaf: &Leaf, int: AxisId) -> String {
+    let is_bound = |bound: &Bound| *bound == Bound::from(conv_ir::nest::Affine::axis(int));
+    let bounds = leaf
+        .reduce
+        .iter()
+        .find_map(|l| match (is_bound(&l.lo), is_bound(&l.hi)) {
+            (true, _) => Some(format!("{}_lo", nest.axis(l.axis).name)),
+            (_, true) => Some(format!("{}_hi", nest.axis(l.axis).name)),
+            (false, false) => None,
+        });
+    bounds.unwrap_or_else(|| nest.axis(int).name.clone())
 }
 
 fn unite(a: &[Range], b: &[Range]) -> Vec<Range> {
@@ -255,7 +275,23 @@ fn writes(leaf: &Leaf, buffer: usize) -> bool {
     found
 }
 
-/// The run-time sizes that a leaf's text names: in its expressions, and in the strides of its buffers.
+type Sizes = Vec<(SymbolId, Factor)>;
+
+/// The run-time sizes that a leaf's text names, in its expressions and in the strides of its buffers: all of them, and those that are passed, one for each name.
+fn sizes(nest: &Nest, leaf: &Leaf, scope: &Scope<'_>) -> (Sizes, Sizes) {
+    let named = symbols_of(nest, leaf).into_iter();
+    let all: Sizes = named
+        .filter_map(|symbol| Some((symbol, scope.factor(Var::Symbol(symbol))?.clone())))
+        .collect();
+    let mut passed: Sizes = Vec::new();
+    for (symbol, factor) in &all {
+        if passed.iter().all(|(_, known)| known.text != factor.text) {
+            passed.push((*symbol, factor.clone()));
+        }
+    }
+    (all, passed)
+}
+
 fn symbols_of(nest: &Nest, leaf: &Leaf) -> Vec<SymbolId> {
     let mut found = BTreeSet::new();
     let mut note = |a: &conv_ir::nest::Affine| {

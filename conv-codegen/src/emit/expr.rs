@@ -5,11 +5,12 @@ use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, RegId, Unar
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::emission::Emission;
 use super::lanes::{Isa, LaneFn, Vectors, type_name};
 use super::range::Range;
 use super::scope::{Address, Scope, Truth};
 use super::sum::Sum;
-use super::{Emission, Unsupported, tokens};
+use super::{Unsupported, tokens};
 
 /// A register's declaration: its name, and the tile axes that index it there (those it shares with the surrounding loops are gone).
 #[derive(Clone, Debug)]
@@ -120,8 +121,13 @@ impl LeafText<'_, '_> {
             None if cut >= lanes.width => None,
             None => Some(cut.to_string()),
             Some(tile) => {
-                let vector = self.scope.factor(Var::Axis(tile.axis)).map_or("0", |f| f.text.as_str());
-                Some(format!("{cut}usize.saturating_sub({} * {vector})", lanes.width))
+                let vector = self.scope.var(Var::Axis(tile.axis));
+                let mut live = Sum::constant(cut);
+                live.add(&vector, -lanes.width);
+                match live.as_constant() {
+                    Some(live) => Some(live.max(0).to_string()),
+                    None => live.saturating_text(),
+                }
             }
         }
     }
@@ -221,7 +227,10 @@ impl LeafText<'_, '_> {
         let Address { buffer, at, step } = self.address(access);
         let width = self.lanes().map_or(1, |lanes| lanes.width);
         let (mut first, mut end) = (Vec::new(), Vec::new());
-        end.extend(self.live().map(|live| format!("({live}) as isize")));
+        end.extend(self.live().map(|live| match live.parse::<i64>() {
+            Ok(number) => number.to_string(),
+            Err(_) => format!("{live} as isize"),
+        }));
         for cond in when {
             let lane = self.lane_axis().map_or(0, |axis| cond.expression().of_axis(axis));
             let rest = self.scope.affine(cond.expression());
@@ -359,18 +368,14 @@ impl LeafText<'_, '_> {
 
 /// The nearest value of the type, as a literal that reads back exactly.
 pub(super) fn constant(value: f64, dtype: DType) -> TokenStream {
-    let (text, suffix) = match dtype {
-        DType::F32 => (format!("{:?}", value as f32), "f32"),
-        DType::F64 => (format!("{value:?}"), "f64"),
+    let (text, is_finite) = match dtype {
+        DType::F32 => (format!("{:?}", value as f32), (value as f32).is_finite()),
+        DType::F64 => (format!("{value:?}"), value.is_finite()),
     };
-    let finite = match dtype {
-        DType::F32 => (value as f32).is_finite(),
-        DType::F64 => value.is_finite(),
-    };
-    match finite {
-        true => tokens(&format!("{text}{suffix}")),
-        false if value.is_nan() => tokens(&format!("{suffix}::NAN")),
-        false if value > 0.0 => tokens(&format!("{suffix}::INFINITY")),
-        false => tokens(&format!("{suffix}::NEG_INFINITY")),
+    match is_finite {
+        true => tokens(&text),
+        false if value.is_nan() => tokens(&format!("{dtype}::NAN")),
+        false if value > 0.0 => tokens(&format!("{dtype}::INFINITY")),
+        false => tokens(&format!("{dtype}::NEG_INFINITY")),
     }
 }

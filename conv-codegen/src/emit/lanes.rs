@@ -8,8 +8,8 @@
 //! element's encoding.
 
 use crate::Library;
-use conv_ir::DType;
 use conv_ir::nest::Fold;
+use conv_ir::{DType, Nest};
 use proc_macro2::{Ident, Literal, Span, TokenStream, TokenTree};
 use quote::quote;
 
@@ -25,6 +25,23 @@ pub enum Isa {
 }
 
 impl Isa {
+    /// The widest first.
+    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+
+    /// Whether each leaf's vectors are registers of it.
+    pub fn has_vectors_for(self, nest: &Nest) -> bool {
+        let most = match self {
+            Isa::Portable => return true,
+            Isa::Avx2 => 32,
+            Isa::Avx512 => 64,
+        };
+        let lanes = nest.all_leaves().into_iter().filter_map(|leaf| leaf.lanes);
+        let mut bytes = lanes
+            .filter(|lanes| lanes.width > 1)
+            .map(|lanes| lanes.width * nest.dtype.bytes() as i64);
+        bytes.all(|bytes| (16..=most).contains(&bytes) && bytes & (bytes - 1) == 0)
+    }
+
     /// The name of a version's module.
     pub fn module(self) -> &'static str {
         match self {

@@ -6,27 +6,18 @@
 //!
 //! Tile loops stay loops: the tile is an array, rustc unrolls it. A register is declared in the innermost block that holds all its uses (a
 //! *temporary*, written before it is read), without the axes of the loops around it; one written by a plain assignment becomes a `let`.
-//! What the reduction carries is declared at the top.
-//!
-//! Loops over taps stay loops too, except where a test depends on the tap: then the body is repeated, so that the test folds away. Either way rustc must not see through the offset
-//! from one tap to the next ([`LaneFn::Opaque`]): it would keep the elements that neighbouring taps share in registers, of which there are too few, and spill. Measured on a 3x3 of
-//! 14 x 2 vectors of 512 bits: half of the peak without, all of it with.
+//! What the reduction carries is declared at the top. Which loops stay loops is for `unroll` to say, what is stored how for `store`.
 
-use conv_ir::Target;
-use conv_ir::nest::{Access, AxisId, Base, BufferRole, Expr, Loop, LoopKind, Op, PointerId, RegId, Role, Var};
+use conv_ir::nest::{AxisId, Op, RegId};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::expr::{Declared, LeafText};
-use super::lanes::{Isa, LaneFn, square, type_name};
-use super::node::{Node, nodes, reads, used, written_first};
-use super::range::Range;
+use super::lanes::type_name;
+use super::node::{Node, nodes, reads, used, written_first, zeroes};
 use super::rows::Rows;
-use super::scope::{Address, Truth};
-use super::{LoopHead, Unsupported, loop_head, tokens};
-
-/// Assignments that rustc unrolls in a tile loop: it counts instructions, 300 at most, about 6 for each of these. Measured: 50 are unrolled, 56 are not.
-const MOST: i64 = 45;
+use super::scope::Truth;
+use super::{Unsupported, tokens};
 
 impl<'a> LeafText<'_, 'a> {
     /// The whole leaf: init, reduction, finish.
@@ -50,7 +41,11 @@ impl<'a> LeafText<'_, 'a> {
                 .collect::<Vec<_>>()
         };
         let declarations: TokenStream = arrays.iter().map(|&reg| self.declare(reg, &[])).collect();
-        let init = self.block(&sections[0], &mut Vec::new(), &[lets, of(&sections[0])].concat())?;
+        // Arrays are declared as zeros.
+        let init = match sections[0].iter().all(zeroes) && lets.is_empty() {
+            true => TokenStream::new(),
+            false => self.block(&sections[0], &mut Vec::new(), &[lets, of(&sections[0])].concat())?,
+        };
         let runs = leaf.reduce.iter().all(|l| l.constant_extent() != Some(0));
         let update = match &rows {
             _ if !runs => TokenStream::new(),
@@ -75,209 +70,13 @@ impl<'a> LeafText<'_, 'a> {
     ) -> Result<TokenStream, Unsupported> {
         let leaf = self.leaf;
         if depth == leaf.reduce.len() {
-            let mut opaque = self.opaque_pointers();
-            opaque.extend(self.prefetches());
+            let (opaque, prefetches) = (self.opaque_pointers(), self.prefetches());
             let body = self.block(update, &mut Vec::new(), temporaries)?;
-            return Ok(match leaf.reduce.last() {
-                Some(l) if self.is_repeated(l) && !opaque.is_empty() => quote!({ #opaque #body }),
-                _ => quote!(#opaque #body),
-            });
+            return Ok(quote!(#opaque #prefetches #body));
         }
         self.around(&leaf.reduce[depth], |leaf| {
             leaf.reduction(depth + 1, update, temporaries)
         })
-    }
-
-    /// A loop, or its body once for each value.
-    pub fn around(
-        &mut self,
-        l: &Loop,
-        mut body: impl FnMut(&mut Self) -> Result<TokenStream, Unsupported>,
-    ) -> Result<TokenStream, Unsupported> {
-        let mark = self.scope.open();
-        if let (true, Some((lo, hi))) = (self.is_repeated(l), l.constant_range()) {
-            let mut all = TokenStream::new();
-            for value in lo..hi {
-                self.scope.bind_constant(l.axis, value);
-                let body = body(self)?;
-                all.extend(quote!({ #body }));
-                self.scope.close(mark);
-            }
-            return Ok(all);
-        }
-        let head = loop_head(self.scope, l);
-        let body = body(self)?;
-        self.scope.close(mark);
-        Ok(head.around(body))
-    }
-
-    /// Unrolled, and tests depend on it.
-    fn is_repeated(&self, l: &Loop) -> bool {
-        let tested = |c: &&conv_ir::nest::Cond| c.expression().of_axis(l.axis) != 0;
-        self.lanes().is_some() && l.kind == LoopKind::Unrolled && self.leaf.conditions().iter().any(tested)
-    }
-
-    /// `let input_at = opaque(input_at);` for pointers whose elements are splat, tap after tap.
-    fn opaque_pointers(&mut self) -> TokenStream {
-        let leaf = self.leaf;
-        let Some(lanes) = leaf.lanes.filter(|_| self.lanes().is_some()) else {
-            return TokenStream::new();
-        };
-        let mut pointers: Vec<PointerId> = Vec::new();
-        for op in &leaf.update {
-            op.visit(&mut |op| {
-                let Op::Set { value, .. } = op else { return };
-                value.visit(&mut |e| {
-                    let Expr::Load(access) = e else { return };
-                    let Base::Pointer(pointer) = access.base else { return };
-                    let about = |role: fn(Role) -> bool| {
-                        access
-                            .index
-                            .iter()
-                            .filter_map(|i| i.as_affine())
-                            .flat_map(|a| a.axes())
-                            .any(|axis| role(self.scope.nest.role(axis)))
-                    };
-                    let by_lane = access
-                        .index
-                        .iter()
-                        .any(|i| i.as_affine().is_some_and(|a| a.of_axis(lanes.axis) != 0));
-                    let buffer = self.scope.nest.buffer(leaf.pointers[pointer.index()]);
-                    let is_input = matches!(buffer.role, BufferRole::Input | BufferRole::Scratch);
-                    if is_input
-                        && !by_lane
-                        && about(|role| matches!(role, Role::Kernel(_)))
-                        && !pointers.contains(&pointer)
-                    {
-                        pointers.push(pointer);
-                    }
-                });
-            });
-        }
-        pointers.into_iter().map(|pointer| self.opaque(pointer)).collect()
-    }
-
-    /// What the next turn of the loop with the largest steps will read: weights of many channels come from far away, and the input of the next channel lies on another page, where
-    /// the hardware does not look ahead.
-    fn prefetches(&mut self) -> TokenStream {
-        let leaf = self.leaf;
-        let Some(lanes) = leaf
-            .lanes
-            .filter(|_| self.emission.isa != Isa::Portable && self.lanes().is_some())
-        else {
-            return TokenStream::new();
-        };
-        let mut all = TokenStream::new();
-        let mut loads: Vec<&Access> = Vec::new();
-        for op in &leaf.update {
-            op.visit(&mut |op| {
-                if let Op::Set {
-                    value: Expr::Load(access),
-                    ..
-                } = op
-                {
-                    loads.push(access);
-                }
-            });
-        }
-        // Channels in the lanes: one load is of vectors side by side, the other is splat.
-        let by_lane = |access: &&Access| {
-            access
-                .index
-                .last()
-                .and_then(|i| i.as_affine())
-                .map(|a| a.of_axis(lanes.axis))
-        };
-        let (Some(weight), Some(input)) = (
-            loads.iter().find(|a| by_lane(a) == Some(1)),
-            loads.iter().find(|a| by_lane(a) == Some(0)),
-        ) else {
-            return all;
-        };
-        // With 256 bits a tap is a few cycles: there asking costs more than it gains, unless there are many taps to a channel and the input comes from beyond the second-level cache.
-        let by_taps = leaf
-            .reduce
-            .iter()
-            .filter(|l| matches!(self.scope.nest.role(l.axis), Role::Kernel(_)));
-        let taps: i64 = by_taps.map(|l| l.constant_extent().unwrap_or(3)).product();
-        let is_far = |access: &Access| match access.base {
-            Base::Pointer(pointer) => {
-                let length = self.scope.length(leaf.pointers[pointer.index()].index()).as_constant();
-                length.is_none_or(|length| length * self.emission.dtype.bytes() as i64 > Target::AVX512.l2_bytes as i64)
-            }
-            Base::Buffer(_) => false,
-        };
-        let asks = if self.emission.isa == Isa::Avx2 && taps > 1 && (taps < 9 || !is_far(input)) {
-            1
-        } else {
-            2
-        };
-        for access in [*weight, *input].into_iter().take(asks) {
-            let Some(ahead) = self.largest_step(access) else {
-                continue;
-            };
-            let line = 64 / self.emission.dtype.bytes() as i64;
-            let along = leaf.tile.iter().filter(|t| Some(t.axis) != lanes.vectors);
-            let last = access.index.last().and_then(|i| i.as_affine());
-            let span: i64 = along
-                .map(|t| (t.extent - 1) * last.map_or(0, |a| a.of_axis(t.axis)))
-                .sum();
-            let mark = self.scope.open();
-            let vectors = lanes.vectors.filter(|&axis| {
-                access
-                    .index
-                    .iter()
-                    .any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
-            });
-            let mut asked: Vec<super::sum::Sum> = Vec::new();
-            for vector in 0..vectors.map_or(1, |axis| self.tile_extent(axis)) {
-                if let Some(axis) = vectors {
-                    self.scope.bind_constant(axis, vector);
-                }
-                let Address { buffer, at, .. } = self.address(access);
-                for first in (0..=span).step_by(line as usize) {
-                    let at = at.clone().plus(&super::sum::Sum::constant(ahead + first));
-                    let same_line =
-                        |known: &super::sum::Sum| known.varies_as(&at) && at.constant - known.constant < line;
-                    if asked.iter().any(same_line) {
-                        continue;
-                    }
-                    asked.push(at.clone());
-                    let (from, at) = (self.buffer(buffer, false), tokens(&at.usize_text()));
-                    let call = self.call_tokens(LaneFn::Prefetch, &[from, at]);
-                    all.extend(quote!(#call;));
-                }
-            }
-            self.scope.close(mark);
-        }
-        all
-    }
-
-    /// Elements that the reduction loop with the largest steps moves an access by, where that is a line or more.
-    fn largest_step(&self, access: &Access) -> Option<i64> {
-        let Base::Pointer(pointer) = access.base else {
-            return None;
-        };
-        let strides = self.scope.strides(self.leaf.pointers[pointer.index()].index());
-        let step = |l: &Loop| {
-            let along = |(i, stride): (&conv_ir::nest::Index, &super::sum::Sum)| {
-                Some(i.as_affine()?.of_axis(l.axis) * stride.as_constant()?)
-            };
-            access.index.iter().zip(&strides).map(along).sum::<Option<i64>>()
-        };
-        let steps = self.leaf.reduce.iter().map(step).collect::<Option<Vec<i64>>>()?;
-        let largest = steps.into_iter().max()?;
-        (largest * self.emission.dtype.bytes() as i64 >= 64).then_some(largest)
-    }
-
-    /// `let at = opaque(at);`
-    pub fn opaque(&mut self, pointer: PointerId) -> TokenStream {
-        let Some(name) = self.scope.pointer_name(pointer) else {
-            return TokenStream::new();
-        };
-        let name = tokens(&name);
-        let call = self.call_tokens(LaneFn::Opaque, std::slice::from_ref(&name));
-        quote!(let #name = #call;)
     }
 
     /// A list of operations inside the tile loops `around`; `pending` are the registers to be declared here or deeper.
@@ -290,10 +89,11 @@ impl<'a> LeafText<'_, 'a> {
         let (mut deeper, mut lets) = (Vec::new(), Vec::new());
         let mut text = TokenStream::new();
         for &reg in pending {
-            let mut uses = list.iter().filter(|node| node.mentions(reg));
-            match (uses.next(), uses.next()) {
-                (None, _) => {}
-                (Some(Node::Each(..) | Node::When(..)), None) => deeper.push(reg),
+            let uses: Vec<&Node<'a>> = list.iter().filter(|node| node.mentions(reg)).collect();
+            match uses.as_slice() {
+                [] => {}
+                [Node::Each(..) | Node::When(..)] => deeper.push(reg),
+                several if several.iter().all(|node| begins_anew(node, reg)) => deeper.push(reg),
                 _ if self.starts_with_let(list, reg, around) => lets.push(reg),
                 _ => text.extend(self.declare(reg, around)),
             }
@@ -386,21 +186,19 @@ impl<'a> LeafText<'_, 'a> {
         pending: &[RegId],
     ) -> Result<TokenStream, Unsupported> {
         match node {
-            // Around a block store a loop is written out: rustc would keep it, and with it the whole tile in memory.
-            Node::Each(axis, body) if stores_blocks(body) => self.each_written_out(*axis, |leaf| {
-                around.push(*axis);
-                let inner = leaf.block(body, around, pending);
-                around.pop();
-                inner
-            }),
             Node::Each(axis, body) => {
-                let weight = self.weight(body);
-                self.each_in_parts(*axis, weight, |leaf| {
+                let (values, body) = self.values(*axis, body);
+                let mut inside = |leaf: &mut Self| {
                     around.push(*axis);
                     let inner = leaf.block(body, around, pending);
                     around.pop();
                     inner
-                })
+                };
+                // Around a block store a loop is written out: rustc would keep it, and with it the whole tile in memory.
+                match stores_blocks(body) {
+                    true => self.each_written_out(*axis, values, inside),
+                    false => self.each_in_parts(*axis, values, self.weight(body), &mut inside),
+                }
             }
             Node::When(when, body) => {
                 let truth = self.scope.conds(when);
@@ -427,151 +225,6 @@ impl<'a> LeafText<'_, 'a> {
             Node::StoreBlock { to, reg, along } => self.store_block(to, *reg, *along),
         }
     }
-
-    /// Squares of the block where its rows are contiguous, the last one overlapping its neighbour if need be; else vector by vector.
-    fn store_block(&mut self, to: &Access, reg: RegId, along: AxisId) -> Result<TokenStream, Unsupported> {
-        let by = |index: Option<&conv_ir::nest::Index>| index.and_then(|i| i.as_affine()).map(|a| a.of_axis(along));
-        let contiguous = by(to.index.last()) == Some(1);
-        let elsewhere = to.index.iter().rev().skip(1).any(|i| by(Some(i)) != Some(0));
-        let (square, extent) = (square(self.emission.dtype), self.tile_extent(along));
-        if self.lanes().is_none() || !contiguous || elsewhere || extent < square {
-            return self.each(along, |leaf| {
-                let value = leaf.register(reg);
-                Ok(leaf.store(to, value))
-            });
-        }
-        let mut all = TokenStream::new();
-        let mark = self.scope.open();
-        for first in (0..extent).step_by(square as usize) {
-            let first = first.min(extent - square);
-            let mut columns = Vec::new();
-            for column in first..first + square {
-                self.scope.bind_constant(along, column);
-                columns.push(self.register(reg));
-            }
-            self.scope.bind_constant(along, first);
-            let Address { buffer, at, step } = self.address(to);
-            let (step, live) = (step.unwrap_or_default().usize_text(), self.live_or_all());
-            let span = format!("(({live}).max(1) - 1) * ({step}) + {square}");
-            let [to, at] = self.place(to, buffer, &at, &span, true);
-            let (step, live) = (tokens(&step), tokens(&live));
-            let call = self.call_tokens(LaneFn::StoreSquare, &[to, at, step, live, quote!([#(#columns),*])]);
-            all.extend(quote!(#call;));
-            self.scope.close(mark);
-        }
-        Ok(all)
-    }
-
-    /// Assignments in a body, loops inside counted.
-    fn weight(&self, list: &[Node<'_>]) -> i64 {
-        let of = |node: &Node<'_>| match node {
-            Node::Each(axis, body) => self.tile_extent(*axis) * self.weight(body),
-            Node::When(_, body) => self.weight(body),
-            Node::Set(..) | Node::Store(..) | Node::StoreBlock { .. } => 1,
-        };
-        list.iter().map(of).sum()
-    }
-
-    /// A tile loop, in parts that are short enough for rustc to unroll each: one that it does not unroll keeps the whole tile in memory.
-    fn each_in_parts(
-        &mut self,
-        axis: AxisId,
-        weight: i64,
-        mut body: impl FnMut(&mut Self) -> Result<TokenStream, Unsupported>,
-    ) -> Result<TokenStream, Unsupported> {
-        let extent = self.tile_extent(axis);
-        let parts = if self.lanes().is_some() {
-            (extent * weight + MOST - 1) / MOST
-        } else {
-            1
-        };
-        let step = (extent + parts.max(1) - 1) / parts.max(1);
-        let mut all = TokenStream::new();
-        for lo in (0..extent).step_by(step.max(1) as usize) {
-            all.extend(self.each_of(axis, (lo, (lo + step).min(extent)), &mut body)?);
-        }
-        Ok(all)
-    }
-
-    /// The body for each value of a tile axis.
-    fn each_written_out(
-        &mut self,
-        axis: AxisId,
-        mut body: impl FnMut(&mut Self) -> Result<TokenStream, Unsupported>,
-    ) -> Result<TokenStream, Unsupported> {
-        let mark = self.scope.open();
-        let mut all = TokenStream::new();
-        for value in 0..self.tile_extent(axis) {
-            self.scope.bind_constant(axis, value);
-            all.extend(body(self)?);
-            self.scope.close(mark);
-        }
-        Ok(all)
-    }
-
-    /// `for axis in 0..extent { body }`.
-    pub fn each(
-        &mut self,
-        axis: AxisId,
-        mut body: impl FnMut(&mut Self) -> Result<TokenStream, Unsupported>,
-    ) -> Result<TokenStream, Unsupported> {
-        self.each_of(axis, (0, self.tile_extent(axis)), &mut body)
-    }
-
-    /// `for axis in lo..hi { body }`.
-    fn each_of(
-        &mut self,
-        axis: AxisId,
-        (lo, hi): (i64, i64),
-        body: &mut impl FnMut(&mut Self) -> Result<TokenStream, Unsupported>,
-    ) -> Result<TokenStream, Unsupported> {
-        if self.scope.is_bound(Var::Axis(axis)) {
-            return Err(Unsupported("a tile axis inside itself".to_owned()));
-        }
-        let mark = self.scope.open();
-        let range = Range {
-            lo: Some(lo),
-            hi: Some(hi - 1),
-        };
-        let name = self.scope.bind_axis(axis, range);
-        let inner = body(self)?;
-        self.scope.close(mark);
-        Ok(LoopHead {
-            name,
-            lo: lo.to_string(),
-            hi: hi.to_string(),
-            counted: self.scope.is_const,
-        }
-        .around(inner))
-    }
-
-    fn store(&mut self, to: &Access, value: TokenStream) -> TokenStream {
-        let Address { buffer, at, step } = self.address(to);
-        let Some(lanes) = self.lanes() else {
-            let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
-            return quote!(#name[#at] = #value;);
-        };
-        let step = step.unwrap_or_default();
-        let live = self.live();
-        let call = match (step.as_constant(), live) {
-            (Some(1), None) => {
-                let [to, at] = self.place(to, buffer, &at, &lanes.width.to_string(), true);
-                self.call_tokens(LaneFn::Store, &[to, at, value])
-            }
-            (Some(1), Some(live)) => {
-                let [to, at] = self.place(to, buffer, &at, &live, true);
-                self.call_tokens(LaneFn::StoreFirst, &[to, at, tokens(&live), value])
-            }
-            _ => {
-                let live = self.live_or_all();
-                let span = format!("(({live}).max(1) - 1) * ({}) + 1", step.usize_text());
-                let [to, at] = self.place(to, buffer, &at, &span, true);
-                let (step, live) = (tokens(&step.usize_text()), tokens(&live));
-                self.call_tokens(LaneFn::Scatter, &[to, at, step, live, value])
-            }
-        };
-        quote!(#call;)
-    }
 }
 
 /// Whether a store of blocks is directly inside, so that the loop around it is over whole arrays.
@@ -581,6 +234,11 @@ fn stores_blocks(list: &[Node<'_>]) -> bool {
         Node::Each(_, body) => stores_blocks(body),
         Node::When(..) | Node::Set(..) | Node::Store(..) => false,
     })
+}
+
+/// A loop or a test that takes nothing of the register from before, so that it may have one of its own.
+fn begins_anew(node: &Node<'_>, reg: RegId) -> bool {
+    matches!(node, Node::Each(..) | Node::When(..)) && written_first(std::slice::from_ref(node), reg)
 }
 
 /// Whether an expression is longer than rustc unrolls for a whole tile: most activations.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! a = load x when c;  acc = fma(a, b, acc) when c      ->      if c { let a = load x; acc = fma(a, b, acc) }
+//! each oc.i { acc = fma(a, b, acc) when ow.i >= 1 }    ->      if ow.i >= 1 { each oc.i { acc = fma(a, b, acc) } }
 //! ```
 //!
 //! Legal because a condition is about loop variables, and no operation changes those.
@@ -21,7 +22,7 @@ pub(super) fn nodes(ops: &[Op]) -> Vec<Node<'_>> {
     let mut list: Vec<Node<'_>> = Vec::new();
     for op in ops {
         let (node, when): (Node<'_>, &[Cond]) = match op {
-            Op::Each(axis, body) => (Node::Each(*axis, nodes(body)), &[]),
+            Op::Each(axis, body) => each(*axis, nodes(body)),
             Op::Set { reg, value, when } => (Node::Set(*reg, value), when),
             Op::Store { to, value, when } => (Node::Store(to, value), when),
             Op::StoreBlock { to, reg, along } => (
@@ -40,6 +41,16 @@ pub(super) fn nodes(ops: &[Op]) -> Vec<Node<'_>> {
         }
     }
     list
+}
+
+/// A tile loop, and the conditions that all of it is under: those that do not speak of its axis stand around it.
+fn each(axis: AxisId, mut body: Vec<Node<'_>>) -> (Node<'_>, &[Cond]) {
+    match body.as_mut_slice() {
+        [Node::When(when, inner)] if when.iter().all(|cond| cond.expression().of_axis(axis) == 0) => {
+            (Node::Each(axis, std::mem::take(inner)), *when)
+        }
+        _ => (Node::Each(axis, body), &[]),
+    }
 }
 
 impl Node<'_> {
@@ -62,6 +73,15 @@ pub(super) fn reads(value: &Expr, reg: RegId) -> bool {
     let mut found = false;
     value.visit(&mut |e| found |= *e == Expr::Reg(reg));
     found
+}
+
+/// Sets registers to zero, and does nothing else.
+pub(super) fn zeroes(node: &Node<'_>) -> bool {
+    match node {
+        Node::Each(_, body) => body.iter().all(zeroes),
+        Node::Set(_, Expr::Const(value)) => value.to_bits() == 0,
+        Node::When(..) | Node::Set(..) | Node::Store(..) | Node::StoreBlock { .. } => false,
+    }
 }
 
 /// All uses follow a write of the whole register.

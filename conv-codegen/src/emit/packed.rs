@@ -14,7 +14,11 @@ use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::{Bodies, Form, Head, Item, Unsupported, Version, tokens};
+use super::arrays::Home;
+use super::item::{Form, Item};
+use super::lanes::type_name;
+use super::versions::Bodies;
+use super::{Head, Unsupported, Version, tokens};
 use crate::Library;
 
 /// A constant of the type: name, type and value, what it says.
@@ -24,28 +28,18 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     let Some(first) = versions.first() else {
         return Err(Unsupported("no version".to_owned()));
     };
-    let packed = |version: &Version| -> Vec<_> {
-        let buffers = version.nest.buffers.iter().filter(|b| is_held(b));
-        buffers.map(|b| b.extents.clone()).collect()
-    };
-    if versions.iter().any(|version| packed(version) != packed(first)) {
+    if !same_packing(versions) {
         return Err(Unsupported(
             "versions that pack weights differently; choose schedules that pack the same panels".to_owned(),
         ));
     }
-    let Head {
-        docs,
-        notes,
-        attributes,
-        visibility,
-        name,
-    } = head;
-    let bodies = Bodies::of(versions, Form::Packed)?;
+    let (before, Head { visibility, name, .. }) = (head.before(), head);
     let Bodies {
+        home,
         parameters,
         dispatch,
         modules,
-    } = bodies;
+    } = Bodies::of(versions, Form::Packed)?;
     let mut packing = Item::new(first, Form::Packed)?;
     let (sources, pack) = packing.packing()?;
     let buffers = || (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
@@ -57,18 +51,34 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     let arguments = sources.iter().map(|(name, _)| name);
     let arguments: TokenStream = arguments.map(|name| quote!(#name,)).collect();
     let sources: TokenStream = sources.iter().map(|(name, ty)| quote!(#name: &#ty,)).collect();
-    let notes = notes.iter().map(|line| format!(" {line}"));
     let constants = self::constants(constants);
-    let zero = tokens(&format!("0.0{}", first.nest.dtype));
+    let t = type_name(first.nest.dtype);
+    let (scratch, scratch_parameter) = match home {
+        Home::Stack => (None, None),
+        Home::Callers(length) => {
+            let length = tokens(&length.to_string());
+            let constant = quote!(
+                /// Elements of scratch that a run wants of its caller, of any value.
+                pub const SCRATCH: usize = #length;
+            );
+            (Some(constant), Some(quote!(scratch: &mut [#t; Self::SCRATCH],)))
+        }
+    };
+    let zero = quote!(0.0);
     let zeros = lengths.iter().map(|length| {
         let length = tokens(&length.to_string());
         quote!([#zero; #length])
     });
-    let making = making(&sources, &arguments, &quote!(#(#names: #zeros),*), &pack, first.runtime);
+    let making = Making {
+        sources,
+        arguments,
+        zeros: quote!(#(#names: #zeros),*),
+        pack,
+        runtime: first.runtime,
+    };
+    let making = making.functions();
     Ok(quote! {
-        #docs
-        #(#[doc = #notes])*
-        #attributes
+        #before
         #[derive(Clone)]
         #visibility struct #name { #(#names: #types),* }
 
@@ -78,8 +88,10 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
 
             #making
 
+            #scratch
+
             /// Computes the output, on the widest vectors that this CPU has.
-            pub fn run(&self, #parameters) {
+            pub fn run(&self, #parameters #scratch_parameter) {
                 let Self { #(#names),* } = self;
                 #dispatch
                 #modules
@@ -88,50 +100,74 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     })
 }
 
-/// What makes a value: from weights, or from nothing where all are known.
-fn making(
-    sources: &TokenStream,
-    arguments: &TokenStream,
-    zeros: &TokenStream,
-    pack: &TokenStream,
+/// Whether all versions hold the same packed buffers.
+pub(crate) fn same_packing(versions: &[Version]) -> bool {
+    let packed = |version: &Version| -> Vec<_> {
+        let buffers = version.nest.buffers.iter().filter(|b| is_held(b));
+        buffers.map(|b| b.extents.clone()).collect()
+    };
+    versions.windows(2).all(|pair| packed(&pair[0]) == packed(&pair[1]))
+}
+
+/// What makes a value of the type.
+struct Making {
+    /// Weight and bias as parameters; none where all are known.
+    sources: TokenStream,
+    /// The same, passed on.
+    arguments: TokenStream,
+    /// The fields before they are packed.
+    zeros: TokenStream,
+    /// The body that packs.
+    pack: TokenStream,
     runtime: Library,
-) -> TokenStream {
-    if sources.is_empty() {
-        return quote! {
-            /// There is nothing to pack: the weights are compiled in.
-            pub const fn new() -> Self { Self {} }
-        };
-    }
-    let boxed = (runtime == Library::Std).then(|| {
+}
+
+impl Making {
+    fn functions(&self) -> TokenStream {
+        let Making {
+            sources,
+            arguments,
+            zeros,
+            pack,
+            runtime,
+        } = self;
+        if sources.is_empty() {
+            return quote! {
+                /// There is nothing to pack: the weights are compiled in.
+                pub const fn new() -> Self { Self {} }
+            };
+        }
+        let boxed = (*runtime == Library::Std).then(|| {
+            quote! {
+                /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
+                pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
+                    // All bits zero are numbers too.
+                    let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
+                    packed.pack(#arguments);
+                    packed
+                }
+            }
+        });
         quote! {
-            /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
-            pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
-                // All bits zero are numbers too.
-                let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
+            /// Packs the weights. A `static` does so when it is compiled.
+            pub const fn new(#sources) -> Self {
+                let mut packed = Self { #zeros };
                 packed.pack(#arguments);
                 packed
             }
-        }
-    });
-    quote! {
-        /// Packs the weights. A `static` does so when it is compiled.
-        pub const fn new(#sources) -> Self {
-            let mut packed = Self { #zeros };
-            packed.pack(#arguments);
-            packed
-        }
 
-        #boxed
+            #boxed
 
-        /// Packs other weights in the place of these.
-        pub const fn pack(&mut self, #sources) {
-            #pack
+            /// Packs other weights in the place of these.
+            pub const fn pack(&mut self, #sources) {
+                #pack
+            }
         }
     }
 }
 
 /// The associated constants.
-pub(crate) fn constants(all: &[Constant]) -> TokenStream {
+fn constants(all: &[Constant]) -> TokenStream {
     let one = |(constant, value, doc): &Constant| {
         let (constant, doc) = (tokens(constant), format!(" {doc}"));
         quote!(#[doc = #doc] pub const #constant: #value;)
@@ -148,20 +184,19 @@ impl Item<'_> {
     /// Weight and bias as parameters, and the loops that fill the packed buffers, fit for a `const fn`.
     fn packing(&mut self) -> Result<(Vec<(TokenStream, TokenStream)>, TokenStream), Unsupported> {
         self.scope.is_const = true;
+        self.settle(Home::Stack);
         let setup = &self.nest.setup;
         self.find_parameters(setup);
-        let body = self.stmts(setup)?;
         let leaves = self.leaves()?;
-        let nest = self.nest;
-        let of = |role: BufferRole| {
-            (0..nest.buffers.len())
-                .filter(move |&at| nest.buffers[at].role == role && nest.buffers[at].values.is_none())
-        };
-        let sources = [BufferRole::Weight, BufferRole::Bias].into_iter().flat_map(of);
+        let body = self.stmts(setup)?;
+        let sources = self.arrays_of(&[BufferRole::Weight, BufferRole::Bias]);
         let sources = sources
+            .into_iter()
             .map(|at| (tokens(&self.scope.buffers[at]), self.array_type(at)))
             .collect();
-        let packed: TokenStream = of(BufferRole::Packed)
+        let packed: TokenStream = self
+            .arrays_of(&[BufferRole::Packed])
+            .into_iter()
             .map(|at| {
                 let name = tokens(&self.scope.buffers[at]);
                 quote!(let #name = &mut self.#name;)

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! each ow.i in 0..14, for ic in 0..64: splat input[ic, ow.i]        ->      assert!(input_at + 63 * 3136 + 13 < input.len());
+//! .. for kh in kh_lo..kh_hi                                         ->      if kh_lo < kh_hi { assert!(..) }
 //! ```
 //!
 //! Every dimension's smallest and largest index are found over all points that the conditions let through; the corner of both is inside the array if every access is, because each
@@ -12,7 +13,6 @@ use conv_ir::nest::{Access, Affine, Cond, Expr, Index, Leaf, Loop, Op, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::range::Range;
 use super::scope::{Scope, Truth};
 use super::sum::{Factor, Sum};
 use super::tokens;
@@ -48,23 +48,23 @@ struct Corner {
     in_update: bool,
 }
 
-/// Whether the reduction runs over nothing.
-fn empty(leaf: &Leaf, scope: &Scope<'_>) -> Truth {
+/// Whether the reduction runs over something.
+fn runs(leaf: &Leaf, scope: &Scope<'_>) -> Truth {
     let mut tests = Vec::new();
     for l in &leaf.reduce {
         match l.constant_range() {
-            Some((lo, hi)) if lo >= hi => return Truth::Always,
+            Some((lo, hi)) if lo >= hi => return Truth::Never,
             Some(_) => {}
-            None => tests.push(format!(
-                "({}) >= ({})",
-                scope.bound(&l.lo, true),
-                scope.bound(&l.hi, true)
-            )),
+            None => {
+                let signed = [&l.lo, &l.hi].iter().any(|b| !scope.bound_range(b).non_negative());
+                let [lo, hi] = [&l.lo, &l.hi].map(|bound| operand(scope.bound(bound, signed)));
+                tests.push(format!("{lo} < {hi}"));
+            }
         }
     }
     match tests.is_empty() {
-        true => Truth::Never,
-        false => Truth::If(tests.join(" || ")),
+        true => Truth::Always,
+        false => Truth::If(tests.join(" && ")),
     }
 }
 
@@ -73,9 +73,9 @@ pub(super) fn assertions(leaf: &Leaf, scope: &mut Scope<'_>) -> (TokenStream, As
     let mut asserted = Asserted::default();
     let mut corners: Vec<Corner> = Vec::new();
     let mut failed: Vec<Access> = Vec::new();
-    let empty = empty(leaf, scope);
+    let runs = runs(leaf, scope);
     for touch in touches(leaf) {
-        if touch.in_update && matches!(empty, Truth::Always) {
+        if touch.in_update && matches!(runs, Truth::Never) {
             asserted.accesses.push(touch.access.clone());
             continue;
         }
@@ -88,25 +88,44 @@ pub(super) fn assertions(leaf: &Leaf, scope: &mut Scope<'_>) -> (TokenStream, As
         }
     }
     asserted.accesses.retain(|access| !failed.contains(access));
-    let text = corners.iter().map(|corner| {
-        let unless = match &empty {
-            Truth::If(test) if corner.in_update => tokens(&format!("{test} ||")),
-            _ => TokenStream::new(),
-        };
-        let name = tokens(&scope.buffers[corner.buffer]);
-        let mut text = TokenStream::new();
-        if let Some(test) = corner.low.non_negative_text() {
+    let text = |in_update: bool| -> TokenStream {
+        let corners = corners.iter().filter(|corner| corner.in_update == in_update);
+        corners.map(|corner| corner.assertions(scope)).collect()
+    };
+    let (inside, outside) = (text(true), text(false));
+    let inside = match runs {
+        Truth::If(test) if !inside.is_empty() => {
             let test = tokens(&test);
-            text.extend(quote!(assert!(#unless #test);));
+            quote!(if #test { #inside })
         }
-        let high = match corner.high.signed() {
-            true => tokens(&format!("{} < {name}.len() as isize", corner.high.isize_atom())),
-            false => tokens(&format!("{} < {name}.len()", corner.high.usize_text())),
+        _ => inside,
+    };
+    (quote!(#inside #outside), asserted)
+}
+
+impl Corner {
+    fn assertions(&self, scope: &Scope<'_>) -> TokenStream {
+        let name = &scope.buffers[self.buffer];
+        let high = match self.high.signed() {
+            true => format!("{} < {name}.len() as isize", operand(self.high.isize_text())),
+            false => format!("{} < {name}.len()", self.high.usize_text()),
         };
-        text.extend(quote!(assert!(#unless #high);));
-        text
-    });
-    (text.collect(), asserted)
+        let tests = self.low.non_negative_text().into_iter().chain([high]);
+        tests
+            .map(|test| {
+                let test = tokens(&test);
+                quote!(assert!(#test);)
+            })
+            .collect()
+    }
+}
+
+/// In parentheses, where it is more than a name or a number.
+fn operand(text: String) -> String {
+    match text.contains(' ') {
+        true => format!("({text})"),
+        false => text,
+    }
 }
 
 /// Corners that differ in a constant are one.
@@ -327,10 +346,12 @@ fn ends_of(leaf: &Leaf, scope: &Scope<'_>, var: Var) -> Option<(Sum, Sum)> {
         return None;
     }
     let [lo, hi] = bounds.map(|bound| {
+        let range = scope.bound_range(bound);
+        let signed = !range.non_negative();
         Sum::factor(Factor {
-            text: format!("({})", scope.bound(bound, true)),
-            signed: true,
-            range: Range { lo: None, hi: None },
+            text: operand(scope.bound(bound, signed)),
+            signed,
+            range,
         })
     });
     Some((lo, hi.plus(&Sum::constant(-1))))

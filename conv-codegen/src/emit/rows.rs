@@ -197,7 +197,7 @@ impl<'a> LeafText<'_, 'a> {
         body: impl FnOnce(&mut Self) -> Result<TokenStream, Unsupported>,
     ) -> Result<TokenStream, Unsupported> {
         let mark = self.scope.open();
-        let head = super::loop_head(self.scope, l);
+        let head = super::loops::loop_head(self.scope, l);
         let body = body(self)?;
         self.scope.close(mark);
         Ok(head.around(body))

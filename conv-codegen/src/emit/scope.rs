@@ -37,7 +37,7 @@ pub(super) struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// A scope that knows the buffers' names and no variable.
     pub fn new(nest: &'a Nest) -> Scope<'a> {
-        let words = ["V", "row", "portable", "avx2", "avx512"].map(str::to_owned);
+        let words = ["V", "row", "scratch", "portable", "avx2", "avx512"].map(str::to_owned);
         let taken = LaneFn::ALL.iter().map(|f| f.name().to_owned()).chain(words).collect();
         let mut scope = Scope {
             nest,
@@ -54,10 +54,10 @@ impl<'a> Scope<'a> {
 
     /// A valid, unused Rust name like `wanted`, from now on taken.
     pub fn fresh(&mut self, wanted: &str) -> String {
-        let mut name = identifier(wanted);
-        while self.taken.contains(&name) {
-            name.push('_');
-        }
+        let stem = identifier(wanted);
+        let numbered = (2..).map(|number| format!("{stem}_{number}"));
+        let mut names = std::iter::once(stem.clone()).chain(numbered);
+        let name = names.find(|name| !self.taken.contains(name)).unwrap_or(stem.clone());
         self.taken.push(name.clone());
         name
     }
@@ -126,6 +126,12 @@ impl<'a> Scope<'a> {
             .rev()
             .find(|(known, _)| *known == var)
             .map(|(_, factor)| factor)
+    }
+
+    /// The variable of that name.
+    pub fn named(&self, text: &str) -> Option<Factor> {
+        let found = self.vars.iter().find(|(_, factor)| factor.text == text);
+        found.map(|(_, factor)| factor.clone())
     }
 
     pub fn is_bound(&self, var: Var) -> bool {
@@ -236,9 +242,13 @@ impl<'a> Scope<'a> {
 
     fn quotient(&self, q: &Quotient) -> Value {
         let numerator = self.affine(&q.numerator);
-        let range = numerator.range().floor_div(q.divisor);
+        let (numerator, divisor) = match numerator.divided(q.divisor) {
+            Some(divided) => (divided, 1),
+            None => (numerator, q.divisor),
+        };
+        let range = numerator.range().floor_div(divisor);
         let plain = numerator.plain();
-        let text = match (q.divisor, plain) {
+        let text = match (divisor, plain) {
             (1, true) => numerator.usize_text(),
             (1, false) => numerator.isize_text(),
             (d, true) => format!("({}) / {d}", numerator.usize_text()),
@@ -254,6 +264,7 @@ impl<'a> Scope<'a> {
             text,
             signed: !plain,
             range,
+            down_to_zero: numerator.saturating_text().filter(|_| divisor == 1),
         }
     }
 
@@ -276,11 +287,21 @@ impl<'a> Scope<'a> {
         }
         let mut values: Vec<Value> = bound.quotients().iter().map(|q| self.quotient(q)).collect();
         drop_constants_that_never_count(bound, &mut values);
-        let pick = match bound {
-            Bound::Max(_) => "::core::cmp::max",
-            Bound::Min(_) => "::core::cmp::min",
-        };
         let any_signed = signed || values.iter().any(|v| v.signed);
+        if let (Bound::Max(_), [one, other], false, false) = (bound, values.as_slice(), signed, self.is_const) {
+            let value = if one.range.value() == Some(0) { other } else { one };
+            let zero = [one, other].iter().any(|v| v.range.value() == Some(0));
+            if let (true, true, Some(text)) = (zero, value.signed, &value.down_to_zero) {
+                return text.clone();
+            }
+        }
+        let (pick, less) = match bound {
+            Bound::Max(_) => ("max", ">"),
+            Bound::Min(_) => ("min", "<"),
+        };
+        let integer = if any_signed { "isize" } else { "usize" };
+        let is_non_negative = self.bound_range(bound).non_negative();
+        let several = values.len() > 1;
         let texts = values.iter().map(|v| {
             if any_signed && !v.signed {
                 v.as_isize()
@@ -288,21 +309,17 @@ impl<'a> Scope<'a> {
                 v.text.clone()
             }
         });
-        let less = match bound {
-            Bound::Max(_) => ">",
-            Bound::Min(_) => "<",
-        };
         let text = texts
             .reduce(|a, b| match self.is_const {
                 true => format!("{{ let (a, b) = ({a}, {b}); if a {less} b {{ a }} else {{ b }} }}"),
-                false => format!("{pick}({a}, {b})"),
+                false => format!("{integer}::{pick}({a}, {b})"),
             })
             .unwrap_or_default();
         match (any_signed, signed) {
-            (true, false) if self.bound_range(bound).non_negative() && values.len() > 1 => format!("{text} as usize"),
-            (true, false) if self.bound_range(bound).non_negative() => format!("({text}) as usize"),
+            (true, false) if is_non_negative && several => format!("{text} as usize"),
+            (true, false) if is_non_negative => format!("({text}) as usize"),
             (true, false) if self.is_const => format!("{{ let a = {text}; if a > 0 {{ a as usize }} else {{ 0 }} }}"),
-            (true, false) => format!("::core::cmp::max(0, {text}) as usize"),
+            (true, false) => format!("isize::max(0, {text}) as usize"),
             _ => text,
         }
     }
@@ -351,16 +368,24 @@ pub(super) enum Truth {
     If(String),
 }
 
-/// `max(0, x)` is `x` where `x` is known to be zero or more; likewise for minima.
+/// `max(0, x)` is `x` where `x` is known to be zero or more; likewise for minima. Of several constants one counts.
 fn drop_constants_that_never_count(bound: &Bound, values: &mut Vec<Value>) {
     let reaches = |constant: i64, range: Range| match bound {
         Bound::Max(_) => range.lo.is_some_and(|lo| lo >= constant),
         Bound::Min(_) => range.hi.is_some_and(|hi| hi <= constant),
     };
-    let varying: Vec<Range> = values.iter().map(|v| v.range).filter(|r| r.lo != r.hi).collect();
-    values.retain(|v| match (v.range.lo, v.range.hi) {
-        (Some(lo), Some(hi)) if lo == hi => !varying.iter().any(|&range| reaches(lo, range)),
-        _ => true,
+    let varying: Vec<Range> = values.iter().map(|v| v.range).filter(|r| r.value().is_none()).collect();
+    let constants = values.iter().filter_map(|v| v.range.value());
+    let counts = match bound {
+        Bound::Max(_) => constants.max(),
+        Bound::Min(_) => constants.min(),
+    };
+    let mut kept = false;
+    values.retain(|v| {
+        let Some(constant) = v.range.value() else { return true };
+        let keep = !kept && Some(constant) == counts && !varying.iter().any(|&range| reaches(constant, range));
+        kept |= keep;
+        keep
     });
 }
 
@@ -370,6 +395,8 @@ struct Value {
     atom: String,
     signed: bool,
     range: Range,
+    /// As `usize`, zero where it would be less; where that can be said without a sign.
+    down_to_zero: Option<String>,
 }
 
 impl Value {

@@ -130,6 +130,14 @@ impl Sum {
     }
 
     fn text(&self, as_isize: bool) -> String {
+        if as_isize && self.plain() {
+            let text = self.text(false);
+            return match (self.as_constant(), text.contains(' ')) {
+                (Some(_), _) => text,
+                (None, false) => format!("{text} as isize"),
+                (None, true) => format!("({text}) as isize"),
+            };
+        }
         let mut text = self.side(true, as_isize).join(" + ");
         for part in &self.side(false, as_isize) {
             // Numbers without a sign have no minus: of an empty range even `0 - n` is never run.
@@ -165,6 +173,34 @@ impl Sum {
             Some(constant) => format!("({constant}isize)"),
             None => format!("({})", self.text(true)),
         }
+    }
+
+    /// As a `usize` expression that is zero where the sum would be less; `None` where a term is signed.
+    pub fn saturating_text(&self) -> Option<String> {
+        let (from, less) = (self.side(true, false), self.side(false, false));
+        let from = match from.as_slice() {
+            _ if self.signed() => return None,
+            [] => return None,
+            [number] if number.bytes().all(|c| c.is_ascii_digit()) => format!("{number}usize"),
+            [name] if !name.contains(' ') => name.clone(),
+            several => format!("({})", several.join(" + ")),
+        };
+        Some(format!("{from}.saturating_sub({})", less.join(" + ")))
+    }
+
+    /// Divided by a number that divides every term.
+    pub fn divided(&self, by: i64) -> Option<Sum> {
+        let all = [self.constant]
+            .into_iter()
+            .chain(self.terms.iter().map(|(_, coefficient)| *coefficient));
+        all.into_iter().all(|number| number % by == 0).then(|| Sum {
+            constant: self.constant / by,
+            terms: self
+                .terms
+                .iter()
+                .map(|(factors, c)| (factors.clone(), c / by))
+                .collect(),
+        })
     }
 
     /// `self >= 0` as text, where it is not certain.
@@ -235,6 +271,20 @@ mod tests {
     fn one_signed_factor_makes_the_sum_signed() {
         let sum = var("at", true).plus(&var("w", false));
         assert_eq!(sum.usize_text(), "(at + w as isize) as usize");
+    }
+
+    #[test]
+    fn numbers_without_a_sign_are_cast_as_a_whole_and_subtracted_down_to_zero() {
+        let mut sum = Sum::constant(2).plus(&var("at", false));
+        assert_eq!(sum.isize_text(), "(at + 2) as isize");
+        sum.add(&var("kw", false), -4);
+        assert_eq!(
+            sum.saturating_text().as_deref(),
+            Some("(at + 2).saturating_sub(4 * kw)")
+        );
+        assert_eq!(sum.divided(2), None);
+        sum.add(&var("at", false), 1);
+        assert_eq!(sum.divided(2).unwrap().usize_text(), "at + 1 - 2 * kw");
     }
 
     #[test]

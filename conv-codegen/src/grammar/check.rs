@@ -8,19 +8,40 @@
 use conv_ir::conv::{Extent, axis_name};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Schedule, Size};
-use proc_macro2::TokenStream;
+use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 
 use super::Errors;
 use super::known::{self, Known};
-use super::parse::{Dim, Item, Tensor};
+use super::parse::{Dim, Entry, Item, Tensor};
 use super::values::{Settings, unknown_word};
 use crate::Library;
 
 /// The parameters a signature may have, in order.
 const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
 
-/// What an item asks for.
+/// One convolution as it is described: an item, or a step of one.
+pub(super) struct Described<'a> {
+    pub name: &'a Ident,
+    pub parameters: &'a [Tensor],
+    /// What is said of its output; nothing in the middle of a chain.
+    pub output: Option<&'a Tensor>,
+    pub entries: &'a [Entry],
+}
+
+impl Item {
+    /// The item as one convolution.
+    pub fn described(&self) -> Described<'_> {
+        Described {
+            name: &self.name,
+            parameters: &self.parameters,
+            output: Some(&self.output),
+            entries: &self.entries,
+        }
+    }
+}
+
+/// What a convolution asks for.
 pub(super) struct Checked {
     pub conv: Conv,
     pub schedule: Option<Schedule>,
@@ -28,15 +49,20 @@ pub(super) struct Checked {
     pub runtime: Library,
 }
 
-/// What an item asks for; `None` where `errors` says why.
-pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
+/// What a convolution asks for; `None` where `errors` says why.
+pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked> {
+    let first = errors.count();
     let dtype = dtype(item, errors);
     let known = known::read(item, errors);
     let signature = signature(item, &known, errors);
     let before = errors.count();
-    let settings = Settings::read(&item.entries, errors);
+    let settings = Settings::read(item.entries, errors);
     let (accuracy, runtime) = (settings.accuracy, settings.runtime);
     let keys_are_sound = errors.count() == before;
+    if let (Accuracy::Fast, None, Some(place)) = (accuracy, &known.weight, settings.place("accuracy", None)) {
+        let message = "`fast` splits a window that is known into two passes, but the weight is a parameter: give its numbers here, or leave `accuracy` out";
+        errors.at(&place, message.to_owned());
+    }
     let checker = Checker {
         item,
         settings,
@@ -44,7 +70,7 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
         rank: 0,
     };
     let (conv, schedule) = checker.with_rank(errors)?.conv(dtype, keys_are_sound, errors)?;
-    if errors.count() > 0 || item.errors.count() > 0 {
+    if errors.count() > first {
         return None;
     }
     let checked = |conv| Checked {
@@ -64,9 +90,9 @@ pub(super) fn check(item: &Item, errors: &mut Errors) -> Option<Checked> {
 }
 
 /// The one element type; f32 where it is in doubt.
-fn dtype(item: &Item, errors: &mut Errors) -> DType {
+fn dtype(item: &Described<'_>, errors: &mut Errors) -> DType {
     let mut first: Option<(DType, &Tensor)> = None;
-    for tensor in item.parameters.iter().chain([&item.output]) {
+    for tensor in item.parameters.iter().chain(item.output) {
         match (tensor.dtype.to_string().parse::<DType>(), first) {
             (Err(_), _) => errors.at(
                 &tensor.dtype,
@@ -96,7 +122,7 @@ struct Signature<'a> {
     residual: Option<&'a Tensor>,
 }
 
-fn signature<'a>(item: &'a Item, known: &'a Known, errors: &mut Errors) -> Option<Signature<'a>> {
+fn signature<'a>(item: &Described<'a>, known: &'a Known, errors: &mut Errors) -> Option<Signature<'a>> {
     let mut latest = 0;
     for (at, tensor) in item.parameters.iter().enumerate() {
         let name = tensor.name.to_string();
@@ -127,7 +153,7 @@ fn signature<'a>(item: &'a Item, known: &'a Known, errors: &mut Errors) -> Optio
         let elsewhere = name == "weight" && item.entries.iter().any(|entry| entry.key == "weight");
         if find(name).is_none() && !elsewhere {
             errors.at(
-                &item.name,
+                item.name,
                 format!("parameter `{name}` is missing: input and weight must be there"),
             );
         }
@@ -144,7 +170,7 @@ fn signature<'a>(item: &'a Item, known: &'a Known, errors: &mut Errors) -> Optio
 }
 
 struct Checker<'a> {
-    item: &'a Item,
+    item: &'a Described<'a>,
     settings: Settings<'a>,
     signature: Signature<'a>,
     /// Spatial axes.
@@ -165,13 +191,9 @@ impl<'a> Checker<'a> {
         }
         self.rank = input.sizes.len() - 2;
         let before = errors.count();
-        for tensor in [
-            Some(self.signature.weight),
-            Some(&self.item.output),
-            self.signature.residual,
-        ]
-        .into_iter()
-        .flatten()
+        for tensor in [Some(self.signature.weight), self.item.output, self.signature.residual]
+            .into_iter()
+            .flatten()
         {
             if tensor.sizes.len() != self.rank + 2 {
                 let message = format!(
@@ -228,7 +250,7 @@ impl<'a> Checker<'a> {
                 None
             }
             Err(other) => {
-                errors.at(&self.item.name, other.to_string());
+                errors.at(self.item.name, other.to_string());
                 None
             }
         }
@@ -269,7 +291,7 @@ impl<'a> Checker<'a> {
             residual,
         } = &self.signature;
         (0..weight.sizes.len()).for_each(|at| number(weight, at, "a size of the weight"));
-        for image in [Some(*input), Some(&self.item.output), *residual].into_iter().flatten() {
+        for image in [Some(*input), self.item.output, *residual].into_iter().flatten() {
             number(image, self.channels_at(), "the channels");
         }
         bias.iter().for_each(|bias| number(bias, 0, "the length of the bias"));
@@ -377,15 +399,16 @@ impl<'a> Checker<'a> {
 
     /// Output and residual against the inferred shape.
     fn images(&self, conv: &Conv, errors: &mut Errors) {
-        for tensor in [Some(&self.item.output), self.signature.residual].into_iter().flatten() {
+        for tensor in [self.item.output, self.signature.residual].into_iter().flatten() {
             let name = &tensor.name;
             self.batch(conv, tensor, errors);
             let channels = &tensor.sizes[self.channels_at()];
             if channels.number().is_some_and(|n| n != conv.spec().out_channels) {
-                let (expected, found) = (conv.spec().out_channels, channels.to_token_stream());
+                let (expected, found) = (conv.spec().out_channels, channels.shown());
+                let says = tensor.says;
                 errors.at(
                     channels,
-                    format!("{name} channels are {expected}, as the weight says, but the signature says {found}"),
+                    format!("{name} channels are {expected}, as the weight says, but {says} {found}"),
                 );
             }
             for axis in 0..self.rank {
@@ -403,12 +426,12 @@ impl<'a> Checker<'a> {
             (Size::Free(_), Dim::Number(..)) => false,
         };
         if !agree {
-            let text = found.to_token_stream();
+            let text = found.shown();
             errors.at(
                 found,
                 format!(
-                    "{} batch is {expected}, as in input, but the signature says {text}",
-                    tensor.name
+                    "{} batch is {expected}, as in input, but {} {text}",
+                    tensor.name, tensor.says
                 ),
             );
         }
@@ -416,13 +439,13 @@ impl<'a> Checker<'a> {
 
     fn spatial(&self, conv: &Conv, tensor: &Tensor, axis: usize, errors: &mut Errors) {
         let found = &tensor.sizes[self.spatial_at(axis)];
-        let text = found.to_token_stream();
+        let text = found.shown();
         let what = format!("{} {}", tensor.name, axis_name(self.rank, axis));
         let arithmetic = conv.output_arithmetic(axis);
         match (&conv.axes()[axis].output, found) {
             (_, Dim::Wrong(_)) => {}
             (Extent::Known(n), found) if found.number() == Some(*n) => {}
-            (Extent::Known(_), _) => errors.at(found, format!("{what} is {arithmetic}, but the signature says {text}")),
+            (Extent::Known(_), _) => errors.at(found, format!("{what} is {arithmetic}, but {} {text}", tensor.says)),
             (Extent::Derived { .. }, Dim::Number(..)) => {
                 errors.at(
                     found,
@@ -460,7 +483,10 @@ impl<'a> Checker<'a> {
             "batch" => dim(input, Some(0)),
             "in_channels" => dim(input, Some(self.channels_at())),
             "out_channels" => dim(weight, Some(usize::from(self.settings.transposed))),
-            "output" => self.item.output.shape.clone(),
+            "output" => self
+                .item
+                .output
+                .map_or_else(|| self.item.name.to_token_stream(), |output| output.shape.clone()),
             "kernel" => dim(weight, issue.axis.map(|axis| 2 + axis)),
             key => self
                 .settings

@@ -11,6 +11,7 @@ use quote::{ToTokens, quote};
 use syn::{Expr, Lit, UnOp};
 
 use super::Errors;
+use super::check::Described;
 use super::parse::{Dim, Entry, Item, Tensor};
 
 /// Who says the sizes of a weight that is one window for all channels.
@@ -40,7 +41,7 @@ struct Nested {
 }
 
 /// Reads the entries `weight` and `bias`.
-pub(super) fn read(item: &Item, errors: &mut Errors) -> Known {
+pub(super) fn read(item: &Described<'_>, errors: &mut Errors) -> Known {
     let entry = |name: &str| item.entries.iter().find(|entry| entry.key == name);
     let before = errors.count();
     let mut known = Known::default();
@@ -68,9 +69,11 @@ pub(super) fn read(item: &Item, errors: &mut Errors) -> Known {
 
 /// What makes the compiler look at the files again when they change.
 pub(super) fn tracked(item: &Item) -> TokenStream {
+    let entries = item.steps.iter().flat_map(|step| &step.entries);
     let files = item
         .entries
         .iter()
+        .chain(entries)
         .filter(|e| e.key == "weight" || e.key == "bias")
         .filter_map(|e| path(&e.value));
     let included = files.map(|place| {
@@ -99,7 +102,7 @@ fn path(value: &Expr) -> Option<String> {
     }
 }
 
-fn weight(item: &Item, entry: &Entry, errors: &mut Errors) -> Option<Given> {
+fn weight(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Given> {
     let input = item.parameters.iter().find(|p| p.name == "input")?;
     let rank = input.sizes.len().checked_sub(2).filter(|rank| *rank > 0)?;
     let Nested { mut shape, mut values } = numbers(input, entry, errors)?;
@@ -127,7 +130,7 @@ fn weight(item: &Item, entry: &Entry, errors: &mut Errors) -> Option<Given> {
     Some(given(entry, input, says, shape, values))
 }
 
-fn bias(item: &Item, entry: &Entry, errors: &mut Errors) -> Option<Given> {
+fn bias(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Given> {
     let input = item.parameters.iter().find(|p| p.name == "input")?;
     let Nested { shape, values } = numbers(input, entry, errors)?;
     let says = if path(&entry.value).is_some() {
@@ -150,8 +153,8 @@ fn given(entry: &Entry, input: &Tensor, says: &'static str, shape: Vec<usize>, v
     Given { tensor, values }
 }
 
-/// The channels that a lone window is repeated for: the output's, or a transposed convolution's input's.
-fn channels(item: &Item, input: &Tensor) -> Option<usize> {
+/// The channels that a lone window is repeated for: the output's, or a transposed convolution's input's. Inside a chain as many come out as go in.
+fn channels(item: &Described<'_>, input: &Tensor) -> Option<usize> {
     let word = |key: &str| {
         item.entries
             .iter()
@@ -160,7 +163,7 @@ fn channels(item: &Item, input: &Tensor) -> Option<usize> {
     };
     let transposed = word("transposed").is_some_and(|w| w == "true");
     let last = word("layout").is_some_and(|w| w == "channels_last" || w.starts_with('n') && w.ends_with('c'));
-    let image = if transposed { input } else { &item.output };
+    let image = item.output.filter(|_| !transposed).unwrap_or(input);
     let at = if last { image.sizes.len().checked_sub(1)? } else { 1 };
     image.sizes.get(at)?.number()
 }

@@ -8,27 +8,24 @@
 //! }
 //! ```
 //!
-//! `struct Stem(..)` in place of `fn stem(..)` is a type that packs its weights once.
+//! `struct Stem(..)` in place of `fn stem(..)` is a type that packs its weights once. With steps, `name: { .. }`, the item is a chain ([`steps`]).
 //!
-//! parse ([`parse`]) -> typed values ([`values`]) -> validate ([`check`]) -> emit. Every mistake is collected and stands on the user's own token. An item
+//! parse ([`parse`]) -> typed values ([`values`]) -> validate ([`check`]) -> emit ([`made`]). Every mistake is collected and stands on the user's own token. An item
 //! with mistakes still expands, to a function (or a type) of the declared signature that panics, so that its callers have no errors of their own.
 
 mod check;
+mod echo;
 mod known;
+mod made;
 mod parse;
-mod passes;
 mod stand_in;
+mod steps;
 mod values;
 
-use conv_ir::Error;
-use conv_ir::separate::{Accuracy, separate};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
 
-use crate::Options;
-use crate::emit::Head;
-use check::Checked;
 use parse::Item;
 
 /// Mistakes so far.
@@ -39,8 +36,7 @@ struct Errors {
 
 impl Errors {
     fn add(&mut self, error: syn::Error) {
-        self.all
-            .extend(error.into_iter().map(|one| syn::Error::new(one.span(), one)));
+        self.all.extend(error);
     }
 
     fn at(&mut self, place: &impl ToTokens, message: String) {
@@ -69,10 +65,13 @@ pub fn expand(input: TokenStream) -> TokenStream {
 
 fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
     let mut output = (TokenStream::new(), Vec::new());
+    let mut keys = Vec::new();
     let parsed = (|input: ParseStream| {
         while !input.is_empty() {
             let mut errors = Errors::default();
-            output.0.extend(function(input.parse()?, &mut errors));
+            let item: Item = input.parse()?;
+            keys.extend(item.keys.iter().cloned());
+            output.0.extend(function(item, &mut errors));
             output.1.append(&mut errors.all);
         }
         Ok(())
@@ -81,16 +80,27 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
     if let Err(error) = parsed {
         output.1.extend(error);
     }
+    output.0.extend(echo::of(&keys));
     output
 }
 
 /// The item's function, or its stand-in where there are mistakes.
 fn function(item: Item, errors: &mut Errors) -> TokenStream {
-    let checked = check::check(&item, errors);
-    let emitted = checked.and_then(|checked| match emitted(&item, &checked) {
+    let sound = item.errors.count() == 0;
+    let emitted = match item.steps.is_empty() {
+        // What the keys would say is not known.
+        _ if item.is_broken => None,
+        true => check::check(&item.described(), errors)
+            .filter(|_| sound)
+            .map(|checked| made::conv(&item, &checked)),
+        false => steps::check_steps(&item, errors)
+            .filter(|_| sound)
+            .map(|checked| made::chain(&item, &checked)),
+    };
+    let emitted = emitted.and_then(|made| match made {
         Ok(text) => Some(text),
         Err(error) => {
-            errors.at(&blamed(&item, &error), error.to_string());
+            errors.at(&made::blamed(&item, &error), error.to_string());
             None
         }
     });
@@ -101,71 +111,6 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
             quote!(#tracked #text)
         }
         None => stand_in::of(&item),
-    }
-}
-
-fn emitted(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
-    let Checked {
-        conv,
-        schedule,
-        accuracy,
-        runtime,
-    } = checked;
-    let found = separate(conv).filter(|_| schedule.is_none());
-    let mut notes = Vec::new();
-    if let Some(found) = &found {
-        let refused = match accuracy {
-            Accuracy::Exact => Some("One pass: `accuracy: fast` is not asked for".to_owned()),
-            Accuracy::Fast => passes::refused(found),
-        };
-        notes.push(format!(
-            "The window is of {found}. {}.",
-            refused.as_deref().unwrap_or("Computed as these two")
-        ));
-        if refused.is_none() {
-            notes.splice(0..0, crate::notes(conv, None));
-            return passes::emitted(conv, item.form, *runtime, found, &head(item, notes));
-        }
-    }
-    let options = Options {
-        form: item.form,
-        runtime: *runtime,
-        schedule: schedule.clone(),
-        ..Options::default()
-    };
-    let (versions, schedule) = crate::lowered(conv, &options)?;
-    let mut all = crate::notes(conv, Some(&schedule));
-    for note in notes {
-        all.extend([String::new(), note]);
-    }
-    crate::item(conv, options.form, &versions, &head(item, all))
-}
-
-/// What stands in front of the item's function.
-fn head(item: &Item, notes: Vec<String>) -> Head {
-    let Item {
-        attributes,
-        visibility,
-        name,
-        ..
-    } = item;
-    let (docs, others): (Vec<_>, Vec<_>) = attributes.iter().partition(|a| a.path().is_ident("doc"));
-    let blank = (!docs.is_empty()).then(String::new);
-    Head {
-        docs: quote!(#(#docs)*),
-        notes: blank.into_iter().chain(notes).collect(),
-        attributes: quote!(#(#others)*),
-        visibility: quote!(#visibility),
-        name: name.clone(),
-    }
-}
-
-/// The tokens that a description without mistakes cannot be emitted for.
-fn blamed(item: &Item, error: &Error) -> TokenStream {
-    let schedule = item.entries.iter().find(|entry| entry.key == "schedule");
-    match (error, schedule) {
-        (Error::IllegalSchedule(_), Some(entry)) => entry.value.to_token_stream(),
-        _ => item.name.to_token_stream(),
     }
 }
 

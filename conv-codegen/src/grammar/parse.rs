@@ -2,7 +2,9 @@
 //!
 //! ```text
 //! input  := item*
-//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";" (KEY ":" expression),*
+//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";" (entry | step),*
+//! entry  := KEY ":" expression
+//! step   := NAME ":" "{" (entry | ("weight" | "bias") ":" shape),* "}"        with steps the item is a chain
 //! tensor := NAME ":" shape
 //! shape  := "[" TYPE ";" size,* "]"
 //! size   := NUMBER | NAME
@@ -11,12 +13,12 @@
 //! A value is read as any Rust expression, so that a wrong one is an error about that value and not the end of parsing. Only a broken
 //! signature stops an item.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, Ident, Lit, Token, Visibility};
+use syn::{Attribute, Expr, Ident, Lit, Token, UnOp, Visibility, token};
 
 use super::Errors;
 use crate::Form;
@@ -30,11 +32,26 @@ pub(super) struct Item {
     pub parameters: Vec<Tensor>,
     pub output: Tensor,
     pub entries: Vec<Entry>,
+    /// Of a chain, in order; of a single convolution none.
+    pub steps: Vec<Step>,
+    /// The words at the place of a key, with or without a value: the item's, then those of each step.
+    pub keys: Vec<Vec<Ident>>,
+    /// A key has no value that can be read; reported.
+    pub is_broken: bool,
     /// What was wrong with the entries' commas and the sizes.
     pub errors: Errors,
 }
 
+/// `name: { .. }`, one convolution of a chain.
+pub(super) struct Step {
+    pub name: Ident,
+    /// The shapes of weight and bias that the caller passes.
+    pub arrays: Vec<Tensor>,
+    pub entries: Vec<Entry>,
+}
+
 /// `name: [dtype; sizes]`.
+#[derive(Clone)]
 pub(super) struct Tensor {
     pub name: Ident,
     pub dtype: Ident,
@@ -63,6 +80,14 @@ impl ToTokens for Dim {
 }
 
 impl Dim {
+    /// As messages show it: a number, though it stands on another token.
+    pub fn shown(&self) -> String {
+        match self {
+            Dim::Number(n, _) => n.to_string(),
+            Dim::Name(_) | Dim::Wrong(_) => self.to_token_stream().to_string(),
+        }
+    }
+
     pub fn number(&self) -> Option<usize> {
         match self {
             Dim::Number(n, _) => Some(*n),
@@ -72,6 +97,7 @@ impl Dim {
 }
 
 /// `key: value`.
+#[derive(Clone)]
 pub(super) struct Entry {
     pub key: Ident,
     pub value: Expr,
@@ -95,7 +121,12 @@ impl Parse for Item {
             .map(|p| tensor(p.name, p.shape, &mut errors))
             .collect();
         let output = tensor(Ident::new("output", name.span()), shape, &mut errors);
-        let entries = entries(input, &mut errors)?;
+        let Body {
+            entries,
+            steps,
+            keys,
+            is_broken,
+        } = body(input, &mut errors);
         Ok(Item {
             attributes,
             visibility,
@@ -104,6 +135,9 @@ impl Parse for Item {
             parameters,
             output,
             entries,
+            steps,
+            keys,
+            is_broken,
             errors,
         })
     }
@@ -146,7 +180,7 @@ struct Shape {
 
 impl Parse for Shape {
     fn parse(input: ParseStream) -> syn::Result<Shape> {
-        let text = input.fork().parse::<proc_macro2::TokenTree>()?.into_token_stream();
+        let text = input.fork().parse::<TokenTree>()?.into_token_stream();
         let content;
         syn::bracketed!(content in input);
         let dtype = content.parse()?;
@@ -201,6 +235,13 @@ pub(super) fn whole_number(expr: &Expr) -> syn::Result<usize> {
             }
             _ => Err(syn::Error::new_spanned(expr, "expected a whole number, such as `3`")),
         },
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
+            let message = format!(
+                "{} is negative: expected a whole number, such as `3`",
+                expr.to_token_stream()
+            );
+            Err(syn::Error::new_spanned(expr, message.replace("- ", "-")))
+        }
         _ => Err(syn::Error::new_spanned(expr, "expected a whole number, such as `3`")),
     }
 }
@@ -210,24 +251,129 @@ fn starts_item(input: ParseStream) -> bool {
     input.is_empty() || input.peek(Token![#]) || word
 }
 
-/// Key and value pairs up to the next item. A missing comma is reported and passed over.
-fn entries(input: ParseStream, errors: &mut Errors) -> syn::Result<Vec<Entry>> {
-    let mut entries = Vec::new();
+/// What stands behind the signature.
+#[derive(Default)]
+struct Body {
+    entries: Vec<Entry>,
+    steps: Vec<Step>,
+    /// The words at the place of a key, with or without a value: of the item, then of its steps.
+    keys: Vec<Vec<Ident>>,
+    /// A key has no value that can be read; reported.
+    is_broken: bool,
+}
+
+/// A key and its colon.
+fn key(input: ParseStream, keys: &mut Vec<Ident>) -> syn::Result<Ident> {
+    let key = input
+        .call(Ident::parse_any)
+        .map_err(|error| syn::Error::new(error.span(), "expected `key: value`, such as `stride: 2`"))?;
+    keys.push(key.clone());
+    match input.parse::<Token![:]>() {
+        Ok(_) => Ok(key),
+        Err(_) => Err(syn::Error::new_spanned(
+            &key,
+            format!("expected `:` and a value behind `{key}`"),
+        )),
+    }
+}
+
+/// Between two pairs. A missing comma is reported and passed over.
+fn comma(input: ParseStream, errors: &mut Errors) {
+    if !starts_item(input)
+        && let Err(error) = input.parse::<Token![,]>()
+    {
+        errors.add(error);
+    }
+}
+
+/// Over what cannot be read, to behind the next comma.
+fn skip(input: ParseStream) {
     while !starts_item(input) {
-        let key = input
-            .call(Ident::parse_any)
-            .map_err(|error| syn::Error::new(error.span(), "expected `key: value`, such as `stride: 2`"))?;
-        input.parse::<Token![:]>()?;
-        entries.push(Entry {
-            key,
-            value: input.parse()?,
-        });
-        if starts_item(input) {
-            break;
-        }
-        if let Err(error) = input.parse::<Token![,]>() {
-            errors.add(error);
+        match input.parse::<TokenTree>() {
+            Ok(TokenTree::Punct(punct)) if punct.as_char() != ',' => {}
+            Ok(TokenTree::Punct(_)) | Err(_) => return,
+            Ok(_) => {}
         }
     }
-    Ok(entries)
+}
+
+/// Key and value pairs, and steps, up to the next item.
+fn body(input: ParseStream, errors: &mut Errors) -> Body {
+    let mut body = Body::default();
+    let mut keys = Vec::new();
+    while !starts_item(input) {
+        if let Err(error) = body.pair(input, &mut keys, errors) {
+            errors.add(error);
+            body.is_broken = true;
+            skip(input);
+        } else {
+            comma(input, errors);
+        }
+    }
+    body.keys.insert(0, keys);
+    body
+}
+
+impl Body {
+    /// `key: value`, or a step.
+    fn pair(&mut self, input: ParseStream, keys: &mut Vec<Ident>, errors: &mut Errors) -> syn::Result<()> {
+        let key = key(input, keys)?;
+        if !input.peek(token::Brace) {
+            let value = input.parse()?;
+            self.entries.push(Entry { key, value });
+            return Ok(());
+        }
+        // A step's name is no key.
+        keys.pop();
+        let content;
+        syn::braced!(content in input);
+        let (mut step, mut keys) = (
+            Step {
+                name: key,
+                arrays: Vec::new(),
+                entries: Vec::new(),
+            },
+            Vec::new(),
+        );
+        while !content.is_empty() {
+            if let Err(error) = step.pair(&content, &mut keys, errors) {
+                errors.add(error);
+                self.is_broken = true;
+                skip(&content);
+            } else {
+                comma(&content, errors);
+            }
+        }
+        self.keys.push(keys);
+        self.steps.push(step);
+        Ok(())
+    }
+}
+
+impl Step {
+    /// What stands in the braces of a step: `key: value`, or the shape of an array.
+    fn pair(&mut self, input: ParseStream, keys: &mut Vec<Ident>, errors: &mut Errors) -> syn::Result<()> {
+        let key = key(input, keys)?;
+        if is_shape(input) {
+            self.arrays.push(Tensor {
+                says: "its shape says",
+                ..tensor(key, input.parse()?, errors)
+            });
+        } else {
+            let value = input.parse()?;
+            self.entries.push(Entry { key, value });
+        }
+        Ok(())
+    }
+}
+
+/// `[f32; ..`, which an array of numbers does not begin with.
+fn is_shape(input: ParseStream) -> bool {
+    let begins = |input: ParseStream| {
+        let content;
+        syn::bracketed!(content in input);
+        content.parse::<Ident>()?;
+        content.parse::<Token![;]>()
+    };
+    begins(&input.fork()).is_ok()
 }

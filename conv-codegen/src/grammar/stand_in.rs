@@ -5,6 +5,7 @@ use quote::{ToTokens, quote};
 use syn::Ident;
 
 use super::parse::{Dim, Item, Tensor};
+use super::steps::array_name;
 use crate::Form;
 
 /// A function or a type of the declared signature.
@@ -17,12 +18,13 @@ pub(super) fn of(item: &Item) -> TokenStream {
         ..
     } = item;
     let sizes = sizes(item);
+    let tensors = tensors(item);
     let result = array(output);
     let allowed = quote!(#[allow(unused_variables, non_snake_case, missing_docs, clippy::all)]);
     let body = quote!(::core::panic!("this convolution did not compile"));
     match item.form {
         Form::Function => {
-            let arguments = arguments(item, |_| true);
+            let arguments = arguments(&tensors, |_| true);
             quote! {
                 #(#attributes)*
                 #allowed
@@ -30,8 +32,9 @@ pub(super) fn of(item: &Item) -> TokenStream {
             }
         }
         Form::Type => {
-            let weights = arguments(item, |name| name == "weight" || name == "bias");
-            let images = arguments(item, |name| name != "weight" && name != "bias");
+            let is_image = |name: &Ident| name == "input" || name == "residual";
+            let weights = arguments(&tensors, |name| !is_image(name));
+            let images = arguments(&tensors, is_image);
             // A crate without `std` must not meet it here.
             let is_core = |entry: &super::parse::Entry| {
                 entry.key == "std" && entry.value.to_token_stream().to_string() == "false"
@@ -69,11 +72,22 @@ fn sizes(item: &Item) -> Vec<&Ident> {
     sizes
 }
 
+/// What the signature has, and of a chain what its steps want of the caller.
+fn tensors(item: &Item) -> Vec<Tensor> {
+    let of_steps = item.steps.iter().flat_map(|step| {
+        step.arrays.iter().map(|array| Tensor {
+            name: array_name(&step.name, &array.name),
+            ..array.clone()
+        })
+    });
+    item.parameters.iter().cloned().chain(of_steps).collect()
+}
+
 /// The chosen parameters, each once.
-fn arguments(item: &Item, chosen: impl Fn(&Ident) -> bool) -> TokenStream {
+fn arguments(tensors: &[Tensor], chosen: impl Fn(&Ident) -> bool) -> TokenStream {
     let mut seen: Vec<&Ident> = Vec::new();
     let mut arguments = TokenStream::new();
-    for tensor in item.parameters.iter().filter(|tensor| chosen(&tensor.name)) {
+    for tensor in tensors.iter().filter(|tensor| chosen(&tensor.name)) {
         if !seen.contains(&&tensor.name) {
             seen.push(&tensor.name);
             let (name, ty) = (&tensor.name, array(tensor));

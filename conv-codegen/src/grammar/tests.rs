@@ -56,7 +56,7 @@ fn sound_items_have_no_mistakes_and_keep_their_attributes() {
     let text = crate::format_source(functions);
     for part in [
         "/// Doc.\n///\n/// `conv2d f32",
-        "`.\n#[inline]\n#[allow",
+        "store\n#[inline]\n#[allow",
         "pub(crate) fn f(input: &[f32; 192], weight: &[f32; 108], output: &mut [f32; 64]) {",
         "fn g(b: usize, t: usize, input: &[f64], weight: &[f64; 6], output: &mut [f64]) {",
         "mode constant(-0.5)",
@@ -123,24 +123,87 @@ fn weights_in_files_are_tracked() {
 
 #[test]
 fn a_window_of_rank_one_is_two_passes_where_that_is_asked_for() {
-    let item = |size: usize, accuracy: &str| {
+    let item = |size: &str, accuracy: &str| {
         format!(
-            "fn f(input: [f32; 1, 1, {size}, {size}], residual: [f32; 1, 1, {size}, {size}]) -> [f32; 1, 1, {size}, {size}];
+            "fn f(input: [f32; 1, 1, 1000, {size}], residual: [f32; 1, 1, 1000, {size}]) -> [f32; 1, 1, 1000, {size}];
             padding: 2, accuracy: {accuracy},
             weight: [[1, 4, 6, 4, 1], [4, 16, 24, 16, 4], [6, 24, 36, 24, 6], [4, 16, 24, 16, 4], [1, 4, 6, 4, 1]]"
         )
     };
-    let fast = sound(&item(20, "fast"));
+    let fast = sound(&item("1000", "fast"));
     for part in [
         "The window is of rank 1: [1 4 6 4 1]^T x [1 4 6 4 1], exact; error at most 1.5e-4 of the largest input. Computed as these two.",
-        "fn f(input: &[f32; 400], residual: &[f32; 400], output: &mut [f32; 400]) {",
-        "fn columns(input: &[f32; 400], output: &mut [f32; 400]) {",
-        "rows(&between, residual, output);",
+        "fn f(input: &[f32; 1000000], residual: &[f32; 1000000], output: &mut [f32; 1000000]) {",
+        "/// * steps 1 to 2: strips of ",
+        "let mut line_1 = [0.0f32; ",
     ] {
         assert!(fast.contains(part), "{part}\nnot in\n{fast}");
     }
-    assert!(sound(&item(20, "exact")).contains("One pass: `accuracy: fast` is not asked for."));
-    assert!(sound(&item(1000, "fast")).contains("the array between two needs 4000000 bytes"));
+    assert!(sound(&item("1000", "exact")).contains("One pass: `accuracy: fast` is not asked for."));
+    assert!(!sound(&item("W", "fast")).contains("rank"), "sizes of chains are known");
+}
+
+const BLOCK: &str = "/// An inverted residual.
+    pub struct Block(input: [f32; 1, 16, 28, 28]) -> [f32; 1, 16, 28, 28];
+    expand: { weight: [f32; 96, 16, 1, 1], bias: [f32; 96], activation: relu6 },
+    depthwise: { weight: [f32; 96, 1, 3, 3], groups: 96, padding: 1, activation: relu6 },
+    project: { weight: [f32; 16, 96, 1, 1], residual: input }";
+
+#[test]
+fn steps_are_a_chain() {
+    let text = sound(BLOCK);
+    for part in [
+        "/// An inverted residual.\n///\n/// * expand: `conv2d f32 n1 g1 ic16 oc96 in 28x28 kernel 1x1 + bias, relu6`",
+        "/// * project: `conv2d f32 n1 g1 ic96 oc16 in 28x28 kernel 1x1 + residual from 0`",
+        "pub const MULTIPLY_ADDS: u64 = 3085824;",
+        "pub struct Block {",
+        "expand_weight: &[f32; 1536],",
+        "expand_bias: &[f32; 96],",
+        "depthwise_weight: &[f32; 864],",
+        "project_weight: &[f32; 1536],",
+        "pub fn run(&self, input: &[f32; 12544], output: &mut [f32; 12544]",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+}
+
+#[test]
+fn steps_with_known_weights_pass_nothing_and_share_what_stands_beside_them() {
+    let text = sound(
+        "fn edges(input: [f32; 1, 40, 60, 2]) -> [f32; 1, 40, 60, 2];
+        layout: nhwc, std: false,
+        down: { weight: [[1], [4], [6], [4], [1]], groups: 2, padding: [2, 0] },
+        across: { weight: [[-1, -2, 0, 2, 1]], groups: 2, padding: [0, 2] }
+        fn blur(input: [f32; 1, 1, 64, 64]) -> [f32; 1, 1, 64, 64];
+        accuracy: fast,
+        blur: { padding: 2, weight: [[1, 4, 6, 4, 1], [4, 16, 24, 16, 4], [6, 24, 36, 24, 6], [4, 16, 24, 16, 4], [1, 4, 6, 4, 1]] },
+        sharpen: { padding: 1, weight: [[0, -1, 0], [-1, 5, -1], [0, -1, 0]], residual: input }",
+    );
+    for part in [
+        "fn edges(input: &[f32; 4800], output: &mut [f32; 4800]) {",
+        "fn blur(input: &[f32; 4096], output: &mut [f32; 4096]) {",
+        "`blur`: The window is of rank 1: [1 4 6 4 1]^T x [1 4 6 4 1], exact;",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+}
+
+#[test]
+fn a_mistaken_chain_still_is_an_item_of_its_signature() {
+    for (kind, wanted) in [
+        (
+            "struct",
+            "pub const fn new(\n        expand_weight: &[f32; 1536],\n        expand_bias: &[f32; 96],",
+        ),
+        (
+            "fn",
+            "pub fn Block(\n    input: &[f32; 12544],\n    expand_weight: &[f32; 1536],",
+        ),
+    ] {
+        let item = BLOCK.replace("relu6 },", "relu7 },").replace("struct", kind);
+        let text = crate::format_source(expand(item.parse().unwrap()));
+        assert!(text.contains(wanted) && text.contains("compile_error"), "{text}");
+    }
 }
 
 #[test]

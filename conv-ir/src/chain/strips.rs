@@ -82,12 +82,16 @@ pub(crate) fn of_rows(conv: &Conv, rows: Rows) -> Result<Conv, Error> {
     }
     let mut input = spec.input.clone();
     input[0] = Size::Known(inside.len() as usize);
-    Conv::new(ConvSpec {
+    let rows = Conv::new(ConvSpec {
         batch: Size::Known(1),
         input,
         padding: Padding::Explicit(padding.into()),
         ..spec.clone()
-    })
+    })?;
+    match conv.known() {
+        Some(known) => rows.with_weights(&known.weight, known.bias.as_deref()),
+        None => Ok(rows),
+    }
 }
 
 /// What a strip does, in order. Steps are counted within the group; the line buffer of a step holds its output.

@@ -207,6 +207,8 @@ struct Given<'a, T> {
     weights: VecDeque<&'a [T]>,
     biases: VecDeque<&'a [T]>,
     residuals: VecDeque<&'a [T]>,
+    /// Roles of buffers whose numbers the nest has.
+    known: Vec<BufferRole>,
     output: Option<&'a mut [T]>,
 }
 
@@ -217,6 +219,7 @@ impl<'a, T: Element> Given<'a, T> {
             weights: arrays.weights.into(),
             biases: arrays.biases.into(),
             residuals: arrays.residuals.into(),
+            known: Vec::new(),
             output: Some(arrays.output),
         }
     }
@@ -236,7 +239,7 @@ impl<'a, T: Element> Given<'a, T> {
                 buffer.name,
                 values.len()
             );
-            self.forget(buffer.role);
+            self.known.push(buffer.role);
             return Ok(Data::Known(values.iter().map(|&x| T::from_f64(x)).collect()));
         }
         let check = |name, found| length(name, found, len, extents);
@@ -255,24 +258,17 @@ impl<'a, T: Element> Given<'a, T> {
         })
     }
 
-    /// What the nest knows is not taken from the caller, who may well give the unknown twin's arrays.
-    fn forget(&mut self, role: BufferRole) {
-        match role {
-            BufferRole::Weight => self.weights.clear(),
-            BufferRole::Bias => self.biases.clear(),
-            _ => {}
-        }
-    }
-
-    /// Arrays that no buffer took are a mistake of the caller's.
+    /// Arrays that no buffer took are a mistake of the caller's, but where the nest knows numbers of that role: then they may be those of its unknown twin.
     fn nothing_left(&self) -> Result<(), Error> {
         let left = [
-            ("weight", &self.weights),
-            ("bias", &self.biases),
-            ("residual", &self.residuals),
+            ("weight", BufferRole::Weight, &self.weights),
+            ("bias", BufferRole::Bias, &self.biases),
+            ("residual", BufferRole::Residual, &self.residuals),
         ];
-        match left.iter().find(|(_, arrays)| !arrays.is_empty()) {
-            Some((name, _)) => Err(Error::Argument(format!(
+        let mistaken =
+            |(_, role, arrays): &&(_, BufferRole, &VecDeque<_>)| !arrays.is_empty() && !self.known.contains(role);
+        match left.iter().find(mistaken) {
+            Some((name, ..)) => Err(Error::Argument(format!(
                 "{name} is given, but the convolution has none"
             ))),
             None => Ok(()),

@@ -117,4 +117,9 @@ impl Loop {
     pub fn constant_extent(&self) -> Option<i64> {
         self.constant_range().map(|(lo, hi)| (hi - lo).max(0))
     }
+
+    /// The only value, where there is one.
+    pub fn one_turn(&self) -> Option<i64> {
+        self.constant_range().filter(|(lo, hi)| lo + 1 == *hi).map(|(lo, _)| lo)
+    }
 }

@@ -25,8 +25,8 @@
 //! How a load reads lanes follows from its index: an index without the lane axis is one scalar in every lane (splat); with it, the lanes are
 //! that far apart. Conditions and folds never depend on the lane axis, except that `select cond* load else 0` is a masked load, tested lane by lane.
 //!
-//! A convolution's nest has one input, weight and output. Fused convolutions have several weights, biases and residuals: the n-th buffer of a role takes the n-th array of a
-//! run. A buffer may be a *view*: the memory of another buffer of its role, seen with other extents.
+//! A convolution's nest has one input, weight and output. Fused convolutions have several weights, biases and residuals: the n-th buffer of a role, of those whose numbers are not
+//! known, takes the n-th array of a run. A buffer may be a *view*: the memory of another buffer of its role, seen with other extents.
 //!
 //! A leaf is a future micro-kernel: one register tile and a reduction. Everything it needs from outside is, after pass `outline`, a pointer or an int.
 
@@ -294,10 +294,11 @@ impl Nest {
         ids.filter(move |&id| self.buffer(id).role == role && self.buffer(id).view_of.is_none())
     }
 
-    /// Which array of its role a buffer takes.
+    /// Which array of its role a buffer takes, of those whose numbers are not known.
     pub fn position_in_role(&self, id: BufferId) -> usize {
         let memory = self.memory_of(id);
         self.buffers_of(self.buffer(id).role)
+            .filter(|&id| self.buffer(id).values.is_none())
             .position(|known| known == memory)
             .unwrap_or(0)
     }

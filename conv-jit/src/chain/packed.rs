@@ -93,9 +93,23 @@ impl<T: Element> PackedChain<T> {
         }
         let mut constants = Vec::new();
         for CompiledGroup { group, nest, code, .. } in &shared.groups {
-            let own = &weights[group.steps.clone()];
-            let weights: Vec<&[T]> = own.iter().map(|w| w.weight).collect();
-            let biases: Vec<&[T]> = own.iter().filter_map(|w| w.bias).collect();
+            let own = || {
+                shared
+                    .chain
+                    .convs()
+                    .zip(weights)
+                    .skip(group.steps.start)
+                    .take(group.steps.len())
+            };
+            // What is compiled in has no buffer of its own.
+            let weights: Vec<&[T]> = own()
+                .filter_map(|(conv, w)| conv.known().is_none().then_some(w.weight))
+                .collect();
+            let bias_is_asked = |conv: &Conv| conv.known().is_none_or(|known| known.bias.is_none());
+            let biases: Vec<&[T]> = own()
+                .filter(|(conv, _)| bias_is_asked(conv))
+                .filter_map(|(_, w)| w.bias)
+                .collect();
             // SAFETY: every array has the length of its shape, and they stand in the order of the group's steps, which is that of its nest's buffers.
             constants.push(unsafe { engine::pack(nest, code, &weights, &biases)? });
         }

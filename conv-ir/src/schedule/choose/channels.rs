@@ -62,7 +62,7 @@ impl Channels {
             _ => 0.6,
         };
         // So is the input for each block of channels, once for all taps of a plane.
-        let input = shape.input_elements() * shape.bytes as i64;
+        let input = shape.input_elements().saturating_mul(shape.bytes as i64);
         let near = (shape.taps.iter().take(2).product::<i64>() / shape.phases).max(1);
         let lines = (points * shape.column_step.max(1) * shape.bytes as i64) as f64 / 32.0 / near as f64;
         // Where all weights stay near, they are read again for each part of the input, and the input once (`order.rs`).

@@ -56,7 +56,12 @@ impl Schedule {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn choose_together<const N: usize>(conv: &Conv, targets: [&Target; N]) -> [Choice; N] {
-        let shape = Shape::of(&passes::canonical(conv));
+        Schedule::choose_together_as(conv, Layouts::of(conv), targets)
+    }
+
+    /// The same where arrays are laid out like this.
+    pub fn choose_together_as<const N: usize>(conv: &Conv, layouts: Layouts, targets: [&Target; N]) -> [Choice; N] {
+        let shape = Shape::of(&passes::canonical_as(conv, layouts));
         let mut first: Option<(LanesOn, Pack)> = None;
         targets.map(|target| {
             let on = first.map_or_else(|| pick_lanes(&shape, target), |f| f.0);

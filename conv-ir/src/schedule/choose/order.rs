@@ -108,8 +108,8 @@ impl Loops<'_> {
         };
         let weights = self.weights() / rounds;
         let blocks = self.blocks as f64 / rounds;
-        let times = self.tiles[..outside].iter().product::<i64>() as f64;
-        let tiles = self.tiles.iter().product::<i64>() as f64;
+        let count = |tiles: &[i64]| tiles.iter().map(|tiles| *tiles as f64).product::<f64>();
+        let (times, tiles) = (count(&self.tiles[..outside]), count(&self.tiles));
         let (input, chunk) = (self.input(), self.chunk(outside));
         // Once from where it is; what neighbouring windows share, and what other channels read again, from where a chunk stays.
         let inputs = input * self.rate(input) + (blocks * times * chunk - input).max(0.0) * self.rate(chunk);

@@ -126,9 +126,10 @@ impl Shape {
 
     /// Elements of a group's input under the image, padding left out.
     pub(super) fn input_elements(&self) -> i64 {
-        let planes: i64 = self.out.iter().skip(2).product();
+        let outer = self.out.iter().skip(2);
+        let planes = outer.fold(self.in_channels, |product, extent| product.saturating_mul(*extent));
         let plane = self.rows() * self.row_step * self.columns() * self.column_step.max(1);
-        (self.in_channels * planes).saturating_mul(plane) / self.phases
+        planes.saturating_mul(plane) / self.phases
     }
 
     /// Elements of a group's weights.

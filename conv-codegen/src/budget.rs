@@ -1,0 +1,121 @@
+//! How much code an item may become: a size that is too large is an error that names it, in place of a build of minutes.
+//!
+//! Tiles and unrolled taps have limits of their own, in the passes, so one leaf is at most some hundred lines. Two things grow with what a user writes: kinds of positions in the image (a free
+//! size has two edges and an inside, a transposed stride a phase for each of its values; over the axes they multiply, and each kind is a leaf), and known weights whose numbers are
+//! written out.
+
+use conv_ir::conv::axis_name;
+use conv_ir::nest::{Leaf, LoopKind, Stmt};
+use conv_ir::{Conv, Error, Issue, Nest, Size};
+
+/// Statements of a version: rustc takes half a minute for three versions of 2400 each.
+const STATEMENTS: usize = 5_000;
+
+/// Kinds of positions, whatever comes of them: more take minutes before there is a statement to count.
+const KINDS: usize = 4_096;
+
+/// Known numbers that are written out, over all versions: some 2 MiB of source.
+const NUMBERS: usize = 1 << 17;
+
+/// What can be told of a description before it is lowered, in so many versions.
+///
+/// # Errors
+/// [`Error::Invalid`] about the weight or a size of the input.
+pub(crate) fn check(conv: &Conv, versions: usize) -> Result<(), Error> {
+    let numbers = conv.known().map_or(0, |_| conv.weight_len()).saturating_mul(versions);
+    if numbers > NUMBERS {
+        let shape: Vec<String> = conv.weight_shape().iter().map(usize::to_string).collect();
+        let message = format!(
+            "{} = {} numbers in {versions} versions are {numbers} in the source, but at most {NUMBERS} are written out: make it a parameter, which a `struct` packs once",
+            shape.join(" x "),
+            conv.weight_len(),
+        );
+        return Err(issue(conv, "weight", None, message));
+    }
+    let all = kinds(conv)
+        .iter()
+        .fold(1usize, |product, kinds| product.saturating_mul(*kinds));
+    match all > KINDS {
+        true => Err(too_many(
+            conv,
+            &format!("{all} kinds of positions, but at most {KINDS} are written out"),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// What came of it.
+///
+/// # Errors
+/// [`Error::Invalid`] about a size of the input.
+pub(crate) fn check_nest(conv: &Conv, nest: &Nest) -> Result<(), Error> {
+    let leaves: usize = nest.leaves.iter().map(statements).sum();
+    let all = leaves + calls(&nest.body);
+    match all > STATEMENTS {
+        true => Err(too_many(
+            conv,
+            &format!("{all} statements a version, but at most {STATEMENTS} are written out"),
+        )),
+        false => Ok(()),
+    }
+}
+
+/// Operations, and how often their text is repeated.
+fn statements(leaf: &Leaf) -> usize {
+    let mut operations = 0;
+    leaf.ops().for_each(|op| op.visit(&mut |_| operations += 1));
+    let tested = leaf.conditions();
+    let repeated = leaf.reduce.iter().filter(|l| {
+        let tests = tested.iter().any(|cond| cond.expression().of_axis(l.axis) != 0);
+        l.kind == LoopKind::Unrolled && tests
+    });
+    let turns = repeated.map(|l| l.constant_extent().unwrap_or(1).max(1) as usize);
+    turns.fold(operations, usize::saturating_mul)
+}
+
+fn calls(stmts: &[Stmt]) -> usize {
+    let of = |stmt: &Stmt| match stmt {
+        Stmt::For(_, body) => 1 + calls(body),
+        Stmt::Leaf(leaf) => statements(leaf),
+        Stmt::Call(_) => 1,
+    };
+    stmts.iter().map(of).sum()
+}
+
+/// Kinds of positions along each axis: phases of a transposed stride, and edges of a free size.
+fn kinds(conv: &Conv) -> Vec<usize> {
+    let of = |axis: &conv_ir::conv::ConvAxis| {
+        // More than four phases are a loop.
+        let phases = if conv.spec().transposed && axis.stride <= 4 {
+            axis.stride
+        } else {
+            1
+        };
+        let edges = if matches!(axis.input, Size::Free(_)) { 3 } else { 1 };
+        phases * edges
+    };
+    conv.axes().iter().map(of).collect()
+}
+
+/// Names the axis with the most kinds, and how they multiply.
+fn too_many(conv: &Conv, found: &str) -> Error {
+    let kinds = kinds(conv);
+    let worst = (0..kinds.len()).rev().max_by_key(|&axis| kinds[axis]).unwrap_or(0);
+    let named = |axis: usize| format!("{} along {}", kinds[axis], axis_name(kinds.len(), axis));
+    let product: Vec<String> = (0..kinds.len()).map(named).collect();
+    let message = format!(
+        "the code would have {found}; kinds of positions are {}: give numbers for free sizes, or a smaller stride",
+        product.join(" x ")
+    );
+    issue(conv, "input", Some(worst), message)
+}
+
+fn issue(conv: &Conv, field: &'static str, axis: Option<usize>, message: String) -> Error {
+    let rank = conv.axes().len();
+    Error::Invalid(vec![Issue {
+        field,
+        axis,
+        rank,
+        message,
+    }])
+}

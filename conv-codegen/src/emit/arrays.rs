@@ -1,0 +1,228 @@
+//! The arrays and sizes of a version: what its caller passes and what is asserted of it, what it keeps on its stack, and what is known.
+
+use conv_ir::nest::{Buffer, BufferId, BufferRole, SymbolId, Var};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::item::{Form, Item};
+use super::lanes::type_name;
+use super::range::Range;
+use super::{Unsupported, expr, tokens};
+
+/// The classes of arrays that a caller passes, in order; within a class they come as in the nest's table.
+const FUNCTION: &[&[BufferRole]] = &[
+    &[BufferRole::Input],
+    &[BufferRole::Weight, BufferRole::Bias],
+    &[BufferRole::Residual],
+    &[BufferRole::Output],
+];
+/// The same for the versions of a type that holds what is packed.
+const PACKED: &[&[BufferRole]] = &[
+    &[BufferRole::Packed],
+    &[BufferRole::Input],
+    &[BufferRole::Residual],
+    &[BufferRole::Output],
+];
+/// What the caller of such a type passes.
+const CALLER: &[&[BufferRole]] = &[&[BufferRole::Input], &[BufferRole::Residual], &[BufferRole::Output]];
+
+pub(super) struct PublicBuffers {
+    pub parameters: TokenStream,
+    pub arguments: TokenStream,
+}
+
+/// Where a version keeps the arrays of its own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Home {
+    /// On its stack.
+    Stack,
+    /// In an array of so many elements that its caller passes.
+    Callers(i64),
+}
+
+/// An array of the emitted function itself, not another one's view.
+fn is_local(buffer: &Buffer, form: Form) -> bool {
+    let held = buffer.role == BufferRole::Packed && form == Form::Packed;
+    !buffer.is_callers() && buffer.values.is_none() && buffer.view_of.is_none() && !held
+}
+
+impl Item<'_> {
+    /// Free sizes: the parameters, and what is asserted and worked out of them.
+    pub fn symbols(&mut self) -> (Vec<TokenStream>, TokenStream) {
+        let (mut parameters, mut door) = (Vec::new(), TokenStream::new());
+        for (at, symbol) in self.nest.symbols.iter().enumerate() {
+            let id = SymbolId(at as u32);
+            let Some(value) = &symbol.value else {
+                let name = tokens(&self.scope.bind(Var::Symbol(id), &symbol.name, Range::size()));
+                parameters.push(name);
+                continue;
+            };
+            let is_extent = self.is_public_extent(id);
+            let range = self.scope.bound_range(value);
+            let text = self.scope.bound(value, !range.non_negative());
+            let known = if is_extent && !range.non_negative() {
+                Range::size()
+            } else {
+                range
+            };
+            if let (true, Some(same)) = (known == range, self.scope.named(&text)) {
+                self.scope.adopt(id, &same);
+                continue;
+            }
+            let (name, text) = (self.scope.bind(Var::Symbol(id), &symbol.name, known), tokens(&text));
+            let name = tokens(&name);
+            door.extend(quote!(let #name = #text;));
+            if known != range {
+                let message = format!("the input is too small for the window: {} is negative", symbol.name);
+                door.extend(quote! {
+                    assert!(#name >= 0, #message);
+                    let #name = #name as usize;
+                });
+            }
+        }
+        door.extend(self.length_checks());
+        (parameters, door)
+    }
+
+    fn is_public_extent(&self, symbol: SymbolId) -> bool {
+        let public = self.nest.buffers.iter().filter(|b| b.is_callers());
+        public
+            .flat_map(|b| &b.extents)
+            .any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
+    }
+
+    fn length_checks(&self) -> TokenStream {
+        let public = (0..self.nest.buffers.len()).filter(|&at| !self.emission.is_local(at));
+        let symbolic = public.filter_map(|at| {
+            let length = self.scope.length(at);
+            length.as_constant().is_none().then(|| (at, length.usize_text()))
+        });
+        let check = |(at, length): (usize, String)| {
+            let (name, expected) = (tokens(&self.scope.buffers[at]), tokens(&length));
+            let message = format!("{} must have {length} elements", self.scope.buffers[at]);
+            quote!(assert!(#name.len() == #expected, #message);)
+        };
+        symbolic.map(check).collect()
+    }
+
+    /// Scratch and packed buffers of its own: position and elements.
+    fn locals(&self) -> Result<Vec<(usize, i64)>, Unsupported> {
+        let buffers = self.nest.buffers.iter().enumerate();
+        let own = buffers.filter(|(_, buffer)| is_local(buffer, self.form));
+        let known = |(at, buffer): (usize, &Buffer)| {
+            let length = self.scope.length(at).as_constant().map(|length| (at, length));
+            length.ok_or_else(|| {
+                Unsupported(format!(
+                    "buffer {} has a size known only at run time, and emitted code allocates nothing; the JIT can run it",
+                    buffer.name
+                ))
+            })
+        };
+        own.map(known).collect()
+    }
+
+    /// Elements of all of them.
+    pub fn local_len(&self) -> Result<i64, Unsupported> {
+        let lengths = self.locals()?.into_iter().map(|(_, length)| length);
+        Ok(lengths.fold(0, i64::saturating_add))
+    }
+
+    /// What is known, and scratch and packed buffers where they have their home.
+    pub fn local_arrays(&self, home: Home) -> Result<TokenStream, Unsupported> {
+        let known = self.nest.buffers.iter().enumerate();
+        let known = known.filter_map(|(at, buffer)| Some((at, buffer.values.as_ref()?)));
+        let mut text: TokenStream = known.map(|(at, values)| self.known_array(at, values)).collect();
+        for (at, length) in self.locals()? {
+            let (name, length) = (tokens(&self.scope.buffers[at]), tokens(&length.to_string()));
+            match home {
+                Home::Stack => {
+                    let zero = tokens(&format!("0.0{}", self.nest.dtype));
+                    text.extend(quote!(let mut #name = [#zero; #length];));
+                }
+                Home::Callers(_) => {
+                    text.extend(quote!(let (#name, scratch) = scratch.split_first_chunk_mut::<#length>().unwrap();));
+                    if self.nest.buffers[at].role == BufferRole::Packed {
+                        text.extend(quote!(#name.fill(0.0);));
+                    }
+                }
+            }
+        }
+        Ok(text)
+    }
+
+    /// Notes which arrays are its own, not behind a reference.
+    pub fn settle(&mut self, home: Home) {
+        let nest = self.nest;
+        let memory = |at: usize| &nest.buffers[nest.memory_of(BufferId(at as u32)).index()];
+        let local = |at: usize| home == Home::Stack && is_local(memory(at), self.form);
+        self.emission.local = (0..nest.buffers.len()).map(local).collect();
+    }
+
+    /// Known numbers that leaves read from memory.
+    fn known_array(&self, at: usize, values: &[f64]) -> TokenStream {
+        if values.is_empty() {
+            return TokenStream::new();
+        }
+        let (name, t) = (tokens(&self.scope.buffers[at]), type_name(self.nest.dtype));
+        let constant = tokens(&self.scope.buffers[at].to_uppercase());
+        let numbers = values.iter().map(|&x| expr::constant(x, self.nest.dtype));
+        let len = tokens(&values.len().to_string());
+        quote!(static #constant: [#t; #len] = [#(#numbers),*]; let #name = &#constant;)
+    }
+
+    /// The parameters of a version, the output last.
+    pub fn public_buffers(&self) -> PublicBuffers {
+        self.public_buffers_of(match self.form {
+            Form::Function => FUNCTION,
+            Form::Packed => PACKED,
+        })
+    }
+
+    /// The parameters that the item's caller passes.
+    pub fn callers_buffers(&self) -> PublicBuffers {
+        self.public_buffers_of(match self.form {
+            Form::Function => FUNCTION,
+            Form::Packed => CALLER,
+        })
+    }
+
+    fn public_buffers_of(&self, classes: &[&[BufferRole]]) -> PublicBuffers {
+        let mut public = PublicBuffers {
+            parameters: TokenStream::new(),
+            arguments: TokenStream::new(),
+        };
+        for class in classes {
+            for at in self.arrays_of(class) {
+                let name = tokens(&self.scope.buffers[at]);
+                let array = self.array_type(at);
+                let mutable = class.contains(&BufferRole::Output).then(|| quote!(mut));
+                public.parameters.extend(quote!(#name: & #mutable #array,));
+                public.arguments.extend(quote!(#name,));
+            }
+        }
+        public
+    }
+
+    /// The buffers of these roles that have memory of their own, and no numbers yet.
+    pub fn arrays_of(&self, roles: &[BufferRole]) -> Vec<usize> {
+        let is_one = |at: &usize| {
+            let Buffer {
+                role, values, view_of, ..
+            } = &self.nest.buffers[*at];
+            roles.contains(role) && values.is_none() && view_of.is_none()
+        };
+        (0..self.nest.buffers.len()).filter(is_one).collect()
+    }
+
+    /// An array where the size is known, else a slice.
+    pub fn array_type(&self, buffer: usize) -> TokenStream {
+        let t = type_name(self.nest.dtype);
+        match self.scope.length(buffer).as_constant() {
+            Some(length) => {
+                let length = tokens(&length.to_string());
+                quote!([#t; #length])
+            }
+            None => quote!([#t]),
+        }
+    }
+}

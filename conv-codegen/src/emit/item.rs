@@ -1,0 +1,176 @@
+//! One version of an item: the function `run`, its leaves, and the lane functions that they use.
+
+use std::collections::BTreeSet;
+
+use conv_ir::Nest;
+use conv_ir::nest::{Leaf, Stmt};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::arrays::{Home, PublicBuffers};
+use super::call::Parameters;
+use super::emission::Emission;
+use super::expr::{Declared, LeafText};
+use super::lanes::type_name;
+use super::loops::{braced, loop_head};
+use super::scope::Scope;
+use super::{Unsupported, Version, reach, tokens};
+
+/// Who owns the packed buffers.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Form {
+    /// A function packs on its stack.
+    Function,
+    /// A type has packed before.
+    Packed,
+}
+
+pub(super) struct Item<'a> {
+    pub nest: &'a Nest,
+    pub scope: Scope<'a>,
+    pub emission: Emission,
+    pub parameters: Vec<Parameters>,
+    pub leaf_names: Vec<String>,
+    pub form: Form,
+}
+
+impl<'a> Item<'a> {
+    pub fn new(version: &'a Version, form: Form) -> Result<Item<'a>, Unsupported> {
+        let nest = &version.nest;
+        if nest.accumulator != nest.dtype || nest.buffers.iter().any(|b| b.dtype != nest.dtype) {
+            return Err(Unsupported(
+                "an accumulator of another type than the elements".to_owned(),
+            ));
+        }
+        let mut scope = Scope::new(nest);
+        scope.fresh("run");
+        let leaf_names = nest.leaves.iter().map(|leaf| scope.fresh(&leaf.name)).collect();
+        let emission = Emission {
+            isa: version.isa,
+            runtime: version.runtime,
+            dtype: nest.dtype,
+            called: BTreeSet::new(),
+            local: Vec::new(),
+        };
+        let parameters = vec![Parameters::default(); nest.leaves.len()];
+        Ok(Item {
+            nest,
+            scope,
+            emission,
+            parameters,
+            leaf_names,
+            form,
+        })
+    }
+
+    /// Parameters, arguments, and the module's content: the function `run`, leaves, lane functions.
+    pub fn module(&mut self, home: Home) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
+        self.settle(home);
+        let (sizes, door) = self.symbols();
+        let arrays = self.local_arrays(home)?;
+        if self.form == Form::Function {
+            self.find_parameters(&self.nest.setup);
+        }
+        self.find_parameters(&self.nest.body);
+        let leaves = self.leaves()?;
+        let setup = match self.form {
+            Form::Function => self.stmts(&self.nest.setup)?,
+            Form::Packed => TokenStream::new(),
+        };
+        let body = self.stmts(&self.nest.body)?;
+        let PublicBuffers { parameters, arguments } = self.public_buffers();
+        let lane_modules = self.emission.lane_modules();
+        let features = self.emission.isa.attribute();
+        let (scratch, passed) = match home {
+            Home::Stack => (None, None),
+            Home::Callers(length) => {
+                let (t, length) = (type_name(self.nest.dtype), tokens(&length.to_string()));
+                (Some(quote!(scratch: &mut [#t; #length],)), Some(quote!(scratch,)))
+            }
+        };
+        let names = sizes.iter();
+        let size_names = sizes.iter();
+        let run = quote! {
+            #features
+            pub(super) fn run(#(#names: usize,)* #parameters #scratch) {
+                #door
+                #arrays
+                #setup
+                #body
+            }
+            #leaves
+            #lane_modules
+        };
+        let names = sizes.iter();
+        let parameters = self.callers_buffers().parameters;
+        Ok((
+            quote!(#(#names: usize,)* #parameters),
+            quote!(#(#size_names,)* #arguments #passed),
+            run,
+        ))
+    }
+
+    pub fn stmts(&mut self, stmts: &'a [Stmt]) -> Result<TokenStream, Unsupported> {
+        stmts.iter().map(|stmt| self.stmt(stmt)).collect()
+    }
+
+    fn stmt(&mut self, stmt: &'a Stmt) -> Result<TokenStream, Unsupported> {
+        match stmt {
+            Stmt::For(l, _) if l.constant_extent() == Some(0) => Ok(TokenStream::new()),
+            Stmt::For(l, body) => {
+                let mark = self.scope.open();
+                let head = match l.one_turn() {
+                    Some(value) => {
+                        self.scope.bind_constant(l.axis, value);
+                        None
+                    }
+                    None => Some(loop_head(&mut self.scope, l)),
+                };
+                let body = self.stmts(body)?;
+                self.scope.close(mark);
+                Ok(match head {
+                    Some(head) => head.around(body),
+                    None => body,
+                })
+            }
+            Stmt::Leaf(leaf) => {
+                let mark = self.scope.open();
+                let body = leaf_text(leaf, &mut self.scope, &mut self.emission, Place::Inline).body()?;
+                self.scope.close(mark);
+                Ok(braced(body))
+            }
+            Stmt::Call(call) => Ok(self.call(call)),
+        }
+    }
+}
+
+/// Where a leaf's text stands.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Place {
+    Inline,
+    Outlined,
+}
+
+pub(super) fn leaf_text<'s, 'a>(
+    leaf: &'a Leaf,
+    scope: &'s mut Scope<'a>,
+    emission: &'s mut Emission,
+    place: Place,
+) -> LeafText<'s, 'a> {
+    let registers = leaf
+        .registers
+        .iter()
+        .map(|r| Declared {
+            name: r.name.clone(),
+            axes: r.axes.clone(),
+        })
+        .collect();
+    LeafText {
+        leaf,
+        scope,
+        emission,
+        registers,
+        outlined: place == Place::Outlined,
+        asserted: reach::Asserted::default(),
+    }
+}

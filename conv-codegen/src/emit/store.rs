@@ -1,0 +1,76 @@
+//! What a leaf writes: vectors in a row, lane by lane, or squares that are transposed in registers.
+//!
+//! In: a store of the nest and its value's text. Out: the call of the lane function that does it, or an assignment in a scalar leaf.
+
+use conv_ir::nest::{Access, AxisId, RegId};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::expr::LeafText;
+use super::lanes::{LaneFn, square};
+use super::scope::Address;
+use super::{Unsupported, tokens};
+
+impl LeafText<'_, '_> {
+    pub fn store(&mut self, to: &Access, value: TokenStream) -> TokenStream {
+        let Address { buffer, at, step } = self.address(to);
+        let Some(lanes) = self.lanes() else {
+            let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
+            return quote!(#name[#at] = #value;);
+        };
+        let step = step.unwrap_or_default();
+        let live = self.live();
+        let call = match (step.as_constant(), live) {
+            (Some(1), None) => {
+                let [to, at] = self.place(to, buffer, &at, &lanes.width.to_string(), true);
+                self.call_tokens(LaneFn::Store, &[to, at, value])
+            }
+            (Some(1), Some(live)) => {
+                let [to, at] = self.place(to, buffer, &at, &live, true);
+                self.call_tokens(LaneFn::StoreFirst, &[to, at, tokens(&live), value])
+            }
+            _ => {
+                let live = self.live_or_all();
+                let span = format!("(({live}).max(1) - 1) * ({}) + 1", step.usize_text());
+                let [to, at] = self.place(to, buffer, &at, &span, true);
+                let (step, live) = (tokens(&step.usize_text()), tokens(&live));
+                self.call_tokens(LaneFn::Scatter, &[to, at, step, live, value])
+            }
+        };
+        quote!(#call;)
+    }
+
+    /// Squares of the block where its rows are contiguous, the last one overlapping its neighbour if need be; else vector by vector.
+    pub fn store_block(&mut self, to: &Access, reg: RegId, along: AxisId) -> Result<TokenStream, Unsupported> {
+        let by = |index: Option<&conv_ir::nest::Index>| index.and_then(|i| i.as_affine()).map(|a| a.of_axis(along));
+        let contiguous = by(to.index.last()) == Some(1);
+        let elsewhere = to.index.iter().rev().skip(1).any(|i| by(Some(i)) != Some(0));
+        let (square, extent) = (square(self.emission.dtype), self.tile_extent(along));
+        if self.lanes().is_none() || !contiguous || elsewhere || extent < square {
+            return self.each(along, |leaf| {
+                let value = leaf.register(reg);
+                Ok(leaf.store(to, value))
+            });
+        }
+        let mut all = TokenStream::new();
+        let mark = self.scope.open();
+        for first in (0..extent).step_by(square as usize) {
+            let first = first.min(extent - square);
+            let mut columns = Vec::new();
+            for column in first..first + square {
+                self.scope.bind_constant(along, column);
+                columns.push(self.register(reg));
+            }
+            self.scope.bind_constant(along, first);
+            let Address { buffer, at, step } = self.address(to);
+            let (step, live) = (step.unwrap_or_default().usize_text(), self.live_or_all());
+            let span = format!("(({live}).max(1) - 1) * ({step}) + {square}");
+            let [to, at] = self.place(to, buffer, &at, &span, true);
+            let (step, live) = (tokens(&step), tokens(&live));
+            let call = self.call_tokens(LaneFn::StoreSquare, &[to, at, step, live, quote!([#(#columns),*])]);
+            all.extend(quote!(#call;));
+            self.scope.close(mark);
+        }
+        Ok(all)
+    }
+}

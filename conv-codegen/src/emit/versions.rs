@@ -1,0 +1,85 @@
+//! The versions of an item, a module each, and what chooses between them.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::arrays::Home;
+use super::item::{Form, Item};
+use super::lanes::Isa;
+use super::{STACK_LIMIT, Unsupported, Version, tokens};
+use crate::Library;
+
+/// All versions of an item.
+pub(super) struct Bodies {
+    /// Where all of them keep arrays of their own.
+    pub home: Home,
+    pub parameters: TokenStream,
+    /// Chooses the version.
+    pub dispatch: TokenStream,
+    /// The versions.
+    pub modules: TokenStream,
+}
+
+impl Bodies {
+    pub fn of(versions: &[Version], form: Form) -> Result<Bodies, Unsupported> {
+        let mut items = versions
+            .iter()
+            .map(|version| Item::new(version, form))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut bodies = Bodies {
+            home: home(&items)?,
+            parameters: TokenStream::new(),
+            dispatch: TokenStream::new(),
+            modules: TokenStream::new(),
+        };
+        for (version, item) in versions.iter().zip(&mut items) {
+            let module = tokens(version.isa.module());
+            let (parameters, arguments, body) = item.module(bodies.home)?;
+            let call = quote!(#module::run(#arguments));
+            if version.isa == Isa::Portable {
+                bodies.dispatch.extend(quote!(#call;));
+                bodies.modules.extend(quote!(mod #module { #body }));
+            } else {
+                let features = version.isa.features().iter();
+                if version.runtime == Library::Core {
+                    let cfg = quote!(all(target_arch = "x86_64" #(, target_feature = #features)*));
+                    // Nothing but the features is needed, and the crate is compiled for them.
+                    bodies
+                        .dispatch
+                        .extend(quote!(#[cfg(#cfg)] { return unsafe { #call }; }));
+                    bodies.modules.extend(quote!(#[cfg(#cfg)] mod #module { #body }));
+                    bodies.parameters = parameters;
+                    continue;
+                }
+                bodies.dispatch.extend(quote! {
+                    #[cfg(target_arch = "x86_64")]
+                    if #(::std::arch::is_x86_feature_detected!(#features))&&* {
+                        // Nothing but the features is needed, and they have been found.
+                        return unsafe { #call };
+                    }
+                });
+                bodies
+                    .modules
+                    .extend(quote!(#[cfg(target_arch = "x86_64")] mod #module { #body }));
+            }
+            bodies.parameters = parameters;
+        }
+        Ok(bodies)
+    }
+}
+
+/// The stack, if what the hungriest version needs fits.
+fn home(items: &[Item<'_>]) -> Result<Home, Unsupported> {
+    let mut most = 0;
+    let mut bytes = 0;
+    for item in items {
+        let length = item.local_len()?;
+        most = most.max(length);
+        bytes = bytes.max(length.saturating_mul(item.nest.dtype.bytes() as i64));
+    }
+    Ok(if bytes > STACK_LIMIT {
+        Home::Callers(most)
+    } else {
+        Home::Stack
+    })
+}

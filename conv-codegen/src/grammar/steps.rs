@@ -1,0 +1,267 @@
+//! An item with steps: a chain, or every mistake on the token that makes it.
+//!
+//! ```text
+//! pub struct Block(input: [f32; 1, 24, 56, 56]) -> [f32; 1, 24, 56, 56];
+//! expand:    { weight: [f32; 144, 24, 1, 1], bias: [f32; 144], activation: relu6 },
+//! depthwise: { weight: [f32; 144, 1, 3, 3], groups: 144, padding: 1, activation: relu6 },
+//! project:   { weight: [f32; 24, 144, 1, 1], residual: input }
+//! ```
+//!
+//! In: a parsed item with steps. Out: a checked [`Chain`]. Each step is checked as a convolution of its own ([`check`](super::check)) whose input is what the step before gives; these sizes
+//! stand on the step's name, so that what does not fit is reported there. The last step's output is compared with the signature. Steps behind one that is wrong have their keys read, no more:
+//! their sizes would be guesses.
+
+use conv_ir::chain::Step as ChainStep;
+use conv_ir::separate::Accuracy;
+use conv_ir::{Chain, Conv};
+use proc_macro2::{Ident, Span};
+use quote::ToTokens;
+use syn::{Expr, ExprLit, Lit, LitInt};
+
+use super::Errors;
+use super::check::{Described, check};
+use super::parse::{Dim, Entry, Item, Step, Tensor, word};
+use super::values::{KEYS, Settings, unknown_word};
+use crate::Library;
+
+/// What is said once, for all steps.
+const SHARED: [&str; 3] = ["layout", "std", "accuracy"];
+
+/// What a chain asks for.
+pub(super) struct CheckedChain {
+    pub chain: Chain,
+    pub accuracy: Accuracy,
+    pub runtime: Library,
+}
+
+/// `expand_weight`: what the caller passes for an array of a step.
+pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
+    Ident::new(&format!("{step}_{array}"), step.span())
+}
+
+/// What a chain asks for; `None` where `errors` says why.
+pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<CheckedChain> {
+    let first = errors.count();
+    let input = signature(item, errors);
+    names(item, errors);
+    let shared = shared(item, errors);
+    let settings = Settings::read(&shared, errors);
+    let mut along = Along {
+        item,
+        shared: &shared,
+        tensors: Vec::new(),
+        steps: Vec::new(),
+    };
+    let sound = errors.count() == first;
+    along.tensors.extend(input.filter(|_| sound).cloned());
+    for at in 0..item.steps.len() {
+        along.step(at, errors);
+    }
+    if errors.count() > first {
+        return None;
+    }
+    let chain = Chain::new(along.steps).map_err(|error| errors.at(&item.name, error.to_string()));
+    Some(CheckedChain {
+        chain: chain.ok()?,
+        accuracy: settings.accuracy,
+        runtime: settings.runtime,
+    })
+}
+
+/// The input, which is all that a chain's signature has.
+fn signature<'a>(item: &'a Item, errors: &mut Errors) -> Option<&'a Tensor> {
+    let mut input = None;
+    for tensor in &item.parameters {
+        if tensor.name == "input" && input.is_none() {
+            input = Some(tensor);
+        } else {
+            let message = "the signature of a chain has `input` alone: weights stand in the steps, as in `expand: { weight: [f32; 96, 16, 1, 1] }`";
+            errors.at(&tensor.name, message.to_owned());
+        }
+    }
+    if input.is_none() {
+        errors.at(&item.name, "parameter `input` is missing".to_owned());
+    }
+    for size in input.iter().flat_map(|input| &input.sizes) {
+        if let Dim::Name(name) = size {
+            errors.at(
+                name,
+                format!("{name} must be a number: sizes of a chain are known when code is made"),
+            );
+        }
+    }
+    input
+}
+
+/// Steps have names of their own.
+fn names(item: &Item, errors: &mut Errors) {
+    for (at, Step { name, .. }) in item.steps.iter().enumerate() {
+        if name == "input" || name == "output" {
+            errors.at(
+                name,
+                format!("a step cannot be called `{name}`, which is the chain's own"),
+            );
+        } else if name == "residual" || KEYS.iter().any(|key| name == key) {
+            errors.at(name, format!("a step cannot be called `{name}`, which is a key"));
+        } else if item.steps[..at].iter().any(|step| step.name == *name) {
+            errors.at(name, format!("there is a step `{name}` already"));
+        }
+    }
+}
+
+/// The entries beside the steps.
+fn shared(item: &Item, errors: &mut Errors) -> Vec<Entry> {
+    for Entry { key, .. } in &item.entries {
+        let word = key.to_string();
+        if !SHARED.contains(&word.as_str()) {
+            let message = match KEYS.contains(&word.as_str()) {
+                true if word == "schedule" => "a schedule is for one convolution, but this is a chain".to_owned(),
+                true => format!(
+                    "`{key}` belongs into a step: beside the steps stand {}",
+                    SHARED.join(", ")
+                ),
+                false => unknown_word("key", &word, &SHARED),
+            };
+            errors.at(key, message);
+        }
+    }
+    let is_shared = |entry: &&Entry| SHARED.iter().any(|key| entry.key == key);
+    item.entries.iter().filter(is_shared).cloned().collect()
+}
+
+/// The steps so far.
+struct Along<'a> {
+    item: &'a Item,
+    shared: &'a [Entry],
+    /// The input, and the outputs of the steps, up to the first that is wrong.
+    tensors: Vec<Tensor>,
+    steps: Vec<ChainStep>,
+}
+
+impl<'a> Along<'a> {
+    /// Checks the step at position `at`, and goes on behind it if it is sound.
+    fn step(&mut self, at: usize, errors: &mut Errors) {
+        let before = errors.count();
+        let step = &self.item.steps[at];
+        let Some(input) = self.tensors.get(at) else {
+            // Its input is not known.
+            arrays(step, errors);
+            self.residual(at, errors);
+            Settings::read(&self.entries(step, errors), errors);
+            return;
+        };
+        let input = Tensor {
+            name: Ident::new("input", step.name.span()),
+            ..input.clone()
+        };
+        let residual = self.residual(at, errors);
+        let added = residual.map(|(from, place)| self.added(from, place));
+        let parameters: Vec<Tensor> = [input].into_iter().chain(arrays(step, errors)).chain(added).collect();
+        let entries = self.entries(step, errors);
+        let described = Described {
+            name: &step.name,
+            parameters: &parameters,
+            output: Some(&self.item.output).filter(|_| at + 1 == self.item.steps.len()),
+            entries: &entries,
+        };
+        // What is missing was reported.
+        let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();
+        if let Some(checked) = checked {
+            self.tensors.push(given(step, &checked.conv, &self.tensors[0]));
+            self.steps.push(ChainStep {
+                conv: checked.conv,
+                residual: residual.map(|(from, _)| from),
+            });
+        }
+    }
+
+    /// The number of the tensor that a step adds, and where that is said.
+    fn residual(&self, at: usize, errors: &mut Errors) -> Option<(usize, &'a Expr)> {
+        let entry = self.item.steps[at]
+            .entries
+            .iter()
+            .find(|entry| entry.key == "residual")?;
+        let names = self.item.steps.iter().map(|step| step.name.to_string());
+        let names: Vec<String> = std::iter::once("input".to_owned()).chain(names).collect();
+        let found = word(&entry.value).and_then(|word| names.iter().position(|name| word == name));
+        let known = names[..=at].join(", ");
+        match found {
+            Some(from) if from <= at => return Some((from, &entry.value)),
+            Some(_) => errors.at(&entry.value, format!("a residual comes from before its step: {known}")),
+            None => errors.at(&entry.value, format!("expected the name of what is added: {known}")),
+        }
+        None
+    }
+
+    /// A tensor as a residual, its sizes where it is named.
+    fn added(&self, from: usize, place: &Expr) -> Tensor {
+        let sizes = self.tensors[from].sizes.iter();
+        let sizes = sizes.map(|size| Dim::Number(size.number().unwrap_or(0), place.clone()));
+        Tensor {
+            name: Ident::new("residual", Span::call_site()),
+            sizes: sizes.collect(),
+            says: if from == 0 { "the input has" } else { "that step gives" },
+            ..self.tensors[from].clone()
+        }
+    }
+
+    /// What a step and the item say of it, without the residual.
+    fn entries(&self, step: &Step, errors: &mut Errors) -> Vec<Entry> {
+        const ELSEWHERE: [&str; 2] = ["residual", "schedule"];
+        for Entry { key, .. } in &step.entries {
+            if SHARED.iter().any(|shared| key == shared) {
+                errors.at(key, format!("`{key}` is said once for all steps, beside them"));
+            } else if key == "schedule" {
+                errors.at(key, "a schedule is for one convolution, but this is a chain".to_owned());
+            }
+        }
+        let is_own = |entry: &&Entry| SHARED.iter().chain(&ELSEWHERE).all(|other| entry.key != other);
+        let layout = self.shared.iter().filter(|entry| entry.key == "layout");
+        step.entries.iter().filter(is_own).chain(layout).cloned().collect()
+    }
+}
+
+/// The shapes that a step gives, weight first.
+fn arrays(step: &Step, errors: &mut Errors) -> Vec<Tensor> {
+    let mut arrays: Vec<Tensor> = Vec::new();
+    for name in ["weight", "bias"] {
+        let mut all = step.arrays.iter().filter(|array| array.name == name);
+        arrays.extend(all.next().cloned());
+        all.for_each(|twice| errors.at(&twice.name, format!("`{name}` is given twice")));
+    }
+    for other in step
+        .arrays
+        .iter()
+        .filter(|array| array.name != "weight" && array.name != "bias")
+    {
+        errors.at(
+            &other.name,
+            format!("`{}` is no array: a step has `weight` and `bias`", other.name),
+        );
+    }
+    let is_weight = |name: &Ident| name == "weight";
+    if !arrays.iter().any(|array| is_weight(&array.name)) && !step.entries.iter().any(|entry| is_weight(&entry.key)) {
+        let message =
+            "the step has no weight: write its shape, as in `weight: [f32; 8, 3, 3, 3]`, its numbers or its file";
+        errors.at(&step.name, message.to_owned());
+    }
+    arrays
+}
+
+/// The output of a step, as the next one's input: its sizes stand on the step's name.
+fn given(step: &Step, conv: &Conv, input: &Tensor) -> Tensor {
+    let shape = conv.output_shape().unwrap_or_default();
+    Tensor {
+        name: step.name.clone(),
+        dtype: input.dtype.clone(),
+        sizes: shape.into_iter().map(|n| number(n, step.name.span())).collect(),
+        shape: step.name.to_token_stream(),
+        says: "the step before gives",
+    }
+}
+
+/// A size that nobody wrote, at a place to report it.
+fn number(n: usize, span: Span) -> Dim {
+    let lit = Lit::Int(LitInt::new(&n.to_string(), span));
+    Dim::Number(n, Expr::Lit(ExprLit { attrs: Vec::new(), lit }))
+}

@@ -1,0 +1,197 @@
+//! A plan's groups, one after the other, as one nest: a chain for ways out that make one item of one nest.
+//!
+//! ```text
+//! groups  steps 1..3: @input -> line_1 -> @output;  step 4: @input -> @output      gives   @input -> line_1 -> tensor_3 -> @output
+//! ```
+//!
+//! In: a chain and its plan. Out: a nest whose input, output, weights and biases are the chain's. Tensors between groups, and what groups need for themselves, are scratch. What is not alive at the
+//! same time shares memory: each *slot* is as long as its longest tenant. Loops that threads would share run in order, because the groups do.
+
+use super::Chain;
+use super::fuse::{Lower, constants, same_numbers};
+use super::plan::{self, Group, Plan};
+use crate::nest::{Affine, Buffer, BufferId, BufferRole, Nest, embed};
+use crate::{Error, Target};
+
+/// The nest of a whole chain.
+///
+/// # Errors
+/// Those of [`plan::nest`] and [`Plan::check`].
+pub fn nest(chain: &Chain, plan: &Plan, target: &Target, lower: &mut Lower<'_>) -> Result<Nest, Error> {
+    plan.check(chain)?;
+    let mut joining = Joining::new(chain, plan);
+    for (at, group) in plan.groups.iter().enumerate() {
+        let nest = plan::nest(chain, group, target, lower)?;
+        joining.add(at, group, &nest);
+    }
+    Ok(joining.nest)
+}
+
+/// Memory that several buffers use one after the other.
+struct Slot {
+    id: BufferId,
+    /// The last group that needs what it holds now.
+    until: usize,
+}
+
+struct Joining<'a> {
+    chain: &'a Chain,
+    plan: &'a Plan,
+    nest: Nest,
+    /// The arrays of each step.
+    weights: Vec<Option<BufferId>>,
+    biases: Vec<Option<BufferId>>,
+    /// The memory of each tensor; none before its group is there, and for those inside a group.
+    tensors: Vec<Option<BufferId>>,
+    slots: Vec<Slot>,
+}
+
+impl<'a> Joining<'a> {
+    fn new(chain: &'a Chain, plan: &'a Plan) -> Self {
+        let mut nest = Nest {
+            dtype: chain.dtype(),
+            accumulator: chain.dtype(),
+            rank: chain.steps()[0].conv.rank(),
+            axes: Vec::new(),
+            symbols: Vec::new(),
+            buffers: Vec::new(),
+            leaves: Vec::new(),
+            setup: Vec::new(),
+            body: Vec::new(),
+        };
+        let count = chain.steps().len();
+        let shape = |tensor: usize| {
+            chain
+                .shape(tensor)
+                .into_iter()
+                .map(|n| Affine::constant(n as i64))
+                .collect()
+        };
+        let mut tensors = vec![None; count + 1];
+        tensors[0] = Some(nest.add_buffer("input", BufferRole::Input, shape(0)));
+        let arrays = chain.convs().enumerate();
+        let arrays: Vec<_> = arrays.map(|(at, conv)| constants(&mut nest, conv, at + 1)).collect();
+        tensors[count] = Some(nest.add_buffer("output", BufferRole::Output, shape(count)));
+        let (weights, biases) = arrays.into_iter().unzip();
+        Joining {
+            chain,
+            plan,
+            nest,
+            weights,
+            biases,
+            tensors,
+            slots: Vec::new(),
+        }
+    }
+
+    /// The last group that reads a tensor.
+    fn last_reader(&self, tensor: usize) -> usize {
+        let reads = |group: &Group| {
+            let adds = |step: usize| self.chain.steps()[step].residual == Some(tensor);
+            group.steps.start == tensor || group.steps.clone().any(adds)
+        };
+        self.plan.groups.iter().rposition(reads).unwrap_or(0)
+    }
+
+    /// Memory of so many elements, from group `from` to group `until`.
+    fn slot(&mut self, name: &str, len: i64, (from, until): (usize, usize)) -> BufferId {
+        let longer = |slot: &Slot| self.nest.constant_len(slot.id).unwrap_or(0).max(len);
+        let free = self.slots.iter_mut().filter(|slot| slot.until < from);
+        // The one that grows least, and of those the shortest.
+        let best = free.min_by_key(|slot| {
+            let now = longer(slot);
+            (now - self.nest.constant_len(slot.id).unwrap_or(0), now)
+        });
+        let Some(slot) = best else {
+            let id = self.nest.add_buffer(name, BufferRole::Scratch, vec![len.into()]);
+            self.slots.push(Slot { id, until });
+            return id;
+        };
+        slot.until = until;
+        let buffer = &mut self.nest.buffers[slot.id.index()];
+        let longest = buffer.extents[0].as_constant().unwrap_or(0).max(len);
+        buffer.extents = vec![longest.into()];
+        "shared".clone_into(&mut buffer.name);
+        slot.id
+    }
+
+    /// Adds the group at position `at`, whose nest is `from`.
+    fn add(&mut self, at: usize, group: &Group, from: &Nest) {
+        let end = group.steps.end;
+        if self.tensors[end].is_none() {
+            let len = self.chain.len_of(end) as i64;
+            let until = self.last_reader(end);
+            self.tensors[end] = Some(self.slot(&format!("tensor_{end}"), len, (at, until)));
+        }
+        let mut memory: Vec<Option<BufferId>> = vec![None; from.buffers.len()];
+        for id in (0..from.buffers.len() as u32).map(BufferId) {
+            if from.buffer(id).view_of.is_none() {
+                memory[id.index()] = Some(self.memory(at, group, from, id));
+            }
+        }
+        let of = |id: BufferId| memory[from.memory_of(id).index()].unwrap_or(BufferId(0));
+        let ids = (0..from.buffers.len() as u32).map(BufferId);
+        let buffers: Vec<BufferId> = ids.map(|id| self.seen(of(id), from.buffer(id))).collect();
+        let suffix = match group.strips {
+            Some(_) => String::new(),
+            None => format!("_s{end}"),
+        };
+        let embedded = embed(&mut self.nest, from, &buffers, &suffix);
+        self.nest.setup.extend(embedded.setup);
+        self.nest.body.extend(embedded.body);
+    }
+
+    /// The memory here of a buffer that has memory of its own in a group's nest.
+    fn memory(&mut self, at: usize, group: &Group, from: &Nest, id: BufferId) -> BufferId {
+        let buffer = from.buffer(id);
+        if buffer.values.is_some() {
+            return same_numbers(&mut self.nest, buffer);
+        }
+        let position = from.position_in_role(id);
+        let nth = |arrays: &[Option<BufferId>]| arrays[group.steps.clone()].iter().flatten().nth(position).copied();
+        let found = match buffer.role {
+            BufferRole::Input => self.tensors[group.steps.start],
+            BufferRole::Output => self.tensors[group.steps.end],
+            BufferRole::Weight => nth(&self.weights),
+            BufferRole::Bias => nth(&self.biases),
+            BufferRole::Residual => {
+                let steps = &self.chain.steps()[group.steps.clone()];
+                let mut outside = steps.iter().filter(|step| step.adds_from_before(group.steps.start));
+                match outside.nth(position).and_then(|step| step.residual) {
+                    Some(tensor) => self.tensors[tensor],
+                    None => Some(
+                        self.nest
+                            .add_buffer("residual", BufferRole::Residual, buffer.extents.clone()),
+                    ),
+                }
+            }
+            BufferRole::Packed => {
+                let name = match group.strips {
+                    Some(_) => buffer.name.clone(),
+                    None => format!("{}_{}", buffer.name, group.steps.end),
+                };
+                Some(self.nest.add_buffer(name, BufferRole::Packed, buffer.extents.clone()))
+            }
+            BufferRole::Scratch => Some(self.slot(&buffer.name, from.constant_len(id).unwrap_or(0), (at, at))),
+        };
+        found.unwrap_or_else(|| panic!("whole: {} of group {at} is nobody's\n{from}", buffer.name))
+    }
+
+    /// That memory with the extents of `like`.
+    fn seen(&mut self, of: BufferId, like: &Buffer) -> BufferId {
+        let base = self.nest.buffer(of);
+        if base.extents == like.extents {
+            return of;
+        }
+        let name = format!("{}_view", base.name);
+        let known = |b: &Buffer| b.view_of == Some(of) && b.extents == like.extents;
+        match self.nest.buffers.iter().position(known) {
+            Some(at) => BufferId(at as u32),
+            None => {
+                let id = self.nest.add_view(of, like.extents.clone());
+                self.nest.buffers[id.index()].name = name;
+                id
+            }
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! A lower bound above the upper one.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6];
+    activation: clamp(6, 0)
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! More kinds of positions than there should be code for.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 2, A, B, C, D], weight: [f32; 2, 2, 3, 3, 3, 3]) -> [f32; 1, 2, E, F, G, H];
+    transposed: true, stride: 2, padding: 1
+}
+
+fn main() {}

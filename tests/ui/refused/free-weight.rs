@@ -1,0 +1,7 @@
+//! A window of a size that is known only at run time.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, H, W], weight: [f32; 1, 1, 3, K]) -> [f32; 1, 1, OH, OW];
+}
+
+fn main() {}

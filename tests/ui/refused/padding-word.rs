@@ -1,0 +1,8 @@
+//! A padding that may be one of two.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 4]) -> [f32; 1, 1, 8];
+    padding: same
+}
+
+fn main() {}

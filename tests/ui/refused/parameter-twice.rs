@@ -1,0 +1,7 @@
+//! A parameter given twice.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6];
+}
+
+fn main() {}

@@ -1,0 +1,8 @@
+//! Three strides for two axes.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8, 8], weight: [f32; 1, 1, 3, 3]) -> [f32; 1, 1, 6, 6];
+    stride: [1, 1, 1]
+}
+
+fn main() {}

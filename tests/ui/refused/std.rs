@@ -1,0 +1,8 @@
+//! Neither true nor false.
+
+conv_macros::conv! {
+    fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6];
+    std: none
+}
+
+fn main() {}
