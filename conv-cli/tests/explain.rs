@@ -70,8 +70,10 @@ fn a_target_is_explained_on_any_machine() {
         assert!(text.contains(route), "{text}");
         assert_eq!(text.contains("  assembled: "), assembled, "{text}");
     }
+    // Without a target it is this machine, on the same route but with its own caches and pipes.
     let default = ok(&["explain", "conv2d ic8 oc32 in 14 kernel 3 pad 1"]);
-    assert_eq!(default, explained(conv_jit::host_target().name));
+    let route = |text: &str| text.lines().find(|line| line.starts_with("route")).map(str::to_owned);
+    assert_eq!(route(&default), route(&explained(conv_jit::host_target().name)));
 }
 
 #[test]

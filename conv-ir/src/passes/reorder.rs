@@ -18,12 +18,17 @@ use crate::{Error, Schedule, Target};
 
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
+    let mut before: Vec<Loop> = Vec::new();
     let body = map_chains(body, &mut |mut chain| {
-        if !chain.is_copy() {
+        if chain.is_copy() {
+            before.clear();
+        } else {
             let loops = std::mem::take(&mut chain.loops);
             chain.loops = order(nest, schedule, loops);
             keep_in_cache(nest, schedule, &mut chain);
             check(nest, &chain)?;
+            chain = share(nest, chain, &before);
+            before.clone_from(&chain.loops);
         }
         Ok::<_, Error>(vec![chain])
     })?;
@@ -74,6 +79,26 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
         hi,
         ..Loop::serial(tile, 0)
     });
+}
+
+/// The chain with the names of the loops before it, as far as its own are the same: tiles of the same extent have been named chain by chain.
+fn share(nest: &Nest, mut chain: Chain, before: &[Loop]) -> Chain {
+    for (at, outer) in before.iter().enumerate() {
+        let Some(own) = chain.loops.get(at).cloned() else { break };
+        let renamed = Loop {
+            axis: outer.axis,
+            ..own.clone()
+        };
+        let [one, other] = [outer.axis, own.axis].map(|axis| (nest.role(axis), nest.axis(axis).part));
+        if renamed != *outer || one != other {
+            break;
+        }
+        if own.axis != outer.axis {
+            chain = chain.substitute(own.axis, &Affine::axis(outer.axis));
+            chain.loops[at] = renamed;
+        }
+    }
+    chain
 }
 
 fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {
