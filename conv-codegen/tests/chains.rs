@@ -150,7 +150,7 @@ fn one_convolution_that_wants_more_than_a_stack_takes_scratch() {
     let one = conv_codegen::rust_source(&conv, "layer", &options).unwrap();
     let chain = Chain::new(vec![conv.into()]).unwrap();
     let calls = call(&chain, "layer", Form::Function, &one);
-    assert!(one.contains("pub const LAYER_SCRATCH: usize = 102400;"), "{one}");
+    assert!(one.contains("pub const LAYER_SCRATCH: usize = 102415;"), "{one}");
     let source = format!("{MAIN}type T = f32;\n{one}fn main() {{\n{calls}}}\n");
     assert_eq!(
         run(&source, "scratch"),
