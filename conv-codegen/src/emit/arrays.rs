@@ -58,6 +58,7 @@ impl Item<'_> {
     /// Free sizes: the parameters, and what is asserted and worked out of them.
     pub fn symbols(&mut self) -> (Vec<TokenStream>, TokenStream) {
         let (mut parameters, mut door) = (Vec::new(), TokenStream::new());
+        let mut known_as: Vec<(String, SymbolId)> = Vec::new();
         for (at, symbol) in self.nest.symbols.iter().enumerate() {
             let id = SymbolId(at as u32);
             let Some(value) = &symbol.value else {
@@ -73,9 +74,14 @@ impl Item<'_> {
             } else {
                 range
             };
-            if let (true, Some(same)) = (known == range, self.scope.named(&text)) {
+            let twin = known_as.iter().find(|(known, _)| *known == text);
+            let twin = twin.and_then(|(_, twin)| self.scope.factor(Var::Symbol(*twin)).cloned());
+            if let (true, Some(same)) = (known == range, self.scope.named(&text).or(twin)) {
                 self.scope.adopt(id, &same);
                 continue;
+            }
+            if known == range {
+                known_as.push((text.clone(), id));
             }
             let (name, text) = (self.scope.bind(Var::Symbol(id), &symbol.name, known), tokens(&text));
             let name = tokens(&name);

@@ -233,6 +233,11 @@ impl LeafText<'_, '_> {
                 (None, _) => format!("{}.div_euclid({by})", sum.isize_atom()),
             };
             match lane > 0 {
+                true if lane == 1 => {
+                    let mut from = Sum::default();
+                    from.add(&rest, -1);
+                    first.push(from.isize_text());
+                }
                 true => first.push(format!("-({})", floor(&rest, lane))),
                 false => end.push(format!("{} + 1", floor(&rest, -lane))),
             }
