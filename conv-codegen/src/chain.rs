@@ -63,6 +63,7 @@ fn versions(chain: &Chain, plan: &Plan, options: &Options) -> Result<Vec<Version
             Ok(Lowered { schedule, nest })
         };
         let nest = whole::nest(chain, plan, &target(isa, options.form), &mut lower)?;
+        budget::check_chain(chain.steps().len(), &nest)?;
         if isa == Isa::Portable || isa.has_vectors_for(&nest) {
             versions.push(Version {
                 isa,

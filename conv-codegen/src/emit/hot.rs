@@ -2,13 +2,16 @@
 
 use conv_ir::Nest;
 use conv_ir::nest::bill::Bill;
-use conv_ir::nest::{Leaf, Loop, LoopKind, Stmt};
+use conv_ir::nest::{Leaf, LoopKind, Stmt};
 
 use super::Version;
 use super::scope::identifier;
 
-/// Turns of a loop whose number is known only at run time: enough to count as the inside of an image.
+/// Turns of a driver's loop whose number is known only at run time: enough to count as the inside of an image.
 const MANY: i64 = 64;
+
+/// The same of a loop inside a leaf, which is over taps.
+const TAPS: i64 = 3;
 
 /// A line for each version: the leaf, and what a step of it costs.
 pub(crate) fn bills(versions: &[Version]) -> Vec<String> {
@@ -34,7 +37,12 @@ fn hottest(nest: &Nest) -> Option<&Leaf> {
 fn count(nest: &Nest, stmts: &[Stmt], times: i64, work: &mut [i64]) {
     for stmt in stmts {
         match stmt {
-            Stmt::For(l, body) => count(nest, body, times.saturating_mul(turns(l)), work),
+            Stmt::For(l, body) => count(
+                nest,
+                body,
+                times.saturating_mul(l.constant_extent().unwrap_or(MANY)),
+                work,
+            ),
             Stmt::Leaf(_) => {}
             Stmt::Call(call) => {
                 let once = of(&nest.leaves[call.leaf.index()]);
@@ -45,14 +53,14 @@ fn count(nest: &Nest, stmts: &[Stmt], times: i64, work: &mut [i64]) {
     }
 }
 
-fn turns(l: &Loop) -> i64 {
-    l.constant_extent().unwrap_or(MANY)
-}
-
 /// Multiply-adds and additions of one run.
 fn of(leaf: &Leaf) -> i64 {
     let bill = Bill::of(leaf);
-    let steps = leaf.reduce.iter().filter(|l| l.kind != LoopKind::Unrolled).map(turns);
+    let steps = leaf
+        .reduce
+        .iter()
+        .filter(|l| l.kind != LoopKind::Unrolled)
+        .map(|l| l.constant_extent().unwrap_or(TAPS));
     let step = (bill.fmas + bill.adds).saturating_mul(bill.lanes);
     steps.fold(step, i64::saturating_mul)
 }

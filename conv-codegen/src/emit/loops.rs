@@ -52,6 +52,15 @@ pub(super) fn braced(body: TokenStream) -> TokenStream {
     }
 }
 
+/// One of several neighbours: in a block of its own, unless it is a loop, which is one.
+pub(super) fn beside(before: TokenStream, body: TokenStream) -> TokenStream {
+    let is_loop = matches!(body.clone().into_iter().next(), Some(TokenTree::Ident(word)) if word == "for");
+    match before.is_empty() && is_loop {
+        true => body,
+        false => braced(quote!(#before #body)),
+    }
+}
+
 /// Binds a loop's axis.
 pub(super) fn loop_head(scope: &mut Scope<'_>, l: &Loop) -> LoopHead {
     let (lo, hi) = (scope.bound_range(&l.lo), scope.bound_range(&l.hi));

@@ -173,7 +173,7 @@ impl<'a> LeafText<'_, 'a> {
             };
             let row = self.row(rows, &pairs, depth + 1)?;
             if !row.is_empty() {
-                all.extend(quote!({ #opaque #row }));
+                all.extend(super::loops::beside(opaque, row));
             }
         }
         self.scope.close(mark);

@@ -254,7 +254,7 @@ impl<'a> Scope<'a> {
             (d, true) => format!("({}) / {d}", numerator.usize_text()),
             (d, false) => format!("{}.div_euclid({d})", numerator.isize_atom()),
         };
-        let atom = if numerator.as_constant().is_some() {
+        let atom = if numerator.as_constant().is_some() || !text.contains(' ') {
             text.clone()
         } else {
             format!("({text})")
@@ -265,6 +265,8 @@ impl<'a> Scope<'a> {
             signed: !plain,
             range,
             down_to_zero: numerator.saturating_text().filter(|_| divisor == 1),
+            numerator,
+            divisor,
         }
     }
 
@@ -286,7 +288,7 @@ impl<'a> Scope<'a> {
             };
         }
         let mut values: Vec<Value> = bound.quotients().iter().map(|q| self.quotient(q)).collect();
-        drop_constants_that_never_count(bound, &mut values);
+        drop_what_never_counts(bound, &mut values);
         let any_signed = signed || values.iter().any(|v| v.signed);
         if let (Bound::Max(_), [one, other], false, false) = (bound, values.as_slice(), signed, self.is_const) {
             let value = if one.range.value() == Some(0) { other } else { one };
@@ -368,25 +370,26 @@ pub(super) enum Truth {
     If(String),
 }
 
-/// `max(0, x)` is `x` where `x` is known to be zero or more; likewise for minima. Of several constants one counts.
-fn drop_constants_that_never_count(bound: &Bound, values: &mut Vec<Value>) {
-    let reaches = |constant: i64, range: Range| match bound {
-        Bound::Max(_) => range.lo.is_some_and(|lo| lo >= constant),
-        Bound::Min(_) => range.hi.is_some_and(|hi| hi <= constant),
+/// `max(0, x)` is `x` where `x` is known to be zero or more, and 0 where it is known to be zero or less; `max(x, x + 1)` is the second. Likewise for minima.
+fn drop_what_never_counts(bound: &Bound, values: &mut Vec<Value>) {
+    let beats = |one: &Value, other: &Value| {
+        let same = one.divisor == other.divisor && one.numerator.varies_as(&other.numerator);
+        let apart = one.numerator.constant - other.numerator.constant;
+        let (one, other) = (one.range, other.range);
+        match bound {
+            Bound::Max(_) => same && apart >= 0 || one.lo.zip(other.hi).is_some_and(|(lo, hi)| lo >= hi),
+            Bound::Min(_) => same && apart <= 0 || one.hi.zip(other.lo).is_some_and(|(hi, lo)| hi <= lo),
+        }
     };
-    let varying: Vec<Range> = values.iter().map(|v| v.range).filter(|r| r.value().is_none()).collect();
-    let constants = values.iter().filter_map(|v| v.range.value());
-    let counts = match bound {
-        Bound::Max(_) => constants.max(),
-        Bound::Min(_) => constants.min(),
-    };
-    let mut kept = false;
-    values.retain(|v| {
-        let Some(constant) = v.range.value() else { return true };
-        let keep = !kept && Some(constant) == counts && !varying.iter().any(|&range| reaches(constant, range));
-        kept |= keep;
-        keep
-    });
+    let mut at = 0;
+    while at < values.len() {
+        let beaten = (0..values.len()).any(|other| other != at && beats(&values[other], &values[at]));
+        if beaten {
+            values.remove(at);
+        } else {
+            at += 1;
+        }
+    }
 }
 
 /// One quotient as text.
@@ -395,6 +398,8 @@ struct Value {
     atom: String,
     signed: bool,
     range: Range,
+    numerator: Sum,
+    divisor: i64,
     /// As `usize`, zero where it would be less; where that can be said without a sign.
     down_to_zero: Option<String>,
 }

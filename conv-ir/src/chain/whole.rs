@@ -95,24 +95,24 @@ impl<'a> Joining<'a> {
 
     /// Memory of so many elements, from group `from` to group `until`.
     fn slot(&mut self, name: &str, len: i64, (from, until): (usize, usize)) -> BufferId {
-        let longer = |slot: &Slot| self.nest.constant_len(slot.id).unwrap_or(0).max(len);
-        let free = self.slots.iter_mut().filter(|slot| slot.until < from);
+        let length = |slot: &Slot| self.nest.constant_len(slot.id).unwrap_or(0);
+        let free = (0..self.slots.len()).filter(|&at| self.slots[at].until < from);
         // The one that grows least, and of those the shortest.
-        let best = free.min_by_key(|slot| {
-            let now = longer(slot);
-            (now - self.nest.constant_len(slot.id).unwrap_or(0), now)
+        let best = free.min_by_key(|&at| {
+            let before = length(&self.slots[at]);
+            (len.max(before) - before, before)
         });
-        let Some(slot) = best else {
+        let Some(at) = best else {
             let id = self.nest.add_buffer(name, BufferRole::Scratch, vec![len.into()]);
             self.slots.push(Slot { id, until });
             return id;
         };
-        slot.until = until;
-        let buffer = &mut self.nest.buffers[slot.id.index()];
-        let longest = buffer.extents[0].as_constant().unwrap_or(0).max(len);
+        let longest = length(&self.slots[at]).max(len);
+        self.slots[at].until = until;
+        let buffer = &mut self.nest.buffers[self.slots[at].id.index()];
         buffer.extents = vec![longest.into()];
-        "shared".clone_into(&mut buffer.name);
-        slot.id
+        buffer.name = format!("shared_{}", at + 1);
+        self.slots[at].id
     }
 
     /// Adds the group at position `at`, whose nest is `from`.

@@ -15,12 +15,12 @@ use crate::executor::{self, Executor};
 use crate::memory::Block;
 use crate::packed::{check_bias, check_dtype, check_len};
 
-/// The weights of one step.
+/// The weights of one step; those that are compiled in are not looked at.
 #[derive(Clone, Copy, Debug)]
 pub struct StepWeights<'a, T> {
     /// `[out, in/groups, k..]`; transposed `[in, out/groups, k..]`.
     pub weight: &'a [T],
-    /// One per output channel, where the step has a bias.
+    /// One per output channel, where the step has a bias that is not compiled in.
     pub bias: Option<&'a [T]>,
 }
 

@@ -20,9 +20,10 @@ fn arrays(chain: &Chain) -> Arrays {
     let numbered = chain.convs().zip(1..);
     numbered
         .map(|(conv, at)| {
+            let comes = conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
             (
                 fill(conv.weight_len(), at),
-                conv.spec().bias.then(|| fill(conv.bias_len(), 90 + at)),
+                comes.then(|| fill(conv.bias_len(), 90 + at)),
             )
         })
         .collect()
@@ -149,5 +150,60 @@ fn steps_that_do_not_fit_are_named() {
     assert_eq!(
         none.unwrap_or_default(),
         "chain: there is no step, but a chain has at least one"
+    );
+}
+
+/// A weight that is compiled in is passed as well, and not looked at.
+#[test]
+fn known_steps_have_the_bits_of_their_unknown_twins() {
+    let chain = read("conv2d in 40x50 kernel 5x1 pad 2,0; conv2d oc3 kernel 1x5 pad 0,2 + bias, relu");
+    let arrays = arrays(&chain);
+    let known = |at: usize| {
+        let mut steps = chain.steps().to_vec();
+        let (weight, bias) = &arrays[at];
+        steps[at].conv = steps[at].conv.with_weights(weight, bias.as_deref()).unwrap();
+        Chain::new(steps).unwrap()
+    };
+    let strips = Strips {
+        rows: 7,
+        keep: vec![true; 2],
+        layouts: vec![conv_ir::Layout::ChannelsFirst; 2],
+        chunks: 1,
+    };
+    let fused = Plan {
+        groups: vec![Group {
+            steps: 0..2,
+            strips: Some(strips),
+        }],
+        reasons: Vec::new(),
+    };
+    let input = fill(chain.len_of(0), 5);
+    for plan in [fused, Plan::unfused(&chain)] {
+        for target in targets_here() {
+            let run = |chain: &Chain| {
+                let options = ChainOptions {
+                    plan: Some(plan.clone()),
+                    target,
+                    threads: 1,
+                };
+                let mut output = vec![f32::NAN; chain.len_of(2)];
+                packed(chain, options).run(&input, &mut output).unwrap();
+                output
+            };
+            for at in 0..2 {
+                assert!(run(&known(at)) == run(&chain), "step {at} known, {target}, {plan:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_residual_from_outside_is_refused() {
+    let conv = "conv2d in 9 kernel 1 + residual".parse::<conv_ir::Conv>().unwrap();
+    let chain = Chain::with_residuals_from_outside(vec![conv.into()]).unwrap();
+    let error = CompiledChain::new(&chain, ChainOptions::default()).err().unwrap();
+    assert!(
+        error.to_string().contains("a residual that is no tensor of the chain"),
+        "{error}"
     );
 }
