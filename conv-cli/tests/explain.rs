@@ -123,6 +123,11 @@ fn a_chain_shows_its_plan_both_costs_and_its_scratch() {
         nests.contains("buffer line_1: scratch f32[1, ") && nests.contains("call keep_16x"),
         "{nests}"
     );
+    let rust = ok(&["emit", block, "--as", "rust-type", "--name", "Block"]);
+    assert!(
+        rust.contains("pub struct Block {") && rust.contains("weight_3: &[f32; 1536]"),
+        "{rust}"
+    );
     // What follows from the first step may be left out, or said in texts of their own.
     let apart = ["explain", "conv2d g3 ic3 oc3 in 7 kernel 3", "conv2d oc128 kernel 1"];
     says(&apart, &["[1, 128, 5, 5]", "depthwise separable convolution 3 -> 128"]);

@@ -49,8 +49,7 @@ pub(crate) fn check(conv: &Conv, versions: usize) -> Result<(), Error> {
 /// # Errors
 /// [`Error::Invalid`] about a size of the input.
 pub(crate) fn check_nest(conv: &Conv, nest: &Nest) -> Result<(), Error> {
-    let leaves: usize = nest.leaves.iter().map(statements).sum();
-    let all = leaves + calls(&nest.body);
+    let all = all_statements(nest);
     match all > STATEMENTS {
         true => Err(too_many(
             conv,
@@ -58,6 +57,28 @@ pub(crate) fn check_nest(conv: &Conv, nest: &Nest) -> Result<(), Error> {
         )),
         false => Ok(()),
     }
+}
+
+/// What came of a chain of so many steps, each of which may become as much as a convolution by itself.
+///
+/// # Errors
+/// [`Error::Unsupported`]: strips at the edges of the image have nests of their own, for each kind of edge.
+pub(crate) fn check_chain(steps: usize, nest: &Nest) -> Result<(), Error> {
+    let (all, most) = (all_statements(nest), steps.saturating_mul(STATEMENTS));
+    if all > most {
+        return Err(Error::Unsupported {
+            route: "rust",
+            message: format!(
+                "the code would have {all} statements a version, but at most {most} are written out for {steps} steps"
+            ),
+        });
+    }
+    Ok(())
+}
+
+fn all_statements(nest: &Nest) -> usize {
+    let leaves: usize = nest.leaves.iter().map(statements).sum();
+    leaves + calls(&nest.body)
 }
 
 /// Operations, and how often their text is repeated.

@@ -17,7 +17,7 @@ use crate::{Form, Options, budget, facts, named, target};
 /// The versions of an item that computes a chain, the widest first, and their plan.
 ///
 /// # Errors
-/// [`Error::Argument`] with a schedule, which is for one convolution.
+/// [`Error::Argument`] with a schedule, which is for one convolution; where a plan is given, why its strips cannot be.
 pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, Plan), Error> {
     if options.schedule.is_some() {
         return Err(Error::Argument(
@@ -26,6 +26,9 @@ pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, 
     }
     for conv in chain.convs() {
         budget::check(conv, options.isas.len() + 1)?;
+    }
+    if let Some(plan) = &options.plan {
+        return Ok((versions(chain, plan, options)?, plan.clone()));
     }
     let plan = Plan::choose(chain, &target(Isa::Avx512, options.form), 1);
     match versions(chain, &plan, options) {
@@ -60,6 +63,7 @@ fn versions(chain: &Chain, plan: &Plan, options: &Options) -> Result<Vec<Version
             Ok(Lowered { schedule, nest })
         };
         let nest = whole::nest(chain, plan, &target(isa, options.form), &mut lower)?;
+        budget::check_chain(chain.steps().len(), &nest)?;
         if isa == Isa::Portable || isa.has_vectors_for(&nest) {
             versions.push(Version {
                 isa,

@@ -18,6 +18,7 @@ mod emit;
 mod facts;
 mod grammar;
 
+use conv_ir::chain::plan::Plan;
 use conv_ir::schedule::Pack;
 use conv_ir::{Conv, Error, Schedule, Target, passes};
 use quote::quote;
@@ -58,6 +59,8 @@ pub struct Options {
     pub isas: Vec<Isa>,
     /// The schedule of all versions whose vectors are wide enough, instead of the model's choice for each.
     pub schedule: Option<Schedule>,
+    /// Of a chain, which steps are fused, instead of the model's choice.
+    pub plan: Option<Plan>,
 }
 
 impl Default for Options {
@@ -67,6 +70,7 @@ impl Default for Options {
             runtime: Library::default(),
             isas: vec![Isa::Avx512, Isa::Avx2],
             schedule: None,
+            plan: None,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! Source for `core` alone: a `#![no_std]` crate with a function and a type, built for a bare target where rustc has one, linked into a program here, and its bits judged.
 
-use conv_codegen::{Form, Library, Options, rust_source};
-use conv_ir::{Conv, reference};
+use conv_codegen::{Form, Library, Options, chain_source, rust_source};
+use conv_ir::chain::plan::Plan;
+use conv_ir::{Chain, Conv, reference};
 use std::path::Path;
 use std::process::Command;
 
 const F32: &str = "conv2d f32 n1 g1 ic3 oc10 in 9x11 kernel 3x3 pad 1 + bias, gelu";
 const F64: &str = "conv2d f64 n1 g1 ic2 oc5 in 6x7 kernel 3x3 pad 1 + bias, silu";
+/// The tensor between its steps is longer than a stack.
+const CHAIN: &str = "conv1d ic1 oc64 in 2000 kernel 3 pad 1 + bias, relu; conv1d oc1 kernel 1";
 
 /// Versions are chosen by these.
 const FEATURES: [&str; 3] = ["", "+avx2,+fma", "+avx512f,+avx512vl,+avx512dq,+avx2,+fma"];
@@ -20,7 +23,16 @@ fn source() -> String {
         };
         rust_source(&text.parse().unwrap(), name, &options).unwrap()
     };
+    let chain: Chain = CHAIN.parse().unwrap();
+    let options = Options {
+        form: Form::Type,
+        runtime: Library::Core,
+        plan: Some(Plan::unfused(&chain)),
+        ..Options::default()
+    };
+    let chain = chain_source(&chain, "Chain", &options).unwrap();
     let items = [
+        chain,
         one(F32, "function", Form::Function),
         one(F32, "Type", Form::Type),
         one(F64, "function64", Form::Function),
@@ -69,6 +81,11 @@ fn main() {
     let mut output = [0.0; 210];
     bare::function64(&fill(), &fill(), &fill(), &mut output);
     for x in output { println!(\"{:x}\", x.to_bits()); }
+    static mut SCRATCH: [f32; bare::Chain::SCRATCH] = [f32::NAN; bare::Chain::SCRATCH];
+    let mut output = [0.0; 2000];
+    let chain = bare::Chain::new(&short(), &short(), &short());
+    chain.run(&short(), &mut output, unsafe { &mut *(&raw mut SCRATCH) });
+    for x in output { println!(\"{:x}\", x.to_bits()); }
 }
 ";
 
@@ -91,9 +108,28 @@ fn expected() -> Vec<String> {
         residual: None,
     };
     let output64 = reference::run(&conv64, arguments, &[]).unwrap();
-    let short = output.iter().chain(&output).map(|x| format!("{:x}", x.to_bits()));
-    short
+    let chain: Chain = CHAIN.parse().unwrap();
+    let arrays: Vec<(Vec<f32>, Option<Vec<f32>>)> = chain
+        .convs()
+        .map(|conv| {
+            (
+                short(conv.weight_len()),
+                conv.spec().bias.then(|| short(conv.bias_len())),
+            )
+        })
+        .collect();
+    let steps: Vec<_> = arrays
+        .iter()
+        .map(|(weight, bias)| reference::StepWeights {
+            weight,
+            bias: bias.as_deref(),
+        })
+        .collect();
+    let chained = reference::run_chain(&chain, &short(chain.len_of(0)), &steps).unwrap();
+    let first = output.iter().chain(&output).map(|x| format!("{:x}", x.to_bits()));
+    first
         .chain(output64.iter().map(|x| format!("{:x}", x.to_bits())))
+        .chain(chained.iter().map(|x| format!("{:x}", x.to_bits())))
         .collect()
 }
 

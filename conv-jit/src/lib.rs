@@ -48,6 +48,7 @@ pub use builder::{
 };
 pub use chain::{
     ChainBuilder, ChainOptions, CompiledChain, PackedChain, StepWeights, chain, nest as chain_nest, plan as chain_plan,
+    whole_nest as chain_whole_nest,
 };
 pub use choose::choose;
 pub use code::{CompileTime, FunctionSize, Maker};

@@ -89,7 +89,7 @@
 //! | `layout` | `nchw`, `nhwc`, `ncw`, .., `channels_last` | `channels_first` |
 //! | `weight` | numbers in brackets, or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
 //! | `bias` | likewise, beside a known weight | a parameter, or none |
-//! | `accuracy` | `exact`, `fast`: a known window that is a column times a row may run as those two, within the bound that the documentation of the function states; for known sizes, and without a residual | `exact` |
+//! | `accuracy` | `exact`, `fast`: a known window that is a column times a row may run as those two, within the bound that the documentation of the function states; for known sizes | `exact` |
 //! | `std` | `true`, `false`: from `core` alone, the version chosen by the features that the crate is compiled for | `true` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
 //!

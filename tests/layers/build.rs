@@ -1,12 +1,13 @@
-//! Emits each layer of the public table as a type, once with all versions and once for each narrower CPU.
+//! Emits each layer of the public table, and each block, as a type: once with all versions and once for each narrower CPU.
 
 use std::fmt::Write;
 use std::path::Path;
 
-use conv_codegen::{Form, Isa, Options, rust_source};
-use conv_ir::{Conv, ConvSpec, Padding, PerAxis, Size};
+use conv_codegen::{Form, Isa, Options, chain_source, rust_source};
+use conv_ir::{Chain, Conv, ConvSpec, Padding, PerAxis, Size};
 
 const TABLE: &str = "../../conv-cli/layers/public.csv";
+const BLOCKS: &str = "../../conv-cli/layers/blocks.txt";
 
 /// A line of the table.
 fn layer(line: &str) -> (String, Conv) {
@@ -31,6 +32,13 @@ fn layer(line: &str) -> (String, Conv) {
 
 fn main() {
     println!("cargo::rerun-if-changed={TABLE}");
+    println!("cargo::rerun-if-changed={BLOCKS}");
+    let out = std::env::var("OUT_DIR").expect("set by cargo");
+    std::fs::write(Path::new(&out).join("layers.rs"), layers()).expect("written");
+    std::fs::write(Path::new(&out).join("chains.rs"), chains()).expect("written");
+}
+
+fn layers() -> String {
     let table = std::fs::read_to_string(TABLE).expect("the table");
     let layers: Vec<(String, Conv)> = table.lines().skip(1).map(layer).collect();
     let mut text = String::new();
@@ -65,6 +73,46 @@ fn main() {
         text += "] },\n";
     }
     text += "]\n}\n";
-    let out = std::env::var("OUT_DIR").expect("set by cargo");
-    std::fs::write(Path::new(&out).join("layers.rs"), text).expect("written");
+    text
+}
+
+fn chains() -> String {
+    let file = std::fs::read_to_string(BLOCKS).expect("the blocks");
+    let lines = file.lines().filter(|line| !line.starts_with('#'));
+    let blocks: Vec<(&str, Chain)> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, chain)| (name, chain.parse().expect("a legal chain")))
+        .collect();
+    let (mut text, mut table) = (String::new(), String::new());
+    for (at, (name, chain)) in blocks.iter().enumerate() {
+        let _ = write!(table, "Block {{ name: {name:?}, description: {:?}, versions: vec![", chain.to_string());
+        for (module, isas) in [("avx512", vec![Isa::Avx512]), ("avx2", vec![Isa::Avx2])] {
+            let options = Options {
+                form: Form::Type,
+                isas,
+                ..Options::default()
+            };
+            let source = chain_source(chain, &format!("Block{at}"), &options);
+            let source = source.unwrap_or_else(|error| panic!("{chain}: {error}"));
+            // Where it wants more than a stack, scratch is made once.
+            let (scratch, passed) = match source.contains("SCRATCH: usize") {
+                true => (format!("let mut scratch = zeroed::<[f32; {module}{at}::Block{at}::SCRATCH]>();"), ", &mut scratch"),
+                false => (String::new(), ""),
+            };
+            let _ = writeln!(text, "mod {module}{at} {{ {source} }}");
+            let arrays: usize = chain.convs().map(|conv| 1 + usize::from(conv.spec().bias)).sum();
+            let arguments: String = (0..arrays).map(|array| format!("whole(&arrays[{array}]), ")).collect();
+            let _ = write!(
+                table,
+                "({module:?}, |arrays| {{
+                    let mut packed = zeroed::<{module}{at}::Block{at}>();
+                    packed.pack({arguments});
+                    {scratch}
+                    Box::new(move |input: &[f32], output: &mut [f32]| packed.run(whole(input), output.try_into().unwrap(){passed}))
+                }}),"
+            );
+        }
+        table += "] },\n";
+    }
+    format!("{text}/// Every block: name, description, and its versions.\npub fn blocks() -> Vec<Block> {{\nvec![\n{table}]\n}}\n")
 }

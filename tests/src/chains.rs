@@ -1,6 +1,7 @@
 //! Random chains under random plans, on every route that runs here: each must give the bits of the steps' references one after the other.
 
 use crate::data::{Fill, Rng, compare};
+use crate::emitted::{Program, numbers};
 use crate::judge::{SEED, quietly};
 use crate::random::{convs, work};
 use crate::routes::machines_here;
@@ -440,5 +441,76 @@ pub fn fused_and_not(
     match crate::same(&outputs[0], &outputs[1]) {
         true => Ok(()),
         false => Err("fused and unfused differ".into()),
+    }
+}
+
+/// What an expanded chain must give.
+struct Expanded<'a> {
+    drawn: &'a DrawnChain,
+    wanted: Vec<f64>,
+}
+
+/// Runs chains as expanded Rust under their plans, all in one program. In every third the weights are compiled in. How many there were; those whose plans are refused are left out.
+///
+/// # Errors
+/// The chains that differ, and where.
+pub fn expanded(all: &[DrawnChain]) -> Result<usize, String> {
+    let (mut program, mut cases) = (Program::default(), Vec::new());
+    for (at, drawn) in all.iter().enumerate() {
+        let known = at % 3 == 2;
+        let wanted = match drawn.chain.dtype() {
+            DType::F32 => add_expanded::<f32>(&mut program, drawn, known)?,
+            DType::F64 => add_expanded::<f64>(&mut program, drawn, known)?,
+        };
+        cases.extend(wanted.map(|wanted| Expanded { drawn, wanted }));
+    }
+    let mut failures = String::new();
+    for (bytes, Expanded { drawn, wanted }) in program.run().iter().zip(&cases) {
+        let found: Vec<f64> = match drawn.chain.dtype() {
+            DType::F32 => numbers::<f32>(bytes).into_iter().map(f64::from).collect(),
+            DType::F64 => numbers::<f64>(bytes),
+        };
+        if let Err(difference) = compare(&found, wanted) {
+            failures += &format!("{drawn:?}\n{difference}\n");
+        }
+    }
+    match failures.is_empty() {
+        true => Ok(cases.len()),
+        false => Err(failures),
+    }
+}
+
+/// Adds a chain to a program; what it must give, or nothing where its plan is refused.
+fn add_expanded<T: Element>(
+    program: &mut Program,
+    drawn: &DrawnChain,
+    known: bool,
+) -> Result<Option<Vec<f64>>, String> {
+    let data = ChainData::<T>::new(&drawn.chain, Fill::Reals).map_err(|e| e.to_string())?;
+    let mut arrays = vec![data.input.as_slice()];
+    let mut chain = drawn.chain.clone();
+    if known {
+        let steps = chain.steps().iter().zip(&data.weights);
+        let steps = steps.map(|(step, (weight, bias))| {
+            let conv = step.conv.with_weights(weight, bias.as_deref())?;
+            Ok(Step {
+                conv,
+                residual: step.residual,
+            })
+        });
+        let steps: Result<Vec<Step>, Error> = steps.collect();
+        chain = steps.and_then(Chain::new).map_err(|e| e.to_string())?;
+    } else {
+        let own = data.weights.iter();
+        arrays.extend(
+            own.flat_map(|(weight, bias)| [Some(weight), bias.as_ref()])
+                .flatten()
+                .map(Vec::as_slice),
+        );
+    }
+    match program.chain(&chain, &drawn.plan, &arrays) {
+        Ok(()) => Ok(Some(data.wanted.iter().map(|x| x.to_f64()).collect())),
+        Err(Error::Unsupported { .. } | Error::Invalid(_)) => Ok(None),
+        Err(other) => Err(format!("{drawn:?}\n{other}")),
     }
 }

@@ -5,8 +5,9 @@
 //! Functions and types take turns, and so do versions: for the widest vectors of this CPU, for AVX2, and portable.
 
 use crate::data::Data;
-use conv_codegen::{Form, Isa, Options, rust_source};
-use conv_ir::{Conv, DType, Element};
+use conv_codegen::{Form, Isa, Options, chain_source, rust_source};
+use conv_ir::chain::plan::Plan;
+use conv_ir::{Chain, Conv, DType, Element};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
@@ -53,16 +54,8 @@ impl Program {
     /// # Errors
     /// Why the Rust route cannot print it.
     pub fn function(&mut self, conv: &Conv) -> Result<Function, String> {
-        const VERSIONS: [&[Isa]; 3] = [&[Isa::Avx512, Isa::Avx2], &[Isa::Avx2], &[]];
-        let name = format!("Case{}", self.functions);
-        let form = [Form::Function, Form::Type][self.functions % 2];
-        let options = Options {
-            form,
-            isas: VERSIONS[self.functions / 2 % VERSIONS.len()].to_vec(),
-            schedule: None,
-            ..Options::default()
-        };
-        self.functions += 1;
+        let (name, options) = self.next();
+        let form = options.form;
         self.source += &rust_source(conv, &name, &options).map_err(|e| format!("{conv}\n{e}"))?;
         Ok(Function {
             name,
@@ -82,6 +75,45 @@ impl Program {
             array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
         }
         self.outputs.push(outputs * T::DTYPE.bytes());
+    }
+
+    /// Adds a chain under a plan, and its call on these arrays: the input, then what each step wants of its caller.
+    ///
+    /// # Errors
+    /// Why the Rust route cannot print it.
+    pub fn chain<T: Element>(&mut self, chain: &Chain, plan: &Plan, arrays: &[&[T]]) -> Result<(), conv_ir::Error> {
+        let (name, options) = self.next();
+        let options = Options {
+            plan: Some(plan.clone()),
+            ..options
+        };
+        let source = chain_source(chain, &name, &options)?;
+        let outputs = chain.len_of(chain.steps().len());
+        self.calls += &chain_call(
+            &name,
+            options.form,
+            arrays,
+            (outputs, source.contains("SCRATCH: usize")),
+        );
+        self.source += &source;
+        for array in arrays {
+            array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
+        }
+        self.outputs.push(outputs * T::DTYPE.bytes());
+        Ok(())
+    }
+
+    /// The next item's name, form and versions.
+    fn next(&mut self) -> (String, Options) {
+        const VERSIONS: [&[Isa]; 3] = [&[Isa::Avx512, Isa::Avx2], &[Isa::Avx2], &[]];
+        let name = format!("Case{}", self.functions);
+        let options = Options {
+            form: [Form::Function, Form::Type][self.functions % 2],
+            isas: VERSIONS[self.functions / 2 % VERSIONS.len()].to_vec(),
+            ..Options::default()
+        };
+        self.functions += 1;
+        (name, options)
     }
 
     /// Compiles and runs; the outputs' bytes, case by case.
@@ -143,6 +175,43 @@ fn arrays<'a, T>(function: &Function, data: &'a Data<T>) -> impl Iterator<Item =
         data.residual.as_ref(),
     ];
     arrays.into_iter().flatten()
+}
+
+/// The call of a chain's item; `(outputs, true)` where it wants scratch.
+fn chain_call<T: Element>(name: &str, form: Form, arrays: &[&[T]], (outputs, scratch): (usize, bool)) -> String {
+    let (t, b) = (T::DTYPE, T::DTYPE.bytes());
+    let mut lets = String::new();
+    for (at, array) in arrays.iter().enumerate() {
+        let _ = writeln!(
+            lets,
+            "    let a{at} = take::<{b}, {t}>(from, {}, {t}::from_le_bytes);",
+            array.len()
+        );
+    }
+    let list = |from: usize| {
+        (from..arrays.len())
+            .map(|at| format!("a{at}[..].try_into().unwrap(), "))
+            .collect::<String>()
+    };
+    let input = "a0[..].try_into().unwrap(), ";
+    let (call, constant) = match form {
+        Form::Function => (
+            format!("{name}({}", list(0)),
+            format!("{}_SCRATCH", name.to_uppercase()),
+        ),
+        Form::Type => (
+            format!("{name}::new({}).run({input}", list(1)),
+            format!("{name}::SCRATCH"),
+        ),
+    };
+    let scratch = match scratch {
+        true => format!(", (&mut vec![{t}::NAN; {constant}][..]).try_into().unwrap()"),
+        false => String::new(),
+    };
+    format!(
+        "{{\n{lets}    let mut output = vec![{t}::NAN; {outputs}];\n    {call}(&mut output[..]).try_into().unwrap(){scratch});\n    \
+         output.iter().for_each(|x| to.extend(x.to_le_bytes()));\n}}\n"
+    )
 }
 
 fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) -> String {

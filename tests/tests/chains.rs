@@ -3,7 +3,8 @@
 //! `PROPTEST_CASES` sets how many cases are drawn (300 without it); the seed is fixed unless `PROPTEST_RNG_SEED` is set.
 
 use conv_tests::Fill;
-use conv_tests::chains::{DrawnChain, drawn_chains, every_chain};
+use conv_tests::chains::{DrawnChain, drawn_chains, every_chain, expanded};
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use std::cell::Cell;
 
@@ -50,4 +51,19 @@ fn any_plan_gives_the_reference() {
         ran.get() > 2 * refused.get(),
         "too many plans are refused to prove much"
     );
+}
+
+/// `CHAINS` sets how many are drawn.
+#[test]
+fn random_chains_as_expanded_rust() {
+    let mut runner = TestRunner::new(Config {
+        rng_seed: RngSeed::Fixed(from_environment("PROPTEST_RNG_SEED", 2026)),
+        ..Config::default()
+    });
+    let drawn: Vec<DrawnChain> = (0..from_environment("CHAINS", 40))
+        .map(|_| drawn_chains().new_tree(&mut runner).expect("a chain").current())
+        .collect();
+    let ran = expanded(&drawn).unwrap_or_else(|what| panic!("{what}"));
+    conv_tests::say(format_args!("{ran} of {} random chains as expanded Rust", drawn.len()));
+    assert!(2 * ran > drawn.len(), "too many plans are refused to prove much");
 }

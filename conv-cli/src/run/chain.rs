@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use conv_files::{Number, encode};
 use conv_ir::reference::{self, run_chain};
-use conv_ir::{Chain, DType};
+use conv_ir::{Chain, DType, interp};
 use conv_jit::{ChainOptions, CompiledChain, StepWeights};
 
 use super::{Args, Named};
@@ -74,7 +74,20 @@ fn compute<T: Number>(
     result: &mut [T],
 ) -> Result<String, Failure> {
     match args.route {
-        Route::Interp => Err(Failure::usage("the interpreter runs one convolution, not a chain")),
+        Route::Interp => {
+            let target = args.route.target();
+            let plan = conv_jit::chain_plan(chain, &target, 1);
+            let nest = conv_jit::chain_whole_nest(chain, &plan, &target)?;
+            let arrays = interp::Arrays {
+                input,
+                weights: arrays.iter().map(|(weight, _)| weight.as_slice()).collect(),
+                biases: arrays.iter().filter_map(|(_, bias)| bias.as_deref()).collect(),
+                residuals: Vec::new(),
+                output: result,
+            };
+            interp::run(&nest, arrays, &[])?;
+            Ok("route interp".to_owned())
+        }
         Route::Reference => {
             let steps: Vec<_> = arrays
                 .iter()

@@ -1,6 +1,6 @@
 //! The arrays and sizes of a version: what its caller passes and what is asserted of it, what it keeps on its stack, and what is known.
 
-use conv_ir::nest::{Buffer, BufferId, BufferRole, SymbolId, Var};
+use conv_ir::nest::{Buffer, BufferRole, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -29,6 +29,14 @@ const CALLER: &[&[BufferRole]] = &[&[BufferRole::Input], &[BufferRole::Residual]
 pub(super) struct PublicBuffers {
     pub parameters: TokenStream,
     pub arguments: TokenStream,
+}
+
+/// Bytes of a cache line.
+pub(super) const LINE: i64 = 64;
+
+/// The next multiple of a line.
+fn whole_lines(length: i64, line: i64) -> i64 {
+    length.saturating_add(line - 1) / line * line
 }
 
 /// Where a version keeps the arrays of its own.
@@ -98,7 +106,7 @@ impl Item<'_> {
     }
 
     fn length_checks(&self) -> TokenStream {
-        let public = (0..self.nest.buffers.len()).filter(|&at| !self.emission.is_local(at));
+        let public = (0..self.nest.buffers.len()).filter(|&at| !is_local(&self.nest.buffers[at], self.form));
         let symbolic = public.filter_map(|at| {
             let length = self.scope.length(at);
             length.as_constant().is_none().then(|| (at, length.usize_text()))
@@ -127,10 +135,21 @@ impl Item<'_> {
         own.map(known).collect()
     }
 
-    /// Elements of all of them.
+    /// Elements of a cache line.
+    fn line(&self) -> i64 {
+        LINE / self.nest.dtype.bytes() as i64
+    }
+
+    /// Elements of all of them in one array, each at the start of a cache line, wherever the array begins. Nothing is nothing.
     pub fn local_len(&self) -> Result<i64, Unsupported> {
-        let lengths = self.locals()?.into_iter().map(|(_, length)| length);
-        Ok(lengths.fold(0, i64::saturating_add))
+        let locals = self.locals()?;
+        let lines = locals.iter().map(|(_, length)| whole_lines(*length, self.line()));
+        let all = lines.fold(0, i64::saturating_add);
+        Ok(if all > 0 {
+            all.saturating_add(self.line() - 1)
+        } else {
+            0
+        })
     }
 
     /// What is known, and scratch and packed buffers where they have their home.
@@ -138,15 +157,20 @@ impl Item<'_> {
         let known = self.nest.buffers.iter().enumerate();
         let known = known.filter_map(|(at, buffer)| Some((at, buffer.values.as_ref()?)));
         let mut text: TokenStream = known.map(|(at, values)| self.known_array(at, values)).collect();
+        let (line, bytes) = (tokens(&self.line().to_string()), tokens(&LINE.to_string()));
+        if let Home::Callers(_) = home {
+            text.extend(quote!(let scratch = &mut scratch[..]; let skipped = scratch.as_ptr().align_offset(#bytes).min(#line - 1); let scratch = &mut scratch[skipped..];));
+        }
         for (at, length) in self.locals()? {
-            let (name, length) = (tokens(&self.scope.buffers[at]), tokens(&length.to_string()));
+            let name = tokens(&self.scope.buffers[at]);
             match home {
                 Home::Stack => {
-                    let zero = tokens(&format!("0.0{}", self.nest.dtype));
-                    text.extend(quote!(let mut #name = [#zero; #length];));
+                    let length = tokens(&length.to_string());
+                    text.extend(quote!(let #name = &mut Aligned([0.0; #length]).0;));
                 }
                 Home::Callers(_) => {
-                    text.extend(quote!(let (#name, scratch) = scratch.split_first_chunk_mut::<#length>().unwrap();));
+                    let length = tokens(&whole_lines(length, self.line()).to_string());
+                    text.extend(quote!(let (#name, scratch) = scratch.split_at_mut(#length);));
                     if self.nest.buffers[at].role == BufferRole::Packed {
                         text.extend(quote!(#name.fill(0.0);));
                     }
@@ -156,12 +180,15 @@ impl Item<'_> {
         Ok(text)
     }
 
-    /// Notes which arrays are its own, not behind a reference.
-    pub fn settle(&mut self, home: Home) {
-        let nest = self.nest;
-        let memory = |at: usize| &nest.buffers[nest.memory_of(BufferId(at as u32)).index()];
-        let local = |at: usize| home == Home::Stack && is_local(memory(at), self.form);
-        self.emission.local = (0..nest.buffers.len()).map(local).collect();
+    /// The type of arrays that start at a cache line: vectors do not lie across two.
+    pub fn aligned(&self) -> TokenStream {
+        let t = type_name(self.nest.dtype);
+        let bytes = tokens(&LINE.to_string());
+        quote! {
+            /// Starts at a cache line, so that vectors do not lie across two.
+            #[repr(align(#bytes))]
+            struct Aligned<const N: usize>([#t; N]);
+        }
     }
 
     /// Known numbers that leaves read from memory.
@@ -173,7 +200,11 @@ impl Item<'_> {
         let constant = tokens(&self.scope.buffers[at].to_uppercase());
         let numbers = values.iter().map(|&x| expr::constant(x, self.nest.dtype));
         let len = tokens(&values.len().to_string());
-        quote!(static #constant: [#t; #len] = [#(#numbers),*]; let #name = &#constant;)
+        // Shorter ones are read number by number.
+        match (values.len() as i64) < self.line() {
+            true => quote!(static #constant: [#t; #len] = [#(#numbers),*]; let #name = &#constant;),
+            false => quote!(static #constant: Aligned<#len> = Aligned([#(#numbers),*]); let #name = &#constant.0;),
+        }
     }
 
     /// The parameters of a version, the output last.

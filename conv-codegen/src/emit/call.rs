@@ -12,7 +12,7 @@ use conv_ir::nest::{AxisId, Bound, BufferId, Call, Leaf, LeafId, Stmt, SymbolId,
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::item::{Item, Place, leaf_text};
+use super::item::{Item, leaf_text};
 use super::lanes::{Isa, type_name};
 use super::loops::loop_head;
 use super::range::Range;
@@ -86,7 +86,7 @@ impl<'a> Item<'a> {
             .enumerate()
         {
             if let Some(buffer) = first_pointer_into(leaf, at) {
-                arguments.push(self.buffer_argument(leaf, buffer));
+                arguments.push(self.buffer_argument(buffer));
             }
             arguments.push(tokens(&as_parameter(&self.scope.address(None, access, None).at, range)));
         }
@@ -108,15 +108,9 @@ impl<'a> Item<'a> {
         quote!(#name(#(#arguments),*);)
     }
 
-    fn buffer_argument(&mut self, leaf: &Leaf, buffer: usize) -> TokenStream {
-        let memory = self.nest.memory_of(BufferId(buffer as u32)).index();
-        let name = tokens(&self.scope.buffers[memory]);
-        let writes = writes(leaf, buffer);
-        match (self.emission.is_local(buffer), writes) {
-            (false, _) => name,
-            (true, true) => quote!(&mut #name),
-            (true, false) => quote!(&#name),
-        }
+    /// The array that a leaf reaches into: a reference, wherever it is.
+    fn buffer_argument(&self, buffer: usize) -> TokenStream {
+        tokens(&self.scope.buffers[self.nest.memory_of(BufferId(buffer as u32)).index()])
     }
 
     /// The leaves that are called, as functions.
@@ -199,15 +193,15 @@ impl<'a> Item<'a> {
         let isa = self.emission.isa;
         let vectors = leaf.lanes.filter(|lanes| lanes.width > 1 || lanes.cut.is_some());
         let Some(lanes) = vectors else {
-            return leaf_text(leaf, scope, &mut self.emission, Place::Outlined).body();
+            return leaf_text(leaf, scope, &mut self.emission).body();
         };
         let module = tokens(&format!("x{}", lanes.width));
         if isa == Isa::Portable {
-            let body = leaf_text(leaf, scope, &mut self.emission, Place::Outlined).body()?;
+            let body = leaf_text(leaf, scope, &mut self.emission).body()?;
             return Ok(quote!(use self::#module::*; #body));
         }
         let (assertions, asserted) = super::reach::assertions(leaf, scope);
-        let mut text = leaf_text(leaf, scope, &mut self.emission, Place::Outlined);
+        let mut text = leaf_text(leaf, scope, &mut self.emission);
         text.asserted = asserted;
         let body = text.body()?;
         Ok(quote!(use self::#module::*; #assertions unsafe { #body }))

@@ -16,15 +16,9 @@ pub(super) struct Emission {
     pub runtime: Library,
     pub dtype: DType,
     pub called: BTreeSet<(i64, LaneFn)>,
-    /// Buffers that are arrays of the function itself.
-    pub local: Vec<bool>,
 }
 
 impl Emission {
-    pub fn is_local(&self, buffer: usize) -> bool {
-        self.local[buffer]
-    }
-
     /// Notes a lane function, and those that it calls.
     pub fn call(&mut self, width: i64, function: LaneFn) {
         let width = if function.is_scalar() { 0 } else { width };

@@ -26,8 +26,6 @@ pub(super) struct LeafText<'s, 'a> {
     pub emission: &'s mut Emission,
     /// By register.
     pub registers: Vec<Declared>,
-    /// The leaf is a function of its own: buffers are slices.
-    pub outlined: bool,
     /// What the leaf asserted of its reach, so that an access needs no test of its own.
     pub asserted: super::reach::Asserted,
 }
@@ -88,18 +86,13 @@ impl LeafText<'_, '_> {
     }
 
     /// A buffer as an argument of a lane function.
-    pub fn buffer(&self, buffer: usize, mutable: bool) -> TokenStream {
-        let name = tokens(&self.scope.buffers[buffer]);
-        match (self.outlined || !self.emission.is_local(buffer), mutable) {
-            (true, _) => name,
-            (false, true) => quote!(&mut #name),
-            (false, false) => quote!(&#name),
-        }
+    pub fn buffer(&self, buffer: usize) -> TokenStream {
+        tokens(&self.scope.buffers[buffer])
     }
 
     /// The buffer and the offset as arguments: an access that the leaf has not asserted goes through a slice of what it may touch.
     pub fn place(&self, access: &Access, buffer: usize, at: &Sum, span: &str, mutable: bool) -> [TokenStream; 2] {
-        let whole = self.buffer(buffer, mutable);
+        let whole = self.buffer(buffer);
         let offset = tokens(&at.usize_text());
         if self.emission.isa == Isa::Portable || self.asserted.holds(access) {
             return [whole, offset];
@@ -216,7 +209,7 @@ impl LeafText<'_, '_> {
             }
             _ => {
                 let (live, step) = (tokens(&self.live_or_all()), tokens(&step.isize_text()));
-                let (from, at) = (self.buffer(buffer, false), tokens(&at.usize_text()));
+                let (from, at) = (self.buffer(buffer), tokens(&at.usize_text()));
                 self.call(LaneFn::Gather, &[from, at, step, live])
             }
         }
@@ -258,7 +251,7 @@ impl LeafText<'_, '_> {
             Some(2) => LaneFn::LoadPairsBetween,
             _ => LaneFn::LoadBetween,
         };
-        let (from, at) = (self.buffer(buffer, false), tokens(&at.isize_text()));
+        let (from, at) = (self.buffer(buffer), tokens(&at.isize_text()));
         self.call(function, &[from, at, first, end])
     }
 

@@ -14,7 +14,7 @@ use super::expr::{Declared, LeafText};
 use super::lanes::type_name;
 use super::loops::{braced, loop_head};
 use super::scope::Scope;
-use super::{Unsupported, Version, reach, tokens};
+use super::{Unsupported, Version, reach, tokens, uses};
 
 /// Who owns the packed buffers.
 #[derive(Clone, Copy, PartialEq)]
@@ -50,7 +50,6 @@ impl<'a> Item<'a> {
             runtime: version.runtime,
             dtype: nest.dtype,
             called: BTreeSet::new(),
-            local: Vec::new(),
         };
         let parameters = vec![Parameters::default(); nest.leaves.len()];
         Ok(Item {
@@ -65,7 +64,6 @@ impl<'a> Item<'a> {
 
     /// Parameters, arguments, and the module's content: the function `run`, leaves, lane functions.
     pub fn module(&mut self, home: Home) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
-        self.settle(home);
         let (sizes, door) = self.symbols();
         let arrays = self.local_arrays(home)?;
         if self.form == Form::Function {
@@ -88,6 +86,7 @@ impl<'a> Item<'a> {
                 (Some(quote!(scratch: &mut [#t; #length],)), Some(quote!(scratch,)))
             }
         };
+        let aligned = uses(&arrays, "Aligned").then(|| self.aligned());
         let names = sizes.iter();
         let size_names = sizes.iter();
         let run = quote! {
@@ -98,6 +97,7 @@ impl<'a> Item<'a> {
                 #setup
                 #body
             }
+            #aligned
             #leaves
             #lane_modules
         };
@@ -135,7 +135,7 @@ impl<'a> Item<'a> {
             }
             Stmt::Leaf(leaf) => {
                 let mark = self.scope.open();
-                let body = leaf_text(leaf, &mut self.scope, &mut self.emission, Place::Inline).body()?;
+                let body = leaf_text(leaf, &mut self.scope, &mut self.emission).body()?;
                 self.scope.close(mark);
                 Ok(braced(body))
             }
@@ -144,18 +144,11 @@ impl<'a> Item<'a> {
     }
 }
 
-/// Where a leaf's text stands.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Place {
-    Inline,
-    Outlined,
-}
-
+/// The text of a leaf, to be made.
 pub(super) fn leaf_text<'s, 'a>(
     leaf: &'a Leaf,
     scope: &'s mut Scope<'a>,
     emission: &'s mut Emission,
-    place: Place,
 ) -> LeafText<'s, 'a> {
     let registers = leaf
         .registers
@@ -170,7 +163,6 @@ pub(super) fn leaf_text<'s, 'a>(
         scope,
         emission,
         registers,
-        outlined: place == Place::Outlined,
         asserted: reach::Asserted::default(),
     }
 }

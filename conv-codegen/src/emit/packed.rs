@@ -14,7 +14,7 @@ use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::arrays::Home;
+use super::arrays::{Home, LINE};
 use super::item::{Form, Item};
 use super::lanes::type_name;
 use super::versions::Bodies;
@@ -42,12 +42,16 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     } = Bodies::of(versions, Form::Packed)?;
     let mut packing = Item::new(first, Form::Packed)?;
     let (sources, pack) = packing.packing()?;
-    let buffers = || (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
-    let names: Vec<TokenStream> = buffers().map(|at| tokens(&packing.scope.buffers[at])).collect();
-    let types = buffers().map(|at| packing.array_type(at));
-    let lengths: Vec<i64> = buffers()
-        .map(|at| packing.scope.length(at).as_constant().unwrap_or(0))
-        .collect();
+    let length = |at: &usize| packing.scope.length(*at).as_constant().unwrap_or(0);
+    let buffers = (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
+    let mut buffers: Vec<usize> = buffers.collect();
+    // Whole cache lines first, so that as many as can be start at one.
+    buffers.sort_by_key(|at| length(at) * first.nest.dtype.bytes() as i64 % LINE != 0);
+    let names: Vec<TokenStream> = buffers.iter().map(|&at| tokens(&packing.scope.buffers[at])).collect();
+    let types = buffers.iter().map(|&at| packing.array_type(at));
+    let lengths: Vec<i64> = buffers.iter().map(length).collect();
+    let line = tokens(&LINE.to_string());
+    let aligned = (!buffers.is_empty()).then(|| quote!(#[repr(C, align(#line))]));
     let arguments = sources.iter().map(|(name, _)| name);
     let arguments: TokenStream = arguments.map(|name| quote!(#name,)).collect();
     let sources: TokenStream = sources.iter().map(|(name, ty)| quote!(#name: &#ty,)).collect();
@@ -80,6 +84,7 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     Ok(quote! {
         #before
         #[derive(Clone)]
+        #aligned
         #visibility struct #name { #(#names: #types),* }
 
         #[allow(clippy::all, unused)]
@@ -184,7 +189,6 @@ impl Item<'_> {
     /// Weight and bias as parameters, and the loops that fill the packed buffers, fit for a `const fn`.
     fn packing(&mut self) -> Result<(Vec<(TokenStream, TokenStream)>, TokenStream), Unsupported> {
         self.scope.is_const = true;
-        self.settle(Home::Stack);
         let setup = &self.nest.setup;
         self.find_parameters(setup);
         let leaves = self.leaves()?;

@@ -140,7 +140,7 @@ impl LeafText<'_, '_> {
                     continue;
                 }
                 asked.push(at.clone());
-                let (from, at) = (self.buffer(buffer, false), tokens(&at.usize_text()));
+                let (from, at) = (self.buffer(buffer), tokens(&at.usize_text()));
                 let call = self.call_tokens(LaneFn::Prefetch, &[from, at]);
                 all.extend(quote!(#call;));
             }

@@ -5,7 +5,7 @@
 
 use conv_ir::chain::Step;
 use conv_ir::separate::{Accuracy, Separable, separate};
-use conv_ir::{Chain, Conv, Error};
+use conv_ir::{Chain, Error};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 
@@ -30,10 +30,11 @@ pub(super) fn conv(item: &Item, checked: &Checked) -> Result<TokenStream, Error>
         ..Options::default()
     };
     let found = separate(conv).filter(|_| schedule.is_none());
-    let refused = found.as_ref().and_then(|_| refused(conv, *accuracy));
+    let refused = refused(*accuracy);
     let found_notes = found.iter().flat_map(|found| [String::new(), said(found, refused)]);
     if let (Some(found), None) = (&found, refused) {
-        let chain = Chain::new(vec![found.first.clone().into(), found.second.clone().into()])?;
+        let steps = vec![found.first.clone().into(), found.second.clone().into()];
+        let chain = Chain::with_residuals_from_outside(steps)?;
         let (versions, plan) = crate::lowered_chain(&chain, &options)?;
         let mut notes = crate::notes(conv, None);
         notes.extend(found_notes);
@@ -47,12 +48,9 @@ pub(super) fn conv(item: &Item, checked: &Checked) -> Result<TokenStream, Error>
 }
 
 /// Why a window that could be two passes is one.
-fn refused(conv: &Conv, accuracy: Accuracy) -> Option<&'static str> {
+fn refused(accuracy: Accuracy) -> Option<&'static str> {
     match accuracy {
         Accuracy::Exact => Some("One pass: `accuracy: fast` is not asked for"),
-        Accuracy::Fast if conv.spec().residual => {
-            Some("One pass: a residual is added that a chain of two would not have")
-        }
         Accuracy::Fast => None,
     }
 }
@@ -101,10 +99,7 @@ fn split(chain: &Chain, names: &[String], accuracy: Accuracy) -> Result<Split, E
     let mut tensors = vec![0];
     for (step, name) in chain.steps().iter().zip(names) {
         let found = separate(&step.conv);
-        let refused = match accuracy {
-            Accuracy::Exact => Some("One pass: `accuracy: fast` is not asked for"),
-            Accuracy::Fast => None,
-        };
+        let refused = refused(accuracy);
         notes.extend(
             found
                 .iter()

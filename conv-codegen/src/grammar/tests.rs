@@ -125,7 +125,7 @@ fn weights_in_files_are_tracked() {
 fn a_window_of_rank_one_is_two_passes_where_that_is_asked_for() {
     let item = |size: &str, accuracy: &str| {
         format!(
-            "fn f(input: [f32; 1, 1, 1000, {size}]) -> [f32; 1, 1, 1000, {size}];
+            "fn f(input: [f32; 1, 1, 1000, {size}], residual: [f32; 1, 1, 1000, {size}]) -> [f32; 1, 1, 1000, {size}];
             padding: 2, accuracy: {accuracy},
             weight: [[1, 4, 6, 4, 1], [4, 16, 24, 16, 4], [6, 24, 36, 24, 6], [4, 16, 24, 16, 4], [1, 4, 6, 4, 1]]"
         )
@@ -133,9 +133,9 @@ fn a_window_of_rank_one_is_two_passes_where_that_is_asked_for() {
     let fast = sound(&item("1000", "fast"));
     for part in [
         "The window is of rank 1: [1 4 6 4 1]^T x [1 4 6 4 1], exact; error at most 1.5e-4 of the largest input. Computed as these two.",
-        "fn f(input: &[f32; 1000000], output: &mut [f32; 1000000]) {",
+        "fn f(input: &[f32; 1000000], residual: &[f32; 1000000], output: &mut [f32; 1000000]) {",
         "/// * steps 1 to 2: strips of ",
-        "let mut line_1 = [0.0f32; ",
+        "let line_1 = &mut Aligned([0.0; ",
     ] {
         assert!(fast.contains(part), "{part}\nnot in\n{fast}");
     }

@@ -19,7 +19,7 @@ pub fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
 pub const MAIN: &str = "
 #![deny(warnings)]
 #![allow(non_snake_case)]
-pub fn fill<const N: usize>(seed: u64) -> [T; N] {
+fn fill<const N: usize>(seed: u64) -> [T; N] {
     let mut state = seed;
     ::core::array::from_fn(|_| {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

@@ -29,8 +29,15 @@ use crate::{Conv, DType, Error, Issue, Layout};
 pub struct Step {
     /// The convolution, its epilogue included.
     pub conv: Conv,
-    /// The tensor that is added before the activation, where the convolution adds one.
+    /// The tensor that is added before the activation, where the convolution adds one of the chain's.
     pub residual: Option<usize>,
+}
+
+impl Step {
+    /// Whether it adds a residual that is there before a group of steps, which begins with tensor `first`, is computed.
+    pub(crate) fn adds_from_before(&self, first: usize) -> bool {
+        self.conv.spec().residual && self.residual.is_none_or(|from| from <= first)
+    }
 }
 
 impl From<Conv> for Step {
@@ -68,6 +75,28 @@ impl Chain {
     /// # Errors
     /// [`Error::Invalid`] lists every broken rule, each with the step, the edge and the shapes.
     pub fn new(steps: Vec<Step>) -> Result<Chain, Error> {
+        let silent = |step: &Step| step.conv.spec().residual && step.residual.is_none();
+        let silent = steps.iter().enumerate().filter(|(_, step)| silent(step));
+        let issues: Vec<Issue> = silent
+            .map(|(at, _)| {
+                let number = at + 1;
+                issue(format!(
+                    "step {number} adds a residual, but does not say from which tensor"
+                ))
+            })
+            .collect();
+        match issues.is_empty() {
+            true => Chain::with_residuals_from_outside(steps),
+            false => Err(Error::Invalid(issues)),
+        }
+    }
+
+    /// The same, where a residual of no tensor of the chain is the caller's, as the input is. For those who put two steps in the place of a convolution that adds one; nests of such a chain
+    /// have a residual buffer for it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_residuals_from_outside(steps: Vec<Step>) -> Result<Chain, Error> {
         let mut issues = Vec::new();
         if steps.is_empty() {
             issues.push(issue("there is no step, but a chain has at least one".to_owned()));
@@ -220,8 +249,7 @@ fn known(size: &crate::Size) -> usize {
 fn residual(steps: &[Step], at: usize) -> Option<Issue> {
     let (step, number) = (&steps[at], at + 1);
     let message = match (step.conv.spec().residual, step.residual) {
-        (false, None) => return None,
-        (true, None) => format!("step {number} adds a residual, but does not say from which tensor"),
+        (_, None) => return None,
         (false, Some(from)) => format!("step {number} has a residual from {from}, but its convolution adds none"),
         (true, Some(from)) if from > at => {
             format!(

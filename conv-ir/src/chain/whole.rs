@@ -156,10 +156,14 @@ impl<'a> Joining<'a> {
             BufferRole::Bias => nth(&self.biases),
             BufferRole::Residual => {
                 let steps = &self.chain.steps()[group.steps.clone()];
-                let mut outside = steps
-                    .iter()
-                    .filter_map(|step| step.residual.filter(|from| *from <= group.steps.start));
-                outside.nth(position).and_then(|tensor| self.tensors[tensor])
+                let mut outside = steps.iter().filter(|step| step.adds_from_before(group.steps.start));
+                match outside.nth(position).and_then(|step| step.residual) {
+                    Some(tensor) => self.tensors[tensor],
+                    None => Some(
+                        self.nest
+                            .add_buffer("residual", BufferRole::Residual, buffer.extents.clone()),
+                    ),
+                }
             }
             BufferRole::Packed => {
                 let name = match group.strips {

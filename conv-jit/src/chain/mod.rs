@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use conv_ir::chain::fuse::Lowered;
 use conv_ir::chain::plan::{self, Group, Plan};
+use conv_ir::chain::whole;
 use conv_ir::lower::Layouts;
 use conv_ir::{Chain, Conv, Element, Nest, Schedule, Target, passes};
 
@@ -76,6 +77,14 @@ impl CompiledChain {
     /// # Errors
     /// [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory; where a plan is given, also why its strips cannot be.
     pub fn new(chain: &Chain, options: ChainOptions) -> Result<CompiledChain, Error> {
+        if chain
+            .steps()
+            .iter()
+            .any(|step| step.conv.spec().residual && step.residual.is_none())
+        {
+            let message = "a residual that is no tensor of the chain";
+            return Err(Error::Unsupported(message.to_owned()));
+        }
         let threads = options.threads.max(1);
         let target = options.target;
         let isa = Isa::host()?;
@@ -205,6 +214,16 @@ pub fn nest(chain: &Chain, group: &Group, target: &Target) -> Result<Nest, Error
     let mut lower =
         |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| lower(conv, layouts, given, target).map_err(into_ir);
     Ok(plan::nest(chain, group, target, &mut lower)?)
+}
+
+/// The nest of all groups of a plan, one after the other.
+///
+/// # Errors
+/// As [`nest`].
+pub fn whole_nest(chain: &Chain, plan: &Plan, target: &Target) -> Result<Nest, Error> {
+    let mut lower =
+        |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| lower(conv, layouts, given, target).map_err(into_ir);
+    Ok(whole::nest(chain, plan, target, &mut lower)?)
 }
 
 /// Errors of this crate on their way through conv-ir.

@@ -2,12 +2,11 @@
 //!
 //! Both compute the same arrays in turns, pinned by nobody: the ratio of the medians is what counts. Bits are compared too.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use conv_ir::{Conv, Target};
 use conv_jit::{CompiledConv, Options};
-
-type Run = Box<dyn FnMut(&[f32], &mut [f32])>;
+use conv_layers::{Run, numbers, times, whole, zeroed};
 
 /// A layer and what makes its versions from weight and bias.
 pub struct Layer {
@@ -16,56 +15,7 @@ pub struct Layer {
     versions: Vec<(&'static str, fn(&[f32], &[f32]) -> Run)>,
 }
 
-/// A slice as the array that it is.
-fn whole<const N: usize>(slice: &[f32]) -> &[f32; N] {
-    slice.try_into().expect("lengths agree")
-}
-
-/// A type of numbers alone, on the heap.
-fn zeroed<T>() -> Box<T> {
-    // SAFETY: the types made by the build script hold arrays of f32, for which all zeros are numbers.
-    unsafe { Box::<T>::new_zeroed().assume_init() }
-}
-
 include!(concat!(env!("OUT_DIR"), "/layers.rs"));
-
-fn numbers(len: usize, seed: u64) -> Vec<f32> {
-    let mut state = seed;
-    let next = |_| {
-        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        ((state >> 33) as i32 - (1 << 30)) as f32 / (1 << 30) as f32
-    };
-    (0..len).map(next).collect()
-}
-
-/// The medians of two that take turns, in milliseconds.
-fn times(mut one: impl FnMut(), mut other: impl FnMut(), least: Duration) -> [f64; 2] {
-    let mut all = [Vec::new(), Vec::new()];
-    let timed = |run: &mut dyn FnMut()| {
-        let start = Instant::now();
-        run();
-        start.elapsed().as_secs_f64() * 1e3
-    };
-    let warm = Instant::now();
-    while warm.elapsed() < least / 4 {
-        one();
-        other();
-    }
-    let start = Instant::now();
-    while start.elapsed() < least || all[0].len() < 5 {
-        // Each twice in a row, so that neither always runs on the other's cache.
-        for _ in 0..2 {
-            all[0].push(timed(&mut one));
-        }
-        for _ in 0..2 {
-            all[1].push(timed(&mut other));
-        }
-    }
-    all.map(|mut times| {
-        times.sort_by(f64::total_cmp);
-        times[times.len() / 2]
-    })
-}
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
