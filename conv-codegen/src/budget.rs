@@ -14,8 +14,8 @@ const STATEMENTS: usize = 5_000;
 /// Kinds of positions, whatever comes of them: more take minutes before there is a statement to count.
 const KINDS: usize = 4_096;
 
-/// Known numbers that are written out, over all versions: some 2 MiB of source.
-const NUMBERS: usize = 1 << 17;
+/// Known numbers that are written out, over all versions: rustc takes half a minute for as many.
+const NUMBERS: usize = 1 << 21;
 
 /// What can be told of a description before it is lowered, in so many versions.
 ///
@@ -139,4 +139,45 @@ fn issue(conv: &Conv, field: &'static str, axis: Option<usize>, message: String)
         rank,
         message,
     }])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Options, lowered};
+
+    fn refused(conv: &Conv) -> String {
+        lowered(conv, &Options::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn weights_that_fill_the_source_are_refused_with_their_number() {
+        let conv: Conv = "conv2d ic512 oc512 in 7x7 kernel 3x3 pad 1".parse().unwrap();
+        let known = conv.with_weights(&vec![0.5; conv.weight_len()], None).unwrap();
+        assert_eq!(
+            refused(&known),
+            "weight: 512 x 512 x 3 x 3 = 2359296 numbers in 3 versions are 7077888 in the source, but at most 2097152 are written out: make it a parameter, which a \
+             `struct` packs once"
+        );
+    }
+
+    #[test]
+    fn positions_that_multiply_are_refused_before_and_after_lowering() {
+        let before: Conv = "conv6d-transposed ic2 oc2 in AxBxCxDxExF kernel 3 stride 2 pad 1"
+            .parse()
+            .unwrap();
+        let after: Conv = "conv4d-transposed ic2 oc2 in AxBxCxD kernel 3 stride 2 pad 1"
+            .parse()
+            .unwrap();
+        for (conv, says) in [
+            (before, "46656 kinds of positions, but at most 4096"),
+            (after, "statements a version, but at most 5000"),
+        ] {
+            let message = refused(&conv);
+            assert!(
+                message.starts_with("input (axis 0): ") && message.contains(says),
+                "{message}"
+            );
+        }
+    }
 }

@@ -124,9 +124,37 @@ impl<'a> Item<'a> {
     }
 
     fn leaf_fn(&mut self, id: LeafId) -> Result<TokenStream, Unsupported> {
+        let leaf = &self.nest.leaves[id.index()];
+        let mut scope = Scope::new(self.nest);
+        scope.is_const = self.scope.is_const;
+        let parameters = self.bind_parameters(id, &mut scope);
+        let body = self.leaf_body(leaf, &mut scope)?;
+        let used: Vec<bool> = parameters.iter().map(|(name, _)| uses(&body, name)).collect();
+        let parameters = parameters
+            .iter()
+            .zip(&used)
+            .filter(|(_, used)| **used)
+            .map(|((name, ty), _)| {
+                let name = tokens(name);
+                quote!(#name: #ty)
+            });
+        let docs = docs(leaf).into_iter().map(|line| format!(" {line}"));
+        let name = tokens(&self.leaf_names[id.index()]);
+        let text = quote!(fn #name(#(#parameters),*) { #body });
+        let features = self.emission.isa.attribute();
+        let text = match self.scope.is_const {
+            true => quote!(#(#[doc = #docs])* const #text),
+            // A leaf of its own is allocated registers of its own.
+            false => quote!(#(#[doc = #docs])* #features #[inline(never)] #text),
+        };
+        self.parameters[id.index()].used = used;
+        Ok(text)
+    }
+
+    /// Names and types of what a leaf may be passed, in the order of a call's arguments.
+    fn bind_parameters(&self, id: LeafId, scope: &mut Scope<'a>) -> Vec<(String, TokenStream)> {
         let nest = self.nest;
-        let (leaf, ranges) = (&nest.leaves[id.index()], self.parameters[id.index()].clone());
-        let mut scope = Scope::new(nest);
+        let (leaf, ranges) = (&nest.leaves[id.index()], &self.parameters[id.index()]);
         let mut parameters = Vec::new();
         let t = type_name(nest.dtype);
         for (at, (buffer, range)) in leaf.pointers.iter().zip(&ranges.pointers).enumerate() {
@@ -155,28 +183,7 @@ impl<'a> Item<'a> {
         for (_, factor) in passed {
             parameters.push((factor.text.clone(), index_type(factor.range)));
         }
-        scope.is_const = self.scope.is_const;
-        let body = self.leaf_body(leaf, &mut scope)?;
-        let used: Vec<bool> = parameters.iter().map(|(name, _)| uses(&body, name)).collect();
-        let parameters = parameters
-            .iter()
-            .zip(&used)
-            .filter(|(_, used)| **used)
-            .map(|((name, ty), _)| {
-                let name = tokens(name);
-                quote!(#name: #ty)
-            });
-        let docs = docs(leaf).into_iter().map(|line| format!(" {line}"));
-        let name = tokens(&self.leaf_names[id.index()]);
-        let text = quote!(fn #name(#(#parameters),*) { #body });
-        let features = self.emission.isa.attribute();
-        let text = match self.scope.is_const {
-            true => quote!(#(#[doc = #docs])* const #text),
-            // A leaf of its own is allocated registers of its own.
-            false => quote!(#(#[doc = #docs])* #features #[inline(never)] #text),
-        };
-        self.parameters[id.index()].used = used;
-        Ok(text)
+        parameters
     }
 }
 

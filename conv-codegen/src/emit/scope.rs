@@ -290,12 +290,8 @@ impl<'a> Scope<'a> {
         let mut values: Vec<Value> = bound.quotients().iter().map(|q| self.quotient(q)).collect();
         drop_what_never_counts(bound, &mut values);
         let any_signed = signed || values.iter().any(|v| v.signed);
-        if let (Bound::Max(_), [one, other], false, false) = (bound, values.as_slice(), signed, self.is_const) {
-            let value = if one.range.value() == Some(0) { other } else { one };
-            let zero = [one, other].iter().any(|v| v.range.value() == Some(0));
-            if let (true, true, Some(text)) = (zero, value.signed, &value.down_to_zero) {
-                return text.clone();
-            }
+        if let (Bound::Max(_), false, false, Some(text)) = (bound, signed, self.is_const, down_to_zero(&values)) {
+            return text;
         }
         let (pick, less) = match bound {
             Bound::Max(_) => ("max", ">"),
@@ -390,6 +386,19 @@ fn drop_what_never_counts(bound: &Bound, values: &mut Vec<Value>) {
             at += 1;
         }
     }
+}
+
+/// `max(0, 1 - oh)` as `1usize.saturating_sub(oh)`, where all of it is without a sign.
+fn down_to_zero(values: &[Value]) -> Option<String> {
+    let [one, other] = values else {
+        return None;
+    };
+    let (zero, value) = match one.range.value() {
+        Some(0) => (one, other),
+        _ => (other, one),
+    };
+    let is_zero = zero.range.value() == Some(0);
+    value.down_to_zero.clone().filter(|_| is_zero && value.signed)
 }
 
 /// One quotient as text.
