@@ -52,7 +52,11 @@ fn spelled_out(nest: &Nest, width: &Affine) -> Affine {
         Var::Axis(_) => None,
     });
     symbols.fold(width.clone(), |width, (var, symbol)| {
-        let value = symbol.value.as_ref().and_then(single).filter(|value| value.divisor == 1);
+        let value = symbol
+            .value
+            .as_ref()
+            .and_then(single)
+            .filter(|value| value.divisor == 1);
         value.map_or(width.clone(), |value| width.substitute(var, &value.numerator))
     })
 }
