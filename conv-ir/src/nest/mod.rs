@@ -318,13 +318,18 @@ impl Nest {
         self.axis(id).role
     }
 
-    /// Adds a symbol that follows from others.
+    /// A symbol that follows from others: the one that is there, or a new one.
     pub fn add_symbol(&mut self, name: impl Into<String>, value: impl Into<Bound>) -> Affine {
-        self.symbols.push(Symbol {
+        let symbol = Symbol {
             name: name.into(),
             value: Some(value.into()),
+        };
+        let at = self.symbols.iter().position(|known| *known == symbol);
+        let at = at.unwrap_or_else(|| {
+            self.symbols.push(symbol);
+            self.symbols.len() - 1
         });
-        Affine::symbol(SymbolId(self.symbols.len() as u32 - 1))
+        Affine::symbol(SymbolId(at as u32))
     }
 
     /// The first buffer of that role.

