@@ -6,7 +6,7 @@
 //!                                                                                      leaf tile oc.i 8 x ow.i 1
 //! ```
 //!
-//! Loops over rows count as equal where they run over the same range in the same steps, whichever axis was split into them.
+//! Loops count as equal where they run over the same range of the same kind of axis, whichever chain it was split in.
 //!
 //! requires: chains.
 //! gives: loops as ordered, equal outer loops shared, exactly one parallel loop around every leaf that stores output.
