@@ -10,7 +10,7 @@
 //! is for those who asked for [`Accuracy::Fast`], and [`Separable::bound`] says how far off a result may be.
 //!
 //! The factors are exact where a row and a column of the window divide so (tolerance zero). Otherwise they are the leading pairs of the singular value decomposition, as few as leave no tap
-//! off by more than [`TOLERANCE`] units in the last place of the largest tap: as far as a window that was computed and rounded is from its own formula.
+//! off by more than [`TOLERANCE`] units in the last place of the largest tap for each pair: as far as a window that was computed and rounded is from its own formula.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +48,7 @@ impl FromStr for Accuracy {
     }
 }
 
-/// The most that a tap may be off, in units in the last place of the largest tap.
+/// The most that a tap may be off for each pair, in units in the last place of the largest tap.
 pub const TOLERANCE: f64 = 4.0;
 
 /// Two passes in the place of one window.
@@ -95,7 +95,10 @@ impl fmt::Display for Separable {
         };
         let how = match self.exact {
             true => "exact".to_owned(),
-            false => format!("taps within {TOLERANCE} units in the last place of the largest"),
+            false => {
+                let units = self.factors.len() as f64 * TOLERANCE;
+                format!("taps within {units} units in the last place of the largest")
+            }
         };
         let [(column, row), others @ ..] = &self.factors[..] else {
             return f.write_str("rank 0");
@@ -217,7 +220,7 @@ fn factors(window: &[f64], width: usize, most: usize, dtype: DType) -> Option<Fa
     let pairs: Vec<_> = decomposed(window, width).into_iter().map(rounded).collect();
     let fits = |rank: usize| {
         let (near, worst) = measured(window, pairs[..rank].to_vec());
-        (worst <= TOLERANCE * ulp(dtype) * largest).then_some(near)
+        (worst <= rank as f64 * TOLERANCE * ulp(dtype) * largest).then_some(near)
     };
     (1..=most.min(pairs.len())).find_map(fits)
 }
