@@ -345,3 +345,16 @@ fn help_is_there_for_everyone() {
         says(&["--help"], &[command]);
     }
 }
+
+#[test]
+fn a_stride_of_a_1x1_window_is_taken_a_step_earlier() {
+    let chain = "conv2d ic8 oc16 in 14 kernel 3 pad 1; conv2d oc8 kernel 1 stride 2";
+    says(
+        &["explain", chain, "--target", "avx512"],
+        &[
+            "computed as",
+            "kernel 3x3 stride 2x2 pad 1:1,1:1;",
+            "strides of 1x1 windows moved to the step before",
+        ],
+    );
+}

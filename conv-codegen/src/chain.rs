@@ -24,6 +24,7 @@ pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, 
             "a schedule is for one convolution, but this is a chain".to_owned(),
         ));
     }
+    let chain = &chain.skipping_strides();
     for conv in chain.convs() {
         budget::check(conv, options.isas.len() + 1)?;
     }

@@ -1,16 +1,16 @@
-//! One window as two: a known window of rank one is a column times a row, and `kh + kw` multiply-adds do the work of `kh * kw`.
+//! One window as two: a known window of rank one is a column times a row, and `kh + kw` multiply-adds do the work of `kh * kw`. One of rank `r` is the sum of `r` such products.
 //!
 //! ```text
 //! 1 0 -1     1
 //! 2 0 -2  =  2  x  [1 0 -1]        conv2d kernel 3x3   ->   conv2d kernel 3x1, then conv2d kernel 1x3
-//! 1 0 -1     1
+//! 1 0 -1     1                     of rank r                r channels between them, summed by the second
 //! ```
 //!
 //! In: a description with known weights. Out: two descriptions that run one after the other, and what that costs in accuracy. Sums are put together in another order, so the bits change: this
 //! is for those who asked for [`Accuracy::Fast`], and [`Separable::bound`] says how far off a result may be.
 //!
-//! The factors are exact where a row and a column of the window divide so (tolerance zero). Otherwise they are the leading pair of the singular value decomposition, taken only where no tap
-//! is off by more than [`TOLERANCE`] units in the last place of the largest tap: as far as a window that was computed and rounded is from its own formula.
+//! The factors are exact where a row and a column of the window divide so (tolerance zero). Otherwise they are the leading pairs of the singular value decomposition, as few as leave no tap
+//! off by more than [`TOLERANCE`] units in the last place of the largest tap for each pair: as far as a window that was computed and rounded is from its own formula.
 
 use std::fmt;
 use std::str::FromStr;
@@ -48,7 +48,7 @@ impl FromStr for Accuracy {
     }
 }
 
-/// The most that a tap may be off, in units in the last place of the largest tap.
+/// The most that a tap may be off for each pair, in units in the last place of the largest tap.
 pub const TOLERANCE: f64 = 4.0;
 
 /// Two passes in the place of one window.
@@ -58,9 +58,9 @@ pub struct Separable {
     pub first: Conv,
     /// Along the rows: the rest, with bias, residual and activation.
     pub second: Conv,
-    /// The column and the row of the first window.
-    pub factors: (Vec<f64>, Vec<f64>),
-    /// Whether column times row is the window to the last bit, for every window.
+    /// The columns and the rows of the first window, the largest product first.
+    pub factors: Vec<(Vec<f64>, Vec<f64>)>,
+    /// Whether columns times rows are the window to the last bit, for every window.
     pub exact: bool,
     /// Largest sum over a window of |column * row|, and of what its taps are off.
     sums: (f64, f64),
@@ -68,10 +68,12 @@ pub struct Separable {
 }
 
 impl Separable {
-    /// How far an output may be from the exact sum (before the activation), where no input is larger than `largest`: rounding as in any sum of `kh + kw` products (Higham, Accuracy and
+    /// How far an output may be from the exact sum (before the activation), where no input is larger than `largest`: rounding as in any sum of `kh + r kw` products (Higham, Accuracy and
     /// Stability of Numerical Algorithms, 3.5), and what the taps are off.
     pub fn bound(&self, largest: f64) -> f64 {
-        let steps = (self.factors.0.len() + self.factors.1.len()) as f64;
+        let column = self.factors.first().map_or(0, |pair| pair.0.len());
+        let rows: usize = self.factors.iter().map(|pair| pair.1.len()).sum();
+        let steps = (column + rows) as f64;
         let unit = ulp(self.first.dtype()) / 2.0;
         let gamma = steps * unit / (1.0 - steps * unit);
         gamma * (self.sums.0 * largest + self.largest_bias) + self.sums.1 * largest
@@ -79,7 +81,7 @@ impl Separable {
 }
 
 impl fmt::Display for Separable {
-    /// `rank 1: [1 2 1]^T x [1 0 -1], exact`.
+    /// `rank 1: [1 2 1]^T x [1 0 -1], exact`; of more the first pair.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |of: &[f64]| match of {
             [a, b, .., z] if of.len() > 7 => format!("[{a:.4} {b:.4} .. {z:.4}]"),
@@ -93,13 +95,21 @@ impl fmt::Display for Separable {
         };
         let how = match self.exact {
             true => "exact".to_owned(),
-            false => format!("taps within {TOLERANCE} units in the last place of the largest"),
+            false => {
+                let units = self.factors.len() as f64 * TOLERANCE;
+                format!("taps within {units} units in the last place of the largest")
+            }
         };
+        let [(column, row), others @ ..] = &self.factors[..] else {
+            return f.write_str("rank 0");
+        };
+        let more = if others.is_empty() { "" } else { " + .." };
         write!(
             f,
-            "rank 1: {}^T x {}, {how}; error at most {:.1e} of the largest input",
-            list(&self.factors.0),
-            list(&self.factors.1),
+            "rank {}: {}^T x {}{more}, {how}; error at most {:.1e} of the largest input",
+            self.factors.len(),
+            list(column),
+            list(row),
             self.bound(1.0)
         )
     }
@@ -113,7 +123,7 @@ fn ulp(dtype: DType) -> f64 {
     }
 }
 
-/// The two passes, where all windows are of rank one and two passes are less work; sizes must be known.
+/// The two passes, where all windows are of so low a rank that two passes are less work; sizes must be known.
 pub fn separate(conv: &Conv) -> Option<Separable> {
     let spec = conv.spec();
     let known = conv.known()?;
@@ -128,21 +138,28 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
         .map(|w| w.iter().filter(|tap| **tap != 0.0).count())
         .max()?;
     // A pass costs a trip through memory, worth about as much as its own taps.
-    if !plain || height < 2 || width < 2 || taps < 2 * (height + width) || spec.bias && known.bias.is_none() {
+    let most = taps / (2 * (height + width));
+    if !plain || height < 2 || width < 2 || most == 0 || spec.bias && known.bias.is_none() {
         return None;
     }
-    let all: Option<Vec<Factors>> = known
-        .weight
-        .chunks(height * width)
-        .map(|w| factors(w, width, spec.dtype))
-        .collect();
-    let all = all?;
+    let windows = known.weight.chunks(height * width);
+    let all: Option<Vec<Factors>> = windows.map(|w| factors(w, width, most, spec.dtype)).collect();
+    let mut all = all?;
+    // Windows of a lower rank than others get products of nothing.
+    let rank = all.iter().map(|f| f.pairs.len()).max().unwrap_or(1);
+    for f in &mut all {
+        f.pairs.resize(rank, (vec![0.0; height], vec![0.0; width]));
+    }
     let rows = conv.output_shape()?[match spec.layout {
         crate::Layout::ChannelsFirst => 2,
         crate::Layout::ChannelsLast => 1,
     }];
-    let columns: Vec<f64> = all.iter().flat_map(|f| f.column.clone()).collect();
+    let pairs = || all.iter().flat_map(|f| &f.pairs);
+    let columns: Vec<f64> = pairs().flat_map(|pair| pair.0.clone()).collect();
+    let row: Vec<f64> = pairs().flat_map(|pair| pair.1.clone()).collect();
+    let between = spec.out_channels.checked_mul(rank)?;
     let first = ConvSpec {
+        out_channels: between,
         kernel: vec![height, 1],
         stride: PerAxis::Each(vec![down.stride, 1]),
         dilation: PerAxis::Each(vec![down.dilation, 1]),
@@ -153,7 +170,7 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
         ..spec.clone()
     };
     let second = ConvSpec {
-        in_channels: spec.out_channels,
+        in_channels: between,
         groups: spec.out_channels,
         input: vec![Size::Known(rows), across.input.clone()],
         kernel: vec![1, width],
@@ -162,7 +179,6 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
         padding: Padding::Explicit(PerAxis::Each(vec![(0, 0), across.padding])),
         ..spec.clone()
     };
-    let row: Vec<f64> = all.iter().flat_map(|f| f.row.clone()).collect();
     let bias = known.bias.as_ref();
     let largest = |of: &dyn Fn(&Factors) -> f64| all.iter().map(of).fold(0.0, f64::max);
     Some(Separable {
@@ -171,52 +187,59 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
         exact: all.iter().all(|f| f.off == 0.0),
         sums: (largest(&|f| f.sum), largest(&|f| f.off)),
         largest_bias: bias.map_or(0.0, |b| b.iter().fold(0.0, |most, x| most.max(x.abs()))),
-        factors: all.into_iter().next().map(|f| (f.column, f.row))?,
+        factors: all.into_iter().next()?.pairs,
     })
 }
 
-/// Column and row of a window, both rounded to its type.
+/// Columns and rows whose products add up to a window, all rounded to its type.
 struct Factors {
-    column: Vec<f64>,
-    row: Vec<f64>,
-    /// Sum of |column * row|.
+    pairs: Vec<(Vec<f64>, Vec<f64>)>,
+    /// Sum of |column * row|, over all pairs.
     sum: f64,
-    /// Sum of |window - column * row|.
+    /// Sum of |window - what the pairs make|.
     off: f64,
 }
 
-fn factors(window: &[f64], width: usize, dtype: DType) -> Option<Factors> {
+/// As few pairs as make the window, if that is no more than `most`.
+fn factors(window: &[f64], width: usize, most: usize, dtype: DType) -> Option<Factors> {
     let round = |x: f64| match dtype {
         DType::F32 => f64::from(x as f32),
         DType::F64 => x,
     };
-    let (column, row) = divided(window, width);
-    let exact = measured(window, column.into_iter().map(round).collect(), row);
+    let rounded = |(column, row): (Vec<f64>, Vec<f64>)| -> (Vec<f64>, Vec<f64>) {
+        (
+            column.into_iter().map(round).collect(),
+            row.into_iter().map(round).collect(),
+        )
+    };
+    let exact = measured(window, vec![rounded(divided(window, width))]);
     if exact.0.off == 0.0 {
         return Some(exact.0);
     }
-    let (column, row) = leading(window, width);
-    let (near, worst) = measured(
-        window,
-        column.into_iter().map(round).collect(),
-        row.into_iter().map(round).collect(),
-    );
     let largest = window.iter().fold(0.0f64, |most, x| most.max(x.abs()));
-    (worst <= TOLERANCE * ulp(dtype) * largest).then_some(near)
+    let pairs: Vec<_> = decomposed(window, width).into_iter().map(rounded).collect();
+    let fits = |rank: usize| {
+        let (near, worst) = measured(window, pairs[..rank].to_vec());
+        (worst <= rank as f64 * TOLERANCE * ulp(dtype) * largest).then_some(near)
+    };
+    (1..=most.min(pairs.len())).find_map(fits)
 }
 
-/// What the factors make of the window, and the tap that is off most.
-fn measured(window: &[f64], column: Vec<f64>, row: Vec<f64>) -> (Factors, f64) {
+/// What the pairs make of the window, and the tap that is off most.
+fn measured(window: &[f64], pairs: Vec<(Vec<f64>, Vec<f64>)>) -> (Factors, f64) {
+    let width = pairs[0].1.len();
     let (mut sum, mut off, mut worst) = (0.0, 0.0, 0.0f64);
     for (at, tap) in window.iter().enumerate() {
-        let (u, v) = (column[at / row.len()], row[at % row.len()]);
-        // One rounding, so that a difference of nothing is none.
-        let wrong = u.mul_add(v, -tap).abs();
-        sum += (u * v).abs();
+        let products = pairs.iter().map(|(column, row)| (column[at / width], row[at % width]));
+        let size: f64 = products.clone().map(|(u, v)| (u * v).abs()).sum();
+        // One rounding a pair, so that a difference of nothing is none; from the second on they may add up.
+        let left = products.fold(-tap, |left, (u, v)| u.mul_add(v, left)).abs();
+        let wrong = left + (pairs.len() - 1) as f64 * f64::EPSILON * size;
+        sum += size;
         off += wrong;
         worst = worst.max(wrong);
     }
-    (Factors { column, row, sum, off }, worst)
+    (Factors { pairs, sum, off }, worst)
 }
 
 /// A row of the window, and the column divided by the tap where they cross: the smallest one that is not zero, which keeps whole numbers whole.
@@ -234,8 +257,9 @@ fn divided(window: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
     (column, row)
 }
 
-/// The leading pair of the singular value decomposition, its value shared between the two. One-sided Jacobi (Hestenes): columns are turned in pairs until all are at right angles.
-fn leading(window: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
+/// The pairs of the singular value decomposition, the largest first, each value shared between the two. One-sided Jacobi (Hestenes): columns are turned in pairs until all are at right
+/// angles.
+fn decomposed(window: &[f64], width: usize) -> Vec<(Vec<f64>, Vec<f64>)> {
     const SWEEPS: usize = 30;
     let mut columns: Vec<Vec<f64>> = (0..width)
         .map(|j| window[j..].iter().step_by(width).copied().collect())
@@ -267,12 +291,14 @@ fn leading(window: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
         }
     }
     let lengths: Vec<f64> = columns.iter().map(|c| dot(c, c).sqrt()).collect();
-    let first = (0..width)
-        .max_by(|&a, &b| lengths[a].total_cmp(&lengths[b]))
-        .unwrap_or(0);
-    let share = lengths[first].sqrt().max(f64::MIN_POSITIVE);
+    let mut order: Vec<usize> = (0..width).collect();
+    order.sort_by(|&a, &b| lengths[b].total_cmp(&lengths[a]));
     let scaled = |of: &[f64], by: f64| of.iter().map(|x| x * by).collect();
-    (scaled(&columns[first], 1.0 / share), scaled(&turns[first], share))
+    let pair = |at: usize| {
+        let share = lengths[at].sqrt().max(f64::MIN_POSITIVE);
+        (scaled(&columns[at], 1.0 / share), scaled(&turns[at], share))
+    };
+    order.into_iter().map(pair).collect()
 }
 
 fn turn(of: &mut [Vec<f64>], (p, q): (usize, usize), (cosine, sine): (f64, f64)) {
@@ -307,8 +333,13 @@ mod tests {
             (vec![31, 1], vec![1, 31])
         );
         assert!(!found.exact && found.bound(1.0) < 2e-3, "{found}");
-        let mut noisy = gaussian;
-        noisy[100] *= 1.001;
+        // One tap more is one product more; noise is of full rank.
+        let mut spiked = gaussian.clone();
+        spiked[100] *= 1.001;
+        let spiked = separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &spiked)).expect("rank two");
+        assert_eq!(spiked.factors.len(), 2);
+        let noise = |(at, tap): (usize, f64)| tap * (1.0 + 1e-3 * ((at * at) % 97) as f64);
+        let noisy: Vec<f64> = gaussian.into_iter().enumerate().map(noise).collect();
         assert_eq!(separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &noisy)), None);
     }
 
@@ -324,6 +355,30 @@ mod tests {
                 .starts_with("rank 1: [1 4 6 4 1]^T x [-1 -2 0 2 1], exact; error at most "),
             "{found}"
         );
+    }
+
+    #[test]
+    fn a_laplacian_of_a_gaussian_is_of_rank_two() {
+        let (taps, sigma) = (15, 2.5);
+        let at = |at: i64| (at - taps / 2) as f64 / sigma;
+        let log = |y: f64, x: f64| (y * y + x * x - 2.0) * (-0.5 * (y * y + x * x)).exp();
+        let window: Vec<f64> = (0..taps * taps)
+            .map(|i| f64::from(log(at(i / taps), at(i % taps)) as f32))
+            .collect();
+        let found = separate(&known("conv2d in 40x50 kernel 15x15 pad 7", &window)).expect("rank two");
+        assert_eq!(found.factors.len(), 2);
+        assert_eq!(
+            (found.first.spec().out_channels, found.second.spec().in_channels),
+            (2, 2)
+        );
+        assert!(found.to_string().starts_with("rank 2: ["), "{found}");
+        for (i, tap) in window.iter().enumerate() {
+            let made: f64 = found.factors.iter().map(|(u, v)| u[i / 15] * v[i % 15]).sum();
+            assert!(
+                (made - tap).abs() <= TOLERANCE * 2.0 * f64::from(f32::EPSILON),
+                "{made} for {tap}"
+            );
+        }
     }
 
     #[test]

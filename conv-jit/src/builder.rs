@@ -194,7 +194,7 @@ impl Builder {
         self
     }
 
-    /// [`Accuracy::Fast`] lets known windows of rank one run as a column pass and a row pass, within a bound that [`CompiledConv::explain`] states.
+    /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass, within a bound that [`CompiledConv::explain`] states.
     pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
         self.options.accuracy = accuracy;
         self

@@ -110,22 +110,32 @@ fn any_convolution_gives_the_reference() {
     runner.run(&drawn, run).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// Windows of rank one: a column times a row, both drawn.
-fn separable(text: &str, seed: u64, fill: Fill) -> Conv {
+/// Windows that are the sum of so many products of a column and a row, all drawn.
+fn separable(text: &str, rank: usize, seed: u64) -> Conv {
     let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
     let (mut rng, kernel) = (Rng(seed), conv.spec().kernel.clone());
     let mut weight = Vec::new();
     for _ in 0..conv.weight_len() / (kernel[0] * kernel[1]) {
-        let (column, row) = (rng.array::<f64>(fill, kernel[0]), rng.array::<f64>(fill, kernel[1]));
-        weight.extend(column.iter().flat_map(|u| row.iter().map(move |v| u * v)));
+        let mut window = vec![0.0; kernel[0] * kernel[1]];
+        for _ in 0..rank {
+            let (column, row) = (
+                rng.array::<f64>(Fill::Reals, kernel[0]),
+                rng.array::<f64>(Fill::Reals, kernel[1]),
+            );
+            for (at, tap) in window.iter_mut().enumerate() {
+                *tap += column[at / row.len()] * row[at % row.len()];
+            }
+        }
+        weight.extend(window);
     }
-    let bias: Option<Vec<f64>> = conv.spec().bias.then(|| rng.array(fill, conv.bias_len()));
+    let bias: Option<Vec<f64>> = conv.spec().bias.then(|| rng.array(Fill::Reals, conv.bias_len()));
     conv.with_weights(&weight, bias.as_deref())
         .expect("the lengths are the shapes'")
 }
 
-fn in_two_passes<T: Element>(conv: &Conv) {
-    let found = separate(conv).unwrap_or_else(|| panic!("{conv}: rank one"));
+fn in_two_passes<T: Element>(conv: &Conv, rank: usize) {
+    let found = separate(conv).unwrap_or_else(|| panic!("{conv}: rank {rank}"));
+    assert_eq!(found.factors.len(), rank, "{conv}: {found}");
     let data = Data::<T>::new(conv, Fill::Reals, SEED);
     let widened = |of: &[T]| of.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
     let (input, weight, bias) = (
@@ -172,21 +182,32 @@ fn in_two_passes<T: Element>(conv: &Conv) {
 
 #[test]
 fn fast_accuracy_keeps_its_bound() {
-    for (seed, text) in [
-        "conv2d in 19x37 kernel 5x7 pad 2:2,3:3",
-        "conv2d n2 g3 ic3 oc3 in 19x37 kernel 9x9 pad 4 mode symmetric",
-        "conv2d n2 g3 ic3 oc6 in 23x37 kernel 5x5 stride 2 pad 2 mode reflect + bias",
-        "conv2d channels-last g5 ic5 oc5 in 19x21 kernel 5x5 dilation 2 pad 4 mode replicate",
-        "conv2d in 19x37 kernel 7x5 pad 2 mode circular flip",
+    for (seed, (rank, text)) in [
+        (1, "conv2d in 19x37 kernel 5x7 pad 2:2,3:3"),
+        (1, "conv2d n2 g3 ic3 oc3 in 19x37 kernel 9x9 pad 4 mode symmetric"),
+        (
+            1,
+            "conv2d n2 g3 ic3 oc6 in 23x37 kernel 5x5 stride 2 pad 2 mode reflect + bias",
+        ),
+        (
+            1,
+            "conv2d channels-last g5 ic5 oc5 in 19x21 kernel 5x5 dilation 2 pad 4 mode replicate",
+        ),
+        (1, "conv2d in 19x37 kernel 7x5 pad 2 mode circular flip"),
+        (2, "conv2d in 29x37 kernel 9x11 pad 4:4,5:5"),
+        (
+            3,
+            "conv2d channels-last g2 ic2 oc4 in 29x37 kernel 13x13 stride 2 pad 6 mode reflect + bias",
+        ),
     ]
     .into_iter()
     .enumerate()
     {
-        in_two_passes::<f32>(&separable(text, seed as u64, Fill::Reals));
+        in_two_passes::<f32>(&separable(text, rank, seed as u64), rank);
         let wide = text
             .replacen("conv2d", "conv2d f64", 1)
             .replacen("f64 channels-last", "channels-last f64", 1);
-        in_two_passes::<f64>(&separable(&wide, seed as u64, Fill::Reals));
+        in_two_passes::<f64>(&separable(&wide, rank, seed as u64), rank);
     }
 }
 

@@ -12,12 +12,17 @@ use crate::table;
 
 /// Prints the plan; with `all`, also the nest of each group.
 pub fn explain(chain: &Chain, target: &Target, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
+    let computed = chain.skipping_strides();
+    let skips = (computed != *chain).then(|| {
+        let steps = computed.convs().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        format!("{steps}: strides of 1x1 windows moved to the step before")
+    });
+    let chain = &computed;
     let plan = conv_jit::chain_plan(chain, target, 1);
     let route = conv_jit::route_name(target);
-    let mut lines = vec![
-        ("route", format!("{route}, {}-bit vectors", 8 * target.vector_bytes)),
-        ("plan", plan.groups.iter().map(words).collect::<Vec<_>>().join("; ")),
-    ];
+    let mut lines = vec![("route", format!("{route}, {}-bit vectors", 8 * target.vector_bytes))];
+    lines.extend(skips.map(|skips| ("computed as", skips)));
+    lines.push(("plan", plan.groups.iter().map(words).collect::<Vec<_>>().join("; ")));
     lines.extend(costs(chain, &plan, target));
     lines.extend(because(&plan));
     let mut nests = String::new();

@@ -2,7 +2,7 @@
 //!
 //! In: the text after `--window`. Out: [`Pass`]es to run one after the other, and how the numbers become pixels. Definitions are those of
 //! `scipy.ndimage` (`sobel`, `gaussian_filter` with its truncation at four sigma, `uniform_filter`, `laplace`, `correlate`), so that results can be
-//! compared number by number. Windows of rank one run as a column pass and a row pass, as there.
+//! compared number by number. Windows of low rank run as a column pass and a row pass, as there.
 
 use std::str::FromStr;
 

@@ -1,6 +1,6 @@
 //! Checked descriptions to the tokens of an item, and what its documentation says of how it is computed.
 //!
-//! With `accuracy: fast` a known window of rank one is two steps of a chain: down the columns, then along the rows, strip by strip through a line buffer. That is for known sizes, as all
+//! With `accuracy: fast` a known window of low rank is two steps of a chain: down the columns, then along the rows, strip by strip through a line buffer. That is for known sizes, as all
 //! chains are.
 
 use conv_ir::chain::Step;
@@ -85,7 +85,7 @@ pub(super) fn chain(item: &Item, checked: &CheckedChain) -> Result<TokenStream, 
     )
 }
 
-/// A chain whose windows of rank one are two steps.
+/// A chain whose windows of low rank are two steps.
 struct Split {
     chain: Chain,
     /// The step that each step comes from.

@@ -12,11 +12,13 @@
 //! ```
 //!
 //! A chain computes what its steps compute one after the other, to the bit. Whether intermediates ever exist as a whole is decided by [`plan`]; the nests of fused
-//! steps are made in [`fuse`], that of a whole chain in [`whole`]. What changes the order of sums is in [`rewrite`], and never done unasked.
+//! steps are made in [`fuse`], that of a whole chain in [`whole`]. Strides move to where
+//! they save most ([`Chain::skipping_strides`]); what changes the order of sums is in [`rewrite`], and never done unasked.
 
 pub mod fuse;
 pub mod plan;
 pub mod rewrite;
+mod skip;
 mod strips;
 mod text;
 pub mod whole;

@@ -86,6 +86,7 @@ impl CompiledChain {
             let message = "a residual that is no tensor of the chain";
             return Err(Error::Unsupported(message.to_owned()));
         }
+        let chain = &chain.skipping_strides();
         let threads = options.threads.max(1);
         let target = options.target;
         let isa = Isa::host()?;

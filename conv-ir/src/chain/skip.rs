@@ -1,0 +1,148 @@
+//! Strides of windows of one element move to the step before, which then computes only what is read. Every sum stays as it is, and so do the bits.
+//!
+//! ```text
+//! before  conv2d in 56 kernel 3 pad 1; conv2d kernel 1 stride 2          after   conv2d in 56 kernel 3 pad 1 stride 2; conv2d kernel 1
+//! ```
+//!
+//! Axis by axis, from the last step to the first, so that a stride moves through several such windows. It stays where the tensor between is padded or read by a residual too, where the step
+//! before adds one itself, and behind a transposed step, whose outputs have no stride.
+
+use super::Chain;
+use crate::conv::{Padding, PerAxis, Size};
+use crate::{Conv, ConvSpec, Error};
+
+impl Chain {
+    /// The chain without outputs that nobody reads: same input, weights and output, to the bit.
+    ///
+    /// ```
+    /// let chain: conv_ir::Chain = "conv2d in 9 kernel 3; conv2d kernel 1 stride 2".parse()?;
+    /// assert_eq!(chain.skipping_strides().shape(1), [1, 1, 4, 4]);
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn skipping_strides(&self) -> Chain {
+        let mut steps = self.steps().to_vec();
+        for at in (1..steps.len()).rev() {
+            let is_read_elsewhere = steps.iter().any(|step| step.residual == Some(at));
+            if is_read_elsewhere || steps[at - 1].conv.spec().residual {
+                continue;
+            }
+            // What does not fit stays as it was.
+            if let Some((before, after)) = moved(&steps[at - 1].conv, &steps[at].conv).and_then(Result::ok) {
+                steps[at - 1].conv = before;
+                steps[at].conv = after;
+            }
+        }
+        Chain::with_residuals_from_outside(steps).unwrap_or_else(|_| self.clone())
+    }
+}
+
+/// Both steps with the strides moved, if there are any to move.
+fn moved(before: &Conv, after: &Conv) -> Option<Result<(Conv, Conv), Error>> {
+    if before.spec().transposed || after.spec().transposed {
+        return None;
+    }
+    let steps: Vec<usize> = after
+        .axes()
+        .iter()
+        .map(|axis| {
+            if axis.kernel == 1 && axis.padding == (0, 0) {
+                axis.stride
+            } else {
+                1
+            }
+        })
+        .collect();
+    if steps.iter().all(|step| *step == 1) {
+        return None;
+    }
+    Some(with_strides(before, &steps).and_then(|first| {
+        // A chain's sizes are known.
+        let sizes = first.axes().iter().map(|axis| axis.output.known().unwrap_or(0));
+        let input = sizes.map(Size::Known).collect();
+        let stride = after.axes().iter().zip(&steps).map(|(axis, step)| axis.stride / step);
+        let spec = ConvSpec {
+            input,
+            stride: PerAxis::Each(stride.collect()),
+            padding: explicit(after),
+            ..after.spec().clone()
+        };
+        let second = again(after, spec)?;
+        Ok((first, second))
+    }))
+}
+
+fn with_strides(conv: &Conv, steps: &[usize]) -> Result<Conv, Error> {
+    let overflow = || Error::Argument("a stride is too large".to_owned());
+    let strides: Option<Vec<usize>> = conv
+        .axes()
+        .iter()
+        .zip(steps)
+        .map(|(axis, step)| axis.stride.checked_mul(*step))
+        .collect();
+    let spec = ConvSpec {
+        stride: PerAxis::Each(strides.ok_or_else(overflow)?),
+        padding: explicit(conv),
+        ..conv.spec().clone()
+    };
+    again(conv, spec)
+}
+
+/// The padding in numbers: words such as `same` depend on the stride.
+fn explicit(conv: &Conv) -> Padding {
+    Padding::Explicit(PerAxis::Each(conv.axes().iter().map(|axis| axis.padding).collect()))
+}
+
+/// Another description with the same weights.
+fn again(conv: &Conv, spec: ConvSpec) -> Result<Conv, Error> {
+    let new = Conv::new(spec)?;
+    match conv.known() {
+        Some(known) => new.with_weights(&known.weight, known.bias.as_deref()),
+        None => Ok(new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn skipped(text: &str) -> String {
+        let chain: Chain = text.parse().expect("legal");
+        let skipped = chain.skipping_strides();
+        assert_eq!(skipped.output_shape(), chain.output_shape());
+        skipped.to_string()
+    }
+
+    fn same(text: &str, wanted: &str) {
+        let wanted: Chain = wanted.parse().expect("legal");
+        assert_eq!(skipped(text), wanted.to_string());
+    }
+
+    #[test]
+    fn strides_move_to_the_step_before() {
+        same(
+            "conv2d ic3 oc4 in 14x15 kernel 3 pad 1 + bias, relu; conv2d oc2 kernel 1 stride 2x3",
+            "conv2d ic3 oc4 in 14x15 kernel 3 pad 1 stride 2x3 + bias, relu; conv2d oc2 kernel 1",
+        );
+        same(
+            "conv1d in 40 kernel 5 stride 2; conv1d kernel 1 stride 2; conv1d kernel 1 stride 3",
+            "conv1d in 40 kernel 5 stride 12; conv1d kernel 1; conv1d kernel 1",
+        );
+        // Only along the axis where the window is one element.
+        same(
+            "conv2d in 20 kernel 3; conv2d kernel 1x3 stride 2",
+            "conv2d in 20 kernel 3 stride 2x1; conv2d kernel 1x3 stride 1x2",
+        );
+    }
+
+    #[test]
+    fn strides_stay_where_the_tensor_between_is_needed() {
+        for text in [
+            "conv2d in 14 kernel 3; conv2d kernel 1 pad 1 stride 2",
+            "conv2d in 14 kernel 3 pad 1 + residual from 0; conv2d kernel 1 stride 2",
+            "conv2d in 14 kernel 3 pad 1; conv2d kernel 1 stride 1; conv2d kernel 1 + residual from 1",
+            "conv2d-transposed in 7 kernel 2 stride 2; conv2d kernel 1 stride 2",
+        ] {
+            same(text, text);
+        }
+    }
+}
