@@ -19,8 +19,7 @@ include!(concat!(env!("OUT_DIR"), "/chains.rs"));
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let here: Vec<Target> = conv_jit::targets_here().collect();
-    let targets = [("avx512", Target::AVX512), ("avx2", Target::AVX2)];
+    let targets: Vec<Target> = conv_jit::targets_here().filter(|target| target.vector_bytes > 16).collect();
     for block in blocks() {
         if !wanted.is_empty() && !wanted.iter().any(|name| block.name.contains(name.as_str())) {
             continue;
@@ -43,18 +42,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let weights = weights.expect("an array for each");
         let (input, len) = (numbers(chain.len_of(0), 1), chain.len_of(chain.steps().len()));
         print!("{:<32}", block.name);
-        for (name, target) in targets.into_iter().filter(|(_, target)| here.contains(target)) {
-            let options = ChainOptions { target, ..ChainOptions::default() };
+        for &target in &targets {
+            let name = target.name;
+            let options = ChainOptions {
+                target,
+                ..ChainOptions::default()
+            };
             let packed = CompiledChain::new(&chain, options)?.pack(&weights)?;
             let version = block.versions.iter().find(|v| v.0 == name).expect("emitted");
             let mut emitted = (version.1)(&arrays);
-            let (mut ours, mut theirs) = (vec![0.0; len], vec![0.0; len]);
+            let (mut ours, mut output) = (vec![0.0; len], vec![0.0; len]);
+            emitted(&input, &mut ours);
+            packed.run(&input, &mut output)?;
+            let equal = if ours == output { " " } else { "!" };
             let [rust, jit] = times(
-                || emitted(&input, &mut ours),
-                || packed.run(&input, &mut theirs).expect("runs"),
+                &mut output,
+                |output| emitted(&input, output),
+                |output| packed.run(&input, output).expect("runs"),
                 Duration::from_millis(100),
             );
-            let equal = if ours == theirs { " " } else { "!" };
             print!("  {name} rust {rust:8.4} ms, jit {jit:8.4} ms, {:5.2}{equal}", rust / jit);
         }
         println!();
