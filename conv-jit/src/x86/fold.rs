@@ -1,20 +1,21 @@
 //! Loads that become operands of the instruction that needs them.
 //!
 //! ```text
-//! %9 = splat c1[8]                          AVX-512: a broadcast inside the operand is free, even on every multiply-add
+//! %9 = splat c1[8]                          AVX-512: a broadcast inside the operand takes no register
 //! %1 = fma(%9, %7, %1)     ->  %1 = fma(splat c1[8], %7, %1)
 //! %2 = fma(%9, %8, %2)         %2 = fma(splat c1[8], %8, %2)
 //! ```
 //!
-//! A splat that serves more than [`SPLATS`] instructions stays a load of its own, and so does anything that is used where the instruction set has no memory operand.
+//! A splat that serves several instructions stays a load of its own where there is a register for it, or where they are more than [`SPLATS`]; and so does anything that is used where the
+//! instruction set has no memory operand.
 
 use smallvec::SmallVec;
 
 use super::Level;
 use super::inst::{Arg, Inst, Kind, Source, Value};
 
-/// One load feeds a tile's vectors of channels. With 512 bits repeating it inside the instructions costs nothing and saves a register (measured on Zen 4: free on every
-/// multiply-add, of which one starts a cycle, but two loads do); beyond these, `vbroadcast` is less code.
+/// One load feeds a tile's vectors of channels. With 512 bits repeating it inside the instructions saves a register. It costs nothing where one multiply-add and two loads start in a cycle
+/// (Zen 4), but half the multiply-adds' loads where two do (Sapphire Rapids: 16 cycles for 28 of them instead of 14); beyond these, `vbroadcast` is less code.
 pub(super) const SPLATS: usize = 4;
 
 /// What may be folded.
@@ -28,10 +29,11 @@ pub(super) struct Folding {
 }
 
 impl Folding {
-    /// The most uses at which a source is repeated inside the instructions; 0 where it cannot be.
-    fn uses(self, source: &Source) -> usize {
+    /// The most uses at which a source is repeated inside the instructions; 0 where it cannot be. Of several uses, each has an operand in a register beside the sums, which are `carried`.
+    fn uses(self, source: &Source, users: usize, carried: usize) -> usize {
+        let has_register = carried + users < self.level.registers() as usize;
         match (source, self.level) {
-            (Source::Splat(_), Level::Avx512) if self.bytes == 64 => SPLATS,
+            (Source::Splat(_), Level::Avx512) if self.bytes == 64 && !has_register => SPLATS,
             (Source::Splat(_), Level::Avx512) => 1,
             (Source::Splat(_), Level::Avx2) => 0,
             (Source::Vector { live, .. }, _) => usize::from(live.is_all(self.width)),
@@ -42,13 +44,14 @@ impl Folding {
     /// Folds what can be in a straight line.
     pub fn run(self, insts: &mut Vec<Inst>, carried: &[bool]) {
         let uses = uses(insts, carried.len());
+        let sums = carried.iter().filter(|carried| **carried).count();
         let mut folded: Vec<Option<Source>> = vec![None; carried.len()];
         let mut kept = Vec::with_capacity(insts.len());
         for (at, inst) in insts.iter().enumerate() {
             if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize])
                 && let users = &uses[value.0 as usize]
                 && !users.is_empty()
-                && users.len() <= self.uses(&source)
+                && users.len() <= self.uses(&source, users.len(), sums)
                 && users.iter().all(|&user| takes(&insts[user], value))
                 && !insts[at..users[users.len() - 1]].iter().any(Inst::stores)
             {

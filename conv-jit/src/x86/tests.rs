@@ -25,24 +25,33 @@ fn nest(conv: &str, schedule: &str, target: &Target) -> Nest {
 /// The text form is stable on every host: nothing here asks what the CPU can do.
 #[test]
 fn the_hot_loop_is_multiply_adds_and_nothing_else() {
-    let schedule = "lanes oc:16 tile oc:32,ow:14 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc";
+    // One vector of channels takes each splat inside its multiply-add; two share it in the register that is left.
+    hot_loop("tile oc:16,ow:28", (84, 84, 3));
+    hot_loop("tile oc:32,ow:14", (84, 0, 6 + 42));
+    // With two vectors and 15 columns none is left.
+    hot_loop("tile oc:32,ow:15", (90, 90, 6));
+}
+
+/// Multiply-adds, splats inside them, and loads of the innermost loop under a tile.
+fn hot_loop(tile: &str, (fmas, broadcasts, loads): (usize, usize, usize)) {
+    let schedule = format!("lanes oc:16 {tile} order n,g,oc,oh,ow borders exact unroll kw pack parallel oc");
     let nest = nest(
-        "conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1 + bias, relu",
-        schedule,
+        "conv2d f32 n1 g1 ic64 oc64 in 56x86 kernel 3x3 pad 1 + bias, relu",
+        &schedule,
         &Target::AVX512,
     );
     let inner = nest
         .leaves
         .iter()
         .filter_map(|l| assemble(&nest, l, Level::Avx512).ok())
-        .filter(|m| m.bill().fmas == 84);
+        .filter(|m| m.bill().fmas == fmas);
     let inner: Vec<_> = inner.collect();
     assert!(!inner.is_empty());
     for machine in inner {
         let bill = machine.bill();
         assert_eq!(
             (bill.broadcasts, bill.loads, bill.others),
-            (84, 6, 0),
+            (broadcasts, loads, 0),
             "{}",
             machine.text()
         );

@@ -142,7 +142,9 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     let good = all.iter().filter(|(cycles, _)| *cycles <= 1.02 * best);
     let again = |c: &Columns| is_tall && shape.rows() <= HIGHEST && c.rows < shape.rows();
     let good = good.filter(|(cycles, c)| *cycles <= 1.01 * best || (is_tall && c.rows == shape.rows()));
-    let smallest = good.min_by_key(|(_, c)| (again(c), c.accumulators(), c.rows, c.lanes));
+    // Where a core starts two multiply-adds a cycle, fewer than 8 at a time wait for each other.
+    let waits = |c: &Columns| c.accumulators() < IN_FLIGHT;
+    let smallest = good.min_by_key(|(_, c)| (again(c), waits(c), c.accumulators(), c.rows, c.lanes));
     smallest.copied()
 }
 
