@@ -26,6 +26,16 @@ pub(super) struct PackedBuffer {
 }
 
 impl Fusing<'_> {
+    /// Extents of a buffer of the fused nest, which are known.
+    pub(super) fn shape(&self, of: BufferId) -> Vec<i64> {
+        self.nest
+            .buffer(of)
+            .extents
+            .iter()
+            .filter_map(Affine::as_constant)
+            .collect()
+    }
+
     /// The weight or bias of a step, seen with these extents.
     pub(super) fn constant(&mut self, step: usize, role: BufferRole, extents: &[Affine]) -> Result<BufferId, Error> {
         let of = match role {
@@ -75,13 +85,7 @@ impl Fusing<'_> {
     ) -> Result<Port, Error> {
         let tensor = self.tensor(step, role);
         let of = self.memory(tensor);
-        let shape: Vec<i64> = self
-            .nest
-            .buffer(of)
-            .extents
-            .iter()
-            .filter_map(Affine::as_constant)
-            .collect();
+        let shape = self.shape(of);
         let local = match role {
             BufferRole::Input => crate::chain::strips::extents(conv).0,
             _ => crate::chain::strips::extents(conv).1,

@@ -9,13 +9,7 @@ impl Fusing<'_> {
     /// Moves rows of a line buffer to its front, in vectors where they do not overlap.
     pub(super) fn keep(&mut self, step: usize, from: i64, rows: i64) -> Vec<Stmt> {
         let of = self.memory(Tensor::Line(step));
-        let shape: Vec<i64> = self
-            .nest
-            .buffer(of)
-            .extents
-            .iter()
-            .filter_map(Affine::as_constant)
-            .collect();
+        let shape = self.shape(of);
         let dimension = self.row_dimension(Tensor::Line(step));
         let row: i64 = shape[dimension + 1..].iter().product();
         let outer: i64 = shape[..dimension].iter().product();
