@@ -10,7 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut names = std::env::args().skip(1);
     let from = names.next().unwrap_or("docs/astronaut.png".into());
     let to = names.next().unwrap_or("edges.png".into());
-    let picture = image::open(&from)?.to_luma32f();
+    let picture = image::open(&from).map_err(|e| format!("{from}: {e}"))?.to_luma32f();
     let (width, height) = picture.dimensions();
     let size = [height as usize, width as usize];
 
