@@ -48,17 +48,7 @@ pub fn lower(conv: &Conv) -> Nest {
 /// The naive nest of a convolution whose arrays are laid out like this.
 pub fn lower_as(conv: &Conv, layouts: Layouts) -> Nest {
     let spec = conv.spec();
-    let nest = Nest {
-        dtype: spec.dtype,
-        accumulator: spec.dtype,
-        rank: conv.rank(),
-        axes: Vec::new(),
-        symbols: Vec::new(),
-        buffers: Vec::new(),
-        leaves: Vec::new(),
-        setup: Vec::new(),
-        body: Vec::new(),
-    };
+    let nest = Nest::new(spec.dtype, conv.rank());
     Lowering {
         conv,
         layouts,

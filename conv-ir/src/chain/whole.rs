@@ -48,17 +48,7 @@ struct Joining<'a> {
 
 impl<'a> Joining<'a> {
     fn new(chain: &'a Chain, plan: &'a Plan) -> Self {
-        let mut nest = Nest {
-            dtype: chain.dtype(),
-            accumulator: chain.dtype(),
-            rank: chain.steps()[0].conv.rank(),
-            axes: Vec::new(),
-            symbols: Vec::new(),
-            buffers: Vec::new(),
-            leaves: Vec::new(),
-            setup: Vec::new(),
-            body: Vec::new(),
-        };
+        let mut nest = Nest::new(chain.dtype(), chain.steps()[0].conv.rank());
         let count = chain.steps().len();
         let shape = |tensor: usize| {
             chain

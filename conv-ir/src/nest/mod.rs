@@ -251,6 +251,21 @@ pub struct Nest {
 }
 
 impl Nest {
+    /// Nothing yet, over so many spatial axes; sums are of the elements' type.
+    pub fn new(dtype: DType, rank: usize) -> Nest {
+        Nest {
+            dtype,
+            accumulator: dtype,
+            rank,
+            axes: Vec::new(),
+            symbols: Vec::new(),
+            buffers: Vec::new(),
+            leaves: Vec::new(),
+            setup: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
     /// Adds an axis.
     pub fn add_axis(&mut self, name: impl Into<String>, role: Role, part: Part) -> AxisId {
         self.axes.push(Axis {

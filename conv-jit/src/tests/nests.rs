@@ -55,18 +55,9 @@ struct Sketch {
 
 impl Sketch {
     fn new(dtype: DType) -> Self {
-        let nest = Nest {
-            dtype,
-            accumulator: dtype,
-            rank: 1,
-            axes: Vec::new(),
-            symbols: Vec::new(),
-            buffers: Vec::new(),
-            leaves: Vec::new(),
-            setup: Vec::new(),
-            body: Vec::new(),
-        };
-        Sketch { nest }
+        Sketch {
+            nest: Nest::new(dtype, 1),
+        }
     }
 
     fn axis(&mut self, name: &str) -> AxisId {

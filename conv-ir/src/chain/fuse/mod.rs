@@ -147,17 +147,7 @@ struct Fusing<'a> {
 impl<'a> Fusing<'a> {
     fn new(chain: &'a Chain, steps: Range<usize>, (strips, most): (&Strips, &[i64]), target: &'a Target) -> Self {
         let group = &chain.steps()[steps.clone()];
-        let nest = Nest {
-            dtype: chain.dtype(),
-            accumulator: chain.dtype(),
-            rank: group[0].conv.rank(),
-            axes: Vec::new(),
-            symbols: Vec::new(),
-            buffers: Vec::new(),
-            leaves: Vec::new(),
-            setup: Vec::new(),
-            body: Vec::new(),
-        };
+        let nest = Nest::new(chain.dtype(), group[0].conv.rank());
         let mut fusing = Fusing {
             chain,
             steps: steps.clone(),
