@@ -11,7 +11,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Chain, Step};
+use super::{Chain, Step, free_sizes};
 use crate::conv::parse_step;
 use crate::error::Error;
 
@@ -72,5 +72,9 @@ fn step(text: &str, offset: usize, before: &[Step]) -> Result<Step, Error> {
         other => other,
     };
     let (conv, residual) = parse_step(text, before.last().map(|step| &step.conv)).map_err(placed)?;
-    Ok(Step { conv, residual })
+    // Before the next step takes its sizes from this one.
+    match free_sizes(number, &conv) {
+        Some(issue) => Err(Error::Invalid(vec![issue])),
+        None => Ok(Step { conv, residual }),
+    }
 }
