@@ -24,7 +24,17 @@ pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, 
             "a schedule is for one convolution, but this is a chain".to_owned(),
         ));
     }
-    let chain = &chain.skipping_strides();
+    let computed = chain.skipping_strides();
+    let (versions, mut plan) = planned(&computed, options)?;
+    if computed != *chain {
+        let moved = "strides of 1x1 windows moved to the step before";
+        plan.reasons.insert(0, moved.to_owned());
+    }
+    Ok((versions, plan))
+}
+
+/// The versions of steps that are computed as they stand, under the plan that is given or chosen.
+fn planned(chain: &Chain, options: &Options) -> Result<(Vec<Version>, Plan), Error> {
     for conv in chain.convs() {
         budget::check(conv, options.isas.len() + 1)?;
     }

@@ -104,6 +104,7 @@ fn again(conv: &Conv, spec: ConvSpec) -> Result<Conv, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reference::{StepWeights, run_chain};
 
     fn skipped(text: &str) -> String {
         let chain: Chain = text.parse().expect("legal");
@@ -132,6 +133,47 @@ mod tests {
             "conv2d in 20 kernel 3; conv2d kernel 1x3 stride 2",
             "conv2d in 20 kernel 3 stride 2x1; conv2d kernel 1x3 stride 1x2",
         );
+    }
+
+    /// The bits of a chain by the reference, on numbers whose sums round.
+    fn computed(chain: &Chain) -> Vec<f32> {
+        let numbers = |len: usize, by: usize| {
+            (0..len)
+                .map(|at| ((at * by) % 97) as f32 / 7.0 - 6.0)
+                .collect::<Vec<f32>>()
+        };
+        let arrays: Vec<_> = chain
+            .convs()
+            .map(|conv| {
+                (
+                    numbers(conv.weight_len(), 31),
+                    conv.spec().bias.then(|| numbers(conv.bias_len(), 13)),
+                )
+            })
+            .collect();
+        let weights: Vec<_> = arrays
+            .iter()
+            .map(|(weight, bias)| StepWeights {
+                weight,
+                bias: bias.as_deref(),
+            })
+            .collect();
+        run_chain(chain, &numbers(chain.len_of(0), 17), &weights).expect("it fits")
+    }
+
+    #[test]
+    fn moved_strides_leave_the_bits() {
+        for text in [
+            "conv2d ic3 oc4 in 14x15 kernel 3 pad 1 + bias, relu; conv2d oc2 kernel 1 stride 2x3 + bias",
+            "conv2d n2 g2 ic4 oc4 in 15x17 kernel 3x5 stride 2 dilation 2x1 pad 2:1,0 mode reflect, tanh; conv2d oc3 kernel 1 stride 3x2, relu6",
+            "conv1d channels-last ic3 oc4 in 40 kernel 5 stride 2; conv1d oc4 kernel 1 stride 2 + bias; conv1d oc2 kernel 1 stride 3",
+            "conv2d ic2 oc2 in 20 kernel 3 flip; conv2d oc3 kernel 1x3 stride 2",
+        ] {
+            let chain: Chain = text.parse().expect("legal");
+            let skipped = chain.skipping_strides();
+            assert_ne!(skipped, chain, "{text}");
+            assert_eq!(computed(&skipped), computed(&chain), "{text}");
+        }
     }
 
     #[test]
