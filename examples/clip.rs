@@ -1,4 +1,5 @@
-//! A short clip through a (2+1)-D pair: a 3x3 window in each frame, then one over three frames, which need less than half of the weights of a 3x3x3 window.
+//! A short clip through a (2+1)-D pair: a 3x3 window in each frame, then one over three frames,
+//! which need less than half of the weights of a 3x3x3 window.
 //!
 //! `cargo run --release -p conv-tests --example clip`
 

@@ -28,14 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     sobel.run(picture.as_raw(), &mut gradient)?;
     let (dx, dy) = gradient.split_at(size[0] * size[1]);
     let steepest = dx.iter().zip(dy).map(|(x, y)| x.hypot(*y)).fold(0.0, f32::max);
-    let grey = dx
-        .iter()
-        .zip(dy)
-        .map(|(x, y)| (x.hypot(*y) / steepest * 255.0) as u8)
-        .collect();
-    image::GrayImage::from_raw(width, height, grey)
-        .ok_or("sizes differ")?
-        .save(&to)?;
+    let grey = dx.iter().zip(dy).map(|(x, y)| (x.hypot(*y) / steepest * 255.0) as u8).collect();
+    image::GrayImage::from_raw(width, height, grey).ok_or("sizes differ")?.save(&to)?;
 
     print!("{}", sobel.compiled().explain());
     println!("wrote {to}");

@@ -1,4 +1,5 @@
-//! The edges of a photograph in two steps that are fused: a Gaussian blur, then both Sobel windows. The blurred picture never exists as a whole.
+//! The edges of a photograph in two steps that are fused: a Gaussian blur, then both Sobel windows.
+//! The blurred picture never exists as a whole.
 //!
 //! `cargo run --release -p conv-tests --example fused_edges -- docs/astronaut.png edges.png`
 
@@ -38,9 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let slope: Vec<f32> = dx.iter().zip(dy).map(|(x, y)| x.hypot(*y)).collect();
     let steepest = slope.iter().copied().fold(0.0, f32::max);
     let grey = slope.iter().map(|s| (s / steepest * 255.0) as u8).collect();
-    image::GrayImage::from_raw(width, height, grey)
-        .ok_or("sizes differ")?
-        .save(&to)?;
+    image::GrayImage::from_raw(width, height, grey).ok_or("sizes differ")?.save(&to)?;
     println!("wrote {to}");
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! A block of MobileNetV2 as one chain: 1x1 to six times the channels, depthwise 3x3, 1x1 back, and the input added.
+//! A block of MobileNetV2 as one chain: 1x1 to six times the channels, depthwise 3x3, 1x1 back, and
+//! the input added.
 //!
 //! `cargo run --release -p conv-tests --example inverted_residual`
 

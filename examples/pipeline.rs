@@ -1,5 +1,6 @@
-//! A picture pipeline without a run time: blur, both Sobel windows, magnitude. The windows stand in the source, the picture may have any size, and after the buffers are there nothing
-//! is allocated (`tests/tests/pipeline.rs` counts).
+//! A picture pipeline without a run time: blur, both Sobel windows, magnitude. The windows stand in
+//! the source, the picture may have any size, and after the buffers are there nothing is allocated
+//! (`tests/tests/pipeline.rs` counts).
 //!
 //! `cargo run --release -p conv-tests --example pipeline -- docs/astronaut.png edges.png`
 
@@ -97,9 +98,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (slope, _) = pipeline.run(&picture);
     let steepest = slope.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     let grey = slope.iter().map(|s| (s / steepest * 255.0) as u8).collect();
-    image::GrayImage::from_raw(width, height, grey)
-        .ok_or("sizes differ")?
-        .save(&to)?;
+    image::GrayImage::from_raw(width, height, grey).ok_or("sizes differ")?.save(&to)?;
     println!("wrote {to}");
     Ok(())
 }

@@ -13,17 +13,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     for text in [
         None,
         Some("lanes none borders exact"),
-        Some("lanes oc:4 tile oc:4,ow:7 order n,g,oh,oc,ow borders exact unroll kw pack parallel oh"),
+        Some(
+            "lanes oc:4 tile oc:4,ow:7 order n,g,oh,oc,ow borders exact unroll kw pack parallel oh",
+        ),
         Some("lanes ow:4 tile oc:2,ow:16 borders panel:7 unroll kh,kw pack parallel oh"),
     ] {
         let schedule = text.map(str::parse).transpose()?;
-        let code = CompiledConv::new(
-            &conv,
-            Options {
-                schedule,
-                ..Options::default()
-            },
-        )?;
+        let code = CompiledConv::new(&conv, Options { schedule, ..Options::default() })?;
         let mut output = vec![0.0f32; 16 * 28 * 28];
         code.pack(&weight, None)?.run(&input, &mut output)?;
         println!("{}", code.explain());
@@ -32,13 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let same = outputs.windows(2).all(|pair| pair[0] == pair[1]);
     println!("{} schedules, the same bits: {same}", outputs.len());
     let refused = "lanes oh:4".parse().map(|schedule| {
-        CompiledConv::new(
-            &conv,
-            Options {
-                schedule: Some(schedule),
-                ..Options::default()
-            },
-        )
+        CompiledConv::new(&conv, Options { schedule: Some(schedule), ..Options::default() })
     });
     if let Ok(Err(error)) = refused {
         println!("and what is illegal is refused: {error}");

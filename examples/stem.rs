@@ -1,4 +1,5 @@
-//! The first layer of a ResNet, compiled by rustc with the rest of the program: no run-time dependency, no allocation, bits as the JIT's.
+//! The first layer of a ResNet, compiled by rustc with the rest of the program: no run-time
+//! dependency, no allocation, bits as the JIT's.
 //!
 //! `cargo run --release -p conv-tests --example stem`
 
@@ -17,23 +18,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut here = [0.0; 16 * 16 * 16];
     stem(&input, &weight, &bias, &mut here);
 
-    let jit = conv_jit::conv2d(3, 16, 7)
-        .input([32, 32])
-        .stride(2)
-        .padding(3)
-        .bias(true);
-    let jit = jit
-        .activation(conv_ir::Activation::Relu)
-        .compile()?
-        .pack(&weight, Some(&bias))?;
+    let jit = conv_jit::conv2d(3, 16, 7).input([32, 32]).stride(2).padding(3).bias(true);
+    let jit = jit.activation(conv_ir::Activation::Relu).compile()?.pack(&weight, Some(&bias))?;
     let mut there = vec![0.0; here.len()];
     jit.run(&input, &mut there)?;
 
     println!("output[3900..3904] = {:?}", &here[3900..3904]);
-    println!(
-        "rustc and Cranelift give the same {} numbers: {}",
-        here.len(),
-        here[..] == there[..]
-    );
+    println!("rustc and Cranelift give the same {} numbers: {}", here.len(), here[..] == there[..]);
     Ok(())
 }

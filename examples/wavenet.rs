@@ -1,4 +1,5 @@
-//! A second of sound through a stack of dilated causal convolutions, as in WaveNet: each layer looks twice as far back and adds what it was given. No output sees the future.
+//! A second of sound through a stack of dilated causal convolutions, as in WaveNet: each layer
+//! looks twice as far back and adds what it was given. No output sees the future.
 //!
 //! `cargo run --release -p conv-tests --example wavenet -- out.wav`
 
@@ -42,10 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             (scaled(&mut rng, conv.weight_len()), scaled(&mut rng, conv.bias_len()))
         })
         .collect();
-    let steps: Vec<StepWeights<f32>> = weights
-        .iter()
-        .map(|(w, b)| (w.as_slice(), b.as_slice()).into())
-        .collect();
+    let steps: Vec<StepWeights<f32>> =
+        weights.iter().map(|(w, b)| (w.as_slice(), b.as_slice()).into()).collect();
 
     let mut sound = vec![0.0; RATE];
     conv_tests::fused_and_not(&stack, &steps, &clip, &mut sound)?;
@@ -59,18 +58,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// One channel of 16-bit samples, as loud as they get.
 fn wav(samples: &[f32]) -> Vec<u8> {
     let loudest = samples.iter().fold(f32::MIN_POSITIVE, |most, s| most.max(s.abs()));
-    let data: Vec<u8> = samples
-        .iter()
-        .flat_map(|s| ((s / loudest * 32_767.0) as i16).to_le_bytes())
-        .collect();
+    let data: Vec<u8> =
+        samples.iter().flat_map(|s| ((s / loudest * 32_767.0) as i16).to_le_bytes()).collect();
     let (rate, len) = (RATE as u32, data.len() as u32);
-    let mut file = [
-        b"RIFF".as_slice(),
-        &(36 + len).to_le_bytes(),
-        b"WAVEfmt ",
-        &16u32.to_le_bytes(),
-    ]
-    .concat();
+    let mut file =
+        [b"RIFF".as_slice(), &(36 + len).to_le_bytes(), b"WAVEfmt ", &16u32.to_le_bytes()].concat();
     for word in [1u16, 1] {
         file.extend(word.to_le_bytes()); // PCM, one channel
     }

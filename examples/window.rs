@@ -1,5 +1,6 @@
-//! A window whose numbers are compiled in, against one that is given at run time and a plain copy of the same bytes: Sobel on a picture of 1080 lines. And a
-//! Gaussian that is found to be a column times a row.
+//! A window whose numbers are compiled in, against one that is given at run time and a plain copy
+//! of the same bytes: Sobel on a picture of 1080 lines. And a Gaussian that is found to be a column
+//! times a row.
 //!
 //! ```sh
 //! cargo run --release -p conv-tests --example window
@@ -43,12 +44,11 @@ fn main() -> Result<(), conv_jit::Error> {
 
 /// A blur of 31 x 31: as it is, and as the column and the row that it is made of.
 fn gaussian(picture: &[f32]) -> Result<(), conv_jit::Error> {
-    let tap = |at: i32| (-0.5 * (f64::from(at - 15) / 5.0).powi(2)).exp() / (5.0 * std::f64::consts::TAU.sqrt());
+    let tap = |at: i32| {
+        (-0.5 * (f64::from(at - 15) / 5.0).powi(2)).exp() / (5.0 * std::f64::consts::TAU.sqrt())
+    };
     let window: Vec<f32> = (0..31 * 31).map(|at| (tap(at / 31) * tap(at % 31)) as f32).collect();
-    let blur = conv_jit::conv2d(1, 1, 31)
-        .input(SIZE)
-        .padding(15)
-        .weights_known(&window);
+    let blur = conv_jit::conv2d(1, 1, 31).input(SIZE).padding(15).weights_known(&window);
     let dense = blur.compile()?.ready::<f32>()?;
     let fast = blur.accuracy(Accuracy::Fast).compile()?;
     let passes = fast.ready::<f32>()?;

@@ -36,10 +36,12 @@ pub struct Parameters {
     /// True convolution: the window is reversed
     #[arg(long)]
     flip: bool,
-    /// Applied last: relu, relu6, leaky_relu(0.01), clamp(0,1), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid
+    /// Applied last: relu, relu6, leaky_relu(0.01), clamp(0,1), sigmoid, tanh, silu, gelu,
+    /// hardswish, hardsigmoid
     #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
-    /// Where the channels stand in input and output: nchw or nhwc (also ncw, ncdhw, channels-last, ..)
+    /// Where the channels stand in input and output: nchw or nhwc (also ncw, ncdhw, channels-last,
+    /// ..)
     #[arg(long, value_name = "LAYOUT", default_value = "nchw")]
     layout: Layout,
 }
@@ -118,13 +120,12 @@ pub struct Description {
 }
 
 impl Description {
-    /// The chain that several convolutions are, where each takes what the one before gives. Only a chain's text separates steps by `;` or says where a residual is from:
-    /// what is wrong with such a text is an error.
+    /// The chain that several convolutions are, where each takes what the one before gives. Only a
+    /// chain's text separates steps by `;` or says where a residual is from: what is wrong with
+    /// such a text is an error.
     pub fn chain(&self) -> Result<Option<Chain>, Failure> {
-        let is_said = self
-            .texts
-            .iter()
-            .any(|text| text.contains([';', '\n']) || text.contains(" from "));
+        let is_said =
+            self.texts.iter().any(|text| text.contains([';', '\n']) || text.contains(" from "));
         if self.texts.len() < 2 && !is_said {
             return Ok(None);
         }
@@ -161,16 +162,8 @@ impl Description {
     }
 
     fn flags(&self) -> Result<Conv, Failure> {
-        let Sizes {
-            size,
-            kernel,
-            in_channels,
-            out_channels,
-            batch,
-            dtype,
-            bias,
-            residual,
-        } = &self.sizes;
+        let Sizes { size, kernel, in_channels, out_channels, batch, dtype, bias, residual } =
+            &self.sizes;
         let (Some(Extents(input)), Some(kernel)) = (size, kernel) else {
             return Err(Failure::usage("give a DESCRIPTION, or both --size and --kernel"));
         };

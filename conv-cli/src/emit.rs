@@ -1,4 +1,5 @@
-//! `convc emit`: a convolution as Rust, as the final loop nest, as Cranelift IR, or as machine code in text.
+//! `convc emit`: a convolution as Rust, as the final loop nest, as Cranelift IR, or as machine code
+//! in text.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -28,7 +29,8 @@ pub struct Args {
     /// How to compute it, as explain prints it, instead of the model's choice
     #[arg(long, value_name = "TEXT")]
     schedule: Option<Schedule>,
-    /// The machine to make code for, which need not be this one [default: the widest that this CPU runs]
+    /// The machine to make code for, which need not be this one [default: the widest that this CPU
+    /// runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
     /// The emitted Rust item's name [default: convolution, or Convolution for a type]
@@ -47,13 +49,16 @@ pub struct Args {
 /// What to print.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
-    /// Rust source: one function without dependencies, as conv! expands to; all steps of a chain are one
+    /// Rust source: one function without dependencies, as conv! expands to; all steps of a chain
+    /// are one
     Rust,
-    /// Rust source: a type that packs its weights once, and is as fast as machine code made at run time
+    /// Rust source: a type that packs its weights once, and is as fast as machine code made at run
+    /// time
     RustType,
     /// The loop nest after all passes
     Nest,
-    /// Cranelift's intermediate representation, and the machine code of micro-kernels that Cranelift does not make
+    /// Cranelift's intermediate representation, and the machine code of micro-kernels that
+    /// Cranelift does not make
     Clif,
     /// Machine code, disassembled
     Asm,
@@ -87,7 +92,9 @@ fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
     let target = args.target.unwrap_or_else(conv_jit::host_target);
     let nest = || nest(conv, schedule, &target);
     match args.form {
-        Form::Rust | Form::RustType => Ok(conv_codegen::rust_source(conv, name(args), &rust_options(args)?)?),
+        Form::Rust | Form::RustType => {
+            Ok(conv_codegen::rust_source(conv, name(args), &rust_options(args)?)?)
+        }
         Form::Nest => Ok(nest()?.to_string()),
         Form::Clif => Ok(conv_jit::clif_for(&nest()?, &target)?),
         Form::Asm => Ok(conv_jit::disassembly_for(&nest()?, &target)?),
@@ -123,9 +130,7 @@ fn rust_options(args: &Args) -> Result<conv_codegen::Options, Failure> {
 /// One item of Rust, or each group of the plan, one after the other.
 fn chain_text(args: &Args, chain: &Chain) -> Result<String, Failure> {
     if args.schedule.is_some() {
-        return Err(Failure::usage(
-            "--schedule is for one convolution, but a chain was described",
-        ));
+        return Err(Failure::usage("--schedule is for one convolution, but a chain was described"));
     }
     let target = args.target.unwrap_or_else(conv_jit::host_target);
     let print: fn(&Nest, &Target) -> Result<String, conv_jit::Error> = match args.form {

@@ -35,10 +35,7 @@ pub enum Failure {
 impl Failure {
     /// Something about a file.
     pub fn file(path: &Path, message: impl Display) -> Failure {
-        Failure::File {
-            path: path.to_owned(),
-            message: message.to_string(),
-        }
+        Failure::File { path: path.to_owned(), message: message.to_string() }
     }
 
     /// Arguments that do not go together.

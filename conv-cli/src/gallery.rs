@@ -1,7 +1,8 @@
 //! `convc gallery`: the kinds of convolution as pictures, and a page that shows them.
 //!
-//! The figures are those of Kunlun Bai's "A Comprehensive Introduction to Different Types of Convolutions in Deep Learning" (2019), drawn anew. Each is
-//! what `convc explain --svg` draws for the descriptions that stand below it.
+//! The figures are those of Kunlun Bai's "A Comprehensive Introduction to Different Types of
+//! Convolutions in Deep Learning" (2019), drawn anew. Each is what `convc explain --svg` draws for
+//! the descriptions that stand below it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -179,7 +180,8 @@ pub fn gallery(args: &Args) -> Result<(), Failure> {
     let pictures = args.folder.join("gallery");
     let mut files = vec![(args.folder.join("GALLERY.md"), page()?)];
     for figure in FIGURES {
-        let convs: Vec<Conv> = figure.convs.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+        let convs: Vec<Conv> =
+            figure.convs.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
         files.push((
             pictures.join(format!("{}.svg", figure.name)),
             picture::draw(&convs, figure.view)?,
@@ -189,10 +191,8 @@ pub fn gallery(args: &Args) -> Result<(), Failure> {
     if made {
         fs::create_dir(&pictures).map_err(|error| Failure::file(&pictures, error))?;
     }
-    let files: Vec<(&Path, &[u8])> = files
-        .iter()
-        .map(|(path, text)| (path.as_path(), text.as_bytes()))
-        .collect();
+    let files: Vec<(&Path, &[u8])> =
+        files.iter().map(|(path, text)| (path.as_path(), text.as_bytes())).collect();
     output::write(&files).inspect_err(|_| {
         if made {
             // Only if it is empty still; what another put there stays.
@@ -217,11 +217,7 @@ The figures follow Kunlun Bai, *A Comprehensive Introduction to Different Types 
 "
     .to_owned();
     for figure in FIGURES {
-        let view = if figure.view == View::Channels {
-            " --view channels"
-        } else {
-            ""
-        };
+        let view = if figure.view == View::Channels { " --view channels" } else { "" };
         let convs: Vec<String> = figure.convs.iter().map(|conv| format!("'{conv}'")).collect();
         text += &format!(
             "\n## {}\n\n{}\n\n![{}](gallery/{}.svg)\n\n```sh\nconvc explain {} --svg {}.svg{view}\n```\n",

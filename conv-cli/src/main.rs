@@ -1,7 +1,8 @@
 //! `convc`: explain, emit, run, bench and filter convolutions from the command line.
 //!
-//! In: arguments. Out: one result on stdout or in a file, errors on stderr, exit status 0 or 2. A module per command; every number comes
-//! from the libraries below. A command gathers everything in memory and writes its file last, so that an error leaves nothing behind.
+//! In: arguments. Out: one result on stdout or in a file, errors on stderr, exit status 0 or 2. A
+//! module per command; every number comes from the libraries below. A command gathers everything in
+//! memory and writes its file last, so that an error leaves nothing behind.
 
 mod bench;
 mod cli;
@@ -33,7 +34,9 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse(), &mut out).and_then(|()| out.flush().map_err(Failure::Stdout)) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader, `head` for instance, has seen enough.
-        Err(Failure::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(Failure::Stdout(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
         Err(failure) => {
             report(&failure);
             ExitCode::from(2)

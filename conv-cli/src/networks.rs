@@ -1,14 +1,17 @@
-//! `convc networks`: what well-known networks, or one's own, see at every named point, and what they cost.
+//! `convc networks`: what well-known networks, or one's own, see at every named point, and what
+//! they cost.
 //!
-//! It is a command of its own and no option of `explain`, because a network is not a row of convolutions: it has poolings and branches, and is
-//! described in a language of its own.
+//! It is a command of its own and no option of `explain`, because a network is not a row of
+//! convolutions: it has poolings and branches, and is described in a language of its own.
 
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use conv_ir::Size;
-use conv_ir::analysis::{Facts, NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, published};
+use conv_ir::analysis::{
+    Facts, NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, published,
+};
 
 use crate::failure::Failure;
 use crate::table::{Side, lined_up, thousands};
@@ -50,9 +53,7 @@ pub fn networks(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let size = match &args.size.0[..] {
         [Size::Known(height), Size::Known(width)] => [*height, *width],
         _ => {
-            return Err(Failure::usage(
-                "--size takes two numbers, height x width, as in 224x224",
-            ));
+            return Err(Failure::usage("--size takes two numbers, height x width, as in 224x224"));
         }
     };
     let rows = match &args.network {
@@ -60,9 +61,8 @@ pub fn networks(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         None => all(size)?,
     };
     let words = rows[0].len() - HEADS.len();
-    let sides: Vec<Side> = (0..rows[0].len())
-        .map(|at| if at < words { Side::Left } else { Side::Right })
-        .collect();
+    let sides: Vec<Side> =
+        (0..rows[0].len()).map(|at| if at < words { Side::Left } else { Side::Right }).collect();
     Ok(out.write_all(lined_up(&sides, &rows).as_bytes())?)
 }
 
@@ -114,13 +114,7 @@ fn one(name: &str, size: [usize; 2]) -> Result<Vec<Vec<String>>, Failure> {
     }
     let mut rows = vec![heads(&["point"])];
     for point in &placed.points {
-        rows.push(row(
-            &placed,
-            point,
-            vec![point.name.clone()],
-            known(name, &point.name),
-            size,
-        )?);
+        rows.push(row(&placed, point, vec![point.name.clone()], known(name, &point.name), size)?);
     }
     Ok(rows)
 }
@@ -162,12 +156,7 @@ fn row(
         each(&|axis| fields[axis].size.to_string()),
         each(&|axis| fields[axis].stride.to_string()),
         each(&|axis| (-fields[axis].start).to_string()),
-        if fields.iter().all(|field| field.aligned) {
-            "yes"
-        } else {
-            "no"
-        }
-        .to_owned(),
+        if fields.iter().all(|field| field.aligned) { "yes" } else { "no" }.to_owned(),
         published.map_or("-".to_owned(), |line| match at {
             Some(at) => format!("{} {} {}", line.field, line.stride, line.padding[at]),
             None => format!("{} {} -", line.field, line.stride),

@@ -1,6 +1,8 @@
-//! Output files appear whole or not at all: written beside their place under another name, then renamed.
+//! Output files appear whole or not at all: written beside their place under another name, then
+//! renamed.
 //!
-//! What is not a regular file (`/dev/null`, a pipe) is written to directly: renaming would replace it.
+//! What is not a regular file (`/dev/null`, a pipe) is written to directly: renaming would replace
+//! it.
 
 use std::fs;
 use std::io::{self, Write};
@@ -25,7 +27,8 @@ pub fn check(path: &Path) -> Result<(), Failure> {
 
 /// Makes or replaces files: all of them, or none where one cannot be written.
 pub fn write(files: &[(&Path, &[u8])]) -> Result<(), Failure> {
-    let failed = |path: &Path, error: io::Error| Failure::file(path, format!("cannot be written: {error}"));
+    let failed =
+        |path: &Path, error: io::Error| Failure::file(path, format!("cannot be written: {error}"));
     let mut ready = Vec::new();
     for &(path, contents) in files {
         check(path)?;

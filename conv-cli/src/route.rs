@@ -1,7 +1,8 @@
 //! The ways to compute a convolution, behind one door for `run`, `filter` and `bench`.
 //!
-//! In: a description, a route, weights. Out: [`Ready`], which runs on any input and knows what it cost to make. The reference follows the
-//! description in plain loops; the interpreter follows the lowered nest; the other routes make machine code of that nest.
+//! In: a description, a route, weights. Out: [`Ready`], which runs on any input and knows what it
+//! cost to make. The reference follows the description in plain loops; the interpreter follows the
+//! lowered nest; the other routes make machine code of that nest.
 
 use std::time::{Duration, Instant};
 
@@ -90,37 +91,40 @@ impl<T: Number> Ready<T> {
     }
 
     /// Compiles, as far as the route does, and packs the weights.
-    pub fn new(conv: &Conv, route: Route, threads: usize, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
+    pub fn new(
+        conv: &Conv,
+        route: Route,
+        threads: usize,
+        weights: &Weights<T>,
+    ) -> Result<Ready<T>, Failure> {
         match route {
             Route::Reference => Ok(Ready::reference(conv, weights)),
             Route::Interp => Ready::interp(conv, weights),
             Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
-                let pack = |compiled: &CompiledConv| compiled.pack(&weights.weight, weights.bias.as_deref());
+                let pack = |compiled: &CompiledConv| {
+                    compiled.pack(&weights.weight, weights.bias.as_deref())
+                };
                 Ready::machine(conv, (route.target(), threads, Accuracy::Exact), pack)
             }
         }
     }
 
     /// Fills `output`.
-    pub fn run(&self, input: &[T], residual: Option<&[T]>, output: &mut [T]) -> Result<(), Failure> {
+    pub fn run(
+        &self,
+        input: &[T],
+        residual: Option<&[T]>,
+        output: &mut [T],
+    ) -> Result<(), Failure> {
         match &self.engine {
             Engine::Reference(conv, Weights { weight, bias }) => {
-                let arguments = reference::Arguments {
-                    input,
-                    weight,
-                    bias: bias.as_deref(),
-                    residual,
-                };
+                let arguments =
+                    reference::Arguments { input, weight, bias: bias.as_deref(), residual };
                 output.copy_from_slice(&reference::run(conv, arguments, &[])?);
             }
             Engine::Interp(nest, Weights { weight, bias }) => {
-                let arguments = interp::Arguments {
-                    input,
-                    weight,
-                    bias: bias.as_deref(),
-                    residual,
-                    output,
-                };
+                let arguments =
+                    interp::Arguments { input, weight, bias: bias.as_deref(), residual, output };
                 interp::run(nest, arguments, &[])?;
             }
             Engine::Packed(packed) => match residual {
@@ -167,13 +171,7 @@ impl<T: Number> Ready<T> {
         let start = Instant::now();
         let compiled = CompiledConv::new(
             conv,
-            Options {
-                threads,
-                target,
-                accuracy,
-                cache: false,
-                ..Options::default()
-            },
+            Options { threads, target, accuracy, cache: false, ..Options::default() },
         )?;
         let compile = start.elapsed();
         let packed = pack(&compiled)?;
@@ -202,9 +200,9 @@ fn found(compiled: &CompiledConv) -> Option<String> {
 pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Failure> {
     let mut zeros = Vec::new();
     let bytes = count.saturating_mul(size_of::<T>());
-    zeros
-        .try_reserve_exact(count)
-        .map_err(|_| Failure::usage(format!("an array needs {bytes} bytes of memory, more than there is")))?;
+    zeros.try_reserve_exact(count).map_err(|_| {
+        Failure::usage(format!("an array needs {bytes} bytes of memory, more than there is"))
+    })?;
     zeros.resize(count, T::default());
     Ok(zeros)
 }

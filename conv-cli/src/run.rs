@@ -1,7 +1,8 @@
 //! `convc run`: arrays in, an array out.
 //!
-//! The arrays give the element type and every size; flags give the rest. Each array is held against the shape that the description asks
-//! for before anything is computed, so that an error names the file, its shape and the rule.
+//! The arrays give the element type and every size; flags give the rest. Each array is held against
+//! the shape that the description asks for before anything is computed, so that an error names the
+//! file, its shape and the rule.
 
 mod chain;
 
@@ -33,7 +34,8 @@ Examples:
 
 /// Convolve NumPy arrays (.npy in, .npy out)
 ///
-/// Sizes and element type (float32 or float64) come from the arrays. Fortran-ordered and big-endian files are read too.
+/// Sizes and element type (float32 or float64) come from the arrays. Fortran-ordered and big-endian
+/// files are read too.
 #[derive(clap::Args)]
 #[command(after_help = NOTES)]
 pub struct Args {
@@ -74,11 +76,7 @@ struct Named<'a> {
 
 impl Named<'_> {
     fn read<'a>(role: &'static str, path: &'a Path) -> Result<Named<'a>, Failure> {
-        Ok(Named {
-            role,
-            path,
-            array: read_npy(path)?,
-        })
+        Ok(Named { role, path, array: read_npy(path)? })
     }
 
     fn check_shape(&self, needed: &[usize], rule: &str) -> Result<(), Failure> {
@@ -136,9 +134,7 @@ impl<'a> Files<'a> {
                 "weight",
                 only(&args.weight, "weight")?.ok_or_else(|| missing("weight"))?,
             )?,
-            bias: only(&args.bias, "bias")?
-                .map(|path| Named::read("bias", path))
-                .transpose()?,
+            bias: only(&args.bias, "bias")?.map(|path| Named::read("bias", path)).transpose()?,
             residual: args
                 .residual
                 .as_deref()
@@ -148,10 +144,7 @@ impl<'a> Files<'a> {
         let dtype = files.input.array.dtype;
         files.weight.check_type(dtype)?;
         files.bias.as_ref().map_or(Ok(()), |bias| bias.check_type(dtype))?;
-        files
-            .residual
-            .as_ref()
-            .map_or(Ok(()), |residual| residual.check_type(dtype))?;
+        files.residual.as_ref().map_or(Ok(()), |residual| residual.check_type(dtype))?;
         Ok(files)
     }
 
@@ -237,12 +230,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-fn convolve<T: Number>(args: &Args, files: &Files, conv: &Conv, out: &mut dyn Write) -> Result<(), Failure> {
+fn convolve<T: Number>(
+    args: &Args,
+    files: &Files,
+    conv: &Conv,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let values = |named: &Named| named.array.values::<T>();
-    let weights = Weights {
-        weight: values(&files.weight),
-        bias: files.bias.as_ref().map(values),
-    };
+    let weights = Weights { weight: values(&files.weight), bias: files.bias.as_ref().map(values) };
     let (input, residual) = (values(&files.input), files.residual.as_ref().map(values));
     let ready = Ready::new(conv, args.route, args.threads, &weights)?;
     let shape = known(conv.output_shape());

@@ -12,10 +12,7 @@ pub enum Side {
 /// The rows with their columns lined up, two spaces apart, a line each.
 pub fn lined_up(sides: &[Side], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        rows.iter()
-            .filter_map(|row| row.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
+        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
     };
     let line = |row: &Vec<String>| {
         let cells = row.iter().enumerate().map(|(column, cell)| {
@@ -32,10 +29,8 @@ pub fn lined_up(sides: &[Side], rows: &[Vec<String>]) -> String {
 
 /// A name and its value on each line.
 pub fn pairs(pairs: &[(&str, String)]) -> String {
-    let rows: Vec<Vec<String>> = pairs
-        .iter()
-        .map(|(name, value)| vec![(*name).to_owned(), value.clone()])
-        .collect();
+    let rows: Vec<Vec<String>> =
+        pairs.iter().map(|(name, value)| vec![(*name).to_owned(), value.clone()]).collect();
     lined_up(&[Side::Left, Side::Left], &rows)
 }
 
@@ -74,18 +69,12 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [
-            vec!["a".to_owned(), "1".to_owned()],
-            vec!["bcd".to_owned(), "20".to_owned()],
-        ];
+        let rows = [vec!["a".to_owned(), "1".to_owned()], vec!["bcd".to_owned(), "20".to_owned()]];
         assert_eq!(lined_up(&[Side::Left, Side::Right], &rows), "a     1\nbcd  20\n");
     }
 
     #[test]
     fn counts_are_grouped() {
-        assert_eq!(
-            [0, 999, 1000, 1234567].map(thousands),
-            ["0", "999", "1 000", "1 234 567"]
-        );
+        assert_eq!([0, 999, 1000, 1234567].map(thousands), ["0", "999", "1 000", "1 234 567"]);
     }
 }

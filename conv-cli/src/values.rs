@@ -17,9 +17,7 @@ pub fn extents(text: &str) -> Result<Extents, String> {
 /// `8`, or a name.
 pub fn size(text: &str) -> Result<Size, String> {
     let is_name = text.starts_with(|c: char| c.is_ascii_uppercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
     if is_name {
         return Ok(Size::Free(text.to_owned()));
     }
@@ -64,18 +62,15 @@ impl Outside {
 /// What machine code is made for, by name.
 pub fn target() -> impl TypedValueParser<Value = Target> {
     let known = conv_jit::TARGETS.map(|target| target.name);
-    PossibleValuesParser::new(known).try_map(|name| Target::by_name(&name).ok_or(format!("there is no target {name}")))
+    PossibleValuesParser::new(known)
+        .try_map(|name| Target::by_name(&name).ok_or(format!("there is no target {name}")))
 }
 
 /// `150:20`: peak and bandwidth, both above zero.
 pub fn roofline(text: &str) -> Result<Roofline, String> {
     let number = |text: &str| text.parse::<f64>().ok().filter(|n| n.is_finite() && *n > 0.0);
-    let read = |(peak, bandwidth)| {
-        Some(Roofline {
-            peak: number(peak)?,
-            bandwidth: number(bandwidth)?,
-        })
-    };
+    let read =
+        |(peak, bandwidth)| Some(Roofline { peak: number(peak)?, bandwidth: number(bandwidth)? });
     text.split_once(':')
         .and_then(read)
         .ok_or_else(|| "give GFLOP/s and GB/s, two numbers above zero, as in 150:20".to_owned())

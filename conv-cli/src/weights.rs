@@ -1,6 +1,7 @@
 //! Weights on the command line: numbers in brackets, or a file.
 //!
-//! In: `[[1,2,1],[0,0,0],[-1,-2,-1]]`, `stem.npy` or `model.safetensors#conv1.weight`. Out: the description with these numbers compiled in. A lone window serves every channel, as in `conv!`.
+//! In: `[[1,2,1],[0,0,0],[-1,-2,-1]]`, `stem.npy` or `model.safetensors#conv1.weight`. Out: the
+//! description with these numbers compiled in. A lone window serves every channel, as in `conv!`.
 
 use std::path::Path;
 
@@ -12,17 +13,15 @@ use crate::failure::Failure;
 /// The description with its weights.
 pub fn known(conv: &Conv, weight: &str) -> Result<Conv, Failure> {
     let numbers = match weight.starts_with('[') {
-        true => literal(weight).map_err(|message| Failure::usage(format!("--weight: {message}")))?,
+        true => {
+            literal(weight).map_err(|message| Failure::usage(format!("--weight: {message}")))?
+        }
         false => conv_files::read_place(Path::new(""), weight)?.exact(),
     };
     let (needed, found) = (conv.weight_len(), numbers.len());
     let window: usize = conv.weight_shape()[2..].iter().product();
     let lone = found == window && conv.spec().in_channels == conv.groups();
-    let numbers = if lone {
-        numbers.repeat(needed / found.max(1))
-    } else {
-        numbers
-    };
+    let numbers = if lone { numbers.repeat(needed / found.max(1)) } else { numbers };
     Ok(conv.with_weights(&numbers, None)?)
 }
 
@@ -74,6 +73,9 @@ mod tests {
         let conv: Conv = "conv2d g3 ic3 oc3 in 8x8 kernel 3x1".parse().expect("legal");
         let known = known(&conv, "[[1],[2],[1]]").expect("a lone window");
         assert_eq!(known.known().map(|k| k.weight.len()), Some(9));
-        assert!(super::known(&conv, "[1, 2]").is_err_and(|e| e.to_string().contains("weight has 2 elements")));
+        assert!(
+            super::known(&conv, "[1, 2]")
+                .is_err_and(|e| e.to_string().contains("weight has 2 elements"))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! `convc bench` on a small table: its fields and columns, not its numbers. What a comparison says of given numbers is tested beside its code.
+//! `convc bench` on a small table: its fields and columns, not its numbers. What a comparison says
+//! of given numbers is tested beside its code.
 
 mod common;
 
@@ -33,32 +34,21 @@ fn json_is_one_line_a_layer_with_fields_in_order() {
         "code_bytes",
         "schedule",
     ];
-    let work = [
-        ("small", 2 * 8 * 144 * 8 * 9),
-        ("up", 2 * 4 * 25 * 4 * 4),
-        ("line", 2 * 4 * 40 * 4 * 3),
-    ];
+    let work =
+        [("small", 2 * 8 * 144 * 8 * 9), ("up", 2 * 4 * 25 * 4 * 4), ("line", 2 * 4 * 40 * 4 * 3)];
     for (line, (name, operations)) in lines.iter().zip(work) {
-        let places: Vec<usize> = fields
-            .iter()
-            .map(|field| line.find(&format!("\"{field}\":")).expect(field))
-            .collect();
+        let places: Vec<usize> =
+            fields.iter().map(|field| line.find(&format!("\"{field}\":")).expect(field)).collect();
         assert!(places.is_sorted(), "{line}");
         let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        assert_eq!(
-            (value["layer"].as_str(), value["threads"].as_u64()),
-            (Some(name), Some(1))
-        );
+        assert_eq!((value["layer"].as_str(), value["threads"].as_u64()), (Some(name), Some(1)));
         assert_eq!(value["route"], auto());
         assert!(
             value["code_bytes"].as_u64() > Some(0) && value["compile_ms"].as_f64() > Some(0.0),
             "{line}"
         );
         assert!(value["ms_min"].as_f64() <= value["ms_median"].as_f64(), "{line}");
-        assert!(
-            value["schedule"].as_str().is_some_and(|text| text.starts_with("lanes")),
-            "{line}"
-        );
+        assert!(value["schedule"].as_str().is_some_and(|text| text.starts_with("lanes")), "{line}");
         let (gflops, ms) = (
             value["gflops"].as_f64().expect("a number"),
             value["ms_median"].as_f64().expect("a number"),
@@ -91,14 +81,10 @@ fn the_table_lines_up_and_has_means() {
 #[test]
 fn layers_are_picked_by_name_and_any_route_runs_them() {
     for route in routes().into_iter().filter(|route| *route != "auto") {
-        let text = bench(
-            &Folder::new(),
-            &["--only", "up,line", "--route", route, "--format", "json"],
-        );
+        let text =
+            bench(&Folder::new(), &["--only", "up,line", "--route", route, "--format", "json"]);
         assert_eq!(
-            text.lines()
-                .filter(|line| line.contains(&format!("\"route\":\"{route}\"")))
-                .count(),
+            text.lines().filter(|line| line.contains(&format!("\"route\":\"{route}\""))).count(),
             2,
             "{text}"
         );
@@ -134,10 +120,8 @@ fn json_goes_on_with_the_best_peers() {
     let folder = Folder::new();
     let peers = folder.write("peers.jsonl", PEERS.as_bytes());
     let text = bench(&folder, &["--format", "json", "--compare", &peers]);
-    let lines: Vec<serde_json::Value> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).expect("JSON"))
-        .collect();
+    let lines: Vec<serde_json::Value> =
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 3);
     let small = &lines[0];
     assert_eq!(small["best_peer"], "fast");
@@ -145,7 +129,8 @@ fn json_goes_on_with_the_best_peers() {
     assert!(small["best_peer_ratio"].as_f64() < Some(1.0), "{small}");
     assert!(small["best_direct_peer_ratio"].as_f64().is_some(), "{small}");
     assert!(
-        small["schedule"].is_string() && small["pct_peak_inside"].as_f64() <= small["pct_peak"].as_f64(),
+        small["schedule"].is_string()
+            && small["pct_peak_inside"].as_f64() <= small["pct_peak"].as_f64(),
         "{small}"
     );
     for other in &lines[1..] {
@@ -182,13 +167,7 @@ fn the_comparison_names_peers_and_what_it_left_out() {
         assert!(text.contains(part), "{part}: {text}");
     }
     let page = std::fs::read_to_string(html).expect("the report");
-    for part in [
-        "<!DOCTYPE html>",
-        "sloppy",
-        "late",
-        "other numbers of threads",
-        "</html>",
-    ] {
+    for part in ["<!DOCTYPE html>", "sloppy", "late", "other numbers of threads", "</html>"] {
         assert!(page.contains(part), "{part}: {page}");
     }
 }
@@ -211,13 +190,7 @@ fn chains_are_timed_as_planned_and_step_by_step() {
         b"# a remark\nsmall: conv2d ic16 oc32 in 20 kernel 1, relu; conv2d g32 oc32 kernel 3 pad 1\n",
     );
     let text = ok(&["bench", "--chains", &chains, "--time", "0"]);
-    assert!(
-        text.contains("ms planned  ms unfused") && text.contains("geometric mean"),
-        "{text}"
-    );
+    assert!(text.contains("ms planned  ms unfused") && text.contains("geometric mean"), "{text}");
     let json = ok(&["bench", "--chains", &chains, "--time", "0", "--format", "json"]);
-    assert!(
-        json.starts_with("{\"chain\":\"small\",\"threads\":1,\"ms_planned\":"),
-        "{json}"
-    );
+    assert!(json.starts_with("{\"chain\":\"small\",\"threads\":1,\"ms_planned\":"), "{json}");
 }

@@ -1,4 +1,5 @@
-//! Every mistake that a user can make with `convc` is answered by a few clear lines and status 2, and leaves no file behind.
+//! Every mistake that a user can make with `convc` is answered by a few clear lines and status 2,
+//! and leaves no file behind.
 
 mod common;
 
@@ -24,11 +25,8 @@ struct Run {
 impl Run {
     fn new(input: &[usize], weight: &[usize]) -> Run {
         let folder = Folder::new();
-        let (input, weight, output) = (
-            folder.array("x.npy", input),
-            folder.array("w.npy", weight),
-            folder.path("y.npy"),
-        );
+        let (input, weight, output) =
+            (folder.array("x.npy", input), folder.array("w.npy", weight), folder.path("y.npy"));
         let args = ["run", "--input", &input, "--weight", &weight, "-o", &output]
             .map(str::to_owned)
             .to_vec();
@@ -37,12 +35,8 @@ impl Run {
 
     #[track_caller]
     fn says(&self, more: &[&str], parts: &[&str]) {
-        let args: Vec<&str> = self
-            .args
-            .iter()
-            .map(String::as_str)
-            .chain(more.iter().copied())
-            .collect();
+        let args: Vec<&str> =
+            self.args.iter().map(String::as_str).chain(more.iter().copied()).collect();
         says(&self.folder, &args, parts);
     }
 }
@@ -61,8 +55,10 @@ fn arrays_must_fit_each_other() {
         &["--transposed"],
         &["w.npy", "must have [3, 4, 3, 3]", "[in, out/groups, kernel..]"],
     );
-    Run::new(&[1, 3, 8, 8], &[4, 3, 3]).says(&[], &["w.npy: the weight has 3 axes", "the input has 4"]);
-    Run::new(&[8, 8], &[3, 3]).says(&[], &["x.npy: the input has shape [8, 8]", "at least one spatial axis"]);
+    Run::new(&[1, 3, 8, 8], &[4, 3, 3])
+        .says(&[], &["w.npy: the weight has 3 axes", "the input has 4"]);
+    Run::new(&[8, 8], &[3, 3])
+        .says(&[], &["x.npy: the input has shape [8, 8]", "at least one spatial axis"]);
     Run::new(&[1, 4, 8], &[4, 4, 3]).says(&["--groups", "3"], &["groups"]);
     Run::new(&[1, 4, 8], &[4, 4, 3]).says(&["--groups", "0"], &["groups"]);
 }
@@ -78,10 +74,7 @@ fn bias_and_residual_must_fit() {
         &["r.npy: the residual has shape [1, 4, 8]", "must have [1, 4, 6]"],
     );
     let doubles = run.folder.write("d.npy", &npy("<f8", false, &[4], &[0; 32]));
-    run.says(
-        &["--bias", &doubles],
-        &["d.npy: the bias holds f64", "the input holds f32"],
-    );
+    run.says(&["--bias", &doubles], &["d.npy: the bias holds f64", "the input holds f32"]);
 }
 
 #[test]
@@ -99,17 +92,11 @@ fn parameters_must_make_sense() {
     run.says(&["--padding", "-1"], &["--padding"]);
     run.says(&["--padding", "8", "--padding-mode", "reflect"], &["padding"]);
     run.says(&["--padding-mode", "mirror"], &["possible values", "symmetric"]);
-    run.says(
-        &["--padding-value", "1"],
-        &["--padding-value needs --padding-mode constant"],
-    );
+    run.says(&["--padding-value", "1"], &["--padding-value needs --padding-mode constant"]);
     run.says(&["--padding-mode", "constant", "--padding-value", "nan"], &["padding"]);
     run.says(&["--padding-mode", "constant", "--padding-value", "inf"], &["padding"]);
     run.says(&["--output-padding", "1"], &["output_padding"]);
-    run.says(
-        &["--transposed", "--stride", "2", "--output-padding", "2"],
-        &["output_padding"],
-    );
+    run.says(&["--transposed", "--stride", "2", "--output-padding", "2"], &["output_padding"]);
     run.says(&["--transposed", "--padding", "6"], &["height", "width"]);
     run.says(&["--activation", "rulu"], &["did you mean `relu`?"]);
     run.says(&["--activation", "clamp(2,1)"], &["activation"]);
@@ -128,7 +115,8 @@ fn sizes_must_not_vanish_or_overflow() {
     Run::new(&[1, 1, 4, 4], &[0, 1, 1, 1]).says(&[], &["out_channels"]);
     Run::new(&[1, 1, 4, 4], &[1, 1, 0, 1]).says(&[], &["kernel"]);
     Run::new(&[1, 1, 4], &[1, 1, 3]).says(&["--padding", "4611686018427387904"], &["padding"]);
-    Run::new(&[1, 1, 4], &[1, 1, 3]).says(&["--transposed", "--stride", "4611686018427387904"], &["stride"]);
+    Run::new(&[1, 1, 4], &[1, 1, 3])
+        .says(&["--transposed", "--stride", "4611686018427387904"], &["stride"]);
 }
 
 #[test]
@@ -137,37 +125,17 @@ fn arrays_must_be_floats_and_whole() {
     let weight = folder.array("w.npy", &[1, 1, 1]);
     let out = folder.path("y.npy");
     let bad = [
-        (
-            "i8.npy",
-            npy("<i8", false, &[1, 1, 2], &[0; 16]),
-            "elements of type '<i8'; only float32",
-        ),
-        (
-            "f2.npy",
-            npy("<f2", false, &[1, 1, 2], &[0; 4]),
-            "elements of type '<f2'",
-        ),
-        (
-            "c8.npy",
-            npy("<c8", false, &[1, 1, 2], &[0; 16]),
-            "elements of type '<c8'",
-        ),
-        (
-            "object.npy",
-            npy("|O", false, &[1, 1, 2], &[0; 16]),
-            "elements of type '|O'",
-        ),
+        ("i8.npy", npy("<i8", false, &[1, 1, 2], &[0; 16]), "elements of type '<i8'; only float32"),
+        ("f2.npy", npy("<f2", false, &[1, 1, 2], &[0; 4]), "elements of type '<f2'"),
+        ("c8.npy", npy("<c8", false, &[1, 1, 2], &[0; 16]), "elements of type '<c8'"),
+        ("object.npy", npy("|O", false, &[1, 1, 2], &[0; 16]), "elements of type '|O'"),
         (
             "short.npy",
             npy("<f4", false, &[1, 1, 2], &[0; 5]),
             "is truncated: shape [1, 1, 2] of f32 needs 8 bytes",
         ),
         ("long.npy", npy("<f4", false, &[1, 1, 2], &[0; 9]), "is too long"),
-        (
-            "head.npy",
-            b"\x93NUMPY\x01\0\x80\0{'descr'".to_vec(),
-            "ends inside its header",
-        ),
+        ("head.npy", b"\x93NUMPY\x01\0\x80\0{'descr'".to_vec(), "ends inside its header"),
         (
             "huge.npy",
             npy("<f4", false, &[1 << 40, 1 << 40], &[]),
@@ -178,23 +146,11 @@ fn arrays_must_be_floats_and_whole() {
     ];
     for (name, bytes, part) in bad {
         let input = folder.write(name, &bytes);
-        says(
-            &folder,
-            &["run", "--input", &input, "--weight", &weight, "-o", &out],
-            &[name, part],
-        );
+        says(&folder, &["run", "--input", &input, "--weight", &weight, "-o", &out], &[name, part]);
     }
     says(
         &folder,
-        &[
-            "run",
-            "--input",
-            &folder.path("none.npy"),
-            "--weight",
-            &weight,
-            "-o",
-            &out,
-        ],
+        &["run", "--input", &folder.path("none.npy"), "--weight", &weight, "-o", &out],
         &["none.npy: cannot be read"],
     );
 }
@@ -257,14 +213,7 @@ fn pictures_must_be_pictures() {
     );
     says(
         &folder,
-        &[
-            "filter",
-            &picture,
-            "--window",
-            "sobel",
-            "-o",
-            &folder.path("no/out.png"),
-        ],
+        &["filter", &picture, "--window", "sobel", "-o", &folder.path("no/out.png")],
         &["there is no directory"],
     );
     let npy = folder.path("no/out.npy");
@@ -297,16 +246,7 @@ fn windows_must_be_known() {
     for (window, part) in bad {
         says(&folder, &["filter", &picture, "--window", window, "-o", &out], &[part]);
     }
-    let value = [
-        "filter",
-        &picture,
-        "--window",
-        "sobel",
-        "-o",
-        &out,
-        "--padding-value",
-        "3",
-    ];
+    let value = ["filter", &picture, "--window", "sobel", "-o", &out, "--padding-value", "3"];
     says(&folder, &value, &["--padding-value needs --padding-mode constant"]);
 }
 
@@ -317,10 +257,7 @@ fn descriptions_must_be_readable() {
         let says = |more: &[&str], parts: &[&str]| says(&folder, &[command, more].concat(), parts);
         says(&[], &["DESCRIPTION"]);
         says(&["conv2d in 8 kernal 3"], &["column 13", "kernal"]);
-        says(
-            &["conv2d in 8x8x8 kernel 3"],
-            &["`in` has 3 sizes, but conv2d has 2 axes"],
-        );
+        says(&["conv2d in 8x8x8 kernel 3"], &["`in` has 3 sizes, but conv2d has 2 axes"]);
         says(&["ih8kx3"], &["benchdnn"]);
         says(&["conv2d in 2 kernel 3"], &["(2 + 0 + 0 - 3) / 1 + 1"]);
         says(
@@ -329,10 +266,7 @@ fn descriptions_must_be_readable() {
         );
         says(&["--size", "8x8"], &["both --size and --kernel"]);
         says(&["--kernel", "3"], &["both --size and --kernel"]);
-        says(
-            &["--size", "8xx8", "--kernel", "3"],
-            &["neither a whole number nor a name"],
-        );
+        says(&["--size", "8xx8", "--kernel", "3"], &["neither a whole number nor a name"]);
         says(&["--size", "8x8", "--kernel", "3x3x3"], &["kernel"]);
         says(&["--size", "8", "--kernel", "3", "--type", "f16"], &["f16"]);
         says(
@@ -352,16 +286,8 @@ fn passes_and_stacks_must_make_sense() {
         &["explain", conv, "--after", "magic"],
         &["there is no pass 'magic'", "lower, canonicalise, phases"],
     );
-    says(
-        &folder,
-        &["explain", conv, "--after", "tile", "--all"],
-        &["cannot be used with"],
-    );
-    says(
-        &folder,
-        &["explain", conv, conv, "--all"],
-        &["are about one convolution, but several"],
-    );
+    says(&folder, &["explain", conv, "--after", "tile", "--all"], &["cannot be used with"]);
+    says(&folder, &["explain", conv, conv, "--all"], &["are about one convolution, but several"]);
     says(
         &folder,
         &["explain", conv, conv, "--target", "avx2"],
@@ -391,21 +317,13 @@ fn passes_and_stacks_must_make_sense() {
     );
     says(&folder, &["emit", conv], &["--as"]);
     says(&folder, &["emit", conv, "--as", "wasm"], &["possible values", "clif"]);
-    says(
-        &folder,
-        &["emit", conv, "--as", "nest", "--schedule", "lanes oc"],
-        &["schedule"],
-    );
+    says(&folder, &["emit", conv, "--as", "nest", "--schedule", "lanes oc"], &["schedule"]);
     says(
         &folder,
         &["emit", conv, "--as", "nest", "--schedule", "lanes ow:4 tile ow:6"],
         &["schedule: tile ow:6 is no multiple of lanes ow:4"],
     );
-    says(
-        &folder,
-        &["emit", conv, "--as", "rust", "--name", "two words"],
-        &["name"],
-    );
+    says(&folder, &["emit", conv, "--as", "rust", "--name", "two words"], &["name"]);
     says(
         &folder,
         &["emit", conv, "--as", "rust", "--target", "avx2"],
@@ -416,16 +334,12 @@ fn passes_and_stacks_must_make_sense() {
 #[test]
 fn layer_tables_must_be_readable() {
     let folder = Folder::new();
-    const HEAD: &str =
-        "name,family,n,ic,oc,groups,in_spatial,kernel,stride,dilation,pad_lo,pad_hi,transposed,output_padding,bias\n";
+    const HEAD: &str = "name,family,n,ic,oc,groups,in_spatial,kernel,stride,dilation,pad_lo,pad_hi,transposed,output_padding,bias\n";
     let table = |line: &str| folder.write("layers.csv", format!("{HEAD}{line}\n").as_bytes());
     let bad = [
         ("", "holds no layers"),
         ("a,f,1,1,1,1,8x8,3x3,1x1", "found record with 9 fields"),
-        (
-            "a,f,1,1,1,1,8xx8,3x3,1x1,1x1,0x0,0x0,0,0x0,1",
-            "'8xx8' is not numbers separated by x",
-        ),
+        ("a,f,1,1,1,1,8xx8,3x3,1x1,1x1,0x0,0x0,0,0x0,1", "'8xx8' is not numbers separated by x"),
         ("a,f,1,1,1,1,8x8,3x3,1x1,1x1,0x0,0x0,2,0x0,1", "2 is neither 0 nor 1"),
         (
             "a,f,1,1,1,1,8x8,3x3,1x1,1x1,0x0,0,0,0x0,1",
@@ -441,23 +355,11 @@ fn layer_tables_must_be_readable() {
         says(&folder, &["bench", "--layers", &path], &["layers.csv:", part]);
     }
     let path = table("a,f,1,1,1,1,8x8,3x3,1x1,1x1,0x0,0x0,0,0x0,1");
-    says(
-        &folder,
-        &["bench", "--layers", &path, "--only", "b"],
-        &["there is no layer 'b'"],
-    );
+    says(&folder, &["bench", "--layers", &path, "--only", "b"], &["there is no layer 'b'"]);
     says(&folder, &["bench", "--layers", &path, "--threads", "0"], &["from 1 to"]);
     says(&folder, &["bench", "--layers", &path, "--time", "-1"], &["--time"]);
-    says(
-        &folder,
-        &["bench", "--layers", &path, "--time", "soon"],
-        &["not a number of seconds"],
-    );
-    says(
-        &folder,
-        &["bench", "--layers", &folder.path("none.csv")],
-        &["none.csv: cannot be read"],
-    );
+    says(&folder, &["bench", "--layers", &path, "--time", "soon"], &["not a number of seconds"]);
+    says(&folder, &["bench", "--layers", &folder.path("none.csv")], &["none.csv: cannot be read"]);
     let binary = folder.write("binary.csv", &[0xff, 0xfe, 0, 1]);
     says(&folder, &["bench", "--layers", &binary], &["binary.csv:"]);
 }
@@ -475,22 +377,13 @@ fn results_to_compare_with_must_be_well_formed() {
         ("{", "is not JSON: EOF while parsing an object at column 1"),
         ("7", "must be a JSON object, but is 7"),
         ("{}", "peer is missing"),
-        (
-            &good.replace("\"a\"", "[]"),
-            "layer must be a text of 1 to 100 characters",
-        ),
+        (&good.replace("\"a\"", "[]"), "layer must be a text of 1 to 100 characters"),
         (
             &good.replace("\"p\"", "\"\\u0007\""),
             "peer must be a text of 1 to 100 characters without control characters, but is \"\\u0007\"",
         ),
-        (
-            &good.replace('2', "-2"),
-            "threads must be a whole number from 1, but is -2",
-        ),
-        (
-            &good.replace("\"ok\"", "\"good\""),
-            "status must be one of ok, loose, wrong,",
-        ),
+        (&good.replace('2', "-2"), "threads must be a whole number from 1, but is -2"),
+        (&good.replace("\"ok\"", "\"good\""), "status must be one of ok, loose, wrong,"),
         (
             &good.replace(":1}", ":-1}"),
             "ms_median must be a number above 0, at most 1e9, but is -1",
@@ -509,11 +402,7 @@ fn results_to_compare_with_must_be_well_formed() {
             &["peers.jsonl: line 3:", part],
         );
     }
-    compare(
-        "binary.jsonl",
-        &[0xff, 0xfe, 0, 10],
-        &["binary.jsonl: line 1: is not JSON"],
-    );
+    compare("binary.jsonl", &[0xff, 0xfe, 0, 10], &["binary.jsonl: line 1: is not JSON"]);
     compare("empty.jsonl", b" \n", &["empty.jsonl: holds no results"]);
     let none = folder.path("none.jsonl");
     says(
@@ -528,16 +417,8 @@ fn a_report_must_have_a_place() {
     let folder = Folder::new();
     let layers = file("layers/public.csv");
     let nowhere = folder.path("nowhere/report.html");
-    says(
-        &folder,
-        &["bench", "--layers", &layers, "--html", &nowhere],
-        &["there is no directory"],
-    );
-    says(
-        &folder,
-        &["bench", "--layers", &layers, "--html", &folder.path("")],
-        &["is a directory"],
-    );
+    says(&folder, &["bench", "--layers", &layers, "--html", &nowhere], &["there is no directory"]);
+    says(&folder, &["bench", "--layers", &layers, "--html", &folder.path("")], &["is a directory"]);
 }
 
 #[test]

@@ -14,10 +14,7 @@ fn says(args: &[&str], parts: &[&str]) {
 
 #[test]
 fn the_three_forms_of_a_description_agree() {
-    let text = ok(&[
-        "explain",
-        "conv2d f32 n2 g1 ic3 oc64 in 224x224 kernel 7x7 stride 2 pad 3",
-    ]);
+    let text = ok(&["explain", "conv2d f32 n2 g1 ic3 oc64 in 224x224 kernel 7x7 stride 2 pad 3"]);
     assert_eq!(text, ok(&["explain", "ic3ih224oc64oh112kh7sh2ph3"]));
     let flags = [
         "--batch",
@@ -31,10 +28,7 @@ fn the_three_forms_of_a_description_agree() {
         "--kernel",
         "7",
     ];
-    assert_eq!(
-        text,
-        ok(&[&["explain", "--stride", "2", "--padding", "3"], &flags[..]].concat())
-    );
+    assert_eq!(text, ok(&[&["explain", "--stride", "2", "--padding", "3"], &flags[..]].concat()));
     assert!(text.contains("[2, 64, 112, 112]"), "{text}");
 }
 
@@ -60,7 +54,8 @@ fn shapes_costs_and_schedule_are_shown() {
 
 #[test]
 fn a_target_is_explained_on_any_machine() {
-    let explained = |target: &str| ok(&["explain", "conv2d ic8 oc32 in 14 kernel 3 pad 1", "--target", target]);
+    let explained =
+        |target: &str| ok(&["explain", "conv2d ic8 oc32 in 14 kernel 3 pad 1", "--target", target]);
     for (target, route, assembled) in [
         ("avx512", "route          avx512, 512-bit vectors", true),
         ("avx2", "route          avx2, 256-bit vectors", true),
@@ -86,10 +81,7 @@ fn a_leaf_that_is_not_assembled_says_why() {
 fn two_by_two_transposed_gives_four_and_five() {
     let args = ["explain", "--transposed", "--size", "2x2", "--kernel", "3x3"];
     says(&args, &["output         [1, 1, 4, 4]"]);
-    says(
-        &[&args[..], &["--stride", "2"]].concat(),
-        &["output         [1, 1, 5, 5]"],
-    );
+    says(&[&args[..], &["--stride", "2"]].concat(), &["output         [1, 1, 5, 5]"]);
 }
 
 #[test]
@@ -102,7 +94,9 @@ fn dilated_stack_sees_3_7_and_15() {
     ]);
     let sees: Vec<&str> = text.lines().filter(|line| line.contains("conv2d")).collect();
     assert!(
-        sees[0].contains("3 x 3  1 x 1") && sees[1].contains("7 x 7") && sees[2].contains("15 x 15"),
+        sees[0].contains("3 x 3  1 x 1")
+            && sees[1].contains("7 x 7")
+            && sees[2].contains("15 x 15"),
         "{text}"
     );
 }
@@ -138,11 +132,7 @@ fn a_chain_shows_its_plan_both_costs_and_its_scratch() {
 #[test]
 fn depthwise_separable_needs_fewer_weights() {
     says(
-        &[
-            "explain",
-            "conv2d g3 ic3 oc3 in 7 kernel 3",
-            "conv2d ic3 oc128 in 5 kernel 1",
-        ],
+        &["explain", "conv2d g3 ic3 oc3 in 7 kernel 3", "conv2d ic3 oc128 in 5 kernel 1"],
         &[
             "layers 1 and 2 are a depthwise separable convolution 3 -> 128: 27 + 384 = 411 weights, where a dense one needs 3 456 (8.4 times",
             "10 275 multiply-adds against 86 400 (8.4 times",
@@ -155,24 +145,17 @@ fn savings_are_those_of_the_textbook() {
     let separable = ["explain", "conv2d in 5 kernel 3x1", "conv2d in 3x5 kernel 1x3"];
     says(
         &separable,
-        &[
-            "3 + 3 = 6 weights, where a dense one needs 9",
-            "72 multiply-adds against 81",
-        ],
+        &["3 + 3 = 6 weights, where a dense one needs 9", "72 multiply-adds against 81"],
     );
-    let video = [
-        "explain",
-        "conv3d ic8 oc8 in 4x9x9 kernel 1x3x3",
-        "conv3d ic8 oc8 in 4x7x7 kernel 3x1x1",
-    ];
+    let video =
+        ["explain", "conv3d ic8 oc8 in 4x9x9 kernel 1x3x3", "conv3d ic8 oc8 in 4x7x7 kernel 3x1x1"];
     says(
         &video,
-        &["are a (2+1)-D convolution 8 -> 8: 576 + 192 = 768 weights, where a dense one needs 1 728"],
+        &[
+            "are a (2+1)-D convolution 8 -> 8: 576 + 192 = 768 weights, where a dense one needs 1 728",
+        ],
     );
-    says(
-        &["explain", "conv2d ic8 oc8 g4 in 9 kernel 3 + bias"],
-        &["152; without groups 584"],
-    );
+    says(&["explain", "conv2d ic8 oc8 g4 in 9 kernel 3 + bias"], &["152; without groups 584"]);
 }
 
 #[test]
@@ -189,16 +172,7 @@ fn groups_on_groups_see_no_more() {
 #[test]
 fn fields_through_transposed_layers_have_fractions() {
     says(
-        &[
-            "explain",
-            "--transposed",
-            "--size",
-            "8",
-            "--kernel",
-            "3",
-            "--stride",
-            "2",
-        ],
+        &["explain", "--transposed", "--size", "8", "--kernel", "3", "--stride", "2"],
         &["sees           1 to 2 of the input"],
     );
     let text = ok(&[
@@ -212,18 +186,14 @@ fn fields_through_transposed_layers_have_fractions() {
 #[test]
 fn a_roofline_says_what_memory_allows() {
     let conv = "conv2d ic3 oc64 in 224 kernel 7 stride 2 pad 3 + bias, relu";
-    let bound =
-        "150 GFLOP/s and 20.0 GB/s meet at 7.50 operations a byte: bound by arithmetic, 150 GFLOP/s, 100 % of the peak";
+    let bound = "150 GFLOP/s and 20.0 GB/s meet at 7.50 operations a byte: bound by arithmetic, 150 GFLOP/s, 100 % of the peak";
     says(&["explain", conv, "--roofline", "150:20"], &[bound]);
     says(
         &["explain", conv, "--target", "avx2"],
         &["roofline       32 operations a cycle on avx2 use 0.522 bytes"],
     );
-    let pair = [
-        "explain",
-        "conv2d g32 ic32 oc32 in 56 kernel 3 pad 1",
-        "conv2d ic32 oc64 in 56 kernel 1",
-    ];
+    let pair =
+        ["explain", "conv2d g32 ic32 oc32 in 56 kernel 3 pad 1", "conv2d ic32 oc64 in 56 kernel 1"];
     says(
         &[&pair[..], &["--roofline", "150:20"]].concat(),
         &["layer by layer at most ", "as one, without moving what is between"],
@@ -234,16 +204,9 @@ fn a_roofline_says_what_memory_allows() {
 fn nothing_to_compute_and_rows_that_do_not_fit_have_no_roofline_to_fall_off() {
     let none = ok(&["explain", "conv2d n0 in 8 kernel 3", "--roofline", "150:20"]);
     assert!(!none.contains("inf") && !none.contains("NaN"), "{none}");
-    let apart = [
-        "conv2d in 3 kernel 3",
-        "conv2d in 100 kernel 1 stride 50",
-        "--roofline",
-        "150:20",
-    ];
-    says(
-        &[&["explain"], &apart[..]].concat(),
-        &["as one, without moving what is between"],
-    );
+    let apart =
+        ["conv2d in 3 kernel 3", "conv2d in 100 kernel 1 stride 50", "--roofline", "150:20"];
+    says(&[&["explain"], &apart[..]].concat(), &["as one, without moving what is between"]);
     let empty = ok(&[
         "explain",
         "conv2d n0 in 8 kernel 3",
@@ -259,11 +222,7 @@ fn the_matrix_is_printed_lined_up() {
     let row = "  0 w00 w01 w02   0 w10 w11 w12   0 w20 w21 w22   0   0   0   0\n";
     says(
         &["explain", "conv2d in 4 kernel 3", "--matrix"],
-        &[
-            row,
-            "4 outputs = this matrix * 16 inputs",
-            "36 places have a weight, 28 are zero",
-        ],
+        &[row, "4 outputs = this matrix * 16 inputs", "36 places have a weight, 28 are zero"],
     );
     let up = ok(&["explain", "conv2d-transposed in 2 kernel 3", "--matrix"]);
     assert!(up.contains("\nw01 w00   0   0\n") && up.contains("16 outputs"), "{up}");
@@ -302,10 +261,7 @@ fn sizes_may_be_known_only_at_run_time() {
 #[test]
 fn every_form_is_emitted() {
     let conv = "conv2d ic4 oc8 in 8 kernel 3 pad 1";
-    says(
-        &["emit", conv, "--as", "rust", "--name", "smooth"],
-        &["pub fn smooth(", "mul_add"],
-    );
+    says(&["emit", conv, "--as", "rust", "--name", "smooth"], &["pub fn smooth(", "mul_add"]);
     let emit = |form, target| ["emit", conv, "--target", target, "--as", form];
     says(&emit("nest", "cranelift128"), &["for ", "call "]);
     says(&emit("clif", "cranelift128"), &["function ", "fma"]);
@@ -331,10 +287,7 @@ fn wide_micro_kernels_are_emitted_whatever_the_cpu_has() {
 fn emitted_text_goes_to_a_file_when_asked() {
     let folder = Folder::new();
     let out = folder.path("conv.rs");
-    assert_eq!(
-        ok(&["emit", "--size", "8", "--kernel", "3", "--as", "rust", "-o", &out]),
-        ""
-    );
+    assert_eq!(ok(&["emit", "--size", "8", "--kernel", "3", "--as", "rust", "-o", &out]), "");
     assert!(std::fs::read_to_string(out).is_ok_and(|text| text.contains("pub fn convolution(")));
 }
 

@@ -44,16 +44,8 @@ fn blurs_agree_with_scipy_and_keep_colour() {
 
 #[test]
 fn borders_agree_with_scipy() {
-    agrees(
-        "grey",
-        "gaussian-mirror",
-        &["--window", "gaussian:1.5", "--padding-mode", "reflect"],
-    );
-    agrees(
-        "grey",
-        "gaussian-wrap",
-        &["--window", "gaussian:1.5", "--padding-mode", "circular"],
-    );
+    agrees("grey", "gaussian-mirror", &["--window", "gaussian:1.5", "--padding-mode", "reflect"]);
+    agrees("grey", "gaussian-wrap", &["--window", "gaussian:1.5", "--padding-mode", "circular"]);
     agrees("grey", "box4", &["--window", "box:4", "--padding-mode", "replicate"]);
 }
 
@@ -102,10 +94,7 @@ fn the_photo_has_edges() {
         assert!(text.contains(line), "{line}: {text}");
     }
     let edges = image::open(&out).expect("a picture");
-    assert_eq!(
-        (edges.width(), edges.height(), edges.color()),
-        (512, 512, image::ColorType::L8)
-    );
+    assert_eq!((edges.width(), edges.height(), edges.color()), (512, 512, image::ColorType::L8));
     let bright = edges.to_luma8().pixels().filter(|pixel| pixel.0[0] > 128).count();
     assert!((5_000..80_000).contains(&bright), "{bright} bright pixels");
 }
@@ -118,10 +107,7 @@ fn transparency_is_kept_in_png_and_left_out_of_jpeg() {
         .save(&input)
         .expect("written");
     ok(&["filter", &input, "--window", "box:3", "-o", &png]);
-    assert_eq!(
-        image::open(&png).expect("a picture"),
-        image::open(&input).expect("a picture")
-    );
+    assert_eq!(image::open(&png).expect("a picture"), image::open(&input).expect("a picture"));
     ok(&["filter", &png, "--window", "box:3", "-o", &jpg]);
     assert_eq!(image::open(&jpg).expect("a picture").color(), image::ColorType::Rgb8);
 }

@@ -1,4 +1,5 @@
-//! `convc gallery` and `convc explain --svg`: the pictures in the repository are those that are drawn, and any picture is small and well formed.
+//! `convc gallery` and `convc explain --svg`: the pictures in the repository are those that are
+//! drawn, and any picture is small and well formed.
 
 mod common;
 
@@ -10,20 +11,13 @@ use common::{Folder, file, ok, refused};
 
 /// Every file below a folder, by its path from there.
 fn files(folder: &Path) -> BTreeMap<String, String> {
-    let page = (
-        "GALLERY.md".to_owned(),
-        fs::read_to_string(folder.join("GALLERY.md")).expect("the page"),
-    );
-    let pictures = fs::read_dir(folder.join("gallery"))
-        .expect("the pictures")
-        .map(|entry| {
-            let entry = entry.expect("an entry");
-            let name = entry.file_name().to_string_lossy().into_owned();
-            (
-                format!("gallery/{name}"),
-                fs::read_to_string(entry.path()).expect("text"),
-            )
-        });
+    let page =
+        ("GALLERY.md".to_owned(), fs::read_to_string(folder.join("GALLERY.md")).expect("the page"));
+    let pictures = fs::read_dir(folder.join("gallery")).expect("the pictures").map(|entry| {
+        let entry = entry.expect("an entry");
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (format!("gallery/{name}"), fs::read_to_string(entry.path()).expect("text"))
+    });
     pictures.chain([page]).collect()
 }
 
@@ -59,12 +53,8 @@ fn every_picture_of_the_page_is_what_explain_draws() {
         let out = rest.split_whitespace().nth(1).expect("a file");
         let path = folder.path(out);
         let flags = rest.split_whitespace().skip(2);
-        let args: Vec<&str> = ["explain"]
-            .into_iter()
-            .chain(convs)
-            .chain(["--svg", &path])
-            .chain(flags)
-            .collect();
+        let args: Vec<&str> =
+            ["explain"].into_iter().chain(convs).chain(["--svg", &path]).chain(flags).collect();
         assert_eq!(ok(&args), "");
         let (drawn, kept) = (
             fs::read_to_string(&path),
@@ -101,10 +91,7 @@ fn pictures_of_anything_are_small_and_well_formed() {
     for convs in [
         &["conv2d ic512 oc2048 g64 in 300 kernel 7"][..],
         &["conv1d ic2 oc3 in 9 kernel 3"],
-        &[
-            "conv2d ic96 oc96 g96 in 56 kernel 3 pad 1",
-            "conv2d ic96 oc24 in 56 kernel 1",
-        ],
+        &["conv2d ic96 oc96 g96 in 56 kernel 3 pad 1", "conv2d ic96 oc24 in 56 kernel 1"],
     ] {
         ok(&[&["explain", "--svg", &out, "--view", "channels"], convs].concat());
         well_formed(&out, convs);
@@ -147,7 +134,10 @@ fn what_cannot_be_drawn_is_refused_and_leaves_nothing_behind() {
         assert!(stderr.contains(says), "{convs:?}: {stderr}");
     }
     let missing = folder.path("no/such.svg");
-    assert!(refused(&["explain", "conv2d in 9 kernel 3", "--svg", &missing]).contains("there is no directory"));
+    assert!(
+        refused(&["explain", "conv2d in 9 kernel 3", "--svg", &missing])
+            .contains("there is no directory")
+    );
     assert!(refused(&["explain", "conv2d in 9 kernel 3", "--view", "channels"]).contains("--svg"));
     assert!(refused(&["gallery", &folder.path("none")]).contains("there is no such folder"));
     assert_eq!(folder.files(), Vec::<String>::new());

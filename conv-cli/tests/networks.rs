@@ -1,4 +1,5 @@
-//! `convc networks`: the published figures stand beside ours and agree, and one's own network is read.
+//! `convc networks`: the published figures stand beside ours and agree, and one's own network is
+//! read.
 
 mod common;
 
@@ -22,10 +23,8 @@ fn every_network_agrees_with_what_is_published() {
         ("resnet_v1_50", " 483 "),
         ("resnet_v1_101", " 1027 "),
     ] {
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(&format!("{network} ")))
-            .expect("a line");
+        let line =
+            text.lines().find(|line| line.starts_with(&format!("{network} "))).expect("a line");
         assert!(line.contains(field), "{line}");
     }
 }
@@ -38,7 +37,8 @@ fn a_network_of_ones_own() {
         b"input 3\nconv 3x5/2 8 :stem\nadd { | depthwise 3x3, conv 1x1 8 } :end\n",
     );
     let text = ok(&["networks", &path, "--size", "32x64"]);
-    let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+    let lines: Vec<Vec<&str>> =
+        text.lines().map(|line| line.split_whitespace().collect()).collect();
     assert_eq!(lines[1][..7], ["stem", "3", "x", "5", "2", "0", "x"], "{text}");
     assert!(lines[2].contains(&"16") && lines[2].contains(&"32"), "{text}");
     assert!(lines[2].windows(3).any(|words| words == ["7", "x", "9"]), "{text}");

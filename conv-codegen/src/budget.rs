@@ -1,8 +1,10 @@
-//! How much code an item may become: a size that is too large is an error that names it, in place of a build of minutes.
+//! How much code an item may become: a size that is too large is an error that names it, in place
+//! of a build of minutes.
 //!
-//! Tiles and unrolled taps have limits of their own, in the passes, so one leaf is at most some hundred lines. Two things grow with what a user writes: kinds of positions in the image (a free
-//! size has two edges and an inside, a transposed stride a phase for each of its values; over the axes they multiply, and each kind is a leaf), and known weights whose numbers are
-//! written out.
+//! Tiles and unrolled taps have limits of their own, in the passes, so one leaf is at most some
+//! hundred lines. Two things grow with what a user writes: kinds of positions in the image (a free
+//! size has two edges and an inside, a transposed stride a phase for each of its values; over the
+//! axes they multiply, and each kind is a leaf), and known weights whose numbers are written out.
 
 use conv_ir::conv::axis_name;
 use conv_ir::nest::{Leaf, LoopKind, Stmt};
@@ -11,7 +13,8 @@ use conv_ir::{Conv, Error, Issue, Nest, Size};
 /// Statements of a version: rustc takes half a minute for three versions of 2400 each.
 const STATEMENTS: usize = 5_000;
 
-/// Kinds of positions, whatever comes of them: more take minutes before there is a statement to count.
+/// Kinds of positions, whatever comes of them: more take minutes before there is a statement to
+/// count.
 const KINDS: usize = 4_096;
 
 /// Known numbers that are written out, over all versions: rustc takes half a minute for as many.
@@ -32,9 +35,7 @@ pub(crate) fn check(conv: &Conv, versions: usize) -> Result<(), Error> {
         );
         return Err(issue(conv, "weight", None, message));
     }
-    let all = kinds(conv)
-        .iter()
-        .fold(1usize, |product, kinds| product.saturating_mul(*kinds));
+    let all = kinds(conv).iter().fold(1usize, |product, kinds| product.saturating_mul(*kinds));
     match all > KINDS {
         true => Err(too_many(
             conv,
@@ -59,7 +60,8 @@ pub(crate) fn check_nest(conv: &Conv, nest: &Nest) -> Result<(), Error> {
     }
 }
 
-/// What came of a chain of so many steps, each of which may become as much as a convolution by itself.
+/// What came of a chain of so many steps, each of which may become as much as a convolution by
+/// itself.
 ///
 /// # Errors
 /// [`Error::Unsupported`]: strips at the edges of the image have nests of their own, for each kind of edge.
@@ -107,11 +109,7 @@ fn calls(stmts: &[Stmt]) -> usize {
 fn kinds(conv: &Conv) -> Vec<usize> {
     let of = |axis: &conv_ir::conv::ConvAxis| {
         // More than four phases are a loop.
-        let phases = if conv.spec().transposed && axis.stride <= 4 {
-            axis.stride
-        } else {
-            1
-        };
+        let phases = if conv.spec().transposed && axis.stride <= 4 { axis.stride } else { 1 };
         let edges = if matches!(axis.input, Size::Free(_)) { 3 } else { 1 };
         phases * edges
     };
@@ -133,12 +131,7 @@ fn too_many(conv: &Conv, found: &str) -> Error {
 
 fn issue(conv: &Conv, field: &'static str, axis: Option<usize>, message: String) -> Error {
     let rank = conv.axes().len();
-    Error::Invalid(vec![Issue {
-        field,
-        axis,
-        rank,
-        message,
-    }])
+    Error::Invalid(vec![Issue { field, axis, rank, message }])
 }
 
 #[cfg(test)]
@@ -163,21 +156,16 @@ mod tests {
 
     #[test]
     fn positions_that_multiply_are_refused_before_and_after_lowering() {
-        let before: Conv = "conv6d-transposed ic2 oc2 in AxBxCxDxExF kernel 3 stride 2 pad 1"
-            .parse()
-            .unwrap();
-        let after: Conv = "conv4d-transposed ic2 oc2 in AxBxCxD kernel 3 stride 2 pad 1"
-            .parse()
-            .unwrap();
+        let before: Conv =
+            "conv6d-transposed ic2 oc2 in AxBxCxDxExF kernel 3 stride 2 pad 1".parse().unwrap();
+        let after: Conv =
+            "conv4d-transposed ic2 oc2 in AxBxCxD kernel 3 stride 2 pad 1".parse().unwrap();
         for (conv, says) in [
             (before, "46656 kinds of positions, but at most 4096"),
             (after, "statements a version, but at most 5000"),
         ] {
             let message = refused(&conv);
-            assert!(
-                message.starts_with("input (axis 0): ") && message.contains(says),
-                "{message}"
-            );
+            assert!(message.starts_with("input (axis 0): ") && message.contains(says), "{message}");
         }
     }
 }

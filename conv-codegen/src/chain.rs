@@ -1,6 +1,7 @@
 //! Chains as Rust: one item for all steps.
 //!
-//! In: a chain, and names for its steps' arrays. Out: the versions of one item, each made of one nest: the groups of the plan one after the other, in which fused steps hand over strips of rows
+//! In: a chain, and names for its steps' arrays. Out: the versions of one item, each made of one
+//! nest: the groups of the plan one after the other, in which fused steps hand over strips of rows
 //! through line buffers. All versions follow one plan, so that they share packed weights.
 
 use conv_ir::chain::fuse::Lowered;
@@ -17,7 +18,8 @@ use crate::{Form, Options, budget, facts, named, target};
 /// The versions of an item that computes a chain, the widest first, and their plan.
 ///
 /// # Errors
-/// [`Error::Argument`] with a schedule, which is for one convolution; where a plan is given, why its strips cannot be.
+/// [`Error::Argument`] with a schedule, which is for one convolution; where a plan is given, why
+/// its strips cannot be.
 pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, Plan), Error> {
     if options.schedule.is_some() {
         return Err(Error::Argument(
@@ -43,12 +45,15 @@ fn planned(chain: &Chain, options: &Options) -> Result<(Vec<Version>, Plan), Err
     }
     let plan = Plan::choose(chain, &target(Isa::Avx512, options.form), 1);
     match versions(chain, &plan, options) {
-        Ok(versions) if options.form == Form::Function || same_packing(&versions) => Ok((versions, plan)),
+        Ok(versions) if options.form == Form::Function || same_packing(&versions) => {
+            Ok((versions, plan))
+        }
         refused => {
             let mut plan = Plan::unfused(chain);
             plan.reasons.push(match refused {
                 Err(why) => format!("not fused: {why}"),
-                Ok(_) => "not fused: strips would pack weights differently for each kind of CPU".to_owned(),
+                Ok(_) => "not fused: strips would pack weights differently for each kind of CPU"
+                    .to_owned(),
             });
             Ok((versions(chain, &plan, options)?, plan))
         }
@@ -66,7 +71,11 @@ fn versions(chain: &Chain, plan: &Plan, options: &Options) -> Result<Vec<Version
             let schedule = match given {
                 Some(schedule) => schedule.clone(),
                 None => {
-                    let together = Schedule::choose_together_as(conv, layouts, [&targets[0], &targets[1], &targets[2]]);
+                    let together = Schedule::choose_together_as(
+                        conv,
+                        layouts,
+                        [&targets[0], &targets[1], &targets[2]],
+                    );
                     together[at].schedule.clone()
                 }
             };
@@ -76,17 +85,14 @@ fn versions(chain: &Chain, plan: &Plan, options: &Options) -> Result<Vec<Version
         let nest = whole::nest(chain, plan, &target(isa, options.form), &mut lower)?;
         budget::check_chain(chain.steps().len(), &nest)?;
         if isa == Isa::Portable || isa.has_vectors_for(&nest) {
-            versions.push(Version {
-                isa,
-                runtime: options.runtime,
-                nest,
-            });
+            versions.push(Version { isa, runtime: options.runtime, nest });
         }
     }
     Ok(versions)
 }
 
-/// A chain as the source of one public function or type, formatted; a file of its own. The arrays of its steps are `weight_1`, `bias_1` and so on.
+/// A chain as the source of one public function or type, formatted; a file of its own. The arrays
+/// of its steps are `weight_1`, `bias_1` and so on.
 ///
 /// ```
 /// use conv_codegen::{Options, chain_source};
@@ -97,7 +103,8 @@ fn versions(chain: &Chain, plan: &Plan, options: &Options) -> Result<Vec<Version
 /// ```
 ///
 /// # Errors
-/// [`Error::Argument`] where `name` is no name, or with a schedule; [`Error::Unsupported`] as for [`emit`](crate::emit).
+/// [`Error::Argument`] where `name` is no name, or with a schedule; [`Error::Unsupported`] as for
+/// [`emit`](crate::emit).
 pub fn chain_source(chain: &Chain, name: &str, options: &Options) -> Result<String, Error> {
     let name = named(name)?;
     let (versions, plan) = lowered_chain(chain, options)?;
@@ -138,19 +145,21 @@ pub(crate) fn bills(versions: &[Version]) -> Vec<String> {
     [vec![String::new()], crate::emit::bills(versions)].concat()
 }
 
-/// Calls weight and bias of each step, where the caller passes them, by the step's name: `expand_weight`.
+/// Calls weight and bias of each step, where the caller passes them, by the step's name:
+/// `expand_weight`.
 pub(crate) fn rename(chain: &Chain, versions: &mut [Version], names: &[String]) {
     for Version { nest, .. } in versions {
         let unknown = |conv: &&Conv| conv.known().is_none();
-        let comes = |conv: &&Conv| conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
+        let comes = |conv: &&Conv| {
+            conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none())
+        };
         let of = |asked: &dyn Fn(&&Conv) -> bool| -> Vec<&String> {
             let steps = chain.convs().zip(names).filter(|(conv, _)| asked(conv));
             steps.map(|(_, name)| name).collect()
         };
-        for (role, word, names) in [
-            (BufferRole::Weight, "weight", of(&unknown)),
-            (BufferRole::Bias, "bias", of(&comes)),
-        ] {
+        for (role, word, names) in
+            [(BufferRole::Weight, "weight", of(&unknown)), (BufferRole::Bias, "bias", of(&comes))]
+        {
             for (id, name) in given(nest, role).into_iter().zip(names) {
                 nest.buffers[id.index()].name = format!("{name}_{word}");
             }
@@ -160,7 +169,5 @@ pub(crate) fn rename(chain: &Chain, versions: &mut [Version], names: &[String]) 
 
 /// The buffers of a role that a caller passes.
 fn given(nest: &Nest, role: BufferRole) -> Vec<BufferId> {
-    nest.buffers_of(role)
-        .filter(|&id| nest.buffer(id).values.is_none())
-        .collect()
+    nest.buffers_of(role).filter(|&id| nest.buffer(id).values.is_none()).collect()
 }

@@ -12,14 +12,11 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
         let Some(values) = values else { return };
         let count = proc_macro2::Literal::usize_unsuffixed(values.len());
         let values = values.iter().map(|v| proc_macro2::Literal::usize_unsuffixed(*v));
-        all.push((
-            name.to_owned(),
-            quote!([usize; #count] = [#(#values),*]),
-            doc.to_owned(),
-        ));
+        all.push((name.to_owned(), quote!([usize; #count] = [#(#values),*]), doc.to_owned()));
     };
     let axes = conv.axes();
-    let of = |number: fn(&conv_ir::conv::ConvAxis) -> usize| Some(axes.iter().map(number).collect());
+    let of =
+        |number: fn(&conv_ir::conv::ConvAxis) -> usize| Some(axes.iter().map(number).collect());
     list("INPUT_SHAPE", conv.input_shape(), "Batch, channels, spatial extents.");
     list(
         "WEIGHT_SHAPE",
@@ -36,10 +33,8 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
         let (before, after) = (side(before), side(after));
         quote!((#before, #after))
     });
-    let (padding, rank) = (
-        quote!([#(#padding),*]),
-        proc_macro2::Literal::usize_unsuffixed(axes.len()),
-    );
+    let (padding, rank) =
+        (quote!([#(#padding),*]), proc_macro2::Literal::usize_unsuffixed(axes.len()));
     let groups = proc_macro2::Literal::usize_unsuffixed(conv.spec().groups);
     all.push((
         "PADDING".to_owned(),
@@ -56,11 +51,7 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
             let value = proc_macro2::Literal::u128_unsuffixed(value);
             all.push((name.to_owned(), quote!(u64 = #value), doc.to_owned()));
         };
-        number(
-            "PARAMETERS",
-            facts.parameters.into(),
-            "Weights, and biases where there are some.",
-        );
+        number("PARAMETERS", facts.parameters.into(), "Weights, and biases where there are some.");
         number("MULTIPLY_ADDS", facts.multiply_adds, "Of one run, padding counted.");
     }
     all

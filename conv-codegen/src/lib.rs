@@ -6,9 +6,11 @@
 //!                           Chain, name --plan--> one nest ---------> text      (chain_source)
 //! ```
 //!
-//! An ordinary library, so that all of it is tested with plain strings; the crate `conv-macros` only hands tokens over. The emitted code is safe, depends
-//! on the standard library alone and computes the contract's bits: one chain of fused multiply-adds per output. It is portable: vectors are
-//! arrays, and how fast they run is up to rustc (compile for a CPU with FMA; elsewhere `mul_add` is a slow, exact library call).
+//! An ordinary library, so that all of it is tested with plain strings; the crate `conv-macros`
+//! only hands tokens over. The emitted code is safe, depends on the standard library alone and
+//! computes the contract's bits: one chain of fused multiply-adds per output. It is portable:
+//! vectors are arrays, and how fast they run is up to rustc (compile for a CPU with FMA; elsewhere
+//! `mul_add` is a slow, exact library call).
 
 #![forbid(unsafe_code)]
 
@@ -57,7 +59,8 @@ pub struct Options {
     pub runtime: Library,
     /// Versions beside the portable one.
     pub isas: Vec<Isa>,
-    /// The schedule of all versions whose vectors are wide enough, instead of the model's choice for each.
+    /// The schedule of all versions whose vectors are wide enough, instead of the model's choice
+    /// for each.
     pub schedule: Option<Schedule>,
     /// Of a chain, which steps are fused, instead of the model's choice.
     pub plan: Option<Plan>,
@@ -78,7 +81,8 @@ impl Default for Options {
 /// The versions of an item, the widest first, and the widest one's schedule.
 ///
 /// # Errors
-/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution; [`Error::Invalid`] where a size makes too much code.
+/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution; [`Error::Invalid`]
+/// where a size makes too much code.
 pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule), Error> {
     budget::check(conv, options.isas.len() + 1)?;
     let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
@@ -90,62 +94,49 @@ pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule
             }
             [schedule.clone(), schedule.clone(), schedule]
         }
-        None => Schedule::choose_together(conv, [&targets[0], &targets[1], &targets[2]]).map(|choice| choice.schedule),
+        None => Schedule::choose_together(conv, [&targets[0], &targets[1], &targets[2]])
+            .map(|choice| choice.schedule),
     };
     let mut versions = Vec::new();
     for ((isa, target), schedule) in Isa::ALL.into_iter().zip(&targets).zip(&schedules) {
-        let lanes = schedule
-            .lanes
-            .map_or(16, |(_, lanes)| lanes as usize * conv.spec().dtype.bytes());
-        let has_vectors =
-            options.isas.contains(&isa) && (16..=target.vector_bytes).contains(&lanes) && lanes.is_power_of_two();
+        let lanes =
+            schedule.lanes.map_or(16, |(_, lanes)| lanes as usize * conv.spec().dtype.bytes());
+        let has_vectors = options.isas.contains(&isa)
+            && (16..=target.vector_bytes).contains(&lanes)
+            && lanes.is_power_of_two();
         if has_vectors || isa == Isa::Portable {
             let nest = passes::compile(conv, schedule, target, &mut |_, _| {})?;
             budget::check_nest(conv, &nest)?;
-            versions.push(Version {
-                isa,
-                runtime: options.runtime,
-                nest,
-            });
+            versions.push(Version { isa, runtime: options.runtime, nest });
         }
     }
     let [widest, ..] = schedules;
     Ok((versions, widest))
 }
 
-/// The caches of no one machine, for code that runs on several: between a Zen 4 (1 MiB, a KiB from it in 10 cycles and from beyond in 24) and a Sapphire Rapids (2 MiB, 20 and 130), nearer
+/// The caches of no one machine, for code that runs on several: between a Zen 4 (1 MiB, a KiB from
+/// it in 10 cycles and from beyond in 24) and a Sapphire Rapids (2 MiB, 20 and 130), nearer
 /// to the one that has more to lose.
 fn any_machine(target: Target) -> Target {
-    Target {
-        l2_bytes: target.l2_bytes / 2 * 3,
-        l2_cycles: 15,
-        far_cycles: 110,
-        ..target
-    }
+    Target { l2_bytes: target.l2_bytes / 2 * 3, l2_cycles: 15, far_cycles: 110, ..target }
 }
 
 /// The machine behind a version.
 fn target(isa: Isa, form: Form) -> Target {
     let target = match isa {
         // rustc keeps a splat that several multiply-adds share in a register.
-        Isa::Avx512 => Target {
-            step_registers: 1,
-            ..Target::AVX512
-        },
+        Isa::Avx512 => Target { step_registers: 1, ..Target::AVX512 },
         Isa::Avx2 => Target::AVX2,
         Isa::Portable => Target::RUST,
     };
-    Target {
-        packs: form == Form::Type,
-        masks_free: true,
-        ..target
-    }
+    Target { packs: form == Form::Type, masks_free: true, ..target }
 }
 
 /// A convolution as the source of one public function or type, formatted; a file of its own.
 ///
 /// # Errors
-/// [`Error::Argument`] where `name` is no name; [`Error::IllegalSchedule`]; [`Error::Unsupported`] as for [`emit`].
+/// [`Error::Argument`] where `name` is no name; [`Error::IllegalSchedule`]; [`Error::Unsupported`]
+/// as for [`emit`].
 pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String, Error> {
     let name = named(name)?;
     let (versions, schedule) = lowered(conv, options)?;
@@ -156,16 +147,12 @@ pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String,
         visibility: quote!(pub),
         name,
     };
-    Ok(format_source(item(
-        options.form,
-        &versions,
-        &head,
-        &facts::constants(conv),
-    )?))
+    Ok(format_source(item(options.form, &versions, &head, &facts::constants(conv))?))
 }
 
 fn named(name: &str) -> Result<syn::Ident, Error> {
-    syn::parse_str(name).map_err(|_| Error::Argument(format!("`{name}` cannot be the name of a Rust item")))
+    syn::parse_str(name)
+        .map_err(|_| Error::Argument(format!("`{name}` cannot be the name of a Rust item")))
 }
 
 /// The tokens of an item.
@@ -192,10 +179,8 @@ fn described(conv: &Conv, schedule: &Schedule, versions: &[Version]) -> Vec<Stri
 fn notes(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
     let mut notes = vec![format!("`{conv}`"), String::new()];
     if let Some(known) = conv.known() {
-        notes.push(format!(
-            "The weights are compiled in: {}.",
-            known.found(conv.weight_shape()[0])
-        ));
+        notes
+            .push(format!("The weights are compiled in: {}.", known.found(conv.weight_shape()[0])));
         notes.push(String::new());
     }
     notes.extend(schedule.map(|schedule| format!("Schedule: `{schedule}`.")));

@@ -1,4 +1,5 @@
-//! Emitted source is a file of its own: it compiles as it stands in an empty crate, without a warning, and without `std` where that is asked for.
+//! Emitted source is a file of its own: it compiles as it stands in an empty crate, without a
+//! warning, and without `std` where that is asked for.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,13 +15,7 @@ const CASES: [(&str, Form, Library, &str, usize); 10] = [
         "conv2d ic3 oc20 in 9x30 kernel 3x3 pad 1 + bias, relu",
         0,
     ),
-    (
-        "Dense",
-        Form::Type,
-        Library::Std,
-        "conv2d ic3 oc20 in 9x30 kernel 3x3 pad 1 + bias, relu",
-        0,
-    ),
+    ("Dense", Form::Type, Library::Std, "conv2d ic3 oc20 in 9x30 kernel 3x3 pad 1 + bias, relu", 0),
     (
         "Depthwise",
         Form::Type,
@@ -42,13 +37,7 @@ const CASES: [(&str, Form, Library, &str, usize); 10] = [
         "conv2d-transposed f64 ic4 oc8 in 5x6 kernel 4x4 stride 2 pad 1",
         0,
     ),
-    (
-        "free",
-        Form::Function,
-        Library::Std,
-        "conv2d nB ic2 oc4 in HxW kernel 3x3 stride 2 pad 1",
-        0,
-    ),
+    ("free", Form::Function, Library::Std, "conv2d nB ic2 oc4 in HxW kernel 3x3 stride 2 pad 1", 0),
     (
         "Free",
         Form::Type,
@@ -56,20 +45,8 @@ const CASES: [(&str, Form, Library, &str, usize); 10] = [
         "conv2d nhwc ic2 oc4 in HxW kernel 3x3 dilation 2 pad 2 + bias",
         0,
     ),
-    (
-        "window",
-        Form::Function,
-        Library::Std,
-        "conv2d in HxW kernel 3x3 pad 1",
-        9,
-    ),
-    (
-        "Window",
-        Form::Type,
-        Library::Core,
-        "conv2d in 30x40 kernel 3x3 pad 1",
-        9,
-    ),
+    ("window", Form::Function, Library::Std, "conv2d in HxW kernel 3x3 pad 1", 9),
+    ("Window", Form::Type, Library::Core, "conv2d in 30x40 kernel 3x3 pad 1", 9),
     (
         "reflected",
         Form::Function,
@@ -89,11 +66,7 @@ fn compile(dir: &Path, name: &str, head: &str, source: &str) {
         .args([dir, &file])
         .output()
         .unwrap();
-    assert!(
-        built.status.success(),
-        "{name}:\n{}",
-        String::from_utf8_lossy(&built.stderr)
-    );
+    assert!(built.status.success(), "{name}:\n{}", String::from_utf8_lossy(&built.stderr));
 }
 
 #[test]
@@ -106,20 +79,15 @@ fn emitted_source_compiles_in_an_empty_crate_without_a_warning() {
             let window: Vec<f64> = (0..taps).map(|tap| tap as f64 - 4.0).collect();
             conv = conv.with_weights(&window, None).unwrap();
         }
-        let options = Options {
-            form,
-            runtime,
-            ..Options::default()
-        };
+        let options = Options { form, runtime, ..Options::default() };
         let source = rust_source(&conv, name, &options).unwrap();
         compile(&dir, name, "#![deny(warnings)]", &source);
         if runtime == Library::Core {
             compile(&dir, &format!("bare_{name}"), "#![no_std]\n#![deny(warnings)]", &source);
         }
     }
-    let chain = "conv2d ic4 oc8 in 12x12 kernel 1, relu; conv2d g8 oc8 kernel 3 pad 1"
-        .parse()
-        .unwrap();
+    let chain =
+        "conv2d ic4 oc8 in 12x12 kernel 1, relu; conv2d g8 oc8 kernel 3 pad 1".parse().unwrap();
     let source = chain_source(&chain, "block", &Options::default()).unwrap();
     compile(&dir, "block", "#![deny(warnings)]", &source);
     std::fs::remove_dir_all(&dir).ok();

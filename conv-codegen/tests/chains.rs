@@ -1,6 +1,8 @@
-//! Chains as emitted source, compiled by rustc and run: the bits must be those of the steps' references one after the other.
+//! Chains as emitted source, compiled by rustc and run: the bits must be those of the steps'
+//! references one after the other.
 //!
-//! Each is a function and a type, for two kinds of CPU that take turns. What wants more than a stack gets scratch full of numbers that are none.
+//! Each is a function and a type, for two kinds of CPU that take turns. What wants more than a
+//! stack gets scratch full of numbers that are none.
 
 mod common;
 
@@ -46,13 +48,8 @@ fn expected<T: Element>(chain: &Chain, bits: fn(&T) -> String) -> String {
     let arrays: Vec<(Vec<T>, Option<Vec<T>>)> = seeds(chain)
         .map(|(len, seed, bias)| (fill(len, seed), bias.map(|(len, seed)| fill(len, seed))))
         .collect();
-    let steps: Vec<StepWeights<'_, T>> = arrays
-        .iter()
-        .map(|(weight, bias)| StepWeights {
-            weight,
-            bias: bias.as_deref(),
-        })
-        .collect();
+    let steps: Vec<StepWeights<'_, T>> =
+        arrays.iter().map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() }).collect();
     let output = run_chain(chain, &fill::<T>(chain.len_of(0), 1), &steps).unwrap();
     output.iter().map(bits).collect::<Vec<_>>().join(" ")
 }
@@ -87,10 +84,8 @@ fn call(chain: &Chain, name: &str, form: Form, source: &str) -> String {
 }
 
 fn judge<T: Element>(dtype: DType, bits: fn(&T) -> String) {
-    let chains: Vec<Chain> = CASES
-        .iter()
-        .map(|text| text.parse().unwrap_or_else(|e| panic!("{text}: {e}")))
-        .collect();
+    let chains: Vec<Chain> =
+        CASES.iter().map(|text| text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))).collect();
     let chains = chains.iter().filter(|chain| chain.dtype() == dtype).enumerate();
     let cases: Vec<(&Chain, Form, &[Isa])> = chains
         .flat_map(|(at, chain)| {
@@ -101,21 +96,14 @@ fn judge<T: Element>(dtype: DType, bits: fn(&T) -> String) {
     let (mut source, mut calls) = (format!("{MAIN}type T = {dtype};\n"), String::new());
     let mut with_scratch = 0;
     for (at, (chain, form, isas)) in cases.iter().enumerate() {
-        let options = Options {
-            form: *form,
-            isas: isas.to_vec(),
-            ..Options::default()
-        };
+        let options = Options { form: *form, isas: isas.to_vec(), ..Options::default() };
         let name = format!("Case{at}");
         let one = chain_source(chain, &name, &options).unwrap_or_else(|e| panic!("{chain}: {e}"));
         with_scratch += usize::from(one.contains("SCRATCH: usize"));
         calls += &call(chain, &name, *form, &one);
         source += &one;
     }
-    assert!(
-        dtype == DType::F64 || with_scratch > 0,
-        "no case wants more than a stack"
-    );
+    assert!(dtype == DType::F64 || with_scratch > 0, "no case wants more than a stack");
     // Arrays of a case, and its scratch, are on the stack of the program.
     write!(source, "fn main() {{\n    let run = || {{\n{calls}}};\n    std::thread::Builder::new().stack_size(64 << 20).spawn(run).unwrap().join().unwrap();\n}}\n").unwrap();
     for ((chain, _, isas), found) in cases.iter().zip(run(&source, &format!("chains-{dtype}"))) {
@@ -189,10 +177,7 @@ fn a_window_in_two_passes_gives_the_sums_of_one() {
     let conv = "conv2d f32 n1 g2 ic2 oc2 in 41x53 kernel 5x5 stride 1x2 pad 2 + residual, relu";
     let conv: conv_ir::Conv = conv.parse().unwrap();
     let whole = |len: usize, seed: u64| {
-        fill::<f32>(len, seed)
-            .iter()
-            .map(|x| (x * 8.0).trunc())
-            .collect::<Vec<f32>>()
+        fill::<f32>(len, seed).iter().map(|x| (x * 8.0).trunc()).collect::<Vec<f32>>()
     };
     let (input, residual) = (whole(4346, 1), whole(2214, 2));
     let arguments = conv_ir::reference::Arguments {

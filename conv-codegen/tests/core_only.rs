@@ -1,4 +1,5 @@
-//! Source for `core` alone: a `#![no_std]` crate with a function and a type, built for a bare target where rustc has one, linked into a program here, and its bits judged.
+//! Source for `core` alone: a `#![no_std]` crate with a function and a type, built for a bare
+//! target where rustc has one, linked into a program here, and its bits judged.
 
 use conv_codegen::{Form, Library, Options, chain_source, rust_source};
 use conv_ir::chain::plan::Plan;
@@ -16,11 +17,7 @@ const FEATURES: [&str; 3] = ["", "+avx2,+fma", "+avx512f,+avx512vl,+avx512dq,+av
 
 fn source() -> String {
     let one = |text: &str, name: &str, form: Form| {
-        let options = Options {
-            form,
-            runtime: Library::Core,
-            ..Options::default()
-        };
+        let options = Options { form, runtime: Library::Core, ..Options::default() };
         rust_source(&text.parse().unwrap(), name, &options).unwrap()
     };
     let chain: Chain = CHAIN.parse().unwrap();
@@ -56,9 +53,15 @@ fn can_run(features: &str) -> bool {
     match features {
         "" => true,
         #[cfg(target_arch = "x86_64")]
-        "+avx2,+fma" => std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma"),
+        "+avx2,+fma" => {
+            std::arch::is_x86_feature_detected!("avx2")
+                && std::arch::is_x86_feature_detected!("fma")
+        }
         #[cfg(target_arch = "x86_64")]
-        _ => std::arch::is_x86_feature_detected!("avx512vl") && std::arch::is_x86_feature_detected!("avx512dq"),
+        _ => {
+            std::arch::is_x86_feature_detected!("avx512vl")
+                && std::arch::is_x86_feature_detected!("avx512dq")
+        }
         #[cfg(not(target_arch = "x86_64"))]
         _ => false,
     }
@@ -93,37 +96,21 @@ fn expected() -> Vec<String> {
     let (conv, conv64): (Conv, Conv) = (F32.parse().unwrap(), F64.parse().unwrap());
     let short = |len: usize| fill(len).into_iter().map(|x| x as f32).collect::<Vec<_>>();
     let (input, weight, bias) = (short(297), short(270), short(10));
-    let arguments = reference::Arguments {
-        input: &input,
-        weight: &weight,
-        bias: Some(&bias),
-        residual: None,
-    };
+    let arguments =
+        reference::Arguments { input: &input, weight: &weight, bias: Some(&bias), residual: None };
     let output = reference::run(&conv, arguments, &[]).unwrap();
     let (input, weight, bias) = (fill(84), fill(90), fill(5));
-    let arguments = reference::Arguments {
-        input: &input,
-        weight: &weight,
-        bias: Some(&bias),
-        residual: None,
-    };
+    let arguments =
+        reference::Arguments { input: &input, weight: &weight, bias: Some(&bias), residual: None };
     let output64 = reference::run(&conv64, arguments, &[]).unwrap();
     let chain: Chain = CHAIN.parse().unwrap();
     let arrays: Vec<(Vec<f32>, Option<Vec<f32>>)> = chain
         .convs()
-        .map(|conv| {
-            (
-                short(conv.weight_len()),
-                conv.spec().bias.then(|| short(conv.bias_len())),
-            )
-        })
+        .map(|conv| (short(conv.weight_len()), conv.spec().bias.then(|| short(conv.bias_len()))))
         .collect();
     let steps: Vec<_> = arrays
         .iter()
-        .map(|(weight, bias)| reference::StepWeights {
-            weight,
-            bias: bias.as_deref(),
-        })
+        .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
         .collect();
     let chained = reference::run_chain(&chain, &short(chain.len_of(0)), &steps).unwrap();
     let first = output.iter().chain(&output).map(|x| format!("{:x}", x.to_bits()));
@@ -153,21 +140,15 @@ fn a_crate_without_std_has_the_references_bits() {
             continue;
         }
         let features_argument = format!("-Ctarget-feature={features}");
-        rustc(
-            &["--crate-type=rlib", "--crate-name=bare", &features_argument, "bare.rs"],
-            &dir,
-        );
+        rustc(&["--crate-type=rlib", "--crate-name=bare", &features_argument, "bare.rs"], &dir);
         rustc(&["--extern=bare=libbare.rlib", &features_argument, "main.rs"], &dir);
         if !can_run(features) {
             continue;
         }
         let ran = Command::new(dir.join("main")).output().unwrap();
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-        let found: Vec<String> = String::from_utf8(ran.stdout)
-            .unwrap()
-            .lines()
-            .map(str::to_owned)
-            .collect();
+        let found: Vec<String> =
+            String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect();
         assert!(found == expected, "other bits with features `{features}`");
     }
     for target in ["x86_64-unknown-none", "aarch64-unknown-none", "thumbv7em-none-eabihf"] {
@@ -179,10 +160,7 @@ fn a_crate_without_std_has_the_references_bits() {
             println!("skipped: rustc has no core for {target} here");
             continue;
         }
-        rustc(
-            &["--crate-type=rlib", "--crate-name=bare", "--target", target, "bare.rs"],
-            &dir,
-        );
+        rustc(&["--crate-type=rlib", "--crate-name=bare", "--target", target, "bare.rs"], &dir);
         println!("built for {target}");
     }
     std::fs::remove_dir_all(&dir).ok();

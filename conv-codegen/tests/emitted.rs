@@ -1,8 +1,8 @@
 //! Emitted source, compiled by rustc and run: the bits must be those of the reference.
 //!
 //! All cases of a type go into one file under `#![deny(warnings)]`, one `rustc` run, with overflow
-//! checks: no index may dip below zero on the way. Inputs are reals from a generator that both sides have; outputs
-//! come back as hexadecimal bits.
+//! checks: no index may dip below zero on the way. Inputs are reals from a generator that both
+//! sides have; outputs come back as hexadecimal bits.
 
 mod common;
 
@@ -69,24 +69,15 @@ struct Case {
 
 impl Case {
     fn new(text: &str) -> Case {
-        let (text, schedule) = text
-            .split_once(" | ")
-            .map_or((text, None), |(text, schedule)| (text, Some(schedule)));
+        let (text, schedule) =
+            text.split_once(" | ").map_or((text, None), |(text, schedule)| (text, Some(schedule)));
         let schedule = schedule.map(|s| s.parse().unwrap_or_else(|e| panic!("{s}: {e}")));
         let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let names: Vec<String> = conv.free_sizes().iter().map(|s| s.to_string()).collect();
-        let free: Vec<_> = SIZES
-            .iter()
-            .copied()
-            .filter(|(name, _)| names.iter().any(|n| n == name))
-            .collect();
+        let free: Vec<_> =
+            SIZES.iter().copied().filter(|(name, _)| names.iter().any(|n| n == name)).collect();
         let sized = conv.with_sizes(&free).unwrap();
-        Case {
-            conv,
-            schedule,
-            free,
-            sized,
-        }
+        Case { conv, schedule, free, sized }
     }
 
     fn lengths(&self) -> [usize; 5] {
@@ -129,7 +120,9 @@ impl Case {
         if self.sized.spec().residual {
             write!(arguments, "&fill::<{residual}>(4), ").unwrap();
         }
-        format!("    let mut output = [T::NAN; {output}];\n    {name}({arguments}&mut output);\n    show(&output);\n")
+        format!(
+            "    let mut output = [T::NAN; {output}];\n    {name}({arguments}&mut output);\n    show(&output);\n"
+        )
     }
 
     /// The same for a type: packed once, then run.
@@ -143,10 +136,7 @@ impl Case {
         let call = call
             .replace(&format!("&fill::<{weight}>(2), "), "")
             .replace(&bias_argument, "")
-            .replace(
-                "run(",
-                &format!("{name}::new(&fill::<{weight}>(2), {bias_argument}).run("),
-            );
+            .replace("run(", &format!("{name}::new(&fill::<{weight}>(2), {bias_argument}).run("));
         format!("    {{\n{call}    }}\n")
     }
 }
@@ -155,10 +145,8 @@ impl Case {
 fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
     let mut source = format!("{MAIN}type T = {dtype};\n");
     let mut calls = String::new();
-    for (at, (case, isas)) in cases
-        .iter()
-        .flat_map(|case| VERSIONS.map(|isas| (case, isas)))
-        .enumerate()
+    for (at, (case, isas)) in
+        cases.iter().flat_map(|case| VERSIONS.map(|isas| (case, isas))).enumerate()
     {
         // Functions and types take turns.
         let form = [Form::Function, Form::Type][(at / VERSIONS.len() + at) % 2];
@@ -169,8 +157,8 @@ fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
             schedule: case.schedule.clone(),
             ..Options::default()
         };
-        source +=
-            &conv_codegen::rust_source(&case.conv, &name, &options).unwrap_or_else(|e| panic!("{}: {e}", case.conv));
+        source += &conv_codegen::rust_source(&case.conv, &name, &options)
+            .unwrap_or_else(|e| panic!("{}: {e}", case.conv));
         calls += &match form {
             Form::Function => case.call(&name),
             Form::Type => case.call_type(&name),
@@ -182,36 +170,24 @@ fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
 
 #[test]
 fn f32_cases_give_the_references_bits() {
-    let cases: Vec<Case> = CASES
-        .iter()
-        .map(|text| Case::new(text))
-        .filter(|c| c.conv.dtype() == DType::F32)
-        .collect();
+    let cases: Vec<Case> =
+        CASES.iter().map(|text| Case::new(text)).filter(|c| c.conv.dtype() == DType::F32).collect();
     let cases_by_version = cases.iter().flat_map(|case| VERSIONS.map(|_| case));
     for (case, found) in cases_by_version.zip(outputs(&cases, "f32")) {
-        let bits: Vec<String> = case
-            .expected::<f32>()
-            .iter()
-            .map(|x| format!("{:x}", x.to_bits()))
-            .collect();
+        let bits: Vec<String> =
+            case.expected::<f32>().iter().map(|x| format!("{:x}", x.to_bits())).collect();
         assert_eq!(found, bits.join(" "), "{}", case.conv);
     }
 }
 
 #[test]
 fn f64_cases_give_the_references_bits() {
-    let cases: Vec<Case> = CASES
-        .iter()
-        .map(|text| Case::new(text))
-        .filter(|c| c.conv.dtype() == DType::F64)
-        .collect();
+    let cases: Vec<Case> =
+        CASES.iter().map(|text| Case::new(text)).filter(|c| c.conv.dtype() == DType::F64).collect();
     let cases_by_version = cases.iter().flat_map(|case| VERSIONS.map(|_| case));
     for (case, found) in cases_by_version.zip(outputs(&cases, "f64")) {
-        let bits: Vec<String> = case
-            .expected::<f64>()
-            .iter()
-            .map(|x| format!("{:x}", x.to_bits()))
-            .collect();
+        let bits: Vec<String> =
+            case.expected::<f64>().iter().map(|x| format!("{:x}", x.to_bits())).collect();
         assert_eq!(found, bits.join(" "), "{}", case.conv);
     }
 }
@@ -219,8 +195,7 @@ fn f64_cases_give_the_references_bits() {
 #[test]
 fn a_name_must_be_one() {
     let conv = "conv2d in 9 kernel 3".parse().unwrap();
-    let error = conv_codegen::rust_source(&conv, "two words", &Options::default())
-        .unwrap_err()
-        .to_string();
+    let error =
+        conv_codegen::rust_source(&conv, "two words", &Options::default()).unwrap_err().to_string();
     assert_eq!(error, "`two words` cannot be the name of a Rust item");
 }

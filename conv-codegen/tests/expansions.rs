@@ -1,6 +1,8 @@
-//! What a person reads of an expansion: six kinds of convolutions, of each the head of the item, the widest version's driver, and the leaf that does most of the work.
+//! What a person reads of an expansion: six kinds of convolutions, of each the head of the item,
+//! the widest version's driver, and the leaf that does most of the work.
 //!
-//! After a change that is meant: `INSTA_UPDATE=always cargo test -p conv-codegen --test expansions`, then read the diff, as a person.
+//! After a change that is meant: `INSTA_UPDATE=always cargo test -p conv-codegen --test
+//! expansions`, then read the diff, as a person.
 
 use conv_codegen::{Form, Options, rust_source};
 use conv_ir::Conv;
@@ -15,38 +17,32 @@ fn source(text: &str, name: &str, form: Form) -> String {
 }
 
 fn emitted(conv: &Conv, name: &str, form: Form) -> String {
-    let options = Options {
-        form,
-        ..Options::default()
-    };
+    let options = Options { form, ..Options::default() };
     rust_source(conv, name, &options).unwrap()
 }
 
-/// From the line that begins with `start`, its attributes and documentation included, to the end of its block.
+/// From the line that begins with `start`, its attributes and documentation included, to the end of
+/// its block.
 fn block(source: &str, start: &str) -> String {
     let lines: Vec<&str> = source.lines().collect();
     let at = lines.iter().position(|line| line.trim_start().starts_with(start));
     let at = at.unwrap_or_else(|| panic!("no `{start}` in\n{source}"));
     let indent = lines[at].len() - lines[at].trim_start().len();
-    let is_head = |line: &&&str| line.trim_start().starts_with("///") || line.trim_start().starts_with("#[");
+    let is_head =
+        |line: &&&str| line.trim_start().starts_with("///") || line.trim_start().starts_with("#[");
     let head = lines[..at].iter().rev().take_while(is_head).count();
     let close = format!("{}}}", " ".repeat(indent));
     let end = lines[at..].iter().position(|line| **line == close).unwrap();
     let block = lines[at - head..=at + end].iter();
-    block
-        .map(|line| format!("{}\n", line.get(indent..).unwrap_or("")))
-        .collect()
+    block.map(|line| format!("{}\n", line.get(indent..).unwrap_or(""))).collect()
 }
 
-/// The head of an item, and of its widest version the driver and the leaf that its documentation names.
+/// The head of an item, and of its widest version the driver and the leaf that its documentation
+/// names.
 fn read(source: &str) -> String {
     let head: Vec<&str> = source.lines().take_while(|line| line.starts_with("///")).collect();
-    let named = head
-        .iter()
-        .find_map(|line| line.strip_prefix("/// - avx512, mostly in `"));
-    let leaf = named
-        .and_then(|rest| rest.split('`').next())
-        .expect("a version for AVX-512");
+    let named = head.iter().find_map(|line| line.strip_prefix("/// - avx512, mostly in `"));
+    let leaf = named.and_then(|rest| rest.split('`').next()).expect("a version for AVX-512");
     let (_, version) = source.split_once("mod avx512 {").unwrap();
     let hot = block(version, &format!("fn {leaf}("));
     assert!(hot.lines().count() < MOST, "{} lines:\n{hot}", hot.lines().count());

@@ -1,9 +1,11 @@
 //! Arrays in files, for whoever reads weights: `conv!`, build scripts and `convc`.
 //!
-//! In: a path, or bytes. Out: an [`Array`] in C order with its shape; and `.npy` files back. [`npy`] reads NumPy's files, [`safetensors`] one tensor of a model. A [place](read_place) is
+//! In: a path, or bytes. Out: an [`Array`] in C order with its shape; and `.npy` files back.
+//! [`npy`] reads NumPy's files, [`safetensors`] one tensor of a model. A [place](read_place) is
 //! `weight.npy` or `model.safetensors#conv1.weight`.
 //!
-//! A crate of its own because the macro must read what the command line reads, and neither may know the other.
+//! A crate of its own because the macro must read what the command line reads, and neither may know
+//! the other.
 
 #![forbid(unsafe_code)]
 
@@ -26,10 +28,7 @@ pub struct Error {
 
 impl Error {
     fn new(path: &Path, message: impl Into<String>) -> Error {
-        Error {
-            path: path.to_owned(),
-            message: message.into(),
-        }
+        Error { path: path.to_owned(), message: message.into() }
     }
 }
 
@@ -52,7 +51,8 @@ pub fn split_place(place: &str) -> (&str, Option<&str>) {
 /// Reads `FILE.npy`, or `FILE.safetensors#TENSOR`, relative to `folder`.
 ///
 /// # Errors
-/// Where the file cannot be read, is of another kind, or has no such tensor: then those that there are.
+/// Where the file cannot be read, is of another kind, or has no such tensor: then those that there
+/// are.
 pub fn read_place(folder: &Path, place: &str) -> Result<Array, Error> {
     let (file, tensor) = split_place(place);
     let path = folder.join(file);

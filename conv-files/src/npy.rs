@@ -1,10 +1,11 @@
 //! NumPy's `.npy` files: arrays of f32 and f64, any number of axes.
 //!
-//! In: a file of format version 1, 2 or 3, either byte order, rows or columns first. Out: an [`Array`] in C order and native bytes; and back,
-//! as version 1, little-endian, C order. Other element types, structured types and files whose length does not fit their shape are refused.
+//! In: a file of format version 1, 2 or 3, either byte order, rows or columns first. Out: an
+//! [`Array`] in C order and native bytes; and back, as version 1, little-endian, C order. Other
+//! element types, structured types and files whose length does not fit their shape are refused.
 //!
-//! The existing crates parse the header with a general Python grammar that brings two dozen crates and a C assembler into the build; the three keys that
-//! the format allows need less.
+//! The existing crates parse the header with a general Python grammar that brings two dozen crates
+//! and a C assembler into the build; the three keys that the format allows need less.
 
 use conv_ir::{DType, Element};
 
@@ -48,13 +49,7 @@ pub struct Array {
 impl Array {
     /// From bytes in C order, lowest byte first.
     pub(crate) fn in_order(dtype: DType, shape: Vec<usize>, bytes: Vec<u8>) -> Array {
-        Array {
-            dtype,
-            shape,
-            big_endian: false,
-            columns_first: false,
-            bytes,
-        }
+        Array { dtype, shape, big_endian: false, columns_first: false, bytes }
     }
 
     /// The numbers as f64, which holds them all exactly.
@@ -67,16 +62,9 @@ impl Array {
 
     /// The numbers in C order. `T` is the array's own type.
     pub fn values<T: Number>(&self) -> Vec<T> {
-        let values = self
-            .bytes
-            .chunks_exact(self.dtype.bytes())
-            .map(|chunk| self.value(chunk))
-            .collect();
-        if self.columns_first {
-            rows_first(&self.shape, values)
-        } else {
-            values
-        }
+        let values =
+            self.bytes.chunks_exact(self.dtype.bytes()).map(|chunk| self.value(chunk)).collect();
+        if self.columns_first { rows_first(&self.shape, values) } else { values }
     }
 
     fn value<T: Number>(&self, chunk: &[u8]) -> T {
@@ -94,13 +82,11 @@ impl Array {
 /// How much memory it would take.
 pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, String> {
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
-    let extents = if shape.len() == 1 {
-        extents.trim_end()
-    } else {
-        extents.trim_end_matches(", ")
-    };
+    let extents =
+        if shape.len() == 1 { extents.trim_end() } else { extents.trim_end_matches(", ") };
     let width = T::DTYPE.bytes();
-    let mut header = format!("{{'descr': '<f{width}', 'fortran_order': False, 'shape': ({extents}), }}");
+    let mut header =
+        format!("{{'descr': '<f{width}', 'fortran_order': False, 'shape': ({extents}), }}");
     // The format wants the numbers to start at a multiple of 64.
     let padding = 63 - (MAGIC.len() + 4 + header.len()) % 64;
     header.extend(std::iter::repeat_n(' ', padding));
@@ -123,9 +109,7 @@ const MAGIC: &[u8] = b"\x93NUMPY";
 pub(crate) fn parse(mut bytes: Vec<u8>) -> Result<Array, String> {
     let (header_at, length) = header_place(&bytes)?;
     let data_at = header_at + length;
-    let header = bytes
-        .get(header_at..data_at)
-        .ok_or("is truncated: it ends inside its header")?;
+    let header = bytes.get(header_at..data_at).ok_or("is truncated: it ends inside its header")?;
     let header = Header::parse(&String::from_utf8_lossy(header))?;
     let (dtype, big_endian) = element_type(&header.descr)?;
     let (needed, found) = (byte_count(&header.shape, dtype)?, bytes.len() - data_at);
@@ -138,16 +122,8 @@ pub(crate) fn parse(mut bytes: Vec<u8>) -> Result<Array, String> {
         std::cmp::Ordering::Greater => Err(format!("is too long: {about}")),
         std::cmp::Ordering::Equal => {
             bytes.drain(..data_at);
-            let Header {
-                columns_first, shape, ..
-            } = header;
-            Ok(Array {
-                dtype,
-                shape,
-                big_endian,
-                columns_first,
-                bytes,
-            })
+            let Header { columns_first, shape, .. } = header;
+            Ok(Array { dtype, shape, big_endian, columns_first, bytes })
         }
     }
 }
@@ -158,10 +134,7 @@ fn header_place(bytes: &[u8]) -> Result<(usize, usize), String> {
         return Err("is not a .npy file: it does not start with \\x93NUMPY".to_owned());
     }
     let at = |i: usize| {
-        bytes
-            .get(i)
-            .map(|&b| b as usize)
-            .ok_or("is truncated: it ends inside its header")
+        bytes.get(i).map(|&b| b as usize).ok_or("is truncated: it ends inside its header")
     };
     match at(6)? {
         1 => Ok((10, at(8)? | at(9)? << 8)),
@@ -186,9 +159,8 @@ fn element_type(descr: &str) -> Result<(DType, bool), String> {
 }
 
 fn byte_count(shape: &[usize], dtype: DType) -> Result<usize, String> {
-    let count = shape
-        .iter()
-        .try_fold(dtype.bytes(), |product, &extent| product.checked_mul(extent));
+    let count =
+        shape.iter().try_fold(dtype.bytes(), |product, &extent| product.checked_mul(extent));
     // A zero makes the array empty, however large the rest.
     let count = if shape.contains(&0) { Some(0) } else { count };
     count.ok_or_else(|| format!("has shape {shape:?}, more elements than memory can hold"))
@@ -232,11 +204,8 @@ impl Header {
     fn parse(text: &str) -> Result<Header, String> {
         let bad = || format!("has a header that cannot be read: {}", text.trim());
         let (mut descr, mut columns_first, mut shape) = (None, None, None);
-        let body = text
-            .trim()
-            .strip_prefix('{')
-            .and_then(|t| t.strip_suffix('}'))
-            .ok_or_else(bad)?;
+        let body =
+            text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(bad)?;
         let mut rest = body.trim_start();
         while !rest.is_empty() {
             let (key, after) = quoted(rest).ok_or_else(bad)?;
@@ -257,11 +226,9 @@ impl Header {
             rest = rest.strip_prefix(',').unwrap_or(rest).trim_start();
         }
         match (descr, columns_first, shape) {
-            (Some(descr), Some(columns_first), Some(shape)) => Ok(Header {
-                descr,
-                columns_first,
-                shape,
-            }),
+            (Some(descr), Some(columns_first), Some(shape)) => {
+                Ok(Header { descr, columns_first, shape })
+            }
             _ => Err(bad()),
         }
     }
@@ -284,9 +251,7 @@ fn tuple(text: &str) -> Option<(Vec<usize>, &str)> {
     if inside.is_empty() {
         return Some((Vec::new(), rest));
     }
-    let extents = inside
-        .split(',')
-        .map(|extent| extent.trim().trim_end_matches('L').parse().ok());
+    let extents = inside.split(',').map(|extent| extent.trim().trim_end_matches('L').parse().ok());
     Some((extents.collect::<Option<_>>()?, rest))
 }
 
@@ -295,7 +260,8 @@ mod tests {
     use super::*;
 
     fn file(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
-        let header = format!("{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
+        let header =
+            format!("{{'descr': {descr}, 'fortran_order': {fortran}, 'shape': {shape}, }}\n");
         let mut bytes = b"\x93NUMPY\x01\0".to_vec();
         bytes.extend((header.len() as u16).to_le_bytes());
         bytes.extend(header.bytes());
@@ -328,10 +294,8 @@ mod tests {
 
     #[test]
     fn columns_first_and_highest_byte_first_are_read_rightly() {
-        let data: Vec<u8> = [0.0f32, 3.0, 1.0, 4.0, 2.0, 5.0]
-            .iter()
-            .flat_map(|v| v.to_be_bytes())
-            .collect();
+        let data: Vec<u8> =
+            [0.0f32, 3.0, 1.0, 4.0, 2.0, 5.0].iter().flat_map(|v| v.to_be_bytes()).collect();
         let array = parse(file("'>f4'", "True", "(2, 3)", &data)).expect("legal");
         assert_eq!(array.values::<f32>(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     }
@@ -348,7 +312,12 @@ mod tests {
                 .contains("needs 8 bytes after the header, but there are 7")
         );
         assert!(message(file("'<f4'", "False", "(2,)", &[0; 9])).contains("is too long"));
-        assert!(message(file("'<f4'", "False", "(4611686018427387904, 4)", &[])).contains("more elements than memory"));
-        assert!(message(file("'<f4'", "Maybe", "(2,)", &[0; 8])).contains("header that cannot be read"));
+        assert!(
+            message(file("'<f4'", "False", "(4611686018427387904, 4)", &[]))
+                .contains("more elements than memory")
+        );
+        assert!(
+            message(file("'<f4'", "Maybe", "(2,)", &[0; 8])).contains("header that cannot be read")
+        );
     }
 }

@@ -4,8 +4,9 @@
 //! 8 bytes: length of the header, lowest first | header, JSON: {"conv1.weight": {"dtype": "F32", "shape": [..], "data_offsets": [from, to]}, ..} | numbers, lowest byte first
 //! ```
 //!
-//! F32 and F64 are read as they are; F16 and BF16 become f32, which holds each of them exactly. The crate of that name would bring derive macros into every build of `conv!`;
-//! one tensor needs a page.
+//! F32 and F64 are read as they are; F16 and BF16 become f32, which holds each of them exactly. The
+//! crate of that name would bring derive macros into every build of `conv!`; one tensor needs a
+//! page.
 
 use conv_ir::DType;
 use serde_json::Value;
@@ -25,9 +26,10 @@ pub(crate) fn parse(bytes: &[u8], name: &str) -> Result<Array, String> {
         .ok()
         .and_then(|l| l.checked_add(8))
         .filter(|end| *end <= bytes.len());
-    let end = end.ok_or("is no .safetensors file, or truncated: its header would be longer than the file")?;
-    let header: Value =
-        serde_json::from_slice(&bytes[8..end]).map_err(|e| format!("has a header that is no JSON: {e}"))?;
+    let end = end
+        .ok_or("is no .safetensors file, or truncated: its header would be longer than the file")?;
+    let header: Value = serde_json::from_slice(&bytes[8..end])
+        .map_err(|e| format!("has a header that is no JSON: {e}"))?;
     let tensors = header.as_object().ok_or("has a header that is no table of tensors")?;
     let Some(tensor) = tensors.get(name).filter(|_| name != "__metadata__") else {
         return Err(missing(name, tensors));
@@ -39,9 +41,8 @@ pub(crate) fn parse(bytes: &[u8], name: &str) -> Result<Array, String> {
     };
     let dtype = tensor.get("dtype").and_then(Value::as_str).ok_or_else(bad)?;
     let shape = numbers("shape").ok_or_else(bad)?;
-    let Some([from, to]) = numbers("data_offsets")
-        .as_deref()
-        .and_then(|o| o.first_chunk().copied())
+    let Some([from, to]) =
+        numbers("data_offsets").as_deref().and_then(|o| o.first_chunk().copied())
     else {
         return Err(bad());
     };
@@ -57,9 +58,8 @@ pub(crate) fn parse(bytes: &[u8], name: &str) -> Result<Array, String> {
             return Err(format!("holds `{name}` as {other}; F32, F64, F16 and BF16 can be read"));
         }
     };
-    let needed = shape
-        .iter()
-        .try_fold(width, |product: usize, extent| product.checked_mul(*extent));
+    let needed =
+        shape.iter().try_fold(width, |product: usize, extent| product.checked_mul(*extent));
     if needed != Some(data.len()) {
         return Err(format!(
             "says that `{name}` is {shape:?}, but has {} bytes for it",
@@ -86,7 +86,8 @@ enum Widen {
 
 /// IEEE 754 binary16 as f32, exactly.
 fn from_half(bits: u16) -> f32 {
-    let (sign, exponent, fraction) = (bits >> 15, i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    let (sign, exponent, fraction) =
+        (bits >> 15, i32::from(bits >> 10 & 31), f32::from(bits & 1023));
     let magnitude = match exponent {
         0 => fraction * 2f32.powi(-24),
         31 if fraction == 0.0 => f32::INFINITY,
@@ -97,20 +98,15 @@ fn from_half(bits: u16) -> f32 {
 }
 
 fn missing(name: &str, tensors: &serde_json::Map<String, Value>) -> String {
-    let names: Vec<&str> = tensors
-        .keys()
-        .map(String::as_str)
-        .filter(|n| *n != "__metadata__")
-        .collect();
+    let names: Vec<&str> =
+        tensors.keys().map(String::as_str).filter(|n| *n != "__metadata__").collect();
     let more = names.len().saturating_sub(LISTED);
-    let more = if more > 0 {
-        format!(" and {more} more")
-    } else {
-        String::new()
-    };
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let shown = names[..names.len().min(LISTED)].join(", ");
     match name {
-        "" => format!("holds several tensors: write `#` and a name behind the file, one of {shown}{more}"),
+        "" => format!(
+            "holds several tensors: write `#` and a name behind the file, one of {shown}{more}"
+        ),
         _ => format!("has no tensor `{name}`; it has {shown}{more}"),
     }
 }

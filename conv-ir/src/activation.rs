@@ -1,7 +1,8 @@
 //! Activations, and the straight-line program each one is.
 //!
-//! In: an [`Activation`] and an element type. Out: [`Step`]s, each one operation that every route has with the same bits. A route translates them
-//! one by one and in order, so all routes agree on every bit of `tanh` or `gelu`, which no two mathematical libraries do.
+//! In: an [`Activation`] and an element type. Out: [`Step`]s, each one operation that every route
+//! has with the same bits. A route translates them one by one and in order, so all routes agree on
+//! every bit of `tanh` or `gelu`, which no two mathematical libraries do.
 //!
 //! The formulas, in exact arithmetic (constants in [`coefficients`], where their sources are):
 //!
@@ -12,7 +13,8 @@
 //! relu6    = min(6, max(0, x))   hardsigmoid = relu6(x + 3) * (1 / 6)    hardswish = x * hardsigmoid(x), where PyTorch divides by 6 last and overflows
 //! ```
 //!
-//! Largest error measured over all finite `x`, in units in the last place, and what becomes of results too small for that:
+//! Largest error measured over all finite `x`, in units in the last place, and what becomes of
+//! results too small for that:
 //!
 //! | | f32 | f64 | tiny results |
 //! |---|---|---|---|
@@ -85,14 +87,13 @@ pub enum Step {
     },
 }
 
-/// The activation spelled out in operations that every route has: the steps in order, the last one is the result.
+/// The activation spelled out in operations that every route has: the steps in order, the last one
+/// is the result.
 ///
-/// `Exp2Int` is given an integer in range, or NaN, whose power may then be anything: it is multiplied by NaN.
+/// `Exp2Int` is given an integer in range, or NaN, whose power may then be anything: it is
+/// multiplied by NaN.
 pub fn program(activation: Activation, dtype: DType) -> Vec<Step> {
-    let mut w = Writer {
-        steps: vec![Step::Input],
-        table: Coefficients::of(dtype),
-    };
+    let mut w = Writer { steps: vec![Step::Input], table: Coefficients::of(dtype) };
     match activation {
         Activation::Relu => w.at_least(0.0, X),
         Activation::Relu6 => w.clamp(0.0, 6.0, X),
@@ -118,7 +119,9 @@ pub fn eval<T: Element>(steps: &[Step], x: T) -> T {
             Step::Unary(op, a) => unary(op, values[a]),
             Step::Binary(op, a, b) => binary(op, values[a], values[b]),
             Step::Fma(a, b, c) => values[a].fma(values[b], values[c]),
-            Step::Choose { a, b, then, otherwise } => values[if values[a] < values[b] { then } else { otherwise }],
+            Step::Choose { a, b, then, otherwise } => {
+                values[if values[a] < values[b] { then } else { otherwise }]
+            }
         });
     }
     values.last().copied().unwrap_or(x)
@@ -151,7 +154,8 @@ pub fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
 /// The argument's position.
 const X: Operand = 0;
 
-/// Appends steps; every method gives the position of its result. `x` goes second into `Min` and `Max`, so that NaN passes.
+/// Appends steps; every method gives the position of its result. `x` goes second into `Min` and
+/// `Max`, so that NaN passes.
 struct Writer {
     steps: Vec<Step>,
     table: &'static Coefficients,
@@ -166,10 +170,7 @@ impl Writer {
     /// A constant, written once. Compared by bits: `0.0` and `-0.0` are two.
     fn constant(&mut self, c: f64) -> Operand {
         let same = |step: &Step| matches!(step, Step::Const(d) if d.to_bits() == c.to_bits());
-        self.steps
-            .iter()
-            .position(same)
-            .unwrap_or_else(|| self.push(Step::Const(c)))
+        self.steps.iter().position(same).unwrap_or_else(|| self.push(Step::Const(c)))
     }
 
     fn unary(&mut self, op: Unary, a: Operand) -> Operand {
@@ -206,7 +207,11 @@ impl Writer {
     }
 
     /// `coefficients[0] + x * (coefficients[1] + ...)`, innermost first.
-    fn horner(&mut self, coefficients: impl DoubleEndedIterator<Item = f64>, x: Operand) -> Operand {
+    fn horner(
+        &mut self,
+        coefficients: impl DoubleEndedIterator<Item = f64>,
+        x: Operand,
+    ) -> Operand {
         let mut inwards = coefficients.rev();
         let mut sum = inwards.next().map_or(X, |c| self.constant(c));
         for c in inwards {
@@ -216,7 +221,8 @@ impl Writer {
         sum
     }
 
-    /// `(k, w)` with `e^(-m y) = 2^k * e^(-m w)`: `w = y + k * ln 2 / m`, whose first step is exact because `ln2_hi` is short.
+    /// `(k, w)` with `e^(-m y) = 2^k * e^(-m w)`: `w = y + k * ln 2 / m`, whose first step is exact
+    /// because `ln2_hi` is short.
     fn reduce(&mut self, y: Operand, m: f64) -> (Operand, Operand) {
         let scaled = self.with_constant(-m * self.table.log2_e, Binary::Mul, y);
         let k = self.unary(Unary::Round, scaled);
@@ -224,13 +230,20 @@ impl Writer {
         (k, self.fma_constant(k, self.table.ln2_lo / m, w))
     }
 
-    /// The coefficients of `scale * e^(-m w)` in `w`, from `w^first` on. Powers of two, so that they stay exact.
-    fn exp_coefficients(&self, first: usize, scale: f64, m: f64) -> impl DoubleEndedIterator<Item = f64> + use<> {
+    /// The coefficients of `scale * e^(-m w)` in `w`, from `w^first` on. Powers of two, so that
+    /// they stay exact.
+    fn exp_coefficients(
+        &self,
+        first: usize,
+        scale: f64,
+        m: f64,
+    ) -> impl DoubleEndedIterator<Item = f64> + use<> {
         let exp = self.table.exp;
         (first..exp.len()).map(move |i| scale * exp[i] * (-m).powi(i as i32))
     }
 
-    /// `1 + e^(-y)`. Where `k` is one above the largest exponent the result overflows to infinity, as it should: hence `2 e^(-w)` times `2^(k-1)`.
+    /// `1 + e^(-y)`. Where `k` is one above the largest exponent the result overflows to infinity,
+    /// as it should: hence `2 e^(-w)` times `2^(k-1)`.
     fn one_plus_exp(&mut self, y: Operand) -> Operand {
         let (k, w) = self.reduce(y, 1.0);
         let twice = self.horner(self.exp_coefficients(0, 2.0, 1.0), w);
@@ -246,7 +259,8 @@ impl Writer {
         self.with_constant(1.0, Binary::Div, denominator)
     }
 
-    /// The numerator is raised as well, so that minus infinity gives zero and not infinity over infinity.
+    /// The numerator is raised as well, so that minus infinity gives zero and not infinity over
+    /// infinity.
     fn silu(&mut self) -> Operand {
         let x = self.at_least(self.table.sigmoid_lo, X);
         let y = self.at_most(self.table.sigmoid_hi, x);
@@ -254,7 +268,8 @@ impl Writer {
         self.binary(Binary::Div, x, denominator)
     }
 
-    /// `v = (1 - e^(-2w)) / 2 = w - w^2 + ...` has no constant term, so `u = v * 2^k + (1 - 2^k) / 2` is accurate next to zero, where `k` is 0.
+    /// `v = (1 - e^(-2w)) / 2 = w - w^2 + ...` has no constant term, so `u = v * 2^k + (1 - 2^k) /
+    /// 2` is accurate next to zero, where `k` is 0.
     fn tanh(&mut self) -> Operand {
         let magnitude = self.unary(Unary::Abs, X);
         let y = self.at_most(self.table.tanh_hi, magnitude);
@@ -271,7 +286,8 @@ impl Writer {
         self.binary(Binary::CopySign, quotient, X)
     }
 
-    /// `P / Q` is `e^(y^2 / 2)` times the normal distribution's lower tail at `-y`. The square's rounding error is taken along: times 87, it would show.
+    /// `P / Q` is `e^(y^2 / 2)` times the normal distribution's lower tail at `-y`. The square's
+    /// rounding error is taken along: times 87, it would show.
     fn gelu(&mut self) -> Operand {
         let magnitude = self.unary(Unary::Abs, X);
         let y = self.at_most(self.table.gelu_hi, magnitude);
@@ -290,23 +306,13 @@ impl Writer {
         let positive = self.at_least(0.0, X);
         let inside = self.push(Step::Fma(ratio, exp, positive));
         let (end, zero) = (self.constant(-self.table.gelu_hi), self.constant(0.0));
-        self.push(Step::Choose {
-            a: X,
-            b: end,
-            then: zero,
-            otherwise: inside,
-        })
+        self.push(Step::Choose { a: X, b: end, then: zero, otherwise: inside })
     }
 
     fn leaky_relu(&mut self, slope: f64) -> Operand {
         let zero = self.constant(0.0);
         let scaled = self.with_constant(slope, Binary::Mul, X);
-        self.push(Step::Choose {
-            a: X,
-            b: zero,
-            then: scaled,
-            otherwise: X,
-        })
+        self.push(Step::Choose { a: X, b: zero, then: scaled, otherwise: X })
     }
 
     fn hard_sigmoid(&mut self) -> Operand {

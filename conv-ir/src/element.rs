@@ -1,7 +1,8 @@
 //! Element types: what a number is, for the description, the interpreter and the reference.
 //!
-//! Only f32 and f64 exist today. Everything that computes is generic over [`Element`], and a description names the value type and
-//! the accumulator type separately, so that int8 (accumulating in i32) and half types can join without a change of shape.
+//! Only f32 and f64 exist today. Everything that computes is generic over [`Element`], and a
+//! description names the value type and the accumulator type separately, so that int8 (accumulating
+//! in i32) and half types can join without a change of shape.
 
 use std::fmt;
 
@@ -35,8 +36,9 @@ impl fmt::Display for DType {
 
 /// A machine number that a convolution can be computed in.
 ///
-/// The operations are those that every route offers with the same bits: the four basic ones, the fused multiply-add,
-/// rounding to the nearest integer (ties to even), and scaling by a power of two.
+/// The operations are those that every route offers with the same bits: the four basic ones, the
+/// fused multiply-add, rounding to the nearest integer (ties to even), and scaling by a power of
+/// two.
 pub trait Element: Copy + PartialOrd + fmt::Debug + Default + Send + Sync + 'static {
     /// The type's name in descriptions and buffers.
     const DTYPE: DType;

@@ -1,4 +1,5 @@
-//! What can go wrong: the user's mistakes, and what a route cannot do. Our own bugs panic, with the pass's name and the dump.
+//! What can go wrong: the user's mistakes, and what a route cannot do. Our own bugs panic, with the
+//! pass's name and the dump.
 
 use std::fmt;
 

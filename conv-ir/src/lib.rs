@@ -6,7 +6,8 @@
 //! Chain (several in a row) --plan, fuse--> Nest, of the nests of its strips
 //! ```
 //!
-//! Everything here is a pure function of its arguments: no clock, no environment, no threads, no CPU detection.
+//! Everything here is a pure function of its arguments: no clock, no environment, no threads, no
+//! CPU detection.
 
 #![forbid(unsafe_code)]
 

@@ -8,16 +8,17 @@
 //!   output[n, g, oc, oh, ow] = activation(acc + residual[n, g, oc, oh, ow])
 //! ```
 //!
-//! gives: one chain of serial loops around one leaf without a tile; conditions and folds wherever an index may leave the image.
-//! After this nobody looks at `Conv`.
+//! gives: one chain of serial loops around one leaf without a tile; conditions and folds wherever
+//! an index may leave the image. After this nobody looks at `Conv`.
 
 use crate::conv::{Conv, EquationAxis, Extent, Layout, PaddingMode, Size};
 use crate::nest::{
-    Access, Affine, AxisId, Binary, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index, Leaf, Loop, Nest, Op, Part,
-    Quotient, RegId, Register, Role, Symbol, SymbolId,
+    Access, Affine, AxisId, Binary, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index, Leaf,
+    Loop, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId,
 };
 
-/// Where the channels stand in each of a convolution's arrays. A user's are all alike; what stays inside a fused chain may be laid out as its readers like it.
+/// Where the channels stand in each of a convolution's arrays. A user's are all alike; what stays
+/// inside a fused chain may be laid out as its readers like it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layouts {
     /// Of the input.
@@ -32,11 +33,7 @@ impl Layouts {
     /// Those that the description says.
     pub fn of(conv: &Conv) -> Layouts {
         let layout = conv.spec().layout;
-        Layouts {
-            input: layout,
-            residual: layout,
-            output: layout,
-        }
+        Layouts { input: layout, residual: layout, output: layout }
     }
 }
 
@@ -49,13 +46,7 @@ pub fn lower(conv: &Conv) -> Nest {
 pub fn lower_as(conv: &Conv, layouts: Layouts) -> Nest {
     let spec = conv.spec();
     let nest = Nest::new(spec.dtype, conv.rank());
-    Lowering {
-        conv,
-        layouts,
-        equation: conv.equation(),
-        nest,
-    }
-    .run()
+    Lowering { conv, layouts, equation: conv.equation(), nest }.run()
 }
 
 struct Lowering<'a> {
@@ -91,17 +82,15 @@ impl Lowering<'_> {
         let buffers = self.buffers(&sizes);
         self.known(&buffers);
         let leaf = self.leaf(&axes, &buffers, &sizes);
-        let (groups, channels) = (self.conv.spec().groups as i64, self.conv.spec().out_channels as i64);
+        let (groups, channels) =
+            (self.conv.spec().groups as i64, self.conv.spec().out_channels as i64);
         let mut loops = vec![
             Loop::serial(axes.n, sizes.batch),
             Loop::serial(axes.g, groups),
             Loop::serial(axes.oc, channels / groups),
         ];
         loops.extend(
-            axes.out
-                .iter()
-                .zip(sizes.output)
-                .map(|(&axis, extent)| Loop::serial(axis, extent)),
+            axes.out.iter().zip(sizes.output).map(|(&axis, extent)| Loop::serial(axis, extent)),
         );
         self.nest.body = vec![Chain { loops, leaf }.into_stmt()];
         self.nest
@@ -122,13 +111,11 @@ impl Lowering<'_> {
 
     fn sizes(&mut self) -> Sizes {
         let spec = self.conv.spec();
-        let names = std::iter::once(&spec.batch).chain(self.equation.iter().map(|axis| &axis.input));
+        let names =
+            std::iter::once(&spec.batch).chain(self.equation.iter().map(|axis| &axis.input));
         for size in names {
             if let Size::Free(name) = size {
-                self.nest.symbols.push(Symbol {
-                    name: name.clone(),
-                    value: None,
-                });
+                self.nest.symbols.push(Symbol { name: name.clone(), value: None });
             }
         }
         let batch = self.size(&spec.batch);
@@ -139,12 +126,7 @@ impl Lowering<'_> {
     }
 
     fn symbol(&self, name: &str) -> Affine {
-        let at = self
-            .nest
-            .symbols
-            .iter()
-            .position(|s| s.name == name)
-            .unwrap_or_default();
+        let at = self.nest.symbols.iter().position(|s| s.name == name).unwrap_or_default();
         Affine::symbol(SymbolId(at as u32))
     }
 
@@ -159,7 +141,8 @@ impl Lowering<'_> {
         match extent {
             Extent::Known(n) => Affine::constant(*n as i64),
             Extent::Derived { of, scale, add, div } => {
-                let value = Quotient::floor(self.symbol(of).times(*scale).plus_constant(*add), *div);
+                let value =
+                    Quotient::floor(self.symbol(of).times(*scale).plus_constant(*add), *div);
                 self.nest.add_symbol(format!("out_{}", of.to_lowercase()), value)
             }
         }
@@ -227,11 +210,8 @@ impl Lowering<'_> {
             ),
             when: Vec::new(),
         };
-        let kernel = axes
-            .kernel
-            .iter()
-            .zip(&self.equation)
-            .map(|(&axis, e)| Loop::serial(axis, e.kernel));
+        let kernel =
+            axes.kernel.iter().zip(&self.equation).map(|(&axis, e)| Loop::serial(axis, e.kernel));
         let channels = (self.conv.spec().in_channels / self.conv.spec().groups) as i64;
         Leaf {
             name: "point".to_owned(),
@@ -239,28 +219,18 @@ impl Lowering<'_> {
             ints: Vec::new(),
             tile: Vec::new(),
             lanes: None,
-            registers: vec![Register {
-                name: "acc".to_owned(),
-                axes: Vec::new(),
-            }],
+            registers: vec![Register { name: "acc".to_owned(), axes: Vec::new() }],
             init: vec![Op::set(acc, init)],
             reduce: std::iter::once(Loop::serial(axes.ic, channels)).chain(kernel).collect(),
-            update: vec![Op::Set {
-                reg: acc,
-                value: fma,
-                when,
-            }],
+            update: vec![Op::Set { reg: acc, value: fma, when }],
             finish: vec![store],
         }
     }
 
     fn weight(&self, axes: &Axes, weight: BufferId) -> Access {
         let at = Affine::axis;
-        let channels = if self.conv.spec().transposed {
-            [axes.ic, axes.oc]
-        } else {
-            [axes.oc, axes.ic]
-        };
+        let channels =
+            if self.conv.spec().transposed { [axes.ic, axes.oc] } else { [axes.oc, axes.ic] };
         let taps = axes.kernel.iter().zip(&self.equation).map(|(&axis, e)| match e.flip {
             true => at(axis).times(-1).plus_constant(e.kernel - 1),
             false => at(axis),
@@ -282,34 +252,24 @@ impl Lowering<'_> {
                 .plus_constant(-e.pad_lo);
             let conditions = range(e, &position, &sizes.input[at], &sizes.output[at]);
             spatial.push(match fold(mode) {
-                Some(fold) if !conditions.is_empty() => Index::Folded {
-                    index: position,
-                    extent: sizes.input[at].clone(),
-                    fold,
-                },
-                _ if e.lhs_dilation > 1 => Index::Quotient(Quotient::floor(position, e.lhs_dilation)),
+                Some(fold) if !conditions.is_empty() => {
+                    Index::Folded { index: position, extent: sizes.input[at].clone(), fold }
+                }
+                _ if e.lhs_dilation > 1 => {
+                    Index::Quotient(Quotient::floor(position, e.lhs_dilation))
+                }
                 _ => Index::Affine(position),
             });
             inside.extend(conditions);
         }
         let channels = [Affine::axis(axes.g).into(), Affine::axis(axes.ic).into()];
         let index = in_layout(self.layouts.input, Affine::axis(axes.n).into(), channels, spatial);
-        let load = Expr::Load(Access {
-            base: crate::nest::Base::Buffer(input),
-            index,
-        });
+        let load = Expr::Load(Access { base: crate::nest::Base::Buffer(input), index });
         match mode {
             PaddingMode::Zeros => (load, inside),
             PaddingMode::Constant(value) if !inside.is_empty() => {
                 let (then, otherwise) = (Box::new(load), Box::new(Expr::Const(value)));
-                (
-                    Expr::Select {
-                        when: inside,
-                        then,
-                        otherwise,
-                    },
-                    Vec::new(),
-                )
+                (Expr::Select { when: inside, then, otherwise }, Vec::new())
             }
             _ => (load, Vec::new()),
         }
@@ -352,7 +312,8 @@ fn fold(mode: PaddingMode) -> Option<Fold> {
     }
 }
 
-/// The conditions under which `position` (in the lhs-dilated input) is an element of the input; none that always hold.
+/// The conditions under which `position` (in the lhs-dilated input) is an element of the input;
+/// none that always hold.
 fn range(e: &EquationAxis, position: &Affine, input: &Affine, output: &Affine) -> Vec<Cond> {
     let last = input.plus_constant(-1).times(e.lhs_dilation);
     let highest = output

@@ -1,11 +1,14 @@
-//! The reference: plain loops straight from the equation of [`crate::conv`], the oracle that every route is judged by.
+//! The reference: plain loops straight from the equation of [`crate::conv`], the oracle that every
+//! route is judged by.
 //!
-//! In: a convolution and its arrays. Out: the output array, in the element type and in the contract's exact order ([`run`]), or in f64 with
-//! the activations of mathematical textbooks ([`run_f64`], to judge accuracy).
+//! In: a convolution and its arrays. Out: the output array, in the element type and in the
+//! contract's exact order ([`run`]), or in f64 with the activations of mathematical textbooks
+//! ([`run_f64`], to judge accuracy).
 //!
-//! It knows the description and the activations' published constants, and nothing else: no loop nest, no schedule, no pass, no activation
-//! program. It is written to be obviously right. The one liberty it takes is to work out once per output position which input element each
-//! tap reads. It is slow, and does not try to be otherwise.
+//! It knows the description and the activations' published constants, and nothing else: no loop
+//! nest, no schedule, no pass, no activation program. It is written to be obviously right. The one
+//! liberty it takes is to work out once per output position which input element each tap reads. It
+//! is slow, and does not try to be otherwise.
 
 mod activation;
 mod chain;
@@ -34,10 +37,14 @@ pub struct Arguments<'a, T> {
 /// Computes the output in the contract's order: these are the bits that every route must give.
 ///
 /// # Errors
-/// [`Error::Length`] where an array does not fit its shape, [`Error::Argument`] where an array or a size is missing or not asked for,
-/// or the arrays are of another type than the description,
+/// [`Error::Length`] where an array does not fit its shape, [`Error::Argument`] where an array or a
+/// size is missing or not asked for, or the arrays are of another type than the description,
 /// [`Error::Invalid`] where the sizes break a rule.
-pub fn run<T: Element>(conv: &Conv, arguments: Arguments<'_, T>, free: &[(&str, usize)]) -> Result<Vec<T>, Error> {
+pub fn run<T: Element>(
+    conv: &Conv,
+    arguments: Arguments<'_, T>,
+    free: &[(&str, usize)],
+) -> Result<Vec<T>, Error> {
     if conv.spec().dtype != T::DTYPE {
         return Err(Error::Argument(format!(
             "the convolution is of {}, the arrays of {}",
@@ -48,7 +55,8 @@ pub fn run<T: Element>(conv: &Conv, arguments: Arguments<'_, T>, free: &[(&str, 
     compute(conv, arguments, free, activation::apply)
 }
 
-/// Computes the output in f64, with activations accurate to `1e-13` of their value. The order is the same.
+/// Computes the output in f64, with activations accurate to `1e-13` of their value. The order is
+/// the same.
 ///
 /// # Errors
 /// Those of [`run`]; the arrays may be of either type.
@@ -134,21 +142,17 @@ struct Problem {
 impl Problem {
     fn new(conv: &Conv) -> Result<Problem, Error> {
         let (spec, axes) = (conv.spec(), conv.equation());
-        let known = |size: Option<usize>| size.ok_or_else(|| Error::Argument("a size is not given".to_owned()));
+        let known = |size: Option<usize>| {
+            size.ok_or_else(|| Error::Argument("a size is not given".to_owned()))
+        };
         Ok(Problem {
             batch: known(spec.batch.known())?,
             groups: spec.groups,
             in_channels: spec.in_channels / spec.groups,
             out_channels: spec.out_channels / spec.groups,
-            input: axes
-                .iter()
-                .map(|axis| known(axis.input.known()))
-                .collect::<Result<_, _>>()?,
+            input: axes.iter().map(|axis| known(axis.input.known())).collect::<Result<_, _>>()?,
             kernel: axes.iter().map(|axis| axis.kernel as usize).collect(),
-            output: axes
-                .iter()
-                .map(|axis| known(axis.output.known()))
-                .collect::<Result<_, _>>()?,
+            output: axes.iter().map(|axis| known(axis.output.known())).collect::<Result<_, _>>()?,
             axes,
             layout: spec.layout,
             mode: spec.padding_mode,
@@ -160,10 +164,16 @@ impl Problem {
     }
 
     /// One chain of fused multiply-adds, from the bias on, over input channels and then taps.
-    fn sum<T: Element>(&self, arguments: &Arguments<'_, T>, taps: &[Tap], n: usize, g: usize, o: usize) -> T {
-        let mut sum = arguments
-            .bias
-            .map_or(T::from_f64(0.0), |bias| bias[g * self.out_channels + o]);
+    fn sum<T: Element>(
+        &self,
+        arguments: &Arguments<'_, T>,
+        taps: &[Tap],
+        n: usize,
+        g: usize,
+        o: usize,
+    ) -> T {
+        let mut sum =
+            arguments.bias.map_or(T::from_f64(0.0), |bias| bias[g * self.out_channels + o]);
         for i in 0..self.in_channels {
             for tap in taps {
                 let x = match tap.source {
@@ -179,18 +189,17 @@ impl Problem {
     /// The taps of an output position in order of `k`, without those that are skipped.
     fn taps(&self, position: &[usize]) -> Vec<Tap> {
         let tap = |k: Vec<usize>| {
-            let reversed =
-                |(axis, &k): (&EquationAxis, &usize)| if axis.flip { axis.kernel as usize - 1 - k } else { k };
+            let reversed = |(axis, &k): (&EquationAxis, &usize)| {
+                if axis.flip { axis.kernel as usize - 1 - k } else { k }
+            };
             let weight: Vec<usize> = self.axes.iter().zip(&k).map(reversed).collect();
-            Some(Tap {
-                weight: flat(&weight, &self.kernel),
-                source: self.source(position, &k)?,
-            })
+            Some(Tap { weight: flat(&weight, &self.kernel), source: self.source(position, &k)? })
         };
         points(&self.kernel).filter_map(tap).collect()
     }
 
-    /// What tap `k` of output `p` reads: `q * lhs_dilation = p * stride + k * dilation - pad_lo`, `None` where it is skipped.
+    /// What tap `k` of output `p` reads: `q * lhs_dilation = p * stride + k * dilation - pad_lo`,
+    /// `None` where it is skipped.
     fn source(&self, p: &[usize], k: &[usize]) -> Option<Source> {
         let mut inside = Vec::new();
         let mut constant = None;
@@ -267,24 +276,24 @@ fn check_length<T>(name: &'static str, array: &[T], shape: &[usize]) -> Result<(
     if found == needed {
         return Ok(());
     }
-    Err(Error::Length {
-        name,
-        found,
-        needed,
-        shape: format!("{shape:?}"),
-    })
+    Err(Error::Length { name, found, needed, shape: format!("{shape:?}") })
 }
 
-fn check_optional<T>(name: &'static str, array: Option<&[T]>, asked: bool, shape: &[usize]) -> Result<(), Error> {
+fn check_optional<T>(
+    name: &'static str,
+    array: Option<&[T]>,
+    asked: bool,
+    shape: &[usize],
+) -> Result<(), Error> {
     match (array, asked) {
         (Some(array), true) => check_length(name, array, shape),
         (None, false) => Ok(()),
-        (None, true) => Err(Error::Argument(format!(
-            "the convolution has a {name}, but none is given"
-        ))),
-        (Some(_), false) => Err(Error::Argument(format!(
-            "a {name} is given, but the convolution has none"
-        ))),
+        (None, true) => {
+            Err(Error::Argument(format!("the convolution has a {name}, but none is given")))
+        }
+        (Some(_), false) => {
+            Err(Error::Argument(format!("a {name} is given, but the convolution has none")))
+        }
     }
 }
 
@@ -312,7 +321,14 @@ fn fold(q: i64, extent: i64, mode: PaddingMode) -> Folded {
 }
 
 /// Flat position of an element of image `n`.
-fn element(layout: Layout, n: usize, channels: usize, channel: usize, positions: usize, at: usize) -> usize {
+fn element(
+    layout: Layout,
+    n: usize,
+    channels: usize,
+    channel: usize,
+    positions: usize,
+    at: usize,
+) -> usize {
     match layout {
         Layout::ChannelsFirst => (n * channels + channel) * positions + at,
         Layout::ChannelsLast => (n * positions + at) * channels + channel,
@@ -321,10 +337,7 @@ fn element(layout: Layout, n: usize, channels: usize, channel: usize, positions:
 
 /// Row-major position of a point.
 fn flat(point: &[usize], extents: &[usize]) -> usize {
-    point
-        .iter()
-        .zip(extents)
-        .fold(0, |flat, (at, extent)| flat * extent + at)
+    point.iter().zip(extents).fold(0, |flat, (at, extent)| flat * extent + at)
 }
 
 /// Every point of a box in row-major order, the last axis fastest.

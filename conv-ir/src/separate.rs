@@ -1,4 +1,5 @@
-//! One window as two: a known window of rank one is a column times a row, and `kh + kw` multiply-adds do the work of `kh * kw`. One of rank `r` is the sum of `r` such products.
+//! One window as two: a known window of rank one is a column times a row, and `kh + kw`
+//! multiply-adds do the work of `kh * kw`. One of rank `r` is the sum of `r` such products.
 //!
 //! ```text
 //! 1 0 -1     1
@@ -6,11 +7,15 @@
 //! 1 0 -1     1                     of rank r                r channels between them, summed by the second
 //! ```
 //!
-//! In: a description with known weights. Out: two descriptions that run one after the other, and what that costs in accuracy. Sums are put together in another order, so the bits change: this
-//! is for those who asked for [`Accuracy::Fast`], and [`Separable::bound`] says how far off a result may be.
+//! In: a description with known weights. Out: two descriptions that run one after the other, and
+//! what that costs in accuracy. Sums are put together in another order, so the bits change: this is
+//! for those who asked for [`Accuracy::Fast`], and [`Separable::bound`] says how far off a result
+//! may be.
 //!
-//! The factors are exact where a row and a column of the window divide so (tolerance zero). Otherwise they are the leading pairs of the singular value decomposition, as few as leave no tap
-//! off by more than [`TOLERANCE`] units in the last place of the largest tap for each pair: as far as a window that was computed and rounded is from its own formula.
+//! The factors are exact where a row and a column of the window divide so (tolerance zero).
+//! Otherwise they are the leading pairs of the singular value decomposition, as few as leave no tap
+//! off by more than [`TOLERANCE`] units in the last place of the largest tap for each pair: as far
+//! as a window that was computed and rounded is from its own formula.
 
 use std::fmt;
 use std::str::FromStr;
@@ -68,7 +73,8 @@ pub struct Separable {
 }
 
 impl Separable {
-    /// How far an output may be from the exact sum (before the activation), where no input is larger than `largest`: rounding as in any sum of `kh + r kw` products (Higham, Accuracy and
+    /// How far an output may be from the exact sum (before the activation), where no input is
+    /// larger than `largest`: rounding as in any sum of `kh + r kw` products (Higham, Accuracy and
     /// Stability of Numerical Algorithms, 3.5), and what the taps are off.
     pub fn bound(&self, largest: f64) -> f64 {
         let column = self.factors.first().map_or(0, |pair| pair.0.len());
@@ -123,15 +129,18 @@ fn ulp(dtype: DType) -> f64 {
     }
 }
 
-/// The two passes, where all windows are of so low a rank that two passes are less work; sizes must be known.
+/// The two passes, where all windows are of so low a rank that two passes are less work; sizes must
+/// be known.
 pub fn separate(conv: &Conv) -> Option<Separable> {
     let spec = conv.spec();
     let known = conv.known()?;
     let [down, across] = conv.axes() else { return None };
     let (height, width) = (down.kernel, across.kernel);
     let pads = !matches!(spec.padding_mode, PaddingMode::Constant(value) if value != 0.0);
-    let plain =
-        spec.in_channels == spec.groups && !spec.transposed && pads && conv.output_len().is_some_and(|len| len > 0);
+    let plain = spec.in_channels == spec.groups
+        && !spec.transposed
+        && pads
+        && conv.output_len().is_some_and(|len| len > 0);
     let taps = known
         .weight
         .chunks(height * width)
@@ -207,10 +216,7 @@ fn factors(window: &[f64], width: usize, most: usize, dtype: DType) -> Option<Fa
         DType::F64 => x,
     };
     let rounded = |(column, row): (Vec<f64>, Vec<f64>)| -> (Vec<f64>, Vec<f64>) {
-        (
-            column.into_iter().map(round).collect(),
-            row.into_iter().map(round).collect(),
-        )
+        (column.into_iter().map(round).collect(), row.into_iter().map(round).collect())
     };
     let exact = measured(window, vec![rounded(divided(window, width))]);
     if exact.0.off == 0.0 {
@@ -232,7 +238,8 @@ fn measured(window: &[f64], pairs: Vec<(Vec<f64>, Vec<f64>)>) -> (Factors, f64) 
     for (at, tap) in window.iter().enumerate() {
         let products = pairs.iter().map(|(column, row)| (column[at / width], row[at % width]));
         let size: f64 = products.clone().map(|(u, v)| (u * v).abs()).sum();
-        // One rounding a pair, so that a difference of nothing is none; from the second on they may add up.
+        // One rounding a pair, so that a difference of nothing is none; from the second on they may
+        // add up.
         let left = products.fold(-tap, |left, (u, v)| u.mul_add(v, left)).abs();
         let wrong = left + (pairs.len() - 1) as f64 * f64::EPSILON * size;
         sum += size;
@@ -242,31 +249,26 @@ fn measured(window: &[f64], pairs: Vec<(Vec<f64>, Vec<f64>)>) -> (Factors, f64) 
     (Factors { pairs, sum, off }, worst)
 }
 
-/// A row of the window, and the column divided by the tap where they cross: the smallest one that is not zero, which keeps whole numbers whole.
+/// A row of the window, and the column divided by the tap where they cross: the smallest one that
+/// is not zero, which keeps whole numbers whole.
 fn divided(window: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
     let taps = window.iter().enumerate().filter(|(_, tap)| **tap != 0.0);
     let Some((at, pivot)) = taps.min_by(|a, b| a.1.abs().total_cmp(&b.1.abs())) else {
         return (vec![0.0; window.len() / width], vec![0.0; width]);
     };
     let row = window[at / width * width..][..width].to_vec();
-    let column = window[at % width..]
-        .iter()
-        .step_by(width)
-        .map(|tap| tap / pivot)
-        .collect();
+    let column = window[at % width..].iter().step_by(width).map(|tap| tap / pivot).collect();
     (column, row)
 }
 
-/// The pairs of the singular value decomposition, the largest first, each value shared between the two. One-sided Jacobi (Hestenes): columns are turned in pairs until all are at right
-/// angles.
+/// The pairs of the singular value decomposition, the largest first, each value shared between the
+/// two. One-sided Jacobi (Hestenes): columns are turned in pairs until all are at right angles.
 fn decomposed(window: &[f64], width: usize) -> Vec<(Vec<f64>, Vec<f64>)> {
     const SWEEPS: usize = 30;
-    let mut columns: Vec<Vec<f64>> = (0..width)
-        .map(|j| window[j..].iter().step_by(width).copied().collect())
-        .collect();
-    let mut turns: Vec<Vec<f64>> = (0..width)
-        .map(|j| (0..width).map(|i| f64::from(u8::from(i == j))).collect())
-        .collect();
+    let mut columns: Vec<Vec<f64>> =
+        (0..width).map(|j| window[j..].iter().step_by(width).copied().collect()).collect();
+    let mut turns: Vec<Vec<f64>> =
+        (0..width).map(|j| (0..width).map(|i| f64::from(u8::from(i == j))).collect()).collect();
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     for _ in 0..SWEEPS {
         let mut turned = false;
@@ -313,9 +315,7 @@ mod tests {
     use super::*;
 
     fn known(text: &str, weight: &[f64]) -> Conv {
-        text.parse::<Conv>()
-            .and_then(|conv| conv.with_weights(weight, None))
-            .expect("legal")
+        text.parse::<Conv>().and_then(|conv| conv.with_weights(weight, None)).expect("legal")
     }
 
     fn gaussian(taps: i64, sigma: f64) -> Vec<f64> {
@@ -327,7 +327,8 @@ mod tests {
     #[test]
     fn a_gaussian_of_31_is_separable_and_noise_is_not() {
         let gaussian = gaussian(31, 5.0);
-        let found = separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &gaussian)).expect("rank one");
+        let found =
+            separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &gaussian)).expect("rank one");
         assert_eq!(
             (found.first.spec().kernel.clone(), found.second.spec().kernel.clone()),
             (vec![31, 1], vec![1, 31])
@@ -336,7 +337,8 @@ mod tests {
         // One tap more is one product more; noise is of full rank.
         let mut spiked = gaussian.clone();
         spiked[100] *= 1.001;
-        let spiked = separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &spiked)).expect("rank two");
+        let spiked =
+            separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &spiked)).expect("rank two");
         assert_eq!(spiked.factors.len(), 2);
         let noise = |(at, tap): (usize, f64)| tap * (1.0 + 1e-3 * ((at * at) % 97) as f64);
         let noisy: Vec<f64> = gaussian.into_iter().enumerate().map(noise).collect();
@@ -347,7 +349,8 @@ mod tests {
     fn whole_numbers_split_exactly() {
         let (column, row) = ([1.0, 4.0, 6.0, 4.0, 1.0], [-1.0, -2.0, 0.0, 2.0, 1.0]);
         let window: Vec<f64> = column.iter().flat_map(|u| row.iter().map(move |v| u * v)).collect();
-        let found = separate(&known("conv2d in 9x9 kernel 5x5 pad 2 mode symmetric", &window)).expect("rank one");
+        let found = separate(&known("conv2d in 9x9 kernel 5x5 pad 2 mode symmetric", &window))
+            .expect("rank one");
         assert!(found.exact);
         assert!(
             found
@@ -362,15 +365,12 @@ mod tests {
         let (taps, sigma) = (15, 2.5);
         let at = |at: i64| (at - taps / 2) as f64 / sigma;
         let log = |y: f64, x: f64| (y * y + x * x - 2.0) * (-0.5 * (y * y + x * x)).exp();
-        let window: Vec<f64> = (0..taps * taps)
-            .map(|i| f64::from(log(at(i / taps), at(i % taps)) as f32))
-            .collect();
-        let found = separate(&known("conv2d in 40x50 kernel 15x15 pad 7", &window)).expect("rank two");
+        let window: Vec<f64> =
+            (0..taps * taps).map(|i| f64::from(log(at(i / taps), at(i % taps)) as f32)).collect();
+        let found =
+            separate(&known("conv2d in 40x50 kernel 15x15 pad 7", &window)).expect("rank two");
         assert_eq!(found.factors.len(), 2);
-        assert_eq!(
-            (found.first.spec().out_channels, found.second.spec().in_channels),
-            (2, 2)
-        );
+        assert_eq!((found.first.spec().out_channels, found.second.spec().in_channels), (2, 2));
         assert!(found.to_string().starts_with("rank 2: ["), "{found}");
         for (i, tap) in window.iter().enumerate() {
             let made: f64 = found.factors.iter().map(|(u, v)| u[i / 15] * v[i % 15]).sum();

@@ -1,4 +1,5 @@
-//! The target: the numbers of a machine that a schedule depends on. Plain data, never detected here.
+//! The target: the numbers of a machine that a schedule depends on. Plain data, never detected
+//! here.
 
 use std::fmt;
 
@@ -11,18 +12,22 @@ pub struct Target {
     pub vector_bytes: usize,
     /// Vector registers that the route's register allocator may fill before it spills.
     pub vector_registers: usize,
-    /// Registers of those that a step needs beside accumulators and held operands: the splat operand and, where the instruction overwrites
-    /// a factor, its copy. None where a splat is a memory operand.
+    /// Registers of those that a step needs beside accumulators and held operands: the splat
+    /// operand and, where the instruction overwrites a factor, its copy. None where a splat is
+    /// a memory operand.
     pub step_registers: usize,
-    /// A fused multiply-add exists; without one a route rounds twice, and its bits differ from the contract's.
+    /// A fused multiply-add exists; without one a route rounds twice, and its bits differ from the
+    /// contract's.
     pub fma: bool,
     /// Loads can be masked by lane.
     pub masks: bool,
     /// Also where sizes are known only at run time.
     pub masks_free: bool,
-    /// Bytes of multiply-adds that a core starts in a cycle, in however many vectors: narrower ones may be as fast where they fit better.
+    /// Bytes of multiply-adds that a core starts in a cycle, in however many vectors: narrower
+    /// ones may be as fast where they fit better.
     pub fma_bytes: usize,
-    /// Bytes of vectors that a core loads in a cycle, two loads at most; those that cross a cache line take twice as long.
+    /// Bytes of vectors that a core loads in a cycle, two loads at most; those that cross a cache
+    /// line take twice as long.
     pub load_bytes: usize,
     /// Bytes of first-level data cache of one core.
     pub l1_bytes: usize,
@@ -37,8 +42,9 @@ pub struct Target {
 }
 
 impl Target {
-    /// Cranelift on any CPU: 128-bit vectors. Of 16 registers 12: its multiply-add overwrites a factor, so accumulators move from register to
-    /// register, and beyond 8 of them unrolled code spills.
+    /// Cranelift on any CPU: 128-bit vectors. Of 16 registers 12: its multiply-add overwrites a
+    /// factor, so accumulators move from register to register, and beyond 8 of them unrolled
+    /// code spills.
     pub const CRANELIFT: Target = Target {
         name: "cranelift128",
         vector_bytes: 16,
@@ -51,11 +57,13 @@ impl Target {
         load_bytes: 32,
         l1_bytes: 32 << 10,
         l2_bytes: 512 << 10,
-        l2_cycles: 10, // this and the next measured on Zen 4 with MobileNet's blocks, step by step and fused
+        l2_cycles: 10, /* this and the next measured on Zen 4 with MobileNet's blocks, step by
+                        * step and fused */
         far_cycles: 24,
         packs: true,
     };
-    /// Portable Rust source: vectors of 128 bits, which are arrays; rustc folds loads into multiply-adds.
+    /// Portable Rust source: vectors of 128 bits, which are arrays; rustc folds loads into
+    /// multiply-adds.
     pub const RUST: Target = Target {
         name: "rust",
         vector_registers: 16,
@@ -66,7 +74,8 @@ impl Target {
         ..Target::CRANELIFT
     };
 
-    /// Our own assembler on x86-64 with AVX2 and FMA: 256-bit vectors, 16 registers, all of them ours.
+    /// Our own assembler on x86-64 with AVX2 and FMA: 256-bit vectors, 16 registers, all of them
+    /// ours.
     pub const AVX2: Target = Target {
         name: "avx2",
         vector_bytes: 32,
@@ -77,7 +86,8 @@ impl Target {
         load_bytes: 64,
         ..Target::CRANELIFT
     };
-    /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks, broadcasts as memory operands.
+    /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks,
+    /// broadcasts as memory operands.
     pub const AVX512: Target = Target {
         name: "avx512",
         vector_bytes: 64,
@@ -91,7 +101,8 @@ impl Target {
     };
 
     /// The known targets, for text forms.
-    pub const ALL: &'static [Target] = &[Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512];
+    pub const ALL: &'static [Target] =
+        &[Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512];
 
     /// The target of that name.
     pub fn by_name(name: &str) -> Option<Target> {
@@ -100,11 +111,7 @@ impl Target {
 
     /// Elements of `bytes` each in one vector register; at least 1.
     pub const fn lanes(&self, bytes: usize) -> usize {
-        if self.vector_bytes / bytes > 1 {
-            self.vector_bytes / bytes
-        } else {
-            1
-        }
+        if self.vector_bytes / bytes > 1 { self.vector_bytes / bytes } else { 1 }
     }
 }
 

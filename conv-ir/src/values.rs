@@ -16,7 +16,11 @@ impl Values {
     }
 
     /// Rounds each number to `dtype`.
-    pub(crate) fn rounded<T: Element>(name: &str, dtype: DType, numbers: &[T]) -> Result<Values, Error> {
+    pub(crate) fn rounded<T: Element>(
+        name: &str,
+        dtype: DType,
+        numbers: &[T],
+    ) -> Result<Values, Error> {
         let round = |x: f64| match dtype {
             DType::F32 => f64::from(x as f32),
             DType::F64 => x,
@@ -48,7 +52,8 @@ impl std::fmt::Debug for Values {
 impl PartialEq for Values {
     fn eq(&self, other: &Values) -> bool {
         let same = |(a, b): (&f64, &f64)| a.to_bits() == b.to_bits();
-        Arc::ptr_eq(&self.0, &other.0) || self.len() == other.len() && self.iter().zip(other.iter()).all(same)
+        Arc::ptr_eq(&self.0, &other.0)
+            || self.len() == other.len() && self.iter().zip(other.iter()).all(same)
     }
 }
 

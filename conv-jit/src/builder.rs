@@ -1,10 +1,12 @@
 //! The builder: a convolution said in PyTorch's words.
 //!
-//! Parameters per axis are one number for all axes or an array, outermost axis first. Nothing is checked before [`Builder::conv`] or [`Builder::compile`], which report
-//! every broken rule at once.
+//! Parameters per axis are one number for all axes or an array, outermost axis first. Nothing is
+//! checked before [`Builder::conv`] or [`Builder::compile`], which report every broken rule at
+//! once.
 
 use conv_ir::{
-    Activation, Conv, ConvSpec, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Target,
+    Activation, Conv, ConvSpec, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule,
+    Size, Target,
 };
 
 use conv_ir::separate::Accuracy;
@@ -22,57 +24,82 @@ pub struct Builder {
 }
 
 /// A 1-D convolution: `input` is `[n, in_channels, w]`.
-pub fn conv1d(in_channels: usize, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Builder {
+pub fn conv1d(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl Into<PerAxis<usize>>,
+) -> Builder {
     conv_nd(in_channels, out_channels, window(1, kernel.into()))
 }
 
 /// A 2-D convolution: `input` is `[n, in_channels, h, w]`.
-pub fn conv2d(in_channels: usize, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Builder {
+pub fn conv2d(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl Into<PerAxis<usize>>,
+) -> Builder {
     conv_nd(in_channels, out_channels, window(2, kernel.into()))
 }
 
 /// A 3-D convolution: `input` is `[n, in_channels, d, h, w]`.
-pub fn conv3d(in_channels: usize, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Builder {
+pub fn conv3d(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl Into<PerAxis<usize>>,
+) -> Builder {
     conv_nd(in_channels, out_channels, window(3, kernel.into()))
 }
 
 /// A convolution of as many axes as the window has.
-pub fn conv_nd(in_channels: usize, out_channels: usize, kernel: impl IntoIterator<Item = usize>) -> Builder {
-    let spec = ConvSpec {
-        in_channels,
-        out_channels,
-        ..ConvSpec::new([], kernel)
-    };
-    Builder {
-        spec,
-        options: Options::default(),
-        known: None,
-    }
+pub fn conv_nd(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl IntoIterator<Item = usize>,
+) -> Builder {
+    let spec = ConvSpec { in_channels, out_channels, ..ConvSpec::new([], kernel) };
+    Builder { spec, options: Options::default(), known: None }
 }
 
 /// A transposed 1-D convolution.
-pub fn conv_transpose1d(in_channels: usize, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Builder {
+pub fn conv_transpose1d(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl Into<PerAxis<usize>>,
+) -> Builder {
     conv_transpose_nd(in_channels, out_channels, window(1, kernel.into()))
 }
 
 /// A transposed 2-D convolution.
-pub fn conv_transpose2d(in_channels: usize, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Builder {
+pub fn conv_transpose2d(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl Into<PerAxis<usize>>,
+) -> Builder {
     conv_transpose_nd(in_channels, out_channels, window(2, kernel.into()))
 }
 
 /// A transposed 3-D convolution.
-pub fn conv_transpose3d(in_channels: usize, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Builder {
+pub fn conv_transpose3d(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl Into<PerAxis<usize>>,
+) -> Builder {
     conv_transpose_nd(in_channels, out_channels, window(3, kernel.into()))
 }
 
 /// A transposed convolution of as many axes as the window has.
-pub fn conv_transpose_nd(in_channels: usize, out_channels: usize, kernel: impl IntoIterator<Item = usize>) -> Builder {
+pub fn conv_transpose_nd(
+    in_channels: usize,
+    out_channels: usize,
+    kernel: impl IntoIterator<Item = usize>,
+) -> Builder {
     let mut builder = conv_nd(in_channels, out_channels, kernel);
     builder.spec.transposed = true;
     builder
 }
 
-/// One number stands for a cube. An array of another length than `rank` is kept, for the rules to report.
+/// One number stands for a cube. An array of another length than `rank` is kept, for the rules to
+/// report.
 fn window(rank: usize, kernel: PerAxis<usize>) -> Vec<usize> {
     match kernel {
         PerAxis::All(size) => vec![size; rank],
@@ -85,7 +112,8 @@ fn exact<T: Element>(numbers: &[T]) -> Vec<f64> {
 }
 
 impl Builder {
-    /// Spatial extents of the input, outermost first: numbers, or names for sizes given at run time.
+    /// Spatial extents of the input, outermost first: numbers, or names for sizes given at run
+    /// time.
     pub fn input<S: Into<Size>>(mut self, extents: impl IntoIterator<Item = S>) -> Self {
         self.spec.input = extents.into_iter().map(Into::into).collect();
         self
@@ -169,7 +197,8 @@ impl Builder {
         self
     }
 
-    /// Compiles the weights in: taps of zero vanish, taps of 1 and -1 add and subtract, the others are constants of the code. The bits are those of weights given later. A bias
+    /// Compiles the weights in: taps of zero vanish, taps of 1 and -1 add and subtract, the others
+    /// are constants of the code. The bits are those of weights given later. A bias
     /// may be known too ([`bias_known`](Self::bias_known)). Run it by [`CompiledConv::ready`].
     ///
     /// ```
@@ -194,7 +223,8 @@ impl Builder {
         self
     }
 
-    /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass, within a bound that [`CompiledConv::explain`] states.
+    /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass,
+    /// within a bound that [`CompiledConv::explain`] states.
     pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
         self.options.accuracy = accuracy;
         self

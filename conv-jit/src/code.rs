@@ -1,9 +1,11 @@
 //! Machine code in memory: made from a nest, called, and given back on drop.
 //!
-//! All functions of a nest are compiled first, so that their size is known; then one arena of that size takes them, is filled while it is writable, and becomes
-//! executable in the same step in which it stops being writable. Nothing is added later.
+//! All functions of a nest are compiled first, so that their size is known; then one arena of that
+//! size takes them, is filled while it is writable, and becomes executable in the same step in
+//! which it stops being writable. Nothing is added later.
 //!
-//! [`Code::call`] is the border where trust begins: what the caller passes must be what the nest says.
+//! [`Code::call`] is the border where trust begins: what the caller passes must be what the nest
+//! says.
 
 use std::time::{Duration, Instant};
 
@@ -83,8 +85,8 @@ pub(crate) struct Code {
     pub time: CompileTime,
 }
 
-// SAFETY: after `Code::new` nobody touches the module until drop, which has it alone; the function pointers point to code that nobody
-// writes, and that keeps no state of its own between calls.
+// SAFETY: after `Code::new` nobody touches the module until drop, which has it alone; the function
+// pointers point to code that nobody writes, and that keeps no state of its own between calls.
 unsafe impl Sync for Code {}
 
 impl Code {
@@ -105,26 +107,18 @@ impl Code {
         let (setup, run) = (driver(&module, ids[setup]), driver(&module, ids[run]));
         let sizes = objects
             .into_iter()
-            .map(|o| FunctionSize {
-                bytes: o.bytes().len(),
-                name: o.name,
-                by: o.by,
-            })
+            .map(|o| FunctionSize { bytes: o.bytes().len(), name: o.name, by: o.by })
             .collect();
-        Ok(Code {
-            module: Some(module),
-            setup,
-            run,
-            sizes,
-            time,
-        })
+        Ok(Code { module: Some(module), setup, run, sizes, time })
     }
 
     /// Calls a driver.
     ///
     /// # Safety
-    /// `buffers` has one address per buffer of the nest, each of as many elements as the nest says at these `symbols` (scratch buffers' are not read), the
-    /// written ones nobody else's; `symbols` one value per symbol; `scratch` is this thread's block of [`emit::scratch::block_bytes`]; `part < parts`.
+    /// `buffers` has one address per buffer of the nest, each of as many elements as the nest says
+    /// at these `symbols` (scratch buffers' are not read), the written ones nobody else's;
+    /// `symbols` one value per symbol; `scratch` is this thread's block of
+    /// [`emit::scratch::block_bytes`]; `part < parts`.
     pub(crate) unsafe fn call(
         &self,
         entry: Entry,
@@ -137,7 +131,8 @@ impl Code {
             Entry::Setup => self.setup,
             Entry::Run => self.run,
         };
-        // SAFETY: the function was emitted with this signature and the host's C calling convention; its arguments are the caller's word.
+        // SAFETY: the function was emitted with this signature and the host's C calling convention;
+        // its arguments are the caller's word.
         unsafe { driver(buffers.as_ptr(), symbols.as_ptr(), scratch, part as i64, parts as i64) }
     }
 
@@ -155,7 +150,8 @@ impl Code {
 impl Drop for Code {
     fn drop(&mut self) {
         if let Some(module) = self.module.take() {
-            // SAFETY: calls borrow `self`, so none is running and none can follow; no pointer into the module has left it.
+            // SAFETY: calls borrow `self`, so none is running and none can follow; no pointer into
+            // the module has left it.
             unsafe { module.free_memory() }
         }
     }
@@ -261,8 +257,10 @@ fn unsupported(name: &str, error: &CodegenError) -> Error {
 fn link(objects: &[Object], isa: &Isa) -> Result<(JITModule, Vec<FuncId>), Error> {
     let memory = |e: String| Error::Memory(format!("executable pages: {e}"));
     let failed = |e: ModuleError| memory(e.to_string());
-    let mut builder = JITBuilder::with_isa(isa.target.clone(), cranelift_module::default_libcall_names());
-    let arena = ArenaMemoryProvider::new_with_size(arena_bytes(objects)).map_err(|e| memory(e.to_string()))?;
+    let mut builder =
+        JITBuilder::with_isa(isa.target.clone(), cranelift_module::default_libcall_names());
+    let arena = ArenaMemoryProvider::new_with_size(arena_bytes(objects))
+        .map_err(|e| memory(e.to_string()))?;
     builder.memory_provider(Box::new(arena));
     let mut module = JITModule::new(builder);
     let signature = emit::driver_signature(isa.target.default_call_conv());
@@ -280,7 +278,8 @@ fn link(objects: &[Object], isa: &Isa) -> Result<(JITModule, Vec<FuncId>), Error
     Ok((module, ids))
 }
 
-/// Room for every function on pages of its own, the worst that the arena does. 64 KiB is the largest page in use; untouched pages cost nothing.
+/// Room for every function on pages of its own, the worst that the arena does. 64 KiB is the
+/// largest page in use; untouched pages cost nothing.
 fn arena_bytes(objects: &[Object]) -> usize {
     const PAGE: usize = 64 << 10;
     // A relocated call may need an island of its own.
@@ -295,6 +294,7 @@ fn arena_bytes(objects: &[Object]) -> usize {
 fn driver(module: &JITModule, id: FuncId) -> Driver {
     debug_assert_ne!(module.isa().default_call_conv(), CallConv::Fast);
     let address = module.get_finalized_function(id);
-    // SAFETY: the address is that of a finalized function with this signature in the host's C calling convention.
+    // SAFETY: the address is that of a finalized function with this signature in the host's C
+    // calling convention.
     unsafe { std::mem::transmute::<*const u8, Driver>(address) }
 }

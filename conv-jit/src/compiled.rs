@@ -1,7 +1,7 @@
 //! A compiled convolution: machine code and everything it was made from.
 //!
-//! In: a checked [`Conv`] and [`Options`]. Out: [`CompiledConv`], cheap to clone, usable from any thread, its code freed with the last clone. Weights come next:
-//! [`CompiledConv::pack`].
+//! In: a checked [`Conv`] and [`Options`]. Out: [`CompiledConv`], cheap to clone, usable from any
+//! thread, its code freed with the last clone. Weights come next: [`CompiledConv::pack`].
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -28,13 +28,16 @@ use crate::{Error, share};
 pub struct Options {
     /// `None`: the model's choice.
     pub schedule: Option<Schedule>,
-    /// What the model and the passes may assume of the machine. One with vectors of 256 or 512 bits has its leaves assembled by us; this CPU must have them.
+    /// What the model and the passes may assume of the machine. One with vectors of 256 or 512
+    /// bits has its leaves assembled by us; this CPU must have them.
     pub target: Target,
     /// Look into the cache first, and leave the result there.
     pub cache: bool,
-    /// Threads that a run uses at most, unless it says otherwise: each gets work for longer than it takes to wake it.
+    /// Threads that a run uses at most, unless it says otherwise: each gets work for longer than
+    /// it takes to wake it.
     pub threads: usize,
-    /// Whether known weights may be computed in another order of sums, within a bound that [`explain`](CompiledConv::explain) states. A given schedule is for the exact order.
+    /// Whether known weights may be computed in another order of sums, within a bound that
+    /// [`explain`](CompiledConv::explain) states. A given schedule is for the exact order.
     pub accuracy: Accuracy,
 }
 
@@ -108,7 +111,8 @@ impl CompiledConv {
     /// Compiles, or finds the same convolution in the cache.
     ///
     /// # Errors
-    /// [`Error::Conv`] for an illegal schedule, [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory.
+    /// [`Error::Conv`] for an illegal schedule, [`Error::Unsupported`] where this route cannot,
+    /// [`Error::Memory`] without executable memory.
     pub fn new(conv: &Conv, options: Options) -> Result<CompiledConv, Error> {
         let found = match (options.accuracy, &options.schedule) {
             (Accuracy::Fast, None) => separate(conv),
@@ -130,17 +134,11 @@ impl CompiledConv {
     }
 
     fn in_two(conv: &Conv, found: Separable, options: Options) -> Result<CompiledConv, Error> {
-        let exact = Options {
-            accuracy: Accuracy::Exact,
-            ..options
-        };
+        let exact = Options { accuracy: Accuracy::Exact, ..options };
         let pass = CompiledConv::new(&found.first, exact.clone())?;
         let second = CompiledConv::new(&found.second, exact)?;
         let whole = conv.clone();
-        Ok(CompiledConv {
-            first: Some(Arc::new(First { whole, pass, found })),
-            ..second
-        })
+        Ok(CompiledConv { first: Some(Arc::new(First { whole, pass, found })), ..second })
     }
 
     /// The description.
@@ -148,7 +146,8 @@ impl CompiledConv {
         self.first.as_ref().map_or(&self.shared.conv, |first| &first.whole)
     }
 
-    /// What was found, where a window is computed in two passes. Then code, schedule and nest are the second one's, and [`explain`](Self::explain) shows both.
+    /// What was found, where a window is computed in two passes. Then code, schedule and nest are
+    /// the second one's, and [`explain`](Self::explain) shows both.
     pub fn separable(&self) -> Option<&Separable> {
         self.first.as_ref().map(|first| &first.found)
     }
@@ -188,10 +187,12 @@ impl CompiledConv {
         self.shared.code.time
     }
 
-    /// What runs, of a convolution whose weights are known (and whose bias, if it adds one): nothing is left to pack.
+    /// What runs, of a convolution whose weights are known (and whose bias, if it adds one):
+    /// nothing is left to pack.
     ///
     /// # Errors
-    /// [`Error::DType`]; [`Error::Length`] or [`Error::Argument`] where a weight or bias is still missing.
+    /// [`Error::DType`]; [`Error::Length`] or [`Error::Argument`] where a weight or bias is still
+    /// missing.
     pub fn ready<T: Element>(&self) -> Result<PackedConv<T>, Error> {
         PackedConv::new(self, &[], None)
     }
@@ -199,28 +200,22 @@ impl CompiledConv {
     /// Copies weight and bias into the order of their use. Done once; the result runs.
     ///
     /// # Errors
-    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not asked for.
-    pub fn pack<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<PackedConv<T>, Error> {
+    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not
+    /// asked for.
+    pub fn pack<T: Element>(
+        &self,
+        weight: &[T],
+        bias: Option<&[T]>,
+    ) -> Result<PackedConv<T>, Error> {
         PackedConv::new(self, weight, bias)
     }
 
-    /// The description, the route, the schedule with its reasons, sizes, compile time, and what each leaf costs.
+    /// The description, the route, the schedule with its reasons, sizes, compile time, and what
+    /// each leaf costs.
     pub fn explain(&self) -> String {
-        let Shared {
-            conv,
-            schedule,
-            reasons,
-            target,
-            isa,
-            nest,
-            code,
-            ..
-        } = &*self.shared;
+        let Shared { conv, schedule, reasons, target, isa, nest, code, .. } = &*self.shared;
         if let Some(first) = &self.first {
-            let second = CompiledConv {
-                first: None,
-                ..self.clone()
-            };
+            let second = CompiledConv { first: None, ..self.clone() };
             let First { whole, pass, found } = &**first;
             return format!(
                 "{whole}\nfound     {found}\n\nfirst: {}\nthen: {}",
@@ -233,9 +228,7 @@ impl CompiledConv {
             route_name(target),
             isa.name()
         );
-        reasons
-            .iter()
-            .for_each(|reason| line(&mut text, format_args!("          - {reason}")));
+        reasons.iter().for_each(|reason| line(&mut text, format_args!("          - {reason}")));
         if let Some(known) = conv.known() {
             let found = known.found(conv.weight_shape()[0]);
             line(&mut text, format_args!("weights   compiled in: {found}"));
@@ -296,7 +289,10 @@ impl CompiledConv {
         })?;
         found.ok_or_else(|| {
             let names: Vec<&str> = passes::PASSES.iter().map(|p| p.name).collect();
-            Error::Argument(format!("there is no pass {pass}: they are lower, {}", names.join(", ")))
+            Error::Argument(format!(
+                "there is no pass {pass}: they are lower, {}",
+                names.join(", ")
+            ))
         })
     }
 
@@ -311,14 +307,13 @@ impl CompiledConv {
     }
 
     fn observe(&self, f: &mut dyn FnMut(&str, &Nest)) -> Result<(), Error> {
-        let Shared {
-            conv, schedule, target, ..
-        } = &*self.shared;
+        let Shared { conv, schedule, target, .. } = &*self.shared;
         passes::compile(conv, schedule, target, f)?;
         Ok(())
     }
 
-    /// Cranelift's IR of what Cranelift compiled, and the machine code of the leaves that we assembled.
+    /// Cranelift's IR of what Cranelift compiled, and the machine code of the leaves that we
+    /// assembled.
     ///
     /// # Errors
     /// None in practice: it has been emitted before.
@@ -366,12 +361,14 @@ impl Shared {
             let reasons = vec!["the schedule was given".to_owned()];
             return Shared::under(conv, Choice { schedule, reasons }, target);
         }
-        with_choice(conv, Layouts::of(conv), &target, |choice| {
-            Shared::under(conv, choice, target)
-        })
+        with_choice(conv, Layouts::of(conv), &target, |choice| Shared::under(conv, choice, target))
     }
 
-    fn under(conv: &Conv, Choice { schedule, reasons }: Choice, target: Target) -> Result<Shared, Error> {
+    fn under(
+        conv: &Conv,
+        Choice { schedule, reasons }: Choice,
+        target: Target,
+    ) -> Result<Shared, Error> {
         let isa = Isa::host()?;
         let level = level(&target)?;
         let start = Instant::now();
@@ -380,10 +377,8 @@ impl Shared {
         let mut code = Code::new(&nest, &isa, level)?;
         code.time.passes = passes;
         let divisible = share::is_divisible(&nest);
-        let lens = conv
-            .input_len()
-            .zip(conv.output_len())
-            .map(|(input, output)| Lens { input, output });
+        let lens =
+            conv.input_len().zip(conv.output_len()).map(|(input, output)| Lens { input, output });
         Ok(Shared {
             conv: conv.clone(),
             schedule,

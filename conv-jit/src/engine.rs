@@ -1,7 +1,7 @@
 //! Running a nest's code: constants packed once, then addresses in, and parts shared out.
 //!
-//! In: a nest, its code and arrays whose lengths somebody has checked. Both a single convolution and the fused steps of a chain run through here: the n-th buffer of a role
-//! takes the n-th array.
+//! In: a nest, its code and arrays whose lengths somebody has checked. Both a single convolution
+//! and the fused steps of a chain run through here: the n-th buffer of a role takes the n-th array.
 
 use conv_ir::nest::{BufferId, BufferRole, Var};
 use conv_ir::{Element, Nest};
@@ -12,7 +12,8 @@ use crate::executor::Executor;
 use crate::memory::Block;
 use crate::{Error, share};
 
-/// What does not change between runs: packed buffers, and copies of weights and biases where the body reads them as they are.
+/// What does not change between runs: packed buffers, and copies of weights and biases where the
+/// body reads them as they are.
 pub(crate) struct Constants {
     /// Owns what `addresses` points to.
     _blocks: Vec<Block>,
@@ -22,7 +23,8 @@ pub(crate) struct Constants {
 /// The address of each buffer that does not change between runs; null for the others.
 struct Addresses(Vec<*mut u8>);
 
-// SAFETY: after packing, these addresses are only read through, and the memory behind them belongs to the same `Inner`.
+// SAFETY: after packing, these addresses are only read through, and the memory behind them belongs
+// to the same `Inner`.
 unsafe impl Send for Addresses {}
 // SAFETY: as above; reading from several threads is no conflict.
 unsafe impl Sync for Addresses {}
@@ -60,16 +62,15 @@ impl Run<'_> {
     /// Runs the body.
     ///
     /// # Safety
-    /// Every place has as many elements as the nest says at these sizes, the output nobody else's; `constants` were packed for this nest; its parts write different elements,
-    /// or there is one.
-    pub(crate) unsafe fn run(&self, places: &Places<'_>, scratch: &mut Scratch) -> Result<(), Error> {
-        let Run {
-            nest,
-            code,
-            parts,
-            executor,
-            ..
-        } = *self;
+    /// Every place has as many elements as the nest says at these sizes, the output nobody else's;
+    /// `constants` were packed for this nest; its parts write different elements, or there is
+    /// one.
+    pub(crate) unsafe fn run(
+        &self,
+        places: &Places<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(), Error> {
+        let Run { nest, code, parts, executor, .. } = *self;
         scratch.fill_symbols(nest, self.sizes)?;
         let block = block_bytes(nest, &scratch.symbols).and_then(|b| usize::try_from(b).ok());
         let total = block.and_then(|b| b.checked_mul(parts));
@@ -83,10 +84,12 @@ impl Run<'_> {
         let start = scratch.block.start().expose_provenance();
         let (table, symbols) = (&scratch.table, &scratch.symbols);
         let job = |part: usize| {
-            // SAFETY: addresses in the table are the caller's arrays, of the lengths that he vouches for, or our packed ones, in the nest's order; this part's
-            // scratch is `block` bytes nobody else uses; parts write different elements.
+            // SAFETY: addresses in the table are the caller's arrays, of the lengths that he
+            // vouches for, or our packed ones, in the nest's order; this part's scratch
+            // is `block` bytes nobody else uses; parts write different elements.
             unsafe {
-                let buffers = std::slice::from_raw_parts(table.as_ptr().cast::<*mut u8>(), table.len());
+                let buffers =
+                    std::slice::from_raw_parts(table.as_ptr().cast::<*mut u8>(), table.len());
                 let scratch = std::ptr::with_exposed_provenance_mut(start + part * block);
                 code.call(Entry::Run, buffers, symbols, scratch, (part, parts));
             }
@@ -110,11 +113,13 @@ impl Run<'_> {
     }
 }
 
-/// Guards against an executor of the user's that repeats a part, or invents one: two threads in one part would share scratch.
+/// Guards against an executor of the user's that repeats a part, or invents one: two threads in one
+/// part would share scratch.
 fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + Sync)) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let done = AtomicUsize::new(0);
-    // Parts are handed out here and not by the executor's number, so that each is run exactly once whatever the executor does.
+    // Parts are handed out here and not by the executor's number, so that each is run exactly once
+    // whatever the executor does.
     executor.run(parts, &|_| {
         let part = done.fetch_add(1, Ordering::Relaxed);
         if part < parts {
@@ -158,10 +163,12 @@ fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
     found.ok_or_else(|| Error::Argument(format!("the size {name} is missing")))
 }
 
-/// Runs `setup`: the packed buffers, and copies of weights and biases where the body reads them as they are.
+/// Runs `setup`: the packed buffers, and copies of weights and biases where the body reads them as
+/// they are.
 ///
 /// # Safety
-/// There is an array for each weight and bias of the nest (one more is none's), of the length that the nest says.
+/// There is an array for each weight and bias of the nest (one more is none's), of the length that
+/// the nest says.
 pub(crate) unsafe fn pack<T: Element>(
     nest: &Nest,
     code: &Code,
@@ -180,7 +187,8 @@ pub(crate) unsafe fn pack<T: Element>(
             continue;
         }
         let given = |arrays: &[&[T]]| arrays[nest.position_in_role(id)].as_ptr().cast_mut().cast();
-        let mut kept = |arrays: &[&[T]]| copy(nest, id, arrays[nest.position_in_role(id)], &mut blocks);
+        let mut kept =
+            |arrays: &[&[T]]| copy(nest, id, arrays[nest.position_in_role(id)], &mut blocks);
         let (now, later) = match nest.buffer(id).role {
             BufferRole::Weight => (given(weights), kept(weights)?),
             BufferRole::Bias => (given(biases), kept(biases)?),
@@ -188,19 +196,19 @@ pub(crate) unsafe fn pack<T: Element>(
                 let start = packed_block(nest, id, &mut blocks)?;
                 (start, start)
             }
-            BufferRole::Input | BufferRole::Residual | BufferRole::Output | BufferRole::Scratch => (null, null),
+            BufferRole::Input | BufferRole::Residual | BufferRole::Output | BufferRole::Scratch => {
+                (null, null)
+            }
         };
         during.push(now);
         after.push(later);
     }
     let symbols = vec![0; nest.symbols.len()];
-    // SAFETY: weights and biases have the lengths of their buffers (the caller's word) and are only read; packed buffers are ours and as long as the
-    // nest says; `setup` touches no other buffer and, as `packed_block` checked, no symbol's value matters to it.
+    // SAFETY: weights and biases have the lengths of their buffers (the caller's word) and are only
+    // read; packed buffers are ours and as long as the nest says; `setup` touches no other
+    // buffer and, as `packed_block` checked, no symbol's value matters to it.
     unsafe { code.call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1)) };
-    Ok(Constants {
-        _blocks: blocks,
-        addresses: Addresses(after),
-    })
+    Ok(Constants { _blocks: blocks, addresses: Addresses(after) })
 }
 
 /// Known numbers that the code reads from memory.
@@ -210,7 +218,13 @@ fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*m
     let mut block = Block::new(size_of_val(&numbers[..]) + SLACK as usize)?;
     let start = block.start();
     // SAFETY: the block is fresh and longer than the numbers, which are plain.
-    unsafe { std::ptr::copy_nonoverlapping(numbers.as_ptr().cast::<u8>(), start, size_of_val(&numbers[..])) };
+    unsafe {
+        std::ptr::copy_nonoverlapping(
+            numbers.as_ptr().cast::<u8>(),
+            start,
+            size_of_val(&numbers[..]),
+        )
+    };
     blocks.push(block);
     Ok(start)
 }
@@ -232,7 +246,12 @@ fn packed_block(nest: &Nest, id: BufferId, blocks: &mut Vec<Block>) -> Result<*m
 }
 
 /// A copy of the caller's array, where the body needs one after packing.
-fn copy<T: Element>(nest: &Nest, id: BufferId, from: &[T], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
+fn copy<T: Element>(
+    nest: &Nest,
+    id: BufferId,
+    from: &[T],
+    blocks: &mut Vec<Block>,
+) -> Result<*mut u8, Error> {
     if nest.buffer(id).view_of.is_some() || !share::body_reads(nest, id) {
         return Ok(std::ptr::null_mut());
     }

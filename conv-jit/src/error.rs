@@ -33,7 +33,9 @@ pub enum Error {
         needed: Vec<usize>,
     },
     /// An array is not contiguous in memory.
-    #[error("{name} has strides {strides:?}, but the standard layout of its shape is needed: copy it first")]
+    #[error(
+        "{name} has strides {strides:?}, but the standard layout of its shape is needed: copy it first"
+    )]
     Strides {
         /// Which argument.
         name: &'static str,

@@ -1,6 +1,7 @@
 //! Threads: who runs the parts of one convolution.
 //!
-//! A convolution is cut into `parts` that write different outputs and share nothing else, so any executor gives the same bits, in any order.
+//! A convolution is cut into `parts` that write different outputs and share nothing else, so any
+//! executor gives the same bits, in any order.
 
 /// Runs jobs side by side, or one after the other.
 pub trait Executor: Sync {

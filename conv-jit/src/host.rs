@@ -1,7 +1,10 @@
-//! What this machine is: the targets that it runs, with its own caches and pipes in place of the usual ones.
+//! What this machine is: the targets that it runs, with its own caches and pipes in place of the
+//! usual ones.
 //!
-//! In: nothing. Out: [`Target`]s whose sizes the CPU reports (leaf 4 of `cpuid`, on AMD 0x8000001D) and whose rates follow from its maker and model, which no leaf reports. A schedule
-//! chosen for them may differ from the one for the named target; results do not. Where nothing is known the usual numbers stay.
+//! In: nothing. Out: [`Target`]s whose sizes the CPU reports (leaf 4 of `cpuid`, on AMD 0x8000001D)
+//! and whose rates follow from its maker and model, which no leaf reports. A schedule chosen for
+//! them may differ from the one for the named target; results do not. Where nothing is known the
+//! usual numbers stay.
 
 use std::sync::OnceLock;
 
@@ -12,7 +15,8 @@ use crate::x86::Level;
 /// What machine code is made for, widest first, with the usual caches of such machines.
 pub const TARGETS: [Target; 3] = [Target::AVX512, Target::AVX2, Target::CRANELIFT];
 
-/// Those of [`TARGETS`] that this CPU runs, widest first and as this CPU is. The last one runs everywhere.
+/// Those of [`TARGETS`] that this CPU runs, widest first and as this CPU is. The last one runs
+/// everywhere.
 pub fn targets_here() -> impl Iterator<Item = Target> {
     let is_here = |target: &Target| Level::of(target).is_none_or(Level::is_here);
     TARGETS.into_iter().filter(is_here).map(as_here)
@@ -46,7 +50,8 @@ struct Core {
     l2_bytes: Option<usize>,
     /// Two multiply-adds and two loads of 512 bits a cycle.
     is_wide: bool,
-    /// Beyond the second-level cache lies a mesh of all cores, as in Intel's servers: 30 GB/s for one core of a Sapphire Rapids, where a Zen 4 has 100.
+    /// Beyond the second-level cache lies a mesh of all cores, as in Intel's servers: 30 GB/s for
+    /// one core of a Sapphire Rapids, where a Zen 4 has 100.
     is_mesh: bool,
 }
 
@@ -101,14 +106,18 @@ mod machine {
         (bits(8, 4) + bits(20, 8), bits(4, 4) | bits(16, 4) << 4)
     }
 
-    /// Bytes of the first cache of that level that holds data: ways x partitions x line x sets, each reported less one.
+    /// Bytes of the first cache of that level that holds data: ways x partitions x line x sets,
+    /// each reported less one.
     fn data_cache(leaf: u32, level: u32) -> Option<usize> {
         const DATA: u32 = 1;
         const UNIFIED: u32 = 3;
         let caches = (0..16).map(|at| __cpuid_count(leaf, at));
         let mut caches = caches.take_while(|cache| cache.eax & 31 != 0);
-        let found = caches.find(|cache| matches!(cache.eax & 31, DATA | UNIFIED) && cache.eax >> 5 & 7 == level)?;
-        let size = |register: u32, at: u32, count: u32| (register >> at & ((1 << count) - 1)) as usize + 1;
+        let found = caches.find(|cache| {
+            matches!(cache.eax & 31, DATA | UNIFIED) && cache.eax >> 5 & 7 == level
+        })?;
+        let size =
+            |register: u32, at: u32, count: u32| (register >> at & ((1 << count) - 1)) as usize + 1;
         let line = size(found.ebx, 0, 12) * size(found.ebx, 12, 10) * size(found.ebx, 22, 10);
         line.checked_mul(found.ecx as usize + 1)
     }
@@ -136,7 +145,8 @@ mod tests {
 
     #[test]
     fn a_machine_changes_the_numbers_of_a_target_alone() {
-        for (here, usual) in targets_here().zip(TARGETS.into_iter().filter(|t| Level::of(t).is_none_or(Level::is_here)))
+        for (here, usual) in targets_here()
+            .zip(TARGETS.into_iter().filter(|t| Level::of(t).is_none_or(Level::is_here)))
         {
             let back = Target {
                 l1_bytes: usual.l1_bytes,

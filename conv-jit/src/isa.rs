@@ -1,7 +1,7 @@
 //! The instruction set: the host's, or another one by name for machine code as text.
 //!
-//! In: nothing, or a target triple. Out: an [`Isa`], Cranelift's description of the machine plus the few facts that the emitter asks for.
-//! CPU features are detected here and nowhere else.
+//! In: nothing, or a target triple. Out: an [`Isa`], Cranelift's description of the machine plus
+//! the few facts that the emitter asks for. CPU features are detected here and nowhere else.
 
 use std::sync::OnceLock;
 
@@ -13,8 +13,9 @@ use target_lexicon::{Architecture, Triple};
 use crate::Error;
 use crate::x86::Level;
 
-/// `speed` would run the e-graph, which schedules loads first and sinks multiply-adds: accumulators spill, and a 5 x 2 tile loses 40 %.
-/// The emitter already hoists, folds and numbers what there is to gain.
+/// `speed` would run the e-graph, which schedules loads first and sinks multiply-adds: accumulators
+/// spill, and a 5 x 2 tile loses 40 %. The emitter already hoists, folds and numbers what there is
+/// to gain.
 const OPT_LEVEL: &str = "none";
 /// The backtracking allocator: the single-pass one spills every value that crosses a block.
 const REGALLOC: &str = "backtracking";
@@ -25,7 +26,8 @@ const DRIVERS: &str = "single_pass";
 #[derive(Clone)]
 pub struct Isa {
     pub(crate) target: OwnedTargetIsa,
-    /// The same for drivers: loops around calls, in which a register more or less is nothing and time to compile is.
+    /// The same for drivers: loops around calls, in which a register more or less is nothing and
+    /// time to compile is.
     pub(crate) drivers: OwnedTargetIsa,
     pub(crate) facts: Facts,
 }
@@ -35,7 +37,8 @@ pub struct Isa {
 pub(crate) struct Facts {
     /// 128-bit vectors exist.
     pub simd: bool,
-    /// A fused multiply-add exists as an instruction; without it, code multiplies, rounds and adds.
+    /// A fused multiply-add exists as an instruction; without it, code multiplies, rounds and
+    /// adds.
     pub fma: bool,
     /// The lane with the lower number has the lower address inside a wider integer.
     pub little_endian: bool,
@@ -51,17 +54,18 @@ impl Isa {
         HOST.get_or_init(detect).clone()
     }
 
-    /// A machine by target triple (`aarch64`, `riscv64gc-unknown-linux-gnu`, ...), for text only. Needs feature `all-arch` unless it is the host's architecture.
+    /// A machine by target triple (`aarch64`, `riscv64gc-unknown-linux-gnu`, ...), for text only.
+    /// Needs feature `all-arch` unless it is the host's architecture.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the triple is unknown or its backend is not compiled in.
     pub fn by_triple(triple: &str) -> Result<Isa, Error> {
         let unsupported = |reason: String| Error::Unsupported(format!("target {triple}: {reason}"));
-        let parsed: Triple = triple
-            .parse()
-            .map_err(|e: target_lexicon::ParseError| unsupported(e.to_string()))?;
+        let parsed: Triple =
+            triple.parse().map_err(|e: target_lexicon::ParseError| unsupported(e.to_string()))?;
         finish(|| {
-            let mut builder = isa::lookup(parsed.clone()).map_err(|e| unsupported(e.to_string()))?;
+            let mut builder =
+                isa::lookup(parsed.clone()).map_err(|e| unsupported(e.to_string()))?;
             for feature in usual_features(parsed.architecture) {
                 builder.enable(feature).map_err(|e| unsupported(e.to_string()))?;
             }
@@ -85,7 +89,8 @@ impl Isa {
         self.target.triple().to_string()
     }
 
-    /// Whether multiply-adds round once. Where they do not, results differ from every other route's in the last bits.
+    /// Whether multiply-adds round once. Where they do not, results differ from every other route's
+    /// in the last bits.
     pub fn has_fma(&self) -> bool {
         self.facts.fma
     }
@@ -120,11 +125,7 @@ fn finish(builder: impl Fn() -> Result<isa::Builder, Error>) -> Result<Isa, Erro
         builder()?.finish(flags).map_err(|e| Error::Unsupported(e.to_string()))
     };
     let target = make(REGALLOC)?;
-    Ok(Isa {
-        facts: facts(&target),
-        drivers: make(DRIVERS)?,
-        target,
-    })
+    Ok(Isa { facts: facts(&target), drivers: make(DRIVERS)?, target })
 }
 
 fn flags(regalloc: &str) -> Result<Flags, settings::SetError> {
@@ -140,11 +141,8 @@ fn flags(regalloc: &str) -> Result<Flags, settings::SetError> {
 }
 
 fn facts(isa: &OwnedTargetIsa) -> Facts {
-    let flag = |name: &str| {
-        isa.isa_flags()
-            .iter()
-            .any(|v| v.name == name && v.as_bool() == Some(true))
-    };
+    let flag =
+        |name: &str| isa.isa_flags().iter().any(|v| v.name == name && v.as_bool() == Some(true));
     let (simd, fma) = match isa.triple().architecture {
         Architecture::X86_64 => (true, flag("has_avx") && flag("has_fma")),
         Architecture::Riscv64(_) => (flag("has_v"), true),

@@ -14,10 +14,13 @@
 //! # Ok::<(), conv_jit::Error>(())
 //! ```
 //!
-//! Vectors are as wide as the CPU has them where it is an x86-64 ([`x86`]), and 128 bits on every other machine that Cranelift knows. Lengths are checked at the door; the code behind it tests nothing. Results have the same bits as the
-//! interpreter's and the reference's wherever the CPU has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Isa::has_fma`]).
+//! Vectors are as wide as the CPU has them where it is an x86-64 ([`x86`]), and 128 bits on every
+//! other machine that Cranelift knows. Lengths are checked at the door; the code behind it tests
+//! nothing. Results have the same bits as the interpreter's and the reference's wherever the CPU
+//! has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Isa::has_fma`]).
 //!
-//! This is the only crate of the workspace with `unsafe`: the calls into machine code (`packed`, `engine`, `chain`, `code`) and the instruction chains of [`peak`].
+//! This is the only crate of the workspace with `unsafe`: the calls into machine code (`packed`,
+//! `engine`, `chain`, `code`) and the instruction chains of [`peak`].
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
@@ -45,11 +48,12 @@ mod views;
 pub mod x86;
 
 pub use builder::{
-    Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d,
+    Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d,
+    conv1d, conv2d, conv3d,
 };
 pub use chain::{
-    ChainBuilder, ChainOptions, CompiledChain, PackedChain, StepWeights, chain, nest as chain_nest, plan as chain_plan,
-    whole_nest as chain_whole_nest,
+    ChainBuilder, ChainOptions, CompiledChain, PackedChain, StepWeights, chain, nest as chain_nest,
+    plan as chain_plan, whole_nest as chain_whole_nest,
 };
 pub use choose::choose;
 pub use code::{CompileTime, FunctionSize, Maker};

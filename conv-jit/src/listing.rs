@@ -1,7 +1,10 @@
-//! Code as text, for a person to read: nothing here is run, so it works for machines that this one is not.
+//! Code as text, for a person to read: nothing here is run, so it works for machines that this one
+//! is not.
 //!
-//! Two questions. *What would run for this target?* ([`clif_for`], [`disassembly_for`]): leaves assembled where the target has wide vectors, the rest by Cranelift. *What
-//! does Cranelift make of this nest on that machine?* ([`clif`], [`disassembly`]): everything by Cranelift, for any [`Isa`].
+//! Two questions. *What would run for this target?* ([`clif_for`], [`disassembly_for`]): leaves
+//! assembled where the target has wide vectors, the rest by Cranelift. *What does Cranelift make of
+//! this nest on that machine?* ([`clif`], [`disassembly`]): everything by Cranelift, for any
+//! [`Isa`].
 
 use conv_ir::{Nest, Target};
 
@@ -27,15 +30,18 @@ pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
     code::disassemble(emit::emit(nest, isa, None)?, isa)
 }
 
-/// Cranelift's IR of what Cranelift compiles for a target, and the machine code of the leaves that we assemble. This CPU need not have the target.
+/// Cranelift's IR of what Cranelift compiles for a target, and the machine code of the leaves that
+/// we assemble. This CPU need not have the target.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where this route cannot, or where Cranelift's backend for the target is not compiled in.
+/// [`Error::Unsupported`] where this route cannot, or where Cranelift's backend for the target is
+/// not compiled in.
 pub fn clif_for(nest: &Nest, target: &Target) -> Result<String, Error> {
     ir(nest, &Isa::of(target)?, Level::of(target))
 }
 
-/// The machine code of every function for a target as text, assembled leaves with their bill. This CPU need not have the target.
+/// The machine code of every function for a target as text, assembled leaves with their bill. This
+/// CPU need not have the target.
 ///
 /// # Errors
 /// As [`clif_for`].
@@ -46,7 +52,9 @@ pub fn disassembly_for(nest: &Nest, target: &Target) -> Result<String, Error> {
 
 fn ir(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<String, Error> {
     let text = |named: &Named| match &named.body {
-        Body::Ir(function, _) | Body::Driver(function) => format!("; {}\n{}\n", named.name, function.display()),
+        Body::Ir(function, _) | Body::Driver(function) => {
+            format!("; {}\n{}\n", named.name, function.display())
+        }
         Body::Assembled(machine) => format!("{}\n", machine.text()),
     };
     Ok(emit::emit(nest, isa, level)?.functions.iter().map(text).collect())

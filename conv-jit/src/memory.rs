@@ -1,4 +1,5 @@
-//! Plain memory for packed weights and scratch: zeroed, on cache lines, refused instead of aborting where there is none.
+//! Plain memory for packed weights and scratch: zeroed, on cache lines, refused instead of aborting
+//! where there is none.
 
 use crate::Error;
 

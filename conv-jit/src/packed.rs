@@ -1,7 +1,9 @@
 //! A convolution with its weights: what runs.
 //!
-//! In: weights, once; then input and output, often. Every length is checked at the door and the machine code trusts it. A run of known sizes allocates nothing after
-//! the first one on as many threads: scratch is kept in a pool, or passed in. Sizes given at run time are checked in a description of their own.
+//! In: weights, once; then input and output, often. Every length is checked at the door and the
+//! machine code trusts it. A run of known sizes allocates nothing after the first one on as many
+//! threads: scratch is kept in a pool, or passed in. Sizes given at run time are checked in a
+//! description of their own.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -66,7 +68,11 @@ pub struct Call<'a, T> {
 }
 
 impl<T: Element> PackedConv<T> {
-    pub(crate) fn new(compiled: &CompiledConv, weight: &[T], bias: Option<&[T]>) -> Result<Self, Error> {
+    pub(crate) fn new(
+        compiled: &CompiledConv,
+        weight: &[T],
+        bias: Option<&[T]>,
+    ) -> Result<Self, Error> {
         let first = compiled.first.as_ref().map(|from| {
             let pass = PackedConv::new(&from.pass, &[], None)?;
             let (from, pool) = (from.clone(), Mutex::default());
@@ -83,18 +89,16 @@ impl<T: Element> PackedConv<T> {
             (None, weight) => check_len("weight", weight.len(), shared.conv.weight_shape())?,
             (Some(_), []) => {}
             (Some(_), _) => {
-                let message = "weights were given, but this convolution has its weights compiled in";
+                let message =
+                    "weights were given, but this convolution has its weights compiled in";
                 return Err(Error::Argument(message.to_owned()));
             }
         }
         check_bias(&shared.conv, bias.map(<[T]>::len))?;
         // SAFETY: both have the lengths of their shapes, which are those of the nest's buffers.
-        let constants = unsafe { engine::pack(&shared.nest, &shared.code, &[weight], &[bias.unwrap_or(&[])])? };
-        let inner = Inner {
-            shared,
-            constants,
-            pool: Mutex::default(),
-        };
+        let constants =
+            unsafe { engine::pack(&shared.nest, &shared.code, &[weight], &[bias.unwrap_or(&[])])? };
+        let inner = Inner { shared, constants, pool: Mutex::default() };
         Ok(PackedConv {
             inner: Arc::new(inner),
             first,
@@ -105,9 +109,7 @@ impl<T: Element> PackedConv<T> {
 
     /// The description.
     pub fn conv(&self) -> &Conv {
-        self.first
-            .as_ref()
-            .map_or(&self.inner.shared.conv, |first| &first.from.whole)
+        self.first.as_ref().map_or(&self.inner.shared.conv, |first| &first.from.whole)
     }
 
     /// The code, without the weights.
@@ -122,7 +124,8 @@ impl<T: Element> PackedConv<T> {
     /// Computes the output.
     ///
     /// # Errors
-    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] where the description asks for a residual or has free sizes.
+    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] where the description
+    /// asks for a residual or has free sizes.
     pub fn run(&self, input: &[T], output: &mut [T]) -> Result<(), Error> {
         self.call(input, output).run()
     }
@@ -139,7 +142,12 @@ impl<T: Element> PackedConv<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`Error::Conv`] where sizes are missing, unknown or break a rule.
-    pub fn run_sized(&self, input: &[T], output: &mut [T], sizes: &[(&str, usize)]) -> Result<(), Error> {
+    pub fn run_sized(
+        &self,
+        input: &[T],
+        output: &mut [T],
+        sizes: &[(&str, usize)],
+    ) -> Result<(), Error> {
         self.call(input, output).sizes(sizes).run()
     }
 
@@ -161,10 +169,7 @@ impl<T: Element> PackedConv<T> {
 impl<'a, T: Element> Call<'a, T> {
     /// Added before the activation.
     pub fn residual(self, residual: &'a [T]) -> Self {
-        Call {
-            residual: Some(residual),
-            ..self
-        }
+        Call { residual: Some(residual), ..self }
     }
 
     /// Values for the free sizes, by name.
@@ -174,18 +179,12 @@ impl<'a, T: Element> Call<'a, T> {
 
     /// Working memory, instead of the pool's.
     pub fn scratch(self, scratch: &'a mut Scratch) -> Self {
-        Call {
-            scratch: Some(scratch),
-            ..self
-        }
+        Call { scratch: Some(scratch), ..self }
     }
 
     /// Into how many parts the work is cut, however little it is. The bits do not depend on it.
     pub fn threads(self, threads: usize) -> Self {
-        Call {
-            threads: threads.max(1),
-            ..self
-        }
+        Call { threads: threads.max(1), ..self }
     }
 
     /// Who runs the parts, instead of rayon (the calling thread without feature `rayon`).
@@ -203,18 +202,15 @@ impl<'a, T: Element> Call<'a, T> {
         };
         // Before anything runs, so that a wrong length is told in the words of the whole.
         let lens = before.lens;
-        if (self.input.len(), self.output.len()) != (lens.input, lens.output) || !self.sizes.is_empty() {
+        if (self.input.len(), self.output.len()) != (lens.input, lens.output)
+            || !self.sizes.is_empty()
+        {
             self.check(&before.from.whole.with_sizes(self.sizes)?)?;
         }
         let mut between = before.take();
         let pass = before.pass.call(self.input, &mut between);
         pass.executor(self.executor).threads(self.threads).run()?;
-        let second = Call {
-            input: &between,
-            scratch: self.scratch,
-            output: self.output,
-            ..self
-        };
+        let second = Call { input: &between, scratch: self.scratch, output: self.output, ..self };
         let result = second.run_pass();
         before.pool.lock().unwrap_or_else(PoisonError::into_inner).push(between);
         result
@@ -257,7 +253,9 @@ impl<'a, T: Element> Call<'a, T> {
         check_len("input", self.input.len(), conv.input_shape().unwrap_or_default())?;
         check_len("output", self.output.len(), conv.output_shape().unwrap_or_default())?;
         match (conv.spec().residual, self.residual) {
-            (true, Some(residual)) => check_len("residual", residual.len(), conv.residual_shape().unwrap_or_default()),
+            (true, Some(residual)) => {
+                check_len("residual", residual.len(), conv.residual_shape().unwrap_or_default())
+            }
             (false, None) => Ok(()),
             (true, None) => Err(Error::Argument(
                 "the convolution adds a residual, but none was given".to_owned(),
@@ -269,9 +267,7 @@ impl<'a, T: Element> Call<'a, T> {
     }
 
     fn run_in(&mut self, scratch: &mut Scratch) -> Result<(), Error> {
-        let Shared {
-            nest, code, divisible, ..
-        } = &*self.conv.inner.shared;
+        let Shared { nest, code, divisible, .. } = &*self.conv.inner.shared;
         let run = Run {
             nest,
             code,
@@ -280,15 +276,14 @@ impl<'a, T: Element> Call<'a, T> {
             parts: if *divisible { self.threads } else { 1 },
             executor: self.executor,
         };
-        let residual = self
-            .residual
-            .map_or(std::ptr::null_mut(), |r| r.as_ptr().cast_mut().cast());
+        let residual = self.residual.map_or(std::ptr::null_mut(), |r| r.as_ptr().cast_mut().cast());
         let places = Places {
             input: self.input.as_ptr().cast_mut().cast(),
             output: self.output.as_mut_ptr().cast(),
             residuals: &[residual],
         };
-        // SAFETY: `check` compared every length with the nest's description, and the output is borrowed for us alone.
+        // SAFETY: `check` compared every length with the nest's description, and the output is
+        // borrowed for us alone.
         unsafe { run.run(&places, scratch) }
     }
 }
@@ -302,11 +297,7 @@ impl<T: Element> Before<T> {
 
 impl Inner {
     fn take_scratch(&self) -> Scratch {
-        self.pool
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()
-            .unwrap_or_default()
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
     }
 
     fn return_scratch(&self, scratch: Scratch) {
@@ -321,11 +312,7 @@ pub(crate) fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
         DType::F32 => TypeId::of::<T>() == TypeId::of::<f32>(),
         DType::F64 => TypeId::of::<T>() == TypeId::of::<f64>(),
     };
-    if is {
-        Ok(())
-    } else {
-        Err(Error::DType { found, needed })
-    }
+    if is { Ok(()) } else { Err(Error::DType { found, needed }) }
 }
 
 pub(crate) fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error> {
@@ -333,25 +320,16 @@ pub(crate) fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error>
     match (comes_later, found) {
         (true, Some(found)) => check_len("bias", found, conv.bias_shape()),
         (false, None) => Ok(()),
-        (true, None) => Err(Error::Argument(
-            "the convolution adds a bias, but none was given".to_owned(),
-        )),
-        (false, Some(_)) => Err(Error::Argument(
-            "a bias was given, but the convolution adds none".to_owned(),
-        )),
+        (true, None) => {
+            Err(Error::Argument("the convolution adds a bias, but none was given".to_owned()))
+        }
+        (false, Some(_)) => {
+            Err(Error::Argument("a bias was given, but the convolution adds none".to_owned()))
+        }
     }
 }
 
 pub(crate) fn check_len(name: &'static str, found: usize, shape: Vec<usize>) -> Result<(), Error> {
     let needed = shape.iter().product();
-    if found == needed {
-        Ok(())
-    } else {
-        Err(Error::Length {
-            name,
-            found,
-            needed,
-            shape,
-        })
-    }
+    if found == needed { Ok(()) } else { Err(Error::Length { name, found, needed, shape }) }
 }

@@ -1,11 +1,14 @@
-//! The most multiply-adds that one core can do: chains of fused multiply-adds that never leave the registers.
+//! The most multiply-adds that one core can do: chains of fused multiply-adds that never leave the
+//! registers.
 //!
-//! In: an element type. Out: [`Peak`], the median rate of the widest vectors that this CPU multiplies and adds in, or nothing where we know
-//! no such instruction. It is the denominator of every "percent of peak", measured in the same process as the numerator, so that a throttled or shared
-//! core lowers both.
+//! In: an element type. Out: [`Peak`], the median rate of the widest vectors that this CPU
+//! multiplies and adds in, or nothing where we know no such instruction. It is the denominator of
+//! every "percent of peak", measured in the same process as the numerator, so that a throttled or
+//! shared core lowers both.
 //!
-//! Each step of the loop feeds a dozen or more independent accumulators: two pipes times a latency of four or five cycles need eight to ten,
-//! and four pipes (large AArch64 cores) need sixteen. Instructions are written out in assembly: a compiler would merge, spill or vectorise.
+//! Each step of the loop feeds a dozen or more independent accumulators: two pipes times a latency
+//! of four or five cycles need eight to ten, and four pipes (large AArch64 cores) need sixteen.
+//! Instructions are written out in assembly: a compiler would merge, spill or vectorise.
 //! The operands are ordinary numbers, since some chips clock higher on zeros.
 //!
 //! It does not pin the thread and does not know of other cores.
@@ -16,7 +19,8 @@ use conv_ir::DType;
 
 /// Repetitions whose median counts.
 const REPETITIONS: usize = 9;
-/// Length of one repetition: long against a timer's resolution, short enough that all of them stay below 0.2 s.
+/// Length of one repetition: long against a timer's resolution, short enough that all of them stay
+/// below 0.2 s.
 const REPETITION: Duration = Duration::from_millis(15);
 /// Time for the clock frequency to settle under wide vectors.
 const WARM_UP: Duration = Duration::from_millis(30);
@@ -45,22 +49,21 @@ pub fn fma_peak_at(dtype: DType, bits: u32) -> Option<Peak> {
         .map(|_| steps as f64 * operations / time(chains, steps).as_secs_f64() / 1e9)
         .collect();
     rates.sort_by(f64::total_cmp);
-    Some(Peak {
-        gflops: rates[REPETITIONS / 2],
-        bits,
-    })
+    Some(Peak { gflops: rates[REPETITIONS / 2], bits })
 }
 
 /// Widths to try, widest first.
 const WIDTHS: [u32; 3] = [512, 256, 128];
 
-/// Runs that many steps of all chains. Only handed out by `machine::chains`, after it has seen the CPU feature.
+/// Runs that many steps of all chains. Only handed out by `machine::chains`, after it has seen the
+/// CPU feature.
 #[derive(Clone, Copy)]
 struct Chains(unsafe fn(u64));
 
 fn time(chains: Chains, steps: u64) -> Duration {
     let start = Instant::now();
-    // SAFETY: a `Chains` exists only where `machine::chains` found the instructions it executes; it touches nothing but registers.
+    // SAFETY: a `Chains` exists only where `machine::chains` found the instructions it executes; it
+    // touches nothing but registers.
     unsafe { (chains.0)(steps) };
     start.elapsed()
 }
@@ -184,16 +187,8 @@ mod machine {
         };
     }
 
-    chains!(
-        f32x4,
-        "4s",
-        [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]
-    );
-    chains!(
-        f64x2,
-        "2d",
-        [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]
-    );
+    chains!(f32x4, "4s", [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]);
+    chains!(f64x2, "2d", [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27]);
 }
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]

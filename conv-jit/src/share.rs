@@ -9,7 +9,8 @@ pub(crate) fn is_divisible(nest: &Nest) -> bool {
 }
 
 fn is_shared(nest: &Nest, stmt: &Stmt) -> bool {
-    let writes_output = |leaf: &Leaf| stored(nest, leaf).any(|b| nest.buffer(b).role == BufferRole::Output);
+    let writes_output =
+        |leaf: &Leaf| stored(nest, leaf).any(|b| nest.buffer(b).role == BufferRole::Output);
     match stmt {
         Stmt::For(l, _) if l.kind == LoopKind::Parallel => true,
         Stmt::For(_, body) => body.iter().all(|stmt| is_shared(nest, stmt)),
@@ -22,7 +23,9 @@ fn stored<'a>(nest: &'a Nest, leaf: &'a Leaf) -> impl Iterator<Item = BufferId> 
     let mut found = Vec::new();
     leaf.ops().for_each(|op| {
         op.visit(&mut |op| match op {
-            Op::Store { to, .. } | Op::StoreBlock { to, .. } => found.push(nest.buffer_behind(leaf, to.base)),
+            Op::Store { to, .. } | Op::StoreBlock { to, .. } => {
+                found.push(nest.buffer_behind(leaf, to.base))
+            }
             Op::Each(..) | Op::Set { .. } => {}
         });
     });
@@ -39,9 +42,8 @@ fn reads(nest: &Nest, stmt: &Stmt, buffer: BufferId) -> bool {
     match stmt {
         Stmt::For(_, body) => body.iter().any(|stmt| reads(nest, stmt, buffer)),
         Stmt::Call(call) => nest.leaves[call.leaf.index()].pointers.iter().any(|&id| is(id)),
-        Stmt::Leaf(leaf) => leaf
-            .accesses()
-            .iter()
-            .any(|a| matches!(a.base, Base::Buffer(id) if is(id))),
+        Stmt::Leaf(leaf) => {
+            leaf.accesses().iter().any(|a| matches!(a.base, Base::Buffer(id) if is(id)))
+        }
     }
 }

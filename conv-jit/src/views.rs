@@ -1,6 +1,7 @@
 //! Runs on `ndarray` views, shapes checked as well as lengths.
 //!
-//! Arrays are not copied: each must be in standard layout (row-major, no gaps), and the error for any other names its strides.
+//! Arrays are not copied: each must be in standard layout (row-major, no gaps), and the error for
+//! any other names its strides.
 
 use conv_ir::{Conv, Element};
 use ndarray::{ArrayViewD, ArrayViewMutD};
@@ -34,17 +35,19 @@ impl<T: Element> PackedConv<T> {
     ///
     /// # Errors
     /// As there, and [`Error::Shape`], [`Error::Strides`].
-    pub fn run_view(&self, input: ArrayViewD<'_, T>, mut output: ArrayViewMutD<'_, T>) -> Result<(), Error> {
+    pub fn run_view(
+        &self,
+        input: ArrayViewD<'_, T>,
+        mut output: ArrayViewMutD<'_, T>,
+    ) -> Result<(), Error> {
         let sizes = sizes(self.conv(), input.shape());
-        let sizes: Vec<(&str, usize)> = sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let sizes: Vec<(&str, usize)> =
+            sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
         let conv = self.conv().with_sizes(&sizes)?;
         check_shape("input", input.shape(), &conv.input_shape().unwrap_or_default())?;
         check_shape("output", output.shape(), &conv.output_shape().unwrap_or_default())?;
         let strides = output.strides().to_vec();
-        let output = output.as_slice_mut().ok_or(Error::Strides {
-            name: "output",
-            strides,
-        })?;
+        let output = output.as_slice_mut().ok_or(Error::Strides { name: "output", strides })?;
         self.call(elements("input", &input)?, output).sizes(&sizes).run()
     }
 }
@@ -56,7 +59,8 @@ fn sizes(conv: &Conv, shape: &[usize]) -> Vec<(String, usize)> {
         conv_ir::Layout::ChannelsFirst => shape.iter().skip(2),
         conv_ir::Layout::ChannelsLast => shape.iter().skip(1),
     };
-    let pairs = std::iter::once((&spec.batch, shape.first())).chain(spec.input.iter().zip(spatial.map(Some)));
+    let pairs = std::iter::once((&spec.batch, shape.first()))
+        .chain(spec.input.iter().zip(spatial.map(Some)));
     let mut found: Vec<(String, usize)> = Vec::new();
     for (size, extent) in pairs {
         if let (conv_ir::Size::Free(name), Some(extent)) = (size, extent)
@@ -72,16 +76,9 @@ fn check_shape(name: &'static str, found: &[usize], needed: &[usize]) -> Result<
     if found == needed {
         return Ok(());
     }
-    Err(Error::Shape {
-        name,
-        found: found.to_vec(),
-        needed: needed.to_vec(),
-    })
+    Err(Error::Shape { name, found: found.to_vec(), needed: needed.to_vec() })
 }
 
 fn elements<'a, T>(name: &'static str, view: &'a ArrayViewD<'_, T>) -> Result<&'a [T], Error> {
-    view.as_slice().ok_or_else(|| Error::Strides {
-        name,
-        strides: view.strides().to_vec(),
-    })
+    view.as_slice().ok_or_else(|| Error::Strides { name, strides: view.strides().to_vec() })
 }

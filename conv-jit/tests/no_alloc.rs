@@ -1,6 +1,8 @@
-//! A run allocates nothing: neither the second one, whose scratch comes from the pool, nor one whose scratch is passed in.
+//! A run allocates nothing: neither the second one, whose scratch comes from the pool, nor one
+//! whose scratch is passed in.
 //!
-//! A test binary of its own, because it replaces the allocator with one that counts what its thread asks for.
+//! A test binary of its own, because it replaces the allocator with one that counts what its thread
+//! asks for.
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
@@ -10,7 +12,9 @@ use std::cell::Cell;
 use conv_ir::chain::plan::Plan;
 use conv_ir::nest::BufferRole;
 use conv_ir::{Chain, Conv, DType, Element, Target};
-use conv_jit::{ChainOptions, CompiledChain, CompiledConv, Options, Scratch, StepWeights, targets_here};
+use conv_jit::{
+    ChainOptions, CompiledChain, CompiledConv, Options, Scratch, StepWeights, targets_here,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -25,7 +29,8 @@ impl Counting {
     }
 }
 
-// SAFETY: everything is the system allocator's; the counter is a thread's own, needs no memory from here and no destructor.
+// SAFETY: everything is the system allocator's; the counter is a thread's own, needs no memory from
+// here and no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         Counting::count();
@@ -71,10 +76,7 @@ const CASES: &[(&str, &str)] = &[
     ("conv2d f32 nhwc g19 ic19 oc19 in 15x19 kernel 3 stride 2 pad 1", ""),
     ("conv2d f32 in 33x65 kernel 5 pad 2", ""),
     ("conv2d f32 in 33x65 kernel 5 pad 2 mode reflect", ""),
-    (
-        "conv2d f32 g6 ic6 oc6 in 20x21 kernel 3 pad 1 mode circular + bias",
-        PANEL,
-    ),
+    ("conv2d f32 g6 ic6 oc6 in 20x21 kernel 3 pad 1 mode circular + bias", PANEL),
     ("conv2d f32 g6 ic6 oc6 in 20x21 kernel 3 pad 1 + bias", PANEL),
     ("conv1d f32 ic4 oc19 in 101 kernel 3 dilation 4 pad causal + bias", ""),
     ("conv3d f32 ic3 oc5 in 5x6x7 kernel 3 pad 1 + bias", ""),
@@ -82,17 +84,14 @@ const CASES: &[(&str, &str)] = &[
 ];
 
 /// Rows are copied into scratch.
-const PANEL: &str = "lanes ow:4 tile ow:8,oh:2 order n,g,oc,oh,ow borders panel:4 unroll kw,kh pack parallel g";
+const PANEL: &str =
+    "lanes ow:4 tile ow:8,oh:2 order n,g,oc,oh,ow borders panel:4 unroll kw,kh pack parallel g";
 
 fn compile(text: &str, schedule: &str, target: Target) -> CompiledConv {
     let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-    let given = (!schedule.is_empty()).then(|| schedule.parse().unwrap_or_else(|e| panic!("{schedule}: {e}")));
-    let options = Options {
-        schedule: given,
-        target,
-        threads: 1,
-        ..Options::default()
-    };
+    let given = (!schedule.is_empty())
+        .then(|| schedule.parse().unwrap_or_else(|e| panic!("{schedule}: {e}")));
+    let options = Options { schedule: given, target, threads: 1, ..Options::default() };
     CompiledConv::new(&conv, options).unwrap_or_else(|e| panic!("{text}, {target}: {e}"))
 }
 
@@ -108,7 +107,8 @@ fn check<T: Element>(compiled: &CompiledConv, what: &str) {
     let again = allocations(|| packed.run(&input, &mut output).unwrap());
     assert_eq!(again, 0, "{what}: a second run");
     packed.call(&input, &mut output).scratch(&mut scratch).run().unwrap();
-    let passed_in = allocations(|| packed.call(&input, &mut output).scratch(&mut scratch).run().unwrap());
+    let passed_in =
+        allocations(|| packed.call(&input, &mut output).scratch(&mut scratch).run().unwrap());
     assert_eq!(passed_in, 0, "{what}: scratch passed in");
 }
 
@@ -145,17 +145,12 @@ fn a_run_of_a_chain_allocates_nothing() {
         .convs()
         .map(|conv| (vec![0.5; conv.weight_len()], vec![0.5; conv.bias_len()]))
         .collect();
-    let steps: Vec<StepWeights<'_, f32>> = arrays
-        .iter()
-        .map(|(w, b)| (w.as_slice(), b.as_slice()).into())
-        .collect();
+    let steps: Vec<StepWeights<'_, f32>> =
+        arrays.iter().map(|(w, b)| (w.as_slice(), b.as_slice()).into()).collect();
     let input = vec![0.5; chain.len_of(0)];
     let mut output = vec![0.0; chain.len_of(3)];
     for plan in [fused, Plan::unfused(&chain)] {
-        let options = ChainOptions {
-            plan: Some(plan),
-            ..ChainOptions::default()
-        };
+        let options = ChainOptions { plan: Some(plan), ..ChainOptions::default() };
         let packed = CompiledChain::new(&chain, options).unwrap().pack(&steps).unwrap();
         packed.run(&input, &mut output).unwrap();
         assert_eq!(allocations(|| packed.run(&input, &mut output).unwrap()), 0);

@@ -1,7 +1,8 @@
 //! `conv!`: a convolution compiled to Rust at build time.
 //!
-//! Each item is a function's signature with the sizes of its tensors, and the convolution's numbers by the names of PyTorch. It becomes a
-//! plain, safe function on flat arrays, the output last; sizes are checked at build time, on the wrong number itself.
+//! Each item is a function's signature with the sizes of its tensors, and the convolution's numbers
+//! by the names of PyTorch. It becomes a plain, safe function on flat arrays, the output last;
+//! sizes are checked at build time, on the wrong number itself.
 //!
 //! ```
 //! conv_macros::conv! {
@@ -23,7 +24,8 @@
 //! assert_eq!(output, [0.25, 0.0, 0.0, 0.0]);
 //! ```
 //!
-//! `struct` in place of `fn` makes a type that packs its weights once, also when a `static` of it is compiled. It runs faster, and knows its shapes and its work.
+//! `struct` in place of `fn` makes a type that packs its weights once, also when a `static` of it
+//! is compiled. It runs faster, and knows its shapes and its work.
 //!
 //! ```
 //! conv_macros::conv! {
@@ -45,8 +47,10 @@
 //! let boxed: Box<Stem> = Stem::boxed(&WEIGHT, &BIAS);
 //! ```
 //!
-//! Steps in braces are a chain: each is a convolution with a name and a weight, of what the step before gives. Sizes follow along it, and the last one's are compared with the signature.
-//! Steps are fused where it pays: strips of rows go through line buffers, and the bits are those of the steps one after the other.
+//! Steps in braces are a chain: each is a convolution with a name and a weight, of what the step
+//! before gives. Sizes follow along it, and the last one's are compared with the signature.
+//! Steps are fused where it pays: strips of rows go through line buffers, and the bits are those of
+//! the steps one after the other.
 //!
 //! ```
 //! conv_macros::conv! {
@@ -72,8 +76,10 @@
 //! assert_eq!(output, [1.0, 2.0, 1.0, 0.0, 2.0, 4.0, 2.0, 0.0, 1.0, 2.0, 1.0, 0.0]);
 //! ```
 //!
-//! What a step adds before its activation is said by name: `residual: input`, or an earlier step. `layout`, `std` and `accuracy` stand beside the steps. The arrays that a step wants of its
-//! caller are called after it, `expand_weight`. Line buffers are on the stack; where they need more than 256 KiB, as other scratch may, the caller passes an array as the last argument: `scratch`,
+//! What a step adds before its activation is said by name: `residual: input`, or an earlier step.
+//! `layout`, `std` and `accuracy` stand beside the steps. The arrays that a step wants of its
+//! caller are called after it, `expand_weight`. Line buffers are on the stack; where they need more
+//! than 256 KiB, as other scratch may, the caller passes an array as the last argument: `scratch`,
 //! of any contents, as long as `Block::SCRATCH` says, or of a function `BLUR_SCRATCH`.
 //!
 //! | key | value | default |
@@ -93,8 +99,10 @@
 //! | `std` | `true`, `false`: from `core` alone, the version chosen by the features that the crate is compiled for | `true` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
 //!
-//! A weight that is given here is compiled in: it is no parameter, taps of zero vanish, taps of 1 and -1 add and subtract, and the bits stay the same. Its brackets are those of the
-//! weight's shape, or of one window that serves every output channel. Files count from the package's folder, and the code is made again when they change.
+//! A weight that is given here is compiled in: it is no parameter, taps of zero vanish, taps of 1
+//! and -1 add and subtract, and the bits stay the same. Its brackets are those of the
+//! weight's shape, or of one window that serves every output channel. Files count from the
+//! package's folder, and the code is made again when they change.
 //!
 //! ```
 //! conv_macros::conv! {
@@ -108,9 +116,11 @@
 //! assert_eq!(output[4..8], [4.0, 16.0, 16.0, -20.0]);
 //! ```
 //!
-//! Parameters are `input`, `weight`, and if wanted `bias` and `residual`, all `f32` or all `f64`. Weights are `[out, in / groups, kernel..]`, transposed
-//! `[in, out / groups, kernel..]`. A size of the batch or of the image may be an upper-case name: it becomes a `usize` argument in front (batch
-//! first, then the axes from the outermost), the arrays become slices, and an output size that follows from it is any other name.
+//! Parameters are `input`, `weight`, and if wanted `bias` and `residual`, all `f32` or all `f64`.
+//! Weights are `[out, in / groups, kernel..]`, transposed `[in, out / groups, kernel..]`. A size of
+//! the batch or of the image may be an upper-case name: it becomes a `usize` argument in front
+//! (batch first, then the axes from the outermost), the arrays become slices, and an output size
+//! that follows from it is any other name.
 
 use proc_macro::TokenStream;
 

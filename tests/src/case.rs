@@ -9,13 +9,15 @@
 //! show: borders outline rust clif machine                   names of passes, or of ways out (machine: bytes and spills)
 //! ```
 //!
-//! The text that is shown depends on the file alone: targets are named, and machine code is made for a fixed triple.
+//! The text that is shown depends on the file alone: targets are named, and machine code is made
+//! for a fixed triple.
 
 use conv_ir::nest::bill::Bill;
 use conv_ir::{Conv, Nest, Schedule, Target, passes};
 use std::fmt::Write;
 
-/// What machine code is shown for. On a host of another architecture this backend is not compiled in, and such cases show nothing.
+/// What machine code is shown for. On a host of another architecture this backend is not compiled
+/// in, and such cases show nothing.
 const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 
 /// One case file.
@@ -43,15 +45,21 @@ impl Case {
     pub fn parse(text: &str) -> Result<Case, String> {
         let mut lines = text.lines();
         let proves = lines.next().unwrap_or_default().to_owned();
-        let (mut conv, mut target, mut schedule, mut show) = (None, Target::CRANELIFT, None, Vec::new());
+        let (mut conv, mut target, mut schedule, mut show) =
+            (None, Target::CRANELIFT, None, Vec::new());
         let mut weight: Option<Vec<f64>> = None;
         for line in lines.filter(|l| !l.trim().is_empty()) {
             let (key, value) = line.split_once(": ").ok_or_else(|| format!("no key: {line}"))?;
             match key {
                 "conv" => conv = Some(value.parse::<Conv>().map_err(|e| e.to_string())?),
                 "weight" => weight = Some(taps(value)?),
-                "target" => target = Target::by_name(value.trim()).ok_or_else(|| format!("no target {value}"))?,
-                "schedule" => schedule = Some(value.parse::<Schedule>().map_err(|e| e.to_string())?),
+                "target" => {
+                    target =
+                        Target::by_name(value.trim()).ok_or_else(|| format!("no target {value}"))?
+                }
+                "schedule" => {
+                    schedule = Some(value.parse::<Schedule>().map_err(|e| e.to_string())?)
+                }
                 "show" => show = value.split_whitespace().map(str::to_owned).collect(),
                 _ => return Err(format!("unknown key {key}")),
             }
@@ -131,7 +139,8 @@ impl Case {
 }
 
 impl Case {
-    /// The instructions of every leaf that the target's assembler makes, each behind its bill. The text is the same on every host.
+    /// The instructions of every leaf that the target's assembler makes, each behind its bill. The
+    /// text is the same on every host.
     fn assembled(&self, nest: &Nest) -> Result<String, String> {
         let level = conv_jit::x86::Level::of(&self.target).ok_or("the target has no assembler")?;
         let text = |leaf| match conv_jit::x86::assemble(nest, leaf, level) {
@@ -148,7 +157,8 @@ fn taps(text: &str) -> Result<Vec<f64>, String> {
     text.split_whitespace().map(number).collect()
 }
 
-/// Bytes of each function, and its vector instructions that touch the stack: spilled accumulators would be among them.
+/// Bytes of each function, and its vector instructions that touch the stack: spilled accumulators
+/// would be among them.
 fn machine_bill(disassembly: &str) -> String {
     let mut bill: Vec<(&str, usize)> = Vec::new();
     for line in disassembly.lines() {

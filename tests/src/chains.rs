@@ -1,4 +1,5 @@
-//! Random chains under random plans, on every route that runs here: each must give the bits of the steps' references one after the other.
+//! Random chains under random plans, on every route that runs here: each must give the bits of the
+//! steps' references one after the other.
 
 use crate::data::{Fill, Rng, compare};
 use crate::emitted::{Program, numbers};
@@ -12,8 +13,8 @@ use conv_ir::chain::whole;
 use conv_ir::lower::Layouts;
 use conv_ir::reference::{self, run_chain};
 use conv_ir::{
-    Activation, Chain, Conv, ConvSpec, DType, Element, Error, Layout, PaddingMode, Schedule, Size, Target, interp,
-    nest, passes,
+    Activation, Chain, Conv, ConvSpec, DType, Element, Error, Layout, PaddingMode, Schedule, Size,
+    Target, interp, nest, passes,
 };
 use conv_jit::{ChainOptions, CompiledChain, CurrentThread, StepWeights};
 use proptest::prelude::*;
@@ -94,7 +95,10 @@ fn step_dice() -> impl Strategy<Value = StepDice> {
         (mode, 1usize..=20, any::<bool>(), activation, 0usize..=4),
     )
         .prop_map(
-            |((kind, (kernel, stride, dilation), padding), (mode, channels, bias, activation, residual))| StepDice {
+            |(
+                (kind, (kernel, stride, dilation), padding),
+                (mode, channels, bias, activation, residual),
+            )| StepDice {
                 kind,
                 kernel,
                 stride,
@@ -117,9 +121,7 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
     let window = match dice.kind {
         Kind::Pointwise => vec![1; rank],
         Kind::Rows => (0..rank).map(|at| if at == 0 { dice.kernel } else { 1 }).collect(),
-        Kind::Columns => (0..rank)
-            .map(|at| if at + 1 == rank { dice.kernel } else { 1 })
-            .collect(),
+        Kind::Columns => (0..rank).map(|at| if at + 1 == rank { dice.kernel } else { 1 }).collect(),
         Kind::Dense | Kind::Depthwise | Kind::Transposed => vec![dice.kernel; rank],
     };
     let depthwise = dice.kind == Kind::Depthwise;
@@ -151,16 +153,12 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
         0 => steps[0].conv.input_shape(),
         k => steps[k - 1].conv.output_shape(),
     };
-    let fitting: Vec<usize> = (0..=steps.len())
-        .filter(|&t| shape_of(t) == plain.output_shape())
-        .collect();
+    let fitting: Vec<usize> =
+        (0..=steps.len()).filter(|&t| shape_of(t) == plain.output_shape()).collect();
     match fitting.get(dice.residual) {
         Some(&from) => {
             spec.residual = true;
-            Some(Step {
-                conv: Conv::new(spec).ok()?,
-                residual: Some(from),
-            })
+            Some(Step { conv: Conv::new(spec).ok()?, residual: Some(from) })
         }
         None => Some(plain.into()),
     }
@@ -168,62 +166,58 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
 
 fn chains() -> impl Strategy<Value = Chain> {
     let first = convs().prop_filter_map("a first step without residual", |conv| {
-        let spec = ConvSpec {
-            residual: false,
-            ..conv.spec().clone()
-        };
+        let spec = ConvSpec { residual: false, ..conv.spec().clone() };
         Conv::new(spec).ok()
     });
-    (first, proptest::collection::vec(step_dice(), 0..=4)).prop_filter_map("little work", |(first, dice)| {
-        let mut steps = vec![Step::from(first)];
-        for dice in &dice {
-            steps.extend(after(&steps, dice));
-        }
-        let all: usize = steps.iter().map(|step| work(&step.conv)).sum();
-        let chain = Chain::new(steps).ok()?;
-        (all <= MOST_WORK).then_some(chain)
-    })
+    (first, proptest::collection::vec(step_dice(), 0..=4)).prop_filter_map(
+        "little work",
+        |(first, dice)| {
+            let mut steps = vec![Step::from(first)];
+            for dice in &dice {
+                steps.extend(after(&steps, dice));
+            }
+            let all: usize = steps.iter().map(|step| work(&step.conv)).sum();
+            let chain = Chain::new(steps).ok()?;
+            (all <= MOST_WORK).then_some(chain)
+        },
+    )
 }
 
 /// A random chain, in random groups of strips of random rows.
 pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
     let bits = proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 5);
-    (chains(), bits, 1usize..=6, 1usize..=3).prop_filter_map("a plan that fits", |(chain, bits, rows, chunks)| {
-        let mut groups = Vec::new();
-        let mut start = 0;
-        let count = chain.steps().len();
-        for end in 1..=count {
-            // Fused more often than not, but for what no strips can be of.
-            let apart = |at: usize| {
-                let spec = chain.steps()[at].conv.spec();
-                spec.transposed || spec.padding_mode == PaddingMode::Circular
-            };
-            if end == count || (bits[end].0 && bits[end].1) || apart(end - 1) || apart(end) {
-                let keep = (start..end).map(|at| bits[at].2).collect();
-                let layout = |at: usize| match bits[(at + 1) % 5].0 {
-                    true => Layout::ChannelsFirst,
-                    false => Layout::ChannelsLast,
+    (chains(), bits, 1usize..=6, 1usize..=3).prop_filter_map(
+        "a plan that fits",
+        |(chain, bits, rows, chunks)| {
+            let mut groups = Vec::new();
+            let mut start = 0;
+            let count = chain.steps().len();
+            for end in 1..=count {
+                // Fused more often than not, but for what no strips can be of.
+                let apart = |at: usize| {
+                    let spec = chain.steps()[at].conv.spec();
+                    spec.transposed || spec.padding_mode == PaddingMode::Circular
                 };
-                let layouts = (start..end).map(layout).collect();
-                let strips = Strips {
-                    rows,
-                    keep,
-                    layouts,
-                    chunks,
-                };
-                groups.push(Group {
-                    steps: start..end,
-                    strips: (end - start > 1 || (bits[start].0 && !apart(start))).then_some(strips),
-                });
-                start = end;
+                if end == count || (bits[end].0 && bits[end].1) || apart(end - 1) || apart(end) {
+                    let keep = (start..end).map(|at| bits[at].2).collect();
+                    let layout = |at: usize| match bits[(at + 1) % 5].0 {
+                        true => Layout::ChannelsFirst,
+                        false => Layout::ChannelsLast,
+                    };
+                    let layouts = (start..end).map(layout).collect();
+                    let strips = Strips { rows, keep, layouts, chunks };
+                    groups.push(Group {
+                        steps: start..end,
+                        strips: (end - start > 1 || (bits[start].0 && !apart(start)))
+                            .then_some(strips),
+                    });
+                    start = end;
+                }
             }
-        }
-        let plan = Plan {
-            groups,
-            reasons: Vec::new(),
-        };
-        plan.check(&chain).ok().map(|()| DrawnChain { chain, plan })
-    })
+            let plan = Plan { groups, reasons: Vec::new() };
+            plan.check(&chain).ok().map(|()| DrawnChain { chain, plan })
+        },
+    )
 }
 
 /// The arrays of a chain.
@@ -246,10 +240,7 @@ impl<T: Element> ChainData<T> {
             .collect();
         let steps: Vec<reference::StepWeights<'_, T>> = weights
             .iter()
-            .map(|(weight, bias)| reference::StepWeights {
-                weight,
-                bias: bias.as_deref(),
-            })
+            .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
             .collect();
         let wanted = run_chain(chain, &input, &steps)?;
         Ok(ChainData { input, weights, wanted })
@@ -258,10 +249,7 @@ impl<T: Element> ChainData<T> {
     fn steps(&self) -> Vec<StepWeights<'_, T>> {
         self.weights
             .iter()
-            .map(|(weight, bias)| StepWeights {
-                weight,
-                bias: bias.as_deref(),
-            })
+            .map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() })
             .collect()
     }
 
@@ -280,7 +268,12 @@ impl<T: Element> ChainData<T> {
     }
 
     /// What the interpreter makes of the plan's nests, group after group.
-    fn interpret(&self, drawn: &DrawnChain, nests: &[nest::Nest], parts: usize) -> Result<Vec<T>, Error> {
+    fn interpret(
+        &self,
+        drawn: &DrawnChain,
+        nests: &[nest::Nest],
+        parts: usize,
+    ) -> Result<Vec<T>, Error> {
         let DrawnChain { chain, plan } = drawn;
         let mut tensors: Vec<Vec<T>> = vec![Vec::new(); chain.steps().len() + 1];
         tensors[0].clone_from(&self.input);
@@ -307,7 +300,8 @@ impl<T: Element> ChainData<T> {
     }
 }
 
-/// Whether a chain under a plan gives the reference's bits everywhere; `false` where the plan is refused.
+/// Whether a chain under a plan gives the reference's bits everywhere; `false` where the plan is
+/// refused.
 ///
 /// # Errors
 /// The route, and what went wrong.
@@ -318,10 +312,14 @@ pub fn every_chain(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
     }
 }
 
-fn lower(conv: &Conv, layouts: Layouts, given: Option<&Schedule>, target: &Target) -> Result<Lowered, Error> {
-    let schedule = given
-        .cloned()
-        .unwrap_or_else(|| Schedule::choose_as(conv, layouts, target).schedule);
+fn lower(
+    conv: &Conv,
+    layouts: Layouts,
+    given: Option<&Schedule>,
+    target: &Target,
+) -> Result<Lowered, Error> {
+    let schedule =
+        given.cloned().unwrap_or_else(|| Schedule::choose_as(conv, layouts, target).schedule);
     let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
     Ok(Lowered { schedule, nest })
 }
@@ -355,7 +353,9 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
             let output = quietly(|| data.interpret(drawn, &nests, parts));
             let output = output.and_then(|o| o.map_err(|e| e.to_string()));
             let same = output.and_then(|output| compare(&output, &data.wanted));
-            same.map_err(|what| said(format!("interpreter, {target}, {parts} part(s): {what}\n{}", text())))?;
+            same.map_err(|what| {
+                said(format!("interpreter, {target}, {parts} part(s): {what}\n{}", text()))
+            })?;
         }
     }
     whole(drawn, &data).map_err(said)?;
@@ -369,8 +369,11 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
 fn whole<T: Element>(drawn: &DrawnChain, data: &ChainData<T>) -> Result<(), String> {
     let DrawnChain { chain, plan } = drawn;
     let target = Target::AVX2;
-    let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| lower(conv, layouts, given, &target);
-    let nest = quietly(|| whole::nest(chain, plan, &target, &mut lower))?.map_err(|e| e.to_string())?;
+    let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
+        lower(conv, layouts, given, &target)
+    };
+    let nest =
+        quietly(|| whole::nest(chain, plan, &target, &mut lower))?.map_err(|e| e.to_string())?;
     let said = |what: String| format!("whole chain: {what}\n{nest}");
     let broken = nest::verify(&nest);
     if !broken.is_empty() {
@@ -381,13 +384,13 @@ fn whole<T: Element>(drawn: &DrawnChain, data: &ChainData<T>) -> Result<(), Stri
 }
 
 /// Machine code under the drawn plan, and under the model's own for as many threads.
-fn machine<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, target: &Target) -> Result<(), String> {
+fn machine<T: Element>(
+    drawn: &DrawnChain,
+    data: &ChainData<T>,
+    target: &Target,
+) -> Result<(), String> {
     let compiled = |plan: Option<Plan>, threads: usize| {
-        let options = ChainOptions {
-            plan,
-            target: *target,
-            threads,
-        };
+        let options = ChainOptions { plan, target: *target, threads };
         let packed = quietly(|| CompiledChain::new(&drawn.chain, options)?.pack(&data.steps()))?;
         packed.map_err(|e| e.to_string())
     };
@@ -398,12 +401,14 @@ fn machine<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, target: &Target)
         let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
         let ran = packed.run_on(&data.input, &mut output, parts, &CurrentThread);
         ran.map_err(|e| e.to_string())?;
-        compare(&output, &data.wanted).map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
+        compare(&output, &data.wanted)
+            .map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
     }
     Ok(())
 }
 
-/// Runs a chain as planned and step by step, says how long each takes and why it is planned so, and leaves the output. For examples.
+/// Runs a chain as planned and step by step, says how long each takes and why it is planned so, and
+/// leaves the output. For examples.
 ///
 /// # Errors
 /// Those of compiling and running, and an error where the bits differ.
@@ -414,17 +419,10 @@ pub fn fused_and_not(
     output: &mut [f32],
 ) -> Result<(), Box<dyn std::error::Error>> {
     let planned = CompiledChain::new(chain, ChainOptions::default())?;
-    let unfused = ChainOptions {
-        plan: Some(Plan::unfused(chain)),
-        ..ChainOptions::default()
-    };
+    let unfused = ChainOptions { plan: Some(Plan::unfused(chain)), ..ChainOptions::default() };
     let unfused = CompiledChain::new(chain, unfused)?;
     println!("{chain}");
-    planned
-        .plan()
-        .reasons
-        .iter()
-        .for_each(|reason| println!("  - {reason}"));
+    planned.plan().reasons.iter().for_each(|reason| println!("  - {reason}"));
     let mut outputs = Vec::new();
     for (name, compiled) in [("step by step", &unfused), ("as planned", &planned)] {
         let packed = compiled.pack(weights)?;
@@ -450,7 +448,8 @@ struct Expanded<'a> {
     wanted: Vec<f64>,
 }
 
-/// Runs chains as expanded Rust under their plans, all in one program. In every third the weights are compiled in. How many there were; those whose plans are refused are left out.
+/// Runs chains as expanded Rust under their plans, all in one program. In every third the weights
+/// are compiled in. How many there were; those whose plans are refused are left out.
 ///
 /// # Errors
 /// The chains that differ, and where.
@@ -493,10 +492,7 @@ fn add_expanded<T: Element>(
         let steps = chain.steps().iter().zip(&data.weights);
         let steps = steps.map(|(step, (weight, bias))| {
             let conv = step.conv.with_weights(weight, bias.as_deref())?;
-            Ok(Step {
-                conv,
-                residual: step.residual,
-            })
+            Ok(Step { conv, residual: step.residual })
         });
         let steps: Result<Vec<Step>, Error> = steps.collect();
         chain = steps.and_then(Chain::new).map_err(|e| e.to_string())?;

@@ -1,12 +1,15 @@
-//! The arrays of a case: a pure function of the description, the fill and a seed, so that a case is one line of text.
+//! The arrays of a case: a pure function of the description, the fill and a seed, so that a case is
+//! one line of text.
 //!
-//! Integers are at most 3, and no case sums more than a few thousand products of them: every partial sum is an integer below 2^24 and exact in f32, in
-//! any order. With them all routes must agree bit for bit whatever they do (benchdnn's rule: tolerance zero). Reals have full mantissas, so that only
-//! the contract's order gives the contract's bits.
+//! Integers are at most 3, and no case sums more than a few thousand products of them: every
+//! partial sum is an integer below 2^24 and exact in f32, in any order. With them all routes must
+//! agree bit for bit whatever they do (benchdnn's rule: tolerance zero). Reals have full mantissas,
+//! so that only the contract's order gives the contract's bits.
 
 use conv_ir::{Conv, Element, Error, Nest, interp, reference};
 
-/// A small deterministic generator (Steele, Lea and Flood's SplitMix64), so that a case is its seed.
+/// A small deterministic generator (Steele, Lea and Flood's SplitMix64), so that a case is its
+/// seed.
 #[derive(Clone, Debug)]
 pub struct Rng(pub u64);
 
@@ -43,7 +46,8 @@ impl Rng {
 /// What the numbers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
-    /// Integers of at most 3, so that every partial sum is exact and every order of summation gives the same bits.
+    /// Integers of at most 3, so that every partial sum is exact and every order of summation gives
+    /// the same bits.
     Integers,
     /// Reals in -1..1: only the contract's order gives the contract's bits.
     Reals,
@@ -126,9 +130,7 @@ impl<T: Element> Data<T> {
 /// Whether two results are the same: equal, or both NaN (the sign of a zero aside).
 pub fn same<T: Element>(a: &[T], b: &[T]) -> bool {
     a.len() == b.len()
-        && a.iter()
-            .zip(b)
-            .all(|(x, y)| x == y || (x.to_f64().is_nan() && y.to_f64().is_nan()))
+        && a.iter().zip(b).all(|(x, y)| x == y || (x.to_f64().is_nan() && y.to_f64().is_nan()))
 }
 
 /// Checks a result against the reference's.
@@ -141,9 +143,8 @@ pub fn compare<T: Element>(found: &[T], wanted: &[T]) -> Result<(), String> {
     }
     match (0..wanted.len()).find(|&i| !same(&found[i..=i], &wanted[i..=i])) {
         None => Ok(()),
-        Some(at) => Err(format!(
-            "output[{at}] is {:?}, the reference says {:?}",
-            found[at], wanted[at]
-        )),
+        Some(at) => {
+            Err(format!("output[{at}] is {:?}, the reference says {:?}", found[at], wanted[at]))
+        }
     }
 }

@@ -1,8 +1,11 @@
-//! Many convolutions as one Rust program: emitted by conv-codegen, compiled by rustc once, run once.
+//! Many convolutions as one Rust program: emitted by conv-codegen, compiled by rustc once, run
+//! once.
 //!
-//! In: convolutions with their arrays. Out: the bits that the expanded Rust computes. The program holds the emitted functions as they are and a `main`
-//! that reads all arrays from one file and writes all outputs to another, in order; so what is judged is the text that `conv!` expands to.
-//! Functions and types take turns, and so do versions: for the widest vectors of this CPU, for AVX2, and portable.
+//! In: convolutions with their arrays. Out: the bits that the expanded Rust computes. The program
+//! holds the emitted functions as they are and a `main` that reads all arrays from one file and
+//! writes all outputs to another, in order; so what is judged is the text that `conv!` expands to.
+//! Functions and types take turns, and so do versions: for the widest vectors of this CPU, for
+//! AVX2, and portable.
 
 use crate::data::Data;
 use conv_codegen::{Form, Isa, Options, chain_source, rust_source};
@@ -61,15 +64,18 @@ impl Program {
             name,
             form,
             sizes: conv.free_sizes().into_iter().map(str::to_owned).collect(),
-            takes: [
-                conv.known().is_none(),
-                conv.known().is_none_or(|known| known.bias.is_none()),
-            ],
+            takes: [conv.known().is_none(), conv.known().is_none_or(|known| known.bias.is_none())],
         })
     }
 
     /// Adds a call. With free sizes, `free` gives their values and the arrays are of those.
-    pub fn call<T: Element>(&mut self, function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) {
+    pub fn call<T: Element>(
+        &mut self,
+        function: &Function,
+        free: &[(&str, usize)],
+        data: &Data<T>,
+        outputs: usize,
+    ) {
         self.calls += &call(function, free, data, outputs);
         for array in arrays(function, data) {
             array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
@@ -77,24 +83,23 @@ impl Program {
         self.outputs.push(outputs * T::DTYPE.bytes());
     }
 
-    /// Adds a chain under a plan, and its call on these arrays: the input, then what each step wants of its caller.
+    /// Adds a chain under a plan, and its call on these arrays: the input, then what each step
+    /// wants of its caller.
     ///
     /// # Errors
     /// Why the Rust route cannot print it.
-    pub fn chain<T: Element>(&mut self, chain: &Chain, plan: &Plan, arrays: &[&[T]]) -> Result<(), conv_ir::Error> {
+    pub fn chain<T: Element>(
+        &mut self,
+        chain: &Chain,
+        plan: &Plan,
+        arrays: &[&[T]],
+    ) -> Result<(), conv_ir::Error> {
         let (name, options) = self.next();
-        let options = Options {
-            plan: Some(plan.clone()),
-            ..options
-        };
+        let options = Options { plan: Some(plan.clone()), ..options };
         let source = chain_source(chain, &name, &options)?;
         let outputs = chain.len_of(chain.steps().len());
-        self.calls += &chain_call(
-            &name,
-            options.form,
-            arrays,
-            (outputs, source.contains("SCRATCH: usize")),
-        );
+        self.calls +=
+            &chain_call(&name, options.form, arrays, (outputs, source.contains("SCRATCH: usize")));
         self.source += &source;
         for array in arrays {
             array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
@@ -131,10 +136,7 @@ impl Program {
         std::fs::write(&file, source).expect("written");
         std::fs::write(&arrays, &self.arrays).expect("written");
         compile(&file, &binary);
-        let ran = Command::new(&binary)
-            .args([&arrays, &results])
-            .output()
-            .expect("started");
+        let ran = Command::new(&binary).args([&arrays, &results]).output().expect("started");
         assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
         let results = std::fs::read(results).expect("read");
         let mut rest = &results[..];
@@ -149,20 +151,14 @@ impl Program {
     }
 }
 
-/// Optimised, but not for size or speed of hundreds of functions: level 1 vectorises nothing and takes a third of the time.
+/// Optimised, but not for size or speed of hundreds of functions: level 1 vectorises nothing and
+/// takes a third of the time.
 fn compile(file: &Path, binary: &Path) {
     let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
     let flags = ["--edition=2024", "-Copt-level=1", "-Ccodegen-units=16", "-o"];
-    let compiled = Command::new(rustc)
-        .args(flags)
-        .args([binary, file])
-        .output()
-        .expect("rustc starts");
-    assert!(
-        compiled.status.success(),
-        "{}",
-        String::from_utf8_lossy(&compiled.stderr)
-    );
+    let compiled =
+        Command::new(rustc).args(flags).args([binary, file]).output().expect("rustc starts");
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
 }
 
 /// The arrays that a function takes, in order.
@@ -178,7 +174,12 @@ fn arrays<'a, T>(function: &Function, data: &'a Data<T>) -> impl Iterator<Item =
 }
 
 /// The call of a chain's item; `(outputs, true)` where it wants scratch.
-fn chain_call<T: Element>(name: &str, form: Form, arrays: &[&[T]], (outputs, scratch): (usize, bool)) -> String {
+fn chain_call<T: Element>(
+    name: &str,
+    form: Form,
+    arrays: &[&[T]],
+    (outputs, scratch): (usize, bool),
+) -> String {
     let (t, b) = (T::DTYPE, T::DTYPE.bytes());
     let mut lets = String::new();
     for (at, array) in arrays.iter().enumerate() {
@@ -195,14 +196,10 @@ fn chain_call<T: Element>(name: &str, form: Form, arrays: &[&[T]], (outputs, scr
     };
     let input = "a0[..].try_into().unwrap(), ";
     let (call, constant) = match form {
-        Form::Function => (
-            format!("{name}({}", list(0)),
-            format!("{}_SCRATCH", name.to_uppercase()),
-        ),
-        Form::Type => (
-            format!("{name}::new({}).run({input}", list(1)),
-            format!("{name}::SCRATCH"),
-        ),
+        Form::Function => {
+            (format!("{name}({}", list(0)), format!("{}_SCRATCH", name.to_uppercase()))
+        }
+        Form::Type => (format!("{name}::new({}).run({input}", list(1)), format!("{name}::SCRATCH")),
     };
     let scratch = match scratch {
         true => format!(", (&mut vec![{t}::NAN; {constant}][..]).try_into().unwrap()"),
@@ -214,16 +211,16 @@ fn chain_call<T: Element>(name: &str, form: Form, arrays: &[&[T]], (outputs, scr
     )
 }
 
-fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>, outputs: usize) -> String {
+fn call<T: Element>(
+    function: &Function,
+    free: &[(&str, usize)],
+    data: &Data<T>,
+    outputs: usize,
+) -> String {
     let (t, b) = (T::DTYPE, T::DTYPE.bytes());
     let take = |len: usize| format!("&take::<{b}, {t}>(from, {len}, {t}::from_le_bytes)[..]");
     let (mut arguments, mut packed) = (String::new(), String::new());
-    let Function {
-        name,
-        form,
-        sizes,
-        takes,
-    } = function;
+    let Function { name, form, sizes, takes } = function;
     for size in sizes {
         let value = free.iter().find(|(name, _)| *name == size).map_or(0, |f| f.1);
         let _ = write!(arguments, "{value}, ");
@@ -237,11 +234,7 @@ fn call<T: Element>(function: &Function, free: &[(&str, usize)], data: &Data<T>,
     let mut lets = String::new();
     for (at, (array, is_weight)) in arrays.into_iter().enumerate() {
         let Some(array) = array else { continue };
-        let list = if is_weight && *form == Form::Type {
-            &mut packed
-        } else {
-            &mut arguments
-        };
+        let list = if is_weight && *form == Form::Type { &mut packed } else { &mut arguments };
         let _ = write!(list, "a{at}.try_into().unwrap(), ");
         let _ = writeln!(lets, "    let a{at} = {};", take(array.len()));
     }
@@ -271,11 +264,8 @@ pub fn numbers<T: Element>(bytes: &[u8]) -> Vec<T> {
             .iter()
             .map(|b| T::from_f64(f32::from_le_bytes(*b).into()))
             .collect(),
-        DType::F64 => bytes
-            .as_chunks::<8>()
-            .0
-            .iter()
-            .map(|b| T::from_f64(f64::from_le_bytes(*b)))
-            .collect(),
+        DType::F64 => {
+            bytes.as_chunks::<8>().0.iter().map(|b| T::from_f64(f64::from_le_bytes(*b))).collect()
+        }
     }
 }

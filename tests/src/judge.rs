@@ -1,4 +1,5 @@
-//! The judge: a nest is verified and interpreted after every pass, and must give the reference's bits each time.
+//! The judge: a nest is verified and interpreted after every pass, and must give the reference's
+//! bits each time.
 
 use crate::data::{Data, Fill, compare};
 use conv_ir::{Conv, Element, Error, Nest, Schedule, Target, nest, passes};
@@ -9,11 +10,17 @@ use std::sync::Once;
 /// The seed of every case; the description and the fill do the rest.
 pub const SEED: u64 = 7;
 
-/// Compiles under `schedule`, and after each pass checks the invariants and runs the interpreter against the reference.
+/// Compiles under `schedule`, and after each pass checks the invariants and runs the interpreter
+/// against the reference.
 ///
 /// # Errors
 /// The name of the first pass after which something is wrong, what, and the nest.
-pub fn judge<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<Nest, String> {
+pub fn judge<T: Element>(
+    conv: &Conv,
+    schedule: &Schedule,
+    target: &Target,
+    fill: Fill,
+) -> Result<Nest, String> {
     let data = Data::<T>::new(conv, fill, SEED);
     let wanted = data.reference(conv).map_err(|e| format!("reference: {e}"))?;
     let mut verdict = Ok(());
@@ -43,7 +50,12 @@ fn after<T: Element>(pass: &str, nest: &Nest, data: &Data<T>, wanted: &[T]) -> R
 ///
 /// # Errors
 /// How many threads, and what went wrong.
-pub fn judge_threads<T: Element>(conv: &Conv, nest: &Nest, fill: Fill, parts: usize) -> Result<(), String> {
+pub fn judge_threads<T: Element>(
+    conv: &Conv,
+    nest: &Nest,
+    fill: Fill,
+    parts: usize,
+) -> Result<(), String> {
     let data = Data::<T>::new(conv, fill, SEED);
     let wanted = data.reference(conv).map_err(|e| format!("reference: {e}"))?;
     let said = |what: String| format!("{conv}\nby {parts} threads: {what}\n{nest}");
@@ -55,7 +67,12 @@ pub fn judge_threads<T: Element>(conv: &Conv, nest: &Nest, fill: Fill, parts: us
 ///
 /// # Errors
 /// The sizes, and what went wrong.
-pub fn judge_free<T: Element>(conv: &Conv, nest: &Nest, free: &[(&str, usize)], fill: Fill) -> Result<(), String> {
+pub fn judge_free<T: Element>(
+    conv: &Conv,
+    nest: &Nest,
+    free: &[(&str, usize)],
+    fill: Fill,
+) -> Result<(), String> {
     let said = |what: String| format!("{conv}\nfor {free:?}: {what}\n{nest}");
     let known = conv.with_sizes(free).map_err(|e| said(e.to_string()))?;
     let data = Data::<T>::new(&known, fill, SEED);
@@ -75,7 +92,8 @@ thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Panics of judged code are caught and told once, with their case; while proptest shrinks there are hundreds.
+/// Panics of judged code are caught and told once, with their case; while proptest shrinks there
+/// are hundreds.
 fn silence_expected_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -1,7 +1,10 @@
-//! Random convolutions and schedules, made of small numbers so that proptest can shrink them, and shown as text.
+//! Random convolutions and schedules, made of small numbers so that proptest can shrink them, and
+//! shown as text.
 //!
-//! A description is drawn from its own numbers and then repaired: the input grows until the window fits and folded padding exists. What still breaks a
-//! rule, or would be too slow to judge, is drawn again. A schedule is drawn without a look at the description; the passes refuse what does not fit.
+//! A description is drawn from its own numbers and then repaired: the input grows until the window
+//! fits and folded padding exists. What still breaks a rule, or would be too slow to judge, is
+//! drawn again. A schedule is drawn without a look at the description; the passes refuse what does
+//! not fit.
 
 use conv_ir::conv::Conv;
 use conv_ir::nest::Role;
@@ -11,7 +14,8 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::fmt;
 
-/// A convolution and a way to compute it, whose `Debug` is text that can be pasted into a case file.
+/// A convolution and a way to compute it, whose `Debug` is text that can be pasted into a case
+/// file.
 #[derive(Clone, PartialEq)]
 pub struct Drawn {
     /// What.
@@ -42,22 +46,16 @@ struct AxisDice {
 fn axis() -> impl Strategy<Value = AxisDice> {
     let kernel = prop_oneof![3 => Just(1usize), 5 => Just(3), 4 => 1usize..=5];
     let step = || prop_oneof![4 => Just(1usize), 2 => Just(2), 1 => Just(3)];
-    (
-        0usize..=12,
-        kernel,
-        step(),
-        step(),
-        (0usize..=4, 0usize..=4),
-        0usize..=2,
-    )
-        .prop_map(|(spare, kernel, stride, dilation, padding, output_padding)| AxisDice {
+    (0usize..=12, kernel, step(), step(), (0usize..=4, 0usize..=4), 0usize..=2).prop_map(
+        |(spare, kernel, stride, dilation, padding, output_padding)| AxisDice {
             spare,
             kernel,
             stride,
             dilation,
             padding,
             output_padding,
-        })
+        },
+    )
 }
 
 /// Padding by word, or by each axis' own numbers.
@@ -113,17 +111,17 @@ pub fn convs() -> impl Strategy<Value = Conv> {
         proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())),
     );
     let types = prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F64)];
-    (
-        proptest::collection::vec(axis(), 1..=3),
-        channels(),
-        0usize..=2,
-        words,
-        epilogue,
-        types,
-    )
+    (proptest::collection::vec(axis(), 1..=3), channels(), 0usize..=2, words, epilogue, types)
         .prop_filter_map(
             "a legal convolution of little work",
-            |(axes, (groups, ic, oc), batch, (padding, mode, channels_last, transposed, flip), epilogue, dtype)| {
+            |(
+                axes,
+                (groups, ic, oc),
+                batch,
+                (padding, mode, channels_last, transposed, flip),
+                epilogue,
+                dtype,
+            )| {
                 let each = |f: fn(&AxisDice) -> usize| axes.iter().map(f).collect::<Vec<_>>();
                 let lo_hi = axes.iter().map(|a| a.padding).collect::<Vec<_>>();
                 let spec = ConvSpec {
@@ -164,11 +162,7 @@ fn repaired(mut spec: ConvSpec) -> Option<Conv> {
         if let Ok(conv) = Conv::new(spec.clone()) {
             return Some(conv);
         }
-        spec.input = spec
-            .input
-            .iter()
-            .map(|n| Size::Known(n.known().unwrap_or(0) + 1))
-            .collect();
+        spec.input = spec.input.iter().map(|n| Size::Known(n.known().unwrap_or(0) + 1)).collect();
     }
     None
 }
@@ -180,18 +174,12 @@ pub fn work(conv: &Conv) -> usize {
 
 /// Random schedules, most of them legal for a convolution of so many axes.
 pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
-    let lanes_role = select(vec![
-        None,
-        Some(Role::OutChannel),
-        Some(Role::Group),
-        Some(Role::Out(0)),
-    ]);
+    let lanes_role =
+        select(vec![None, Some(Role::OutChannel), Some(Role::Group), Some(Role::Out(0))]);
     let lanes = (lanes_role, select(vec![1i64, 2, 4, 8]), 1i64..=3);
     let tile = (0i64..=6, 0i64..=3, 0i64..=9);
-    let axes: Vec<Role> = (0..rank)
-        .map(Role::Out)
-        .chain([Role::Batch, Role::Group, Role::OutChannel])
-        .collect();
+    let axes: Vec<Role> =
+        (0..rank).map(Role::Out).chain([Role::Batch, Role::Group, Role::OutChannel]).collect();
     let taps: Vec<Role> = (0..rank).map(Role::Kernel).chain([Role::InChannel]).collect();
     let count = axes.len();
     let order = (Just(axes.clone()).prop_shuffle(), 0..=count);
@@ -210,11 +198,8 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
             parallel,
         )| {
             order.truncate(named);
-            let wanted = [
-                (Role::OutChannel, channels),
-                (Role::Out(0), columns),
-                (Role::Out(1), rows),
-            ];
+            let wanted =
+                [(Role::OutChannel, channels), (Role::Out(0), columns), (Role::Out(1), rows)];
             let mut tile: Vec<(Role, i64)> = wanted
                 .into_iter()
                 .filter(|t| t.1 > 0 && Some(t.0) != role && (t.0 != Role::Out(1) || rank > 1))
@@ -237,10 +222,7 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
                 // As wide as the lanes, or as the tile.
                 (2, panels) => panels,
                 (_, Pack::Panels { role, width: 1 }) => Pack::Panels { role, width: 1 },
-                (_, Pack::Panels { role, .. }) => Pack::Panels {
-                    role,
-                    width: width * vectors,
-                },
+                (_, Pack::Panels { role, .. }) => Pack::Panels { role, width: width * vectors },
                 (_, other) => other,
             };
             schedule

@@ -1,6 +1,8 @@
-//! The same case on every route that runs here: the interpreter after each pass and by threads, and machine code. Each must give the reference's bits.
+//! The same case on every route that runs here: the interpreter after each pass and by threads, and
+//! machine code. Each must give the reference's bits.
 //!
-//! Expanded Rust is a route too, but one that wants many cases at a time: see [`emitted`](crate::emitted).
+//! Expanded Rust is a route too, but one that wants many cases at a time: see
+//! [`emitted`](crate::emitted).
 
 use crate::data::{Data, Fill, compare};
 use crate::judge::{SEED, judge, judge_free, judge_threads, quietly};
@@ -28,9 +30,7 @@ pub fn machines_here() -> impl Iterator<Item = Target> {
 pub fn skipped() -> String {
     let here: Vec<&str> = machines_here().map(|t| t.name).collect();
     let skipped = MACHINES.iter().map(|t| t.name).filter(|name| !here.contains(name));
-    skipped
-        .map(|name| format!("; skipped: {name}, which this CPU has not"))
-        .collect()
+    skipped.map(|name| format!("; skipped: {name}, which this CPU has not")).collect()
 }
 
 /// Calls a generic function in the element type of a convolution.
@@ -59,18 +59,27 @@ pub fn every_chosen(conv: &Conv, target: &Target, fill: Fill) -> Result<(), Stri
     every(conv, &Schedule::choose(conv, target).schedule, target, fill)
 }
 
-fn every_as<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
+fn every_as<T: Element>(
+    conv: &Conv,
+    schedule: &Schedule,
+    target: &Target,
+    fill: Fill,
+) -> Result<(), String> {
     let nest = judge::<T>(conv, schedule, target, fill)?;
     for parts in [2, 3] {
         judge_threads::<T>(conv, &nest, fill, parts)?;
     }
-    // A schedule for wide vectors would be pages of narrow ones elsewhere; one for narrow vectors is good anywhere.
+    // A schedule for wide vectors would be pages of narrow ones elsewhere; one for narrow vectors
+    // is good anywhere.
     machines_here()
-        .filter(|t| t.vector_bytes >= target.vector_bytes && (t.masks || schedule.borders != Borders::Mask))
+        .filter(|t| {
+            t.vector_bytes >= target.vector_bytes && (t.masks || schedule.borders != Borders::Mask)
+        })
         .try_for_each(|t| machine::<T>(conv, schedule, &t, fill))
 }
 
-/// Runs a case under the model's choice for each machine; on the interpreter the finished nest for `judged` only: for many cases whose passes were judged elsewhere.
+/// Runs a case under the model's choice for each machine; on the interpreter the finished nest for
+/// `judged` only: for many cases whose passes were judged elsewhere.
 ///
 /// # Errors
 /// The route, and what went wrong.
@@ -80,19 +89,26 @@ pub fn finished(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> 
 
 fn finished_as<T: Element>(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> {
     let chosen = |target: &Target| Schedule::choose(conv, target).schedule;
-    let nest = passes::compile(conv, &chosen(judged), judged, &mut |_, _| {}).map_err(|e| e.to_string())?;
+    let nest = passes::compile(conv, &chosen(judged), judged, &mut |_, _| {})
+        .map_err(|e| e.to_string())?;
     judge_threads::<T>(conv, &nest, fill, 1)?;
     machines_here().try_for_each(|target| machine::<T>(conv, &chosen(&target), &target, fill))
 }
 
-/// Whether machine code here owes the reference's bits. Without a fused multiply-add it rounds twice, which only sums of integers do not show.
+/// Whether machine code here owes the reference's bits. Without a fused multiply-add it rounds
+/// twice, which only sums of integers do not show.
 fn owes_bits(conv: &Conv, fill: Fill) -> bool {
     let fused = conv_jit::Isa::host().is_ok_and(|isa| isa.has_fma());
     fused || (fill == Fill::Integers && conv.spec().activation.is_none())
 }
 
 /// Machine code by one thread, and by parts that run in turn.
-fn machine<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
+fn machine<T: Element>(
+    conv: &Conv,
+    schedule: &Schedule,
+    target: &Target,
+    fill: Fill,
+) -> Result<(), String> {
     if !owes_bits(conv, fill) {
         return Ok(());
     }
@@ -111,7 +127,12 @@ fn machine<T: Element>(conv: &Conv, schedule: &Schedule, target: &Target, fill: 
 struct Machine<T>(conv_jit::PackedConv<T>);
 
 impl<T: Element> Machine<T> {
-    fn new(conv: &Conv, schedule: &Schedule, target: &Target, data: &Data<T>) -> Result<Machine<T>, String> {
+    fn new(
+        conv: &Conv,
+        schedule: &Schedule,
+        target: &Target,
+        data: &Data<T>,
+    ) -> Result<Machine<T>, String> {
         let options = Options {
             schedule: Some(schedule.clone()),
             target: *target,
@@ -127,7 +148,13 @@ impl<T: Element> Machine<T> {
         packed.map(Machine).map_err(|e| e.to_string())
     }
 
-    fn run(&self, data: &Data<T>, outputs: usize, sizes: &[(&str, usize)], parts: usize) -> Result<Vec<T>, String> {
+    fn run(
+        &self,
+        data: &Data<T>,
+        outputs: usize,
+        sizes: &[(&str, usize)],
+        parts: usize,
+    ) -> Result<Vec<T>, String> {
         let mut output = vec![T::from_f64(f64::NAN); outputs];
         let call = self
             .0
@@ -148,7 +175,12 @@ impl<T: Element> Machine<T> {
 ///
 /// # Errors
 /// The route, the sizes, and what went wrong.
-pub fn free(conv: &Conv, schedule: &Schedule, values: &[Vec<(&str, usize)>], fill: Fill) -> Result<(), String> {
+pub fn free(
+    conv: &Conv,
+    schedule: &Schedule,
+    values: &[Vec<(&str, usize)>],
+    fill: Fill,
+) -> Result<(), String> {
     in_type_of!(conv, free_as(conv, schedule, values, fill))
 }
 
@@ -158,7 +190,8 @@ fn free_as<T: Element>(
     values: &[Vec<(&str, usize)>],
     fill: Fill,
 ) -> Result<(), String> {
-    let nest = passes::compile(conv, schedule, &Target::CRANELIFT, &mut |_, _| {}).map_err(|e| e.to_string())?;
+    let nest = passes::compile(conv, schedule, &Target::CRANELIFT, &mut |_, _| {})
+        .map_err(|e| e.to_string())?;
     for sizes in values {
         judge_free::<T>(conv, &nest, sizes, fill)?;
     }

@@ -1,7 +1,8 @@
 //! The cross product of benchdnn's CI core: 3 ranks x 6 families x 3 variants = 54 shapes, as text.
 //!
-//! Families: first layer (3 channels), 1x1, 3x3, padding beyond half the window, grouped, depthwise. Variants: plain, channel tail (no multiple of any vector), stride +
-//! tail. This file knows no other, so that conv-jit's own tests, which this crate depends on, can take it too.
+//! Families: first layer (3 channels), 1x1, 3x3, padding beyond half the window, grouped,
+//! depthwise. Variants: plain, channel tail (no multiple of any vector), stride + tail. This file
+//! knows no other, so that conv-jit's own tests, which this crate depends on, can take it too.
 
 const FAMILIES: [&str; 6] = ["first", "1x1", "3x3", "pad", "grouped", "depthwise"];
 const VARIANTS: [&str; 3] = ["plain", "channel tail", "stride + tail"];
@@ -20,11 +21,7 @@ pub fn core(transposed: bool) -> Vec<String> {
 /// Channels are few where there are more axes to sum over.
 fn text(rank: usize, family: &str, variant: &str, transposed: bool) -> String {
     let plain = variant == "plain";
-    let channels = if plain {
-        [16, 8, 8][rank - 1]
-    } else {
-        [19, 11, 5][rank - 1]
-    };
+    let channels = if plain { [16, 8, 8][rank - 1] } else { [19, 11, 5][rank - 1] };
     let (groups, ic, oc, kernel, pad) = match family {
         "first" => (1, 3, channels, if rank == 3 { 3 } else { 5 }, 2),
         "1x1" => (1, channels, channels, 1, 0),

@@ -1,7 +1,9 @@
-//! Case files: what a convolution becomes, for a person to review in a diff; and the same case on every route.
+//! Case files: what a convolution becomes, for a person to review in a diff; and the same case on
+//! every route.
 //!
-//! `tests/cases/NAME.conv` says what to show, `tests/cases/shown/NAME.snap` is what is shown. After a change that is meant: `INSTA_UPDATE=always cargo test
-//! -p conv-tests --test cases`, then read the diff.
+//! `tests/cases/NAME.conv` says what to show, `tests/cases/shown/NAME.snap` is what is shown. After
+//! a change that is meant: `INSTA_UPDATE=always cargo test -p conv-tests --test cases`, then read
+//! the diff.
 
 use conv_ir::Conv;
 use conv_tests::case::Case;
@@ -35,9 +37,7 @@ fn case(path: &Path) -> Case {
 fn cases_run_on_every_route() {
     let mut ran = 0;
     insta::glob!("../cases", "*.conv", |path| {
-        let Case {
-            conv, schedule, target, ..
-        } = case(path);
+        let Case { conv, schedule, target, .. } = case(path);
         ran += 1;
         let result = match conv.free_sizes().is_empty() {
             true => routes::every(&conv, &schedule, &target, Fill::Integers),

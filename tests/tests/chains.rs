@@ -1,6 +1,8 @@
-//! Random chains under random plans: fused == unfused == reference, bit for bit, on the interpreter and as machine code by 1 to 3 threads.
+//! Random chains under random plans: fused == unfused == reference, bit for bit, on the interpreter
+//! and as machine code by 1 to 3 threads.
 //!
-//! `PROPTEST_CASES` sets how many cases are drawn (300 without it); the seed is fixed unless `PROPTEST_RNG_SEED` is set.
+//! `PROPTEST_CASES` sets how many cases are drawn (300 without it); the seed is fixed unless
+//! `PROPTEST_RNG_SEED` is set.
 
 use conv_tests::Fill;
 use conv_tests::chains::{DrawnChain, drawn_chains, every_chain, expanded};
@@ -25,11 +27,7 @@ fn any_plan_gives_the_reference() {
     let (ran, refused) = (Cell::new(0), Cell::new(0));
     let test = |drawn: DrawnChain| {
         let steps = drawn.chain.steps().len();
-        let fill = if steps.is_multiple_of(2) {
-            Fill::Integers
-        } else {
-            Fill::Reals
-        };
+        let fill = if steps.is_multiple_of(2) { Fill::Integers } else { Fill::Reals };
         match every_chain(&drawn, fill) {
             Ok(true) => ran.set(ran.get() + 1),
             Ok(false) => refused.set(refused.get() + 1),
@@ -47,10 +45,7 @@ fn any_plan_gives_the_reference() {
         ran.get(),
         refused.get()
     ));
-    assert!(
-        ran.get() > 2 * refused.get(),
-        "too many plans are refused to prove much"
-    );
+    assert!(ran.get() > 2 * refused.get(), "too many plans are refused to prove much");
 }
 
 /// `CHAINS` sets how many are drawn.

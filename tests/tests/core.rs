@@ -1,6 +1,8 @@
-//! The cross product of benchdnn's CI core: 3 ranks x 6 families x 3 variants = 54 shapes, forward and transposed, on every route.
+//! The cross product of benchdnn's CI core: 3 ranks x 6 families x 3 variants = 54 shapes, forward
+//! and transposed, on every route.
 //!
-//! The list is in [`conv_tests::shapes`]. Integers, tolerance zero. A case is its text, which every failure prints.
+//! The list is in [`conv_tests::shapes`]. Integers, tolerance zero. A case is its text, which every
+//! failure prints.
 
 use conv_ir::Conv;
 use conv_tests::Fill;
@@ -9,9 +11,8 @@ use conv_tests::routes;
 
 /// A case whose output is mostly zero proves little (benchdnn calls it mistrusted).
 fn trusted(conv: &Conv) -> bool {
-    let output = Data::<f32>::new(conv, Fill::Integers, conv_tests::judge::SEED)
-        .reference(conv)
-        .unwrap();
+    let output =
+        Data::<f32>::new(conv, Fill::Integers, conv_tests::judge::SEED).reference(conv).unwrap();
     output.iter().filter(|x| **x == 0.0).count() * 10 < output.len() * 9
 }
 

@@ -1,9 +1,11 @@
 //! Every kind of convolution, on every route: the design's table of kinds, as a cross product.
 //!
-//! Kinds x 1-D, 2-D, 3-D (some 4-D) x both layouts x f32 and f64 x padding modes, with bias, residual and activations taking turns. Each case runs on exact
-//! integers and on random reals; the reference's bits must come from the interpreter after every pass, from threads, from machine code, and from
-//! the expanded Rust, of which all cases make one program. Pairs (spatially separable, depthwise separable) run as pairs: what the first gives, the second
-//! takes; and a transposed one is held against the gradient that it is.
+//! Kinds x 1-D, 2-D, 3-D (some 4-D) x both layouts x f32 and f64 x padding modes, with bias,
+//! residual and activations taking turns. Each case runs on exact integers and on random reals; the
+//! reference's bits must come from the interpreter after every pass, from threads, from machine
+//! code, and from the expanded Rust, of which all cases make one program. Pairs (spatially
+//! separable, depthwise separable) run as pairs: what the first gives, the second takes; and a
+//! transposed one is held against the gradient that it is.
 
 use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Schedule, Target, passes};
 use conv_tests::data::{Data, compare};
@@ -12,7 +14,8 @@ use conv_tests::judge::SEED;
 use conv_tests::random::ACTIVATIONS;
 use conv_tests::{Fill, routes};
 
-/// One row of the table: its name, what it says in the text form (`conv` and the sizes come before), and whether it has padding to fold.
+/// One row of the table: its name, what it says in the text form (`conv` and the sizes come
+/// before), and whether it has padding to fold.
 struct Kind {
     name: &'static str,
     text: &'static str,
@@ -20,11 +23,7 @@ struct Kind {
 }
 
 const fn kind(name: &'static str, text: &'static str) -> Kind {
-    Kind {
-        name,
-        text,
-        pads: false,
-    }
+    Kind { name, text, pads: false }
 }
 
 const fn padded(name: &'static str, text: &'static str) -> Kind {
@@ -45,10 +44,7 @@ const KINDS: &[Kind] = &[
     padded("depthwise, multiplier 2", "g3 ic3 oc6 kernel 3 stride 2 pad 1"),
     kind("1x1", "g1 ic4 oc8 kernel 1"),
     kind("transposed", "g1 ic3 oc4 kernel 3 stride 2 pad 1"),
-    kind(
-        "transposed, output padding",
-        "g1 ic2 oc3 kernel 3 stride 2 pad 1 out_pad 1",
-    ),
+    kind("transposed, output padding", "g1 ic2 oc3 kernel 3 stride 2 pad 1 out_pad 1"),
     kind("transposed, kernel below stride", "g1 ic2 oc3 kernel 2 stride 3"),
     kind("transposed, dilated", "g1 ic2 oc2 kernel 3 stride 2 dilation 2 pad 1:2"),
     kind("transposed, group", "g2 ic4 oc4 kernel 3 stride 2 pad 1"),
@@ -70,26 +66,23 @@ fn epilogue(turn: usize) -> String {
     let bias = if turn.is_multiple_of(2) { " + bias" } else { "" };
     let residual = if turn % 3 == 1 { " + residual" } else { "" };
     // Every fourth case has none.
-    let activation: Option<Activation> = (turn % 4 != 3).then(|| ACTIVATIONS[turn % ACTIVATIONS.len()]);
-    format!(
-        "{bias}{residual}{}",
-        activation.map_or(String::new(), |a| format!(", {a}"))
-    )
+    let activation: Option<Activation> =
+        (turn % 4 != 3).then(|| ACTIVATIONS[turn % ACTIVATIONS.len()]);
+    format!("{bias}{residual}{}", activation.map_or(String::new(), |a| format!(", {a}")))
 }
 
-fn text(kind: &Kind, rank: usize, channels_last: bool, dtype: DType, mode: PaddingMode, turn: usize) -> String {
-    let transposed = if kind.name.starts_with("transposed") {
-        "-transposed"
-    } else {
-        ""
-    };
+fn text(
+    kind: &Kind,
+    rank: usize,
+    channels_last: bool,
+    dtype: DType,
+    mode: PaddingMode,
+    turn: usize,
+) -> String {
+    let transposed = if kind.name.starts_with("transposed") { "-transposed" } else { "" };
     let layout = if channels_last { "channels-last " } else { "" };
     let input = ["11", "6x9", "3x5x6", "3x3x4x5"][rank - 1];
-    let mode = if kind.pads {
-        format!(" mode {mode}")
-    } else {
-        String::new()
-    };
+    let mode = if kind.pads { format!(" mode {mode}") } else { String::new() };
     let batch = 1 + turn % 2;
     format!(
         "conv{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}",
@@ -103,16 +96,16 @@ fn cases() -> Vec<(String, Conv)> {
     let mut texts = Vec::new();
     for kind in KINDS {
         for rank in 1..=4 {
-            for (channels_last, dtype) in [
-                (false, DType::F32),
-                (true, DType::F32),
-                (false, DType::F64),
-                (true, DType::F64),
-            ] {
+            for (channels_last, dtype) in
+                [(false, DType::F32), (true, DType::F32), (false, DType::F64), (true, DType::F64)]
+            {
                 for &mode in if kind.pads { &MODES[..] } else { &MODES[..1] } {
                     let plain = mode == PaddingMode::Zeros && !channels_last && dtype == DType::F32;
                     if rank < 4 || plain {
-                        texts.push((kind.name, text(kind, rank, channels_last, dtype, mode, texts.len())));
+                        texts.push((
+                            kind.name,
+                            text(kind, rank, channels_last, dtype, mode, texts.len()),
+                        ));
                     }
                 }
             }
@@ -132,7 +125,8 @@ fn every_kind_on_the_interpreter_and_machine_code() {
     let (mut judged, mut finished) = (0, 0);
     for (at, (name, conv)) in cases.iter().enumerate() {
         for fill in [Fill::Integers, Fill::Reals] {
-            // Passes are the same code for every layout, type and mode: judging one case in six after each pass meets all kinds many times.
+            // Passes are the same code for every layout, type and mode: judging one case in six
+            // after each pass meets all kinds many times.
             let each_pass = fill == Fill::Reals && at % 6 == at / 24 % 6;
             let target = routes::MACHINES[at / 7 % 3];
             let result = match each_pass {
@@ -165,7 +159,12 @@ fn every_kind_on_the_interpreter_and_machine_code() {
 }
 
 /// Adds a case with both fills to the program, and what the reference makes of it.
-fn add<T: Element>(program: &mut Program, wanted: &mut Vec<(String, Vec<f64>)>, name: &str, conv: &Conv) {
+fn add<T: Element>(
+    program: &mut Program,
+    wanted: &mut Vec<(String, Vec<f64>)>,
+    name: &str,
+    conv: &Conv,
+) {
     let function = program.function(conv).unwrap_or_else(|e| panic!("{name}: {e}"));
     for fill in [Fill::Integers, Fill::Reals] {
         let data = Data::<T>::new(conv, fill, SEED);
@@ -188,11 +187,8 @@ fn expanded(cases: &[(String, Conv)]) {
         }
     }
     let mut failures = Vec::new();
-    for ((bytes, (what, wanted)), conv) in program
-        .run()
-        .iter()
-        .zip(&wanted)
-        .zip(cases.iter().flat_map(|c| [&c.1, &c.1]))
+    for ((bytes, (what, wanted)), conv) in
+        program.run().iter().zip(&wanted).zip(cases.iter().flat_map(|c| [&c.1, &c.1]))
     {
         let found: Vec<f64> = match conv.dtype() {
             DType::F32 => numbers::<f32>(bytes).into_iter().map(f64::from).collect(),
@@ -206,17 +202,13 @@ fn expanded(cases: &[(String, Conv)]) {
         "{} convolutions as expanded Rust, each on integers and on reals",
         cases.len()
     ));
-    assert!(
-        failures.is_empty(),
-        "{} fail\n{}",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    assert!(failures.is_empty(), "{} fail\n{}", failures.len(), failures.join("\n\n"));
 }
 
 #[test]
 fn every_kind_as_expanded_rust() {
-    // Every kind, rank and padding mode; of the four layouts x types each case takes one, in turn, so that every pair of choices is met.
+    // Every kind, rank and padding mode; of the four layouts x types each case takes one, in turn,
+    // so that every pair of choices is met.
     let cases = cases();
     let chosen: Vec<(String, Conv)> = cases
         .iter()
@@ -233,7 +225,8 @@ fn every_case_as_expanded_rust() {
     cases().chunks(250).for_each(expanded);
 }
 
-/// What a convolution makes of these: the reference's numbers, with which the interpreter after each pass and machine code must agree.
+/// What a convolution makes of these: the reference's numbers, with which the interpreter after
+/// each pass and machine code must agree.
 fn step<T: Element>(conv: &Conv, data: &Data<T>) -> Vec<T> {
     let wanted = data.reference(conv).unwrap_or_else(|e| panic!("{conv}: {e}"));
     let agrees = |route: &str, found: Result<Vec<T>, String>| {
@@ -265,27 +258,15 @@ fn pair<T: Element>([first, second]: [&str; 2]) {
 fn separable_pairs_feed_each_other() {
     let pairs = [
         // Spatially separable: (k, 1), then (1, k); (2+1)-D likewise.
-        [
-            "2d n2 g3 ic3 oc3 in 9x8 kernel 3x1",
-            "2d n2 g3 ic3 oc3 in 7x8 kernel 1x3",
-        ],
+        ["2d n2 g3 ic3 oc3 in 9x8 kernel 3x1", "2d n2 g3 ic3 oc3 in 7x8 kernel 1x3"],
         [
             "2d channels-last n1 g1 ic3 oc4 in 9x8 kernel 5x1",
             "2d channels-last n1 g1 ic4 oc3 in 5x8 kernel 1x5",
         ],
-        [
-            "3d n1 g1 ic2 oc4 in 5x6x7 kernel 1x3x3",
-            "3d n1 g1 ic4 oc3 in 5x4x5 kernel 3x1x1",
-        ],
+        ["3d n1 g1 ic2 oc4 in 5x6x7 kernel 1x3x3", "3d n1 g1 ic4 oc3 in 5x4x5 kernel 3x1x1"],
         // Depthwise separable: depthwise, then 1x1.
-        [
-            "1d n2 g5 ic5 oc5 in 11 kernel 3 pad 1",
-            "1d n2 g1 ic5 oc8 in 11 kernel 1",
-        ],
-        [
-            "2d n1 g4 ic4 oc8 in 9x8 kernel 3 pad 1",
-            "2d n1 g1 ic8 oc9 in 9x8 kernel 1",
-        ],
+        ["1d n2 g5 ic5 oc5 in 11 kernel 3 pad 1", "1d n2 g1 ic5 oc8 in 11 kernel 1"],
+        ["2d n1 g4 ic4 oc8 in 9x8 kernel 3 pad 1", "2d n1 g1 ic8 oc9 in 9x8 kernel 1"],
         [
             "2d channels-last n1 g5 ic5 oc5 in 9x8 kernel 3 pad 1",
             "2d channels-last n1 g1 ic5 oc8 in 9x8 kernel 1",
@@ -304,10 +285,7 @@ fn the_transposed_one_is_the_gradient_for_the_input() {
     ]
     .map(|text| text.parse::<Conv>().unwrap_or_else(|e| panic!("{text}: {e}")));
     let x = Data::<f64>::new(&forward, Fill::Integers, SEED);
-    let y = Data {
-        weight: x.weight.clone(),
-        ..Data::new(&back, Fill::Integers, SEED + 1)
-    };
+    let y = Data { weight: x.weight.clone(), ..Data::new(&back, Fill::Integers, SEED + 1) };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     assert_eq!(dot(&step(&forward, &x), &y.input), dot(&x.input, &step(&back, &y)));
 }

@@ -1,4 +1,5 @@
-//! Known weights: code with the numbers compiled in gives the bits of code that is given them, on every route.
+//! Known weights: code with the numbers compiled in gives the bits of code that is given them, on
+//! every route.
 
 use conv_ir::separate::{Accuracy, separate};
 use conv_ir::{Conv, Element, Schedule, Target, reference};
@@ -22,10 +23,9 @@ fn window(conv: &Conv, seed: u64) -> Conv {
         _ => rng.array::<f64>(Fill::Reals, 1)[0],
     };
     let weight: Vec<f64> = (0..conv.weight_len()).map(&mut tap).collect();
-    let bias: Option<Vec<f64>> =
-        (conv.spec().bias && seed.is_multiple_of(2)).then(|| (0..conv.bias_len()).map(&mut tap).collect());
-    conv.with_weights(&weight, bias.as_deref())
-        .expect("the lengths are the shapes'")
+    let bias: Option<Vec<f64>> = (conv.spec().bias && seed.is_multiple_of(2))
+        .then(|| (0..conv.bias_len()).map(&mut tap).collect());
+    conv.with_weights(&weight, bias.as_deref()).expect("the lengths are the shapes'")
 }
 
 const CASES: [&str; 14] = [
@@ -46,8 +46,9 @@ const CASES: [&str; 14] = [
 ];
 
 fn cases() -> impl Iterator<Item = Conv> {
-    let read =
-        |(at, text): (usize, &&str)| window(&text.parse().unwrap_or_else(|e| panic!("{text}: {e}")), 100 + at as u64);
+    let read = |(at, text): (usize, &&str)| {
+        window(&text.parse().unwrap_or_else(|e| panic!("{text}: {e}")), 100 + at as u64)
+    };
     CASES.iter().enumerate().map(read)
 }
 
@@ -129,8 +130,7 @@ fn separable(text: &str, rank: usize, seed: u64) -> Conv {
         weight.extend(window);
     }
     let bias: Option<Vec<f64>> = conv.spec().bias.then(|| rng.array(Fill::Reals, conv.bias_len()));
-    conv.with_weights(&weight, bias.as_deref())
-        .expect("the lengths are the shapes'")
+    conv.with_weights(&weight, bias.as_deref()).expect("the lengths are the shapes'")
 }
 
 fn in_two_passes<T: Element>(conv: &Conv, rank: usize) {
@@ -138,11 +138,8 @@ fn in_two_passes<T: Element>(conv: &Conv, rank: usize) {
     assert_eq!(found.factors.len(), rank, "{conv}: {found}");
     let data = Data::<T>::new(conv, Fill::Reals, SEED);
     let widened = |of: &[T]| of.iter().map(|x| x.to_f64()).collect::<Vec<f64>>();
-    let (input, weight, bias) = (
-        widened(&data.input),
-        widened(&data.weight),
-        data.bias.as_deref().map(widened),
-    );
+    let (input, weight, bias) =
+        (widened(&data.input), widened(&data.weight), data.bias.as_deref().map(widened));
     let arguments = reference::Arguments {
         input: &input,
         weight: &weight,
@@ -152,28 +149,16 @@ fn in_two_passes<T: Element>(conv: &Conv, rank: usize) {
     let wanted = reference::run_f64(conv, arguments, &[]).unwrap_or_else(|e| panic!("{conv}: {e}"));
     let bound = found.bound(1.0);
     for target in routes::machines_here() {
-        let options = Options {
-            target,
-            accuracy: Accuracy::Fast,
-            ..Options::default()
-        };
+        let options = Options { target, accuracy: Accuracy::Fast, ..Options::default() };
         let compiled = CompiledConv::new(conv, options).unwrap_or_else(|e| panic!("{conv}: {e}"));
         assert_eq!(compiled.separable(), Some(&found));
         let ready = compiled.ready::<T>().unwrap_or_else(|e| panic!("{conv}: {e}"));
         for _ in 0..2 {
             let mut output = vec![T::default(); wanted.len()];
-            ready
-                .run(&data.input, &mut output)
-                .unwrap_or_else(|e| panic!("{conv}: {e}"));
-            let worst = output
-                .iter()
-                .zip(&wanted)
-                .map(|(x, w)| (x.to_f64() - w).abs())
-                .fold(0.0, f64::max);
-            assert!(
-                worst <= bound,
-                "{conv}: off by {worst:e}, but at most {bound:e} is promised"
-            );
+            ready.run(&data.input, &mut output).unwrap_or_else(|e| panic!("{conv}: {e}"));
+            let worst =
+                output.iter().zip(&wanted).map(|(x, w)| (x.to_f64() - w).abs()).fold(0.0, f64::max);
+            assert!(worst <= bound, "{conv}: off by {worst:e}, but at most {bound:e} is promised");
         }
         let wrong = ready.run(&data.input[1..], &mut vec![T::default(); wanted.len()]);
         assert!(wrong.is_err_and(|e| e.to_string().contains("input has")));
@@ -230,9 +215,7 @@ conv_macros::conv! {
 /// What the reference makes of integers, and those.
 fn judged(text: &str, weight: &[f32], bias: Option<&[f32]>) -> (Vec<f32>, Vec<f32>) {
     let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-    let conv = conv
-        .with_weights(weight, bias)
-        .unwrap_or_else(|e| panic!("{text}: {e}"));
+    let conv = conv.with_weights(weight, bias).unwrap_or_else(|e| panic!("{text}: {e}"));
     let data = Data::<f32>::new(&conv, Fill::Integers, SEED);
     let wanted = data.reference(&conv).unwrap_or_else(|e| panic!("{text}: {e}"));
     (data.input, wanted)
@@ -248,7 +231,8 @@ fn the_macro_takes_literals_and_files() {
 
     let binomial = [1.0, 4.0, 6.0, 4.0, 1.0];
     let window: Vec<f32> = binomial.iter().flat_map(|u| binomial.map(|v| u * v)).collect();
-    let (input, wanted) = judged("conv2d g3 ic3 oc3 in 20x30 kernel 5x5 pad 2", &window.repeat(3), None);
+    let (input, wanted) =
+        judged("conv2d g3 ic3 oc3 in 20x30 kernel 5x5 pad 2", &window.repeat(3), None);
     let mut output = [0.0; 1800];
     blur(input.as_slice().try_into().expect("its length"), &mut output);
     assert_eq!(output[..], wanted);

@@ -1,4 +1,5 @@
-//! Who may know whom, as a test: it reads manifests and sources, so that a shortcut fails here and not in a review.
+//! Who may know whom, as a test: it reads manifests and sources, so that a shortcut fails here and
+//! not in a review.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,12 +35,11 @@ fn is_test(path: &str) -> bool {
     path.contains("tests") || path.ends_with("_tests.rs")
 }
 
-/// Lines of code: no comments, nothing from `#[cfg(test)]` with a body on, which stands last in a file.
+/// Lines of code: no comments, nothing from `#[cfg(test)]` with a body on, which stands last in a
+/// file.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     let end = text.find("#[cfg(test)]\nmod tests {").unwrap_or(text.len());
-    text[..end]
-        .lines()
-        .map(|line| line.split("//").next().unwrap_or_default())
+    text[..end].lines().map(|line| line.split("//").next().unwrap_or_default())
 }
 
 /// Panics if any line of code in these files says one of `words`.
@@ -63,10 +63,7 @@ fn dependencies(of: &str) -> Vec<String> {
     let table = manifest.split("[dependencies]").nth(1).unwrap_or_default();
     let table = table.split("\n[").next().unwrap_or_default();
     let names = table.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
-    names
-        .filter(|name| name.starts_with("conv-"))
-        .map(str::to_owned)
-        .collect()
+    names.filter(|name| name.starts_with("conv-")).map(str::to_owned).collect()
 }
 
 #[test]
@@ -118,26 +115,19 @@ fn passes_see_neither_the_convolution_nor_each_other() {
     let why = "a pass knows the nest, the schedule and the target";
     never_says(
         &passes,
-        &[
-            "crate::conv",
-            "Conv,",
-            "Conv;",
-            "crate::lower",
-            "crate::reference",
-            "crate::interp",
-        ],
+        &["crate::conv", "Conv,", "Conv;", "crate::lower", "crate::reference", "crate::interp"],
         why,
     );
     let table = read("conv-ir/src/passes/mod.rs");
-    let names: Vec<&str> = table
-        .lines()
-        .filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';'))
-        .collect();
+    let names: Vec<&str> =
+        table.lines().filter_map(|l| l.strip_prefix("mod ")?.strip_suffix(';')).collect();
     assert!(names.len() >= 11, "{names:?}");
     for (path, text) in &passes {
         for name in &names {
             let own = path.contains(&format!("passes/{name}"));
-            let imports = |l: &str| l.contains(&format!("super::{name}")) || l.contains(&format!("passes::{name}"));
+            let imports = |l: &str| {
+                l.contains(&format!("super::{name}")) || l.contains(&format!("passes::{name}"))
+            };
             assert!(own || !code(text).any(imports), "{path} imports the pass {name}");
         }
     }
@@ -171,11 +161,7 @@ fn the_oracles_share_nothing_with_what_they_judge() {
         "crate::analysis",
         "activation::program",
     ];
-    never_says(
-        &reference,
-        &not_the_description,
-        "the reference imports only the description",
-    );
+    never_says(&reference, &not_the_description, "the reference imports only the description");
     let interp = shipped("conv-ir/src/interp");
     let not_the_nest = [
         "crate::conv",
@@ -213,11 +199,7 @@ fn unsafe_is_in_conv_jit_alone_and_says_why() {
     assert!(read("conv-codegen/src/lib.rs").contains("#![forbid(unsafe_code)]"));
     assert!(read("conv-jit/src/lib.rs").contains("clippy::undocumented_unsafe_blocks"));
     let emitters = shipped("conv-jit/src/emit");
-    never_says(
-        &emitters,
-        &["unsafe {", "unsafe fn"],
-        "making code is safe; calling it is not",
-    );
+    never_says(&emitters, &["unsafe {", "unsafe fn"], "making code is safe; calling it is not");
 }
 
 #[test]

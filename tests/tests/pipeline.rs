@@ -1,6 +1,8 @@
-//! The example's pipeline allocates nothing after its buffers are there, and has the bits of machine code that gets the same windows.
+//! The example's pipeline allocates nothing after its buffers are there, and has the bits of
+//! machine code that gets the same windows.
 //!
-//! A test binary of its own, because it replaces the allocator with one that counts what its thread asks for.
+//! A test binary of its own, because it replaces the allocator with one that counts what its thread
+//! asks for.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -15,7 +17,8 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: everything is the system allocator's; the counter is a thread's own, needs no memory from here and no destructor.
+// SAFETY: everything is the system allocator's; the counter is a thread's own, needs no memory from
+// here and no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let _ = ALLOCATIONS.try_with(|count| count.set(count.get() + 1));
@@ -40,10 +43,7 @@ const SOBEL: [f32; 18] = [
 fn by_machine_code(size: [usize; 2], picture: &[f32]) -> Result<Vec<f32>, conv_jit::Error> {
     let bell = [1.0f32, 4.0, 6.0, 4.0, 1.0];
     let gaussian: Vec<f32> = bell.iter().flat_map(|a| bell.map(|b| a * b / 256.0)).collect();
-    let blur = conv_jit::conv2d(1, 1, 5)
-        .input(size)
-        .padding(2)
-        .weights_known(&gaussian);
+    let blur = conv_jit::conv2d(1, 1, 5).input(size).padding(2).weights_known(&gaussian);
     let sobel = conv_jit::conv2d(1, 2, 3).input(size).padding(1).weights_known(&SOBEL);
     let (mut blurred, mut gradient) = (vec![0.0; picture.len()], vec![0.0; 2 * picture.len()]);
     blur.compile()?.ready::<f32>()?.run(picture, &mut blurred)?;
@@ -56,7 +56,8 @@ fn by_machine_code(size: [usize; 2], picture: &[f32]) -> Result<Vec<f32>, conv_j
 fn the_picture_pipeline_allocates_nothing_and_has_the_jits_bits() {
     for size in [[61, 203], [37, 40], [9, 9], [5, 30]] {
         let [height, width] = size;
-        let picture: Vec<f32> = (0..height * width).map(|at| (at * 7919 % 251) as f32 / 251.0).collect();
+        let picture: Vec<f32> =
+            (0..height * width).map(|at| (at * 7919 % 251) as f32 / 251.0).collect();
         let mut pipeline = example::Pipeline::new(size);
         let before = ALLOCATIONS.get();
         let (slope, _) = pipeline.run(&picture);
@@ -64,12 +65,9 @@ fn the_picture_pipeline_allocates_nothing_and_has_the_jits_bits() {
         let wanted = by_machine_code(size, &picture).expect("the windows compile");
         for (at, (found, wanted)) in slope.iter().zip(&wanted).enumerate() {
             let (row, column) = (at / width, at % width);
-            let inside = (3..height.saturating_sub(3)).contains(&row) && (3..width - 3).contains(&column);
-            assert_eq!(
-                *found,
-                if inside { *wanted } else { 0.0 },
-                "{size:?} at {row}, {column}"
-            );
+            let inside =
+                (3..height.saturating_sub(3)).contains(&row) && (3..width - 3).contains(&column);
+            assert_eq!(*found, if inside { *wanted } else { 0.0 }, "{size:?} at {row}, {column}");
         }
     }
     assert_ne!(ALLOCATIONS.get(), 0, "the counter counts");

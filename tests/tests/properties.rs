@@ -1,7 +1,10 @@
-//! Random convolution x random legal schedule, judged after each pass and on every route; text forms; free sizes; adjointness.
+//! Random convolution x random legal schedule, judged after each pass and on every route; text
+//! forms; free sizes; adjointness.
 //!
-//! A failure is shrunk, printed as a case file, and kept in `tests/cases/` so that it runs from then on (`cargo insta accept` for what it shows).
-//! `PROPTEST_CASES` sets how many cases are drawn (300 without it); the seed is fixed unless `PROPTEST_RNG_SEED` is set, so that a run can be repeated.
+//! A failure is shrunk, printed as a case file, and kept in `tests/cases/` so that it runs from
+//! then on (`cargo insta accept` for what it shows). `PROPTEST_CASES` sets how many cases are drawn
+//! (300 without it); the seed is fixed unless `PROPTEST_RNG_SEED` is set, so that a run can be
+//! repeated.
 
 use conv_ir::{Conv, ConvSpec, DType, Schedule, Size, Target};
 use conv_tests::random::{Drawn, convs, drawn, schedules, work};
@@ -13,14 +16,8 @@ use std::path::Path;
 
 /// A runner for `part` hundredths of the cases asked for.
 fn runner(part: u32) -> TestRunner {
-    let asked = std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(300);
-    let seed = std::env::var("PROPTEST_RNG_SEED")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(2026);
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let seed = std::env::var("PROPTEST_RNG_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(2026);
     TestRunner::new(Config {
         cases: (asked * part / 100).max(1),
         failure_persistence: None,
@@ -55,9 +52,9 @@ fn check<S: Strategy>(
 
 /// Writes a case file and says where.
 fn keep(case: &str) -> String {
-    let number = case.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| {
-        (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3)
-    });
+    let number = case
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("cases")
         .join(format!("found-{:08x}.conv", number as u32));
@@ -75,7 +72,8 @@ fn show_drawn(drawn: &Drawn) -> String {
 fn any_schedule_gives_the_reference() {
     let (ran, refused) = (Cell::new(0), Cell::new(0));
     check(100, drawn(), show_drawn, |Drawn { conv, schedule }| {
-        // Schedules for narrow vectors are good for every machine; those with masks only where there are some.
+        // Schedules for narrow vectors are good for every machine; those with masks only where
+        // there are some.
         let masks = schedule.borders == conv_ir::schedule::Borders::Mask;
         let target = if masks { Target::AVX512 } else { Target::CRANELIFT };
         if !judge::is_legal(&conv, &schedule, &target) {
@@ -83,12 +81,9 @@ fn any_schedule_gives_the_reference() {
             return Ok(());
         }
         ran.set(ran.get() + 1);
-        // Of the activations that are polynomials, only the reference's own order of evaluation gives its bits: so does this check them.
-        let fill = if work(&conv).is_multiple_of(2) {
-            Fill::Integers
-        } else {
-            Fill::Reals
-        };
+        // Of the activations that are polynomials, only the reference's own order of evaluation
+        // gives its bits: so does this check them.
+        let fill = if work(&conv).is_multiple_of(2) { Fill::Integers } else { Fill::Reals };
         routes::every(&conv, &schedule, &target, fill)
     });
     conv_tests::say(format_args!(
@@ -96,10 +91,7 @@ fn any_schedule_gives_the_reference() {
         ran.get(),
         refused.get()
     ));
-    assert!(
-        ran.get() > 4 * refused.get(),
-        "too many random schedules are refused to prove much"
-    );
+    assert!(ran.get() > 4 * refused.get(), "too many random schedules are refused to prove much");
 }
 
 #[test]
@@ -183,7 +175,8 @@ fn schedules_are_read_as_they_print() {
     );
 }
 
-/// `<C x, y> == <x, C' y>` where `C'` is the transposed convolution of the same numbers: the gradient for the input.
+/// `<C x, y> == <x, C' y>` where `C'` is the transposed convolution of the same numbers: the
+/// gradient for the input.
 fn adjoint(conv: &Conv) -> Result<bool, String> {
     let spec = conv.spec();
     let forward = ConvSpec {
@@ -202,10 +195,7 @@ fn adjoint(conv: &Conv) -> Result<bool, String> {
         conv_tests::Data::<f64>::new(&forward, Fill::Integers, 1),
         conv_tests::Data::<f64>::new(&transposed, Fill::Integers, 2),
     );
-    let y = conv_tests::Data {
-        weight: x.weight.clone(),
-        ..y
-    };
+    let y = conv_tests::Data { weight: x.weight.clone(), ..y };
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     let there = dot(&routes::compiled::<f64>(&forward, &x)?, &y.input);
     let back = dot(&x.input, &routes::compiled::<f64>(&transposed, &y)?);
@@ -216,7 +206,8 @@ fn adjoint(conv: &Conv) -> Result<bool, String> {
     }
 }
 
-/// The transposed convolution whose output is the input of `conv`: channels change places, and what the stride skips comes back as output padding.
+/// The transposed convolution whose output is the input of `conv`: channels change places, and what
+/// the stride skips comes back as output padding.
 fn transpose(conv: &Conv) -> Option<Conv> {
     let spec = conv.spec();
     let out_pad: Option<Vec<usize>> = conv
@@ -232,12 +223,7 @@ fn transpose(conv: &Conv) -> Option<Conv> {
     Conv::new(ConvSpec {
         in_channels: spec.out_channels,
         out_channels: spec.in_channels,
-        input: conv
-            .axes()
-            .iter()
-            .filter_map(|a| a.output.known())
-            .map(Size::Known)
-            .collect(),
+        input: conv.axes().iter().filter_map(|a| a.output.known()).map(Size::Known).collect(),
         padding: padding.into(),
         output_padding: out_pad?.into(),
         transposed: true,

@@ -1,6 +1,8 @@
-//! Chains: the planned code against the same steps one after the other, in turns, so that both meet the same machine.
+//! Chains: the planned code against the same steps one after the other, in turns, so that both meet
+//! the same machine.
 //!
-//! The file has a chain a line, `name: step; step; ..`, in the text form; lines that begin with `#` are skipped.
+//! The file has a chain a line, `name: step; step; ..`, in the text form; lines that begin with `#`
+//! are skipped.
 
 use std::io::Write;
 use std::path::Path;
@@ -34,8 +36,8 @@ pub struct MeasuredChain {
 
 /// Reads a file of chains.
 pub fn read(path: &Path) -> Result<Vec<(String, Chain)>, Failure> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
     let mut chains = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -45,9 +47,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Chain)>, Failure> {
         let (name, chain) = line
             .split_once(':')
             .ok_or_else(|| wrong("a name and a colon come before the chain".to_owned()))?;
-        let chain = chain
-            .parse()
-            .map_err(|error: conv_ir::Error| wrong(error.to_string()))?;
+        let chain = chain.parse().map_err(|error: conv_ir::Error| wrong(error.to_string()))?;
         chains.push((name.trim().to_owned(), chain));
     }
     match chains.is_empty() {
@@ -68,19 +68,12 @@ pub fn measure(
     let mut output = route::zeros(chain.output_shape().iter().product())?;
     let make = |plan| -> Result<_, Failure> {
         let start = Instant::now();
-        let options = ChainOptions {
-            plan,
-            threads,
-            ..ChainOptions::default()
-        };
+        let options = ChainOptions { plan, threads, ..ChainOptions::default() };
         let compiled = CompiledChain::new(chain, options)?;
         let taken = start.elapsed();
         let steps: Vec<StepWeights<'_, f32>> = all
             .iter()
-            .map(|w| StepWeights {
-                weight: &w.weight,
-                bias: w.bias.as_deref(),
-            })
+            .map(|w| StepWeights { weight: &w.weight, bias: w.bias.as_deref() })
             .collect();
         Ok((compiled.pack(&steps)?, taken))
     };
@@ -92,7 +85,8 @@ pub fn measure(
         packed.run(&input, output)?;
         Ok(start.elapsed())
     };
-    // Turns of several runs, of which the first finds the other's data in the caches and does not count.
+    // Turns of several runs, of which the first finds the other's data in the caches and does not
+    // count.
     let (start, mut turns) = (Instant::now(), 0);
     while turns < 6 || start.elapsed() < least {
         for (packed, times) in [&planned, &unfused].into_iter().zip(&mut both) {
@@ -110,15 +104,13 @@ pub fn measure(
         times.sort();
         times[times.len() / 2].as_secs_f64() * 1e3
     });
-    let flops: f64 = chain
-        .convs()
-        .filter_map(analysis::facts)
-        .map(|facts| facts.flops())
-        .sum();
+    let flops: f64 = chain.convs().filter_map(analysis::facts).map(|facts| facts.flops()).sum();
     let gflops = flops / (ms_planned * 1e6);
     let compiled = planned.compiled();
     let groups = compiled.plan().groups.iter().map(|group| match &group.strips {
-        Some(strips) => format!("{}-{} by {} rows", group.steps.start + 1, group.steps.end, strips.rows),
+        Some(strips) => {
+            format!("{}-{} by {} rows", group.steps.start + 1, group.steps.end, strips.rows)
+        }
         None => format!("{}", group.steps.end),
     });
     Ok(MeasuredChain {
@@ -143,16 +135,8 @@ pub fn print_json(measured: &MeasuredChain, out: &mut dyn Write) -> Result<(), F
 
 /// All of them, and the geometric mean of the gains.
 pub fn table(all: &[MeasuredChain]) -> String {
-    let heads = [
-        "chain",
-        "ms planned",
-        "ms unfused",
-        "gain",
-        "GFLOP/s",
-        "% of peak",
-        "compile ms",
-        "plan",
-    ];
+    let heads =
+        ["chain", "ms planned", "ms unfused", "gain", "GFLOP/s", "% of peak", "compile ms", "plan"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     rows.extend(all.iter().map(|m| {
         vec![

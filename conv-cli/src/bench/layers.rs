@@ -1,7 +1,8 @@
 //! A table of layers: a CSV file with one convolution a line.
 //!
-//! Columns: `name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation, pad_lo, pad_hi, transposed, output_padding, bias`. Axes are
-//! separated by `x`; `transposed` and `bias` are 0 or 1. Everything is f32, channels first.
+//! Columns: `name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation, pad_lo, pad_hi,
+//! transposed, output_padding, bias`. Axes are separated by `x`; `transposed` and `bias` are
+//! 0 or 1. Everything is f32, channels first.
 
 use std::path::Path;
 
@@ -50,15 +51,14 @@ struct Row {
 
 /// Reads a table.
 pub fn read(path: &Path) -> Result<Vec<Layer>, Failure> {
-    let bytes = std::fs::read(path).map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
     parse(&bytes).map_err(|message| Failure::file(path, message))
 }
 
 /// The layers of these names, all where there are none. `path` is the table's.
 pub fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Layer>, Failure> {
-    let unknown = only
-        .iter()
-        .find(|name| !layers.iter().any(|layer| layer.name == **name));
+    let unknown = only.iter().find(|name| !layers.iter().any(|layer| layer.name == **name));
     if let Some(missing) = unknown {
         return Err(Failure::file(path, format!("there is no layer '{missing}' in it")));
     }
@@ -68,15 +68,10 @@ pub fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Laye
 
 fn parse(bytes: &[u8]) -> Result<Vec<Layer>, String> {
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-    let rows = reader
-        .deserialize()
-        .map(|row| row.map_err(|error| error.to_string()).and_then(layer));
+    let rows =
+        reader.deserialize().map(|row| row.map_err(|error| error.to_string()).and_then(layer));
     let layers = rows.collect::<Result<Vec<_>, String>>()?;
-    if layers.is_empty() {
-        Err("holds no layers".to_owned())
-    } else {
-        Ok(layers)
-    }
+    if layers.is_empty() { Err("holds no layers".to_owned()) } else { Ok(layers) }
 }
 
 fn layer(row: Row) -> Result<Layer, String> {
@@ -109,10 +104,7 @@ fn layer(row: Row) -> Result<Layer, String> {
 
 fn axes<'de, D: Deserializer<'de>>(field: D) -> Result<Vec<usize>, D::Error> {
     let text = String::deserialize(field)?;
-    let numbers = text
-        .split('x')
-        .map(|number| number.parse().ok())
-        .collect::<Option<Vec<usize>>>();
+    let numbers = text.split('x').map(|number| number.parse().ok()).collect::<Option<Vec<usize>>>();
     numbers.ok_or_else(|| de::Error::custom(format!("'{text}' is not numbers separated by x")))
 }
 

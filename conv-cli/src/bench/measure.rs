@@ -1,8 +1,9 @@
 //! How long a layer takes.
 //!
-//! In: a layer and the settings. Out: [`Measured`], with the fields of the JSON line, in its order. The data are fixed pseudo-random numbers in
-//! -1 to 1; a warm-up of 50 ms comes first; then the layer runs for the asked time, and at least five times. Compiling is timed
-//! apart, once, with nothing cached; packing the weights is not timed.
+//! In: a layer and the settings. Out: [`Measured`], with the fields of the JSON line, in its order.
+//! The data are fixed pseudo-random numbers in -1 to 1; a warm-up of 50 ms comes first; then the
+//! layer runs for the asked time, and at least five times. Compiling is timed apart, once, with
+//! nothing cached; packing the weights is not timed.
 
 use std::time::{Duration, Instant};
 
@@ -80,7 +81,10 @@ pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> 
 }
 
 /// Times of single runs, shortest first.
-fn times(least: Duration, mut run: impl FnMut() -> Result<(), Failure>) -> Result<Vec<Duration>, Failure> {
+fn times(
+    least: Duration,
+    mut run: impl FnMut() -> Result<(), Failure>,
+) -> Result<Vec<Duration>, Failure> {
     let mut timed = || {
         let start = Instant::now();
         run().map(|()| start.elapsed())
@@ -137,7 +141,11 @@ mod tests {
     fn numbers_fill_the_range_and_repeat() {
         let all = numbers(10_000, 1).expect("little memory");
         assert!(all.iter().all(|x| (-1.0..1.0).contains(x)));
-        assert!(all.iter().sum::<f32>().abs() < 300.0 && all.iter().any(|x| *x > 0.9) && all.iter().any(|x| *x < -0.9));
+        assert!(
+            all.iter().sum::<f32>().abs() < 300.0
+                && all.iter().any(|x| *x > 0.9)
+                && all.iter().any(|x| *x < -0.9)
+        );
         assert_eq!(all[..10], numbers(10, 1).expect("little memory")[..]);
     }
 

@@ -75,7 +75,8 @@ pub struct Args {
         conflicts_with = "chains"
     )]
     layers: Option<PathBuf>,
-    /// Instead of a table of layers: chains, a line each (name: step; step; ..), as planned against step by step
+    /// Instead of a table of layers: chains, a line each (name: step; step; ..), as planned
+    /// against step by step
     #[arg(long, value_name = "FILE", conflicts_with_all = ["compare", "html", "route"])]
     chains: Option<PathBuf>,
     /// Only these layers
@@ -110,10 +111,9 @@ enum Format {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds = text
-        .parse()
-        .map_err(|_| format!("'{text}' is not a number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "the time must not be negative, nor beyond all bounds".to_owned())
+    let seconds = text.parse().map_err(|_| format!("'{text}' is not a number of seconds"))?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| "the time must not be negative, nor beyond all bounds".to_owned())
 }
 
 /// Everything that a run has found, for all ways to print it.
@@ -148,7 +148,12 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         cpu: cpu(),
         remarks: match args.compare[..] {
             [] => Vec::new(),
-            _ => summary::remarks(&rows, &peers, &peers.unknown(&known), peak.map(|peak| peak.gflops)),
+            _ => summary::remarks(
+                &rows,
+                &peers,
+                &peers.unknown(&known),
+                peak.map(|peak| peak.gflops),
+            ),
         },
         summary: Summary::new(&rows),
         is_compared: !args.compare.is_empty(),
@@ -172,10 +177,7 @@ fn bench_chains(args: &Args, path: &Path, out: &mut dyn Write) -> Result<(), Fai
     let peak = fma_peak(DType::F32);
     let most = peak.map(|peak| peak.gflops * args.threads as f64);
     let mut measured = Vec::new();
-    for chain in all
-        .iter()
-        .filter(|chain| args.only.is_empty() || args.only.contains(&chain.0))
-    {
+    for chain in all.iter().filter(|chain| args.only.is_empty() || args.only.contains(&chain.0)) {
         let one = chains::measure(chain, args.threads, args.time, most)?;
         if args.format == Format::Json {
             chains::print_json(&one, out)?;
@@ -256,14 +258,12 @@ fn each(
 }
 
 fn heading(peak: Option<Peak>, threads: usize) -> String {
-    let threads = if threads == 1 {
-        "1 thread".to_owned()
-    } else {
-        format!("{threads} threads")
-    };
+    let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     match peak {
         Some(Peak { gflops, bits }) => {
-            format!("{threads}; one core's peak is {gflops:.1} GFLOP/s with {bits}-bit multiply-adds")
+            format!(
+                "{threads}; one core's peak is {gflops:.1} GFLOP/s with {bits}-bit multiply-adds"
+            )
         }
         None => format!("{threads}; this CPU has no fused multiply-add that we can measure"),
     }

@@ -1,6 +1,7 @@
 //! What other libraries took for the same layers: files of JSON lines, one result a line.
 //!
-//! In: files, and the run's thread count. Out: [`Peers`], for each layer what each library did with that many threads. Fields of a line:
+//! In: files, and the run's thread count. Out: [`Peers`], for each layer what each library did with
+//! that many threads. Fields of a line:
 //!
 //! | field | what | |
 //! |---|---|---|
@@ -12,8 +13,9 @@
 //! | `probe_before_after` | GFLOP/s of one core's multiply-adds just before and after | |
 //! | `other_cpu` | cores that other processes kept busy meanwhile | |
 //!
-//! Other fields are ignored: rates and families follow from our own table. A field may be `null` wherever it may be missing. Nothing of a file
-//! is trusted: numbers have bounds, and names have no control characters, which a terminal would obey.
+//! Other fields are ignored: rates and families follow from our own table. A field may be `null`
+//! wherever it may be missing. Nothing of a file is trusted: numbers have bounds, and names have no
+//! control characters, which a terminal would obey.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -111,7 +113,8 @@ impl Peers {
     pub fn read(paths: &[PathBuf], threads: usize) -> Result<Peers, Failure> {
         let mut peers = Peers::default();
         for path in paths {
-            let bytes = std::fs::read(path).map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
+            let bytes = std::fs::read(path)
+                .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
             peers.add(path, &bytes, threads)?;
         }
         Ok(peers)
@@ -124,14 +127,12 @@ impl Peers {
                 continue;
             }
             empty = false;
-            let parsed = parse(text).map_err(|message| Failure::file(path, format!("line {}: {message}", at + 1)))?;
+            let parsed = parse(text)
+                .map_err(|message| Failure::file(path, format!("line {}: {message}", at + 1)))?;
             self.keep(parsed, threads);
         }
         if empty {
-            return Err(Failure::file(
-                path,
-                "holds no results: it must have a JSON object a line",
-            ));
+            return Err(Failure::file(path, "holds no results: it must have a JSON object a line"));
         }
         Ok(())
     }
@@ -160,9 +161,7 @@ impl Peers {
     #[cfg(test)]
     pub fn from_lines(lines: &str, threads: usize) -> Peers {
         let mut peers = Peers::default();
-        peers
-            .add(Path::new("peers.jsonl"), lines.as_bytes(), threads)
-            .expect("well-formed lines");
+        peers.add(Path::new("peers.jsonl"), lines.as_bytes(), threads).expect("well-formed lines");
         peers
     }
 }
@@ -174,7 +173,8 @@ struct Parsed {
 }
 
 fn parse(text: &[u8]) -> Result<Parsed, String> {
-    let value = serde_json::from_slice(text).map_err(|error| format!("is not JSON: {}", without_line(&error)))?;
+    let value = serde_json::from_slice(text)
+        .map_err(|error| format!("is not JSON: {}", without_line(&error)))?;
     let Value::Object(map) = value else {
         return Err(format!("must be a JSON object, but is {}", shown(&value)));
     };
@@ -191,10 +191,7 @@ fn parse(text: &[u8]) -> Result<Parsed, String> {
         other_cpu: fields.not_negative("other_cpu")?,
     };
     if line.status == Status::Ok && line.ms_median.is_none() {
-        return Err(format!(
-            "{}, but a line with status \"ok\" needs it",
-            missing("ms_median")
-        ));
+        return Err(format!("{}, but a line with status \"ok\" needs it", missing("ms_median")));
     }
     Ok(Parsed {
         layer: fields.name("layer")?.ok_or_else(|| missing("layer"))?,
@@ -216,7 +213,8 @@ impl Fields {
         match value.as_str() {
             Some(name) if is_name(name) => Ok(Some(name.to_owned())),
             _ => {
-                let rule = format!("a text of 1 to {MAX_NAME} characters without control characters");
+                let rule =
+                    format!("a text of 1 to {MAX_NAME} characters without control characters");
                 Err(broken(field, &rule, value))
             }
         }
@@ -224,9 +222,7 @@ impl Fields {
 
     fn status(&self) -> Result<Status, String> {
         let value = self.get("status").ok_or_else(|| missing("status"))?;
-        let found = Status::ALL
-            .into_iter()
-            .find(|status| value.as_str() == Some(status.word()));
+        let found = Status::ALL.into_iter().find(|status| value.as_str() == Some(status.word()));
         found.ok_or_else(|| {
             let words = Status::ALL.map(Status::word).join(", ");
             broken("status", &format!("one of {words}"), value)
@@ -249,7 +245,12 @@ impl Fields {
         self.number(field, "a number that is not negative", |x| x >= 0.0)
     }
 
-    fn number(&self, field: &str, rule: &str, holds: fn(f64) -> bool) -> Result<Option<f64>, String> {
+    fn number(
+        &self,
+        field: &str,
+        rule: &str,
+        holds: fn(f64) -> bool,
+    ) -> Result<Option<f64>, String> {
         let Some(value) = self.get(field) else { return Ok(None) };
         match value.as_f64().filter(|&x| holds(x)) {
             Some(x) => Ok(Some(x)),
@@ -262,9 +263,8 @@ impl Fields {
         let Some(value) = self.get(field) else {
             return Ok(Vec::new());
         };
-        let all = value
-            .as_array()
-            .map(|all| all.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>());
+        let all =
+            value.as_array().map(|all| all.iter().map(Value::as_f64).collect::<Option<Vec<f64>>>());
         match all.flatten() {
             Some(all) if all.len() == 2 => Ok(all),
             _ => Err(broken(field, "two numbers", value)),
@@ -311,9 +311,12 @@ mod tests {
     #[test]
     fn the_last_line_of_a_layer_and_peer_counts() {
         let line = |ms: u32, threads: u32| {
-            format!(r#"{{"layer":"a","peer":"p","threads":{threads},"status":"ok","ms_median":{ms}}}"#)
+            format!(
+                r#"{{"layer":"a","peer":"p","threads":{threads},"status":"ok","ms_median":{ms}}}"#
+            )
         };
-        let peers = Peers::from_lines(&[line(3, 1), line(5, 1), String::new(), line(1, 2)].join("\n"), 1);
+        let peers =
+            Peers::from_lines(&[line(3, 1), line(5, 1), String::new(), line(1, 2)].join("\n"), 1);
         let times: Vec<Option<f64>> = peers.of("a").map(|line| line.ms_median).collect();
         assert_eq!((times, peers.other_threads), (vec![Some(5.0)], 1));
         assert_eq!(peers.of("b").count(), 0);
@@ -323,8 +326,10 @@ mod tests {
     #[test]
     fn every_field_has_its_rule() {
         let with = |field: &str, value: &str| {
-            let mut line: Map<String, Value> =
-                serde_json::from_str(r#"{"layer":"a","peer":"p","threads":1,"status":"ok","ms_median":1.5}"#).unwrap();
+            let mut line: Map<String, Value> = serde_json::from_str(
+                r#"{"layer":"a","peer":"p","threads":1,"status":"ok","ms_median":1.5}"#,
+            )
+            .unwrap();
             line.insert(field.to_owned(), serde_json::from_str(value).unwrap());
             Value::Object(line).to_string()
         };
@@ -344,31 +349,11 @@ mod tests {
             ),
             ("threads", "0", "threads must be a whole number from 1, but is 0"),
             ("threads", "1.5", "threads must be a whole number from 1, but is 1.5"),
-            (
-                "ms_median",
-                "null",
-                "ms_median is missing, but a line with status \"ok\" needs it",
-            ),
-            (
-                "ms_median",
-                "0",
-                "ms_median must be a number above 0, at most 1e9, but is 0",
-            ),
-            (
-                "ms_min",
-                "\"1\"",
-                "ms_min must be a number above 0, at most 1e9, but is \"1\"",
-            ),
-            (
-                "other_cpu",
-                "-1",
-                "other_cpu must be a number that is not negative, but is -1",
-            ),
-            (
-                "probe_before_after",
-                "[1]",
-                "probe_before_after must be two numbers, but is [1]",
-            ),
+            ("ms_median", "null", "ms_median is missing, but a line with status \"ok\" needs it"),
+            ("ms_median", "0", "ms_median must be a number above 0, at most 1e9, but is 0"),
+            ("ms_min", "\"1\"", "ms_min must be a number above 0, at most 1e9, but is \"1\""),
+            ("other_cpu", "-1", "other_cpu must be a number that is not negative, but is -1"),
+            ("probe_before_after", "[1]", "probe_before_after must be two numbers, but is [1]"),
         ];
         for (field, value, part) in rules {
             let message = message(&with(field, value));

@@ -2,12 +2,14 @@
 //!
 //! In: a layer, its measurement, the libraries' results. Out: a [`Row`]. The rules:
 //!
-//! - Only a right result is ranked (status `ok`), and only of the same job: arrays in, arrays out, channels first. [`OTHER_JOBS`] choose their
-//!   own layout and are shown, never ranked.
-//! - The best *direct* peer is the best of those that make every multiplication. Algorithms that save some (Winograd's, transforms) are
-//!   another trade: they round differently. A library does not say which it took, so two signs tell. It did not compute directly where
-//!   its rate, counted over only the multiply-adds inside the image (whoever skips the padding saves nothing that matters), is above 102 % of the
-//!   measured peak; nor where it is one of [`WINOGRAD`] and the layer is the kind that these are known to transform.
+//! - Only a right result is ranked (status `ok`), and only of the same job: arrays in, arrays out,
+//!   channels first. [`OTHER_JOBS`] choose their own layout and are shown, never ranked.
+//! - The best *direct* peer is the best of those that make every multiplication. Algorithms that
+//!   save some (Winograd's, transforms) are another trade: they round differently. A library does
+//!   not say which it took, so two signs tell. It did not compute directly where its rate, counted
+//!   over only the multiply-adds inside the image (whoever skips the padding saves nothing that
+//!   matters), is above 102 % of the measured peak; nor where it is one of [`WINOGRAD`] and the
+//!   layer is the kind that these are known to transform.
 //!
 //! A ratio is the peer's time over ours: above 1, we are faster.
 
@@ -100,7 +102,8 @@ impl Row {
     /// The JSON line.
     pub fn compared(&self) -> Compared<'_> {
         let (best, direct) = (self.best(), self.best_direct());
-        let ratio = |rival: Option<&Rival>| rival.and_then(|r| r.ratio).map(|ratio| rounded(ratio, 4));
+        let ratio =
+            |rival: Option<&Rival>| rival.and_then(|r| r.ratio).map(|ratio| rounded(ratio, 4));
         Compared {
             measured: &self.measured,
             pct_peak_inside: self.pct_inside.map(|percent| rounded(percent, 2)),
@@ -144,11 +147,7 @@ struct Work {
 impl Work {
     fn new(conv: &Conv, peak: Option<f64>) -> Work {
         let multiply_adds = analysis::multiply_adds_inside(conv).unwrap_or(0);
-        Work {
-            inside: 2e-9 * multiply_adds as f64,
-            peak,
-            dense_3x3: is_dense_3x3(conv),
-        }
+        Work { inside: 2e-9 * multiply_adds as f64, peak, dense_3x3: is_dense_3x3(conv) }
     }
 
     fn standing(&self, line: &Line) -> Standing {
@@ -156,7 +155,9 @@ impl Work {
             Standing::Failed(line.status)
         } else if OTHER_JOBS.contains(&line.peer.as_str()) {
             Standing::OtherJob
-        } else if self.beyond_peak(line) || (self.dense_3x3 && WINOGRAD.contains(&library(&line.peer))) {
+        } else if self.beyond_peak(line)
+            || (self.dense_3x3 && WINOGRAD.contains(&library(&line.peer)))
+        {
             Standing::Saving
         } else {
             Standing::Direct
@@ -174,7 +175,8 @@ impl Work {
 }
 
 fn is_dense_3x3(conv: &Conv) -> bool {
-    let plain = |axis: &conv_ir::conv::ConvAxis| (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1);
+    let plain =
+        |axis: &conv_ir::conv::ConvAxis| (axis.kernel, axis.stride, axis.dilation) == (3, 1, 1);
     let spec = conv.spec();
     conv.rank() == 2 && conv.axes().iter().all(plain) && spec.groups == 1 && !spec.transposed
 }
@@ -196,10 +198,7 @@ mod tests {
     }
 
     fn standings(row: &Row) -> Vec<(&str, Standing)> {
-        row.rivals
-            .iter()
-            .map(|rival| (rival.line.peer.as_str(), rival.standing))
-            .collect()
+        row.rivals.iter().map(|rival| (rival.line.peer.as_str(), rival.standing)).collect()
     }
 
     /// 0.1 GFLOP: a millisecond at peak.
@@ -232,24 +231,18 @@ mod tests {
     #[test]
     fn beyond_the_peak_nobody_is_direct() {
         // 0.1 GFLOP in a millisecond is the peak; 2 % more is the clock's.
-        let row = row(
-            POINTWISE,
-            &[line("a", "beyond", "ok", 0.97), line("a", "wavers", "ok", 0.99)],
-        );
-        assert_eq!(
-            standings(&row),
-            [("beyond", Standing::Saving), ("wavers", Standing::Direct)]
-        );
-        let names = (
-            row.best().map(|r| &r.line.peer[..]),
-            row.best_direct().map(|r| &r.line.peer[..]),
-        );
+        let row =
+            row(POINTWISE, &[line("a", "beyond", "ok", 0.97), line("a", "wavers", "ok", 0.99)]);
+        assert_eq!(standings(&row), [("beyond", Standing::Saving), ("wavers", Standing::Direct)]);
+        let names =
+            (row.best().map(|r| &r.line.peer[..]), row.best_direct().map(|r| &r.line.peer[..]));
         assert_eq!(names, (Some("beyond"), Some("wavers")));
     }
 
     #[test]
     fn skipping_the_padding_is_direct() {
-        // Of 25 taps of each of 4 outputs 4 are inside: the rate over all of them would be six times the peak.
+        // Of 25 taps of each of 4 outputs 4 are inside: the rate over all of them would be six
+        // times the peak.
         let conv = "conv2d ic1000 oc1000 in 2x2 kernel 5 pad 2";
         assert_eq!(
             standings(&row(conv, &[line("a", "skips", "ok", 0.4)])),
@@ -263,7 +256,8 @@ mod tests {
 
     #[test]
     fn ncnn_and_mnn_transform_dense_3x3_windows_and_nothing_else() {
-        let lines = ["ncnn", "mnn", "ncnn+native", "ncnn-like"].map(|peer| line("a", peer, "ok", 10.0));
+        let lines =
+            ["ncnn", "mnn", "ncnn+native", "ncnn-like"].map(|peer| line("a", peer, "ok", 10.0));
         let dense = row(DENSE, &lines);
         let direct: Vec<&str> = dense
             .rivals
@@ -308,10 +302,7 @@ mod tests {
     fn the_json_line_goes_on_where_ours_ends() {
         let row = row(POINTWISE, &[line("a", "q", "ok", 0.5), line("a", "p", "ok", 1.0)]);
         let text = serde_json::to_string(&row.compared()).expect("JSON");
-        assert!(
-            text.starts_with(r#"{"layer":"a","route":"cranelift","threads":1,"#),
-            "{text}"
-        );
+        assert!(text.starts_with(r#"{"layer":"a","route":"cranelift","threads":1,"#), "{text}");
         let more = concat!(
             r#""pct_peak_inside":50.0,"best_peer":"q","best_peer_ms_median":0.5,"best_peer_ratio":0.25,"#,
             r#""best_direct_peer":"p","best_direct_peer_ms_median":1.0,"best_direct_peer_ratio":0.5}"#

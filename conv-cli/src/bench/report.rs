@@ -8,15 +8,8 @@ use super::summary::{families, mean, of_family};
 
 /// The whole table.
 pub fn table(layers: &[Row]) -> String {
-    let heads = [
-        "layer",
-        "ms median",
-        "ms min",
-        "GFLOP/s",
-        "% of peak",
-        "compile ms",
-        "code bytes",
-    ];
+    let heads =
+        ["layer", "ms median", "ms min", "GFLOP/s", "% of peak", "compile ms", "code bytes"];
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     rows.extend(layers.iter().map(|layer| row(&layer.measured)));
     rows.push(Vec::new());
@@ -45,7 +38,9 @@ fn row(measured: &Measured) -> Vec<String> {
 }
 
 fn mean_row(name: &str, layers: &[&Row]) -> Vec<String> {
-    let mean = |value: fn(&Measured) -> Option<f64>| mean(layers.iter().map(|layer| value(&layer.measured)));
+    let mean = |value: fn(&Measured) -> Option<f64>| {
+        mean(layers.iter().map(|layer| value(&layer.measured)))
+    };
     vec![
         format!("  {name} ({})", layers.len()),
         number(mean(|m| Some(m.ms_median)), 3),

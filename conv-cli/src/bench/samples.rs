@@ -41,30 +41,14 @@ pub fn line(layer: &str, peer: &str, status: &str, ms: f64) -> String {
 pub fn rows() -> Vec<Row> {
     let peers = Peers::from_lines(&lines(), 1);
     let layers = [
+        (layer("dense_56", "dense3x3", "conv2d ic64 oc64 in 56x56 kernel 3 pad 1"), 2.89, 80.0),
+        (layer("dense_7", "dense3x3", "conv2d ic256 oc256 in 7x7 kernel 3 pad 1"), 0.825, 70.0),
         (
-            layer("dense_56", "dense3x3", "conv2d ic64 oc64 in 56x56 kernel 3 pad 1"),
-            2.89,
-            80.0,
-        ),
-        (
-            layer("dense_7", "dense3x3", "conv2d ic256 oc256 in 7x7 kernel 3 pad 1"),
-            0.825,
-            70.0,
-        ),
-        (
-            layer(
-                "wide",
-                "dilated",
-                "conv2d ic64 oc64 in 33x33 kernel 3 dilation 12 pad 12",
-            ),
+            layer("wide", "dilated", "conv2d ic64 oc64 in 33x33 kernel 3 dilation 12 pad 12"),
             0.892,
             90.0,
         ),
-        (
-            layer("depth", "depthwise", "conv2d g32 ic32 oc32 in 112x112 kernel 3 pad 1"),
-            0.36,
-            20.0,
-        ),
+        (layer("depth", "depthwise", "conv2d g32 ic32 oc32 in 112x112 kernel 3 pad 1"), 0.36, 20.0),
         (layer("alone", "volume", "conv3d ic4 oc4 in 8 kernel 3"), 0.0187, 10.0),
     ];
     let row = |(layer, ms, pct): (Layer, f64, f64)| {
@@ -91,7 +75,10 @@ fn lines() -> String {
         line("depth", "ncnn", "ok", 0.4),
         line("depth", "jax<&>", "ok", 36.0),
     ];
-    lines.push(r#"{"layer":"wide","peer":"mnn","peer_version":"1.0","threads":1,"status":"unsupported"}"#.to_owned());
+    lines.push(
+        r#"{"layer":"wide","peer":"mnn","peer_version":"1.0","threads":1,"status":"unsupported"}"#
+            .to_owned(),
+    );
     lines.push(r#"{"layer":"depth","peer":"mnn","threads":1,"status":"crashed"}"#.to_owned());
     lines.join("\n")
 }

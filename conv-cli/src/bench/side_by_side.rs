@@ -45,17 +45,9 @@ pub fn table(rows: &[Row], summary: &Summary, remarks: &[String]) -> String {
         lines.extend(summary.families.iter().map(|(name, means)| mean_row(name, means)));
     }
     lines.push(mean_row("all", &summary.all));
-    let sections = [
-        lined_up(&SIDES, &lines),
-        verdict(summary),
-        peers(&summary.peers),
-        notes(remarks),
-    ];
-    sections
-        .into_iter()
-        .filter(|section| !section.is_empty())
-        .collect::<Vec<_>>()
-        .join("\n")
+    let sections =
+        [lined_up(&SIDES, &lines), verdict(summary), peers(&summary.peers), notes(remarks)];
+    sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn row(row: &Row) -> Vec<String> {
@@ -120,10 +112,8 @@ fn peers(peers: &[PeerMean]) -> String {
             unranked(peer),
         ]
     };
-    let rows: Vec<Vec<String>> = [heads.map(str::to_owned).to_vec()]
-        .into_iter()
-        .chain(peers.iter().map(row))
-        .collect();
+    let rows: Vec<Vec<String>> =
+        [heads.map(str::to_owned).to_vec()].into_iter().chain(peers.iter().map(row)).collect();
     lined_up(&sides, &rows)
 }
 
@@ -131,10 +121,7 @@ fn peers(peers: &[PeerMean]) -> String {
 pub fn unranked(peer: &PeerMean) -> String {
     let job = (!peer.is_ranked).then(|| OTHER_JOB.to_owned());
     let count = |(status, count): &(Status, usize)| format!("{count} {}", status.word());
-    job.into_iter()
-        .chain(peer.failed.iter().map(count))
-        .collect::<Vec<_>>()
-        .join(", ")
+    job.into_iter().chain(peer.failed.iter().map(count)).collect::<Vec<_>>().join(", ")
 }
 
 fn notes(remarks: &[String]) -> String {

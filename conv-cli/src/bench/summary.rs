@@ -1,7 +1,9 @@
-//! A comparison in a few numbers: geometric means, the worst row, each peer by itself, and what a reader must know.
+//! A comparison in a few numbers: geometric means, the worst row, each peer by itself, and what a
+//! reader must know.
 //!
-//! In: rows. Out: [`Summary`]. Means of ratios are geometric, so that twice as fast and half as fast cancel. A mean is over the rows that have the
-//! number; a layer that no ranked peer can do counts for none.
+//! In: rows. Out: [`Summary`]. Means of ratios are geometric, so that twice as fast and half as
+//! fast cancel. A mean is over the rows that have the number; a layer that no ranked peer can do
+//! counts for none.
 
 use super::peers::{Peers, Status};
 use super::rank::{Rival, Row, Standing};
@@ -11,7 +13,8 @@ const MAX_OTHER_CPU: f64 = 0.1;
 const BUSY: &str = "ranked results measured while other processes took more than 0.1 cores";
 /// How far a peer's core may be from the peak that we measured.
 const MAX_DRIFT: f64 = 0.1;
-const DRIFTED: &str = "ranked results from a core whose multiply-adds were more than 10 % off this run's peak";
+const DRIFTED: &str =
+    "ranked results from a core whose multiply-adds were more than 10 % off this run's peak";
 
 const NO_PEAK: &str = "no peak was measured, so who saves multiplications is known by name only";
 
@@ -101,11 +104,8 @@ fn ratio(rival: &Rival) -> f64 {
 }
 
 fn peer_means(rows: &[Row]) -> Vec<PeerMean> {
-    let mut names: Vec<&str> = rows
-        .iter()
-        .flat_map(|row| &row.rivals)
-        .map(|rival| &rival.line.peer[..])
-        .collect();
+    let mut names: Vec<&str> =
+        rows.iter().flat_map(|row| &row.rivals).map(|rival| &rival.line.peer[..]).collect();
     names.sort();
     names.dedup();
     let mut means: Vec<PeerMean> = names.into_iter().map(|name| peer_mean(rows, name)).collect();
@@ -115,22 +115,13 @@ fn peer_means(rows: &[Row]) -> Vec<PeerMean> {
 }
 
 fn peer_mean(rows: &[Row], name: &str) -> PeerMean {
-    let all: Vec<&Rival> = rows
-        .iter()
-        .flat_map(|row| &row.rivals)
-        .filter(|rival| rival.line.peer == name)
-        .collect();
-    let ok: Vec<&Rival> = all
-        .iter()
-        .copied()
-        .filter(|rival| rival.line.status == Status::Ok)
-        .collect();
+    let all: Vec<&Rival> =
+        rows.iter().flat_map(|row| &row.rivals).filter(|rival| rival.line.peer == name).collect();
+    let ok: Vec<&Rival> =
+        all.iter().copied().filter(|rival| rival.line.status == Status::Ok).collect();
     let mut failed: Vec<(Status, usize)> = Vec::new();
     for rival in &all {
-        match (
-            rival.standing,
-            failed.iter_mut().find(|(status, _)| *status == rival.line.status),
-        ) {
+        match (rival.standing, failed.iter_mut().find(|(status, _)| *status == rival.line.status)) {
             (Standing::Failed(_), Some((_, count))) => *count += 1,
             (Standing::Failed(status), None) => failed.push((status, 1)),
             (Standing::Direct | Standing::Saving | Standing::OtherJob, _) => {}
@@ -149,14 +140,12 @@ fn peer_mean(rows: &[Row], name: &str) -> PeerMean {
     }
 }
 
-/// What a reader must know about these results. `unknown` are the files' layers that the table does not have; `core` is one core's peak.
+/// What a reader must know about these results. `unknown` are the files' layers that the table does
+/// not have; `core` is one core's peak.
 pub fn remarks(rows: &[Row], peers: &Peers, unknown: &[&str], core: Option<f64>) -> Vec<String> {
-    let ranked = || {
-        rows.iter()
-            .flat_map(|row| &row.rivals)
-            .filter(|rival| rival.is_ranked())
-    };
-    let busy = ranked().filter(|rival| rival.line.other_cpu.is_some_and(|cores| cores > MAX_OTHER_CPU));
+    let ranked = || rows.iter().flat_map(|row| &row.rivals).filter(|rival| rival.is_ranked());
+    let busy =
+        ranked().filter(|rival| rival.line.other_cpu.is_some_and(|cores| cores > MAX_OTHER_CPU));
     let drift = |rate: f64| core.is_some_and(|core| (rate / core - 1.0).abs() > MAX_DRIFT);
     let drifted = ranked().filter(|rival| rival.line.probes.iter().any(|&rate| drift(rate)));
     let without = rows.iter().filter(|row| row.best().is_none());
@@ -249,7 +238,9 @@ mod tests {
     #[test]
     fn remarks_say_what_was_left_out_and_what_was_disturbed() {
         let line = |layer: &str, threads: u32, more: &str| {
-            format!(r#"{{"layer":"{layer}","peer":"p","threads":{threads},"status":"ok","ms_median":9{more}}}"#)
+            format!(
+                r#"{{"layer":"{layer}","peer":"p","threads":{threads},"status":"ok","ms_median":9{more}}}"#
+            )
         };
         let lines = [
             line("a", 1, r#","other_cpu":0.5,"probe_before_after":[100,80]"#),
@@ -271,10 +262,8 @@ mod tests {
             "ranked results from a core whose multiply-adds were more than 10 % off this run's peak: 1",
         ];
         assert_eq!(remarks(&rows, &peers, &["z"], Some(100.0)), expected);
-        let blind = [
-            "ranked results measured while other processes took more than 0.1 cores: 1",
-            NO_PEAK,
-        ];
+        let blind =
+            ["ranked results measured while other processes took more than 0.1 cores: 1", NO_PEAK];
         assert_eq!(remarks(&rows[..2], &Peers::default(), &[], None), blind);
     }
 }

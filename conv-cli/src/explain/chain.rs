@@ -1,4 +1,5 @@
-//! Several convolutions as one chain: which steps are fused and why, both costs, and the memory between steps.
+//! Several convolutions as one chain: which steps are fused and why, both costs, and the memory
+//! between steps.
 
 use std::io::Write;
 
@@ -11,7 +12,12 @@ use crate::failure::Failure;
 use crate::table;
 
 /// Prints the plan; with `all`, also the nest of each group.
-pub fn explain(chain: &Chain, target: &Target, all: bool, out: &mut dyn Write) -> Result<(), Failure> {
+pub fn explain(
+    chain: &Chain,
+    target: &Target,
+    all: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let computed = chain.skipping_strides();
     let skips = (computed != *chain).then(|| {
         let steps = computed.convs().map(ToString::to_string).collect::<Vec<_>>().join("; ");
@@ -71,10 +77,7 @@ fn costs(chain: &Chain, plan: &Plan, target: &Target) -> Vec<(&'static str, Stri
             )
         })
     };
-    vec![
-        ("as planned", cycles(plan)),
-        ("step by step", cycles(&Plan::unfused(chain))),
-    ]
+    vec![("as planned", cycles(plan)), ("step by step", cycles(&Plan::unfused(chain)))]
 }
 
 fn because(plan: &Plan) -> Vec<(&'static str, String)> {
@@ -89,10 +92,6 @@ fn memory(chain: &Chain, group: &Group, nest: &Nest) -> Option<(&'static str, St
     let (scratch, whole) = (scratch_bytes(nest), whole_bytes(chain, group));
     Some((
         "scratch",
-        format!(
-            "{} a thread, where whole tensors would take {}",
-            size(scratch),
-            size(whole)
-        ),
+        format!("{} a thread, where whole tensors would take {}", size(scratch), size(whole)),
     ))
 }

@@ -1,4 +1,5 @@
-//! The lines of `explain` that follow from the description and a machine's numbers, without a schedule.
+//! The lines of `explain` that follow from the description and a machine's numbers, without a
+//! schedule.
 
 use conv_ir::analysis::{self, Facts, ReceptiveField, Roofline};
 use conv_ir::{Conv, Target};
@@ -6,21 +7,19 @@ use conv_ir::{Conv, Target};
 use crate::table::{thousands, three_digits};
 
 /// What it costs, how far it sees, and what a machine makes of it.
-pub fn lines(conv: &Conv, target: &Target, roofline: Option<Roofline>) -> Vec<(&'static str, String)> {
+pub fn lines(
+    conv: &Conv,
+    target: &Target,
+    roofline: Option<Roofline>,
+) -> Vec<(&'static str, String)> {
     let Some(facts) = analysis::facts(conv) else {
         return vec![("costs", "follow from sizes known at run time".to_owned())];
     };
     let mut lines = vec![
-        (
-            "parameters",
-            format!("{}{}", thousands(facts.parameters.into()), against_dense(conv)),
-        ),
+        ("parameters", format!("{}{}", thousands(facts.parameters.into()), against_dense(conv))),
         ("multiply-adds", thousands(facts.multiply_adds)),
         ("memory", memory(&facts)),
-        (
-            "intensity",
-            format!("{:.1} operations a byte", facts.arithmetic_intensity),
-        ),
+        ("intensity", format!("{:.1} operations a byte", facts.arithmetic_intensity)),
     ];
     if facts.multiply_adds > 0 {
         lines.push(("roofline", busy(&facts, target, conv)));
@@ -56,11 +55,7 @@ fn busy(facts: &Facts, target: &Target, conv: &Conv) -> String {
 }
 
 fn allowed(facts: &Facts, roofline: Roofline) -> String {
-    let bound = if facts.arithmetic_intensity < roofline.ridge() {
-        "memory"
-    } else {
-        "arithmetic"
-    };
+    let bound = if facts.arithmetic_intensity < roofline.ridge() { "memory" } else { "arithmetic" };
     format!(
         "{} GFLOP/s and {} GB/s meet at {} operations a byte: bound by {bound}, {} GFLOP/s, {:.0} % of the peak",
         three_digits(roofline.peak),
@@ -94,11 +89,7 @@ fn memory(facts: &Facts) -> String {
         .iter()
         .filter(|(_, bytes)| *bytes > 0)
         .map(|(name, bytes)| format!("{name} {}", size(*bytes)));
-    format!(
-        "{}: {}",
-        size(facts.total_bytes()),
-        parts.collect::<Vec<_>>().join(", ")
-    )
+    format!("{}: {}", size(facts.total_bytes()), parts.collect::<Vec<_>>().join(", "))
 }
 
 /// Bytes in the unit that reads best.

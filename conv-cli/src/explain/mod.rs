@@ -1,7 +1,9 @@
-//! `convc explain`: what a convolution is, what it costs, how it would be computed and why, and its nest after any pass.
+//! `convc explain`: what a convolution is, what it costs, how it would be computed and why, and its
+//! nest after any pass.
 //!
-//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as a whole is in [`stack`]. Either is drawn on demand. Where each takes what the one
-//! before gives they are a [`chain`], whose plan is shown too.
+//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as
+//! a whole is in [`stack`]. Either is drawn on demand. Where each takes what the one before gives
+//! they are a [`chain`], whose plan is shown too.
 
 pub use costs::seen;
 
@@ -59,7 +61,8 @@ pub struct Args {
     /// Also print the loop nest after every pass
     #[arg(long)]
     all: bool,
-    /// The machine to compute on, which need not be this one [default: the widest that this CPU runs]
+    /// The machine to compute on, which need not be this one [default: the widest that this CPU
+    /// runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
     /// Show the convolution as a sparse matrix instead: which weight stands where
@@ -110,9 +113,9 @@ pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     match &convs[..] {
         [conv] if args.matrix => matrix::show(conv, out),
         [conv] => one(conv, &wanted, args, out),
-        _ if args.matrix => Err(Failure::usage(
-            "--matrix shows one convolution, but several were described",
-        )),
+        _ if args.matrix => {
+            Err(Failure::usage("--matrix shows one convolution, but several were described"))
+        }
         convs if wanted == Wanted::Nothing && args.target.is_none() && args.weight.is_none() => {
             stack::explain(convs, args.roofline, out)
         }
@@ -199,12 +202,8 @@ fn what(conv: &Conv) -> Vec<(&'static str, String)> {
         ("weight", shape(Some(conv.weight_shape()))),
         ("output", shape(conv.output_shape())),
     ];
-    let arithmetic = |axis| {
-        (
-            "",
-            format!("{}: {}", axis_name(conv.rank(), axis), conv.output_arithmetic(axis)),
-        )
-    };
+    let arithmetic =
+        |axis| ("", format!("{}: {}", axis_name(conv.rank(), axis), conv.output_arithmetic(axis)));
     lines.extend((0..conv.rank()).map(arithmetic));
     lines
 }
@@ -217,11 +216,14 @@ fn shape(shape: Option<Vec<usize>>) -> String {
 fn found(conv: &Conv) -> Vec<(&'static str, String)> {
     let Some(known) = conv.known() else { return Vec::new() };
     let mut lines = vec![("known", known.found(conv.weight_shape()[0]))];
-    lines.extend(separate(conv).map(|found| ("", format!("{found}; two passes with --accuracy fast"))));
+    lines.extend(
+        separate(conv).map(|found| ("", format!("{found}; two passes with --accuracy fast"))),
+    );
     lines
 }
 
-/// What one step of each micro-kernel's inner loop costs, by the program and by the machine code that we assemble of it.
+/// What one step of each micro-kernel's inner loop costs, by the program and by the machine code
+/// that we assemble of it.
 fn bills(nest: &Nest, target: &Target) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     for leaf in &nest.leaves {

@@ -1,4 +1,5 @@
-//! Several convolutions in a row: how far each sees, what all of them need, what they save, and what a machine allows.
+//! Several convolutions in a row: how far each sees, what all of them need, what they save, and
+//! what a machine allows.
 
 use std::io::Write;
 
@@ -23,7 +24,11 @@ const HEADS: [&str; 10] = [
 ];
 
 /// Prints a line a layer, and the sums.
-pub fn explain(convs: &[Conv], roofline: Option<Roofline>, out: &mut dyn Write) -> Result<(), Failure> {
+pub fn explain(
+    convs: &[Conv],
+    roofline: Option<Roofline>,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let mut rows = vec![HEADS.map(str::to_owned).to_vec()];
     for depth in 1..=convs.len() {
         rows.push(row(&convs[..depth])?);
@@ -35,9 +40,8 @@ pub fn explain(convs: &[Conv], roofline: Option<Roofline>, out: &mut dyn Write) 
     });
     out.write_all(lined_up(&sides, &rows).as_bytes())?;
     let lines = analysis::savings(convs).into_iter().map(|saving| saved(&saving, convs));
-    for line in lines
-        .chain(channels(convs))
-        .chain(roofline.and_then(|roofline| allowed(convs, roofline)))
+    for line in
+        lines.chain(channels(convs)).chain(roofline.and_then(|roofline| allowed(convs, roofline)))
     {
         writeln!(out, "\n{line}")?;
     }
@@ -48,7 +52,8 @@ pub fn explain(convs: &[Conv], roofline: Option<Roofline>, out: &mut dyn Write) 
 fn row(stack: &[Conv]) -> Result<Vec<String>, Failure> {
     let conv = &stack[stack.len() - 1];
     let fields = analysis::receptive_field(stack)?;
-    let joined = |of: fn(&ReceptiveField) -> String| fields.iter().map(of).collect::<Vec<_>>().join(" x ");
+    let joined =
+        |of: fn(&ReceptiveField) -> String| fields.iter().map(of).collect::<Vec<_>>().join(" x ");
     let facts = analysis::facts(conv);
     let known = |of: fn(&Facts) -> String| facts.as_ref().map_or("?".to_owned(), of);
     Ok(vec![
@@ -99,14 +104,14 @@ fn sums(convs: &[Conv]) -> Vec<String> {
     ]
 }
 
-/// The shares of the peak that the layers reach one by one, and as one where only input, weights and output move.
+/// The shares of the peak that the layers reach one by one, and as one where only input, weights
+/// and output move.
 fn allowed(convs: &[Conv], roofline: Roofline) -> Option<String> {
     let facts: Vec<Facts> = convs.iter().map(analysis::facts).collect::<Option<_>>()?;
     let sums = Sums::of(convs).filter(|sums| sums.multiply_adds > 0)?;
     let flops = 2.0 * sums.multiply_adds as f64;
-    let times = facts
-        .iter()
-        .map(|facts| facts.flops() / roofline.attainable(facts.arithmetic_intensity));
+    let times =
+        facts.iter().map(|facts| facts.flops() / roofline.attainable(facts.arithmetic_intensity));
     let time: f64 = times.sum();
     let written: u64 = facts[..facts.len() - 1].iter().map(|facts| facts.output_bytes).sum();
     let read: u64 = facts[1..].iter().map(|facts| facts.input_bytes).sum();
@@ -125,25 +130,25 @@ fn allowed(convs: &[Conv], roofline: Roofline) -> Option<String> {
 
 /// How many channels groups leave an output to see.
 fn channels(convs: &[Conv]) -> Option<String> {
-    let fit = convs
-        .windows(2)
-        .all(|pair| pair[0].out_channels() == pair[1].in_channels());
+    let fit = convs.windows(2).all(|pair| pair[0].out_channels() == pair[1].in_channels());
     let (seen, all) = (analysis::channels_seen(convs).len(), convs[0].in_channels());
-    (fit && seen < all).then(|| format!("an output sees {seen} of the {all} input channels: no layer mixes the groups"))
+    (fit && seen < all).then(|| {
+        format!("an output sees {seen} of the {all} input channels: no layer mixes the groups")
+    })
 }
 
 /// What layers save against the dense convolution that sees and makes the same.
 fn saved(saving: &Saving, convs: &[Conv]) -> String {
     let run = &convs[saving.layers.clone()];
-    let numbers: Vec<String> = (saving.layers.start + 1..=saving.layers.end)
-        .map(|layer| layer.to_string())
-        .collect();
+    let numbers: Vec<String> =
+        (saving.layers.start + 1..=saving.layers.end).map(|layer| layer.to_string()).collect();
     let (layers, are) = match &numbers[..] {
         [one] => (format!("layer {one}"), "is"),
         [some @ .., last] => (format!("layers {} and {last}", some.join(", ")), "are"),
         [] => (String::new(), "are"),
     };
-    let weights: Vec<String> = run.iter().map(|conv| thousands(conv.weight_len() as u128)).collect();
+    let weights: Vec<String> =
+        run.iter().map(|conv| thousands(conv.weight_len() as u128)).collect();
     let sum = match &weights[..] {
         [_] => String::new(),
         several => format!("{} = ", several.join(" + ")),

@@ -1,8 +1,9 @@
 //! `convc filter`: a picture in, a picture out.
 //!
-//! A picture's planes are the channels of one depthwise convolution per pass, padded so that the size stays. Numbers are f32 on the scale 0 to 255 until
-//! the last pass is done; then they are rounded and kept within 0 to 255. Opacity is copied. Edge windows first make the picture grey, by a 1x1 convolution
-//! with the luma weights of ITU-R BT.601.
+//! A picture's planes are the channels of one depthwise convolution per pass, padded so that the
+//! size stays. Numbers are f32 on the scale 0 to 255 until the last pass is done; then they are
+//! rounded and kept within 0 to 255. Opacity is copied. Edge windows first make the picture grey,
+//! by a 1x1 convolution with the luma weights of ITU-R BT.601.
 
 mod picture;
 mod window;
@@ -49,7 +50,8 @@ Examples:
 
 /// Filter a picture (PNG or JPEG)
 ///
-/// Colour is kept, except by the windows that look for edges; transparency stays as it is (JPEG has none). Prints sizes, route and times.
+/// Colour is kept, except by the windows that look for edges; transparency stays as it is (JPEG has
+/// none). Prints sizes, route and times.
 #[derive(clap::Args)]
 #[command(after_help = NOTES)]
 pub struct Args {
@@ -77,7 +79,8 @@ pub struct Args {
     /// Who computes it
     #[arg(long, value_enum, default_value_t = Route::Auto)]
     route: Route,
-    /// exact: the bits of every other route; fast: a window that is a column times a row runs as those two, within a bound that is printed
+    /// exact: the bits of every other route; fast: a window that is a column times a row runs as
+    /// those two, within a bound that is printed
     #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
     accuracy: Accuracy,
 }
@@ -91,7 +94,8 @@ pub fn filter(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let (after, report) = apply(args, &before)?;
     let (shape, numbers) = after.interleaved();
     let encoded = after.shown(args.window.finish()).encode(format);
-    let encoded = encoded.map_err(|error| Failure::file(&args.output, format!("cannot be encoded: {error}")))?;
+    let encoded = encoded
+        .map_err(|error| Failure::file(&args.output, format!("cannot be encoded: {error}")))?;
     let saved = conv_files::encode(&shape, &numbers).map_err(Failure::Usage)?;
     let also = args.npy.iter().map(|path| (path.as_path(), &saved[..]));
     output::write(&also.chain([(args.output.as_path(), &encoded[..])]).collect::<Vec<_>>())?;
@@ -119,16 +123,8 @@ struct Work<'a> {
 
 /// Every pass of the window, one after the other.
 fn apply(args: &Args, before: &Picture) -> Result<(Picture, Report), Failure> {
-    let mode = args
-        .padding_mode
-        .with_value(args.padding_value)
-        .map_err(Failure::Usage)?;
-    let mut work = Work {
-        args,
-        mode,
-        picture: before.clone(),
-        report: Report::default(),
-    };
+    let mode = args.padding_mode.with_value(args.padding_value).map_err(Failure::Usage)?;
+    let mut work = Work { args, mode, picture: before.clone(), report: Report::default() };
     if args.window.wants_grey() && work.picture.planes == 3 {
         work.grey()?;
     }
@@ -143,11 +139,8 @@ fn apply(args: &Args, before: &Picture) -> Result<(Picture, Report), Failure> {
 
 impl Work<'_> {
     fn grey(&mut self) -> Result<(), Failure> {
-        let spec = ConvSpec {
-            in_channels: 3,
-            out_channels: 1,
-            ..ConvSpec::new(self.size(), [1, 1])
-        };
+        let spec =
+            ConvSpec { in_channels: 3, out_channels: 1, ..ConvSpec::new(self.size(), [1, 1]) };
         self.convolve(spec, LUMA.to_vec())
     }
 
@@ -164,9 +157,7 @@ impl Work<'_> {
             ..ConvSpec::new(self.size(), pass.kernel)
         };
         let weight: Vec<f32> = pass.windows.concat().iter().map(|&tap| tap as f32).collect();
-        self.report
-            .kernels
-            .push(format!("{} x {}", pass.kernel[0], pass.kernel[1]));
+        self.report.kernels.push(format!("{} x {}", pass.kernel[0], pass.kernel[1]));
         self.convolve(spec, weight.repeat(planes))
     }
 
@@ -191,13 +182,19 @@ impl Work<'_> {
     }
 }
 
-/// Padding that keeps the size. The middle of an even window is the tap after the half, and reversing the window moves it.
+/// Padding that keeps the size. The middle of an even window is the tap after the half, and
+/// reversing the window moves it.
 fn around(taps: usize, flip: bool) -> (usize, usize) {
     let (half, rest) = (taps / 2, taps - 1 - taps / 2);
     if flip { (rest, half) } else { (half, rest) }
 }
 
-fn print(args: &Args, picture: &Picture, report: &Report, out: &mut dyn Write) -> Result<(), Failure> {
+fn print(
+    args: &Args,
+    picture: &Picture,
+    report: &Report,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let Picture { width, height, .. } = picture;
     let mut lines = vec![
         ("picture", format!("{width} x {height}, {}", picture.colours())),

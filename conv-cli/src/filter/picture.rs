@@ -1,7 +1,8 @@
 //! Pictures as planes of numbers, and back.
 //!
-//! In: a PNG or JPEG file. Out: one plane (grey) or three (red, green, blue) of f32 on the scale 0 to 255, with transparency set aside; 16-bit
-//! pictures keep their fractions. Cameras store some pictures lying on their side with a note to turn them: they are turned.
+//! In: a PNG or JPEG file. Out: one plane (grey) or three (red, green, blue) of f32 on the scale 0
+//! to 255, with transparency set aside; 16-bit pictures keep their fractions. Cameras store some
+//! pictures lying on their side with a note to turn them: they are turned.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -32,13 +33,15 @@ pub struct Picture {
 impl Picture {
     /// Reads a file; its contents, not its name, tell the format.
     pub fn read(path: &Path) -> Result<Picture, Failure> {
-        let bytes = std::fs::read(path).map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
-        decode(bytes)
-            .map(Picture::from)
-            .map_err(|error| Failure::file(path, format!("is not a PNG or JPEG that can be read: {error}")))
+        let bytes = std::fs::read(path)
+            .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
+        decode(bytes).map(Picture::from).map_err(|error| {
+            Failure::file(path, format!("is not a PNG or JPEG that can be read: {error}"))
+        })
     }
 
-    /// Numbers rounded to the nearest pixel value (halves upwards) and kept within 0 to 255, as a file of that format.
+    /// Numbers rounded to the nearest pixel value (halves upwards) and kept within 0 to 255, as a
+    /// file of that format.
     pub fn encode(&self, format: ImageFormat) -> image::ImageResult<Vec<u8>> {
         let mut file = Cursor::new(Vec::new());
         // JPEG knows no transparency.
@@ -56,9 +59,13 @@ impl Picture {
         let (width, height, samples) = (self.width as u32, self.height as u32, samples.collect());
         let image = match (self.planes, alpha) {
             (1, None) => image::GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
-            (1, Some(_)) => image::GrayAlphaImage::from_raw(width, height, samples).map(DynamicImage::from),
+            (1, Some(_)) => {
+                image::GrayAlphaImage::from_raw(width, height, samples).map(DynamicImage::from)
+            }
             (_, None) => image::RgbImage::from_raw(width, height, samples).map(DynamicImage::from),
-            (_, Some(_)) => image::RgbaImage::from_raw(width, height, samples).map(DynamicImage::from),
+            (_, Some(_)) => {
+                image::RgbaImage::from_raw(width, height, samples).map(DynamicImage::from)
+            }
         };
         image.expect("as many samples as the size asks for")
     }
@@ -66,7 +73,8 @@ impl Picture {
     /// The numbers as NumPy holds pictures: `[height, width]` or `[height, width, 3]`.
     pub fn interleaved(&self) -> (Vec<usize>, Vec<f32>) {
         let area = self.height * self.width;
-        let values = (0..area).flat_map(|at| (0..self.planes).map(move |plane| self.values[plane * area + at]));
+        let values = (0..area)
+            .flat_map(|at| (0..self.planes).map(move |plane| self.values[plane * area + at]));
         let shape = [self.height, self.width, self.planes];
         (shape[..if self.planes == 1 { 2 } else { 3 }].to_vec(), values.collect())
     }
@@ -106,9 +114,7 @@ pub fn format_of(path: &Path) -> Result<ImageFormat, Failure> {
 }
 
 fn decode(bytes: Vec<u8>) -> image::ImageResult<DynamicImage> {
-    let mut decoder = ImageReader::new(Cursor::new(bytes))
-        .with_guessed_format()?
-        .into_decoder()?;
+    let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
@@ -117,7 +123,8 @@ fn decode(bytes: Vec<u8>) -> image::ImageResult<DynamicImage> {
 
 impl From<DynamicImage> for Picture {
     fn from(image: DynamicImage) -> Picture {
-        let (width, height, colour) = (image.width() as usize, image.height() as usize, image.color());
+        let (width, height, colour) =
+            (image.width() as usize, image.height() as usize, image.color());
         // Eight bits widen to sixteen without loss, so one path serves both.
         let (planes, samples) = if colour.has_color() {
             (3, image.to_rgba16().into_raw())
@@ -131,13 +138,7 @@ impl From<DynamicImage> for Picture {
         let alpha = colour
             .has_alpha()
             .then(|| pixels().map(|pixel| to_byte(pixel[planes] as f32 / STEPS)).collect());
-        Picture {
-            height,
-            width,
-            planes,
-            values,
-            alpha,
-        }
+        Picture { height, width, planes, values, alpha }
     }
 }
 
@@ -153,20 +154,15 @@ mod tests {
     #[test]
     fn pixels_survive_the_way_there_and_back() {
         let samples: Vec<u8> = (0..4 * 3 * 2).map(|i| (i * 11) as u8).collect();
-        let image = DynamicImage::from(image::RgbaImage::from_raw(3, 2, samples.clone()).expect("3 x 2"));
+        let image =
+            DynamicImage::from(image::RgbaImage::from_raw(3, 2, samples.clone()).expect("3 x 2"));
         let picture = Picture::from(image);
         assert_eq!((picture.planes, picture.values[0], picture.values[6]), (3, 0.0, 11.0));
-        assert_eq!(
-            picture.pixels(picture.alpha.as_deref()).into_rgba8().into_raw(),
-            samples
-        );
+        assert_eq!(picture.pixels(picture.alpha.as_deref()).into_rgba8().into_raw(), samples);
     }
 
     #[test]
     fn numbers_round_and_stay_within_a_byte() {
-        assert_eq!(
-            [-3.0, 0.49, 0.5, 254.5, 300.0, f32::NAN].map(to_byte),
-            [0, 0, 1, 255, 255, 0]
-        );
+        assert_eq!([-3.0, 0.49, 0.5, 254.5, 300.0, f32::NAN].map(to_byte), [0, 0, 1, 255, 255, 0]);
     }
 }

@@ -1,7 +1,8 @@
 //! The windows that `filter` knows by name, as convolutions of a picture's planes.
 //!
-//! In: the text after `--window`. Out: [`Pass`]es to run one after the other, and how the numbers become pixels. Definitions are those of
-//! `scipy.ndimage` (`sobel`, `gaussian_filter` with its truncation at four sigma, `uniform_filter`, `laplace`, `correlate`), so that results can be
+//! In: the text after `--window`. Out: [`Pass`]es to run one after the other, and how the numbers
+//! become pixels. Definitions are those of `scipy.ndimage` (`sobel`, `gaussian_filter` with its
+//! truncation at four sigma, `uniform_filter`, `laplace`, `correlate`), so that results can be
 //! compared number by number. Windows of low rank run as a column pass and a row pass, as there.
 
 use std::str::FromStr;
@@ -43,24 +44,15 @@ pub struct Pass {
 
 impl Pass {
     fn new<const W: usize, const H: usize>(rows: [[f64; W]; H]) -> Pass {
-        Pass {
-            kernel: [H, W],
-            windows: vec![rows.concat()],
-        }
+        Pass { kernel: [H, W], windows: vec![rows.concat()] }
     }
 
     fn column(taps: &[f64]) -> Pass {
-        Pass {
-            kernel: [taps.len(), 1],
-            windows: vec![taps.to_vec()],
-        }
+        Pass { kernel: [taps.len(), 1], windows: vec![taps.to_vec()] }
     }
 
     fn row(taps: &[f64]) -> Pass {
-        Pass {
-            kernel: [1, taps.len()],
-            windows: vec![taps.to_vec()],
-        }
+        Pass { kernel: [1, taps.len()], windows: vec![taps.to_vec()] }
     }
 }
 
@@ -82,10 +74,9 @@ impl Window {
     /// The convolutions to run, first one first.
     pub fn passes(&self) -> Vec<Pass> {
         match self {
-            Window::Sobel => vec![Pass {
-                kernel: [3, 3],
-                windows: vec![SOBEL_X.concat(), SOBEL_Y.concat()],
-            }],
+            Window::Sobel => {
+                vec![Pass { kernel: [3, 3], windows: vec![SOBEL_X.concat(), SOBEL_Y.concat()] }]
+            }
             Window::SobelX => vec![Pass::new(SOBEL_X)],
             Window::SobelY => vec![Pass::new(SOBEL_Y)],
             Window::Sharpen => vec![Pass::new([[0., -1., 0.], [-1., 5., -1.], [0., -1., 0.]])],
@@ -94,10 +85,7 @@ impl Window {
             Window::Gaussian(sigma) => column_and_row(&gaussian(*sigma)),
             Window::Box(size) => column_and_row(&vec![1.0 / *size as f64; *size]),
             Window::Literal(rows) => {
-                vec![Pass {
-                    kernel: [rows.len(), rows[0].len()],
-                    windows: vec![rows.concat()],
-                }]
+                vec![Pass { kernel: [rows.len(), rows[0].len()], windows: vec![rows.concat()] }]
             }
         }
     }
@@ -112,9 +100,11 @@ impl Window {
         match self {
             Window::Sobel => Finish::Magnitude,
             Window::SobelX | Window::SobelY | Window::Laplacian => Finish::Absolute,
-            Window::Gaussian(_) | Window::Sharpen | Window::Emboss | Window::Box(_) | Window::Literal(_) => {
-                Finish::Plain
-            }
+            Window::Gaussian(_)
+            | Window::Sharpen
+            | Window::Emboss
+            | Window::Box(_)
+            | Window::Literal(_) => Finish::Plain,
         }
     }
 }
@@ -130,9 +120,8 @@ fn radius(sigma: f64) -> f64 {
 
 fn gaussian(sigma: f64) -> Vec<f64> {
     let radius = radius(sigma) as i64;
-    let taps: Vec<f64> = (-radius..=radius)
-        .map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp())
-        .collect();
+    let taps: Vec<f64> =
+        (-radius..=radius).map(|x| (-0.5 * (x as f64 / sigma).powi(2)).exp()).collect();
     let sum: f64 = taps.iter().sum();
     taps.iter().map(|tap| tap / sum).collect()
 }
@@ -144,13 +133,14 @@ impl FromStr for Window {
         if text.starts_with('[') {
             return literal(text);
         }
-        let (name, argument) = text
-            .split_once(':')
-            .map_or((text, None), |(name, argument)| (name, Some(argument)));
+        let (name, argument) =
+            text.split_once(':').map_or((text, None), |(name, argument)| (name, Some(argument)));
         let window = match (name, argument) {
             ("gaussian", Some(sigma)) => return parse_gaussian(sigma),
             ("box", Some(size)) => return parse_box(size),
-            ("gaussian", None) => return Err("needs its standard deviation in pixels, as in gaussian:1.5".to_owned()),
+            ("gaussian", None) => {
+                return Err("needs its standard deviation in pixels, as in gaussian:1.5".to_owned());
+            }
             ("box", None) => return Err("needs its size in pixels, as in box:5".to_owned()),
             ("sobel", _) => Window::Sobel,
             ("sobel-x", _) => Window::SobelX,
@@ -192,8 +182,9 @@ fn parse_box(text: &str) -> Result<Window, String> {
 }
 
 fn literal(text: &str) -> Result<Window, String> {
-    let rows: Vec<Vec<f64>> = serde_json::from_str(text)
-        .map_err(|error| format!("a literal window is rows of numbers, as in [[0,1,0],[1,-4,1],[0,1,0]]: {error}"))?;
+    let rows: Vec<Vec<f64>> = serde_json::from_str(text).map_err(|error| {
+        format!("a literal window is rows of numbers, as in [[0,1,0],[1,-4,1],[0,1,0]]: {error}")
+    })?;
     let width = rows.first().map_or(0, Vec::len);
     if width == 0 {
         return Err("a literal window needs at least one number".to_owned());
@@ -229,13 +220,7 @@ mod tests {
         let message = |text: &str| text.parse::<Window>().expect_err(text);
         assert!(message("sobl").contains("no window of that name"));
         assert!(message("gaussian").contains("standard deviation"));
-        for sigma in [
-            "gaussian:0",
-            "gaussian:-1",
-            "gaussian:nan",
-            "gaussian:inf",
-            "gaussian:1e9",
-        ] {
+        for sigma in ["gaussian:0", "gaussian:-1", "gaussian:nan", "gaussian:inf", "gaussian:1e9"] {
             assert!(message(sigma).contains("above 0"), "{sigma}");
         }
         assert!(message("gaussian:x").contains("not a number"));

@@ -1,6 +1,7 @@
 //! How channels go together: arrays as blocks, the windows between them, groups by colour.
 //!
-//! Height and width face the reader, channels recede. Long sides are drawn shorter than they are, without a grid: the numbers below say how long.
+//! Height and width face the reader, channels recede. Long sides are drawn shorter than they are,
+//! without a grid: the numbers below say how long.
 
 use conv_ir::Conv;
 
@@ -32,32 +33,19 @@ pub fn draw(convs: &[Conv]) -> Result<String, Failure> {
         )));
     }
     let mut svg = Svg::default();
-    let mut pen = Pen {
-        svg: &mut svg,
-        x: 0.0,
-        labels: Vec::new(),
-    };
+    let mut pen = Pen { svg: &mut svg, x: 0.0, labels: Vec::new() };
     let input = Block::of(convs[0].in_channels(), &extents(&convs[0], true), convs[0].groups());
     let shape = |conv: &Conv, input: bool| {
         let channels = if input { conv.in_channels() } else { conv.out_channels() };
         label::shape(channels, &extents(conv, input))
     };
-    pen.array(
-        &input,
-        &convs[0],
-        true,
-        vec!["input".to_owned(), shape(&convs[0], true)],
-    );
+    pen.array(&input, &convs[0], true, vec!["input".to_owned(), shape(&convs[0], true)]);
     for (at, conv) in convs.iter().enumerate() {
         pen.arrow();
         pen.windows(conv);
         pen.arrow();
         let output = Block::of(conv.out_channels(), &extents(conv, false), conv.groups());
-        let name = if at + 1 == convs.len() {
-            "output".to_owned()
-        } else {
-            "between".to_owned()
-        };
+        let name = if at + 1 == convs.len() { "output".to_owned() } else { "between".to_owned() };
         pen.array(
             &output,
             convs.get(at + 1).unwrap_or(conv),
@@ -72,10 +60,8 @@ pub fn draw(convs: &[Conv]) -> Result<String, Failure> {
 
 /// Height and width, one of them 1 where there is only one axis.
 fn extents(conv: &Conv, input: bool) -> Vec<i64> {
-    let of = conv
-        .axes()
-        .iter()
-        .map(|axis| if input { axis.input.known() } else { axis.output.known() });
+    let of =
+        conv.axes().iter().map(|axis| if input { axis.input.known() } else { axis.output.known() });
     of.map(|extent| extent.unwrap_or(0) as i64).collect()
 }
 
@@ -90,18 +76,10 @@ struct Side {
 impl Side {
     fn of(elements: usize, size: f64) -> Side {
         if elements <= MOST_ELEMENTS {
-            return Side {
-                elements,
-                length: elements as f64 * size,
-                parts: elements,
-            };
+            return Side { elements, length: elements as f64 * size, parts: elements };
         }
         let longer = (elements as f64 / MOST_ELEMENTS as f64).sqrt().sqrt();
-        Side {
-            elements,
-            length: MOST_ELEMENTS as f64 * size * longer.min(2.0),
-            parts: 1,
-        }
+        Side { elements, length: MOST_ELEMENTS as f64 * size * longer.min(2.0), parts: 1 }
     }
 }
 
@@ -151,13 +129,15 @@ impl Pen<'_> {
         move |[c, y, x]| (left + x + RECEDE.0 * c, bottom - front + y - RECEDE.1 * c)
     }
 
-    /// An array, and what the first window of the next convolution sees of it, or one element that has been made.
+    /// An array, and what the first window of the next convolution sees of it, or one element that
+    /// has been made.
     fn array(&mut self, block: &Block, next: &Conv, is_input: bool, label: Vec<String>) {
         let left = self.x;
         self.block(block, left, 0.0);
         let place = Pen::place(block, left, 0.0);
         let seen = |elements: usize, side: Side| {
-            (elements as f64 / side.elements as f64 * side.length).clamp(LEAST, side.length.max(LEAST))
+            (elements as f64 / side.elements as f64 * side.length)
+                .clamp(LEAST, side.length.max(LEAST))
         };
         let kernel = match next.spec().kernel[..] {
             [width] => [1, width],
@@ -187,8 +167,8 @@ impl Pen<'_> {
         let thick = channels.length / slabs as f64;
         for slab in (0..slabs).rev() {
             let (near, far) = (slab as f64 * thick, (slab + 1) as f64 * thick);
-            let faces =
-                faces([near, 0.0, 0.0], [far, height.length, width.length]).map(|face| face.map(&place).to_vec());
+            let faces = faces([near, 0.0, 0.0], [far, height.length, width.length])
+                .map(|face| face.map(&place).to_vec());
             self.svg.shapes("plane", None, &faces);
             if slabs > 1 {
                 self.svg.shapes("solid", Some(colour::group(slab)), &faces);
@@ -198,25 +178,13 @@ impl Pen<'_> {
         let mut lines = Vec::new();
         let (depth, tall, wide) = (channels.length, height.length, width.length);
         for x in (1..width.parts).map(|at| part(width, at)) {
-            lines.push(vec![
-                place([0.0, tall, x]),
-                place([0.0, 0.0, x]),
-                place([depth, 0.0, x]),
-            ]);
+            lines.push(vec![place([0.0, tall, x]), place([0.0, 0.0, x]), place([depth, 0.0, x])]);
         }
         for y in (1..height.parts).map(|at| part(height, at)) {
-            lines.push(vec![
-                place([0.0, y, 0.0]),
-                place([0.0, y, wide]),
-                place([depth, y, wide]),
-            ]);
+            lines.push(vec![place([0.0, y, 0.0]), place([0.0, y, wide]), place([depth, y, wide])]);
         }
         for c in (1..channels.parts).map(|at| part(channels, at)) {
-            lines.push(vec![
-                place([c, 0.0, 0.0]),
-                place([c, 0.0, wide]),
-                place([c, tall, wide]),
-            ]);
+            lines.push(vec![place([c, 0.0, 0.0]), place([c, 0.0, wide]), place([c, tall, wide])]);
         }
         self.svg.lines("grid", None, &lines);
     }
@@ -236,7 +204,8 @@ impl Pen<'_> {
             self.block(&block, left, middle);
             let place = Pen::place(&block, left, middle);
             let [channels, height, width] = block.sides.map(|side| side.length);
-            let faces = faces([0.0; 3], [channels, height, width]).map(|face| face.map(&place).to_vec());
+            let faces =
+                faces([0.0; 3], [channels, height, width]).map(|face| face.map(&place).to_vec());
             self.svg.shapes("tint", Some(colour::group(group)), &faces);
             self.svg.text(
                 "name",
@@ -269,7 +238,9 @@ impl Pen<'_> {
 
     fn say(self) {
         let bottom = self.svg.bounds()[3] + 26.0;
-        let half = |lines: &[String]| 3.8 * lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as f64;
+        let half = |lines: &[String]| {
+            3.8 * lines.iter().map(|line| line.chars().count()).max().unwrap_or(0) as f64
+        };
         // Long lines of neighbours take turns, so that they do not meet.
         let crowded = self
             .labels

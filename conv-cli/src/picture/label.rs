@@ -80,11 +80,7 @@ pub fn sees(fields: &[ReceptiveField]) -> String {
 }
 
 fn each(conv: &Conv, of: fn(&ConvAxis) -> usize) -> String {
-    conv.axes()
-        .iter()
-        .map(|axis| of(axis).to_string())
-        .collect::<Vec<_>>()
-        .join(" × ")
+    conv.axes().iter().map(|axis| of(axis).to_string()).collect::<Vec<_>>().join(" × ")
 }
 
 fn same_or_each(conv: &Conv, of: fn(&ConvAxis) -> usize) -> String {

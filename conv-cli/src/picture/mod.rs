@@ -1,8 +1,9 @@
-//! Pictures of convolutions as SVG: what one output sees, layer by layer down to the input ([`space`]), or how channels and groups go together
-//! ([`channels`]).
+//! Pictures of convolutions as SVG: what one output sees, layer by layer down to the input
+//! ([`space`]), or how channels and groups go together ([`channels`]).
 //!
-//! In: descriptions. Out: text. What is drawn comes from [`conv_ir::analysis`]; here are only places and colours. Pictures of large inputs show
-//! what is around the field, so that a file stays small whatever is described.
+//! In: descriptions. Out: text. What is drawn comes from [`conv_ir::analysis`]; here are only
+//! places and colours. Pictures of large inputs show what is around the field, so that a file stays
+//! small whatever is described.
 
 mod channels;
 mod colour;
@@ -66,9 +67,14 @@ fn fit(convs: &[Conv]) -> Result<(), Failure> {
             return Err(misfit("channels:", below.out_channels(), above.in_channels()));
         }
         for (axis, (made, taken)) in below.axes().iter().zip(above.axes()).enumerate() {
-            let (made, taken) = (made.output.known().unwrap_or(0), taken.input.known().unwrap_or(0));
+            let (made, taken) =
+                (made.output.known().unwrap_or(0), taken.input.known().unwrap_or(0));
             if made != taken {
-                return Err(misfit(&format!("a {} of", axis_name(below.rank(), axis)), made, taken));
+                return Err(misfit(
+                    &format!("a {} of", axis_name(below.rank(), axis)),
+                    made,
+                    taken,
+                ));
             }
         }
     }

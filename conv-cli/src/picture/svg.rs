@@ -1,5 +1,5 @@
-//! Writing SVG: shapes with classes, and a style sheet for light and dark pages. Numbers have two decimals at most, so that files are small and
-//! the same everywhere.
+//! Writing SVG: shapes with classes, and a style sheet for light and dark pages. Numbers have two
+//! decimals at most, so that files are small and the same everywhere.
 
 use std::fmt::Write;
 
@@ -36,7 +36,8 @@ impl Svg {
         for part in parts {
             for (at, &(x, y)) in part.iter().enumerate() {
                 self.cover(x, y);
-                let _ = write!(data, "{}{} {}", if at == 0 { "M" } else { "L" }, number(x), number(y));
+                let _ =
+                    write!(data, "{}{} {}", if at == 0 { "M" } else { "L" }, number(x), number(y));
             }
             data += end;
         }

@@ -1,4 +1,5 @@
-//! `convc run --chain`: a file for the input, one for each step's weight, and one for each bias, in the order of the steps.
+//! `convc run --chain`: a file for the input, one for each step's weight, and one for each bias, in
+//! the order of the steps.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -40,9 +41,7 @@ fn run_as<T: Number>(args: &Args, chain: &Chain, out: &mut dyn Write) -> Result<
         let rule = format!("step {} is {conv}", at + 1);
         let weight = read("weight", path, &conv.weight_shape(), &rule)?;
         let path = if conv.spec().bias { biases.next() } else { None };
-        let bias = path
-            .map(|path| read("bias", path, &conv.bias_shape(), &rule))
-            .transpose()?;
+        let bias = path.map(|path| read("bias", path, &conv.bias_shape(), &rule)).transpose()?;
         arrays.push((weight, bias));
     }
     let shape = chain.output_shape();
@@ -91,10 +90,7 @@ fn compute<T: Number>(
         Route::Reference => {
             let steps: Vec<_> = arrays
                 .iter()
-                .map(|(weight, bias)| reference::StepWeights {
-                    weight,
-                    bias: bias.as_deref(),
-                })
+                .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
                 .collect();
             result.copy_from_slice(&run_chain(chain, input, &steps)?);
             Ok("route reference".to_owned())
@@ -102,28 +98,18 @@ fn compute<T: Number>(
         Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
             let target = args.route.target();
             let start = Instant::now();
-            let options = ChainOptions {
-                plan: None,
-                target,
-                threads: args.threads,
-            };
+            let options = ChainOptions { plan: None, target, threads: args.threads };
             let compiled = CompiledChain::new(chain, options)?;
             let compile = start.elapsed();
             let steps: Vec<_> = arrays
                 .iter()
-                .map(|(weight, bias)| StepWeights {
-                    weight,
-                    bias: bias.as_deref(),
-                })
+                .map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() })
                 .collect();
             let packed = compiled.pack(&steps)?;
             let start = Instant::now();
             packed.run(input, result)?;
             let (route, run) = (conv_jit::route_name(&target), milliseconds(start.elapsed()));
-            Ok(format!(
-                "route {route}, compiled in {}, ran in {run}",
-                milliseconds(compile)
-            ))
+            Ok(format!("route {route}, compiled in {}, ran in {run}", milliseconds(compile)))
         }
     }
 }

@@ -39,10 +39,7 @@ impl Folder {
 }
 
 pub fn convc(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_convc"))
-        .args(args)
-        .output()
-        .expect("convc starts")
+    Command::new(env!("CARGO_BIN_EXE_convc")).args(args).output().expect("convc starts")
 }
 
 /// Standard output of a call that must succeed.
@@ -54,16 +51,14 @@ pub fn ok(args: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// Standard error of a call that must fail with status 2, in a few clean lines, and print nothing else.
+/// Standard error of a call that must fail with status 2, in a few clean lines, and print nothing
+/// else.
 pub fn refused(args: &[&str]) -> String {
     let output = convc(args);
     let stderr = String::from_utf8(output.stderr).expect("text");
     assert_eq!(output.status.code(), Some(2), "{args:?}: {stderr}");
     assert!(output.stdout.is_empty(), "{args:?}");
-    assert!(
-        stderr.starts_with("error: ") && !stderr.contains("panicked"),
-        "{args:?}: {stderr}"
-    );
+    assert!(stderr.starts_with("error: ") && !stderr.contains("panicked"), "{args:?}: {stderr}");
     assert!(stderr.lines().count() <= 12, "{args:?}: {stderr}");
     stderr
 }
@@ -71,7 +66,8 @@ pub fn refused(args: &[&str]) -> String {
 /// Every route that this CPU has; those that it lacks are told to whoever looks.
 pub fn routes() -> Vec<&'static str> {
     let here: Vec<conv_ir::Target> = conv_jit::targets_here().collect();
-    let (run, skipped): (Vec<_>, Vec<_>) = conv_jit::TARGETS.iter().partition(|target| here.contains(target));
+    let (run, skipped): (Vec<_>, Vec<_>) =
+        conv_jit::TARGETS.iter().partition(|target| here.contains(target));
     for target in skipped {
         eprintln!("skipped: {}, which this CPU has not", conv_jit::route_name(target));
     }
@@ -88,7 +84,8 @@ pub fn auto() -> &'static str {
 pub fn npy(descr: &str, fortran: bool, shape: &[usize], data: &[u8]) -> Vec<u8> {
     let extents: String = shape.iter().map(|extent| format!("{extent},")).collect();
     let fortran = if fortran { "True" } else { "False" };
-    let header = format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': ({extents}), }}\n");
+    let header =
+        format!("{{'descr': '{descr}', 'fortran_order': {fortran}, 'shape': ({extents}), }}\n");
     let mut bytes = b"\x93NUMPY\x01\0".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.bytes());
@@ -107,16 +104,10 @@ pub fn read(path: impl AsRef<Path>) -> (String, Vec<f32>) {
     let numbers = bytes[start..]
         .chunks_exact(4)
         .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
-    (
-        String::from_utf8_lossy(&bytes[10..start]).trim().to_owned(),
-        numbers.collect(),
-    )
+    (String::from_utf8_lossy(&bytes[10..start]).trim().to_owned(), numbers.collect())
 }
 
 /// A file of this package or its workspace.
 pub fn file(name: &str) -> String {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join(name)
-        .display()
-        .to_string()
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(name).display().to_string()
 }

@@ -1,4 +1,5 @@
-//! The arrays and sizes of a version: what its caller passes and what is asserted of it, what it keeps on its stack, and what is known.
+//! The arrays and sizes of a version: what its caller passes and what is asserted of it, what it
+//! keeps on its stack, and what is known.
 
 use conv_ir::nest::{Buffer, BufferRole, SymbolId, Var};
 use proc_macro2::TokenStream;
@@ -9,7 +10,8 @@ use super::lanes::type_name;
 use super::range::Range;
 use super::{Unsupported, expr, tokens};
 
-/// The classes of arrays that a caller passes, in order; within a class they come as in the nest's table.
+/// The classes of arrays that a caller passes, in order; within a class they come as in the nest's
+/// table.
 const FUNCTION: &[&[BufferRole]] = &[
     &[BufferRole::Input],
     &[BufferRole::Weight, BufferRole::Bias],
@@ -17,14 +19,11 @@ const FUNCTION: &[&[BufferRole]] = &[
     &[BufferRole::Output],
 ];
 /// The same for the versions of a type that holds what is packed.
-const PACKED: &[&[BufferRole]] = &[
-    &[BufferRole::Packed],
-    &[BufferRole::Input],
-    &[BufferRole::Residual],
-    &[BufferRole::Output],
-];
+const PACKED: &[&[BufferRole]] =
+    &[&[BufferRole::Packed], &[BufferRole::Input], &[BufferRole::Residual], &[BufferRole::Output]];
 /// What the caller of such a type passes.
-const CALLER: &[&[BufferRole]] = &[&[BufferRole::Input], &[BufferRole::Residual], &[BufferRole::Output]];
+const CALLER: &[&[BufferRole]] =
+    &[&[BufferRole::Input], &[BufferRole::Residual], &[BufferRole::Output]];
 
 pub(super) struct PublicBuffers {
     pub parameters: TokenStream,
@@ -69,11 +68,7 @@ impl Item<'_> {
             let is_extent = self.is_public_extent(id);
             let range = self.scope.bound_range(value);
             let text = self.scope.bound(value, !range.non_negative());
-            let known = if is_extent && !range.non_negative() {
-                Range::size()
-            } else {
-                range
-            };
+            let known = if is_extent && !range.non_negative() { Range::size() } else { range };
             let twin = known_as.iter().find(|(known, _)| *known == text);
             let twin = twin.and_then(|(_, twin)| self.scope.factor(Var::Symbol(*twin)).cloned());
             if let (true, Some(same)) = (known == range, self.scope.named(&text).or(twin)) {
@@ -83,11 +78,13 @@ impl Item<'_> {
             if known == range {
                 known_as.push((text.clone(), id));
             }
-            let (name, text) = (self.scope.bind(Var::Symbol(id), &symbol.name, known), tokens(&text));
+            let (name, text) =
+                (self.scope.bind(Var::Symbol(id), &symbol.name, known), tokens(&text));
             let name = tokens(&name);
             door.extend(quote!(let #name = #text;));
             if known != range {
-                let message = format!("the input is too small for the window: {} is negative", symbol.name);
+                let message =
+                    format!("the input is too small for the window: {} is negative", symbol.name);
                 door.extend(quote! {
                     assert!(#name >= 0, #message);
                     let #name = #name as usize;
@@ -100,13 +97,12 @@ impl Item<'_> {
 
     fn is_public_extent(&self, symbol: SymbolId) -> bool {
         let public = self.nest.buffers.iter().filter(|b| b.is_callers());
-        public
-            .flat_map(|b| &b.extents)
-            .any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
+        public.flat_map(|b| &b.extents).any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
     }
 
     fn length_checks(&self) -> TokenStream {
-        let public = (0..self.nest.buffers.len()).filter(|&at| !is_local(&self.nest.buffers[at], self.form));
+        let public =
+            (0..self.nest.buffers.len()).filter(|&at| !is_local(&self.nest.buffers[at], self.form));
         let symbolic = public.filter_map(|at| {
             let length = self.scope.length(at);
             length.as_constant().is_none().then(|| (at, length.usize_text()))
@@ -140,23 +136,21 @@ impl Item<'_> {
         LINE / self.nest.dtype.bytes() as i64
     }
 
-    /// Elements of all of them in one array, each at the start of a cache line, wherever the array begins. Nothing is nothing.
+    /// Elements of all of them in one array, each at the start of a cache line, wherever the array
+    /// begins. Nothing is nothing.
     pub fn local_len(&self) -> Result<i64, Unsupported> {
         let locals = self.locals()?;
         let lines = locals.iter().map(|(_, length)| whole_lines(*length, self.line()));
         let all = lines.fold(0, i64::saturating_add);
-        Ok(if all > 0 {
-            all.saturating_add(self.line() - 1)
-        } else {
-            0
-        })
+        Ok(if all > 0 { all.saturating_add(self.line() - 1) } else { 0 })
     }
 
     /// What is known, and scratch and packed buffers where they have their home.
     pub fn local_arrays(&self, home: Home) -> Result<TokenStream, Unsupported> {
         let known = self.nest.buffers.iter().enumerate();
         let known = known.filter_map(|(at, buffer)| Some((at, buffer.values.as_ref()?)));
-        let mut text: TokenStream = known.map(|(at, values)| self.known_array(at, values)).collect();
+        let mut text: TokenStream =
+            known.map(|(at, values)| self.known_array(at, values)).collect();
         let (line, bytes) = (tokens(&self.line().to_string()), tokens(&LINE.to_string()));
         if let Home::Callers(_) = home {
             text.extend(quote!(let scratch = &mut scratch[..]; let skipped = scratch.as_ptr().align_offset(#bytes).min(#line - 1); let scratch = &mut scratch[skipped..];));
@@ -203,7 +197,9 @@ impl Item<'_> {
         // Shorter ones are read number by number.
         match (values.len() as i64) < self.line() {
             true => quote!(static #constant: [#t; #len] = [#(#numbers),*]; let #name = &#constant;),
-            false => quote!(static #constant: Aligned<#len> = Aligned([#(#numbers),*]); let #name = &#constant.0;),
+            false => {
+                quote!(static #constant: Aligned<#len> = Aligned([#(#numbers),*]); let #name = &#constant.0;)
+            }
         }
     }
 
@@ -224,10 +220,8 @@ impl Item<'_> {
     }
 
     fn public_buffers_of(&self, classes: &[&[BufferRole]]) -> PublicBuffers {
-        let mut public = PublicBuffers {
-            parameters: TokenStream::new(),
-            arguments: TokenStream::new(),
-        };
+        let mut public =
+            PublicBuffers { parameters: TokenStream::new(), arguments: TokenStream::new() };
         for class in classes {
             for at in self.arrays_of(class) {
                 let name = tokens(&self.scope.buffers[at]);
@@ -243,9 +237,7 @@ impl Item<'_> {
     /// The buffers of these roles that have memory of their own, and no numbers yet.
     pub fn arrays_of(&self, roles: &[BufferRole]) -> Vec<usize> {
         let is_one = |at: &usize| {
-            let Buffer {
-                role, values, view_of, ..
-            } = &self.nest.buffers[*at];
+            let Buffer { role, values, view_of, .. } = &self.nest.buffers[*at];
             roles.contains(role) && values.is_none() && view_of.is_none()
         };
         (0..self.nest.buffers.len()).filter(is_one).collect()

@@ -1,8 +1,9 @@
 //! Leaves as private functions: their parameters, their calls.
 //!
-//! A pointer of a leaf is a slice and an offset into it, an int is an index; pointers into one buffer share the slice. A parameter is a `usize` if it
-//! is one in every call, which takes a first walk over the driver, else an `isize`. Run-time sizes that a leaf's strides need are passed on. Leaves are written
-//! before the driver, so that nobody passes what their text has no use for.
+//! A pointer of a leaf is a slice and an offset into it, an int is an index; pointers into one
+//! buffer share the slice. A parameter is a `usize` if it is one in every call, which takes a first
+//! walk over the driver, else an `isize`. Run-time sizes that a leaf's strides need are passed on.
+//! Leaves are written before the driver, so that nobody passes what their text has no use for.
 
 use std::collections::BTreeSet;
 
@@ -60,12 +61,7 @@ impl<'a> Item<'a> {
         let ints = call.ints.iter().map(|bound| self.scope.bound_range(bound)).collect();
         let known = &mut self.parameters[call.leaf.index()];
         *known = match known.called {
-            false => Parameters {
-                called: true,
-                pointers,
-                ints,
-                used: Vec::new(),
-            },
+            false => Parameters { called: true, pointers, ints, used: Vec::new() },
             true => Parameters {
                 called: true,
                 pointers: unite(&known.pointers, &pointers),
@@ -79,16 +75,14 @@ impl<'a> Item<'a> {
         let (nest, id) = (self.nest, call.leaf.index());
         let leaf = &nest.leaves[id];
         let mut arguments = Vec::new();
-        for (at, (access, range)) in call
-            .pointers
-            .iter()
-            .zip(self.parameters[id].pointers.clone())
-            .enumerate()
+        for (at, (access, range)) in
+            call.pointers.iter().zip(self.parameters[id].pointers.clone()).enumerate()
         {
             if let Some(buffer) = first_pointer_into(leaf, at) {
                 arguments.push(self.buffer_argument(buffer));
             }
-            arguments.push(tokens(&as_parameter(&self.scope.address(None, access, None).at, range)));
+            arguments
+                .push(tokens(&as_parameter(&self.scope.address(None, access, None).at, range)));
         }
         let called: Vec<super::lanes::LaneFn> = self.scope.called.drain(..).collect();
         called.into_iter().for_each(|f| self.emission.call(0, f));
@@ -99,11 +93,8 @@ impl<'a> Item<'a> {
             arguments.push(tokens(&factor.text));
         }
         let used = &self.parameters[id].used;
-        let arguments = arguments
-            .iter()
-            .zip(used)
-            .filter(|(_, used)| **used)
-            .map(|(argument, _)| argument);
+        let arguments =
+            arguments.iter().zip(used).filter(|(_, used)| **used).map(|(argument, _)| argument);
         let name = tokens(&self.leaf_names[id]);
         quote!(#name(#(#arguments),*);)
     }
@@ -116,11 +107,7 @@ impl<'a> Item<'a> {
     /// The leaves that are called, as functions.
     pub(super) fn leaves(&mut self) -> Result<TokenStream, Unsupported> {
         let called = (0..self.nest.leaves.len()).filter(|&at| self.parameters[at].called);
-        called
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|at| self.leaf_fn(LeafId(at as u32)))
-            .collect()
+        called.collect::<Vec<_>>().into_iter().map(|at| self.leaf_fn(LeafId(at as u32))).collect()
     }
 
     fn leaf_fn(&mut self, id: LeafId) -> Result<TokenStream, Unsupported> {
@@ -130,11 +117,8 @@ impl<'a> Item<'a> {
         let parameters = self.bind_parameters(id, &mut scope);
         let body = self.leaf_body(leaf, &mut scope)?;
         let used: Vec<bool> = parameters.iter().map(|(name, _)| uses(&body, name)).collect();
-        let parameters = parameters
-            .iter()
-            .zip(&used)
-            .filter(|(_, used)| **used)
-            .map(|((name, ty), _)| {
+        let parameters =
+            parameters.iter().zip(&used).filter(|(_, used)| **used).map(|((name, ty), _)| {
                 let name = tokens(name);
                 quote!(#name: #ty)
             });
@@ -159,11 +143,7 @@ impl<'a> Item<'a> {
         let t = type_name(nest.dtype);
         for (at, (buffer, range)) in leaf.pointers.iter().zip(&ranges.pointers).enumerate() {
             if let Some(buffer) = first_pointer_into(leaf, at) {
-                let ty = if writes(leaf, buffer) {
-                    quote!(&mut [#t])
-                } else {
-                    quote!(&[#t])
-                };
+                let ty = if writes(leaf, buffer) { quote!(&mut [#t]) } else { quote!(&[#t]) };
                 parameters.push((scope.buffers[buffer].clone(), ty));
             }
             let alone = leaf.pointers.iter().filter(|b| *b == buffer).count() == 1;
@@ -189,7 +169,11 @@ impl<'a> Item<'a> {
 
 impl<'a> Item<'a> {
     /// Registers and loops; where the leaf has lanes, behind assertions of how far it reaches.
-    fn leaf_body(&mut self, leaf: &'a Leaf, scope: &mut Scope<'a>) -> Result<TokenStream, Unsupported> {
+    fn leaf_body(
+        &mut self,
+        leaf: &'a Leaf,
+        scope: &mut Scope<'a>,
+    ) -> Result<TokenStream, Unsupported> {
         let isa = self.emission.isa;
         let vectors = leaf.lanes.filter(|lanes| lanes.width > 1 || lanes.cut.is_some());
         let Some(lanes) = vectors else {
@@ -214,21 +198,19 @@ fn docs(leaf: &Leaf) -> Vec<String> {
     if bill.fmas + bill.adds == 0 {
         return vec!["Moves elements to where they are read in order.".to_owned()];
     }
-    let edge = (!leaf.conditions().is_empty()).then(|| "At an edge: taps outside the input are left out.".to_owned());
+    let edge = (!leaf.conditions().is_empty())
+        .then(|| "At an edge: taps outside the input are left out.".to_owned());
     edge.into_iter().chain([format!("Bill: {bill}.")]).collect()
 }
 
 /// The name of a leaf's int: `kh_lo` and `kh_hi` where it is the bound of a loop over `kh`.
 fn int_name(nest: &Nest, leaf: &Leaf, int: AxisId) -> String {
     let is_bound = |bound: &Bound| *bound == Bound::from(conv_ir::nest::Affine::axis(int));
-    let bounds = leaf
-        .reduce
-        .iter()
-        .find_map(|l| match (is_bound(&l.lo), is_bound(&l.hi)) {
-            (true, _) => Some(format!("{}_lo", nest.axis(l.axis).name)),
-            (_, true) => Some(format!("{}_hi", nest.axis(l.axis).name)),
-            (false, false) => None,
-        });
+    let bounds = leaf.reduce.iter().find_map(|l| match (is_bound(&l.lo), is_bound(&l.hi)) {
+        (true, _) => Some(format!("{}_lo", nest.axis(l.axis).name)),
+        (_, true) => Some(format!("{}_hi", nest.axis(l.axis).name)),
+        (false, false) => None,
+    });
     bounds.unwrap_or_else(|| nest.axis(int).name.clone())
 }
 
@@ -237,11 +219,7 @@ fn unite(a: &[Range], b: &[Range]) -> Vec<Range> {
 }
 
 fn index_type(range: Range) -> TokenStream {
-    if range.non_negative() {
-        quote!(usize)
-    } else {
-        quote!(isize)
-    }
+    if range.non_negative() { quote!(usize) } else { quote!(isize) }
 }
 
 fn as_parameter(sum: &Sum, range: Range) -> String {
@@ -278,7 +256,8 @@ fn writes(leaf: &Leaf, buffer: usize) -> bool {
 
 type Sizes = Vec<(SymbolId, Factor)>;
 
-/// The run-time sizes that a leaf's text names, in its expressions and in the strides of its buffers: all of them, and those that are passed, one for each name.
+/// The run-time sizes that a leaf's text names, in its expressions and in the strides of its
+/// buffers: all of them, and those that are passed, one for each name.
 fn sizes(nest: &Nest, leaf: &Leaf, scope: &Scope<'_>) -> (Sizes, Sizes) {
     let named = symbols_of(nest, leaf).into_iter();
     let all: Sizes = named
@@ -303,11 +282,8 @@ fn symbols_of(nest: &Nest, leaf: &Leaf) -> Vec<SymbolId> {
         a.clone()
     };
     leaf.map_affine(&mut note);
-    leaf.pointers
-        .iter()
-        .flat_map(|b| nest.buffer(*b).extents.iter().skip(1))
-        .for_each(|extent| {
-            note(extent);
-        });
+    leaf.pointers.iter().flat_map(|b| nest.buffer(*b).extents.iter().skip(1)).for_each(|extent| {
+        note(extent);
+    });
     found.into_iter().collect()
 }

@@ -1,7 +1,8 @@
 //! The two functions that `core` lacks: `mul_add` and `round_ties_even`.
 //!
-//! A fused multiply-add is an instruction where the crate is compiled for one, else plain arithmetic that gives its bits (`soft.rs`, which is compiled
-//! here too, and judged against the CPU's). It is slow: some 10 ns for f32.
+//! A fused multiply-add is an instruction where the crate is compiled for one, else plain
+//! arithmetic that gives its bits (`soft.rs`, which is compiled here too, and judged against the
+//! CPU's). It is slow: some 10 ns for f32.
 
 use conv_ir::DType;
 use proc_macro2::TokenStream;
@@ -39,7 +40,8 @@ fn fma(vectors: Vectors) -> TokenStream {
         DType::F32 => ("_mm_set_ss", "_mm_fmadd_ss", "_mm_cvtss_f32"),
         DType::F64 => ("_mm_set_sd", "_mm_fmadd_sd", "_mm_cvtsd_f64"),
     };
-    let [set, fmadd, get] = [set, fmadd, get].map(|name| tokens(&format!("::core::arch::x86_64::{name}")));
+    let [set, fmadd, get] =
+        [set, fmadd, get].map(|name| tokens(&format!("::core::arch::x86_64::{name}")));
     let x86 = quote!(#get(#fmadd(#set(a), #set(b), #set(c))));
     if let (Isa::Avx2 | Isa::Avx512, features) = (vectors.isa, vectors.isa.attribute()) {
         return quote! {
@@ -61,10 +63,7 @@ fn fma(vectors: Vectors) -> TokenStream {
     };
     let soft = tokens(soft);
     // The file holds the function for f32, then the one for f64.
-    let text = include_str!("soft.rs")
-        .split_inclusive("\n}\n")
-        .nth(text)
-        .unwrap_or_default();
+    let text = include_str!("soft.rs").split_inclusive("\n}\n").nth(text).unwrap_or_default();
     let text = tokens(text);
     quote! {
         /// `a * b + c`, one rounding.

@@ -1,4 +1,5 @@
-//! What the text of an item's functions has used so far: from it follow the lane functions that go with them.
+//! What the text of an item's functions has used so far: from it follow the lane functions that go
+//! with them.
 
 use std::collections::BTreeSet;
 
@@ -30,16 +31,13 @@ impl Emission {
 
     /// The modules of vectors, and the scalar functions.
     pub fn lane_modules(&self) -> TokenStream {
-        let of = |width: i64| Vectors {
-            isa: self.isa,
-            runtime: self.runtime,
-            dtype: self.dtype,
-            width,
-        };
+        let of =
+            |width: i64| Vectors { isa: self.isa, runtime: self.runtime, dtype: self.dtype, width };
         let mut text: TokenStream = self.functions(of(0));
         let widths: BTreeSet<i64> = self.called.iter().map(|c| c.0).filter(|&w| w > 0).collect();
         for width in widths {
-            let used: Vec<LaneFn> = self.called.iter().filter(|c| c.0 == width).map(|c| c.1).collect();
+            let used: Vec<LaneFn> =
+                self.called.iter().filter(|c| c.0 == width).map(|c| c.1).collect();
             let (name, preamble, functions) = (
                 tokens(&format!("x{width}")),
                 of(width).preamble(&used),

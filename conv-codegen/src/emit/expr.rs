@@ -1,4 +1,5 @@
-//! Expressions of a leaf: vectors and calls of lane functions in a leaf with lanes, plain operators in a scalar one.
+//! Expressions of a leaf: vectors and calls of lane functions in a leaf with lanes, plain operators
+//! in a scalar one.
 
 use conv_ir::DType;
 use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, RegId, Unary, Var};
@@ -12,7 +13,8 @@ use super::scope::{Address, Scope, Truth};
 use super::sum::Sum;
 use super::{Unsupported, tokens};
 
-/// A register's declaration: its name, and the tile axes that index it there (those it shares with the surrounding loops are gone).
+/// A register's declaration: its name, and the tile axes that index it there (those it shares with
+/// the surrounding loops are gone).
 #[derive(Clone, Debug)]
 pub(super) struct Declared {
     pub name: String,
@@ -90,8 +92,16 @@ impl LeafText<'_, '_> {
         tokens(&self.scope.buffers[buffer])
     }
 
-    /// The buffer and the offset as arguments: an access that the leaf has not asserted goes through a slice of what it may touch.
-    pub fn place(&self, access: &Access, buffer: usize, at: &Sum, span: &str, mutable: bool) -> [TokenStream; 2] {
+    /// The buffer and the offset as arguments: an access that the leaf has not asserted goes
+    /// through a slice of what it may touch.
+    pub fn place(
+        &self,
+        access: &Access,
+        buffer: usize,
+        at: &Sum,
+        span: &str,
+        mutable: bool,
+    ) -> [TokenStream; 2] {
         let whole = self.buffer(buffer);
         let offset = tokens(&at.usize_text());
         if self.emission.isa == Isa::Portable || self.asserted.holds(access) {
@@ -106,9 +116,8 @@ impl LeafText<'_, '_> {
     pub fn live(&self) -> Option<String> {
         let lanes = self.lanes()?;
         let cut = lanes.cut?;
-        let vectors = lanes
-            .vectors
-            .and_then(|axis| self.leaf.tile.iter().find(|tile| tile.axis == axis));
+        let vectors =
+            lanes.vectors.and_then(|axis| self.leaf.tile.iter().find(|tile| tile.axis == axis));
         match vectors {
             Some(tile) if cut >= tile.extent * lanes.width => None,
             None if cut >= lanes.width => None,
@@ -215,7 +224,8 @@ impl LeafText<'_, '_> {
         }
     }
 
-    /// A load whose conditions may differ from lane to lane; their lanes are an interval. Steps of 1 or 2.
+    /// A load whose conditions may differ from lane to lane; their lanes are an interval. Steps of
+    /// 1 or 2.
     fn load_between(&mut self, access: &Access, when: &[Cond]) -> Text {
         let Address { buffer, at, step } = self.address(access);
         let width = self.lanes().map_or(1, |lanes| lanes.width);
@@ -256,17 +266,20 @@ impl LeafText<'_, '_> {
     }
 
     /// A choice by conditions on loops, or a masked load.
-    fn select(&mut self, e: &Expr, when: &[Cond], then: &Expr, otherwise: &Expr) -> Result<Text, Unsupported> {
+    fn select(
+        &mut self,
+        e: &Expr,
+        when: &[Cond],
+        then: &Expr,
+        otherwise: &Expr,
+    ) -> Result<Text, Unsupported> {
         let lane = self.lane_axis().filter(|_| self.lanes().is_some());
         let (by_lane, by_loop): (Vec<&Cond>, Vec<&Cond>) = when
             .iter()
             .partition(|cond| lane.is_some_and(|lane| cond.expression().of_axis(lane) != 0));
         let by_loop: Vec<Cond> = by_loop.into_iter().cloned().collect();
-        let tested: Vec<Cond> = by_lane
-            .into_iter()
-            .filter(|cond| !self.holds_in_every_lane(cond))
-            .cloned()
-            .collect();
+        let tested: Vec<Cond> =
+            by_lane.into_iter().filter(|cond| !self.holds_in_every_lane(cond)).cloned().collect();
         let taken = match (then, tested.as_slice()) {
             (_, []) => self.text(then)?,
             (Expr::Load(access), _) if e.is_masked_load() => {
@@ -285,10 +298,7 @@ impl LeafText<'_, '_> {
             Truth::Never => self.text(otherwise),
             Truth::If(test) => {
                 let (test, then, otherwise) = (tokens(&test), taken.tokens, self.expr(otherwise)?);
-                Ok(Text {
-                    tokens: quote!(if #test { #then } else { #otherwise }),
-                    atomic: false,
-                })
+                Ok(Text { tokens: quote!(if #test { #then } else { #otherwise }), atomic: false })
             }
         }
     }
@@ -316,10 +326,7 @@ impl LeafText<'_, '_> {
             (None, Unary::Round) => self.call(LaneFn::RoundScalar, &[value.tokens]),
             (None, Unary::Neg) => {
                 let value = value.operand();
-                Text {
-                    tokens: quote!(-#value),
-                    atomic: false,
-                }
+                Text { tokens: quote!(-#value), atomic: false }
             }
             (None, Unary::Abs) => self.method("abs", &[value.tokens]),
         })
@@ -343,24 +350,19 @@ impl LeafText<'_, '_> {
             (None, Binary::CopySign) => self.method("copysign", &[a.tokens, b.tokens]),
             (None, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div) => {
                 let (a, b) = (a.operand(), b.operand());
-                Text {
-                    tokens: quote!(#a #scalar #b),
-                    atomic: false,
-                }
+                Text { tokens: quote!(#a #scalar #b), atomic: false }
             }
         })
     }
 
     fn choose(&mut self, [a, b, then, otherwise]: [&Expr; 4]) -> Result<Text, Unsupported> {
-        let (a, b, then, otherwise) = (self.text(a)?, self.text(b)?, self.expr(then)?, self.expr(otherwise)?);
+        let (a, b, then, otherwise) =
+            (self.text(a)?, self.text(b)?, self.expr(then)?, self.expr(otherwise)?);
         if self.lanes().is_some() {
             return Ok(self.call(LaneFn::Choose, &[a.tokens, b.tokens, then, otherwise]));
         }
         let (a, b) = (a.operand(), b.operand());
-        Ok(Text {
-            tokens: quote!(if #a < #b { #then } else { #otherwise }),
-            atomic: false,
-        })
+        Ok(Text { tokens: quote!(if #a < #b { #then } else { #otherwise }), atomic: false })
     }
 }
 

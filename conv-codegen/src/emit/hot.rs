@@ -1,4 +1,5 @@
-//! The leaf that does most of the work: an item names it, with its bill, so that a reader knows where to look first.
+//! The leaf that does most of the work: an item names it, with its bill, so that a reader knows
+//! where to look first.
 
 use conv_ir::Nest;
 use conv_ir::nest::bill::Bill;
@@ -7,7 +8,8 @@ use conv_ir::nest::{Leaf, LoopKind, Stmt};
 use super::Version;
 use super::scope::identifier;
 
-/// Turns of a driver's loop whose number is known only at run time: enough to count as the inside of an image.
+/// Turns of a driver's loop whose number is known only at run time: enough to count as the inside
+/// of an image.
 const MANY: i64 = 64;
 
 /// The same of a loop inside a leaf, which is over taps.
@@ -26,10 +28,8 @@ pub(crate) fn bills(versions: &[Version]) -> Vec<String> {
 fn hottest(nest: &Nest) -> Option<&Leaf> {
     let mut work = vec![0; nest.leaves.len()];
     count(nest, &nest.body, 1, &mut work);
-    let (at, _) = work
-        .iter()
-        .enumerate()
-        .max_by_key(|(at, work)| (**work, std::cmp::Reverse(*at)))?;
+    let (at, _) =
+        work.iter().enumerate().max_by_key(|(at, work)| (**work, std::cmp::Reverse(*at)))?;
     nest.leaves.get(at)
 }
 
@@ -37,12 +37,9 @@ fn hottest(nest: &Nest) -> Option<&Leaf> {
 fn count(nest: &Nest, stmts: &[Stmt], times: i64, work: &mut [i64]) {
     for stmt in stmts {
         match stmt {
-            Stmt::For(l, body) => count(
-                nest,
-                body,
-                times.saturating_mul(l.constant_extent().unwrap_or(MANY)),
-                work,
-            ),
+            Stmt::For(l, body) => {
+                count(nest, body, times.saturating_mul(l.constant_extent().unwrap_or(MANY)), work)
+            }
             Stmt::Leaf(_) => {}
             Stmt::Call(call) => {
                 let once = of(&nest.leaves[call.leaf.index()]);

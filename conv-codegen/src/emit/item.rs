@@ -38,9 +38,7 @@ impl<'a> Item<'a> {
     pub fn new(version: &'a Version, form: Form) -> Result<Item<'a>, Unsupported> {
         let nest = &version.nest;
         if nest.accumulator != nest.dtype || nest.buffers.iter().any(|b| b.dtype != nest.dtype) {
-            return Err(Unsupported(
-                "an accumulator of another type than the elements".to_owned(),
-            ));
+            return Err(Unsupported("an accumulator of another type than the elements".to_owned()));
         }
         let mut scope = Scope::new(nest);
         scope.fresh("run");
@@ -52,18 +50,14 @@ impl<'a> Item<'a> {
             called: BTreeSet::new(),
         };
         let parameters = vec![Parameters::default(); nest.leaves.len()];
-        Ok(Item {
-            nest,
-            scope,
-            emission,
-            parameters,
-            leaf_names,
-            form,
-        })
+        Ok(Item { nest, scope, emission, parameters, leaf_names, form })
     }
 
     /// Parameters, arguments, and the module's content: the function `run`, leaves, lane functions.
-    pub fn module(&mut self, home: Home) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
+    pub fn module(
+        &mut self,
+        home: Home,
+    ) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
         let (sizes, door) = self.symbols();
         let arrays = self.local_arrays(home)?;
         if self.form == Form::Function {
@@ -153,16 +147,7 @@ pub(super) fn leaf_text<'s, 'a>(
     let registers = leaf
         .registers
         .iter()
-        .map(|r| Declared {
-            name: r.name.clone(),
-            axes: r.axes.clone(),
-        })
+        .map(|r| Declared { name: r.name.clone(), axes: r.axes.clone() })
         .collect();
-    LeafText {
-        leaf,
-        scope,
-        emission,
-        registers,
-        asserted: reach::Asserted::default(),
-    }
+    LeafText { leaf, scope, emission, registers, asserted: reach::Asserted::default() }
 }

@@ -1,10 +1,14 @@
-//! The small functions that emitted code is written in: a vector type `V` of `W` lanes, and one function for each operation of the nest.
+//! The small functions that emitted code is written in: a vector type `V` of `W` lanes, and one
+//! function for each operation of the nest.
 //!
-//! Each version of a convolution has a module per width (`x16`, `x8`, ..) with the functions that it uses. On x86-64 a vector is a register of `core::arch`, and functions that
-//! touch memory are `unsafe`: the leaf asserts first how far it reaches. In the portable version a vector is an array, and everything is checked. All have the meaning of the
-//! interpreter's operations bit for bit: one rounding in `fma`, comparisons that take the second operand on NaN, ties to even.
+//! Each version of a convolution has a module per width (`x16`, `x8`, ..) with the functions that
+//! it uses. On x86-64 a vector is a register of `core::arch`, and functions that touch memory are
+//! `unsafe`: the leaf asserts first how far it reaches. In the portable version a vector is an
+//! array, and everything is checked. All have the meaning of the interpreter's operations bit for
+//! bit: one rounding in `fma`, comparisons that take the second operand on NaN, ties to even.
 //!
-//! The texts below are templates: `T` is the element type, `W` the lanes, `MM` and `PS` the intrinsics' prefix and suffix, `MASK` the mask type, `BITS`, `BIAS`, `MANTISSA` the
+//! The texts below are templates: `T` is the element type, `W` the lanes, `MM` and `PS` the
+//! intrinsics' prefix and suffix, `MASK` the mask type, `BITS`, `BIAS`, `MANTISSA` the
 //! element's encoding.
 
 use crate::Library;
@@ -344,7 +348,9 @@ impl LaneFn {
     /// The functions that this one calls.
     pub fn calls(self, isa: Isa) -> &'static [LaneFn] {
         match (self, isa) {
-            (LaneFn::LoadPairsBetween, Isa::Avx2 | Isa::Avx512) => &[LaneFn::LoadBetween, LaneFn::PickPairs],
+            (LaneFn::LoadPairsBetween, Isa::Avx2 | Isa::Avx512) => {
+                &[LaneFn::LoadBetween, LaneFn::PickPairs]
+            }
             (LaneFn::LoadBetween, Isa::Avx2) => &[LaneFn::LanesBelow, LaneFn::LanesFrom],
             (LaneFn::LoadPairs, Isa::Avx2 | Isa::Avx512) => &[LaneFn::PickPairs],
             (LaneFn::Fma, Isa::Portable) => &[LaneFn::FmaScalar],
@@ -375,11 +381,14 @@ impl Vectors {
         let suffix = if self.dtype == DType::F64 { "d" } else { "" };
         match self.isa {
             Isa::Portable => format!("[{}; {}]", self.dtype, self.width),
-            Isa::Avx2 | Isa::Avx512 => format!("::core::arch::x86_64::__m{}{suffix}", 8 * self.bytes()),
+            Isa::Avx2 | Isa::Avx512 => {
+                format!("::core::arch::x86_64::__m{}{suffix}", 8 * self.bytes())
+            }
         }
     }
 
-    /// What stands in front of the functions of a width: the vector type, and masks to take a part of.
+    /// What stands in front of the functions of a width: the vector type, and masks to take a part
+    /// of.
     pub fn preamble(self, functions: &[LaneFn]) -> TokenStream {
         let ty = super::tokens(&self.type_text());
         let masks = functions.contains(&LaneFn::LanesBelow).then(|| {
@@ -399,7 +408,9 @@ impl Vectors {
 
     /// A lane function of this width.
     pub fn source(self, function: LaneFn) -> TokenStream {
-        if let (Library::Core, Some(text)) = (self.runtime, super::core_only::source(self, function)) {
+        if let (Library::Core, Some(text)) =
+            (self.runtime, super::core_only::source(self, function))
+        {
             return text;
         }
         let source = function.template();
@@ -412,7 +423,8 @@ impl Vectors {
         let is_unsafe = self.isa != Isa::Portable && source.touches == Touches::Memory;
         let keyword = if is_unsafe { "unsafe " } else { "" };
         let text = format!("pub(super) {keyword}fn {name}{signature} {{ {body} }}");
-        // A slice index is usize, an offset that may be negative isize; `W` is a literal that fits both.
+        // A slice index is usize, an offset that may be negative isize; `W` is a literal that fits
+        // both.
         let function = self.fill(super::tokens(&text));
         // A function of one width is always inlined; rustc forbids `always` together with features.
         match self.isa.attribute() {
@@ -482,7 +494,8 @@ impl Vectors {
         (0..self.bytes() / 16).map(part).collect()
     }
 
-    /// The first lanes without a masked store, which AVX2 has but AMD's CPUs are slow at: four, two, and one.
+    /// The first lanes without a masked store, which AVX2 has but AMD's CPUs are slow at: four,
+    /// two, and one.
     fn first(self) -> String {
         let parts = self.parts("value");
         let halves = match parts.as_slice() {
@@ -526,10 +539,7 @@ impl Vectors {
             });
             format!("let part = {part}; {}", stores.collect::<String>())
         });
-        format!(
-            "let to = unsafe {{ to.as_mut_ptr().add(at) }}; {}",
-            stores.collect::<String>()
-        )
+        format!("let to = unsafe {{ to.as_mut_ptr().add(at) }}; {}", stores.collect::<String>())
     }
 
     /// Transposes in registers, in squares of 128 bits.
@@ -585,7 +595,9 @@ impl Vectors {
                 TokenTree::Ident(ident) => match ident.to_string().as_str() {
                     "T" => type_name(self.dtype),
                     "W" => TokenTree::Literal(Literal::i64_unsuffixed(self.width)).into(),
-                    "SQUARE" => TokenTree::Literal(Literal::i64_unsuffixed(square(self.dtype))).into(),
+                    "SQUARE" => {
+                        TokenTree::Literal(Literal::i64_unsuffixed(square(self.dtype))).into()
+                    }
                     "BITS" => super::tokens(bits),
                     "BIAS" => TokenTree::Literal(Literal::i64_unsuffixed(bias)).into(),
                     "MANTISSA" => TokenTree::Literal(Literal::i64_unsuffixed(mantissa)).into(),
@@ -593,7 +605,8 @@ impl Vectors {
                     "N" | "V" | "M" | "LANES" | "STEPS" | "MAX" => TokenTree::Ident(ident).into(),
                     name if name.starts_with("MM_") => {
                         // 256 and 128 bits of AVX-512 keep their prefix.
-                        let name = name.replacen("MM", prefix, 1).replace("_PS", &format!("_{suffix}"));
+                        let name =
+                            name.replacen("MM", prefix, 1).replace("_PS", &format!("_{suffix}"));
                         super::tokens(&format!("::core::arch::x86_64::{name}"))
                     }
                     name if name.starts_with("_mm") => {

@@ -4,9 +4,11 @@
 //! each ow.i { each oc.i { acc = fma(a, b, acc) } }     ->   for ow_i in 0..5 { for oc_i in 0..2 { acc[ow_i][oc_i] = fma(a[ow_i], b[oc_i], acc[ow_i][oc_i]); } }
 //! ```
 //!
-//! Tile loops stay loops: the tile is an array, rustc unrolls it. A register is declared in the innermost block that holds all its uses (a
-//! *temporary*, written before it is read), without the axes of the loops around it; one written by a plain assignment becomes a `let`.
-//! What the reduction carries is declared at the top. Which loops stay loops is for `unroll` to say, what is stored how for `store`.
+//! Tile loops stay loops: the tile is an array, rustc unrolls it. A register is declared in the
+//! innermost block that holds all its uses (a *temporary*, written before it is read), without the
+//! axes of the loops around it; one written by a plain assignment becomes a `let`.
+//! What the reduction carries is declared at the top. Which loops stay loops is for `unroll` to
+//! say, what is stored how for `store`.
 
 use conv_ir::nest::{AxisId, Op, RegId};
 use proc_macro2::TokenStream;
@@ -29,22 +31,20 @@ impl<'a> LeafText<'_, 'a> {
         let registers = (0..leaf.registers.len() as u32)
             .map(RegId)
             .filter(|&reg| sections.iter().any(|s| used(s, reg)) && !is_operand(reg));
-        let (temporaries, carried): (Vec<RegId>, Vec<RegId>) = registers.partition(|&reg| is_temporary(&sections, reg));
-        let (lets, arrays): (Vec<RegId>, Vec<RegId>) = carried
-            .into_iter()
-            .partition(|&reg| self.starts_with_let(&sections[0], reg, &[]));
+        let (temporaries, carried): (Vec<RegId>, Vec<RegId>) =
+            registers.partition(|&reg| is_temporary(&sections, reg));
+        let (lets, arrays): (Vec<RegId>, Vec<RegId>) =
+            carried.into_iter().partition(|&reg| self.starts_with_let(&sections[0], reg, &[]));
         let of = |section: &[Node<'a>]| {
-            temporaries
-                .iter()
-                .copied()
-                .filter(|&reg| used(section, reg))
-                .collect::<Vec<_>>()
+            temporaries.iter().copied().filter(|&reg| used(section, reg)).collect::<Vec<_>>()
         };
         let declarations: TokenStream = arrays.iter().map(|&reg| self.declare(reg, &[])).collect();
         // Arrays are declared as zeros.
         let init = match sections[0].iter().all(zeroes) && lets.is_empty() {
             true => TokenStream::new(),
-            false => self.block(&sections[0], &mut Vec::new(), &[lets, of(&sections[0])].concat())?,
+            false => {
+                self.block(&sections[0], &mut Vec::new(), &[lets, of(&sections[0])].concat())?
+            }
         };
         let runs = leaf.reduce.iter().all(|l| l.constant_extent() != Some(0));
         let update = match &rows {
@@ -74,12 +74,11 @@ impl<'a> LeafText<'_, 'a> {
             let body = self.block(update, &mut Vec::new(), temporaries)?;
             return Ok(quote!(#opaque #prefetches #body));
         }
-        self.around(&leaf.reduce[depth], |leaf| {
-            leaf.reduction(depth + 1, update, temporaries)
-        })
+        self.around(&leaf.reduce[depth], |leaf| leaf.reduction(depth + 1, update, temporaries))
     }
 
-    /// A list of operations inside the tile loops `around`; `pending` are the registers to be declared here or deeper.
+    /// A list of operations inside the tile loops `around`; `pending` are the registers to be
+    /// declared here or deeper.
     fn block(
         &mut self,
         list: &[Node<'a>],
@@ -113,10 +112,7 @@ impl<'a> LeafText<'_, 'a> {
 
     /// Its first use in `list` is a plain assignment of a single value.
     fn starts_with_let(&self, list: &[Node<'a>], reg: RegId, around: &[AxisId]) -> bool {
-        let single = self.leaf.registers[reg.index()]
-            .axes
-            .iter()
-            .all(|axis| around.contains(axis));
+        let single = self.leaf.registers[reg.index()].axes.iter().all(|axis| around.contains(axis));
         let first = list.iter().find(|node| node.mentions(reg));
         single && matches!(first, Some(Node::Set(_, value)) if !reads(value, reg))
     }
@@ -133,7 +129,8 @@ impl<'a> LeafText<'_, 'a> {
         let mut writes = 0;
         for op in self.leaf.ops() {
             op.visit(&mut |op| {
-                writes += usize::from(matches!(op, conv_ir::nest::Op::Set { reg: to, .. } if *to == reg))
+                writes +=
+                    usize::from(matches!(op, conv_ir::nest::Op::Set { reg: to, .. } if *to == reg))
             });
         }
         let mutable = (writes > 1).then(|| quote!(mut));
@@ -158,7 +155,8 @@ impl<'a> LeafText<'_, 'a> {
         quote!(let mut #name: #ty = #zero;)
     }
 
-    /// `let mut acc = acc;`: what comes after may index the copy as it likes, and the sums still stay in registers.
+    /// `let mut acc = acc;`: what comes after may index the copy as it likes, and the sums still
+    /// stay in registers.
     fn move_out(&self, reg: RegId) -> TokenStream {
         let name = tokens(&self.registers[reg.index()].name);
         quote!(let mut #name = #name;)
@@ -172,11 +170,7 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     pub fn tile_extent(&self, axis: AxisId) -> i64 {
-        self.leaf
-            .tile
-            .iter()
-            .find(|tile| tile.axis == axis)
-            .map_or(1, |tile| tile.extent)
+        self.leaf.tile.iter().find(|tile| tile.axis == axis).map_or(1, |tile| tile.extent)
     }
 
     fn node(
@@ -194,7 +188,8 @@ impl<'a> LeafText<'_, 'a> {
                     around.pop();
                     inner
                 };
-                // Around a block store a loop is written out: rustc would keep it, and with it the whole tile in memory.
+                // Around a block store a loop is written out: rustc would keep it, and with it the
+                // whole tile in memory.
                 match stores_blocks(body) {
                     true => self.each_written_out(*axis, values, inside),
                     false => self.each_in_parts(*axis, values, self.weight(body), &mut inside),
@@ -236,9 +231,11 @@ fn stores_blocks(list: &[Node<'_>]) -> bool {
     })
 }
 
-/// A loop or a test that takes nothing of the register from before, so that it may have one of its own.
+/// A loop or a test that takes nothing of the register from before, so that it may have one of its
+/// own.
 fn begins_anew(node: &Node<'_>, reg: RegId) -> bool {
-    matches!(node, Node::Each(..) | Node::When(..)) && written_first(std::slice::from_ref(node), reg)
+    matches!(node, Node::Each(..) | Node::When(..))
+        && written_first(std::slice::from_ref(node), reg)
 }
 
 /// Whether an expression is longer than rustc unrolls for a whole tile: most activations.

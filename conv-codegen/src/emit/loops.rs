@@ -34,11 +34,7 @@ impl LoopHead {
                 }
             };
         }
-        let name = if uses(&body, &self.name) {
-            tokens(&self.name)
-        } else {
-            quote!(_)
-        };
+        let name = if uses(&body, &self.name) { tokens(&self.name) } else { quote!(_) };
         quote!(for #name in #lo..#hi { #body })
     }
 }
@@ -54,7 +50,8 @@ pub(super) fn braced(body: TokenStream) -> TokenStream {
 
 /// One of several neighbours: in a block of its own, unless it is a loop, which is one.
 pub(super) fn beside(before: TokenStream, body: TokenStream) -> TokenStream {
-    let is_loop = matches!(body.clone().into_iter().next(), Some(TokenTree::Ident(word)) if word == "for");
+    let is_loop =
+        matches!(body.clone().into_iter().next(), Some(TokenTree::Ident(word)) if word == "for");
     match before.is_empty() && is_loop {
         true => body,
         false => braced(quote!(#before #body)),
@@ -64,16 +61,8 @@ pub(super) fn beside(before: TokenStream, body: TokenStream) -> TokenStream {
 /// Binds a loop's axis.
 pub(super) fn loop_head(scope: &mut Scope<'_>, l: &Loop) -> LoopHead {
     let (lo, hi) = (scope.bound_range(&l.lo), scope.bound_range(&l.hi));
-    let range = Range {
-        lo: lo.lo,
-        hi: hi.hi.and_then(|hi| hi.checked_sub(1)),
-    };
+    let range = Range { lo: lo.lo, hi: hi.hi.and_then(|hi| hi.checked_sub(1)) };
     let signed = !range.non_negative();
     let (lo, hi) = (scope.bound(&l.lo, signed), scope.bound(&l.hi, signed));
-    LoopHead {
-        name: scope.bind_axis(l.axis, range),
-        lo,
-        hi,
-        counted: scope.is_const,
-    }
+    LoopHead { name: scope.bind_axis(l.axis, range), lo, hi, counted: scope.is_const }
 }

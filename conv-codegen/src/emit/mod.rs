@@ -1,4 +1,5 @@
-//! Loop nests to Rust: one item with a version for each kind of CPU, their leaves as private functions, and the lane functions that they use.
+//! Loop nests to Rust: one item with a version for each kind of CPU, their leaves as private
+//! functions, and the lane functions that they use.
 //!
 //! ```text
 //! pub fn name(input: &[f32; N], .., output: &mut [f32; O]) {
@@ -12,12 +13,16 @@
 //! }
 //! ```
 //!
-//! In: a nest for each version, after all passes (leaves still in place are printed where they stand). Out: tokens that compile by themselves: no dependencies, no
-//! imports, absolute paths. Free sizes become `usize` parameters in front, arrays become slices, and their lengths are asserted at the door. Parallel
-//! loops run in order. `unsafe` is around intrinsics only: a leaf asserts how far it reaches before it starts.
+//! In: a nest for each version, after all passes (leaves still in place are printed where they
+//! stand). Out: tokens that compile by themselves: no dependencies, no imports, absolute paths.
+//! Free sizes become `usize` parameters in front, arrays become slices, and their lengths are
+//! asserted at the door. Parallel loops run in order. `unsafe` is around intrinsics only: a leaf
+//! asserts how far it reaches before it starts.
 //!
-//! Nothing is allocated. What a run needs for itself (line buffers, tensors between the steps of a chain, panels, what a function packs) is on its stack, up to [`STACK_LIMIT`]. Where it needs
-//! more, the caller passes `scratch`, an array of any contents, as the last argument; how long it is says the constant `NAME_SCRATCH` beside a function, `SCRATCH` of a type.
+//! Nothing is allocated. What a run needs for itself (line buffers, tensors between the steps of a
+//! chain, panels, what a function packs) is on its stack, up to [`STACK_LIMIT`]. Where it needs
+//! more, the caller passes `scratch`, an array of any contents, as the last argument; how long it
+//! is says the constant `NAME_SCRATCH` beside a function, `SCRATCH` of a type.
 
 mod arrays;
 mod call;
@@ -62,7 +67,8 @@ pub use lanes::Isa;
 pub(crate) use packed::{Constant, same_packing};
 use versions::Bodies;
 
-/// Bytes of scratch and packed buffers that an emitted function keeps on its stack at most: an eighth of the 2 MiB that a thread gets by default.
+/// Bytes of scratch and packed buffers that an emitted function keeps on its stack at most: an
+/// eighth of the 2 MiB that a thread gets by default.
 pub const STACK_LIMIT: i64 = 256 << 10;
 
 /// Why there is no text, in words; the route is added at the door.
@@ -82,9 +88,11 @@ pub struct Version {
 /// The versions as one function, the widest first.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where scratch has a size known only at run time, or a nest has not been through all passes.
+/// [`Error::Unsupported`] where scratch has a size known only at run time, or a nest has not been
+/// through all passes.
 pub fn emit(versions: &[Version], head: &Head) -> Result<TokenStream, Error> {
-    function(versions, head).map_err(|Unsupported(message)| Error::Unsupported { route: "rust", message })
+    function(versions, head)
+        .map_err(|Unsupported(message)| Error::Unsupported { route: "rust", message })
 }
 
 /// The versions as a type that holds the packed weights.
@@ -101,12 +109,7 @@ pub fn emit_type(
 }
 
 fn function(versions: &[Version], head: &Head) -> Result<TokenStream, Unsupported> {
-    let Bodies {
-        home,
-        parameters,
-        dispatch,
-        modules,
-    } = Bodies::of(versions, Form::Function)?;
+    let Bodies { home, parameters, dispatch, modules } = Bodies::of(versions, Form::Function)?;
     let (before, Head { visibility, name, .. }) = (head.before(), head);
     let t = versions.first().map(|version| lanes::type_name(version.nest.dtype));
     let (constant, parameter) = match home {
@@ -136,8 +139,7 @@ fn function(versions: &[Version], head: &Head) -> Result<TokenStream, Unsupporte
 
 /// Text made here as tokens; it is Rust by construction.
 fn tokens(text: &str) -> TokenStream {
-    text.parse()
-        .unwrap_or_else(|error| panic!("emitted text is no Rust ({error}): {text}"))
+    text.parse().unwrap_or_else(|error| panic!("emitted text is no Rust ({error}): {text}"))
 }
 
 /// Whether a name occurs in the tokens.

@@ -25,14 +25,9 @@ pub(super) fn nodes(ops: &[Op]) -> Vec<Node<'_>> {
             Op::Each(axis, body) => each(*axis, nodes(body)),
             Op::Set { reg, value, when } => (Node::Set(*reg, value), when),
             Op::Store { to, value, when } => (Node::Store(to, value), when),
-            Op::StoreBlock { to, reg, along } => (
-                Node::StoreBlock {
-                    to,
-                    reg: *reg,
-                    along: *along,
-                },
-                &[],
-            ),
+            Op::StoreBlock { to, reg, along } => {
+                (Node::StoreBlock { to, reg: *reg, along: *along }, &[])
+            }
         };
         match list.last_mut() {
             _ if when.is_empty() => list.push(node),
@@ -43,10 +38,13 @@ pub(super) fn nodes(ops: &[Op]) -> Vec<Node<'_>> {
     list
 }
 
-/// A tile loop, and the conditions that all of it is under: those that do not speak of its axis stand around it.
+/// A tile loop, and the conditions that all of it is under: those that do not speak of its axis
+/// stand around it.
 fn each(axis: AxisId, mut body: Vec<Node<'_>>) -> (Node<'_>, &[Cond]) {
     match body.as_mut_slice() {
-        [Node::When(when, inner)] if when.iter().all(|cond| cond.expression().of_axis(axis) == 0) => {
+        [Node::When(when, inner)]
+            if when.iter().all(|cond| cond.expression().of_axis(axis) == 0) =>
+        {
             (Node::Each(axis, std::mem::take(inner)), *when)
         }
         _ => (Node::Each(axis, body), &[]),

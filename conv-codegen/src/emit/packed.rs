@@ -24,22 +24,22 @@ use crate::Library;
 /// A constant of the type: name, type and value, what it says.
 pub(crate) type Constant = (String, TokenStream, String);
 
-pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) -> Result<TokenStream, Unsupported> {
+pub(super) fn item(
+    versions: &[Version],
+    head: &Head,
+    constants: &[Constant],
+) -> Result<TokenStream, Unsupported> {
     let Some(first) = versions.first() else {
         return Err(Unsupported("no version".to_owned()));
     };
     if !same_packing(versions) {
         return Err(Unsupported(
-            "versions that pack weights differently; choose schedules that pack the same panels".to_owned(),
+            "versions that pack weights differently; choose schedules that pack the same panels"
+                .to_owned(),
         ));
     }
     let (before, Head { visibility, name, .. }) = (head.before(), head);
-    let Bodies {
-        home,
-        parameters,
-        dispatch,
-        modules,
-    } = Bodies::of(versions, Form::Packed)?;
+    let Bodies { home, parameters, dispatch, modules } = Bodies::of(versions, Form::Packed)?;
     let mut packing = Item::new(first, Form::Packed)?;
     let (sources, pack) = packing.packing()?;
     let length = |at: &usize| packing.scope.length(*at).as_constant().unwrap_or(0);
@@ -47,7 +47,8 @@ pub(super) fn item(versions: &[Version], head: &Head, constants: &[Constant]) ->
     let mut buffers: Vec<usize> = buffers.collect();
     // Whole cache lines first, so that as many as can be start at one.
     buffers.sort_by_key(|at| length(at) * first.nest.dtype.bytes() as i64 % LINE != 0);
-    let names: Vec<TokenStream> = buffers.iter().map(|&at| tokens(&packing.scope.buffers[at])).collect();
+    let names: Vec<TokenStream> =
+        buffers.iter().map(|&at| tokens(&packing.scope.buffers[at])).collect();
     let types = buffers.iter().map(|&at| packing.array_type(at));
     let lengths: Vec<i64> = buffers.iter().map(length).collect();
     let line = tokens(&LINE.to_string());
@@ -129,13 +130,7 @@ struct Making {
 
 impl Making {
     fn functions(&self) -> TokenStream {
-        let Making {
-            sources,
-            arguments,
-            zeros,
-            pack,
-            runtime,
-        } = self;
+        let Making { sources, arguments, zeros, pack, runtime } = self;
         if sources.is_empty() {
             return quote! {
                 /// There is nothing to pack: the weights are compiled in.
@@ -186,7 +181,8 @@ fn is_held(buffer: &Buffer) -> bool {
 }
 
 impl Item<'_> {
-    /// Weight and bias as parameters, and the loops that fill the packed buffers, fit for a `const fn`.
+    /// Weight and bias as parameters, and the loops that fill the packed buffers, fit for a `const
+    /// fn`.
     fn packing(&mut self) -> Result<(Vec<(TokenStream, TokenStream)>, TokenStream), Unsupported> {
         self.scope.is_const = true;
         let setup = &self.nest.setup;

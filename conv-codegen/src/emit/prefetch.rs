@@ -1,7 +1,10 @@
-//! What a leaf tells rustc and the CPU about memory: offsets that neither may see through, and lines to fetch ahead.
+//! What a leaf tells rustc and the CPU about memory: offsets that neither may see through, and
+//! lines to fetch ahead.
 //!
-//! rustc must not see through the offset from one tap to the next ([`LaneFn::Opaque`]): it would keep the elements that neighbouring taps share in registers, of which there are too few,
-//! and spill. Measured on a 3x3 of 14 x 2 vectors of 512 bits: half of the peak without, all of it with.
+//! rustc must not see through the offset from one tap to the next ([`LaneFn::Opaque`]): it would
+//! keep the elements that neighbouring taps share in registers, of which there are too few,
+//! and spill. Measured on a 3x3 of 14 x 2 vectors of 512 bits: half of the peak without, all of it
+//! with.
 
 use conv_ir::Target;
 use conv_ir::nest::{Access, AxisId, Base, BufferRole, Expr, Lanes, Loop, Op, PointerId, Role};
@@ -38,7 +41,8 @@ impl LeafText<'_, '_> {
         pointers.into_iter().map(|pointer| self.opaque(pointer)).collect()
     }
 
-    /// The pointer of an access to the input that every lane shares, and that moves from tap to tap.
+    /// The pointer of an access to the input that every lane shares, and that moves from tap to
+    /// tap.
     fn splat_by_taps(&self, access: &Access, lanes: Lanes) -> Option<PointerId> {
         let Base::Pointer(pointer) = access.base else {
             return None;
@@ -60,7 +64,8 @@ impl LeafText<'_, '_> {
         quote!(let #name = #call;)
     }
 
-    /// What the next turn of the loop with the largest steps will read: weights of many channels come from far away, and the input of the next channel lies on another page, where
+    /// What the next turn of the loop with the largest steps will read: weights of many channels
+    /// come from far away, and the input of the next channel lies on another page, where
     /// the hardware does not look ahead.
     pub fn prefetches(&mut self) -> TokenStream {
         let Some(lanes) = self.lanes().filter(|_| self.emission.isa != Isa::Portable) else {
@@ -69,11 +74,7 @@ impl LeafText<'_, '_> {
         let mut loads: Vec<&Access> = Vec::new();
         for op in &self.leaf.update {
             op.visit(&mut |op| {
-                if let Op::Set {
-                    value: Expr::Load(access),
-                    ..
-                } = op
-                {
+                if let Op::Set { value: Expr::Load(access), .. } = op {
                     loads.push(access);
                 }
             });
@@ -84,29 +85,28 @@ impl LeafText<'_, '_> {
             (*access, last.map(|a| a.of_axis(lanes.axis)))
         });
         let weight = by_lane.clone().find(|(_, by)| *by == Some(1));
-        let (Some((weight, _)), Some((input, _))) = (weight, by_lane.find(|(_, by)| *by == Some(0))) else {
+        let (Some((weight, _)), Some((input, _))) =
+            (weight, by_lane.find(|(_, by)| *by == Some(0)))
+        else {
             return TokenStream::new();
         };
         let asked = if self.asks_for_input(input) { 2 } else { 1 };
-        [weight, input]
-            .into_iter()
-            .take(asked)
-            .map(|access| self.prefetch(access, lanes))
-            .collect()
+        [weight, input].into_iter().take(asked).map(|access| self.prefetch(access, lanes)).collect()
     }
 
-    /// With 256 bits a tap is a few cycles: there asking costs more than it gains, unless there are many taps to a channel and the input comes from beyond the second-level cache.
+    /// With 256 bits a tap is a few cycles: there asking costs more than it gains, unless there are
+    /// many taps to a channel and the input comes from beyond the second-level cache.
     fn asks_for_input(&self, input: &Access) -> bool {
         let by_taps = |l: &&Loop| matches!(self.scope.nest.role(l.axis), Role::Kernel(_));
         let taps = self.leaf.reduce.iter().filter(by_taps);
         let taps: i64 = taps.map(|l| l.constant_extent().unwrap_or(3)).product();
         let is_far = match input.base {
             Base::Pointer(pointer) => {
-                let length = self
-                    .scope
-                    .length(self.leaf.pointers[pointer.index()].index())
-                    .as_constant();
-                length.is_none_or(|length| length * self.emission.dtype.bytes() as i64 > Target::AVX512.l2_bytes as i64)
+                let length =
+                    self.scope.length(self.leaf.pointers[pointer.index()].index()).as_constant();
+                length.is_none_or(|length| {
+                    length * self.emission.dtype.bytes() as i64 > Target::AVX512.l2_bytes as i64
+                })
             }
             Base::Buffer(_) => false,
         };
@@ -121,9 +121,7 @@ impl LeafText<'_, '_> {
         let line = 64 / self.emission.dtype.bytes() as i64;
         let last = access.index.last().and_then(|i| i.as_affine());
         let along = self.leaf.tile.iter().filter(|t| Some(t.axis) != lanes.vectors);
-        let span: i64 = along
-            .map(|t| (t.extent - 1) * last.map_or(0, |a| a.of_axis(t.axis)))
-            .sum();
+        let span: i64 = along.map(|t| (t.extent - 1) * last.map_or(0, |a| a.of_axis(t.axis))).sum();
         let vectors = lanes.vectors.filter(|&axis| follows(access, axis));
         let mut all = TokenStream::new();
         let mut asked: Vec<Sum> = Vec::new();
@@ -135,7 +133,8 @@ impl LeafText<'_, '_> {
             let Address { buffer, at, .. } = self.address(access);
             for first in (0..=span).step_by(line as usize) {
                 let at = at.clone().plus(&Sum::constant(ahead + first));
-                let same_line = |known: &Sum| known.varies_as(&at) && at.constant - known.constant < line;
+                let same_line =
+                    |known: &Sum| known.varies_as(&at) && at.constant - known.constant < line;
                 if asked.iter().any(same_line) {
                     continue;
                 }
@@ -149,7 +148,8 @@ impl LeafText<'_, '_> {
         all
     }
 
-    /// Elements that the reduction loop with the largest steps moves an access by, where that is a line or more.
+    /// Elements that the reduction loop with the largest steps moves an access by, where that is a
+    /// line or more.
     fn largest_step(&self, access: &Access) -> Option<i64> {
         let Base::Pointer(pointer) = access.base else {
             return None;
@@ -169,8 +169,5 @@ impl LeafText<'_, '_> {
 
 /// An index of the access varies with the axis.
 fn follows(access: &Access, axis: AxisId) -> bool {
-    access
-        .index
-        .iter()
-        .any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
+    access.index.iter().any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
 }

@@ -1,13 +1,15 @@
-//! How far a leaf reaches: asserted once, in front of its loops, so that no access inside needs a test.
+//! How far a leaf reaches: asserted once, in front of its loops, so that no access inside needs a
+//! test.
 //!
 //! ```text
 //! each ow.i in 0..14, for ic in 0..64: splat input[ic, ow.i]        ->      assert!(input_at + 63 * 3136 + 13 < input.len());
 //! .. for kh in kh_lo..kh_hi                                         ->      if kh_lo < kh_hi { assert!(..) }
 //! ```
 //!
-//! Every dimension's smallest and largest index are found over all points that the conditions let through; the corner of both is inside the array if every access is, because each
-//! dimension is. Loops whose bounds are known only at run time add their ends as text. What cannot be bounded so (folded indices, tests of run-time numbers) is not asserted, and is
-//! checked where it stands.
+//! Every dimension's smallest and largest index are found over all points that the conditions let
+//! through; the corner of both is inside the array if every access is, because each dimension is.
+//! Loops whose bounds are known only at run time add their ends as text. What cannot be bounded so
+//! (folded indices, tests of run-time numbers) is not asserted, and is checked where it stands.
 
 use conv_ir::nest::{Access, Affine, Cond, Expr, Index, Leaf, Loop, Op, Var};
 use proc_macro2::TokenStream;
@@ -148,9 +150,8 @@ fn merge(corners: &mut Vec<Corner>, corner: Corner) {
 fn touches(leaf: &Leaf) -> Vec<Touch<'_>> {
     let mut all = Vec::new();
     let sections = [(&leaf.init, false), (&leaf.update, true), (&leaf.finish, false)];
-    for (op, in_update) in sections
-        .into_iter()
-        .flat_map(|(ops, inside)| ops.iter().map(move |op| (op, inside)))
+    for (op, in_update) in
+        sections.into_iter().flat_map(|(ops, inside)| ops.iter().map(move |op| (op, inside)))
     {
         let first = all.len();
         op.visit(&mut |op| match op {
@@ -158,72 +159,56 @@ fn touches(leaf: &Leaf) -> Vec<Touch<'_>> {
             Op::Set { value, when, .. } => loads(value, when, &mut all),
             Op::Store { to, value, when } => {
                 loads(value, when, &mut all);
-                all.push(Touch {
-                    access: to,
-                    when: when.clone(),
-                    in_update,
-                });
+                all.push(Touch { access: to, when: when.clone(), in_update });
             }
-            Op::StoreBlock { to, .. } => all.push(Touch {
-                access: to,
-                when: Vec::new(),
-                in_update,
-            }),
+            Op::StoreBlock { to, .. } => {
+                all.push(Touch { access: to, when: Vec::new(), in_update })
+            }
         });
         all[first..].iter_mut().for_each(|touch| touch.in_update = in_update);
     }
     let cut = leaf.lanes.and_then(|lanes| {
-        let reached = lanes
-            .vectors
-            .map_or(Affine::default(), |axis| Affine::axis(axis).times(-lanes.width));
+        let reached =
+            lanes.vectors.map_or(Affine::default(), |axis| Affine::axis(axis).times(-lanes.width));
         lanes.cut.map(|cut| {
             (
                 lanes.axis,
-                Cond::NonNegative(reached.plus_term(Var::Axis(lanes.axis), -1).plus_constant(cut - 1)),
+                Cond::NonNegative(
+                    reached.plus_term(Var::Axis(lanes.axis), -1).plus_constant(cut - 1),
+                ),
             )
         })
     });
     for touch in &mut all {
         let by_lane = |axis| {
-            touch
-                .access
-                .index
-                .iter()
-                .any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
+            touch.access.index.iter().any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
         };
-        touch.when.extend(
-            cut.iter()
-                .filter(|(axis, _)| by_lane(*axis))
-                .map(|(_, cond)| cond.clone()),
-        );
+        touch
+            .when
+            .extend(cut.iter().filter(|(axis, _)| by_lane(*axis)).map(|(_, cond)| cond.clone()));
     }
     all
 }
 
 fn loads<'a>(value: &'a Expr, when: &[Cond], all: &mut Vec<Touch<'a>>) {
     match value {
-        Expr::Load(access) => all.push(Touch {
-            access,
-            when: when.to_vec(),
-            in_update: false,
-        }),
-        Expr::Select {
-            when: also,
-            then,
-            otherwise,
-        } => {
+        Expr::Load(access) => all.push(Touch { access, when: when.to_vec(), in_update: false }),
+        Expr::Select { when: also, then, otherwise } => {
             loads(then, &[when, also].concat(), all);
             loads(otherwise, when, all);
         }
         Expr::Unary(_, a) | Expr::Activation(_, a) => loads(a, when, all),
         Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|e| loads(e, when, all)),
         Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|e| loads(e, when, all)),
-        Expr::Choose { a, b, then, otherwise } => [a, b, then, otherwise].into_iter().for_each(|e| loads(e, when, all)),
+        Expr::Choose { a, b, then, otherwise } => {
+            [a, b, then, otherwise].into_iter().for_each(|e| loads(e, when, all))
+        }
         Expr::Const(_) | Expr::Reg(_) => {}
     }
 }
 
-/// The numbers that a variable takes, if they are known: tile axes, lanes, loops with constant bounds.
+/// The numbers that a variable takes, if they are known: tile axes, lanes, loops with constant
+/// bounds.
 fn numbers(leaf: &Leaf, var: Var) -> Option<(i64, i64)> {
     let Var::Axis(axis) = var else { return None };
     if let Some(tile) = leaf.tile.iter().find(|t| t.axis == axis) {
@@ -232,15 +217,13 @@ fn numbers(leaf: &Leaf, var: Var) -> Option<(i64, i64)> {
     if let Some(lanes) = leaf.lanes.filter(|l| l.axis == axis) {
         return Some((0, lanes.width));
     }
-    leaf.reduce
-        .iter()
-        .find(|l| l.axis == axis)
-        .and_then(Loop::constant_range)
+    leaf.reduce.iter().find(|l| l.axis == axis).and_then(Loop::constant_range)
 }
 
 /// `None` where it cannot be told; `Some(None)` where the access never happens.
 fn corner(leaf: &Leaf, scope: &mut Scope<'_>, touch: &Touch<'_>) -> Option<Option<Corner>> {
-    let index: Vec<&Affine> = touch.access.index.iter().map(Index::as_affine).collect::<Option<_>>()?;
+    let index: Vec<&Affine> =
+        touch.access.index.iter().map(Index::as_affine).collect::<Option<_>>()?;
     let mut tested: Vec<(Var, (i64, i64))> = Vec::new();
     for &(var, _) in touch.when.iter().flat_map(|c| c.expression().terms()) {
         if tested.iter().all(|(known, _)| *known != var) {
@@ -255,10 +238,8 @@ fn corner(leaf: &Leaf, scope: &mut Scope<'_>, touch: &Touch<'_>) -> Option<Optio
     let (mut low, mut high) = (origin.at.clone(), origin.at);
     for ((a, stride), (lo, hi)) in index.iter().zip(&strides).zip(boxes) {
         let mut ends = (Sum::constant(lo), Sum::constant(hi));
-        for &(var, by) in a
-            .terms()
-            .iter()
-            .filter(|(var, _)| tested.iter().all(|(known, _)| known != var))
+        for &(var, by) in
+            a.terms().iter().filter(|(var, _)| tested.iter().all(|(known, _)| known != var))
         {
             let (first, last) = ends_of(leaf, scope, var)?;
             let (to_low, to_high) = if by > 0 { (first, last) } else { (last, first) };
@@ -268,12 +249,7 @@ fn corner(leaf: &Leaf, scope: &mut Scope<'_>, touch: &Touch<'_>) -> Option<Optio
         low = low.plus(&ends.0.times(stride));
         high = high.plus(&ends.1.times(stride));
     }
-    Some(Some(Corner {
-        buffer: origin.buffer,
-        low,
-        high,
-        in_update: touch.in_update,
-    }))
+    Some(Some(Corner { buffer: origin.buffer, low, high, in_update: touch.in_update }))
 }
 
 /// The smallest and the largest index of each dimension.
@@ -287,8 +263,8 @@ fn at_origin(access: &Access) -> Access {
     }
 }
 
-/// Per dimension: constant and tested variables at their smallest and largest, over the points where all conditions hold.
-/// `None` for too many points, `Some(None)` where no point passes.
+/// Per dimension: constant and tested variables at their smallest and largest, over the points
+/// where all conditions hold. `None` for too many points, `Some(None)` where no point passes.
 fn boxes(index: &[&Affine], when: &[Cond], tested: &[(Var, (i64, i64))]) -> Option<Option<Boxes>> {
     let count: i64 = tested.iter().map(|(_, (lo, hi))| hi - lo).product();
     if count > POINTS {
@@ -305,22 +281,17 @@ fn boxes(index: &[&Affine], when: &[Cond], tested: &[(Var, (i64, i64))]) -> Opti
                 (var, value)
             })
             .collect();
-        let value = |var: Var| {
-            point
-                .iter()
-                .find(|(known, _)| *known == var)
-                .map_or(0, |(_, value)| *value)
-        };
+        let value =
+            |var: Var| point.iter().find(|(known, _)| *known == var).map_or(0, |(_, value)| *value);
         if !when.iter().all(|cond| cond.eval(value)) {
             continue;
         }
         let values: Vec<i64> = index.iter().map(|a| a.eval(value)).collect();
         match &mut boxes {
             None => boxes = Some(values.into_iter().map(|v| (v, v)).collect()),
-            Some(boxes) => boxes
-                .iter_mut()
-                .zip(values)
-                .for_each(|(b, v)| *b = (b.0.min(v), b.1.max(v))),
+            Some(boxes) => {
+                boxes.iter_mut().zip(values).for_each(|(b, v)| *b = (b.0.min(v), b.1.max(v)))
+            }
         }
     }
     Some(boxes)
@@ -338,21 +309,14 @@ fn ends_of(leaf: &Leaf, scope: &Scope<'_>, var: Var) -> Option<(Sum, Sum)> {
         return Some((scope.var(var), scope.var(var)));
     };
     let bounds = [&l.lo, &l.hi];
-    let inner = bounds
-        .iter()
-        .flat_map(|b| b.quotients())
-        .flat_map(|q| q.numerator.axes());
+    let inner = bounds.iter().flat_map(|b| b.quotients()).flat_map(|q| q.numerator.axes());
     if inner.into_iter().any(|axis| leaf.reduce.iter().any(|l| l.axis == axis)) {
         return None;
     }
     let [lo, hi] = bounds.map(|bound| {
         let range = scope.bound_range(bound);
         let signed = !range.non_negative();
-        Sum::factor(Factor {
-            text: operand(scope.bound(bound, signed)),
-            signed,
-            range,
-        })
+        Sum::factor(Factor { text: operand(scope.bound(bound, signed)), signed, range })
     });
     Some((lo, hi.plus(&Sum::constant(-1))))
 }

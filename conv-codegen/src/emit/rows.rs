@@ -7,8 +7,9 @@
 //!      row 1:  for kw: a = in[1, kw];  acc[0] = fma(a, w[1, kw], acc[0]);  acc[1] = fma(a, w[0, kw], acc[1])     ..
 //! ```
 //!
-//! Each sum keeps its order: the rows that one output sees come in the order of its taps. Applies where the input is in the lanes, and a tile axis and an unrolled tap together say
-//! which row is read. Weights stay in registers where they fit; elsewhere they are splat from memory row by row.
+//! Each sum keeps its order: the rows that one output sees come in the order of its taps. Applies
+//! where the input is in the lanes, and a tile axis and an unrolled tap together say which row is
+//! read. Weights stay in registers where they fit; elsewhere they are splat from memory row by row.
 
 use conv_ir::nest::{Access, AxisId, Base, Cond, Expr, Leaf, Loop, LoopKind, Op, RegId, Var};
 use proc_macro2::TokenStream;
@@ -20,7 +21,8 @@ use super::scope::Truth;
 use super::{Unsupported, tokens};
 
 pub(super) struct Rows<'a> {
-    /// The tile axis that counts rows of the output, how many, and the rows of the input between two.
+    /// The tile axis that counts rows of the output, how many, and the rows of the input between
+    /// two.
     out: (AxisId, i64, i64),
     /// The position of the loop over taps, its values, and the rows of the input between two.
     tap: (usize, (i64, i64), i64),
@@ -61,10 +63,7 @@ fn loaded(value: &Expr) -> Option<&Access> {
 }
 
 fn mentions(access: &Access, axis: AxisId) -> bool {
-    access
-        .index
-        .iter()
-        .any(|i| i.as_affine().is_none_or(|a| a.of_axis(axis) != 0))
+    access.index.iter().any(|i| i.as_affine().is_none_or(|a| a.of_axis(axis) != 0))
 }
 
 impl<'a> Rows<'a> {
@@ -88,14 +87,7 @@ impl<'a> Rows<'a> {
             return None;
         }
         let operand = |(reg, value, _)| Operand { reg, value };
-        Some(Rows {
-            out,
-            tap,
-            vector: operand(vector),
-            scalar: operand(scalar),
-            accumulator,
-            when,
-        })
+        Some(Rows { out, tap, vector: operand(vector), scalar: operand(scalar), accumulator, when })
     }
 
     pub fn is_operand(&self, reg: RegId) -> bool {
@@ -127,9 +119,8 @@ type TapLoop = (usize, (i64, i64), i64);
 /// A tile axis and an unrolled loop, both forwards in one dimension of the index and in no other.
 fn shared_row(leaf: &Leaf, access: &Access) -> Option<(OutAxis, TapLoop)> {
     for (at, l) in leaf.reduce.iter().enumerate() {
-        let Some(range) = l
-            .constant_range()
-            .filter(|r| l.kind == LoopKind::Unrolled && r.1 - r.0 > 1)
+        let Some(range) =
+            l.constant_range().filter(|r| l.kind == LoopKind::Unrolled && r.1 - r.0 > 1)
         else {
             continue;
         };
@@ -167,7 +158,8 @@ impl<'a> LeafText<'_, 'a> {
         let held = self.hold_weights(rows)?;
         let mut all = held.clone().unwrap_or_default();
         for pairs in rows.rows() {
-            let opaque = match (held.is_some(), loaded(rows.scalar.value).map(|access| access.base)) {
+            let opaque = match (held.is_some(), loaded(rows.scalar.value).map(|access| access.base))
+            {
                 (false, Some(Base::Pointer(pointer))) => self.opaque(pointer),
                 _ => TokenStream::new(),
             };
@@ -181,7 +173,12 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     /// The loops inside the taps' one, then the row.
-    fn row(&mut self, rows: &Rows<'a>, pairs: &[(i64, i64)], depth: usize) -> Result<TokenStream, Unsupported> {
+    fn row(
+        &mut self,
+        rows: &Rows<'a>,
+        pairs: &[(i64, i64)],
+        depth: usize,
+    ) -> Result<TokenStream, Unsupported> {
         let leaf = self.leaf;
         if let Some(l) = leaf.reduce.get(depth) {
             return self.loop_around(l, |text| text.row(rows, pairs, depth + 1));
@@ -204,7 +201,12 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     /// The vector, and every sum that it is part of.
-    fn sums(&mut self, rows: &Rows<'a>, pairs: &[(i64, i64)], around: &[AxisId]) -> Result<TokenStream, Unsupported> {
+    fn sums(
+        &mut self,
+        rows: &Rows<'a>,
+        pairs: &[(i64, i64)],
+        around: &[AxisId],
+    ) -> Result<TokenStream, Unsupported> {
         let mut load = None;
         let mut sums = TokenStream::new();
         let rest: Vec<AxisId> = self.leaf.registers[rows.accumulator.index()]
@@ -228,7 +230,8 @@ impl<'a> LeafText<'_, 'a> {
                         false => text.register_with(rows.scalar.reg),
                     };
                     let acc = text.register(rows.accumulator);
-                    let fma = text.call_tokens(super::lanes::LaneFn::Fma, &[quote!(row), b, acc.clone()]);
+                    let fma =
+                        text.call_tokens(super::lanes::LaneFn::Fma, &[quote!(row), b, acc.clone()]);
                     Ok(quote!(#acc = #fma;))
                 })?;
                 sums.extend(match truth {
@@ -266,7 +269,8 @@ impl<'a> LeafText<'_, 'a> {
         }
     }
 
-    /// All weights of a step in an array of vectors, where the registers have room for them: `b[kh][kw][oc]`.
+    /// All weights of a step in an array of vectors, where the registers have room for them:
+    /// `b[kh][kw][oc]`.
     fn hold_weights(&mut self, rows: &Rows<'a>) -> Result<Option<TokenStream>, Unsupported> {
         let leaf = self.leaf;
         let loops: Vec<&Loop> = leaf.reduce[rows.tap.0..].iter().collect();
@@ -276,18 +280,16 @@ impl<'a> LeafText<'_, 'a> {
         let Some(ranges) = ranges.filter(|all| all.iter().all(|(lo, _)| *lo == 0)) else {
             return Ok(None);
         };
-        let extents: Vec<i64> = ranges
-            .iter()
-            .map(|r| r.1)
-            .chain(tile.iter().map(|&t| self.tile_extent(t)))
-            .collect();
+        let extents: Vec<i64> =
+            ranges.iter().map(|r| r.1).chain(tile.iter().map(|&t| self.tile_extent(t))).collect();
         let sums: i64 = leaf.registers[rows.accumulator.index()]
             .axes
             .iter()
             .map(|&axis| self.tile_extent(axis))
             .product();
         let (weights, rows_each) = (extents.iter().product::<i64>(), rows.out.1);
-        // A splat is an operand in memory on AVX-512 only; elsewhere a vector that rustc spills is one too, which beats another splat once it is used again.
+        // A splat is an operand in memory on AVX-512 only; elsewhere a vector that rustc spills is
+        // one too, which beats another splat once it is used again.
         let fits = match self.emission.isa {
             Isa::Avx512 => weights + sums + 3 <= 32,
             Isa::Avx2 | Isa::Portable => weights + sums + 3 <= 16 || rows_each >= 2,
@@ -306,13 +308,21 @@ impl<'a> LeafText<'_, 'a> {
         Ok(Some(quote!(let mut #name = #zeros; #fill)))
     }
 
-    fn fill_weights(&mut self, rows: &Rows<'a>, loops: &[&Loop], tile: &[AxisId]) -> Result<TokenStream, Unsupported> {
+    fn fill_weights(
+        &mut self,
+        rows: &Rows<'a>,
+        loops: &[&Loop],
+        tile: &[AxisId],
+    ) -> Result<TokenStream, Unsupported> {
         match loops {
             [] => self.under(tile, &mut |text| {
-                let (to, value) = (text.register_with(rows.scalar.reg), text.expr(rows.scalar.value)?);
+                let (to, value) =
+                    (text.register_with(rows.scalar.reg), text.expr(rows.scalar.value)?);
                 Ok(quote!(#to = #value;))
             }),
-            [first, rest @ ..] => self.loop_around(first, |text| text.fill_weights(rows, rest, tile)),
+            [first, rest @ ..] => {
+                self.loop_around(first, |text| text.fill_weights(rows, rest, tile))
+            }
         }
     }
 
@@ -320,9 +330,9 @@ impl<'a> LeafText<'_, 'a> {
     fn register_with(&self, reg: RegId) -> TokenStream {
         let Declared { name, axes } = &self.registers[reg.index()];
         let name = tokens(name);
-        let points = axes
-            .iter()
-            .map(|&axis| tokens(self.scope.factor(Var::Axis(axis)).map_or("0", |f| f.text.as_str())));
+        let points = axes.iter().map(|&axis| {
+            tokens(self.scope.factor(Var::Axis(axis)).map_or("0", |f| f.text.as_str()))
+        });
         quote!(#name #([#points])*)
     }
 }

@@ -1,10 +1,14 @@
-//! Names in scope: which Rust variable an axis, a run-time size or a pointer is at this place, its type and its range.
+//! Names in scope: which Rust variable an axis, a run-time size or a pointer is at this place, its
+//! type and its range.
 //!
-//! Every name is unique against everything visible, so that nothing is shadowed by accident. Here also live the two translations that need nothing but names:
-//! index expressions to [`Sum`]s, and loop bounds to text.
+//! Every name is unique against everything visible, so that nothing is shadowed by accident. Here
+//! also live the two translations that need nothing but names: index expressions to [`Sum`]s, and
+//! loop bounds to text.
 
 use conv_ir::Nest;
-use conv_ir::nest::{Access, Affine, AxisId, Base, Bound, Cond, Index, Leaf, PointerId, Quotient, SymbolId, Var};
+use conv_ir::nest::{
+    Access, Affine, AxisId, Base, Bound, Cond, Index, Leaf, PointerId, Quotient, SymbolId, Var,
+};
 
 use super::lanes::LaneFn;
 use super::range::Range;
@@ -75,14 +79,7 @@ impl<'a> Scope<'a> {
     /// Gives a variable a name. It is an `isize` where its range is not known to be non-negative.
     pub fn bind(&mut self, var: Var, wanted: &str, range: Range) -> String {
         let text = self.fresh(wanted);
-        self.vars.push((
-            var,
-            Factor {
-                text: text.clone(),
-                signed: !range.non_negative(),
-                range,
-            },
-        ));
+        self.vars.push((var, Factor { text: text.clone(), signed: !range.non_negative(), range }));
         text
     }
 
@@ -90,11 +87,7 @@ impl<'a> Scope<'a> {
     pub fn bind_constant(&mut self, axis: AxisId, value: i64) {
         self.vars.push((
             Var::Axis(axis),
-            Factor {
-                text: value.to_string(),
-                signed: false,
-                range: Range::exactly(value),
-            },
+            Factor { text: value.to_string(), signed: false, range: Range::exactly(value) },
         ));
     }
 
@@ -112,20 +105,12 @@ impl<'a> Scope<'a> {
     /// Gives the next pointer parameter a name.
     pub fn bind_pointer(&mut self, wanted: &str, range: Range) -> String {
         let text = self.fresh(wanted);
-        self.pointers.push(Factor {
-            text: text.clone(),
-            signed: !range.non_negative(),
-            range,
-        });
+        self.pointers.push(Factor { text: text.clone(), signed: !range.non_negative(), range });
         text
     }
 
     pub fn factor(&self, var: Var) -> Option<&Factor> {
-        self.vars
-            .iter()
-            .rev()
-            .find(|(known, _)| *known == var)
-            .map(|(_, factor)| factor)
+        self.vars.iter().rev().find(|(known, _)| *known == var).map(|(_, factor)| factor)
     }
 
     /// The variable of that name.
@@ -138,13 +123,13 @@ impl<'a> Scope<'a> {
         self.factor(var).is_some()
     }
 
-    /// A variable as a sum; one without a name has a name in no text (the lanes' axis: the first lane).
+    /// A variable as a sum; one without a name has a name in no text (the lanes' axis: the first
+    /// lane).
     pub fn var(&self, var: Var) -> Sum {
         match self.factor(var) {
-            Some(factor) => factor
-                .range
-                .value()
-                .map_or_else(|| Sum::factor(factor.clone()), Sum::constant),
+            Some(factor) => {
+                factor.range.value().map_or_else(|| Sum::factor(factor.clone()), Sum::constant)
+            }
             None => Sum::default(),
         }
     }
@@ -162,36 +147,33 @@ impl<'a> Scope<'a> {
             Index::Affine(a) => return self.affine(a),
             Index::Quotient(q) => {
                 let q = self.quotient(q);
-                (
-                    if q.signed {
-                        format!("({} as usize)", q.atom)
-                    } else {
-                        q.atom
-                    },
-                    Range::size(),
-                )
+                (if q.signed { format!("({} as usize)", q.atom) } else { q.atom }, Range::size())
             }
             Index::Folded { index, extent, fold } => {
                 let function = LaneFn::of_fold(*fold);
                 self.called.push(function);
                 let (index, extent) = (self.affine(index), self.affine(extent));
-                let text = format!("{}({}, {})", function.name(), index.isize_text(), extent.isize_text());
+                let text =
+                    format!("{}({}, {})", function.name(), index.isize_text(), extent.isize_text());
                 (text, Range::size())
             }
         };
-        Sum::factor(Factor {
-            text,
-            signed: false,
-            range,
-        })
+        Sum::factor(Factor { text, signed: false, range })
     }
 
     /// The offset behind an access, lanes along `lane`.
-    pub fn address(&mut self, leaf: Option<&Leaf>, access: &Access, lane: Option<AxisId>) -> Address {
+    pub fn address(
+        &mut self,
+        leaf: Option<&Leaf>,
+        access: &Access,
+        lane: Option<AxisId>,
+    ) -> Address {
         let (buffer, mut at) = match (access.base, leaf) {
             (Base::Buffer(buffer), _) => (buffer, Sum::default()),
             (Base::Pointer(p), Some(leaf)) => (leaf.pointers[p.index()], self.pointer(p)),
-            (Base::Pointer(_), None) => unreachable!("a pointer outside a leaf is refused by the verifier"),
+            (Base::Pointer(_), None) => {
+                unreachable!("a pointer outside a leaf is refused by the verifier")
+            }
         };
         let strides = self.strides(buffer.index());
         let mut step = None;
@@ -203,11 +185,7 @@ impl<'a> Scope<'a> {
                 step.get_or_insert_with(Sum::default).add(stride, a.of_axis(lane));
             }
         }
-        Address {
-            buffer: buffer.index(),
-            at,
-            step,
-        }
+        Address { buffer: buffer.index(), at, step }
     }
 
     /// Elements between neighbours along each dimension of a buffer.
@@ -235,9 +213,7 @@ impl<'a> Scope<'a> {
     /// The elements of a buffer.
     pub fn length(&self, buffer: usize) -> Sum {
         let extents = &self.nest.buffers[buffer].extents;
-        extents
-            .iter()
-            .fold(Sum::constant(1), |product, extent| product.times(&self.affine(extent)))
+        extents.iter().fold(Sum::constant(1), |product, extent| product.times(&self.affine(extent)))
     }
 
     fn quotient(&self, q: &Quotient) -> Value {
@@ -278,19 +254,18 @@ impl<'a> Scope<'a> {
         Range::of_bound(bound, ranges)
     }
 
-    /// A bound as an expression: `isize` if `signed`, else `usize` with everything below zero raised to zero.
+    /// A bound as an expression: `isize` if `signed`, else `usize` with everything below zero
+    /// raised to zero.
     pub fn bound(&self, bound: &Bound, signed: bool) -> String {
         if let Some(constant) = bound.as_constant() {
-            return if signed {
-                format!("{constant}isize")
-            } else {
-                constant.max(0).to_string()
-            };
+            return if signed { format!("{constant}isize") } else { constant.max(0).to_string() };
         }
         let mut values: Vec<Value> = bound.quotients().iter().map(|q| self.quotient(q)).collect();
         drop_what_never_counts(bound, &mut values);
         let any_signed = signed || values.iter().any(|v| v.signed);
-        if let (Bound::Max(_), false, false, Some(text)) = (bound, signed, self.is_const, down_to_zero(&values)) {
+        if let (Bound::Max(_), false, false, Some(text)) =
+            (bound, signed, self.is_const, down_to_zero(&values))
+        {
             return text;
         }
         let (pick, less) = match bound {
@@ -300,23 +275,23 @@ impl<'a> Scope<'a> {
         let integer = if any_signed { "isize" } else { "usize" };
         let is_non_negative = self.bound_range(bound).non_negative();
         let several = values.len() > 1;
-        let texts = values.iter().map(|v| {
-            if any_signed && !v.signed {
-                v.as_isize()
-            } else {
-                v.text.clone()
-            }
-        });
+        let texts = values
+            .iter()
+            .map(|v| if any_signed && !v.signed { v.as_isize() } else { v.text.clone() });
         let text = texts
             .reduce(|a, b| match self.is_const {
-                true => format!("{{ let (a, b) = ({a}, {b}); if a {less} b {{ a }} else {{ b }} }}"),
+                true => {
+                    format!("{{ let (a, b) = ({a}, {b}); if a {less} b {{ a }} else {{ b }} }}")
+                }
                 false => format!("{integer}::{pick}({a}, {b})"),
             })
             .unwrap_or_default();
         match (any_signed, signed) {
             (true, false) if is_non_negative && several => format!("{text} as usize"),
             (true, false) if is_non_negative => format!("({text}) as usize"),
-            (true, false) if self.is_const => format!("{{ let a = {text}; if a > 0 {{ a as usize }} else {{ 0 }} }}"),
+            (true, false) if self.is_const => {
+                format!("{{ let a = {text}; if a > 0 {{ a as usize }} else {{ 0 }} }}")
+            }
             (true, false) => format!("isize::max(0, {text}) as usize"),
             _ => text,
         }
@@ -330,11 +305,15 @@ impl<'a> Scope<'a> {
             Cond::NonNegative(_) if range.hi.is_some_and(|hi| hi < 0) => return Truth::Never,
             Cond::NonNegative(_) => sum.non_negative_text(),
             Cond::Divides(1, _) => None,
-            Cond::Divides(d, _) if range.value().is_some() => match range.value().map(|v| v.rem_euclid(*d)) {
-                Some(0) => None,
-                _ => return Truth::Never,
-            },
-            Cond::Divides(d, _) if sum.plain() => Some(format!("({}) % {d} == 0", sum.usize_text())),
+            Cond::Divides(d, _) if range.value().is_some() => {
+                match range.value().map(|v| v.rem_euclid(*d)) {
+                    Some(0) => None,
+                    _ => return Truth::Never,
+                }
+            }
+            Cond::Divides(d, _) if sum.plain() => {
+                Some(format!("({}) % {d} == 0", sum.usize_text()))
+            }
             Cond::Divides(d, _) => Some(format!("{} % {d} == 0", sum.isize_atom())),
         };
         test.map_or(Truth::Always, Truth::If)
@@ -350,11 +329,7 @@ impl<'a> Scope<'a> {
                 Truth::If(text) => texts.push(text),
             }
         }
-        if texts.is_empty() {
-            Truth::Always
-        } else {
-            Truth::If(texts.join(" && "))
-        }
+        if texts.is_empty() { Truth::Always } else { Truth::If(texts.join(" && ")) }
     }
 }
 
@@ -366,20 +341,26 @@ pub(super) enum Truth {
     If(String),
 }
 
-/// `max(0, x)` is `x` where `x` is known to be zero or more, and 0 where it is known to be zero or less; `max(x, x + 1)` is the second. Likewise for minima.
+/// `max(0, x)` is `x` where `x` is known to be zero or more, and 0 where it is known to be zero or
+/// less; `max(x, x + 1)` is the second. Likewise for minima.
 fn drop_what_never_counts(bound: &Bound, values: &mut Vec<Value>) {
     let beats = |one: &Value, other: &Value| {
         let same = one.divisor == other.divisor && one.numerator.varies_as(&other.numerator);
         let apart = one.numerator.constant - other.numerator.constant;
         let (one, other) = (one.range, other.range);
         match bound {
-            Bound::Max(_) => same && apart >= 0 || one.lo.zip(other.hi).is_some_and(|(lo, hi)| lo >= hi),
-            Bound::Min(_) => same && apart <= 0 || one.hi.zip(other.lo).is_some_and(|(hi, lo)| hi <= lo),
+            Bound::Max(_) => {
+                same && apart >= 0 || one.lo.zip(other.hi).is_some_and(|(lo, hi)| lo >= hi)
+            }
+            Bound::Min(_) => {
+                same && apart <= 0 || one.hi.zip(other.lo).is_some_and(|(hi, lo)| hi <= lo)
+            }
         }
     };
     let mut at = 0;
     while at < values.len() {
-        let beaten = (0..values.len()).any(|other| other != at && beats(&values[other], &values[at]));
+        let beaten =
+            (0..values.len()).any(|other| other != at && beats(&values[other], &values[at]));
         if beaten {
             values.remove(at);
         } else {
@@ -416,10 +397,7 @@ struct Value {
 impl Value {
     fn as_isize(&self) -> String {
         match self.range {
-            Range {
-                lo: Some(lo),
-                hi: Some(hi),
-            } if lo == hi => lo.to_string(),
+            Range { lo: Some(lo), hi: Some(hi) } if lo == hi => lo.to_string(),
             _ => format!("{} as isize", self.atom),
         }
     }
@@ -428,11 +406,7 @@ impl Value {
 /// `oc.i` as `oc_i`, in lower case, no keyword.
 pub(super) fn identifier(name: &str) -> String {
     let legal = |c: char| {
-        if c.is_ascii_alphanumeric() {
-            c.to_ascii_lowercase()
-        } else {
-            '_'
-        }
+        if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' }
     };
     let mut text: String = name.chars().map(legal).collect();
     if !text.starts_with(|c: char| c.is_ascii_alphabetic()) {

@@ -1,6 +1,7 @@
 //! What a leaf writes: vectors in a row, lane by lane, or squares that are transposed in registers.
 //!
-//! In: a store of the nest and its value's text. Out: the call of the lane function that does it, or an assignment in a scalar leaf.
+//! In: a store of the nest and its value's text. Out: the call of the lane function that does it,
+//! or an assignment in a scalar leaf.
 
 use conv_ir::nest::{Access, AxisId, RegId};
 use proc_macro2::TokenStream;
@@ -40,9 +41,17 @@ impl LeafText<'_, '_> {
         quote!(#call;)
     }
 
-    /// Squares of the block where its rows are contiguous, the last one overlapping its neighbour if need be; else vector by vector.
-    pub fn store_block(&mut self, to: &Access, reg: RegId, along: AxisId) -> Result<TokenStream, Unsupported> {
-        let by = |index: Option<&conv_ir::nest::Index>| index.and_then(|i| i.as_affine()).map(|a| a.of_axis(along));
+    /// Squares of the block where its rows are contiguous, the last one overlapping its neighbour
+    /// if need be; else vector by vector.
+    pub fn store_block(
+        &mut self,
+        to: &Access,
+        reg: RegId,
+        along: AxisId,
+    ) -> Result<TokenStream, Unsupported> {
+        let by = |index: Option<&conv_ir::nest::Index>| {
+            index.and_then(|i| i.as_affine()).map(|a| a.of_axis(along))
+        };
         let contiguous = by(to.index.last()) == Some(1);
         let elsewhere = to.index.iter().rev().skip(1).any(|i| by(Some(i)) != Some(0));
         let (square, extent) = (square(self.emission.dtype), self.tile_extent(along));
@@ -67,7 +76,8 @@ impl LeafText<'_, '_> {
             let span = format!("(({live}).max(1) - 1) * ({step}) + {square}");
             let [to, at] = self.place(to, buffer, &at, &span, true);
             let (step, live) = (tokens(&step), tokens(&live));
-            let call = self.call_tokens(LaneFn::StoreSquare, &[to, at, step, live, quote!([#(#columns),*])]);
+            let call = self
+                .call_tokens(LaneFn::StoreSquare, &[to, at, step, live, quote!([#(#columns),*])]);
             all.extend(quote!(#call;));
             self.scope.close(mark);
         }

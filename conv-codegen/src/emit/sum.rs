@@ -1,8 +1,10 @@
 //! Sums of products as Rust text: element offsets, loop bounds, conditions.
 //!
-//! An offset is `base + constant + sum of coefficient * factor * factor..`; more than one factor only where a stride holds a run-time size. Like terms
-//! are merged, positive terms are printed before negative ones: a sum that ends up at zero or above never dips below it on the way, so
-//! plain `usize` arithmetic is safe wherever all factors are `usize`. As soon as one factor may be negative the whole sum is `isize`.
+//! An offset is `base + constant + sum of coefficient * factor * factor..`; more than one factor
+//! only where a stride holds a run-time size. Like terms are merged, positive terms are printed
+//! before negative ones: a sum that ends up at zero or above never dips below it on the way, so
+//! plain `usize` arithmetic is safe wherever all factors are `usize`. As soon as one factor may be
+//! negative the whole sum is `isize`.
 
 use super::range::Range;
 
@@ -23,17 +25,11 @@ pub(super) struct Sum {
 
 impl Sum {
     pub fn constant(constant: i64) -> Sum {
-        Sum {
-            constant,
-            terms: Vec::new(),
-        }
+        Sum { constant, terms: Vec::new() }
     }
 
     pub fn factor(factor: Factor) -> Sum {
-        Sum {
-            constant: 0,
-            terms: vec![(vec![factor], 1)],
-        }
+        Sum { constant: 0, terms: vec![(vec![factor], 1)] }
     }
 
     /// Differs from the other in the constant at most.
@@ -46,7 +42,8 @@ impl Sum {
     }
 
     fn add_term(&mut self, factors: Vec<Factor>, coefficient: i64) {
-        let same = |known: &[Factor]| known.iter().map(|f| &f.text).eq(factors.iter().map(|f| &f.text));
+        let same =
+            |known: &[Factor]| known.iter().map(|f| &f.text).eq(factors.iter().map(|f| &f.text));
         match self.terms.iter().position(|(known, _)| same(known)) {
             Some(at) => self.terms[at].1 += coefficient,
             None => self.terms.push((factors, coefficient)),
@@ -81,16 +78,14 @@ impl Sum {
     }
 
     pub fn range(&self) -> Range {
-        self.terms
-            .iter()
-            .fold(Range::exactly(self.constant), |sum, (factors, coefficient)| {
-                let product = factors
-                    .iter()
-                    .map(|f| f.range)
-                    .reduce(Range::multiply)
-                    .unwrap_or(Range::exactly(1));
-                sum.plus(product.times(*coefficient))
-            })
+        self.terms.iter().fold(Range::exactly(self.constant), |sum, (factors, coefficient)| {
+            let product = factors
+                .iter()
+                .map(|f| f.range)
+                .reduce(Range::multiply)
+                .unwrap_or(Range::exactly(1));
+            sum.plus(product.times(*coefficient))
+        })
     }
 
     /// Holds a factor that may be negative.
@@ -155,11 +150,7 @@ impl Sum {
 
     /// As a `usize` expression, given that the value is not negative where it is evaluated.
     pub fn usize_text(&self) -> String {
-        if self.signed() {
-            format!("({}) as usize", self.text(true))
-        } else {
-            self.text(false)
-        }
+        if self.signed() { format!("({}) as usize", self.text(true)) } else { self.text(false) }
     }
 
     /// As an `isize` expression.
@@ -175,7 +166,8 @@ impl Sum {
         }
     }
 
-    /// As a `usize` expression that is zero where the sum would be less; `None` where a term is signed.
+    /// As a `usize` expression that is zero where the sum would be less; `None` where a term is
+    /// signed.
     pub fn saturating_text(&self) -> Option<String> {
         let (from, less) = (self.side(true, false), self.side(false, false));
         let from = match from.as_slice() {
@@ -195,11 +187,7 @@ impl Sum {
             .chain(self.terms.iter().map(|(_, coefficient)| *coefficient));
         all.into_iter().all(|number| number % by == 0).then(|| Sum {
             constant: self.constant / by,
-            terms: self
-                .terms
-                .iter()
-                .map(|(factors, c)| (factors.clone(), c / by))
-                .collect(),
+            terms: self.terms.iter().map(|(factors, c)| (factors.clone(), c / by)).collect(),
         })
     }
 
@@ -210,11 +198,7 @@ impl Sum {
         }
         let side = |positive| {
             let parts = self.side(positive, self.signed());
-            if parts.is_empty() {
-                "0".to_owned()
-            } else {
-                parts.join(" + ")
-            }
+            if parts.is_empty() { "0".to_owned() } else { parts.join(" + ") }
         };
         let has_terms = self.terms.iter().any(|(_, coefficient)| *coefficient > 0);
         Some(match has_terms {
@@ -227,17 +211,10 @@ impl Sum {
 fn term(factors: &[Factor], coefficient: i64) -> String {
     let signed = factors.iter().any(|f| f.signed);
     let texts = factors.iter().map(|f| {
-        if signed && !f.signed {
-            format!("({} as isize)", f.text)
-        } else {
-            f.text.clone()
-        }
+        if signed && !f.signed { format!("({} as isize)", f.text) } else { f.text.clone() }
     });
-    let texts: Vec<String> = (coefficient != 1)
-        .then(|| coefficient.to_string())
-        .into_iter()
-        .chain(texts)
-        .collect();
+    let texts: Vec<String> =
+        (coefficient != 1).then(|| coefficient.to_string()).into_iter().chain(texts).collect();
     texts.join(" * ")
 }
 
@@ -246,16 +223,8 @@ mod tests {
     use super::*;
 
     fn var(text: &str, signed: bool) -> Sum {
-        let range = if signed {
-            Range { lo: None, hi: None }
-        } else {
-            Range::size()
-        };
-        Sum::factor(Factor {
-            text: text.to_owned(),
-            signed,
-            range,
-        })
+        let range = if signed { Range { lo: None, hi: None } } else { Range::size() };
+        Sum::factor(Factor { text: text.to_owned(), signed, range })
     }
 
     #[test]
@@ -278,10 +247,7 @@ mod tests {
         let mut sum = Sum::constant(2).plus(&var("at", false));
         assert_eq!(sum.isize_text(), "(at + 2) as isize");
         sum.add(&var("kw", false), -4);
-        assert_eq!(
-            sum.saturating_text().as_deref(),
-            Some("(at + 2).saturating_sub(4 * kw)")
-        );
+        assert_eq!(sum.saturating_text().as_deref(), Some("(at + 2).saturating_sub(4 * kw)"));
         assert_eq!(sum.divided(2), None);
         sum.add(&var("at", false), 1);
         assert_eq!(sum.divided(2).unwrap().usize_text(), "at + 1 - 2 * kw");
@@ -289,10 +255,8 @@ mod tests {
 
     #[test]
     fn products_of_sizes_are_merged() {
-        let sum = var("w", false)
-            .plus(&Sum::constant(2))
-            .times(&var("h", false))
-            .plus(&var("h", false));
+        let sum =
+            var("w", false).plus(&Sum::constant(2)).times(&var("h", false)).plus(&var("h", false));
         assert_eq!(sum.usize_text(), "3 * h + h * w");
     }
 }

@@ -5,8 +5,9 @@
 //! for kw in 0..3 unrolled { .. when ow.i + kw >= 1 }                 ->   { kw is 0: .. when ow.i >= 1 }  for kw in 1..3 { .. }
 //! ```
 //!
-//! Tile loops stay loops: rustc unrolls them, those that it would not in parts that it does. Loops over taps stay loops too, except for the taps that a test depends on: they are
-//! repeated, so that the test becomes the bounds of a tile loop. A loop of one turn is its body.
+//! Tile loops stay loops: rustc unrolls them, those that it would not in parts that it does. Loops
+//! over taps stay loops too, except for the taps that a test depends on: they are repeated, so that
+//! the test becomes the bounds of a tile loop. A loop of one turn is its body.
 
 use conv_ir::nest::{AxisId, Cond, Loop, LoopKind, Var};
 use proc_macro2::TokenStream;
@@ -18,7 +19,8 @@ use super::node::Node;
 use super::range::Range;
 use super::scope::Truth;
 
-/// Assignments that rustc unrolls in a tile loop: it counts instructions, 300 at most, about 6 for each of these. Measured: 50 are unrolled, 56 are not.
+/// Assignments that rustc unrolls in a tile loop: it counts instructions, 300 at most, about 6 for
+/// each of these. Measured: 50 are unrolled, 56 are not.
 const MOST: i64 = 45;
 
 /// What a loop repeats, given the leaf's text with the loop's axis bound.
@@ -53,10 +55,13 @@ impl<'a> LeafText<'_, 'a> {
     /// Unrolled, and tests depend on it.
     fn is_repeated(&self, l: &Loop) -> bool {
         let tested = |c: &&Cond| c.expression().of_axis(l.axis) != 0;
-        self.lanes().is_some() && l.kind == LoopKind::Unrolled && self.leaf.conditions().iter().any(tested)
+        self.lanes().is_some()
+            && l.kind == LoopKind::Unrolled
+            && self.leaf.conditions().iter().any(tested)
     }
 
-    /// The values of a repeated loop: each one by itself, neighbours for which every test holds together.
+    /// The values of a repeated loop: each one by itself, neighbours for which every test holds
+    /// together.
     fn runs(&mut self, axis: AxisId, (lo, hi): (i64, i64)) -> Vec<(i64, i64)> {
         let mut runs: Vec<((i64, i64), bool)> = Vec::new();
         for value in lo..hi {
@@ -69,7 +74,8 @@ impl<'a> LeafText<'_, 'a> {
         runs.into_iter().map(|(run, _)| run).collect()
     }
 
-    /// With this value all tests that depend on the axis hold, wherever in the tile and in the lanes.
+    /// With this value all tests that depend on the axis hold, wherever in the tile and in the
+    /// lanes.
     fn is_untested(&mut self, axis: AxisId, value: i64) -> bool {
         let leaf = self.leaf;
         let mark = self.scope.open();
@@ -82,7 +88,8 @@ impl<'a> LeafText<'_, 'a> {
         }
         let conditions = leaf.conditions();
         let mut tested = conditions.iter().filter(|cond| cond.expression().of_axis(axis) != 0);
-        let holds = tested.all(|cond| matches!(self.scope.conds(std::slice::from_ref(cond)), Truth::Always));
+        let holds = tested
+            .all(|cond| matches!(self.scope.conds(std::slice::from_ref(cond)), Truth::Always));
         self.scope.close(mark);
         holds
     }
@@ -97,8 +104,13 @@ impl<'a> LeafText<'_, 'a> {
         list.iter().map(of).sum()
     }
 
-    /// The values that a tile loop runs over: where all of its body is under tests of its axis alone, those that pass, and the body without the tests.
-    pub fn values<'n>(&mut self, axis: AxisId, body: &'n [Node<'a>]) -> ((i64, i64), &'n [Node<'a>]) {
+    /// The values that a tile loop runs over: where all of its body is under tests of its axis
+    /// alone, those that pass, and the body without the tests.
+    pub fn values<'n>(
+        &mut self,
+        axis: AxisId,
+        body: &'n [Node<'a>],
+    ) -> ((i64, i64), &'n [Node<'a>]) {
         let all = (0, self.tile_extent(axis));
         match body {
             [Node::When(when, inner)] => match self.values_where(all, axis, when) {
@@ -110,7 +122,12 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     /// The values for which conditions hold, where they depend on nothing else and are neighbours.
-    fn values_where(&mut self, (lo, hi): (i64, i64), axis: AxisId, when: &[Cond]) -> Option<(i64, i64)> {
+    fn values_where(
+        &mut self,
+        (lo, hi): (i64, i64),
+        axis: AxisId,
+        when: &[Cond],
+    ) -> Option<(i64, i64)> {
         let mut passing = Vec::new();
         for value in lo..hi {
             let mark = self.scope.open();
@@ -124,12 +141,15 @@ impl<'a> LeafText<'_, 'a> {
             }
         }
         match (passing.first(), passing.last()) {
-            (Some(&first), Some(&last)) => (last - first + 1 == passing.len() as i64).then_some((first, last + 1)),
+            (Some(&first), Some(&last)) => {
+                (last - first + 1 == passing.len() as i64).then_some((first, last + 1))
+            }
             _ => Some((lo, lo)),
         }
     }
 
-    /// A tile loop, in parts that are short enough for rustc to unroll each: one that it does not unroll keeps the whole tile in memory.
+    /// A tile loop, in parts that are short enough for rustc to unroll each: one that it does not
+    /// unroll keeps the whole tile in memory.
     pub fn each_in_parts(
         &mut self,
         axis: AxisId,
@@ -157,9 +177,7 @@ impl<'a> LeafText<'_, 'a> {
         (lo, hi): (i64, i64),
         mut body: impl FnMut(&mut Self) -> Result<TokenStream, Unsupported>,
     ) -> Result<TokenStream, Unsupported> {
-        (lo..hi)
-            .map(|value| self.turns(axis, (value, value + 1), &mut body))
-            .collect()
+        (lo..hi).map(|value| self.turns(axis, (value, value + 1), &mut body)).collect()
     }
 
     /// `for axis in 0..extent { body }`.
@@ -172,7 +190,12 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     /// `for axis in lo..hi { body }` over a tile axis.
-    fn each_of(&mut self, axis: AxisId, values: (i64, i64), body: Body<'_, Self>) -> Result<TokenStream, Unsupported> {
+    fn each_of(
+        &mut self,
+        axis: AxisId,
+        values: (i64, i64),
+        body: Body<'_, Self>,
+    ) -> Result<TokenStream, Unsupported> {
         if self.scope.is_bound(Var::Axis(axis)) {
             return Err(Unsupported("a tile axis inside itself".to_owned()));
         }
@@ -180,7 +203,12 @@ impl<'a> LeafText<'_, 'a> {
     }
 
     /// A loop over known values, or the body itself where there is only one.
-    fn turns(&mut self, axis: AxisId, (lo, hi): (i64, i64), body: Body<'_, Self>) -> Result<TokenStream, Unsupported> {
+    fn turns(
+        &mut self,
+        axis: AxisId,
+        (lo, hi): (i64, i64),
+        body: Body<'_, Self>,
+    ) -> Result<TokenStream, Unsupported> {
         let mark = self.scope.open();
         if lo + 1 == hi {
             self.scope.bind_constant(axis, lo);
@@ -188,19 +216,12 @@ impl<'a> LeafText<'_, 'a> {
             self.scope.close(mark);
             return Ok(body);
         }
-        let range = Range {
-            lo: Some(lo),
-            hi: Some(hi - 1),
-        };
+        let range = Range { lo: Some(lo), hi: Some(hi - 1) };
         let name = self.scope.bind_axis(axis, range);
         let body = body(self)?;
         self.scope.close(mark);
-        let head = LoopHead {
-            name,
-            lo: lo.to_string(),
-            hi: hi.to_string(),
-            counted: self.scope.is_const,
-        };
+        let head =
+            LoopHead { name, lo: lo.to_string(), hi: hi.to_string(), counted: self.scope.is_const };
         Ok(head.around(body))
     }
 }

@@ -44,9 +44,7 @@ impl Bodies {
                 if version.runtime == Library::Core {
                     let cfg = quote!(all(target_arch = "x86_64" #(, target_feature = #features)*));
                     // Nothing but the features is needed, and the crate is compiled for them.
-                    bodies
-                        .dispatch
-                        .extend(quote!(#[cfg(#cfg)] { return unsafe { #call }; }));
+                    bodies.dispatch.extend(quote!(#[cfg(#cfg)] { return unsafe { #call }; }));
                     bodies.modules.extend(quote!(#[cfg(#cfg)] mod #module { #body }));
                     bodies.parameters = parameters;
                     continue;
@@ -58,9 +56,7 @@ impl Bodies {
                         return unsafe { #call };
                     }
                 });
-                bodies
-                    .modules
-                    .extend(quote!(#[cfg(target_arch = "x86_64")] mod #module { #body }));
+                bodies.modules.extend(quote!(#[cfg(target_arch = "x86_64")] mod #module { #body }));
             }
             bodies.parameters = parameters;
         }
@@ -77,9 +73,5 @@ fn home(items: &[Item<'_>]) -> Result<Home, Unsupported> {
         most = most.max(length);
         bytes = bytes.max(length.saturating_mul(item.nest.dtype.bytes() as i64));
     }
-    Ok(if bytes > STACK_LIMIT {
-        Home::Callers(most)
-    } else {
-        Home::Stack
-    })
+    Ok(if bytes > STACK_LIMIT { Home::Callers(most) } else { Home::Stack })
 }

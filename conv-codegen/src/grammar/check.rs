@@ -1,9 +1,10 @@
 //! The signature against the keys: one description, or every mistake on the token that makes it.
 //!
-//! In: a parsed item. Out: the checked [`Conv`] and the schedule asked for. Sizes say channels, groups' shares and windows; keys say the rest; `Conv::new` checks
-//! single numbers and infers the output, and its issues are put on the tokens they are about. Then what the signature says of
-//! output, bias and residual is compared with what follows, with the arithmetic. While a key cannot be read nothing is inferred from keys:
-//! one mistake, one message.
+//! In: a parsed item. Out: the checked [`Conv`] and the schedule asked for. Sizes say channels,
+//! groups' shares and windows; keys say the rest; `Conv::new` checks single numbers and infers the
+//! output, and its issues are put on the tokens they are about. Then what the signature says of
+//! output, bias and residual is compared with what follows, with the arithmetic. While a key cannot
+//! be read nothing is inferred from keys: one mistake, one message.
 
 use conv_ir::conv::{Extent, axis_name};
 use conv_ir::separate::Accuracy;
@@ -59,33 +60,25 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     let settings = Settings::read(item.entries, errors);
     let (accuracy, runtime) = (settings.accuracy, settings.runtime);
     let keys_are_sound = errors.count() == before;
-    if let (Accuracy::Fast, None, Some(place)) = (accuracy, &known.weight, settings.place("accuracy", None)) {
+    if let (Accuracy::Fast, None, Some(place)) =
+        (accuracy, &known.weight, settings.place("accuracy", None))
+    {
         let message = "`fast` splits a window that is known into two passes, but the weight is a parameter: give its numbers here, or leave `accuracy` out";
         errors.at(&place, message.to_owned());
     }
-    let checker = Checker {
-        item,
-        settings,
-        signature: signature?,
-        rank: 0,
-    };
+    let checker = Checker { item, settings, signature: signature?, rank: 0 };
     let (conv, schedule) = checker.with_rank(errors)?.conv(dtype, keys_are_sound, errors)?;
     if errors.count() > first {
         return None;
     }
-    let checked = |conv| Checked {
-        conv,
-        schedule,
-        accuracy,
-        runtime,
-    };
+    let checked = |conv| Checked { conv, schedule, accuracy, runtime };
     let Some(weight) = &known.weight else {
         return Some(checked(conv));
     };
-    let with_weights = conv.with_weights(&weight.values, known.bias.as_ref().map(|bias| &bias.values[..]));
-    let conv = with_weights
-        .map_err(|error| errors.at(&weight.tensor.shape, error.to_string()))
-        .ok()?;
+    let with_weights =
+        conv.with_weights(&weight.values, known.bias.as_ref().map(|bias| &bias.values[..]));
+    let conv =
+        with_weights.map_err(|error| errors.at(&weight.tensor.shape, error.to_string())).ok()?;
     Some(checked(conv))
 }
 
@@ -122,7 +115,11 @@ struct Signature<'a> {
     residual: Option<&'a Tensor>,
 }
 
-fn signature<'a>(item: &Described<'a>, known: &'a Known, errors: &mut Errors) -> Option<Signature<'a>> {
+fn signature<'a>(
+    item: &Described<'a>,
+    known: &'a Known,
+    errors: &mut Errors,
+) -> Option<Signature<'a>> {
     let mut latest = 0;
     for (at, tensor) in item.parameters.iter().enumerate() {
         let name = tensor.name.to_string();
@@ -232,7 +229,12 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn conv(&self, dtype: DType, keys_are_sound: bool, errors: &mut Errors) -> Option<(Conv, Option<Schedule>)> {
+    fn conv(
+        &self,
+        dtype: DType,
+        keys_are_sound: bool,
+        errors: &mut Errors,
+    ) -> Option<(Conv, Option<Schedule>)> {
         self.names(errors);
         let spec = self.spec(dtype)?;
         if !keys_are_sound {
@@ -256,7 +258,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The issues on their tokens; one value given for all axes is reported for the first axis only.
+    /// The issues on their tokens; one value given for all axes is reported for the first axis
+    /// only.
     fn issues(&self, issues: &[Issue], errors: &mut Errors) {
         for (at, issue) in issues.iter().enumerate() {
             let place = self.place(issue);
@@ -280,16 +283,13 @@ impl<'a> Checker<'a> {
             if let Some(Dim::Name(name)) = tensor.sizes.get(at) {
                 errors.at(
                     name,
-                    format!("{what} must be a number: only the batch and the spatial sizes can be names"),
+                    format!(
+                        "{what} must be a number: only the batch and the spatial sizes can be names"
+                    ),
                 );
             }
         };
-        let Signature {
-            input,
-            weight,
-            bias,
-            residual,
-        } = &self.signature;
+        let Signature { input, weight, bias, residual } = &self.signature;
         (0..weight.sizes.len()).for_each(|at| number(weight, at, "a size of the weight"));
         for image in [Some(*input), self.item.output, *residual].into_iter().flatten() {
             number(image, self.channels_at(), "the channels");
@@ -299,24 +299,16 @@ impl<'a> Checker<'a> {
 
     /// `None` where a size that must be a number is none; that was reported.
     fn spec(&self, dtype: DType) -> Option<ConvSpec> {
-        let (
-            settings,
-            Signature {
-                input,
-                weight,
-                bias,
-                residual,
-            },
-        ) = (&self.settings, &self.signature);
+        let (settings, Signature { input, weight, bias, residual }) =
+            (&self.settings, &self.signature);
         let size = |dim: &Dim| match dim {
             Dim::Number(n, _) => Some(Size::Known(*n)),
             Dim::Name(name) => Some(Size::Free(name.to_string())),
             Dim::Wrong(_) => None,
         };
         let kernel: Option<Vec<usize>> = weight.sizes[2..].iter().map(Dim::number).collect();
-        let spatial: Option<Vec<Size>> = (0..self.rank)
-            .map(|axis| size(&input.sizes[self.spatial_at(axis)]))
-            .collect();
+        let spatial: Option<Vec<Size>> =
+            (0..self.rank).map(|axis| size(&input.sizes[self.spatial_at(axis)])).collect();
         let out_channels = match settings.transposed {
             true => weight.sizes[1].number()?.saturating_mul(settings.groups),
             false => weight.sizes[0].number()?,
@@ -353,24 +345,23 @@ impl<'a> Checker<'a> {
         };
         let Some(found) = found else { return };
         if spec.transposed && found != channels {
-            let said = if weight.says == "the signature says" {
-                "the weight says"
-            } else {
-                weight.says
-            };
+            let said =
+                if weight.says == "the signature says" { "the weight says" } else { weight.says };
             errors.at(
                 place,
                 format!("a transposed weight has all input channels first: input has {channels}, but {said} {found}"),
             );
-        } else if !spec.transposed && groups > 0 && channels % groups == 0 && found != channels / groups {
+        } else if !spec.transposed
+            && groups > 0
+            && channels % groups == 0
+            && found != channels / groups
+        {
             let hint = match weight.says == super::known::LONE {
                 true => format!("; `groups: {channels}` puts it on every channel by itself"),
                 false => String::new(),
             };
-            let rule = format!(
-                "weight input channels are {channels} / {groups} = {}",
-                channels / groups
-            );
+            let rule =
+                format!("weight input channels are {channels} / {groups} = {}", channels / groups);
             errors.at(
                 place,
                 format!("{rule} (input channels over groups), but {} {found}{hint}", weight.says),
@@ -408,7 +399,9 @@ impl<'a> Checker<'a> {
                 let says = tensor.says;
                 errors.at(
                     channels,
-                    format!("{name} channels are {expected}, as the weight says, but {says} {found}"),
+                    format!(
+                        "{name} channels are {expected}, as the weight says, but {says} {found}"
+                    ),
                 );
             }
             for axis in 0..self.rank {
@@ -445,23 +438,19 @@ impl<'a> Checker<'a> {
         match (&conv.axes()[axis].output, found) {
             (_, Dim::Wrong(_)) => {}
             (Extent::Known(n), found) if found.number() == Some(*n) => {}
-            (Extent::Known(_), _) => errors.at(found, format!("{what} is {arithmetic}, but {} {text}", tensor.says)),
+            (Extent::Known(_), _) => {
+                errors.at(found, format!("{what} is {arithmetic}, but {} {text}", tensor.says))
+            }
             (Extent::Derived { .. }, Dim::Number(..)) => {
                 errors.at(
                     found,
                     format!("{what} is {arithmetic}, known only at run time: write a name instead of {text}"),
                 );
             }
-            (
-                Extent::Derived {
-                    of,
-                    scale: 1,
-                    add: 0,
-                    div: 1,
-                },
-                Dim::Name(name),
-            ) if name == of => {}
-            (Extent::Derived { .. }, Dim::Name(name)) if conv.free_sizes().iter().any(|free| name == free) => {
+            (Extent::Derived { of, scale: 1, add: 0, div: 1 }, Dim::Name(name)) if name == of => {}
+            (Extent::Derived { .. }, Dim::Name(name))
+                if conv.free_sizes().iter().any(|free| name == free) =>
+            {
                 errors.at(
                     found,
                     format!("{what} is {arithmetic}, which is not {name}: write another name"),
@@ -474,7 +463,8 @@ impl<'a> Checker<'a> {
     /// The tokens that an issue of `Conv::new` is about.
     fn place(&self, issue: &Issue) -> TokenStream {
         let Signature { input, weight, .. } = &self.signature;
-        let dim = |tensor: &Tensor, at: Option<usize>| match at.and_then(|at| tensor.sizes.get(at)) {
+        let dim = |tensor: &Tensor, at: Option<usize>| match at.and_then(|at| tensor.sizes.get(at))
+        {
             Some(dim) => dim.to_token_stream(),
             None => tensor.shape.clone(),
         };

@@ -1,28 +1,24 @@
-//! The keys once more, for editors: rust-analyzer completes a word of a macro's input by what it is in the expansion, so here it is a field of a struct whose fields are all keys.
+//! The keys once more, for editors: rust-analyzer completes a word of a macro's input by what it is
+//! in the expansion, so here it is a field of a struct whose fields are all keys.
 //!
 //! ```text
 //! conv! { .. ; stride: 2, pad| }      ->      Keys { stride: (), pad: (), ..all() }
 //! ```
 //!
-//! In: the words at the place of a key, with the user's spans, those without a value too. Out: an item that only rust-analyzer sees; for rustc it is an empty constant.
+//! In: the words at the place of a key, with the user's spans, those without a value too. Out: an
+//! item that only rust-analyzer sees; for rustc it is an empty constant.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 /// Keys, and what a reader of their documentation wants to know first.
 const DOCS: [(&str, &str); 17] = [
-    (
-        "stride",
-        "Step of the window: `2`, or `[2, 1]` for each axis. Default 1.",
-    ),
+    ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",
         "Around the image: `1`, `[1, 0]`, `(1, 2)`, `[(1, 2), 0]`, `valid`, `same_upper`, `same_lower`, `causal`. Default `valid`.",
     ),
-    (
-        "dilation",
-        "Distance of neighbouring taps: `2`, or `[2, 1]` for each axis. Default 1.",
-    ),
+    ("dilation", "Distance of neighbouring taps: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "groups",
         "Groups of channels that do not see each other; as many as input channels is depthwise. Default 1.",
@@ -32,15 +28,9 @@ const DOCS: [(&str, &str); 17] = [
         "What lies outside: `zeros`, `constant`, `reflect`, `symmetric`, `replicate`, `circular`. Default `zeros`.",
     ),
     ("padding_value", "The number outside, with `padding_mode: constant`."),
-    (
-        "output_padding",
-        "Transposed only: outputs added at the end of each axis. Default 0.",
-    ),
+    ("output_padding", "Transposed only: outputs added at the end of each axis. Default 0."),
     ("transposed", "`true` for the transposed convolution. Default `false`."),
-    (
-        "flip",
-        "`true` for a true convolution, whose window is reversed. Default `false`.",
-    ),
+    ("flip", "`true` for a true convolution, whose window is reversed. Default `false`."),
     (
         "activation",
         "Applied last: `relu`, `relu6`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish`, `hardsigmoid`.",
@@ -49,19 +39,13 @@ const DOCS: [(&str, &str); 17] = [
         "layout",
         "Where the channels stand: `channels_first`, `channels_last`, or `nchw`, `nhwc` and the like. Default `channels_first`.",
     ),
-    (
-        "schedule",
-        "How to compute it, as `explain` prints it, instead of the model's choice.",
-    ),
+    ("schedule", "How to compute it, as `explain` prints it, instead of the model's choice."),
     (
         "weight",
         "Numbers in brackets or a file (`\"stem.npy\"`, `\"model.safetensors#conv1.weight\"`), compiled in.",
     ),
     ("bias", "Likewise, beside a known weight."),
-    (
-        "residual",
-        "In a step: `input` or the step whose output is added before the activation.",
-    ),
+    ("residual", "In a step: `input` or the step whose output is added before the activation."),
     (
         "accuracy",
         "`exact` keeps the bits; `fast` may split a known window in two, within a stated bound. Default `exact`.",
@@ -71,11 +55,8 @@ const DOCS: [(&str, &str); 17] = [
 
 /// The item, one literal for each list of keys; nothing where there are no keys.
 pub(super) fn of(lists: &[Vec<Ident>]) -> TokenStream {
-    let literals: Vec<TokenStream> = lists
-        .iter()
-        .filter(|keys| !keys.is_empty())
-        .map(|keys| literal(keys))
-        .collect();
+    let literals: Vec<TokenStream> =
+        lists.iter().filter(|keys| !keys.is_empty()).map(|keys| literal(keys)).collect();
     if literals.is_empty() {
         return TokenStream::new();
     }
@@ -99,10 +80,8 @@ pub(super) fn of(lists: &[Vec<Ident>]) -> TokenStream {
 fn literal(keys: &[Ident]) -> TokenStream {
     let is_first = |at: usize| !keys[..at].contains(&keys[at]);
     let is_name = |key: &Ident| syn::parse_str::<Ident>(&key.to_string()).is_ok();
-    let fields = (0..keys.len())
-        .filter(|&at| is_first(at))
-        .map(|at| &keys[at])
-        .filter(|key| is_name(key));
+    let fields =
+        (0..keys.len()).filter(|&at| is_first(at)).map(|at| &keys[at]).filter(|key| is_name(key));
     quote!(Keys { #(#fields: (),)* ..all() })
 }
 
@@ -113,11 +92,8 @@ mod tests {
 
     #[test]
     fn every_key_is_documented() {
-        let mut documented: Vec<&str> = DOCS
-            .iter()
-            .map(|(key, _)| *key)
-            .filter(|key| *key != "residual")
-            .collect();
+        let mut documented: Vec<&str> =
+            DOCS.iter().map(|(key, _)| *key).filter(|key| *key != "residual").collect();
         let mut keys = KEYS.to_vec();
         documented.sort_unstable();
         keys.sort_unstable();
@@ -130,7 +106,9 @@ mod tests {
             for tree in tokens {
                 match tree {
                     proc_macro2::TokenTree::Group(group) => words(group.stream(), found),
-                    proc_macro2::TokenTree::Ident(ident) if ident.span().source_text().is_some() => {
+                    proc_macro2::TokenTree::Ident(ident)
+                        if ident.span().source_text().is_some() =>
+                    {
                         found.push((ident.to_string(), ident.span().start().column));
                     }
                     _ => {}
@@ -140,10 +118,8 @@ mod tests {
         let expansion = crate::expand(input.parse().unwrap());
         let text = expansion.to_string();
         let at = text.find("mod keys").expect("an echo");
-        let echo: TokenStream = expansion
-            .into_iter()
-            .skip_while(|tree| tree.to_string() != "const")
-            .collect();
+        let echo: TokenStream =
+            expansion.into_iter().skip_while(|tree| tree.to_string() != "const").collect();
         let mut found = Vec::new();
         words(echo, &mut found);
         (text[at..].to_owned(), found)
@@ -171,7 +147,9 @@ mod tests {
             "stride: 1, padRulez flip: true",
             "padRulez: , stride: 1",
         ] {
-            let input = format!("fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6]; {keys}");
+            let input = format!(
+                "fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6]; {keys}"
+            );
             let (text, words) = echoed(&input);
             assert!(text.contains("padRulez : ()") && text.contains("stride : ()"), "{text}");
             assert!(

@@ -1,7 +1,10 @@
-//! Weights in the source: `weight: [[1, 2, 1], [0, 0, 0], [-1, -2, -1]]`, `weight: "stem.npy"`, `weight: "model.safetensors#conv1.weight"`, and `bias` likewise.
+//! Weights in the source: `weight: [[1, 2, 1], [0, 0, 0], [-1, -2, -1]]`, `weight: "stem.npy"`,
+//! `weight: "model.safetensors#conv1.weight"`, and `bias` likewise.
 //!
-//! In: the entries of an item. Out: per array a tensor as if the signature had it, whose sizes stand on the user's literal or path, and its numbers. A literal has the brackets of the
-//! weight's shape, or those of a lone window, which then serves every output channel. Paths count from the package's folder, as those of `include_bytes!` in its root.
+//! In: the entries of an item. Out: per array a tensor as if the signature had it, whose sizes
+//! stand on the user's literal or path, and its numbers. A literal has the brackets of the weight's
+//! shape, or those of a lone window, which then serves every output channel. Paths count from the
+//! package's folder, as those of `include_bytes!` in its root.
 
 use std::path::PathBuf;
 
@@ -46,11 +49,10 @@ pub(super) fn read(item: &Described<'_>, errors: &mut Errors) -> Known {
     let before = errors.count();
     let mut known = Known::default();
     for name in ["weight", "bias"] {
-        if let (Some(entry), Some(_)) = (entry(name), item.parameters.iter().find(|p| p.name == name)) {
-            errors.at(
-                &entry.key,
-                format!("`{name}` is a parameter too: leave one of them out"),
-            );
+        if let (Some(entry), Some(_)) =
+            (entry(name), item.parameters.iter().find(|p| p.name == name))
+        {
+            errors.at(&entry.key, format!("`{name}` is a parameter too: leave one of them out"));
         }
     }
     if let (Some(bias), None) = (entry("bias"), entry("weight")) {
@@ -87,9 +89,7 @@ pub(super) fn tracked(item: &Item) -> TokenStream {
 }
 
 fn folder() -> PathBuf {
-    std::env::var_os("CARGO_MANIFEST_DIR")
-        .map(PathBuf::from)
-        .unwrap_or_default()
+    std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default()
 }
 
 fn path(value: &Expr) -> Option<String> {
@@ -106,11 +106,7 @@ fn weight(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Gi
     let input = item.parameters.iter().find(|p| p.name == "input")?;
     let rank = input.sizes.len().checked_sub(2).filter(|rank| *rank > 0)?;
     let Nested { mut shape, mut values } = numbers(input, entry, errors)?;
-    let mut says = if path(&entry.value).is_some() {
-        "the file has"
-    } else {
-        "the literal has"
-    };
+    let mut says = if path(&entry.value).is_some() { "the file has" } else { "the literal has" };
     if shape.len() == rank {
         // A lone window serves every channel.
         let count = channels(item, input)?;
@@ -133,15 +129,17 @@ fn weight(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Gi
 fn bias(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Given> {
     let input = item.parameters.iter().find(|p| p.name == "input")?;
     let Nested { shape, values } = numbers(input, entry, errors)?;
-    let says = if path(&entry.value).is_some() {
-        "the file has"
-    } else {
-        "the literal has"
-    };
+    let says = if path(&entry.value).is_some() { "the file has" } else { "the literal has" };
     Some(given(entry, input, says, shape, values))
 }
 
-fn given(entry: &Entry, input: &Tensor, says: &'static str, shape: Vec<usize>, values: Vec<f64>) -> Given {
+fn given(
+    entry: &Entry,
+    input: &Tensor,
+    says: &'static str,
+    shape: Vec<usize>,
+    values: Vec<f64>,
+) -> Given {
     let sizes = shape.into_iter().map(|n| Dim::Number(n, entry.value.clone())).collect();
     let tensor = Tensor {
         name: Ident::new(&entry.key.to_string(), entry.key.span()),
@@ -153,16 +151,15 @@ fn given(entry: &Entry, input: &Tensor, says: &'static str, shape: Vec<usize>, v
     Given { tensor, values }
 }
 
-/// The channels that a lone window is repeated for: the output's, or a transposed convolution's input's. Inside a chain as many come out as go in.
+/// The channels that a lone window is repeated for: the output's, or a transposed convolution's
+/// input's. Inside a chain as many come out as go in.
 fn channels(item: &Described<'_>, input: &Tensor) -> Option<usize> {
     let word = |key: &str| {
-        item.entries
-            .iter()
-            .find(|e| e.key == key)
-            .map(|e| e.value.to_token_stream().to_string())
+        item.entries.iter().find(|e| e.key == key).map(|e| e.value.to_token_stream().to_string())
     };
     let transposed = word("transposed").is_some_and(|w| w == "true");
-    let last = word("layout").is_some_and(|w| w == "channels_last" || w.starts_with('n') && w.ends_with('c'));
+    let last = word("layout")
+        .is_some_and(|w| w == "channels_last" || w.starts_with('n') && w.ends_with('c'));
     let image = item.output.filter(|_| !transposed).unwrap_or(input);
     let at = if last { image.sizes.len().checked_sub(1)? } else { 1 };
     image.sizes.get(at)?.number()
@@ -204,23 +201,19 @@ fn from_file(input: &Tensor, place: &str, value: &Expr) -> syn::Result<Nested> {
 fn nested(input: &Tensor, value: &Expr) -> syn::Result<Nested> {
     let Expr::Array(array) = value else {
         let values = vec![number(input, value)?];
-        return Ok(Nested {
-            shape: Vec::new(),
-            values,
-        });
+        return Ok(Nested { shape: Vec::new(), values });
     };
     let mut errors = Errors::default();
-    let mut all = Nested {
-        shape: vec![array.elems.len()],
-        values: Vec::new(),
-    };
+    let mut all = Nested { shape: vec![array.elems.len()], values: Vec::new() };
     let mut first: Option<Vec<usize>> = None;
     for (at, element) in array.elems.iter().enumerate() {
         match nested(input, element) {
             Ok(one) => {
                 match &first {
                     None => first = Some(one.shape),
-                    Some(shape) if *shape != one.shape => errors.at(element, differs(at, &one.shape, shape)),
+                    Some(shape) if *shape != one.shape => {
+                        errors.at(element, differs(at, &one.shape, shape))
+                    }
                     Some(_) => {}
                 }
                 all.values.extend(one.values);
@@ -239,7 +232,9 @@ fn differs(at: usize, found: &[usize], first: &[usize]) -> String {
     match (found, first) {
         ([], _) => format!("entry {at} is a number, but entry 0 is a row of {}", first[0]),
         (_, []) => format!("entry {at} is a row, but entry 0 is a number"),
-        ([found, ..], [first, ..]) if found != first => format!("row {at} has {found} entries, but row 0 has {first}"),
+        ([found, ..], [first, ..]) if found != first => {
+            format!("row {at} has {found} entries, but row 0 has {first}")
+        }
         _ => format!("row {at} has the sizes {found:?}, but row 0 has {first:?}"),
     }
 }
@@ -248,7 +243,9 @@ fn differs(at: usize, found: &[usize], first: &[usize]) -> String {
 fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
     let wrong = |message: String| Err(syn::Error::new_spanned(value, message));
     let (digits, suffix) = match value {
-        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => return number(input, &unary.expr).map(|x| -x),
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
+            return number(input, &unary.expr).map(|x| -x);
+        }
         Expr::Lit(lit) => match &lit.lit {
             Lit::Int(int) => (int.base10_digits().to_owned(), int.suffix().to_owned()),
             Lit::Float(float) => (float.base10_digits().to_owned(), float.suffix().to_owned()),
@@ -257,17 +254,10 @@ fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
         _ => return wrong("expected a number, such as `0.5` or `-1`".to_owned()),
     };
     if !suffix.is_empty() && input.dtype != suffix {
-        return wrong(format!(
-            "this is {suffix}, but input is {}: all must agree",
-            input.dtype
-        ));
+        return wrong(format!("this is {suffix}, but input is {}: all must agree", input.dtype));
     }
     let x: f64 = digits.parse().unwrap_or(f64::NAN);
-    let fits = if input.dtype == "f64" {
-        x.is_finite()
-    } else {
-        (x as f32).is_finite()
-    };
+    let fits = if input.dtype == "f64" { x.is_finite() } else { (x as f32).is_finite() };
     match fits {
         true => Ok(x),
         false => wrong(format!("{digits} is larger than any {}", input.dtype)),

@@ -1,6 +1,8 @@
-//! Checked descriptions to the tokens of an item, and what its documentation says of how it is computed.
+//! Checked descriptions to the tokens of an item, and what its documentation says of how it is
+//! computed.
 //!
-//! With `accuracy: fast` a known window of low rank is two steps of a chain: down the columns, then along the rows, strip by strip through a line buffer. That is for known sizes, as all
+//! With `accuracy: fast` a known window of low rank is two steps of a chain: down the columns, then
+//! along the rows, strip by strip through a line buffer. That is for known sizes, as all
 //! chains are.
 
 use conv_ir::chain::Step;
@@ -17,12 +19,7 @@ use crate::{Options, facts};
 
 /// One convolution.
 pub(super) fn conv(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
-    let Checked {
-        conv,
-        schedule,
-        accuracy,
-        runtime,
-    } = checked;
+    let Checked { conv, schedule, accuracy, runtime } = checked;
     let options = Options {
         form: item.form,
         runtime: *runtime,
@@ -56,19 +53,12 @@ fn refused(accuracy: Accuracy) -> Option<&'static str> {
 }
 
 fn said(found: &Separable, refused: Option<&str>) -> String {
-    format!(
-        "The window is of {found}. {}.",
-        refused.unwrap_or("Computed as these two")
-    )
+    format!("The window is of {found}. {}.", refused.unwrap_or("Computed as these two"))
 }
 
 /// A chain.
 pub(super) fn chain(item: &Item, checked: &CheckedChain) -> Result<TokenStream, Error> {
-    let options = Options {
-        form: item.form,
-        runtime: checked.runtime,
-        ..Options::default()
-    };
+    let options = Options { form: item.form, runtime: checked.runtime, ..Options::default() };
     let names: Vec<String> = item.steps.iter().map(|step| step.name.to_string()).collect();
     let split = split(&checked.chain, &names, checked.accuracy)?;
     let (mut versions, plan) = crate::lowered_chain(&split.chain, &options)?;
@@ -77,12 +67,7 @@ pub(super) fn chain(item: &Item, checked: &CheckedChain) -> Result<TokenStream, 
     notes.extend(split.notes);
     notes.extend(crate::chain::reasons(&plan));
     notes.extend(crate::chain::bills(&versions));
-    crate::item(
-        options.form,
-        &versions,
-        &head(item, notes),
-        &facts::of_chain(&checked.chain),
-    )
+    crate::item(options.form, &versions, &head(item, notes), &facts::of_chain(&checked.chain))
 }
 
 /// A chain whose windows of low rank are two steps.
@@ -94,7 +79,8 @@ struct Split {
 }
 
 fn split(chain: &Chain, names: &[String], accuracy: Accuracy) -> Result<Split, Error> {
-    let (mut steps, mut from, mut notes): (Vec<Step>, Vec<String>, Vec<String>) = Default::default();
+    let (mut steps, mut from, mut notes): (Vec<Step>, Vec<String>, Vec<String>) =
+        Default::default();
     // Where each tensor of the chain is, counted in the steps made.
     let mut tensors = vec![0];
     for (step, name) in chain.steps().iter().zip(names) {
@@ -113,31 +99,20 @@ fn split(chain: &Chain, names: &[String], accuracy: Accuracy) -> Result<Split, E
                 from.extend([name.clone(), name.clone()]);
             }
             None => {
-                steps.push(Step {
-                    conv: step.conv.clone(),
-                    residual,
-                });
+                steps.push(Step { conv: step.conv.clone(), residual });
                 from.push(name.clone());
             }
         }
         tensors.push(steps.len());
     }
-    Ok(Split {
-        chain: Chain::new(steps)?,
-        names: from,
-        notes,
-    })
+    Ok(Split { chain: Chain::new(steps)?, names: from, notes })
 }
 
 /// What stands in front of the item.
 fn head(item: &Item, notes: Vec<String>) -> Head {
-    let Item {
-        attributes,
-        visibility,
-        name,
-        ..
-    } = item;
-    let (docs, others): (Vec<_>, Vec<_>) = attributes.iter().partition(|a| a.path().is_ident("doc"));
+    let Item { attributes, visibility, name, .. } = item;
+    let (docs, others): (Vec<_>, Vec<_>) =
+        attributes.iter().partition(|a| a.path().is_ident("doc"));
     let blank = (!docs.is_empty()).then(String::new);
     Head {
         docs: quote!(#(#docs)*),

@@ -1,4 +1,5 @@
-//! The grammar of `conv!`: text to typed items, items to checked descriptions, descriptions to functions.
+//! The grammar of `conv!`: text to typed items, items to checked descriptions, descriptions to
+//! functions.
 //!
 //! ```text
 //! conv! {
@@ -8,10 +9,13 @@
 //! }
 //! ```
 //!
-//! `struct Stem(..)` in place of `fn stem(..)` is a type that packs its weights once. With steps, `name: { .. }`, the item is a chain ([`steps`]).
+//! `struct Stem(..)` in place of `fn stem(..)` is a type that packs its weights once. With steps,
+//! `name: { .. }`, the item is a chain ([`steps`]).
 //!
-//! parse ([`parse`]) -> typed values ([`values`]) -> validate ([`check`]) -> emit ([`made`]). Every mistake is collected and stands on the user's own token. An item
-//! with mistakes still expands, to a function (or a type) of the declared signature that panics, so that its callers have no errors of their own.
+//! parse ([`parse`]) -> typed values ([`values`]) -> validate ([`check`]) -> emit ([`made`]). Every
+//! mistake is collected and stands on the user's own token. An item with mistakes still expands, to
+//! a function (or a type) of the declared signature that panics, so that its callers have no errors
+//! of their own.
 
 mod check;
 mod echo;

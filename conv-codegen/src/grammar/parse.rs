@@ -10,8 +10,8 @@
 //! size   := NUMBER | NAME
 //! ```
 //!
-//! A value is read as any Rust expression, so that a wrong one is an error about that value and not the end of parsing. Only a broken
-//! signature stops an item.
+//! A value is read as any Rust expression, so that a wrong one is an error about that value and not
+//! the end of parsing. Only a broken signature stops an item.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -34,7 +34,8 @@ pub(super) struct Item {
     pub entries: Vec<Entry>,
     /// Of a chain, in order; of a single convolution none.
     pub steps: Vec<Step>,
-    /// The words at the place of a key, with or without a value: the item's, then those of each step.
+    /// The words at the place of a key, with or without a value: the item's, then those of each
+    /// step.
     pub keys: Vec<Vec<Ident>>,
     /// A key has no value that can be read; reported.
     pub is_broken: bool,
@@ -116,17 +117,10 @@ impl Parse for Item {
         input.parse::<Token![->]>()?;
         let shape: Shape = input.parse()?;
         input.parse::<Token![;]>()?;
-        let parameters = parameters
-            .into_iter()
-            .map(|p| tensor(p.name, p.shape, &mut errors))
-            .collect();
+        let parameters =
+            parameters.into_iter().map(|p| tensor(p.name, p.shape, &mut errors)).collect();
         let output = tensor(Ident::new("output", name.span()), shape, &mut errors);
-        let Body {
-            entries,
-            steps,
-            keys,
-            is_broken,
-        } = body(input, &mut errors);
+        let Body { entries, steps, keys, is_broken } = body(input, &mut errors);
         Ok(Item {
             attributes,
             visibility,
@@ -165,10 +159,7 @@ impl Parse for Parameter {
     fn parse(input: ParseStream) -> syn::Result<Parameter> {
         let name = input.parse()?;
         input.parse::<Token![:]>()?;
-        Ok(Parameter {
-            name,
-            shape: input.parse()?,
-        })
+        Ok(Parameter { name, shape: input.parse()? })
     }
 }
 
@@ -186,23 +177,13 @@ impl Parse for Shape {
         let dtype = content.parse()?;
         content.parse::<Token![;]>()?;
         let sizes = Punctuated::<Expr, Token![,]>::parse_terminated(&content)?;
-        Ok(Shape {
-            dtype,
-            sizes: sizes.into_iter().collect(),
-            text,
-        })
+        Ok(Shape { dtype, sizes: sizes.into_iter().collect(), text })
     }
 }
 
 fn tensor(name: Ident, shape: Shape, errors: &mut Errors) -> Tensor {
     let sizes = shape.sizes.into_iter().map(|expr| dim(expr, errors)).collect();
-    Tensor {
-        name,
-        dtype: shape.dtype,
-        sizes,
-        shape: shape.text,
-        says: "the signature says",
-    }
+    Tensor { name, dtype: shape.dtype, sizes, shape: shape.text, says: "the signature says" }
 }
 
 fn dim(expr: Expr, errors: &mut Errors) -> Dim {
@@ -264,16 +245,15 @@ struct Body {
 
 /// A key and its colon.
 fn key(input: ParseStream, keys: &mut Vec<Ident>) -> syn::Result<Ident> {
-    let key = input
-        .call(Ident::parse_any)
-        .map_err(|error| syn::Error::new(error.span(), "expected `key: value`, such as `stride: 2`"))?;
+    let key = input.call(Ident::parse_any).map_err(|error| {
+        syn::Error::new(error.span(), "expected `key: value`, such as `stride: 2`")
+    })?;
     keys.push(key.clone());
     match input.parse::<Token![:]>() {
         Ok(_) => Ok(key),
-        Err(_) => Err(syn::Error::new_spanned(
-            &key,
-            format!("expected `:` and a value behind `{key}`"),
-        )),
+        Err(_) => {
+            Err(syn::Error::new_spanned(&key, format!("expected `:` and a value behind `{key}`")))
+        }
     }
 }
 
@@ -316,7 +296,12 @@ fn body(input: ParseStream, errors: &mut Errors) -> Body {
 
 impl Body {
     /// `key: value`, or a step.
-    fn pair(&mut self, input: ParseStream, keys: &mut Vec<Ident>, errors: &mut Errors) -> syn::Result<()> {
+    fn pair(
+        &mut self,
+        input: ParseStream,
+        keys: &mut Vec<Ident>,
+        errors: &mut Errors,
+    ) -> syn::Result<()> {
         let key = key(input, keys)?;
         if !input.peek(token::Brace) {
             let value = input.parse()?;
@@ -327,14 +312,8 @@ impl Body {
         keys.pop();
         let content;
         syn::braced!(content in input);
-        let (mut step, mut keys) = (
-            Step {
-                name: key,
-                arrays: Vec::new(),
-                entries: Vec::new(),
-            },
-            Vec::new(),
-        );
+        let (mut step, mut keys) =
+            (Step { name: key, arrays: Vec::new(), entries: Vec::new() }, Vec::new());
         while !content.is_empty() {
             if let Err(error) = step.pair(&content, &mut keys, errors) {
                 errors.add(error);
@@ -352,13 +331,16 @@ impl Body {
 
 impl Step {
     /// What stands in the braces of a step: `key: value`, or the shape of an array.
-    fn pair(&mut self, input: ParseStream, keys: &mut Vec<Ident>, errors: &mut Errors) -> syn::Result<()> {
+    fn pair(
+        &mut self,
+        input: ParseStream,
+        keys: &mut Vec<Ident>,
+        errors: &mut Errors,
+    ) -> syn::Result<()> {
         let key = key(input, keys)?;
         if is_shape(input) {
-            self.arrays.push(Tensor {
-                says: "its shape says",
-                ..tensor(key, input.parse()?, errors)
-            });
+            self.arrays
+                .push(Tensor { says: "its shape says", ..tensor(key, input.parse()?, errors) });
         } else {
             let value = input.parse()?;
             self.entries.push(Entry { key, value });

@@ -1,4 +1,5 @@
-//! What an item with mistakes expands to: the same names and types, so that those who use it have no errors of their own.
+//! What an item with mistakes expands to: the same names and types, so that those who use it have
+//! no errors of their own.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -10,13 +11,7 @@ use crate::Form;
 
 /// A function or a type of the declared signature.
 pub(super) fn of(item: &Item) -> TokenStream {
-    let Item {
-        attributes,
-        visibility,
-        name,
-        output,
-        ..
-    } = item;
+    let Item { attributes, visibility, name, output, .. } = item;
     let sizes = sizes(item);
     let tensors = tensors(item);
     let result = array(output);
@@ -75,10 +70,9 @@ fn sizes(item: &Item) -> Vec<&Ident> {
 /// What the signature has, and of a chain what its steps want of the caller.
 fn tensors(item: &Item) -> Vec<Tensor> {
     let of_steps = item.steps.iter().flat_map(|step| {
-        step.arrays.iter().map(|array| Tensor {
-            name: array_name(&step.name, &array.name),
-            ..array.clone()
-        })
+        step.arrays
+            .iter()
+            .map(|array| Tensor { name: array_name(&step.name, &array.name), ..array.clone() })
     });
     item.parameters.iter().cloned().chain(of_steps).collect()
 }
@@ -99,15 +93,9 @@ fn arguments(tensors: &[Tensor], chosen: impl Fn(&Ident) -> bool) -> TokenStream
 
 /// The type behind a reference to the tensor.
 fn array(tensor: &Tensor) -> TokenStream {
-    let dtype = if tensor.dtype == "f64" {
-        quote!(f64)
-    } else {
-        quote!(f32)
-    };
-    let length = tensor
-        .sizes
-        .iter()
-        .try_fold(1usize, |product, dim| product.checked_mul(dim.number()?));
+    let dtype = if tensor.dtype == "f64" { quote!(f64) } else { quote!(f32) };
+    let length =
+        tensor.sizes.iter().try_fold(1usize, |product, dim| product.checked_mul(dim.number()?));
     match length {
         Some(length) => {
             let length = proc_macro2::Literal::usize_unsuffixed(length);

@@ -7,9 +7,11 @@
 //! project:   { weight: [f32; 24, 144, 1, 1], residual: input }
 //! ```
 //!
-//! In: a parsed item with steps. Out: a checked [`Chain`]. Each step is checked as a convolution of its own ([`check`](super::check)) whose input is what the step before gives; these sizes
-//! stand on the step's name, so that what does not fit is reported there. The last step's output is compared with the signature. Steps behind one that is wrong have their keys read, no more:
-//! their sizes would be guesses.
+//! In: a parsed item with steps. Out: a checked [`Chain`]. Each step is checked as a convolution of
+//! its own ([`check`](super::check)) whose input is what the step before gives; these sizes
+//! stand on the step's name, so that what does not fit is reported there. The last step's output is
+//! compared with the signature. Steps behind one that is wrong have their keys read, no more: their
+//! sizes would be guesses.
 
 use conv_ir::chain::Step as ChainStep;
 use conv_ir::separate::Accuracy;
@@ -46,12 +48,7 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<CheckedCha
     names(item, errors);
     let shared = shared(item, errors);
     let settings = Settings::read(&shared, errors);
-    let mut along = Along {
-        item,
-        shared: &shared,
-        tensors: Vec::new(),
-        steps: Vec::new(),
-    };
+    let mut along = Along { item, shared: &shared, tensors: Vec::new(), steps: Vec::new() };
     let sound = errors.count() == first;
     along.tensors.extend(input.filter(|_| sound).cloned());
     for at in 0..item.steps.len() {
@@ -97,10 +94,7 @@ fn signature<'a>(item: &'a Item, errors: &mut Errors) -> Option<&'a Tensor> {
 fn names(item: &Item, errors: &mut Errors) {
     for (at, Step { name, .. }) in item.steps.iter().enumerate() {
         if name == "input" || name == "output" {
-            errors.at(
-                name,
-                format!("a step cannot be called `{name}`, which is the chain's own"),
-            );
+            errors.at(name, format!("a step cannot be called `{name}`, which is the chain's own"));
         } else if name == "residual" || KEYS.iter().any(|key| name == key) {
             errors.at(name, format!("a step cannot be called `{name}`, which is a key"));
         } else if item.steps[..at].iter().any(|step| step.name == *name) {
@@ -115,7 +109,9 @@ fn shared(item: &Item, errors: &mut Errors) -> Vec<Entry> {
         let word = key.to_string();
         if !SHARED.contains(&word.as_str()) {
             let message = match KEYS.contains(&word.as_str()) {
-                true if word == "schedule" => "a schedule is for one convolution, but this is a chain".to_owned(),
+                true if word == "schedule" => {
+                    "a schedule is for one convolution, but this is a chain".to_owned()
+                }
                 true => format!(
                     "`{key}` belongs into a step: beside the steps stand {}",
                     SHARED.join(", ")
@@ -150,13 +146,11 @@ impl<'a> Along<'a> {
             Settings::read(&self.entries(step, errors), errors);
             return;
         };
-        let input = Tensor {
-            name: Ident::new("input", step.name.span()),
-            ..input.clone()
-        };
+        let input = Tensor { name: Ident::new("input", step.name.span()), ..input.clone() };
         let residual = self.residual(at, errors);
         let added = residual.map(|(from, place)| self.added(from, place));
-        let parameters: Vec<Tensor> = [input].into_iter().chain(arrays(step, errors)).chain(added).collect();
+        let parameters: Vec<Tensor> =
+            [input].into_iter().chain(arrays(step, errors)).chain(added).collect();
         let entries = self.entries(step, errors);
         let described = Described {
             name: &step.name,
@@ -168,26 +162,23 @@ impl<'a> Along<'a> {
         let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();
         if let Some(checked) = checked {
             self.tensors.push(given(step, &checked.conv, &self.tensors[0]));
-            self.steps.push(ChainStep {
-                conv: checked.conv,
-                residual: residual.map(|(from, _)| from),
-            });
+            self.steps
+                .push(ChainStep { conv: checked.conv, residual: residual.map(|(from, _)| from) });
         }
     }
 
     /// The number of the tensor that a step adds, and where that is said.
     fn residual(&self, at: usize, errors: &mut Errors) -> Option<(usize, &'a Expr)> {
-        let entry = self.item.steps[at]
-            .entries
-            .iter()
-            .find(|entry| entry.key == "residual")?;
+        let entry = self.item.steps[at].entries.iter().find(|entry| entry.key == "residual")?;
         let names = self.item.steps.iter().map(|step| step.name.to_string());
         let names: Vec<String> = std::iter::once("input".to_owned()).chain(names).collect();
         let found = word(&entry.value).and_then(|word| names.iter().position(|name| word == name));
         let known = names[..=at].join(", ");
         match found {
             Some(from) if from <= at => return Some((from, &entry.value)),
-            Some(_) => errors.at(&entry.value, format!("a residual comes from before its step: {known}")),
+            Some(_) => {
+                errors.at(&entry.value, format!("a residual comes from before its step: {known}"))
+            }
             None => errors.at(&entry.value, format!("expected the name of what is added: {known}")),
         }
         None
@@ -215,7 +206,8 @@ impl<'a> Along<'a> {
                 errors.at(key, "a schedule is for one convolution, but this is a chain".to_owned());
             }
         }
-        let is_own = |entry: &&Entry| SHARED.iter().chain(&ELSEWHERE).all(|other| entry.key != other);
+        let is_own =
+            |entry: &&Entry| SHARED.iter().chain(&ELSEWHERE).all(|other| entry.key != other);
         let layout = self.shared.iter().filter(|entry| entry.key == "layout");
         step.entries.iter().filter(is_own).chain(layout).cloned().collect()
     }
@@ -229,20 +221,17 @@ fn arrays(step: &Step, errors: &mut Errors) -> Vec<Tensor> {
         arrays.extend(all.next().cloned());
         all.for_each(|twice| errors.at(&twice.name, format!("`{name}` is given twice")));
     }
-    for other in step
-        .arrays
-        .iter()
-        .filter(|array| array.name != "weight" && array.name != "bias")
-    {
+    for other in step.arrays.iter().filter(|array| array.name != "weight" && array.name != "bias") {
         errors.at(
             &other.name,
             format!("`{}` is no array: a step has `weight` and `bias`", other.name),
         );
     }
     let is_weight = |name: &Ident| name == "weight";
-    if !arrays.iter().any(|array| is_weight(&array.name)) && !step.entries.iter().any(|entry| is_weight(&entry.key)) {
-        let message =
-            "the step has no weight: write its shape, as in `weight: [f32; 8, 3, 3, 3]`, its numbers or its file";
+    if !arrays.iter().any(|array| is_weight(&array.name))
+        && !step.entries.iter().any(|entry| is_weight(&entry.key))
+    {
+        let message = "the step has no weight: write its shape, as in `weight: [f32; 8, 3, 3, 3]`, its numbers or its file";
         errors.at(&step.name, message.to_owned());
     }
     arrays

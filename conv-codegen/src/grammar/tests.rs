@@ -1,4 +1,5 @@
-//! `mistakes.txt` holds items, each followed by the mistakes that must be found in it: `! line:column token: message`.
+//! `mistakes.txt` holds items, each followed by the mistakes that must be found in it: `!
+//! line:column token: message`.
 
 use super::*;
 
@@ -17,15 +18,9 @@ fn mistakes(input: &str) -> Vec<String> {
 fn rewritten(file: &str) -> String {
     let blocks = file.split("\n\n").map(|block| {
         let item: Vec<&str> = block.lines().filter(|line| !line.starts_with("! ")).collect();
-        [
-            &item[..],
-            &mistakes(&item.join("\n"))
-                .iter()
-                .map(String::as_str)
-                .collect::<Vec<_>>(),
-        ]
-        .concat()
-        .join("\n")
+        [&item[..], &mistakes(&item.join("\n")).iter().map(String::as_str).collect::<Vec<_>>()]
+            .concat()
+            .join("\n")
     });
     blocks.collect::<Vec<_>>().join("\n\n") + "\n"
 }
@@ -34,7 +29,8 @@ fn rewritten(file: &str) -> String {
 fn every_mistake_is_found_on_its_token() {
     let (expected, found) = (include_str!("mistakes.txt"), rewritten(include_str!("mistakes.txt")));
     if std::env::var_os("REWRITE").is_some() {
-        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/grammar/mistakes.txt"), found).unwrap();
+        std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/grammar/mistakes.txt"), found)
+            .unwrap();
         return;
     }
     for (expected, found) in expected.lines().zip(found.lines()) {
@@ -67,7 +63,8 @@ fn sound_items_have_no_mistakes_and_keep_their_attributes() {
 
 #[test]
 fn a_mistaken_item_still_is_a_function_of_its_signature() {
-    let input = "pub fn f(input: [f32; 1, 3, 8], weight: [f32; 4, 3, 3]) -> [f32; 1, 4, 9]; stide: 2";
+    let input =
+        "pub fn f(input: [f32; 1, 3, 8], weight: [f32; 4, 3, 3]) -> [f32; 1, 4, 9]; stide: 2";
     let text = crate::format_source(expand(input.parse().unwrap()));
     assert!(
         text.contains("pub fn f(input: &[f32; 24], weight: &[f32; 36], output: &mut [f32; 36]) {"),
@@ -115,10 +112,7 @@ fn weights_in_files_are_tracked() {
     for file in ["sobel.npy", "model.safetensors"] {
         assert!(squeezed(&text).contains(&squeezed(&tracked(file))), "{file}\n{text}");
     }
-    assert!(
-        text.contains("fn g(input: &[f32; 8], output: &mut [f32; 12]) {"),
-        "{text}"
-    );
+    assert!(text.contains("fn g(input: &[f32; 8], output: &mut [f32; 12]) {"), "{text}");
 }
 
 #[test]
@@ -195,10 +189,7 @@ fn a_mistaken_chain_still_is_an_item_of_its_signature() {
             "struct",
             "pub const fn new(\n        expand_weight: &[f32; 1536],\n        expand_bias: &[f32; 96],",
         ),
-        (
-            "fn",
-            "pub fn Block(\n    input: &[f32; 12544],\n    expand_weight: &[f32; 1536],",
-        ),
+        ("fn", "pub fn Block(\n    input: &[f32; 12544],\n    expand_weight: &[f32; 1536],"),
     ] {
         let item = BLOCK.replace("relu6 },", "relu7 },").replace("struct", kind);
         let text = crate::format_source(expand(item.parse().unwrap()));

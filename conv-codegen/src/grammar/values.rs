@@ -1,7 +1,8 @@
 //! The keys of `conv!` and their values: what each key takes, and where in the text it stands.
 //!
-//! The words (modes, activations, paddings) are those of the text form, read by `conv-ir`; an underscore stands for its hyphen. Numbers per axis are `2` or
-//! `[2, 1]`, padding is also `(1, 2)` and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
+//! The words (modes, activations, paddings) are those of the text form, read by `conv-ir`; an
+//! underscore stands for its hyphen. Numbers per axis are `2` or `[2, 1]`, padding is also `(1, 2)`
+//! and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
 
 use conv_ir::separate::Accuracy;
 use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis};
@@ -103,7 +104,12 @@ impl<'a> Settings<'a> {
             "std" if boolean(value)? => self.runtime = Library::Std,
             "std" => self.runtime = Library::Core,
             "accuracy" => self.accuracy = parsed(value)?,
-            unknown => return Err(syn::Error::new_spanned(&entry.key, unknown_word("key", unknown, &KEYS))),
+            unknown => {
+                return Err(syn::Error::new_spanned(
+                    &entry.key,
+                    unknown_word("key", unknown, &KEYS),
+                ));
+            }
         }
         Ok(())
     }
@@ -123,17 +129,16 @@ impl<'a> Settings<'a> {
     }
 
     fn value(&self, key: &str) -> Option<&'a Expr> {
-        self.entries
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| &entry.value)
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
     }
 
     /// The tokens behind a key, or behind one axis of it.
     pub fn place(&self, key: &str, axis: Option<usize>) -> Option<TokenStream> {
         let value = self.value(key)?;
         match (value, axis) {
-            (Expr::Array(array), Some(axis)) if axis < array.elems.len() => Some(array.elems[axis].to_token_stream()),
+            (Expr::Array(array), Some(axis)) if axis < array.elems.len() => {
+                Some(array.elems[axis].to_token_stream())
+            }
             _ => Some(value.to_token_stream()),
         }
     }
@@ -188,8 +193,7 @@ fn boolean(value: &Expr) -> syn::Result<bool> {
 
 fn number(value: &Expr) -> syn::Result<f64> {
     let text = value.to_token_stream().to_string().replace(' ', "");
-    text.parse()
-        .map_err(|_| syn::Error::new_spanned(value, "expected a number, such as `0.5`"))
+    text.parse().map_err(|_| syn::Error::new_spanned(value, "expected a number, such as `0.5`"))
 }
 
 /// Any of `conv-ir`'s words, with arguments where it takes them.
@@ -199,8 +203,7 @@ fn parsed<T: std::str::FromStr<Err = Error>>(value: &Expr) -> syn::Result<T> {
         Some(word) if word.to_string().starts_with("same_") => text.replace('_', "-"),
         _ => text,
     };
-    text.parse()
-        .map_err(|error| syn::Error::new_spanned(value, plain(error)))
+    text.parse().map_err(|error| syn::Error::new_spanned(value, plain(error)))
 }
 
 /// A word; one that takes numbers says how many.
@@ -217,16 +220,8 @@ fn activation(value: &Expr) -> syn::Result<Activation> {
 }
 
 fn layout(value: &Expr) -> syn::Result<(Layout, Option<usize>)> {
-    const LAYOUTS: [&str; 8] = [
-        "nchw",
-        "nhwc",
-        "ncw",
-        "nwc",
-        "ncdhw",
-        "ndhwc",
-        "channels_first",
-        "channels_last",
-    ];
+    const LAYOUTS: [&str; 8] =
+        ["nchw", "nhwc", "ncw", "nwc", "ncdhw", "ndhwc", "channels_first", "channels_last"];
     let name = word(value).map(|word| word.to_string()).unwrap_or_default();
     let rank = match name.as_str() {
         "channels_first" | "channels_last" => None,
@@ -244,10 +239,9 @@ fn layout(value: &Expr) -> syn::Result<(Layout, Option<usize>)> {
 fn schedule(value: &Expr) -> syn::Result<conv_ir::Schedule> {
     match value {
         Expr::Lit(lit) => match &lit.lit {
-            Lit::Str(text) => text
-                .value()
-                .parse()
-                .map_err(|error| syn::Error::new_spanned(value, error)),
+            Lit::Str(text) => {
+                text.value().parse().map_err(|error| syn::Error::new_spanned(value, error))
+            }
             _ => Err(syn::Error::new_spanned(value, "expected a schedule as a string")),
         },
         _ => Err(syn::Error::new_spanned(value, "expected a schedule as a string")),

@@ -7,9 +7,7 @@ use std::process::Command;
 pub fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
     let mut state = seed;
     let next = |_| {
-        state = state
-            .wrapping_mul(6364136223846793005)
-            .wrapping_add(1442695040888963407);
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         T::from_f64(((state >> 33) as i32 - (1 << 30)) as f64 / (1 << 30) as f64)
     };
     (0..length).map(next).collect()
@@ -34,7 +32,8 @@ fn show(output: &[T]) {
 
 /// The lines that a program prints, compiled with overflow checks.
 pub fn run(source: &str, name: &str) -> Vec<String> {
-    let dir = std::env::temp_dir().join(format!("conv-codegen-emitted-{name}-{}", std::process::id()));
+    let dir =
+        std::env::temp_dir().join(format!("conv-codegen-emitted-{name}-{}", std::process::id()));
     std::fs::create_dir_all(&dir).unwrap();
     let (file, binary) = (dir.join(format!("{name}.rs")), dir.join(name));
     std::fs::write(&file, source).unwrap();
@@ -51,16 +50,7 @@ pub fn run(source: &str, name: &str) -> Vec<String> {
         String::from_utf8_lossy(&compiled.stderr)
     );
     let ran = Command::new(&binary).output().unwrap();
-    assert!(
-        ran.status.success(),
-        "{}:\n{}",
-        file.display(),
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert!(ran.status.success(), "{}:\n{}", file.display(), String::from_utf8_lossy(&ran.stderr));
     std::fs::remove_dir_all(&dir).ok();
-    String::from_utf8(ran.stdout)
-        .unwrap()
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
 }

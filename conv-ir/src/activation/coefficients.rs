@@ -1,12 +1,15 @@
 //! The constants of the activations, per element type.
 //!
-//! Sources: the reduction of the exponent is Cody and Waite's ("Software Manual for the Elementary Functions", 1980), with ln 2 split as in
-//! Cephes (f32) and fdlibm (f64). The polynomial for `e^r` and the rational function for the normal distribution's tail (all its terms are
-//! positive, as in Cody's "Rational Chebyshev approximations for the error function", 1969, so nothing cancels) were fitted for this project:
-//! minimal largest relative error by Lawson's iteration in 70-digit arithmetic, then rounded to the element type
-//! (for `P` and `Q` in f32: to the best of the neighbouring values).
+//! Sources: the reduction of the exponent is Cody and Waite's ("Software Manual for the Elementary
+//! Functions", 1980), with ln 2 split as in Cephes (f32) and fdlibm (f64). The polynomial for `e^r`
+//! and the rational function for the normal distribution's tail (all its terms are positive, as in
+//! Cody's "Rational Chebyshev approximations for the error function", 1969, so nothing cancels)
+//! were fitted for this project: minimal largest relative error by Lawson's iteration in 70-digit
+//! arithmetic, then rounded to the element type (for `P` and `Q` in f32: to the best of the
+//! neighbouring values).
 //!
-//! Every f32 constant is an f32 exactly, except `log2_e`, `1/6` and the user's own, which round to the nearest; nothing depends on how.
+//! Every f32 constant is an f32 exactly, except `log2_e`, `1/6` and the user's own, which round to
+//! the nearest; nothing depends on how.
 
 use crate::element::DType;
 
@@ -19,7 +22,8 @@ pub struct Coefficients {
     pub ln2_hi: f64,
     /// `ln 2 - ln2_hi`.
     pub ln2_lo: f64,
-    /// `e^r` in powers of `r`, for `|r| <= ln 2 / 2`. Relative error `3.1e-9` (f64 `3.7e-18`). The first two are 1.
+    /// `e^r` in powers of `r`, for `|r| <= ln 2 / 2`. Relative error `3.1e-9` (f64 `3.7e-18`). The
+    /// first two are 1.
     pub exp: &'static [f64],
     /// Below this, `1 + e^(-x)` is infinite.
     pub sigmoid_lo: f64,
@@ -29,7 +33,8 @@ pub struct Coefficients {
     pub tanh_hi: f64,
     /// Above this, `x * e^(-x^2 / 2) * P / Q` is subnormal.
     pub gelu_hi: f64,
-    /// `P(y)` of `P / Q = e^(y^2 / 2) * erfc(y / sqrt 2) / 2` for `0 <= y <= gelu_hi`. Relative error `7.7e-9` (f64 `1.0e-16`).
+    /// `P(y)` of `P / Q = e^(y^2 / 2) * erfc(y / sqrt 2) / 2` for `0 <= y <= gelu_hi`. Relative
+    /// error `7.7e-9` (f64 `1.0e-16`).
     pub gelu_p: &'static [f64],
     /// `Q(y)` of the same.
     pub gelu_q: &'static [f64],

@@ -44,10 +44,7 @@ fn steps_use_earlier_steps_and_none_is_dead() {
 fn programs_are_short() {
     let operations = |activation, dtype| {
         let steps = program(activation, dtype);
-        steps
-            .iter()
-            .filter(|s| !matches!(s, Step::Input | Step::Const(_)))
-            .count()
+        steps.iter().filter(|s| !matches!(s, Step::Input | Step::Const(_))).count()
     };
     let lengths = |dtype| ALL.map(|a| operations(a, dtype));
     assert_eq!(lengths(DType::F32), [1, 2, 2, 2, 16, 18, 16, 32, 5, 4]);
@@ -72,7 +69,8 @@ fn f32_constants_are_exact() {
 
 fn ends<T: Element>(activation: Activation, largest: f64) -> [f64; 4] {
     let steps = program(activation, T::DTYPE);
-    [f64::NEG_INFINITY, -largest, largest, f64::INFINITY].map(|x| eval(&steps, T::from_f64(x)).to_f64())
+    [f64::NEG_INFINITY, -largest, largest, f64::INFINITY]
+        .map(|x| eval(&steps, T::from_f64(x)).to_f64())
 }
 
 #[test]
@@ -80,11 +78,7 @@ fn limits_are_right() {
     let inf = f64::INFINITY;
     for largest in [f64::from(f32::MAX), f64::MAX] {
         let ends = |a| {
-            if largest == f64::MAX {
-                ends::<f64>(a, largest)
-            } else {
-                ends::<f32>(a, largest)
-            }
+            if largest == f64::MAX { ends::<f64>(a, largest) } else { ends::<f32>(a, largest) }
         };
         assert_eq!(ends(Activation::Sigmoid), [0.0, 0.0, 1.0, 1.0]);
         assert_eq!(ends(Activation::Tanh), [-1.0, -1.0, 1.0, 1.0]);
@@ -100,14 +94,8 @@ fn limits_are_right() {
 #[test]
 fn nan_passes() {
     for activation in ALL {
-        assert!(
-            eval(&program(activation, DType::F32), f32::NAN).is_nan(),
-            "{activation:?}"
-        );
-        assert!(
-            eval(&program(activation, DType::F64), f64::NAN).is_nan(),
-            "{activation:?}"
-        );
+        assert!(eval(&program(activation, DType::F32), f32::NAN).is_nan(), "{activation:?}");
+        assert!(eval(&program(activation, DType::F64), f64::NAN).is_nan(), "{activation:?}");
     }
 }
 
@@ -115,10 +103,7 @@ fn nan_passes() {
 fn finite_stays_finite() {
     for activation in ALL {
         let steps = program(activation, DType::F32);
-        for x in (0..u32::MAX / 9973)
-            .map(|i| f32::from_bits(i * 9973))
-            .filter(|x| x.is_finite())
-        {
+        for x in (0..u32::MAX / 9973).map(|i| f32::from_bits(i * 9973)).filter(|x| x.is_finite()) {
             assert!(eval(&steps, x).is_finite(), "{activation:?} of {x:e}");
         }
     }

@@ -1,7 +1,9 @@
-//! The halo arithmetic of channels: groups cut the channels apart as windows cut space, and a row of them may bring the parts together again.
+//! The halo arithmetic of channels: groups cut the channels apart as windows cut space, and a row
+//! of them may bring the parts together again.
 //!
-//! A convolution in groups sees the channels of its group alone. Groups on groups of the same size never see more, which is why networks shuffle or
-//! mix channels with 1 x 1 in between. Groups are blocks of neighbours, so that a range of output channels needs a range of input channels.
+//! A convolution in groups sees the channels of its group alone. Groups on groups of the same size
+//! never see more, which is why networks shuffle or mix channels with 1 x 1 in between. Groups are
+//! blocks of neighbours, so that a range of output channels needs a range of input channels.
 
 use std::ops::Range;
 
@@ -26,8 +28,5 @@ pub fn channels_needed(conv: &Conv, outputs: Range<usize>) -> Range<usize> {
 
 /// The input channels that the first output channel of a row of convolutions sees.
 pub fn channels_seen(convs: &[Conv]) -> Range<usize> {
-    convs
-        .iter()
-        .rev()
-        .fold(0..1, |outputs, conv| channels_needed(conv, outputs))
+    convs.iter().rev().fold(0..1, |outputs, conv| channels_needed(conv, outputs))
 }

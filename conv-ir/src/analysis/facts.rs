@@ -1,10 +1,12 @@
 //! What one convolution costs and moves, whatever the schedule.
 //!
-//! In: a description. Out: numbers for `explain` and `bench`. The work is the direct algorithm's, padding counted: every output element
-//! of a forward convolution costs `in_channels / groups * kernel volume` multiply-adds, every input element of a transposed one
-//! `out_channels / groups * kernel volume` (what it really does: no inserted zero is multiplied). A multiply-add is two operations. The
-//! traffic is the least possible: each tensor moved once. [`multiply_adds_inside`] leaves the padding out: an algorithm that skips it
-//! does less than the whole work, and still saves no multiplication.
+//! In: a description. Out: numbers for `explain` and `bench`. The work is the direct algorithm's,
+//! padding counted: every output element of a forward convolution costs `in_channels / groups *
+//! kernel volume` multiply-adds, every input element of a transposed one `out_channels / groups *
+//! kernel volume` (what it really does: no inserted zero is multiplied). A multiply-add is two
+//! operations. The traffic is the least possible: each tensor moved once. [`multiply_adds_inside`]
+//! leaves the padding out: an algorithm that skips it does less than the whole work, and still
+//! saves no multiplication.
 
 use crate::conv::{Conv, ConvAxis};
 
@@ -37,7 +39,11 @@ impl Facts {
 
     /// Bytes of all tensors.
     pub fn total_bytes(&self) -> u64 {
-        self.input_bytes + self.weight_bytes + self.bias_bytes + self.residual_bytes + self.output_bytes
+        self.input_bytes
+            + self.weight_bytes
+            + self.bias_bytes
+            + self.residual_bytes
+            + self.output_bytes
     }
 }
 
@@ -66,11 +72,12 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
     Some(facts)
 }
 
-/// The multiply-adds whose input lies inside the image, not in its padding (whatever the padding mode reads there); for a transposed
-/// convolution those whose output is kept, which are the taps that hit an input. `None` while a size is free.
+/// The multiply-adds whose input lies inside the image, not in its padding (whatever the padding
+/// mode reads there); for a transposed convolution those whose output is kept, which are the taps
+/// that hit an input. `None` while a size is free.
 ///
-/// Exact, and a product over the axes: whether a tap of an output is inside on one axis has nothing to do with the others. Takes time in
-/// proportion to the sum of the kernel's sizes.
+/// Exact, and a product over the axes: whether a tap of an output is inside on one axis has nothing
+/// to do with the others. Takes time in proportion to the sum of the kernel's sizes.
 ///
 /// ```
 /// // Of a row of three outputs and three taps each, the first and the last output have a tap in the padding.
@@ -89,8 +96,9 @@ pub fn multiply_adds_inside(conv: &Conv) -> Option<u128> {
 
 /// Pairs of an output and a tap along one axis that meet an input.
 ///
-/// Position and tap say where the other side is, `position * stride + tap * dilation - padding`: forward, the position is an output and the
-/// other side the input; transposed, it is the other way round.
+/// Position and tap say where the other side is, `position * stride + tap * dilation - padding`:
+/// forward, the position is an output and the other side the input; transposed, it is the other way
+/// round.
 fn taps_inside(axis: &ConvAxis, transposed: bool) -> Option<i64> {
     let (input, output) = (axis.input.known()? as i64, axis.output.known()? as i64);
     let (positions, extent) = if transposed { (input, output) } else { (output, input) };
@@ -121,7 +129,8 @@ mod tests {
     fn depthwise_separable_needs_fewer_weights() {
         let weights = |text: &str| facts(&conv(text)).unwrap().parameters;
         assert_eq!(weights("conv2d ic3 oc128 in 7 kernel 3"), 3456);
-        let separable = weights("conv2d g3 ic3 oc3 in 7 kernel 3") + weights("conv2d ic3 oc128 in 5 kernel 1");
+        let separable =
+            weights("conv2d g3 ic3 oc3 in 7 kernel 3") + weights("conv2d ic3 oc128 in 5 kernel 1");
         assert_eq!(separable, 3 * 9 + 3 * 128);
     }
 
@@ -132,15 +141,10 @@ mod tests {
         assert_eq!(stem.parameters, 9472);
         assert_eq!(stem.input_bytes, 602_112);
         assert_eq!(stem.output_bytes, 3_211_264);
-        assert!(
-            (stem.arithmetic_intensity - 61.2).abs() < 0.1,
-            "{}",
-            stem.arithmetic_intensity
-        );
-        let up = facts(&conv(
-            "conv2d-transposed f64 ic8 oc4 in 7 kernel 4 stride 2 pad 1 + residual",
-        ))
-        .unwrap();
+        assert!((stem.arithmetic_intensity - 61.2).abs() < 0.1, "{}", stem.arithmetic_intensity);
+        let up =
+            facts(&conv("conv2d-transposed f64 ic8 oc4 in 7 kernel 4 stride 2 pad 1 + residual"))
+                .unwrap();
         assert_eq!(up.multiply_adds, 8 * 7 * 7 * 4 * 16);
         assert_eq!(up.residual_bytes, 4 * 14 * 14 * 8);
         assert_eq!(facts(&conv("conv2d in HxW kernel 3")), None);
@@ -149,7 +153,9 @@ mod tests {
     /// Every index below `extents`.
     fn points(extents: &[i64]) -> Vec<Vec<i64>> {
         extents.iter().fold(vec![vec![]], |points, &extent| {
-            let longer = |point: &Vec<i64>| (0..extent).map(|i| [&point[..], &[i]].concat()).collect::<Vec<_>>();
+            let longer = |point: &Vec<i64>| {
+                (0..extent).map(|i| [&point[..], &[i]].concat()).collect::<Vec<_>>()
+            };
             points.iter().flat_map(longer).collect()
         })
     }
@@ -157,12 +163,8 @@ mod tests {
     /// Output by output, tap by tap, from the equation.
     fn counted_inside(conv: &Conv) -> u128 {
         let axes = conv.equation();
-        let outputs = points(
-            &axes
-                .iter()
-                .map(|a| a.output.known().unwrap() as i64)
-                .collect::<Vec<_>>(),
-        );
+        let outputs =
+            points(&axes.iter().map(|a| a.output.known().unwrap() as i64).collect::<Vec<_>>());
         let taps = points(&axes.iter().map(|a| a.kernel).collect::<Vec<_>>());
         let meets = |p: &[i64], k: &[i64]| {
             axes.iter().enumerate().all(|(i, axis)| {
@@ -171,12 +173,11 @@ mod tests {
                 at % axis.lhs_dilation == 0 && input.contains(&(at / axis.lhs_dilation))
             })
         };
-        let pairs: usize = outputs
-            .iter()
-            .map(|p| taps.iter().filter(|k| meets(p, k)).count())
-            .sum();
+        let pairs: usize =
+            outputs.iter().map(|p| taps.iter().filter(|k| meets(p, k)).count()).sum();
         let spec = conv.spec();
-        (pairs * spec.batch.known().unwrap() * spec.out_channels * conv.in_channels_per_group()) as u128
+        (pairs * spec.batch.known().unwrap() * spec.out_channels * conv.in_channels_per_group())
+            as u128
     }
 
     #[test]
@@ -186,7 +187,9 @@ mod tests {
             let kind = ["conv1d", "conv1d-transposed"][at[0] as usize];
             let [input, kernel, stride, dilation] = [1, 2, 3, 4].map(|i| at[i] + 1);
             let padding = ["0", "1", "0:3", "5:0", "9:12", "20"][at[5] as usize];
-            let text = format!("{kind} in {input} kernel {kernel} stride {stride} dilation {dilation} pad {padding}");
+            let text = format!(
+                "{kind} in {input} kernel {kernel} stride {stride} dilation {dilation} pad {padding}"
+            );
             // Not every combination has an output.
             let Ok(conv) = text.parse::<Conv>() else { continue };
             assert_eq!(multiply_adds_inside(&conv), Some(counted_inside(&conv)), "{text}");
@@ -208,10 +211,7 @@ mod tests {
             assert!(inside < facts(&conv).unwrap().multiply_adds, "{text}");
         }
         let unpadded = conv("conv2d ic6 oc8 in 7x9 kernel 3");
-        assert_eq!(
-            multiply_adds_inside(&unpadded),
-            facts(&unpadded).map(|f| f.multiply_adds)
-        );
+        assert_eq!(multiply_adds_inside(&unpadded), facts(&unpadded).map(|f| f.multiply_adds));
         assert_eq!(multiply_adds_inside(&conv("conv2d in HxW kernel 3")), None);
     }
 }

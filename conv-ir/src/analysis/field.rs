@@ -1,7 +1,8 @@
 //! The receptive field of a stack: what one output sees of the input.
 //!
-//! After Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks" (Distill, 2019), carried over to transposed
-//! steps. From the output down, each step turns an output position into positions of its input, so that a stack is
+//! After Araujo, Norris and Sim, "Computing Receptive Fields of Convolutional Neural Networks"
+//! (Distill, 2019), carried over to transposed steps. From the output down, each step turns an
+//! output position into positions of its input, so that a stack is
 //!
 //! ```text
 //! stride <- stride * step.stride / step.lhs_dilation
@@ -10,11 +11,14 @@
 //! start  <- start * step.stride - pad_lo                                              likewise; the effective padding is -start
 //! ```
 //!
-//! Strides become fractions, and with them the fields of neighbouring outputs are no longer the same one moved: a transposed step's holes make them
-//! differ. But outputs `period` apart see the same moved by a whole number, where `period` is the least common multiple of the denominators
-//! that `stride` goes through on its way down. So size and start are not computed by a formula of their own: the halo arithmetic,
-//! [`Window::needed`], is asked for every output of one period. Forward, a range of outputs needs what its ends need, and ranges are passed down;
-//! through holes that is not so, and the elements that matter are passed down one by one. Either way the field is exact.
+//! Strides become fractions, and with them the fields of neighbouring outputs are no longer the
+//! same one moved: a transposed step's holes make them differ. But outputs `period` apart see the
+//! same moved by a whole number, where `period` is the least common multiple of the denominators
+//! that `stride` goes through on its way down. So size and start are not computed by a formula of
+//! their own: the halo arithmetic, [`Window::needed`], is asked for every output of one period.
+//! Forward, a range of outputs needs what its ends need, and ranges are passed down; through holes
+//! that is not so, and the elements that matter are passed down one by one. Either way the field is
+//! exact.
 
 use std::ops::Range;
 
@@ -33,13 +37,15 @@ pub struct ReceptiveField {
     pub least: i64,
     /// Neighbouring outputs see fields this far apart.
     pub stride: Ratio,
-    /// First input element that the first output sees (the first that sees any); negative in the padding. The effective padding, negated.
+    /// First input element that the first output sees (the first that sees any); negative in the
+    /// padding. The effective padding, negated.
     pub start: i64,
     /// Where the first output's field has its centre.
     pub centre: Ratio,
     /// Outputs this far apart see the same, moved.
     pub period: i64,
-    /// All branches that join have the same centre. Otherwise the field is that of all of them together.
+    /// All branches that join have the same centre. Otherwise the field is that of all of them
+    /// together.
     pub aligned: bool,
 }
 
@@ -76,7 +82,8 @@ impl Stack {
     /// The receptive field along one axis.
     ///
     /// # Errors
-    /// [`Error::Argument`] where there is no such axis, branches that join have different strides, or a number is too large to count.
+    /// [`Error::Argument`] where there is no such axis, branches that join have different strides,
+    /// or a number is too large to count.
     pub fn field(&self, axis: usize) -> Result<ReceptiveField, Error> {
         self.check_axis(axis)?;
         let map = Map::UNIT.through(self, axis)?;
@@ -88,23 +95,15 @@ impl Stack {
             return Err(Error::Argument(message));
         }
         let holes = map.holes;
-        let seen = (0..map.period).map(|p| {
-            if holes {
-                one_by_one(self, axis, p)
-            } else {
-                by_ends(self, axis, p..p + 1)
-            }
-        });
+        let seen = (0..map.period)
+            .map(|p| if holes { one_by_one(self, axis, p) } else { by_ends(self, axis, p..p + 1) });
         let seen: Vec<_> = seen.collect::<Option<_>>().ok_or_else(too_large)?;
         let sizes = || seen.iter().map(|range| range.end - range.start);
         Ok(ReceptiveField {
             size: sizes().max().unwrap_or(0),
             least: sizes().min().unwrap_or(0),
             stride: map.stride,
-            start: seen
-                .iter()
-                .find(|range| !range.is_empty())
-                .map_or(0, |range| range.start),
+            start: seen.iter().find(|range| !range.is_empty()).map_or(0, |range| range.start),
             centre: map.centre,
             period: map.period,
             aligned: map.aligned,
@@ -116,9 +115,9 @@ impl Stack {
 fn by_ends(stack: &Stack, axis: usize, outputs: Range<i64>) -> Option<Range<i64>> {
     stack.nodes().iter().rev().try_fold(outputs, |range, node| match node {
         Node::Step(step) => step.windows[axis].needed(range),
-        Node::Join(branches) => branches.iter().try_fold(0..0, |all, branch| {
-            Some(hull(all, by_ends(branch, axis, range.clone())?))
-        }),
+        Node::Join(branches) => branches
+            .iter()
+            .try_fold(0..0, |all, branch| Some(hull(all, by_ends(branch, axis, range.clone())?))),
     })
 }
 
@@ -165,8 +164,9 @@ fn below(node: &Node, axis: usize, above: &[i64]) -> Option<Vec<i64>> {
 }
 
 impl Stack {
-    /// The elements of every layer that one output depends on, along one axis: of the input first, the output itself last. Those outside of a
-    /// layer's extent lie in its padding; what lies below them is listed as if the layer went on.
+    /// The elements of every layer that one output depends on, along one axis: of the input first,
+    /// the output itself last. Those outside of a layer's extent lie in its padding; what lies
+    /// below them is listed as if the layer went on.
     ///
     /// # Errors
     /// As [`Stack::field`].
@@ -191,7 +191,8 @@ struct Map {
     aligned: bool,
     /// A step is transposed.
     holes: bool,
-    /// To tell which branch sees most: the field's extent as a fraction, as if no hole made it smaller.
+    /// To tell which branch sees most: the field's extent as a fraction, as if no hole made it
+    /// smaller.
     extent: Ratio,
 }
 
@@ -222,11 +223,8 @@ impl Map {
     fn below(self, window: &Window) -> Option<Map> {
         let stride = self.stride.times(window.stride)?.over(window.lhs_dilation)?;
         let half = Ratio::from(window.reach()).over(2)?;
-        let centre = self
-            .centre
-            .times(window.stride)?
-            .plus(half)?
-            .plus(Ratio::from(-window.pad_lo))?;
+        let centre =
+            self.centre.times(window.stride)?.plus(half)?.plus(Ratio::from(-window.pad_lo))?;
         let extent = self.extent.times(window.stride)?.plus(Ratio::from(window.reach()))?;
         Some(Map {
             stride,
@@ -247,11 +245,7 @@ impl Map {
             );
             return Err(Error::Argument(message));
         }
-        let larger = if other.extent.to_f64() > self.extent.to_f64() {
-            other
-        } else {
-            self
-        };
+        let larger = if other.extent.to_f64() > self.extent.to_f64() { other } else { self };
         Ok(Map {
             period: lcm(self.period, other.period).ok_or_else(too_large)?,
             holes: self.holes || other.holes,

@@ -1,10 +1,13 @@
 //! A convolution as a sparse matrix: outputs = matrix * inputs, with weights for entries.
 //!
-//! In: a small convolution. Out: which weight stands where. A 3 x 3 window on a 4 x 4 input is the 4 x 16 matrix of the textbooks, and the
-//! transposed convolution of the same numbers is that matrix transposed, which is where its name comes from. It is of one image, and of
-//! the sum alone: bias, residual and activation come after it. It is here to look at and to test with; nothing computes with it.
+//! In: a small convolution. Out: which weight stands where. A 3 x 3 window on a 4 x 4 input is the
+//! 4 x 16 matrix of the textbooks, and the transposed convolution of the same numbers is that
+//! matrix transposed, which is where its name comes from. It is of one image, and of the sum alone:
+//! bias, residual and activation come after it. It is here to look at and to test with; nothing
+//! computes with it.
 //!
-//! Padding that repeats the input (`reflect`, ..) may put several weights in one place, where they add up.
+//! Padding that repeats the input (`reflect`, ..) may put several weights in one place, where they
+//! add up.
 
 use std::fmt;
 
@@ -49,21 +52,20 @@ impl Matrix {
     /// The matrix of a convolution whose sizes are all known.
     ///
     /// # Errors
-    /// [`Error::Argument`] where a size is free, the padding is a constant (which no matrix can add), or the matrix is too large to list.
+    /// [`Error::Argument`] where a size is free, the padding is a constant (which no matrix can
+    /// add), or the matrix is too large to list.
     pub fn of(conv: &Conv) -> Result<Matrix, Error> {
         let spec = conv.spec();
         if matches!(spec.padding_mode, PaddingMode::Constant(_)) {
             let message = "padding with a constant adds to the output whatever the input is, which is no matrix";
             return Err(Error::Argument(message.to_owned()));
         }
-        let geometry = Geometry::of(conv)
-            .ok_or_else(|| Error::Argument("a size is known only at run time: there is no matrix yet".to_owned()))?;
+        let geometry = Geometry::of(conv).ok_or_else(|| {
+            Error::Argument("a size is known only at run time: there is no matrix yet".to_owned())
+        })?;
         let pairs = spec.out_channels * conv.in_channels_per_group();
-        let count = geometry
-            .outputs
-            .iter()
-            .chain(&spec.kernel)
-            .try_fold(pairs, |n, &by| n.checked_mul(by));
+        let count =
+            geometry.outputs.iter().chain(&spec.kernel).try_fold(pairs, |n, &by| n.checked_mul(by));
         if count.is_none_or(|count| count > MOST_TERMS) {
             return Err(Error::Argument(format!(
                 "the matrix has more than {MOST_TERMS} weights in it: too many to list"
@@ -103,20 +105,14 @@ impl Matrix {
 
     /// The weights in one place; none is a zero.
     pub fn at(&self, row: usize, column: usize) -> impl Iterator<Item = usize> {
-        let first = self
-            .terms
-            .partition_point(|term| (term.row, term.column) < (row, column));
+        let first = self.terms.partition_point(|term| (term.row, term.column) < (row, column));
         let here = move |term: &&Term| (term.row, term.column) == (row, column);
         self.terms[first..].iter().take_while(here).map(|term| term.weight)
     }
 
     /// Rows and columns change places.
     pub fn transposed(&self) -> Matrix {
-        let turned = |term: &Term| Term {
-            row: term.column,
-            column: term.row,
-            ..*term
-        };
+        let turned = |term: &Term| Term { row: term.column, column: term.row, ..*term };
         let mut terms: Vec<Term> = self.terms.iter().map(turned).collect();
         terms.sort_unstable();
         Matrix {
@@ -144,20 +140,13 @@ impl Matrix {
     /// A weight's name: `w` and its indices, those of channels left out where there is one of each.
     pub fn weight_name(&self, weight: usize) -> String {
         let mut rest = weight;
-        let mut indices: Vec<usize> = self
-            .weight_shape
-            .iter()
-            .rev()
-            .map(|&n| (rest % n, rest /= n).0)
-            .collect();
+        let mut indices: Vec<usize> =
+            self.weight_shape.iter().rev().map(|&n| (rest % n, rest /= n).0).collect();
         indices.reverse();
         let (channels, taps) = indices.split_at(2);
         let wide = self.weight_shape.iter().any(|&n| n > 10);
         let joined = |of: &[usize]| {
-            of.iter()
-                .map(usize::to_string)
-                .collect::<Vec<_>>()
-                .join(if wide { "," } else { "" })
+            of.iter().map(usize::to_string).collect::<Vec<_>>().join(if wide { "," } else { "" })
         };
         match self.weight_shape[..2] {
             [1, 1] => format!("w{}", joined(taps)),
@@ -166,12 +155,9 @@ impl Matrix {
     }
 
     fn entry(&self, row: usize, column: usize) -> String {
-        let names: Vec<String> = self.at(row, column).map(|weight| self.weight_name(weight)).collect();
-        if names.is_empty() {
-            "0".to_owned()
-        } else {
-            names.join("+")
-        }
+        let names: Vec<String> =
+            self.at(row, column).map(|weight| self.weight_name(weight)).collect();
+        if names.is_empty() { "0".to_owned() } else { names.join("+") }
     }
 }
 
@@ -193,12 +179,7 @@ fn check(name: &'static str, found: usize, needed: usize) -> Result<(), Error> {
     if found == needed {
         return Ok(());
     }
-    Err(Error::Length {
-        name,
-        found,
-        needed,
-        shape: format!("[{needed}]"),
-    })
+    Err(Error::Length { name, found, needed, shape: format!("[{needed}]") })
 }
 
 /// Extents of both sides, and the equation.
@@ -226,20 +207,25 @@ impl Geometry {
                 return None;
             }
             let (at, extent) = (at / axis.lhs_dilation, self.inputs[i] as i64);
-            let at = if (0..extent).contains(&at) {
-                at
-            } else {
-                fold(at, extent, mode)?
-            };
+            let at = if (0..extent).contains(&at) { at } else { fold(at, extent, mode)? };
             Some(at as usize)
         };
         self.axes.iter().enumerate().map(along).collect()
     }
 
     /// One tap, for every pair of channels that belong to the same group.
-    fn pairs(&self, conv: &Conv, output: &[usize], input: &[usize], tap: &[usize], terms: &mut Vec<Term>) {
+    fn pairs(
+        &self,
+        conv: &Conv,
+        output: &[usize],
+        input: &[usize],
+        tap: &[usize],
+        terms: &mut Vec<Term>,
+    ) {
         let (ins, outs) = (conv.in_channels_per_group(), conv.out_channels_per_group());
-        let turned = |(axis, &k): (&EquationAxis, &usize)| if axis.flip { axis.kernel as usize - 1 - k } else { k };
+        let turned = |(axis, &k): (&EquationAxis, &usize)| {
+            if axis.flip { axis.kernel as usize - 1 - k } else { k }
+        };
         let tap: Vec<usize> = self.axes.iter().zip(tap).map(turned).collect();
         let tap = flat(&tap, &conv.spec().kernel);
         for to in 0..conv.out_channels() {
@@ -251,7 +237,13 @@ impl Geometry {
                 };
                 terms.push(Term {
                     row: element(conv, to, conv.out_channels(), output, &self.outputs),
-                    column: element(conv, group * ins + from, conv.in_channels(), input, &self.inputs),
+                    column: element(
+                        conv,
+                        group * ins + from,
+                        conv.in_channels(),
+                        input,
+                        &self.inputs,
+                    ),
                     weight: pair * conv.kernel_volume() + tap,
                 });
             }

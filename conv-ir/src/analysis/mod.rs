@@ -1,4 +1,5 @@
-//! The arithmetic that people reason with: facts about convolutions and stacks of them that need no schedule.
+//! The arithmetic that people reason with: facts about convolutions and stacks of them that need no
+//! schedule.
 //!
 //! | question | answer |
 //! |---|---|

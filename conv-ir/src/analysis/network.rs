@@ -1,4 +1,5 @@
-//! Networks as text: the layers that slide a window, how they branch, and where published tables look at them.
+//! Networks as text: the layers that slide a window, how they branch, and where published tables
+//! look at them.
 //!
 //! ```text
 //! network := 'input' CHANNELS item..
@@ -7,10 +8,12 @@
 //! padding := 'same' (also where nothing is said) | 'valid' | 'pad' N
 //! ```
 //!
-//! `add` adds its branches, `join` puts their channels side by side; an empty branch is a shortcut. `:NAME` names what has been computed so
-//! far. Commas and line breaks are there for the eye; `#` starts a comment. An item holds what its branches compute, so names stand outside of branches.
+//! `add` adds its branches, `join` puts their channels side by side; an empty branch is a shortcut.
+//! `:NAME` names what has been computed so far. Commas and line breaks are there for the eye; `#`
+//! starts a comment. An item holds what its branches compute, so names stand outside of branches.
 //!
-//! In: text. Out: a [`Network`], and for an input's size its [`Stack`] with every padding worked out ([`Network::at`]).
+//! In: text. Out: a [`Network`], and for an input's size its [`Stack`] with every padding worked
+//! out ([`Network::at`]).
 
 mod parse;
 mod place;

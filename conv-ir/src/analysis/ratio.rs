@@ -1,4 +1,5 @@
-//! A fraction in lowest terms: the stride of a stack with transposed steps, and the centre of a field, are not whole numbers.
+//! A fraction in lowest terms: the stride of a stack with transposed steps, and the centre of a
+//! field, are not whole numbers.
 
 use std::fmt;
 
@@ -18,17 +19,12 @@ pub struct Ratio {
 
 impl Ratio {
     /// Nothing.
-    pub const ZERO: Ratio = Ratio {
-        numerator: 0,
-        denominator: 1,
-    };
+    pub const ZERO: Ratio = Ratio { numerator: 0, denominator: 1 };
     /// A whole.
-    pub const ONE: Ratio = Ratio {
-        numerator: 1,
-        denominator: 1,
-    };
+    pub const ONE: Ratio = Ratio { numerator: 1, denominator: 1 };
 
-    /// The fraction of two integers; `None` for a denominator of zero, or where a part does not fit.
+    /// The fraction of two integers; `None` for a denominator of zero, or where a part does not
+    /// fit.
     fn new(numerator: i128, denominator: i128) -> Option<Ratio> {
         if denominator == 0 {
             return None;
@@ -79,10 +75,7 @@ impl Ratio {
 
 impl From<i64> for Ratio {
     fn from(whole: i64) -> Self {
-        Ratio {
-            numerator: whole,
-            denominator: 1,
-        }
+        Ratio { numerator: whole, denominator: 1 }
     }
 }
 

@@ -1,6 +1,8 @@
-//! The roofline: how much of a machine's arithmetic the memory lets one use (Williams, Waterman and Patterson 2009).
+//! The roofline: how much of a machine's arithmetic the memory lets one use (Williams, Waterman and
+//! Patterson 2009).
 //!
-//! In: operations and bytes of [`Facts`](super::Facts), and a machine's two speeds, which are the caller's to know: there is no clock here. Out: what is attainable.
+//! In: operations and bytes of [`Facts`](super::Facts), and a machine's two speeds, which are the
+//! caller's to know: there is no clock here. Out: what is attainable.
 
 use crate::{DType, Target};
 

@@ -1,8 +1,10 @@
 //! What convolutions in a row save against the one dense convolution that sees and makes as much.
 //!
-//! In: convolutions in order. Out: runs of them that share one window among themselves ([`savings`]): a window and 1x1 (depthwise separable), `k x 1`
-//! and `1 x k` (spatially separable), `1 x k x k` and `k x 1 x 1` ((2+1)-D), 1x1 around a window (bottleneck), or one convolution in groups. The dense
-//! equivalent has the whole window between the same channels on the same input. It can do more; that it is needed is not said.
+//! In: convolutions in order. Out: runs of them that share one window among themselves
+//! ([`savings`]): a window and 1x1 (depthwise separable), `k x 1` and `1 x k` (spatially
+//! separable), `1 x k x k` and `k x 1 x 1` ((2+1)-D), 1x1 around a window (bottleneck), or one
+//! convolution in groups. The dense equivalent has the whole window between the same channels on
+//! the same input. It can do more; that it is needed is not said.
 
 use std::ops::Range;
 
@@ -69,16 +71,10 @@ fn saving(convs: &[Conv], layers: Range<usize>) -> Option<Saving> {
 /// The convolution with the whole window, where no axis is slid along twice.
 fn dense(run: &[Conv]) -> Option<Conv> {
     let (first, last) = (&run[0], &run[run.len() - 1]);
-    if run
-        .iter()
-        .any(|conv| conv.rank() != first.rank() || conv.spec().transposed)
-    {
+    if run.iter().any(|conv| conv.rank() != first.rank() || conv.spec().transposed) {
         return None;
     }
-    if run
-        .windows(2)
-        .any(|pair| pair[0].out_channels() != pair[1].in_channels())
-    {
+    if run.windows(2).any(|pair| pair[0].out_channels() != pair[1].in_channels()) {
         return None;
     }
     let along = |axis: usize| {
@@ -87,7 +83,8 @@ fn dense(run: &[Conv]) -> Option<Conv> {
         sliding.next().is_none().then_some(window)
     };
     let axes: Vec<&ConvAxis> = (0..first.rank()).map(along).collect::<Option<_>>()?;
-    let each = |of: fn(&ConvAxis) -> usize| PerAxis::Each(axes.iter().map(|axis| of(axis)).collect());
+    let each =
+        |of: fn(&ConvAxis) -> usize| PerAxis::Each(axes.iter().map(|axis| of(axis)).collect());
     let spec = ConvSpec {
         out_channels: last.out_channels(),
         groups: 1,
@@ -114,7 +111,9 @@ fn kind(run: &[Conv]) -> &'static str {
     match run {
         [one] if depthwise(one) => "depthwise",
         [_] => "grouped",
-        _ if run.iter().any(depthwise) && run.iter().all(|conv| depthwise(conv) || pointwise(conv)) => {
+        _ if run.iter().any(depthwise)
+            && run.iter().all(|conv| depthwise(conv) || pointwise(conv)) =>
+        {
             "depthwise separable"
         }
         _ if run.iter().filter(|conv| !pointwise(conv)).count() < 2 => "bottleneck",

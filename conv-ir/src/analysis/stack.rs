@@ -1,9 +1,12 @@
-//! Steps one after the other, with branches that join: the plain model that halos and receptive fields are worked out on.
+//! Steps one after the other, with branches that join: the plain model that halos and receptive
+//! fields are worked out on.
 //!
-//! In: convolutions, poolings and how they follow each other. Out: for any range of outputs, the range of every layer below that it needs
-//! ([`Stack::trace`]), and the receptive field ([`Stack::field`], in [`super::field`]). There are no channels here and no values: a step is
-//! the window it slides along each axis, and the convolution it computes, if it is one. Branches join by the hull of what they need, which is the
-//! largest field where their centres agree (and [`ReceptiveField::aligned`](super::ReceptiveField::aligned) says whether they do).
+//! In: convolutions, poolings and how they follow each other. Out: for any range of outputs, the
+//! range of every layer below that it needs ([`Stack::trace`]), and the receptive field
+//! ([`Stack::field`], in [`super::field`]). There are no channels here and no values: a step is the
+//! window it slides along each axis, and the convolution it computes, if it is one. Branches join
+//! by the hull of what they need, which is the largest field where their centres agree (and
+//! [`ReceptiveField::aligned`](super::ReceptiveField::aligned) says whether they do).
 
 use std::ops::Range;
 
@@ -16,7 +19,8 @@ use crate::error::Error;
 pub struct Step {
     /// The windows, outermost axis first.
     pub windows: Vec<Window>,
-    /// Extents of the input per axis, where they are known: what is needed of the layer below ends there.
+    /// Extents of the input per axis, where they are known: what is needed of the layer below ends
+    /// there.
     pub inputs: Vec<Option<i64>>,
     /// What is computed; none for a pooling.
     pub conv: Option<Box<Conv>>,
@@ -25,11 +29,7 @@ pub struct Step {
 impl Step {
     /// A pooling, or any other window without weights.
     pub fn pooling(windows: Vec<Window>, inputs: Vec<Option<i64>>) -> Step {
-        Step {
-            windows,
-            inputs,
-            conv: None,
-        }
+        Step { windows, inputs, conv: None }
     }
 }
 
@@ -49,7 +49,8 @@ impl From<&Conv> for Step {
 pub enum Node {
     /// A step on what is below.
     Step(Step),
-    /// Each branch on what is below; their results are added, or put side by side. An empty branch is a shortcut.
+    /// Each branch on what is below; their results are added, or put side by side. An empty branch
+    /// is a shortcut.
     Join(Vec<Stack>),
 }
 
@@ -73,10 +74,13 @@ impl Stack {
                 Node::Join(branches) if branches.is_empty() => {
                     return Err(Error::Argument(format!("join {at} has no branches")));
                 }
-                Node::Join(branches) => branches.iter().map(|branch| branch.rank).max().unwrap_or(0),
+                Node::Join(branches) => {
+                    branches.iter().map(|branch| branch.rank).max().unwrap_or(0)
+                }
             };
             if rank != 0 && found != 0 && found != rank {
-                let message = format!("step {at} has {found} spatial axes, but the first has {rank}");
+                let message =
+                    format!("step {at} has {found} spatial axes, but the first has {rank}");
                 return Err(Error::Argument(message));
             }
             rank = rank.max(found);
@@ -104,10 +108,7 @@ impl Stack {
 
     /// The first so many nodes.
     pub fn first(&self, nodes: usize) -> Stack {
-        Stack {
-            nodes: self.nodes[..nodes.min(self.nodes.len())].to_vec(),
-            rank: self.rank,
-        }
+        Stack { nodes: self.nodes[..nodes.min(self.nodes.len())].to_vec(), rank: self.rank }
     }
 
     /// Every convolution, branches one after the other.
@@ -121,10 +122,12 @@ impl Stack {
         self.nodes.iter().flat_map(of).collect()
     }
 
-    /// What the outputs in this range need of each layer below, along one axis: of the input first, of the last node's input last.
+    /// What the outputs in this range need of each layer below, along one axis: of the input first,
+    /// of the last node's input last.
     ///
-    /// Each layer's part is one range, from the first element to the last, because that is what a tile holds; dilation and stride may leave elements
-    /// in it that nobody reads. A layer's positions outside its extent are padding, and nothing below is needed for them.
+    /// Each layer's part is one range, from the first element to the last, because that is what a
+    /// tile holds; dilation and stride may leave elements in it that nobody reads. A layer's
+    /// positions outside its extent are padding, and nothing below is needed for them.
     ///
     /// ```
     /// use conv_ir::analysis::Stack;
@@ -161,10 +164,7 @@ impl Stack {
 
     /// Down to the input; `None` where a position is too large to count.
     fn through(&self, axis: usize, outputs: Range<i64>) -> Option<Needed> {
-        let mut needed = Needed {
-            inside: outputs,
-            ..Needed::default()
-        };
+        let mut needed = Needed { inside: outputs, ..Needed::default() };
         for node in self.nodes.iter().rev() {
             needed = node.needed(axis, needed.inside)?;
         }
@@ -193,10 +193,7 @@ impl Node {
         let range = step.windows[axis].needed(outputs)?;
         Some(match step.inputs[axis] {
             Some(extent) => Needed::cut(range, extent),
-            None => Needed {
-                inside: range,
-                ..Needed::default()
-            },
+            None => Needed { inside: range, ..Needed::default() },
         })
     }
 }

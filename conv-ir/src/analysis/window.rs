@@ -1,6 +1,7 @@
 //! The halo arithmetic: which inputs a range of outputs needs, along one axis of one step.
 //!
-//! [`Window::needed`] is the only place where this is worked out. Receptive fields, tiles, streams and fused chains ask it, a step at a time.
+//! [`Window::needed`] is the only place where this is worked out. Receptive fields, tiles, streams
+//! and fused chains ask it, a step at a time.
 //!
 //! Output `p` and tap `k` meet input `q` where, as in the equation of [`crate::conv`],
 //!
@@ -8,9 +9,11 @@
 //! q * lhs_dilation = p * stride + k * dilation - pad_lo
 //! ```
 //!
-//! Forward (`lhs_dilation` 1) outputs `a..b` need the inputs from `a * stride - pad_lo` to `(b - 1) * stride + reach - pad_lo`, where
-//! `reach = dilation * (kernel - 1)`. A transposed step has holes: a tap meets an input at some outputs only, so the first and the last are
-//! found tap by tap, each from one linear congruence. A range may be empty: an output that only ever meets holes needs nothing.
+//! Forward (`lhs_dilation` 1) outputs `a..b` need the inputs from `a * stride - pad_lo` to
+//! `(b - 1) * stride + reach - pad_lo`, where `reach = dilation * (kernel - 1)`. A transposed step has
+//! holes: a tap meets an input at some outputs only, so the first and the last are found tap by
+//! tap, each from one linear congruence. A range may be empty: an output that only ever meets holes
+//! needs nothing.
 
 use std::ops::Range;
 
@@ -18,7 +21,8 @@ use super::ratio::gcd;
 use crate::PaddingMode;
 use crate::conv::EquationAxis;
 
-/// The numbers of a sliding window along one axis, of a convolution (either direction) or of a pooling.
+/// The numbers of a sliding window along one axis, of a convolution (either direction) or of a
+/// pooling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Taps.
@@ -35,13 +39,8 @@ pub struct Window {
 
 impl Window {
     /// Sees what it is at, and nothing else.
-    pub const IDENTITY: Window = Window {
-        kernel: 1,
-        stride: 1,
-        dilation: 1,
-        pad_lo: 0,
-        lhs_dilation: 1,
-    };
+    pub const IDENTITY: Window =
+        Window { kernel: 1, stride: 1, dilation: 1, pad_lo: 0, lhs_dilation: 1 };
 
     /// From the first tap to the last.
     pub fn reach(&self) -> i64 {
@@ -53,8 +52,8 @@ impl Window {
         self.reach() + 1
     }
 
-    /// The inputs from the first to the last that these outputs meet, as if the input went on for ever. `None` if a position is too large
-    /// to count.
+    /// The inputs from the first to the last that these outputs meet, as if the input went on for
+    /// ever. `None` if a position is too large to count.
     ///
     /// ```
     /// use conv_ir::analysis::Window;
@@ -79,16 +78,13 @@ impl Window {
 
     /// The window of one tap.
     pub(super) fn tap(&self, tap: i64) -> Window {
-        Window {
-            kernel: 1,
-            pad_lo: self.pad_lo - tap * self.dilation,
-            ..*self
-        }
+        Window { kernel: 1, pad_lo: self.pad_lo - tap * self.dilation, ..*self }
     }
 
     /// Where a tap of an output is, in the input with its holes.
     fn position(&self, output: i64, tap: i64) -> i128 {
-        output as i128 * self.stride as i128 + tap as i128 * self.dilation as i128 - self.pad_lo as i128
+        output as i128 * self.stride as i128 + tap as i128 * self.dilation as i128
+            - self.pad_lo as i128
     }
 
     /// The first and the last input that one tap meets.
@@ -144,7 +140,8 @@ pub struct Needed {
 }
 
 impl Needed {
-    /// Cuts a range at the ends of an input of this extent. What lies wholly in the padding leaves an empty part inside.
+    /// Cuts a range at the ends of an input of this extent. What lies wholly in the padding leaves
+    /// an empty part inside.
     pub fn cut(range: Range<i64>, extent: i64) -> Needed {
         if range.is_empty() {
             return Needed::default();
@@ -163,8 +160,8 @@ impl Needed {
     }
 }
 
-/// The inputs from the first to the last that are really read, once padding that repeats the input (`reflect`, `circular`, ..) is looked up:
-/// what a tile must have at hand.
+/// The inputs from the first to the last that are really read, once padding that repeats the input
+/// (`reflect`, `circular`, ..) is looked up: what a tile must have at hand.
 ///
 /// ```
 /// use conv_ir::{PaddingMode, analysis::read};

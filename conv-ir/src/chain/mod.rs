@@ -1,9 +1,11 @@
 //! The chain: a short list of convolutions in a row, as one description.
 //!
-//! In: [`Step`]s, each a checked [`Conv`] with its epilogue. Out: a [`Chain`] whose shapes fit: each step takes what the one before gives, and a step that adds a
-//! residual says whose. Like [`Conv`], there is no other way to make one, so that the code behind it tests nothing again.
+//! In: [`Step`]s, each a checked [`Conv`] with its epilogue. Out: a [`Chain`] whose shapes fit:
+//! each step takes what the one before gives, and a step that adds a residual says whose. Like
+//! [`Conv`], there is no other way to make one, so that the code behind it tests nothing again.
 //!
-//! Tensors are numbered along the chain: 0 is its input, `k` the output of the `k`-th step, counted from 1. A residual names a tensor before its step.
+//! Tensors are numbered along the chain: 0 is its input, `k` the output of the `k`-th step, counted
+//! from 1. A residual names a tensor before its step.
 //!
 //! ```text
 //! conv2d n1 ic16 oc96 in 56x56 kernel 1 + bias, relu6             tensor 0 -> 1
@@ -11,9 +13,11 @@
 //! conv2d oc16 kernel 1 + bias + residual from 0                   2 -> 3          tensor 0 is added
 //! ```
 //!
-//! A chain computes what its steps compute one after the other, to the bit. Whether intermediates ever exist as a whole is decided by [`plan`]; the nests of fused
-//! steps are made in [`fuse`], that of a whole chain in [`whole`]. Strides move to where
-//! they save most ([`Chain::skipping_strides`]); what changes the order of sums is in [`rewrite`], and never done unasked.
+//! A chain computes what its steps compute one after the other, to the bit. Whether intermediates
+//! ever exist as a whole is decided by [`plan`]; the nests of fused steps are made in [`fuse`],
+//! that of a whole chain in [`whole`]. Strides move to where they save most
+//! ([`Chain::skipping_strides`]); what changes the order of sums is in [`rewrite`], and never done
+//! unasked.
 
 pub mod fuse;
 pub mod plan;
@@ -31,12 +35,14 @@ use crate::{Conv, DType, Error, Issue, Layout};
 pub struct Step {
     /// The convolution, its epilogue included.
     pub conv: Conv,
-    /// The tensor that is added before the activation, where the convolution adds one of the chain's.
+    /// The tensor that is added before the activation, where the convolution adds one of the
+    /// chain's.
     pub residual: Option<usize>,
 }
 
 impl Step {
-    /// Whether it adds a residual that is there before a group of steps, which begins with tensor `first`, is computed.
+    /// Whether it adds a residual that is there before a group of steps, which begins with tensor
+    /// `first`, is computed.
     pub(crate) fn adds_from_before(&self, first: usize) -> bool {
         self.conv.spec().residual && self.residual.is_none_or(|from| from <= first)
     }
@@ -63,12 +69,7 @@ pub struct Chain {
 
 /// A rule broken between steps.
 fn issue(message: String) -> Issue {
-    Issue {
-        field: "chain",
-        axis: None,
-        rank: 0,
-        message,
-    }
+    Issue { field: "chain", axis: None, rank: 0, message }
 }
 
 impl Chain {
@@ -82,9 +83,7 @@ impl Chain {
         let issues: Vec<Issue> = silent
             .map(|(at, _)| {
                 let number = at + 1;
-                issue(format!(
-                    "step {number} adds a residual, but does not say from which tensor"
-                ))
+                issue(format!("step {number} adds a residual, but does not say from which tensor"))
             })
             .collect();
         match issues.is_empty() {
@@ -93,7 +92,8 @@ impl Chain {
         }
     }
 
-    /// The same, where a residual of no tensor of the chain is the caller's, as the input is. For those who put two steps in the place of a convolution that adds one; nests of such a chain
+    /// The same, where a residual of no tensor of the chain is the caller's, as the input is. For
+    /// those who put two steps in the place of a convolution that adds one; nests of such a chain
     /// have a residual buffer for it.
     ///
     /// # Errors
@@ -176,10 +176,8 @@ fn free_sizes(number: usize, conv: &Conv) -> Option<Issue> {
 
 /// What does not fit between step `number` and the next.
 fn edge(number: usize, before: &Conv, after: &Conv) -> Vec<Issue> {
-    let (gives, takes) = (
-        before.output_shape().unwrap_or_default(),
-        after.input_shape().unwrap_or_default(),
-    );
+    let (gives, takes) =
+        (before.output_shape().unwrap_or_default(), after.input_shape().unwrap_or_default());
     let next = number + 1;
     let mut found = Vec::new();
     if before.dtype() != after.dtype() {
@@ -204,9 +202,8 @@ fn edge(number: usize, before: &Conv, after: &Conv) -> Vec<Issue> {
         ));
     } else if found.is_empty() && gives != takes {
         let why = differences(before, after);
-        found.push(format!(
-            "step {number} gives {gives:?}, but step {next} takes {takes:?}: {why}"
-        ));
+        found
+            .push(format!("step {number} gives {gives:?}, but step {next} takes {takes:?}: {why}"));
     }
     found.into_iter().map(issue).collect()
 }
@@ -221,25 +218,16 @@ fn layout_name(conv: &Conv) -> &'static str {
 /// `channels 32 and 64, width 56 and 28`.
 fn differences(before: &Conv, after: &Conv) -> String {
     let mut differences = vec![
-        (
-            "batch".to_owned(),
-            known(&before.spec().batch),
-            known(&after.spec().batch),
-        ),
-        (
-            "channels".to_owned(),
-            before.spec().out_channels,
-            after.spec().in_channels,
-        ),
+        ("batch".to_owned(), known(&before.spec().batch), known(&after.spec().batch)),
+        ("channels".to_owned(), before.spec().out_channels, after.spec().in_channels),
     ];
     for (axis, (gives, takes)) in before.axes().iter().zip(after.axes()).enumerate() {
         let name = axis_name(before.rank(), axis).into_owned();
         differences.push((name, gives.output.known().unwrap_or(0), known(&takes.input)));
     }
     differences.retain(|(_, gives, takes)| gives != takes);
-    let texts = differences
-        .iter()
-        .map(|(name, gives, takes)| format!("{name} {gives} and {takes}"));
+    let texts =
+        differences.iter().map(|(name, gives, takes)| format!("{name} {gives} and {takes}"));
     texts.collect::<Vec<_>>().join(", ")
 }
 
@@ -252,7 +240,9 @@ fn residual(steps: &[Step], at: usize) -> Option<Issue> {
     let (step, number) = (&steps[at], at + 1);
     let message = match (step.conv.spec().residual, step.residual) {
         (_, None) => return None,
-        (false, Some(from)) => format!("step {number} has a residual from {from}, but its convolution adds none"),
+        (false, Some(from)) => {
+            format!("step {number} has a residual from {from}, but its convolution adds none")
+        }
         (true, Some(from)) if from > at => {
             format!(
                 "step {number} adds a residual from {from}, but only tensors 0 (the input) to {at} are there before it"
@@ -263,11 +253,14 @@ fn residual(steps: &[Step], at: usize) -> Option<Issue> {
                 0 => steps[0].conv.input_shape(),
                 from => steps[from - 1].conv.output_shape(),
             };
-            let (there, needed) = (there.unwrap_or_default(), step.conv.output_shape().unwrap_or_default());
+            let (there, needed) =
+                (there.unwrap_or_default(), step.conv.output_shape().unwrap_or_default());
             if there == needed {
                 return None;
             }
-            format!("step {number} gives {needed:?}, but the residual from {from} has shape {there:?}")
+            format!(
+                "step {number} gives {needed:?}, but the residual from {from} has shape {there:?}"
+            )
         }
     };
     Some(issue(message))

@@ -1,10 +1,15 @@
-//! Rewrites that change how a sum is taken: equal in real numbers, rounded elsewhere in floating point. So nobody applies them unasked; each says its bound.
+//! Rewrites that change how a sum is taken: equal in real numbers, rounded elsewhere in floating
+//! point. So nobody applies them unasked; each says its bound.
 //!
-//! * [`fold_batch_norm`]: normalisation, or any scale and shift by channel, behind a convolution goes into its weight and bias.
-//! * [`compose`]: two linear convolutions in a row become one, which is cheaper where the tensor between them is wide; [`Composed::saves`] counts.
+//! * [`fold_batch_norm`]: normalisation, or any scale and shift by channel, behind a convolution
+//!   goes into its weight and bias.
+//! * [`compose`]: two linear convolutions in a row become one, which is cheaper where the tensor
+//!   between them is wide; [`Composed::saves`] counts.
 //!
-//! New weights are worked out in f64 and rounded once. With `n` multiply-adds an output and `u` the unit roundoff of the type, what is computed of them differs from the exact
-//! result by at most about `(n + 2) u` times the sum of the magnitudes of the products, as any convolution's result does.
+//! New weights are worked out in f64 and rounded once. With `n` multiply-adds an output and `u` the
+//! unit roundoff of the type, what is computed of them differs from the exact result by at most
+//! about `(n + 2) u` times the sum of the magnitudes of the products, as any convolution's result
+//! does.
 
 use crate::conv::PerAxis;
 use crate::{Conv, ConvSpec, Element, Error, Padding, analysis};
@@ -42,10 +47,9 @@ fn wrong(message: String) -> Error {
 fn of_len<T>(name: &str, found: &[T], needed: usize) -> Result<(), Error> {
     match found.len() == needed {
         true => Ok(()),
-        false => Err(wrong(format!(
-            "{name} has {} elements, but {needed} are needed",
-            found.len()
-        ))),
+        false => {
+            Err(wrong(format!("{name} has {} elements, but {needed} are needed", found.len())))
+        }
     }
 }
 
@@ -93,11 +97,15 @@ impl<T: Element> Weighted<T> {
     }
 }
 
-/// The convolution whose sums are normalised already; residual and activation come after, as before.
+/// The convolution whose sums are normalised already; residual and activation come after, as
+/// before.
 ///
 /// # Errors
 /// [`Error::Argument`] where an array does not have a number per output channel.
-pub fn fold_batch_norm<T: Element>(of: &Weighted<T>, norm: &BatchNorm<'_, T>) -> Result<Weighted<T>, Error> {
+pub fn fold_batch_norm<T: Element>(
+    of: &Weighted<T>,
+    norm: &BatchNorm<'_, T>,
+) -> Result<Weighted<T>, Error> {
     let channels = of.conv.spec().out_channels;
     for (name, array) in [
         ("scale", norm.scale),
@@ -107,19 +115,15 @@ pub fn fold_batch_norm<T: Element>(of: &Weighted<T>, norm: &BatchNorm<'_, T>) ->
     ] {
         of_len(name, array, channels)?;
     }
-    let factor = |c: usize| norm.scale[c].to_f64() / (norm.variance[c].to_f64() + norm.epsilon).sqrt();
+    let factor =
+        |c: usize| norm.scale[c].to_f64() / (norm.variance[c].to_f64() + norm.epsilon).sqrt();
     let weight = of.weight.iter().enumerate();
-    let weight = weight
-        .map(|(at, w)| T::from_f64(w.to_f64() * factor(of.channel(at))))
-        .collect();
+    let weight = weight.map(|(at, w)| T::from_f64(w.to_f64() * factor(of.channel(at)))).collect();
     let bias = (0..channels).map(|c| {
         let centred = of.bias_at(c) - norm.mean[c].to_f64();
         T::from_f64(centred * factor(c) + norm.shift[c].to_f64())
     });
-    let spec = ConvSpec {
-        bias: true,
-        ..of.conv.spec().clone()
-    };
+    let spec = ConvSpec { bias: true, ..of.conv.spec().clone() };
     Weighted::new(Conv::new(spec)?, weight, Some(bias.collect()))
 }
 
@@ -132,12 +136,16 @@ pub struct Composed<T> {
     pub saves: i128,
 }
 
-/// One convolution for `first` and then `second`: its window is both windows' reach, its weight their convolution.
+/// One convolution for `first` and then `second`: its window is both windows' reach, its weight
+/// their convolution.
 ///
 /// # Errors
-/// [`Error::Argument`] says why there is none: something between them is not linear, the second one sees padding around the tensor between them, or one is transposed, grouped
-/// or flipped.
-pub fn compose<T: Element>(first: &Weighted<T>, second: &Weighted<T>) -> Result<Composed<T>, Error> {
+/// [`Error::Argument`] says why there is none: something between them is not linear, the second one
+/// sees padding around the tensor between them, or one is transposed, grouped or flipped.
+pub fn compose<T: Element>(
+    first: &Weighted<T>,
+    second: &Weighted<T>,
+) -> Result<Composed<T>, Error> {
     linear(first, second)?;
     let axes: Vec<Axis> = first.conv.axes().iter().zip(second.conv.axes()).map(Axis::of).collect();
     let (a, b) = (first.conv.spec(), second.conv.spec());
@@ -166,7 +174,8 @@ pub fn compose<T: Element>(first: &Weighted<T>, second: &Weighted<T>) -> Result<
                 let outer = second.weight[(out * between + middle) * late.len() + t2].to_f64();
                 for input in 0..inputs {
                     for (t1, k1) in early.iter().enumerate() {
-                        let inner = first.weight[(middle * inputs + input) * early.len() + t1].to_f64();
+                        let inner =
+                            first.weight[(middle * inputs + input) * early.len() + t1].to_f64();
                         let at = axes
                             .iter()
                             .zip(k1.iter().zip(k2))
@@ -180,10 +189,7 @@ pub fn compose<T: Element>(first: &Weighted<T>, second: &Weighted<T>) -> Result<
     let through = |out: usize| -> f64 {
         let window = |middle: usize| {
             let start = (out * between + middle) * late.len();
-            second.weight[start..start + late.len()]
-                .iter()
-                .map(|w| w.to_f64())
-                .sum::<f64>()
+            second.weight[start..start + late.len()].iter().map(|w| w.to_f64()).sum::<f64>()
         };
         (0..between).map(|middle| window(middle) * first.bias_at(middle)).sum()
     };
@@ -206,10 +212,7 @@ fn linear<T>(first: &Weighted<T>, second: &Weighted<T>) -> Result<(), Error> {
             first.conv.output_shape() != second.conv.input_shape(),
             "the second does not take what the first gives",
         ),
-        (
-            a.dtype != b.dtype || a.layout != b.layout,
-            "their types or layouts differ",
-        ),
+        (a.dtype != b.dtype || a.layout != b.layout, "their types or layouts differ"),
         (a.activation.is_some(), "the first has an activation"),
         (a.residual, "the first adds a residual"),
         (padded, "the second sees padding around the tensor between them"),
@@ -262,7 +265,9 @@ fn gcd(a: usize, b: usize) -> usize {
 /// All points of a box, last axis fastest.
 fn points(extents: &[usize]) -> Vec<Vec<usize>> {
     extents.iter().fold(vec![Vec::new()], |points, &extent| {
-        let longer = |point: Vec<usize>| (0..extent).map(move |at| point.iter().copied().chain([at]).collect());
+        let longer = |point: Vec<usize>| {
+            (0..extent).map(move |at| point.iter().copied().chain([at]).collect())
+        };
         points.into_iter().flat_map(longer).collect()
     })
 }

@@ -3,9 +3,7 @@ use crate::reference::{Arguments, run};
 
 /// Small integers, so that every sum is exact in any order.
 fn integers(len: usize, seed: usize) -> Vec<f32> {
-    (0..len)
-        .map(|i| ((i * 7 + i / 3 + seed * 5) % 5) as f32 - 2.0)
-        .collect()
+    (0..len).map(|i| ((i * 7 + i / 3 + seed * 5) % 5) as f32 - 2.0).collect()
 }
 
 fn weighted(text: &str, seed: usize) -> Weighted<f32> {
@@ -16,12 +14,8 @@ fn weighted(text: &str, seed: usize) -> Weighted<f32> {
 }
 
 fn computed(of: &Weighted<f32>, input: &[f32]) -> Vec<f32> {
-    let arguments = Arguments {
-        input,
-        weight: &of.weight,
-        bias: of.bias.as_deref(),
-        residual: None,
-    };
+    let arguments =
+        Arguments { input, weight: &of.weight, bias: of.bias.as_deref(), residual: None };
     run(&of.conv, arguments, &[]).expect("it fits")
 }
 
@@ -42,10 +36,7 @@ fn composed_is_both_one_after_the_other() {
             "conv1d nwc ic3 oc4 in 40 kernel 2 dilation 3 pad 2 mode reflect",
             "conv1d nwc ic4 oc3 in 41 kernel 3 dilation 3",
         ),
-        (
-            "conv3d ic2 oc2 in 4x6x5 kernel 1x3x3",
-            "conv3d ic2 oc3 in 4x4x3 kernel 3x1x1",
-        ),
+        ("conv3d ic2 oc2 in 4x6x5 kernel 1x3x3", "conv3d ic2 oc3 in 4x4x3 kernel 3x1x1"),
     ];
     for (first, second) in pairs {
         let (first, second) = (weighted(first, 1), weighted(second, 2));
@@ -75,16 +66,17 @@ fn composing_counts_what_it_saves() {
 #[test]
 fn what_is_not_linear_says_why() {
     let refused = |first: &str, second: &str| {
-        compose(&weighted(first, 1), &weighted(second, 2))
-            .expect_err("not linear")
-            .to_string()
+        compose(&weighted(first, 1), &weighted(second, 2)).expect_err("not linear").to_string()
     };
     assert_eq!(
         refused("conv1d in 9 kernel 3, relu", "conv1d in 7 kernel 3"),
         "these two convolutions are not one: the first has an activation"
     );
     assert!(refused("conv1d in 9 kernel 3", "conv1d in 7 kernel 3 pad 1").contains("sees padding"));
-    assert!(refused("conv1d in 9 kernel 3", "conv1d in 8 kernel 3").contains("does not take what the first gives"));
+    assert!(
+        refused("conv1d in 9 kernel 3", "conv1d in 8 kernel 3")
+            .contains("does not take what the first gives")
+    );
 }
 
 #[test]
@@ -115,7 +107,10 @@ fn normalised_sums_are_the_folded_ones() {
             let factor = f64::from(scale[c]) / (f64::from(variance[c]) + 1e-5).sqrt();
             let wanted = (f64::from(*sum) - f64::from(mean[c])) * factor + f64::from(shift[c]);
             // 36 products of at most 2 * 2, times the factor.
-            let bound = 40.0 * 0.5 * f64::from(f32::EPSILON) * (36.0 * 4.0 * factor.abs() + wanted.abs() + 10.0);
+            let bound = 40.0
+                * 0.5
+                * f64::from(f32::EPSILON)
+                * (36.0 * 4.0 * factor.abs() + wanted.abs() + 10.0);
             assert!(
                 (f64::from(*found) - wanted).abs() <= bound,
                 "{text}: {found} and {wanted} at {at}"

@@ -1,10 +1,12 @@
-//! Strides of windows of one element move to the step before, which then computes only what is read. Every sum stays as it is, and so do the bits.
+//! Strides of windows of one element move to the step before, which then computes only what is
+//! read. Every sum stays as it is, and so do the bits.
 //!
 //! ```text
 //! before  conv2d in 56 kernel 3 pad 1; conv2d kernel 1 stride 2          after   conv2d in 56 kernel 3 pad 1 stride 2; conv2d kernel 1
 //! ```
 //!
-//! Axis by axis, from the last step to the first, so that a stride moves through several such windows. It stays where the tensor between is padded or read by a residual too, where the step
+//! Axis by axis, from the last step to the first, so that a stride moves through several such
+//! windows. It stays where the tensor between is padded or read by a residual too, where the step
 //! before adds one itself, and behind a transposed step, whose outputs have no stride.
 
 use super::Chain;
@@ -27,7 +29,9 @@ impl Chain {
                 continue;
             }
             // What does not fit stays as it was.
-            if let Some((before, after)) = moved(&steps[at - 1].conv, &steps[at].conv).and_then(Result::ok) {
+            if let Some((before, after)) =
+                moved(&steps[at - 1].conv, &steps[at].conv).and_then(Result::ok)
+            {
                 steps[at - 1].conv = before;
                 steps[at].conv = after;
             }
@@ -44,13 +48,7 @@ fn moved(before: &Conv, after: &Conv) -> Option<Result<(Conv, Conv), Error>> {
     let steps: Vec<usize> = after
         .axes()
         .iter()
-        .map(|axis| {
-            if axis.kernel == 1 && axis.padding == (0, 0) {
-                axis.stride
-            } else {
-                1
-            }
-        })
+        .map(|axis| if axis.kernel == 1 && axis.padding == (0, 0) { axis.stride } else { 1 })
         .collect();
     if steps.iter().all(|step| *step == 1) {
         return None;
@@ -73,12 +71,8 @@ fn moved(before: &Conv, after: &Conv) -> Option<Result<(Conv, Conv), Error>> {
 
 fn with_strides(conv: &Conv, steps: &[usize]) -> Result<Conv, Error> {
     let overflow = || Error::Argument("a stride is too large".to_owned());
-    let strides: Option<Vec<usize>> = conv
-        .axes()
-        .iter()
-        .zip(steps)
-        .map(|(axis, step)| axis.stride.checked_mul(*step))
-        .collect();
+    let strides: Option<Vec<usize>> =
+        conv.axes().iter().zip(steps).map(|(axis, step)| axis.stride.checked_mul(*step)).collect();
     let spec = ConvSpec {
         stride: PerAxis::Each(strides.ok_or_else(overflow)?),
         padding: explicit(conv),
@@ -138,9 +132,7 @@ mod tests {
     /// The bits of a chain by the reference, on numbers whose sums round.
     fn computed(chain: &Chain) -> Vec<f32> {
         let numbers = |len: usize, by: usize| {
-            (0..len)
-                .map(|at| ((at * by) % 97) as f32 / 7.0 - 6.0)
-                .collect::<Vec<f32>>()
+            (0..len).map(|at| ((at * by) % 97) as f32 / 7.0 - 6.0).collect::<Vec<f32>>()
         };
         let arrays: Vec<_> = chain
             .convs()
@@ -153,10 +145,7 @@ mod tests {
             .collect();
         let weights: Vec<_> = arrays
             .iter()
-            .map(|(weight, bias)| StepWeights {
-                weight,
-                bias: bias.as_deref(),
-            })
+            .map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() })
             .collect();
         run_chain(chain, &numbers(chain.len_of(0), 17), &weights).expect("it fits")
     }

@@ -1,4 +1,5 @@
-//! Halo arithmetic: which rows each step of a fused group computes for each strip of the group's output.
+//! Halo arithmetic: which rows each step of a fused group computes for each strip of the group's
+//! output.
 //!
 //! ```text
 //! rows 0..4 of the output, 3x3 pad 1 then 3x3 pad 1, 10 rows           rows 4..8, kept                     recomputed
@@ -6,10 +7,13 @@
 //! step 2 computes 0..4, from rows 0..5 (padded above)                  computes 4..8 from 3..9             the same
 //! ```
 //!
-//! In: the steps, strips as ranges of output rows. Out: for each strip a list of [`Action`]s in terms of the rows of the buffers they touch. Rows are positions along the
-//! outermost spatial axis. Each computation is an ordinary convolution of fewer rows ([`of_rows`]), whose padding is what the image's edge leaves of it.
+//! In: the steps, strips as ranges of output rows. Out: for each strip a list of [`Action`]s in
+//! terms of the rows of the buffers they touch. Rows are positions along the outermost spatial
+//! axis. Each computation is an ordinary convolution of fewer rows ([`of_rows`]), whose padding is
+//! what the image's edge leaves of it.
 //!
-//! The line buffer of a tensor holds the rows from the first one that its readers still need; rows of the strip before are moved to its front, or computed again.
+//! The line buffer of a tensor holds the rows from the first one that its readers still need; rows
+//! of the strip before are moved to its front, or computed again.
 
 use crate::conv::{Conv, EquationAxis};
 use crate::{ConvSpec, Error, Padding, PaddingMode, Size};
@@ -29,14 +33,12 @@ impl Rows {
     }
 
     fn union(self, other: Rows) -> Rows {
-        Rows {
-            lo: self.lo.min(other.lo),
-            hi: self.hi.max(other.hi),
-        }
+        Rows { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi) }
     }
 }
 
-/// The rows under the windows of output rows `rows`, which may begin before the image and end behind it.
+/// The rows under the windows of output rows `rows`, which may begin before the image and end
+/// behind it.
 fn window(axis: &EquationAxis, rows: Rows) -> Rows {
     Rows {
         lo: rows.lo * axis.stride - axis.pad_lo,
@@ -46,10 +48,7 @@ fn window(axis: &EquationAxis, rows: Rows) -> Rows {
 
 fn clamped(rows: Rows, extent: i64) -> Rows {
     let lo = rows.lo.clamp(0, extent);
-    Rows {
-        lo,
-        hi: rows.hi.clamp(lo, extent),
-    }
+    Rows { lo, hi: rows.hi.clamp(lo, extent) }
 }
 
 /// Rows of the input and of the output of a convolution.
@@ -67,13 +66,15 @@ pub(crate) fn needed(conv: &Conv, rows: Rows) -> Rows {
 /// The convolution of one image that computes output rows `rows` from the rows that they need.
 ///
 /// # Errors
-/// Where that is none: all of a window lies in the padding, or folded padding reaches rows that are not there.
+/// Where that is none: all of a window lies in the padding, or folded padding reaches rows that are
+/// not there.
 pub(crate) fn of_rows(conv: &Conv, rows: Rows) -> Result<Conv, Error> {
     let (window, inside) = (window(&conv.equation()[0], rows), needed(conv, rows));
     let spec = conv.spec();
     let mut padding: Vec<(usize, usize)> = conv.axes().iter().map(|axis| axis.padding).collect();
     padding[0] = ((inside.lo - window.lo) as usize, (window.hi - inside.hi) as usize);
-    // Rows that fold back do so within the strip; around the image they would come from its other end.
+    // Rows that fold back do so within the strip; around the image they would come from its other
+    // end.
     if spec.padding_mode == PaddingMode::Circular && padding[0] != (0, 0) {
         return Err(Error::Unsupported {
             route: "fused",
@@ -94,7 +95,8 @@ pub(crate) fn of_rows(conv: &Conv, rows: Rows) -> Result<Conv, Error> {
     }
 }
 
-/// What a strip does, in order. Steps are counted within the group; the line buffer of a step holds its output.
+/// What a strip does, in order. Steps are counted within the group; the line buffer of a step holds
+/// its output.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     /// Moves rows to the front of a line buffer.
@@ -131,14 +133,12 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub fn new(steps: &'a [Step], residual: &'a dyn Fn(usize) -> Option<usize>, keep: &'a [bool]) -> Self {
-        Walk {
-            steps,
-            residual,
-            keep,
-            held: vec![None; steps.len()],
-            most: vec![0; steps.len()],
-        }
+    pub fn new(
+        steps: &'a [Step],
+        residual: &'a dyn Fn(usize) -> Option<usize>,
+        keep: &'a [bool],
+    ) -> Self {
+        Walk { steps, residual, keep, held: vec![None; steps.len()], most: vec![0; steps.len()] }
     }
 
     /// Forgets what line buffers hold: another thread's strips follow.
@@ -152,7 +152,8 @@ impl<'a> Walk<'a> {
     /// Those of [`of_rows`].
     pub fn strip(&mut self, rows: Rows) -> Result<Vec<Action>, Error> {
         let last = self.steps.len() - 1;
-        // From the last step to the first: what is needed of each output, and what of that is computed now.
+        // From the last step to the first: what is needed of each output, and what of that is
+        // computed now.
         let mut needs: Vec<Option<Rows>> = vec![None; self.steps.len()];
         let mut computes: Vec<Option<Rows>> = vec![None; self.steps.len()];
         needs[last] = Some(rows);
@@ -181,14 +182,16 @@ impl<'a> Walk<'a> {
 
     /// The rows of `need` that the line buffer holds already, if they are to be kept.
     fn kept(&self, at: usize, need: Rows) -> Option<Rows> {
-        let held = self.held[at].filter(|held| self.keep[at] && held.lo <= need.lo && need.lo < held.hi)?;
-        Some(Rows {
-            lo: need.lo,
-            hi: held.hi.min(need.hi),
-        })
+        let held = self.held[at]
+            .filter(|held| self.keep[at] && held.lo <= need.lo && need.lo < held.hi)?;
+        Some(Rows { lo: need.lo, hi: held.hi.min(need.hi) })
     }
 
-    fn actions(&mut self, needs: &[Option<Rows>], computes: &[Option<Rows>]) -> Result<Vec<Action>, Error> {
+    fn actions(
+        &mut self,
+        needs: &[Option<Rows>],
+        computes: &[Option<Rows>],
+    ) -> Result<Vec<Action>, Error> {
         let last = self.steps.len() - 1;
         let mut actions = Vec::new();
         for (at, (need, compute)) in needs.iter().zip(computes).enumerate() {
@@ -260,11 +263,7 @@ pub(crate) fn repeated(strips: Vec<Vec<Action>>) -> Vec<Repeated> {
                 continue;
             }
         }
-        runs.push(Repeated {
-            count: 1,
-            by: vec![Moves::default(); strip.len()],
-            first: strip,
-        });
+        runs.push(Repeated { count: 1, by: vec![Moves::default(); strip.len()], first: strip });
     }
     runs
 }

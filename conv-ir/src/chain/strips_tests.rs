@@ -7,10 +7,7 @@ fn walked(text: &str, keep: bool, each: i64) -> Vec<Vec<Action>> {
     let residual = |_| None;
     let mut walk = Walk::new(chain.steps(), &residual, &keep);
     let rows = extents(&chain.steps()[chain.steps().len() - 1].conv).1;
-    let strips = (0..rows).step_by(each as usize).map(|lo| Rows {
-        lo,
-        hi: (lo + each).min(rows),
-    });
+    let strips = (0..rows).step_by(each as usize).map(|lo| Rows { lo, hi: (lo + each).min(rows) });
     strips.map(|rows| walk.strip(rows).expect("legal strips")).collect()
 }
 
@@ -18,13 +15,9 @@ fn walked(text: &str, keep: bool, each: i64) -> Vec<Vec<Action>> {
 fn words(actions: &[Action]) -> String {
     let word = |action: &Action| match action {
         Action::Keep { step, from, rows } => format!("keep {step}: {rows} from {from}"),
-        Action::Compute(c) => format!(
-            "step {}: {} rows of {} -> {}",
-            c.step,
-            extents(&c.conv).1,
-            c.input,
-            c.output
-        ),
+        Action::Compute(c) => {
+            format!("step {}: {} rows of {} -> {}", c.step, extents(&c.conv).1, c.input, c.output)
+        }
     };
     actions.iter().map(word).collect::<Vec<_>>().join("; ")
 }

@@ -14,10 +14,7 @@ fn printed_and_read_is_the_same() {
     let chain: Chain = INVERTED_RESIDUAL.parse().expect("legal");
     assert_eq!(chain.to_string(), INVERTED_RESIDUAL);
     assert_eq!(chain.steps()[2].residual, Some(0));
-    assert_eq!(
-        (chain.input_shape(), chain.shape(1)),
-        (vec![1, 16, 56, 56], vec![1, 96, 56, 56])
-    );
+    assert_eq!((chain.input_shape(), chain.shape(1)), (vec![1, 16, 56, 56], vec![1, 96, 56, 56]));
 }
 
 #[test]
@@ -58,10 +55,7 @@ fn residuals_that_do_not_fit() {
     );
     let conv: Conv = "conv2d in 9 kernel 1 + residual".parse().expect("legal");
     let none = Chain::new(vec![conv.into()]).expect_err("it is wrong").to_string();
-    assert_eq!(
-        none,
-        "chain: step 1 adds a residual, but does not say from which tensor"
-    );
+    assert_eq!(none, "chain: step 1 adds a residual, but does not say from which tensor");
 }
 
 #[test]

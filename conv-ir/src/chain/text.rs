@@ -5,8 +5,9 @@
 //! step  = convolution, whose residual is `residual from` NUMBER
 //! ```
 //!
-//! After the first step `in`, `n`, `ic`, the element type and the layout may be left out: they follow from the step before. Writing says everything, and reading
-//! gives the same [`Chain`] back. Lines that are empty are skipped. Columns of errors count within the line.
+//! After the first step `in`, `n`, `ic`, the element type and the layout may be left out: they
+//! follow from the step before. Writing says everything, and reading gives the same [`Chain`] back.
+//! Lines that are empty are skipped. Columns of errors count within the line.
 
 use std::fmt;
 use std::str::FromStr;
@@ -20,7 +21,9 @@ impl fmt::Display for Step {
         let text = self.conv.to_string();
         match self.residual {
             // The word stands once: names of free sizes are upper case.
-            Some(from) => f.write_str(&text.replacen("+ residual", &format!("+ residual from {from}"), 1)),
+            Some(from) => {
+                f.write_str(&text.replacen("+ residual", &format!("+ residual from {from}"), 1))
+            }
             None => f.write_str(&text),
         }
     }
@@ -71,7 +74,8 @@ fn step(text: &str, offset: usize, before: &[Step]) -> Result<Step, Error> {
         }
         other => other,
     };
-    let (conv, residual) = parse_step(text, before.last().map(|step| &step.conv)).map_err(placed)?;
+    let (conv, residual) =
+        parse_step(text, before.last().map(|step| &step.conv)).map_err(placed)?;
     // Before the next step takes its sizes from this one.
     match free_sizes(number, &conv) {
         Some(issue) => Err(Error::Invalid(vec![issue])),

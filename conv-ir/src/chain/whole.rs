@@ -1,11 +1,14 @@
-//! A plan's groups, one after the other, as one nest: a chain for ways out that make one item of one nest.
+//! A plan's groups, one after the other, as one nest: a chain for ways out that make one item of
+//! one nest.
 //!
 //! ```text
 //! groups  steps 1..3: @input -> line_1 -> @output;  step 4: @input -> @output      gives   @input -> line_1 -> tensor_3 -> @output
 //! ```
 //!
-//! In: a chain and its plan. Out: a nest whose input, output, weights and biases are the chain's. Tensors between groups, and what groups need for themselves, are scratch. What is not alive at the
-//! same time shares memory: each *slot* is as long as its longest tenant. Loops that threads would share run in order, because the groups do.
+//! In: a chain and its plan. Out: a nest whose input, output, weights and biases are the chain's.
+//! Tensors between groups, and what groups need for themselves, are scratch. What is not alive at
+//! the same time shares memory: each *slot* is as long as its longest tenant. Loops that threads
+//! would share run in order, because the groups do.
 
 use super::Chain;
 use super::fuse::{Lower, constants, same_numbers};
@@ -17,7 +20,12 @@ use crate::{Error, Target};
 ///
 /// # Errors
 /// Those of [`plan::nest`] and [`Plan::check`].
-pub fn nest(chain: &Chain, plan: &Plan, target: &Target, lower: &mut Lower<'_>) -> Result<Nest, Error> {
+pub fn nest(
+    chain: &Chain,
+    plan: &Plan,
+    target: &Target,
+    lower: &mut Lower<'_>,
+) -> Result<Nest, Error> {
     plan.check(chain)?;
     let mut joining = Joining::new(chain, plan);
     for (at, group) in plan.groups.iter().enumerate() {
@@ -51,11 +59,7 @@ impl<'a> Joining<'a> {
         let mut nest = Nest::new(chain.dtype(), chain.steps()[0].conv.rank());
         let count = chain.steps().len();
         let shape = |tensor: usize| {
-            chain
-                .shape(tensor)
-                .into_iter()
-                .map(|n| Affine::constant(n as i64))
-                .collect()
+            chain.shape(tensor).into_iter().map(|n| Affine::constant(n as i64)).collect()
         };
         let mut tensors = vec![None; count + 1];
         tensors[0] = Some(nest.add_buffer("input", BufferRole::Input, shape(0)));
@@ -63,15 +67,7 @@ impl<'a> Joining<'a> {
         let arrays: Vec<_> = arrays.map(|(at, conv)| constants(&mut nest, conv, at + 1)).collect();
         tensors[count] = Some(nest.add_buffer("output", BufferRole::Output, shape(count)));
         let (weights, biases) = arrays.into_iter().unzip();
-        Joining {
-            chain,
-            plan,
-            nest,
-            weights,
-            biases,
-            tensors,
-            slots: Vec::new(),
-        }
+        Joining { chain, plan, nest, weights, biases, tensors, slots: Vec::new() }
     }
 
     /// The last group that reads a tensor.
@@ -138,7 +134,9 @@ impl<'a> Joining<'a> {
             return same_numbers(&mut self.nest, buffer);
         }
         let position = from.position_in_role(id);
-        let nth = |arrays: &[Option<BufferId>]| arrays[group.steps.clone()].iter().flatten().nth(position).copied();
+        let nth = |arrays: &[Option<BufferId>]| {
+            arrays[group.steps.clone()].iter().flatten().nth(position).copied()
+        };
         let found = match buffer.role {
             BufferRole::Input => self.tensors[group.steps.start],
             BufferRole::Output => self.tensors[group.steps.end],
@@ -146,13 +144,15 @@ impl<'a> Joining<'a> {
             BufferRole::Bias => nth(&self.biases),
             BufferRole::Residual => {
                 let steps = &self.chain.steps()[group.steps.clone()];
-                let mut outside = steps.iter().filter(|step| step.adds_from_before(group.steps.start));
+                let mut outside =
+                    steps.iter().filter(|step| step.adds_from_before(group.steps.start));
                 match outside.nth(position).and_then(|step| step.residual) {
                     Some(tensor) => self.tensors[tensor],
-                    None => Some(
-                        self.nest
-                            .add_buffer("residual", BufferRole::Residual, buffer.extents.clone()),
-                    ),
+                    None => Some(self.nest.add_buffer(
+                        "residual",
+                        BufferRole::Residual,
+                        buffer.extents.clone(),
+                    )),
                 }
             }
             BufferRole::Packed => {
@@ -162,7 +162,9 @@ impl<'a> Joining<'a> {
                 };
                 Some(self.nest.add_buffer(name, BufferRole::Packed, buffer.extents.clone()))
             }
-            BufferRole::Scratch => Some(self.slot(&buffer.name, from.constant_len(id).unwrap_or(0), (at, at))),
+            BufferRole::Scratch => {
+                Some(self.slot(&buffer.name, from.constant_len(id).unwrap_or(0), (at, at)))
+            }
         };
         found.unwrap_or_else(|| panic!("whole: {} of group {at} is nobody's\n{from}", buffer.name))
     }

@@ -1,9 +1,10 @@
 //! The rules of one spatial axis: its numbers, its padding, its output.
 //!
-//! In: one axis of a description, as part of the check of the whole. Out: a [`ConvAxis`] with `same` and `causal` worked out to
-//! numbers and the output inferred, or issues with the arithmetic spelled out. Every number is below [`LIMIT`] before it meets another,
-//! so that sums and products of two fit an `i128`. Where the input is free, the output is a formula, and rules that need the number
-//! wait for [`Conv::with_sizes`](super::Conv::with_sizes).
+//! In: one axis of a description, as part of the check of the whole. Out: a [`ConvAxis`] with
+//! `same` and `causal` worked out to numbers and the output inferred, or issues with the arithmetic
+//! spelled out. Every number is below [`LIMIT`] before it meets another, so that sums and products
+//! of two fit an `i128`. Where the input is free, the output is a formula, and rules that need the
+//! number wait for [`Conv::with_sizes`](super::Conv::with_sizes).
 
 use super::shape::{arithmetic, axis_name, output_extent, span};
 use super::validate::{Check, LIMIT};
@@ -49,8 +50,12 @@ impl Check<'_> {
     fn output_padding(&mut self, at: usize, value: usize, bound: usize) -> bool {
         let message = match value {
             0 => return true,
-            _ if !self.spec.transposed => format!("{value}, but only a transposed convolution has output padding"),
-            _ if value >= bound => format!("{value}, but must be less than the larger of stride and dilation, {bound}"),
+            _ if !self.spec.transposed => {
+                format!("{value}, but only a transposed convolution has output padding")
+            }
+            _ if value >= bound => {
+                format!("{value}, but must be less than the larger of stride and dilation, {bound}")
+            }
             _ => return true,
         };
         self.broken_axis("output_padding", at, message);
@@ -63,17 +68,18 @@ impl Check<'_> {
             Padding::Valid => Some((0, 0)),
             Padding::Explicit(list) => {
                 let (lo, hi) = *entry(list, at);
-                let sound = self.number("padding", Some(at), lo, 0) && self.number("padding", Some(at), hi, 0);
+                let sound = self.number("padding", Some(at), lo, 0)
+                    && self.number("padding", Some(at), hi, 0);
                 sound.then_some((lo, hi))
             }
             Padding::Causal if spec.transposed => Some((0, self.crop(at, axis, "causal")?)),
             Padding::Causal => Some((self.in_range(at, span(axis) - 1)?, 0)),
-            Padding::SameUpper => self
-                .same(at, axis, "same-upper")
-                .map(|total| (total / 2, total - total / 2)),
-            Padding::SameLower => self
-                .same(at, axis, "same-lower")
-                .map(|total| (total - total / 2, total / 2)),
+            Padding::SameUpper => {
+                self.same(at, axis, "same-upper").map(|total| (total / 2, total - total / 2))
+            }
+            Padding::SameLower => {
+                self.same(at, axis, "same-lower").map(|total| (total - total / 2, total / 2))
+            }
         }
     }
 
@@ -100,9 +106,11 @@ impl Check<'_> {
         }
     }
 
-    /// What a transposed convolution crops so that `output = input * stride` (ONNX's rule for `auto_pad`).
+    /// What a transposed convolution crops so that `output = input * stride` (ONNX's rule for
+    /// `auto_pad`).
     fn crop(&mut self, at: usize, axis: &ConvAxis, padding: &str) -> Option<usize> {
-        let (stride, window, extra) = (axis.stride as i128, span(axis), axis.output_padding as i128);
+        let (stride, window, extra) =
+            (axis.stride as i128, span(axis), axis.output_padding as i128);
         let total = window + extra - stride;
         if total < 0 {
             let message = format!(
@@ -127,7 +135,8 @@ impl Check<'_> {
         fits
     }
 
-    /// Padding modes that fold back into the input only reach so far. A free input is checked when its size is known.
+    /// Padding modes that fold back into the input only reach so far. A free input is checked when
+    /// its size is known.
     fn fold_range(&mut self, at: usize, axis: &ConvAxis) {
         let mode = self.spec.padding_mode;
         let Size::Known(input) = axis.input else { return };
@@ -138,7 +147,9 @@ impl Check<'_> {
         };
         for (side, value) in [("before", axis.padding.0), ("after", axis.padding.1)] {
             if value > reach {
-                let message = format!("{value} {side} the input, but mode {mode} reaches at most {reach} ({rule})");
+                let message = format!(
+                    "{value} {side} the input, but mode {mode} reaches at most {reach} ({rule})"
+                );
                 self.broken_axis("padding", at, message);
             }
         }
@@ -149,7 +160,9 @@ impl Check<'_> {
         match &axis.input {
             Size::Known(input) => self.known_output(at, axis, *input),
             Size::Free(name) if transposed => {
-                let add = span(axis) + axis.output_padding as i128 - padding_sum(axis) - axis.stride as i128;
+                let add = span(axis) + axis.output_padding as i128
+                    - padding_sum(axis)
+                    - axis.stride as i128;
                 self.derived(at, name, axis.stride as i128, add, 1)
             }
             Size::Free(name) => {
@@ -164,23 +177,39 @@ impl Check<'_> {
         let (extent, name) = (output_extent(axis, input, transposed), axis_name(self.rank, at));
         let padded = input as i128 + padding_sum(axis);
         let reason = match transposed {
-            false if span(axis) > padded => format!("window {} is wider than the padded input {padded}", span(axis)),
-            true if extent < 1 => format!("padding {}:{} crops everything away", axis.padding.0, axis.padding.1),
-            true if (extent + padding_sum(axis)) as u128 > LIMIT => format!("too large: the limit is {LIMIT}"),
+            false if span(axis) > padded => {
+                format!("window {} is wider than the padded input {padded}", span(axis))
+            }
+            true if extent < 1 => {
+                format!("padding {}:{} crops everything away", axis.padding.0, axis.padding.1)
+            }
+            true if (extent + padding_sum(axis)) as u128 > LIMIT => {
+                format!("too large: the limit is {LIMIT}")
+            }
             _ if extent as u128 > LIMIT => format!("too large: the limit is {LIMIT}"),
             _ => return usize::try_from(extent).ok().map(Extent::Known),
         };
-        let message = format!("output {name} is {} = {extent}: {reason}", arithmetic(axis, transposed));
+        let message =
+            format!("output {name} is {} = {extent}: {reason}", arithmetic(axis, transposed));
         self.broken_axis(if transposed { "padding" } else { "kernel" }, at, message);
         None
     }
 
-    fn derived(&mut self, at: usize, of: &str, scale: i128, add: i128, div: i128) -> Option<Extent> {
+    fn derived(
+        &mut self,
+        at: usize,
+        of: &str,
+        scale: i128,
+        add: i128,
+        div: i128,
+    ) -> Option<Extent> {
         if add.unsigned_abs() > LIMIT {
             self.broken_axis(
                 "kernel",
                 at,
-                format!("the output is {scale} * {of} + {add}, which is too large: the limit is {LIMIT}"),
+                format!(
+                    "the output is {scale} * {of} + {add}, which is too large: the limit is {LIMIT}"
+                ),
             );
             return None;
         }

@@ -1,6 +1,8 @@
-//! Problem strings of benchdnn, oneDNN's benchmark driver, which the field shares: `g32ic64ih56oc64oh56kh3ph1`.
+//! Problem strings of benchdnn, oneDNN's benchmark driver, which the field shares:
+//! `g32ic64ih56oc64oh56kh3ph1`.
 //!
-//! Keys stand in any order with their numbers attached; `_` is ignored; `n` and a name may end the string (the name is dropped).
+//! Keys stand in any order with their numbers attached; `_` is ignored; `n` and a name may end the
+//! string (the name is dropped).
 //!
 //! ```text
 //! mb ic oc g            batch, channels over all groups, groups
@@ -9,12 +11,15 @@
 //! pd ph pw  dd dh dw    padding before the input; dilation, which counts from 0 here
 //! ```
 //!
-//! As in benchdnn: the batch is 2 where `mb` is missing. An axis of which nothing is said is like the one before it (`ih56kh3` is
-//! a square, `id8kd3` a cube), and the rank is given by the outermost axis named. Without an output extent the padding is the same on
-//! both sides (default 0). With one, `ph` is the padding before, by default half of what is needed, and the padding after is what the
-//! output needs. It must not be negative, nor make outputs that see no input: then the output contradicts the rest.
+//! As in benchdnn: the batch is 2 where `mb` is missing. An axis of which nothing is said is like
+//! the one before it (`ih56kh3` is a square, `id8kd3` a cube), and the rank is given by the
+//! outermost axis named. Without an output extent the padding is the same on both sides (default
+//! 0). With one, `ph` is the padding before, by default half of what is needed, and the padding
+//! after is what the output needs. It must not be negative, nor make outputs that see no input:
+//! then the output contradicts the rest.
 //!
-//! A string says nothing of types, bias or direction: the result is a forward f32 convolution without bias, NC*.
+//! A string says nothing of types, bias or direction: the result is a forward f32 convolution
+//! without bias, NC*.
 
 use super::scan::Scanner;
 use super::shape::axis_name;
@@ -24,8 +29,8 @@ use crate::error::Error;
 
 const WHAT: &str = "the benchdnn problem";
 const KEYS: [&str; 22] = [
-    "g", "mb", "ic", "id", "ih", "iw", "oc", "od", "oh", "ow", "kd", "kh", "kw", "sd", "sh", "sw", "pd", "ph", "pw",
-    "dd", "dh", "dw",
+    "g", "mb", "ic", "id", "ih", "iw", "oc", "od", "oh", "ow", "kd", "kh", "kw", "sd", "sh", "sw",
+    "pd", "ph", "pw", "dd", "dh", "dw",
 ];
 /// benchdnn's own.
 const DEFAULT_BATCH: usize = 2;
@@ -52,19 +57,15 @@ struct Line {
 /// Reads a benchdnn problem string.
 ///
 /// # Errors
-/// [`Error::Parse`] where the string cannot be read or contradicts itself, [`Error::Invalid`] where it breaks a rule.
+/// [`Error::Parse`] where the string cannot be read or contradicts itself, [`Error::Invalid`] where
+/// it breaks a rule.
 pub fn parse_benchdnn(text: &str) -> Result<Conv, Error> {
-    let mut problem = Problem {
-        scan: Scanner::new(WHAT, text),
-        keys: Vec::new(),
-    };
+    let mut problem = Problem { scan: Scanner::new(WHAT, text), keys: Vec::new() };
     problem.read()?;
     let lines = problem.lines()?;
     let rank = lines.len();
-    let padding = lines
-        .iter()
-        .enumerate()
-        .map(|(i, line)| problem.padding(line, &axis_name(rank, i)));
+    let padding =
+        lines.iter().enumerate().map(|(i, line)| problem.padding(line, &axis_name(rank, i)));
     let padding = padding.collect::<Result<Vec<_>, _>>()?;
     Conv::new(ConvSpec {
         batch: Size::Known(problem.value("mb").unwrap_or(DEFAULT_BATCH)),
@@ -74,10 +75,7 @@ pub fn parse_benchdnn(text: &str) -> Result<Conv, Error> {
         stride: PerAxis::Each(lines.iter().map(|line| line.stride).collect()),
         dilation: PerAxis::Each(lines.iter().map(|line| line.dilation).collect()),
         padding: Padding::from(padding),
-        ..ConvSpec::new(
-            lines.iter().map(|line| line.input),
-            lines.iter().map(|line| line.kernel),
-        )
+        ..ConvSpec::new(lines.iter().map(|line| line.input), lines.iter().map(|line| line.kernel))
     })
 }
 
@@ -120,10 +118,7 @@ impl Problem<'_> {
     }
 
     fn given(&self, key: &str) -> Option<Given> {
-        self.keys
-            .iter()
-            .find(|(known, _)| *known == key)
-            .map(|&(_, given)| given)
+        self.keys.iter().find(|(known, _)| *known == key).map(|&(_, given)| given)
     }
 
     fn value(&self, key: &str) -> Option<usize> {
@@ -168,7 +163,8 @@ impl Problem<'_> {
     fn padding(&self, line: &Line, name: &str) -> Result<(usize, usize), Error> {
         let both = (line.before.unwrap_or(0), line.before.unwrap_or(0));
         let Some(output) = line.output else { return Ok(both) };
-        if line.stride == 0 || line.kernel == 0 || line.input == 0 || line.fits(both, output.value) {
+        if line.stride == 0 || line.kernel == 0 || line.input == 0 || line.fits(both, output.value)
+        {
             return Ok(both); // zeros are for the constructor to refuse
         }
         let missing = line.missing_padding(output.value);
@@ -181,13 +177,7 @@ impl Problem<'_> {
     }
 
     fn contradiction(&self, line: &Line, output: Given, name: &str) -> Error {
-        let Line {
-            input,
-            kernel,
-            stride,
-            dilation,
-            ..
-        } = *line;
+        let Line { input, kernel, stride, dilation, .. } = *line;
         let padding = line.before.unwrap_or(0);
         let window = if dilation == 1 {
             format!("{kernel}")
@@ -217,7 +207,8 @@ impl Line {
         self.extent(padding) == output as i128
     }
 
-    /// Padding on both sides together that the output needs to be just reached; negative where input is left over.
+    /// Padding on both sides together that the output needs to be just reached; negative where
+    /// input is left over.
     fn missing_padding(&self, output: usize) -> i128 {
         (output as i128 - 1) * self.stride as i128 + self.window() - self.input as i128
     }
@@ -264,19 +255,13 @@ mod tests {
 
     #[test]
     fn output_decides_the_padding() {
-        check(
-            "mb1ic1ih5oc1oh5kh3",
-            "conv2d f32 n1 g1 ic1 oc1 in 5x5 kernel 3x3 pad 1:1,1:1",
-        );
+        check("mb1ic1ih5oc1oh5kh3", "conv2d f32 n1 g1 ic1 oc1 in 5x5 kernel 3x3 pad 1:1,1:1");
         check(
             "mb1ic1iw300oc1ow150kw3sw2pw0",
             "conv1d f32 n1 g1 ic1 oc1 in 300 kernel 3 stride 2 pad 0:1",
         );
         check("mb1ic1iw6oc1ow6kw2", "conv1d f32 n1 g1 ic1 oc1 in 6 kernel 2 pad 0:1");
-        check(
-            "mb1ic1iw224oc1ow112kw1sw2",
-            "conv1d f32 n1 g1 ic1 oc1 in 224 kernel 1 stride 2",
-        );
+        check("mb1ic1iw224oc1ow112kw1sw2", "conv1d f32 n1 g1 ic1 oc1 in 224 kernel 1 stride 2");
     }
 
     #[test]
@@ -307,8 +292,13 @@ mod tests {
             let expected = format!("cannot read the benchdnn problem at column {expected}");
             assert!(found.starts_with(&expected), "{problem}\n{found}\n{expected}");
         }
-        assert!(refused("ic3oc3ih5kh3sh0oh4").starts_with("stride (height): 0, but must be at least 1"));
+        assert!(
+            refused("ic3oc3ih5kh3sh0oh4").starts_with("stride (height): 0, but must be at least 1")
+        );
         assert!(refused("g0ic3oc3ih5kh3").starts_with("groups: 0, but must be at least 1"));
-        assert!(refused("ic3oc3ih5kh7").starts_with("kernel (height): output height is (5 + 0 + 0 - 7) / 1 + 1 = -1"));
+        assert!(
+            refused("ic3oc3ih5kh7")
+                .starts_with("kernel (height): output height is (5 + 0 + 0 - 7) / 1 + 1 = -1")
+        );
     }
 }

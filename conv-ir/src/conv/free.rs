@@ -1,7 +1,8 @@
 //! Free sizes: names whose values come at run time.
 //!
-//! In: a checked [`Conv`] with names and a value for each. Out: the same convolution with numbers, checked again, because some rules
-//! (a window must fit, a reflected edge must exist, a tensor must be addressable) need the numbers.
+//! In: a checked [`Conv`] with names and a value for each. Out: the same convolution with numbers,
+//! checked again, because some rules (a window must fit, a reflected edge must exist, a tensor must
+//! be addressable) need the numbers.
 
 use super::{Conv, ConvSpec, Size};
 use crate::error::Error;
@@ -21,7 +22,8 @@ impl Conv {
     /// The same convolution with values for its free sizes.
     ///
     /// # Errors
-    /// [`Error::Argument`] where a name is missing, unknown or given twice; [`Error::Invalid`] where a value breaks a rule.
+    /// [`Error::Argument`] where a name is missing, unknown or given twice; [`Error::Invalid`]
+    /// where a value breaks a rule.
     pub fn with_sizes(&self, free: &[(&str, usize)]) -> Result<Conv, Error> {
         let names = self.free_sizes();
         for (i, (name, _)) in free.iter().enumerate() {
@@ -47,15 +49,8 @@ impl Conv {
         };
         let batch = value(&self.spec.batch)?;
         let input = self.spec.input.iter().map(value).collect::<Result<_, _>>()?;
-        let conv = Conv::new(ConvSpec {
-            batch,
-            input,
-            ..self.spec.clone()
-        })?;
-        Ok(Conv {
-            known: self.known.clone(),
-            ..conv
-        })
+        let conv = Conv::new(ConvSpec { batch, input, ..self.spec.clone() })?;
+        Ok(Conv { known: self.known.clone(), ..conv })
     }
 }
 

@@ -1,9 +1,13 @@
-//! Weights known when code is made: they are part of *what* is computed, so they belong to the description.
+//! Weights known when code is made: they are part of *what* is computed, so they belong to the
+//! description.
 //!
-//! In: a checked description and its numbers. Out: the same description with the numbers in it ([`Conv::with_weights`]), for which nobody passes a weight any more. Code made of it
-//! has the numbers compiled in: taps of zero vanish, taps of one add or subtract. The text form does not show them.
+//! In: a checked description and its numbers. Out: the same description with the numbers in it
+//! ([`Conv::with_weights`]), for which nobody passes a weight any more. Code made of it
+//! has the numbers compiled in: taps of zero vanish, taps of one add or subtract. The text form
+//! does not show them.
 //!
-//! Numbers are kept as f64, which holds every f32 exactly. They are finite: a tap that is no number would make leaving out a zero tap visible, and is never meant.
+//! Numbers are kept as f64, which holds every f32 exactly. They are finite: a tap that is no number
+//! would make leaving out a zero tap visible, and is never meant.
 
 use super::Conv;
 use crate::{Element, Error, Values};
@@ -18,7 +22,8 @@ pub struct Known {
 }
 
 impl Conv {
-    /// The same convolution with its weight, and its bias where given, compiled in. Numbers are rounded to the element type.
+    /// The same convolution with its weight, and its bias where given, compiled in. Numbers are
+    /// rounded to the element type.
     ///
     /// ```
     /// use conv_ir::Conv;
@@ -30,17 +35,18 @@ impl Conv {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Length`] where a length is not the shape's; [`Error::Argument`] where a number is not finite, or a bias is given that the convolution does not add.
-    pub fn with_weights<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<Conv, Error> {
-        let check = |name: &'static str, found: usize, shape: Vec<usize>| match shape.iter().product() {
-            needed if needed == found => Ok(()),
-            needed => Err(Error::Length {
-                name,
-                found,
-                needed,
-                shape: format!("{shape:?}"),
-            }),
-        };
+    /// [`Error::Length`] where a length is not the shape's; [`Error::Argument`] where a number is
+    /// not finite, or a bias is given that the convolution does not add.
+    pub fn with_weights<T: Element>(
+        &self,
+        weight: &[T],
+        bias: Option<&[T]>,
+    ) -> Result<Conv, Error> {
+        let check =
+            |name: &'static str, found: usize, shape: Vec<usize>| match shape.iter().product() {
+                needed if needed == found => Ok(()),
+                needed => Err(Error::Length { name, found, needed, shape: format!("{shape:?}") }),
+            };
         check("weight", weight.len(), self.weight_shape())?;
         if let Some(bias) = bias {
             if !self.spec.bias {
@@ -54,10 +60,7 @@ impl Conv {
             weight: Values::rounded("weight", dtype, weight)?,
             bias: bias.map(|bias| Values::rounded("bias", dtype, bias)).transpose()?,
         };
-        Ok(Conv {
-            known: Some(known),
-            ..self.clone()
-        })
+        Ok(Conv { known: Some(known), ..self.clone() })
     }
 
     /// The numbers that are compiled in.
@@ -67,7 +70,8 @@ impl Conv {
 }
 
 impl Known {
-    /// What there is to find in the weights: "6 of 9 taps are not zero, 4 of them 1 or -1". Equal windows of the channels count once.
+    /// What there is to find in the weights: "6 of 9 taps are not zero, 4 of them 1 or -1". Equal
+    /// windows of the channels count once.
     pub fn found(&self, windows: usize) -> String {
         let window = self.weight.len() / windows.max(1);
         let same = window > 0 && self.weight.chunks(window).all(|w| *w == self.weight[..window]);
@@ -78,11 +82,8 @@ impl Known {
             0 => String::new(),
             ones => format!(", {ones} of them 1 or -1"),
         };
-        let windows = if same && windows > 1 {
-            " of a window that every channel shares"
-        } else {
-            ""
-        };
+        let windows =
+            if same && windows > 1 { " of a window that every channel shares" } else { "" };
         format!("{some} of {} taps{windows} are not zero{ones}", taps.len())
     }
 }

@@ -1,7 +1,8 @@
 //! The convolution: *what* is computed, and nothing of how.
 //!
-//! In: a [`ConvSpec`], everything a user says. Out: a [`Conv`], the same with every default filled in, every rule checked and every size
-//! inferred. There is no other way to make one, so that the code behind it tests nothing again.
+//! In: a [`ConvSpec`], everything a user says. Out: a [`Conv`], the same with every default filled
+//! in, every rule checked and every size inferred. There is no other way to make one, so that the
+//! code behind it tests nothing again.
 //!
 //! Per output element, with one line of numbers per spatial axis ([`EquationAxis`]):
 //!
@@ -10,8 +11,9 @@
 //! q * lhs_dilation = p * stride + k * dilation - pad_lo       (skipped where q is not a whole number)
 //! ```
 //!
-//! The sum is one chain of fused multiply-adds that starts at the bias (or zero) and runs over `i`, then over the kernel axes in order
-//! of `k` (outermost axis slowest). The residual is added after the chain and before the activation, as in ResNet. That order is part of the meaning.
+//! The sum is one chain of fused multiply-adds that starts at the bias (or zero) and runs over `i`,
+//! then over the kernel axes in order of `k` (outermost axis slowest). The residual is added after
+//! the chain and before the activation, as in ResNet. That order is part of the meaning.
 
 mod axis_rules;
 mod benchdnn;
@@ -128,7 +130,8 @@ impl<T: Clone> From<&[T]> for PerAxis<T> {
 pub enum Padding {
     /// None.
     Valid,
-    /// `output = ceil(input / stride)`; the odd element goes to the end (ONNX `SAME_UPPER`, TensorFlow, PyTorch `'same'`).
+    /// `output = ceil(input / stride)`; the odd element goes to the end (ONNX `SAME_UPPER`,
+    /// TensorFlow, PyTorch `'same'`).
     SameUpper,
     /// `output = ceil(input / stride)`; the odd element goes to the start (ONNX `SAME_LOWER`).
     SameLower,
@@ -176,7 +179,8 @@ pub enum PaddingMode {
     Zeros,
     /// This value.
     Constant(f64),
-    /// The mirrored element, the edge not repeated: `c b | a b c | b a`. At most `input - 1` on a side.
+    /// The mirrored element, the edge not repeated: `c b | a b c | b a`. At most `input - 1` on a
+    /// side.
     Reflect,
     /// The mirrored element, the edge repeated: `b a | a b c | c b`. At most `input` on a side.
     Symmetric,
@@ -186,8 +190,8 @@ pub enum PaddingMode {
     Circular,
 }
 
-/// Where the channel axis stands in the input, the output and the residual. Weights are `[out, in/groups, k..]` in both
-/// (transposed: `[in, out/groups, k..]`).
+/// Where the channel axis stands in the input, the output and the residual. Weights are `[out,
+/// in/groups, k..]` in both (transposed: `[in, out/groups, k..]`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Layout {
     /// NCW, NCHW, NCDHW.
@@ -246,8 +250,12 @@ pub struct ConvSpec {
 }
 
 impl ConvSpec {
-    /// A plain f32 convolution of one channel to one: batch 1, stride 1, no padding. Set the rest by name.
-    pub fn new(input: impl IntoIterator<Item = usize>, kernel: impl IntoIterator<Item = usize>) -> Self {
+    /// A plain f32 convolution of one channel to one: batch 1, stride 1, no padding. Set the rest
+    /// by name.
+    pub fn new(
+        input: impl IntoIterator<Item = usize>,
+        kernel: impl IntoIterator<Item = usize>,
+    ) -> Self {
         ConvSpec {
             dtype: DType::F32,
             layout: Layout::ChannelsFirst,
@@ -311,7 +319,8 @@ pub struct EquationAxis {
     pub stride: i64,
     /// Taps are this far apart.
     pub dilation: i64,
-    /// Position of the first tap of the first output, negated. Negative: the input's start is not seen.
+    /// Position of the first tap of the first output, negated. Negative: the input's start is not
+    /// seen.
     pub pad_lo: i64,
     /// Inputs are this far apart.
     pub lhs_dilation: i64,
@@ -323,7 +332,8 @@ impl Conv {
     /// Checks every rule and infers every size.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) lists every broken rule, each with field, value and axis.
+    /// [`Error::Invalid`](crate::Error::Invalid) lists every broken rule, each with field, value
+    /// and axis.
     pub fn new(spec: ConvSpec) -> Result<Conv, crate::Error> {
         validate::validate(spec)
     }
@@ -343,13 +353,15 @@ impl Conv {
         self.axes.len()
     }
 
-    /// The spatial axes in the equation's terms: a transposed convolution has its stride as `lhs_dilation`, and its window reversed.
+    /// The spatial axes in the equation's terms: a transposed convolution has its stride as
+    /// `lhs_dilation`, and its window reversed.
     pub fn equation(&self) -> Vec<EquationAxis> {
         self.axes.iter().map(|axis| self.equation_axis(axis)).collect()
     }
 
     fn equation_axis(&self, axis: &ConvAxis) -> EquationAxis {
-        let (kernel, stride, dilation) = (axis.kernel as i64, axis.stride as i64, axis.dilation as i64);
+        let (kernel, stride, dilation) =
+            (axis.kernel as i64, axis.stride as i64, axis.dilation as i64);
         let (stride, lhs_dilation, pad_lo) = if self.spec.transposed {
             (1, stride, dilation * (kernel - 1) - axis.padding.0 as i64)
         } else {

@@ -1,7 +1,9 @@
-//! Reading the one-line text forms: a cursor that knows its column, and errors that say what was found and what was expected.
+//! Reading the one-line text forms: a cursor that knows its column, and errors that say what was
+//! found and what was expected.
 //!
-//! Columns count characters from 1. White space separates words and is otherwise skipped; numbers in a list (`3x3`, `1:1,0:2`)
-//! stand together, so that a comma with a space or a letter after it ends the list.
+//! Columns count characters from 1. White space separates words and is otherwise skipped; numbers
+//! in a list (`3x3`, `1:1,0:2`) stand together, so that a comma with a space or a letter after it
+//! ends the list.
 
 use crate::error::Error;
 
@@ -66,20 +68,12 @@ impl<'a> Scanner<'a> {
 
     pub fn expect(&mut self, wanted: char) -> Result<(), Error> {
         self.skip_spaces();
-        if self.eat(wanted) {
-            Ok(())
-        } else {
-            Err(self.expected(&format!("`{wanted}`")))
-        }
+        if self.eat(wanted) { Ok(()) } else { Err(self.expected(&format!("`{wanted}`"))) }
     }
 
     pub fn end(&mut self) -> Result<(), Error> {
         self.skip_spaces();
-        if self.peek().is_none() {
-            Ok(())
-        } else {
-            Err(self.expected("nothing more"))
-        }
+        if self.peek().is_none() { Ok(()) } else { Err(self.expected("nothing more")) }
     }
 
     pub fn number(&mut self) -> Result<usize, Error> {
@@ -88,9 +82,7 @@ impl<'a> Scanner<'a> {
         if digits.is_empty() {
             return Err(self.expected("a number"));
         }
-        digits
-            .parse()
-            .map_err(|_| self.error(start, format!("{digits} is too large")))
+        digits.parse().map_err(|_| self.error(start, format!("{digits} is too large")))
     }
 
     pub fn float(&mut self) -> Result<f64, Error> {
@@ -104,7 +96,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// Items without spaces between them: `axbxc` or `a,b,c`.
-    pub fn list<T>(&mut self, item: impl Fn(&mut Self) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    pub fn list<T>(
+        &mut self,
+        item: impl Fn(&mut Self) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
         self.skip_spaces();
         let mut items = vec![item(self)?];
         while self.continues() {
@@ -139,11 +134,7 @@ impl<'a> Scanner<'a> {
 
     pub fn error(&self, at: usize, message: String) -> Error {
         let column = self.text[..at].chars().count() + 1;
-        Error::Parse {
-            what: self.what,
-            column,
-            message,
-        }
+        Error::Parse { what: self.what, column, message }
     }
 
     pub fn expected(&self, wanted: &str) -> Error {
@@ -179,14 +170,13 @@ fn alternatives(known: &[&str]) -> String {
 
 /// The known word with the fewest edits, if they are few.
 fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
-    let (edits, near) = known
-        .iter()
-        .map(|&k| (edit_distance(word, k), k))
-        .min_by_key(|&(edits, _)| edits)?;
+    let (edits, near) =
+        known.iter().map(|&k| (edit_distance(word, k), k)).min_by_key(|&(edits, _)| edits)?;
     (edits <= 2 && edits * 2 <= word.chars().count()).then_some(near)
 }
 
-/// Insertions, deletions and replacements that turn `a` into `b`. Quadratic, so long words are cut: they are near nothing.
+/// Insertions, deletions and replacements that turn `a` into `b`. Quadratic, so long words are cut:
+/// they are near nothing.
 fn edit_distance(a: &str, b: &str) -> usize {
     let a: Vec<char> = a.chars().take(40).collect();
     let b: Vec<char> = b.chars().collect();

@@ -1,7 +1,8 @@
 //! Shapes, counts and the arithmetic behind them, all read off a checked convolution.
 //!
-//! Shapes are in the user's layout; `None` where a size is free. Nothing here can overflow: the door checked every product. The
-//! arithmetic of an output extent is also given as text, because it is what an error message, `conv!` and `explain` show:
+//! Shapes are in the user's layout; `None` where a size is free. Nothing here can overflow: the
+//! door checked every product. The arithmetic of an output extent is also given as text, because it
+//! is what an error message, `conv!` and `explain` show:
 //!
 //! ```text
 //! (input + before + after - kernel) / stride + 1                                            forward, rounding down
@@ -14,7 +15,8 @@ use std::borrow::Cow;
 use super::{Conv, ConvAxis, Extent, Layout, Size};
 use crate::element::DType;
 
-/// What people call a spatial axis: `width`; `height`, `width`; `depth`, `height`, `width`; else `axis i`.
+/// What people call a spatial axis: `width`; `height`, `width`; `depth`, `height`, `width`; else
+/// `axis i`.
 pub fn axis_name(rank: usize, axis: usize) -> Cow<'static, str> {
     const NAMES: [&str; 3] = ["depth", "height", "width"];
     match NAMES.get((3 + axis).wrapping_sub(rank)) {
@@ -41,20 +43,15 @@ pub(super) fn output_extent(axis: &ConvAxis, input: usize, transposed: bool) -> 
 
 /// The right-hand side of [`output_extent`] with the numbers filled in.
 pub(super) fn arithmetic(axis: &ConvAxis, transposed: bool) -> String {
-    let ConvAxis {
-        kernel,
-        stride,
-        dilation,
-        padding: (lo, hi),
-        output_padding,
-        ..
-    } = axis;
+    let ConvAxis { kernel, stride, dilation, padding: (lo, hi), output_padding, .. } = axis;
     let input = match &axis.input {
         Size::Known(n) => n.to_string(),
         Size::Free(name) => name.clone(),
     };
     if transposed {
-        format!("({input} - 1) * {stride} - {lo} - {hi} + {dilation} * ({kernel} - 1) + {output_padding} + 1")
+        format!(
+            "({input} - 1) * {stride} - {lo} - {hi} + {dilation} * ({kernel} - 1) + {output_padding} + 1"
+        )
     } else if *dilation == 1 {
         format!("({input} + {lo} + {hi} - {kernel}) / {stride} + 1")
     } else {
@@ -94,7 +91,11 @@ impl Conv {
         self.output_shape()
     }
 
-    fn activation_shape(&self, channels: usize, extent: impl Fn(&ConvAxis) -> Option<usize>) -> Option<Vec<usize>> {
+    fn activation_shape(
+        &self,
+        channels: usize,
+        extent: impl Fn(&ConvAxis) -> Option<usize>,
+    ) -> Option<Vec<usize>> {
         let mut shape = vec![self.spec.batch.known()?];
         for axis in &self.axes {
             shape.push(extent(axis)?);
@@ -172,8 +173,8 @@ impl Conv {
         self.spec.out_channels / self.spec.groups
     }
 
-    /// The arithmetic of an output extent as text: `(224 + 3 + 3 - 7) / 2 + 1 = 112`. Without the result where the input is free;
-    /// empty where there is no such axis.
+    /// The arithmetic of an output extent as text: `(224 + 3 + 3 - 7) / 2 + 1 = 112`. Without the
+    /// result where the input is free; empty where there is no such axis.
     pub fn output_arithmetic(&self, axis: usize) -> String {
         let Some(axis) = self.axes.get(axis) else {
             return String::new();

@@ -11,17 +11,22 @@
 //! size        = NUMBER | NAME                        NAME: an upper-case identifier, given at run time
 //! ```
 //!
-//! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the defaults of [`ConvSpec::new`]. The small
-//! words (layout, list, padding, mode, activation) are those of the flags. One number in a list means all axes. Writing leaves out
-//! what is default from the layout on, and reading gives the same [`Conv`] back.
+//! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the
+//! defaults of [`ConvSpec::new`]. The small words (layout, list, padding, mode, activation) are
+//! those of the flags. One number in a list means all axes. Writing leaves out what is default from
+//! the layout on, and reading gives the same [`Conv`] back.
 //!
-//! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word and do not begin with `conv`.
+//! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word and do not begin
+//! with `conv`.
 
 use std::fmt;
 use std::str::FromStr;
 
 use super::scan::Scanner;
-use super::words::{Sides, dtype_named, layout_named, per_axis, scan_activation, scan_mode, scan_padding, write_list};
+use super::words::{
+    Sides, dtype_named, layout_named, per_axis, scan_activation, scan_mode, scan_padding,
+    write_list,
+};
 use super::{Conv, ConvSpec, Layout, Padding, PaddingMode, Size, validate};
 use crate::error::Error;
 
@@ -61,12 +66,7 @@ impl fmt::Display for Size {
 impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.spec;
-        write!(
-            f,
-            "conv{}d{}",
-            self.rank(),
-            if spec.transposed { "-transposed" } else { "" }
-        )?;
+        write!(f, "conv{}d{}", self.rank(), if spec.transposed { "-transposed" } else { "" })?;
         write!(f, " {}", spec.dtype)?;
         if spec.layout == Layout::ChannelsLast {
             write!(f, " {}", channels_last(self.rank()))?;
@@ -144,7 +144,10 @@ impl FromStr for Conv {
     /// Reads the text form, or a benchdnn problem string.
     fn from_str(text: &str) -> Result<Conv, Error> {
         let trimmed = text.trim();
-        if trimmed.is_empty() || trimmed.starts_with("conv") || trimmed.contains(char::is_whitespace) {
+        if trimmed.is_empty()
+            || trimmed.starts_with("conv")
+            || trimmed.contains(char::is_whitespace)
+        {
             Conv::new(parse_spec(text)?)
         } else {
             super::parse_benchdnn(text)
@@ -162,8 +165,12 @@ fn parse_spec(text: &str) -> Result<ConvSpec, Error> {
     Ok(reader.spec)
 }
 
-/// One step of a chain, and where its residual comes from. What it does not say of its input follows from the step `before`.
-pub(crate) fn parse_step(text: &str, before: Option<&Conv>) -> Result<(Conv, Option<usize>), Error> {
+/// One step of a chain, and where its residual comes from. What it does not say of its input
+/// follows from the step `before`.
+pub(crate) fn parse_step(
+    text: &str,
+    before: Option<&Conv>,
+) -> Result<(Conv, Option<usize>), Error> {
     let mut spec = ConvSpec::new([], []);
     if let Some(before) = before {
         let given = before.spec();
@@ -199,8 +206,12 @@ fn head(scan: &mut Scanner) -> Result<(usize, bool), Error> {
         .and_then(|n| n.parse().ok());
     match rank {
         Some(rank @ 1..=8) => Ok((rank, transposed)),
-        Some(rank) => Err(scan.error(start, format!("{rank} spatial axes, but there must be 1 to 8"))),
-        None => Err(scan.unknown(start, word, &["conv1d", "conv2d", "conv3d", "conv2d-transposed"])),
+        Some(rank) => {
+            Err(scan.error(start, format!("{rank} spatial axes, but there must be 1 to 8")))
+        }
+        None => {
+            Err(scan.unknown(start, word, &["conv1d", "conv2d", "conv3d", "conv2d-transposed"]))
+        }
     }
 }
 
@@ -301,9 +312,9 @@ impl<'a> Reader<'a> {
                 self.spec.out_channels = self.count(at, key, value)?;
                 self.once(at, "oc")
             }
-            "bias" | "residual" if value.is_empty() => Err(self
-                .scan
-                .error(at, format!("`{word}` is added with a plus sign: `+ {word}`"))),
+            "bias" | "residual" if value.is_empty() => {
+                Err(self.scan.error(at, format!("`{word}` is added with a plus sign: `+ {word}`")))
+            }
             _ if word.parse::<crate::Activation>().is_ok() || word == "clamp" => Err(self
                 .scan
                 .error(at, format!("an activation comes last, after a comma: `, {word}`"))),
@@ -316,7 +327,9 @@ impl<'a> Reader<'a> {
         match self.size(at + key.len(), value)? {
             Size::Known(n) => Ok(n),
             Size::Free(_) => {
-                let message = format!("`{value}` is a name, but only the batch and the input's extents can be free");
+                let message = format!(
+                    "`{value}` is a name, but only the batch and the input's extents can be free"
+                );
                 Err(self.scan.error(at + key.len(), message))
             }
         }
@@ -342,7 +355,8 @@ impl<'a> Reader<'a> {
     fn layout_rank(&self, at: usize, word: &str, rank: Option<usize>) -> Result<(), Error> {
         match rank {
             Some(rank) if rank != self.rank => {
-                let message = format!("{word} is a layout of conv{rank}d, not of conv{}d", self.rank);
+                let message =
+                    format!("{word} is a layout of conv{rank}d, not of conv{}d", self.rank);
                 Err(self.scan.error(at, message))
             }
             _ => Ok(()),
@@ -402,9 +416,7 @@ impl<'a> Reader<'a> {
         if self.seen.contains(&key) {
             return Ok(());
         }
-        Err(self
-            .scan
-            .error(self.scan.position(), format!("`{key}` is missing: {meaning}")))
+        Err(self.scan.error(self.scan.position(), format!("`{key}` is missing: {meaning}")))
     }
 
     fn epilogue(&mut self) -> Result<(), Error> {
@@ -432,9 +444,9 @@ impl<'a> Reader<'a> {
         match self.scan.peek() {
             None => Ok(()),
             Some('+') => Err(self.scan.expected("nothing more: the activation comes last")),
-            Some(_) => Err(self
-                .scan
-                .expected("`+ bias`, `+ residual` or `, activation` at the end")),
+            Some(_) => {
+                Err(self.scan.expected("`+ bias`, `+ residual` or `, activation` at the end"))
+            }
         }
     }
 }

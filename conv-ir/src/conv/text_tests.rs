@@ -30,20 +30,15 @@ fn full_line_round_trips() {
 
 #[test]
 fn short_forms_mean_the_same() {
-    let full = conv("conv2d f32 n1 g1 ic1 oc1 in 9x9 kernel 3x3 stride 2x2 pad 1:1,1:1 + bias, relu");
+    let full =
+        conv("conv2d f32 n1 g1 ic1 oc1 in 9x9 kernel 3x3 stride 2x2 pad 1:1,1:1 + bias, relu");
     assert_eq!(full, conv(" conv2d kernel 3  in 9 pad 1 stride 2 +bias,relu "));
-    assert_eq!(
-        full,
-        conv("conv2d nchw in 9,9 kernel 3,3 pad 1,1 stride 2,2 + bias , relu")
-    );
+    assert_eq!(full, conv("conv2d nchw in 9,9 kernel 3,3 pad 1,1 stride 2,2 + bias , relu"));
     let mut spec = full.spec().clone();
     spec.stride = PerAxis::Each(vec![2, 2]);
     spec.padding = [(1, 1), (1, 1)].into();
     assert_eq!(full, Conv::new(spec).unwrap());
-    assert_eq!(
-        conv("conv2d in 9 kernel 3 pad 0"),
-        conv("conv2d in 9 kernel 3 pad valid")
-    );
+    assert_eq!(conv("conv2d in 9 kernel 3 pad 0"), conv("conv2d in 9 kernel 3 pad valid"));
     assert_eq!(
         conv("conv2d in 9 kernel 3 pad 1, relu6").spec().activation,
         Some(Activation::Relu6)
@@ -54,15 +49,8 @@ fn short_forms_mean_the_same() {
 #[test]
 fn many_specs_round_trip() {
     let paddings = ["valid", "same-upper", "same-lower", "causal", "1", "0:2", "1:0"];
-    let modes = [
-        "zeros",
-        "constant(0.1)",
-        "constant(-3)",
-        "reflect",
-        "symmetric",
-        "replicate",
-        "circular",
-    ];
+    let modes =
+        ["zeros", "constant(0.1)", "constant(-3)", "reflect", "symmetric", "replicate", "circular"];
     let activations = [
         "relu",
         "relu6",
@@ -81,16 +69,8 @@ fn many_specs_round_trip() {
         let transposed = seed % 5 == 0;
         let spec = ConvSpec {
             dtype: if seed % 7 < 3 { DType::F64 } else { DType::F32 },
-            layout: if seed % 3 == 0 {
-                Layout::ChannelsLast
-            } else {
-                Layout::ChannelsFirst
-            },
-            batch: if seed % 11 == 0 {
-                Size::from("N")
-            } else {
-                Size::Known(seed % 4)
-            },
+            layout: if seed % 3 == 0 { Layout::ChannelsLast } else { Layout::ChannelsFirst },
+            batch: if seed % 11 == 0 { Size::from("N") } else { Size::Known(seed % 4) },
             in_channels: 4,
             out_channels: 8,
             groups: [1, 2, 4][seed % 3],
@@ -125,20 +105,11 @@ fn reading_errors_say_where_and_what() {
             "column 1: found nothing, expected `conv1d`, `conv2d`, `conv3d` or `conv2d-transposed`",
         ),
         ("cnv2d in 3 kernel 3", "column 1: found `cnv2d`, did you mean `conv2d`?"),
-        (
-            "conv9d in 3 kernel 3",
-            "column 1: 9 spatial axes, but there must be 1 to 8",
-        ),
-        (
-            "conv2d in 5x5 kernel 3x3 strid 2",
-            "column 26: found `strid`, did you mean `stride`?",
-        ),
+        ("conv9d in 3 kernel 3", "column 1: 9 spatial axes, but there must be 1 to 8"),
+        ("conv2d in 5x5 kernel 3x3 strid 2", "column 26: found `strid`, did you mean `stride`?"),
         ("conv2d in 5x5 kernel", "column 21: found nothing, expected a number"),
         ("conv2d in 5x5 kernel 3x", "column 24: found nothing, expected a number"),
-        (
-            "conv2d in 5x5x5 kernel 3x3",
-            "column 11: `in` has 3 sizes, but conv2d has 2 axes",
-        ),
+        ("conv2d in 5x5x5 kernel 3x3", "column 11: `in` has 3 sizes, but conv2d has 2 axes"),
         (
             "conv2d in 5x5",
             "column 14: `kernel` is missing: the size of the window, such as `kernel 3x3`",
@@ -164,39 +135,21 @@ fn reading_errors_say_where_and_what() {
             "conv2d ic99999999999999999999 in 5 kernel 3",
             "column 10: 99999999999999999999 is too large",
         ),
-        (
-            "conv2d nwc in 5 kernel 3",
-            "column 8: nwc is a layout of conv1d, not of conv2d",
-        ),
+        ("conv2d nwc in 5 kernel 3", "column 8: nwc is a layout of conv1d, not of conv2d"),
         (
             "conv2d in 5 kernel 3 relu",
             "column 22: an activation comes last, after a comma: `, relu`",
         ),
-        (
-            "conv2d in 5 kernel 3 bias",
-            "column 22: `bias` is added with a plus sign: `+ bias`",
-        ),
-        (
-            "conv2d in 5 kernel 3 + bais",
-            "column 24: found `bais`, did you mean `bias`?",
-        ),
+        ("conv2d in 5 kernel 3 bias", "column 22: `bias` is added with a plus sign: `+ bias`"),
+        ("conv2d in 5 kernel 3 + bais", "column 24: found `bais`, did you mean `bias`?"),
         ("conv2d in 5 kernel 3 + bias + bias", "column 31: bias is given twice"),
-        (
-            "conv2d in 5 kernel 3, rleu",
-            "column 23: found `rleu`, did you mean `relu`?",
-        ),
+        ("conv2d in 5 kernel 3, rleu", "column 23: found `rleu`, did you mean `relu`?"),
         (
             "conv2d in 5 kernel 3, relu + bias",
             "column 28: found `+`, expected nothing more: the activation comes last",
         ),
-        (
-            "conv2d in h kernel 3",
-            "column 11: found `h`, expected a number or an upper-case name",
-        ),
-        (
-            "conv2d in 5 kernel 3 ; x",
-            "column 22: found `;`, expected a clause such as `stride 2`",
-        ),
+        ("conv2d in h kernel 3", "column 11: found `h`, expected a number or an upper-case name"),
+        ("conv2d in 5 kernel 3 ; x", "column 22: found `;`, expected a clause such as `stride 2`"),
         (
             "conv2d in 5 kernel 3 + bias é",
             "column 29: found `é`, expected `+ bias`, `+ residual` or `, activation` at the end",
@@ -218,6 +171,7 @@ fn rules_apply_to_text() {
         "input (width): the name H is used twice: each free size needs its own"
     );
     assert!(
-        refused("conv2d in 5 kernel 3, clamp(0,inf)").contains("the upper bound of clamp is inf, but must be finite")
+        refused("conv2d in 5 kernel 3, clamp(0,inf)")
+            .contains("the upper bound of clamp is inf, but must be finite")
     );
 }

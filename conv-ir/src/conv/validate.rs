@@ -1,15 +1,18 @@
 //! The one door: from what a user says to a checked convolution.
 //!
-//! In: a [`ConvSpec`]. Out: a [`Conv`] with canonical parameters and inferred sizes, or every broken rule at once as an [`Issue`] with
-//! field, axis, value and arithmetic. Rules on single numbers come first; the arithmetic of an axis ([`axis_rules`](super::axis_rules)) is only tried where its
-//! numbers are sound, and the sizes of tensors only where everything else is.
+//! In: a [`ConvSpec`]. Out: a [`Conv`] with canonical parameters and inferred sizes, or every
+//! broken rule at once as an [`Issue`] with field, axis, value and arithmetic. Rules on single
+//! numbers come first; the arithmetic of an axis ([`axis_rules`](super::axis_rules)) is only tried
+//! where its numbers are sound, and the sizes of tensors only where everything else is.
 //!
-//! No arithmetic here can overflow: single numbers are held below [`LIMIT`] before they meet, products of two of those fit an `i128`, and
-//! longer products are cut off at the first step past the limit. Behind this door every element index, byte offset and padded extent
-//! fits an `i64` with room to spare.
+//! No arithmetic here can overflow: single numbers are held below [`LIMIT`] before they meet,
+//! products of two of those fit an `i128`, and longer products are cut off at the first step past
+//! the limit. Behind this door every element index, byte offset and padded extent fits an `i64`
+//! with room to spare.
 //!
-//! Canonical: a per-axis list of equal entries becomes [`PerAxis::All`], and explicit padding of nothing becomes [`Padding::Valid`], so
-//! that equal convolutions compare equal however they were written.
+//! Canonical: a per-axis list of equal entries becomes [`PerAxis::All`], and explicit padding of
+//! nothing becomes [`Padding::Valid`], so that equal convolutions compare equal however they were
+//! written.
 
 use super::axis_rules::padding_sum;
 use super::{Conv, ConvAxis, ConvSpec, Padding, PaddingMode, PerAxis, Size};
@@ -18,21 +21,14 @@ use crate::element::DType;
 use crate::error::{Error, Issue};
 
 /// No tensor has more bytes, and no number may be larger: what today's machines can address.
-pub(super) const LIMIT: u128 = if (isize::MAX as u128) < (1 << 47) {
-    isize::MAX as u128
-} else {
-    1 << 47
-};
+pub(super) const LIMIT: u128 =
+    if (isize::MAX as u128) < (1 << 47) { isize::MAX as u128 } else { 1 << 47 };
 
 /// Largest number of spatial axes.
 const MAX_RANK: usize = 8;
 
 pub(super) fn validate(spec: ConvSpec) -> Result<Conv, Error> {
-    let mut check = Check {
-        rank: spec.input.len(),
-        issues: Vec::new(),
-        spec: &spec,
-    };
+    let mut check = Check { rank: spec.input.len(), issues: Vec::new(), spec: &spec };
     check.channels();
     check.names();
     check.padding_mode();
@@ -43,11 +39,7 @@ pub(super) fn validate(spec: ConvSpec) -> Result<Conv, Error> {
     }
     let issues = check.issues;
     if issues.is_empty() {
-        Ok(Conv {
-            spec: canonical(spec),
-            axes,
-            known: None,
-        })
+        Ok(Conv { spec: canonical(spec), axes, known: None })
     } else {
         Err(Error::Invalid(issues))
     }
@@ -61,46 +53,32 @@ pub(super) struct Check<'a> {
 
 impl Check<'_> {
     pub(super) fn broken(&mut self, field: &'static str, message: String) {
-        self.issues.push(Issue {
-            field,
-            axis: None,
-            rank: self.rank,
-            message,
-        });
+        self.issues.push(Issue { field, axis: None, rank: self.rank, message });
     }
 
     pub(super) fn broken_axis(&mut self, field: &'static str, axis: usize, message: String) {
-        self.issues.push(Issue {
-            field,
-            axis: Some(axis),
-            rank: self.rank,
-            message,
-        });
+        self.issues.push(Issue { field, axis: Some(axis), rank: self.rank, message });
     }
 
     /// One number of one axis (or of none): at least `least`, at most [`LIMIT`].
-    pub(super) fn number(&mut self, field: &'static str, axis: Option<usize>, value: usize, least: usize) -> bool {
+    pub(super) fn number(
+        &mut self,
+        field: &'static str,
+        axis: Option<usize>,
+        value: usize,
+        least: usize,
+    ) -> bool {
         let message = match value {
             _ if value < least => format!("{value}, but must be at least {least}"),
             _ if value as u128 > LIMIT => format!("{value} is too large: the limit is {LIMIT}"),
             _ => return true,
         };
-        self.issues.push(Issue {
-            field,
-            axis,
-            rank: self.rank,
-            message,
-        });
+        self.issues.push(Issue { field, axis, rank: self.rank, message });
         false
     }
 
     fn channels(&mut self) {
-        let ConvSpec {
-            in_channels,
-            out_channels,
-            groups,
-            ..
-        } = *self.spec;
+        let ConvSpec { in_channels, out_channels, groups, .. } = *self.spec;
         let channels = [("in_channels", in_channels), ("out_channels", out_channels)];
         let groups_sound = self.number("groups", None, groups, 1);
         for (field, count) in channels {
@@ -116,28 +94,21 @@ impl Check<'_> {
     fn names(&mut self) {
         let spec = self.spec;
         let mut seen: Vec<&str> = Vec::new();
-        let places = std::iter::once(("batch", None, &spec.batch)).chain(
-            spec.input
-                .iter()
-                .enumerate()
-                .map(|(axis, size)| ("input", Some(axis), size)),
-        );
+        let places = std::iter::once(("batch", None, &spec.batch))
+            .chain(spec.input.iter().enumerate().map(|(axis, size)| ("input", Some(axis), size)));
         for (field, axis, size) in places {
             let Size::Free(name) = size else { continue };
             let message = if !is_name(name) {
-                format!("`{name}` is no name of a size: upper-case letters, digits and _ only, a letter first")
+                format!(
+                    "`{name}` is no name of a size: upper-case letters, digits and _ only, a letter first"
+                )
             } else if seen.contains(&name.as_str()) {
                 format!("the name {name} is used twice: each free size needs its own")
             } else {
                 seen.push(name);
                 continue;
             };
-            self.issues.push(Issue {
-                field,
-                axis,
-                rank: self.rank,
-                message,
-            });
+            self.issues.push(Issue { field, axis, rank: self.rank, message });
         }
     }
 
@@ -192,17 +163,11 @@ impl Check<'_> {
         let before = self.issues.len();
         let (spec, rank) = (self.spec, self.rank);
         if rank == 0 || rank > MAX_RANK {
-            self.broken(
-                "input",
-                format!("{rank} spatial axes, but there must be 1 to {MAX_RANK}"),
-            );
+            self.broken("input", format!("{rank} spatial axes, but there must be 1 to {MAX_RANK}"));
         }
         if spec.kernel.len() != rank {
-            let message = format!(
-                "{}, but the input has {}",
-                entries(spec.kernel.len()),
-                spatial_axes(rank)
-            );
+            let message =
+                format!("{}, but the input has {}", entries(spec.kernel.len()), spatial_axes(rank));
             self.broken("kernel", message);
         }
         self.count("stride", &spec.stride);
@@ -228,16 +193,14 @@ impl Check<'_> {
         }
     }
 
-    /// Every tensor, and every padded one, stays within [`LIMIT`] bytes. An empty batch and free sizes count as one.
+    /// Every tensor, and every padded one, stays within [`LIMIT`] bytes. An empty batch and free
+    /// sizes count as one.
     fn tensors(&mut self, axes: &[ConvAxis]) {
         let spec = self.spec;
         let at_least_one = |size: Option<usize>| size.unwrap_or(1).max(1) as u128;
         let batch = at_least_one(spec.batch.known());
         let tensor = |channels: usize, extents: &dyn Fn(&ConvAxis) -> u128| -> Vec<u128> {
-            [batch, channels as u128]
-                .into_iter()
-                .chain(axes.iter().map(extents))
-                .collect()
+            [batch, channels as u128].into_iter().chain(axes.iter().map(extents)).collect()
         };
         let input = |a: &ConvAxis| at_least_one(a.input.known());
         let output = |a: &ConvAxis| at_least_one(a.output.known());
@@ -265,10 +228,7 @@ impl Check<'_> {
             .iter()
             .try_fold(bytes, |product, &n| product.checked_mul(n).filter(|&p| p <= LIMIT));
         if total.is_none()
-            && !self
-                .issues
-                .iter()
-                .any(|issue| issue.field == "input" && field == "padding")
+            && !self.issues.iter().any(|issue| issue.field == "input" && field == "padding")
         {
             let factors: Vec<String> = shape.iter().map(u128::to_string).collect();
             let message = format!(
@@ -281,26 +241,16 @@ impl Check<'_> {
 }
 
 fn entries(count: usize) -> String {
-    if count == 1 {
-        "1 entry".to_owned()
-    } else {
-        format!("{count} entries")
-    }
+    if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
 fn spatial_axes(count: usize) -> String {
-    if count == 1 {
-        "1 spatial axis".to_owned()
-    } else {
-        format!("{count} spatial axes")
-    }
+    if count == 1 { "1 spatial axis".to_owned() } else { format!("{count} spatial axes") }
 }
 
 pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_uppercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        && text.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
 }
 
 fn canonical(spec: ConvSpec) -> ConvSpec {

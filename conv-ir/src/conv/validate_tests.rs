@@ -3,18 +3,11 @@ use crate::conv::{Extent, Layout};
 
 /// A 2-D convolution of 8 channels, to be broken by the test.
 fn base() -> ConvSpec {
-    ConvSpec {
-        in_channels: 8,
-        out_channels: 16,
-        ..ConvSpec::new([5, 6], [3, 3])
-    }
+    ConvSpec { in_channels: 8, out_channels: 16, ..ConvSpec::new([5, 6], [3, 3]) }
 }
 
 fn transposed() -> ConvSpec {
-    ConvSpec {
-        transposed: true,
-        ..base()
-    }
+    ConvSpec { transposed: true, ..base() }
 }
 
 fn refused(spec: ConvSpec) -> String {
@@ -27,47 +20,26 @@ fn output(spec: ConvSpec) -> Vec<usize> {
 }
 
 fn paddings(spec: ConvSpec) -> Vec<(usize, usize)> {
-    Conv::new(spec)
-        .unwrap()
-        .axes()
-        .iter()
-        .map(|axis| axis.padding)
-        .collect()
+    Conv::new(spec).unwrap().axes().iter().map(|axis| axis.padding).collect()
 }
 
 #[test]
 fn counts_must_match() {
     assert_eq!(
-        refused(ConvSpec {
-            stride: [1, 2, 3].into(),
-            padding: vec![].into(),
-            ..base()
-        }),
+        refused(ConvSpec { stride: [1, 2, 3].into(), padding: vec![].into(), ..base() }),
         "stride: 3 entries, but the input has 2 spatial axes: give one for each, or one for all\n\
          padding: 0 entries, but the input has 2 spatial axes: give one for each, or one for all"
     );
     assert_eq!(
-        refused(ConvSpec {
-            kernel: vec![3],
-            ..base()
-        }),
+        refused(ConvSpec { kernel: vec![3], ..base() }),
         "kernel: 1 entry, but the input has 2 spatial axes"
     );
-    assert_eq!(
-        refused(ConvSpec::new([], [])),
-        "input: 0 spatial axes, but there must be 1 to 8"
-    );
+    assert_eq!(refused(ConvSpec::new([], [])), "input: 0 spatial axes, but there must be 1 to 8");
     assert_eq!(
         refused(ConvSpec::new([1; 9], [1; 9])),
         "input: 9 spatial axes, but there must be 1 to 8"
     );
-    assert_eq!(
-        output(ConvSpec {
-            stride: vec![2].into(),
-            ..base()
-        }),
-        [2, 2]
-    );
+    assert_eq!(output(ConvSpec { stride: vec![2].into(), ..base() }), [2, 2]);
 }
 
 #[test]
@@ -91,32 +63,23 @@ fn numbers_must_be_positive() {
          stride (width): 0, but must be at least 1\n\
          dilation (width): 0, but must be at least 1"
     );
+    assert_eq!(refused(ConvSpec::new([0], [1])), "input (width): 0, but must be at least 1");
     assert_eq!(
-        refused(ConvSpec::new([0], [1])),
-        "input (width): 0, but must be at least 1"
-    );
-    assert_eq!(
-        Conv::new(ConvSpec {
-            batch: 0.into(),
-            ..base()
-        })
-        .unwrap()
-        .output_shape(),
+        Conv::new(ConvSpec { batch: 0.into(), ..base() }).unwrap().output_shape(),
         Some(vec![0, 16, 3, 4])
     );
 }
 
 #[test]
 fn axes_are_called_by_their_names() {
-    let name =
-        |rank: usize| refused(ConvSpec::new(vec![0; rank], vec![1; rank])).replace(": 0, but must be at least 1", "");
+    let name = |rank: usize| {
+        refused(ConvSpec::new(vec![0; rank], vec![1; rank]))
+            .replace(": 0, but must be at least 1", "")
+    };
     assert_eq!(name(1), "input (width)");
     assert_eq!(name(2), "input (height)\ninput (width)");
     assert_eq!(name(3), "input (depth)\ninput (height)\ninput (width)");
-    assert_eq!(
-        name(4),
-        "input (axis 0)\ninput (axis 1)\ninput (axis 2)\ninput (axis 3)"
-    );
+    assert_eq!(name(4), "input (axis 0)\ninput (axis 1)\ninput (axis 2)\ninput (axis 3)");
 }
 
 #[test]
@@ -125,10 +88,7 @@ fn groups_divide_channels() {
         refused(ConvSpec { groups: 3, ..base() }),
         "groups: 3 does not divide in_channels 8\ngroups: 3 does not divide out_channels 16"
     );
-    assert_eq!(
-        Conv::new(ConvSpec { groups: 8, ..base() }).unwrap().weight_shape(),
-        [16, 1, 3, 3]
-    );
+    assert_eq!(Conv::new(ConvSpec { groups: 8, ..base() }).unwrap().weight_shape(), [16, 1, 3, 3]);
 }
 
 #[test]
@@ -148,10 +108,7 @@ fn window_fits_the_padded_input() {
     );
     // Rounding down must not hide that nothing fits.
     assert_eq!(
-        refused(ConvSpec {
-            stride: 3.into(),
-            ..ConvSpec::new([5], [6])
-        }),
+        refused(ConvSpec { stride: 3.into(), ..ConvSpec::new([5], [6]) }),
         "kernel (width): output width is (5 + 0 + 0 - 6) / 3 + 1 = 0: window 6 is wider than the padded input 5"
     );
     assert_eq!(output(ConvSpec::new([5], [5])), [1]);
@@ -159,31 +116,16 @@ fn window_fits_the_padded_input() {
 
 #[test]
 fn padding_that_fits() {
-    let upper = ConvSpec {
-        padding: Padding::SameUpper,
-        stride: 2.into(),
-        ..ConvSpec::new([5, 6], [3, 3])
-    };
+    let upper =
+        ConvSpec { padding: Padding::SameUpper, stride: 2.into(), ..ConvSpec::new([5, 6], [3, 3]) };
     assert_eq!(output(upper.clone()), [3, 3]);
     assert_eq!(paddings(upper.clone()), [(1, 1), (0, 1)]);
-    assert_eq!(
-        paddings(ConvSpec {
-            padding: Padding::SameLower,
-            ..upper
-        }),
-        [(1, 1), (1, 0)]
-    );
-    let sparse = ConvSpec {
-        padding: Padding::SameUpper,
-        stride: 4.into(),
-        ..ConvSpec::new([7], [1])
-    };
+    assert_eq!(paddings(ConvSpec { padding: Padding::SameLower, ..upper }), [(1, 1), (1, 0)]);
+    let sparse =
+        ConvSpec { padding: Padding::SameUpper, stride: 4.into(), ..ConvSpec::new([7], [1]) };
     assert_eq!((output(sparse.clone()), paddings(sparse)), (vec![2], vec![(0, 0)]));
-    let causal = ConvSpec {
-        padding: Padding::Causal,
-        dilation: 4.into(),
-        ..ConvSpec::new([10], [3])
-    };
+    let causal =
+        ConvSpec { padding: Padding::Causal, dilation: 4.into(), ..ConvSpec::new([10], [3]) };
     assert_eq!((output(causal.clone()), paddings(causal)), (vec![10], vec![(8, 0)]));
 }
 
@@ -220,26 +162,15 @@ fn transposed_sizes() {
 #[test]
 fn output_padding_belongs_to_transposed() {
     assert_eq!(
-        refused(ConvSpec {
-            output_padding: [0, 1].into(),
-            ..base()
-        }),
+        refused(ConvSpec { output_padding: [0, 1].into(), ..base() }),
         "output_padding (width): 1, but only a transposed convolution has output padding"
     );
     assert_eq!(
-        refused(ConvSpec {
-            output_padding: [1, 2].into(),
-            stride: [2, 2].into(),
-            ..transposed()
-        }),
+        refused(ConvSpec { output_padding: [1, 2].into(), stride: [2, 2].into(), ..transposed() }),
         "output_padding (width): 2, but must be less than the larger of stride and dilation, 2"
     );
     assert_eq!(
-        output(ConvSpec {
-            output_padding: 1.into(),
-            dilation: 2.into(),
-            ..transposed()
-        }),
+        output(ConvSpec { output_padding: 1.into(), dilation: 2.into(), ..transposed() }),
         [10, 11]
     );
 }
@@ -258,27 +189,23 @@ fn padding_modes_reach_so_far() {
     for mode in [PaddingMode::Symmetric, PaddingMode::Circular] {
         assert_eq!(
             refused(of(mode, 5)),
-            format!("padding (width): 5 after the input, but mode {mode} reaches at most 4 (the input)")
+            format!(
+                "padding (width): 5 after the input, but mode {mode} reaches at most 4 (the input)"
+            )
         );
         assert_eq!(output(of(mode, 4)), [6]);
     }
     assert_eq!(output(of(PaddingMode::Reflect, 3)), [5]);
     assert_eq!(output(of(PaddingMode::Replicate, 40)), [42]);
     assert_eq!(
-        refused(ConvSpec {
-            padding_mode: PaddingMode::Circular,
-            ..transposed()
-        }),
+        refused(ConvSpec { padding_mode: PaddingMode::Circular, ..transposed() }),
         "padding_mode: circular has no meaning for a transposed convolution, whose padding crops the output: use zeros"
     );
 }
 
 #[test]
 fn values_must_be_finite() {
-    let constant = |value| ConvSpec {
-        padding_mode: PaddingMode::Constant(value),
-        ..base()
-    };
+    let constant = |value| ConvSpec { padding_mode: PaddingMode::Constant(value), ..base() };
     assert_eq!(
         refused(constant(f64::NAN)),
         "padding_mode: the padding value is NaN, but must be finite"
@@ -291,17 +218,8 @@ fn values_must_be_finite() {
         refused(constant(1e300)),
         "padding_mode: the padding value is 1e300, too large for f32"
     );
-    assert!(
-        Conv::new(ConvSpec {
-            dtype: DType::F64,
-            ..constant(1e300)
-        })
-        .is_ok()
-    );
-    let activation = |activation| ConvSpec {
-        activation: Some(activation),
-        ..base()
-    };
+    assert!(Conv::new(ConvSpec { dtype: DType::F64, ..constant(1e300) }).is_ok());
+    let activation = |activation| ConvSpec { activation: Some(activation), ..base() };
     assert_eq!(
         refused(activation(Activation::LeakyRelu(f64::NAN))),
         "activation: the slope of leaky_relu is NaN, but must be finite"
@@ -321,18 +239,11 @@ fn values_must_be_finite() {
 fn sizes_stay_addressable() {
     let big = 1 << 40;
     assert_eq!(
-        refused(ConvSpec {
-            in_channels: big,
-            ..ConvSpec::new([1 << 20], [1])
-        }),
+        refused(ConvSpec { in_channels: big, ..ConvSpec::new([1 << 20], [1]) }),
         "input: the input has 1 * 1099511627776 * 1048576 elements of 4 bytes: the limit is 140737488355328 bytes"
     );
     assert_eq!(
-        refused(ConvSpec {
-            in_channels: big,
-            out_channels: big,
-            ..ConvSpec::new([1], [1])
-        }),
+        refused(ConvSpec { in_channels: big, out_channels: big, ..ConvSpec::new([1], [1]) }),
         "kernel: the weight has 1099511627776 * 1099511627776 * 1 elements of 4 bytes: the limit is 140737488355328 bytes"
     );
     assert_eq!(
@@ -345,60 +256,32 @@ fn sizes_stay_addressable() {
          the limit is 140737488355328 bytes"
     );
     assert!(
-        refused(ConvSpec {
-            batch: big.into(),
-            out_channels: big,
-            ..ConvSpec::new([1], [1])
-        })
-        .contains("the output has")
+        refused(ConvSpec { batch: big.into(), out_channels: big, ..ConvSpec::new([1], [1]) })
+            .contains("the output has")
     );
     assert!(
-        refused(ConvSpec {
-            stride: usize::MAX.into(),
-            ..base()
-        })
-        .starts_with("stride (height): 18446744073709551615 is too large")
+        refused(ConvSpec { stride: usize::MAX.into(), ..base() })
+            .starts_with("stride (height): 18446744073709551615 is too large")
     );
     assert!(
-        refused(ConvSpec {
-            dilation: (1 << 46).into(),
-            ..base()
-        })
-        .contains("is wider than the padded input 5")
+        refused(ConvSpec { dilation: (1 << 46).into(), ..base() })
+            .contains("is wider than the padded input 5")
     );
     assert!(
-        refused(ConvSpec {
-            stride: (1 << 46).into(),
-            ..transposed()
-        })
-        .contains("too large: the limit is")
+        refused(ConvSpec { stride: (1 << 46).into(), ..transposed() })
+            .contains("too large: the limit is")
     );
     assert!(
-        refused(ConvSpec {
-            padding: Padding::Causal,
-            dilation: (1 << 47).into(),
-            ..base()
-        })
-        .contains("works out as")
+        refused(ConvSpec { padding: Padding::Causal, dilation: (1 << 47).into(), ..base() })
+            .contains("works out as")
     );
 }
 
 /// Hostile numbers everywhere: an answer, never a panic.
 #[test]
 fn no_number_panics() {
-    let hostile = [
-        0,
-        1,
-        2,
-        3,
-        1 << 31,
-        1 << 46,
-        1 << 47,
-        (1 << 47) + 1,
-        1 << 62,
-        usize::MAX - 1,
-        usize::MAX,
-    ];
+    let hostile =
+        [0, 1, 2, 3, 1 << 31, 1 << 46, 1 << 47, (1 << 47) + 1, 1 << 62, usize::MAX - 1, usize::MAX];
     let mut random = 0x2545_f491_4f6c_dd1d_u64;
     let mut next = |n: usize| {
         random ^= random << 13;
@@ -409,11 +292,7 @@ fn no_number_panics() {
     let mut made = 0;
     for _ in 0..60_000 {
         let mut number = |usual: usize| {
-            if next(6) == 0 {
-                hostile[next(hostile.len())]
-            } else {
-                usual
-            }
+            if next(6) == 0 { hostile[next(hostile.len())] } else { usual }
         };
         let spec = ConvSpec {
             batch: number(1).into(),
@@ -429,30 +308,14 @@ fn no_number_panics() {
             transposed: number(0) != 0,
             ..base()
         };
-        let padding = [
-            Padding::SameUpper,
-            Padding::SameLower,
-            Padding::Causal,
-            spec.padding.clone(),
-        ][next(4)]
-        .clone();
-        let batch = if next(4) == 0 {
-            Size::from("N")
-        } else {
-            spec.batch.clone()
-        };
-        let height = if next(4) == 0 {
-            Size::from("H")
-        } else {
-            spec.input[0].clone()
-        };
+        let padding =
+            [Padding::SameUpper, Padding::SameLower, Padding::Causal, spec.padding.clone()]
+                [next(4)]
+            .clone();
+        let batch = if next(4) == 0 { Size::from("N") } else { spec.batch.clone() };
+        let height = if next(4) == 0 { Size::from("H") } else { spec.input[0].clone() };
         let input = vec![height, spec.input[1].clone()];
-        if let Ok(conv) = Conv::new(ConvSpec {
-            padding,
-            batch,
-            input,
-            ..spec
-        }) {
+        if let Ok(conv) = Conv::new(ConvSpec { padding, batch, input, ..spec }) {
             made += 1;
             let _ = (
                 conv.input_len(),
@@ -483,73 +346,32 @@ fn free_sizes_stay_symbols() {
         ..base()
     };
     let conv = Conv::new(free(1.into(), 2)).unwrap();
-    assert_eq!(
-        conv.axes()[0].output,
-        Extent::Derived {
-            of: "H".into(),
-            scale: 1,
-            add: 1,
-            div: 2
-        }
-    );
+    assert_eq!(conv.axes()[0].output, Extent::Derived { of: "H".into(), scale: 1, add: 1, div: 2 });
     assert_eq!(conv.output_arithmetic(0), "(H + 1 + 1 - 3) / 2 + 1");
     assert_eq!((conv.input_shape(), conv.output_len()), (None, None));
-    let up = Conv::new(ConvSpec {
-        transposed: true,
-        ..free(1.into(), 2)
-    })
-    .unwrap();
-    assert_eq!(
-        up.axes()[0].output,
-        Extent::Derived {
-            of: "H".into(),
-            scale: 2,
-            add: -1,
-            div: 1
-        }
-    );
+    let up = Conv::new(ConvSpec { transposed: true, ..free(1.into(), 2) }).unwrap();
+    assert_eq!(up.axes()[0].output, Extent::Derived { of: "H".into(), scale: 2, add: -1, div: 1 });
     for (h, conv) in [(7, &conv), (8, &conv), (7, &up)] {
         let sized = conv.with_sizes(&[("N", 2), ("H", h)]).unwrap();
-        let Extent::Derived { scale, add, div, .. } = conv.axes()[0].output else {
-            panic!()
-        };
+        let Extent::Derived { scale, add, div, .. } = conv.axes()[0].output else { panic!() };
         assert_eq!(
             sized.axes()[0].output,
             Extent::Known((scale * h as i64 + add).div_euclid(div) as usize)
         );
     }
-    assert_eq!(
-        Conv::new(free(Padding::SameUpper, 1)).unwrap().axes()[0].padding,
-        (1, 1)
-    );
+    assert_eq!(Conv::new(free(Padding::SameUpper, 1)).unwrap().axes()[0].padding, (1, 1));
     assert_eq!(
         refused(free(Padding::SameUpper, 2)),
         "padding (height): same-upper with stride 2 depends on the input H, which is free: give the padding as numbers"
     );
-    let up = Conv::new(ConvSpec {
-        transposed: true,
-        ..free(Padding::SameLower, 2)
-    })
-    .unwrap();
-    assert_eq!(
-        up.axes()[0].output,
-        Extent::Derived {
-            of: "H".into(),
-            scale: 2,
-            add: 0,
-            div: 1
-        }
-    );
+    let up = Conv::new(ConvSpec { transposed: true, ..free(Padding::SameLower, 2) }).unwrap();
+    assert_eq!(up.axes()[0].output, Extent::Derived { of: "H".into(), scale: 2, add: 0, div: 1 });
 }
 
 #[test]
 fn free_sizes_have_proper_names() {
     let named = |name: &str| {
-        refused(ConvSpec {
-            input: vec![name.into(), "W".into()],
-            batch: "W".into(),
-            ..base()
-        })
+        refused(ConvSpec { input: vec![name.into(), "W".into()], batch: "W".into(), ..base() })
     };
     let twice = "input (width): the name W is used twice: each free size needs its own";
     let ill = "is no name of a size: upper-case letters, digits and _ only, a letter first";
@@ -574,7 +396,9 @@ fn run_time_sizes_are_checked() {
     assert_eq!(refused(&[("H", 1), ("H", 2)]), "the size H is given twice");
     assert_eq!(refused(&[("H", 0)]), "input (height): 0, but must be at least 1");
     assert!(
-        refused(&[("H", 2)]).starts_with("padding (height): 2 before the input, but mode reflect reaches at most 1")
+        refused(&[("H", 2)]).starts_with(
+            "padding (height): 2 before the input, but mode reflect reaches at most 1"
+        )
     );
     let sized = conv.with_sizes(&[("H", 3)]).unwrap();
     assert_eq!(sized.output_shape(), Some(vec![1, 16, 5, 8]));
@@ -587,17 +411,9 @@ fn run_time_sizes_are_checked() {
 #[test]
 fn arithmetic_as_text() {
     let text = |spec| Conv::new(spec).unwrap().output_arithmetic(0);
-    let stem = ConvSpec {
-        stride: 2.into(),
-        padding: 3.into(),
-        ..ConvSpec::new([224], [7])
-    };
+    let stem = ConvSpec { stride: 2.into(), padding: 3.into(), ..ConvSpec::new([224], [7]) };
     assert_eq!(text(stem), "(224 + 3 + 3 - 7) / 2 + 1 = 112");
-    let atrous = ConvSpec {
-        dilation: 2.into(),
-        padding: 2.into(),
-        ..ConvSpec::new([33], [3])
-    };
+    let atrous = ConvSpec { dilation: 2.into(), padding: 2.into(), ..ConvSpec::new([33], [3]) };
     assert_eq!(text(atrous), "(33 + 2 + 2 - 2 * (3 - 1) - 1) / 1 + 1 = 33");
     let up = ConvSpec {
         transposed: true,
@@ -610,19 +426,11 @@ fn arithmetic_as_text() {
 
 #[test]
 fn shapes_follow_the_layout() {
-    let conv = Conv::new(ConvSpec {
-        layout: Layout::ChannelsLast,
-        ..base()
-    })
-    .unwrap();
+    let conv = Conv::new(ConvSpec { layout: Layout::ChannelsLast, ..base() }).unwrap();
     assert_eq!(conv.input_shape(), Some(vec![1, 5, 6, 8]));
     assert_eq!(conv.residual_shape(), Some(vec![1, 3, 4, 16]));
     assert_eq!(conv.weight_shape(), [16, 8, 3, 3]);
-    let up = Conv::new(ConvSpec {
-        groups: 4,
-        ..transposed()
-    })
-    .unwrap();
+    let up = Conv::new(ConvSpec { groups: 4, ..transposed() }).unwrap();
     assert_eq!(up.weight_shape(), [8, 4, 3, 3]);
     assert_eq!(up.output_shape(), Some(vec![1, 16, 7, 8]));
     assert_eq!(

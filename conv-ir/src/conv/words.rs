@@ -1,6 +1,8 @@
-//! The small words of the text form, each with `Display` and `FromStr` that agree: element types, layouts, padding, activations.
+//! The small words of the text form, each with `Display` and `FromStr` that agree: element types,
+//! layouts, padding, activations.
 //!
-//! The same words serve the one-line form of a convolution, the command line's flags and the macro's values:
+//! The same words serve the one-line form of a convolution, the command line's flags and the
+//! macro's values:
 //!
 //! ```text
 //! type         f32  f64
@@ -11,8 +13,9 @@
 //! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish  hardsigmoid
 //! ```
 //!
-//! `constant` alone means `constant(0)` and `leaky_relu` alone means a slope of 0.01, PyTorch's defaults. Only words are read here;
-//! whether the numbers make sense is the constructor's business.
+//! `constant` alone means `constant(0)` and `leaky_relu` alone means a slope of 0.01, PyTorch's
+//! defaults. Only words are read here; whether the numbers make sense is the constructor's
+//! business.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,16 +30,8 @@ use crate::error::Error;
 const LEAKY_SLOPE: f64 = 0.01;
 
 const DTYPES: [&str; 2] = ["f32", "f64"];
-const LAYOUTS: [&str; 8] = [
-    "nchw",
-    "nhwc",
-    "ncw",
-    "nwc",
-    "ncdhw",
-    "ndhwc",
-    "channels-first",
-    "channels-last",
-];
+const LAYOUTS: [&str; 8] =
+    ["nchw", "nhwc", "ncw", "nwc", "ncdhw", "ndhwc", "channels-first", "channels-last"];
 const PADDINGS: [&str; 4] = ["valid", "same-upper", "same-lower", "causal"];
 const MODES: [&str; 6] = ["zeros", "constant", "reflect", "symmetric", "replicate", "circular"];
 const ACTIVATIONS: [&str; 10] = [
@@ -128,11 +123,11 @@ pub(super) fn scan_padding(scan: &mut Scanner) -> Result<Padding, Error> {
         "same-upper" => Ok(Padding::SameUpper),
         "same-lower" => Ok(Padding::SameLower),
         "causal" => Ok(Padding::Causal),
-        "same" => Err(scan.error(
-            start,
-            "`same` is ambiguous, expected `same-upper` or `same-lower`".to_owned(),
+        "same" => Err(scan
+            .error(start, "`same` is ambiguous, expected `same-upper` or `same-lower`".to_owned())),
+        "" => Err(scan.expected(
+            "numbers such as `1` or `1:2,0:1`, `valid`, `same-upper`, `same-lower` or `causal`",
         )),
-        "" => Err(scan.expected("numbers such as `1` or `1:2,0:1`, `valid`, `same-upper`, `same-lower` or `causal`")),
         word => Err(scan.unknown(start, word, &PADDINGS)),
     }
 }
@@ -147,7 +142,9 @@ pub(super) fn scan_mode(scan: &mut Scanner) -> Result<PaddingMode, Error> {
     let start = scan.position();
     match scan.word() {
         "zeros" => Ok(PaddingMode::Zeros),
-        "constant" if scan.peek() == Some('(') => scan.arguments().map(|[value]| PaddingMode::Constant(value)),
+        "constant" if scan.peek() == Some('(') => {
+            scan.arguments().map(|[value]| PaddingMode::Constant(value))
+        }
         "constant" => Ok(PaddingMode::Constant(0.0)),
         "reflect" => Ok(PaddingMode::Reflect),
         "symmetric" => Ok(PaddingMode::Symmetric),
@@ -163,7 +160,9 @@ pub(super) fn scan_activation(scan: &mut Scanner) -> Result<Activation, Error> {
     match scan.word() {
         "relu" => Ok(Activation::Relu),
         "relu6" => Ok(Activation::Relu6),
-        "leaky_relu" if scan.peek() == Some('(') => scan.arguments().map(|[slope]| Activation::LeakyRelu(slope)),
+        "leaky_relu" if scan.peek() == Some('(') => {
+            scan.arguments().map(|[slope]| Activation::LeakyRelu(slope))
+        }
         "leaky_relu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
         "clamp" => scan.arguments().map(|[lo, hi]| Activation::Clamp(lo, hi)),
         "sigmoid" => Ok(Activation::Sigmoid),
@@ -206,7 +205,9 @@ impl fmt::Display for Padding {
             Padding::SameLower => f.write_str("same-lower"),
             Padding::Causal => f.write_str("causal"),
             Padding::Explicit(PerAxis::All(both)) => write!(f, "{}", Sides(*both)),
-            Padding::Explicit(PerAxis::Each(list)) => write_list(f, ",", list.iter().map(|&both| Sides(both))),
+            Padding::Explicit(PerAxis::Each(list)) => {
+                write_list(f, ",", list.iter().map(|&both| Sides(both)))
+            }
         }
     }
 }
@@ -249,7 +250,11 @@ fn whole<T>(
     Ok(value)
 }
 
-fn scan_named<T>(scan: &mut Scanner, named: impl Fn(&str) -> Option<T>, known: &[&str]) -> Result<T, Error> {
+fn scan_named<T>(
+    scan: &mut Scanner,
+    named: impl Fn(&str) -> Option<T>,
+    known: &[&str],
+) -> Result<T, Error> {
     scan.skip_spaces();
     let start = scan.position();
     let word = scan.word();
@@ -268,7 +273,8 @@ impl FromStr for Layout {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        whole("the layout", text, |scan| scan_named(scan, layout_named, &LAYOUTS)).map(|(layout, _)| layout)
+        whole("the layout", text, |scan| scan_named(scan, layout_named, &LAYOUTS))
+            .map(|(layout, _)| layout)
     }
 }
 
@@ -320,19 +326,10 @@ mod tests {
     #[test]
     fn words_round_trip() {
         ["f32", "f64"].into_iter().for_each(round_trip::<DType>);
-        ["channels-first", "channels-last"]
+        ["channels-first", "channels-last"].into_iter().for_each(round_trip::<Layout>);
+        ["zeros", "constant(-0.5)", "reflect", "symmetric", "replicate", "circular"]
             .into_iter()
-            .for_each(round_trip::<Layout>);
-        [
-            "zeros",
-            "constant(-0.5)",
-            "reflect",
-            "symmetric",
-            "replicate",
-            "circular",
-        ]
-        .into_iter()
-        .for_each(round_trip::<PaddingMode>);
+            .for_each(round_trip::<PaddingMode>);
         ["valid", "same-upper", "same-lower", "causal", "1:1", "1:2,0:3"]
             .into_iter()
             .for_each(round_trip::<Padding>);
@@ -340,9 +337,7 @@ mod tests {
         ["relu", "leaky_relu(0.01)", "clamp(-1.5,6)", "gelu", "hardswish"]
             .into_iter()
             .for_each(round_trip::<Activation>);
-        ["leaky_relu(1e-300)", "clamp(-0,0.1)"]
-            .into_iter()
-            .for_each(round_trip::<Activation>);
+        ["leaky_relu(1e-300)", "clamp(-0,0.1)"].into_iter().for_each(round_trip::<Activation>);
         assert_eq!("nhwc".parse(), Ok(Layout::ChannelsLast));
         assert_eq!("1,0:2".parse(), Ok(Padding::from([(1, 1), (0, 2)])));
         assert_eq!(" clamp( 0 , 6 ) ".parse(), Ok(Activation::Clamp(0.0, 6.0)));

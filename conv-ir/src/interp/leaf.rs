@@ -4,7 +4,9 @@ use super::Machine;
 use super::memory::Fault;
 use crate::Element;
 use crate::activation::{self, Activation};
-use crate::nest::{Access, Affine, AxisId, Base, BufferId, Cond, Expr, Index, Leaf, Loop, Op, RegId};
+use crate::nest::{
+    Access, Affine, AxisId, Base, BufferId, Cond, Expr, Index, Leaf, Loop, Op, RegId,
+};
 
 /// An array of vector registers; `None` was never set.
 struct Registers<T> {
@@ -24,16 +26,13 @@ pub(super) struct LeafRun<'m, 'a, T> {
 }
 
 impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
-    pub(super) fn new(machine: &'m mut Machine<'a, T>, leaf: &'a Leaf, pointers: Vec<Vec<i64>>) -> Self {
+    pub(super) fn new(
+        machine: &'m mut Machine<'a, T>,
+        leaf: &'a Leaf,
+        pointers: Vec<Vec<i64>>,
+    ) -> Self {
         let registers = leaf.registers.iter().map(|r| registers(leaf, &r.axes)).collect();
-        LeafRun {
-            machine,
-            leaf,
-            pointers,
-            registers,
-            width: leaf.width(),
-            lane: 0,
-        }
+        LeafRun { machine, leaf, pointers, registers, width: leaf.width(), lane: 0 }
     }
 
     pub(super) fn run(&mut self) {
@@ -63,7 +62,9 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
         for op in ops {
             match op {
                 Op::Each(axis, body) => self.each(*axis, |run| run.ops(body)),
-                Op::Set { reg, value, when } if self.holds(when) => self.lanes(|run| run.set(*reg, value)),
+                Op::Set { reg, value, when } if self.holds(when) => {
+                    self.lanes(|run| run.set(*reg, value))
+                }
                 Op::Store { to, value, when } if self.holds(when) => self.lanes(|run| {
                     let value = run.eval(value);
                     run.store(to, value);
@@ -88,7 +89,8 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
         self.machine.env.unbind(axis);
     }
 
-    /// Once per lane, the lane axis bound to it. Between operations it stays at lane 0, for the conditions of scalar leaves.
+    /// Once per lane, the lane axis bound to it. Between operations it stays at lane 0, for the
+    /// conditions of scalar leaves.
     fn lanes(&mut self, mut body: impl FnMut(&mut Self)) {
         for lane in 0..self.width {
             self.at_lane(lane);
@@ -107,10 +109,7 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
     /// Whether the current lane is beyond the cut.
     fn is_dead(&self) -> bool {
         let Some(lanes) = &self.leaf.lanes else { return false };
-        let vector = lanes
-            .vectors
-            .and_then(|v| self.machine.env.axes[v.index()])
-            .unwrap_or(0);
+        let vector = lanes.vectors.and_then(|v| self.machine.env.axes[v.index()]).unwrap_or(0);
         lanes.cut.is_some_and(|cut| vector * lanes.width + self.lane >= cut)
     }
 
@@ -149,7 +148,9 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
             Expr::Const(c) => T::from_f64(*c),
             Expr::Reg(reg) => self.register(*reg),
             Expr::Load(access) => self.load(access),
-            Expr::Select { when, then, otherwise } => self.eval(if self.holds(when) { then } else { otherwise }),
+            Expr::Select { when, then, otherwise } => {
+                self.eval(if self.holds(when) { then } else { otherwise })
+            }
             Expr::Unary(op, a) => activation::unary(*op, self.eval(a)),
             Expr::Binary(op, a, b) => activation::binary(*op, self.eval(a), self.eval(b)),
             Expr::Fma(a, b, c) => {
@@ -157,7 +158,8 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
                 a.fma(b, self.eval(c))
             }
             Expr::Choose { a, b, then, otherwise } => {
-                let (a, b, then, otherwise) = (self.eval(a), self.eval(b), self.eval(then), self.eval(otherwise));
+                let (a, b, then, otherwise) =
+                    (self.eval(a), self.eval(b), self.eval(then), self.eval(otherwise));
                 if a < b { then } else { otherwise }
             }
             Expr::Activation(which, a) => {
@@ -169,13 +171,10 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
 
     fn activation(&mut self, which: Activation, x: T) -> T {
         let programs = &mut self.machine.programs;
-        let at = programs
-            .iter()
-            .position(|(known, _)| *known == which)
-            .unwrap_or_else(|| {
-                programs.push((which, activation::program(which, T::DTYPE)));
-                programs.len() - 1
-            });
+        let at = programs.iter().position(|(known, _)| *known == which).unwrap_or_else(|| {
+            programs.push((which, activation::program(which, T::DTYPE)));
+            programs.len() - 1
+        });
         activation::eval(&programs[at].1, x)
     }
 
@@ -201,7 +200,9 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
         }
         let buffer = self.machine.nest.buffer_behind(self.leaf, to.base);
         let position = self.position(buffer, to);
-        if let Err(fault) = position.and_then(|position| self.machine.memory.write(buffer, position, value)) {
+        if let Err(fault) =
+            position.and_then(|position| self.machine.memory.write(buffer, position, value))
+        {
             self.fail("store", to, fault)
         }
     }
@@ -209,7 +210,8 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
     /// Whether lanes, or vectors along the lanes' split, read different elements.
     fn follows_lanes(&self, access: &Access) -> bool {
         let Some(lanes) = &self.leaf.lanes else { return false };
-        let names = |a: &Affine| a.axes().any(|axis| axis == lanes.axis || Some(axis) == lanes.vectors);
+        let names =
+            |a: &Affine| a.axes().any(|axis| axis == lanes.axis || Some(axis) == lanes.vectors);
         access.index.iter().any(|index| match index {
             Index::Affine(a) => names(a),
             Index::Quotient(q) => names(&q.numerator),
@@ -230,11 +232,7 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
     #[cold]
     fn fail(&self, verb: &str, access: &Access, fault: Fault) -> ! {
         let nest = self.machine.nest;
-        let access = crate::nest::Names {
-            nest,
-            leaf: Some(self.leaf),
-        }
-        .access(access);
+        let access = crate::nest::Names { nest, leaf: Some(self.leaf) }.access(access);
         let (leaf, place) = (&self.leaf.name, self.machine.env.place());
         panic!(
             "interp: leaf {leaf}: {verb} {access}: {}, at {place}, lane {}",
@@ -258,8 +256,5 @@ fn registers<T: Element>(leaf: &Leaf, axes: &[AxisId]) -> Registers<T> {
         strides.push((*axis, stride));
         stride *= tile_extent(leaf, *axis) as usize;
     }
-    Registers {
-        strides,
-        lanes: vec![None; stride],
-    }
+    Registers { strides, lanes: vec![None; stride] }
 }

@@ -54,11 +54,7 @@ pub(super) enum Fault {
 impl Fault {
     pub(super) fn text(&self) -> String {
         match self {
-            Fault::OutOfRange {
-                dimension,
-                index,
-                extent,
-            } => {
+            Fault::OutOfRange { dimension, index, extent } => {
                 format!("index {index} of dimension {dimension} is outside 0..{extent}")
             }
             Fault::Dimensions { needed } => format!("the buffer has {needed} dimensions"),
@@ -72,7 +68,11 @@ impl Fault {
 
 impl<'a, T: Element> Memory<'a, T> {
     /// Finds the array behind every buffer and checks its length.
-    pub(super) fn new(nest: &'a Nest, arrays: Arrays<'a, T>, symbols: &[i64]) -> Result<Self, Error> {
+    pub(super) fn new(
+        nest: &'a Nest,
+        arrays: Arrays<'a, T>,
+        symbols: &[i64],
+    ) -> Result<Self, Error> {
         let mut given = Given::from(arrays);
         let mut arrays = Vec::new();
         for (at, buffer) in nest.buffers.iter().enumerate() {
@@ -111,7 +111,11 @@ impl<'a, T: Element> Memory<'a, T> {
     }
 
     /// The position of an element.
-    pub(super) fn position(&self, buffer: BufferId, index: impl ExactSizeIterator<Item = i64>) -> Result<usize, Fault> {
+    pub(super) fn position(
+        &self,
+        buffer: BufferId,
+        index: impl ExactSizeIterator<Item = i64>,
+    ) -> Result<usize, Fault> {
         let extents = &self.arrays[buffer.index()].extents;
         if index.len() != extents.len() {
             return Err(Fault::Dimensions { needed: extents.len() });
@@ -119,11 +123,7 @@ impl<'a, T: Element> Memory<'a, T> {
         let mut position = 0;
         for (dimension, (index, &extent)) in index.zip(extents).enumerate() {
             if !(0..extent).contains(&index) {
-                return Err(Fault::OutOfRange {
-                    dimension,
-                    index,
-                    extent,
-                });
+                return Err(Fault::OutOfRange { dimension, index, extent });
             }
             position = position * extent + index;
         }
@@ -144,18 +144,30 @@ impl<'a, T: Element> Memory<'a, T> {
         }
     }
 
-    pub(super) fn write(&mut self, buffer: BufferId, position: usize, value: T) -> Result<(), Fault> {
+    pub(super) fn write(
+        &mut self,
+        buffer: BufferId,
+        position: usize,
+        value: T,
+    ) -> Result<(), Fault> {
         let setup = self.in_setup;
         let memory = self.arrays[buffer.index()].memory;
         match &mut self.arrays[memory].data {
             Data::Packed(elements) if setup => elements[position] = value,
-            Data::Output(_, written) if !setup && written[position] => return Err(Fault::WrittenTwice),
+            Data::Output(_, written) if !setup && written[position] => {
+                return Err(Fault::WrittenTwice);
+            }
             Data::Output(elements, written) if !setup => {
                 elements[position] = value;
                 written[position] = true;
             }
             Data::Scratch(elements) if !setup => elements[position] = Some(value),
-            Data::Given(_) | Data::Known(_) | Data::Packed(_) | Data::Output(..) | Data::Scratch(_) | Data::View => {
+            Data::Given(_)
+            | Data::Known(_)
+            | Data::Packed(_)
+            | Data::Output(..)
+            | Data::Scratch(_)
+            | Data::View => {
                 return Err(Fault::ReadOnly);
             }
         }
@@ -181,7 +193,8 @@ impl<'a, T: Element> Memory<'a, T> {
 }
 
 fn unflatten(mut position: i64, extents: &[i64]) -> Vec<i64> {
-    let mut index: Vec<i64> = extents.iter().rev().map(|e| (position % e, position /= e).0).collect();
+    let mut index: Vec<i64> =
+        extents.iter().rev().map(|e| (position % e, position /= e).0).collect();
     index.reverse();
     index
 }
@@ -258,19 +271,21 @@ impl<'a, T: Element> Given<'a, T> {
         })
     }
 
-    /// Arrays that no buffer took are a mistake of the caller's, but where the nest knows numbers of that role: then they may be those of its unknown twin.
+    /// Arrays that no buffer took are a mistake of the caller's, but where the nest knows numbers
+    /// of that role: then they may be those of its unknown twin.
     fn nothing_left(&self) -> Result<(), Error> {
         let left = [
             ("weight", BufferRole::Weight, &self.weights),
             ("bias", BufferRole::Bias, &self.biases),
             ("residual", BufferRole::Residual, &self.residuals),
         ];
-        let mistaken =
-            |(_, role, arrays): &&(_, BufferRole, &VecDeque<_>)| !arrays.is_empty() && !self.known.contains(role);
+        let mistaken = |(_, role, arrays): &&(_, BufferRole, &VecDeque<_>)| {
+            !arrays.is_empty() && !self.known.contains(role)
+        };
         match left.iter().find(mistaken) {
-            Some((name, ..)) => Err(Error::Argument(format!(
-                "{name} is given, but the convolution has none"
-            ))),
+            Some((name, ..)) => {
+                Err(Error::Argument(format!("{name} is given, but the convolution has none")))
+            }
             None => Ok(()),
         }
     }
@@ -294,10 +309,5 @@ fn length(name: &'static str, found: usize, needed: usize, extents: &[i64]) -> R
     if found == needed {
         return Ok(());
     }
-    Err(Error::Length {
-        name,
-        found,
-        needed,
-        shape: format!("{extents:?}"),
-    })
+    Err(Error::Length { name, found, needed, shape: format!("{extents:?}") })
 }

@@ -1,14 +1,18 @@
 //! The judge: runs a nest, in any state, slowly and strictly.
 //!
-//! In: a [`Nest`], the arrays of one run, the free sizes. Out: the output array. A nest that means what its convolution means gives the same bits before and
-//! after every pass, so each pass is checked by running both. It imports the nest's grammar and nothing that made it.
+//! In: a [`Nest`], the arrays of one run, the free sizes. Out: the output array. A nest that means
+//! what its convolution means gives the same bits before and after every pass, so each pass is
+//! checked by running both. It imports the nest's grammar and nothing that made it.
 //!
-//! Everything a route may not do is a panic here, because it is our bug and not the user's: an index outside its dimension, a register or a scratch element
-//! read before it was written, an output element written twice or never, a store to an array that is only read, an axis or symbol used where it is not bound.
-//! Dead lanes (beyond [`Lanes::cut`](crate::nest::Lanes)) read as NaN and write nothing, so that a route may do anything with them, and a leak shows.
+//! Everything a route may not do is a panic here, because it is our bug and not the user's: an
+//! index outside its dimension, a register or a scratch element read before it was written, an
+//! output element written twice or never, a store to an array that is only read, an axis or symbol
+//! used where it is not bound. Dead lanes (beyond [`Lanes::cut`](crate::nest::Lanes)) read as NaN
+//! and write nothing, so that a route may do anything with them, and a leak shows.
 //!
-//! Values are computed lane by lane: an index is evaluated with the lane axis bound to each lane in turn, which makes splats and vectors one rule.
-//! No speed is sought, except that nothing is looked up by name inside loops.
+//! Values are computed lane by lane: an index is evaluated with the lane axis bound to each lane in
+//! turn, which makes splats and vectors one rule. No speed is sought, except that nothing is looked
+//! up by name inside loops.
 
 mod leaf;
 mod memory;
@@ -62,7 +66,8 @@ impl<'a, T> From<Arguments<'a, T>> for Arrays<'a, T> {
 /// Runs setup, then body on one thread. `free` gives the sizes known only now, by name.
 ///
 /// # Errors
-/// [`Error::Argument`] for a missing or unknown array or size, [`Error::Length`] for an array of the wrong length.
+/// [`Error::Argument`] for a missing or unknown array or size, [`Error::Length`] for an array of
+/// the wrong length.
 ///
 /// # Panics
 /// Where the nest does what no nest may do: a bug of the pass that made it.
@@ -74,8 +79,9 @@ pub fn run<'a, T: Element>(
     run_parts(nest, arrays, free, 1)
 }
 
-/// Runs setup, then body once for each of `parts` threads, one after the other, each with scratch of its own. Together they must write each output element
-/// exactly once. Errors and panics as [`run`].
+/// Runs setup, then body once for each of `parts` threads, one after the other, each with scratch
+/// of its own. Together they must write each output element exactly once. Errors and panics as
+/// [`run`].
 pub fn run_parts<'a, T: Element>(
     nest: &'a Nest,
     arrays: impl Into<Arrays<'a, T>>,
@@ -85,19 +91,8 @@ pub fn run_parts<'a, T: Element>(
     types_match(nest, T::DTYPE)?;
     let symbols = symbols(nest, free)?;
     let memory = Memory::new(nest, arrays.into(), &symbols)?;
-    let env = Env {
-        nest,
-        axes: vec![None; nest.axes.len()],
-        symbols,
-    };
-    let mut machine = Machine {
-        nest,
-        env,
-        memory,
-        programs: Vec::new(),
-        part: 0,
-        parts: 1,
-    };
+    let env = Env { nest, axes: vec![None; nest.axes.len()], symbols };
+    let mut machine = Machine { nest, env, memory, programs: Vec::new(), part: 0, parts: 1 };
     machine.stmts(&nest.setup);
     machine.memory.setup_is_done();
     machine.parts = parts.max(1) as i64;
@@ -122,15 +117,13 @@ fn types_match(nest: &Nest, dtype: DType) -> Result<(), Error> {
             "it computes in one type, not {} accumulated in {}",
             nest.dtype, nest.accumulator
         );
-        return Err(Error::Unsupported {
-            route: "interp",
-            message,
-        });
+        return Err(Error::Unsupported { route: "interp", message });
     }
     Ok(())
 }
 
-/// The largest free size taken. Sizes come from arrays in memory; beyond this, index arithmetic would come near the limits of `i64`.
+/// The largest free size taken. Sizes come from arrays in memory; beyond this, index arithmetic
+/// would come near the limits of `i64`.
 const LARGEST_SIZE: usize = 1 << 40;
 
 /// The value of every symbol, in order.
@@ -145,7 +138,9 @@ fn symbols(nest: &Nest, free: &[(&str, usize)]) -> Result<Vec<i64>, Error> {
             None => given_size(&symbol.name, free)?,
             Some(quotient) => quotient.eval(|var| match var {
                 Var::Symbol(s) if s.index() < values.len() => values[s.index()],
-                Var::Symbol(_) | Var::Axis(_) => panic!("interp: symbol {} is not made of earlier ones", symbol.name),
+                Var::Symbol(_) | Var::Axis(_) => {
+                    panic!("interp: symbol {} is not made of earlier ones", symbol.name)
+                }
             }),
         };
         values.push(value);
@@ -173,7 +168,9 @@ struct Env<'a> {
 impl Env<'_> {
     fn value(&self, var: Var) -> i64 {
         match var {
-            Var::Axis(axis) => self.axes[axis.index()].unwrap_or_else(|| self.unbound(&self.nest.axis(axis).name)),
+            Var::Axis(axis) => {
+                self.axes[axis.index()].unwrap_or_else(|| self.unbound(&self.nest.axis(axis).name))
+            }
             Var::Symbol(s) => *self
                 .symbols
                 .get(s.index())
@@ -197,17 +194,11 @@ impl Env<'_> {
             .iter()
             .zip(&self.axes)
             .filter_map(|(axis, value)| Some((axis, (*value)?)));
-        bound
-            .map(|(axis, value)| format!("{} = {value}", axis.name))
-            .collect::<Vec<_>>()
-            .join(", ")
+        bound.map(|(axis, value)| format!("{} = {value}", axis.name)).collect::<Vec<_>>().join(", ")
     }
 
     fn unbound(&self, name: &str) -> ! {
-        panic!(
-            "interp: {name} is used where it is not bound; bound are {}",
-            self.place()
-        )
+        panic!("interp: {name} is used where it is not bound; bound are {}", self.place())
     }
 }
 
@@ -251,10 +242,7 @@ impl<'a, T: Element> Machine<'a, T> {
 
     fn share(&self, lo: i64, hi: i64) -> (i64, i64) {
         let len = (hi - lo).max(0);
-        (
-            lo + len * self.part / self.parts,
-            lo + len * (self.part + 1) / self.parts,
-        )
+        (lo + len * self.part / self.parts, lo + len * (self.part + 1) / self.parts)
     }
 
     /// A call hides everything of the caller: the leaf sees its pointers and ints only.
@@ -266,7 +254,8 @@ impl<'a, T: Element> Machine<'a, T> {
             leaf.name
         );
         let value = |v| self.env.value(v);
-        let address = |access: &crate::nest::Access| access.index.iter().map(|i| i.eval(value)).collect();
+        let address =
+            |access: &crate::nest::Access| access.index.iter().map(|i| i.eval(value)).collect();
         let pointers: Vec<Vec<i64>> = call.pointers.iter().map(address).collect();
         let mut axes = vec![None; self.nest.axes.len()];
         for (axis, int) in leaf.ints.iter().zip(&call.ints) {

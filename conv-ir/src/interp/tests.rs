@@ -49,13 +49,7 @@ fn the_caller_hears_of_wrong_arguments() {
         let mut output = vec![0.0; n];
         run(
             &naive(),
-            Arguments {
-                input: &input,
-                weight: &weight,
-                bias,
-                residual,
-                output: &mut output,
-            },
+            Arguments { input: &input, weight: &weight, bias, residual, output: &mut output },
             free,
         )
         .unwrap_err()
@@ -104,16 +98,13 @@ fn with_leaf(change: impl Fn(&mut Leaf)) -> Nest {
 
 /// What the judge says of a nest.
 fn verdict(nest: Nest, parts: usize) -> String {
-    let caught = std::panic::catch_unwind(|| result(&nest, parts)).expect_err("the judge let it pass");
+    let caught =
+        std::panic::catch_unwind(|| result(&nest, parts)).expect_err("the judge let it pass");
     caught.downcast_ref::<String>().cloned().unwrap_or_default()
 }
 
 fn store(access: Access) -> Op {
-    Op::Store {
-        to: access,
-        value: Expr::Const(1.0),
-        when: Vec::new(),
-    }
+    Op::Store { to: access, value: Expr::Const(1.0), when: Vec::new() }
 }
 
 #[test]
@@ -123,13 +114,11 @@ fn every_forbidden_thing_is_named() {
     let never = with_leaf(|l| l.finish.clear());
     let unset = with_leaf(|l| l.init.clear());
     let read_only = with_leaf(|l| {
-        l.finish
-            .push(store(Access::buffer(INPUT, [ax(2), ax(1)].map(|_| Affine::default()))))
+        l.finish.push(store(Access::buffer(INPUT, [ax(2), ax(1)].map(|_| Affine::default()))))
     });
     let unbound = with_leaf(|l| l.finish.push(store(Access::buffer(OUTPUT, [ax(2), ax(1)]))));
     let write_only = with_leaf(|l| {
-        l.finish
-            .push(Op::set(RegId(0), Expr::Load(Access::buffer(OUTPUT, [ax(0), ax(1)]))))
+        l.finish.push(Op::set(RegId(0), Expr::Load(Access::buffer(OUTPUT, [ax(0), ax(1)]))))
     });
     let flat = with_leaf(|l| l.finish.push(store(Access::buffer(OUTPUT, [ax(0)]))));
     for (nest, says) in [
@@ -161,30 +150,16 @@ fn scratch_cut_and_sharing_are_judged() {
     let mut late_packing = lowered();
     late_packing.body.push(late_packing.setup[0].clone());
     let mut hidden = lowered();
-    hidden.leaves[0]
-        .finish
-        .push(store(Access::buffer(PADDED, [ax(2), ax(2)])));
+    hidden.leaves[0].finish.push(store(Access::buffer(PADDED, [ax(2), ax(2)])));
     for (nest, says) in [
-        (
-            unpadded,
-            "leaf row: load @padded[ic, ow.i + kw]: that element was never written",
-        ),
-        (
-            uncut,
-            "load @bias[4 oc.i + oc.l]: index 6 of dimension 0 is outside 0..6",
-        ),
-        (
-            cut_too_much,
-            "6 of 36 elements of output were never written, first [5, 0]",
-        ),
+        (unpadded, "leaf row: load @padded[ic, ow.i + kw]: that element was never written"),
+        (uncut, "load @bias[4 oc.i + oc.l]: index 6 of dimension 0 is outside 0..6"),
+        (cut_too_much, "6 of 36 elements of output were never written, first [5, 0]"),
         (late_packing, "that buffer is not written here"),
         (hidden, "ow.o is used where it is not bound"),
     ] {
         let verdict = verdict(nest, 1);
         assert!(verdict.contains(says), "{verdict}");
     }
-    assert!(
-        verdict(naive(), 2).contains("written before"),
-        "a serial body on two threads"
-    );
+    assert!(verdict(naive(), 2).contains("written before"), "a serial body on two threads");
 }

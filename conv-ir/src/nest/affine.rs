@@ -1,6 +1,8 @@
-//! Index arithmetic: affine expressions over loop axes and run-time symbols, and the few ways to bend them.
+//! Index arithmetic: affine expressions over loop axes and run-time symbols, and the few ways to
+//! bend them.
 //!
-//! All arithmetic is `i64`. Descriptions are checked so that no index of a legal nest comes near its limits.
+//! All arithmetic is `i64`. Descriptions are checked so that no index of a legal nest comes near
+//! its limits.
 
 use super::{AxisId, SymbolId};
 use smallvec::{SmallVec, smallvec};
@@ -14,7 +16,8 @@ pub enum Var {
     Symbol(SymbolId),
 }
 
-/// `constant + sum of coefficient * variable`. Kept canonical: sorted by variable, no zero coefficients, so that `==` is equality of functions.
+/// `constant + sum of coefficient * variable`. Kept canonical: sorted by variable, no zero
+/// coefficients, so that `==` is equality of functions.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Affine {
     /// The constant part.
@@ -26,26 +29,17 @@ pub struct Affine {
 impl Affine {
     /// A constant.
     pub fn constant(constant: i64) -> Self {
-        Affine {
-            constant,
-            terms: SmallVec::new(),
-        }
+        Affine { constant, terms: SmallVec::new() }
     }
 
     /// The value of an axis.
     pub fn axis(axis: AxisId) -> Self {
-        Affine {
-            constant: 0,
-            terms: smallvec![(Var::Axis(axis), 1)],
-        }
+        Affine { constant: 0, terms: smallvec![(Var::Axis(axis), 1)] }
     }
 
     /// The value of a symbol.
     pub fn symbol(symbol: SymbolId) -> Self {
-        Affine {
-            constant: 0,
-            terms: smallvec![(Var::Symbol(symbol), 1)],
-        }
+        Affine { constant: 0, terms: smallvec![(Var::Symbol(symbol), 1)] }
     }
 
     /// The variables with their coefficients, sorted, none zero.
@@ -103,10 +97,7 @@ impl Affine {
 
     /// `self + constant`.
     pub fn plus_constant(&self, constant: i64) -> Self {
-        Affine {
-            constant: self.constant + constant,
-            terms: self.terms.clone(),
-        }
+        Affine { constant: self.constant + constant, terms: self.terms.clone() }
     }
 
     /// `self * factor`.
@@ -188,10 +179,7 @@ impl Quotient {
 
     /// `ceil(numerator / divisor)`.
     pub fn ceil(numerator: Affine, divisor: i64) -> Self {
-        Quotient {
-            numerator: numerator.plus_constant(divisor - 1),
-            divisor,
-        }
+        Quotient { numerator: numerator.plus_constant(divisor - 1), divisor }
     }
 
     /// The number, if nothing varies.
@@ -217,7 +205,8 @@ impl From<i64> for Quotient {
     }
 }
 
-/// How an index that may fall outside `0..extent` is folded back. One fold is enough: descriptions allow no wider padding.
+/// How an index that may fall outside `0..extent` is folded back. One fold is enough: descriptions
+/// allow no wider padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fold {
     /// `-1 -> 1`, `extent -> extent - 2`.
@@ -278,15 +267,12 @@ impl Index {
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Index {
         match self {
             Index::Affine(a) => Index::Affine(f(a)),
-            Index::Quotient(q) => Index::Quotient(Quotient {
-                numerator: f(&q.numerator),
-                divisor: q.divisor,
-            }),
-            Index::Folded { index, extent, fold } => Index::Folded {
-                index: f(index),
-                extent: f(extent),
-                fold: *fold,
-            },
+            Index::Quotient(q) => {
+                Index::Quotient(Quotient { numerator: f(&q.numerator), divisor: q.divisor })
+            }
+            Index::Folded { index, extent, fold } => {
+                Index::Folded { index: f(index), extent: f(extent), fold: *fold }
+            }
         }
     }
 
@@ -295,7 +281,9 @@ impl Index {
         match self {
             Index::Affine(a) => a.eval(value),
             Index::Quotient(q) => q.eval(value),
-            Index::Folded { index, extent, fold } => fold.apply(index.eval(&value), extent.eval(&value)),
+            Index::Folded { index, extent, fold } => {
+                fold.apply(index.eval(&value), extent.eval(&value))
+            }
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The bill of a leaf: what one run of its inner loop costs, before any code is made.
 //!
-//! In: a leaf in any state. Out: tile, lanes, vector registers, and the operations of one *step*: one iteration of the innermost loop that stays a loop, with all
-//! unrolled loops inside it. Counted from the text of the leaf, not from code, so it is the same for every route; a load that does not follow an unrolled axis is
-//! counted once for all its values. A route that does worse has spilled or recomputed.
+//! In: a leaf in any state. Out: tile, lanes, vector registers, and the operations of one *step*:
+//! one iteration of the innermost loop that stays a loop, with all unrolled loops inside it.
+//! Counted from the text of the leaf, not from code, so it is the same for every route; a load that
+//! does not follow an unrolled axis is counted once for all its values. A route that does worse has
+//! spilled or recomputed.
 
 use super::{Access, Affine, AxisId, Binary, Expr, Index, Leaf, LoopKind, Op, RegId};
 use std::fmt;
@@ -16,7 +18,8 @@ pub struct Bill {
     pub lanes: i64,
     /// Vector registers that the reduction carries.
     pub accumulators: i64,
-    /// Vector registers live at the peak of a step, counted as if every register set in it lived through it, and one for a passing operand.
+    /// Vector registers live at the peak of a step, counted as if every register set in it lived
+    /// through it, and one for a passing operand.
     pub live: i64,
     /// Fused multiply-adds of a step.
     pub fmas: i64,
@@ -36,25 +39,11 @@ impl Bill {
         let carried = carried(leaf);
         let accumulators: i64 = carried.iter().map(|r| size(leaf, *r)).sum();
         let unrolled = unrolled(leaf);
-        let mut step = Count {
-            leaf,
-            around: unrolled,
-            fmas: 0,
-            adds: 0,
-            loads: 0,
-            splats: 0,
-            stores: 0,
-        };
+        let mut step =
+            Count { leaf, around: unrolled, fmas: 0, adds: 0, loads: 0, splats: 0, stores: 0 };
         step.ops(&leaf.update);
-        let mut rest = Count {
-            around: Vec::new(),
-            fmas: 0,
-            adds: 0,
-            loads: 0,
-            splats: 0,
-            stores: 0,
-            ..step
-        };
+        let mut rest =
+            Count { around: Vec::new(), fmas: 0, adds: 0, loads: 0, splats: 0, stores: 0, ..step };
         rest.ops(&leaf.init);
         rest.ops(&leaf.finish);
         Bill {
@@ -108,9 +97,7 @@ fn extent(leaf: &Leaf, axis: AxisId) -> i64 {
 
 /// Vector registers of an array.
 fn size(leaf: &Leaf, reg: RegId) -> i64 {
-    leaf.registers
-        .get(reg.index())
-        .map_or(1, |r| r.axes.iter().map(|a| extent(leaf, *a)).product())
+    leaf.registers.get(reg.index()).map_or(1, |r| r.axes.iter().map(|a| extent(leaf, *a)).product())
 }
 
 /// Registers set by `init` and read by `update`.
@@ -129,10 +116,7 @@ fn carried(leaf: &Leaf) -> Vec<RegId> {
             Op::Each(..) | Op::StoreBlock { .. } => {}
         });
     }
-    leaf.accumulators()
-        .into_iter()
-        .filter(|reg| read.contains(reg))
-        .collect()
+    leaf.accumulators().into_iter().filter(|reg| read.contains(reg)).collect()
 }
 
 /// Vector registers set in `update` that the reduction does not carry.
@@ -182,7 +166,9 @@ impl Count<'_> {
                     self.expr(value);
                     self.stores += self.times();
                 }
-                Op::StoreBlock { along, .. } => self.stores += self.times() * extent(self.leaf, *along),
+                Op::StoreBlock { along, .. } => {
+                    self.stores += self.times() * extent(self.leaf, *along)
+                }
             }
         }
     }

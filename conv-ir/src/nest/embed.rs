@@ -5,9 +5,10 @@
 //! after   axes 0..14, leaves 0..5                       gives   call 4(@line_view[0, oh], ..)      axis 3 is axis 12 now
 //! ```
 //!
-//! Every axis becomes one of the same name, role and part; what is side by side may share them. Every leaf gets a new number, unless there is an equal one: strips differ
-//! in their edges more than in their inner tiles. Every buffer becomes the one that the caller says. Loops that threads would share run in order: the nest around them
-//! decides what threads share.
+//! Every axis becomes one of the same name, role and part; what is side by side may share them.
+//! Every leaf gets a new number, unless there is an equal one: strips differ in their edges more
+//! than in their inner tiles. Every buffer becomes the one that the caller says. Loops that threads
+//! would share run in order: the nest around them decides what threads share.
 
 use super::{Access, AxisId, Base, BufferId, Call, Leaf, LeafId, Loop, LoopKind, Nest, Stmt};
 
@@ -17,22 +18,16 @@ pub(crate) struct Embedded {
     pub body: Vec<Stmt>,
 }
 
-/// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each of its buffers is in `into`; names of leaves get `suffix`.
+/// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each of
+/// its buffers is in `into`; names of leaves get `suffix`.
 pub(crate) fn embed(into: &mut Nest, from: &Nest, buffers: &[BufferId], suffix: &str) -> Embedded {
-    let mut moved = Moved {
-        axes: axes(into, from),
-        leaves: Vec::new(),
-        buffers,
-    };
+    let mut moved = Moved { axes: axes(into, from), leaves: Vec::new(), buffers };
     for leaf in &from.leaves {
         let leaf = moved.leaf(leaf);
         let id = intern(into, leaf, suffix);
         moved.leaves.push(id);
     }
-    Embedded {
-        setup: moved.stmts(&from.setup),
-        body: moved.stmts(&from.body),
-    }
+    Embedded { setup: moved.stmts(&from.setup), body: moved.stmts(&from.body) }
 }
 
 /// For each axis of `from` the one of `into` that is as manieth of its name, role and part.
@@ -147,14 +142,11 @@ pub(crate) fn add_unit_dimension(nest: &mut Nest, buffer: BufferId) {
     };
     for leaf in &mut nest.leaves {
         let pointers = leaf.pointers.clone();
-        let is_behind = |base: Base| matches!(base, Base::Pointer(p) if pointers[p.index()] == buffer);
+        let is_behind =
+            |base: Base| matches!(base, Base::Pointer(p) if pointers[p.index()] == buffer);
         *leaf = leaf.map(
             &mut |access| {
-                if is_behind(access.base) {
-                    longer(access)
-                } else {
-                    access.clone()
-                }
+                if is_behind(access.base) { longer(access) } else { access.clone() }
             },
             &mut |cond| cond.clone(),
             &mut |bound| bound.clone(),

@@ -20,7 +20,8 @@ pub struct Lanes {
     pub width: i64,
     /// The tile axis that counts vectors along the same split, where there is one.
     pub vectors: Option<AxisId>,
-    /// Where the tile sticks out of the domain: lanes with `vectors * width + lane >= cut` are dead. They hold anything, and touch no buffer of the caller.
+    /// Where the tile sticks out of the domain: lanes with `vectors * width + lane >= cut` are
+    /// dead. They hold anything, and touch no buffer of the caller.
     pub cut: Option<i64>,
 }
 
@@ -85,7 +86,8 @@ impl Leaf {
         self.lanes.map_or(1, |l| l.width)
     }
 
-    /// Every access and condition replaced through the two functions, in operations; loop bounds through `bound`.
+    /// Every access and condition replaced through the two functions, in operations; loop bounds
+    /// through `bound`.
     pub fn map(
         &self,
         access: &mut impl FnMut(&Access) -> Access,
@@ -95,11 +97,7 @@ impl Leaf {
         let reduce = self
             .reduce
             .iter()
-            .map(|l| Loop {
-                lo: bound(&l.lo),
-                hi: bound(&l.hi),
-                ..l.clone()
-            })
+            .map(|l| Loop { lo: bound(&l.lo), hi: bound(&l.hi), ..l.clone() })
             .collect();
         let mut ops = |ops: &[Op]| ops.iter().map(|op| op.map(access, cond)).collect();
         Leaf {
@@ -115,11 +113,9 @@ impl Leaf {
     pub fn map_affine(&self, f: &mut dyn FnMut(&Affine) -> Affine) -> Leaf {
         let f = std::cell::RefCell::new(f);
         let apply = |a: &Affine| (*f.borrow_mut())(a);
-        self.map(
-            &mut |a| a.map(&mut { apply }),
-            &mut |c| c.map(&mut { apply }),
-            &mut |b| b.map(&mut { apply }),
-        )
+        self.map(&mut |a| a.map(&mut { apply }), &mut |c| c.map(&mut { apply }), &mut |b| {
+            b.map(&mut { apply })
+        })
     }
 
     /// The leaf with its axes called by other names.
@@ -128,10 +124,7 @@ impl Leaf {
         leaf.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
         leaf.ints.iter_mut().for_each(|i| *i = id(*i));
         leaf.reduce.iter_mut().for_each(|l| l.axis = id(l.axis));
-        leaf.registers
-            .iter_mut()
-            .flat_map(|r| &mut r.axes)
-            .for_each(|a| *a = id(*a));
+        leaf.registers.iter_mut().flat_map(|r| &mut r.axes).for_each(|a| *a = id(*a));
         if let Some(lanes) = &mut leaf.lanes {
             lanes.axis = id(lanes.axis);
             lanes.vectors = lanes.vectors.map(id);
@@ -186,7 +179,8 @@ impl Leaf {
         found
     }
 
-    /// Whether what is computed, or where, depends on an axis otherwise than by the place of an element: through a condition or a fold. Masked loads do not count.
+    /// Whether what is computed, or where, depends on an axis otherwise than by the place of an
+    /// element: through a condition or a fold. Masked loads do not count.
     pub fn tests_depend_on(&self, axis: impl Fn(AxisId) -> bool) -> bool {
         let depends = |a: &Affine| a.axes().any(&axis);
         let folds = |a: &Access| {

@@ -22,12 +22,7 @@ impl Bound {
     /// The same choice between other quotients.
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Bound {
         let mut each = |of: &[Quotient]| {
-            of.iter()
-                .map(|q| Quotient {
-                    numerator: f(&q.numerator),
-                    divisor: q.divisor,
-                })
-                .collect()
+            of.iter().map(|q| Quotient { numerator: f(&q.numerator), divisor: q.divisor }).collect()
         };
         match self {
             Bound::Max(of) => Bound::Max(each(of)),
@@ -78,7 +73,8 @@ impl From<i64> for Bound {
 pub enum LoopKind {
     /// In order.
     Serial,
-    /// Iterations are independent: thread `part` of `parts` takes `lo + len * part / parts .. lo + len * (part + 1) / parts`. Driver loops only.
+    /// Iterations are independent: thread `part` of `parts` takes `lo + len * part / parts .. lo +
+    /// len * (part + 1) / parts`. Driver loops only.
     Parallel,
     /// In order, repeated in the code. Reduce loops with constant bounds only.
     Unrolled,
@@ -100,12 +96,7 @@ pub struct Loop {
 impl Loop {
     /// `for axis in 0..extent`, in order.
     pub fn serial(axis: AxisId, extent: impl Into<Bound>) -> Loop {
-        Loop {
-            axis,
-            lo: Bound::Max(vec![0.into()]),
-            hi: extent.into(),
-            kind: LoopKind::Serial,
-        }
+        Loop { axis, lo: Bound::Max(vec![0.into()]), hi: extent.into(), kind: LoopKind::Serial }
     }
 
     /// `(lo, hi)` where both are constants.

@@ -1,4 +1,5 @@
-//! The loop nest: the *program*. Every pass maps one to another; the interpreter runs it in any state; every way out prints it.
+//! The loop nest: the *program*. Every pass maps one to another; the interpreter runs it in any
+//! state; every way out prints it.
 //!
 //! The whole grammar:
 //!
@@ -22,13 +23,17 @@
 //! bound   := max(quotient*) | min(quotient*)
 //! ```
 //!
-//! How a load reads lanes follows from its index: an index without the lane axis is one scalar in every lane (splat); with it, the lanes are
-//! that far apart. Conditions and folds never depend on the lane axis, except that `select cond* load else 0` is a masked load, tested lane by lane.
+//! How a load reads lanes follows from its index: an index without the lane axis is one scalar in
+//! every lane (splat); with it, the lanes are that far apart. Conditions and folds never depend on
+//! the lane axis, except that `select cond* load else 0` is a masked load, tested lane by lane.
 //!
-//! A convolution's nest has one input, weight and output. Fused convolutions have several weights, biases and residuals: the n-th buffer of a role, of those whose numbers are not
-//! known, takes the n-th array of a run. A buffer may be a *view*: the memory of another buffer of its role, seen with other extents.
+//! A convolution's nest has one input, weight and output. Fused convolutions have several weights,
+//! biases and residuals: the n-th buffer of a role, of those whose numbers are not known, takes the
+//! n-th array of a run. A buffer may be a *view*: the memory of another buffer of its role, seen
+//! with other extents.
 //!
-//! A leaf is a future micro-kernel: one register tile and a reduction. Everything it needs from outside is, after pass `outline`, a pointer or an int.
+//! A leaf is a future micro-kernel: one register tile and a reduction. Everything it needs from
+//! outside is, after pass `outline`, a pointer or an int.
 
 mod affine;
 pub mod bill;
@@ -187,9 +192,11 @@ pub struct Buffer {
     pub dtype: DType,
     /// Extents, constants and symbols only.
     pub extents: Vec<Affine>,
-    /// Its numbers, where they are known when code is made. Then nobody passes or fills it, whatever its role, and it is only read.
+    /// Its numbers, where they are known when code is made. Then nobody passes or fills it,
+    /// whatever its role, and it is only read.
     pub values: Option<Values>,
-    /// The buffer of the same role whose memory this is, seen with other extents; itself no view, and at least as long.
+    /// The buffer of the same role whose memory this is, seen with other extents; itself no view,
+    /// and at least as long.
     pub view_of: Option<BufferId>,
 }
 
@@ -197,9 +204,11 @@ impl Buffer {
     /// Whether the caller of the code passes it.
     pub fn is_callers(&self) -> bool {
         match self.role {
-            BufferRole::Input | BufferRole::Weight | BufferRole::Bias | BufferRole::Residual | BufferRole::Output => {
-                self.values.is_none()
-            }
+            BufferRole::Input
+            | BufferRole::Weight
+            | BufferRole::Bias
+            | BufferRole::Residual
+            | BufferRole::Output => self.values.is_none(),
             BufferRole::Packed | BufferRole::Scratch => false,
         }
     }
@@ -268,16 +277,17 @@ impl Nest {
 
     /// Adds an axis.
     pub fn add_axis(&mut self, name: impl Into<String>, role: Role, part: Part) -> AxisId {
-        self.axes.push(Axis {
-            name: name.into(),
-            role,
-            part,
-        });
+        self.axes.push(Axis { name: name.into(), role, part });
         AxisId(self.axes.len() as u32 - 1)
     }
 
     /// Adds a buffer of the nest's value type.
-    pub fn add_buffer(&mut self, name: impl Into<String>, role: BufferRole, extents: Vec<Affine>) -> BufferId {
+    pub fn add_buffer(
+        &mut self,
+        name: impl Into<String>,
+        role: BufferRole,
+        extents: Vec<Affine>,
+    ) -> BufferId {
         self.buffers.push(Buffer {
             name: name.into(),
             role,
@@ -303,7 +313,8 @@ impl Nest {
         self.buffer(id).view_of.unwrap_or(id)
     }
 
-    /// The buffers of a role that have memory of their own, in order: the n-th takes the n-th array of a run.
+    /// The buffers of a role that have memory of their own, in order: the n-th takes the n-th array
+    /// of a run.
     pub fn buffers_of(&self, role: BufferRole) -> impl Iterator<Item = BufferId> + '_ {
         let ids = (0..self.buffers.len() as u32).map(BufferId);
         ids.filter(move |&id| self.buffer(id).role == role && self.buffer(id).view_of.is_none())
@@ -335,10 +346,7 @@ impl Nest {
 
     /// A symbol that follows from others: the one that is there, or a new one.
     pub fn add_symbol(&mut self, name: impl Into<String>, value: impl Into<Bound>) -> Affine {
-        let symbol = Symbol {
-            name: name.into(),
-            value: Some(value.into()),
-        };
+        let symbol = Symbol { name: name.into(), value: Some(value.into()) };
         let at = self.symbols.iter().position(|known| *known == symbol);
         let at = at.unwrap_or_else(|| {
             self.symbols.push(symbol);
@@ -349,10 +357,7 @@ impl Nest {
 
     /// The first buffer of that role.
     pub fn buffer_of(&self, role: BufferRole) -> Option<BufferId> {
-        self.buffers
-            .iter()
-            .position(|b| b.role == role)
-            .map(|at| BufferId(at as u32))
+        self.buffers.iter().position(|b| b.role == role).map(|at| BufferId(at as u32))
     }
 
     /// The buffer that an access of `leaf` reaches into.

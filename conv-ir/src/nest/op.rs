@@ -8,7 +8,8 @@ use crate::activation::Activation;
 pub enum Base {
     /// The start of a buffer.
     Buffer(BufferId),
-    /// A pointer parameter of the leaf: an element of a buffer. Indices are relative to it, along that buffer's dimensions.
+    /// A pointer parameter of the leaf: an element of a buffer. Indices are relative to it, along
+    /// that buffer's dimensions.
     Pointer(PointerId),
 }
 
@@ -24,18 +25,12 @@ pub struct Access {
 impl Access {
     /// An element of a buffer, all indices affine.
     pub fn buffer(buffer: BufferId, index: impl IntoIterator<Item = Affine>) -> Access {
-        Access {
-            base: Base::Buffer(buffer),
-            index: index.into_iter().map(Index::Affine).collect(),
-        }
+        Access { base: Base::Buffer(buffer), index: index.into_iter().map(Index::Affine).collect() }
     }
 
     /// Applies `f` to every affine expression inside.
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Access {
-        Access {
-            base: self.base,
-            index: self.index.iter().map(|i| i.map(f)).collect(),
-        }
+        Access { base: self.base, index: self.index.iter().map(|i| i.map(f)).collect() }
     }
 }
 
@@ -80,8 +75,8 @@ pub enum Expr {
     Reg(RegId),
     /// Elements of a buffer.
     Load(Access),
-    /// `then` where all conditions hold, else `otherwise`. What is not taken is not evaluated. Scalar conditions, except those of a
-    /// [masked load](Expr::is_masked_load).
+    /// `then` where all conditions hold, else `otherwise`. What is not taken is not evaluated.
+    /// Scalar conditions, except those of a [masked load](Expr::is_masked_load).
     Select {
         /// All must hold.
         when: Vec<Cond>,
@@ -113,33 +108,31 @@ pub enum Expr {
 
 impl Expr {
     /// `self` by every access and condition replaced through the two functions.
-    pub fn map(&self, access: &mut impl FnMut(&Access) -> Access, cond: &mut impl FnMut(&Cond) -> Cond) -> Expr {
+    pub fn map(
+        &self,
+        access: &mut impl FnMut(&Access) -> Access,
+        cond: &mut impl FnMut(&Cond) -> Cond,
+    ) -> Expr {
         let mut go = |e: &Expr| Box::new(e.map(access, cond));
         match self {
             Expr::Const(_) | Expr::Reg(_) => self.clone(),
             Expr::Unary(op, a) => Expr::Unary(*op, go(a)),
             Expr::Binary(op, a, b) => Expr::Binary(*op, go(a), go(b)),
             Expr::Fma(a, b, c) => Expr::Fma(go(a), go(b), go(c)),
-            Expr::Choose { a, b, then, otherwise } => Expr::Choose {
-                a: go(a),
-                b: go(b),
-                then: go(then),
-                otherwise: go(otherwise),
-            },
+            Expr::Choose { a, b, then, otherwise } => {
+                Expr::Choose { a: go(a), b: go(b), then: go(then), otherwise: go(otherwise) }
+            }
             Expr::Activation(which, a) => Expr::Activation(*which, go(a)),
             Expr::Load(a) => Expr::Load(access(a)),
             Expr::Select { when, then, otherwise } => {
                 let (then, otherwise) = (go(then), go(otherwise));
-                Expr::Select {
-                    when: when.iter().map(cond).collect(),
-                    then,
-                    otherwise,
-                }
+                Expr::Select { when: when.iter().map(cond).collect(), then, otherwise }
             }
         }
     }
 
-    /// A load that gives zero where a test fails: the one expression whose tests may differ from lane to lane.
+    /// A load that gives zero where a test fails: the one expression whose tests may differ from
+    /// lane to lane.
     pub fn is_masked_load(&self) -> bool {
         matches!(self, Expr::Select { then, otherwise, .. }
             if matches!(**then, Expr::Load(_)) && **otherwise == Expr::Const(0.0))
@@ -153,8 +146,12 @@ impl Expr {
             Expr::Unary(_, a) | Expr::Activation(_, a) => a.visit(f),
             Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|e| e.visit(f)),
             Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|e| e.visit(f)),
-            Expr::Choose { a, b, then, otherwise } => [a, b, then, otherwise].into_iter().for_each(|e| e.visit(f)),
-            Expr::Select { then, otherwise, .. } => [then, otherwise].into_iter().for_each(|e| e.visit(f)),
+            Expr::Choose { a, b, then, otherwise } => {
+                [a, b, then, otherwise].into_iter().for_each(|e| e.visit(f))
+            }
+            Expr::Select { then, otherwise, .. } => {
+                [then, otherwise].into_iter().for_each(|e| e.visit(f))
+            }
         }
     }
 }
@@ -182,8 +179,9 @@ pub enum Op {
         /// All must hold, or nothing happens.
         when: Vec<Cond>,
     },
-    /// `to = register` for all values of tile axis `along`, which is contiguous (or nearly so) where the lanes are not: a block of lanes x along,
-    /// to be transposed in registers or scattered as the route likes.
+    /// `to = register` for all values of tile axis `along`, which is contiguous (or nearly so)
+    /// where the lanes are not: a block of lanes x along, to be transposed in registers or
+    /// scattered as the route likes.
     StoreBlock {
         /// Where to.
         to: Access,
@@ -197,17 +195,19 @@ pub enum Op {
 impl Op {
     /// `register = value`, always.
     pub fn set(reg: RegId, value: Expr) -> Op {
-        Op::Set {
-            reg,
-            value,
-            when: Vec::new(),
-        }
+        Op::Set { reg, value, when: Vec::new() }
     }
 
     /// This operation with every access and condition replaced through the two functions.
-    pub fn map(&self, access: &mut impl FnMut(&Access) -> Access, cond: &mut impl FnMut(&Cond) -> Cond) -> Op {
+    pub fn map(
+        &self,
+        access: &mut impl FnMut(&Access) -> Access,
+        cond: &mut impl FnMut(&Cond) -> Cond,
+    ) -> Op {
         match self {
-            Op::Each(axis, body) => Op::Each(*axis, body.iter().map(|op| op.map(access, cond)).collect()),
+            Op::Each(axis, body) => {
+                Op::Each(*axis, body.iter().map(|op| op.map(access, cond)).collect())
+            }
             Op::Set { reg, value, when } => Op::Set {
                 reg: *reg,
                 value: value.map(access, cond),
@@ -218,11 +218,9 @@ impl Op {
                 value: value.map(access, cond),
                 when: when.iter().map(cond).collect(),
             },
-            Op::StoreBlock { to, reg, along } => Op::StoreBlock {
-                to: access(to),
-                reg: *reg,
-                along: *along,
-            },
+            Op::StoreBlock { to, reg, along } => {
+                Op::StoreBlock { to: access(to), reg: *reg, along: *along }
+            }
         }
     }
 

@@ -1,8 +1,10 @@
 //! The nest as text: what dumps, snapshots and `explain` show.
 //!
-//! In: a nest in any state. Out: the same words as the grammar in the [module](super) docs, with names for ids. Deterministic, and a function of the nest alone.
-//! Loops with one statement in them share a line with it, affine expressions put what is added before what is subtracted, and conditions are shown as
-//! comparisons without negative terms. A load that gives every lane the same scalar prints as `splat`. Before each leaf stands its [bill](super::bill).
+//! In: a nest in any state. Out: the same words as the grammar in the [module](super) docs, with
+//! names for ids. Deterministic, and a function of the nest alone. Loops with one statement in them
+//! share a line with it, affine expressions put what is added before what is subtracted, and
+//! conditions are shown as comparisons without negative terms. A load that gives every lane the
+//! same scalar prints as `splat`. Before each leaf stands its [bill](super::bill).
 //!
 //! ```text
 //! body:
@@ -26,11 +28,8 @@ use std::fmt;
 
 impl fmt::Display for Nest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Text {
-            names: Names { nest: self, leaf: None },
-            lines: String::new(),
-            depth: 0,
-        };
+        let mut text =
+            Text { names: Names { nest: self, leaf: None }, lines: String::new(), depth: 0 };
         text.nest();
         f.write_str(&text.lines)
     }
@@ -81,9 +80,9 @@ impl<'a> Text<'a> {
         let extents: Vec<String> = buffer.extents.iter().map(|e| self.names.affine(e)).collect();
         let role = names::role_word(buffer.role);
         let values = buffer.values.as_ref().map_or(String::new(), |values| known(values));
-        let of = buffer.view_of.map_or(String::new(), |of| {
-            format!(" views {}", self.names.nest.buffer(of).name)
-        });
+        let of = buffer
+            .view_of
+            .map_or(String::new(), |of| format!(" views {}", self.names.nest.buffer(of).name));
         self.line(format!(
             "buffer {}: {role} {}[{}]{values}{of}",
             buffer.name,
@@ -120,19 +119,10 @@ impl<'a> Text<'a> {
     }
 
     fn call(&mut self, call: &Call) {
-        let name = self
-            .names
-            .nest
-            .leaves
-            .get(call.leaf.index())
-            .map_or("?", |leaf| &leaf.name);
+        let name = self.names.nest.leaves.get(call.leaf.index()).map_or("?", |leaf| &leaf.name);
         let pointers: Vec<String> = call.pointers.iter().map(|p| self.names.access(p)).collect();
         let ints: Vec<String> = call.ints.iter().map(|i| self.names.bound(i)).collect();
-        let ints = if ints.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", ints.join(", "))
-        };
+        let ints = if ints.is_empty() { String::new() } else { format!("; {}", ints.join(", ")) };
         self.line(format!("call {name}({}{ints})", pointers.join(", ")));
     }
 
@@ -151,25 +141,18 @@ impl<'a> Text<'a> {
 
     /// `row(@input, @output; kh.lo): tile ow.i 5, oc.i 2, lanes oc.l 4`.
     fn header(&self, leaf: &Leaf) -> String {
-        let pointers: Vec<String> = (0..leaf.pointers.len() as u32)
-            .map(|p| self.names.pointer(PointerId(p)))
-            .collect();
+        let pointers: Vec<String> =
+            (0..leaf.pointers.len() as u32).map(|p| self.names.pointer(PointerId(p))).collect();
         let ints = if leaf.ints.is_empty() {
             String::new()
         } else {
             format!("; {}", self.names.axes(&leaf.ints))
         };
         let outlined = !(pointers.is_empty() && leaf.ints.is_empty());
-        let parameters = if outlined {
-            format!("({}{ints})", pointers.join(", "))
-        } else {
-            String::new()
-        };
-        let tile: Vec<String> = leaf
-            .tile
-            .iter()
-            .map(|t| format!("{} {}", self.names.axis(t.axis), t.extent))
-            .collect();
+        let parameters =
+            if outlined { format!("({}{ints})", pointers.join(", ")) } else { String::new() };
+        let tile: Vec<String> =
+            leaf.tile.iter().map(|t| format!("{} {}", self.names.axis(t.axis), t.extent)).collect();
         let tile = (!tile.is_empty()).then(|| format!("tile {}", tile.join(", ")));
         let shape: Vec<String> = tile.into_iter().chain(self.lanes(leaf)).collect();
         let colon = if shape.is_empty() { ":" } else { ": " };
@@ -178,15 +161,10 @@ impl<'a> Text<'a> {
 
     fn lanes(&self, leaf: &Leaf) -> Option<String> {
         let lanes = leaf.lanes?;
-        let vectors = lanes
-            .vectors
-            .map_or(String::new(), |v| format!(" of {}", self.names.axis(v)));
+        let vectors =
+            lanes.vectors.map_or(String::new(), |v| format!(" of {}", self.names.axis(v)));
         let cut = lanes.cut.map_or(String::new(), |cut| format!(" cut {cut}"));
-        Some(format!(
-            "lanes {} {}{vectors}{cut}",
-            self.names.axis(lanes.axis),
-            lanes.width
-        ))
+        Some(format!("lanes {} {}{vectors}{cut}", self.names.axis(lanes.axis), lanes.width))
     }
 
     fn reduction(&mut self, leaf: &'a Leaf) {

@@ -1,7 +1,8 @@
 //! What passes do to a nest, in words they share: chains, substitution, fusion.
 //!
-//! A *chain* is a maximal run of driver loops with one statement each, down to a leaf in place. Most passes map one chain to a few chains
-//! (a domain is cut, a loop is split) and never look at the tree above; [`fuse`] then shares equal outer loops again.
+//! A *chain* is a maximal run of driver loops with one statement each, down to a leaf in place.
+//! Most passes map one chain to a few chains (a domain is cut, a loop is split) and never look at
+//! the tree above; [`fuse`] then shares equal outer loops again.
 
 use super::{Affine, AxisId, Bound, Leaf, Loop, Stmt, Var};
 
@@ -18,10 +19,7 @@ impl Chain {
     /// The statement that this chain stands for.
     pub fn into_stmt(self) -> Stmt {
         let leaf = Stmt::Leaf(Box::new(self.leaf));
-        self.loops
-            .into_iter()
-            .rev()
-            .fold(leaf, |inner, l| Stmt::For(l, vec![inner]))
+        self.loops.into_iter().rev().fold(leaf, |inner, l| Stmt::For(l, vec![inner]))
     }
 
     /// Every occurrence of `axis` replaced by `by`, in the leaf and in the bounds of inner loops.
@@ -29,11 +27,7 @@ impl Chain {
         let mut f = |a: &Affine| a.substitute(Var::Axis(axis), by);
         let bounds = |l: &Loop, f: &mut dyn FnMut(&Affine) -> Affine| {
             let mut g = |a: &Affine| f(a);
-            Loop {
-                lo: l.lo.map(&mut g),
-                hi: l.hi.map(&mut g),
-                ..l.clone()
-            }
+            Loop { lo: l.lo.map(&mut g), hi: l.hi.map(&mut g), ..l.clone() }
         };
         Chain {
             loops: self.loops.iter().map(|l| bounds(l, &mut f)).collect(),
@@ -84,10 +78,7 @@ pub fn map_chains<S: Into<Stmt>, E>(
 /// The statement as a chain, or the statement back.
 fn chain_of(stmt: Stmt) -> Result<Chain, Stmt> {
     match stmt {
-        Stmt::Leaf(leaf) => Ok(Chain {
-            loops: Vec::new(),
-            leaf: *leaf,
-        }),
+        Stmt::Leaf(leaf) => Ok(Chain { loops: Vec::new(), leaf: *leaf }),
         Stmt::Call(_) => Err(stmt),
         Stmt::For(l, mut body) if body.len() == 1 => match chain_of(body.remove(0)) {
             Ok(mut chain) => {
@@ -124,11 +115,7 @@ pub fn substitute(stmts: &[Stmt], axis: AxisId, by: &Affine) -> Vec<Stmt> {
         .iter()
         .map(|stmt| match stmt {
             Stmt::For(l, body) => {
-                let l = Loop {
-                    lo: l.lo.map(&mut f),
-                    hi: l.hi.map(&mut f),
-                    ..l.clone()
-                };
+                let l = Loop { lo: l.lo.map(&mut f), hi: l.hi.map(&mut f), ..l.clone() };
                 Stmt::For(l, substitute(body, axis, by))
             }
             Stmt::Leaf(leaf) => Stmt::Leaf(Box::new(leaf.map_affine(&mut f))),
@@ -143,7 +130,10 @@ pub fn substitute(stmts: &[Stmt], axis: AxisId, by: &Affine) -> Vec<Stmt> {
 }
 
 /// Applies `f` to every leaf in place.
-pub fn for_leaves<E>(stmts: &mut [Stmt], f: &mut impl FnMut(&mut Leaf) -> Result<(), E>) -> Result<(), E> {
+pub fn for_leaves<E>(
+    stmts: &mut [Stmt],
+    f: &mut impl FnMut(&mut Leaf) -> Result<(), E>,
+) -> Result<(), E> {
     for stmt in stmts {
         match stmt {
             Stmt::For(_, body) => for_leaves(body, f)?,

@@ -1,9 +1,10 @@
-//! Two nests written by hand for unit tests: the same 1-D convolution (2 channels in, 6 out, width 6, window 3, padding 1, bias), as it is said and as it could
-//! be lowered.
+//! Two nests written by hand for unit tests: the same 1-D convolution (2 channels in, 6 out, width
+//! 6, window 3, padding 1, bias), as it is said and as it could be lowered.
 
 use super::{
-    Access, Affine, Axis, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Call, Cond, Expr, Lanes, Leaf, LeafId,
-    Loop, LoopKind, Nest, Op, Part, PointerId, RegId, Register, Role, Stmt, TileAxis,
+    Access, Affine, Axis, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Call, Cond, Expr,
+    Lanes, Leaf, LeafId, Loop, LoopKind, Nest, Op, Part, PointerId, RegId, Register, Role, Stmt,
+    TileAxis,
 };
 use crate::DType;
 
@@ -23,11 +24,7 @@ fn constants(of: &[i64]) -> Vec<Affine> {
 }
 
 fn nest(axes: &[&str], buffers: &[(&str, BufferRole, &[i64])]) -> Nest {
-    let axis = |name: &&str| Axis {
-        name: (*name).into(),
-        role: Role::Copy,
-        part: Part::Whole,
-    };
+    let axis = |name: &&str| Axis { name: (*name).into(), role: Role::Copy, part: Part::Whole };
     let buffer = |(name, role, extents): &(&str, BufferRole, &[i64])| Buffer {
         name: (*name).into(),
         role: *role,
@@ -72,17 +69,11 @@ fn leaf(name: &str) -> Leaf {
 }
 
 fn register(name: &str, axes: &[u32]) -> Register {
-    Register {
-        name: name.into(),
-        axes: axes.iter().map(|a| AxisId(*a)).collect(),
-    }
+    Register { name: name.into(), axes: axes.iter().map(|a| AxisId(*a)).collect() }
 }
 
 fn loops(loops: Vec<Loop>, leaf: Leaf) -> Stmt {
-    loops
-        .into_iter()
-        .rev()
-        .fold(Stmt::Leaf(Box::new(leaf)), |inner, l| Stmt::For(l, vec![inner]))
+    loops.into_iter().rev().fold(Stmt::Leaf(Box::new(leaf)), |inner, l| Stmt::For(l, vec![inner]))
 }
 
 fn range(axis: u32, extent: i64) -> Loop {
@@ -125,7 +116,8 @@ pub(crate) fn naive() -> Nest {
     nest
 }
 
-/// Six output channels in two vectors of four lanes, two positions a tile, weights packed, input padded in scratch, the tile outlined.
+/// Six output channels in two vectors of four lanes, two positions a tile, weights packed, input
+/// padded in scratch, the tile outlined.
 pub(crate) fn lowered() -> Nest {
     let mut buffers = GIVEN.to_vec();
     buffers.push(("packed", BufferRole::Packed, &[2, 2, 3, 4]));
@@ -136,38 +128,15 @@ pub(crate) fn lowered() -> Nest {
     let origin = |buffer, n| Access::buffer(buffer, vec![Affine::default(); n]);
     let at = |buffer| Access::buffer(buffer, [Affine::default(), ax(2).times(2)]);
     let pointers = vec![at(PADDED), origin(PACKED, 4), origin(BIAS, 1), at(OUTPUT)];
-    let call = Stmt::Call(Call {
-        leaf: LeafId(0),
-        pointers,
-        ints: Vec::new(),
-    });
-    nest.body = vec![
-        pad(),
-        Stmt::For(
-            Loop {
-                kind: LoopKind::Parallel,
-                ..range(2, 3)
-            },
-            vec![call],
-        ),
-    ];
+    let call = Stmt::Call(Call { leaf: LeafId(0), pointers, ints: Vec::new() });
+    nest.body =
+        vec![pad(), Stmt::For(Loop { kind: LoopKind::Parallel, ..range(2, 3) }, vec![call])];
     nest
 }
 
 fn copy(name: &str, to: Access, from: Access, when: Vec<Cond>) -> Leaf {
-    let value = Expr::Select {
-        when,
-        then: load(from),
-        otherwise: Box::new(Expr::Const(0.0)),
-    };
-    Leaf {
-        finish: vec![Op::Store {
-            to,
-            value,
-            when: Vec::new(),
-        }],
-        ..leaf(name)
-    }
+    let value = Expr::Select { when, then: load(from), otherwise: Box::new(Expr::Const(0.0)) };
+    Leaf { finish: vec![Op::Store { to, value, when: Vec::new() }], ..leaf(name) }
 }
 
 fn pack() -> Stmt {
@@ -175,10 +144,7 @@ fn pack() -> Stmt {
     let to = Access::buffer(PACKED, [ax(0), ax(4), ax(5), ax(1)]);
     let from = Access::buffer(WEIGHT, [oc.clone(), ax(4), ax(5)]);
     let when = vec![Cond::NonNegative(Affine::constant(5).minus(&oc))];
-    loops(
-        vec![range(0, 2), range(1, 4), range(4, 2), range(5, 3)],
-        copy("pack", to, from, when),
-    )
+    loops(vec![range(0, 2), range(1, 4), range(4, 2), range(5, 3)], copy("pack", to, from, when))
 }
 
 fn pad() -> Stmt {
@@ -203,10 +169,7 @@ fn row() -> Leaf {
     let oc = ax(oc_i).times(4).plus(&ax(oc_l));
     let input = through(0, vec![ax(ic), ax(ow_i).plus(&ax(kw))]);
     let weight = through(1, vec![ax(oc_i), ax(ic), ax(kw), ax(oc_l)]);
-    let tile = |axis| TileAxis {
-        axis: AxisId(axis),
-        extent: 2,
-    };
+    let tile = |axis| TileAxis { axis: AxisId(axis), extent: 2 };
     let multiply = Op::set(RegId(0), Expr::Fma(load(input), reg(1), reg(0)));
     Leaf {
         pointers: vec![PADDED, PACKED, BIAS, OUTPUT],
@@ -218,17 +181,8 @@ fn row() -> Leaf {
             cut: Some(6),
         }),
         registers: vec![register("acc", &[oc_i, ow_i]), register("b", &[oc_i])],
-        init: vec![each(
-            oc_i,
-            each(ow_i, Op::set(RegId(0), *load(through(2, vec![oc.clone()])))),
-        )],
-        reduce: vec![
-            range(ic, 2),
-            Loop {
-                kind: LoopKind::Unrolled,
-                ..range(kw, 3)
-            },
-        ],
+        init: vec![each(oc_i, each(ow_i, Op::set(RegId(0), *load(through(2, vec![oc.clone()])))))],
+        reduce: vec![range(ic, 2), Loop { kind: LoopKind::Unrolled, ..range(kw, 3) }],
         update: vec![
             each(oc_i, Op::set(RegId(1), *load(weight))),
             each(oc_i, each(ow_i, multiply)),

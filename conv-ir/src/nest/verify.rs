@@ -1,27 +1,36 @@
 //! What every nest keeps, in any state; checked after every pass.
 //!
-//! In: a nest. Out: a list of broken rules, empty for a legal nest. A pass that breaks one is a bug of ours. The rules are about form and need no input data; what only
-//! running can show (each output written once, scratch written before it is read) is the interpreter's.
+//! In: a nest. Out: a list of broken rules, empty for a legal nest. A pass that breaks one is a bug
+//! of ours. The rules are about form and need no input data; what only running can show (each
+//! output written once, scratch written before it is read) is the interpreter's.
 //!
 //! * V1 Every id is in its table. (Where one is not, nothing else is checked.)
-//! * V2 An axis is used only where a loop, `each`, the lanes or an int parameter binds it; `each` runs over tile axes.
+//! * V2 An axis is used only where a loop, `each`, the lanes or an int parameter binds it; `each`
+//!   runs over tile axes.
 //! * V3 An axis is not bound again where it is bound.
 //! * V4 An access has one index per dimension of its buffer.
 //! * V5 A register's axes are distinct tile axes, and it is used only where all of them are bound.
 //! * V6 A register is read only after an operation that sets it.
-//! * V7 Where vectors have more than one lane, conditions, folds, quotients and loop bounds do not depend on the lane.
-//! * V8 Tile extents and the lane count are at least 1; `vectors` is a tile axis; `cut` leaves between one lane and all of them alive.
+//! * V7 Where vectors have more than one lane, conditions, folds, quotients and loop bounds do not
+//!   depend on the lane.
+//! * V8 Tile extents and the lane count are at least 1; `vectors` is a tile axis; `cut` leaves
+//!   between one lane and all of them alive.
 //! * V9 Bounds are not empty; only reduce loops are unrolled, and these have constant bounds.
 //! * V10 Only driver loops are parallel, none inside another.
 //! * V11 A block store runs over a tile axis that indexes its register and is not bound around it.
 //! * V12 Given symbols come first; others follow from earlier ones alone.
-//! * V13 Extents name no axes; there is one input and one output at most; a view is of a buffer with memory, of its role, and no longer.
-//! * V14 Setup reads weight, bias and packed, and writes packed. Body reads everything but the output, and writes output and scratch.
+//! * V13 Extents name no axes; there is one input and one output at most; a view is of a buffer
+//!   with memory, of its role, and no longer.
+//! * V14 Setup reads weight, bias and packed, and writes packed. Body reads everything but the
+//!   output, and writes output and scratch.
 //! * V15 A call gives one address per pointer, in the same buffer, and one value per int.
-//! * V16 An outlined leaf reaches buffers through pointers alone and names no symbols; its ints have role `Param`. A leaf in place has no parameters.
-//! * V17 No access leaves its buffer, as far as constant loops can tell. (Checked where everything else holds.)
+//! * V16 An outlined leaf reaches buffers through pointers alone and names no symbols; its ints
+//!   have role `Param`. A leaf in place has no parameters.
+//! * V17 No access leaves its buffer, as far as constant loops can tell. (Checked where everything
+//!   else holds.)
 //! * V18 Divisors are at least 1.
-//! * V19 If a loop of the body is parallel, every store to the output is inside a parallel one (else each thread would do it).
+//! * V19 If a loop of the body is parallel, every store to the output is inside a parallel one
+//!   (else each thread would do it).
 //! * V20 A store of more than one lane depends on the lane.
 //! * V21 A buffer of known numbers has as many of them as elements, and nothing is stored in it.
 
@@ -30,7 +39,8 @@ mod ids;
 mod leaf;
 
 use super::{
-    Access, Affine, AxisId, Bound, BufferId, BufferRole, Call, Index, Leaf, Loop, LoopKind, Names, Nest, Stmt, Var,
+    Access, Affine, AxisId, Bound, BufferId, BufferRole, Call, Index, Leaf, Loop, LoopKind, Names,
+    Nest, Stmt, Var,
 };
 use std::fmt;
 
@@ -64,11 +74,7 @@ pub fn verify(nest: &Nest) -> Vec<Violation> {
     }
     checker.phase(Phase::Setup, &nest.setup);
     checker.phase(Phase::Body, &nest.body);
-    if checker.found.is_empty() {
-        bounds::leaving_accesses(nest)
-    } else {
-        checker.found
-    }
+    if checker.found.is_empty() { bounds::leaving_accesses(nest) } else { checker.found }
 }
 
 /// Which list of statements.
@@ -81,7 +87,9 @@ enum Phase {
 impl Phase {
     fn reads(self, role: BufferRole) -> bool {
         match self {
-            Phase::Setup => matches!(role, BufferRole::Weight | BufferRole::Bias | BufferRole::Packed),
+            Phase::Setup => {
+                matches!(role, BufferRole::Weight | BufferRole::Bias | BufferRole::Packed)
+            }
             Phase::Body => role != BufferRole::Output,
         }
     }
@@ -128,11 +136,7 @@ impl<'a> Checker<'a> {
     }
 
     fn report(&mut self, rule: u32, message: impl Into<String>) {
-        self.found.push(Violation {
-            rule,
-            place: self.path.join(" > "),
-            message: message.into(),
-        });
+        self.found.push(Violation { rule, place: self.path.join(" > "), message: message.into() });
     }
 
     fn require(&mut self, holds: bool, rule: u32, message: impl FnOnce(&Names<'a>) -> String) {
@@ -163,7 +167,9 @@ impl<'a> Checker<'a> {
             self.at(format!("size {}", symbol.name), |c| match &symbol.value {
                 None => {
                     let first = nest.symbols[..at].iter().all(|s| s.value.is_none());
-                    c.require(first, 12, |_| "a given size after one that follows from others".into());
+                    c.require(first, 12, |_| {
+                        "a given size after one that follows from others".into()
+                    });
                 }
                 Some(value) => c.symbol_value(at, value),
             });
@@ -180,7 +186,9 @@ impl<'a> Checker<'a> {
                 let fits = count.is_none() || count == nest.constant_len(id);
                 c.require(fits, 21, |_| format!("{} known numbers", count.unwrap_or(0)));
                 let base = buffer.view_of.map(|of| nest.buffer(of));
-                let fits = base.is_none_or(|b| b.role == buffer.role && b.view_of.is_none() && b.dtype == buffer.dtype);
+                let fits = base.is_none_or(|b| {
+                    b.role == buffer.role && b.view_of.is_none() && b.dtype == buffer.dtype
+                });
                 c.require(fits, 13, |_| "it is no view of that buffer".into());
                 let lens = buffer.view_of.map(|of| (nest.constant_len(id), nest.constant_len(of)));
                 let longer = matches!(lens, Some((Some(view), Some(of))) if view > of);
@@ -258,7 +266,9 @@ impl<'a> Checker<'a> {
                 }
                 Var::Symbol(_) => {
                     let visible = !self.outlined;
-                    self.require(visible, 16, |names| format!("names the size in {}", names.affine(a)));
+                    self.require(visible, 16, |names| {
+                        format!("names the size in {}", names.affine(a))
+                    });
                 }
             }
         }

@@ -6,12 +6,15 @@
 //! ```
 //!
 //! requires: one chain, as lowered.
-//! gives: no driver loop of extent 1, no kernel axis of extent 1 (unless a condition needs it: its loop bounds will carry that condition),
-//! no two output axes that every buffer stores side by side; known weights that are the same in every group kept once.
+//! gives: no driver loop of extent 1, no kernel axis of extent 1 (unless a condition needs it: its
+//! loop bounds will carry that condition), no two output axes that every buffer stores side by
+//! side; known weights that are the same in every group kept once.
 //!
 //! A 1x1 convolution of a 7x7 image becomes one row of 49, which tiles better than seven rows of 7.
 
-use crate::nest::{Access, Affine, AxisId, Buffer, Chain, Index, Leaf, Loop, Nest, Part, Role, Var, map_chains};
+use crate::nest::{
+    Access, Affine, AxisId, Buffer, Chain, Index, Leaf, Loop, Nest, Part, Role, Var, map_chains,
+};
 use crate::{Error, Schedule, Target, Values};
 use std::convert::Infallible;
 
@@ -41,36 +44,31 @@ fn drop_unit_axes(mut chain: Chain) -> Chain {
     }
     let unit = |leaf: &Leaf| {
         let free = |axis| leaf.conditions().iter().all(|c| c.expression().of_axis(axis) == 0);
-        leaf.reduce
-            .iter()
-            .position(|l| l.constant_range() == Some((0, 1)) && free(l.axis))
+        leaf.reduce.iter().position(|l| l.constant_range() == Some((0, 1)) && free(l.axis))
     };
     while let Some(at) = unit(&chain.leaf) {
         let axis = chain.leaf.reduce.remove(at).axis;
-        chain.leaf = chain
-            .leaf
-            .map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::constant(0)));
+        chain.leaf =
+            chain.leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::constant(0)));
     }
     chain
 }
 
-/// A picture's planes under one known window: the groups' weights are equal, so one is kept, and no place in it depends on the group.
+/// A picture's planes under one known window: the groups' weights are equal, so one is kept, and no
+/// place in it depends on the group.
 fn share_groups(nest: &mut Nest, leaf: &mut Leaf) {
     for at in 0..nest.buffers.len() {
         let base = crate::nest::Base::Buffer(crate::nest::BufferId(at as u32));
         let index = |leaf: &Leaf| {
-            leaf.accesses()
-                .iter()
-                .find(|a| a.base == base)
-                .map(|a| a.index[0].clone())
+            leaf.accesses().iter().find(|a| a.base == base).map(|a| a.index[0].clone())
         };
         let groups = |i: &Index| {
-            i.as_affine()
-                .is_some_and(|a| a.axes().any(|axis| nest.role(axis) == Role::Group))
+            i.as_affine().is_some_and(|a| a.axes().any(|axis| nest.role(axis) == Role::Group))
         };
         let by_group = index(leaf).is_some_and(|i| groups(&i));
         let Buffer { values, extents, .. } = &nest.buffers[at];
-        let (Some(values), Some(count), true) = (values, extents.first().and_then(Affine::as_constant), by_group)
+        let (Some(values), Some(count), true) =
+            (values, extents.first().and_then(Affine::as_constant), by_group)
         else {
             continue;
         };
@@ -95,11 +93,8 @@ fn drop_unit_dimensions(nest: &mut Nest, leaf: &mut Leaf) {
             let zero = |i: &Index| i.as_affine().and_then(Affine::as_constant) == Some(0);
             let unit = nest.buffers[id].extents[dim].as_constant() == Some(1);
             let base = crate::nest::Base::Buffer(crate::nest::BufferId(id as u32));
-            let unused = leaf
-                .accesses()
-                .iter()
-                .filter(|a| a.base == base)
-                .all(|a| zero(&a.index[dim]));
+            let unused =
+                leaf.accesses().iter().filter(|a| a.base == base).all(|a| zero(&a.index[dim]));
             if unit && unused && nest.buffers[id].extents.len() > 1 {
                 nest.buffers[id].extents.remove(dim);
                 *leaf = map_accesses(leaf, |access| {
@@ -125,9 +120,7 @@ fn map_accesses(leaf: &Leaf, mut f: impl FnMut(&mut Access)) -> Leaf {
 fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
     let mergeable = |l: &&Loop| matches!(nest.role(l.axis), Role::Batch | Role::Out(_));
     let loops: Vec<&Loop> = chain.loops.iter().filter(mergeable).collect();
-    let pair = loops
-        .windows(2)
-        .find(|pair| side_by_side(nest, chain, pair[0], pair[1]))?;
+    let pair = loops.windows(2).find(|pair| side_by_side(nest, chain, pair[0], pair[1]))?;
     let (outer, inner) = (pair[0].clone(), pair[1].clone());
     let width = inner.constant_extent()?;
     let extent = outer.hi.quotients().first()?.numerator.times(width);
@@ -140,7 +133,9 @@ fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
         }
     });
     for access in chain.leaf.accesses() {
-        if let (Some(dim), crate::nest::Base::Buffer(id)) = (dimension_of(access, outer.axis), access.base) {
+        if let (Some(dim), crate::nest::Base::Buffer(id)) =
+            (dimension_of(access, outer.axis), access.base)
+        {
             let extents = &mut nest.buffers[id.index()].extents;
             if extents[dim + 1].as_constant() == Some(width) {
                 extents[dim] = extents[dim].times(width);
@@ -159,18 +154,17 @@ fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
 
 /// The dimension that is indexed by just `axis`.
 fn dimension_of(access: &Access, axis: AxisId) -> Option<usize> {
-    access
-        .index
-        .iter()
-        .position(|i| i.as_affine() == Some(&Affine::axis(axis)))
+    access.index.iter().position(|i| i.as_affine() == Some(&Affine::axis(axis)))
 }
 
-/// Whether every access that uses either axis has them as neighbouring dimensions, the inner one over its full extent.
+/// Whether every access that uses either axis has them as neighbouring dimensions, the inner one
+/// over its full extent.
 fn side_by_side(nest: &Nest, chain: &Chain, outer: &Loop, inner: &Loop) -> bool {
     let mentions = |a: &Affine| a.of_axis(outer.axis) != 0 || a.of_axis(inner.axis) != 0;
     let mut mentioned = 0;
     chain.leaf.map_affine(&mut |a| {
-        mentioned += usize::from(a.of_axis(outer.axis) != 0) + usize::from(a.of_axis(inner.axis) != 0);
+        mentioned +=
+            usize::from(a.of_axis(outer.axis) != 0) + usize::from(a.of_axis(inner.axis) != 0);
         a.clone()
     });
     let mut paired = 0;
@@ -181,16 +175,15 @@ fn side_by_side(nest: &Nest, chain: &Chain, outer: &Loop, inner: &Loop) -> bool 
         if let Some(dim) = dimension_of(access, outer.axis) {
             let next = access.index.get(dim + 1).and_then(Index::as_affine);
             let full = nest.buffer(id).extents.get(dim + 1).and_then(Affine::as_constant);
-            if next != Some(&Affine::axis(inner.axis)) || full != inner.constant_extent() || full.is_none() {
+            if next != Some(&Affine::axis(inner.axis))
+                || full != inner.constant_extent()
+                || full.is_none()
+            {
                 return false;
             }
             paired += 2;
         }
     }
-    let bounds = chain
-        .loops
-        .iter()
-        .flat_map(|l| [&l.lo, &l.hi])
-        .flat_map(|b| b.quotients());
+    let bounds = chain.loops.iter().flat_map(|l| [&l.lo, &l.hi]).flat_map(|b| b.quotients());
     paired == mentioned && !bounds.into_iter().any(|q| mentions(&q.numerator))
 }

@@ -1,4 +1,5 @@
-//! Known weights go into the program: what `setup` would copy is copied now, and a window whose taps are repeated in the code has its numbers spelled out there.
+//! Known weights go into the program: what `setup` would copy is copied now, and a window whose
+//! taps are repeated in the code has its numbers spelled out there.
 //!
 //! ```text
 //! before  for kh in 0..3, kw in 0..3 unrolled:                 weight = -1 0 1 -2 0 2 -1 0 1
@@ -10,14 +11,17 @@
 //! ```
 //!
 //! requires: reduce loops marked as unrolled; a setup that copies.
-//! gives: no setup from known numbers; leaves without unrolled loops around known taps: taps of zero gone with the loads that nobody else needs, multiplications by 1 and -1
-//! gone. Weights whose place depends on a loop that stays one, or on the lanes, are read from memory as before, only that nobody passes them.
+//! gives: no setup from known numbers; leaves without unrolled loops around known taps: taps of
+//! zero gone with the loads that nobody else needs, multiplications by 1 and -1 gone. Weights whose
+//! place depends on a loop that stays one, or on the lanes, are read from memory as before, only
+//! that nobody passes them.
 //!
-//! The bits stay: `fma(x, 1, acc)` and `acc + x` round once, and a tap of zero adds nothing to a finite sum.
+//! The bits stay: `fma(x, 1, acc)` and `acc + x` round once, and a tap of zero adds nothing to a
+//! finite sum.
 
 use crate::nest::{
-    Access, Affine, AxisId, Base, Binary, BufferId, Cond, Expr, Leaf, Loop, LoopKind, Nest, Op, RegId, Stmt, TileAxis,
-    Var, for_leaves,
+    Access, Affine, AxisId, Base, Binary, BufferId, Cond, Expr, Leaf, Loop, LoopKind, Nest, Op,
+    RegId, Stmt, TileAxis, Var, for_leaves,
 };
 use crate::{Error, Schedule, Target, Values};
 
@@ -52,17 +56,11 @@ fn copied(nest: &Nest, stmt: &Stmt) -> Option<(BufferId, Values)> {
         }
     };
     loops.extend(&leaf.reduce);
-    let [
-        Op::Store {
-            to,
-            value: Expr::Load(from),
-            when,
-        },
-    ] = &leaf.update[..]
-    else {
+    let [Op::Store { to, value: Expr::Load(from), when }] = &leaf.update[..] else {
         return None;
     };
-    let (Base::Buffer(source), Base::Buffer(target), true) = (from.base, to.base, when.is_empty()) else {
+    let (Base::Buffer(source), Base::Buffer(target), true) = (from.base, to.base, when.is_empty())
+    else {
         return None;
     };
     let values = nest.buffer(source).values.as_ref()?;
@@ -98,13 +96,9 @@ fn walk(loops: &[&Loop], at: &mut Vec<i64>, f: &mut impl FnMut(&[i64])) {
 /// The element's place in its buffer, as one expression. `None` where a size is not known.
 fn position(nest: &Nest, buffer: BufferId, access: &Access) -> Option<Affine> {
     let extents = &nest.buffer(buffer).extents;
-    access
-        .index
-        .iter()
-        .zip(extents)
-        .try_fold(Affine::default(), |sum, (index, extent)| {
-            Some(sum.times(extent.as_constant()?).plus(index.as_affine()?))
-        })
+    access.index.iter().zip(extents).try_fold(Affine::default(), |sum, (index, extent)| {
+        Some(sum.times(extent.as_constant()?).plus(index.as_affine()?))
+    })
 }
 
 /// Buffers of known numbers that no leaf reads any more hold nothing.
@@ -115,11 +109,7 @@ fn forget_unread(nest: &mut Nest) {
             read[nest.buffer_behind(leaf, access.base).index()] = true;
         }
     }
-    let unread = nest
-        .buffers
-        .iter_mut()
-        .zip(read)
-        .filter(|(b, read)| b.values.is_some() && !read);
+    let unread = nest.buffers.iter_mut().zip(read).filter(|(b, read)| b.values.is_some() && !read);
     for (buffer, _) in unread {
         buffer.values = Some(Values::exact(Vec::new()));
         buffer.extents = vec![Affine::constant(0)];
@@ -128,11 +118,8 @@ fn forget_unread(nest: &mut Nest) {
 
 /// The taps of the leaf one by one, each with its number.
 fn spell_out(nest: &Nest, leaf: &mut Leaf) {
-    let first = leaf
-        .reduce
-        .iter()
-        .rposition(|l| l.kind != LoopKind::Unrolled)
-        .map_or(0, |at| at + 1);
+    let first =
+        leaf.reduce.iter().rposition(|l| l.kind != LoopKind::Unrolled).map_or(0, |at| at + 1);
     let taps = Taps::of(nest, leaf, first);
     if taps.is_empty() {
         return;
@@ -141,7 +128,8 @@ fn spell_out(nest: &Nest, leaf: &mut Leaf) {
     let (mut update, mut at) = (Vec::new(), vec![0; nest.axes.len()]);
     walk(&loops, &mut at, &mut |at| {
         let by = |a: &Affine| {
-            let fixed = |a: Affine, l: &&Loop| a.substitute(Var::Axis(l.axis), &at[l.axis.index()].into());
+            let fixed =
+                |a: Affine, l: &&Loop| a.substitute(Var::Axis(l.axis), &at[l.axis.index()].into());
             loops.iter().fold(a.clone(), fixed)
         };
         update.extend(taps.at(&leaf.update, &by));
@@ -175,17 +163,12 @@ impl<'a> Taps<'a> {
         };
         for op in &leaf.update {
             op.visit(&mut |op| match op {
-                Op::Set {
-                    reg,
-                    value: Expr::Load(access),
-                    when,
-                } if taps.knows(access) && when.is_empty() => {
+                Op::Set { reg, value: Expr::Load(access), when }
+                    if taps.knows(access) && when.is_empty() =>
+                {
                     taps.held.push((*reg, access.clone()));
                 }
-                Op::Set {
-                    value: Expr::Fma(a, b, _),
-                    ..
-                } => {
+                Op::Set { value: Expr::Fma(a, b, _), .. } => {
                     let known = |e: &Expr| matches!(e, Expr::Load(access) if taps.knows(access));
                     taps.direct |= known(a) || known(b);
                 }
@@ -206,11 +189,10 @@ impl<'a> Taps<'a> {
         };
         let bound = |axis| self.walked.contains(&axis) || self.tile.iter().any(|t| t.axis == axis);
         let fixed = |a: &Affine| {
-            a.terms()
-                .iter()
-                .all(|(var, _)| matches!(var, Var::Axis(axis) if bound(*axis)))
+            a.terms().iter().all(|(var, _)| matches!(var, Var::Axis(axis) if bound(*axis)))
         };
-        self.nest.buffer(buffer).values.is_some() && access.index.iter().all(|i| i.as_affine().is_some_and(fixed))
+        self.nest.buffer(buffer).values.is_some()
+            && access.index.iter().all(|i| i.as_affine().is_some_and(fixed))
     }
 
     /// The update at one tap.
@@ -237,11 +219,7 @@ impl<'a> Taps<'a> {
             match op {
                 Op::Each(axis, body) => out.push(Op::Each(*axis, self.ops(body, by))),
                 Op::Set { reg, .. } if self.held.iter().any(|h| h.0 == *reg) => {}
-                Op::Set {
-                    reg,
-                    value: Expr::Fma(a, b, sum),
-                    when,
-                } => {
+                Op::Set { reg, value: Expr::Fma(a, b, sum), when } => {
                     let (a, b) = (self.operand(a), self.operand(b));
                     let fma = Op::Set {
                         reg: *reg,
@@ -265,14 +243,10 @@ impl<'a> Taps<'a> {
         }
     }
 
-    /// A multiply-add whose tap is fixed now: by its number, where that is the same at all points of the tile, else point by point.
+    /// A multiply-add whose tap is fixed now: by its number, where that is the same at all points
+    /// of the tile, else point by point.
     fn multiply_add(&self, op: &Op, out: &mut Vec<Op>) {
-        let Op::Set {
-            reg,
-            value: Expr::Fma(a, b, sum),
-            when,
-        } = op
-        else {
+        let Op::Set { reg, value: Expr::Fma(a, b, sum), when } = op else {
             return;
         };
         let known = |e: &Expr| match e {
@@ -306,25 +280,26 @@ impl<'a> Taps<'a> {
         let Base::Buffer(buffer) = access.base else {
             return Vec::new();
         };
-        let (Some(place), Some(values)) = (position(self.nest, buffer, access), &self.nest.buffer(buffer).values)
+        let (Some(place), Some(values)) =
+            (position(self.nest, buffer, access), &self.nest.buffer(buffer).values)
         else {
             return Vec::new();
         };
         let follows = self.tile.iter().filter(|t| place.of_axis(t.axis) != 0);
         let mut points = vec![Vec::new()];
         for t in follows {
-            let more = |point: Vec<(AxisId, i64)>| (0..t.extent).map(move |at| [&point[..], &[(t.axis, at)]].concat());
+            let more = |point: Vec<(AxisId, i64)>| {
+                (0..t.extent).map(move |at| [&point[..], &[(t.axis, at)]].concat())
+            };
             points = points.into_iter().flat_map(more).collect();
         }
         let number = |point: &Vec<(AxisId, i64)>| {
-            let fixed = |a: Affine, &(axis, at): &(AxisId, i64)| a.substitute(Var::Axis(axis), &at.into());
+            let fixed =
+                |a: Affine, &(axis, at): &(AxisId, i64)| a.substitute(Var::Axis(axis), &at.into());
             let at = point.iter().fold(place.clone(), fixed).constant;
-            // A tile may stick out of the domain: what its dead points multiply is nobody's business.
-            usize::try_from(at)
-                .ok()
-                .and_then(|at| values.get(at))
-                .copied()
-                .unwrap_or(0.0)
+            // A tile may stick out of the domain: what its dead points multiply is nobody's
+            // business.
+            usize::try_from(at).ok().and_then(|at| values.get(at)).copied().unwrap_or(0.0)
         };
         points.iter().map(|p| (p.clone(), number(p))).collect()
     }
@@ -342,9 +317,7 @@ fn added(x: &Expr, tap: f64, sum: &Expr) -> Option<Expr> {
 }
 
 fn map(op: &Op, by: &dyn Fn(&Affine) -> Affine) -> Op {
-    op.map(&mut |a| a.map(&mut |a: &Affine| by(a)), &mut |c| {
-        c.map(&mut |a: &Affine| by(a))
-    })
+    op.map(&mut |a| a.map(&mut |a: &Affine| by(a)), &mut |c| c.map(&mut |a: &Affine| by(a)))
 }
 
 /// The operations without those that set what nobody reads, or can never happen.

@@ -29,20 +29,12 @@ fn spell_out(leaf: &mut Leaf, op: Op, dtype: DType) -> Vec<Op> {
                 body.into_iter().flat_map(|op| spell_out(leaf, op, dtype)).collect(),
             )]
         }
-        Op::Set {
-            reg,
-            value: Expr::Activation(which, x),
-            when,
-        } => {
+        Op::Set { reg, value: Expr::Activation(which, x), when } => {
             let (mut ops, value) = expand(leaf, which, *x, dtype);
             ops.push(Op::Set { reg, value, when });
             ops
         }
-        Op::Store {
-            to,
-            value: Expr::Activation(which, x),
-            when,
-        } => {
+        Op::Store { to, value: Expr::Activation(which, x), when } => {
             let (mut ops, value) = expand(leaf, which, *x, dtype);
             ops.push(Op::Store { to, value, when });
             ops
@@ -105,11 +97,8 @@ fn expression(step: &Step, x: &Expr, values: &[Expr]) -> Expr {
         Step::Unary(op, a) => Expr::Unary(op, at(a)),
         Step::Binary(op, a, b) => Expr::Binary(op, at(a), at(b)),
         Step::Fma(a, b, c) => Expr::Fma(at(a), at(b), at(c)),
-        Step::Choose { a, b, then, otherwise } => Expr::Choose {
-            a: at(a),
-            b: at(b),
-            then: at(then),
-            otherwise: at(otherwise),
-        },
+        Step::Choose { a, b, then, otherwise } => {
+            Expr::Choose { a: at(a), b: at(b), then: at(then), otherwise: at(otherwise) }
+        }
     }
 }

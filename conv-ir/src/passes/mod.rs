@@ -1,7 +1,8 @@
 //! The pipeline. This table is the order in which passes run; there is no other list.
 //!
-//! Each pass is a free function from nest to nest in a file of its own, whose docs open with a picture before -> after and with what it
-//! requires and gives. Passes know the nest, the schedule and the target; they never see the convolution, nor each other.
+//! Each pass is a free function from nest to nest in a file of its own, whose docs open with a
+//! picture before -> after and with what it requires and gives. Passes know the nest, the schedule
+//! and the target; they never see the convolution, nor each other.
 //!
 //! Dumps, timings, snapshots and the checks after each pass are all observers of [`compile`].
 
@@ -115,7 +116,8 @@ pub const PASSES: &[Pass] = &[
     },
 ];
 
-/// Lowers `conv` through every pass under `schedule`. `observe` sees the nest after `"lower"` and after each pass, by name.
+/// Lowers `conv` through every pass under `schedule`. `observe` sees the nest after `"lower"` and
+/// after each pass, by name.
 ///
 /// ```
 /// use conv_ir::{Conv, ConvSpec, Schedule, Target, passes};

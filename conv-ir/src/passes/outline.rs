@@ -9,10 +9,14 @@
 //! requires: everything above.
 //! gives: inside a leaf, only its pointers, ints and own axes; at a call, what they are.
 //!
-//! This is the border of the machine routes: whoever compiles a leaf knows registers and addresses, and no convolution. An address at a call
-//! may lie outside its buffer (`oh - 1` above); the elements that the leaf reaches from it do not.
+//! This is the border of the machine routes: whoever compiles a leaf knows registers and addresses,
+//! and no convolution. An address at a call may lie outside its buffer (`oh - 1` above); the
+//! elements that the leaf reaches from it do not.
 
-use crate::nest::{Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role, Stmt};
+use crate::nest::{
+    Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role,
+    Stmt,
+};
 use crate::{Error, Schedule, Target};
 
 pub(super) fn outline(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
@@ -24,7 +28,8 @@ pub(super) fn outline(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), E
     Ok(())
 }
 
-/// Axes local to leaves, shared between leaves so that equal leaves are equal values: the n-th axis of that name, role and part.
+/// Axes local to leaves, shared between leaves so that equal leaves are equal values: the n-th axis
+/// of that name, role and part.
 struct Outlining {
     pool: Vec<AxisId>,
 }
@@ -44,11 +49,7 @@ impl Outlining {
 
     fn leaf(&mut self, nest: &mut Nest, leaf: Leaf) -> Call {
         let own = own_axes(&leaf);
-        let mut signature = Signature {
-            own: own.clone(),
-            pointers: Vec::new(),
-            ints: Vec::new(),
-        };
+        let mut signature = Signature { own: own.clone(), pointers: Vec::new(), ints: Vec::new() };
         let mut leaf = signature.rewrite(nest, &leaf);
         leaf.ints = signature.ints.iter().map(|i| i.0).collect();
         let mut names: Vec<(AxisId, AxisId)> = Vec::new();
@@ -69,7 +70,8 @@ impl Outlining {
 
     /// A pooled axis like `axis`, not yet taken by this leaf.
     fn local(&mut self, nest: &mut Nest, axis: AxisId, taken: &[(AxisId, AxisId)]) -> AxisId {
-        let free = |id: &&AxisId| !taken.iter().any(|t| t.1 == **id) && nest.axis(**id) == nest.axis(axis);
+        let free =
+            |id: &&AxisId| !taken.iter().any(|t| t.1 == **id) && nest.axis(**id) == nest.axis(axis);
         if let Some(&known) = self.pool.iter().find(free) {
             return known;
         }
@@ -90,9 +92,7 @@ fn buffer_of(base: Base) -> crate::nest::BufferId {
 /// The axes that the leaf itself binds.
 fn own_axes(leaf: &Leaf) -> Vec<AxisId> {
     let tile = leaf.tile.iter().map(|t| t.axis);
-    tile.chain(leaf.lanes.map(|l| l.axis))
-        .chain(leaf.reduce.iter().map(|l| l.axis))
-        .collect()
+    tile.chain(leaf.lanes.map(|l| l.axis)).chain(leaf.reduce.iter().map(|l| l.axis)).collect()
 }
 
 /// The leaf's parameters as they are found.
@@ -126,7 +126,8 @@ impl Signature {
         a.split(|axis| self.own.contains(&axis))
     }
 
-    /// The pointer from outside, the rest relative to it: to an earlier one, where they are a constant apart. A folded index stays whole, with an int for what comes from outside.
+    /// The pointer from outside, the rest relative to it: to an earlier one, where they are a
+    /// constant apart. A folded index stays whole, with an int for what comes from outside.
     fn access(&mut self, nest: &mut Nest, access: &Access) -> Access {
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
         for index in &access.index {
@@ -142,15 +143,9 @@ impl Signature {
                 }
             }
         }
-        let outer = Access {
-            base: access.base,
-            index: outer,
-        };
-        let known = self
-            .pointers
-            .iter()
-            .enumerate()
-            .find_map(|(at, p)| Some((at, apart(p, &outer)?)));
+        let outer = Access { base: access.base, index: outer };
+        let known =
+            self.pointers.iter().enumerate().find_map(|(at, p)| Some((at, apart(p, &outer)?)));
         let (at, apart) = known.unwrap_or_else(|| {
             let none = vec![0; outer.index.len()];
             self.pointers.push(outer);
@@ -174,7 +169,8 @@ impl Signature {
 
     /// A bound as one int, unless it is a constant or made of own axes.
     fn bound(&mut self, nest: &mut Nest, bound: &Bound) -> Bound {
-        let own = |q: &crate::nest::Quotient| q.numerator.axes().any(|axis| self.own.contains(&axis));
+        let own =
+            |q: &crate::nest::Quotient| q.numerator.axes().any(|axis| self.own.contains(&axis));
         if bound.as_constant().is_some() || bound.quotients().iter().any(own) {
             return bound.map(&mut |a| self.affine(nest, a));
         }
@@ -198,12 +194,7 @@ fn apart(from: &Access, to: &Access) -> Option<Vec<i64>> {
         _ => (a == b).then_some(0),
     };
     let same = from.base == to.base && from.index.len() == to.index.len();
-    from.index
-        .iter()
-        .zip(&to.index)
-        .map(along)
-        .collect::<Option<_>>()
-        .filter(|_| same)
+    from.index.iter().zip(&to.index).map(along).collect::<Option<_>>().filter(|_| same)
 }
 
 /// The id of an equal leaf, or of this one, added.
@@ -212,10 +203,7 @@ fn intern(nest: &mut Nest, mut leaf: Leaf) -> LeafId {
     let mut twins = 0;
     for (at, known) in nest.leaves.iter().enumerate() {
         if known.name == leaf.name
-            || known
-                .name
-                .strip_prefix(&stem)
-                .is_some_and(|rest| rest.starts_with("_v"))
+            || known.name.strip_prefix(&stem).is_some_and(|rest| rest.starts_with("_v"))
         {
             twins += 1;
             leaf.name.clone_from(&known.name);

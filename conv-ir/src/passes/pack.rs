@@ -6,17 +6,21 @@
 //! ```
 //!
 //! requires: tiles, of the schedule's extents or tails that start at a multiple of them.
-//! gives: weight and bias read from packed buffers, which are whole tiles (channels beyond the last are zero), filled by `setup`.
+//! gives: weight and bias read from packed buffers, which are whole tiles (channels beyond the last
+//! are zero), filled by `setup`.
 //!
-//! Blocks of channels come first, the tile itself last, so that a leaf walks one contiguous run of memory and a vector of channels is one load.
-//! Taps that a phase of a transposed convolution visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the input channels.
+//! Blocks of channels come first, the tile itself last, so that a leaf walks one contiguous run of
+//! memory and a vector of channels is one load. Taps that a phase of a transposed convolution
+//! visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the input channels.
 //!
-//! Blocks are register tiles, or, where several machines with tiles of their own share one packed weight, panels of a width that all can read. Those are cut by lanes rather than
-//! by the tile (`oc = 32 oc.o + 16 oc.v + oc.l` in panels of 16 is `[2 oc.o + oc.v, .., oc.l]`), so they are packed after pass `vectorise`.
+//! Blocks are register tiles, or, where several machines with tiles of their own share one packed
+//! weight, panels of a width that all can read. Those are cut by lanes rather than by the tile (`oc
+//! = 32 oc.o + 16 oc.v + oc.l` in panels of 16 is `[2 oc.o + oc.v, .., oc.l]`), so they are packed
+//! after pass `vectorise`.
 
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, Leaf, Loop, Nest, Op, Part, Quotient,
-    Role, for_leaves,
+    Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, Leaf, Loop, Nest, Op,
+    Part, Quotient, Role, for_leaves,
 };
 use crate::schedule::Pack;
 use crate::{Error, Schedule, Target};
@@ -101,7 +105,11 @@ fn pack_buffer(nest: &mut Nest, width: &dyn Fn(Role) -> i64, from: BufferId) -> 
     Ok(())
 }
 
-fn dimensions(nest: &Nest, width: &dyn Fn(Role) -> i64, buffer: BufferId) -> Option<Vec<Dimension>> {
+fn dimensions(
+    nest: &Nest,
+    width: &dyn Fn(Role) -> i64,
+    buffer: BufferId,
+) -> Option<Vec<Dimension>> {
     let Buffer { extents, .. } = nest.buffer(buffer);
     let leaves = nest.all_leaves();
     let accesses: Vec<&Access> = leaves
@@ -122,24 +130,19 @@ fn dimensions(nest: &Nest, width: &dyn Fn(Role) -> i64, buffer: BufferId) -> Opt
                 Some(role @ (Role::OutChannel | Role::Group)) => width(role),
                 _ => 1,
             };
-            let indices = accesses
-                .iter()
-                .map(|a| a.index[at].as_affine().cloned().unwrap_or_default());
+            let indices =
+                accesses.iter().map(|a| a.index[at].as_affine().cloned().unwrap_or_default());
             let step = match role {
                 Some(Role::Kernel(_)) => common_step(nest, indices),
                 _ => 1,
             };
-            Some(Dimension {
-                extent: extent.as_constant()?,
-                role,
-                tile,
-                step,
-            })
+            Some(Dimension { extent: extent.as_constant()?, role, tile, step })
         })
         .collect()
 }
 
-/// The step that every visit of a kernel dimension takes, where the rest of the index is a constant.
+/// The step that every visit of a kernel dimension takes, where the rest of the index is a
+/// constant.
 fn common_step(nest: &Nest, indices: impl Iterator<Item = Affine>) -> i64 {
     let mut step = None;
     for index in indices {
@@ -165,33 +168,26 @@ enum Piece {
     Tile,
 }
 
-/// The packed dimensions: blocks of groups and of output channels, residues of taps, the rest as it was, tiles.
+/// The packed dimensions: blocks of groups and of output channels, residues of taps, the rest as it
+/// was, tiles.
 fn packed_order(dimensions: &[Dimension]) -> Vec<(Piece, usize)> {
     let all = 0..dimensions.len();
     let of = |role: Role| {
-        all.clone()
-            .filter(move |&d| dimensions[d].role == Some(role))
-            .map(|d| (Piece::Block, d))
+        all.clone().filter(move |&d| dimensions[d].role == Some(role)).map(|d| (Piece::Block, d))
     };
-    let residues = all
-        .clone()
-        .filter(|&d| dimensions[d].step > 1)
-        .map(|d| (Piece::Residue, d));
+    let residues = all.clone().filter(|&d| dimensions[d].step > 1).map(|d| (Piece::Residue, d));
     let channels = |d: &usize| matches!(dimensions[*d].role, Some(Role::Group | Role::OutChannel));
     let rest = all.clone().filter(|d| !channels(d)).map(|d| (Piece::Block, d));
-    let tiles = all
-        .clone()
-        .filter(|&d| dimensions[d].tile > 1)
-        .map(|d| (Piece::Tile, d));
-    of(Role::Group)
-        .chain(of(Role::OutChannel))
-        .chain(residues)
-        .chain(rest)
-        .chain(tiles)
-        .collect()
+    let tiles = all.clone().filter(|&d| dimensions[d].tile > 1).map(|d| (Piece::Tile, d));
+    of(Role::Group).chain(of(Role::OutChannel)).chain(residues).chain(rest).chain(tiles).collect()
 }
 
-fn packed_access(access: &Access, to: BufferId, dimensions: &[Dimension], order: &[(Piece, usize)]) -> Access {
+fn packed_access(
+    access: &Access,
+    to: BufferId,
+    dimensions: &[Dimension],
+    order: &[(Piece, usize)],
+) -> Access {
     let index = order.iter().map(|&(piece, d)| {
         let index = access.index[d].as_affine().cloned().unwrap_or_default();
         let Dimension { tile, step, .. } = dimensions[d];
@@ -210,23 +206,20 @@ fn packed_access(access: &Access, to: BufferId, dimensions: &[Dimension], order:
 fn split(a: &Affine, block: i64) -> (Affine, Affine) {
     let inside = a.constant.rem_euclid(block);
     let start = (Affine::constant(a.constant - inside), Affine::constant(inside));
-    a.terms()
-        .iter()
-        .fold(start, |(outer, inner), &(var, coefficient)| match coefficient % block {
-            0 => (outer.plus_term(var, coefficient), inner),
-            _ => (outer, inner.plus_term(var, coefficient)),
-        })
+    a.terms().iter().fold(start, |(outer, inner), &(var, coefficient)| match coefficient % block {
+        0 => (outer.plus_term(var, coefficient), inner),
+        _ => (outer, inner.plus_term(var, coefficient)),
+    })
 }
 
 /// `a / tile`, where every varying part divides.
 fn divided(a: &Affine, tile: i64) -> Affine {
     let start = Affine::constant(a.constant.div_euclid(tile));
-    a.terms()
-        .iter()
-        .fold(start, |sum, &(var, coefficient)| sum.plus_term(var, coefficient / tile))
+    a.terms().iter().fold(start, |sum, &(var, coefficient)| sum.plus_term(var, coefficient / tile))
 }
 
-/// The loops that fill the packed buffer: blocks and residues outside, where the last one is short; the rest in one leaf.
+/// The loops that fill the packed buffer: blocks and residues outside, where the last one is short;
+/// the rest in one leaf.
 fn copy(
     nest: &mut Nest,
     (from, to): (BufferId, BufferId),
@@ -236,14 +229,10 @@ fn copy(
     let mut axis = |name: String| nest.add_axis(name, Role::Copy, Part::Whole);
     let names = [(Piece::Residue, "r"), (Piece::Block, "c"), (Piece::Tile, "t")];
     let axes = names.map(|(piece, letter)| {
-        (
-            piece,
-            (0..dimensions.len())
-                .map(|d| axis(format!("{letter}{d}")))
-                .collect::<Vec<_>>(),
-        )
+        (piece, (0..dimensions.len()).map(|d| axis(format!("{letter}{d}"))).collect::<Vec<_>>())
     });
-    let of = |piece: Piece, d: usize| axes.iter().find(|a| a.0 == piece).map_or(AxisId(0), |a| a.1[d]);
+    let of =
+        |piece: Piece, d: usize| axes.iter().find(|a| a.0 == piece).map_or(AxisId(0), |a| a.1[d]);
     let source = dimensions.iter().enumerate().map(|(d, dimension)| {
         let mut index = Affine::axis(of(Piece::Block, d)).times(dimension.tile * dimension.step);
         for (piece, count) in [(Piece::Tile, dimension.tile), (Piece::Residue, dimension.step)] {
@@ -264,21 +253,14 @@ fn copy(
         let Dimension { extent, tile, step, .. } = dimensions[d];
         let (l, outside) = match piece {
             Piece::Residue => (Loop::serial(of(piece, d), step), true),
-            Piece::Block if step > 1 => (
-                short(of(piece, d), &dimensions[d], of(Piece::Residue, d), (extent, step)),
-                false,
-            ),
+            Piece::Block if step > 1 => {
+                (short(of(piece, d), &dimensions[d], of(Piece::Residue, d), (extent, step)), false)
+            }
             Piece::Block => (Loop::serial(of(piece, d), dimensions[d].blocks()), tile > 1),
             Piece::Tile => {
                 let left = Affine::axis(of(Piece::Block, d)).times(-tile).plus_constant(extent);
                 let hi = Bound::Min(vec![tile.into(), Quotient::from(left)]);
-                (
-                    Loop {
-                        hi,
-                        ..Loop::serial(of(piece, d), 0)
-                    },
-                    false,
-                )
+                (Loop { hi, ..Loop::serial(of(piece, d), 0) }, false)
             }
         };
         if outside { loops.push(l) } else { reduce.push(l) }
@@ -290,8 +272,5 @@ fn copy(
 /// The taps of one residue, of which the last may not exist.
 fn short(axis: AxisId, dimension: &Dimension, residue: AxisId, (extent, step): (i64, i64)) -> Loop {
     let left = Quotient::ceil(Affine::axis(residue).times(-1).plus_constant(extent), step);
-    Loop {
-        hi: Bound::Min(vec![dimension.blocks().into(), left]),
-        ..Loop::serial(axis, 0)
-    }
+    Loop { hi: Bound::Min(vec![dimension.blocks().into(), left]), ..Loop::serial(axis, 0) }
 }

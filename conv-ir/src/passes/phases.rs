@@ -1,4 +1,5 @@
-//! A transposed convolution becomes ordinary ones, one per output residue: no inserted zero is ever multiplied.
+//! A transposed convolution becomes ordinary ones, one per output residue: no inserted zero is ever
+//! multiplied.
 //!
 //! ```text
 //! before  for ow in 0..16: for kw in 0..4: acc = fma(in[(ow + kw - 2) / 2], w[3 - kw], acc) when 2 divides ow + kw - 2, inside
@@ -9,12 +10,15 @@
 //! requires: one chain.
 //! gives: no quotient in an index, no divisibility test.
 //!
-//! For output `s q + r` the taps with `k dilation = pad - r (mod s)` count: with `g = gcd(dilation, s)`, those are `k0 + (s/g) j`, or none.
-//! Up to [`SEPARATE`] residues stand one by one, so that their edges are known constants; more of them are run as a loop over the residue
-//! wherever `k0` and the input's start move evenly with it, so that a stride of 32 does not make a thousand nests.
+//! For output `s q + r` the taps with `k dilation = pad - r (mod s)` count: with `g = gcd(dilation,
+//! s)`, those are `k0 + (s/g) j`, or none. Up to [`SEPARATE`] residues stand one by one, so that
+//! their edges are known constants; more of them are run as a loop over the residue wherever `k0`
+//! and the input's start move evenly with it, so that a stride of 32 does not make a thousand
+//! nests.
 
 use crate::nest::{
-    Affine, AxisId, Bound, Chain, Cond, Index, Loop, LoopKind, Nest, Part, Quotient, Role, Var, map_chains,
+    Affine, AxisId, Bound, Chain, Cond, Index, Loop, LoopKind, Nest, Part, Quotient, Role, Var,
+    map_chains,
 };
 use crate::{Error, Schedule, Target};
 
@@ -27,7 +31,8 @@ pub(super) fn phases(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Er
     Ok(())
 }
 
-/// One spatial axis that still divides: `position / stride`, where `position = out + dilation * tap + constant`.
+/// One spatial axis that still divides: `position / stride`, where `position =
+/// out + dilation * tap + constant`.
 struct Divided {
     stride: i64,
     dilation: i64,
@@ -40,20 +45,15 @@ struct Divided {
 fn split_all(nest: &mut Nest, chain: Chain) -> Vec<Chain> {
     match find(nest, &chain) {
         None => vec![chain],
-        Some(axis) => split(nest, &chain, &axis)
-            .into_iter()
-            .flat_map(|c| split_all(nest, c))
-            .collect(),
+        Some(axis) => {
+            split(nest, &chain, &axis).into_iter().flat_map(|c| split_all(nest, c)).collect()
+        }
     }
 }
 
 fn find(nest: &Nest, chain: &Chain) -> Option<Divided> {
-    let quotient = chain
-        .leaf
-        .accesses()
-        .into_iter()
-        .flat_map(|a| &a.index)
-        .find_map(|i| match i {
+    let quotient =
+        chain.leaf.accesses().into_iter().flat_map(|a| &a.index).find_map(|i| match i {
             Index::Quotient(q) => Some(q.clone()),
             Index::Affine(_) | Index::Folded { .. } => None,
         })?;
@@ -68,7 +68,8 @@ fn find(nest: &Nest, chain: &Chain) -> Option<Divided> {
     })
 }
 
-/// The residues `first + step_count` that one nest serves, with `tap = tap0 + tap_step * residue_index + ..`.
+/// The residues `first + step_count` that one nest serves, with `tap = tap0 + tap_step *
+/// residue_index + ..`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Run {
     residue: i64,
@@ -88,17 +89,12 @@ fn split(nest: &mut Nest, chain: &Chain, axis: &Divided) -> Vec<Chain> {
     let (residues, step) = (axis.stride, axis.stride / gcd(axis.dilation, axis.stride));
     let extent = axis.out.and_then(|out| extent_of(&chain.loops, out));
     let outputs = |r: i64| extent.map(|extent| (extent - r + residues - 1).div_euclid(residues));
-    let run = |r: i64| Run {
-        outputs: outputs(r),
-        ..run_of(axis, r, taps, step)
-    };
+    let run = |r: i64| Run { outputs: outputs(r), ..run_of(axis, r, taps, step) };
     let runs = match axis.out {
         Some(_) => join((0..residues).map(run).collect(), residues > SEPARATE),
         None => vec![run(0)],
     };
-    runs.into_iter()
-        .map(|run| phase(nest, chain, axis, &run, step))
-        .collect()
+    runs.into_iter().map(|run| phase(nest, chain, axis, &run, step)).collect()
 }
 
 fn extent_of(loops: &[Loop], axis: AxisId) -> Option<i64> {
@@ -114,14 +110,7 @@ fn run_of(axis: &Divided, residue: i64, taps: i64, step: i64) -> Run {
     let position = |tap: i64| residue + axis.dilation * tap + axis.constant;
     let first = (0..step.min(taps)).find(|&tap| position(tap) % axis.stride == 0);
     match first {
-        None => Run {
-            residue,
-            count: 1,
-            tap: (0, 0),
-            start: (0, 0),
-            taps: 0,
-            outputs: None,
-        },
+        None => Run { residue, count: 1, tap: (0, 0), start: (0, 0), taps: 0, outputs: None },
         Some(tap) => Run {
             residue,
             count: 1,
@@ -173,34 +162,22 @@ fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run, step: i64) -
     let mut input = residue.times(run.start.1).plus_constant(run.start.0);
     if let Some(out) = axis.out {
         let q = nest.add_axis(format!("{}.q", nest.role(out)), nest.role(out), Part::Whole);
-        let by = Affine::axis(q)
-            .times(axis.stride)
-            .plus(&residue)
-            .plus_constant(run.residue);
+        let by = Affine::axis(q).times(axis.stride).plus(&residue).plus_constant(run.residue);
         let at = chain.find(out).unwrap_or_default();
         let left = |hi: &Quotient| Quotient {
-            numerator: hi
-                .numerator
-                .minus(&residue)
-                .plus_constant(axis.stride - 1 - run.residue),
+            numerator: hi.numerator.minus(&residue).plus_constant(axis.stride - 1 - run.residue),
             divisor: axis.stride,
         };
         let hi = Bound::Min(chain.loops[at].hi.quotients().iter().map(left).collect());
         let hi = hi.as_constant().or(run.outputs).map_or(hi, Bound::from);
         chain = chain.substitute(out, &by);
-        chain.loops[at] = Loop {
-            hi,
-            ..Loop::serial(q, 0)
-        };
+        chain.loops[at] = Loop { hi, ..Loop::serial(q, 0) };
         input = input.plus(&Affine::axis(q));
     }
     if let Some(tap) = axis.tap {
         let j = nest.add_axis(format!("{}.q", nest.role(tap)), nest.role(tap), Part::Whole);
         let at = chain.leaf.reduce.iter().position(|l| l.axis == tap).unwrap_or_default();
-        chain.leaf.reduce[at] = Loop {
-            kind: LoopKind::Serial,
-            ..Loop::serial(j, run.taps)
-        };
+        chain.leaf.reduce[at] = Loop { kind: LoopKind::Serial, ..Loop::serial(j, run.taps) };
         input = input.plus(&Affine::axis(j).times(axis.dilation * step / axis.stride));
         let by = Affine::axis(j).times(step).plus(&tap0);
         chain.leaf = chain.leaf.map_affine(&mut |a| a.substitute(Var::Axis(tap), &by));
@@ -229,7 +206,9 @@ fn divide(chain: &mut Chain, stride: i64, input: &Affine) {
     };
     // `stride * x + c >= 0` is `x >= ceil(-c / stride)`; the multiples that occur make it exact.
     let cond = &mut |cond: &Cond| match cond {
-        Cond::Divides(d, a) if *d == stride && *a == undivided => Cond::NonNegative(Affine::constant(0)),
+        Cond::Divides(d, a) if *d == stride && *a == undivided => {
+            Cond::NonNegative(Affine::constant(0))
+        }
         Cond::NonNegative(a) => Cond::NonNegative(reduced(a, stride, &undivided)),
         Cond::Divides(..) => cond.clone(),
     };
@@ -246,7 +225,9 @@ fn reduced(a: &Affine, stride: i64, undivided: &Affine) -> Affine {
     let varying = |x: &Affine| x.plus_constant(-x.constant);
     let about_it = [1, -1].iter().any(|&sign| {
         let rest = a.minus(&undivided.times(sign));
-        rest.axes().next().is_none() && rest.terms().iter().all(|t| t.1 % stride == 0) && !undivided.terms().is_empty()
+        rest.axes().next().is_none()
+            && rest.terms().iter().all(|t| t.1 % stride == 0)
+            && !undivided.terms().is_empty()
     });
     if !about_it || varying(a).terms().iter().any(|t| t.1 % stride != 0) {
         return a.clone();

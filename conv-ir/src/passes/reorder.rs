@@ -1,4 +1,5 @@
-//! Driver loops in the schedule's order; chains that start with the same loops share them; one loop around every store is parallel.
+//! Driver loops in the schedule's order; chains that start with the same loops share them; one loop
+//! around every store is parallel.
 //!
 //! ```text
 //! before  for n, oc.o, oh, ow.o in 0..11: leaf tile oc.i 8 x ow.i 5          after   for n: for oc.o parallel: for oh:
@@ -6,15 +7,19 @@
 //!                                                                                      leaf tile oc.i 8 x ow.i 1
 //! ```
 //!
-//! Loops count as equal where they run over the same range of the same kind of axis, whichever chain it was split in.
+//! Loops count as equal where they run over the same range of the same kind of axis, whichever
+//! chain it was split in.
 //!
 //! requires: chains.
-//! gives: loops as ordered, equal outer loops shared, exactly one parallel loop around every leaf that stores output.
+//! gives: loops as ordered, equal outer loops shared, exactly one parallel loop around every leaf
+//! that stores output.
 //!
-//! Every driver loop is over output positions, so any order is legal, as long as a bound that depends on another loop stays inside it.
+//! Every driver loop is over output positions, so any order is legal, as long as a bound that
+//! depends on another loop stays inside it.
 
 use crate::nest::{
-    Affine, AxisId, Bound, BufferRole, Chain, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt, fuse, map_chains,
+    Affine, AxisId, Bound, BufferRole, Chain, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt,
+    fuse, map_chains,
 };
 use crate::{Error, Schedule, Target};
 
@@ -53,10 +58,12 @@ fn order(nest: &Nest, schedule: &Schedule, mut loops: Vec<Loop>) -> Vec<Loop> {
     loops
 }
 
-/// The loop over tiles of output channels in two: blocks where it stood, the tiles of a block innermost.
+/// The loop over tiles of output channels in two: blocks where it stood, the tiles of a block
+/// innermost.
 fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
     let tiles = schedule.cache / schedule.tile_of(Role::OutChannel);
-    let is_it = |l: &Loop| nest.role(l.axis) == Role::OutChannel && nest.axis(l.axis).part == Part::Outer;
+    let is_it =
+        |l: &Loop| nest.role(l.axis) == Role::OutChannel && nest.axis(l.axis).part == Part::Outer;
     let Some(at) = chain.loops.iter().position(is_it) else {
         return;
     };
@@ -71,31 +78,24 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
     let start = Affine::axis(block).times(tiles);
     *chain = chain.substitute(chain.loops[at].axis, &start.plus(&Affine::axis(tile)));
     let left = Quotient::from(start.times(-1).plus_constant(count));
-    let hi = if count % tiles == 0 {
-        tiles.into()
-    } else {
-        Bound::Min(vec![tiles.into(), left])
-    };
+    let hi = if count % tiles == 0 { tiles.into() } else { Bound::Min(vec![tiles.into(), left]) };
     chain.loops[at] = Loop::serial(block, (count + tiles - 1) / tiles);
-    chain.loops.push(Loop {
-        hi,
-        ..Loop::serial(tile, 0)
-    });
+    chain.loops.push(Loop { hi, ..Loop::serial(tile, 0) });
 }
 
-/// The chain with the names of the loops before it, as far as its own are the same: each piece of a row of tiles has been split by itself, but shares the walk down the image, so that
-/// memory is walked through once. Measured on Sobel over 1080p: 0.60 ms, and 0.70 with each edge a walk of its own, where a copy takes 0.56 (Sapphire Rapids).
+/// The chain with the names of the loops before it, as far as its own are the same: each piece of a
+/// row of tiles has been split by itself, but shares the walk down the image, so that
+/// memory is walked through once. Measured on Sobel over 1080p: 0.60 ms, and 0.70 with each edge a
+/// walk of its own, where a copy takes 0.56 (Sapphire Rapids).
 fn share(nest: &Nest, mut chain: Chain, before: &[Loop]) -> Chain {
     for (at, outer) in before.iter().enumerate() {
         let Some(own) = chain.loops.get(at).cloned() else { break };
         if own == *outer {
             continue;
         }
-        let renamed = Loop {
-            axis: outer.axis,
-            ..own.clone()
-        };
-        let [one, other] = [outer.axis, own.axis].map(|axis| (nest.role(axis), nest.axis(axis).part));
+        let renamed = Loop { axis: outer.axis, ..own.clone() };
+        let [one, other] =
+            [outer.axis, own.axis].map(|axis| (nest.role(axis), nest.axis(axis).part));
         if renamed != *outer || one != other || chain.find(outer.axis).is_some() {
             break;
         }
@@ -107,10 +107,8 @@ fn share(nest: &Nest, mut chain: Chain, before: &[Loop]) -> Chain {
 
 fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {
     for (at, l) in chain.loops.iter().enumerate() {
-        let used = [&l.lo, &l.hi]
-            .into_iter()
-            .flat_map(|b| b.quotients())
-            .flat_map(|q| q.numerator.axes());
+        let used =
+            [&l.lo, &l.hi].into_iter().flat_map(|b| b.quotients()).flat_map(|q| q.numerator.axes());
         let bound = |axis: AxisId| chain.loops[..at].iter().any(|outer| outer.axis == axis);
         let inside = |axis: AxisId| chain.loops[at..].iter().any(|inner| inner.axis == axis);
         if let Some(axis) = used.into_iter().find(|&axis| !bound(axis) && inside(axis)) {
@@ -123,7 +121,8 @@ fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {
     Ok(())
 }
 
-/// Marks the loop named by the schedule, or else the outermost, on every path to a leaf that stores output.
+/// Marks the loop named by the schedule, or else the outermost, on every path to a leaf that stores
+/// output.
 fn parallelise(nest: &Nest, stmt: &mut Stmt, wanted: Option<Role>) -> bool {
     let Stmt::For(l, body) = stmt else { return false };
     if wanted == Some(nest.role(l.axis)) {
@@ -137,7 +136,8 @@ fn parallelise(nest: &Nest, stmt: &mut Stmt, wanted: Option<Role>) -> bool {
     marked
 }
 
-/// Statements with a store that no parallel loop surrounds: their outermost loop becomes parallel, or they are wrapped in one of extent 1.
+/// Statements with a store that no parallel loop surrounds: their outermost loop becomes parallel,
+/// or they are wrapped in one of extent 1.
 fn wrap(nest: &mut Nest, stmt: Stmt) -> Stmt {
     if !stores(nest, &stmt) || matches!(&stmt, Stmt::For(l, _) if l.kind == LoopKind::Parallel) {
         return stmt;
@@ -146,22 +146,10 @@ fn wrap(nest: &mut Nest, stmt: Stmt) -> Stmt {
         Stmt::For(l, body) if body.iter().any(has_parallel) => {
             Stmt::For(l, body.into_iter().map(|inner| wrap(nest, inner)).collect())
         }
-        Stmt::For(l, body) => Stmt::For(
-            Loop {
-                kind: LoopKind::Parallel,
-                ..l
-            },
-            body,
-        ),
+        Stmt::For(l, body) => Stmt::For(Loop { kind: LoopKind::Parallel, ..l }, body),
         other => {
             let once = nest.add_axis("once", Role::Copy, Part::Whole);
-            Stmt::For(
-                Loop {
-                    kind: LoopKind::Parallel,
-                    ..Loop::serial(once, 1)
-                },
-                vec![other],
-            )
+            Stmt::For(Loop { kind: LoopKind::Parallel, ..Loop::serial(once, 1) }, vec![other])
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What is known is said: constant bounds folded, tests that always hold dropped, code that never runs gone.
+//! What is known is said: constant bounds folded, tests that always hold dropped, code that never
+//! runs gone.
 //!
 //! ```text
 //! before  for ow.o in 0..1: for kh in max(0, -1)..min(3, 56): acc = fma(..) when kh + 2 >= 0
@@ -7,7 +8,9 @@
 //!
 //! requires: nothing. gives: the same nest, smaller.
 
-use crate::nest::{Affine, AxisId, Bound, Cond, Expr, Leaf, Loop, Nest, Op, Quotient, Stmt, Var, substitute};
+use crate::nest::{
+    Affine, AxisId, Bound, Cond, Expr, Leaf, Loop, Nest, Op, Quotient, Stmt, Var, substitute,
+};
 use crate::{Error, Schedule, Target};
 
 pub(super) fn simplify(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
@@ -31,11 +34,7 @@ fn stmt(stmt: Stmt) -> Vec<Stmt> {
             vec![Stmt::Call(call)]
         }
         Stmt::For(l, body) => {
-            let l = Loop {
-                lo: bound(&l.lo),
-                hi: bound(&l.hi),
-                ..l
-            };
+            let l = Loop { lo: bound(&l.lo), hi: bound(&l.hi), ..l };
             match (l.constant_range(), l.kind) {
                 (Some((lo, hi)), _) if hi <= lo => Vec::new(),
                 (Some((lo, hi)), crate::nest::LoopKind::Serial) if hi == lo + 1 => {
@@ -56,11 +55,7 @@ fn bound(b: &Bound) -> Bound {
         Bound::Max(_) => constants.max(),
         Bound::Min(_) => constants.min(),
     };
-    let all = best
-        .map(Quotient::from)
-        .into_iter()
-        .chain(varying.into_iter().map(whole))
-        .collect();
+    let all = best.map(Quotient::from).into_iter().chain(varying.into_iter().map(whole)).collect();
     match b {
         Bound::Max(_) => Bound::Max(all),
         Bound::Min(_) => Bound::Min(all),
@@ -73,11 +68,7 @@ fn whole(q: &Quotient) -> Quotient {
         return q.clone();
     }
     let start = Affine::constant(q.numerator.constant.div_euclid(q.divisor));
-    let sum = q
-        .numerator
-        .terms()
-        .iter()
-        .fold(start, |sum, t| sum.plus_term(t.0, t.1 / q.divisor));
+    let sum = q.numerator.terms().iter().fold(start, |sum, t| sum.plus_term(t.0, t.1 / q.divisor));
     Quotient::from(sum)
 }
 
@@ -96,10 +87,8 @@ fn leaf(mut leaf: Leaf) -> Leaf {
 fn ranges(leaf: &Leaf) -> Vec<(AxisId, i64, i64)> {
     let tile = leaf.tile.iter().map(|t| (t.axis, 0, t.extent));
     let lanes = leaf.lanes.map(|l| (l.axis, 0, l.width));
-    let reduce = leaf
-        .reduce
-        .iter()
-        .filter_map(|l| l.constant_range().map(|(lo, hi)| (l.axis, lo, hi)));
+    let reduce =
+        leaf.reduce.iter().filter_map(|l| l.constant_range().map(|(lo, hi)| (l.axis, lo, hi)));
     tile.chain(lanes).chain(reduce).filter(|r| r.1 < r.2).collect()
 }
 
@@ -125,8 +114,9 @@ fn decided(cond: &Cond, ranges: &[(AxisId, i64, i64)]) -> Option<bool> {
 
 fn ops(of: Vec<Op>, ranges: &[(AxisId, i64, i64)]) -> Vec<Op> {
     let live = |when: &[Cond]| when.iter().all(|c| decided(c, ranges) != Some(false));
-    let open =
-        |when: Vec<Cond>| -> Vec<Cond> { when.into_iter().filter(|c| decided(c, ranges) != Some(true)).collect() };
+    let open = |when: Vec<Cond>| -> Vec<Cond> {
+        when.into_iter().filter(|c| decided(c, ranges) != Some(true)).collect()
+    };
     let mut out = Vec::new();
     for op in of {
         match op {
@@ -137,18 +127,10 @@ fn ops(of: Vec<Op>, ranges: &[(AxisId, i64, i64)]) -> Vec<Op> {
                 }
             }
             Op::Set { reg, value, when } if live(&when) => {
-                out.push(Op::Set {
-                    reg,
-                    value: expr(value, ranges),
-                    when: open(when),
-                });
+                out.push(Op::Set { reg, value: expr(value, ranges), when: open(when) });
             }
             Op::Store { to, value, when } if live(&when) => {
-                out.push(Op::Store {
-                    to,
-                    value: expr(value, ranges),
-                    when: open(when),
-                });
+                out.push(Op::Store { to, value: expr(value, ranges), when: open(when) });
             }
             Op::Set { .. } | Op::Store { .. } => {}
             Op::StoreBlock { .. } => out.push(op),
@@ -164,12 +146,9 @@ fn expr(e: Expr, ranges: &[(AxisId, i64, i64)]) -> Expr {
             if when.iter().any(|c| decided(c, ranges) == Some(false)) {
                 return *otherwise;
             }
-            let when: Vec<Cond> = when.into_iter().filter(|c| decided(c, ranges) != Some(true)).collect();
-            if when.is_empty() {
-                *then
-            } else {
-                Expr::Select { when, then, otherwise }
-            }
+            let when: Vec<Cond> =
+                when.into_iter().filter(|c| decided(c, ranges) != Some(true)).collect();
+            if when.is_empty() { *then } else { Expr::Select { when, then, otherwise } }
         }
         Expr::Fma(a, b, c) => {
             let [a, b, c] = [a, b, c].map(|e| Box::new(expr(*e, ranges)));

@@ -1,4 +1,5 @@
-//! Output axes are split into tiles, and the tile moves inside the leaf: one accumulator per point of it.
+//! Output axes are split into tiles, and the tile moves inside the leaf: one accumulator per point
+//! of it.
 //!
 //! ```text
 //! before  for oc in 0..64: for ow in 0..56: leaf: acc = ..; for ic: acc = fma(in[ow], w[oc], acc); out[oc, ow] = acc
@@ -7,19 +8,23 @@
 //! ```
 //!
 //! requires: chains of whole output axes.
-//! gives: leaves with a register tile, operations under `each`; a main chain of whole tiles and a tail chain per tiled axis, each exact.
+//! gives: leaves with a register tile, operations under `each`; a main chain of whole tiles and a
+//! tail chain per tiled axis, each exact.
 //!
-//! A tail is a tile of just the rest, so nothing is computed twice or beyond the end. Where a condition or fold depends on the axis that
-//! would be the lanes, it is different in each lane: that edge chain gets a scalar tile (lanes of 1), and no more than a vector's worth of it.
+//! A tail is a tile of just the rest, so nothing is computed twice or beyond the end. Where a
+//! condition or fold depends on the axis that would be the lanes, it is different in each lane:
+//! that edge chain gets a scalar tile (lanes of 1), and no more than a vector's worth of it.
 //! An extent known only at run time has a tail loop of single elements.
 
 use crate::nest::{
-    Affine, AxisId, Bound, Chain, Cond, Leaf, Loop, Nest, Op, Part, Quotient, Role, TileAxis, map_chains,
+    Affine, AxisId, Bound, Chain, Cond, Leaf, Loop, Nest, Op, Part, Quotient, Role, TileAxis,
+    map_chains,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
 
-/// Vectors of one register tile. Registers hold at most 32; a tile beyond this only makes code, and the time to compile it, that grow without bound.
+/// Vectors of one register tile. Registers hold at most 32; a tile beyond this only makes code, and
+/// the time to compile it, that grow without bound.
 const MAX_VECTORS: i64 = 64;
 
 pub(super) fn tile(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
@@ -56,20 +61,20 @@ fn check(nest: &Nest, schedule: &Schedule) -> Result<(), Error> {
         Some((role @ Role::Out(at), _)) if at > 0 => Err(Error::IllegalSchedule(format!(
             "lanes {role}: of the spatial axes only the innermost, ow, can be in the lanes"
         ))),
-        Some((role, width)) if schedule.tile_of(role) % width != 0 => Err(Error::IllegalSchedule(format!(
-            "tile {role}:{} is no multiple of lanes {role}:{width}",
-            schedule.tile_of(role)
-        ))),
+        Some((role, width)) if schedule.tile_of(role) % width != 0 => {
+            Err(Error::IllegalSchedule(format!(
+                "tile {role}:{} is no multiple of lanes {role}:{width}",
+                schedule.tile_of(role)
+            )))
+        }
         _ => Ok(()),
     }
 }
 
-/// The tile must be of a size that code can be made of. Lanes beyond the target's count as the several vectors that they become.
+/// The tile must be of a size that code can be made of. Lanes beyond the target's count as the
+/// several vectors that they become.
 fn check_size(nest: &Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
-    let points = schedule
-        .tile
-        .iter()
-        .fold(1, |points: i64, t| points.saturating_mul(t.1));
+    let points = schedule.tile.iter().fold(1, |points: i64, t| points.saturating_mul(t.1));
     let native = (target.vector_bytes / nest.dtype.bytes()).max(1) as i64;
     let width = schedule.lanes.map_or(1, |l| l.1);
     let vectors = (points / width).saturating_mul((width + native - 1) / native);
@@ -86,7 +91,8 @@ fn check_size(nest: &Nest, schedule: &Schedule, target: &Target) -> Result<(), E
 struct Split {
     role: Role,
     extent: i64,
-    /// The inner part becomes a driver loop instead of a register tile (packed weights still count in whole tiles).
+    /// The inner part becomes a driver loop instead of a register tile (packed weights still count
+    /// in whole tiles).
     in_driver: bool,
 }
 
@@ -106,7 +112,8 @@ fn tiles_for(nest: &Nest, schedule: &Schedule, chain: &Chain) -> Vec<Split> {
             in_driver: scalar.is_some_and(|lanes| lanes != role),
         })
         .collect();
-    // Channels outermost in the tile, then rows, then columns: the order in which `each` is written.
+    // Channels outermost in the tile, then rows, then columns: the order in which `each` is
+    // written.
     tiles.sort_by_key(|t| (matches!(t.role, Role::Out(_)), std::cmp::Reverse(t.role)));
     tiles
 }
@@ -115,7 +122,8 @@ fn tiles_for(nest: &Nest, schedule: &Schedule, chain: &Chain) -> Vec<Split> {
 fn masks_are_not_enough(nest: &Nest, schedule: &Schedule, leaf: &Leaf, lanes: Role) -> bool {
     let is_lanes = |axis: AxisId| nest.role(axis) == lanes;
     let tests = |c: &Cond| c.expression().axes().any(is_lanes);
-    leaf.tests_depend_on(is_lanes) || schedule.borders != Borders::Mask && leaf.conditions().into_iter().any(tests)
+    leaf.tests_depend_on(is_lanes)
+        || schedule.borders != Borders::Mask && leaf.conditions().into_iter().any(tests)
 }
 
 fn split(nest: &mut Nest, chain: Chain, tile: Split) -> Vec<Chain> {
@@ -134,7 +142,13 @@ fn split(nest: &mut Nest, chain: Chain, tile: Split) -> Vec<Chain> {
     }
 }
 
-fn split_constant(nest: &mut Nest, chain: &Chain, at: usize, (lo, hi): (i64, i64), tile: Split) -> Vec<Chain> {
+fn split_constant(
+    nest: &mut Nest,
+    chain: &Chain,
+    at: usize,
+    (lo, hi): (i64, i64),
+    tile: Split,
+) -> Vec<Chain> {
     let extent = tile.extent;
     let (tiles, rest) = ((hi - lo).max(0) / extent, (hi - lo).max(0) % extent);
     let mut chains = Vec::new();
@@ -163,7 +177,9 @@ fn split_symbolic(nest: &mut Nest, chain: Chain, at: usize, tile: Split) -> Vec<
         return vec![chain]; // depends on another loop: not worth a tile of its own
     }
     let length = hi.numerator.plus_constant(-lo * hi.divisor);
-    let exact = hi.divisor == 1 && length.constant % extent == 0 && length.terms().iter().all(|t| t.1 % extent == 0);
+    let exact = hi.divisor == 1
+        && length.constant % extent == 0
+        && length.terms().iter().all(|t| t.1 % extent == 0);
     let tiles = nest.add_symbol("tiles", Quotient::floor(length, hi.divisor * extent));
     let whole = main(nest, &chain, at, (lo.into(), tiles.clone().into()), tile);
     if exact {
@@ -175,7 +191,13 @@ fn split_symbolic(nest: &mut Nest, chain: Chain, at: usize, tile: Split) -> Vec<
 }
 
 /// `tiles` whole tiles from `lo` on.
-fn main(nest: &mut Nest, chain: &Chain, at: usize, (lo, tiles): (Affine, Bound), tile: Split) -> Chain {
+fn main(
+    nest: &mut Nest,
+    chain: &Chain,
+    at: usize,
+    (lo, tiles): (Affine, Bound),
+    tile: Split,
+) -> Chain {
     let extent = tile.extent;
     let axis = chain.loops[at].axis;
     let (name, role) = (nest.role(axis).to_string(), nest.role(axis));
@@ -200,7 +222,8 @@ fn main(nest: &mut Nest, chain: &Chain, at: usize, (lo, tiles): (Affine, Bound),
     split
 }
 
-/// The tile moves inside: accumulators become arrays over it, and every operation runs for each point.
+/// The tile moves inside: accumulators become arrays over it, and every operation runs for each
+/// point.
 fn fission(nest: &Nest, mut chain: Chain) -> Chain {
     let axes: Vec<AxisId> = chain.leaf.tile.iter().map(|t| t.axis).collect();
     if axes.is_empty() {
@@ -211,10 +234,9 @@ fn fission(nest: &Nest, mut chain: Chain) -> Chain {
         register.axes = axes.clone();
     }
     let each = |ops: Vec<Op>| {
-        axes.iter().rev().fold(
-            ops,
-            |ops, &axis| if ops.is_empty() { ops } else { vec![Op::Each(axis, ops)] },
-        )
+        axes.iter()
+            .rev()
+            .fold(ops, |ops, &axis| if ops.is_empty() { ops } else { vec![Op::Each(axis, ops)] })
     };
     let leaf = &mut chain.leaf;
     leaf.init = each(std::mem::take(&mut leaf.init));
@@ -228,9 +250,5 @@ fn fission(nest: &Nest, mut chain: Chain) -> Chain {
 fn name(nest: &Nest, leaf: &Leaf) -> String {
     let part = |t: &TileAxis| format!("_{}{}", nest.role(t.axis), t.extent);
     let parts: String = leaf.tile.iter().map(part).collect();
-    if parts.is_empty() {
-        "point".to_owned()
-    } else {
-        format!("tile{parts}")
-    }
+    if parts.is_empty() { "point".to_owned() } else { format!("tile{parts}") }
 }

@@ -6,20 +6,22 @@
 //! ```
 //!
 //! requires: reduce loops.
-//! gives: innermost loops marked as unrolled, within a budget of multiply-adds; the rest stay loops.
+//! gives: innermost loops marked as unrolled, within a budget of multiply-adds; the rest stay
+//! loops.
 //!
-//! The mark is all: ways out repeat the body while they walk it, with the tap as a constant, so the nest stays as small as it was.
+//! The mark is all: ways out repeat the body while they walk it, with the tap as a constant, so the
+//! nest stays as small as it was.
 
 use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Role, Var, for_leaves};
 use crate::{Error, Schedule, Target};
 
-/// Multiply-add instructions in one unrolled body. Beyond a few hundred the loop's own cost is long gone and code size is all that grows.
+/// Multiply-add instructions in one unrolled body. Beyond a few hundred the loop's own cost is long
+/// gone and code size is all that grows.
 const BUDGET: i64 = 512;
 
 pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
-    if let Some((role, _)) = schedule
-        .step
-        .filter(|s| !matches!(s.0, Role::InChannel | Role::Kernel(_)))
+    if let Some((role, _)) =
+        schedule.step.filter(|s| !matches!(s.0, Role::InChannel | Role::Kernel(_)))
     {
         return Err(Error::IllegalSchedule(format!(
             "step {role}: only axes that are summed over have steps: ic, kd, kh, kw"
@@ -78,11 +80,5 @@ fn unroll_steps(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize
     let by = Affine::axis(outer).times(step).plus(&Affine::axis(inner));
     *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
     leaf.reduce[at] = Loop::serial(outer, extent / step);
-    leaf.reduce.insert(
-        at + 1,
-        Loop {
-            kind: LoopKind::Unrolled,
-            ..Loop::serial(inner, step)
-        },
-    );
+    leaf.reduce.insert(at + 1, Loop { kind: LoopKind::Unrolled, ..Loop::serial(inner, step) });
 }

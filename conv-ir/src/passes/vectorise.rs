@@ -7,15 +7,17 @@
 //! ```
 //!
 //! requires: tiles; conditions and folds free of the lanes' axis, but for masked loads.
-//! gives: lanes; the operand with fewer registers held for the whole tile, the other one at a time; block stores where the output is not
-//! contiguous along the lanes.
+//! gives: lanes; the operand with fewer registers held for the whole tile, the other one at a time;
+//! block stores where the output is not contiguous along the lanes.
 //!
-//! The same pass serves both choices: with output channels in the lanes weights are vectors and the input is splat, with columns in the
-//! lanes it is the other way round; which is a splat follows from the index alone. A tile that is no whole number of vectors is cut: the lanes beyond are dead.
+//! The same pass serves both choices: with output channels in the lanes weights are vectors and the
+//! input is splat, with columns in the lanes it is the other way round; which is a splat follows
+//! from the index alone. A tile that is no whole number of vectors is cut: the lanes beyond are
+//! dead.
 
 use crate::nest::{
-    Access, Affine, AxisId, Cond, Expr, Index, Lanes, Leaf, Nest, Op, Part, RegId, Register, Role, TileAxis, Var,
-    for_leaves,
+    Access, Affine, AxisId, Cond, Expr, Index, Lanes, Leaf, Nest, Op, Part, RegId, Register, Role,
+    TileAxis, Var, for_leaves,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
@@ -52,10 +54,7 @@ fn add_lanes(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, (role, width
     match vectors {
         Some(vectors) => {
             by = by.plus(&Affine::axis(vectors).times(width));
-            leaf.tile[at] = TileAxis {
-                axis: vectors,
-                extent: count,
-            };
+            leaf.tile[at] = TileAxis { axis: vectors, extent: count };
         }
         None => {
             leaf.tile.remove(at);
@@ -63,30 +62,24 @@ fn add_lanes(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, (role, width
     }
     *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
     let rename = |axes: &mut Vec<AxisId>| {
-        axes.iter_mut()
-            .for_each(|a| *a = if *a == axis { vectors.unwrap_or(lane) } else { *a });
+        axes.iter_mut().for_each(|a| *a = if *a == axis { vectors.unwrap_or(lane) } else { *a });
         axes.retain(|a| *a != lane);
     };
     leaf.registers.iter_mut().for_each(|r| rename(&mut r.axes));
     for ops in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
-        *ops = std::mem::take(ops)
-            .into_iter()
-            .flat_map(|op| rename_each(op, axis, vectors))
-            .collect();
+        *ops =
+            std::mem::take(ops).into_iter().flat_map(|op| rename_each(op, axis, vectors)).collect();
     }
-    leaf.lanes = Some(Lanes {
-        axis: lane,
-        width,
-        vectors,
-        cut: (extent % width != 0).then_some(extent),
-    });
+    leaf.lanes =
+        Some(Lanes { axis: lane, width, vectors, cut: (extent % width != 0).then_some(extent) });
 }
 
 /// `each axis` becomes `each vectors`, or disappears into the lanes.
 fn rename_each(op: Op, axis: AxisId, vectors: Option<AxisId>) -> Vec<Op> {
     match op {
         Op::Each(a, body) => {
-            let body: Vec<Op> = body.into_iter().flat_map(|op| rename_each(op, axis, vectors)).collect();
+            let body: Vec<Op> =
+                body.into_iter().flat_map(|op| rename_each(op, axis, vectors)).collect();
             match (a == axis, vectors) {
                 (false, _) => vec![Op::Each(a, body)],
                 (true, Some(vectors)) => vec![Op::Each(vectors, body)],
@@ -125,33 +118,23 @@ fn tile_axes(leaf: &Leaf, e: &Expr, when: &[Cond]) -> Vec<AxisId> {
         _ => {}
     });
     when.iter().for_each(|c| note(c.expression()));
-    leaf.tile
-        .iter()
-        .map(|t| t.axis)
-        .filter(|axis| used.contains(axis))
-        .collect()
+    leaf.tile.iter().map(|t| t.axis).filter(|axis| used.contains(axis)).collect()
 }
 
 fn add_register(leaf: &mut Leaf, name: &str, axes: Vec<AxisId>) -> RegId {
-    leaf.registers.push(Register {
-        name: name.to_owned(),
-        axes,
-    });
+    leaf.registers.push(Register { name: name.to_owned(), axes });
     RegId(leaf.registers.len() as u32 - 1)
 }
 
 /// The bias is loaded once for all points that share it.
 fn share_start(leaf: &mut Leaf) {
-    let Some(Op::Set {
-        reg,
-        value: value @ Expr::Load(_),
-        when,
-    }) = innermost(&leaf.init).cloned()
+    let Some(Op::Set { reg, value: value @ Expr::Load(_), when }) = innermost(&leaf.init).cloned()
     else {
         return;
     };
     let axes = tile_axes(leaf, &value, &[]);
-    let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|a| !axes.contains(a)).collect();
+    let rest: Vec<AxisId> =
+        leaf.tile.iter().map(|t| t.axis).filter(|a| !axes.contains(a)).collect();
     if rest.is_empty() || !when.is_empty() {
         return;
     }
@@ -163,31 +146,20 @@ fn share_start(leaf: &mut Leaf) {
 
 /// Both operands of the multiply-add get registers.
 fn share_operands(leaf: &mut Leaf) {
-    let Some(Op::Set {
-        reg,
-        value: Expr::Fma(input, weight, _),
-        when,
-    }) = innermost(&leaf.update).cloned()
+    let Some(Op::Set { reg, value: Expr::Fma(input, weight, _), when }) =
+        innermost(&leaf.update).cloned()
     else {
         return;
     };
     let count = |leaf: &Leaf, axes: &[AxisId]| -> i64 {
-        leaf.tile
-            .iter()
-            .filter(|t| axes.contains(&t.axis))
-            .map(|t| t.extent)
-            .product()
+        leaf.tile.iter().filter(|t| axes.contains(&t.axis)).map(|t| t.extent).product()
     };
     let input_axes = tile_axes(leaf, &input, &when);
     let weight_axes = tile_axes(leaf, &weight, &[]);
     let hold_input = count(leaf, &input_axes) < count(leaf, &weight_axes);
     let a = add_register(leaf, "a", if hold_input { input_axes.clone() } else { Vec::new() });
     let b = add_register(leaf, "b", if hold_input { Vec::new() } else { weight_axes.clone() });
-    let load_a = Op::Set {
-        reg: a,
-        value: *input,
-        when: when.clone(),
-    };
+    let load_a = Op::Set { reg: a, value: *input, when: when.clone() };
     let load_b = Op::set(b, *weight);
     let fma = Expr::Fma(Box::new(Expr::Reg(a)), Box::new(Expr::Reg(b)), Box::new(Expr::Reg(reg)));
     let fma = Op::Set { reg, value: fma, when };
@@ -196,12 +168,8 @@ fn share_operands(leaf: &mut Leaf) {
     } else {
         (load_b, weight_axes, load_a, input_axes)
     };
-    let rest: Vec<AxisId> = leaf
-        .tile
-        .iter()
-        .map(|t| t.axis)
-        .filter(|axis| !other_axes.contains(axis))
-        .collect();
+    let rest: Vec<AxisId> =
+        leaf.tile.iter().map(|t| t.axis).filter(|axis| !other_axes.contains(axis)).collect();
     let mut step = vec![other];
     step.extend(under(&rest, vec![fma]));
     let mut update = under(&held_axes, vec![held]);
@@ -226,22 +194,19 @@ fn store_blocks(leaf: &mut Leaf) {
     let Some(Op::Store { to, value, when }) = innermost(&leaf.finish).cloned() else {
         return;
     };
-    let last = |to: &Access| to.index.last().and_then(Index::as_affine).cloned().unwrap_or_default();
+    let last =
+        |to: &Access| to.index.last().and_then(Index::as_affine).cloned().unwrap_or_default();
     if last(&to).of_axis(lanes.axis) != 0 || !when.is_empty() {
         return;
     }
     let step = |t: &&TileAxis| last(&to).of_axis(t.axis);
-    let Some(along) = leaf
-        .tile
-        .iter()
-        .filter(|t| step(t) != 0)
-        .min_by_key(step)
-        .map(|t| t.axis)
+    let Some(along) = leaf.tile.iter().filter(|t| step(t) != 0).min_by_key(step).map(|t| t.axis)
     else {
         return;
     };
     let Some(reg) = first_register(&value) else { return };
-    let rest: Vec<AxisId> = leaf.tile.iter().map(|t| t.axis).filter(|axis| *axis != along).collect();
+    let rest: Vec<AxisId> =
+        leaf.tile.iter().map(|t| t.axis).filter(|axis| *axis != along).collect();
     let mut ops = Vec::new();
     if value != Expr::Reg(reg) {
         ops.push(Op::Each(along, vec![Op::set(reg, value)]));

@@ -1,7 +1,9 @@
-//! The activations once more, as scalar code in textbook form. It shares the published constants with the program of steps that the other
-//! routes run, and no code: each checks the other bit for bit.
+//! The activations once more, as scalar code in textbook form. It shares the published constants
+//! with the program of steps that the other routes run, and no code: each checks the other bit for
+//! bit.
 //!
-//! Signs and powers of two are placed differently here (`e^r` where the program has `e^(-m w)`); both are exact, so the bits agree.
+//! Signs and powers of two are placed differently here (`e^r` where the program has `e^(-m w)`);
+//! both are exact, so the bits agree.
 
 use crate::activation::coefficients::Coefficients;
 use crate::{Activation, Element};
@@ -80,7 +82,8 @@ fn tanh<T: Element>(x: T) -> T {
     e.div(c::<T>(2.0).sub(e)).copysign(x)
 }
 
-/// `max(0, x) - |x| * tail(|x|)`, where `tail(y) = erfc(y / sqrt 2) / 2 = P(y) / Q(y) * e^(-y^2 / 2)`.
+/// `max(0, x) - |x| * tail(|x|)`, where `tail(y) = erfc(y / sqrt 2) / 2 = P(y) / Q(y) * e^(-y^2 /
+/// 2)`.
 fn gelu<T: Element>(x: T) -> T {
     let table = table::<T>();
     if x < c(-table.gelu_hi) {
@@ -128,7 +131,8 @@ mod tests {
         }
     }
 
-    /// Zeros, subnormals, infinities and NaN among them: every 4,099th f32, and as many f64 spread over all bits.
+    /// Zeros, subnormals, infinities and NaN among them: every 4,099th f32, and as many f64 spread
+    /// over all bits.
     #[test]
     fn equals_the_program_bit_for_bit() {
         for activation in ALL {
@@ -142,7 +146,8 @@ mod tests {
         }
     }
 
-    /// The largest error over every 1,021st finite f32 from `from` on (below it results underflow), and where.
+    /// The largest error over every 1,021st finite f32 from `from` on (below it results underflow),
+    /// and where.
     fn worst_f32(activation: Activation, from: f32) -> (f64, f32) {
         let xs = (0..=u32::MAX / 1021)
             .map(|i| f32::from_bits(i * 1021))
@@ -184,7 +189,8 @@ mod tests {
         ];
         for (activation, table, bound) in tables {
             for &(x, exact) in table {
-                let error = (apply(activation, x) - exact).abs() / (exact.abs().next_up() - exact.abs());
+                let error =
+                    (apply(activation, x) - exact).abs() / (exact.abs().next_up() - exact.abs());
                 // The table is rounded itself.
                 assert!(error <= bound + 0.5, "{activation:?} of {x:e} is {error} ulp off");
             }
@@ -194,12 +200,9 @@ mod tests {
     /// Between the known values: against the standard library, which is off by a few units itself.
     #[test]
     fn f64_has_no_outliers() {
-        for activation in [
-            Activation::Sigmoid,
-            Activation::Tanh,
-            Activation::Silu,
-            Activation::Gelu,
-        ] {
+        for activation in
+            [Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Gelu]
+        {
             for x in (0..400_000).map(|i| f64::from(i) * 1e-4 - 20.0) {
                 let (found, exact) = (apply(activation, x), oracle::apply(activation, x));
                 assert!(

@@ -17,7 +17,11 @@ pub struct StepWeights<'a, T> {
 ///
 /// # Errors
 /// Those of [`run`], and [`Error::Argument`] unless there are weights for each step.
-pub fn run_chain<T: Element>(chain: &Chain, input: &[T], weights: &[StepWeights<'_, T>]) -> Result<Vec<T>, Error> {
+pub fn run_chain<T: Element>(
+    chain: &Chain,
+    input: &[T],
+    weights: &[StepWeights<'_, T>],
+) -> Result<Vec<T>, Error> {
     let steps = chain.steps();
     if weights.len() != steps.len() {
         let message = format!(

@@ -1,4 +1,5 @@
-//! The activations in f64 from the standard library's functions, each accurate to `1e-13` of its value: the judge of accuracy, not of bits.
+//! The activations in f64 from the standard library's functions, each accurate to `1e-13` of its
+//! value: the judge of accuracy, not of bits.
 
 use crate::Activation;
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
@@ -38,7 +39,8 @@ fn normal(x: f64) -> f64 {
     if x < 0.0 { tail } else { 1.0 - tail }
 }
 
-/// `erf(z) = 2 / sqrt(pi) * e^(-z^2) * sum of 2^n z^(2n+1) / (1 * 3 * .. * (2n+1))`; all terms are positive.
+/// `erf(z) = 2 / sqrt(pi) * e^(-z^2) * sum of 2^n z^(2n+1) / (1 * 3 * .. * (2n+1))`; all terms are
+/// positive.
 fn erf_series(z: f64) -> f64 {
     let (mut term, mut sum) = (z, z);
     for n in 1..60 {

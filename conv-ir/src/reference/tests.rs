@@ -1,21 +1,12 @@
-//! Small examples with the expected numbers written out: those of the ONNX operator tests, and some by hand.
+//! Small examples with the expected numbers written out: those of the ONNX operator tests, and some
+//! by hand.
 
 use super::*;
 use crate::{ConvSpec, DType, Padding};
 
 fn on(spec: ConvSpec, input: &[f32], weight: &[f32]) -> Vec<f32> {
     let conv = Conv::new(spec).unwrap();
-    run(
-        &conv,
-        Arguments {
-            input,
-            weight,
-            bias: None,
-            residual: None,
-        },
-        &[],
-    )
-    .unwrap()
+    run(&conv, Arguments { input, weight, bias: None, residual: None }, &[]).unwrap()
 }
 
 /// `0, 1, 2, ...`, as the ONNX examples have it.
@@ -24,10 +15,7 @@ fn counted(n: u16) -> Vec<f32> {
 }
 
 fn transposed(input: [usize; 2], kernel: [usize; 2]) -> ConvSpec {
-    ConvSpec {
-        transposed: true,
-        ..ConvSpec::new(input, kernel)
-    }
+    ConvSpec { transposed: true, ..ConvSpec::new(input, kernel) }
 }
 
 #[test]
@@ -35,14 +23,7 @@ fn onnx_conv() {
     let spec = ConvSpec::new([5, 5], [3, 3]);
     let valid = on(spec.clone(), &counted(25), &[1.0; 9]);
     assert_eq!(valid, [54., 63., 72., 99., 108., 117., 144., 153., 162.]);
-    let padded = on(
-        ConvSpec {
-            padding: 1.into(),
-            ..spec.clone()
-        },
-        &counted(25),
-        &[1.0; 9],
-    );
+    let padded = on(ConvSpec { padding: 1.into(), ..spec.clone() }, &counted(25), &[1.0; 9]);
     #[rustfmt::skip]
     assert_eq!(padded, [
         12., 21., 27., 33., 24.,
@@ -51,52 +32,22 @@ fn onnx_conv() {
         93., 144., 153., 162., 111.,
         72., 111., 117., 123., 84.,
     ]);
-    let lower = ConvSpec {
-        padding: Padding::SameLower,
-        stride: 2.into(),
-        ..spec
-    };
-    assert_eq!(
-        on(lower, &counted(25), &[1.0; 9]),
-        [12., 27., 24., 63., 108., 81., 72., 117., 84.]
-    );
+    let lower = ConvSpec { padding: Padding::SameLower, stride: 2.into(), ..spec };
+    assert_eq!(on(lower, &counted(25), &[1.0; 9]), [12., 27., 24., 63., 108., 81., 72., 117., 84.]);
 }
 
 #[test]
 fn onnx_conv_with_strides_and_asymmetric_padding() {
-    let spec = ConvSpec {
-        stride: 2.into(),
-        ..ConvSpec::new([7, 5], [3, 3])
-    };
-    let both = on(
-        ConvSpec {
-            padding: 1.into(),
-            ..spec.clone()
-        },
-        &counted(35),
-        &[1.0; 9],
-    );
-    assert_eq!(
-        both,
-        [12., 27., 24., 63., 108., 81., 123., 198., 141., 112., 177., 124.]
-    );
-    let rows = on(
-        ConvSpec {
-            padding: [(1, 1), (0, 0)].into(),
-            ..spec
-        },
-        &counted(35),
-        &[1.0; 9],
-    );
+    let spec = ConvSpec { stride: 2.into(), ..ConvSpec::new([7, 5], [3, 3]) };
+    let both = on(ConvSpec { padding: 1.into(), ..spec.clone() }, &counted(35), &[1.0; 9]);
+    assert_eq!(both, [12., 27., 24., 63., 108., 81., 123., 198., 141., 112., 177., 124.]);
+    let rows = on(ConvSpec { padding: [(1, 1), (0, 0)].into(), ..spec }, &counted(35), &[1.0; 9]);
     assert_eq!(rows, [21., 33., 99., 117., 189., 207., 171., 183.]);
 }
 
 #[test]
 fn onnx_conv_transpose() {
-    let spec = ConvSpec {
-        out_channels: 2,
-        ..transposed([3, 3], [3, 3])
-    };
+    let spec = ConvSpec { out_channels: 2, ..transposed([3, 3], [3, 3]) };
     #[rustfmt::skip]
     let channel = [
         0., 1., 3., 3., 2.,
@@ -107,11 +58,7 @@ fn onnx_conv_transpose() {
     ];
     assert_eq!(on(spec.clone(), &counted(9), &[1.0; 18]), [channel, channel].concat());
 
-    let pads = ConvSpec {
-        stride: [3, 2].into(),
-        padding: [(1, 1), (2, 2)].into(),
-        ..spec
-    };
+    let pads = ConvSpec { stride: [3, 2].into(), padding: [(1, 1), (2, 2)].into(), ..spec };
     #[rustfmt::skip]
     let channel = [1., 1., 3., 1., 1., 3., 7., 4., 9., 7., 4., 9., 7., 4., 9., 13., 7., 15., 13., 7., 15.];
     assert_eq!(on(pads, &counted(9), &[1.0; 18]), [channel, channel].concat());
@@ -119,10 +66,7 @@ fn onnx_conv_transpose() {
 
 #[test]
 fn onnx_conv_transpose_with_dilation() {
-    let spec = ConvSpec {
-        dilation: 2.into(),
-        ..transposed([3, 3], [2, 2])
-    };
+    let spec = ConvSpec { dilation: 2.into(), ..transposed([3, 3], [2, 2]) };
     let output = on(spec, &[3., 8., 1., 9., 5., 7., 3., 2., 6.], &[7., 2., 1., 9.]);
     #[rustfmt::skip]
     assert_eq!(output, [
@@ -145,10 +89,7 @@ fn transposed_stamps_the_window() {
         7., 48., 59., 60.,
         0., 70., 80., 90.,
     ]);
-    let strided = ConvSpec {
-        stride: 2.into(),
-        ..transposed([2, 2], [3, 3])
-    };
+    let strided = ConvSpec { stride: 2.into(), ..transposed([2, 2], [3, 3]) };
     #[rustfmt::skip]
     assert_eq!(on(strided.clone(), &[1., 0., 0., 10.], &window), [
         1., 2., 3., 0., 0.,
@@ -157,11 +98,7 @@ fn transposed_stamps_the_window() {
         0., 0., 40., 50., 60.,
         0., 0., 70., 80., 90.,
     ]);
-    let padded = ConvSpec {
-        padding: 1.into(),
-        output_padding: [1, 0].into(),
-        ..strided
-    };
+    let padded = ConvSpec { padding: 1.into(), output_padding: [1, 0].into(), ..strided };
     assert_eq!(
         on(padded, &[1., 0., 0., 10.], &window),
         [5., 6., 0., 8., 19., 20., 0., 40., 50., 0., 70., 80.]
@@ -172,11 +109,8 @@ fn transposed_stamps_the_window() {
 #[test]
 fn padding_modes() {
     let padded = |mode| {
-        let spec = ConvSpec {
-            padding: (2, 2).into(),
-            padding_mode: mode,
-            ..ConvSpec::new([3], [3])
-        };
+        let spec =
+            ConvSpec { padding: (2, 2).into(), padding_mode: mode, ..ConvSpec::new([3], [3]) };
         on(spec, &[1., 2., 3.], &[1., 10., 100.])
     };
     assert_eq!(padded(PaddingMode::Zeros), [100., 210., 321., 32., 3.]);
@@ -189,32 +123,19 @@ fn padding_modes() {
 
 #[test]
 fn dilation_causality_and_flip() {
-    let spec = ConvSpec {
-        dilation: 2.into(),
-        ..ConvSpec::new([5], [2])
-    };
+    let spec = ConvSpec { dilation: 2.into(), ..ConvSpec::new([5], [2]) };
     assert_eq!(on(spec.clone(), &[1., 2., 3., 4., 5.], &[1., 10.]), [31., 42., 53.]);
-    let causal = ConvSpec {
-        padding: Padding::Causal,
-        ..spec.clone()
-    };
+    let causal = ConvSpec { padding: Padding::Causal, ..spec.clone() };
     assert_eq!(on(causal, &[1., 2., 3., 4., 5.], &[1., 10.]), [10., 20., 31., 42., 53.]);
     assert_eq!(
         on(ConvSpec { flip: true, ..spec }, &[1., 2., 3., 4., 5.], &[1., 10.]),
         [13., 24., 35.]
     );
     // A full true convolution multiplies polynomials: (1 + 2x + 3x^2) * (4 + 5x).
-    let product = ConvSpec {
-        flip: true,
-        padding: 1.into(),
-        ..ConvSpec::new([3], [2])
-    };
+    let product = ConvSpec { flip: true, padding: 1.into(), ..ConvSpec::new([3], [2]) };
     assert_eq!(on(product, &[1., 2., 3.], &[4., 5.]), [4., 13., 22., 15.]);
     // So does a transposed one, which is reversed already; flipping it reverses it back.
-    let product = ConvSpec {
-        transposed: true,
-        ..ConvSpec::new([3], [2])
-    };
+    let product = ConvSpec { transposed: true, ..ConvSpec::new([3], [2]) };
     assert_eq!(on(product.clone(), &[1., 2., 3.], &[4., 5.]), [4., 13., 22., 15.]);
     assert_eq!(
         on(ConvSpec { flip: true, ..product }, &[1., 2., 3.], &[4., 5.]),
@@ -224,61 +145,34 @@ fn dilation_causality_and_flip() {
 
 #[test]
 fn groups_and_depthwise_multipliers() {
-    let grouped = ConvSpec {
-        in_channels: 4,
-        out_channels: 2,
-        groups: 2,
-        ..ConvSpec::new([2], [1])
-    };
+    let grouped =
+        ConvSpec { in_channels: 4, out_channels: 2, groups: 2, ..ConvSpec::new([2], [1]) };
     let input = [1., 2., 3., 4., 5., 6., 7., 8.];
-    assert_eq!(
-        on(grouped.clone(), &input, &[1., 10., 100., 1000.]),
-        [31., 42., 7500., 8600.]
-    );
-    let depthwise = ConvSpec {
-        in_channels: 2,
-        out_channels: 4,
-        groups: 2,
-        ..ConvSpec::new([2], [1])
-    };
+    assert_eq!(on(grouped.clone(), &input, &[1., 10., 100., 1000.]), [31., 42., 7500., 8600.]);
+    let depthwise =
+        ConvSpec { in_channels: 2, out_channels: 4, groups: 2, ..ConvSpec::new([2], [1]) };
     assert_eq!(
         on(depthwise, &input[..4], &[1., 10., 100., 1000.]),
         [1., 2., 10., 20., 300., 400., 3000., 4000.]
     );
-    // Weight [in, out/groups, k]: input channels 0 and 1 go to output 0, channels 2 and 3 to output 1.
-    let transposed = ConvSpec {
-        transposed: true,
-        ..grouped
-    };
-    assert_eq!(
-        on(transposed, &input, &[1., 10., 100., 1000.]),
-        [31., 42., 7500., 8600.]
-    );
+    // Weight [in, out/groups, k]: input channels 0 and 1 go to output 0, channels 2 and
+    // 3 to output 1.
+    let transposed = ConvSpec { transposed: true, ..grouped };
+    assert_eq!(on(transposed, &input, &[1., 10., 100., 1000.]), [31., 42., 7500., 8600.]);
 }
 
 #[test]
 fn transposed_weights_have_input_channels_first() {
-    let spec = ConvSpec {
-        in_channels: 2,
-        out_channels: 3,
-        transposed: true,
-        ..ConvSpec::new([1], [1])
-    };
+    let spec =
+        ConvSpec { in_channels: 2, out_channels: 3, transposed: true, ..ConvSpec::new([1], [1]) };
     assert_eq!(on(spec, &[1., 10.], &[1., 2., 3., 4., 5., 6.]), [41., 52., 63.]);
 }
 
 #[test]
 fn channels_last_moves_input_and_output_only() {
-    let first = ConvSpec {
-        in_channels: 2,
-        out_channels: 2,
-        batch: 2.into(),
-        ..ConvSpec::new([2], [1])
-    };
-    let last = ConvSpec {
-        layout: Layout::ChannelsLast,
-        ..first.clone()
-    };
+    let first =
+        ConvSpec { in_channels: 2, out_channels: 2, batch: 2.into(), ..ConvSpec::new([2], [1]) };
+    let last = ConvSpec { layout: Layout::ChannelsLast, ..first.clone() };
     let weight = [1., 10., 100., 1000.];
     let out = on(first, &[1., 2., 3., 4., 5., 6., 7., 8.], &weight);
     assert_eq!(out, [31., 42., 3100., 4200., 75., 86., 7500., 8600.]);
@@ -300,13 +194,9 @@ fn three_and_four_axes() {
 #[test]
 fn bias_then_residual_then_activation() {
     let activation = Some(Activation::Relu);
-    let conv = Conv::new(ConvSpec {
-        bias: true,
-        residual: true,
-        activation,
-        ..ConvSpec::new([3], [1])
-    })
-    .unwrap();
+    let conv =
+        Conv::new(ConvSpec { bias: true, residual: true, activation, ..ConvSpec::new([3], [1]) })
+            .unwrap();
     let arguments = Arguments {
         input: &[1f32, 2., 3.],
         weight: &[2.],
@@ -317,91 +207,45 @@ fn bias_then_residual_then_activation() {
     assert_eq!(run_f64(&conv, arguments, &[]), Ok(vec![0., 14., 16.5]));
 }
 
-/// One rounding per tap, and the bias first: any other order or a separate product rounds differently here.
+/// One rounding per tap, and the bias first: any other order or a separate product rounds
+/// differently here.
 #[test]
 fn the_chain_is_fused_and_starts_at_the_bias() {
-    let conv = Conv::new(ConvSpec {
-        bias: true,
-        in_channels: 2,
-        ..ConvSpec::new([1], [1])
-    })
-    .unwrap();
+    let conv =
+        Conv::new(ConvSpec { bias: true, in_channels: 2, ..ConvSpec::new([1], [1]) }).unwrap();
     let (tiny, x) = (f32::EPSILON / 2.0, 1.0 + f32::EPSILON);
     let run = |input: &[f32], weight: &[f32], bias: f32| {
-        run(
-            &conv,
-            Arguments {
-                input,
-                weight,
-                bias: Some(&[bias]),
-                residual: None,
-            },
-            &[],
-        )
-        .unwrap()[0]
+        run(&conv, Arguments { input, weight, bias: Some(&[bias]), residual: None }, &[]).unwrap()
+            [0]
     };
-    assert_eq!(
-        run(&[x, 0.0], &[x, 0.0], -1.0 - 2.0 * f32::EPSILON),
-        f32::EPSILON * f32::EPSILON
-    );
+    assert_eq!(run(&[x, 0.0], &[x, 0.0], -1.0 - 2.0 * f32::EPSILON), f32::EPSILON * f32::EPSILON);
     assert_eq!(run(&[tiny, tiny], &[1.0, 1.0], 1.0), 1.0);
     assert_eq!(run(&[tiny, 1.0], &[1.0, 1.0], tiny), 1.0 + f32::EPSILON);
 }
 
 #[test]
 fn an_empty_batch_gives_an_empty_result() {
-    assert!(
-        on(
-            ConvSpec {
-                batch: 0.into(),
-                ..ConvSpec::new([3], [1])
-            },
-            &[],
-            &[1.0]
-        )
-        .is_empty()
-    );
+    assert!(on(ConvSpec { batch: 0.into(), ..ConvSpec::new([3], [1]) }, &[], &[1.0]).is_empty());
 }
 
 #[test]
 fn free_sizes_are_given_by_name() {
-    let conv = Conv::new(ConvSpec {
-        input: vec!["W".into()],
-        ..ConvSpec::new([1], [2])
-    })
-    .unwrap();
-    let arguments = Arguments {
-        input: &[1f32, 2., 3.],
-        weight: &[1., 1.],
-        bias: None,
-        residual: None,
-    };
+    let conv = Conv::new(ConvSpec { input: vec!["W".into()], ..ConvSpec::new([1], [2]) }).unwrap();
+    let arguments =
+        Arguments { input: &[1f32, 2., 3.], weight: &[1., 1.], bias: None, residual: None };
     assert_eq!(run(&conv, arguments, &[("W", 3)]), Ok(vec![3., 5.]));
     assert!(matches!(run(&conv, arguments, &[]), Err(Error::Argument(_))));
     assert!(matches!(
         run(&conv, arguments, &[("W", 4)]),
-        Err(Error::Length {
-            name: "input",
-            needed: 4,
-            ..
-        })
+        Err(Error::Length { name: "input", needed: 4, .. })
     ));
 }
 
 #[test]
 fn arrays_are_checked() {
-    let conv = Conv::new(ConvSpec {
-        bias: true,
-        dtype: DType::F64,
-        ..ConvSpec::new([2], [1])
-    })
-    .unwrap();
-    let good = Arguments {
-        input: &[1f64, 2.],
-        weight: &[1.],
-        bias: Some(&[0.]),
-        residual: None,
-    };
+    let conv =
+        Conv::new(ConvSpec { bias: true, dtype: DType::F64, ..ConvSpec::new([2], [1]) }).unwrap();
+    let good = Arguments { input: &[1f64, 2.], weight: &[1.], bias: Some(&[0.]), residual: None };
     let message = |arguments| run(&conv, arguments, &[]).unwrap_err().to_string();
     assert_eq!(run(&conv, good, &[]), Ok(vec![1., 2.]));
     let short = Arguments { weight: &[], ..good };
@@ -410,20 +254,9 @@ fn arrays_are_checked() {
         message(Arguments { bias: None, ..good }),
         "the convolution has a bias, but none is given"
     );
-    let superfluous = Arguments {
-        residual: Some(&[0., 0.]),
-        ..good
-    };
-    assert_eq!(
-        message(superfluous),
-        "a residual is given, but the convolution has none"
-    );
-    let other = Arguments {
-        input: &[1f32, 2.],
-        weight: &[1.],
-        bias: Some(&[0.]),
-        residual: None,
-    };
+    let superfluous = Arguments { residual: Some(&[0., 0.]), ..good };
+    assert_eq!(message(superfluous), "a residual is given, but the convolution has none");
+    let other = Arguments { input: &[1f32, 2.], weight: &[1.], bias: Some(&[0.]), residual: None };
     assert_eq!(
         run(&conv, other, &[]).unwrap_err().to_string(),
         "the convolution is of f64, the arrays of f32"

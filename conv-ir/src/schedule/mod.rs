@@ -1,13 +1,16 @@
-//! The schedule: *how* a convolution is computed. Plain data, chosen by a model ([`Schedule::choose`]), replaceable by the user.
+//! The schedule: *how* a convolution is computed. Plain data, chosen by a model
+//! ([`Schedule::choose`]), replaceable by the user.
 //!
-//! Every schedule in which each word is legal for the convolution computes the same bits; it decides only speed. Passes check what
-//! they are asked to do and answer [`Error::IllegalSchedule`](crate::Error::IllegalSchedule) where it cannot be done.
+//! Every schedule in which each word is legal for the convolution computes the same bits; it
+//! decides only speed. Passes check what they are asked to do and answer
+//! [`Error::IllegalSchedule`](crate::Error::IllegalSchedule) where it cannot be done.
 //!
 //! ```text
 //! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact unroll kw step ic:2 pack parallel oc
 //! ```
 //!
-//! Axes are named as in the canonical nest, after pass `canonicalise` has dropped unit axes and merged contiguous ones.
+//! Axes are named as in the canonical nest, after pass `canonicalise` has dropped unit axes and
+//! merged contiguous ones.
 
 mod choose;
 mod text;
@@ -19,12 +22,15 @@ use crate::nest::Role;
 /// How the edge of the image is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Borders {
-    /// The domain is cut into tiles whose taps all lie inside, which test nothing, and tiles at the edge, whose outside taps are left out.
+    /// The domain is cut into tiles whose taps all lie inside, which test nothing, and tiles at the
+    /// edge, whose outside taps are left out.
     #[default]
     Exact,
-    /// The same, but where columns are in the lanes, edges inside a vector load zeros in the lanes outside. For zero padding and a target with masks.
+    /// The same, but where columns are in the lanes, edges inside a vector load zeros in the lanes
+    /// outside. For zero padding and a target with masks.
     Mask,
-    /// Rows of the input are copied into a padded panel that stays in cache, then every tile is an inner one. `rows` output rows share a panel.
+    /// Rows of the input are copied into a padded panel that stays in cache, then every tile is an
+    /// inner one. `rows` output rows share a panel.
     Panel {
         /// Output rows (axis `oh`) a panel serves.
         rows: i64,
@@ -39,7 +45,8 @@ pub enum Pack {
     No,
     /// In the order of their use, channels in blocks of the register tile.
     Tiles,
-    /// The same, but in blocks of `width` along `role` (`oc` or `g`), whatever the tile: schedules for several machines can share them. Lanes along that axis are `width`, or the tile is.
+    /// The same, but in blocks of `width` along `role` (`oc` or `g`), whatever the tile: schedules
+    /// for several machines can share them. Lanes along that axis are `width`, or the tile is.
     Panels {
         /// The axis in blocks.
         role: Role,
@@ -67,13 +74,15 @@ pub struct Schedule {
     pub tile: Vec<(Role, i64)>,
     /// Driver loops, outermost first. What is not named keeps its place before them.
     pub order: Vec<Role>,
-    /// Output channels whose weights stay in cache while the loops inside theirs run; a multiple of their tile. 0: all of them in their own loop.
+    /// Output channels whose weights stay in cache while the loops inside theirs run; a multiple
+    /// of their tile. 0: all of them in their own loop.
     pub cache: i64,
     /// How the edge of the image is met.
     pub borders: Borders,
     /// Reduction axes repeated in the code.
     pub unroll: Vec<Role>,
-    /// What one step of the innermost loop of the reduction takes, repeated in the code, where that loop is over this axis: the largest divisor of its extent up to this.
+    /// What one step of the innermost loop of the reduction takes, repeated in the code, where
+    /// that loop is over this axis: the largest divisor of its extent up to this.
     pub step: Option<(Role, i64)>,
     /// Whether weight and bias are copied once into the order of their use.
     pub pack: Pack,

@@ -12,12 +12,10 @@ impl fmt::Display for Schedule {
             Some((role, width)) => write!(f, "lanes {role}:{width}")?,
             None => write!(f, "lanes none")?,
         }
-        let pairs: Vec<String> = self
-            .tile
-            .iter()
-            .map(|(role, extent)| format!("{role}:{extent}"))
-            .collect();
-        let names = |roles: &[Role]| roles.iter().map(Role::to_string).collect::<Vec<_>>().join(",");
+        let pairs: Vec<String> =
+            self.tile.iter().map(|(role, extent)| format!("{role}:{extent}")).collect();
+        let names =
+            |roles: &[Role]| roles.iter().map(Role::to_string).collect::<Vec<_>>().join(",");
         for (word, list) in [("tile", pairs.join(",")), ("order", names(&self.order))] {
             if !list.is_empty() {
                 write!(f, " {word} {list}")?;
@@ -67,8 +65,12 @@ impl FromStr for Schedule {
                 "pack" => schedule.pack = words.panels()?,
                 "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
                 _ => {
-                    let expected = "lanes, tile, order, cache, borders, unroll, step, pack or parallel";
-                    return Err(parse_error(column, format!("found {word:?}, expected {expected}")));
+                    let expected =
+                        "lanes, tile, order, cache, borders, unroll, step, pack or parallel";
+                    return Err(parse_error(
+                        column,
+                        format!("found {word:?}, expected {expected}"),
+                    ));
                 }
             }
         }
@@ -98,7 +100,9 @@ impl<'a> Words<'a> {
         let before = self.at;
         match self.next() {
             Some((column, word)) if word.contains(':') => match pair((column, word))? {
-                (role @ (Role::OutChannel | Role::Group), width) if width > 0 => Ok(Pack::Panels { role, width }),
+                (role @ (Role::OutChannel | Role::Group), width) if width > 0 => {
+                    Ok(Pack::Panels { role, width })
+                }
                 _ => Err(parse_error(
                     column,
                     format!("{word:?}: panels are of oc or g, at least 1 wide"),
@@ -113,39 +117,28 @@ impl<'a> Words<'a> {
 
     fn argument(&mut self, of: &str) -> Result<Word<'a>, Error> {
         let end = self.text.len() + 1;
-        self.next()
-            .ok_or_else(|| parse_error(end, format!("{of:?} needs an argument")))
+        self.next().ok_or_else(|| parse_error(end, format!("{of:?} needs an argument")))
     }
 }
 
 fn parse_error(column: usize, message: String) -> Error {
-    Error::Parse {
-        what: "a schedule",
-        column,
-        message,
-    }
+    Error::Parse { what: "a schedule", column, message }
 }
 
-fn list<'a, T>((column, text): Word<'a>, item: fn(Word<'a>) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+fn list<'a, T>(
+    (column, text): Word<'a>,
+    item: fn(Word<'a>) -> Result<T, Error>,
+) -> Result<Vec<T>, Error> {
     let offset = |part: &str| part.as_ptr() as usize - text.as_ptr() as usize;
-    text.split(',')
-        .map(|part| item((column + offset(part), part)))
-        .collect()
+    text.split(',').map(|part| item((column + offset(part), part))).collect()
 }
 
 fn role((column, text): Word<'_>) -> Result<Role, Error> {
     let fixed = [Role::Batch, Role::Group, Role::OutChannel, Role::InChannel];
     let spatial = (0..8).flat_map(|at| [Role::Out(at), Role::Kernel(at)]);
-    fixed
-        .into_iter()
-        .chain(spatial)
-        .find(|role| role.to_string() == text)
-        .ok_or_else(|| {
-            parse_error(
-                column,
-                format!("{text:?} is no axis: n, g, oc, ic, od, oh, ow, kd, kh, kw"),
-            )
-        })
+    fixed.into_iter().chain(spatial).find(|role| role.to_string() == text).ok_or_else(|| {
+        parse_error(column, format!("{text:?} is no axis: n, g, oc, ic, od, oh, ow, kd, kh, kw"))
+    })
 }
 
 fn pair((column, text): Word<'_>) -> Result<(Role, i64), Error> {
@@ -161,19 +154,12 @@ fn pair((column, text): Word<'_>) -> Result<(Role, i64), Error> {
 fn number((column, text): Word<'_>) -> Result<i64, Error> {
     match text.parse::<u16>() {
         Ok(n) if n > 0 => Ok(n.into()),
-        _ => Err(parse_error(
-            column,
-            format!("found {text:?}, expected a number from 1 to 65535"),
-        )),
+        _ => Err(parse_error(column, format!("found {text:?}, expected a number from 1 to 65535"))),
     }
 }
 
 fn lanes(word: Word<'_>) -> Result<Option<(Role, i64)>, Error> {
-    if word.1 == "none" {
-        Ok(None)
-    } else {
-        pair(word).map(Some)
-    }
+    if word.1 == "none" { Ok(None) } else { pair(word).map(Some) }
 }
 
 /// `AXIS:EXTENT` of an axis that is summed over.
@@ -197,15 +183,12 @@ fn only(wanted: Role, (column, text): Word<'_>) -> Result<i64, Error> {
 
 fn borders((column, text): Word<'_>) -> Result<Borders, Error> {
     match text.split_once(':') {
-        Some(("panel", rows)) => Ok(Borders::Panel {
-            rows: number((column + 6, rows))?,
-        }),
+        Some(("panel", rows)) => Ok(Borders::Panel { rows: number((column + 6, rows))? }),
         _ if text == "exact" => Ok(Borders::Exact),
         _ if text == "mask" => Ok(Borders::Mask),
-        _ => Err(parse_error(
-            column,
-            format!("found {text:?}, expected exact, mask or panel:ROWS"),
-        )),
+        _ => {
+            Err(parse_error(column, format!("found {text:?}, expected exact, mask or panel:ROWS")))
+        }
     }
 }
 
@@ -231,10 +214,7 @@ mod tests {
             ("lanes oc", "column 7: found \"oc\", expected AXIS:EXTENT, such as oc:8"),
             ("tile oc:8,ox:2", "column 11: \"ox\" is no axis"),
             ("lanes oc:0", "column 10: found \"0\", expected a number from 1"),
-            (
-                "borders soft",
-                "column 9: found \"soft\", expected exact, mask or panel:ROWS",
-            ),
+            ("borders soft", "column 9: found \"soft\", expected exact, mask or panel:ROWS"),
             ("step oc:4", "column 6: found axis oc, expected one that is summed over"),
             ("fast", "column 1: found \"fast\""),
             ("order", "column 6: \"order\" needs an argument"),

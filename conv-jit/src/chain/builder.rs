@@ -2,14 +2,16 @@
 
 use conv_ir::chain::Step;
 use conv_ir::{
-    Activation, Chain, Conv, ConvSpec, DType, Error as IrError, Layout, Padding, PaddingMode, PerAxis, Size,
+    Activation, Chain, Conv, ConvSpec, DType, Error as IrError, Layout, Padding, PaddingMode,
+    PerAxis, Size,
 };
 
 use super::{ChainOptions, CompiledChain};
 use crate::Error;
 
-/// A chain that is being described. Made by [`chain`]; each step begins with [`conv`](Self::conv), [`depthwise`](Self::depthwise) or
-/// [`pointwise`](Self::pointwise), and what follows is said about it.
+/// A chain that is being described. Made by [`chain`]; each step begins with [`conv`](Self::conv),
+/// [`depthwise`](Self::depthwise) or [`pointwise`](Self::pointwise), and what follows is said about
+/// it.
 #[derive(Clone, Debug)]
 pub struct ChainBuilder {
     /// Of the input: channels, extents, batch, type and layout.
@@ -35,16 +37,16 @@ pub struct ChainBuilder {
 /// block.run(&input, &mut output)?;
 /// # Ok::<(), conv_jit::Error>(())
 /// ```
-pub fn chain<S: Into<Size>>(in_channels: usize, input: impl IntoIterator<Item = S>) -> ChainBuilder {
+pub fn chain<S: Into<Size>>(
+    in_channels: usize,
+    input: impl IntoIterator<Item = S>,
+) -> ChainBuilder {
     let start = ConvSpec {
         in_channels,
         input: input.into_iter().map(Into::into).collect(),
         ..ConvSpec::new([], [])
     };
-    ChainBuilder {
-        start,
-        steps: Vec::new(),
-    }
+    ChainBuilder { start, steps: Vec::new() }
 }
 
 impl ChainBuilder {
@@ -55,26 +57,17 @@ impl ChainBuilder {
             PerAxis::All(one) => vec![one; rank],
             PerAxis::Each(each) => each,
         };
-        let in_channels = self
-            .steps
-            .last()
-            .map_or(self.start.in_channels, |step| step.0.out_channels);
-        let spec = ConvSpec {
-            in_channels,
-            out_channels,
-            input: Vec::new(),
-            ..ConvSpec::new([], kernel)
-        };
+        let in_channels =
+            self.steps.last().map_or(self.start.in_channels, |step| step.0.out_channels);
+        let spec =
+            ConvSpec { in_channels, out_channels, input: Vec::new(), ..ConvSpec::new([], kernel) };
         self.steps.push((spec, None));
         self
     }
 
     /// The next step: each channel by itself, with this window.
     pub fn depthwise(self, kernel: impl Into<PerAxis<usize>>) -> Self {
-        let channels = self
-            .steps
-            .last()
-            .map_or(self.start.in_channels, |step| step.0.out_channels);
+        let channels = self.steps.last().map_or(self.start.in_channels, |step| step.0.out_channels);
         self.conv(channels, kernel).groups(channels)
     }
 
@@ -127,7 +120,8 @@ impl ChainBuilder {
         self.said(|spec| spec.activation = activation)
     }
 
-    /// Tensor `from` is added before the activation: 0 is the chain's input, `k` the output of the `k`-th step.
+    /// Tensor `from` is added before the activation: 0 is the chain's input, `k` the output of the
+    /// `k`-th step.
     pub fn residual(mut self, from: usize) -> Self {
         if let Some(step) = self.steps.last_mut() {
             step.1 = Some(from);
@@ -163,7 +157,8 @@ impl ChainBuilder {
     /// The checked description.
     ///
     /// # Errors
-    /// [`Error::Conv`] with every broken rule of the first step that breaks one, or of the edges between them.
+    /// [`Error::Conv`] with every broken rule of the first step that breaks one, or of the edges
+    /// between them.
     pub fn describe(&self) -> Result<Chain, Error> {
         let mut steps: Vec<Step> = Vec::new();
         for (number, (spec, residual)) in self.steps.iter().enumerate() {
@@ -185,10 +180,7 @@ impl ChainBuilder {
                 ..spec.clone()
             };
             let conv = Conv::new(spec).map_err(|error| of_step(number + 1, error))?;
-            steps.push(Step {
-                conv,
-                residual: *residual,
-            });
+            steps.push(Step { conv, residual: *residual });
         }
         Ok(Chain::new(steps)?)
     }
@@ -206,9 +198,7 @@ fn of_step(number: usize, error: IrError) -> IrError {
     match error {
         IrError::Invalid(mut issues) => {
             let numbered = |message: &str| format!("step {number}: {message}");
-            issues
-                .iter_mut()
-                .for_each(|issue| issue.message = numbered(&issue.message));
+            issues.iter_mut().for_each(|issue| issue.message = numbered(&issue.message));
             IrError::Invalid(issues)
         }
         other => other,

@@ -1,4 +1,5 @@
-//! Chains of convolutions compiled to machine code: steps that the plan fuses are one nest, the others run one after the other.
+//! Chains of convolutions compiled to machine code: steps that the plan fuses are one nest, the
+//! others run one after the other.
 //!
 //! ```text
 //! ChainBuilder, Chain --plan (conv-ir)--> groups --nest (conv-ir)--> a nest each --> Code --pack--> PackedChain --run
@@ -40,11 +41,7 @@ pub struct ChainOptions {
 
 impl Default for ChainOptions {
     fn default() -> Self {
-        ChainOptions {
-            plan: None,
-            target: host_target(),
-            threads: 1,
-        }
+        ChainOptions { plan: None, target: host_target(), threads: 1 }
     }
 }
 
@@ -76,13 +73,10 @@ impl CompiledChain {
     /// Compiles.
     ///
     /// # Errors
-    /// [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory; where a plan is given, also why its strips cannot be.
+    /// [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without executable memory;
+    /// where a plan is given, also why its strips cannot be.
     pub fn new(chain: &Chain, options: ChainOptions) -> Result<CompiledChain, Error> {
-        if chain
-            .steps()
-            .iter()
-            .any(|step| step.conv.spec().residual && step.residual.is_none())
-        {
+        if chain.steps().iter().any(|step| step.conv.spec().residual && step.residual.is_none()) {
             let message = "a residual that is no tensor of the chain";
             return Err(Error::Unsupported(message.to_owned()));
         }
@@ -117,10 +111,7 @@ impl CompiledChain {
             groups,
             lens: (0..=chain.steps().len()).map(|tensor| chain.len_of(tensor)).collect(),
         };
-        Ok(CompiledChain {
-            shared: Arc::new(shared),
-            threads,
-        })
+        Ok(CompiledChain { shared: Arc::new(shared), threads })
     }
 
     /// The description.
@@ -162,8 +153,12 @@ impl CompiledChain {
     /// Copies the weights of all steps into the order of their use. Done once; the result runs.
     ///
     /// # Errors
-    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where weights of a step or a bias are missing or not asked for, with the step's number.
-    pub fn pack<T: Element>(&self, weights: &[StepWeights<'_, T>]) -> Result<PackedChain<T>, Error> {
+    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where weights of a step or a
+    /// bias are missing or not asked for, with the step's number.
+    pub fn pack<T: Element>(
+        &self,
+        weights: &[StepWeights<'_, T>],
+    ) -> Result<PackedChain<T>, Error> {
         PackedChain::new(self, weights)
     }
 }
@@ -198,7 +193,8 @@ fn apart(chain: &Chain, why: &Error) -> Plan {
     plan
 }
 
-/// The plan that [`CompiledChain`] takes for this target where none is given. This CPU need not have the target.
+/// The plan that [`CompiledChain`] takes for this target where none is given. This CPU need not
+/// have the target.
 pub fn plan(chain: &Chain, target: &Target, threads: usize) -> Plan {
     let plan = Plan::choose(chain, target, threads);
     let refused = plan.groups.iter().find_map(|group| nest(chain, group, target).err());
@@ -213,8 +209,9 @@ pub fn plan(chain: &Chain, target: &Target, threads: usize) -> Plan {
 /// # Errors
 /// Why its strips cannot be, or where machine code cannot be made.
 pub fn nest(chain: &Chain, group: &Group, target: &Target) -> Result<Nest, Error> {
-    let mut lower =
-        |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| lower(conv, layouts, given, target).map_err(into_ir);
+    let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
+        lower(conv, layouts, given, target).map_err(into_ir)
+    };
     Ok(plan::nest(chain, group, target, &mut lower)?)
 }
 
@@ -223,8 +220,9 @@ pub fn nest(chain: &Chain, group: &Group, target: &Target) -> Result<Nest, Error
 /// # Errors
 /// As [`nest`].
 pub fn whole_nest(chain: &Chain, plan: &Plan, target: &Target) -> Result<Nest, Error> {
-    let mut lower =
-        |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| lower(conv, layouts, given, target).map_err(into_ir);
+    let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
+        lower(conv, layouts, given, target).map_err(into_ir)
+    };
     Ok(whole::nest(chain, plan, target, &mut lower)?)
 }
 
@@ -232,14 +230,16 @@ pub fn whole_nest(chain: &Chain, plan: &Plan, target: &Target) -> Result<Nest, E
 fn into_ir(error: Error) -> conv_ir::Error {
     match error {
         Error::Conv(error) => error,
-        other => conv_ir::Error::Unsupported {
-            route: "jit",
-            message: other.to_string(),
-        },
+        other => conv_ir::Error::Unsupported { route: "jit", message: other.to_string() },
     }
 }
 
-fn lower(conv: &Conv, layouts: Layouts, given: Option<&Schedule>, target: &Target) -> Result<Lowered, Error> {
+fn lower(
+    conv: &Conv,
+    layouts: Layouts,
+    given: Option<&Schedule>,
+    target: &Target,
+) -> Result<Lowered, Error> {
     let make = |schedule: Schedule| {
         let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
         masks_are_assembled(&nest, target).map(|()| Lowered { schedule, nest })

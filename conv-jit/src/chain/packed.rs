@@ -1,7 +1,8 @@
 //! A chain with its weights: what runs.
 //!
-//! In: weights of all steps, once; then input and output, often. Lengths are checked at the door. Tensors between groups, and scratch, are kept in a pool, so that a run
-//! allocates nothing after the first one on as many threads.
+//! In: weights of all steps, once; then input and output, often. Lengths are checked at the door.
+//! Tensors between groups, and scratch, are kept in a pool, so that a run allocates nothing after
+//! the first one on as many threads.
 
 use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,10 +34,7 @@ impl<'a, T> From<&'a [T]> for StepWeights<'a, T> {
 impl<'a, T> From<(&'a [T], &'a [T])> for StepWeights<'a, T> {
     /// Weight and bias.
     fn from((weight, bias): (&'a [T], &'a [T])) -> Self {
-        StepWeights {
-            weight,
-            bias: Some(bias),
-        }
+        StepWeights { weight, bias: Some(bias) }
     }
 }
 
@@ -49,11 +47,7 @@ pub struct PackedChain<T> {
 
 impl<T> Clone for PackedChain<T> {
     fn clone(&self) -> Self {
-        PackedChain {
-            inner: self.inner.clone(),
-            threads: self.threads,
-            dtype: PhantomData,
-        }
+        PackedChain { inner: self.inner.clone(), threads: self.threads, dtype: PhantomData }
     }
 }
 
@@ -76,7 +70,10 @@ struct Memory {
 }
 
 impl<T: Element> PackedChain<T> {
-    pub(super) fn new(compiled: &CompiledChain, weights: &[StepWeights<'_, T>]) -> Result<Self, Error> {
+    pub(super) fn new(
+        compiled: &CompiledChain,
+        weights: &[StepWeights<'_, T>],
+    ) -> Result<Self, Error> {
         let shared = compiled.shared.clone();
         check_dtype::<T>(shared.chain.dtype())?;
         let steps = shared.chain.steps();
@@ -94,43 +91,25 @@ impl<T: Element> PackedChain<T> {
         let mut constants = Vec::new();
         for CompiledGroup { group, nest, code, .. } in &shared.groups {
             let own = || {
-                shared
-                    .chain
-                    .convs()
-                    .zip(weights)
-                    .skip(group.steps.start)
-                    .take(group.steps.len())
+                shared.chain.convs().zip(weights).skip(group.steps.start).take(group.steps.len())
             };
             // What is compiled in has no buffer of its own.
-            let weights: Vec<&[T]> = own()
-                .filter_map(|(conv, w)| conv.known().is_none().then_some(w.weight))
-                .collect();
+            let weights: Vec<&[T]> =
+                own().filter_map(|(conv, w)| conv.known().is_none().then_some(w.weight)).collect();
             let bias_is_asked = |conv: &Conv| conv.known().is_none_or(|known| known.bias.is_none());
-            let biases: Vec<&[T]> = own()
-                .filter(|(conv, _)| bias_is_asked(conv))
-                .filter_map(|(_, w)| w.bias)
-                .collect();
-            // SAFETY: every array has the length of its shape, and they stand in the order of the group's steps, which is that of its nest's buffers.
+            let biases: Vec<&[T]> =
+                own().filter(|(conv, _)| bias_is_asked(conv)).filter_map(|(_, w)| w.bias).collect();
+            // SAFETY: every array has the length of its shape, and they stand in the order of the
+            // group's steps, which is that of its nest's buffers.
             constants.push(unsafe { engine::pack(nest, code, &weights, &biases)? });
         }
-        let inner = Inner {
-            shared,
-            constants,
-            pool: Mutex::default(),
-        };
-        Ok(PackedChain {
-            inner: Arc::new(inner),
-            threads: compiled.threads,
-            dtype: PhantomData,
-        })
+        let inner = Inner { shared, constants, pool: Mutex::default() };
+        Ok(PackedChain { inner: Arc::new(inner), threads: compiled.threads, dtype: PhantomData })
     }
 
     /// The code, without the weights.
     pub fn compiled(&self) -> CompiledChain {
-        CompiledChain {
-            shared: self.inner.shared.clone(),
-            threads: self.threads,
-        }
+        CompiledChain { shared: self.inner.shared.clone(), threads: self.threads }
     }
 
     /// Computes the output.
@@ -145,7 +124,13 @@ impl<T: Element> PackedChain<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn run_on(&self, input: &[T], output: &mut [T], threads: usize, executor: &dyn Executor) -> Result<(), Error> {
+    pub fn run_on(
+        &self,
+        input: &[T],
+        output: &mut [T],
+        threads: usize,
+        executor: &dyn Executor,
+    ) -> Result<(), Error> {
         let Shared { chain, lens, .. } = &*self.inner.shared;
         if (input.len(), Some(output.len())) != (lens[0], lens.last().copied()) {
             check_len("input", input.len(), chain.input_shape())?;
@@ -155,11 +140,10 @@ impl<T: Element> PackedChain<T> {
             return Ok(());
         }
         let mut memory = self.inner.take();
-        let ends = Ends {
-            input: input.as_ptr().cast_mut().cast(),
-            output: output.as_mut_ptr().cast(),
-        };
-        // SAFETY: both arrays have the lengths of their shapes, and the output is borrowed for us alone.
+        let ends =
+            Ends { input: input.as_ptr().cast_mut().cast(), output: output.as_mut_ptr().cast() };
+        // SAFETY: both arrays have the lengths of their shapes, and the output is borrowed for us
+        // alone.
         let result = unsafe { self.inner.run(ends, &mut memory, threads.max(1), executor) };
         self.inner.give_back(memory);
         result
@@ -185,33 +169,25 @@ impl Inner {
         threads: usize,
         executor: &dyn Executor,
     ) -> Result<(), Error> {
-        let Shared {
-            chain, groups, lens, ..
-        } = &*self.shared;
+        let Shared { chain, groups, lens, .. } = &*self.shared;
         memory.reserve(lens, chain.dtype().bytes(), groups)?;
         for (group, constants) in groups.iter().zip(&self.constants) {
-            let CompiledGroup {
-                group,
-                nest,
-                code,
-                divisible,
-            } = group;
+            let CompiledGroup { group, nest, code, divisible } = group;
             let (start, end) = (group.steps.start, group.steps.end);
             memory.residuals.clear();
-            for from in chain.steps()[group.steps.clone()]
-                .iter()
-                .filter_map(|step| step.residual)
-            {
+            for from in chain.steps()[group.steps.clone()].iter().filter_map(|step| step.residual) {
                 if from <= start {
                     let place = memory.place(from, chain, ends).expose_provenance();
                     memory.residuals.push(place);
                 }
             }
-            let (input, output) = (memory.place(start, chain, ends), memory.place(end, chain, ends));
+            let (input, output) =
+                (memory.place(start, chain, ends), memory.place(end, chain, ends));
             let Memory { scratch, residuals, .. } = memory;
             // SAFETY: addresses are as large as pointers and have their layout.
-            let residuals =
-                unsafe { std::slice::from_raw_parts(residuals.as_ptr().cast::<*mut u8>(), residuals.len()) };
+            let residuals = unsafe {
+                std::slice::from_raw_parts(residuals.as_ptr().cast::<*mut u8>(), residuals.len())
+            };
             let run = Run {
                 nest,
                 code,
@@ -220,12 +196,9 @@ impl Inner {
                 parts: if *divisible { threads } else { 1 },
                 executor,
             };
-            let places = Places {
-                input,
-                output,
-                residuals,
-            };
-            // SAFETY: every place is a tensor of the chain: the caller's arrays, or blocks that `reserve` made as long as their shapes say. No group writes a tensor that it reads.
+            let places = Places { input, output, residuals };
+            // SAFETY: every place is a tensor of the chain: the caller's arrays, or blocks that
+            // `reserve` made as long as their shapes say. No group writes a tensor that it reads.
             unsafe { run.run(&places, scratch)? };
         }
         Ok(())
@@ -243,7 +216,12 @@ impl Inner {
 
 impl Memory {
     /// Room for the tensors between groups.
-    fn reserve(&mut self, lens: &[usize], bytes: usize, groups: &[CompiledGroup]) -> Result<(), Error> {
+    fn reserve(
+        &mut self,
+        lens: &[usize],
+        bytes: usize,
+        groups: &[CompiledGroup],
+    ) -> Result<(), Error> {
         self.tensors.resize_with(lens.len() - 1, Block::default);
         for group in groups {
             let tensor = group.group.steps.end;

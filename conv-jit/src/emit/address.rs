@@ -6,8 +6,9 @@
 //! disp  16                                                    what does not: in the instruction
 //! ```
 //!
-//! Accesses with equal keys share a pointer. Indices that no linear form describes (folds, quotients) are added to it where they are used.
-//! Addresses may pass outside their buffer on the way; all arithmetic wraps.
+//! Accesses with equal keys share a pointer. Indices that no linear form describes (folds,
+//! quotients) are added to it where they are used. Addresses may pass outside their buffer on the
+//! way; all arithmetic wraps.
 
 use std::collections::BTreeMap;
 
@@ -42,19 +43,12 @@ impl Key {
     /// Only with what moves along axes that `keep` accepts, and what stands still.
     pub(super) fn keeping(&self, keep: impl Fn(AxisId) -> bool) -> Key {
         let terms = self.terms.iter().filter(|(t, _)| t.axis.is_none_or(&keep));
-        Key {
-            base: self.base,
-            far: self.far,
-            terms: terms.map(|(t, b)| (*t, *b)).collect(),
-        }
+        Key { base: self.base, far: self.far, terms: terms.map(|(t, b)| (*t, *b)).collect() }
     }
 
     /// The terms that move along `axis`.
     pub(super) fn along(&self, axis: AxisId) -> impl Iterator<Item = (Term, i64)> + '_ {
-        self.terms
-            .iter()
-            .filter(move |(t, _)| t.axis == Some(axis))
-            .map(|(t, b)| (*t, *b))
+        self.terms.iter().filter(move |(t, _)| t.axis == Some(axis)).map(|(t, b)| (*t, *b))
     }
 }
 
@@ -71,20 +65,18 @@ pub(super) struct Place {
 impl Place {
     /// Bytes from here to `other`, where that is a known number.
     pub(super) fn distance(&self, other: &Place) -> Option<i64> {
-        let same = self.base == other.base && self.terms == other.terms && self.opaque == other.opaque;
+        let same =
+            self.base == other.base && self.terms == other.terms && self.opaque == other.opaque;
         same.then(|| other.bytes - self.bytes)
     }
 
     /// The shared pointer, and the displacement from it.
     pub(super) fn split(&self) -> (Key, i32) {
-        // A quarter of the range: vectors and blocks add a little to it, and pointers should not multiply at the edge.
+        // A quarter of the range: vectors and blocks add a little to it, and pointers should not
+        // multiply at the edge.
         const FAR: i64 = 1 << 29;
         let near = (self.bytes + FAR / 2).rem_euclid(FAR) - FAR / 2;
-        let key = Key {
-            base: self.base,
-            far: self.bytes - near,
-            terms: self.terms.clone(),
-        };
+        let key = Key { base: self.base, far: self.bytes - near, terms: self.terms.clone() };
         (key, near as i32)
     }
 
@@ -102,7 +94,8 @@ impl Place {
 pub(super) enum Detail {
     /// Everything.
     Full,
-    /// Leaves folds and quotients out and emits no code in the current block for them: for finding keys ahead of a loop.
+    /// Leaves folds and quotients out and emits no code in the current block for them: for finding
+    /// keys ahead of a loop.
     Linear,
 }
 
@@ -114,18 +107,16 @@ impl Emitter<'_, '_> {
             (base, Some(leaf)) => self.nest.buffer_behind(leaf, base),
             (Base::Pointer(pointer), None) => unreachable!("emit: {pointer:?} in a driver"),
         };
-        let mut place = Place {
-            base: access.base,
-            terms: BTreeMap::new(),
-            opaque: BTreeMap::new(),
-            bytes: 0,
-        };
+        let mut place =
+            Place { base: access.base, terms: BTreeMap::new(), opaque: BTreeMap::new(), bytes: 0 };
         for (dimension, index) in access.index.iter().enumerate() {
             let stride = self.stride(buffer, dimension);
             match index {
                 Index::Affine(a) => self.add_affine(&mut place, a, stride),
                 Index::Quotient(_) | Index::Folded { .. } if detail == Detail::Linear => {}
-                Index::Quotient(_) | Index::Folded { .. } => self.add_opaque(&mut place, index, stride),
+                Index::Quotient(_) | Index::Folded { .. } => {
+                    self.add_opaque(&mut place, index, stride)
+                }
             }
         }
         place
@@ -155,13 +146,7 @@ impl Emitter<'_, '_> {
                         Int::Known(_) => symbol,
                         Int::Value(stride) => self.product(symbol, stride),
                     };
-                    place.add(
-                        Term {
-                            axis: None,
-                            by: Some(factor),
-                        },
-                        bytes,
-                    );
+                    place.add(Term { axis: None, by: Some(factor) }, bytes);
                 }
             }
         }

@@ -1,14 +1,15 @@
 //! Drivers: the loops around the leaves.
 //!
-//! In: the statements of `setup` or `body`. Out: a function that calls leaves with addresses. It is not tuned: a leaf does
-//! hundreds of multiply-adds for each address worked out here.
+//! In: the statements of `setup` or `body`. Out: a function that calls leaves with addresses. It is
+//! not tuned: a leaf does hundreds of multiply-adds for each address worked out here.
 
 use std::collections::HashMap;
 
 use conv_ir::Nest;
 use conv_ir::nest::{Base, BufferId, BufferRole, Call, LeafId, Loop, LoopKind, Stmt};
 use cranelift_codegen::ir::{
-    ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, UserExternalName, Value, types,
+    ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, UserExternalName,
+    Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -47,27 +48,25 @@ pub(super) fn driver(
         load_base(&mut e, buffers, BufferId(at as u32));
     }
     super::scratch::load_bases(&mut e, scratch);
-    let driver = Driver {
-        nest,
-        leaves,
-        symbols,
-        part,
-        parts,
-    };
+    let driver = Driver { nest, leaves, symbols, part, parts };
     driver.stmts(&mut e, stmts);
     e.leave(isa.target.frontend_config());
 }
 
 /// Imports every leaf that is called, each by its convention.
-fn declare(nest: &Nest, stmts: &[Stmt], conventions: &[CallConv], function: &mut Function) -> HashMap<LeafId, FuncRef> {
+fn declare(
+    nest: &Nest,
+    stmts: &[Stmt],
+    conventions: &[CallConv],
+    function: &mut Function,
+) -> HashMap<LeafId, FuncRef> {
     let mut called = Vec::new();
     super::called(stmts, &mut called);
     let mut import = |leaf: LeafId| {
-        let name = function.declare_imported_user_function(UserExternalName {
-            namespace: 0,
-            index: leaf.0,
-        });
-        let signature = super::leaf_signature(nest, &nest.leaves[leaf.index()], conventions[leaf.index()]);
+        let name = function
+            .declare_imported_user_function(UserExternalName { namespace: 0, index: leaf.0 });
+        let signature =
+            super::leaf_signature(nest, &nest.leaves[leaf.index()], conventions[leaf.index()]);
         let signature = function.import_signature(signature);
         let data = ExtFuncData {
             name: ExternalName::user(name),
@@ -83,9 +82,7 @@ fn declare(nest: &Nest, stmts: &[Stmt], conventions: &[CallConv], function: &mut
 fn load_base(e: &mut Emitter<'_, '_>, table: Value, id: BufferId) {
     e.load_strides(id);
     if e.nest.buffer(id).role != BufferRole::Scratch {
-        let base =
-            e.b.ins()
-                .load(types::I64, MemFlagsData::trusted(), table, 8 * id.0 as i32);
+        let base = e.b.ins().load(types::I64, MemFlagsData::trusted(), table, 8 * id.0 as i32);
         e.bases.insert(Base::Buffer(id), base);
     }
 }
@@ -107,12 +104,7 @@ impl<'a> Driver<'a> {
             LoopKind::Serial | LoopKind::Unrolled => (lo, hi),
             LoopKind::Parallel => self.share(e, lo, hi),
         };
-        let span = Span {
-            axis: l.axis,
-            lo,
-            hi,
-            cursors: &[],
-        };
+        let span = Span { axis: l.axis, lo, hi, cursors: &[] };
         e.each(span, Vec::new(), |e, carried| {
             self.stmts(e, body);
             carried

@@ -6,13 +6,16 @@
 //! acc[1] = fma(a, b[1], acc[1])                      a, dying            0
 //! ```
 //!
-//! On x86, Cranelift's multiply-add overwrites its first factor, and a factor that lives on is copied first. Taking a dying one saves that instruction. Only
-//! code size and speed hang on the answer, no value.
+//! On x86, Cranelift's multiply-add overwrites its first factor, and a factor that lives on is
+//! copied first. Taking a dying one saves that instruction. Only code size and speed hang on the
+//! answer, no value.
 //!
-//! The overwritten factor's register becomes the accumulator's, so accumulators wander from register to register. Eight of them find a way around an unrolled body without
-//! the stack; with nine or more, the allocator spills one or two, though there would be registers left.
+//! The overwritten factor's register becomes the accumulator's, so accumulators wander from
+//! register to register. Eight of them find a way around an unrolled body without the stack; with
+//! nine or more, the allocator spills one or two, though there would be registers left.
 //!
-//! In: the operations of `update` at the current tap. Out: two answers for each, in the order in which they are emitted.
+//! In: the operations of `update` at the current tap. Out: two answers for each, in the order in
+//! which they are emitted.
 
 use std::collections::{BTreeSet, VecDeque};
 

@@ -1,7 +1,8 @@
 //! The state of one function under construction, and its loops and branches.
 //!
-//! Values that are worked out once and used again (addresses, products of strides) are remembered in `memo`. What is remembered inside a loop or a branch
-//! is forgotten behind it, so that every remembered value dominates its uses.
+//! Values that are worked out once and used again (addresses, products of strides) are remembered
+//! in `memo`. What is remembered inside a loop or a branch is forgotten behind it, so that every
+//! remembered value dominates its uses.
 
 use std::collections::HashMap;
 
@@ -135,7 +136,8 @@ impl<'a, 'f> Emitter<'a, 'f> {
         block
     }
 
-    /// `then()` where `cond` is not zero, else `otherwise()`: two branches that meet. Each returns as many values of the same types.
+    /// `then()` where `cond` is not zero, else `otherwise()`: two branches that meet. Each returns
+    /// as many values of the same types.
     pub(super) fn branch(
         &mut self,
         cond: Value,
@@ -185,7 +187,8 @@ impl<'a, 'f> Emitter<'a, 'f> {
         carried
     }
 
-    /// A loop with its test at the bottom: counter, cursors and carried values are parameters of its block.
+    /// A loop with its test at the bottom: counter, cursors and carried values are parameters of
+    /// its block.
     fn repeat(
         &mut self,
         span: Span<'_>,

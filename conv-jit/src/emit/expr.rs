@@ -20,7 +20,9 @@ impl Tile<'_> {
             Expr::Select { when, then, otherwise } => match e.truth(when) {
                 Truth::Always => self.eval(e, then),
                 Truth::Never => self.eval(e, otherwise),
-                Truth::When(holds) => e.branch(holds, |e| self.eval(e, then), |e| self.eval(e, otherwise)),
+                Truth::When(holds) => {
+                    e.branch(holds, |e| self.eval(e, then), |e| self.eval(e, otherwise))
+                }
             },
             Expr::Unary(op, a) => {
                 let a = self.eval(e, a);
@@ -34,13 +36,16 @@ impl Tile<'_> {
             Expr::Choose { a, b, then, otherwise } => {
                 let (a, b) = (self.eval(e, a), self.eval(e, b));
                 let (then, otherwise) = (self.eval(e, then), self.eval(e, otherwise));
-                self.per_chunk(|at, chunk| vector::choose(e, chunk, (a[at], b[at]), then[at], otherwise[at]))
+                self.per_chunk(|at, chunk| {
+                    vector::choose(e, chunk, (a[at], b[at]), then[at], otherwise[at])
+                })
             }
             Expr::Activation(which, _) => unreachable!("emit: {which:?} after the check for it"),
         }
     }
 
-    /// On x86, Cranelift has only the form that overwrites the first factor. So the first one is a value loaded on the spot, or one that dies here.
+    /// On x86, Cranelift has only the form that overwrites the first factor. So the first one is a
+    /// value loaded on the spot, or one that dies here.
     fn fma(&self, e: &mut Emitter<'_, '_>, a: &Expr, b: &Expr, c: &Expr) -> Vector {
         let spare = |x: &Expr, dies: bool| dies || !matches!(x, Expr::Reg(_));
         let [a_dies, b_dies] = self.now;

@@ -1,6 +1,7 @@
 //! Integers while emitting: known now, or an SSA value; arithmetic folds what is known.
 //!
-//! Everything that indices, bounds and conditions are made of goes through here, so a constant tap or tile position costs no instruction.
+//! Everything that indices, bounds and conditions are made of goes through here, so a constant tap
+//! or tile position costs no instruction.
 
 use conv_ir::nest::{Affine, Bound, Cond, Fold, Index, Quotient, Var};
 use cranelift_codegen::ir::condcodes::IntCC;
@@ -49,7 +50,9 @@ impl Emitter<'_, '_> {
             (Int::Known(x), Int::Known(y)) => Int::Known(x.wrapping_mul(y)),
             (_, Int::Known(0)) | (Int::Known(0), _) => Int::Known(0),
             (z, Int::Known(1)) | (Int::Known(1), z) => z,
-            (Int::Value(v), Int::Known(c)) | (Int::Known(c), Int::Value(v)) => Int::Value(self.scaled(v, c)),
+            (Int::Value(v), Int::Known(c)) | (Int::Known(c), Int::Value(v)) => {
+                Int::Value(self.scaled(v, c))
+            }
             (Int::Value(x), Int::Value(y)) => Int::Value(self.b.ins().imul(x, y)),
         }
     }
@@ -61,7 +64,8 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// The value of a variable. Axes that no loop has bound yet count as 0, which the lane axis does between operations.
+    /// The value of a variable. Axes that no loop has bound yet count as 0, which the lane axis
+    /// does between operations.
     pub(super) fn var(&self, var: Var) -> Int {
         match var {
             Var::Axis(axis) => self.env.get(&axis).copied().unwrap_or(Int::Known(0)),
@@ -124,7 +128,8 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// `x` where it compares so with `y`, else `y`. Plain compare and select: not every backend has 64-bit `smin`.
+    /// `x` where it compares so with `y`, else `y`. Plain compare and select: not every backend has
+    /// 64-bit `smin`.
     fn pick(&mut self, how: IntCC, x: Int, y: Int) -> Int {
         let (x, y) = (self.value(x), self.value(y));
         let wins = self.b.ins().icmp(how, x, y);
@@ -138,7 +143,9 @@ impl Emitter<'_, '_> {
             match self.cond(cond) {
                 Truth::Always => {}
                 Truth::Never => return Truth::Never,
-                Truth::When(value) => all = Some(all.map_or(value, |other| self.b.ins().band(other, value))),
+                Truth::When(value) => {
+                    all = Some(all.map_or(value, |other| self.b.ins().band(other, value)))
+                }
             }
         }
         all.map_or(Truth::Always, Truth::When)
@@ -198,7 +205,8 @@ impl Emitter<'_, '_> {
                 (minus(self, Int::Known(-1), at), minus(self, mirror, at))
             }
         };
-        let (at, below, above, extent) = (self.value(at), self.value(below), self.value(above), self.value(extent));
+        let (at, below, above, extent) =
+            (self.value(at), self.value(below), self.value(above), self.value(extent));
         let under = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, at, 0);
         let over = self.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, at, extent);
         let inside_or_above = self.b.ins().select(over, above, at);

@@ -1,9 +1,11 @@
 //! Leaves: a register tile and its operations.
 //!
-//! In: a leaf in place or outlined. Out: straight code for `init` and `finish`, and (in [`super::reduce`]) loops for `update`. Tile axes and
-//! unrolled loops are walked, each point with its own constants, so what a condition or an index says about them costs nothing in the code.
+//! In: a leaf in place or outlined. Out: straight code for `init` and `finish`, and (in
+//! [`super::reduce`]) loops for `update`. Tile axes and unrolled loops are walked, each point with
+//! its own constants, so what a condition or an index says about them costs nothing in the code.
 //!
-//! A register is one SSA value per chunk of lanes, replaced at every set. There is no register assignment here: tiles are chosen so that the allocator need not spill.
+//! A register is one SSA value per chunk of lanes, replaced at every set. There is no register
+//! assignment here: tiles are chosen so that the allocator need not spill.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -54,12 +56,7 @@ pub(super) fn outlined(
         e.load_strides(buffer);
         e.bases.insert(Base::Pointer(PointerId(at as u32)), pointer);
     }
-    e.env.extend(
-        leaf.ints
-            .iter()
-            .zip(ints)
-            .map(|(&axis, &value)| (axis, Int::Value(value))),
-    );
+    e.env.extend(leaf.ints.iter().zip(ints).map(|(&axis, &value)| (axis, Int::Value(value))));
     Tile::new(&e, leaf).emit(&mut e);
     e.leave(frontend);
 }
@@ -67,13 +64,7 @@ pub(super) fn outlined(
 impl<'a> Tile<'a> {
     pub(super) fn new(e: &Emitter<'_, '_>, leaf: &'a Leaf) -> Self {
         let chunks = vector::chunks(e.nest.accumulator, leaf.width(), e.facts.simd);
-        Tile {
-            leaf,
-            chunks,
-            registers: BTreeMap::new(),
-            dying: VecDeque::new(),
-            now: [false; 2],
-        }
+        Tile { leaf, chunks, registers: BTreeMap::new(), dying: VecDeque::new(), now: [false; 2] }
     }
 
     pub(super) fn emit(mut self, e: &mut Emitter<'_, '_>) {
@@ -176,9 +167,7 @@ impl<'a> Tile<'a> {
             Some(Int::Known(at)) => *at,
             Some(Int::Value(_)) | None => 0,
         };
-        lanes
-            .cut
-            .map_or(lanes.width, |cut| (cut - vector * lanes.width).clamp(0, lanes.width))
+        lanes.cut.map_or(lanes.width, |cut| (cut - vector * lanes.width).clamp(0, lanes.width))
     }
 
     /// Whether dead lanes may be read as well: the buffer is ours, and has room behind it.

@@ -6,12 +6,15 @@
 //! run     the same
 //! ```
 //!
-//! `buffers` has one address per buffer of the nest (scratch buffers' are not read: they lie in `scratch`, see [`scratch`]), `symbols` one value per symbol,
-//! the derived ones worked out by the host. Thread `part` of `parts` does its share of every parallel loop.
+//! `buffers` has one address per buffer of the nest (scratch buffers' are not read: they lie in
+//! `scratch`, see [`scratch`]), `symbols` one value per symbol, the derived ones worked out by the
+//! host. Thread `part` of `parts` does its share of every parallel loop.
 //!
-//! Leaves in place, before pass `outline`, are emitted inside the driver, so that a nest in any state after `unroll` compiles.
+//! Leaves in place, before pass `outline`, are emitted inside the driver, so that a nest in any
+//! state after `unroll` compiles.
 //!
-//! Requires a verified nest without [`Expr::Activation`]: pass `epilogue` spells activations out. Indices are trusted; nothing is checked at run time.
+//! Requires a verified nest without [`Expr::Activation`]: pass `epilogue` spells activations out.
+//! Indices are trusted; nothing is checked at run time.
 
 mod address;
 mod driver;
@@ -42,7 +45,8 @@ pub(crate) struct Named {
 
 /// A function, as far as it is made here.
 pub(crate) enum Body {
-    /// A leaf for Cranelift to compile. Where the assembler was asked for it and refused, it says why.
+    /// A leaf for Cranelift to compile. Where the assembler was asked for it and refused, it says
+    /// why.
     Ir(Box<Function>, Option<Refusal>),
     /// The loops around leaves, for Cranelift to compile.
     Driver(Box<Function>),
@@ -57,7 +61,8 @@ pub(crate) struct Program {
     pub run: usize,
 }
 
-/// Emits every function of `nest` for `isa`; with a `level`, leaves are assembled as far as the assembler takes them.
+/// Emits every function of `nest` for `isa`; with a `level`, leaves are assembled as far as the
+/// assembler takes them.
 pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Program, Error> {
     check(nest)?;
     let conv = isa.target.default_call_conv();
@@ -73,17 +78,10 @@ pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Progr
     for (name, stmts) in [("setup", &nest.setup), ("run", &nest.body)] {
         let mut function = empty(functions.len(), driver_signature(conv));
         driver::driver(nest, stmts, isa, &conventions, &mut function, &mut context);
-        functions.push(Named {
-            name: name.to_owned(),
-            body: Body::Driver(Box::new(function)),
-        });
+        functions.push(Named { name: name.to_owned(), body: Body::Driver(Box::new(function)) });
     }
     let run = functions.len() - 1;
-    Ok(Program {
-        functions,
-        setup: run - 1,
-        run,
-    })
+    Ok(Program { functions, setup: run - 1, run })
 }
 
 fn leaf_body(
@@ -101,10 +99,7 @@ fn leaf_body(
     };
     if leaf.has_masked_loads() {
         let why = refused.map_or("Cranelift has none".to_owned(), |why| why.to_string());
-        return Err(Error::Unsupported(format!(
-            "leaf {} has masked loads: {why}",
-            leaf.name
-        )));
+        return Err(Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name)));
     }
     let mut function = empty(at, leaf_signature(nest, leaf, isa.target.default_call_conv()));
     let frontend = isa.target.frontend_config();
@@ -113,7 +108,8 @@ fn leaf_body(
 }
 
 impl Body {
-    /// How it is called: what we assemble follows System V everywhere, what Cranelift compiles follows the host.
+    /// How it is called: what we assemble follows System V everywhere, what Cranelift compiles
+    /// follows the host.
     fn convention(&self, host: CallConv) -> CallConv {
         match self {
             Body::Ir(..) | Body::Driver(_) => host,
@@ -179,7 +175,9 @@ fn names_buffer(leaf: &Leaf) -> bool {
     });
     leaf.ops().for_each(|op| {
         op.visit(&mut |op| match op {
-            Op::Store { to, .. } | Op::StoreBlock { to, .. } => found |= matches!(to.base, Base::Buffer(_)),
+            Op::Store { to, .. } | Op::StoreBlock { to, .. } => {
+                found |= matches!(to.base, Base::Buffer(_))
+            }
             Op::Each(..) | Op::Set { .. } => {}
         });
     });

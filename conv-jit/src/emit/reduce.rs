@@ -1,4 +1,5 @@
-//! The reduction: loops whose blocks carry the accumulators, the counter and one pointer per group of accesses.
+//! The reduction: loops whose blocks carry the accumulators, the counter and one pointer per group
+//! of accesses.
 //!
 //! ```text
 //! for ic, kh: acc = fma(input[ic, kh, ..], w[ic, kh, ..], acc)
@@ -31,7 +32,9 @@ impl<'a> Tile<'a> {
         };
         match (l.kind, l.constant_range()) {
             (LoopKind::Unrolled, Some((lo, hi))) => self.unrolled(e, l.axis, lo..hi, depth),
-            (LoopKind::Unrolled | LoopKind::Serial | LoopKind::Parallel, _) => self.looped(e, l, depth),
+            (LoopKind::Unrolled | LoopKind::Serial | LoopKind::Parallel, _) => {
+                self.looped(e, l, depth)
+            }
         }
     }
 
@@ -41,7 +44,13 @@ impl<'a> Tile<'a> {
         self.dying.clear();
     }
 
-    fn unrolled(&mut self, e: &mut Emitter<'_, '_>, axis: AxisId, range: std::ops::Range<i64>, depth: usize) {
+    fn unrolled(
+        &mut self,
+        e: &mut Emitter<'_, '_>,
+        axis: AxisId,
+        range: std::ops::Range<i64>,
+        depth: usize,
+    ) {
         for at in range {
             e.env.insert(axis, Int::Known(at));
             self.reduce(e, depth + 1);
@@ -52,28 +61,18 @@ impl<'a> Tile<'a> {
     fn looped(&mut self, e: &mut Emitter<'_, '_>, l: &Loop, depth: usize) {
         let (lo, hi) = (e.bound(&l.lo), e.bound(&l.hi));
         let updated = self.updated(e);
-        let carried: Vec<Slot> = self
-            .registers
-            .keys()
-            .copied()
-            .filter(|slot| updated.contains(slot))
-            .collect();
+        let carried: Vec<Slot> =
+            self.registers.keys().copied().filter(|slot| updated.contains(slot)).collect();
         let values = carried.iter().flat_map(|slot| self.registers[slot].clone()).collect();
         let cursors = self.cursors(e, l.axis, depth);
-        let span = Span {
-            axis: l.axis,
-            lo,
-            hi,
-            cursors: &cursors,
-        };
+        let span = Span { axis: l.axis, lo, hi, cursors: &cursors };
         let after = e.each(span, values, |e, inside| {
             self.fill(&carried, &inside);
             self.reduce(e, depth + 1);
             carried.iter().flat_map(|slot| self.registers[slot].clone()).collect()
         });
         // What only the body has set does not outlive it.
-        self.registers
-            .retain(|slot, _| carried.contains(slot) || !updated.contains(slot));
+        self.registers.retain(|slot, _| carried.contains(slot) || !updated.contains(slot));
         self.fill(&carried, &after);
     }
 
@@ -85,11 +84,7 @@ impl<'a> Tile<'a> {
 
     /// The keys that move along `axis`, over everything inside its loop; in order of first use.
     fn cursors(&mut self, e: &mut Emitter<'_, '_>, axis: AxisId, depth: usize) -> Vec<Key> {
-        let mut found = Found {
-            axis,
-            keys: Vec::new(),
-            seen: HashSet::new(),
-        };
+        let mut found = Found { axis, keys: Vec::new(), seen: HashSet::new() };
         self.find(e, depth + 1, &mut found);
         found.keys
     }
@@ -107,7 +102,9 @@ impl<'a> Tile<'a> {
                 }
                 e.env.remove(&l.axis);
             }
-            (LoopKind::Unrolled | LoopKind::Serial | LoopKind::Parallel, _) => self.find(e, depth + 1, found),
+            (LoopKind::Unrolled | LoopKind::Serial | LoopKind::Parallel, _) => {
+                self.find(e, depth + 1, found)
+            }
         }
     }
 
@@ -138,9 +135,7 @@ impl<'a> Tile<'a> {
             Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|x| self.find_expr(e, x, found)),
             Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|x| self.find_expr(e, x, found)),
             Expr::Choose { a, b, then, otherwise } => {
-                [a, b, then, otherwise]
-                    .into_iter()
-                    .for_each(|x| self.find_expr(e, x, found));
+                [a, b, then, otherwise].into_iter().for_each(|x| self.find_expr(e, x, found));
             }
             Expr::Select { when, then, otherwise } => {
                 let known = holds(e, when);
@@ -191,15 +186,13 @@ impl Found {
 /// The truth of conditions where every variable is known, without code.
 pub(super) fn holds(e: &Emitter<'_, '_>, when: &[Cond]) -> Option<bool> {
     let known = |a: &Affine| {
-        a.terms()
-            .iter()
-            .try_fold(a.constant, |sum, &(var, coefficient)| match var {
-                Var::Axis(axis) => match e.env.get(&axis) {
-                    Some(Int::Known(at)) => Some(sum + coefficient * at),
-                    Some(Int::Value(_)) | None => None,
-                },
-                Var::Symbol(_) => None,
-            })
+        a.terms().iter().try_fold(a.constant, |sum, &(var, coefficient)| match var {
+            Var::Axis(axis) => match e.env.get(&axis) {
+                Some(Int::Known(at)) => Some(sum + coefficient * at),
+                Some(Int::Value(_)) | None => None,
+            },
+            Var::Symbol(_) => None,
+        })
     };
     let mut all = Some(true);
     for cond in when {

@@ -1,4 +1,5 @@
-//! Where a thread's scratch buffers lie in its scratch block, worked out twice: by the host, which allocates it, and by the driver, which uses it.
+//! Where a thread's scratch buffers lie in its scratch block, worked out twice: by the host, which
+//! allocates it, and by the driver, which uses it.
 //!
 //! Buffers follow one another in the nest's order, each on a cache line of its own.
 
@@ -29,7 +30,8 @@ pub(crate) fn bytes(buffer: &Buffer, symbols: &[i64]) -> Option<i64> {
 
 /// Bytes of one thread's block.
 pub(crate) fn block_bytes(nest: &Nest, symbols: &[i64]) -> Option<i64> {
-    scratch_buffers(nest).try_fold(0i64, |sum, id| sum.checked_add(bytes(nest.buffer(id), symbols)?))
+    scratch_buffers(nest)
+        .try_fold(0i64, |sum, id| sum.checked_add(bytes(nest.buffer(id), symbols)?))
 }
 
 fn scratch_buffers(nest: &Nest) -> impl Iterator<Item = BufferId> + '_ {

@@ -1,4 +1,5 @@
-//! Blocks of lanes x `along`, stored where `along` is contiguous in memory and lanes are not: transposed in registers.
+//! Blocks of lanes x `along`, stored where `along` is contiguous in memory and lanes are not:
+//! transposed in registers.
 //!
 //! ```text
 //! f32  4 registers along, 4 lanes each -> 4 vectors, one a lane      8 shuffles, 4 stores instead of 16
@@ -7,7 +8,8 @@
 //! f64  2 x 2                           -> 2 vectors                  2 shuffles
 //! ```
 //!
-//! The shuffles are the patterns that Cranelift lowers to one interleaving instruction each. Anything irregular is stored lane by lane.
+//! The shuffles are the patterns that Cranelift lowers to one interleaving instruction each.
+//! Anything irregular is stored lane by lane.
 
 use conv_ir::nest::{Access, AxisId, RegId};
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
@@ -27,7 +29,13 @@ const LOW_64: u128 = 0x17161514_13121110_07060504_03020100;
 const HIGH_64: u128 = 0x1f1e1d1c_1b1a1918_0f0e0d0c_0b0a0908;
 
 impl Tile<'_> {
-    pub(super) fn store_block(&mut self, e: &mut Emitter<'_, '_>, to: &Access, reg: RegId, along: AxisId) {
+    pub(super) fn store_block(
+        &mut self,
+        e: &mut Emitter<'_, '_>,
+        to: &Access,
+        reg: RegId,
+        along: AxisId,
+    ) {
         let (extent, live) = (self.extent(along), self.live(e));
         for at in 0..self.chunks.len() {
             let chunk = self.chunks[at];
@@ -50,14 +58,27 @@ impl Tile<'_> {
         e.env.remove(&along);
     }
 
-    fn value_along(&self, e: &mut Emitter<'_, '_>, reg: RegId, along: AxisId, x: i64, chunk: usize) -> Value {
+    fn value_along(
+        &self,
+        e: &mut Emitter<'_, '_>,
+        reg: RegId,
+        along: AxisId,
+        x: i64,
+        chunk: usize,
+    ) -> Value {
         e.env.insert(along, Int::Known(x));
         let slot = self.slot(e, reg);
         self.register(e, slot)[chunk]
     }
 
     /// Whether neighbours along the axis are neighbours in memory.
-    fn is_contiguous(&self, e: &mut Emitter<'_, '_>, to: &Access, along: AxisId, chunk: Chunk) -> bool {
+    fn is_contiguous(
+        &self,
+        e: &mut Emitter<'_, '_>,
+        to: &Access,
+        along: AxisId,
+        chunk: Chunk,
+    ) -> bool {
         e.env.insert(along, Int::Known(0));
         let first = self.place_of(e, to, chunk.first);
         e.env.insert(along, Int::Known(1));
@@ -66,15 +87,20 @@ impl Tile<'_> {
     }
 
     /// Stores `values`, consecutive along the block's axis, of the first `live` lanes.
-    fn store_rows(&self, e: &mut Emitter<'_, '_>, to: &Access, chunk: Chunk, live: i64, values: &[Value]) {
+    fn store_rows(
+        &self,
+        e: &mut Emitter<'_, '_>,
+        to: &Access,
+        chunk: Chunk,
+        live: i64,
+        values: &[Value],
+    ) {
         let rows = match (chunk.lanes, values) {
             (4, &[a, b, c, d]) => transpose4(e, [a, b, c, d]).to_vec(),
             (4, &[a, b]) => pairs(e, a, b).to_vec(),
             (2, &[a, b]) => [LOW_64, HIGH_64].map(|mask| shuffle(e, a, b, mask)).to_vec(),
             (_, rest) => {
-                return rest
-                    .iter()
-                    .for_each(|&value| self.store_chunk(e, to, chunk, live, value));
+                return rest.iter().for_each(|&value| self.store_chunk(e, to, chunk, live, value));
             }
         };
         for (lane, row) in rows.into_iter().take(live as usize).enumerate() {
@@ -84,7 +110,8 @@ impl Tile<'_> {
     }
 }
 
-/// The next step along an axis of which `left` are left. Pairs travel as 64-bit integers, whose halves a big-endian store would swap.
+/// The next step along an axis of which `left` are left. Pairs travel as 64-bit integers, whose
+/// halves a big-endian store would swap.
 fn block(left: i64, lanes: i64, little_endian: bool) -> i64 {
     match left {
         left if left >= lanes => lanes,
@@ -96,11 +123,7 @@ fn block(left: i64, lanes: i64, little_endian: bool) -> i64 {
 fn shuffle(e: &mut Emitter<'_, '_>, a: Value, b: Value, mask: u128) -> Value {
     let ty = e.b.func.dfg.value_type(a);
     let (a, b) = (bitcast(e, types::I8X16, a), bitcast(e, types::I8X16, b));
-    let mask =
-        e.b.func
-            .dfg
-            .immediates
-            .push(ConstantData::from(&mask.to_le_bytes()[..]));
+    let mask = e.b.func.dfg.immediates.push(ConstantData::from(&mask.to_le_bytes()[..]));
     let mixed = e.b.ins().shuffle(a, b, mask);
     bitcast(e, ty, mixed)
 }

@@ -1,14 +1,18 @@
 //! Vectors: a leaf's lanes as 128-bit registers, what is left over as scalars.
 //!
-//! In: a width. Out: [`Chunk`]s, and loads, stores and arithmetic on one chunk. Any width works; the good ones are 1 and 16 bytes' worth of lanes. On a machine
-//! without vectors every lane is a chunk.
+//! In: a width. Out: [`Chunk`]s, and loads, stores and arithmetic on one chunk. Any width works;
+//! the good ones are 1 and 16 bytes' worth of lanes. On a machine without vectors every lane is a
+//! chunk.
 //!
-//! How lanes read memory is found by placing two of them: the same address (splat), neighbours (one load), or anything else (one by one).
+//! How lanes read memory is found by placing two of them: the same address (splat), neighbours (one
+//! load), or anything else (one by one).
 
 use conv_ir::DType;
 use conv_ir::nest::{Access, Binary, Expr, Unary};
 use cranelift_codegen::ir::condcodes::FloatCC;
-use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types};
+use cranelift_codegen::ir::{
+    ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types,
+};
 
 use super::address::{Detail, Place};
 use super::emitter::Emitter;
@@ -33,11 +37,7 @@ const VECTOR: i64 = 16;
 pub(super) fn chunks(dtype: DType, width: i64, simd: bool) -> Vec<Chunk> {
     let lanes = if simd { VECTOR / dtype.bytes() as i64 } else { 1 };
     let full = width / lanes;
-    let vectors = (0..full).map(|at| Chunk {
-        first: at * lanes,
-        lanes,
-        dtype,
-    });
+    let vectors = (0..full).map(|at| Chunk { first: at * lanes, lanes, dtype });
     let rest = (full * lanes..width).map(|first| Chunk { first, lanes: 1, dtype });
     vectors.chain(rest).collect()
 }
@@ -55,11 +55,7 @@ impl Chunk {
     }
 
     pub(super) fn ty(&self) -> Type {
-        if self.is_scalar() {
-            self.scalar()
-        } else {
-            self.pair(types::F32X4, types::F64X2)
-        }
+        if self.is_scalar() { self.scalar() } else { self.pair(types::F32X4, types::F64X2) }
     }
 
     /// Integers of the same shape.
@@ -118,7 +114,8 @@ pub(super) fn unary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Unary, a: Value) 
     }
 }
 
-/// Adding 1.5 * 2^mantissa puts the integer into the low bits of the mantissa, the exponent's bias with it; shifted up, it is the exponent.
+/// Adding 1.5 * 2^mantissa puts the integer into the low bits of the mantissa, the exponent's bias
+/// with it; shifted up, it is the exponent.
 fn exp2_int(e: &mut Emitter<'_, '_>, chunk: Chunk, a: Value) -> Value {
     let (mantissa, bias) = match chunk.dtype {
         DType::F32 => (23, 127.0),
@@ -131,13 +128,20 @@ fn exp2_int(e: &mut Emitter<'_, '_>, chunk: Chunk, a: Value) -> Value {
     bitcast(e, chunk.ty(), exponent)
 }
 
-pub(super) fn binary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Binary, a: Value, b: Value) -> Value {
+pub(super) fn binary(
+    e: &mut Emitter<'_, '_>,
+    chunk: Chunk,
+    op: Binary,
+    a: Value,
+    b: Value,
+) -> Value {
     match op {
         Binary::Add => e.b.ins().fadd(a, b),
         Binary::Sub => e.b.ins().fsub(a, b),
         Binary::Mul => e.b.ins().fmul(a, b),
         Binary::Div => e.b.ins().fdiv(a, b),
-        // These two forms are what `minps` and `maxps` do, NaN and zeros included, and Cranelift knows them by sight.
+        // These two forms are what `minps` and `maxps` do, NaN and zeros included, and Cranelift
+        // knows them by sight.
         Binary::Min => choose(e, chunk, (a, b), a, b),
         Binary::Max => choose(e, chunk, (b, a), a, b),
         Binary::CopySign if chunk.is_scalar() => e.b.ins().fcopysign(a, b),
@@ -173,11 +177,7 @@ enum Reach {
 
 impl Tile<'_> {
     pub(super) fn per_chunk(&self, mut f: impl FnMut(usize, Chunk) -> Value) -> Vector {
-        self.chunks
-            .iter()
-            .enumerate()
-            .map(|(at, chunk)| f(at, *chunk))
-            .collect()
+        self.chunks.iter().enumerate().map(|(at, chunk)| f(at, *chunk)).collect()
     }
 
     pub(super) fn constant(&self, e: &mut Emitter<'_, '_>, c: f64) -> Vector {
@@ -191,7 +191,13 @@ impl Tile<'_> {
         place
     }
 
-    fn reach(&self, e: &mut Emitter<'_, '_>, access: &Access, chunk: Chunk, first: &Place) -> Reach {
+    fn reach(
+        &self,
+        e: &mut Emitter<'_, '_>,
+        access: &Access,
+        chunk: Chunk,
+        first: &Place,
+    ) -> Reach {
         let second = self.place_of(e, access, chunk.first + 1);
         match first.distance(&second) {
             Some(0) => Reach::Splat,
@@ -206,10 +212,18 @@ impl Tile<'_> {
         } else {
             self.live(e)
         };
-        self.per_chunk(|_, chunk| self.load_chunk(e, access, chunk, (live - chunk.first).clamp(0, chunk.lanes)))
+        self.per_chunk(|_, chunk| {
+            self.load_chunk(e, access, chunk, (live - chunk.first).clamp(0, chunk.lanes))
+        })
     }
 
-    fn load_chunk(&self, e: &mut Emitter<'_, '_>, access: &Access, chunk: Chunk, live: i64) -> Value {
+    fn load_chunk(
+        &self,
+        e: &mut Emitter<'_, '_>,
+        access: &Access,
+        chunk: Chunk,
+        live: i64,
+    ) -> Value {
         if live == 0 {
             return constant(e, chunk, 0.0);
         }
@@ -245,13 +259,22 @@ impl Tile<'_> {
     }
 
     /// Stores the first `live` lanes.
-    pub(super) fn store_chunk(&self, e: &mut Emitter<'_, '_>, to: &Access, chunk: Chunk, live: i64, value: Value) {
+    pub(super) fn store_chunk(
+        &self,
+        e: &mut Emitter<'_, '_>,
+        to: &Access,
+        chunk: Chunk,
+        live: i64,
+        value: Value,
+    ) {
         if live == 0 {
             return;
         }
         let first = self.place_of(e, to, chunk.first);
         let whole = live == chunk.lanes;
-        if chunk.is_scalar() || whole && matches!(self.reach(e, to, chunk, &first), Reach::Contiguous) {
+        if chunk.is_scalar()
+            || whole && matches!(self.reach(e, to, chunk, &first), Reach::Contiguous)
+        {
             return store_at(e, value, &first);
         }
         for lane in 0..live {

@@ -1,4 +1,5 @@
-//! The public API of chains: what it refuses, what it keeps, and that the model's plans give the bits of the steps one after the other.
+//! The public API of chains: what it refuses, what it keeps, and that the model's plans give the
+//! bits of the steps one after the other.
 
 use conv_ir::Activation::Relu6;
 use conv_ir::Chain;
@@ -6,7 +7,9 @@ use conv_ir::chain::fuse::Strips;
 use conv_ir::chain::plan::{Group, Plan, scratch_bytes, whole_bytes};
 
 use super::fill;
-use crate::{ChainOptions, CompiledChain, CurrentThread, PackedChain, StepWeights, chain, targets_here};
+use crate::{
+    ChainOptions, CompiledChain, CurrentThread, PackedChain, StepWeights, chain, targets_here,
+};
 
 const INVERTED_RESIDUAL: &str = "conv2d ic16 oc96 in 28 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; conv2d oc16 kernel 1 + bias + residual from 0";
 
@@ -21,22 +24,13 @@ fn arrays(chain: &Chain) -> Arrays {
     numbered
         .map(|(conv, at)| {
             let comes = conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
-            (
-                fill(conv.weight_len(), at),
-                comes.then(|| fill(conv.bias_len(), 90 + at)),
-            )
+            (fill(conv.weight_len(), at), comes.then(|| fill(conv.bias_len(), 90 + at)))
         })
         .collect()
 }
 
 fn steps(arrays: &Arrays) -> Vec<StepWeights<'_, f32>> {
-    arrays
-        .iter()
-        .map(|(weight, bias)| StepWeights {
-            weight,
-            bias: bias.as_deref(),
-        })
-        .collect()
+    arrays.iter().map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() }).collect()
 }
 
 fn packed(chain: &Chain, options: ChainOptions) -> PackedChain<f32> {
@@ -88,10 +82,7 @@ fn a_fused_chain_holds_no_whole_tensor() {
             layouts: vec![conv_ir::Layout::ChannelsLast; 3],
             chunks: 1,
         };
-        let group = Group {
-            steps: 0..3,
-            strips: Some(strips),
-        };
+        let group = Group { steps: 0..3, strips: Some(strips) };
         let nest = crate::chain_nest(&chain, &group, &target).unwrap();
         // 6 rows of 28 of tensor 1, 4 of tensor 2.
         assert_eq!(scratch_bytes(&nest), (6 + 4) * 28 * 96 * 4);
@@ -103,7 +94,9 @@ fn a_fused_chain_holds_no_whole_tensor() {
 fn wrong_arrays_and_plans_are_refused() {
     let block = chain(3, [9, 9]).conv(8, 3).bias(true).pointwise(4).compile().unwrap();
     let (first, bias, second) = ([0.5f32; 8 * 27], [0.5; 8], [0.5; 32]);
-    let refused = |steps: &[StepWeights<'_, f32>]| block.pack(steps).err().map(|e| e.to_string()).unwrap_or_default();
+    let refused = |steps: &[StepWeights<'_, f32>]| {
+        block.pack(steps).err().map(|e| e.to_string()).unwrap_or_default()
+    };
     assert_eq!(
         refused(&[(&first[..], &bias[..]).into()]),
         "there are weights for 1 steps, but the chain has 2"
@@ -116,47 +109,31 @@ fn wrong_arrays_and_plans_are_refused() {
         refused(&[first[..].into(), second[..].into()]),
         "step 1: the convolution adds a bias, but none was given"
     );
-    let ready = block
-        .pack(&[(&first[..], &bias[..]).into(), second[..].into()])
-        .unwrap();
+    let ready = block.pack(&[(&first[..], &bias[..]).into(), second[..].into()]).unwrap();
     let wrong = ready.run(&[0.0; 243], &mut [0.0; 195]).unwrap_err().to_string();
     assert_eq!(wrong, "output has 195 elements, but its shape [1, 4, 7, 7] needs 196");
 
     let chain = read(INVERTED_RESIDUAL);
-    let gap = Plan {
-        groups: Plan::unfused(&chain).groups[1..].to_vec(),
-        reasons: Vec::new(),
-    };
-    let options = ChainOptions {
-        plan: Some(gap),
-        ..ChainOptions::default()
-    };
+    let gap = Plan { groups: Plan::unfused(&chain).groups[1..].to_vec(), reasons: Vec::new() };
+    let options = ChainOptions { plan: Some(gap), ..ChainOptions::default() };
     let error = CompiledChain::new(&chain, options).err().map(|e| e.to_string());
-    assert_eq!(
-        error.unwrap_or_default(),
-        "plan: steps 1..2 are no group that begins at 0"
-    );
+    assert_eq!(error.unwrap_or_default(), "plan: steps 1..2 are no group that begins at 0");
 }
 
 #[test]
 fn steps_that_do_not_fit_are_named() {
     let wide = chain(3, [9, 9]).conv(8, 3).activation(Relu6).conv(4, 8).compile();
     let error = wide.err().map(|e| e.to_string()).unwrap_or_default();
-    assert!(
-        error.contains("step 2: output height is (7 + 0 + 0 - 8) / 1 + 1 = 0"),
-        "{error}"
-    );
+    assert!(error.contains("step 2: output height is (7 + 0 + 0 - 8) / 1 + 1 = 0"), "{error}");
     let none = chain(3, [9, 9]).compile().err().map(|e| e.to_string());
-    assert_eq!(
-        none.unwrap_or_default(),
-        "chain: there is no step, but a chain has at least one"
-    );
+    assert_eq!(none.unwrap_or_default(), "chain: there is no step, but a chain has at least one");
 }
 
 /// A weight that is compiled in is passed as well, and not looked at.
 #[test]
 fn known_steps_have_the_bits_of_their_unknown_twins() {
-    let chain = read("conv2d in 40x50 kernel 5x1 pad 2,0; conv2d oc3 kernel 1x5 pad 0,2 + bias, relu");
+    let chain =
+        read("conv2d in 40x50 kernel 5x1 pad 2,0; conv2d oc3 kernel 1x5 pad 0,2 + bias, relu");
     let arrays = arrays(&chain);
     let known = |at: usize| {
         let mut steps = chain.steps().to_vec();
@@ -170,22 +147,13 @@ fn known_steps_have_the_bits_of_their_unknown_twins() {
         layouts: vec![conv_ir::Layout::ChannelsFirst; 2],
         chunks: 1,
     };
-    let fused = Plan {
-        groups: vec![Group {
-            steps: 0..2,
-            strips: Some(strips),
-        }],
-        reasons: Vec::new(),
-    };
+    let fused =
+        Plan { groups: vec![Group { steps: 0..2, strips: Some(strips) }], reasons: Vec::new() };
     let input = fill(chain.len_of(0), 5);
     for plan in [fused, Plan::unfused(&chain)] {
         for target in targets_here() {
             let run = |chain: &Chain| {
-                let options = ChainOptions {
-                    plan: Some(plan.clone()),
-                    target,
-                    threads: 1,
-                };
+                let options = ChainOptions { plan: Some(plan.clone()), target, threads: 1 };
                 let mut output = vec![f32::NAN; chain.len_of(2)];
                 packed(chain, options).run(&input, &mut output).unwrap();
                 output
@@ -202,8 +170,5 @@ fn a_residual_from_outside_is_refused() {
     let conv = "conv2d in 9 kernel 1 + residual".parse::<conv_ir::Conv>().unwrap();
     let chain = Chain::with_residuals_from_outside(vec![conv.into()]).unwrap();
     let error = CompiledChain::new(&chain, ChainOptions::default()).err().unwrap();
-    assert!(
-        error.to_string().contains("a residual that is no tensor of the chain"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("a residual that is no tensor of the chain"), "{error}");
 }

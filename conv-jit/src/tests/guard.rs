@@ -1,9 +1,12 @@
-//! Machine code touches nothing outside the caller's arrays: each lies against pages that nobody may read or write, once with its first byte and once with its last.
+//! Machine code touches nothing outside the caller's arrays: each lies against pages that nobody
+//! may read or write, once with its first byte and once with its last.
 //!
-//! Machine code checks nothing, so only the hardware can tell: a vector that reads a lane too far faults here, and nowhere else. Packed weights and scratch are the
-//! library's own, with room behind them, and are not guarded.
+//! Machine code checks nothing, so only the hardware can tell: a vector that reads a lane too far
+//! faults here, and nowhere else. Packed weights and scratch are the library's own, with room
+//! behind them, and are not guarded.
 //!
-//! A fault ends the process. So cases run in a child, which says each one before it runs; where the child dies, the parent tells the last one.
+//! A fault ends the process. So cases run in a child, which says each one before it runs; where the
+//! child dies, the parent tells the last one.
 
 use std::io::Write;
 use std::marker::PhantomData;
@@ -16,15 +19,20 @@ use conv_ir::{Conv, DType, Element, Schedule, Target};
 use region::{Allocation, Protection};
 
 use super::{Case, bits};
-use crate::{ChainOptions, CompiledChain, CompiledConv, CurrentThread, Error, Options, StepWeights, targets_here};
+use crate::{
+    ChainOptions, CompiledChain, CompiledConv, CurrentThread, Error, Options, StepWeights,
+    targets_here,
+};
 
 #[path = "../../../tests/src/shapes.rs"]
 mod shapes;
 
-/// Bytes on either side that nobody may touch: more than a row of any case, so that one row too far is found as well as one lane.
+/// Bytes on either side that nobody may touch: more than a row of any case, so that one row too far
+/// is found as well as one lane.
 const GUARD: usize = 64 << 10;
 
-/// Beyond the core: widths around vectors' lengths, and windows that hang over the edge by any number of lanes.
+/// Beyond the core: widths around vectors' lengths, and windows that hang over the edge by any
+/// number of lanes.
 fn others() -> Vec<String> {
     let mut cases = Vec::new();
     for width in [7, 14, 19, 33] {
@@ -39,13 +47,9 @@ fn others() -> Vec<String> {
             ));
         }
     }
-    for (kernel, mode) in [
-        (3, "zeros"),
-        (3, "reflect"),
-        (5, "zeros"),
-        (5, "circular"),
-        (15, "zeros"),
-    ] {
+    for (kernel, mode) in
+        [(3, "zeros"), (3, "reflect"), (5, "zeros"), (5, "circular"), (15, "zeros")]
+    {
         for size in ["17x19", "31x33", "23x67"] {
             let pad = kernel / 2;
             cases.push(format!("conv2d f32 in {size} kernel {kernel} pad {pad} mode {mode}"));
@@ -73,7 +77,8 @@ fn cases() -> Vec<String> {
     with_residual.chain(others()).collect()
 }
 
-/// With `L` for a vector's lanes. None is the model's choice; where one of the others is illegal, it is left out.
+/// With `L` for a vector's lanes. None is the model's choice; where one of the others is illegal,
+/// it is left out.
 const SCHEDULES: [Option<&str>; 8] = [
     None,
     Some("lanes oc:L tile oc:2L,ow:3 borders exact unroll kw pack parallel oc"),
@@ -122,19 +127,15 @@ impl<T: Element> Guarded<T> {
             Side::Behind => GUARD + inner - bytes,
         };
         let len = values.len();
-        let mut guarded = Guarded {
-            memory,
-            offset,
-            len,
-            of: PhantomData,
-        };
+        let mut guarded = Guarded { memory, offset, len, of: PhantomData };
         guarded.as_mut_slice().copy_from_slice(values);
         guarded
     }
 
     fn as_slice(&self) -> &[T] {
         let start = self.memory.as_ptr::<u8>().wrapping_add(self.offset).cast();
-        // SAFETY: the pages between the guards are readable, hold `len` numbers from `start` on, and start and end on multiples of a number's size.
+        // SAFETY: the pages between the guards are readable, hold `len` numbers from `start` on,
+        // and start and end on multiples of a number's size.
         unsafe { std::slice::from_raw_parts(start, self.len) }
     }
 
@@ -189,14 +190,20 @@ fn compiled(conv: &Conv, target: Target, text: Option<&str>) -> Option<CompiledC
     };
     match CompiledConv::new(conv, options) {
         Ok(compiled) => Some(compiled),
-        Err(Error::Conv(conv_ir::Error::IllegalSchedule(_)) | Error::Unsupported(_)) if text.is_some() => None,
+        Err(Error::Conv(conv_ir::Error::IllegalSchedule(_)) | Error::Unsupported(_))
+            if text.is_some() =>
+        {
+            None
+        }
         Err(e) => panic!("{conv}, {target}: {e}"),
     }
 }
 
-/// Anywhere, the reference's bits; where there is no fused multiply-add, at least the same bits everywhere.
+/// Anywhere, the reference's bits; where there is no fused multiply-add, at least the same bits
+/// everywhere.
 fn check<T: Element>(compiled: &CompiledConv, target: Target, case: &Case<T>, reference: &[T]) {
-    let what = |of: &str| format!("{}, {target}, {of}, schedule {}", compiled.conv(), compiled.schedule());
+    let what =
+        |of: &str| format!("{}, {target}, {of}, schedule {}", compiled.conv(), compiled.schedule());
     let mut want = vec![T::from_f64(f64::NAN); reference.len()];
     run(compiled, arguments(case), &mut want);
     if compiled.shared.isa.has_fma() {
@@ -220,7 +227,8 @@ fn on_every_target<T: Element>(conv: &Conv) {
     }
 }
 
-/// Chains whose strips begin and end at every distance from the edges, between tensors in both layouts.
+/// Chains whose strips begin and end at every distance from the edges, between tensors in both
+/// layouts.
 const CHAINS: [&str; 6] = [
     "conv2d ic3 oc19 in 13x17 kernel 1 + bias, relu6; conv2d g19 oc19 kernel 3 pad 1 + bias, relu6; conv2d oc3 kernel 1 + residual from 0",
     "conv2d g19 ic19 oc19 in 15x14 kernel 3 stride 2 pad 1, relu; conv2d oc33 kernel 1 + bias",
@@ -240,22 +248,13 @@ fn chain_on_every_target(text: &str, rows: usize, layout: conv_ir::Layout) {
         layouts: vec![layout; count],
         chunks: 1,
     };
-    let plan = Plan {
-        groups: vec![Group {
-            steps: 0..count,
-            strips: Some(strips),
-        }],
-        reasons: Vec::new(),
-    };
+    let plan =
+        Plan { groups: vec![Group { steps: 0..count, strips: Some(strips) }], reasons: Vec::new() };
     let input = super::fill::<f32>(chain.len_of(0), 1);
     for target in targets_here() {
         for side in [Side::Before, Side::Behind] {
             let place = |len: usize, seed: u64| Guarded::new(&super::fill::<f32>(len, seed), side);
-            let options = |plan| ChainOptions {
-                plan: Some(plan),
-                target,
-                threads: 1,
-            };
+            let options = |plan| ChainOptions { plan: Some(plan), target, threads: 1 };
             let numbered = chain.convs().zip(2..);
             let arrays: Vec<_> = numbered
                 .map(|(conv, at)| {
@@ -271,7 +270,8 @@ fn chain_on_every_target(text: &str, rows: usize, layout: conv_ir::Layout) {
                 })
                 .collect();
             say(&format!("{text}, {target}, {rows} rows, guard {side:?}"));
-            let ready = |plan| CompiledChain::new(&chain, options(plan)).unwrap().pack(&steps).unwrap();
+            let ready =
+                |plan| CompiledChain::new(&chain, options(plan)).unwrap().pack(&steps).unwrap();
             let mut want = vec![f32::NAN; chain.len_of(count)];
             ready(Plan::unfused(&chain)).run(&input, &mut want).unwrap();
             let (guarded, mut output) = (Guarded::new(&input, side), place(want.len(), 3));
@@ -320,12 +320,7 @@ fn nothing_outside_the_arrays_is_touched() {
     let (stdout, stderr) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
     let lines: Vec<&str> = stderr.lines().collect();
     let last = lines.iter().rposition(|line| line.contains(", guard ")).unwrap_or(0);
-    assert!(
-        output.status.success(),
-        "{}\n{}",
-        output.status,
-        lines[last..].join("\n")
-    );
+    assert!(output.status.success(), "{}\n{}", output.status, lines[last..].join("\n"));
     assert!(String::from_utf8_lossy(stdout).contains("1 passed"), "no child ran");
     let ran = stderr.lines().filter(|line| line.contains(", guard ")).count();
     let targets: Vec<&str> = targets_here().map(|target| target.name).collect();

@@ -22,11 +22,7 @@ fn executable_and_not_writable_then_freed() {
     let address = conv.shared.code.address();
     assert_eq!(protection(address).as_deref(), Some("r-xp"));
     drop(conv);
-    assert_eq!(
-        protection(address).as_deref(),
-        Some("r-xp"),
-        "packed weights keep the code"
-    );
+    assert_eq!(protection(address).as_deref(), Some("r-xp"), "packed weights keep the code");
     drop(packed);
     assert_ne!(protection(address).as_deref(), Some("r-xp"));
 }
@@ -35,9 +31,7 @@ fn executable_and_not_writable_then_freed() {
 fn nothing_is_leaked() {
     let executable = || {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-        maps.lines()
-            .filter(|l| l.contains("r-xp") && l.ends_with(" 0 "))
-            .count()
+        maps.lines().filter(|l| l.contains("r-xp") && l.ends_with(" 0 ")).count()
     };
     let before = executable();
     for width in 8..72 {

@@ -13,9 +13,8 @@ use conv_ir::{Conv, Element, Nest, interp};
 pub(crate) fn fill<T: Element>(len: usize, seed: u64) -> Vec<T> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 40) as f64 / f64::from(1 << 23) - 1.0
     };
     (0..len).map(|_| T::from_f64(next() / 1.1)).collect()

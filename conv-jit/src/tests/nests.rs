@@ -1,8 +1,8 @@
 //! Nests written by hand: what no schedule of today makes, but the grammar allows.
 
 use conv_ir::nest::{
-    Access, Affine, AxisId, BufferId, BufferRole, Cond, Expr, Fold, Index, Lanes, Leaf, Loop, LoopKind, Op, Part,
-    RegId, Register, Role, Stmt, TileAxis,
+    Access, Affine, AxisId, BufferId, BufferRole, Cond, Expr, Fold, Index, Lanes, Leaf, Loop,
+    LoopKind, Op, Part, RegId, Register, Role, Stmt, TileAxis,
 };
 use conv_ir::{DType, Element, Nest, Target};
 
@@ -55,9 +55,7 @@ struct Sketch {
 
 impl Sketch {
     fn new(dtype: DType) -> Self {
-        Sketch {
-            nest: Nest::new(dtype, 1),
-        }
+        Sketch { nest: Nest::new(dtype, 1) }
     }
 
     fn axis(&mut self, name: &str) -> AxisId {
@@ -65,16 +63,12 @@ impl Sketch {
     }
 
     fn buffer(&mut self, role: BufferRole, extents: &[i64]) -> BufferId {
-        self.nest
-            .add_buffer(format!("{role:?}"), role, extents.iter().map(|&e| e.into()).collect())
+        self.nest.add_buffer(format!("{role:?}"), role, extents.iter().map(|&e| e.into()).collect())
     }
 }
 
 fn register(name: &str, axes: &[AxisId]) -> Register {
-    Register {
-        name: name.into(),
-        axes: axes.to_vec(),
-    }
+    Register { name: name.into(), axes: axes.to_vec() }
 }
 
 fn load(buffer: BufferId, index: &[Affine]) -> Box<Expr> {
@@ -102,18 +96,10 @@ fn blocks(dtype: DType, width: i64, along: i64, cut: Option<i64>) -> Nest {
     );
     let tile = Leaf {
         tile: vec![TileAxis { axis: v, extent: 2 }, TileAxis { axis: w, extent: along }],
-        lanes: Some(Lanes {
-            axis: l,
-            width,
-            vectors: Some(v),
-            cut,
-        }),
+        lanes: Some(Lanes { axis: l, width, vectors: Some(v), cut }),
         registers: vec![register("acc", &[v, w])],
         init: vec![each(v, each(w, Op::set(RegId(0), Expr::Const(0.25))))],
-        reduce: vec![Loop {
-            lo: 1.into(),
-            ..Loop::serial(k, 5)
-        }],
+        reduce: vec![Loop { lo: 1.into(), ..Loop::serial(k, 5) }],
         update: vec![each(v, each(w, Op::set(RegId(0), multiply)))],
         finish: vec![each(
             v,
@@ -130,10 +116,7 @@ fn blocks(dtype: DType, width: i64, along: i64, cut: Option<i64>) -> Nest {
 }
 
 fn check<T: Element>(nest: &Nest, name: &str) {
-    let len = |role| {
-        nest.buffer_of(role)
-            .map_or(0, |b| nest.constant_len(b).unwrap() as usize)
-    };
+    let len = |role| nest.buffer_of(role).map_or(0, |b| nest.constant_len(b).unwrap() as usize);
     let case = Case::<T> {
         input: fill(len(BufferRole::Input), 5),
         weight: fill(len(BufferRole::Weight), 6),
@@ -165,20 +148,11 @@ fn dynamic(dtype: DType, fold: Fold) -> Nest {
     let output = s.buffer(BufferRole::Output, &[9, 2]);
     let at = ax(o).plus(&ax(k)).plus_constant(-3);
     let folded = Access {
-        index: vec![
-            ax(c).into(),
-            Index::Folded {
-                index: at.clone(),
-                extent: 7.into(),
-                fold,
-            },
-        ],
+        index: vec![ax(c).into(), Index::Folded { index: at.clone(), extent: 7.into(), fold }],
         ..Access::buffer(input, [])
     };
-    let inside = vec![
-        Cond::NonNegative(at.clone()),
-        Cond::NonNegative(Affine::constant(6).minus(&at)),
-    ];
+    let inside =
+        vec![Cond::NonNegative(at.clone()), Cond::NonNegative(Affine::constant(6).minus(&at))];
     let chosen = Expr::Select {
         when: inside.clone(),
         then: load(input, &[ax(c), at.clone()]),
@@ -188,10 +162,7 @@ fn dynamic(dtype: DType, fold: Fold) -> Nest {
     let even = vec![Cond::Divides(2, ax(k).plus(&ax(o)))];
     let tile = Leaf {
         registers: vec![register("a", &[]), register("b", &[])],
-        init: vec![
-            Op::set(RegId(0), Expr::Const(0.0)),
-            Op::set(RegId(1), Expr::Const(-1.5)),
-        ],
+        init: vec![Op::set(RegId(0), Expr::Const(0.0)), Op::set(RegId(1), Expr::Const(-1.5))],
         reduce: vec![
             Loop {
                 hi: conv_ir::nest::Bound::Min(vec![3.into(), ax(o).into()]),
@@ -203,10 +174,7 @@ fn dynamic(dtype: DType, fold: Fold) -> Nest {
             },
         ],
         update: vec![
-            Op::set(
-                RegId(0),
-                Expr::Fma(Box::new(chosen), load(weight, &[ax(c), ax(k)]), acc(0)),
-            ),
+            Op::set(RegId(0), Expr::Fma(Box::new(chosen), load(weight, &[ax(c), ax(k)]), acc(0))),
             Op::Set {
                 reg: RegId(1),
                 value: Expr::Fma(load(weight, &[ax(c), ax(k)]), acc(0), acc(1)),
@@ -233,10 +201,7 @@ fn dynamic(dtype: DType, fold: Fold) -> Nest {
         ..leaf("dynamic")
     };
     s.nest.body = vec![Stmt::For(
-        Loop {
-            kind: LoopKind::Parallel,
-            ..Loop::serial(o, 9)
-        },
+        Loop { kind: LoopKind::Parallel, ..Loop::serial(o, 9) },
         vec![Stmt::Leaf(Box::new(tile))],
     )];
     s.nest
@@ -250,7 +215,8 @@ fn dynamic_guards_folds_and_bounds() {
     }
 }
 
-/// The chosen tile of a ResNet layer keeps every accumulator in a register: the inner loop touches no stack.
+/// The chosen tile of a ResNet layer keeps every accumulator in a register: the inner loop touches
+/// no stack.
 #[test]
 fn the_inner_loop_does_not_spill() {
     let conv = crate::conv2d(64, 64, 3)
@@ -264,7 +230,9 @@ fn the_inner_loop_does_not_spill() {
     let text = disassembly(conv.nest(), &isa).unwrap();
     let tiles = text.split("; ").filter(|f| f.starts_with("tile"));
     for function in tiles {
-        let loads_stack = |line: &&str| (line.contains("(%rsp)") || line.contains("(%rbp)")) && line.contains("xmm");
+        let loads_stack = |line: &&str| {
+            (line.contains("(%rsp)") || line.contains("(%rbp)")) && line.contains("xmm")
+        };
         assert_eq!(function.lines().filter(loads_stack).count(), 0, "{function}");
     }
 }

@@ -6,28 +6,14 @@ use super::{Case, bits};
 use crate::{CompiledConv, CurrentThread, Options};
 
 fn compiled(conv: &Conv) -> CompiledConv {
-    CompiledConv::new(
-        conv,
-        Options {
-            cache: false,
-            ..Options::default()
-        },
-    )
-    .unwrap_or_else(|e| panic!("{conv}: {e}"))
+    CompiledConv::new(conv, Options { cache: false, ..Options::default() })
+        .unwrap_or_else(|e| panic!("{conv}: {e}"))
 }
 
 fn check(spec: ConvSpec) {
     for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
-        check_as::<f32>(&ConvSpec {
-            layout,
-            dtype: DType::F32,
-            ..spec.clone()
-        });
-        check_as::<f64>(&ConvSpec {
-            layout,
-            dtype: DType::F64,
-            ..spec.clone()
-        });
+        check_as::<f32>(&ConvSpec { layout, dtype: DType::F32, ..spec.clone() });
+        check_as::<f64>(&ConvSpec { layout, dtype: DType::F64, ..spec.clone() });
     }
 }
 
@@ -39,10 +25,7 @@ fn check_as<T: Element>(spec: &ConvSpec) {
     let packed = compiled.pack(&case.weight, case.bias.as_deref()).unwrap();
     for threads in [1, 3] {
         let mut got = vec![T::from_f64(f64::NAN); len];
-        let mut call = packed
-            .call(&case.input, &mut got)
-            .threads(threads)
-            .executor(&CurrentThread);
+        let mut call = packed.call(&case.input, &mut got).threads(threads).executor(&CurrentThread);
         if let Some(residual) = &case.residual {
             call = call.residual(residual);
         }
@@ -65,27 +48,15 @@ fn spec(input: &[usize], kernel: &[usize], channels: (usize, usize)) -> ConvSpec
 
 #[test]
 fn dense() {
-    check(ConvSpec {
-        padding: 1.into(),
-        bias: true,
-        ..spec(&[9, 11], &[3, 3], (6, 8))
-    });
+    check(ConvSpec { padding: 1.into(), bias: true, ..spec(&[9, 11], &[3, 3], (6, 8)) });
     check(ConvSpec {
         padding: 1.into(),
         bias: true,
         residual: true,
         ..spec(&[9, 14], &[3, 3], (3, 5))
     });
-    check(ConvSpec {
-        bias: true,
-        batch: Size::Known(2),
-        ..spec(&[7, 5], &[1, 1], (9, 13))
-    });
-    check(ConvSpec {
-        stride: 2.into(),
-        padding: 3.into(),
-        ..spec(&[23, 19], &[7, 7], (3, 16))
-    });
+    check(ConvSpec { bias: true, batch: Size::Known(2), ..spec(&[7, 5], &[1, 1], (9, 13)) });
+    check(ConvSpec { stride: 2.into(), padding: 3.into(), ..spec(&[23, 19], &[7, 7], (3, 16)) });
     check(ConvSpec {
         dilation: [2, 3].into(),
         padding: [2, 3].into(),
@@ -95,19 +66,9 @@ fn dense() {
 
 #[test]
 fn ranks() {
-    check(ConvSpec {
-        padding: 2.into(),
-        stride: 2.into(),
-        ..spec(&[31], &[5], (4, 6))
-    });
-    check(ConvSpec {
-        padding: 1.into(),
-        ..spec(&[5, 6, 7], &[3, 3, 3], (3, 4))
-    });
-    check(ConvSpec {
-        padding: Padding::Causal,
-        ..spec(&[40], &[3], (2, 9))
-    });
+    check(ConvSpec { padding: 2.into(), stride: 2.into(), ..spec(&[31], &[5], (4, 6)) });
+    check(ConvSpec { padding: 1.into(), ..spec(&[5, 6, 7], &[3, 3, 3], (3, 4)) });
+    check(ConvSpec { padding: Padding::Causal, ..spec(&[40], &[3], (2, 9)) });
 }
 
 #[test]
@@ -118,16 +79,8 @@ fn groups() {
         bias: true,
         ..spec(&[12, 13], &[3, 3], (8, 8))
     });
-    check(ConvSpec {
-        groups: 3,
-        padding: 1.into(),
-        ..spec(&[6, 7], &[3, 3], (3, 6))
-    });
-    check(ConvSpec {
-        groups: 2,
-        padding: 1.into(),
-        ..spec(&[6, 7], &[3, 3], (10, 6))
-    });
+    check(ConvSpec { groups: 3, padding: 1.into(), ..spec(&[6, 7], &[3, 3], (3, 6)) });
+    check(ConvSpec { groups: 2, padding: 1.into(), ..spec(&[6, 7], &[3, 3], (10, 6)) });
 }
 
 #[test]
@@ -138,21 +91,9 @@ fn transposed() {
         padding: 1.into(),
         ..spec(&[5, 6], &[3, 3], (4, 8))
     };
-    check(ConvSpec {
-        output_padding: 1.into(),
-        bias: true,
-        ..up.clone()
-    });
-    check(ConvSpec {
-        stride: [3, 2].into(),
-        output_padding: [2, 1].into(),
-        ..up.clone()
-    });
-    check(ConvSpec {
-        input: vec![Size::Known(9)],
-        kernel: vec![4],
-        ..up
-    });
+    check(ConvSpec { output_padding: 1.into(), bias: true, ..up.clone() });
+    check(ConvSpec { stride: [3, 2].into(), output_padding: [2, 1].into(), ..up.clone() });
+    check(ConvSpec { input: vec![Size::Known(9)], kernel: vec![4], ..up });
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use conv_ir::{Activation, DType, Schedule, Target};
 
-use crate::{CompiledConv, Error, Isa, PackedConv, Scratch, cache, conv_transpose2d, conv1d, conv2d};
+use crate::{
+    CompiledConv, Error, Isa, PackedConv, Scratch, cache, conv_transpose2d, conv1d, conv2d,
+};
 
 fn small() -> crate::Builder {
     conv2d(3, 8, 3).input([10, 11]).padding(1).bias(true)
@@ -21,7 +23,8 @@ fn threads_may_share() {
 fn wrong_arrays_are_refused() {
     let conv = small().compile().unwrap();
     let (weight, bias) = (vec![0.0f32; 8 * 27], vec![0.0f32; 8]);
-    let refused = |r: Result<PackedConv<f32>, Error>| r.err().map(|e| e.to_string()).unwrap_or_default();
+    let refused =
+        |r: Result<PackedConv<f32>, Error>| r.err().map(|e| e.to_string()).unwrap_or_default();
     assert_eq!(
         refused(conv.pack(&weight[1..], Some(&bias))),
         "weight has 215 elements, but its shape [8, 3, 3, 3] needs 216"
@@ -31,13 +34,7 @@ fn wrong_arrays_are_refused() {
         "the convolution adds a bias, but none was given"
     );
     let wrong = conv.pack(&[0.0f64; 216], Some(&[0.0; 8])).err();
-    assert_eq!(
-        wrong,
-        Some(Error::DType {
-            found: DType::F64,
-            needed: DType::F32
-        })
-    );
+    assert_eq!(wrong, Some(Error::DType { found: DType::F64, needed: DType::F32 }));
     let packed = conv.pack(&weight, Some(&bias)).unwrap();
     let (input, mut output) = (vec![0.0; 330], vec![0.0; 880]);
     packed.run(&input, &mut output).unwrap();
@@ -47,10 +44,7 @@ fn wrong_arrays_are_refused() {
         "output has 879 elements, but its shape [1, 8, 10, 11] needs 880"
     );
     let residual = packed.run_residual(&input, &vec![0.0; 880], &mut output).unwrap_err();
-    assert_eq!(
-        residual.to_string(),
-        "a residual was given, but the convolution adds none"
-    );
+    assert_eq!(residual.to_string(), "a residual was given, but the convolution adds none");
     assert!(packed.run_sized(&input, &mut output, &[("H", 3)]).is_err());
 }
 
@@ -72,11 +66,7 @@ fn builder_says_what_the_spec_says() {
     assert!(spec.transposed && spec.kernel == [3, 2]);
     let broken = conv1d(3, 4, 3).groups(2).input([5]).compile().err().unwrap();
     assert!(broken.to_string().contains("groups"), "{broken}");
-    let conv = conv2d(3, 4, 1)
-        .input(["H", "W"])
-        .activation(Activation::Relu)
-        .conv()
-        .unwrap();
+    let conv = conv2d(3, 4, 1).input(["H", "W"]).activation(Activation::Relu).conv().unwrap();
     assert_eq!(conv.free_sizes(), ["H", "W"]);
 }
 
@@ -94,12 +84,7 @@ fn every_stage_can_be_seen() {
         assert!(explained.contains(word), "{explained}");
     }
     assert!(conv.ir_after("tile").unwrap().contains("acc"));
-    assert!(
-        conv.ir_after("nonsense")
-            .unwrap_err()
-            .to_string()
-            .contains("lower, canonicalise")
-    );
+    assert!(conv.ir_after("nonsense").unwrap_err().to_string().contains("lower, canonicalise"));
     assert_eq!(conv.ir_after_all().unwrap().len(), 1 + conv_ir::passes::PASSES.len());
     assert!(conv.clif().unwrap().contains("call"));
     assert!(conv.disassembly().unwrap().contains("; run ("));
@@ -122,9 +107,7 @@ fn the_cache_is_bounded_and_shared() {
 #[test]
 fn runs_share_code_and_scratch() {
     let conv = small().compile().unwrap();
-    let packed = conv
-        .pack(&super::fill::<f32>(216, 1), Some(&super::fill(8, 2)))
-        .unwrap();
+    let packed = conv.pack(&super::fill::<f32>(216, 1), Some(&super::fill(8, 2))).unwrap();
     let input = super::fill::<f32>(330, 3);
     let mut want = vec![0.0; 880];
     packed.run(&input, &mut want).unwrap();
@@ -133,12 +116,7 @@ fn runs_share_code_and_scratch() {
             scope.spawn(|| {
                 let (mut got, mut scratch) = (vec![0.0; 880], Scratch::new());
                 for _ in 0..50 {
-                    packed
-                        .call(&input, &mut got)
-                        .scratch(&mut scratch)
-                        .threads(2)
-                        .run()
-                        .unwrap();
+                    packed.call(&input, &mut got).scratch(&mut scratch).threads(2).run().unwrap();
                 }
                 assert_eq!(got, want);
             });
@@ -146,16 +124,15 @@ fn runs_share_code_and_scratch() {
     });
 }
 
-/// Code for a target is text on any CPU of that architecture, whether or not it has the instructions.
+/// Code for a target is text on any CPU of that architecture, whether or not it has the
+/// instructions.
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn every_target_as_text() {
     let conv = conv2d(4, 32, 3).input([32, 32]).conv().unwrap();
-    for (target, word) in [
-        (Target::AVX512, "zmm"),
-        (Target::AVX2, "ymm"),
-        (Target::CRANELIFT, "xmm"),
-    ] {
+    for (target, word) in
+        [(Target::AVX512, "zmm"), (Target::AVX2, "ymm"), (Target::CRANELIFT, "xmm")]
+    {
         let schedule = Schedule::choose(&conv, &target).schedule;
         let nest = conv_ir::passes::compile(&conv, &schedule, &target, &mut |_, _| {}).unwrap();
         let text = crate::disassembly_for(&nest, &target).unwrap();
@@ -169,11 +146,7 @@ fn every_target_as_text() {
 /// Every backend that is compiled in makes code for the same nest.
 #[test]
 fn other_machines_as_text() {
-    let conv = small()
-        .activation(Activation::Relu)
-        .target(Target::CRANELIFT)
-        .compile()
-        .unwrap();
+    let conv = small().activation(Activation::Relu).target(Target::CRANELIFT).compile().unwrap();
     for (triple, word) in [
         ("x86_64", "vfmadd213ps"),
         ("aarch64", "fmla"),
@@ -182,7 +155,8 @@ fn other_machines_as_text() {
     ] {
         match Isa::by_triple(triple) {
             Ok(isa) => {
-                let text = crate::disassembly(conv.nest(), &isa).unwrap_or_else(|e| panic!("{triple}: {e}"));
+                let text = crate::disassembly(conv.nest(), &isa)
+                    .unwrap_or_else(|e| panic!("{triple}: {e}"));
                 assert!(text.contains(word), "{triple}:\n{text}");
             }
             Err(e) if cfg!(feature = "all-arch") => panic!("{triple}: {e}"),
@@ -198,10 +172,8 @@ fn views_are_checked_by_shape_and_layout() {
     let conv = conv2d(3, 8, 3).input(["H", "W"]).padding(1).compile().unwrap();
     let weight = ArrayD::from_elem(IxDyn(&[8, 3, 3, 3]), 0.5f32);
     let packed = conv.pack_view(weight.view(), None).unwrap();
-    let (input, mut output) = (
-        ArrayD::from_elem(IxDyn(&[1, 3, 6, 7]), 1.0),
-        ArrayD::zeros(IxDyn(&[1, 8, 6, 7])),
-    );
+    let (input, mut output) =
+        (ArrayD::from_elem(IxDyn(&[1, 3, 6, 7]), 1.0), ArrayD::zeros(IxDyn(&[1, 8, 6, 7])));
     packed.run_view(input.view(), output.view_mut()).unwrap();
     assert_eq!(output[[0, 0, 2, 2]], 13.5);
     let mut narrow = ArrayD::zeros(IxDyn(&[1, 8, 7, 6]));

@@ -1,4 +1,5 @@
-//! Accesses: what a load reads, where a store goes, and how an address divides into a cursor and a displacement.
+//! Accesses: what a load reads, where a store goes, and how an address divides into a cursor and a
+//! displacement.
 //!
 //! ```text
 //! input[ic, kh, ow.i + kw], f32, strides 3136, 56, 1; ow.i = 3, kw = 1      cursor: this pointer, 12544 bytes an ic and 224 a kh
@@ -25,11 +26,7 @@ impl Walk<'_> {
         let reach = self.reach(access)?;
         let (width, bytes) = (self.leaf.width(), self.bytes());
         let follows = reach.step != 0
-            || self
-                .leaf
-                .lanes
-                .and_then(|l| l.vectors)
-                .is_some_and(|v| mentions(access, v));
+            || self.leaf.lanes.and_then(|l| l.vectors).is_some_and(|v| mentions(access, v));
         // Our own buffers have a vector of slack behind them.
         let ours = matches!(
             self.nest.buffer(self.nest.buffer_behind(self.leaf, access.base)).role,
@@ -40,15 +37,8 @@ impl Walk<'_> {
             _ if live.is_empty() && follows => Source::Bits(0),
             _ if width == 1 => Source::Splat(reach.place),
             0 => Source::Splat(reach.place),
-            step if step == bytes => Source::Vector {
-                place: reach.place,
-                live,
-            },
-            step => Source::Strided {
-                place: reach.place,
-                step,
-                live,
-            },
+            step if step == bytes => Source::Vector { place: reach.place, live },
+            step => Source::Strided { place: reach.place, step, live },
         })
     }
 
@@ -62,12 +52,7 @@ impl Walk<'_> {
         if step == 0 && self.leaf.width() > 1 {
             return Err(Refusal::Operation("a store of all lanes to one element".into()));
         }
-        self.out.push(Inst::Store {
-            place,
-            step,
-            live,
-            value,
-        });
+        self.out.push(Inst::Store { place, step, live, value });
         Ok(())
     }
 
@@ -83,9 +68,8 @@ impl Walk<'_> {
         let Some(first) = places.first().filter(|_| live > 0) else {
             return Ok(());
         };
-        let step = places
-            .get(1)
-            .map_or(self.bytes(), |second| second.place.bytes - first.place.bytes);
+        let step =
+            places.get(1).map_or(self.bytes(), |second| second.place.bytes - first.place.bytes);
         self.out.push(Inst::Block {
             place: first.place,
             step: first.step,
@@ -148,12 +132,10 @@ impl Walk<'_> {
 
     /// The number that an expression is now, if everything in it is known.
     fn value(&self, a: &Affine) -> Option<i64> {
-        a.terms()
-            .iter()
-            .try_fold(a.constant, |sum, &(var, coefficient)| match var {
-                Var::Axis(axis) => Some(sum + coefficient * self.known(axis)?),
-                Var::Symbol(_) => None,
-            })
+        a.terms().iter().try_fold(a.constant, |sum, &(var, coefficient)| match var {
+            Var::Axis(axis) => Some(sum + coefficient * self.known(axis)?),
+            Var::Symbol(_) => None,
+        })
     }
 
     fn reach(&mut self, access: &Access) -> Result<Reach, Refusal> {
@@ -176,16 +158,11 @@ impl Walk<'_> {
                 bytes += lo * by;
             }
         }
-        Ok(Reach {
-            place: Place {
-                cursor: self.cursor(pointer.index(), moves),
-                bytes,
-            },
-            step,
-        })
+        Ok(Reach { place: Place { cursor: self.cursor(pointer.index(), moves), bytes }, step })
     }
 
-    /// Bytes along one dimension, as far as they are known; the rest is a step between lanes or moves with a loop.
+    /// Bytes along one dimension, as far as they are known; the rest is a step between lanes or
+    /// moves with a loop.
     fn along(
         &self,
         a: &Affine,

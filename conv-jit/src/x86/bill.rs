@@ -4,7 +4,9 @@
 
 use std::fmt;
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind, Register};
+use iced_x86::{
+    Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind, Register,
+};
 
 use super::Machine;
 
@@ -48,22 +50,14 @@ impl fmt::Display for Bill {
             f,
             "{registers} registers, {spills} spills; a step: {fmas} fma ({broadcasts} broadcasts inside), {loads} load, {prefetches} prefetch, {others} other"
         )?;
-        write!(
-            f,
-            ", {} integer; {bytes} bytes",
-            instructions - fmas - loads - prefetches - others
-        )
+        write!(f, ", {} integer; {bytes} bytes", instructions - fmas - loads - prefetches - others)
     }
 }
 
 impl Machine {
     /// What it costs.
     pub fn bill(&self) -> Bill {
-        let step = if self.hot.is_empty() {
-            0..self.instructions
-        } else {
-            self.hot.clone()
-        };
+        let step = if self.hot.is_empty() { 0..self.instructions } else { self.hot.clone() };
         let mut bill = Bill {
             registers: self.registers,
             spills: self.spills,
@@ -72,8 +66,10 @@ impl Machine {
         };
         for instruction in self.decode().filter(|i| step.contains(&(i.ip() as usize))) {
             bill.instructions += 1;
-            let reads = (1..instruction.op_count()).any(|at| instruction.op_kind(at) == OpKind::Memory);
-            let is_vector = (0..instruction.op_count()).any(|at| is_vector(instruction.op_register(at)));
+            let reads =
+                (1..instruction.op_count()).any(|at| instruction.op_kind(at) == OpKind::Memory);
+            let is_vector =
+                (0..instruction.op_count()).any(|at| is_vector(instruction.op_register(at)));
             if format!("{:?}", instruction.mnemonic()).starts_with("Vfmadd") {
                 bill.fmas += 1;
                 bill.broadcasts += usize::from(instruction.is_broadcast());
@@ -100,11 +96,7 @@ impl Machine {
         formatter.options_mut().set_space_after_operand_separator(true);
         let mut text = format!("; {}: {}\n", self.name, self.bill());
         for instruction in self.decode() {
-            let mark = if self.hot.contains(&(instruction.ip() as usize)) {
-                '|'
-            } else {
-                ' '
-            };
+            let mark = if self.hot.contains(&(instruction.ip() as usize)) { '|' } else { ' ' };
             text += &format!("{:5x} {mark} ", instruction.ip());
             formatter.format(&instruction, &mut text);
             text.push('\n');

@@ -1,4 +1,5 @@
-//! Blocks of lanes x `along`, stored where `along` is contiguous and lanes are not: transposed in registers.
+//! Blocks of lanes x `along`, stored where `along` is contiguous and lanes are not: transposed in
+//! registers.
 //!
 //! ```text
 //! 4 registers, lanes l0 l1 .. l15      chunks of 128 bits, each: 4 x 4 of one register a column     2 unpacks a register
@@ -7,8 +8,10 @@
 //!   -> register of lane 4 i + j: columns 0..16                                                      make whole rows
 //! ```
 //!
-//! The same network serves f64 (2 x 2 in a chunk) and 256 bits (2 x 2 of chunks). Columns that are not there are stood in for by any register and masked off, or,
-//! without masks, stored chunk by chunk. Needs two free registers; the stored ones are used up, unless something reads them later: then lanes are stored one by one.
+//! The same network serves f64 (2 x 2 in a chunk) and 256 bits (2 x 2 of chunks). Columns that are
+//! not there are stood in for by any register and masked off, or, without masks, stored chunk by
+//! chunk. Needs two free registers; the stored ones are used up, unless something reads them later:
+//! then lanes are stored one by one.
 
 use iced_x86::{Code, Instruction};
 
@@ -59,15 +62,7 @@ impl Vectors<'_> {
         }
         for (at, columns) in values.chunks(self.shape.width as usize).enumerate() {
             let place = place.offset(at as i64 * self.shape.bytes());
-            self.rows(
-                columns,
-                Rows {
-                    place,
-                    step,
-                    live,
-                    columns: columns.len() as i64,
-                },
-            )?;
+            self.rows(columns, Rows { place, step, live, columns: columns.len() as i64 })?;
         }
         Ok(())
     }
@@ -78,16 +73,14 @@ impl Vectors<'_> {
         let mut groups: Vec<Vec<Reg>> = Vec::new();
         for (at, group) in columns.chunks(per as usize).enumerate() {
             let regs = self.group(group)?;
-            let has_rows = to.columns > per && (self.shape.level == Level::Avx512 || to.columns == self.shape.width);
+            let has_rows = to.columns > per
+                && (self.shape.level == Level::Avx512 || to.columns == self.shape.width);
             if has_rows {
                 groups.push(regs);
                 continue;
             }
-            let to = Rows {
-                place: to.place.offset(16 * at as i64),
-                columns: group.len() as i64,
-                ..to
-            };
+            let to =
+                Rows { place: to.place.offset(16 * at as i64), columns: group.len() as i64, ..to };
             for (j, reg) in regs.into_iter().enumerate() {
                 self.store_chunks(reg, j as i64, to)?;
                 self.give(reg);
@@ -95,18 +88,16 @@ impl Vectors<'_> {
         }
         match groups.len() {
             0 => Ok(()),
-            _ => (0..per as usize)
-                .try_for_each(|j| self.whole_rows(&groups.iter().map(|g| g[j]).collect::<Vec<_>>(), j as i64, to)),
+            _ => (0..per as usize).try_for_each(|j| {
+                self.whole_rows(&groups.iter().map(|g| g[j]).collect::<Vec<_>>(), j as i64, to)
+            }),
         }
     }
 
     /// Transposes a few columns inside each chunk. The registers are the caller's from now on.
     fn group(&mut self, columns: &[Value]) -> Result<Vec<Reg>, Refusal> {
         let codes = self.codes;
-        let regs = columns
-            .iter()
-            .map(|v| self.abandon(*v))
-            .collect::<Result<Vec<_>, _>>()?;
+        let regs = columns.iter().map(|v| self.abandon(*v)).collect::<Result<Vec<_>, _>>()?;
         // Columns that are not there: any register will do.
         let column = |at: usize| regs.get(at).or(regs.get(at & 2)).copied();
         let pairs = (Mix::Plain(codes.pair_low), Mix::Plain(codes.pair_high));
@@ -125,7 +116,11 @@ impl Vectors<'_> {
     }
 
     /// Two mixtures of two registers, which are given back. Takes one register more than it gives.
-    fn mix(&mut self, (first, second): (Mix, Mix), (a, b): (Reg, Reg)) -> Result<[Reg; 2], Refusal> {
+    fn mix(
+        &mut self,
+        (first, second): (Mix, Mix),
+        (a, b): (Reg, Reg),
+    ) -> Result<[Reg; 2], Refusal> {
         let low = self.take()?;
         self.mixture(first, low, a, b);
         self.give(a);
@@ -184,7 +179,12 @@ impl Vectors<'_> {
     fn store_row(&mut self, row: Reg, chunk: i64, j: i64, to: Rows) -> Result<(), Refusal> {
         let lane = chunk * self.shape.chunk() + j;
         if lane < to.live {
-            self.store_lanes(to.place.offset(lane * to.step), self.shape.element(), to.columns, row)?;
+            self.store_lanes(
+                to.place.offset(lane * to.step),
+                self.shape.element(),
+                to.columns,
+                row,
+            )?;
         }
         Ok(())
     }

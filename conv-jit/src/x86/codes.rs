@@ -1,9 +1,11 @@
 //! The instructions that leaves are made of, one table per encoding, vector width and element type.
 //!
-//! A leaf picks its [`Codes`] once and everything after speaks of `fma231` and `splat`, so one lowering serves all widths. Scalar leaves use the 128-bit table: loads
-//! and stores move one element, arithmetic runs on whole registers whose other lanes nobody reads.
+//! A leaf picks its [`Codes`] once and everything after speaks of `fma231` and `splat`, so one
+//! lowering serves all widths. Scalar leaves use the 128-bit table: loads and stores move one
+//! element, arithmetic runs on whole registers whose other lanes nobody reads.
 //!
-//! Bitwise operations, shuffles of pairs and partial stores have no type of their own; they stand in each table for uniformity.
+//! Bitwise operations, shuffles of pairs and partial stores have no type of their own; they stand
+//! in each table for uniformity.
 
 use iced_x86::Code;
 
@@ -41,7 +43,8 @@ pub(super) struct Codes {
     pub splat: Code,
     pub extract: Code,
     pub chunks: Code,
-    /// Of two registers: elements by index with AVX-512, by an immediate inside 128 bits otherwise.
+    /// Of two registers: elements by index with AVX-512, by an immediate inside 128 bits
+    /// otherwise.
     pub pick: Code,
     pub store_128: Code,
     pub store_low: Code,

@@ -6,7 +6,8 @@
 //! %2 = fma(%9, %8, %2)         %2 = fma(splat c1[8], %8, %2)
 //! ```
 //!
-//! A splat that serves several instructions stays a load of its own where there is a register for it, or where they are more than [`SPLATS`]; and so does anything that is used where the
+//! A splat that serves several instructions stays a load of its own where there is a register for
+//! it, or where they are more than [`SPLATS`]; and so does anything that is used where the
 //! instruction set has no memory operand.
 
 use smallvec::SmallVec;
@@ -14,8 +15,10 @@ use smallvec::SmallVec;
 use super::Level;
 use super::inst::{Arg, Inst, Kind, Source, Value};
 
-/// One load feeds a tile's vectors of channels. With 512 bits repeating it inside the instructions saves a register. It costs nothing where one multiply-add and two loads start in a cycle
-/// (Zen 4), but half the multiply-adds' loads where two do (Sapphire Rapids: 16 cycles for 28 of them instead of 14); beyond these, `vbroadcast` is less code.
+/// One load feeds a tile's vectors of channels. With 512 bits repeating it inside the instructions
+/// saves a register. It costs nothing where one multiply-add and two loads start in a cycle
+/// (Zen 4), but half the multiply-adds' loads where two do (Sapphire Rapids: 16 cycles for 28 of
+/// them instead of 14); beyond these, `vbroadcast` is less code.
 pub(super) const SPLATS: usize = 4;
 
 /// What may be folded.
@@ -29,7 +32,8 @@ pub(super) struct Folding {
 }
 
 impl Folding {
-    /// The most uses at which a source is repeated inside the instructions; 0 where it cannot be. Of several uses, each has an operand in a register beside the sums, which are `carried`.
+    /// The most uses at which a source is repeated inside the instructions; 0 where it cannot be.
+    /// Of several uses, each has an operand in a register beside the sums, which are `carried`.
     fn uses(self, source: &Source, users: usize, carried: usize) -> usize {
         let has_register = carried + users < self.level.registers() as usize;
         match (source, self.level) {
@@ -75,19 +79,20 @@ fn uses(insts: &[Inst], values: usize) -> Vec<SmallVec<[usize; SPLATS]>> {
     uses
 }
 
-/// Whether the instruction could read this value from memory: one place for it, and registers in all others.
+/// Whether the instruction could read this value from memory: one place for it, and registers in
+/// all others.
 fn takes(inst: &Inst, value: Value) -> bool {
     let Inst::Set { kind, args, .. } = inst else {
         return false;
     };
     let here = |at: usize| args[at] == Arg::Value(value);
     let others = |at: usize| {
-        args.iter()
-            .enumerate()
-            .all(|(i, a)| i == at || matches!(a, Arg::Value(v) if *v != value))
+        args.iter().enumerate().all(|(i, a)| i == at || matches!(a, Arg::Value(v) if *v != value))
     };
     match kind {
-        Kind::Fma | Kind::Add | Kind::Mul | Kind::And | Kind::Or => here(0) && others(0) || here(1) && others(1),
+        Kind::Fma | Kind::Add | Kind::Mul | Kind::And | Kind::Or => {
+            here(0) && others(0) || here(1) && others(1)
+        }
         Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
         Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose | Kind::Pick(_) => false,
     }

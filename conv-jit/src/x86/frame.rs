@@ -11,7 +11,8 @@
 //!   skip:  c1 += back; r -= 1; if r != 0 outer
 //! ```
 //!
-//! Arguments arrive as the System V convention says. A pointer that nothing needs after the loops is its own cursor.
+//! Arguments arrive as the System V convention says. A pointer that nothing needs after the loops
+//! is its own cursor.
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
@@ -22,14 +23,8 @@ use super::vectors::Vectors;
 
 /// Holds what is needed for a moment.
 const SCRATCH: Register = Register::RAX;
-const ARGUMENTS: [Register; 6] = [
-    Register::RDI,
-    Register::RSI,
-    Register::RDX,
-    Register::RCX,
-    Register::R8,
-    Register::R9,
-];
+const ARGUMENTS: [Register; 6] =
+    [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
 /// What is free at the entry: the first two may be clobbered, the others are saved where used.
 const OTHERS: [Register; 8] = [
     Register::R10,
@@ -87,13 +82,11 @@ pub(super) struct Room {
 
 impl<'a> Frame<'a> {
     pub fn new(plan: &'a Plan, ints: usize, room: Room) -> Result<Frame<'a>, Refusal> {
-        let argument = |at: usize| {
-            ARGUMENTS
-                .get(at)
-                .map_or(Home::Argument(at as i64 - 6), |r| Home::Reg(*r))
-        };
+        let argument =
+            |at: usize| ARGUMENTS.get(at).map_or(Home::Argument(at as i64 - 6), |r| Home::Reg(*r));
         let arguments = plan.pointers + ints;
-        let mut free: Vec<Register> = ARGUMENTS.iter().skip(arguments).chain(&OTHERS).copied().collect();
+        let mut free: Vec<Register> =
+            ARGUMENTS.iter().skip(arguments).chain(&OTHERS).copied().collect();
         free.reverse();
         let mut frame = Frame {
             plan,
@@ -144,12 +137,10 @@ impl<'a> Frame<'a> {
         let others = |(_, c): &(usize, &Motion)| c.pointer == pointer && !c.is_still();
         let first = self.plan.cursors.iter().enumerate().find(others).map(|(i, _)| i);
         let moving = self.plan.cursors.iter().enumerate().filter(others).count();
-        let still = self
-            .plan
-            .cursors
-            .iter()
-            .position(|c| c.pointer == pointer && c.is_still());
-        let later = still.is_some_and(|still| names(&self.plan.update, still) || names(&self.plan.finish, still));
+        let still = self.plan.cursors.iter().position(|c| c.pointer == pointer && c.is_still());
+        let later = still.is_some_and(|still| {
+            names(&self.plan.update, still) || names(&self.plan.finish, still)
+        });
         first == Some(at) && moving == 1 && !later
     }
 
@@ -205,11 +196,7 @@ impl<'a> Frame<'a> {
             text.push(Instruction::with1(Code::Push_r64, *reg));
         }
         if self.bytes() > 0 {
-            text.push(Instruction::with2(
-                Code::Sub_rm64_imm32,
-                Register::RSP,
-                self.bytes() as i32,
-            ));
+            text.push(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, self.bytes() as i32));
         }
         for (l, count) in self.plan.loops.iter().zip(&self.counts) {
             if let Amount::Slot(slot) = count {
@@ -235,28 +222,28 @@ impl<'a> Frame<'a> {
         let scratch = SCRATCH;
         self.end(text, l.hi);
         match l.lo {
-            End::Known(lo) => text.push(Instruction::with2(Code::Sub_rm64_imm32, scratch, lo as i32)),
+            End::Known(lo) => {
+                text.push(Instruction::with2(Code::Sub_rm64_imm32, scratch, lo as i32))
+            }
             End::Int(at, plus) => {
                 match self.ints[at] {
-                    Home::Reg(reg) => text.push(Instruction::with2(Code::Sub_rm64_r64, scratch, reg)),
-                    home => text.push(Instruction::with2(Code::Sub_r64_rm64, scratch, self.memory(home))),
+                    Home::Reg(reg) => {
+                        text.push(Instruction::with2(Code::Sub_rm64_r64, scratch, reg))
+                    }
+                    home => text.push(Instruction::with2(
+                        Code::Sub_r64_rm64,
+                        scratch,
+                        self.memory(home),
+                    )),
                 }
                 text.push(Instruction::with2(Code::Sub_rm64_imm32, scratch, plus as i32));
             }
         }
         // A negative number becomes zero: keep it where its sign is clear.
-        text.push(Instruction::with2(
-            Code::Mov_rm64_r64,
-            self.memory(Home::Slot(slot)),
-            scratch,
-        ));
+        text.push(Instruction::with2(Code::Mov_rm64_r64, self.memory(Home::Slot(slot)), scratch));
         text.push(Instruction::with2(Code::Sar_rm64_imm8, scratch, 63));
         text.push(Instruction::with1(Code::Not_rm64, scratch));
-        text.push(Instruction::with2(
-            Code::And_rm64_r64,
-            self.memory(Home::Slot(slot)),
-            scratch,
-        ));
+        text.push(Instruction::with2(Code::And_rm64_r64, self.memory(Home::Slot(slot)), scratch));
     }
 
     /// Loads the end of a range into the scratch register.
@@ -282,11 +269,7 @@ impl<'a> Frame<'a> {
                 self.memory(Home::Slot(count)),
                 -inner,
             ));
-            text.push(Instruction::with2(
-                Code::Add_rm64_imm32,
-                SCRATCH,
-                cursor.moves[at] as i32,
-            ));
+            text.push(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, cursor.moves[at] as i32));
             text.push(Instruction::with2(
                 Code::Mov_rm64_r64,
                 self.memory(Home::Slot(slot)),
@@ -312,7 +295,8 @@ impl<'a> Frame<'a> {
         MemoryOperand::with_base_displ(Register::RSP, at)
     }
 
-    /// Moves cursors to where the loops start. After this, only they and what stands still may be used.
+    /// Moves cursors to where the loops start. After this, only they and what stands still may be
+    /// used.
     pub fn start(&self, text: &mut Text) {
         for (cursor, own) in self.plan.cursors.iter().zip(&self.cursors) {
             if cursor.is_still() {
@@ -373,7 +357,9 @@ impl<'a> Frame<'a> {
             Home::Slot(_) | Home::Argument(_) => SCRATCH,
         };
         match self.counts[at] {
-            Amount::Known(count) => text.push(Instruction::with2(Code::Mov_rm64_imm32, reg, count as i32)),
+            Amount::Known(count) => {
+                text.push(Instruction::with2(Code::Mov_rm64_imm32, reg, count as i32))
+            }
             Amount::Slot(slot) => {
                 text.push(Instruction::with2(
                     Code::Mov_r64_rm64,
@@ -392,12 +378,12 @@ impl<'a> Frame<'a> {
     fn add(&self, text: &mut Text, to: Register, amount: Amount) {
         match amount {
             Amount::Known(0) => {}
-            Amount::Known(bytes) => text.push(Instruction::with2(add_immediate(bytes), to, bytes as i32)),
-            Amount::Slot(slot) => text.push(Instruction::with2(
-                Code::Add_r64_rm64,
-                to,
-                self.memory(Home::Slot(slot)),
-            )),
+            Amount::Known(bytes) => {
+                text.push(Instruction::with2(add_immediate(bytes), to, bytes as i32))
+            }
+            Amount::Slot(slot) => {
+                text.push(Instruction::with2(Code::Add_r64_rm64, to, self.memory(Home::Slot(slot))))
+            }
         }
     }
 
@@ -405,11 +391,7 @@ impl<'a> Frame<'a> {
     pub fn leave(&self, text: &mut Text) {
         text.push(Ok(Instruction::with(Code::VEX_Vzeroupper)));
         if self.bytes() > 0 {
-            text.push(Instruction::with2(
-                Code::Add_rm64_imm32,
-                Register::RSP,
-                self.bytes() as i32,
-            ));
+            text.push(Instruction::with2(Code::Add_rm64_imm32, Register::RSP, self.bytes() as i32));
         }
         for reg in self.saved.iter().rev() {
             text.push(Instruction::with1(Code::Pop_r64, *reg));
@@ -435,11 +417,7 @@ impl<'a> Frame<'a> {
 }
 
 fn add_immediate(bytes: i64) -> Code {
-    if i8::try_from(bytes).is_ok() {
-        Code::Add_rm64_imm8
-    } else {
-        Code::Add_rm64_imm32
-    }
+    if i8::try_from(bytes).is_ok() { Code::Add_rm64_imm8 } else { Code::Add_rm64_imm32 }
 }
 
 /// Whether instructions name a cursor.
@@ -447,7 +425,9 @@ fn names(insts: &[Inst], cursor: usize) -> bool {
     let is = |place: &Place| place.cursor == Cursor(cursor as u32);
     let reads = |arg: &Arg| match arg {
         Arg::Value(_) | Arg::From(Source::Bits(_)) => false,
-        Arg::From(Source::Splat(place) | Source::Vector { place, .. } | Source::Strided { place, .. }) => is(place),
+        Arg::From(
+            Source::Splat(place) | Source::Vector { place, .. } | Source::Strided { place, .. },
+        ) => is(place),
     };
     insts.iter().any(|inst| match inst {
         Inst::Set { args, .. } => args.iter().any(reads),

@@ -1,4 +1,5 @@
-//! A leaf with everything repeated that is repeated: straight lines of instructions on values, and the loops around the middle one.
+//! A leaf with everything repeated that is repeated: straight lines of instructions on values, and
+//! the loops around the middle one.
 //!
 //! ```text
 //! init:    %0 = load p0[0]; %1 = %0; ...                 values: one per register of the leaf and point of its tile, and one per
@@ -28,10 +29,7 @@ pub(super) struct Place {
 impl Place {
     /// So many bytes further.
     pub fn offset(self, bytes: i64) -> Place {
-        Place {
-            bytes: self.bytes + bytes,
-            ..self
-        }
+        Place { bytes: self.bytes + bytes, ..self }
     }
 }
 
@@ -46,10 +44,7 @@ impl Live {
     /// Any range; far beyond a vector is cut.
     pub fn new(from: i64, to: i64) -> Live {
         let near = |at: i64| at.clamp(-1024, 1024) as i16;
-        Live {
-            from: near(from),
-            to: near(to),
-        }
+        Live { from: near(from), to: near(to) }
     }
 
     /// The first so many.
@@ -64,10 +59,7 @@ impl Live {
 
     /// Lanes of both.
     pub fn and(self, other: Live) -> Live {
-        Live {
-            from: self.from.max(other.from),
-            to: self.to.min(other.to),
-        }
+        Live { from: self.from.max(other.from), to: self.to.min(other.to) }
     }
 
     /// No lane.
@@ -132,28 +124,13 @@ pub(super) enum Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Inst {
     /// `to = kind(args)`.
-    Set {
-        to: Value,
-        kind: Kind,
-        args: SmallVec<[Arg; 3]>,
-    },
+    Set { to: Value, kind: Kind, args: SmallVec<[Arg; 3]> },
     /// The first `live` lanes, `step` bytes apart.
-    Store {
-        place: Place,
-        step: i64,
-        live: i64,
-        value: Arg,
-    },
+    Store { place: Place, step: i64, live: i64, value: Arg },
     /// A line that will be read.
     Prefetch { place: Place },
     /// Lanes `step` bytes apart, values `along` bytes apart.
-    Block {
-        place: Place,
-        step: i64,
-        along: i64,
-        live: i64,
-        values: Vec<Value>,
-    },
+    Block { place: Place, step: i64, along: i64, live: i64, values: Vec<Value> },
 }
 
 impl Inst {
@@ -174,15 +151,13 @@ impl Inst {
     /// The load that this is: what it sets, and from where.
     pub fn load(&self) -> Option<(Value, Source)> {
         match self {
-            Inst::Set {
-                to,
-                kind: Kind::Copy,
-                args,
-            } => match args[0] {
+            Inst::Set { to, kind: Kind::Copy, args } => match args[0] {
                 Arg::From(source) => Some((*to, source)),
                 Arg::Value(_) => None,
             },
-            Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => None,
+            Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => {
+                None
+            }
         }
     }
 

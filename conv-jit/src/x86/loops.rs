@@ -6,21 +6,17 @@ use super::Refusal;
 use super::access::index_names;
 use super::inst::{Around, End};
 
-/// The most multiply-adds in a straight line. A few hundred more than schedules ask for, and still a quarter of the first-level instruction cache.
+/// The most multiply-adds in a straight line. A few hundred more than schedules ask for, and still
+/// a quarter of the first-level instruction cache.
 const LONGEST: i64 = 1024;
 
-/// How many of the loops stay loops: those before the first unrolled one, and before the first that a condition or a fold names, if repeating that is not too long.
+/// How many of the loops stay loops: those before the first unrolled one, and before the first that
+/// a condition or a fold names, if repeating that is not too long.
 pub(super) fn serial(leaf: &Leaf) -> usize {
-    let asked = leaf
-        .reduce
-        .iter()
-        .position(|l| l.kind == LoopKind::Unrolled)
-        .unwrap_or(leaf.reduce.len());
-    let Some(named) = leaf
-        .reduce
-        .iter()
-        .position(|l| decides(leaf, l.axis))
-        .filter(|at| *at < asked)
+    let asked =
+        leaf.reduce.iter().position(|l| l.kind == LoopKind::Unrolled).unwrap_or(leaf.reduce.len());
+    let Some(named) =
+        leaf.reduce.iter().position(|l| decides(leaf, l.axis)).filter(|at| *at < asked)
     else {
         return asked;
     };
@@ -41,10 +37,7 @@ fn decides(leaf: &Leaf, axis: AxisId) -> bool {
 
 /// Its ends.
 pub(super) fn around(leaf: &Leaf, l: &Loop) -> Result<Around, Refusal> {
-    Ok(Around {
-        lo: end(leaf, &l.lo)?,
-        hi: end(leaf, &l.hi)?,
-    })
+    Ok(Around { lo: end(leaf, &l.lo)?, hi: end(leaf, &l.hi)? })
 }
 
 fn end(leaf: &Leaf, bound: &Bound) -> Result<End, Refusal> {

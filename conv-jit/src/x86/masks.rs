@@ -1,4 +1,5 @@
-//! Lane masks of AVX-512: which lanes a leaf cuts to, and the register for each. The first six are set once, at the entry; others where they are used.
+//! Lane masks of AVX-512: which lanes a leaf cuts to, and the register for each. The first six are
+//! set once, at the entry; others where they are used.
 
 use iced_x86::{Code, Instruction, Register};
 
@@ -32,7 +33,9 @@ impl Masks {
                     masks.source(value, shape);
                 }
                 Inst::Prefetch { .. } => {}
-                Inst::Block { values, .. } => masks.add(Live::first(values.len() as i64 % shape.width), shape),
+                Inst::Block { values, .. } => {
+                    masks.add(Live::first(values.len() as i64 % shape.width), shape)
+                }
             }
         }
         masks

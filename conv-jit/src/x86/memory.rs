@@ -1,7 +1,8 @@
 //! Loads and stores of less than a vector: masked, gathered, scattered, or in pieces.
 //!
-//! AVX-512 masks lanes; AVX2 masks loads and stores in pieces of 16, 8 and 4 bytes (its masked stores are microcoded on AMD). Lanes that are apart in memory are
-//! gathered by index, and stored one by one.
+//! AVX-512 masks lanes; AVX2 masks loads and stores in pieces of 16, 8 and 4 bytes (its masked
+//! stores are microcoded on AMD). Lanes that are apart in memory are gathered by index, and stored
+//! one by one.
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
@@ -21,7 +22,12 @@ impl Vectors<'_> {
     }
 
     /// Loads the lanes of `live`; the others become zero.
-    pub(super) fn load_masked(&mut self, reg: Reg, place: Place, live: Live) -> Result<(), Refusal> {
+    pub(super) fn load_masked(
+        &mut self,
+        reg: Reg,
+        place: Place,
+        live: Live,
+    ) -> Result<(), Refusal> {
         let (name, operand) = (self.name(reg), self.memory(place, false)?);
         match self.shape.level {
             Level::Avx512 => {
@@ -34,8 +40,7 @@ impl Vectors<'_> {
             }
             Level::Avx2 => {
                 self.load_mask(reg, live);
-                self.text
-                    .push(Instruction::with3(self.codes.masked_load, name, name, operand));
+                self.text.push(Instruction::with3(self.codes.masked_load, name, name, operand));
             }
         }
         Ok(())
@@ -53,17 +58,14 @@ impl Vectors<'_> {
     fn load_constant(&mut self, code: Code, to: Register, bytes: Vec<u8>) {
         let constant = self.text.constant(bytes);
         let operand = self.text.constant_operand(false);
-        self.text
-            .push_with_constant(Instruction::with2(code, to, operand), constant);
+        self.text.push_with_constant(Instruction::with2(code, to, operand), constant);
     }
 
     /// The numbers of every second element of two registers.
     pub(super) fn load_alternate(&mut self, reg: Reg, first: usize) {
         let element = self.shape.element();
         let numbers = (0..self.shape.bytes() / element).map(|at| 2 * at + first as i64);
-        let constant = numbers
-            .flat_map(|n| n.to_le_bytes()[..element as usize].to_vec())
-            .collect();
+        let constant = numbers.flat_map(|n| n.to_le_bytes()[..element as usize].to_vec()).collect();
         self.load_constant(self.codes.load, self.name(reg), constant);
     }
 
@@ -85,7 +87,13 @@ impl Vectors<'_> {
     }
 
     /// Loads the lanes of `live`, `step` bytes apart; the others become zero.
-    pub(super) fn gather(&mut self, reg: Reg, place: Place, step: i64, live: Live) -> Result<(), Refusal> {
+    pub(super) fn gather(
+        &mut self,
+        reg: Reg,
+        place: Place,
+        step: i64,
+        live: Live,
+    ) -> Result<(), Refusal> {
         let offset = |lane: i64| i32::try_from(lane * step).map_err(|_| Refusal::Far);
         let offsets = (0..self.shape.width).map(offset).collect::<Result<Vec<i32>, _>>()?;
         let bytes = (4 * self.shape.width).max(16);
@@ -96,11 +104,9 @@ impl Vectors<'_> {
         let load = codes(self.shape.level, bytes, conv_ir::DType::F32).load;
         self.load_constant(load, index_name, constant);
         let plain = self.memory(place, false)?;
-        let operand = MemoryOperand {
-            index: index_name,
-            ..plain
-        };
-        // The instruction leaves the other lanes as they were, and waits for what was there even where it loads all.
+        let operand = MemoryOperand { index: index_name, ..plain };
+        // The instruction leaves the other lanes as they were, and waits for what was there even
+        // where it loads all.
         self.shuffle(self.codes.xor, reg, reg, reg);
         match self.shape.level {
             Level::Avx512 => {
@@ -127,14 +133,26 @@ impl Vectors<'_> {
     }
 
     /// Stores the first `live` lanes, `step` bytes apart.
-    pub(super) fn store(&mut self, place: Place, step: i64, live: i64, value: Arg) -> Result<(), Refusal> {
+    pub(super) fn store(
+        &mut self,
+        place: Place,
+        step: i64,
+        live: i64,
+        value: Arg,
+    ) -> Result<(), Refusal> {
         let (reg, is_mine) = self.register(value)?;
         self.store_lanes(place, step, live, reg)?;
         self.release(is_mine.then_some(reg));
         Ok(())
     }
 
-    pub(super) fn store_lanes(&mut self, place: Place, step: i64, live: i64, reg: Reg) -> Result<(), Refusal> {
+    pub(super) fn store_lanes(
+        &mut self,
+        place: Place,
+        step: i64,
+        live: i64,
+        reg: Reg,
+    ) -> Result<(), Refusal> {
         let (shape, name, operand) = (self.shape, self.name(reg), self.memory(place, false)?);
         if shape.width == 1 {
             self.text.push(Instruction::with2(self.codes.store_one, operand, name));
@@ -144,8 +162,7 @@ impl Vectors<'_> {
             self.text.push(Instruction::with2(self.codes.store, operand, name));
         } else if shape.level == Level::Avx512 {
             let mask = self.mask(Live::first(live));
-            self.text
-                .push(masked(Instruction::with2(self.codes.store, operand, name), mask));
+            self.text.push(masked(Instruction::with2(self.codes.store, operand, name), mask));
         } else {
             self.store_pieces(place, live, reg)?;
         }
@@ -163,11 +180,16 @@ impl Vectors<'_> {
     }
 
     /// The first `count` elements of a 128-bit chunk of a register.
-    pub(super) fn store_chunk(&mut self, place: Place, reg: Reg, chunk: i64, count: i64) -> Result<(), Refusal> {
+    pub(super) fn store_chunk(
+        &mut self,
+        place: Place,
+        reg: Reg,
+        chunk: i64,
+        count: i64,
+    ) -> Result<(), Refusal> {
         if chunk > 0 && count == self.shape.chunk() {
             let (operand, name) = (self.memory(place, false)?, self.name(reg));
-            self.text
-                .push(Instruction::with3(self.codes.extract, operand, name, chunk as u32));
+            self.text.push(Instruction::with3(self.codes.extract, operand, name, chunk as u32));
             return Ok(());
         }
         let (xmm, temporary) = self.chunk(reg, chunk)?;
@@ -184,8 +206,7 @@ impl Vectors<'_> {
         let temporary = self.take()?;
         let xmm = self.sized(temporary, 16);
         let name = self.name(reg);
-        self.text
-            .push(Instruction::with3(self.codes.extract, xmm, name, chunk as u32));
+        self.text.push(Instruction::with3(self.codes.extract, xmm, name, chunk as u32));
         Ok((xmm, Some(temporary)))
     }
 

@@ -4,13 +4,18 @@
 //! Leaf --plan--> straight lines of instructions on values --pairs, regroup, fold--> fewer loads, and loads inside operands --frame, vectors--> bytes
 //! ```
 //!
-//! One lowering serves AVX2 (16 registers of 256 bits) and AVX-512 (32 of 512, masks, broadcasts as operands); the differences are a table of instructions and a few
-//! numbers. Emission knows registers and addresses, not convolutions: what a leaf computes, and in which order, is all in the nest.
+//! One lowering serves AVX2 (16 registers of 256 bits) and AVX-512 (32 of 512, masks, broadcasts as
+//! operands); the differences are a table of instructions and a few numbers. Emission knows
+//! registers and addresses, not convolutions: what a leaf computes, and in which order, is all in
+//! the nest.
 //!
-//! The code is position-independent and calls nothing: `extern "sysv64" fn(pointers.., ints..)`, pointers being byte addresses in the order of
-//! [`Leaf::pointers`](conv_ir::nest::Leaf), ints following. Constants lie behind `ret`. It keeps the convention's registers and ends with `vzeroupper`.
+//! The code is position-independent and calls nothing: `extern "sysv64" fn(pointers.., ints..)`,
+//! pointers being byte addresses in the order of [`Leaf::pointers`](conv_ir::nest::Leaf), ints
+//! following. Constants lie behind `ret`. It keeps the convention's registers and ends with
+//! `vzeroupper`.
 //!
-//! A leaf that needs what this route does not have is refused with the reason ([`Refusal`]), and Cranelift compiles it.
+//! A leaf that needs what this route does not have is refused with the reason ([`Refusal`]), and
+//! Cranelift compiles it.
 
 mod access;
 mod bill;
@@ -136,7 +141,9 @@ impl fmt::Display for Refusal {
             Refusal::Stride => f.write_str("a stride is known only at run time"),
             Refusal::Loop(what) | Refusal::Operation(what) => f.write_str(what),
             Refusal::Width(width) => write!(f, "{width} lanes are no vector of this machine"),
-            Refusal::Registers => f.write_str("the register tile does not fit in the vector registers"),
+            Refusal::Registers => {
+                f.write_str("the register tile does not fit in the vector registers")
+            }
             Refusal::Integers => f.write_str("the pointers do not fit in the general registers"),
             Refusal::Far => f.write_str("a distance does not fit in 32 bits"),
             Refusal::Encoding(what) => write!(f, "no such instruction: {what}"),
@@ -170,11 +177,7 @@ pub struct Machine {
 pub fn assemble(nest: &Nest, leaf: &Leaf, level: Level) -> Result<Machine, Refusal> {
     let shape = shape(nest, leaf, level)?;
     let mut plan = plan::plan(nest, leaf)?;
-    let folding = Folding {
-        level,
-        width: shape.width,
-        bytes: shape.bytes(),
-    };
+    let folding = Folding { level, width: shape.width, bytes: shape.bytes() };
     pairs::pair(&mut plan.update, &mut plan.carried, shape.element(), shape.width);
     regroup::regroup(&mut plan.update, &mut plan.carried, level.registers() as usize);
     for section in [&mut plan.init, &mut plan.update, &mut plan.finish] {
@@ -192,14 +195,7 @@ pub fn assemble(nest: &Nest, leaf: &Leaf, level: Level) -> Result<Machine, Refus
 const SPILLS: usize = 16;
 
 fn emit(leaf: &Leaf, plan: &Plan, shape: Shape, spills: usize) -> Result<Machine, Refusal> {
-    let frame = Frame::new(
-        plan,
-        leaf.ints.len(),
-        Room {
-            vectors: spills,
-            bytes: shape.bytes(),
-        },
-    )?;
+    let frame = Frame::new(plan, leaf.ints.len(), Room { vectors: spills, bytes: shape.bytes() })?;
     frame.check()?;
     let mut vectors = Vectors::new(plan, shape, Masks::of(plan, shape), &frame);
     frame.enter(&mut vectors.text);
@@ -230,16 +226,8 @@ fn shape(nest: &Nest, leaf: &Leaf, level: Level) -> Result<Shape, Refusal> {
             nest.dtype, nest.accumulator
         )));
     }
-    let shape = Shape {
-        level,
-        dtype: nest.dtype,
-        width: leaf.width(),
-    };
+    let shape = Shape { level, dtype: nest.dtype, width: leaf.width() };
     let bytes = shape.width * shape.element();
     let is_vector = [16, 32, 64].contains(&bytes) && bytes <= level.bytes();
-    if shape.width == 1 || is_vector {
-        Ok(shape)
-    } else {
-        Err(Refusal::Width(shape.width))
-    }
+    if shape.width == 1 || is_vector { Ok(shape) } else { Err(Refusal::Width(shape.width)) }
 }

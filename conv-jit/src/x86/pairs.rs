@@ -1,4 +1,5 @@
-//! Loads of every second element become two loads side by side and a pick, because a gather takes a cycle or two per lane.
+//! Loads of every second element become two loads side by side and a pick, because a gather takes a
+//! cycle or two per lane.
 //!
 //! ```text
 //! %7 = strided c1[0], step 8          %20 = c1[0..64], %21 = c1[64..128]      both picks read the same two loads, which `regroup` then
@@ -21,11 +22,8 @@ struct Wanted {
 
 /// Replaces the strided loads of a section. `element` in bytes, `width` in lanes.
 pub(super) fn pair(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, element: i64, width: i64) {
-    let all: Vec<Wanted> = insts
-        .iter()
-        .filter_map(|i| strided(i, element))
-        .map(|(_, w)| w)
-        .collect();
+    let all: Vec<Wanted> =
+        insts.iter().filter_map(|i| strided(i, element)).map(|(_, w)| w).collect();
     if all.is_empty() || width == 1 {
         return;
     }
@@ -45,24 +43,13 @@ pub(super) fn pair(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, element: i64,
             let part = Live::new(from - start, to - start).and(Live::first(width));
             let source = match part.is_empty() {
                 true => Source::Bits(0),
-                false => Source::Vector {
-                    place: base.offset(start * element),
-                    live: part,
-                },
+                false => Source::Vector { place: base.offset(start * element), live: part },
             };
             let value = fresh();
-            out.push(Inst::Set {
-                to: value,
-                kind: Kind::Copy,
-                args: smallvec![Arg::From(source)],
-            });
+            out.push(Inst::Set { to: value, kind: Kind::Copy, args: smallvec![Arg::From(source)] });
             Arg::Value(value)
         });
-        out.push(Inst::Set {
-            to,
-            kind: Kind::Pick(parity),
-            args: SmallVec::from_slice(&halves),
-        });
+        out.push(Inst::Set { to, kind: Kind::Pick(parity), args: SmallVec::from_slice(&halves) });
     }
     *insts = out;
 }
@@ -77,13 +64,10 @@ fn strided(inst: &Inst, element: i64) -> Option<(Value, Wanted)> {
     }
 }
 
-/// Where to load for a pick, which elements of each pair it takes, and which elements to touch: together with the load one element before or after, where that can be.
+/// Where to load for a pick, which elements of each pair it takes, and which elements to touch:
+/// together with the load one element before or after, where that can be.
 fn shared(all: &[Wanted], wanted: Wanted, element: i64) -> (Place, usize, Live) {
-    let at = |by: i64| {
-        all.iter()
-            .find(|w| w.place == wanted.place.offset(by * element))
-            .copied()
-    };
+    let at = |by: i64| all.iter().find(|w| w.place == wanted.place.offset(by * element)).copied();
     // Of three in a row the middle one goes with the first, so the last starts anew.
     let earlier = at(-1).filter(|_| at(-2).is_none());
     if let Some((earlier, live)) = earlier.and_then(|w| Some((w, joined(w, wanted)?))) {
@@ -99,7 +83,8 @@ fn touched(wanted: Wanted, at: i64) -> Live {
     Live::new(2 * from + at, 2 * to - 1 + at)
 }
 
-/// Elements that two loads, one element apart, touch together; `None` where that would fill a lane that one of them wants empty.
+/// Elements that two loads, one element apart, touch together; `None` where that would fill a lane
+/// that one of them wants empty.
 fn joined(first: Wanted, second: Wanted) -> Option<Live> {
     let (a, b) = (touched(first, 0).range(), touched(second, 1).range());
     let (from, to) = (a.0.min(b.0), a.1.max(b.1));

@@ -1,5 +1,5 @@
-//! From a leaf to a [`Plan`]: tile axes and unrolled loops are walked with constants, so conditions are decided, folds are folded, and every access becomes
-//! a cursor and a displacement.
+//! From a leaf to a [`Plan`]: tile axes and unrolled loops are walked with constants, so conditions
+//! are decided, folds are folded, and every access becomes a cursor and a displacement.
 //!
 //! ```text
 //! each ow.i: a = splat @input[ic, kh, ow.i + kw] when ow.i + kw >= 1      ow.i = 0, kw = 0: nothing
@@ -54,27 +54,15 @@ impl<'a> Walk<'a> {
             return Err(Refusal::Loop("a loop of unknown length inside an unrolled one".into()));
         }
         let loops = serial.iter().map(|l| around(leaf, l)).collect::<Result<_, _>>()?;
-        let plan = Plan {
-            loops,
-            pointers: leaf.pointers.len(),
-            ..Plan::default()
-        };
+        let plan = Plan { loops, pointers: leaf.pointers.len(), ..Plan::default() };
         Ok(Walk {
             nest,
             leaf,
             known: vec![None; nest.axes.len()],
             serial: serial.iter().map(|l| l.axis).collect(),
-            values: leaf
-                .registers
-                .iter()
-                .map(|r| vec![None; points(leaf, &r.axes)])
-                .collect(),
+            values: leaf.registers.iter().map(|r| vec![None; points(leaf, &r.axes)]).collect(),
             carried: carried(leaf),
-            strides: leaf
-                .pointers
-                .iter()
-                .map(|&b| strides(&nest.buffer(b).extents))
-                .collect(),
+            strides: leaf.pointers.iter().map(|&b| strides(&nest.buffer(b).extents)).collect(),
             out: Vec::new(),
             plan,
         })
@@ -136,7 +124,9 @@ impl<'a> Walk<'a> {
         }
         let to = match self.expr(value, None)? {
             // A carried register may change before this copy of it is read.
-            Arg::Value(v) if self.plan.carried[v.0 as usize] => self.emit(None, Kind::Copy, &[Arg::Value(v)]),
+            Arg::Value(v) if self.plan.carried[v.0 as usize] => {
+                self.emit(None, Kind::Copy, &[Arg::Value(v)])
+            }
             Arg::Value(v) => v,
             from => self.emit(None, Kind::Copy, &[from]),
         };
@@ -168,11 +158,7 @@ impl<'a> Walk<'a> {
 
     fn emit(&mut self, to: Option<Value>, kind: Kind, args: &[Arg]) -> Value {
         let to = to.unwrap_or_else(|| self.fresh(false));
-        self.out.push(Inst::Set {
-            to,
-            kind,
-            args: args.into(),
-        });
+        self.out.push(Inst::Set { to, kind, args: args.into() });
         to
     }
 
@@ -196,8 +182,12 @@ impl<'a> Walk<'a> {
             Expr::Unary(op, a) => return self.unary(*op, a, to),
             Expr::Binary(op, a, b) => return self.binary(*op, a, b, to),
             Expr::Fma(a, b, c) => return self.compute(to, Kind::Fma, &[a, b, c]),
-            Expr::Choose { a, b, then, otherwise } => return self.compute(to, Kind::Choose, &[a, b, then, otherwise]),
-            Expr::Activation(..) => return Err(Refusal::Operation("an activation that is not spelled out".into())),
+            Expr::Choose { a, b, then, otherwise } => {
+                return self.compute(to, Kind::Choose, &[a, b, then, otherwise]);
+            }
+            Expr::Activation(..) => {
+                return Err(Refusal::Operation("an activation that is not spelled out".into()));
+            }
         };
         Ok(match to {
             Some(_) => Arg::Value(self.emit(to, Kind::Copy, &[arg])),
@@ -211,7 +201,12 @@ impl<'a> Walk<'a> {
         lanes.is_some_and(|l| when.iter().any(|c| c.expression().of_axis(l.axis) != 0))
     }
 
-    fn compute(&mut self, to: Option<Value>, kind: Kind, operands: &[&Expr]) -> Result<Arg, Refusal> {
+    fn compute(
+        &mut self,
+        to: Option<Value>,
+        kind: Kind,
+        operands: &[&Expr],
+    ) -> Result<Arg, Refusal> {
         let args = operands
             .iter()
             .map(|e| self.expr(e, None))
@@ -220,7 +215,8 @@ impl<'a> Walk<'a> {
     }
 
     fn unary(&mut self, op: Unary, a: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
-        // Integers up to the magic number have their last digit in the last bit: adding it turns the number into bits, which move to where the exponent is.
+        // Integers up to the magic number have their last digit in the last bit: adding it turns
+        // the number into bits, which move to where the exponent is.
         let (shift, magic) = match self.nest.accumulator {
             DType::F32 => (23, (3u64 << 22) as f64 + 127.0),
             DType::F64 => (52, (3u64 << 51) as f64 + 1023.0),
@@ -239,7 +235,13 @@ impl<'a> Walk<'a> {
         Ok(Arg::Value(result))
     }
 
-    fn binary(&mut self, op: Binary, a: &Expr, b: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
+    fn binary(
+        &mut self,
+        op: Binary,
+        a: &Expr,
+        b: &Expr,
+        to: Option<Value>,
+    ) -> Result<Arg, Refusal> {
         let kind = match op {
             Binary::Add => Kind::Add,
             Binary::Sub => Kind::Sub,
@@ -305,9 +307,7 @@ fn carried(leaf: &Leaf) -> Vec<bool> {
                 Op::Each(..) => {}
             });
         }
-        here.iter()
-            .zip(&mut count)
-            .for_each(|(here, count)| *count += i32::from(*here));
+        here.iter().zip(&mut count).for_each(|(here, count)| *count += i32::from(*here));
     }
     count.iter().map(|c| *c > 1).collect()
 }

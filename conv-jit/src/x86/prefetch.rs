@@ -5,13 +5,15 @@
 //!   ->    prefetch w[64]; prefetch c1[3136]; ...
 //! ```
 //!
-//! Weights of many channels come from the third-level cache, and the input of the next channel lies on another page, where the hardware does not look ahead. A line
-//! that is asked for costs one of two loads a cycle, of which multiply-adds with a splat inside take one.
+//! Weights of many channels come from the third-level cache, and the input of the next channel lies
+//! on another page, where the hardware does not look ahead. A line that is asked for costs one of
+//! two loads a cycle, of which multiply-adds with a splat inside take one.
 
 use super::inst::{Arg, Inst, Motion, Place, Plan, Source};
 
 const LINE: i64 = 64;
-/// Instructions of a turn for each line it asks for, at least: where little is computed, asking would be most of the work.
+/// Instructions of a turn for each line it asks for, at least: where little is computed, asking
+/// would be most of the work.
 const PER_LINE: usize = 4;
 
 /// Adds prefetches to the update.
@@ -21,10 +23,7 @@ pub(super) fn prefetch(plan: &mut Plan) {
         let Some(ahead) = stride(&plan.cursors[place.cursor.0 as usize]) else {
             continue;
         };
-        let line = Place {
-            bytes: (place.bytes + ahead).div_euclid(LINE) * LINE,
-            ..place
-        };
+        let line = Place { bytes: (place.bytes + ahead).div_euclid(LINE) * LINE, ..place };
         if !lines.contains(&line) {
             lines.push(line);
         }
@@ -44,7 +43,8 @@ pub(super) fn prefetch(plan: &mut Plan) {
     plan.update = update;
 }
 
-/// How far away the next turn's reads are: of the loop that takes the largest steps. `None` where they are on the lines that this turn reads, or near.
+/// How far away the next turn's reads are: of the loop that takes the largest steps. `None` where
+/// they are on the lines that this turn reads, or near.
 fn stride(motion: &Motion) -> Option<i64> {
     let farthest = motion.moves.iter().copied().max_by_key(|by| by.abs())?;
     (farthest.abs() >= LINE).then_some(farthest)

@@ -1,7 +1,8 @@
 //! Who holds which vector register, and until when.
 //!
-//! A value takes the lowest free register when it is set and gives it back behind its last use; carried values keep theirs through the loops. When nothing is free,
-//! kept constants go first; behind the loops, then values that wait for their turn go to the stack, the last-needed first.
+//! A value takes the lowest free register when it is set and gives it back behind its last use;
+//! carried values keep theirs through the loops. When nothing is free, kept constants go first;
+//! behind the loops, then values that wait for their turn go to the stack, the last-needed first.
 
 use iced_x86::{Instruction, MemoryOperand, Register};
 
@@ -13,10 +14,7 @@ impl Vectors<'_> {
     pub(super) fn lifetimes(&self, insts: &[Inst], is_last: bool) -> Vec<usize> {
         let mut last = vec![0; self.plan.carried.len()];
         for (at, inst) in insts.iter().enumerate() {
-            inst.reads()
-                .iter()
-                .chain(&inst.sets())
-                .for_each(|v| last[v.0 as usize] = at);
+            inst.reads().iter().chain(&inst.sets()).for_each(|v| last[v.0 as usize] = at);
         }
         let forever = self.plan.carried.iter().map(|c| *c && !is_last);
         last.iter_mut()
@@ -65,7 +63,9 @@ impl Vectors<'_> {
             .position(Option::is_none)
             .filter(|_| self.may_spill)
             .ok_or(Refusal::Registers)?;
-        let idle = |(_, home): &(usize, &Option<Reg>)| home.is_some_and(|reg| self.locked & (1 << reg) == 0);
+        let idle = |(_, home): &(usize, &Option<Reg>)| {
+            home.is_some_and(|reg| self.locked & (1 << reg) == 0)
+        };
         let waiting = self.homes.iter().enumerate().filter(idle);
         let (at, _) = waiting.max_by_key(|(at, _)| self.last[*at]).ok_or(Refusal::Registers)?;
         let value = Value(at as u32);
@@ -104,7 +104,10 @@ impl Vectors<'_> {
     }
 
     pub(super) fn stack(&self, slot: usize) -> MemoryOperand {
-        MemoryOperand::with_base_displ(Register::RSP, self.spills + slot as i64 * self.shape.bytes())
+        MemoryOperand::with_base_displ(
+            Register::RSP,
+            self.spills + slot as i64 * self.shape.bytes(),
+        )
     }
 
     /// Gives a register back.
@@ -114,7 +117,8 @@ impl Vectors<'_> {
 
     /// The register of a value.
     pub(super) fn home(&self, value: Value) -> Result<Reg, Refusal> {
-        self.homes[value.0 as usize].ok_or_else(|| Refusal::Operation("a value is read before it is set".into()))
+        self.homes[value.0 as usize]
+            .ok_or_else(|| Refusal::Operation("a value is read before it is set".into()))
     }
 
     /// The register of a value that is the caller's from now on.

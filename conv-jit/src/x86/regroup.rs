@@ -1,12 +1,15 @@
-//! Multiply-adds (and additions, where a known tap is 1 or -1) that read the same vector come together, so that it is loaded once.
+//! Multiply-adds (and additions, where a known tap is 1 or -1) that read the same vector come
+//! together, so that it is loaded once.
 //!
 //! ```text
 //! two rows under a window of two:  r0 = fma(in[0], k0, r0); r1 = fma(in[1], k0, r1); r0 = fma(in[1], k1, r0); r1 = fma(in[2], k1, r1)
 //! regrouped, by address:           r0 = fma(in[0], k0, r0); r0 = fma(in[1], k1, r0); r1 = fma(in[1], k0, r1); r1 = fma(in[2], k1, r1)
 //! ```
 //!
-//! This is for tiles with columns in the lanes, whose taps overlap: a window of 3 x 3 over 4 rows loads 18 vectors instead of 36. Where no vector is read twice the order
-//! stays as it is. Each accumulator keeps the order of its own sum, and so its bits; where the order by address would change that, nothing is done.
+//! This is for tiles with columns in the lanes, whose taps overlap: a window of 3 x 3 over 4 rows
+//! loads 18 vectors instead of 36. Where no vector is read twice the order stays as it is. Each
+//! accumulator keeps the order of its own sum, and so its bits; where the order by address would
+//! change that, nothing is done.
 
 use rustc_hash::FxHashMap as HashMap;
 use smallvec::SmallVec;
@@ -16,7 +19,8 @@ use super::inst::{Arg, Inst, Kind, Source, Value};
 /// What a value that is set once is: never a carried one.
 type Meaning = (Kind, SmallVec<[Arg; 3]>);
 
-/// Registers beside accumulators and kept splats: two vectors at work, and two of numbers for picks.
+/// Registers beside accumulators and kept splats: two vectors at work, and two of numbers for
+/// picks.
 const OTHERS: usize = 4;
 
 /// Regroups a section, where that saves loads. `registers` there are.
@@ -37,14 +41,12 @@ struct Shared {
 }
 
 impl Shared {
-    /// `None` where no vector is read twice, or something else than loads and multiply-adds is there.
+    /// `None` where no vector is read twice, or something else than loads and multiply-adds is
+    /// there.
     fn of(insts: &[Inst], carried: &[bool]) -> Option<Shared> {
         let mut names: HashMap<Value, Value> = HashMap::default();
         let mut known: HashMap<Meaning, Value> = HashMap::default();
-        let mut shared = Shared {
-            meanings: HashMap::default(),
-            sums: Vec::new(),
-        };
+        let mut shared = Shared { meanings: HashMap::default(), sums: Vec::new() };
         let mut saved = false;
         for inst in insts {
             let Inst::Set { to, kind, args } = inst else {
@@ -52,7 +54,9 @@ impl Shared {
             };
             let args: SmallVec<[Arg; 3]> = args.iter().map(|arg| renamed(*arg, &names)).collect();
             match (carried[to.0 as usize], kind) {
-                (true, Kind::Fma | Kind::Add | Kind::Sub) if args[sum_at(*kind)] == Arg::Value(*to) => {
+                (true, Kind::Fma | Kind::Add | Kind::Sub)
+                    if args[sum_at(*kind)] == Arg::Value(*to) =>
+                {
                     shared.sums.push((*to, (*kind, args)));
                 }
                 (false, Kind::Copy | Kind::Pick(_)) => {
@@ -71,9 +75,11 @@ impl Shared {
         saved.then_some(shared)
     }
 
-    /// The multiply-adds by the address of their vectors; `None` where an accumulator's sum would change its order.
+    /// The multiply-adds by the address of their vectors; `None` where an accumulator's sum would
+    /// change its order.
     fn by_address(&self) -> Option<Vec<usize>> {
-        let keys: Option<Vec<(u32, i64)>> = self.sums.iter().map(|(_, sum)| self.address(sum)).collect();
+        let keys: Option<Vec<(u32, i64)>> =
+            self.sums.iter().map(|(_, sum)| self.address(sum)).collect();
         let keys = keys?;
         let mut order: Vec<usize> = (0..self.sums.len()).collect();
         order.sort_by_key(|&at| keys[at]);
@@ -93,9 +99,13 @@ impl Shared {
         factors.map(|(_, arg)| arg).find_map(|arg| {
             let (kind, of) = self.meaning(*arg)?;
             match (kind, of[0]) {
-                (Kind::Copy, Arg::From(Source::Vector { place, .. })) => Some((place.cursor.0, place.bytes)),
+                (Kind::Copy, Arg::From(Source::Vector { place, .. })) => {
+                    Some((place.cursor.0, place.bytes))
+                }
                 (Kind::Pick(parity), first) => match self.meaning(first)?.1[0] {
-                    Arg::From(Source::Vector { place, .. }) => Some((place.cursor.0, place.bytes + *parity as i64)),
+                    Arg::From(Source::Vector { place, .. }) => {
+                        Some((place.cursor.0, place.bytes + *parity as i64))
+                    }
                     _ => None,
                 },
                 _ => None,
@@ -110,7 +120,8 @@ impl Shared {
         }
     }
 
-    /// The instructions again: operands just before their first use. Splats that all fit in registers stay there; otherwise each use has its own, to be folded into it.
+    /// The instructions again: operands just before their first use. Splats that all fit in
+    /// registers stay there; otherwise each use has its own, to be folded into it.
     fn write(&self, order: &[usize], carried: &mut Vec<bool>, registers: usize) -> Vec<Inst> {
         // Accumulators live through the section, whether it adds to them or not.
         let sums = carried.iter().filter(|c| **c).count();
@@ -127,11 +138,7 @@ impl Shared {
                 arg => *arg,
             });
             let args = args.collect();
-            out.push(Inst::Set {
-                to: *to,
-                kind: *kind,
-                args,
-            });
+            out.push(Inst::Set { to: *to, kind: *kind, args });
         }
         out
     }
@@ -157,11 +164,7 @@ impl Shared {
                 self.operand(*inner, keep, (&mut *out, &mut *written), carried);
             }
         }
-        out.push(Inst::Set {
-            to,
-            kind: meaning.0,
-            args: meaning.1.clone(),
-        });
+        out.push(Inst::Set { to, kind: meaning.0, args: meaning.1.clone() });
         if let Some(done) = written.get_mut(to.0 as usize) {
             *done = true;
         }

@@ -19,13 +19,15 @@ fn nest(conv: &str, schedule: &str, target: &Target) -> Nest {
         "" => conv_ir::Schedule::choose(&conv, target).schedule,
         text => text.parse().unwrap_or_else(|e| panic!("{text}: {e}")),
     };
-    passes::compile(&conv, &schedule, target, &mut |_, _| {}).unwrap_or_else(|e| panic!("{schedule}: {e}"))
+    passes::compile(&conv, &schedule, target, &mut |_, _| {})
+        .unwrap_or_else(|e| panic!("{schedule}: {e}"))
 }
 
 /// The text form is stable on every host: nothing here asks what the CPU can do.
 #[test]
 fn the_hot_loop_is_multiply_adds_and_nothing_else() {
-    // One vector of channels takes each splat inside its multiply-add; two share it in the register that is left.
+    // One vector of channels takes each splat inside its multiply-add; two share it in the register
+    // that is left.
     hot_loop("tile oc:16,ow:28", (84, 84, 3));
     hot_loop("tile oc:32,ow:14", (84, 0, 6 + 42));
     // With two vectors and 15 columns none is left.
@@ -34,7 +36,8 @@ fn the_hot_loop_is_multiply_adds_and_nothing_else() {
 
 /// Multiply-adds, splats inside them, and loads of the innermost loop under a tile.
 fn hot_loop(tile: &str, (fmas, broadcasts, loads): (usize, usize, usize)) {
-    let schedule = format!("lanes oc:16 {tile} order n,g,oc,oh,ow borders exact unroll kw pack parallel oc");
+    let schedule =
+        format!("lanes oc:16 {tile} order n,g,oc,oh,ow borders exact unroll kw pack parallel oc");
     let nest = nest(
         "conv2d f32 n1 g1 ic64 oc64 in 56x86 kernel 3x3 pad 1 + bias, relu",
         &schedule,
@@ -66,12 +69,9 @@ fn hot_loop(tile: &str, (fmas, broadcasts, loads): (usize, usize, usize)) {
 
 #[test]
 fn too_many_accumulators_are_refused() {
-    let schedule = "lanes oc:16 tile oc:48,ow:14 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc";
-    let nest = nest(
-        "conv2d f32 n1 g1 ic8 oc48 in 14x14 kernel 1x1",
-        schedule,
-        &Target::AVX512,
-    );
+    let schedule =
+        "lanes oc:16 tile oc:48,ow:14 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc";
+    let nest = nest("conv2d f32 n1 g1 ic8 oc48 in 14x14 kernel 1x1", schedule, &Target::AVX512);
     let refusals = nest
         .leaves
         .iter()

@@ -1,6 +1,7 @@
 //! Bytes of code: instructions in, branches and constants patched at the end.
 //!
-//! Constants lie behind the last instruction and are addressed relative to the instruction pointer, so the code runs wherever it is put.
+//! Constants lie behind the last instruction and are addressed relative to the instruction pointer,
+//! so the code runs wherever it is put.
 
 use iced_x86::{Code, Encoder, IcedError, Instruction, MemoryOperand, Register};
 
@@ -75,21 +76,27 @@ impl Text {
     }
 
     /// Appends an instruction whose memory operand is [`Text::constant_operand`].
-    pub fn push_with_constant(&mut self, instruction: Result<Instruction, IcedError>, constant: Constant) {
+    pub fn push_with_constant(
+        &mut self,
+        instruction: Result<Instruction, IcedError>,
+        constant: Constant,
+    ) {
         let start = self.len as usize;
         self.push(instruction);
         let at = start + self.encoder.get_constant_offsets().displacement_offset();
-        self.patches.push(Patch {
-            at,
-            end: self.len as usize,
-            target: Target::Constant(constant),
-        });
+        self.patches.push(Patch { at, end: self.len as usize, target: Target::Constant(constant) });
     }
 
     /// The operand that stands for any constant until it is patched.
     pub fn constant_operand(&self, broadcast: bool) -> MemoryOperand {
         let near = (self.len + LONGEST) as i64;
-        MemoryOperand::with_base_displ_size_bcst_seg(Register::RIP, near, 8, broadcast, Register::None)
+        MemoryOperand::with_base_displ_size_bcst_seg(
+            Register::RIP,
+            near,
+            8,
+            broadcast,
+            Register::None,
+        )
     }
 
     /// The constant of these bytes, shared with equal ones.
@@ -116,11 +123,7 @@ impl Text {
     pub fn branch(&mut self, code: Code, target: Label) {
         self.push(Instruction::with_branch(code, self.len));
         let end = self.len as usize;
-        self.patches.push(Patch {
-            at: end - 4,
-            end,
-            target: Target::Label(target),
-        });
+        self.patches.push(Patch { at: end - 4, end, target: Target::Label(target) });
     }
 
     /// Fills with `nop`s up to a multiple of `to`.
@@ -131,7 +134,11 @@ impl Text {
             let (code, bytes) = nop(left);
             match code {
                 Some(code) => {
-                    let operand = MemoryOperand::with_base_displ_size(Register::RAX, 0, if bytes == 7 { 8 } else { 1 });
+                    let operand = MemoryOperand::with_base_displ_size(
+                        Register::RAX,
+                        0,
+                        if bytes == 7 { 8 } else { 1 },
+                    );
                     self.push(Instruction::with1(code, operand));
                 }
                 None => self.push(Ok(Instruction::with(Code::Nopd))),

@@ -1,8 +1,11 @@
-//! Straight-line instructions to machine code: the right form of each instruction for where its operands are, see [`registers`](super::registers).
+//! Straight-line instructions to machine code: the right form of each instruction for where its
+//! operands are, see [`registers`](super::registers).
 //!
-//! Nothing is ever spilled in or before the loops: a leaf whose accumulators need more registers than there are is refused. Constants that an instruction wants in a
-//! register are kept there while there is room, and are the first to go. Only behind the loops, where an activation may need more temporaries than the tile
-//! leaves free, accumulators that wait for their turn may go to the stack, if the [frame](super::frame) has room for them.
+//! Nothing is ever spilled in or before the loops: a leaf whose accumulators need more registers
+//! than there are is refused. Constants that an instruction wants in a register are kept there
+//! while there is room, and are the first to go. Only behind the loops, where an activation may
+//! need more temporaries than the tile leaves free, accumulators that wait for their turn may go to
+//! the stack, if the [frame](super::frame) has room for them.
 
 use std::ops::Range;
 
@@ -108,11 +111,7 @@ impl<'a> Vectors<'a> {
             masks,
             bases: frame.bases(),
             plan,
-            free: if registers == 32 {
-                u32::MAX
-            } else {
-                (1 << registers) - 1
-            },
+            free: if registers == 32 { u32::MAX } else { (1 << registers) - 1 },
             locked: 0,
             homes: vec![None; plan.carried.len()],
             spilled: vec![None; frame.spills()],
@@ -145,19 +144,12 @@ impl<'a> Vectors<'a> {
                     let line = self.memory(*place, false)?;
                     self.text.push(Instruction::with1(Code::Prefetcht0_m8, line));
                 }
-                Inst::Store {
-                    place,
-                    step,
-                    live,
-                    value,
-                } => self.store(*place, *step, *live, *value)?,
-                Inst::Block {
-                    place,
-                    step,
-                    along,
-                    live,
-                    values,
-                } => self.block(*place, (*step, *along), *live, values)?,
+                Inst::Store { place, step, live, value } => {
+                    self.store(*place, *step, *live, *value)?
+                }
+                Inst::Block { place, step, along, live, values } => {
+                    self.block(*place, (*step, *along), *live, values)?
+                }
             }
             self.locked = 0;
             inst.reads().iter().chain(&inst.sets()).for_each(|v| self.bury(*v));
@@ -235,7 +227,8 @@ impl<'a> Vectors<'a> {
     fn reusable(&self, to: Value, arg: Arg) -> Option<Value> {
         let Arg::Value(value) = arg else { return None };
         let home = self.homes[to.0 as usize];
-        let fits = home.is_some() && home == self.homes[value.0 as usize] || home.is_none() && self.dies(value);
+        let fits = home.is_some() && home == self.homes[value.0 as usize]
+            || home.is_none() && self.dies(value);
         fits.then_some(value)
     }
 
@@ -302,13 +295,14 @@ impl<'a> Vectors<'a> {
             Level::Avx2 => Some(self.take()?),
         };
         let condition = mask.map_or(SCRATCH_MASK, |m| self.name(m));
-        self.text
-            .push(Instruction::with4(self.codes.compare, condition, a, b, LESS));
+        self.text.push(Instruction::with4(self.codes.compare, condition, a, b, LESS));
         temporaries.into_iter().chain(mask).for_each(|reg| self.give(reg));
         let reg = self.result(to, &args)?;
         let to = self.name(reg);
         self.text.push(match self.shape.level {
-            Level::Avx512 => masked(Instruction::with3(self.codes.blend, to, otherwise, then), condition),
+            Level::Avx512 => {
+                masked(Instruction::with3(self.codes.blend, to, otherwise, then), condition)
+            }
             Level::Avx2 => Instruction::with4(self.codes.blend, to, otherwise, then, condition),
         });
         Ok(())
@@ -388,16 +382,14 @@ impl<'a> Vectors<'a> {
     fn operand(&mut self, arg: Arg) -> Result<(Operand, Option<Reg>), Refusal> {
         let evex = self.shape.level == Level::Avx512;
         match arg {
-            Arg::From(Source::Splat(place)) if evex => Ok((Operand::Memory(self.memory(place, true)?), None)),
+            Arg::From(Source::Splat(place)) if evex => {
+                Ok((Operand::Memory(self.memory(place, true)?), None))
+            }
             Arg::From(Source::Vector { place, live }) if live.is_all(self.shape.width) => {
                 Ok((Operand::Memory(self.memory(place, false)?), None))
             }
             Arg::From(Source::Bits(bits)) if self.is_better_in_memory(bits) => {
-                let repeat = if evex {
-                    1
-                } else {
-                    self.shape.bytes() / self.shape.element()
-                };
+                let repeat = if evex { 1 } else { self.shape.bytes() / self.shape.element() };
                 let constant = self.constant(bits, repeat);
                 Ok((Operand::Constant(self.text.constant_operand(evex), constant), None))
             }
@@ -463,9 +455,9 @@ impl<'a> Vectors<'a> {
         match b {
             Operand::Reg(b) => self.text.push(Instruction::with3(code, to, a, self.name(b))),
             Operand::Memory(b) => self.text.push(Instruction::with3(code, to, a, b)),
-            Operand::Constant(b, constant) => self
-                .text
-                .push_with_constant(Instruction::with3(code, to, a, b), constant),
+            Operand::Constant(b, constant) => {
+                self.text.push_with_constant(Instruction::with3(code, to, a, b), constant)
+            }
         }
     }
 
@@ -496,16 +488,15 @@ impl<'a> Vectors<'a> {
 
     /// The instruction that reads one element into all lanes, or into the only one.
     fn one(&self) -> Code {
-        if self.shape.width == 1 {
-            self.codes.load_one
-        } else {
-            self.codes.splat
-        }
+        if self.shape.width == 1 { self.codes.load_one } else { self.codes.splat }
     }
 }
 
 /// The instruction, on the lanes of the mask only.
-pub(super) fn masked(instruction: Result<Instruction, IcedError>, mask: Register) -> Result<Instruction, IcedError> {
+pub(super) fn masked(
+    instruction: Result<Instruction, IcedError>,
+    mask: Register,
+) -> Result<Instruction, IcedError> {
     instruction.map(|mut i| {
         i.set_op_mask(mask);
         i

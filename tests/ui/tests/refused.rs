@@ -1,4 +1,5 @@
-//! One file a mistake, each error on the token that is wrong; and what is accepted compiles without a warning, and runs.
+//! One file a mistake, each error on the token that is wrong; and what is accepted compiles without
+//! a warning, and runs.
 //!
 //! After a change that is meant: `TRYBUILD=overwrite cargo test -p conv-ui`, then read the diff.
 

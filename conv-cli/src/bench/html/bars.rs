@@ -9,7 +9,8 @@ use super::super::summary::{Means, mean, of_family};
 use super::{escape, section};
 use crate::table::three_digits;
 
-/// How many times the longer of our bar and the best peer's a bar may be before it is cut: the fast ones are what one looks at.
+/// How many times the longer of our bar and the best peer's a bar may be before it is cut: the fast
+/// ones are what one looks at.
 const CUT: f64 = 3.0;
 
 /// One bar; texts are HTML.
@@ -29,11 +30,8 @@ const LEGEND: &str = "<p class=\"legend\"><span class=\"ours\"><i></i>convc</spa
 pub fn families(report: &Report) -> String {
     let card = |(name, means): &(String, Means)| {
         let bars = speeds(means, &of_family(&report.rows, name));
-        let layers = if means.rows == 1 {
-            "1 layer".to_owned()
-        } else {
-            format!("{} layers", means.rows)
-        };
+        let layers =
+            if means.rows == 1 { "1 layer".to_owned() } else { format!("{} layers", means.rows) };
         card(&escape(name), &layers, &bars, "")
     };
     let cards: String = report.summary.families.iter().map(card).collect();
@@ -66,9 +64,7 @@ fn speeds(means: &Means, rows: &[&Row]) -> Vec<Bar> {
 }
 
 fn ranked<'a>(rows: &'a [&Row]) -> impl Iterator<Item = &'a Rival> {
-    rows.iter()
-        .flat_map(|row| &row.rivals)
-        .filter(|rival| rival.is_ranked())
+    rows.iter().flat_map(|row| &row.rivals).filter(|rival| rival.is_ranked())
 }
 
 fn speed_of(name: &str, rows: &[&Row]) -> Option<Bar> {
@@ -96,7 +92,8 @@ pub fn layers(report: &Report) -> String {
         format!("<h3>{}</h3>\n<div class=\"cards\">\n{cards}</div>\n", escape(name))
     };
     let body: String = report.summary.families.iter().map(by_family).collect();
-    let line = "Milliseconds, and the ratio to ours: shorter is faster. Bars with a faded end go on.";
+    let line =
+        "Milliseconds, and the ratio to ours: shorter is faster. Bars with a faded end go on.";
     section("Every layer, every peer", line, &(LEGEND.to_owned() + &body))
 }
 
@@ -153,9 +150,7 @@ fn title(rival: &Rival) -> String {
     let other_job = rival.standing == Standing::OtherJob;
     let parts = [
         other_job.then(|| OTHER_JOB.to_owned()),
-        line.version
-            .as_deref()
-            .map(|version| format!("version {}", escape(version))),
+        line.version.as_deref().map(|version| format!("version {}", escape(version))),
         line.ms_min.map(|ms| format!("fastest run {} ms", three_digits(ms))),
         line.error.map(|error| format!("largest error {error:.1e}")),
     ];
@@ -197,13 +192,7 @@ fn full(bars: &[Bar]) -> f64 {
 fn drawn(bar: &Bar, full: f64) -> String {
     let width = (100.0 * bar.value / full).clamp(0.0, 100.0);
     let torn = if bar.value > full { " torn" } else { "" };
-    let Bar {
-        class,
-        name,
-        text,
-        title,
-        ..
-    } = bar;
+    let Bar { class, name, text, title, .. } = bar;
     format!(
         "<div class=\"bar {class}{torn}\" title=\"{title}\"><span>{name}</span><span class=\"track\"><i style=\"width:{width:.1}%\"></i></span>\
          <span class=\"n\">{text}</span></div>\n"

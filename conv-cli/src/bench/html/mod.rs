@@ -1,8 +1,10 @@
-//! The report as one HTML file that needs no other: text, inline CSS, bars that are boxes with a width. No script.
+//! The report as one HTML file that needs no other: text, inline CSS, bars that are boxes with a
+//! width. No script.
 //!
-//! In: a [`Report`]. Out: the page. Headline numbers come first, then families, then layers, so that a reader can stop anywhere. Bars of families are speeds
-//! (longer is faster, ours is 1); bars of layers are times (shorter is faster). Whatever is not ours is text from a file, and goes through
-//! [`escape`]; a function that takes or gives HTML says so.
+//! In: a [`Report`]. Out: the page. Headline numbers come first, then families, then layers, so
+//! that a reader can stop anywhere. Bars of families are speeds (longer is faster, ours is 1); bars
+//! of layers are times (shorter is faster). Whatever is not ours is text from a file, and goes
+//! through [`escape`]; a function that takes or gives HTML says so.
 
 mod bars;
 mod tables;
@@ -53,10 +55,7 @@ fn section(heading: &str, line: &str, body: &str) -> String {
 }
 
 fn header(report: &Report) -> String {
-    let cpu = report
-        .cpu
-        .as_deref()
-        .map_or(String::new(), |cpu| format!("{}; ", escape(cpu)));
+    let cpu = report.cpu.as_deref().map_or(String::new(), |cpu| format!("{}; ", escape(cpu)));
     let layers = report.rows.len();
     let of = if layers == 1 { "layer" } else { "layers" };
     format!(
@@ -72,11 +71,7 @@ fn tiles(report: &Report) -> String {
     let percent = |value| format!("{} %", number(value, 0));
     let mut tiles = vec![
         tile(&percent(all.pct_peak), "of the peak", "geometric mean"),
-        tile(
-            &percent(all.pct_inside),
-            "of the peak, inside the image",
-            "padding not counted",
-        ),
+        tile(&percent(all.pct_inside), "of the peak, inside the image", "padding not counted"),
     ];
     if report.is_compared {
         tiles.splice(0..0, compared_tiles(&report.summary));
@@ -102,7 +97,9 @@ fn compared_tiles(summary: &Summary) -> Vec<String> {
 
 /// A number and what it is; all HTML.
 fn tile(value: &str, what: &str, how: &str) -> String {
-    format!("<div class=\"tile\"><b>{value}</b><span>{what}</span><span class=\"soft\">{how}</span></div>\n")
+    format!(
+        "<div class=\"tile\"><b>{value}</b><span>{what}</span><span class=\"soft\">{how}</span></div>\n"
+    )
 }
 
 fn notes(report: &Report) -> String {
@@ -136,7 +133,8 @@ mod tests {
             rows.iter_mut().for_each(|row| row.rivals.clear());
         }
         Report {
-            heading: "1 thread; one core's peak is 100.0 GFLOP/s with 256-bit multiply-adds".to_owned(),
+            heading: "1 thread; one core's peak is 100.0 GFLOP/s with 256-bit multiply-adds"
+                .to_owned(),
             cpu: Some("A <made-up> CPU".to_owned()),
             is_compared,
             summary: Summary::new(&rows),
@@ -163,7 +161,11 @@ mod tests {
     fn text_cannot_become_markup() {
         assert_eq!(escape("<a b='c'>&\"d\""), "&lt;a b=&#39;c&#39;&gt;&amp;&quot;d&quot;");
         let page = page(&report(true));
-        assert!(page.contains("jax&lt;&amp;&gt;") && !page.contains("jax<") && !page.contains("<made-up>"));
+        assert!(
+            page.contains("jax&lt;&amp;&gt;")
+                && !page.contains("jax<")
+                && !page.contains("<made-up>")
+        );
     }
 
     #[test]
@@ -175,7 +177,8 @@ mod tests {
         for tag in [
             "div", "section", "table", "tr", "td", "th", "span", "p", "ul", "li", "main", "article",
         ] {
-            let opened = page.matches(&format!("<{tag}>")).count() + page.matches(&format!("<{tag} ")).count();
+            let opened = page.matches(&format!("<{tag}>")).count()
+                + page.matches(&format!("<{tag} ")).count();
             assert_eq!(opened, page.matches(&format!("</{tag}>")).count(), "{tag}");
         }
     }

@@ -14,10 +14,7 @@ const FULL_RATIO: f64 = 4.0;
 /// Geometric means by family.
 pub fn families(report: &Report) -> String {
     let summary = &report.summary;
-    let rows = summary
-        .families
-        .iter()
-        .map(|(name, means)| family(&escape(name), means, report));
+    let rows = summary.families.iter().map(|(name, means)| family(&escape(name), means, report));
     let all = family("<b>all</b>", &summary.all, report);
     let body = table(&["family", "layers"], report, &rows.chain([all]).collect::<String>());
     section("Families", "Geometric means.", &body)
@@ -61,7 +58,8 @@ fn layer(row: &Row, report: &Report) -> String {
     format!("<tr>{}</tr>\n", cells.concat())
 }
 
-/// A table of numbers about us: two columns of its own, then the percentages and, in a comparison, the ratios.
+/// A table of numbers about us: two columns of its own, then the percentages and, in a comparison,
+/// the ratios.
 fn table(first: &[&str; 2], report: &Report, rows: &str) -> String {
     let [name, second] = first;
     let ratios = if report.is_compared {
@@ -77,7 +75,8 @@ fn table(first: &[&str; 2], report: &Report, rows: &str) -> String {
 
 /// The peers, each by itself.
 pub fn peers(peers: &[PeerMean]) -> String {
-    let heads = ["version", "layers ok", "not direct", "call, ms"].map(|head| format!("<th class=\"n\">{head}</th>"));
+    let heads = ["version", "layers ok", "not direct", "call, ms"]
+        .map(|head| format!("<th class=\"n\">{head}</th>"));
     let rows: String = peers.iter().map(peer).collect();
     let body = format!(
         "<div class=\"scroll\"><table>\n<thead><tr><th>peer</th>{}<th class=\"ratio\">peer / ours</th><th>not ranked</th></tr></thead>\n\
@@ -124,17 +123,14 @@ fn ratio(value: Option<f64>) -> String {
     ratio_of(value, "")
 }
 
-/// A ratio with a bar to the right where we are faster, to the left where we are slower; lengths are logarithms.
+/// A ratio with a bar to the right where we are faster, to the left where we are slower; lengths
+/// are logarithms.
 fn ratio_of(value: Option<f64>, name: &str) -> String {
     let Some(value) = value else {
         return "<td class=\"ratio soft\">-</td>".to_owned();
     };
     let half = (50.0 * value.ln().abs() / FULL_RATIO.ln()).min(50.0);
-    let (class, left) = if value < 1.0 {
-        ("slower", 50.0 - half)
-    } else {
-        ("faster", 50.0)
-    };
+    let (class, left) = if value < 1.0 { ("slower", 50.0 - half) } else { ("faster", 50.0) };
     format!(
         "<td class=\"ratio\"><span class=\"n\">{value:.2}</span><span class=\"swing\"><i class=\"{class}\" style=\"left:{left:.1}%;width:{half:.1}%\">\
          </i></span><span class=\"soft\">{name}</span></td>"

@@ -18,7 +18,8 @@ pub struct Layer {
     pub colour: String,
 }
 
-/// One axis of an array, as a row of places: the array's elements, with holes between them where the next convolution is transposed, and the padding.
+/// One axis of an array, as a row of places: the array's elements, with holes between them where
+/// the next convolution is transposed, and the padding.
 pub struct Axis {
     /// Elements.
     pub extent: i64,
@@ -42,7 +43,12 @@ pub struct Axis {
 
 impl Axis {
     /// The axis of the layer below convolution `at`.
-    pub fn new(convs: &[Conv], (at, axis): (usize, usize), (stride, centre): (f64, f64), marks: Vec<i64>) -> Axis {
+    pub fn new(
+        convs: &[Conv],
+        (at, axis): (usize, usize),
+        (stride, centre): (f64, f64),
+        marks: Vec<i64>,
+    ) -> Axis {
         let of = |conv: &Conv| conv.axes()[axis].clone();
         let extent = match at {
             0 => of(&convs[0]).input.known(),
@@ -63,18 +69,17 @@ impl Axis {
         }
     }
 
-    /// Makes room for what a convolution on this layer looks at, and frames what its marked outputs look at.
+    /// Makes room for what a convolution on this layer looks at, and frames what its marked outputs
+    /// look at.
     pub fn look_from(&mut self, axis: &EquationAxis, above: &[i64]) {
         // In places there are no holes: the window slides over them like a forward one.
-        let slide = Window {
-            lhs_dilation: 1,
-            ..Window::from(axis)
-        };
+        let slide = Window { lhs_dilation: 1, ..Window::from(axis) };
         self.spread = axis.lhs_dilation;
         self.cell /= self.spread as f64;
         let outputs = axis.output.known().unwrap_or(0) as i64;
         let looked = slide.needed(0..outputs).unwrap_or(0..0);
-        self.places = looked.start.min(0)..looked.end.max((self.extent - 1) * axis.lhs_dilation + 1);
+        self.places =
+            looked.start.min(0)..looked.end.max((self.extent - 1) * axis.lhs_dilation + 1);
         self.drawn = self.places.clone();
         if let [first, ..] = above {
             self.frame = slide.needed(*first..above[above.len() - 1] + 1).unwrap_or(0..0);
@@ -85,7 +90,8 @@ impl Axis {
     /// The places under each tap of an output of the next convolution.
     pub fn looked_at(&self, output: i64) -> Vec<i64> {
         let at = |slide: Window| {
-            (0..slide.kernel).map(move |tap| output * slide.stride + tap * slide.dilation - slide.pad_lo)
+            (0..slide.kernel)
+                .map(move |tap| output * slide.stride + tap * slide.dilation - slide.pad_lo)
         };
         self.slide.into_iter().flat_map(at).collect()
     }
@@ -128,7 +134,8 @@ pub fn places(convs: &[Conv], axis: usize) -> Vec<(f64, f64)> {
     let (mut size, mut first) = (1.0, 0.0);
     for conv in convs {
         let (of, window) = (&conv.axes()[axis], Window::from(&conv.equation()[axis]));
-        let same = window.stride == 1 && window.lhs_dilation == 1 && of.input.known() == of.output.known();
+        let same =
+            window.stride == 1 && window.lhs_dilation == 1 && of.input.known() == of.output.known();
         size /= window.lhs_dilation as f64;
         if !same {
             first += size * (window.reach() as f64 / 2.0 - window.pad_lo as f64);
@@ -142,7 +149,8 @@ pub fn places(convs: &[Conv], axis: usize) -> Vec<(f64, f64)> {
 /// Longer axes are cut around the field.
 const MOST_PLACES: i64 = 26;
 
-/// Leaves out what is far from the field, so that every layer shows the same piece of the input, and says so.
+/// Leaves out what is far from the field, so that every layer shows the same piece of the input,
+/// and says so.
 pub fn crop(layers: &mut [Layer]) {
     for axis in 0..layers[0].axes.len() {
         let longest = layers.iter().map(|layer| length(&layer.axes[axis].places)).max();
@@ -157,9 +165,7 @@ pub fn crop(layers: &mut [Layer]) {
     }
     for axis in 0..layers[0].axes.len() {
         // Far from zero the page's numbers would have too few digits.
-        let first = layers
-            .iter()
-            .map(|layer| layer.axes[axis].edge(layer.axes[axis].drawn.start));
+        let first = layers.iter().map(|layer| layer.axes[axis].edge(layer.axes[axis].drawn.start));
         let first = first.fold(f64::MAX, f64::min);
         for layer in layers.iter_mut() {
             layer.axes[axis].centre -= first;
@@ -171,7 +177,8 @@ pub fn crop(layers: &mut [Layer]) {
             if axes.iter().any(|axis| axis.is_cut() != [false; 2]) {
                 *shape += ", in part";
             }
-            let mut steps: Vec<String> = axes.iter().map(|axis| every(&axis.drawn).to_string()).collect();
+            let mut steps: Vec<String> =
+                axes.iter().map(|axis| every(&axis.drawn).to_string()).collect();
             steps.dedup();
             if axes.len() > 1 && steps != ["1"] {
                 *shape += &format!(", lines every {}", steps.join(" × "));

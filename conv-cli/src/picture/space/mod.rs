@@ -1,8 +1,11 @@
-//! What one output sees: every layer's grid, the input below, and the field of one output in the middle growing down to it.
+//! What one output sees: every layer's grid, the input below, and the field of one output in the
+//! middle growing down to it.
 //!
-//! All layers stand in the input's coordinates: an element of a layer lies over the centre of what it sees, and is as large as the layer's
-//! step, so that a field is a straight cone. (Where a convolution leaves the size as it is, an output stands over the input of the same index, which
-//! is the same unless it is causal.) The input of a transposed convolution is drawn spread out, with the holes between its elements.
+//! All layers stand in the input's coordinates: an element of a layer lies over the centre of what
+//! it sees, and is as large as the layer's step, so that a field is a straight cone. (Where a
+//! convolution leaves the size as it is, an output stands over the input of the same index, which
+//! is the same unless it is causal.) The input of a transposed convolution is drawn spread out,
+//! with the holes between its elements.
 
 mod layer;
 mod planes;
@@ -39,13 +42,14 @@ pub fn draw(convs: &[Conv]) -> Result<String, Failure> {
 fn layers(convs: &[Conv]) -> Result<Vec<Layer>, Failure> {
     let stack = Stack::of(convs)?;
     let last = convs.len();
-    let met: Vec<Vec<Vec<i64>>> = (0..stack.rank())
-        .map(|axis| looked_at(convs, &stack, axis))
-        .collect::<Result<_, _>>()?;
-    let places: Vec<Vec<(f64, f64)>> = (0..stack.rank()).map(|axis| layer::places(convs, axis)).collect();
+    let met: Vec<Vec<Vec<i64>>> =
+        (0..stack.rank()).map(|axis| looked_at(convs, &stack, axis)).collect::<Result<_, _>>()?;
+    let places: Vec<Vec<(f64, f64)>> =
+        (0..stack.rank()).map(|axis| layer::places(convs, axis)).collect();
     let layer = |at: usize| {
         let fields = stack.first(at).fields()?;
-        let axis = |axis: usize| Axis::new(convs, (at, axis), places[axis][at], met[axis][at].clone());
+        let axis =
+            |axis: usize| Axis::new(convs, (at, axis), places[axis][at], met[axis][at].clone());
         let mut axes: Vec<Axis> = (0..stack.rank()).map(axis).collect();
         if at < last {
             for (i, window) in convs[at].equation().iter().enumerate() {
@@ -65,12 +69,7 @@ fn layers(convs: &[Conv]) -> Result<Vec<Layer>, Failure> {
                 (label::window(conv), lines)
             }
         };
-        Ok(Layer {
-            name,
-            lines,
-            axes,
-            colour: colour::layer(at, last),
-        })
+        Ok(Layer { name, lines, axes, colour: colour::layer(at, last) })
     };
     let mut layers: Vec<Layer> = (0..=last).map(layer).collect::<Result<_, Failure>>()?;
     layer::crop(&mut layers);
@@ -80,7 +79,8 @@ fn layers(convs: &[Conv]) -> Result<Vec<Layer>, Failure> {
 /// More outputs than this are not tried.
 const MOST_TRIED: i64 = 400;
 
-/// What one output depends on in every layer, along one axis: of the outputs whose field lies inside of every layer the one nearest to the middle, if there is any.
+/// What one output depends on in every layer, along one axis: of the outputs whose field lies
+/// inside of every layer the one nearest to the middle, if there is any.
 fn looked_at(convs: &[Conv], stack: &Stack, axis: usize) -> Result<Vec<Vec<i64>>, Failure> {
     let outputs = convs[convs.len() - 1].axes()[axis].output.known().unwrap_or(1) as i64;
     let middle = (outputs - 1) / 2;

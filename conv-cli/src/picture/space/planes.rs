@@ -31,19 +31,12 @@ impl Page {
         let (width, height) = (wide.1 - wide.0, tall.1 - tall.0);
         let scale = (WIDE / (width + LEAN * height)).min(LARGEST / smallest(layers));
 
-        Page {
-            scale,
-            front: tall.1,
-            rise: scale * FLAT * height + GAP,
-        }
+        Page { scale, front: tall.1, rise: scale * FLAT * height + GAP }
     }
 
     fn at(&self, level: usize, (y, x): (f64, f64)) -> Point {
         let up = level as f64 * self.rise;
-        (
-            self.scale * (x + LEAN * (self.front - y)),
-            self.scale * FLAT * (y - self.front) - up,
-        )
+        (self.scale * (x + LEAN * (self.front - y)), self.scale * FLAT * (y - self.front) - up)
     }
 }
 
@@ -77,10 +70,8 @@ pub fn draw(layers: &[Layer], svg: &mut Svg) {
     let right = svg.bounds()[2] + 26.0;
     for (level, layer) in layers.iter().enumerate() {
         let [tall, _] = [&layer.axes[0], &layer.axes[1]];
-        let (_, y) = page.at(
-            level,
-            ((tall.edge(tall.drawn.start) + tall.edge(tall.drawn.end)) / 2.0, 0.0),
-        );
+        let (_, y) =
+            page.at(level, ((tall.edge(tall.drawn.start) + tall.edge(tall.drawn.end)) / 2.0, 0.0));
         beside(svg, (right, y), layer);
     }
 }
@@ -98,27 +89,23 @@ fn plane(page: &Page, level: usize, layer: &Layer, svg: &mut Svg) {
     let [tall, wide] = [&layer.axes[0], &layer.axes[1]];
     let rectangle = |y: Range<i64>, x: Range<i64>| {
         let corners = [(y.start, x.start), (y.start, x.end), (y.end, x.end), (y.end, x.start)];
-        corners
-            .map(|(y, x)| page.at(level, (tall.edge(y), wide.edge(x))))
-            .to_vec()
+        corners.map(|(y, x)| page.at(level, (tall.edge(y), wide.edge(x)))).to_vec()
     };
     let cell = |y: i64, x: i64| rectangle(y..y + 1, x..x + 1);
     let grid = |y: &Range<i64>, x: &Range<i64>| {
         let ((ys, top, bottom), (xs, left, right)) = (lines(tall, y), lines(wide, x));
-        let across = ys
-            .into_iter()
-            .map(|y| vec![page.at(level, (y, left)), page.at(level, (y, right))]);
-        let down = xs
-            .into_iter()
-            .map(|x| vec![page.at(level, (top, x)), page.at(level, (bottom, x))]);
+        let across =
+            ys.into_iter().map(|y| vec![page.at(level, (y, left)), page.at(level, (y, right))]);
+        let down =
+            xs.into_iter().map(|x| vec![page.at(level, (top, x)), page.at(level, (bottom, x))]);
         across.chain(down).collect::<Vec<_>>()
     };
-    let (rows, columns) = (
-        common(&tall.elements(), &tall.drawn),
-        common(&wide.elements(), &wide.drawn),
-    );
-    let few = |of: &Range<i64>, axis: &Axis| ((of.end - of.start) / axis.spread + 1).max(0) as usize;
-    let spread = (tall.spread > 1 || wide.spread > 1) && few(&rows, tall) * few(&columns, wide) <= MOST_MARKS;
+    let (rows, columns) =
+        (common(&tall.elements(), &tall.drawn), common(&wide.elements(), &wide.drawn));
+    let few =
+        |of: &Range<i64>, axis: &Axis| ((of.end - of.start) / axis.spread + 1).max(0) as usize;
+    let spread = (tall.spread > 1 || wide.spread > 1)
+        && few(&rows, tall) * few(&columns, wide) <= MOST_MARKS;
 
     if spread || (&rows, &columns) != (&tall.drawn, &wide.drawn) {
         svg.lines("empty", None, &grid(&tall.drawn, &wide.drawn));
@@ -162,8 +149,10 @@ fn marks(
         return;
     }
     let places = rows.iter().flat_map(|&y| columns.iter().map(move |&x| (y, x)));
-    let (inside, outside): (Vec<_>, Vec<_>) = places.partition(|&(y, x)| tall.is_element(y) && wide.is_element(x));
-    let shapes = |places: Vec<(i64, i64)>| places.into_iter().map(|(y, x)| cell(y, x)).collect::<Vec<_>>();
+    let (inside, outside): (Vec<_>, Vec<_>) =
+        places.partition(|&(y, x)| tall.is_element(y) && wide.is_element(x));
+    let shapes =
+        |places: Vec<(i64, i64)>| places.into_iter().map(|(y, x)| cell(y, x)).collect::<Vec<_>>();
     svg.shapes("pad", Some(&layer.colour), &shapes(outside));
     svg.shapes("mark", Some(&layer.colour), &shapes(inside));
 }
@@ -184,9 +173,8 @@ fn cone(page: &Page, level: usize, layer: &Layer, above: &Layer, svg: &mut Svg) 
     };
     let low = corners(level, [framed(&layer.axes[0]), framed(&layer.axes[1])]);
     let high = corners(level + 1, [marked(&above.axes[0]), marked(&above.axes[1])]);
-    let faces: Vec<Vec<Point>> = (0..4)
-        .map(|i| vec![low[i], low[(i + 1) % 4], high[(i + 1) % 4], high[i]])
-        .collect();
+    let faces: Vec<Vec<Point>> =
+        (0..4).map(|i| vec![low[i], low[(i + 1) % 4], high[(i + 1) % 4], high[i]]).collect();
     for face in faces {
         svg.shapes("face", Some(&above.colour), &[face]);
     }
@@ -194,13 +182,12 @@ fn cone(page: &Page, level: usize, layer: &Layer, above: &Layer, svg: &mut Svg) 
     svg.lines("ray", Some(&above.colour), &rays);
 }
 
-/// The lines between places, and where those across start and end. Where an axis is cut there is no line, and those across go on a little.
+/// The lines between places, and where those across start and end. Where an axis is cut there is no
+/// line, and those across go on a little.
 fn lines(axis: &Axis, of: &Range<i64>) -> (Vec<f64>, f64, f64) {
     let [before, after] = axis.is_cut();
-    let (before, after) = (
-        before && of.start == axis.drawn.start,
-        after && of.end == axis.drawn.end,
-    );
+    let (before, after) =
+        (before && of.start == axis.drawn.start, after && of.end == axis.drawn.end);
     let drawn = of.start + i64::from(before)..=of.end - i64::from(after);
     let more = |cut: bool| if cut { 0.5 * axis.cell } else { 0.0 };
     let mut edges: Vec<i64> = drawn.step_by(every(of)).collect();
@@ -208,11 +195,7 @@ fn lines(axis: &Axis, of: &Range<i64>) -> (Vec<f64>, f64, f64) {
         edges.push(of.end);
     }
     let edges = edges.into_iter().map(|place| axis.edge(place)).collect();
-    (
-        edges,
-        axis.edge(of.start) - more(before),
-        axis.edge(of.end) + more(after),
-    )
+    (edges, axis.edge(of.start) - more(before), axis.edge(of.end) + more(after))
 }
 
 /// What two ranges share.

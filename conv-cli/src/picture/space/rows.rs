@@ -22,7 +22,8 @@ pub fn draw(layers: &[Layer], svg: &mut Svg) {
         let axis = &layer.axes[0];
         (axis.edge(axis.drawn.start), axis.edge(axis.drawn.end))
     });
-    let (left, right) = ends.fold((f64::MAX, f64::MIN), |all, one| (all.0.min(one.0), all.1.max(one.1)));
+    let (left, right) =
+        ends.fold((f64::MAX, f64::MIN), |all, one| (all.0.min(one.0), all.1.max(one.1)));
     let scale = (WIDE / (right - left)).min(LARGEST / smallest(layers));
     for (level, pair) in layers.windows(2).enumerate() {
         taps(&pair[0], &pair[1], level, scale, svg);
@@ -49,17 +50,15 @@ fn row(layer: &Layer, level: usize, scale: f64, svg: &mut Svg) {
     let tall = HALF.min(half.max(4.0));
     let boxed = |place: i64| {
         let (x, y) = (axis.middle(place) * scale, height(level));
-        vec![
-            (x - half, y - tall),
-            (x + half, y - tall),
-            (x + half, y + tall),
-            (x - half, y + tall),
-        ]
+        vec![(x - half, y - tall), (x + half, y - tall), (x + half, y + tall), (x - half, y + tall)]
     };
     let marked: Vec<i64> = axis.marked().collect();
-    let (elements, others): (Vec<i64>, Vec<i64>) = axis.drawn.clone().partition(|&place| axis.is_element(place));
-    let (on, off): (Vec<i64>, Vec<i64>) = elements.into_iter().partition(|place| marked.contains(place));
-    let (padded, empty): (Vec<i64>, Vec<i64>) = others.into_iter().partition(|place| marked.contains(place));
+    let (elements, others): (Vec<i64>, Vec<i64>) =
+        axis.drawn.clone().partition(|&place| axis.is_element(place));
+    let (on, off): (Vec<i64>, Vec<i64>) =
+        elements.into_iter().partition(|place| marked.contains(place));
+    let (padded, empty): (Vec<i64>, Vec<i64>) =
+        others.into_iter().partition(|place| marked.contains(place));
     let shapes = |places: Vec<i64>| places.into_iter().map(boxed).collect::<Vec<_>>();
     svg.shapes("empty", None, &shapes(empty));
     svg.shapes("plane", None, &shapes(off));
@@ -94,13 +93,11 @@ fn taps(layer: &Layer, above: &Layer, level: usize, scale: f64, svg: &mut Svg) {
         vec![(from * scale, height(level + 1)), (to * scale, height(level))]
     };
     let lines = |output: i64| {
-        let drawn = below
-            .looked_at(output)
-            .into_iter()
-            .filter(|place| below.drawn.contains(place));
+        let drawn = below.looked_at(output).into_iter().filter(|place| below.drawn.contains(place));
         drawn.map(|place| line(output, place)).collect::<Vec<_>>()
     };
-    let (on, off): (Vec<i64>, Vec<i64>) = outputs.into_iter().partition(|output| over.marks.contains(output));
+    let (on, off): (Vec<i64>, Vec<i64>) =
+        outputs.into_iter().partition(|output| over.marks.contains(output));
     let each = below.looked_at(0).len();
     if off.len() * each <= MOST_LINES {
         svg.lines("wire", None, &off.into_iter().flat_map(lines).collect::<Vec<_>>());

@@ -32,10 +32,7 @@ impl Page {
         let scale = (WIDE / widest).min(LARGEST / smallest(layers));
         let lines = layers.iter().flat_map(|layer| &layer.lines);
         let letters = lines.map(|line| line.chars().count()).max().unwrap_or(0);
-        Page {
-            scale,
-            step: (widest * scale + GAP).max(7.1 * letters as f64 + 16.0),
-        }
+        Page { scale, step: (widest * scale + GAP).max(7.1 * letters as f64 + 16.0) }
     }
 
     fn at(&self, level: usize, [z, y, x]: [f64; 3]) -> Point {
@@ -128,11 +125,7 @@ fn edges(block: &Block) -> [[[f64; 3]; 2]; 12] {
 /// The three that one sees: the front, the top and the right side.
 fn faces(block: &Block) -> [[[f64; 3]; 4]; 3] {
     let c = corners(block);
-    [
-        [c[0], c[1], c[3], c[2]],
-        [c[0], c[1], c[5], c[4]],
-        [c[1], c[5], c[7], c[3]],
-    ]
+    [[c[0], c[1], c[3], c[2]], [c[0], c[1], c[5], c[4]], [c[1], c[5], c[7], c[3]]]
 }
 
 /// The lines between elements on the faces that one sees.
@@ -140,15 +133,9 @@ fn grid(layer: &Layer, block: &Block) -> Vec<[[f64; 3]; 2]> {
     let [(near, far), (top, bottom), (left, right)] = *block;
     let between = |axis: usize, (from, to): (f64, f64)| {
         let axis = &layer.axes[axis];
-        let edges = axis
-            .drawn
-            .clone()
-            .step_by(every(&axis.drawn))
-            .map(|place| axis.edge(place));
+        let edges = axis.drawn.clone().step_by(every(&axis.drawn)).map(|place| axis.edge(place));
 
-        edges
-            .filter(move |edge| *edge > from + 0.01 && *edge < to - 0.01)
-            .collect::<Vec<_>>()
+        edges.filter(move |edge| *edge > from + 0.01 && *edge < to - 0.01).collect::<Vec<_>>()
     };
     let mut lines = Vec::new();
     for x in between(2, block[2]) {

@@ -42,11 +42,7 @@ impl<'a> Words<'a> {
                 words.extend(tokens(word).map(|token| (line + 1, token)));
             }
         }
-        Words {
-            words,
-            at: 0,
-            layers: 0,
-        }
+        Words { words, at: 0, layers: 0 }
     }
 
     fn peek(&self) -> Option<&'a str> {
@@ -85,8 +81,9 @@ impl<'a> Words<'a> {
 
     fn number(&mut self, what: &str) -> Result<usize, Error> {
         let number = self.peek().and_then(|word| word.parse().ok()).filter(|&n| n > 0);
-        let number =
-            number.ok_or_else(|| self.error(format!("expected {what}, a positive number, found {}", self.found())))?;
+        let number = number.ok_or_else(|| {
+            self.error(format!("expected {what}, a positive number, found {}", self.found()))
+        })?;
         self.at += 1;
         Ok(number)
     }
@@ -114,8 +111,14 @@ impl<'a> Words<'a> {
             "join" => return Ok(Item::Branches(Together::Joined, self.branches(depth)?)),
             "conv" | "depthwise" | "pool" => word,
             _ => match word.strip_prefix(':') {
-                Some(name) if !name.is_empty() && depth == 0 => return Ok(Item::Point(name.to_owned())),
-                Some(_) => return Err(self.back(format!("'{word}' names a point, which must stand outside of braces"))),
+                Some(name) if !name.is_empty() && depth == 0 => {
+                    return Ok(Item::Point(name.to_owned()));
+                }
+                Some(_) => {
+                    return Err(self.back(format!(
+                        "'{word}' names a point, which must stand outside of braces"
+                    )));
+                }
                 None => {
                     let known = "conv, depthwise, pool, add, join, repeat or :NAME";
                     return Err(self.back(format!("expected {known}, found '{word}'")));
@@ -139,7 +142,9 @@ impl<'a> Words<'a> {
         let (kernel, stride) = self.window()?;
         let kind = match kind {
             "conv" => Kind::Conv(self.number("the channels")?),
-            "depthwise" if self.takes("times") => Kind::Depthwise(self.number("the windows a channel")?),
+            "depthwise" if self.takes("times") => {
+                Kind::Depthwise(self.number("the windows a channel")?)
+            }
             "depthwise" => Kind::Depthwise(1),
             _ => Kind::Pool,
         };
@@ -151,12 +156,7 @@ impl<'a> Words<'a> {
             self.takes("same");
             Padding::SameUpper
         };
-        Ok(Layer {
-            kind,
-            kernel,
-            stride,
-            padding,
-        })
+        Ok(Layer { kind, kernel, stride, padding })
     }
 
     /// `3x3`, `7x7/2`.
@@ -164,15 +164,13 @@ impl<'a> Words<'a> {
         let read = |word: &str| {
             let (kernel, stride) = word.split_once('/').unwrap_or((word, "1"));
             let (height, width) = kernel.split_once('x')?;
-            let numbers = [height, width, stride].map(|n| n.parse().ok().filter(|&n: &usize| n > 0));
+            let numbers =
+                [height, width, stride].map(|n| n.parse().ok().filter(|&n: &usize| n > 0));
             Some(([numbers[0]?, numbers[1]?], numbers[2]?))
         };
         let window = self.peek().and_then(read);
         let window = window.ok_or_else(|| {
-            self.error(format!(
-                "expected a window such as 3x3 or 3x3/2, found {}",
-                self.found()
-            ))
+            self.error(format!("expected a window such as 3x3 or 3x3/2, found {}", self.found()))
         })?;
         self.at += 1;
         Ok(window)
@@ -210,11 +208,7 @@ fn tokens(word: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(move || {
         let first = rest.chars().next()?;
         let alone = |c: char| matches!(c, '{' | '}' | '|');
-        let end = if alone(first) {
-            1
-        } else {
-            rest.find(alone).unwrap_or(rest.len())
-        };
+        let end = if alone(first) { 1 } else { rest.find(alone).unwrap_or(rest.len()) };
         let (token, left) = rest.split_at(end);
         rest = left;
         Some(token)

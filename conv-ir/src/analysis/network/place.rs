@@ -39,12 +39,7 @@ impl Placed {
 
     /// What all convolutions up to a point cost, one after the other.
     pub fn facts(&self, point: &Point) -> Vec<Facts> {
-        self.stack
-            .first(point.nodes)
-            .convs()
-            .into_iter()
-            .filter_map(facts)
-            .collect()
+        self.stack.first(point.nodes).convs().into_iter().filter_map(facts).collect()
     }
 }
 
@@ -63,14 +58,8 @@ impl Network {
     /// [`Error::Invalid`] where a window does not fit, [`Error::Argument`] where branches do not.
     pub fn at(&self, input: [usize; 2]) -> Result<Placed, Error> {
         let mut points = Vec::new();
-        let (nodes, _) = nodes(
-            &self.items,
-            Place {
-                extents: input,
-                channels: self.channels,
-            },
-            &mut points,
-        )?;
+        let (nodes, _) =
+            nodes(&self.items, Place { extents: input, channels: self.channels }, &mut points)?;
         let stack = Stack::new(nodes)?;
         Ok(Placed { stack, points })
     }
@@ -83,7 +72,11 @@ struct Place {
     channels: usize,
 }
 
-fn nodes(items: &[Item], from: Place, points: &mut Vec<Point>) -> Result<(Vec<Node>, Place), Error> {
+fn nodes(
+    items: &[Item],
+    from: Place,
+    points: &mut Vec<Point>,
+) -> Result<(Vec<Node>, Place), Error> {
     let mut place = from;
     let mut nodes = Vec::new();
     for item in items {
@@ -112,7 +105,11 @@ fn push(mut nodes: Vec<Node>, node: Node) -> Vec<Node> {
     nodes
 }
 
-fn branched(together: Together, branches: &[Vec<Item>], from: Place) -> Result<(Node, Place), Error> {
+fn branched(
+    together: Together,
+    branches: &[Vec<Item>],
+    from: Place,
+) -> Result<(Node, Place), Error> {
     let mut stacks = Vec::new();
     let mut places: Vec<Place> = Vec::new();
     for branch in branches {
@@ -123,7 +120,9 @@ fn branched(together: Together, branches: &[Vec<Item>], from: Place) -> Result<(
     let first = places[0];
     if let Some(other) = places.iter().find(|place| place.extents != first.extents) {
         let ([h, w], [y, x]) = (first.extents, other.extents);
-        let message = format!("branches of {h} x {w} and {y} x {x} come together: they must have the same size");
+        let message = format!(
+            "branches of {h} x {w} and {y} x {x} come together: they must have the same size"
+        );
         return Err(Error::Argument(message));
     }
     let channels = match together {
@@ -163,12 +162,6 @@ impl Layer {
             Kind::Pool => Step::pooling(step.windows, step.inputs),
             Kind::Conv(_) | Kind::Depthwise(_) => step,
         };
-        Ok((
-            step,
-            Place {
-                extents,
-                channels: out_channels,
-            },
-        ))
+        Ok((step, Place { extents, channels: out_channels }))
     }
 }

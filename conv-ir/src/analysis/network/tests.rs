@@ -7,7 +7,8 @@ fn every_published_field_is_found() {
     let mut lines = 0;
     for (name, text) in NETWORKS {
         let network: Network = text.parse().unwrap_or_else(|e| panic!("{name}: {e}"));
-        let placed = PUBLISHED_AT.map(|size| network.at([size, size]).unwrap_or_else(|e| panic!("{name}: {e}")));
+        let placed = PUBLISHED_AT
+            .map(|size| network.at([size, size]).unwrap_or_else(|e| panic!("{name}: {e}")));
         let table: Vec<_> = published().filter(|line| line.network == *name).collect();
         assert_eq!(table.len(), placed[0].points.len(), "{name}: points");
         for (at, line) in table.iter().enumerate() {
@@ -16,7 +17,12 @@ fn every_published_field_is_found() {
                 assert_eq!(point.name, line.point, "{name}");
                 for field in placed.fields(point).unwrap() {
                     let found = (field.size, field.stride.whole(), -field.start);
-                    assert_eq!(found, (line.field, Some(line.stride), padding), "{name} {}", line.point);
+                    assert_eq!(
+                        found,
+                        (line.field, Some(line.stride), padding),
+                        "{name} {}",
+                        line.point
+                    );
                 }
             }
             lines += 1;
@@ -26,7 +32,8 @@ fn every_published_field_is_found() {
     assert!(lines > 100, "{lines}");
 }
 
-/// The published count is a profiler's: it has biases, poolings and normalisations too, which are a percent or two.
+/// The published count is a profiler's: it has biases, poolings and normalisations too, which are a
+/// percent or two.
 #[test]
 fn the_work_of_each_network_is_the_published_one() {
     for (name, _) in NETWORKS {
@@ -73,22 +80,10 @@ fn what_is_wrong_is_told_with_its_line() {
             "input 3 add { conv 1x1 3 | :x }",
             "line 1 of the network: ':x' names a point, which must stand outside of braces",
         ),
-        (
-            "input 3 add { conv 1x1 3",
-            "line 1 of the network: expected '}', found the end",
-        ),
-        (
-            "input 3 conv 1x1 3 }",
-            "line 1 of the network: '}' has no '{' that it belongs to",
-        ),
-        (
-            "input 3 repeat 9999999 { pool 3x3 }",
-            "line 1 of the network: more than 10000 layers",
-        ),
-        (
-            "input 3 repeat 99999999999 { }",
-            "line 1 of the network: more than 10000 layers",
-        ),
+        ("input 3 add { conv 1x1 3", "line 1 of the network: expected '}', found the end"),
+        ("input 3 conv 1x1 3 }", "line 1 of the network: '}' has no '{' that it belongs to"),
+        ("input 3 repeat 9999999 { pool 3x3 }", "line 1 of the network: more than 10000 layers"),
+        ("input 3 repeat 99999999999 { }", "line 1 of the network: more than 10000 layers"),
     ] {
         assert_eq!(text.parse::<Network>().unwrap_err().to_string(), message, "{text}");
     }

@@ -1,4 +1,5 @@
-//! Which inputs matter, found by marking them: through the equation without edges, and through the reference with all of its edges.
+//! Which inputs matter, found by marking them: through the equation without edges, and through the
+//! reference with all of its edges.
 
 use std::ops::Range;
 
@@ -41,17 +42,14 @@ fn one_window_needs_what_its_taps_meet() {
         let start = rng.below(20) - 10;
         let outputs = start..start + rng.below(9);
         let marks = hull_of(&marked(&window, outputs.clone()));
-        assert_eq!(
-            window.needed(outputs.clone()),
-            Some(marks.clone()),
-            "{window:?} {outputs:?}"
-        );
+        assert_eq!(window.needed(outputs.clone()), Some(marks.clone()), "{window:?} {outputs:?}");
         empty += usize::from(marks.is_empty() && !outputs.is_empty());
     }
     assert!(empty > 100, "holes: {empty}");
 }
 
-/// Convolutions whose extents follow from each other; zero padding only, so that what lies outside is not read.
+/// Convolutions whose extents follow from each other; zero padding only, so that what lies outside
+/// is not read.
 fn random_stack(rng: &mut Rng) -> Vec<Conv> {
     let mut extent = 6 + rng.below(20);
     let mut convs = Vec::new();
@@ -74,7 +72,8 @@ fn random_stack(rng: &mut Rng) -> Vec<Conv> {
     convs
 }
 
-/// The inputs that the reference lets an output depend on: all weights one, one input one at a time.
+/// The inputs that the reference lets an output depend on: all weights one, one input one at a
+/// time.
 fn depends(convs: &[Conv]) -> Vec<Vec<bool>> {
     let inputs = convs[0].axes()[0].input.known().unwrap();
     let column = |input: usize| {
@@ -165,13 +164,13 @@ fn fields_are_the_marks_of_every_output_far_from_the_edges() {
     let mut fractional = 0;
     for _ in 0..500 {
         let windows: Vec<Window> = (0..1 + rng.below(4)).map(|_| random_window(&mut rng)).collect();
-        let nodes = windows
-            .iter()
-            .map(|window| Node::Step(Step::pooling(vec![*window], vec![None])));
+        let nodes =
+            windows.iter().map(|window| Node::Step(Step::pooling(vec![*window], vec![None])));
         let field = Stack::new(nodes.collect()).unwrap().field(0).unwrap();
         let see = |p: i64| {
             let marks = windows.iter().rev().fold(vec![p], |marks, window| {
-                let mut below: Vec<i64> = marks.iter().flat_map(|&at| marked(window, at..at + 1)).collect();
+                let mut below: Vec<i64> =
+                    marks.iter().flat_map(|&at| marked(window, at..at + 1)).collect();
                 below.sort_unstable();
                 below.dedup();
                 below
@@ -205,11 +204,7 @@ fn random_window(rng: &mut Rng) -> Window {
 }
 
 fn shift_by(range: Range<i64>, by: i64) -> Range<i64> {
-    if range.is_empty() {
-        range
-    } else {
-        range.start + by..range.end + by
-    }
+    if range.is_empty() { range } else { range.start + by..range.end + by }
 }
 
 #[test]
@@ -217,18 +212,22 @@ fn folded_padding_is_read_from_where_the_reference_reads_it() {
     let mut rng = Rng(4);
     let mut seen = 0;
     while seen < 400 {
-        let mode = ["zeros", "reflect", "symmetric", "replicate", "circular"][rng.below(5) as usize];
+        let mode =
+            ["zeros", "reflect", "symmetric", "replicate", "circular"][rng.below(5) as usize];
         let [extent, kernel, stride, dilation] = [9, 4, 2, 3].map(|n| 1 + rng.below(n));
         let padding = format!("{}:{}", rng.below(7), rng.below(7));
-        let text =
-            format!("conv1d in {extent} kernel {kernel} stride {stride} dilation {dilation} pad {padding} mode {mode}");
+        let text = format!(
+            "conv1d in {extent} kernel {kernel} stride {stride} dilation {dilation} pad {padding} mode {mode}"
+        );
         let Ok(one) = text.parse::<Conv>() else { continue };
         let depends = depends(std::slice::from_ref(&one));
         let window = Window::from(&one.equation()[0]);
         for p in 0..one.axes()[0].output.known().unwrap() as i64 {
-            let marks: Vec<i64> = (0..extent).filter(|&q| depends[q as usize][p as usize]).collect();
+            let marks: Vec<i64> =
+                (0..extent).filter(|&q| depends[q as usize][p as usize]).collect();
             let found = read(window.needed(p..p + 1).unwrap(), extent, one.spec().padding_mode);
-            // The hull of the window is read, also between taps: at least what matters, and nothing outside.
+            // The hull of the window is read, also between taps: at least what matters, and nothing
+            // outside.
             let hull = hull_of(&marks);
             let holds = hull.is_empty() || (found.start <= hull.start && hull.end <= found.end);
             assert!(
@@ -246,7 +245,8 @@ fn folded_padding_is_read_from_where_the_reference_reads_it() {
     assert_eq!(read(window.needed(8..9).unwrap(), 9, wraps.spec().padding_mode), 0..9);
 }
 
-/// A branch: windows of stride 1 with one of stride `stride` among them, so that branches have the same rate.
+/// A branch: windows of stride 1 with one of stride `stride` among them, so that branches have the
+/// same rate.
 fn random_branch(rng: &mut Rng, stride: i64, depth: i64) -> Stack {
     let length = 1 + rng.below(3);
     let strided = rng.below(length as u64);
@@ -273,14 +273,12 @@ fn random_branch(rng: &mut Rng, stride: i64, depth: i64) -> Stack {
 fn marked_through(stack: &Stack, outputs: Vec<i64>) -> Vec<i64> {
     stack.nodes().iter().rev().fold(outputs, |above, node| {
         let mut below: Vec<i64> = match node {
-            Node::Step(step) => above
-                .iter()
-                .flat_map(|&at| marked(&step.windows[0], at..at + 1))
-                .collect(),
-            Node::Join(branches) => branches
-                .iter()
-                .flat_map(|branch| marked_through(branch, above.clone()))
-                .collect(),
+            Node::Step(step) => {
+                above.iter().flat_map(|&at| marked(&step.windows[0], at..at + 1)).collect()
+            }
+            Node::Join(branches) => {
+                branches.iter().flat_map(|branch| marked_through(branch, above.clone())).collect()
+            }
         };
         below.sort_unstable();
         below.dedup();
@@ -328,7 +326,8 @@ fn groups_need_the_channels_that_the_reference_depends_on() {
             *from = to;
             conv(&text)
         };
-        let convs: Vec<Conv> = (0..1 + rng.below(3)).map(|_| conv(&mut rng, &mut channels)).collect();
+        let convs: Vec<Conv> =
+            (0..1 + rng.below(3)).map(|_| conv(&mut rng, &mut channels)).collect();
         let first = rng.below(channels as u64) as usize;
         let last = first + rng.below((channels as usize - first) as u64) as usize;
         // One element a channel, so that an input that matters is a channel that matters.
@@ -347,14 +346,10 @@ fn groups_need_the_channels_that_the_reference_depends_on() {
             }
             values[first..=last].iter().any(|value| *value != 0.0)
         };
-        let marks: Vec<i64> = (0..convs[0].in_channels())
-            .filter(|&at| matters(at))
-            .map(|at| at as i64)
-            .collect();
-        let needed = convs
-            .iter()
-            .rev()
-            .fold(first..last + 1, |range, conv| channels_needed(conv, range));
+        let marks: Vec<i64> =
+            (0..convs[0].in_channels()).filter(|&at| matters(at)).map(|at| at as i64).collect();
+        let needed =
+            convs.iter().rev().fold(first..last + 1, |range, conv| channels_needed(conv, range));
         assert_eq!(needed.start as i64..needed.end as i64, hull_of(&marks), "{convs:?}");
         partial += usize::from(needed.len() < convs[0].in_channels());
     }

@@ -64,11 +64,7 @@ fn transposed_steps_have_fractional_strides() {
 
 #[test]
 fn branches_join_by_the_largest_field() {
-    let window = |kernel, pad_lo| Window {
-        kernel,
-        pad_lo,
-        ..Window::IDENTITY
-    };
+    let window = |kernel, pad_lo| Window { kernel, pad_lo, ..Window::IDENTITY };
     let branch = |kernel, pad_lo| {
         let step = Step::pooling(vec![window(kernel, pad_lo)], vec![None]);
         Stack::new(vec![Node::Step(step)]).unwrap()
@@ -79,10 +75,7 @@ fn branches_join_by_the_largest_field() {
     let shifted = join(vec![branch(5, 2), branch(5, 0)]).unwrap();
     assert_eq!((shifted.size, shifted.start, shifted.aligned), (7, -2, false));
     let strided = Stack::new(vec![Node::Step(Step::pooling(
-        vec![Window {
-            stride: 2,
-            ..Window::IDENTITY
-        }],
+        vec![Window { stride: 2, ..Window::IDENTITY }],
         vec![None],
     ))])
     .unwrap();

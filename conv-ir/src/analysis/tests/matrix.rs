@@ -1,4 +1,5 @@
-//! The matrix applied is the convolution, transposed it is the transposed convolution, and both are adjoint.
+//! The matrix applied is the convolution, transposed it is the transposed convolution, and both are
+//! adjoint.
 
 use super::{Rng, conv};
 use crate::analysis::Matrix;
@@ -9,12 +10,7 @@ fn integers(rng: &mut Rng, len: usize) -> Vec<f64> {
 }
 
 fn run(conv: &Conv, weight: &[f64], input: &[f64]) -> Vec<f64> {
-    let arguments = reference::Arguments {
-        input,
-        weight,
-        bias: None,
-        residual: None,
-    };
+    let arguments = reference::Arguments { input, weight, bias: None, residual: None };
     reference::run_f64(conv, arguments, &[]).unwrap()
 }
 
@@ -27,18 +23,17 @@ fn backward(forward: &Conv) -> Option<Conv> {
     let spec = forward.spec();
     let left_over = forward.axes().iter().map(|axis| {
         let (lo, hi) = axis.padding;
-        (axis.input.known().unwrap() + lo + hi - axis.dilation * (axis.kernel - 1) - 1) % axis.stride
+        (axis.input.known().unwrap() + lo + hi - axis.dilation * (axis.kernel - 1) - 1)
+            % axis.stride
     });
     Conv::new(ConvSpec {
         transposed: true,
         in_channels: spec.out_channels,
         out_channels: spec.in_channels,
-        input: forward
-            .axes()
-            .iter()
-            .map(|axis| axis.output.known().unwrap().into())
-            .collect(),
-        padding: Padding::Explicit(PerAxis::Each(forward.axes().iter().map(|axis| axis.padding).collect())),
+        input: forward.axes().iter().map(|axis| axis.output.known().unwrap().into()).collect(),
+        padding: Padding::Explicit(PerAxis::Each(
+            forward.axes().iter().map(|axis| axis.padding).collect(),
+        )),
         output_padding: PerAxis::Each(left_over.collect()),
         ..spec.clone()
     })
@@ -48,10 +43,7 @@ fn backward(forward: &Conv) -> Option<Conv> {
 fn random_conv(rng: &mut Rng) -> Option<Conv> {
     let rank = 1 + rng.below(3) as usize;
     let mut each = |lo: i64, n: u64| {
-        (0..rank)
-            .map(|_| (lo + rng.below(n)).to_string())
-            .collect::<Vec<_>>()
-            .join("x")
+        (0..rank).map(|_| (lo + rng.below(n)).to_string()).collect::<Vec<_>>().join("x")
     };
     let (input, kernel, stride, dilation) = (each(2, 4), each(1, 3), each(1, 2), each(1, 2));
     let groups = 1 + rng.below(2);
@@ -105,10 +97,7 @@ fn folded_padding_adds_weights_up() {
         assert_eq!(matrix.apply(&weight, &x).unwrap(), run(&folded, &weight, &x), "{mode}");
     }
     let edge = Matrix::of(&conv("conv1d in 3 kernel 3 pad 1 mode replicate")).unwrap();
-    assert_eq!(
-        edge.to_string(),
-        "w0+w1    w2     0\n   w0    w1    w2\n    0    w0 w1+w2\n"
-    );
+    assert_eq!(edge.to_string(), "w0+w1    w2     0\n   w0    w1    w2\n    0    w0 w1+w2\n");
 }
 
 #[test]

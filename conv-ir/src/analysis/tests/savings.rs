@@ -35,10 +35,7 @@ fn depthwise_separable() {
 #[test]
 fn groups_frames_and_bottlenecks() {
     let grouped = of(&["conv2d ic64 oc64 g4 in 14 kernel 3 pad 1"]);
-    assert_eq!(
-        (grouped[0].kind, grouped[0].dense_weights / grouped[0].weights),
-        ("grouped", 4)
-    );
+    assert_eq!((grouped[0].kind, grouped[0].dense_weights / grouped[0].weights), ("grouped", 4));
     let video = of(&[
         "conv3d ic8 oc8 in 4x9x9 kernel 1x3x3 pad 0x1x1",
         "conv3d ic8 oc8 in 4x9x9 kernel 3x1x1 pad 1x0x0",
@@ -62,17 +59,11 @@ fn groups_frames_and_bottlenecks() {
 #[test]
 fn rows_that_save_nothing_are_not_named() {
     assert_eq!(of(&["conv2d in 9 kernel 3", "conv2d in 7 kernel 3"]), []);
-    assert_eq!(
-        of(&["conv2d in 9 kernel 3x1", "conv2d-transposed in 7x9 kernel 1x3"]),
-        []
-    );
+    assert_eq!(of(&["conv2d in 9 kernel 3x1", "conv2d-transposed in 7x9 kernel 1x3"]), []);
     assert_eq!(of(&["conv2d in 9 kernel 3x1", "conv1d in 7 kernel 3"]), []);
     let mobile = ["conv2d g8 ic8 oc8 in 9 kernel 3 pad 1", "conv2d ic8 oc8 in 9 kernel 1"];
     let twice = of(&[mobile, mobile].concat());
-    assert_eq!(
-        twice.iter().map(|saving| saving.layers.clone()).collect::<Vec<_>>(),
-        [0..2, 2..4]
-    );
+    assert_eq!(twice.iter().map(|saving| saving.layers.clone()).collect::<Vec<_>>(), [0..2, 2..4]);
     let free = of(&["conv2d in HxW kernel 3x1", "conv2d in HxW kernel 1x3"]);
     assert_eq!((free[0].multiply_adds, free[0].dense_multiply_adds), (None, None));
 }

@@ -1,4 +1,5 @@
-//! The buffers of a strip's nest in the memory of the fused one: rows of larger arrays, weights that all strips share, numbers that are known.
+//! The buffers of a strip's nest in the memory of the fused one: rows of larger arrays, weights
+//! that all strips share, numbers that are known.
 
 use super::template::reaches;
 use super::{Fusing, Lowered, refused};
@@ -28,25 +29,22 @@ pub(super) struct PackedBuffer {
 impl Fusing<'_> {
     /// Extents of a buffer of the fused nest, which are known.
     pub(super) fn shape(&self, of: BufferId) -> Vec<i64> {
-        self.nest
-            .buffer(of)
-            .extents
-            .iter()
-            .filter_map(Affine::as_constant)
-            .collect()
+        self.nest.buffer(of).extents.iter().filter_map(Affine::as_constant).collect()
     }
 
     /// The weight or bias of a step, seen with these extents.
-    pub(super) fn constant(&mut self, step: usize, role: BufferRole, extents: &[Affine]) -> Result<BufferId, Error> {
+    pub(super) fn constant(
+        &mut self,
+        step: usize,
+        role: BufferRole,
+        extents: &[Affine],
+    ) -> Result<BufferId, Error> {
         let of = match role {
             BufferRole::Bias => self.biases[step],
             _ => self.weights[step],
         };
         let of = of.ok_or_else(|| {
-            refused(format!(
-                "step {} has no {role:?} of its own",
-                self.steps.start + step + 1
-            ))
+            refused(format!("step {} has no {role:?} of its own", self.steps.start + step + 1))
         })?;
         Ok(self.view(of, extents))
     }
@@ -111,18 +109,13 @@ impl Fusing<'_> {
         let image = (shape[0] > 1).then_some(extents[0]);
         extents[0] *= shape[0];
         let extents: Vec<Affine> = extents.into_iter().map(Affine::constant).collect();
-        // A step may add a tensor that it also convolves, from another row on: pointers are told apart by their buffers.
+        // A step may add a tensor that it also convolves, from another row on: pointers are told
+        // apart by their buffers.
         let view = match role {
             BufferRole::Residual => self.named_view(of, &extents, "added"),
             _ => self.view(of, &extents),
         };
-        Ok(Port {
-            view,
-            role,
-            dimension,
-            scale,
-            image,
-        })
+        Ok(Port { view, role, dimension, scale, image })
     }
 
     /// The packed buffer of the same contents, or a new one.
@@ -149,12 +142,7 @@ impl Fusing<'_> {
         let name = format!("{}_{}", buffer.name, self.steps.start + step + 1);
         let id = self.nest.add_buffer(name, BufferRole::Packed, buffer.extents.clone());
         fresh.push(id);
-        self.packed.push(PackedBuffer {
-            step,
-            role,
-            schedule: lowered.schedule.clone(),
-            id,
-        });
+        self.packed.push(PackedBuffer { step, role, schedule: lowered.schedule.clone(), id });
         id
     }
 
@@ -163,9 +151,9 @@ impl Fusing<'_> {
         let Some(len) = nest.constant_len(id) else {
             return Err(refused("a scratch buffer has a size known only at run time".to_owned()));
         };
-        let shared = *self
-            .shared
-            .get_or_insert_with(|| self.nest.add_buffer("panels", BufferRole::Scratch, vec![len.into()]));
+        let shared = *self.shared.get_or_insert_with(|| {
+            self.nest.add_buffer("panels", BufferRole::Scratch, vec![len.into()])
+        });
         let longest = self.nest.constant_len(shared).unwrap_or(0).max(len);
         self.nest.buffers[shared.index()].extents = vec![longest.into()];
         // Two buffers of one nest would overlap; no pass makes a second one.
@@ -176,21 +164,27 @@ impl Fusing<'_> {
     }
 }
 
-/// Buffers for weight and bias of a step, which the caller passes; none where their numbers are known.
-pub(in crate::chain) fn constants(nest: &mut Nest, conv: &Conv, number: usize) -> (Option<BufferId>, Option<BufferId>) {
-    let mut add =
-        |name: &str, role, len: usize| nest.add_buffer(format!("{name}_{number}"), role, vec![(len as i64).into()]);
+/// Buffers for weight and bias of a step, which the caller passes; none where their numbers are
+/// known.
+pub(in crate::chain) fn constants(
+    nest: &mut Nest,
+    conv: &Conv,
+    number: usize,
+) -> (Option<BufferId>, Option<BufferId>) {
+    let mut add = |name: &str, role, len: usize| {
+        nest.add_buffer(format!("{name}_{number}"), role, vec![(len as i64).into()])
+    };
     let (known, has_bias) = (conv.known(), conv.spec().bias);
-    let weight = known
-        .is_none()
-        .then(|| add("weight", BufferRole::Weight, conv.weight_len()));
+    let weight = known.is_none().then(|| add("weight", BufferRole::Weight, conv.weight_len()));
     let comes = has_bias && known.is_none_or(|known| known.bias.is_none());
     (weight, comes.then(|| add("bias", BufferRole::Bias, conv.bias_len())))
 }
 
 /// The buffer of the same role, extents and known numbers, added where there is none.
 pub(in crate::chain) fn same_numbers(nest: &mut Nest, buffer: &Buffer) -> BufferId {
-    let same = |b: &Buffer| (b.role, &b.extents, &b.values) == (buffer.role, &buffer.extents, &buffer.values);
+    let same = |b: &Buffer| {
+        (b.role, &b.extents, &b.values) == (buffer.role, &buffer.extents, &buffer.values)
+    };
     if let Some(at) = nest.buffers.iter().position(same) {
         return BufferId(at as u32);
     }
@@ -199,7 +193,8 @@ pub(in crate::chain) fn same_numbers(nest: &mut Nest, buffer: &Buffer) -> Buffer
     id
 }
 
-/// The dimension that counts `rows` rows of `row` elements, perhaps with columns, and how many of its elements are a row.
+/// The dimension that counts `rows` rows of `row` elements, perhaps with columns, and how many of
+/// its elements are a row.
 fn dimension_of_rows(extents: &[i64], row: i64, rows: i64) -> Option<(usize, i64)> {
     let mut stride = 1;
     for (dimension, &extent) in extents.iter().enumerate().rev() {

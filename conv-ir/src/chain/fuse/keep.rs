@@ -2,7 +2,8 @@
 
 use super::{Fusing, Tensor};
 use crate::nest::{
-    Access, Affine, Base, BufferId, Call, Expr, Lanes, Leaf, LeafId, Loop, Op, Part, PointerId, Role, Stmt,
+    Access, Affine, Base, BufferId, Call, Expr, Lanes, Leaf, LeafId, Loop, Op, Part, PointerId,
+    Role, Stmt,
 };
 
 impl Fusing<'_> {
@@ -24,7 +25,8 @@ impl Fusing<'_> {
         let channel = self.nest.add_axis("c", Role::Copy, Part::Whole);
         let calls = pieces.map(|(start, count)| {
             let leaf = self.keep_leaf(view, width, count);
-            let pointer = |at: i64| Access::buffer(view, [Affine::axis(channel), Affine::constant(at)]);
+            let pointer =
+                |at: i64| Access::buffer(view, [Affine::axis(channel), Affine::constant(at)]);
             Stmt::Call(Call {
                 leaf,
                 pointers: vec![pointer(far + start), pointer(start)],
@@ -51,11 +53,7 @@ impl Fusing<'_> {
             base: Base::Pointer(PointerId(pointer)),
             index: vec![Affine::constant(0).into(), at.clone().into()],
         };
-        let store = Op::Store {
-            to: access(1),
-            value: Expr::Load(access(0)),
-            when: Vec::new(),
-        };
+        let store = Op::Store { to: access(1), value: Expr::Load(access(0)), when: Vec::new() };
         let mut leaf = Leaf::copy(
             format!("keep_{}x{count}", width),
             vec![Loop::serial(vector, count)],
@@ -63,12 +61,7 @@ impl Fusing<'_> {
         );
         leaf.name = format!("{}_{}", leaf.name, self.keeps.len() + 1);
         leaf.pointers = vec![view, view];
-        leaf.lanes = (width > 1).then_some(Lanes {
-            axis: lane,
-            width,
-            vectors: None,
-            cut: None,
-        });
+        leaf.lanes = (width > 1).then_some(Lanes { axis: lane, width, vectors: None, cut: None });
         self.nest.leaves.push(leaf);
         let id = LeafId(self.nest.leaves.len() as u32 - 1);
         self.keeps.push((key.0, key.1, id));

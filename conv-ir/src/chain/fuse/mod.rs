@@ -1,4 +1,5 @@
-//! Fusion: several steps of a chain become one nest, strip by strip, with line buffers between them.
+//! Fusion: several steps of a chain become one nest, strip by strip, with line buffers between
+//! them.
 //!
 //! ```text
 //! before  step 1: nest over all rows, tensor 1 as a whole, step 2: nest over all rows
@@ -8,11 +9,15 @@
 //!           step 2's nest of 4 rows: @line_1[0, 0, 0] -> @output[0, 4 strip + 4, 0]
 //! ```
 //!
-//! Each computation of a strip is an ordinary convolution of fewer rows, lowered and scheduled like any other. Its finished nest is embedded here, and its input and output
-//! become rows of larger buffers: leaves reach memory through pointers alone, and distances follow from a buffer's extents, so seeing the same memory through a
-//! view of other extents, from another row on, is exact. The order of each sum is the nest's, so the bits are those of the steps one after the other.
+//! Each computation of a strip is an ordinary convolution of fewer rows, lowered and scheduled like
+//! any other. Its finished nest is embedded here, and its input and output become rows of larger
+//! buffers: leaves reach memory through pointers alone, and distances follow from a buffer's
+//! extents, so seeing the same memory through a view of other extents, from another row on, is
+//! exact. The order of each sum is the nest's, so the bits are those of the steps one after the
+//! other.
 //!
-//! Where `canonicalise` merged rows with columns, the dimension that counts both is longer, and a row is as many of its elements as there are columns.
+//! Where `canonicalise` merged rows with columns, the dimension that counts both is longer, and a
+//! row is as many of its elements as there are columns.
 
 mod buffers;
 mod keep;
@@ -23,7 +28,9 @@ use std::ops::Range;
 use super::strips::{Action, Compute, Moves, Repeated, Rows, Walk, extents, repeated};
 use super::{Chain, Step};
 use crate::lower::Layouts;
-use crate::nest::{Affine, Bound, BufferId, BufferRole, LeafId, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt};
+use crate::nest::{
+    Affine, Bound, BufferId, BufferRole, LeafId, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt,
+};
 use crate::{Conv, Error, Layout, Schedule, Target};
 use buffers::PackedBuffer;
 pub(super) use buffers::{constants, same_numbers};
@@ -34,7 +41,8 @@ use template::Template;
 pub struct Strips {
     /// Rows of the group's output that a strip computes.
     pub rows: usize,
-    /// For each step (the last one's says nothing): whether rows that the next strip needs as well are moved to the front of the line buffer (or else computed again).
+    /// For each step (the last one's says nothing): whether rows that the next strip needs as well
+    /// are moved to the front of the line buffer (or else computed again).
     pub keep: Vec<bool>,
     /// For each step (the last one's says nothing): where channels stand in its line buffer.
     pub layouts: Vec<Layout>,
@@ -50,10 +58,12 @@ pub struct Lowered {
     pub nest: Nest,
 }
 
-/// Lowers a convolution whose arrays are laid out like this, under this schedule or, where there is none, one of its own choice.
+/// Lowers a convolution whose arrays are laid out like this, under this schedule or, where there is
+/// none, one of its own choice.
 pub type Lower<'a> = dyn FnMut(&Conv, Layouts, Option<&Schedule>) -> Result<Lowered, Error> + 'a;
 
-/// The nest of the steps `steps` of `chain`, which must have known sizes and none of them transposed.
+/// The nest of the steps `steps` of `chain`, which must have known sizes and none of them
+/// transposed.
 ///
 /// Residuals from before the group are residual buffers, in the order of their steps.
 ///
@@ -86,14 +96,15 @@ pub fn fuse(
 }
 
 fn refused(message: String) -> Error {
-    Error::Unsupported {
-        route: "fused",
-        message,
-    }
+    Error::Unsupported { route: "fused", message }
 }
 
 /// The strips of each chunk, equal neighbours together.
-fn chunks(group: &[Step], strips: &Strips, walk: &mut Walk<'_>) -> Result<Vec<Vec<Repeated>>, Error> {
+fn chunks(
+    group: &[Step],
+    strips: &Strips,
+    walk: &mut Walk<'_>,
+) -> Result<Vec<Vec<Repeated>>, Error> {
     let rows = group.last().map_or(0, |step| extents(&step.conv).1);
     let each = strips.rows.max(1) as i64;
     let count = (rows + each - 1) / each;
@@ -102,10 +113,7 @@ fn chunks(group: &[Step], strips: &Strips, walk: &mut Walk<'_>) -> Result<Vec<Ve
     for part in 0..parts {
         walk.restart();
         let within = count * part / parts..count * (part + 1) / parts;
-        let strip = |at: i64| Rows {
-            lo: at * each,
-            hi: ((at + 1) * each).min(rows),
-        };
+        let strip = |at: i64| Rows { lo: at * each, hi: ((at + 1) * each).min(rows) };
         let actions = within.map(|at| walk.strip(strip(at))).collect::<Result<_, _>>()?;
         chunks.push(repeated(actions));
     }
@@ -145,7 +153,12 @@ struct Fusing<'a> {
 }
 
 impl<'a> Fusing<'a> {
-    fn new(chain: &'a Chain, steps: Range<usize>, (strips, most): (&Strips, &[i64]), target: &'a Target) -> Self {
+    fn new(
+        chain: &'a Chain,
+        steps: Range<usize>,
+        (strips, most): (&Strips, &[i64]),
+        target: &'a Target,
+    ) -> Self {
         let group = &chain.steps()[steps.clone()];
         let nest = Nest::new(chain.dtype(), group[0].conv.rank());
         let mut fusing = Fusing {
@@ -170,11 +183,7 @@ impl<'a> Fusing<'a> {
     /// The callers' arrays, and the line buffers.
     fn buffers(&mut self, most: &[i64]) {
         let shape = |tensor: usize| {
-            self.chain
-                .shape(tensor)
-                .into_iter()
-                .map(|n| n as i64)
-                .collect::<Vec<_>>()
+            self.chain.shape(tensor).into_iter().map(|n| n as i64).collect::<Vec<_>>()
         };
         let first = self.steps.start;
         let mut wanted = vec![(Tensor::Input, "input".to_owned(), BufferRole::Input, shape(first))];
@@ -227,7 +236,9 @@ impl<'a> Fusing<'a> {
     fn layout(&self, tensor: Tensor) -> Layout {
         match tensor {
             Tensor::Line(at) => self.layouts[at],
-            Tensor::Input | Tensor::Output | Tensor::Residual(_) => self.chain.steps()[0].conv.spec().layout,
+            Tensor::Input | Tensor::Output | Tensor::Residual(_) => {
+                self.chain.steps()[0].conv.spec().layout
+            }
         }
     }
 
@@ -251,19 +262,22 @@ impl<'a> Fusing<'a> {
         match role {
             BufferRole::Input if at == 0 => Tensor::Input,
             BufferRole::Input => Tensor::Line(at - 1),
-            BufferRole::Residual => match group[at].residual.and_then(|from| from.checked_sub(first + 1)) {
-                Some(of) => Tensor::Line(of),
-                None => {
-                    let outside = |step: &&Step| step.adds_from_before(first);
-                    Tensor::Residual(group[..at].iter().filter(outside).count())
+            BufferRole::Residual => {
+                match group[at].residual.and_then(|from| from.checked_sub(first + 1)) {
+                    Some(of) => Tensor::Line(of),
+                    None => {
+                        let outside = |step: &&Step| step.adds_from_before(first);
+                        Tensor::Residual(group[..at].iter().filter(outside).count())
+                    }
                 }
-            },
+            }
             _ if at + 1 == group.len() => Tensor::Output,
             _ => Tensor::Line(at),
         }
     }
 
-    /// Each step's most frequent convolution: its schedule is the step's, so that all strips share packed weights.
+    /// Each step's most frequent convolution: its schedule is the step's, so that all strips share
+    /// packed weights.
     fn usual(&self, chunks: &[Vec<Repeated>]) -> Vec<(usize, Conv)> {
         let mut counts: Vec<(usize, &Conv, i64)> = Vec::new();
         for run in chunks.iter().flatten() {
@@ -302,10 +316,7 @@ impl<'a> Fusing<'a> {
         let over_images = n.filter(|_| chunks.len() == 1);
         let kind = |shared: bool| if shared { LoopKind::Parallel } else { LoopKind::Serial };
         let around = |axis, extent: i64, shared: bool, body| {
-            let l = Loop {
-                kind: kind(shared),
-                ..Loop::serial(axis, extent)
-            };
+            let l = Loop { kind: kind(shared), ..Loop::serial(axis, extent) };
             vec![Stmt::For(l, body)]
         };
         if over_images.is_none() {
@@ -319,8 +330,14 @@ impl<'a> Fusing<'a> {
     }
 
     /// The statements of equal strips.
-    fn run(&mut self, run: &Repeated, image: Option<&Affine>, lower: &mut Lower<'_>) -> Result<Vec<Stmt>, Error> {
-        let axis = (run.count > 1).then(|| self.nest.add_axis("strip", Role::Out(self.nest.rank - 1), Part::Outer));
+    fn run(
+        &mut self,
+        run: &Repeated,
+        image: Option<&Affine>,
+        lower: &mut Lower<'_>,
+    ) -> Result<Vec<Stmt>, Error> {
+        let axis = (run.count > 1)
+            .then(|| self.nest.add_axis("strip", Role::Out(self.nest.rank - 1), Part::Outer));
         let strip = axis.map_or(Affine::constant(0), Affine::axis);
         let mut stmts = Vec::new();
         for (action, by) in run.first.iter().zip(&run.by) {

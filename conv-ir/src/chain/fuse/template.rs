@@ -16,7 +16,11 @@ pub(super) struct Template {
 
 impl Fusing<'_> {
     /// The position of the template of a strip's convolution, made where there is none yet.
-    pub(super) fn template(&mut self, (step, conv): &(usize, Conv), lower: &mut Lower<'_>) -> Result<usize, Error> {
+    pub(super) fn template(
+        &mut self,
+        (step, conv): &(usize, Conv),
+        lower: &mut Lower<'_>,
+    ) -> Result<usize, Error> {
         let known = |t: &Template| t.step == *step && t.conv == *conv;
         if let Some(at) = self.templates.iter().position(known) {
             return Ok(at);
@@ -28,7 +32,9 @@ impl Fusing<'_> {
             output: layout(BufferRole::Output),
         };
         let mut lowered = match &self.schedules[*step] {
-            Some(schedule) => lower(conv, layouts, Some(schedule)).or_else(|_| lower(conv, layouts, None))?,
+            Some(schedule) => {
+                lower(conv, layouts, Some(schedule)).or_else(|_| lower(conv, layouts, None))?
+            }
             None => lower(conv, layouts, None)?,
         };
         if self.schedules[*step].is_none() {
@@ -73,15 +79,24 @@ impl Fusing<'_> {
 
 impl Template {
     /// The body with its buffers' rows where the strip wants them.
-    pub fn at(&self, compute: &Compute, by: &Moves, strip: &Affine, image: Option<&Affine>) -> Vec<Stmt> {
+    pub fn at(
+        &self,
+        compute: &Compute,
+        by: &Moves,
+        strip: &Affine,
+        image: Option<&Affine>,
+    ) -> Vec<Stmt> {
         let mut body = self.body.clone();
         for_pointers(&mut body, &mut |pointer| {
-            let Some(port) = self.ports.iter().find(|p| pointer.base == Base::Buffer(p.view)) else {
+            let Some(port) = self.ports.iter().find(|p| pointer.base == Base::Buffer(p.view))
+            else {
                 return;
             };
             let rows = match port.role {
                 BufferRole::Input => strip.times(by.input).plus_constant(compute.input),
-                BufferRole::Residual => strip.times(by.residual).plus_constant(compute.residual.unwrap_or(0)),
+                BufferRole::Residual => {
+                    strip.times(by.residual).plus_constant(compute.residual.unwrap_or(0))
+                }
                 _ => strip.times(by.output).plus_constant(compute.output),
             };
             add(pointer, port.dimension, &rows.times(port.scale));

@@ -1,7 +1,9 @@
-//! The plan: which steps of a chain are fused, and how. Plain data, chosen by a model or given by the user.
+//! The plan: which steps of a chain are fused, and how. Plain data, chosen by a model or given by
+//! the user.
 //!
-//! The model prices every run of neighbouring steps under every strip height that cuts the output evenly, and takes the cheapest way to cut the chain into runs. Fusing must
-//! promise to gain something, and line buffers never hold a whole tensor.
+//! The model prices every run of neighbouring steps under every strip height that cuts the output
+//! evenly, and takes the cheapest way to cut the chain into runs. Fusing must promise to gain
+//! something, and line buffers never hold a whole tensor.
 
 mod cost;
 
@@ -33,7 +35,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Whether its groups are the chain's steps in order, and what is read from before a group exists as a whole.
+    /// Whether its groups are the chain's steps in order, and what is read from before a group
+    /// exists as a whole.
     ///
     /// # Errors
     /// [`Error::Argument`] with the group and the step.
@@ -46,8 +49,12 @@ impl Plan {
                 return wrong(format!("steps {start}..{end} are no group that begins at {next}"));
             }
             match &group.strips {
-                None if end - start > 1 => return wrong(format!("steps {start}..{end} have no strips")),
-                Some(strips) if strips.keep.len() != end - start || strips.layouts.len() != end - start => {
+                None if end - start > 1 => {
+                    return wrong(format!("steps {start}..{end} have no strips"));
+                }
+                Some(strips)
+                    if strips.keep.len() != end - start || strips.layouts.len() != end - start =>
+                {
                     return wrong(format!(
                         "steps {start}..{end} have {} words on halos",
                         strips.keep.len()
@@ -64,12 +71,17 @@ impl Plan {
     }
 
     fn check_residuals(&self, chain: &Chain) -> Result<(), Error> {
-        let whole = |tensor: usize| tensor == 0 || self.groups.iter().any(|group| group.steps.end == tensor);
+        let whole = |tensor: usize| {
+            tensor == 0 || self.groups.iter().any(|group| group.steps.end == tensor)
+        };
         for group in &self.groups {
             for step in group.steps.clone() {
                 let from = chain.steps()[step].residual.filter(|from| *from <= group.steps.start);
                 if let Some(from) = from.filter(|from| !whole(*from)) {
-                    let message = format!("step {} adds tensor {from}, which no group gives as a whole", step + 1);
+                    let message = format!(
+                        "step {} adds tensor {from}, which no group gives as a whole",
+                        step + 1
+                    );
                     return Err(Error::Argument(format!("plan: {message}")));
                 }
             }
@@ -79,14 +91,8 @@ impl Plan {
 
     /// Every step by itself.
     pub fn unfused(chain: &Chain) -> Plan {
-        let alone = |at| Group {
-            steps: at..at + 1,
-            strips: None,
-        };
-        Plan {
-            groups: (0..chain.steps().len()).map(alone).collect(),
-            reasons: Vec::new(),
-        }
+        let alone = |at| Group { steps: at..at + 1, strips: None };
+        Plan { groups: (0..chain.steps().len()).map(alone).collect(), reasons: Vec::new() }
     }
 }
 
@@ -101,12 +107,11 @@ pub fn scratch_bytes(nest: &Nest) -> u64 {
 /// Bytes that the tensors inside a group would take as a whole.
 pub fn whole_bytes(chain: &Chain, group: &Group) -> u64 {
     let inside = group.steps.start + 1..group.steps.end;
-    inside
-        .map(|tensor| (chain.len_of(tensor) * chain.dtype().bytes()) as u64)
-        .sum()
+    inside.map(|tensor| (chain.len_of(tensor) * chain.dtype().bytes()) as u64).sum()
 }
 
-/// What is left of the unfused cost where fusing is worth it: less is within what the model does not know.
+/// What is left of the unfused cost where fusing is worth it: less is within what the model does
+/// not know.
 const WORTH: f64 = 0.985;
 
 /// The cheapest way to compute a run of steps, or why there is none.
@@ -139,11 +144,8 @@ impl Plan {
                 let Some(priced) = run(chain, start..end, target, threads, &mut reasons) else {
                     continue;
                 };
-                let between = if start > 0 {
-                    cost::whole(chain, start, target).total()
-                } else {
-                    0.0
-                };
+                let between =
+                    if start > 0 { cost::whole(chain, start, target).total() } else { 0.0 };
                 let total = best[start].0 + priced.cost.total() + between;
                 if cheapest.as_ref().is_none_or(|known| total < known.0) {
                     let groups = best[start].1.iter().cloned().chain([priced.group]).collect();
@@ -196,11 +198,8 @@ impl Plan {
             let lines = (group.steps.start..group.steps.end - 1).map(|at| {
                 let rows = most[at - group.steps.start];
                 let of = super::strips::extents(&chain.steps()[at].conv).1;
-                let halo = if strips.keep[at - group.steps.start] {
-                    "kept"
-                } else {
-                    "computed again"
-                };
+                let halo =
+                    if strips.keep[at - group.steps.start] { "kept" } else { "computed again" };
                 format!("{rows} of {of} rows of tensor {} (halo {halo})", at + 1)
             });
             let lines = lines.collect::<Vec<_>>().join(", ");
@@ -259,16 +258,11 @@ fn run(
             match cost::fused(chain, steps.clone(), &strips, target) {
                 Ok((cost, most)) => {
                     let is_line = |at: usize| most[at] < super::strips::extents(&group[at].conv).1;
-                    let cheaper = best.as_ref().is_none_or(|known| cost.total() < known.cost.total());
+                    let cheaper =
+                        best.as_ref().is_none_or(|known| cost.total() < known.cost.total());
                     if cheaper && (0..group.len() - 1).all(is_line) {
                         let steps = steps.clone();
-                        best = Some(Priced {
-                            group: Group {
-                                steps,
-                                strips: Some(strips),
-                            },
-                            cost,
-                        });
+                        best = Some(Priced { group: Group { steps, strips: Some(strips) }, cost });
                     }
                 }
                 Err(error) => refused = Some(error),
@@ -281,13 +275,12 @@ fn run(
     best
 }
 
-/// Strip heights that cut so many rows evenly: any number of strips up to 32, then an eighth more each time.
+/// Strip heights that cut so many rows evenly: any number of strips up to 32, then an eighth more
+/// each time.
 fn heights(rows: i64) -> Vec<i64> {
     let counts = std::iter::successors(Some(2), |&count| Some(count + (count / 8).max(1)));
-    let mut heights: Vec<i64> = counts
-        .take_while(|&count| count <= rows)
-        .map(|count| (rows + count - 1) / count)
-        .collect();
+    let mut heights: Vec<i64> =
+        counts.take_while(|&count| count <= rows).map(|count| (rows + count - 1) / count).collect();
     heights.dedup();
     heights
 }
@@ -296,7 +289,12 @@ fn heights(rows: i64) -> Vec<i64> {
 ///
 /// # Errors
 /// Why there is none: those of [`fuse`] and of `lower`.
-pub fn nest(chain: &Chain, group: &Group, target: &Target, lower: &mut Lower<'_>) -> Result<Nest, Error> {
+pub fn nest(
+    chain: &Chain,
+    group: &Group,
+    target: &Target,
+    lower: &mut Lower<'_>,
+) -> Result<Nest, Error> {
     match &group.strips {
         Some(strips) => fuse(chain, group.steps.clone(), strips, target, lower),
         None => {

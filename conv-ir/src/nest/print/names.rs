@@ -3,8 +3,8 @@
 use crate::activation::Activation;
 use crate::nest::bill::follows;
 use crate::nest::{
-    Access, Affine, AxisId, Base, Binary, Bound, BufferRole, Cond, Expr, Fold, Index, Leaf, Loop, LoopKind, Nest,
-    PointerId, Quotient, RegId, Unary, Var,
+    Access, Affine, AxisId, Base, Binary, Bound, BufferRole, Cond, Expr, Fold, Index, Leaf, Loop,
+    LoopKind, Nest, PointerId, Quotient, RegId, Unary, Var,
 };
 
 /// Prints parts of a nest, and of a leaf where there is one, by name.
@@ -50,7 +50,8 @@ impl<'a> Names<'a> {
             n => (*c > 0, format!("{n} {}", self.var(*var))),
         };
         let constant = (a.constant != 0).then(|| (a.constant > 0, a.constant.abs().to_string()));
-        let (plus, minus): (Vec<_>, Vec<_>) = a.terms().iter().map(term).chain(constant).partition(|(plus, _)| *plus);
+        let (plus, minus): (Vec<_>, Vec<_>) =
+            a.terms().iter().map(term).chain(constant).partition(|(plus, _)| *plus);
         let texts = |side: Vec<(bool, String)>| side.into_iter().map(|(_, text)| text).collect();
         (texts(plus), texts(minus))
     }
@@ -66,7 +67,8 @@ impl<'a> Names<'a> {
 
     /// `min(3, 57 - oh)`.
     pub fn bound(&self, bound: &Bound) -> String {
-        let all = |of: &[Quotient]| of.iter().map(|q| self.quotient(q)).collect::<Vec<_>>().join(", ");
+        let all =
+            |of: &[Quotient]| of.iter().map(|q| self.quotient(q)).collect::<Vec<_>>().join(", ");
         match bound {
             Bound::Max(of) | Bound::Min(of) if of.len() == 1 => self.quotient(&of[0]),
             Bound::Max(of) => format!("max({})", all(of)),
@@ -93,11 +95,9 @@ impl<'a> Names<'a> {
 
     fn base(&self, base: Base) -> String {
         match base {
-            Base::Buffer(buffer) => self
-                .nest
-                .buffers
-                .get(buffer.index())
-                .map_or("?".into(), |b| b.name.clone()),
+            Base::Buffer(buffer) => {
+                self.nest.buffers.get(buffer.index()).map_or("?".into(), |b| b.name.clone())
+            }
             Base::Pointer(pointer) => self.pointer(pointer),
         }
     }
@@ -130,7 +130,8 @@ impl<'a> Names<'a> {
             Cond::Divides(d, a) => format!("{} % {d} == 0", parenthesised(self.affine(a))),
             Cond::NonNegative(a) => {
                 let (plus, minus) = self.sides(a);
-                let sum = |side: &[String]| if side.is_empty() { "0".into() } else { side.join(" + ") };
+                let sum =
+                    |side: &[String]| if side.is_empty() { "0".into() } else { side.join(" + ") };
                 format!("{} >= {}", sum(&plus), sum(&minus))
             }
         }
@@ -141,11 +142,7 @@ impl<'a> Names<'a> {
     }
 
     pub(super) fn when(&self, when: &[Cond]) -> String {
-        if when.is_empty() {
-            String::new()
-        } else {
-            format!(" when {}", self.conds(when))
-        }
+        if when.is_empty() { String::new() } else { format!(" when {}", self.conds(when)) }
     }
 
     /// The expression, in words and infix operators.

@@ -63,40 +63,21 @@ body:
 
 #[test]
 fn small_print() {
-    let axis = |name: &str| Axis {
-        name: name.into(),
-        role: Role::Copy,
-        part: Part::Whole,
-    };
-    let nest = Nest {
-        axes: vec![axis("a"), axis("b")],
-        ..naive()
-    };
-    let names = Names {
-        nest: &nest,
-        leaf: None,
-    };
+    let axis = |name: &str| Axis { name: name.into(), role: Role::Copy, part: Part::Whole };
+    let nest = Nest { axes: vec![axis("a"), axis("b")], ..naive() };
+    let names = Names { nest: &nest, leaf: None };
     let affine = |a: Affine| names.affine(&a);
     assert_eq!(affine(0.into()), "0");
     assert_eq!(affine(ax(0).times(-2).plus(&ax(1)).plus_constant(3)), "b + 3 - 2 a");
     assert_eq!(affine(ax(0).times(-1).plus_constant(-3)), "-a - 3");
     let quotient = Quotient::floor(ax(0).plus_constant(1), 2);
     assert_eq!(names.quotient(&quotient), "(a + 1) / 2");
-    assert_eq!(
-        names.bound(&Bound::Min(vec![quotient, 4.into()])),
-        "min((a + 1) / 2, 4)"
-    );
-    let folded = Index::Folded {
-        index: ax(0).plus_constant(-1),
-        extent: 6.into(),
-        fold: Fold::Reflect,
-    };
+    assert_eq!(names.bound(&Bound::Min(vec![quotient, 4.into()])), "min((a + 1) / 2, 4)");
+    let folded =
+        Index::Folded { index: ax(0).plus_constant(-1), extent: 6.into(), fold: Fold::Reflect };
     assert_eq!(names.index(&folded), "reflect(a - 1, 6)");
     assert_eq!(names.cond(&Cond::NonNegative(ax(0).times(-1))), "0 >= a");
     assert_eq!(names.cond(&Cond::Divides(2, ax(0).minus(&ax(1)))), "(a - b) % 2 == 0");
-    let mixed = Nest {
-        accumulator: DType::F64,
-        ..naive()
-    };
+    let mixed = Nest { accumulator: DType::F64, ..naive() };
     assert!(mixed.to_string().starts_with("nest f32 in f64\n"));
 }

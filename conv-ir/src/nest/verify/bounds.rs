@@ -1,11 +1,14 @@
 //! Rule V17: accesses that leave their buffers, by interval arithmetic.
 //!
-//! Where every axis of an index has constant bounds, the loops span a box, an affine index takes its extremes at corners, and the interval is exact. Everything else is
-//! left to the interpreter, which sees each access: axes whose bounds depend on others, run-time sizes, and whatever a condition guards. Dead lanes may overhang.
+//! Where every axis of an index has constant bounds, the loops span a box, an affine index takes
+//! its extremes at corners, and the interval is exact. Everything else is left to the interpreter,
+//! which sees each access: axes whose bounds depend on others, run-time sizes, and whatever a
+//! condition guards. Dead lanes may overhang.
 
 use super::Violation;
 use crate::nest::{
-    Access, Affine, AxisId, Base, BufferId, Call, Expr, Fold, Index, Lanes, Leaf, Loop, Names, Nest, Op, Stmt, Var,
+    Access, Affine, AxisId, Base, BufferId, Call, Expr, Fold, Index, Lanes, Leaf, Loop, Names,
+    Nest, Op, Stmt, Var,
 };
 
 /// Smallest and largest value.
@@ -13,12 +16,8 @@ type Interval = (i64, i64);
 
 /// One violation per access and dimension that leaves its buffer.
 pub(super) fn leaving_accesses(nest: &Nest) -> Vec<Violation> {
-    let mut boxes = Boxes {
-        nest,
-        ranges: vec![None; nest.axes.len()],
-        lanes: None,
-        found: Vec::new(),
-    };
+    let mut boxes =
+        Boxes { nest, ranges: vec![None; nest.axes.len()], lanes: None, found: Vec::new() };
     boxes.stmts(&nest.setup);
     boxes.stmts(&nest.body);
     boxes.found.dedup();
@@ -93,7 +92,9 @@ impl<'a> Boxes<'a> {
         for op in ops {
             match op {
                 Op::Each(_, body) => self.ops(leaf, addresses, body),
-                Op::Set { value, when, .. } if when.is_empty() => self.loads(leaf, addresses, value),
+                Op::Set { value, when, .. } if when.is_empty() => {
+                    self.loads(leaf, addresses, value)
+                }
                 Op::Store { to, value, when } if when.is_empty() => {
                     self.loads(leaf, addresses, value);
                     self.access(leaf, addresses, to);
@@ -109,12 +110,14 @@ impl<'a> Boxes<'a> {
             Expr::Const(_) | Expr::Reg(_) | Expr::Select { .. } => {}
             Expr::Load(access) => self.access(leaf, addresses, access),
             Expr::Unary(_, a) | Expr::Activation(_, a) => self.loads(leaf, addresses, a),
-            Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|e| self.loads(leaf, addresses, e)),
-            Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|e| self.loads(leaf, addresses, e)),
+            Expr::Binary(_, a, b) => {
+                [a, b].into_iter().for_each(|e| self.loads(leaf, addresses, e))
+            }
+            Expr::Fma(a, b, c) => {
+                [a, b, c].into_iter().for_each(|e| self.loads(leaf, addresses, e))
+            }
             Expr::Choose { a, b, then, otherwise } => {
-                [a, b, then, otherwise]
-                    .into_iter()
-                    .for_each(|e| self.loads(leaf, addresses, e));
+                [a, b, then, otherwise].into_iter().for_each(|e| self.loads(leaf, addresses, e));
             }
         }
     }
@@ -124,9 +127,9 @@ impl<'a> Boxes<'a> {
         for (dimension, index) in access.index.iter().enumerate() {
             let start = match access.base {
                 Base::Buffer(_) => Some((0, 0)),
-                Base::Pointer(p) => addresses
-                    .get(p.index())
-                    .and_then(|a| a.get(dimension).copied().flatten()),
+                Base::Pointer(p) => {
+                    addresses.get(p.index()).and_then(|a| a.get(dimension).copied().flatten())
+                }
             };
             let Some(((lo, hi), start)) = self.index(index).zip(start) else {
                 continue;
@@ -144,17 +147,10 @@ impl<'a> Boxes<'a> {
     }
 
     fn report(&mut self, leaf: &Leaf, access: &Access, dimension: usize, (lo, hi): Interval) {
-        let text = Names {
-            nest: self.nest,
-            leaf: Some(leaf),
-        }
-        .access(access);
-        let message = format!("{text} spans {lo}..={hi} along dimension {dimension}, outside its buffer");
-        self.found.push(Violation {
-            rule: 17,
-            place: format!("leaf {}", leaf.name),
-            message,
-        });
+        let text = Names { nest: self.nest, leaf: Some(leaf) }.access(access);
+        let message =
+            format!("{text} spans {lo}..={hi} along dimension {dimension}, outside its buffer");
+        self.found.push(Violation { rule: 17, place: format!("leaf {}", leaf.name), message });
     }
 
     fn index(&self, index: &Index) -> Option<Interval> {
@@ -162,11 +158,14 @@ impl<'a> Boxes<'a> {
             Index::Affine(a) => self.affine(a),
             // A guard says when it is used.
             Index::Quotient(_) => None,
-            Index::Folded { index, extent, fold } => self.folded(index, extent.as_constant()?, *fold),
+            Index::Folded { index, extent, fold } => {
+                self.folded(index, extent.as_constant()?, *fold)
+            }
         }
     }
 
-    /// Each fold moves values further in the further out they were, so both ends tell whether one fold is enough. Within, it is not known where.
+    /// Each fold moves values further in the further out they were, so both ends tell whether one
+    /// fold is enough. Within, it is not known where.
     fn folded(&self, index: &Affine, extent: i64, fold: Fold) -> Option<Interval> {
         let (lo, hi) = self.affine(index)?;
         let inside = |i: i64| (0..extent).contains(&i);
@@ -191,7 +190,8 @@ impl<'a> Boxes<'a> {
         Some((lo, hi))
     }
 
-    /// The part of an index that counts lanes and vectors up to the cut, and what remains of the index.
+    /// The part of an index that counts lanes and vectors up to the cut, and what remains of the
+    /// index.
     fn live_lanes(&self, a: &Affine) -> Option<(Interval, Affine)> {
         let Some((lanes, cut)) = self.lanes.and_then(|lanes| Some((lanes, lanes.cut?))) else {
             return Some(((0, 0), a.clone()));

@@ -2,15 +2,14 @@
 
 use super::Violation;
 use super::leaf::variables;
-use crate::nest::{Access, Affine, AxisId, Base, Bound, BufferId, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Stmt, Var};
+use crate::nest::{
+    Access, Affine, AxisId, Base, Bound, BufferId, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Stmt,
+    Var,
+};
 
 /// One violation per id that is in no table.
 pub(super) fn unknown_ids(nest: &Nest) -> Vec<Violation> {
-    let mut ids = Ids {
-        nest,
-        found: Vec::new(),
-        place: String::new(),
-    };
+    let mut ids = Ids { nest, found: Vec::new(), place: String::new() };
     for symbol in &nest.symbols {
         ids.place = format!("size {}", symbol.name);
         symbol.value.iter().for_each(|value| ids.bound(value));
@@ -36,11 +35,7 @@ impl Ids<'_> {
     fn known(&mut self, at: usize, len: usize, what: &str) {
         if at >= len {
             let message = format!("{what} {at} of {len}");
-            self.found.push(Violation {
-                rule: 1,
-                place: self.place.clone(),
-                message,
-            });
+            self.found.push(Violation { rule: 1, place: self.place.clone(), message });
         }
     }
 

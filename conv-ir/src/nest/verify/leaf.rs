@@ -3,7 +3,8 @@
 use super::Checker;
 use crate::nest::bill::follows;
 use crate::nest::{
-    Access, Affine, AxisId, Base, BufferRole, Cond, Expr, Index, Lanes, Leaf, Loop, LoopKind, Op, RegId, Var,
+    Access, Affine, AxisId, Base, BufferRole, Cond, Expr, Index, Lanes, Leaf, Loop, LoopKind, Op,
+    RegId, Var,
 };
 
 impl<'a> Checker<'a> {
@@ -33,11 +34,8 @@ impl<'a> Checker<'a> {
             self.lanes(leaf, lanes);
         }
         for register in &leaf.registers {
-            let distinct = register
-                .axes
-                .iter()
-                .enumerate()
-                .all(|(at, a)| !register.axes[..at].contains(a));
+            let distinct =
+                register.axes.iter().enumerate().all(|(at, a)| !register.axes[..at].contains(a));
             let of_tile = register.axes.iter().all(|a| extent(leaf, *a).is_some());
             self.require(distinct && of_tile, 5, |_| {
                 format!("axes of {} are not distinct tile axes", register.name)
@@ -48,14 +46,10 @@ impl<'a> Checker<'a> {
     fn lanes(&mut self, leaf: &Leaf, lanes: &Lanes) {
         self.require(lanes.width >= 1, 8, |_| format!("{} lanes", lanes.width));
         let vectors = lanes.vectors.map_or(Some(1), |axis| extent(leaf, axis));
-        self.require(vectors.is_some(), 8, |_| {
-            "vectors are not counted by a tile axis".into()
-        });
+        self.require(vectors.is_some(), 8, |_| "vectors are not counted by a tile axis".into());
         let all = vectors.unwrap_or(1) * lanes.width;
         let fits = lanes.cut.is_none_or(|cut| (1..=all).contains(&cut));
-        self.require(fits, 8, |_| {
-            format!("cut {:?} is outside 1..={all}", lanes.cut.unwrap_or(0))
-        });
+        self.require(fits, 8, |_| format!("cut {:?} is outside 1..={all}", lanes.cut.unwrap_or(0)));
     }
 
     fn sections(&mut self, leaf: &'a Leaf) {
@@ -71,16 +65,13 @@ impl<'a> Checker<'a> {
         self.at(format!("for {}", self.names.axis(l.axis)), |c| {
             for bound in [&l.lo, &l.hi] {
                 c.bound(bound);
-                bound
-                    .quotients()
-                    .iter()
-                    .for_each(|q| c.same_in_all_lanes(leaf, &q.numerator));
+                bound.quotients().iter().for_each(|q| c.same_in_all_lanes(leaf, &q.numerator));
             }
             c.require(l.kind != LoopKind::Parallel, 10, |_| "a reduce loop is parallel".into());
-            let divides = [&l.lo, &l.hi]
-                .iter()
-                .all(|b| b.quotients().iter().all(|q| q.divisor >= 1));
-            let constant = l.kind != LoopKind::Unrolled || (divides && l.constant_range().is_some());
+            let divides =
+                [&l.lo, &l.hi].iter().all(|b| b.quotients().iter().all(|q| q.divisor >= 1));
+            let constant =
+                l.kind != LoopKind::Unrolled || (divides && l.constant_range().is_some());
             c.require(constant, 9, |names| format!("{} has bounds that vary", names.range(l)));
             c.binding(l.axis, |c| c.reduce(leaf, inner));
         });
@@ -115,7 +106,8 @@ impl<'a> Checker<'a> {
     }
 
     fn store_block(&mut self, leaf: &'a Leaf, to: &'a Access, reg: RegId, along: AxisId) {
-        let indexes = leaf.registers[reg.index()].axes.contains(&along) && extent(leaf, along).is_some();
+        let indexes =
+            leaf.registers[reg.index()].axes.contains(&along) && extent(leaf, along).is_some();
         let free = !self.bound.contains(&along);
         self.require(indexes && free, 11, |names| {
             format!("block store along {}", names.axis(along))
@@ -130,7 +122,9 @@ impl<'a> Checker<'a> {
         expr.visit(&mut |expr| match expr {
             Expr::Reg(reg) => self.read(leaf, *reg),
             Expr::Load(access) => self.access(leaf, access),
-            Expr::Select { when, .. } if expr.is_masked_load() => when.iter().for_each(|c| self.affine(c.expression())),
+            Expr::Select { when, .. } if expr.is_masked_load() => {
+                when.iter().for_each(|c| self.affine(c.expression()))
+            }
             Expr::Select { when, .. } => self.conds(leaf, when),
             Expr::Const(_) | Expr::Unary(..) | Expr::Binary(..) => {}
             Expr::Fma(..) | Expr::Choose { .. } | Expr::Activation(..) => {}
@@ -140,17 +134,13 @@ impl<'a> Checker<'a> {
     fn read(&mut self, leaf: &Leaf, reg: RegId) {
         self.points(leaf, reg);
         let set = self.set[reg.index()];
-        self.require(set, 6, |names| {
-            format!("{} is read before it is set", names.register(reg))
-        });
+        self.require(set, 6, |names| format!("{} is read before it is set", names.register(reg)));
     }
 
     /// The axes of a register are bound.
     fn points(&mut self, leaf: &Leaf, reg: RegId) {
         let bound = leaf.registers[reg.index()].axes.iter().all(|a| self.bound.contains(a));
-        self.require(bound, 5, |names| {
-            format!("{} is used outside its axes", names.register(reg))
-        });
+        self.require(bound, 5, |names| format!("{} is used outside its axes", names.register(reg)));
     }
 
     fn conds(&mut self, leaf: &Leaf, when: &[Cond]) {
@@ -164,20 +154,14 @@ impl<'a> Checker<'a> {
     }
 
     fn same_in_all_lanes(&mut self, leaf: &Leaf, a: &Affine) {
-        let follows = leaf
-            .lanes
-            .is_some_and(|lanes| lanes.width > 1 && a.of_axis(lanes.axis) != 0);
+        let follows = leaf.lanes.is_some_and(|lanes| lanes.width > 1 && a.of_axis(lanes.axis) != 0);
         self.require(!follows, 7, |names| format!("{} depends on the lane", names.affine(a)));
     }
 
     fn store(&mut self, leaf: &Leaf, to: &Access) {
         self.access(leaf, to);
-        let apart = leaf
-            .lanes
-            .is_none_or(|lanes| lanes.width <= 1 || follows(to, lanes.axis));
-        self.require(apart, 20, |names| {
-            format!("all lanes are stored to {}", names.access(to))
-        });
+        let apart = leaf.lanes.is_none_or(|lanes| lanes.width <= 1 || follows(to, lanes.axis));
+        self.require(apart, 20, |names| format!("all lanes are stored to {}", names.access(to)));
     }
 
     fn access(&mut self, leaf: &Leaf, access: &Access) {

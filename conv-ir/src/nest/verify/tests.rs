@@ -3,8 +3,8 @@
 use super::verify;
 use crate::nest::samples::{BIAS, INPUT, OUTPUT, PACKED, WEIGHT, ax, lowered, naive};
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, Cond, Expr, Fold, Index, Leaf, Loop, LoopKind, Nest, Op, Quotient, RegId,
-    Role, Stmt, Symbol, SymbolId,
+    Access, Affine, AxisId, Base, Bound, Cond, Expr, Fold, Index, Leaf, Loop, LoopKind, Nest, Op,
+    Quotient, RegId, Role, Stmt, Symbol, SymbolId,
 };
 
 /// The leaf in place under the loops of the first statement.
@@ -40,11 +40,7 @@ fn rules(nest: &Nest) -> Vec<u32> {
 }
 
 fn store(access: Access, value: Expr) -> Op {
-    Op::Store {
-        to: access,
-        value,
-        when: Vec::new(),
-    }
+    Op::Store { to: access, value, when: Vec::new() }
 }
 
 fn call(nest: &mut Nest) -> &mut crate::nest::Call {
@@ -74,7 +70,9 @@ fn a_violation_says_where_and_what() {
     let text = verify(&nest).iter().map(|v| v.to_string()).collect::<Vec<_>>();
     assert_eq!(
         text,
-        ["V6 at body > for oc > for ow > leaf point > for ic > for kw: acc is read before it is set"]
+        [
+            "V6 at body > for oc > for ow > leaf point > for ic > for kw: acc is read before it is set"
+        ]
     );
 }
 
@@ -88,10 +86,7 @@ fn v1_ids() {
 #[test]
 fn v2_to_v6_axes_and_registers() {
     let late = Access::buffer(OUTPUT, [ax(2), ax(1)]);
-    assert_eq!(
-        naive_with(|l| l.finish = vec![store(late.clone(), Expr::Const(0.0))]),
-        [2]
-    );
+    assert_eq!(naive_with(|l| l.finish = vec![store(late.clone(), Expr::Const(0.0))]), [2]);
     assert_eq!(row_with(|l| l.init.push(Op::Each(AxisId(6), vec![]))), [2]);
     assert_eq!(
         row_with(|l| l.init.push(Op::Each(AxisId(0), vec![Op::Each(AxisId(0), vec![])]))),
@@ -110,11 +105,7 @@ fn v2_to_v6_axes_and_registers() {
 
 #[test]
 fn v7_v8_lanes() {
-    let set = Op::Set {
-        reg: RegId(1),
-        value: Expr::Const(0.0),
-        when: lane_cond(),
-    };
+    let set = Op::Set { reg: RegId(1), value: Expr::Const(0.0), when: lane_cond() };
     assert_eq!(row_with(|l| l.finish.push(Op::Each(AxisId(0), vec![set.clone()]))), [7]);
     assert_eq!(row_with(|l| l.tile[1].extent = 0), [8]);
     assert_eq!(row_with(|l| l.lanes.as_mut().unwrap().cut = Some(9)), [8]);
@@ -127,10 +118,7 @@ fn v9_v10_loops() {
     assert_eq!(naive_with(|l| l.reduce[0].lo = Bound::Max(vec![])), [9]);
     assert_eq!(naive_with(|l| l.reduce[0].kind = LoopKind::Parallel), [10]);
     let nested = |n: &mut Nest| {
-        let l = Loop {
-            kind: LoopKind::Parallel,
-            ..Loop::serial(AxisId(6), 1)
-        };
+        let l = Loop { kind: LoopKind::Parallel, ..Loop::serial(AxisId(6), 1) };
         n.body[1] = Stmt::For(l, vec![n.body[1].clone()]);
     };
     assert_eq!(lowered_with(nested), [10]);
@@ -139,9 +127,7 @@ fn v9_v10_loops() {
 #[test]
 fn v11_block_stores() {
     let block = |l: &mut Leaf, axis| {
-        let Op::Each(_, body) = &mut l.finish[0] else {
-            unreachable!("the sample stores in each")
-        };
+        let Op::Each(_, body) = &mut l.finish[0] else { unreachable!("the sample stores in each") };
         let Op::StoreBlock { along, .. } = &mut body[0] else {
             unreachable!("the sample stores blocks")
         };
@@ -153,10 +139,7 @@ fn v11_block_stores() {
 
 #[test]
 fn v12_v13_tables() {
-    let size = |name: &str, value| Symbol {
-        name: name.into(),
-        value,
-    };
+    let size = |name: &str, value| Symbol { name: name.into(), value };
     let of_itself = Some(Bound::from(Affine::symbol(SymbolId(0))));
     assert_eq!(lowered_with(|n| n.symbols = vec![size("A", of_itself.clone())]), [12]);
     assert_eq!(
@@ -169,20 +152,12 @@ fn v12_v13_tables() {
 
 #[test]
 fn v14_v19_roles_and_threads() {
-    let to = |buffer, n| store(Access::buffer(buffer, vec![Affine::default(); n]), Expr::Const(0.0));
+    let to =
+        |buffer, n| store(Access::buffer(buffer, vec![Affine::default(); n]), Expr::Const(0.0));
     assert_eq!(naive_with(|l| l.finish.push(to(INPUT, 2))), [14]);
-    assert_eq!(
-        lowered_with(|n| innermost(&mut n.body).finish.push(to(PACKED, 4))),
-        [14]
-    );
-    assert_eq!(
-        lowered_with(|n| innermost(&mut n.setup).finish.push(to(OUTPUT, 2))),
-        [14]
-    );
-    assert_eq!(
-        lowered_with(|n| innermost(&mut n.body).finish.push(to(OUTPUT, 2))),
-        [19]
-    );
+    assert_eq!(lowered_with(|n| innermost(&mut n.body).finish.push(to(PACKED, 4))), [14]);
+    assert_eq!(lowered_with(|n| innermost(&mut n.setup).finish.push(to(OUTPUT, 2))), [14]);
+    assert_eq!(lowered_with(|n| innermost(&mut n.body).finish.push(to(OUTPUT, 2))), [19]);
     let output = Expr::Load(Access::buffer(OUTPUT, [ax(0), ax(1)]));
     assert_eq!(naive_with(|l| l.finish.push(Op::set(RegId(0), output.clone()))), [14]);
 }
@@ -194,16 +169,10 @@ fn v15_v16_calls_and_parameters() {
     assert_eq!(lowered_with(|n| drop(call(n).pointers.pop())), [15]);
     let direct = Expr::Load(Access::buffer(BIAS, [ax(1)]));
     let each = |op| Op::Each(AxisId(0), vec![op]);
-    assert_eq!(
-        row_with(|l| l.finish.push(each(Op::set(RegId(1), direct.clone())))),
-        [16]
-    );
+    assert_eq!(row_with(|l| l.finish.push(each(Op::set(RegId(1), direct.clone())))), [16]);
     assert_eq!(naive_with(|l| l.pointers.push(INPUT)), [16]);
     let sized = |n: &mut Nest| {
-        n.symbols.push(Symbol {
-            name: "A".into(),
-            value: None,
-        });
+        n.symbols.push(Symbol { name: "A".into(), value: None });
         n.leaves[0].reduce[0].hi = Affine::symbol(SymbolId(0)).into();
     };
     assert_eq!(lowered_with(sized), [16]);
@@ -220,23 +189,13 @@ fn v15_v16_calls_and_parameters() {
 #[test]
 fn v17_bounds() {
     let load = |index: Vec<Index>| {
-        Op::set(
-            RegId(0),
-            Expr::Load(Access {
-                base: Base::Buffer(WEIGHT),
-                index,
-            }),
-        )
+        Op::set(RegId(0), Expr::Load(Access { base: Base::Buffer(WEIGHT), index }))
     };
     let at = |oc: Affine| vec![oc.into(), Affine::default().into(), Affine::default().into()];
     assert_eq!(naive_with(|l| l.init.push(load(at(ax(0).plus_constant(1))))), [17]);
     assert_eq!(naive_with(|l| l.init.push(load(at(ax(0).plus_constant(-1))))), [17]);
     let folded = |by: i64, fold| {
-        vec![Index::Folded {
-            index: ax(0).plus_constant(by),
-            extent: 6.into(),
-            fold,
-        }]
+        vec![Index::Folded { index: ax(0).plus_constant(by), extent: 6.into(), fold }]
     };
     let fold = |by, how| load([folded(by, how), at(0.into())[1..].to_vec()].concat());
     assert_eq!(naive_with(|l| l.init.push(fold(-5, Fold::Reflect))), []);
@@ -246,38 +205,24 @@ fn v17_bounds() {
     assert_eq!(row_with(|l| l.lanes.as_mut().unwrap().cut = Some(7)), [17]);
     assert_eq!(row_with(|l| l.tile[1].extent = 3), [17]);
     let guarded = |op: Op| match op {
-        Op::Set { reg, value, .. } => Op::Set {
-            reg,
-            value,
-            when: vec![Cond::NonNegative(ax(0).times(-1))],
-        },
+        Op::Set { reg, value, .. } => {
+            Op::Set { reg, value, when: vec![Cond::NonNegative(ax(0).times(-1))] }
+        }
         other => other,
     };
-    assert_eq!(
-        naive_with(|l| l.init.push(guarded(load(at(ax(0).plus_constant(5)))))),
-        []
-    );
+    assert_eq!(naive_with(|l| l.init.push(guarded(load(at(ax(0).plus_constant(5)))))), []);
 }
 
 #[test]
 fn v18_v20_divisors_and_splat_stores() {
-    let by_zero = Bound::Min(vec![Quotient {
-        numerator: 2.into(),
-        divisor: 0,
-    }]);
-    let hidden = Bound::Min(vec![Quotient {
-        numerator: ax(0),
-        divisor: 0,
-    }]);
+    let by_zero = Bound::Min(vec![Quotient { numerator: 2.into(), divisor: 0 }]);
+    let hidden = Bound::Min(vec![Quotient { numerator: ax(0), divisor: 0 }]);
     assert_eq!(naive_with(|l| l.reduce[0].hi = hidden.clone()), [18]);
     assert_eq!(naive_with(|l| l.reduce[0].hi = by_zero.clone()), [18]);
     let same = |l: &mut Leaf| {
         let index = vec![Index::Affine(0.into()), Index::Affine(0.into())];
         l.finish.push(store(
-            Access {
-                base: Base::Pointer(crate::nest::PointerId(3)),
-                index,
-            },
+            Access { base: Base::Pointer(crate::nest::PointerId(3)), index },
             Expr::Const(0.0),
         ));
     };
@@ -287,7 +232,9 @@ fn v18_v20_divisors_and_splat_stores() {
 #[test]
 fn v21_known_numbers_fill_their_buffer_and_stay() {
     let known = |at: crate::nest::BufferId, count: usize| {
-        lowered_with(|nest| nest.buffers[at.index()].values = Some(crate::Values::exact(vec![1.0; count])))
+        lowered_with(|nest| {
+            nest.buffers[at.index()].values = Some(crate::Values::exact(vec![1.0; count]))
+        })
     };
     assert!(known(WEIGHT, 36).is_empty());
     assert_eq!(known(WEIGHT, 35), [21]);

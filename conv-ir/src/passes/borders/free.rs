@@ -8,10 +8,12 @@
 //!         for ow in from..W                     images too narrow for that, column by column
 //! ```
 //!
-//! requires: zeros outside; neighbouring columns of the output read neighbouring columns of the input.
-//! gives: edge chains of one tile whose tests are constants once lanes are numbered, as in images of known width. Some columns are computed twice, with the same bits.
+//! requires: zeros outside; neighbouring columns of the output read neighbouring columns of the
+//! input. gives: edge chains of one tile whose tests are constants once lanes are numbered, as in
+//! images of known width. Some columns are computed twice, with the same bits.
 //!
-//! A narrow image skips the first three by bounds, and a wide one the fourth: `fits` is 1 where the image is wide enough, else 0.
+//! A narrow image skips the first three by bounds, and a wide one the fourth: `fits` is 1 where the
+//! image is wide enough, else 0.
 
 use super::{Edge, bound_taps, drop_tests, mask, single};
 use crate::nest::{Affine, Bound, Chain, Loop, Nest, Part, Quotient, Var};
@@ -37,7 +39,10 @@ fn interior(chain: &Chain, edge: &Edge, out: usize, width: &Affine) -> Option<In
             match inside.of_axis(axis) {
                 1 => found.left = found.left.max(-rest.as_constant()?),
                 // rest - ow >= 0, so ow < rest + 1
-                -1 => found.right = found.right.max(width.minus(&rest).plus_constant(-1).as_constant()?),
+                -1 => {
+                    found.right =
+                        found.right.max(width.minus(&rest).plus_constant(-1).as_constant()?)
+                }
                 _ => return None,
             }
         }
@@ -45,18 +50,15 @@ fn interior(chain: &Chain, edge: &Edge, out: usize, width: &Affine) -> Option<In
     Some(found)
 }
 
-/// The width in terms of what is given: an output's width follows from the input's, and conditions speak of that.
+/// The width in terms of what is given: an output's width follows from the input's, and conditions
+/// speak of that.
 fn spelled_out(nest: &Nest, width: &Affine) -> Affine {
     let symbols = width.terms().iter().filter_map(|&(var, _)| match var {
         Var::Symbol(symbol) => Some((var, &nest.symbols[symbol.index()])),
         Var::Axis(_) => None,
     });
     symbols.fold(width.clone(), |width, (var, symbol)| {
-        let value = symbol
-            .value
-            .as_ref()
-            .and_then(single)
-            .filter(|value| value.divisor == 1);
+        let value = symbol.value.as_ref().and_then(single).filter(|value| value.divisor == 1);
         value.map_or(width.clone(), |value| width.substitute(var, &value.numerator))
     })
 }
@@ -70,8 +72,8 @@ pub(super) fn columns(
     tile: i64,
     lanes: i64,
 ) -> Option<Vec<Chain>> {
-    let width =
-        single(&chain.loops[out].hi).filter(|q| q.divisor == 1 && chain.loops[out].lo.as_constant() == Some(0))?;
+    let width = single(&chain.loops[out].hi)
+        .filter(|q| q.divisor == 1 && chain.loops[out].lo.as_constant() == Some(0))?;
     let width = spelled_out(nest, &width.numerator);
     let Interior { left, right } = interior(chain, edge, out, &width)?;
     if left > tile {
@@ -80,16 +82,12 @@ pub(super) fn columns(
     // What whole tiles may leave over, in whole vectors.
     let last = (tile - 1 + right + lanes - 1) / lanes * lanes;
     let least = last.max(tile) + left.max(right);
-    let fits = nest.add_symbol(
-        "fits",
-        Bound::Min(vec![1.into(), Quotient::floor(width.clone(), least)]),
-    );
+    let fits =
+        nest.add_symbol("fits", Bound::Min(vec![1.into(), Quotient::floor(width.clone(), least)]));
     let inner_end = Quotient::floor(width.plus_constant(-right - tile), tile);
     let tiles = nest.add_symbol("tiles", Bound::Min(vec![inner_end, fits.times(BEYOND).into()]));
-    let from = nest.add_symbol(
-        "from",
-        Bound::Min(vec![width.clone().into(), fits.times(BEYOND).into()]),
-    );
+    let from =
+        nest.add_symbol("from", Bound::Min(vec![width.clone().into(), fits.times(BEYOND).into()]));
     let sides: Vec<Affine> = edge.inside.clone();
     let (lefts, rights): (Vec<Affine>, Vec<Affine>) =
         sides.into_iter().partition(|a| a.of_axis(chain.loops[out].axis) > 0);

@@ -5,7 +5,8 @@
 //! after                               acc = fma(if ow + kw - 1 >= 0 then in[ow + kw - 1] else 0, w[kw], acc)
 //! ```
 //!
-//! gives: masked loads, whose tests may differ from lane to lane. A product with zero changes no sum of finite numbers but the sign of a zero.
+//! gives: masked loads, whose tests may differ from lane to lane. A product with zero changes no
+//! sum of finite numbers but the sign of a zero.
 
 use super::Edge;
 use crate::nest::{Affine, Chain, Cond, Expr, Nest, Op, Role};
@@ -22,14 +23,14 @@ pub(super) fn check(nest: &Nest, schedule: &Schedule, target: &Target) -> Result
     let is_vector = bytes >= 16 && bytes <= target.vector_bytes as i64 && bytes & (bytes - 1) == 0;
     match lanes == 1 || is_vector {
         true => Ok(()),
-        false => illegal(format!(
-            "{lanes} lanes of {} are no vector of target {target}",
-            nest.dtype
-        )),
+        false => {
+            illegal(format!("{lanes} lanes of {} are no vector of target {target}", nest.dtype))
+        }
     }
 }
 
-/// A tile at the edge of the columns: what lies outside is loaded as zero, lane by lane, instead of being left out.
+/// A tile at the edge of the columns: what lies outside is loaded as zero, lane by lane, instead of
+/// being left out.
 pub(super) fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chain {
     let column = chain.loops[out].axis;
     let is_single = chain.loops[out].constant_extent().is_some_and(|extent| extent <= tile);

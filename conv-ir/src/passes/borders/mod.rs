@@ -1,4 +1,5 @@
-//! The interior of the image is cut from its edges, so that the interior tests nothing and no tap in the padding is multiplied.
+//! The interior of the image is cut from its edges, so that the interior tests nothing and no tap
+//! in the padding is multiplied.
 //!
 //! ```text
 //! before  for ow in 0..56: for kw in 0..3: acc = fma(in[ow + kw - 1], ..) when ow + kw - 1 >= 0, 56 - ow - kw >= 0
@@ -8,13 +9,16 @@
 //!         an axis that is not tiled: its taps get bounds, for kh in max(0, 1 - oh)..min(3, 57 - oh); if they are to be unrolled, only at the edge
 //! ```
 //!
-//! requires: conditions and folds are about one output axis and one kernel axis each (plus a residue of `phases`).
-//! gives: no condition or fold in inner chains; edge chains of one tile, whose conditions are constants once the tile is unrolled.
+//! requires: conditions and folds are about one output axis and one kernel axis each (plus a
+//! residue of `phases`). gives: no condition or fold in inner chains; edge chains of one tile,
+//! whose conditions are constants once the tile is unrolled.
 //!
-//! A tile is *inner* for a tap if the tap is inside the image for all its outputs, *outer* if for none. Tiles that are one or the other for
-//! every tap are merged with their neighbours of the same kind, whatever the dilation; a tile that is mixed stands alone.
+//! A tile is *inner* for a tap if the tap is inside the image for all its outputs, *outer* if for
+//! none. Tiles that are one or the other for every tap are merged with their neighbours of the same
+//! kind, whatever the dilation; a tile that is mixed stands alone.
 //!
-//! With `borders mask` a mixed tile of columns that are in the lanes stays one of vectors: the taps outside read zeros in those lanes.
+//! With `borders mask` a mixed tile of columns that are in the lanes stays one of vectors: the taps
+//! outside read zeros in those lanes.
 //!
 //! With `borders panel` all this is done by copying instead: see [`panel`].
 
@@ -22,11 +26,15 @@ mod free;
 mod mask;
 mod panel;
 
-use crate::nest::{Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Var, map_chains};
+use crate::nest::{
+    Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Var,
+    map_chains,
+};
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
 
-/// Mixed tiles of one axis that get a chain of their own. Beyond it the edge is one chain that tests at run time.
+/// Mixed tiles of one axis that get a chain of their own. Beyond it the edge is one chain that
+/// tests at run time.
 const SEPARATE: usize = 16;
 
 pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
@@ -35,7 +43,9 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
     }
     let body = std::mem::take(&mut nest.body);
     nest.body = match schedule.borders {
-        Borders::Panel { rows } => map_chains(body, &mut |chain| panel::panel(nest, schedule, chain, rows))?,
+        Borders::Panel { rows } => {
+            map_chains(body, &mut |chain| panel::panel(nest, schedule, chain, rows))?
+        }
         Borders::Exact | Borders::Mask => {
             map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, chain)))?
         }
@@ -47,10 +57,7 @@ fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: Chain) -> Vec<Chain> {
     let mut chains = vec![chain];
     // Outer axes first: the pieces of a row then stand side by side, and share the loop over rows.
     for at in (0..nest.rank).rev() {
-        chains = chains
-            .into_iter()
-            .flat_map(|chain| cut_axis(nest, schedule, chain, at))
-            .collect();
+        chains = chains.into_iter().flat_map(|chain| cut_axis(nest, schedule, chain, at)).collect();
     }
     chains
 }
@@ -61,7 +68,8 @@ struct Edge {
     tap: Option<AxisId>,
     /// Inside the image if all of these hold.
     inside: Vec<Affine>,
-    /// Outside means skipped (zeros), so that tap bounds can say it. Otherwise something else is read there.
+    /// Outside means skipped (zeros), so that tap bounds can say it. Otherwise something else is
+    /// read there.
     skips: bool,
 }
 
@@ -74,16 +82,16 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
         return vec![bound_taps(chain, &edge)];
     };
     let repeats = schedule.unroll.contains(&Role::Kernel(at));
-    // Masked tiles whose rows of taps stay a loop have no constants to test: their edges are single rows, with bounds for that loop. So are those of a high image: less code for
-    // little time.
-    let high = chain.loops[out]
-        .constant_extent()
-        .is_none_or(|extent| extent >= 8 * tile);
+    // Masked tiles whose rows of taps stay a loop have no constants to test: their edges are single
+    // rows, with bounds for that loop. So are those of a high image: less code for little time.
+    let high = chain.loops[out].constant_extent().is_none_or(|extent| extent >= 8 * tile);
     let by_row = schedule.borders == Borders::Mask && at > 0 && (!repeats || high);
     if edge.skips && (tile == 1 || by_row) {
         return match inner_rows(&chain, &edge, out).filter(|_| repeats || by_row) {
             Some(rows) => peel(chain, &edge, out, rows, if by_row { tile } else { 1 }),
-            None if by_row && chain.loops[out].constant_extent().is_none() => peel_free(nest, chain, &edge, out, tile),
+            None if by_row && chain.loops[out].constant_extent().is_none() => {
+                peel_free(nest, chain, &edge, out, tile)
+            }
             None => vec![bound_taps(chain, &edge)],
         };
     }
@@ -110,15 +118,9 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
 /// The conditions about spatial axis `at`, in operations, selects and folds.
 fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
     let mine = |a: &Affine| {
-        a.axes()
-            .any(|axis| matches!(nest.role(axis), Role::Out(i) | Role::Kernel(i) if i == at))
+        a.axes().any(|axis| matches!(nest.role(axis), Role::Out(i) | Role::Kernel(i) if i == at))
     };
-    let mut edge = Edge {
-        out: None,
-        tap: None,
-        inside: Vec::new(),
-        skips: true,
-    };
+    let mut edge = Edge { out: None, tap: None, inside: Vec::new(), skips: true };
     let mut add = |a: Affine| {
         if mine(&a) && !edge.inside.contains(&a) {
             edge.inside.push(a);
@@ -138,13 +140,15 @@ fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
         }
     }
     chain.leaf.visit_exprs(&mut |e| {
-        folds |= matches!(e, Expr::Select { when, .. } if when.iter().any(|c| mine(c.expression())));
+        folds |=
+            matches!(e, Expr::Select { when, .. } if when.iter().any(|c| mine(c.expression())));
     });
     edge.skips = !folds;
     for axis in edge.inside.iter().flat_map(|a| a.axes().collect::<Vec<_>>()) {
         match nest.role(axis) {
             Role::Out(_)
-                if chain.find(axis).is_some_and(|l| chain.loops[l].axis == axis) && !is_residue(nest, axis) =>
+                if chain.find(axis).is_some_and(|l| chain.loops[l].axis == axis)
+                    && !is_residue(nest, axis) =>
             {
                 edge.out = Some(axis);
             }
@@ -199,12 +203,7 @@ fn inner_rows(chain: &Chain, edge: &Edge, out: usize) -> Option<(i64, i64)> {
     let (0, extent) = chain.loops[out].constant_range()? else {
         return None;
     };
-    let taps = chain
-        .leaf
-        .reduce
-        .iter()
-        .find(|l| Some(l.axis) == edge.tap)?
-        .constant_range()?;
+    let taps = chain.leaf.reduce.iter().find(|l| Some(l.axis) == edge.tap)?.constant_range()?;
     let mut rows = (0, extent);
     for tap in taps.0..taps.1 {
         let sure = reach(chain, edge, chain.loops[out].axis, tap, extent)?.sure;
@@ -213,9 +212,11 @@ fn inner_rows(chain: &Chain, edge: &Edge, out: usize) -> Option<(i64, i64)> {
     (2 * (rows.1 - rows.0) > extent).then_some(rows)
 }
 
-/// Edge, interior, edge: taps of the interior have constant bounds, so that they can be unrolled; those of the edges get bounds by position.
+/// Edge, interior, edge: taps of the interior have constant bounds, so that they can be unrolled;
+/// those of the edges get bounds by position.
 ///
-/// Rows of the interior that are no whole tile stand alone, before columns are cut: then all pieces of a row of tiles share the loop over those, and memory is walked through once.
+/// Rows of the interior that are no whole tile stand alone, before columns are cut: then all pieces
+/// of a row of tiles share the loop over those, and memory is walked through once.
 fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64), tile: i64) -> Vec<Chain> {
     let extent = chain.loops[out].constant_range().map_or(rows.1, |range| range.1);
     let part = |lo: i64, hi: i64| {
@@ -243,16 +244,17 @@ fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64), tile: i64) -> V
 
 /// The same where the number of rows is known at run time only.
 fn peel_free(nest: &mut Nest, chain: Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
-    let Ok([low, inner, high]) = <[Chain; 3]>::try_from(cut_symbolic(nest, &chain, edge, out, 1)) else {
+    let Ok([low, inner, high]) = <[Chain; 3]>::try_from(cut_symbolic(nest, &chain, edge, out, 1))
+    else {
         return vec![bound_taps(chain, edge)];
     };
-    let (Some(start), Some(end)) = (inner.loops[out].lo.as_constant(), single(&inner.loops[out].hi)) else {
+    let (Some(start), Some(end)) =
+        (inner.loops[out].lo.as_constant(), single(&inner.loops[out].hi))
+    else {
         return vec![bound_taps(low, edge), inner, bound_taps(high, edge)];
     };
-    let tiles = Bound::Max(vec![
-        0.into(),
-        Quotient::floor(end.numerator.plus_constant(-start), tile),
-    ]);
+    let tiles =
+        Bound::Max(vec![0.into(), Quotient::floor(end.numerator.plus_constant(-start), tile)]);
     let whole = nest.add_symbol("row_tiles", tiles).times(tile).plus_constant(start);
     let (mut tiled, mut rest) = (inner.clone(), inner);
     tiled.loops[out].hi = whole.clone().into();
@@ -266,16 +268,13 @@ struct Reach {
     may: (i64, i64),
 }
 
-/// Ranges of the output axis in which `tap` is inside, over all values of the other axes (residues).
+/// Ranges of the output axis in which `tap` is inside, over all values of the other axes
+/// (residues).
 fn reach(chain: &Chain, edge: &Edge, out: AxisId, tap: i64, extent: i64) -> Option<Reach> {
-    let mut reach = Reach {
-        sure: (0, extent),
-        may: (0, extent),
-    };
+    let mut reach = Reach { sure: (0, extent), may: (0, extent) };
     for inside in &edge.inside {
-        let inside = edge
-            .tap
-            .map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
+        let inside =
+            edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
         let a = inside.of_axis(out);
         let rest = inside.substitute(Var::Axis(out), &Affine::constant(0));
         let (low, high) = interval(chain, &rest)?;
@@ -318,16 +317,13 @@ enum TapState {
 
 fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) -> Vec<Chain> {
     let axis = chain.loops[out].axis;
-    let taps = edge
-        .tap
-        .and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t))
-        .map_or((0, 1), |l| {
+    let taps =
+        edge.tap.and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t)).map_or((0, 1), |l| {
             // A condition that holds for no tap at all still needs a tap loop to bound.
             l.constant_range().unwrap_or((0, 1))
         });
-    let reaches: Option<Vec<Reach>> = (taps.0..taps.1)
-        .map(|tap| reach(chain, edge, axis, tap, extent))
-        .collect();
+    let reaches: Option<Vec<Reach>> =
+        (taps.0..taps.1).map(|tap| reach(chain, edge, axis, tap, extent)).collect();
     let Some(reaches) = reaches else {
         return vec![chain.clone()];
     };
@@ -368,15 +364,15 @@ fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) 
     let first = taps.0;
     pieces
         .into_iter()
-        .map(|(lo, hi, states)| piece(chain, edge, out, (lo * tile, (hi * tile).min(extent)), (first, &states)))
+        .map(|(lo, hi, states)| {
+            piece(chain, edge, out, (lo * tile, (hi * tile).min(extent)), (first, &states))
+        })
         .collect()
 }
 
 /// Whether neighbouring tiles with these states may share code: nothing to test in them.
 fn mergeable(edge: &Edge, states: &[TapState]) -> bool {
-    states
-        .iter()
-        .all(|&s| s == TapState::In || (edge.skips && s == TapState::Out))
+    states.iter().all(|&s| s == TapState::In || (edge.skips && s == TapState::Out))
 }
 
 /// Runs of tiles that test become one piece each.
@@ -395,7 +391,13 @@ fn lump(pieces: Vec<(i64, i64, Vec<TapState>)>, edge: &Edge) -> Vec<(i64, i64, V
 }
 
 /// The chain restricted to output positions `range`.
-fn piece(chain: &Chain, edge: &Edge, out: usize, range: (i64, i64), (first, states): (i64, &[TapState])) -> Chain {
+fn piece(
+    chain: &Chain,
+    edge: &Edge,
+    out: usize,
+    range: (i64, i64),
+    (first, states): (i64, &[TapState]),
+) -> Chain {
     let mut chain = chain.clone();
     chain.loops[out].lo = Bound::Max(vec![range.0.into()]);
     chain.loops[out].hi = range.1.into();
@@ -405,10 +407,7 @@ fn piece(chain: &Chain, edge: &Edge, out: usize, range: (i64, i64), (first, stat
         let used = |s: &&TapState| **s != TapState::Out;
         let before = states.iter().take_while(|s| !used(s)).count() as i64;
         let after = states.iter().rev().take_while(|s| !used(s)).count() as i64;
-        let (lo, hi) = (
-            first + before,
-            (first + states.len() as i64 - after).max(first + before),
-        );
+        let (lo, hi) = (first + before, (first + states.len() as i64 - after).max(first + before));
         for l in chain.leaf.reduce.iter_mut().filter(|l| l.axis == tap) {
             (l.lo, l.hi) = (Bound::Max(vec![lo.into()]), hi.into());
         }
@@ -419,7 +418,8 @@ fn piece(chain: &Chain, edge: &Edge, out: usize, range: (i64, i64), (first, stat
     chain
 }
 
-/// The leaf without these conditions, without selects that test only them, and with their folds undone.
+/// The leaf without these conditions, without selects that test only them, and with their folds
+/// undone.
 fn drop_tests(leaf: &crate::nest::Leaf, inside: &[Affine]) -> crate::nest::Leaf {
     let always = Cond::NonNegative(Affine::constant(0));
     let unfold = &mut |access: &crate::nest::Access| {
@@ -453,11 +453,7 @@ fn without_selects(e: &Expr, always: &Cond) -> Expr {
             let when: Vec<Cond> = when.iter().filter(|c| *c != always).cloned().collect();
             match when.is_empty() {
                 true => (**then).clone(),
-                false => Expr::Select {
-                    when,
-                    then: then.clone(),
-                    otherwise: otherwise.clone(),
-                },
+                false => Expr::Select { when, then: then.clone(), otherwise: otherwise.clone() },
             }
         }
         Expr::Fma(a, b, c) => {
@@ -468,7 +464,8 @@ fn without_selects(e: &Expr, always: &Cond) -> Expr {
     }
 }
 
-/// The output extent is known only at run time: edge, interior in whole tiles, edge; the edges test at run time.
+/// The output extent is known only at run time: edge, interior in whole tiles, edge; the edges test
+/// at run time.
 fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
     let l = &chain.loops[out];
     let taps = edge
@@ -482,9 +479,8 @@ fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i
     let (mut start, mut ends) = (0i64, vec![hi.clone()]);
     for inside in &edge.inside {
         for tap in [taps.0, taps.1 - 1] {
-            let inside = edge
-                .tap
-                .map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
+            let inside =
+                edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
             let a = inside.of_axis(l.axis);
             let rest = inside.substitute(Var::Axis(l.axis), &Affine::constant(0));
             match (a, rest.as_constant()) {

@@ -9,16 +9,17 @@
 //!
 //! gives: no condition and no fold; every tile is an inner one, in every padding mode.
 //!
-//! The copy is made of segments per axis: before the image, inside, after it. Outside, an element is the padding value or, folded, an
-//! affine function of the position again, so that no copy loop tests anything. One row at a time (`rows` 1) the panel holds only the
-//! rows under taps, whatever the dilation; with more rows, neighbours share what they have in common.
+//! The copy is made of segments per axis: before the image, inside, after it. Outside, an element
+//! is the padding value or, folded, an affine function of the position again, so that no copy loop
+//! tests anything. One row at a time (`rows` 1) the panel holds only the rows under taps, whatever
+//! the dilation; with more rows, neighbours share what they have in common.
 
 mod copy;
 
 use super::drop_tests;
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Leaf, Loop, Nest, Part,
-    Quotient, Role, Stmt, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Leaf,
+    Loop, Nest, Part, Quotient, Role, Stmt, Var,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule};
@@ -49,7 +50,12 @@ struct Dimension {
     index: Affine,
 }
 
-pub(super) fn panel(nest: &mut Nest, schedule: &Schedule, chain: Chain, rows: i64) -> Result<Vec<Stmt>, Error> {
+pub(super) fn panel(
+    nest: &mut Nest,
+    schedule: &Schedule,
+    chain: Chain,
+    rows: i64,
+) -> Result<Vec<Stmt>, Error> {
     let Some(input) = nest.buffer_of(BufferRole::Input) else {
         return Ok(vec![chain.into_stmt()]);
     };
@@ -78,28 +84,21 @@ pub(super) fn panel(nest: &mut Nest, schedule: &Schedule, chain: Chain, rows: i6
         .map(|(at, d)| Affine::constant(d.extent + spare(at)))
         .collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
-    let (outer, inner): (Vec<Loop>, Vec<Loop>) = chain.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
+    let (outer, inner): (Vec<Loop>, Vec<Loop>) =
+        chain.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
     let copies = copy::copies(nest, (input, panel), &access, &dimensions, width);
     let compute = compute(&chain.leaf, &access, panel, &dimensions);
     let mut body: Vec<Stmt> = copies.into_iter().map(Chain::into_stmt).collect();
-    body.push(
-        Chain {
-            loops: inner,
-            leaf: compute,
-        }
-        .into_stmt(),
-    );
+    body.push(Chain { loops: inner, leaf: compute }.into_stmt());
     Ok(outer.into_iter().rev().fold(body, |body, l| vec![Stmt::For(l, body)]))
 }
 
 fn input_access(leaf: &Leaf, input: BufferId) -> Option<Access> {
-    leaf.accesses()
-        .into_iter()
-        .find(|a| a.base == Base::Buffer(input))
-        .cloned()
+    leaf.accesses().into_iter().find(|a| a.base == Base::Buffer(input)).cloned()
 }
 
-/// The loops that a panel is filled in: all but those over what shares it. A tile of groups shares a panel of all groups.
+/// The loops that a panel is filled in: all but those over what shares it. A tile of groups shares
+/// a panel of all groups.
 fn is_outer(nest: &Nest, schedule: &Schedule, l: &Loop) -> bool {
     let axis = nest.axis(l.axis);
     match axis.role {
@@ -113,7 +112,8 @@ fn is_outer(nest: &Nest, schedule: &Schedule, l: &Loop) -> bool {
 
 /// The row loop in blocks of `rows`.
 fn block_rows(nest: &mut Nest, chain: Chain, rows: i64) -> Chain {
-    let is_rows = |l: &Loop| nest.role(l.axis) == Role::Out(1) && nest.axis(l.axis).part == Part::Whole;
+    let is_rows =
+        |l: &Loop| nest.role(l.axis) == Role::Out(1) && nest.axis(l.axis).part == Part::Whole;
     let Some(at) = chain.loops.iter().position(is_rows) else {
         return chain;
     };
@@ -127,20 +127,11 @@ fn block_rows(nest: &mut Nest, chain: Chain, rows: i64) -> Chain {
         numerator: q.numerator.minus(&start.times(q.divisor)),
         divisor: q.divisor,
     };
-    let inner = std::iter::once(Quotient::from(rows))
-        .chain(hi.iter().map(left))
-        .collect();
-    chain.loops[at] = Loop {
-        hi: Bound::Min(blocks),
-        ..Loop::serial(block, 0)
-    };
-    chain.loops.insert(
-        at + 1,
-        Loop {
-            hi: exact(Bound::Min(inner), &hi, rows),
-            ..Loop::serial(row, 0)
-        },
-    );
+    let inner = std::iter::once(Quotient::from(rows)).chain(hi.iter().map(left)).collect();
+    chain.loops[at] = Loop { hi: Bound::Min(blocks), ..Loop::serial(block, 0) };
+    chain
+        .loops
+        .insert(at + 1, Loop { hi: exact(Bound::Min(inner), &hi, rows), ..Loop::serial(row, 0) });
     chain
 }
 
@@ -174,7 +165,8 @@ fn innermost_axis(nest: &Nest, index: &Index) -> std::cmp::Reverse<usize> {
     std::cmp::Reverse(at)
 }
 
-/// The panel's dimension for one of the input's; none where the input's index does not vary inside a panel.
+/// The panel's dimension for one of the input's; none where the input's index does not vary inside
+/// a panel.
 fn dimension(
     nest: &Nest,
     schedule: &Schedule,
@@ -185,7 +177,9 @@ fn dimension(
     let (a, fold) = match &access.index[of] {
         Index::Affine(a) => (a.clone(), None),
         Index::Folded { index, fold, .. } => (index.clone(), Some(*fold)),
-        Index::Quotient(_) => return Err(Error::IllegalSchedule("borders panel: before pass phases".to_owned())),
+        Index::Quotient(_) => {
+            return Err(Error::IllegalSchedule("borders panel: before pass phases".to_owned()));
+        }
     };
     let shared = |axis: AxisId| match chain.find(axis) {
         Some(at) => !is_outer(nest, schedule, &chain.loops[at]),
@@ -196,15 +190,12 @@ fn dimension(
         return Ok(None);
     }
     let taps_only = inner.axes().all(|axis| matches!(nest.role(axis), Role::Kernel(_)));
-    let is_rows = inner
-        .axes()
-        .any(|axis| matches!(nest.role(axis), Role::Out(1) | Role::Kernel(1)));
+    let is_rows =
+        inner.axes().any(|axis| matches!(nest.role(axis), Role::Out(1) | Role::Kernel(1)));
     // With one row at a time only the rows under taps are copied.
     let by_tap = taps_only || (is_rows && schedule.borders == Borders::Panel { rows: 1 });
-    let tap = inner
-        .axes()
-        .find(|&axis| matches!(nest.role(axis), Role::Kernel(_)))
-        .filter(|_| by_tap);
+    let tap =
+        inner.axes().find(|&axis| matches!(nest.role(axis), Role::Kernel(_))).filter(|_| by_tap);
     let (scale, index) = match tap {
         Some(tap) => (inner.of_axis(tap), Affine::axis(tap)),
         None => (1, inner),
@@ -215,34 +206,18 @@ fn dimension(
         Base::Buffer(buffer) => buffer,
         Base::Pointer(_) => return Ok(None),
     };
-    let tests = chain
-        .leaf
-        .conditions()
-        .iter()
-        .any(|c| about_same_axis(nest, c.expression(), &a));
+    let tests = chain.leaf.conditions().iter().any(|c| about_same_axis(nest, c.expression(), &a));
     let outside = match fold {
         Some(fold) => Outside::Folded(fold),
         None if tests => Outside::Value(padding_value(&chain.leaf)),
         None => Outside::Nothing,
     };
     let limit = nest.buffer(buffer).extents[of].clone();
-    Ok(Some(Dimension {
-        of,
-        extent: highest + 1,
-        needed,
-        scale,
-        start,
-        limit,
-        outside,
-        index,
-    }))
+    Ok(Some(Dimension { of, extent: highest + 1, needed, scale, start, limit, outside, index }))
 }
 
 fn unknown(nest: &Nest, index: &Affine) -> Error {
-    let name = index
-        .axes()
-        .next()
-        .map_or(String::new(), |axis| nest.axis(axis).name.clone());
+    let name = index.axes().next().map_or(String::new(), |axis| nest.axis(axis).name.clone());
     Error::IllegalSchedule(format!(
         "borders panel: the extent of {name} is known only at run time; use borders exact"
     ))
@@ -265,11 +240,9 @@ fn needed(chain: &Chain, index: &Affine) -> Vec<Quotient> {
     let mut needed = Vec::new();
     for l in &chain.loops {
         let step = index.of_axis(l.axis);
-        let varying =
-            l.hi.quotients()
-                .iter()
-                .filter(|q| step > 0 && q.as_constant().is_none());
-        // step * (floor(n / d) - 1) + the rest is one quotient if either is 1; no description makes both larger.
+        let varying = l.hi.quotients().iter().filter(|q| step > 0 && q.as_constant().is_none());
+        // step * (floor(n / d) - 1) + the rest is one quotient if either is 1; no description makes
+        // both larger.
         for q in varying.filter(|q| step == 1 || q.divisor == 1) {
             let others = index.clone().plus_term(Var::Axis(l.axis), -step);
             let Some(rest) = highest(chain, &others) else { continue };

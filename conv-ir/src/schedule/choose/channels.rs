@@ -1,14 +1,17 @@
-//! Output channels in the lanes: weights are vectors, the input is splat. Which tile of channels, rows and columns.
+//! Output channels in the lanes: weights are vectors, the input is splat. Which tile of channels,
+//! rows and columns.
 //!
-//! Each tile that fits is priced by counting: multiply-adds, loads, the latency of short tiles, tails, where weights and input come from, and the runs of memory that the output
-//! is stored in. The cheapest wins.
+//! Each tile that fits is priced by counting: multiply-adds, loads, the latency of short tiles,
+//! tails, where weights and input come from, and the runs of memory that the output is stored in.
+//! The cheapest wins.
 
 use super::shape::Shape;
 use super::{Choice, INSIDE, L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
 
-/// What a load adds where it is not the bottleneck: prefetches and misses take turns with it. Measured on a Sapphire Rapids, where 28 x 1 vectors reach 89 % of the peak and 14 x 2, with half
+/// What a load adds where it is not the bottleneck: prefetches and misses take turns with it.
+/// Measured on a Sapphire Rapids, where 28 x 1 vectors reach 89 % of the peak and 14 x 2, with half
 /// the loads, 94 %.
 const CROWDED: f64 = 0.05;
 
@@ -31,8 +34,9 @@ impl Channels {
         self.rows * self.columns
     }
 
-    /// Cycles of one tap and input channel over a plane and all output channels, by counting multiply-adds, loads (two a cycle), latency, and what
-    /// weights cost that come from far away.
+    /// Cycles of one tap and input channel over a plane and all output channels, by counting
+    /// multiply-adds, loads (two a cycle), latency, and what weights cost that come from far
+    /// away.
     fn cycles(self, shape: &Shape, target: &Target) -> f64 {
         let whole = self.vectors * self.lanes;
         let rest = (shape.out_channels % whole + self.lanes - 1) / self.lanes;
@@ -41,7 +45,8 @@ impl Channels {
             for (rows, tall) in cut(shape.rows(), self.rows) {
                 for (columns, wide) in cut(shape.columns(), self.columns) {
                     if vectors * rows * columns > 0 {
-                        cycles += (blocks * tall * wide) as f64 * self.tile(shape, target, (vectors, rows, columns));
+                        cycles += (blocks * tall * wide) as f64
+                            * self.tile(shape, target, (vectors, rows, columns));
                     }
                 }
             }
@@ -49,18 +54,26 @@ impl Channels {
         cycles
     }
 
-    fn tile(self, shape: &Shape, target: &Target, (vectors, rows, columns): (i64, i64, i64)) -> f64 {
+    fn tile(
+        self,
+        shape: &Shape,
+        target: &Target,
+        (vectors, rows, columns): (i64, i64, i64),
+    ) -> f64 {
         let bytes = self.lanes * shape.bytes as i64;
         let points = rows * columns;
         let fma = (vectors * points) as f64 * fma_cycles(target, bytes);
         let weights = vectors as f64 * (2.0 * bytes as f64 / target.load_bytes as f64).max(1.0);
         // A splat inside each multiply-add, or one for all vectors.
         let has_register = vectors > 1 && fits(target, vectors, points + 1);
-        let inside =
-            target.step_registers == 0 && bytes == target.vector_bytes as i64 && vectors <= INSIDE && !has_register;
+        let inside = target.step_registers == 0
+            && bytes == target.vector_bytes as i64
+            && vectors <= INSIDE
+            && !has_register;
         let splats = if inside { points * vectors } else { points };
         let loads = (weights + splats as f64) / 2.0;
-        // Weights of a block of channels are read again for each tile, from where they fit. Measured on Zen 4.
+        // Weights of a block of channels are read again for each tile, from where they fit.
+        // Measured on Zen 4.
         let block = vectors * bytes * shape.in_channels * shape.taps.iter().product::<i64>();
         let far = match block as usize {
             block if block <= target.l1_bytes / 2 => 0.05,
@@ -70,28 +83,27 @@ impl Channels {
         // So is the input for each block of channels, once for all taps of a plane.
         let input = shape.input_elements().saturating_mul(shape.bytes as i64);
         let near = (shape.taps.iter().take(2).product::<i64>() / shape.phases).max(1);
-        let lines = (points * shape.column_step.max(1) * shape.bytes as i64) as f64 / 32.0 / near as f64;
-        // Where all weights stay near, they are read again for each part of the input, and the input once (`order.rs`).
-        let weights_near = target.packs && shape.weight_elements() * shape.bytes as i64 <= target.l2_bytes as i64 / 2;
-        let again = if weights_near || input as usize <= target.l2_bytes / 2 {
-            0.2
-        } else {
-            1.5
-        };
-        // A channel's outputs are a run of memory each: some cycles for it and for each of its lines, over all steps of the sum.
-        let runs = (vectors * self.lanes * rows) as f64 * (1.0 + (columns * shape.bytes as i64) as f64 / 64.0);
+        let lines =
+            (points * shape.column_step.max(1) * shape.bytes as i64) as f64 / 32.0 / near as f64;
+        // Where all weights stay near, they are read again for each part of the input, and the
+        // input once (`order.rs`).
+        let weights_near = target.packs
+            && shape.weight_elements() * shape.bytes as i64 <= target.l2_bytes as i64 / 2;
+        let again = if weights_near || input as usize <= target.l2_bytes / 2 { 0.2 } else { 1.5 };
+        // A channel's outputs are a run of memory each: some cycles for it and for each of its
+        // lines, over all steps of the sum.
+        let runs = (vectors * self.lanes * rows) as f64
+            * (1.0 + (columns * shape.bytes as i64) as f64 / 64.0);
         let steps = (shape.in_channels * shape.taps.iter().product::<i64>() / shape.phases).max(1);
-        let stores = if shape.channels_last {
-            0.0
-        } else {
-            3.0 * runs / steps as f64
-        };
-        let from_l2 = if block as usize > target.l1_bytes / 2 {
-            (vectors * bytes) as f64
-        } else {
-            0.0
-        } + 32.0 * lines;
-        fma.max(loads).max(LATENCY).max(from_l2 / L2_RATE) + CROWDED * loads + far * weights + again * lines + stores
+        let stores = if shape.channels_last { 0.0 } else { 3.0 * runs / steps as f64 };
+        let from_l2 =
+            if block as usize > target.l1_bytes / 2 { (vectors * bytes) as f64 } else { 0.0 }
+                + 32.0 * lines;
+        fma.max(loads).max(LATENCY).max(from_l2 / L2_RATE)
+            + CROWDED * loads
+            + far * weights
+            + again * lines
+            + stores
     }
 }
 
@@ -99,36 +111,33 @@ impl Channels {
 fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
     let native = target.lanes(shape.bytes) as i64;
     let is_wide = target.vector_bytes > 16;
-    let widths = if is_wide {
-        vec![native, native / 2, native / 4]
-    } else {
-        vec![native]
-    };
+    let widths = if is_wide { vec![native, native / 2, native / 4] } else { vec![native] };
     let is_vector = |lanes: &i64| *lanes == native || lanes * shape.bytes as i64 >= 16;
     let taps: i64 = shape.taps.iter().product();
     let mut all = Vec::new();
     for lanes in widths.into_iter().filter(is_vector) {
         let in_panels = |vectors: &i64| {
-            shape
-                .panel
-                .is_none_or(|width| lanes == width || vectors * lanes == width)
+            shape.panel.is_none_or(|width| lanes == width || vectors * lanes == width)
         };
-        let few = (1..=6).take_while(|v| *v == 1 || (v - 1) * lanes < shape.out_channels || shape.panel.is_some());
+        let few = (1..=6).take_while(|v| {
+            *v == 1 || (v - 1) * lanes < shape.out_channels || shape.panel.is_some()
+        });
         for vectors in few.filter(in_panels) {
-            let shared = i64::from(target.step_registers == 0 && (lanes < native || vectors > INSIDE));
+            let shared =
+                i64::from(target.step_registers == 0 && (lanes < native || vectors > INSIDE));
             let fits = |points: i64| fits(target, vectors, points + shared);
             for columns in (1..=shape.columns()).take_while(|&c| fits(c)) {
-                // Rows share a tile where a row is short; their edges are tests of constants, so all taps must be in the code.
+                // Rows share a tile where a row is short; their edges are tests of constants, so
+                // all taps must be in the code.
                 let several = |rows: &i64| {
-                    *rows == 1 || is_wide && columns == shape.columns() && vectors * rows * columns * taps <= REPEATS
+                    *rows == 1
+                        || is_wide
+                            && columns == shape.columns()
+                            && vectors * rows * columns * taps <= REPEATS
                 };
-                for rows in (1..=shape.rows()).take_while(|r| fits(r * columns)).take_while(several) {
-                    all.push(Channels {
-                        lanes,
-                        vectors,
-                        rows,
-                        columns,
-                    });
+                for rows in (1..=shape.rows()).take_while(|r| fits(r * columns)).take_while(several)
+                {
+                    all.push(Channels { lanes, vectors, rows, columns });
                 }
             }
         }
@@ -158,18 +167,10 @@ pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target)
         columns: 1,
     };
     let tile = best(shape, target).map_or(one, |b| b.1);
-    let Channels {
-        lanes,
-        vectors,
-        rows,
-        columns,
-    } = tile;
+    let Channels { lanes, vectors, rows, columns } = tile;
     choice.schedule.lanes = Some((Role::OutChannel, lanes));
-    choice.schedule.tile = vec![
-        (Role::OutChannel, vectors * lanes),
-        (Role::Out(1), rows),
-        (Role::Out(0), columns),
-    ];
+    choice.schedule.tile =
+        vec![(Role::OutChannel, vectors * lanes), (Role::Out(1), rows), (Role::Out(0), columns)];
     choice.schedule.tile.retain(|t| t.0 != Role::Out(1) || t.1 > 1);
     choice.reasons.push(format!(
         "lanes oc:{lanes}: {} output channels a group fill vectors; weights load as vectors, the input is splat, and any stride or dilation costs nothing",

@@ -1,7 +1,9 @@
-//! Columns in the lanes: the input is loaded in vectors, weights are splat. For few output channels a group: depthwise, grouped, filters.
+//! Columns in the lanes: the input is loaded in vectors, weights are splat. For few output channels
+//! a group: depthwise, grouped, filters.
 //!
-//! Where the target masks loads, edges are lanes that load zeros, and rows that share a vector under their windows load it once: the tile is priced by counting both. Elsewhere rows
-//! are copied into a padded panel.
+//! Where the target masks loads, edges are lanes that load zeros, and rows that share a vector
+//! under their windows load it once: the tile is priced by counting both. Elsewhere rows are copied
+//! into a padded panel.
 
 use super::shape::Shape;
 use super::{Choice, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
@@ -30,13 +32,16 @@ impl Columns {
         self.channels * self.rows * self.vectors
     }
 
-    /// Whether the weights of all taps of a channel stay in registers; then nothing but the input is loaded.
+    /// Whether the weights of all taps of a channel stay in registers; then nothing but the input
+    /// is loaded.
     fn keeps(self, shape: &Shape, target: &Target) -> bool {
         let weights = self.channels * shape.taps.iter().product::<i64>();
-        shape.in_channels == 1 && self.accumulators() + weights + 4 <= target.vector_registers as i64
+        shape.in_channels == 1
+            && self.accumulators() + weights + 4 <= target.vector_registers as i64
     }
 
-    /// Cycles for all tiles of a plane, by a model of a core that loads two vectors a cycle, at half that rate where they cross a cache line (measured on Zen 4).
+    /// Cycles for all tiles of a plane, by a model of a core that loads two vectors a cycle, at
+    /// half that rate where they cross a cache line (measured on Zen 4).
     fn cycles(self, shape: &Shape, target: &Target) -> f64 {
         let bytes = self.lanes * shape.bytes as i64;
         let fma = fma_cycles(target, bytes);
@@ -47,9 +52,12 @@ impl Columns {
         let mut cycles = 0.0;
         // Whole tiles, and those at the end of rows and columns.
         for (rows, tall) in [(self.rows, down / self.rows), (down % self.rows, 1)] {
-            for (vectors, wide) in [(self.vectors, across / self.vectors), (across % self.vectors, 1)] {
+            for (vectors, wide) in
+                [(self.vectors, across / self.vectors), (across % self.vectors, 1)]
+            {
                 if rows * vectors > 0 {
-                    cycles += (tall * wide) as f64 * self.tile(shape, target, (rows, vectors), (fma, load));
+                    cycles += (tall * wide) as f64
+                        * self.tile(shape, target, (rows, vectors), (fma, load));
                 }
             }
         }
@@ -57,11 +65,15 @@ impl Columns {
         cycles * blocks as f64
     }
 
-    fn tile(self, shape: &Shape, target: &Target, (rows, vectors): (i64, i64), (fma, load): (f64, f64)) -> f64 {
-        let (window, taps) = (
-            shape.taps.get(1).copied().unwrap_or(1),
-            shape.taps.iter().product::<i64>(),
-        );
+    fn tile(
+        self,
+        shape: &Shape,
+        target: &Target,
+        (rows, vectors): (i64, i64),
+        (fma, load): (f64, f64),
+    ) -> f64 {
+        let (window, taps) =
+            (shape.taps.get(1).copied().unwrap_or(1), shape.taps.iter().product::<i64>());
         let sums = (self.channels * rows * vectors) as f64;
         let steps = (shape.in_channels * taps) as f64 / shape.phases as f64;
         // Rows that outputs share under their windows, as far as taps are repeated in the code.
@@ -69,30 +81,22 @@ impl Columns {
         let repeated = (1..=window).rev().find(|r| window % r == 0 && *r <= room).unwrap_or(1);
         let shared = ((rows - 1) * shape.row_step + repeated).min(rows * repeated);
         let lines = window / repeated * shared * shape.planes();
-        let reads = (shape.in_channels * lines * shape.taps[0] * vectors) as f64 / shape.phases as f64;
+        let reads =
+            (shape.in_channels * lines * shape.taps[0] * vectors) as f64 / shape.phases as f64;
         let per_read = if shape.column_step == 2 { 1.5 * load + 0.5 } else { load };
-        let splats = if self.keeps(shape, target) {
-            0.0
-        } else {
-            0.5 * sums * steps
-        };
+        let splats = if self.keeps(shape, target) { 0.0 } else { 0.5 * sums * steps };
         let latency = LATENCY * steps;
-        // Rows that the first-level cache does not hold until the next row of tiles come from the second.
+        // Rows that the first-level cache does not hold until the next row of tiles come from the
+        // second.
         let held = (rows + window) * shape.columns() * shape.bytes as i64;
         let from_l2 = match held as usize <= target.l1_bytes {
             true => 0.0,
             false => reads / shape.taps[0] as f64 * (self.lanes * shape.bytes as i64) as f64,
         };
-        let busy = (sums * steps * fma)
-            .max(latency)
-            .max(reads * per_read + splats)
-            .max(from_l2 / L2_RATE);
+        let busy =
+            (sums * steps * fma).max(latency).max(reads * per_read + splats).max(from_l2 / L2_RATE);
         // Outputs of one phase are apart: lanes are stored one by one.
-        let stores = if shape.phases > 1 {
-            1.5 * self.lanes as f64
-        } else {
-            2.0 * fma
-        };
+        let stores = if shape.phases > 1 { 1.5 * self.lanes as f64 } else { 2.0 * fma };
         busy + stores * sums + 30.0
     }
 }
@@ -104,29 +108,26 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     for lanes in [native, native / 2, native / 4].into_iter().filter(|&lanes| lanes > 1) {
         for channels in 1..=shape.out_channels.min(4) {
             for (rows, vectors) in (1..=HIGHEST).flat_map(|r| (1..=8).map(move |v| (r, v))) {
-                let columns = Columns {
-                    lanes,
-                    channels,
-                    rows,
-                    vectors,
-                };
+                let columns = Columns { lanes, channels, rows, vectors };
                 let across = (shape.columns() + lanes - 1) / lanes;
-                // Two vectors and what is picked of them, a splat for each channel, and numbers for picking.
-                let others = 3 + channels + target.step_registers as i64 + if shape.column_step == 2 { 2 } else { 0 };
+                // Two vectors and what is picked of them, a splat for each channel, and numbers for
+                // picking.
+                let others = 3
+                    + channels
+                    + target.step_registers as i64
+                    + if shape.column_step == 2 { 2 } else { 0 };
                 let fits = columns.accumulators() + others <= target.vector_registers as i64;
                 // Known taps are spelled out for every output of the tile.
                 let fits = fits
                     && shape
                         .spelled_taps()
                         .is_none_or(|taps| columns.accumulators() * taps <= REPEATS);
-                // With all weights at hand little is left to share, and more rows are more code. Where each row is a page or more away from the next, a tall tile
-                // touches more pages and sets of the first-level cache than there are: 5x5 over 1920 columns takes 2.5 ms with 22 rows, 1.0 with 8 (Zen 4).
+                // With all weights at hand little is left to share, and more rows are more code.
+                // Where each row is a page or more away from the next, a tall tile
+                // touches more pages and sets of the first-level cache than there are: 5x5 over
+                // 1920 columns takes 2.5 ms with 22 rows, 1.0 with 8 (Zen 4).
                 let apart = shape.columns() * shape.bytes as i64 >= PAGE;
-                let most = if columns.keeps(shape, target) || apart {
-                    8
-                } else {
-                    HIGHEST
-                };
+                let most = if columns.keeps(shape, target) || apart { 8 } else { HIGHEST };
                 let rows_fit = rows <= shape.rows().min(most);
                 if lanes * (shape.bytes as i64) < 16 || !rows_fit || vectors > across || !fits {
                     continue;
@@ -135,16 +136,20 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
             }
         }
     }
-    // Of tiles that are about as good the smallest makes the least code, and with few rows reads the fewest places at a time. But where an image is no higher than a tile can be, as
-    // strips of fused chains are, and the window is high, a tile as high as the image reads each row once, and not from the second-level cache again: a quarter less time measured.
+    // Of tiles that are about as good the smallest makes the least code, and with few rows reads
+    // the fewest places at a time. But where an image is no higher than a tile can be, as
+    // strips of fused chains are, and the window is high, a tile as high as the image reads each
+    // row once, and not from the second-level cache again: a quarter less time measured.
     let is_tall = shape.taps.get(1).is_some_and(|&taps| taps >= TALL);
     let best = all.iter().fold(f64::INFINITY, |best, (cycles, _)| best.min(*cycles));
     let good = all.iter().filter(|(cycles, _)| *cycles <= 1.02 * best);
     let again = |c: &Columns| is_tall && shape.rows() <= HIGHEST && c.rows < shape.rows();
-    let good = good.filter(|(cycles, c)| *cycles <= 1.01 * best || (is_tall && c.rows == shape.rows()));
+    let good =
+        good.filter(|(cycles, c)| *cycles <= 1.01 * best || (is_tall && c.rows == shape.rows()));
     // Where a core starts two multiply-adds a cycle, fewer than 8 at a time wait for each other.
     let waits = |c: &Columns| c.accumulators() < IN_FLIGHT;
-    let smallest = good.min_by_key(|(_, c)| (again(c), waits(c), c.accumulators(), c.rows, c.lanes));
+    let smallest =
+        good.min_by_key(|(_, c)| (again(c), waits(c), c.accumulators(), c.rows, c.lanes));
     smallest.copied()
 }
 
@@ -152,18 +157,10 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
     let Some((_, columns)) = best(shape, target) else {
         return;
     };
-    let Columns {
-        lanes,
-        channels,
-        rows,
-        vectors,
-    } = columns;
+    let Columns { lanes, channels, rows, vectors } = columns;
     choice.schedule.lanes = Some((Role::Out(0), lanes));
-    let tile = [
-        (Role::OutChannel, channels),
-        (Role::Out(1), rows),
-        (Role::Out(0), vectors * lanes),
-    ];
+    let tile =
+        [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)];
     choice.schedule.tile = tile.into_iter().filter(|t| t.1 > 1).collect();
     choice.schedule.borders = Borders::Mask;
     choice.reasons.push(format!(
@@ -186,8 +183,9 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     }
     let lanes = target.lanes(shape.bytes) as i64;
     let across = (shape.columns() + lanes - 1) / lanes;
-    // A splat weight serves every column vector and row of the tile; each of those loads its input once. One accumulator per load leaves
-    // registers for 12 of them; 8 hide the latency, and more rows share more taps only where the panel holds them.
+    // A splat weight serves every column vector and row of the tile; each of those loads its input
+    // once. One accumulator per load leaves registers for 12 of them; 8 hide the latency, and
+    // more rows share more taps only where the panel holds them.
     let channels = shape.out_channels.clamp(1, 4);
     let most = shape.spelled_taps().map_or(8, |taps| (REPEATS / taps).min(8));
     let vectors = across.min(most / channels).max(1);
@@ -197,14 +195,11 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
         1
     };
     choice.schedule.lanes = Some((Role::Out(0), lanes));
-    choice.schedule.tile = [
-        (Role::OutChannel, channels),
-        (Role::Out(1), rows),
-        (Role::Out(0), vectors * lanes),
-    ]
-    .into_iter()
-    .filter(|t| t.1 > 1)
-    .collect();
+    choice.schedule.tile =
+        [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)]
+            .into_iter()
+            .filter(|t| t.1 > 1)
+            .collect();
     choice.reasons.push(format!(
         "lanes ow:{lanes}: {} output channel(s) a group are too few for lanes; columns load and store as vectors, weights are splat",
         shape.out_channels
@@ -229,19 +224,15 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     let panel_bytes = |rows: i64| (rows * shape.row_step + window) * row_bytes;
     let room = target.l2_bytes as i64 / 2;
     if panel_bytes(tile_rows) > room {
-        choice
-            .reasons
-            .push("borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned());
+        choice.reasons.push(
+            "borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned(),
+        );
         return;
     }
-    // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the limit.
+    // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the
+    // limit.
     let fits = |rows: &i64| {
-        panel_bytes(*rows)
-            <= if *rows <= 4 * window {
-                room
-            } else {
-                target.l1_bytes as i64 / 2
-            }
+        panel_bytes(*rows) <= if *rows <= 4 * window { room } else { target.l1_bytes as i64 / 2 }
     };
     let most = (tile_rows..=shape.rows())
         .step_by(tile_rows as usize)

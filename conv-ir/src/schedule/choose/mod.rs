@@ -1,7 +1,8 @@
 //! The model: a schedule from (convolution, target), with a reason for each decision.
 //!
-//! It looks at the canonical nest, so that it speaks of the axes that schedules speak of. The rules come from register and load counting;
-//! constants that were measured say so. It never fails: what fits no rule gets the scalar schedule.
+//! It looks at the canonical nest, so that it speaks of the axes that schedules speak of. The rules
+//! come from register and load counting; constants that were measured say so. It never fails: what
+//! fits no rule gets the scalar schedule.
 
 mod channels;
 mod columns;
@@ -45,7 +46,8 @@ impl Schedule {
         choose(&shape, target, pick_lanes(&shape, target))
     }
 
-    /// The model's choices for several machines that read the same packed weights, in panels as wide as the first machine's lanes.
+    /// The model's choices for several machines that read the same packed weights, in panels as
+    /// wide as the first machine's lanes.
     ///
     /// ```
     /// use conv_ir::{Conv, Schedule, Target};
@@ -60,7 +62,11 @@ impl Schedule {
     }
 
     /// The same where arrays are laid out like this.
-    pub fn choose_together_as<const N: usize>(conv: &Conv, layouts: Layouts, targets: [&Target; N]) -> [Choice; N] {
+    pub fn choose_together_as<const N: usize>(
+        conv: &Conv,
+        layouts: Layouts,
+        targets: [&Target; N],
+    ) -> [Choice; N] {
         let shape = Shape::of(&passes::canonical_as(conv, layouts));
         let mut first: Option<(LanesOn, Pack)> = None;
         targets.map(|target| {
@@ -77,15 +83,14 @@ impl Schedule {
 }
 
 fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
-    let mut choice = Choice {
-        schedule: Schedule::default(),
-        reasons: Vec::new(),
-    };
+    let mut choice = Choice { schedule: Schedule::default(), reasons: Vec::new() };
     match on {
         LanesOn::Channels => channel_lanes(&mut choice, shape, target),
         LanesOn::Groups => group_lanes(&mut choice, shape, target),
         LanesOn::Columns => column_lanes(&mut choice, shape, target),
-        LanesOn::Nothing => choice.reasons.push("scalar: no axis is as long as a vector".to_owned()),
+        LanesOn::Nothing => {
+            choice.reasons.push("scalar: no axis is as long as a vector".to_owned())
+        }
     }
     if target.packs {
         choice.schedule.pack = Pack::Tiles;
@@ -119,36 +124,46 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
         return cheaper(shape, target, masks);
     }
     // Three channels of four lanes still beat columns that must be gathered or scattered.
-    if shape.out_channels * 4 >= lanes * 3 && !(depthwise && (masks || shape.column_step == 1) && !shape.channels_last)
+    if shape.out_channels * 4 >= lanes * 3
+        && !(depthwise && (masks || shape.column_step == 1) && !shape.channels_last)
     {
         return LanesOn::Channels;
     }
-    if shape.channels_last && shape.groups >= lanes && shape.out_channels == 1 && shape.in_channels == 1 {
+    if shape.channels_last
+        && shape.groups >= lanes
+        && shape.out_channels == 1
+        && shape.in_channels == 1
+    {
         return LanesOn::Groups;
     }
     if masks || shape.columns() >= lanes {
         return LanesOn::Columns;
     }
-    if shape.out_channels > 1 {
-        LanesOn::Channels
-    } else {
-        LanesOn::Nothing
-    }
+    if shape.out_channels > 1 { LanesOn::Channels } else { LanesOn::Nothing }
 }
 
-/// Few channels or columns in wide vectors, which a bad fit makes dear: by the cycles of the best tile of each.
+/// Few channels or columns in wide vectors, which a bad fit makes dear: by the cycles of the best
+/// tile of each.
 fn cheaper(shape: &Shape, target: &Target, masks: bool) -> LanesOn {
     let lanes = target.lanes(shape.bytes) as i64;
     let cycles = |best: Option<f64>| best.unwrap_or(f64::INFINITY);
     let by_channels = cycles(channels::best(shape, target).map(|b| b.0));
     let by_columns = match masks {
-        // Masked lanes multiply the zeros that channels leave out; under a window wider than the image they are most of it.
+        // Masked lanes multiply the zeros that channels leave out; under a window wider than the
+        // image they are most of it.
         true => {
             let outside = (shape.taps[0] as f64 / shape.columns() as f64).max(1.0);
             cycles(columns::best(shape, target).map(|b| b.0)) * outside
         }
-        // Through a panel, which is not priced: worth it where few channels would fill a vector badly. Columns further apart would be gathered.
-        false if shape.column_step == 1 && shape.columns() >= lanes && shape.out_channels * 4 < lanes => 0.0,
+        // Through a panel, which is not priced: worth it where few channels would fill a vector
+        // badly. Columns further apart would be gathered.
+        false
+            if shape.column_step == 1
+                && shape.columns() >= lanes
+                && shape.out_channels * 4 < lanes =>
+        {
+            0.0
+        }
         false => f64::INFINITY,
     };
     match by_columns < by_channels {
@@ -165,18 +180,22 @@ fn can_mask(shape: &Shape, target: &Target) -> bool {
     target.masks && zeros && is_known && !shape.channels_last && matches!(shape.column_step, 1 | 2)
 }
 
-/// Whether the registers hold a tile of `vectors` x `points`: accumulators, the held operand's vectors, and what a step needs beside them.
+/// Whether the registers hold a tile of `vectors` x `points`: accumulators, the held operand's
+/// vectors, and what a step needs beside them.
 fn fits(target: &Target, vectors: i64, points: i64) -> bool {
     vectors * points + vectors + target.step_registers as i64 <= target.vector_registers as i64
 }
 
-/// Vectors for which a splat is a memory operand, where the target has those; more of them, or narrower ones, share one in a register.
+/// Vectors for which a splat is a memory operand, where the target has those; more of them, or
+/// narrower ones, share one in a register.
 const INSIDE: i64 = 4;
 
-/// Cycles from a multiply-add to the next one of the same sum (Zen 4; Intel is the same since Skylake).
+/// Cycles from a multiply-add to the next one of the same sum (Zen 4; Intel is the same since
+/// Skylake).
 const LATENCY: f64 = 4.0;
 
-/// Bytes a cycle that the second-level cache gives, as measured on a Sapphire Rapids; of Zen 4's 32 about as much.
+/// Bytes a cycle that the second-level cache gives, as measured on a Sapphire Rapids; of Zen 4's 32
+/// about as much.
 const L2_RATE: f64 = 28.0;
 
 /// Multiply-adds in flight that hide it, on 2 pipes.
@@ -187,7 +206,8 @@ fn fma_cycles(target: &Target, bytes: i64) -> f64 {
     (bytes as f64 / target.fma_bytes as f64).max(0.5)
 }
 
-/// Multiply-adds that a leaf may repeat in its code: about 4 KiB, an eighth of the first-level instruction cache.
+/// Multiply-adds that a leaf may repeat in its code: about 4 KiB, an eighth of the first-level
+/// instruction cache.
 const REPEATS: i64 = 512;
 
 fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
@@ -197,11 +217,8 @@ fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
         _ if shape.groups >= 2 * lanes => 2,
         _ => 1,
     };
-    let points = (1..=5)
-        .filter(|&p| fits(target, vectors, p))
-        .max()
-        .unwrap_or(1)
-        .min(shape.columns());
+    let points =
+        (1..=5).filter(|&p| fits(target, vectors, p)).max().unwrap_or(1).min(shape.columns());
     choice.schedule.lanes = Some((Role::Group, lanes));
     choice.schedule.tile = vec![(Role::Group, vectors * lanes), (Role::Out(0), points)];
     choice.reasons.push(format!(
@@ -211,20 +228,17 @@ fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
 
 /// Taps are repeated in the code from the innermost axis on, while the body stays small.
 fn taps(choice: &mut Choice, shape: &Shape) {
-    let points: i64 =
-        choice.schedule.tile.iter().map(|t| t.1).product::<i64>() / choice.schedule.lanes.map_or(1, |l| l.1);
+    let points: i64 = choice.schedule.tile.iter().map(|t| t.1).product::<i64>()
+        / choice.schedule.lanes.map_or(1, |l| l.1);
     let mut body = points.max(1);
     if let Some(taps) = shape.spelled_taps().filter(|taps| body * taps <= REPEATS) {
         spell_taps(choice, shape, taps);
         return;
     }
     for (at, &taps) in shape.taps.iter().enumerate() {
-        // 128 multiply-adds: by then the loop costs nothing, and the code still fits the op cache beside its neighbours. Rows that share what they load want more.
-        let most = if choice.schedule.borders == Borders::Mask {
-            512
-        } else {
-            128
-        };
+        // 128 multiply-adds: by then the loop costs nothing, and the code still fits the op cache
+        // beside its neighbours. Rows that share what they load want more.
+        let most = if choice.schedule.borders == Borders::Mask { 512 } else { 128 };
         if body * taps > most {
             choice.schedule.step = Some((Role::Kernel(at), (most / body).max(1)));
             break;
@@ -234,33 +248,27 @@ fn taps(choice: &mut Choice, shape: &Shape) {
             choice.schedule.unroll.insert(0, Role::Kernel(at));
         }
     }
-    // Where there are few taps, channels fill the step: going round the loop costs a move per accumulator.
+    // Where there are few taps, channels fill the step: going round the loop costs a move per
+    // accumulator.
     if choice.schedule.step.is_some() {
-        choice.reasons.push(format!(
-            "unroll: {body} multiply-adds, and steps of the loop around them"
-        ));
+        choice
+            .reasons
+            .push(format!("unroll: {body} multiply-adds, and steps of the loop around them"));
         return;
     }
     let most = (64 / body).clamp(1, 8);
     choice.schedule.step = Some((Role::InChannel, most));
     let channels = (1..=most).rev().find(|s| shape.in_channels % s == 0).unwrap_or(1);
-    choice.reasons.push(format!(
-        "unroll: {} multiply-adds a step of {channels} channel(s)",
-        body * channels
-    ));
+    choice
+        .reasons
+        .push(format!("unroll: {} multiply-adds a step of {channels} channel(s)", body * channels));
 }
 
 /// Known taps: all of them are repeated in the code, which leaves out those of zero.
 fn spell_taps(choice: &mut Choice, shape: &Shape, taps: i64) {
-    let kernel = shape
-        .taps
-        .iter()
-        .enumerate()
-        .filter(|t| *t.1 > 1)
-        .map(|(at, _)| Role::Kernel(at));
-    choice.schedule.unroll = kernel
-        .chain((shape.in_channels > 1).then_some(Role::InChannel))
-        .collect();
+    let kernel = shape.taps.iter().enumerate().filter(|t| *t.1 > 1).map(|(at, _)| Role::Kernel(at));
+    choice.schedule.unroll =
+        kernel.chain((shape.in_channels > 1).then_some(Role::InChannel)).collect();
     choice.schedule.unroll.reverse();
     let (all, some) = (taps * shape.out_channels, shape.known_taps.unwrap_or(0));
     choice.reasons.push(format!(

@@ -1,16 +1,19 @@
-//! The order of the driver loops: where the loop over output channels stands among those over the image, by the memory traffic of each place.
+//! The order of the driver loops: where the loop over output channels stands among those over the
+//! image, by the memory traffic of each place.
 //!
-//! Outermost, each tile of channels reads the whole input again; innermost, each tile of the image reads all weights again, and stores to as many places as there are channels. Between, a
-//! row or a plane of the input stays near while all channels use it. The loops over channels can also be two: blocks outermost, whose weights stay near while the tiles of a block run
-//! innermost. Each is priced in cycles, by what is read again and from where.
+//! Outermost, each tile of channels reads the whole input again; innermost, each tile of the image
+//! reads all weights again, and stores to as many places as there are channels. Between, a row or a
+//! plane of the input stays near while all channels use it. The loops over channels can also be
+//! two: blocks outermost, whose weights stay near while the tiles of a block run innermost. Each is
+//! priced in cycles, by what is read again and from where.
 
 use super::Choice;
 use super::shape::Shape;
 use crate::Target;
 use crate::nest::Role;
 
-/// Cycles of a run of memory that a tile stores where no other tile continues it soon: half a line, and often a page that is not at hand. Measured on a Sapphire Rapids with 1x1
-/// windows: 7 to 25.
+/// Cycles of a run of memory that a tile stores where no other tile continues it soon: half a line,
+/// and often a page that is not at hand. Measured on a Sapphire Rapids with 1x1 windows: 7 to 25.
 const RUN: f64 = 15.0;
 
 /// A place of the loop over output channels: so many of the loops over the image are outside it.
@@ -89,8 +92,8 @@ impl Loops<'_> {
             false => 0,
         };
         let block = self.near_block();
-        let blocks =
-            (places > 0 && block > self.tile && 2 * block <= self.shape.out_channels).then_some(Place::Blocks(block));
+        let blocks = (places > 0 && block > self.tile && 2 * block <= self.shape.out_channels)
+            .then_some(Place::Blocks(block));
         for place in (0..=places).map(Place::Outside).chain(blocks) {
             let cycles = self.cycles(place);
             if cycles < 0.98 * best.0 {
@@ -104,15 +107,19 @@ impl Loops<'_> {
     fn cycles(&self, place: Place) -> f64 {
         let (outside, rounds) = match place {
             Place::Outside(outside) => (outside, 1.0),
-            Place::Blocks(block) => (self.tiles.len(), self.shape.out_channels as f64 / block as f64),
+            Place::Blocks(block) => {
+                (self.tiles.len(), self.shape.out_channels as f64 / block as f64)
+            }
         };
         let weights = self.weights() / rounds;
         let blocks = self.blocks as f64 / rounds;
         let count = |tiles: &[i64]| tiles.iter().map(|tiles| *tiles as f64).product::<f64>();
         let (times, tiles) = (count(&self.tiles[..outside]), count(&self.tiles));
         let (input, chunk) = (self.input(), self.chunk(outside));
-        // Once from where it is; what neighbouring windows share, and what other channels read again, from where a chunk stays.
-        let inputs = input * self.rate(input) + (blocks * times * chunk - input).max(0.0) * self.rate(chunk);
+        // Once from where it is; what neighbouring windows share, and what other channels read
+        // again, from where a chunk stays.
+        let inputs =
+            input * self.rate(input) + (blocks * times * chunk - input).max(0.0) * self.rate(chunk);
         // All weights each time, and in between a block's own for each tile.
         let again = (times - 1.0) * weights * self.rate(weights + chunk)
             + (tiles - times) * weights * self.rate(weights / blocks);
@@ -143,18 +150,16 @@ impl Loops<'_> {
         self.shape.input_elements() as f64 * self.shape.bytes as f64
     }
 
-    /// Bytes of the input under one round of the loops inside: whole axes there, a window along those outside.
+    /// Bytes of the input under one round of the loops inside: whole axes there, a window along
+    /// those outside.
     fn chunk(&self, outside: usize) -> f64 {
         self.input() * self.part(outside)
     }
 
     /// The part of the input that windows over a tile of each axis outside see.
     fn part(&self, outside: usize) -> f64 {
-        let axes = self
-            .tiles
-            .iter()
-            .zip(self.shape.out.iter().rev())
-            .zip(self.shape.taps.iter().rev());
+        let axes =
+            self.tiles.iter().zip(self.shape.out.iter().rev()).zip(self.shape.taps.iter().rev());
         let seen = |((tiles, extent), taps): ((&i64, &i64), &i64)| {
             let outputs = (extent + tiles - 1) / tiles;
             ((outputs + taps - 1) as f64 / *extent as f64).min(1.0)
@@ -162,7 +167,8 @@ impl Loops<'_> {
         axes.take(outside).map(seen).product()
     }
 
-    /// Channels whose weights stay near: within half the second-level cache, or twice the first where vectors are narrow, whose tiles read each weight more often.
+    /// Channels whose weights stay near: within half the second-level cache, or twice the first
+    /// where vectors are narrow, whose tiles read each weight more often.
     fn near_block(&self) -> i64 {
         let near = match self.target.vector_bytes > 16 {
             true => self.target.l2_bytes / 2,

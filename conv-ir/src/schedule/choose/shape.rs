@@ -4,10 +4,12 @@ use crate::nest::{Affine, BufferRole, Cond, Expr, Index, Leaf, Nest, Role, Stmt}
 
 use super::REPEATS;
 
-/// Outputs of one channel that share a leaf, at least, for its taps to be worth spelling out: fewer would not hide the latency.
+/// Outputs of one channel that share a leaf, at least, for its taps to be worth spelling out: fewer
+/// would not hide the latency.
 const FEW_OUTPUTS: i64 = 4;
 
-/// What the model needs to know of a canonical nest. An axis that is not there counts 1; a run-time size counts as a large one.
+/// What the model needs to know of a canonical nest. An axis that is not there counts 1; a run-time
+/// size counts as a large one.
 #[derive(Clone)]
 pub(super) struct Shape {
     pub bytes: usize,
@@ -18,7 +20,8 @@ pub(super) struct Shape {
     pub out: Vec<i64>,
     /// Kernel extents, innermost first.
     pub taps: Vec<i64>,
-    /// Input elements between neighbouring columns of the output; 0 where the input does not have columns innermost.
+    /// Input elements between neighbouring columns of the output; 0 where the input does not have
+    /// columns innermost.
     pub column_step: i64,
     /// Input rows between neighbouring rows of the output.
     pub row_step: i64,
@@ -32,7 +35,8 @@ pub(super) struct Shape {
     pub phases: i64,
     /// Weights lie in panels of so many channels, whatever the tile.
     pub panel: Option<i64>,
-    /// The taps that are not zero, of known weights that are the same in every group: of all output channels, input channels and places.
+    /// The taps that are not zero, of known weights that are the same in every group: of all
+    /// output channels, input channels and places.
     pub known_taps: Option<i64>,
 }
 
@@ -43,11 +47,8 @@ impl Shape {
     pub(super) fn of(nest: &Nest) -> Shape {
         let (loops, leaf) = chain(&nest.body);
         let extent = |role: Role| {
-            let mut all = loops
-                .iter()
-                .copied()
-                .chain(&leaf.reduce)
-                .filter(|l| nest.role(l.axis) == role);
+            let mut all =
+                loops.iter().copied().chain(&leaf.reduce).filter(|l| nest.role(l.axis) == role);
             all.next().map_or(1, |l| l.constant_extent().unwrap_or(UNKNOWN)).max(1)
         };
         let last_index = |role: BufferRole| {
@@ -59,9 +60,7 @@ impl Shape {
             found.and_then(|a| a.index.last().cloned())
         };
         let column = |a: &Affine| {
-            a.axes()
-                .find(|&axis| nest.role(axis) == Role::Out(0))
-                .map_or(0, |axis| a.of_axis(axis))
+            a.axes().find(|&axis| nest.role(axis) == Role::Out(0)).map_or(0, |axis| a.of_axis(axis))
         };
         let column_step = match last_index(BufferRole::Input) {
             Some(Index::Affine(a)) => column(&a),
@@ -71,8 +70,7 @@ impl Shape {
         };
         let is_channel = |i: &Index| {
             i.as_affine().is_some_and(|a| {
-                a.axes()
-                    .any(|axis| matches!(nest.role(axis), Role::OutChannel | Role::Group))
+                a.axes().any(|axis| matches!(nest.role(axis), Role::OutChannel | Role::Group))
             })
         };
         let about_columns = |a: &Affine| a.axes().any(|axis| nest.role(axis) == Role::Out(0));
@@ -106,7 +104,8 @@ impl Shape {
         }
     }
 
-    /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside those of a few other outputs.
+    /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside
+    /// those of a few other outputs.
     pub(super) fn spelled_taps(&self) -> Option<i64> {
         let all = self.in_channels * self.taps.iter().product::<i64>();
         let few = self.phases == 1
@@ -127,7 +126,8 @@ impl Shape {
     /// Elements of a group's input under the image, padding left out.
     pub(super) fn input_elements(&self) -> i64 {
         let outer = self.out.iter().skip(2);
-        let planes = outer.fold(self.in_channels, |product, extent| product.saturating_mul(*extent));
+        let planes =
+            outer.fold(self.in_channels, |product, extent| product.saturating_mul(*extent));
         let plane = self.rows() * self.row_step * self.columns() * self.column_step.max(1);
         planes.saturating_mul(plane) / self.phases
     }
@@ -147,13 +147,9 @@ impl Shape {
 fn known_taps(nest: &Nest, leaf: &Leaf) -> Option<i64> {
     let weight = nest.buffer_of(BufferRole::Weight)?;
     let values = nest.buffer(weight).values.as_ref()?;
-    let load = leaf
-        .accesses()
-        .into_iter()
-        .find(|a| nest.buffer_behind(leaf, a.base) == weight)?;
+    let load = leaf.accesses().into_iter().find(|a| nest.buffer_behind(leaf, a.base) == weight)?;
     let by_group = |i: &Index| {
-        i.as_affine()
-            .is_some_and(|a| a.axes().any(|axis| nest.role(axis) == Role::Group))
+        i.as_affine().is_some_and(|a| a.axes().any(|axis| nest.role(axis) == Role::Group))
     };
     let count = values.iter().filter(|tap| **tap != 0.0).count() as i64;
     (!load.index.iter().any(by_group)).then_some(count)

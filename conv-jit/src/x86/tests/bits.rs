@@ -8,7 +8,8 @@ use super::driver::{Loaded, Memory};
 use super::{BOTH, nest};
 use crate::x86::Level;
 
-/// Description and schedule with `L` for the lanes of a vector, `2L` and `3L` for multiples; an empty schedule is the chooser's.
+/// Description and schedule with `L` for the lanes of a vector, `2L` and `3L` for multiples; an
+/// empty schedule is the chooser's.
 const CASES: &[(&str, &str)] = &[
     (
         "conv2d F n1 g1 ic5 oc32 in 14x14 kernel 3x3 pad 1 + bias",
@@ -101,33 +102,20 @@ const CASES: &[(&str, &str)] = &[
     ("conv2d F n1 g1 ic64 oc64 in 14x14 kernel 3x3 pad 1 + bias", ""),
     ("conv2d F n1 g1 ic16 oc64 in 14x14 kernel 3x3 pad 1 + bias, gelu", ""),
     ("conv2d F n1 g1 ic16 oc65 in 7x7 kernel 1x1 + bias, tanh", ""),
-    (
-        "conv2d F n1 g1 ic3 oc64 in 33x33 kernel 7x7 stride 2 pad 3 + bias, relu",
-        "",
-    ),
-    (
-        "conv2d F n1 g32 ic32 oc32 in 15x15 kernel 3x3 stride 2 pad 1 + bias, relu6",
-        "",
-    ),
+    ("conv2d F n1 g1 ic3 oc64 in 33x33 kernel 7x7 stride 2 pad 3 + bias, relu", ""),
+    ("conv2d F n1 g32 ic32 oc32 in 15x15 kernel 3x3 stride 2 pad 1 + bias, relu6", ""),
     ("conv2d F n1 g8 ic32 oc32 in 15x15 kernel 3x3 pad 1 + bias", ""),
-    (
-        "conv2d-transposed F n1 g1 ic16 oc24 in 8x8 kernel 4x4 stride 2 pad 1 + bias",
-        "",
-    ),
+    ("conv2d-transposed F n1 g1 ic16 oc24 in 8x8 kernel 4x4 stride 2 pad 1 + bias", ""),
     ("conv2d F n1 g1 ic1 oc1 in 40x50 kernel 5x5 pad 2 mode replicate", ""),
-    (
-        "conv1d F n2 g1 ic17 oc35 in 333 kernel 3 pad 1 dilation 4 mode circular + bias, silu",
-        "",
-    ),
+    ("conv1d F n2 g1 ic17 oc35 in 333 kernel 3 pad 1 dilation 4 mode circular + bias, silu", ""),
 ];
 
 /// Numbers in -1..1 that use all their bits.
 pub fn numbers<T: Element>(seed: u64, len: usize) -> Vec<T> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         T::from_f64((state >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
     };
     (0..len).map(|_| next()).collect()

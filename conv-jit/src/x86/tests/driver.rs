@@ -10,7 +10,20 @@ use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 use crate::x86::{Level, Machine, Refusal, assemble};
 
 /// As many arguments as any leaf takes: extra ones do no harm.
-type Entry = extern "sysv64" fn(usize, usize, usize, usize, usize, usize, usize, usize, usize, usize, usize, usize);
+type Entry = extern "sysv64" fn(
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+    usize,
+);
 
 /// Elements of slack behind a buffer of ours, and of canary around the output.
 const SLACK: usize = 64;
@@ -39,14 +52,11 @@ impl Loaded {
         let ids: Vec<FuncId> = machines.iter().enumerate().map(define).collect();
         module.finalize_definitions().expect("memory");
         // SAFETY: the code follows the convention, and reads no argument beyond its own.
-        let entry =
-            |id: &FuncId| unsafe { std::mem::transmute::<*const u8, Entry>(module.get_finalized_function(*id)) };
+        let entry = |id: &FuncId| unsafe {
+            std::mem::transmute::<*const u8, Entry>(module.get_finalized_function(*id))
+        };
         let entries = ids.iter().map(entry).collect();
-        Ok(Loaded {
-            module: Some(module),
-            entries,
-            machines,
-        })
+        Ok(Loaded { module: Some(module), entries, machines })
     }
 }
 
@@ -69,7 +79,11 @@ pub struct Memory<'a, T> {
 }
 
 impl<'a, T: Element> Memory<'a, T> {
-    pub fn new(nest: &'a Nest, loaded: &'a Loaded, given: impl Fn(BufferRole) -> Option<Vec<T>>) -> Self {
+    pub fn new(
+        nest: &'a Nest,
+        loaded: &'a Loaded,
+        given: impl Fn(BufferRole) -> Option<Vec<T>>,
+    ) -> Self {
         let canary = T::from_f64(12345.0);
         let buffer = |at: usize| {
             let buffer = &nest.buffers[at];
@@ -154,18 +168,13 @@ impl<'a, T: Element> Memory<'a, T> {
         let mut arguments = [0usize; 12];
         let addresses = call.pointers.iter().map(|p| self.address(p));
         let ints = call.ints.iter().map(|i| self.bound(i) as usize);
-        addresses
-            .chain(ints)
-            .zip(&mut arguments)
-            .for_each(|(value, to)| *to = value);
+        addresses.chain(ints).zip(&mut arguments).for_each(|(value, to)| *to = value);
         let [a, b, c, d, e, f, g, h, i, j, k, l] = arguments;
         (self.loaded.entries[call.leaf.index()])(a, b, c, d, e, f, g, h, i, j, k, l);
     }
 
     fn address(&self, access: &Access) -> usize {
-        let Base::Buffer(buffer) = access.base else {
-            panic!("a pointer in the driver")
-        };
+        let Base::Buffer(buffer) = access.base else { panic!("a pointer in the driver") };
         let offset = |(index, stride): (&Index, &i64)| index.eval(|v| self.value(v)) * stride;
         let at: i64 = access.index.iter().zip(&self.strides[buffer.index()]).map(offset).sum();
         let start = ptr::from_ref(&self.buffers[buffer.index()][SLACK]) as usize;

@@ -60,11 +60,8 @@ fn share_of_peak() {
 
 fn assembly(nest: &Nest, level: Level) -> Duration {
     let start = Instant::now();
-    let bytes: usize = nest
-        .leaves
-        .iter()
-        .map(|l| assemble(nest, l, level).map_or(0, |m| m.code.len()))
-        .sum();
+    let bytes: usize =
+        nest.leaves.iter().map(|l| assemble(nest, l, level).map_or(0, |m| m.code.len())).sum();
     std::hint::black_box(bytes);
     start.elapsed()
 }

@@ -12,8 +12,8 @@
 
 use super::{Dimension, Outside};
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, Chain, Expr, Fold, Index, Lanes, Leaf, Loop, Nest, Op, Part,
-    Quotient, Role, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, Chain, Expr, Fold, Index, Lanes, Leaf, Loop,
+    Nest, Op, Part, Quotient, Role, Var,
 };
 
 /// Positions `lo..hi` of a panel's dimension, and where they come from (`None`: the padding value).
@@ -34,7 +34,8 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     let first = Quotient::ceil(d.start.times(-1), d.scale);
     let end = Quotient::ceil(d.limit.minus(&d.start), d.scale);
     let zero = Quotient::from(0);
-    // No position beyond the panel, none that only outputs beyond the last would read, and none beyond this.
+    // No position beyond the panel, none that only outputs beyond the last would read, and none
+    // beyond this.
     let until = |bound: Option<&Quotient>| {
         let extent = std::iter::once(Quotient::from(d.extent));
         Bound::Min(extent.chain(d.needed.iter().cloned()).chain(bound.cloned()).collect())
@@ -42,10 +43,7 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     let inside = Segment {
         lo: Bound::Max(vec![zero.clone(), first.clone()]),
         hi: until(Some(&end)),
-        from: Some(Source {
-            scale: d.scale,
-            start: d.start.clone(),
-        }),
+        from: Some(Source { scale: d.scale, start: d.start.clone() }),
     };
     let (before, after) = match d.outside {
         Outside::Nothing => return vec![inside],
@@ -55,30 +53,17 @@ fn segments(d: &Dimension) -> Vec<Segment> {
             (Some(before), Some(after))
         }
     };
-    let before = Segment {
-        lo: Bound::Max(vec![zero.clone()]),
-        hi: until(Some(&first)),
-        from: before,
-    };
-    let after = Segment {
-        lo: Bound::Max(vec![zero, end]),
-        hi: until(None),
-        from: after,
-    };
+    let before =
+        Segment { lo: Bound::Max(vec![zero.clone()]), hi: until(Some(&first)), from: before };
+    let after = Segment { lo: Bound::Max(vec![zero, end]), hi: until(None), from: after };
     let never = |s: &Segment| matches!((s.lo.as_constant(), s.hi.as_constant()), (Some(lo), Some(hi)) if hi <= lo);
     [before, inside, after].into_iter().filter(|s| !never(s)).collect()
 }
 
 /// Where positions before and after the image come from.
 fn folded(d: &Dimension, fold: Fold) -> (Source, Source) {
-    let mirror = |sum: Affine| Source {
-        scale: -d.scale,
-        start: sum.minus(&d.start),
-    };
-    let shifted = |by: Affine| Source {
-        scale: d.scale,
-        start: d.start.plus(&by),
-    };
+    let mirror = |sum: Affine| Source { scale: -d.scale, start: sum.minus(&d.start) };
+    let shifted = |by: Affine| Source { scale: d.scale, start: d.start.plus(&by) };
     let fixed = |at: Affine| Source { scale: 0, start: at };
     let n = &d.limit;
     match fold {
@@ -89,7 +74,8 @@ fn folded(d: &Dimension, fold: Fold) -> (Source, Source) {
     }
 }
 
-/// The chains that fill the panel: one per combination of segments; once a dimension is outside by value, the ones within need no cutting.
+/// The chains that fill the panel: one per combination of segments; once a dimension is outside by
+/// value, the ones within need no cutting.
 pub(super) fn copies(
     nest: &mut Nest,
     (input, panel): (BufferId, BufferId),
@@ -102,11 +88,8 @@ pub(super) fn copies(
         let mut longer = Vec::new();
         for chosen in partial {
             let constant = chosen.iter().any(|s| s.from.is_none());
-            let whole = || Segment {
-                lo: Bound::Max(vec![0.into()]),
-                hi: d.extent.into(),
-                from: None,
-            };
+            let whole =
+                || Segment { lo: Bound::Max(vec![0.into()]), hi: d.extent.into(), from: None };
             for segment in if constant { vec![whole()] } else { segments(d) } {
                 let mut next: Vec<Segment> = chosen.iter().map(Segment::again).collect();
                 next.push(segment);
@@ -119,30 +102,14 @@ pub(super) fn copies(
         Outside::Value(value) => Some(value),
         Outside::Nothing | Outside::Folded(_) => None,
     });
-    let fill = Fill {
-        input,
-        panel,
-        access,
-        dimensions,
-        value: value.unwrap_or(0.0),
-    };
-    partial
-        .iter()
-        .flat_map(|segments| fill.chains(nest, segments, width))
-        .collect()
+    let fill = Fill { input, panel, access, dimensions, value: value.unwrap_or(0.0) };
+    partial.iter().flat_map(|segments| fill.chains(nest, segments, width)).collect()
 }
 
 impl Segment {
     fn again(&self) -> Segment {
-        let from = self.from.as_ref().map(|s| Source {
-            scale: s.scale,
-            start: s.start.clone(),
-        });
-        Segment {
-            lo: self.lo.clone(),
-            hi: self.hi.clone(),
-            from,
-        }
+        let from = self.from.as_ref().map(|s| Source { scale: s.scale, start: s.start.clone() });
+        Segment { lo: self.lo.clone(), hi: self.hi.clone(), from }
     }
 }
 
@@ -155,7 +122,8 @@ struct Fill<'a> {
 }
 
 impl Fill<'_> {
-    /// The copy of one combination of segments: whole vectors along the innermost dimension, then the rest.
+    /// The copy of one combination of segments: whole vectors along the innermost dimension, then
+    /// the rest.
     fn chains(&self, nest: &mut Nest, segments: &[Segment], width: i64) -> Vec<Chain> {
         let axes: Vec<AxisId> = segments
             .iter()
@@ -184,32 +152,21 @@ impl Fill<'_> {
         }
         let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
         let lane = nest.add_axis("x.l", Role::Copy, Part::Lane);
-        let by = Affine::axis(block)
-            .times(width)
-            .plus(&Affine::axis(lane))
-            .plus_constant(lo);
+        let by = Affine::axis(block).times(width).plus(&Affine::axis(lane)).plus_constant(lo);
         let leaf = Leaf::copy(
             "fill",
             vec![Loop::serial(block, vectors)],
             vec![self.store(segments, &axes)],
         );
         let mut leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
-        leaf.lanes = Some(Lanes {
-            axis: lane,
-            width,
-            vectors: None,
-            cut: None,
-        });
+        leaf.lanes = Some(Lanes { axis: lane, width, vectors: None, cut: None });
         leaf.name = "fill_vectors".to_owned();
         let rest = Loop {
             lo: Bound::Max(vec![(lo + vectors * width).into()]),
             hi: hi.into(),
             ..Loop::serial(inner, 0)
         };
-        let mut chains = vec![Chain {
-            loops: outer.clone(),
-            leaf,
-        }];
+        let mut chains = vec![Chain { loops: outer.clone(), leaf }];
         if lo + vectors * width < hi {
             chains.push(scalar(rest));
         }
@@ -223,29 +180,18 @@ impl Fill<'_> {
         for ((d, segment), &axis) in self.dimensions.iter().zip(segments).zip(axes) {
             match &segment.from {
                 Some(source) => {
-                    from.index[d.of] = Index::Affine(Affine::axis(axis).times(source.scale).plus(&source.start));
+                    from.index[d.of] =
+                        Index::Affine(Affine::axis(axis).times(source.scale).plus(&source.start));
                 }
                 None => {
-                    return Op::Store {
-                        to,
-                        value: Expr::Const(self.value),
-                        when: Vec::new(),
-                    };
+                    return Op::Store { to, value: Expr::Const(self.value), when: Vec::new() };
                 }
             }
         }
-        Op::Store {
-            to,
-            value: Expr::Load(from),
-            when: Vec::new(),
-        }
+        Op::Store { to, value: Expr::Load(from), when: Vec::new() }
     }
 }
 
 fn bounds(axis: AxisId, segment: &Segment) -> Loop {
-    Loop {
-        lo: segment.lo.clone(),
-        hi: segment.hi.clone(),
-        ..Loop::serial(axis, 0)
-    }
+    Loop { lo: segment.lo.clone(), hi: segment.hi.clone(), ..Loop::serial(axis, 0) }
 }
