@@ -20,7 +20,7 @@ use crate::host::host_target;
 use crate::isa::Isa;
 use crate::listing;
 use crate::packed::PackedConv;
-use crate::x86::Level;
+use crate::x86::{self, Level};
 use crate::{Error, share};
 
 /// How to compile.
@@ -264,8 +264,11 @@ impl CompiledConv {
                 format_args!("leaf      {}: {}; {} bytes", leaf.name, Bill::of(leaf), size.bytes),
             );
             match &size.by {
-                Maker::Assembler(machine) => {
-                    line(&mut text, format_args!("          assembled: {}", machine.bill()));
+                Maker::Assembler => {
+                    let again = Level::of(target).map(|level| x86::assemble(nest, leaf, level));
+                    if let Some(Ok(machine)) = again {
+                        line(&mut text, format_args!("          assembled: {}", machine.bill()));
+                    }
                 }
                 Maker::Cranelift { refused: Some(why) } => {
                     line(&mut text, format_args!("          by cranelift: {why}"));

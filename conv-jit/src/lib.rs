@@ -19,8 +19,8 @@
 //! nothing. Results have the same bits as the interpreter's and the reference's wherever the CPU
 //! has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Isa::has_fma`]).
 //!
-//! This is the only crate of the workspace with `unsafe`: the calls into machine code (`packed`,
-//! `engine`, `chain`, `code`) and the instruction chains of [`peak`].
+//! This is the only crate of the workspace with `unsafe`: executable memory (`pages`), the calls
+//! into machine code (`packed`, `engine`, `chain`, `code`) and the instruction chains of [`peak`].
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
@@ -36,9 +36,11 @@ mod error;
 mod executor;
 mod host;
 mod isa;
+mod link;
 mod listing;
 mod memory;
 mod packed;
+mod pages;
 pub mod peak;
 mod share;
 #[cfg(test)]

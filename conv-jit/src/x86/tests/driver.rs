@@ -4,9 +4,8 @@ use std::ptr;
 
 use conv_ir::nest::{Access, Base, Bound, BufferId, BufferRole, Call, Index, Stmt, Var};
 use conv_ir::{Element, Nest};
-use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module, default_libcall_names};
 
+use crate::pages::Pages;
 use crate::x86::{Level, Machine, Refusal, assemble};
 
 /// As many arguments as any leaf takes: extra ones do no harm.
@@ -30,8 +29,7 @@ const SLACK: usize = 64;
 
 /// The leaves of a nest in executable memory.
 pub struct Loaded {
-    module: Option<JITModule>,
-    entries: Vec<Entry>,
+    pages: Vec<Pages>,
     pub machines: Vec<Machine>,
 }
 
@@ -40,32 +38,13 @@ impl Loaded {
     pub fn new(nest: &Nest, level: Level) -> Result<Loaded, (String, Refusal)> {
         let one = |leaf| assemble(nest, leaf, level).map_err(|e| (leaf.name.clone(), e));
         let machines = nest.leaves.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-        let mut module = JITModule::new(JITBuilder::new(default_libcall_names()).expect("a host"));
-        let signature = module.make_signature();
-        let define = |(at, machine): (usize, &Machine)| {
-            let id = module
-                .declare_function(&format!("leaf{at}"), Linkage::Local, &signature)
-                .expect("a name");
-            module.define_function_bytes(id, 64, &machine.code, &[]).expect("bytes");
-            id
-        };
-        let ids: Vec<FuncId> = machines.iter().enumerate().map(define).collect();
-        module.finalize_definitions().expect("memory");
-        // SAFETY: the code follows the convention, and reads no argument beyond its own.
-        let entry = |id: &FuncId| unsafe {
-            std::mem::transmute::<*const u8, Entry>(module.get_finalized_function(*id))
-        };
-        let entries = ids.iter().map(entry).collect();
-        Ok(Loaded { module: Some(module), entries, machines })
+        let load = |machine: &Machine| Pages::new(&machine.code).expect("memory");
+        Ok(Loaded { pages: machines.iter().map(load).collect(), machines })
     }
-}
 
-impl Drop for Loaded {
-    fn drop(&mut self) {
-        if let Some(module) = self.module.take() {
-            // SAFETY: nothing runs any more.
-            unsafe { module.free_memory() }
-        }
+    fn entry(&self, at: usize) -> Entry {
+        // SAFETY: the code follows the convention, and reads no argument beyond its own.
+        unsafe { std::mem::transmute::<*const u8, Entry>(self.pages[at].address(0)) }
     }
 }
 
@@ -170,7 +149,7 @@ impl<'a, T: Element> Memory<'a, T> {
         let ints = call.ints.iter().map(|i| self.bound(i) as usize);
         addresses.chain(ints).zip(&mut arguments).for_each(|(value, to)| *to = value);
         let [a, b, c, d, e, f, g, h, i, j, k, l] = arguments;
-        (self.loaded.entries[call.leaf.index()])(a, b, c, d, e, f, g, h, i, j, k, l);
+        self.loaded.entry(call.leaf.index())(a, b, c, d, e, f, g, h, i, j, k, l);
     }
 
     fn address(&self, access: &Access) -> usize {
