@@ -21,7 +21,7 @@ pub fn known(conv: &Conv, weight: &str) -> Result<Conv, Failure> {
     let (needed, found) = (conv.weight_len(), numbers.len());
     let window: usize = conv.weight_shape()[2..].iter().product();
     let lone = found == window && conv.spec().in_channels == conv.groups();
-    let numbers = if lone { numbers.repeat(needed / found.max(1)) } else { numbers };
+    let numbers = if lone { conv_ir::repeated(&numbers, needed / found.max(1))? } else { numbers };
     Ok(conv.with_weights(&numbers, None)?)
 }
 
@@ -77,5 +77,11 @@ mod tests {
             super::known(&conv, "[1, 2]")
                 .is_err_and(|e| e.to_string().contains("weight has 2 elements"))
         );
+        // Nine numbers, for a description that would make 72 GB of them.
+        let conv: Conv =
+            "conv2d g1000000000 ic1000000000 oc1000000000 in 8 kernel 3".parse().expect("legal");
+        let refused = super::known(&conv, "[[1,2,1],[0,0,0],[1,2,1]]").expect_err("too many");
+        let message = "a lone window of 9 taps for 1000000000 channels is more than";
+        assert!(refused.to_string().starts_with(message), "{refused}");
     }
 }

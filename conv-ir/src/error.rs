@@ -74,6 +74,9 @@ pub enum Error {
         /// What it cannot do, and which route can.
         message: String,
     },
+    /// An array does not fit in memory.
+    #[error("no memory: {0}")]
+    Memory(String),
 }
 
 fn list(issues: &[Issue]) -> String {

@@ -35,4 +35,4 @@ pub use error::{Error, Issue};
 pub use nest::Nest;
 pub use schedule::Schedule;
 pub use target::Target;
-pub use values::Values;
+pub use values::{Values, repeated};

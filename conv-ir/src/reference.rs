@@ -85,7 +85,9 @@ fn compute<T: Element>(
 ) -> Result<Vec<T>, Error> {
     let problem = Problem::new(&conv.with_sizes(free)?)?;
     problem.check(&arguments)?;
-    let mut output = vec![T::default(); problem.output_shape().iter().product()];
+    let len = problem.output_shape().iter().product();
+    let mut output = crate::values::room("output", len)?;
+    output.resize(len, T::default());
     for position in points(&problem.output) {
         let taps = problem.taps(&position);
         let at = flat(&position, &problem.output);

@@ -7,12 +7,49 @@ use crate::{DType, Element, Error};
 
 /// Finite numbers of one array, in its order. Cheap to clone; equal where all bits are.
 #[derive(Clone)]
-pub struct Values(Arc<[f64]>);
+pub struct Values(Arc<Vec<f64>>);
+
+/// The most numbers that a window is repeated to: a gibibyte of them.
+const MOST_REPEATED: usize = 1 << 27;
+
+/// A lone window, once for each of `count` channels.
+///
+/// # Errors
+/// [`Error::Argument`] where that is more than 2^27 numbers, [`Error::Memory`] where there is no
+/// room for them.
+///
+/// ```
+/// assert_eq!(conv_ir::repeated(&[1.0, 2.0], 2), Ok(vec![1.0, 2.0, 1.0, 2.0]));
+/// assert!(conv_ir::repeated(&[1.0, 2.0], 1 << 30).is_err());
+/// ```
+pub fn repeated(window: &[f64], count: usize) -> Result<Vec<f64>, Error> {
+    let taps = window.len();
+    match taps.checked_mul(count) {
+        Some(numbers) if numbers <= MOST_REPEATED => {
+            let mut all = room("weight", numbers)?;
+            (0..count).for_each(|_| all.extend_from_slice(window));
+            Ok(all)
+        }
+        _ => Err(Error::Argument(format!(
+            "a lone window of {taps} taps for {count} channels is more than {MOST_REPEATED} \
+             numbers: such weights cannot be compiled in"
+        ))),
+    }
+}
+
+/// An empty vector with room for so many elements of the array `name`.
+pub(crate) fn room<T>(name: &str, count: usize) -> Result<Vec<T>, Error> {
+    let mut room = Vec::new();
+    let bytes = count.saturating_mul(size_of::<T>());
+    let refused = |_| Error::Memory(format!("{name} needs {bytes} bytes, more than there is"));
+    room.try_reserve_exact(count).map_err(refused)?;
+    Ok(room)
+}
 
 impl Values {
     /// Takes numbers that are exact already.
-    pub(crate) fn exact(values: impl Into<Arc<[f64]>>) -> Values {
-        Values(values.into())
+    pub(crate) fn exact(values: impl Into<Vec<f64>>) -> Values {
+        Values(Arc::new(values.into()))
     }
 
     /// Rounds each number to `dtype`.
@@ -25,13 +62,14 @@ impl Values {
             DType::F32 => f64::from(x as f32),
             DType::F64 => x,
         };
-        let values: Arc<[f64]> = numbers.iter().map(|x| round(x.to_f64())).collect();
+        let mut values = room(name, numbers.len())?;
+        values.extend(numbers.iter().map(|x| round(x.to_f64())));
         match values.iter().position(|x| !x.is_finite()) {
             Some(at) => Err(Error::Argument(format!(
                 "{name}[{at}] is {:?}, which is no finite {dtype}: known weights must be numbers",
                 numbers[at]
             ))),
-            None => Ok(Values(values)),
+            None => Ok(Values(Arc::new(values))),
         }
     }
 }

@@ -213,18 +213,13 @@ pub(crate) unsafe fn pack<T: Element>(
 
 /// Known numbers that the code reads from memory.
 fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
-    let numbers: Vec<T> = values.iter().map(|&x| T::from_f64(x)).collect();
     // Vector loads may read beyond the last one, as in every buffer of ours.
-    let mut block = Block::new(size_of_val(&numbers[..]) + SLACK as usize)?;
+    let mut block = Block::new(size_of::<T>() * values.len() + SLACK as usize)?;
     let start = block.start();
-    // SAFETY: the block is fresh and longer than the numbers, which are plain.
-    unsafe {
-        std::ptr::copy_nonoverlapping(
-            numbers.as_ptr().cast::<u8>(),
-            start,
-            size_of_val(&numbers[..]),
-        )
-    };
+    for (at, &value) in values.iter().enumerate() {
+        // SAFETY: the block is fresh, longer than the numbers, and starts where any number may.
+        unsafe { start.cast::<T>().add(at).write(T::from_f64(value)) };
+    }
     blocks.push(block);
     Ok(start)
 }

@@ -6,7 +6,7 @@
 pub enum Error {
     /// The description, its schedule or its sizes are wrong.
     #[error(transparent)]
-    Conv(#[from] conv_ir::Error),
+    Conv(conv_ir::Error),
     /// Valid, but this route cannot do it.
     #[error("this machine or route cannot run it: {0}")]
     Unsupported(String),
@@ -56,4 +56,13 @@ pub enum Error {
     /// The operating system gave no executable memory, or the scratch does not fit in memory.
     #[error("no memory: {0}")]
     Memory(String),
+}
+
+impl From<conv_ir::Error> for Error {
+    fn from(error: conv_ir::Error) -> Error {
+        match error {
+            conv_ir::Error::Memory(what) => Error::Memory(what),
+            error => Error::Conv(error),
+        }
+    }
 }

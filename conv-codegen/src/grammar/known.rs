@@ -110,7 +110,8 @@ fn weight(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Gi
     if shape.len() == rank {
         // A lone window serves every channel.
         let count = channels(item, input)?;
-        values = values.repeat(count);
+        let repeated = conv_ir::repeated(&values, count);
+        values = repeated.map_err(|error| errors.at(&entry.value, error.to_string())).ok()?;
         shape.splice(0..0, [count, 1]);
         says = LONE;
     }

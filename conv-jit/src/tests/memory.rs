@@ -40,7 +40,7 @@ fn refused_pages_are_an_error() {
         assert_eq!(output, [9.0; 36]);
     };
     let mut held = Vec::new();
-    for granted in 0..100 {
+    for granted in (0..60).step_by(5).chain(0..5) {
         // Many are granted more than one request needs: then it is the n-th that is refused.
         let refused = refusing(granted, || {
             loop {
@@ -54,7 +54,7 @@ fn refused_pages_are_an_error() {
         assert!(matches!(refused, Error::Memory(_)), "{message}");
         assert!(message.starts_with("no memory: executable pages: "), "{message}");
     }
-    assert!(held.len() > 1000);
+    assert!(held.len() > 100);
     held.iter().for_each(run);
     held.truncate(1);
     held.extend((0..100).map(|_| compile().unwrap().pack(&[0.5f32; 9], None).unwrap()));

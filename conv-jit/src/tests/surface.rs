@@ -102,6 +102,17 @@ fn the_cache_is_bounded_and_shared() {
     assert!(cache::len() <= cache::CAPACITY);
     let forgotten = small().input([10, 12]).compile().unwrap();
     assert!(!std::sync::Arc::ptr_eq(&first.shared, &forgotten.shared));
+
+    // Known weights have no bound of their own: two of these are more than the cache holds.
+    let weight = vec![0.5f32; cache::BYTES / 24 / 8 * 8];
+    let large = |width: usize| {
+        let conv = conv2d(weight.len() / 8, 8, 1).input([1, width]).weights_known(&weight);
+        conv.compile().unwrap()
+    };
+    let first = large(1);
+    assert!(std::sync::Arc::ptr_eq(&first.shared, &large(1).shared));
+    large(2);
+    assert!(!std::sync::Arc::ptr_eq(&first.shared, &large(1).shared));
 }
 
 #[test]
