@@ -60,3 +60,27 @@ fn refused_pages_are_an_error() {
     held.extend((0..100).map(|_| compile().unwrap().pack(&[0.5f32; 9], None).unwrap()));
     held.iter().for_each(run);
 }
+
+/// Code is compiled and given back while other threads run what stands beside it.
+#[test]
+fn threads_share_regions() {
+    std::thread::scope(|scope| {
+        for thread in 1..5u8 {
+            scope.spawn(move || {
+                let mut held = std::collections::VecDeque::new();
+                for _ in 0..40 {
+                    let conv = conv2d(1, 1, 3).input([8, 8]).cache(false).compile().unwrap();
+                    held.push_back(conv.pack(&[f32::from(thread); 9], None).unwrap());
+                    for packed in &held {
+                        let mut output = [0.0; 36];
+                        packed.run(&[2.0; 64], &mut output).unwrap();
+                        assert_eq!(output, [18.0 * f32::from(thread); 36]);
+                    }
+                    if held.len() > 3 {
+                        held.pop_front();
+                    }
+                }
+            });
+        }
+    });
+}
