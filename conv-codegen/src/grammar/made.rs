@@ -10,6 +10,7 @@ use conv_ir::separate::{Accuracy, Separable, separate};
 use conv_ir::{Chain, Error};
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
+use syn::ext::IdentExt;
 
 use super::check::Checked;
 use super::parse::{Item, Tensor};
@@ -59,7 +60,7 @@ fn said(found: &Separable, refused: Option<&str>) -> String {
 /// A chain.
 pub(super) fn chain(item: &Item, checked: &CheckedChain) -> Result<TokenStream, Error> {
     let options = Options { form: item.form, runtime: checked.runtime, ..Options::default() };
-    let names: Vec<String> = item.steps.iter().map(|step| step.name.to_string()).collect();
+    let names: Vec<String> = item.steps.iter().map(|step| step.name.unraw().to_string()).collect();
     let split = split(&checked.chain, &names, checked.accuracy)?;
     let (mut versions, plan) = crate::lowered_chain(&split.chain, &options)?;
     crate::chain::rename(&split.chain, &mut versions, &split.names);

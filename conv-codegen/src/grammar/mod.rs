@@ -21,6 +21,7 @@ mod check;
 mod echo;
 mod known;
 mod made;
+mod nesting;
 mod parse;
 mod stand_in;
 mod steps;
@@ -69,6 +70,10 @@ pub fn expand(input: TokenStream) -> TokenStream {
 
 fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
     let mut output = (TokenStream::new(), Vec::new());
+    if let Err(error) = nesting::check(&input) {
+        output.1.push(error);
+        return output;
+    }
     let mut keys = Vec::new();
     let parsed = (|input: ParseStream| {
         while !input.is_empty() {

@@ -227,6 +227,10 @@ pub(super) fn whole_number(expr: &Expr) -> syn::Result<usize> {
     }
 }
 
+/// Whether a list of pairs ends here: an item's at the next item, a step's with its braces. Whoever
+/// reads on where this is false takes at least one token.
+type Ends = fn(ParseStream) -> bool;
+
 fn starts_item(input: ParseStream) -> bool {
     let word = input.peek(Token![pub]) || input.peek(Token![fn]) || input.peek(Token![struct]);
     input.is_empty() || input.peek(Token![#]) || word
@@ -258,8 +262,8 @@ fn key(input: ParseStream, keys: &mut Vec<Ident>) -> syn::Result<Ident> {
 }
 
 /// Between two pairs. A missing comma is reported and passed over.
-fn comma(input: ParseStream, errors: &mut Errors) {
-    if !starts_item(input)
+fn comma(input: ParseStream, ends: Ends, errors: &mut Errors) {
+    if !ends(input)
         && let Err(error) = input.parse::<Token![,]>()
     {
         errors.add(error);
@@ -267,8 +271,8 @@ fn comma(input: ParseStream, errors: &mut Errors) {
 }
 
 /// Over what cannot be read, to behind the next comma.
-fn skip(input: ParseStream) {
-    while !starts_item(input) {
+fn skip(input: ParseStream, ends: Ends) {
+    while !ends(input) {
         match input.parse::<TokenTree>() {
             Ok(TokenTree::Punct(punct)) if punct.as_char() != ',' => {}
             Ok(TokenTree::Punct(_)) | Err(_) => return,
@@ -285,9 +289,9 @@ fn body(input: ParseStream, errors: &mut Errors) -> Body {
         if let Err(error) = body.pair(input, &mut keys, errors) {
             errors.add(error);
             body.is_broken = true;
-            skip(input);
+            skip(input, starts_item);
         } else {
-            comma(input, errors);
+            comma(input, starts_item, errors);
         }
     }
     body.keys.insert(0, keys);
@@ -318,9 +322,9 @@ impl Body {
             if let Err(error) = step.pair(&content, &mut keys, errors) {
                 errors.add(error);
                 self.is_broken = true;
-                skip(&content);
+                skip(&content, |step| step.is_empty());
             } else {
-                comma(&content, errors);
+                comma(&content, |step| step.is_empty(), errors);
             }
         }
         self.keys.push(keys);

@@ -18,6 +18,7 @@ use conv_ir::separate::Accuracy;
 use conv_ir::{Chain, Conv};
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
+use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitInt};
 
 use super::Errors;
@@ -38,7 +39,7 @@ pub(super) struct CheckedChain {
 
 /// `expand_weight`: what the caller passes for an array of a step.
 pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
-    Ident::new(&format!("{step}_{array}"), step.span())
+    Ident::new(&format!("{}_{array}", step.unraw()), step.span())
 }
 
 /// What a chain asks for; `None` where `errors` says why.
