@@ -183,8 +183,25 @@ fn notes(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
             .push(format!("The weights are compiled in: {}.", known.found(conv.weight_shape()[0])));
         notes.push(String::new());
     }
+    notes.extend(sizes(conv));
     notes.extend(schedule.map(|schedule| format!("Schedule: `{schedule}`.")));
     notes
+}
+
+/// What sizes that come at run time must be.
+fn sizes(conv: &Conv) -> Vec<String> {
+    let batch = conv.spec().batch.known().is_none().then_some(0);
+    let inputs = conv.axes().iter().enumerate().filter(|(_, axis)| axis.input.known().is_none());
+    let least = batch.into_iter().chain(inputs.map(|(at, _)| conv.least_input(at)));
+    let sizes = conv.free_sizes().into_iter().zip(least);
+    let sizes: Vec<String> = sizes.map(|(name, least)| format!("`{name}` >= {least}")).collect();
+    match sizes.is_empty() {
+        true => Vec::new(),
+        false => vec![
+            format!("Panics unless {}, and arrays are as long as the sizes say.", sizes.join(", ")),
+            String::new(),
+        ],
+    }
 }
 
 /// Tokens as formatted text.

@@ -5,11 +5,13 @@
 //! stack gets scratch full of numbers that are none.
 
 mod common;
+mod program;
 
-use common::{MAIN, fill, run};
+use common::{MAIN, fill};
 use conv_codegen::{Form, Isa, Options, chain_source};
 use conv_ir::reference::{StepWeights, run_chain};
 use conv_ir::{Chain, DType, Element};
+use program::{CHECKED, run};
 use std::fmt::Write;
 
 const CASES: &[&str] = &[
@@ -106,7 +108,9 @@ fn judge<T: Element>(dtype: DType, bits: fn(&T) -> String) {
     assert!(dtype == DType::F64 || with_scratch > 0, "no case wants more than a stack");
     // Arrays of a case, and its scratch, are on the stack of the program.
     write!(source, "fn main() {{\n    let run = || {{\n{calls}}};\n    std::thread::Builder::new().stack_size(64 << 20).spawn(run).unwrap().join().unwrap();\n}}\n").unwrap();
-    for ((chain, _, isas), found) in cases.iter().zip(run(&source, &format!("chains-{dtype}"))) {
+    for ((chain, _, isas), found) in
+        cases.iter().zip(run(&source, &format!("chains-{dtype}"), CHECKED))
+    {
         assert_eq!(found, expected::<T>(chain, bits), "{chain}\n{isas:?}");
     }
 }
@@ -134,7 +138,7 @@ fn one_convolution_that_wants_more_than_a_stack_takes_scratch() {
     assert!(one.contains("pub const LAYER_SCRATCH: usize = 102415;"), "{one}");
     let source = format!("{MAIN}type T = f32;\n{one}fn main() {{\n{calls}}}\n");
     assert_eq!(
-        run(&source, "scratch"),
+        run(&source, "scratch", CHECKED),
         [expected::<f32>(&chain, |x| format!("{:x}", x.to_bits()))]
     );
 }
@@ -173,7 +177,7 @@ fn a_window_in_two_passes_gives_the_sums_of_one() {
         }
         type T = f32;";
     let source = format!("{MAIN}{}{main}", conv_codegen::format_source(source));
-    let lines = run(&source, "two-passes");
+    let lines = run(&source, "two-passes", CHECKED);
     let conv = "conv2d f32 n1 g2 ic2 oc2 in 41x53 kernel 5x5 stride 1x2 pad 2 + residual, relu";
     let conv: conv_ir::Conv = conv.parse().unwrap();
     let whole = |len: usize, seed: u64| {

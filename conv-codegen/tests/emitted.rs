@@ -5,10 +5,12 @@
 //! sides have; outputs come back as hexadecimal bits.
 
 mod common;
+mod program;
 
-use common::{MAIN, fill, run};
+use common::{MAIN, fill};
 use conv_codegen::{Form, Isa, Options};
 use conv_ir::{Conv, DType, Element, Schedule, reference};
+use program::{CHECKED, run};
 use std::fmt::Write;
 
 /// The model's schedule, or the one after the bar.
@@ -165,7 +167,7 @@ fn outputs(cases: &[Case], dtype: &str) -> Vec<String> {
         };
     }
     write!(source, "fn main() {{\n{calls}}}\n").unwrap();
-    run(&source, dtype)
+    run(&source, dtype, CHECKED)
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! What a person reads of an expansion: six kinds of convolutions, of each the head of the item,
-//! the widest version's driver, and the leaf that does most of the work.
+//! what its door asserts, the widest version's driver, and the leaf that does most of the work.
 //!
 //! After a change that is meant: `INSTA_UPDATE=always cargo test -p conv-codegen --test
 //! expansions`, then read the diff, as a person.
@@ -47,7 +47,19 @@ fn read(source: &str) -> String {
     let hot = block(version, &format!("fn {leaf}("));
     assert!(hot.lines().count() < MOST, "{} lines:\n{hot}", hot.lines().count());
     assert!(!hot.contains("{ {") && !hot.contains("let _ ="), "{hot}");
-    format!("{}\n\n{}\n{hot}", head.join("\n"), block(version, "pub(super) fn run("))
+    format!(
+        "{}\n{}\n{}\n{hot}",
+        head.join("\n"),
+        door(source),
+        block(version, "pub(super) fn run(")
+    )
+}
+
+/// What is asserted of sizes that come at run time, with the line above.
+fn door(source: &str) -> String {
+    let lines = source.lines().skip_while(|line| *line != "#[track_caller]");
+    let lines = lines.take_while(|line| !line.contains("target_arch"));
+    lines.map(|line| format!("{line}\n")).collect()
 }
 
 #[test]

@@ -111,11 +111,12 @@ impl Lowering<'_> {
 
     fn sizes(&mut self) -> Sizes {
         let spec = self.conv.spec();
-        let names =
-            std::iter::once(&spec.batch).chain(self.equation.iter().map(|axis| &axis.input));
-        for size in names {
+        let inputs = self.equation.iter().enumerate();
+        let inputs = inputs.map(|(at, axis)| (&axis.input, self.conv.least_input(at)));
+        for (size, least) in std::iter::once((&spec.batch, 0)).chain(inputs) {
             if let Size::Free(name) = size {
-                self.nest.symbols.push(Symbol { name: name.clone(), value: None });
+                let (name, least) = (name.clone(), least as i64);
+                self.nest.symbols.push(Symbol { name, value: None, least });
             }
         }
         let batch = self.size(&spec.batch);

@@ -138,7 +138,8 @@ impl<T: Element> PackedConv<T> {
         self.call(input, output).residual(residual).run()
     }
 
-    /// The same with values for free sizes.
+    /// The same with values for free sizes. A batch may be 0, and nothing is computed; extents of
+    /// input and output are at least 1, as known ones are.
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`Error::Conv`] where sizes are missing, unknown or break a rule.

@@ -120,7 +120,10 @@
 //! Weights are `[out, in / groups, kernel..]`, transposed `[in, out / groups, kernel..]`. A size of
 //! the batch or of the image may be an upper-case name: it becomes a `usize` argument in front
 //! (batch first, then the axes from the outermost), the arrays become slices, and an output size
-//! that follows from it is any other name.
+//! that follows from it is any other name. Such sizes are checked by each call, before it touches
+//! an array: a batch may be 0, and nothing is computed; extents of input and output are at least 1,
+//! as known ones are; and arrays are as long as the sizes say. Whatever else is passed is a panic
+//! at the caller's line, with the sizes and both lengths.
 
 use proc_macro::TokenStream;
 

@@ -1,5 +1,5 @@
-//! The arrays and sizes of a version: what its caller passes and what is asserted of it, what it
-//! keeps on its stack, and what is known.
+//! The arrays and sizes of a version: what its caller passes, what it keeps on its stack, and what
+//! is known.
 
 use conv_ir::nest::{Buffer, BufferRole, SymbolId, Var};
 use proc_macro2::TokenStream;
@@ -54,65 +54,33 @@ fn is_local(buffer: &Buffer, form: Form) -> bool {
 }
 
 impl Item<'_> {
-    /// Free sizes: the parameters, and what is asserted and worked out of them.
-    pub fn symbols(&mut self) -> (Vec<TokenStream>, TokenStream) {
-        let (mut parameters, mut door) = (Vec::new(), TokenStream::new());
+    /// Free sizes: the parameters, and what is worked out of them, by name. The door has checked
+    /// that each is at least what is legal, so that no extent is negative, and that none of the
+    /// arithmetic wraps ([`magnitude`](super::magnitude)).
+    pub fn symbols(&mut self) -> (Vec<TokenStream>, Vec<(String, TokenStream)>) {
+        let (mut parameters, mut derived) = (Vec::new(), Vec::new());
         let mut known_as: Vec<(String, SymbolId)> = Vec::new();
         for (at, symbol) in self.nest.symbols.iter().enumerate() {
             let id = SymbolId(at as u32);
             let Some(value) = &symbol.value else {
-                let name = tokens(&self.scope.bind(Var::Symbol(id), &symbol.name, Range::size()));
-                parameters.push(name);
+                let range = Range { lo: Some(symbol.least), hi: None };
+                parameters.push(tokens(&self.scope.bind(Var::Symbol(id), &symbol.name, range)));
                 continue;
             };
-            let is_extent = self.is_public_extent(id);
             let range = self.scope.bound_range(value);
             let text = self.scope.bound(value, !range.non_negative());
-            let known = if is_extent && !range.non_negative() { Range::size() } else { range };
             let twin = known_as.iter().find(|(known, _)| *known == text);
             let twin = twin.and_then(|(_, twin)| self.scope.factor(Var::Symbol(*twin)).cloned());
-            if let (true, Some(same)) = (known == range, self.scope.named(&text).or(twin)) {
+            if let Some(same) = self.scope.named(&text).or(twin) {
                 self.scope.adopt(id, &same);
                 continue;
             }
-            if known == range {
-                known_as.push((text.clone(), id));
-            }
-            let (name, text) =
-                (self.scope.bind(Var::Symbol(id), &symbol.name, known), tokens(&text));
-            let name = tokens(&name);
-            door.extend(quote!(let #name = #text;));
-            if known != range {
-                let message =
-                    format!("the input is too small for the window: {} is negative", symbol.name);
-                door.extend(quote! {
-                    assert!(#name >= 0, #message);
-                    let #name = #name as usize;
-                });
-            }
+            known_as.push((text.clone(), id));
+            let name = self.scope.bind(Var::Symbol(id), &symbol.name, range);
+            let (let_name, text) = (tokens(&name), tokens(&text));
+            derived.push((name, quote!(let #let_name = #text;)));
         }
-        door.extend(self.length_checks());
-        (parameters, door)
-    }
-
-    fn is_public_extent(&self, symbol: SymbolId) -> bool {
-        let public = self.nest.buffers.iter().filter(|b| b.is_callers());
-        public.flat_map(|b| &b.extents).any(|extent| extent.coefficient(Var::Symbol(symbol)) != 0)
-    }
-
-    fn length_checks(&self) -> TokenStream {
-        let public =
-            (0..self.nest.buffers.len()).filter(|&at| !is_local(&self.nest.buffers[at], self.form));
-        let symbolic = public.filter_map(|at| {
-            let length = self.scope.length(at);
-            length.as_constant().is_none().then(|| (at, length.usize_text()))
-        });
-        let check = |(at, length): (usize, String)| {
-            let (name, expected) = (tokens(&self.scope.buffers[at]), tokens(&length));
-            let message = format!("{} must have {length} elements", self.scope.buffers[at]);
-            quote!(assert!(#name.len() == #expected, #message);)
-        };
-        symbolic.map(check).collect()
+        (parameters, derived)
     }
 
     /// Scratch and packed buffers of its own: position and elements.

@@ -122,7 +122,11 @@ impl<'a> Item<'a> {
                 let name = tokens(name);
                 quote!(#name: #ty)
             });
-        let docs = docs(leaf).into_iter().map(|line| format!(" {line}"));
+        let trusts = !self.nest.symbols.is_empty() && uses(&body, "unsafe");
+        let trust = trusts.then(|| {
+            "Loads and stores that the assertions cover are unchecked; offsets do not wrap, says the door.".to_owned()
+        });
+        let docs = docs(leaf).into_iter().chain(trust).map(|line| format!(" {line}"));
         let name = tokens(&self.leaf_names[id.index()]);
         let text = quote!(fn #name(#(#parameters),*) { #body });
         let features = self.emission.isa.attribute();

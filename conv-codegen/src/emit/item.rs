@@ -58,7 +58,8 @@ impl<'a> Item<'a> {
         &mut self,
         home: Home,
     ) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
-        let (sizes, door) = self.symbols();
+        let (sizes, derived) = self.symbols();
+        let derived = derived.iter().map(|(_, text)| text);
         let arrays = self.local_arrays(home)?;
         if self.form == Form::Function {
             self.find_parameters(&self.nest.setup);
@@ -86,7 +87,7 @@ impl<'a> Item<'a> {
         let run = quote! {
             #features
             pub(super) fn run(#(#names: usize,)* #parameters #scratch) {
-                #door
+                #(#derived)*
                 #arrays
                 #setup
                 #body

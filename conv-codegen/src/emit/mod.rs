@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! pub fn name(input: &[f32; N], .., output: &mut [f32; O]) {
+//!     <of sizes given at run time: tests of sizes and lengths>
 //!     if <the CPU has AVX-512> { return unsafe { avx512::run(input, .., output) } }     or AVX2 with FMA
 //!     portable::run(input, .., output);
 //!     mod avx512 {
@@ -15,9 +16,9 @@
 //!
 //! In: a nest for each version, after all passes (leaves still in place are printed where they
 //! stand). Out: tokens that compile by themselves: no dependencies, no imports, absolute paths.
-//! Free sizes become `usize` parameters in front, arrays become slices, and their lengths are
-//! asserted at the door. Parallel loops run in order. `unsafe` is around intrinsics only: a leaf
-//! asserts how far it reaches before it starts.
+//! Free sizes become `usize` parameters in front, arrays become slices, and sizes and lengths are
+//! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics only: a leaf
+//! asserts how far it reaches before it starts, of offsets that the door has kept from wrapping.
 //!
 //! Nothing is allocated. What a run needs for itself (line buffers, tensors between the steps of a
 //! chain, panels, what a function packs) is on its stack, up to [`STACK_LIMIT`]. Where it needs
@@ -27,6 +28,7 @@
 mod arrays;
 mod call;
 mod core_only;
+mod door;
 mod emission;
 mod expr;
 mod head;
@@ -35,6 +37,7 @@ mod item;
 mod lanes;
 mod leaf;
 mod loops;
+mod magnitude;
 mod node;
 mod packed;
 mod prefetch;
@@ -57,6 +60,7 @@ mod versions;
 use conv_ir::{Error, Nest};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
+use syn::ext::IdentExt;
 
 use crate::Library;
 use arrays::Home;
@@ -109,13 +113,15 @@ pub fn emit_type(
 }
 
 fn function(versions: &[Version], head: &Head) -> Result<TokenStream, Unsupported> {
-    let Bodies { home, parameters, dispatch, modules } = Bodies::of(versions, Form::Function)?;
+    let Bodies { home, parameters, door, dispatch, modules } =
+        Bodies::of(versions, Form::Function)?;
     let (before, Head { visibility, name, .. }) = (head.before(), head);
     let t = versions.first().map(|version| lanes::type_name(version.nest.dtype));
     let (constant, parameter) = match home {
         Home::Stack => (None, None),
         Home::Callers(length) => {
-            let constant = Ident::new(&format!("{name}_SCRATCH").to_uppercase(), name.span());
+            let constant = format!("{}_SCRATCH", name.unraw()).to_uppercase();
+            let constant = Ident::new(&constant, name.span());
             let (doc, length) = (
                 format!(" Elements of scratch that [`{name}`] wants of its caller, of any value."),
                 tokens(&length.to_string()),
@@ -126,11 +132,14 @@ fn function(versions: &[Version], head: &Head) -> Result<TokenStream, Unsupporte
             )
         }
     };
+    let blames_caller = door::blames_caller(&door);
     Ok(quote! {
         #constant
         #before
         #[allow(clippy::all, unused)]
+        #blames_caller
         #visibility fn #name(#parameters #parameter) {
+            #door
             #dispatch
             #modules
         }

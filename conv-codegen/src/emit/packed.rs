@@ -18,7 +18,7 @@ use super::arrays::{Home, LINE};
 use super::item::{Form, Item};
 use super::lanes::type_name;
 use super::versions::Bodies;
-use super::{Head, Unsupported, Version, tokens};
+use super::{Head, Unsupported, Version, door, tokens};
 use crate::Library;
 
 /// A constant of the type: name, type and value, what it says.
@@ -39,7 +39,8 @@ pub(super) fn item(
         ));
     }
     let (before, Head { visibility, name, .. }) = (head.before(), head);
-    let Bodies { home, parameters, dispatch, modules } = Bodies::of(versions, Form::Packed)?;
+    let Bodies { home, parameters, door, dispatch, modules } = Bodies::of(versions, Form::Packed)?;
+    let blames_caller = door::blames_caller(&door);
     let mut packing = Item::new(first, Form::Packed)?;
     let (sources, pack) = packing.packing()?;
     let length = |at: &usize| packing.scope.length(*at).as_constant().unwrap_or(0);
@@ -97,7 +98,9 @@ pub(super) fn item(
             #scratch
 
             /// Computes the output, on the widest vectors that this CPU has.
+            #blames_caller
             pub fn run(&self, #parameters #scratch_parameter) {
+                #door
                 let Self { #(#names),* } = self;
                 #dispatch
                 #modules

@@ -10,6 +10,10 @@
 //! through; the corner of both is inside the array if every access is, because each dimension is.
 //! Loops whose bounds are known only at run time add their ends as text. What cannot be bounded so
 //! (folded indices, tests of run-time numbers) is not asserted, and is checked where it stands.
+//!
+//! `unsafe` trusts these assertions, so they must not wrap. They are sums of terms of the accesses
+//! that they stand for, at the ends of their loops; [`magnitude`](super::magnitude) bounds every
+//! such sum, and the door has refused sizes for which one would not fit.
 
 use conv_ir::nest::{Access, Affine, Cond, Expr, Index, Leaf, Loop, Op, Var};
 use proc_macro2::TokenStream;
@@ -266,10 +270,9 @@ fn at_origin(access: &Access) -> Access {
 /// Per dimension: constant and tested variables at their smallest and largest, over the points
 /// where all conditions hold. `None` for too many points, `Some(None)` where no point passes.
 fn boxes(index: &[&Affine], when: &[Cond], tested: &[(Var, (i64, i64))]) -> Option<Option<Boxes>> {
-    let count: i64 = tested.iter().map(|(_, (lo, hi))| hi - lo).product();
-    if count > POINTS {
-        return None;
-    }
+    let count = tested.iter().try_fold(1, |all: i64, (_, (lo, hi))| {
+        all.checked_mul(hi.checked_sub(*lo)?.max(0)).filter(|count| *count <= POINTS)
+    })?;
     let mut boxes: Option<Boxes> = None;
     for at in 0..count {
         let mut rest = at;

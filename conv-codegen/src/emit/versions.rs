@@ -14,6 +14,8 @@ pub(super) struct Bodies {
     /// Where all of them keep arrays of their own.
     pub home: Home,
     pub parameters: TokenStream,
+    /// Tests of sizes and lengths.
+    pub door: TokenStream,
     /// Chooses the version.
     pub dispatch: TokenStream,
     /// The versions.
@@ -29,6 +31,7 @@ impl Bodies {
         let mut bodies = Bodies {
             home: home(&items)?,
             parameters: TokenStream::new(),
+            door: super::door::of(versions, form)?,
             dispatch: TokenStream::new(),
             modules: TokenStream::new(),
         };

@@ -1,7 +1,6 @@
-//! Programs around emitted source: what they begin with, and how they are compiled and run.
+//! Programs around emitted source: what they begin with.
 
 use conv_ir::Element;
-use std::process::Command;
 
 /// Numbers in `-1..1` with short and long mantissas; the same code as in [`MAIN`].
 pub fn fill<T: Element>(length: usize, seed: u64) -> Vec<T> {
@@ -29,28 +28,3 @@ fn show(output: &[T]) {
     println!(\"{}\", bits.join(\" \"));
 }
 ";
-
-/// The lines that a program prints, compiled with overflow checks.
-pub fn run(source: &str, name: &str) -> Vec<String> {
-    let dir =
-        std::env::temp_dir().join(format!("conv-codegen-emitted-{name}-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
-    let (file, binary) = (dir.join(format!("{name}.rs")), dir.join(name));
-    std::fs::write(&file, source).unwrap();
-    let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
-    let compiled = Command::new(rustc)
-        .args(["--edition=2024", "-O", "-Coverflow-checks=on", "-o"])
-        .args([&binary, &file])
-        .output()
-        .unwrap();
-    assert!(
-        compiled.status.success(),
-        "{}:\n{}",
-        file.display(),
-        String::from_utf8_lossy(&compiled.stderr)
-    );
-    let ran = Command::new(&binary).output().unwrap();
-    assert!(ran.status.success(), "{}:\n{}", file.display(), String::from_utf8_lossy(&ran.stderr));
-    std::fs::remove_dir_all(&dir).ok();
-    String::from_utf8(ran.stdout).unwrap().lines().map(str::to_owned).collect()
-}

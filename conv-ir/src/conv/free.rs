@@ -3,8 +3,12 @@
 //! In: a checked [`Conv`] with names and a value for each. Out: the same convolution with numbers,
 //! checked again, because some rules (a window must fit, a reflected edge must exist, a tensor must
 //! be addressable) need the numbers.
+//!
+//! One rule for zeros on every route, that of known sizes (and of PyTorch): a batch of zero images
+//! is legal and computes nothing; an extent of the input and of the output is at least 1.
 
-use super::{Conv, ConvSpec, Size};
+use super::shape::span;
+use super::{Conv, ConvSpec, PaddingMode, Size};
 use crate::error::Error;
 
 impl Conv {
@@ -19,7 +23,37 @@ impl Conv {
             .collect()
     }
 
-    /// The same convolution with values for its free sizes.
+    /// The smallest extent of the input along a spatial axis that breaks no rule: the output has an
+    /// element, and padding folds back into the input.
+    ///
+    /// ```
+    /// let conv: conv_ir::Conv = "conv2d in HxW kernel 3x5 pad 0,1".parse()?;
+    /// assert_eq!([conv.least_input(0), conv.least_input(1)], [3, 3]);
+    /// assert!(conv.with_sizes(&[("H", 3), ("W", 2)]).is_err());
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn least_input(&self, axis: usize) -> usize {
+        let axis = &self.axes[axis];
+        let (before, after) = axis.padding;
+        let padding = before as i128 + after as i128;
+        // The output is not negative, and its last element is one.
+        let window = match self.spec.transposed {
+            true => {
+                let stride = axis.stride as i128;
+                let short = padding - span(axis) - axis.output_padding as i128 + 1;
+                (short + stride - 1).div_euclid(stride) + 1
+            }
+            false => span(axis) - padding,
+        };
+        let folds = match self.spec.padding_mode {
+            PaddingMode::Reflect => before.max(after).saturating_add(1),
+            PaddingMode::Symmetric | PaddingMode::Circular => before.max(after),
+            PaddingMode::Zeros | PaddingMode::Constant(_) | PaddingMode::Replicate => 1,
+        };
+        usize::try_from(window.max(1)).unwrap_or(usize::MAX).max(folds)
+    }
+
+    /// The same convolution with values for its free sizes. A batch may be 0, an extent may not.
     ///
     /// # Errors
     /// [`Error::Argument`] where a name is missing, unknown or given twice; [`Error::Invalid`]

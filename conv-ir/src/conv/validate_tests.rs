@@ -409,6 +409,29 @@ fn run_time_sizes_are_checked() {
 }
 
 #[test]
+fn the_least_input_is_the_first_that_breaks_no_rule() {
+    let texts = [
+        "conv1d in T kernel 1",
+        "conv1d in T kernel 3 pad 1",
+        "conv1d in T kernel 5 stride 3 dilation 4 pad 1:2",
+        "conv1d in T kernel 2 stride 4 pad 9",
+        "conv1d in T kernel 5 pad 2 mode reflect",
+        "conv1d in T kernel 9 pad 1:4 mode circular",
+        "conv1d in T kernel 7 pad 3 mode symmetric",
+        "conv1d in T kernel 7 pad 3 mode replicate",
+        "conv1d-transposed in T kernel 3 stride 2 pad 1",
+        "conv1d-transposed in T kernel 3 stride 2 pad 9:8 out_pad 1",
+        "conv1d-transposed in T kernel 1 stride 7 pad 4",
+    ];
+    for text in texts {
+        let conv: Conv = text.parse().unwrap();
+        let is_legal = |t: usize| conv.with_sizes(&[("T", t)]).is_ok();
+        assert_eq!((0..100).find(|&t| is_legal(t)), Some(conv.least_input(0)), "{text}");
+        assert!((conv.least_input(0)..100).all(is_legal), "{text}");
+    }
+}
+
+#[test]
 fn arithmetic_as_text() {
     let text = |spec| Conv::new(spec).unwrap().output_arithmetic(0);
     let stem = ConvSpec { stride: 2.into(), padding: 3.into(), ..ConvSpec::new([224], [7]) };

@@ -160,6 +160,8 @@ pub struct Symbol {
     pub name: String,
     /// `None`: given by the caller. `Some`: follows from symbols before it.
     pub value: Option<Bound>,
+    /// A legal value that is given is at least this; 0 where it follows from others.
+    pub least: i64,
 }
 
 /// What a buffer is for.
@@ -346,7 +348,7 @@ impl Nest {
 
     /// A symbol that follows from others: the one that is there, or a new one.
     pub fn add_symbol(&mut self, name: impl Into<String>, value: impl Into<Bound>) -> Affine {
-        let symbol = Symbol { name: name.into(), value: Some(value.into()) };
+        let symbol = Symbol { name: name.into(), value: Some(value.into()), least: 0 };
         let at = self.symbols.iter().position(|known| *known == symbol);
         let at = at.unwrap_or_else(|| {
             self.symbols.push(symbol);

@@ -139,7 +139,7 @@ fn v11_block_stores() {
 
 #[test]
 fn v12_v13_tables() {
-    let size = |name: &str, value| Symbol { name: name.into(), value };
+    let size = |name: &str, value| Symbol { name: name.into(), value, least: 0 };
     let of_itself = Some(Bound::from(Affine::symbol(SymbolId(0))));
     assert_eq!(lowered_with(|n| n.symbols = vec![size("A", of_itself.clone())]), [12]);
     assert_eq!(
@@ -172,7 +172,7 @@ fn v15_v16_calls_and_parameters() {
     assert_eq!(row_with(|l| l.finish.push(each(Op::set(RegId(1), direct.clone())))), [16]);
     assert_eq!(naive_with(|l| l.pointers.push(INPUT)), [16]);
     let sized = |n: &mut Nest| {
-        n.symbols.push(Symbol { name: "A".into(), value: None });
+        n.symbols.push(Symbol { name: "A".into(), value: None, least: 0 });
         n.leaves[0].reduce[0].hi = Affine::symbol(SymbolId(0)).into();
     };
     assert_eq!(lowered_with(sized), [16]);

@@ -18,8 +18,9 @@
 use super::{Edge, bound_taps, drop_tests, mask, single};
 use crate::nest::{Affine, Bound, Chain, Loop, Nest, Part, Quotient, Var};
 
-/// More columns than any image has, and few enough to multiply.
-const BEYOND: i64 = 1 << 40;
+/// More columns than images have, and still an index where addresses have 32 bits. Of a wider image
+/// the columns beyond are computed twice.
+const BEYOND: i64 = i32::MAX as i64;
 
 /// Where the interior is, in columns from the left and from the right edge.
 struct Interior {
