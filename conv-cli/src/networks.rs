@@ -9,9 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use conv_ir::Size;
-use conv_ir::analysis::{
-    Facts, NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, published,
-};
+use conv_ir::analysis::{NETWORKS, Network, PUBLISHED_AT, Point, Published, Seen, published};
 
 use crate::failure::Failure;
 use crate::table::{Side, lined_up, thousands};
@@ -87,14 +85,10 @@ fn all(size: [usize; 2]) -> Result<Vec<Vec<String>>, Failure> {
     let mut rows = vec![heads(&["network", "up to"])];
     for (name, text) in NETWORKS {
         let placed = text.parse::<Network>()?.at(size)?;
-        if let Some(point) = placed.points.last() {
-            rows.push(row(
-                &placed,
-                point,
-                vec![(*name).to_owned(), point.name.clone()],
-                known(name, &point.name),
-                size,
-            )?);
+        if let (Some(point), Some(seen)) = (placed.points.last(), placed.seen()?.last()) {
+            let cells = vec![(*name).to_owned(), point.name.clone()];
+            let known = known(name).find(|line| line.point == point.name);
+            rows.push(row((point, seen), cells, known, size));
         }
     }
     Ok(rows)
@@ -113,8 +107,10 @@ fn one(name: &str, size: [usize; 2]) -> Result<Vec<Vec<String>>, Failure> {
         )));
     }
     let mut rows = vec![heads(&["point"])];
-    for point in &placed.points {
-        rows.push(row(&placed, point, vec![point.name.clone()], known(name, &point.name), size)?);
+    let published: Vec<Published> = known(name).collect();
+    for (point, seen) in placed.points.iter().zip(&placed.seen()?) {
+        let known = published.iter().find(|line| line.point == point.name);
+        rows.push(row((point, seen), vec![point.name.clone()], known.copied(), size));
     }
     Ok(rows)
 }
@@ -134,19 +130,17 @@ fn read(name: &str) -> Result<Network, Failure> {
     text.parse().map_err(|error| Failure::file(path, error))
 }
 
-fn known(network: &str, point: &str) -> Option<Published> {
-    published().find(|line| line.network == network && line.point == point)
+/// The published lines about a network.
+fn known(network: &str) -> impl Iterator<Item = Published> {
+    published().filter(move |line| line.network == network)
 }
 
 fn row(
-    placed: &Placed,
-    point: &Point,
+    (point, Seen { fields, parameters, multiply_adds }): (&Point, &Seen),
     mut cells: Vec<String>,
     published: Option<Published>,
     size: [usize; 2],
-) -> Result<Vec<String>, Failure> {
-    let fields = placed.fields(point)?;
-    let facts = placed.facts(point);
+) -> Vec<String> {
     let each = |of: &dyn Fn(usize) -> String| match fields.len() {
         2 if of(0) == of(1) => of(0),
         n => (0..n).map(of).collect::<Vec<_>>().join(" x "),
@@ -163,12 +157,8 @@ fn row(
         }),
         each(&|axis| point.extents[axis].to_string()),
         thousands(point.channels as u128),
-        thousands(sum(&facts, |facts| facts.parameters.into())),
-        thousands(sum(&facts, |facts| facts.multiply_adds)),
+        thousands(*parameters),
+        thousands(*multiply_adds),
     ]);
-    Ok(cells)
-}
-
-fn sum(facts: &[Facts], of: fn(&Facts) -> u128) -> u128 {
-    facts.iter().map(of).sum()
+    cells
 }

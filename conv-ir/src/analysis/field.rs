@@ -111,14 +111,84 @@ impl Stack {
     }
 }
 
+impl Stack {
+    /// The receptive field along one axis of the first so many nodes, for none of them, one, and so
+    /// on up to all: in time linear in the nodes where no step is transposed.
+    ///
+    /// # Errors
+    /// As [`Stack::field`].
+    pub fn fields_of_firsts(&self, axis: usize) -> Result<Vec<ReceptiveField>, Error> {
+        self.check_axis(axis)?;
+        let mut below = Some(Below::NOTHING);
+        let mut fields = vec![Below::NOTHING.field()];
+        for (at, node) in self.nodes().iter().enumerate() {
+            let map = Map::UNIT.through_node(node, axis)?;
+            below = match below.filter(|_| !map.holes) {
+                Some(below) => Some(below.and(&map, node, axis).ok_or_else(too_large)?),
+                // Neighbouring outputs see differently: each stack is looked at by itself.
+                None => None,
+            };
+            fields.push(match &below {
+                Some(below) => below.field(),
+                None => self.first(at + 1).field(axis)?,
+            });
+        }
+        Ok(fields)
+    }
+}
+
+/// The nodes so far, none of them transposed: outputs are a whole number apart in the input.
+#[derive(Clone)]
+struct Below {
+    stride: i64,
+    centre: Ratio,
+    aligned: bool,
+    /// What the first output sees.
+    seen: Range<i64>,
+}
+
+impl Below {
+    const NOTHING: Below = Below { stride: 1, centre: Ratio::ZERO, aligned: true, seen: 0..1 };
+
+    /// With one more node on top, whose own map this is.
+    fn and(&self, map: &Map, node: &Node, axis: usize) -> Option<Below> {
+        let needed = node_by_ends(node, axis, 0..1)?;
+        let at = |output: i64, from: i64| output.checked_mul(self.stride)?.checked_add(from);
+        Some(Below {
+            stride: map.stride.whole()?.checked_mul(self.stride)?,
+            centre: map.centre.times(self.stride)?.plus(self.centre)?,
+            aligned: self.aligned && map.aligned,
+            seen: at(needed.start, self.seen.start)?..at(needed.end - 1, self.seen.end)?,
+        })
+    }
+
+    fn field(&self) -> ReceptiveField {
+        let size = self.seen.end - self.seen.start;
+        ReceptiveField {
+            size,
+            least: size,
+            stride: self.stride.into(),
+            start: self.seen.start,
+            centre: self.centre,
+            period: 1,
+            aligned: self.aligned,
+        }
+    }
+}
+
 /// What forward steps need, without edges: ends go to ends.
 fn by_ends(stack: &Stack, axis: usize, outputs: Range<i64>) -> Option<Range<i64>> {
-    stack.nodes().iter().rev().try_fold(outputs, |range, node| match node {
-        Node::Step(step) => step.windows[axis].needed(range),
+    let mut from_the_output = stack.nodes().iter().rev();
+    from_the_output.try_fold(outputs, |range, node| node_by_ends(node, axis, range))
+}
+
+fn node_by_ends(node: &Node, axis: usize, outputs: Range<i64>) -> Option<Range<i64>> {
+    match node {
+        Node::Step(step) => step.windows[axis].needed(outputs),
         Node::Join(branches) => branches
             .iter()
-            .try_fold(0..0, |all, branch| Some(hull(all, by_ends(branch, axis, range.clone())?))),
-    })
+            .try_fold(0..0, |all, branch| Some(hull(all, by_ends(branch, axis, outputs.clone())?))),
+    }
 }
 
 /// What one output needs, whatever the steps: every element that matters is looked at.
@@ -208,16 +278,20 @@ impl Map {
 
     /// From the stack's output down to its input.
     fn through(self, stack: &Stack, axis: usize) -> Result<Map, Error> {
-        stack.nodes().iter().rev().try_fold(self, |map, node| match node {
-            Node::Step(step) => map.below(&step.windows[axis]).ok_or_else(too_large),
+        stack.nodes().iter().rev().try_fold(self, |map, node| map.through_node(node, axis))
+    }
+
+    fn through_node(self, node: &Node, axis: usize) -> Result<Map, Error> {
+        match node {
+            Node::Step(step) => self.below(&step.windows[axis]).ok_or_else(too_large),
             Node::Join(branches) => {
                 let below: Vec<Map> = branches
                     .iter()
-                    .map(|branch| map.through(branch, axis))
+                    .map(|branch| self.through(branch, axis))
                     .collect::<Result<_, _>>()?;
-                below.into_iter().map(Ok).reduce(|a, b| a?.and(b?)).unwrap_or(Ok(map))
+                below.into_iter().map(Ok).reduce(|a, b| a?.and(b?)).unwrap_or(Ok(self))
             }
-        })
+        }
     }
 
     fn below(self, window: &Window) -> Option<Map> {

@@ -32,7 +32,7 @@ pub use channels::{channels_needed, channels_seen};
 pub use facts::{Facts, facts, multiply_adds_inside};
 pub use field::{ReceptiveField, receptive_field};
 pub use matrix::{Matrix, Term};
-pub use network::{NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, published};
+pub use network::{NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, Seen, published};
 pub use ratio::Ratio;
 pub use roofline::{Roofline, operations_a_cycle};
 pub use savings::{Saving, savings};

@@ -19,7 +19,7 @@ mod parse;
 mod place;
 mod published;
 
-pub use place::{Placed, Point};
+pub use place::{Placed, Point, Seen};
 pub use published::{PUBLISHED_AT, Published, published};
 
 #[cfg(test)]

@@ -113,13 +113,7 @@ impl Stack {
 
     /// Every convolution, branches one after the other.
     pub fn convs(&self) -> Vec<&Conv> {
-        fn of(node: &Node) -> Vec<&Conv> {
-            match node {
-                Node::Step(step) => step.conv.as_deref().into_iter().collect(),
-                Node::Join(branches) => branches.iter().flat_map(Stack::convs).collect(),
-            }
-        }
-        self.nodes.iter().flat_map(of).collect()
+        self.nodes.iter().flat_map(Node::convs).collect()
     }
 
     /// What the outputs in this range need of each layer below, along one axis: of the input first,
@@ -181,6 +175,14 @@ impl Stack {
 }
 
 impl Node {
+    /// Every convolution, branches one after the other.
+    pub fn convs(&self) -> Vec<&Conv> {
+        match self {
+            Node::Step(step) => step.conv.as_deref().into_iter().collect(),
+            Node::Join(branches) => branches.iter().flat_map(Stack::convs).collect(),
+        }
+    }
+
     fn needed(&self, axis: usize, outputs: Range<i64>) -> Option<Needed> {
         let step = match self {
             Node::Step(step) => step,

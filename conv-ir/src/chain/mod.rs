@@ -21,7 +21,9 @@
 
 pub mod fuse;
 pub mod plan;
+mod repeat;
 pub mod rewrite;
+mod rows;
 mod skip;
 mod strips;
 mod text;

@@ -23,9 +23,10 @@ impl Chain {
     /// ```
     pub fn skipping_strides(&self) -> Chain {
         let mut steps = self.steps().to_vec();
+        let mut is_added = vec![false; steps.len() + 1];
+        steps.iter().filter_map(|step| step.residual).for_each(|from| is_added[from] = true);
         for at in (1..steps.len()).rev() {
-            let is_read_elsewhere = steps.iter().any(|step| step.residual == Some(at));
-            if is_read_elsewhere || steps[at - 1].conv.spec().residual {
+            if is_added[at] || steps[at - 1].conv.spec().residual {
                 continue;
             }
             // What does not fit stays as it was.

@@ -7,61 +7,19 @@
 //! step 2 computes 0..4, from rows 0..5 (padded above)                  computes 4..8 from 3..9             the same
 //! ```
 //!
-//! In: the steps, strips as ranges of output rows. Out: for each strip a list of [`Action`]s in
-//! terms of the rows of the buffers they touch. Rows are positions along the outermost spatial
-//! axis. Each computation is an ordinary convolution of fewer rows ([`of_rows`]), whose padding is
-//! what the image's edge leaves of it.
+//! In: the steps, strips as ranges of output rows. Out: for each strip what each step needs
+//! ([`Halos`]), and with it a list of [`Action`]s in terms of the rows of the buffers they touch
+//! ([`Walk`]). Each computation is an ordinary convolution of fewer rows ([`of_rows`]), whose
+//! padding is what the image's edge leaves of it.
 //!
 //! The line buffer of a tensor holds the rows from the first one that its readers still need; rows
 //! of the strip before are moved to its front, or computed again.
 
-use crate::conv::{Conv, EquationAxis};
-use crate::{ConvSpec, Error, Padding, PaddingMode, Size};
+use crate::conv::Conv;
+use crate::{ConvSpec, Error, Padding, Size};
 
 use super::Step;
-
-/// Rows `lo..hi` of a tensor, or none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rows {
-    pub lo: i64,
-    pub hi: i64,
-}
-
-impl Rows {
-    pub fn len(self) -> i64 {
-        (self.hi - self.lo).max(0)
-    }
-
-    fn union(self, other: Rows) -> Rows {
-        Rows { lo: self.lo.min(other.lo), hi: self.hi.max(other.hi) }
-    }
-}
-
-/// The rows under the windows of output rows `rows`, which may begin before the image and end
-/// behind it.
-fn window(axis: &EquationAxis, rows: Rows) -> Rows {
-    Rows {
-        lo: rows.lo * axis.stride - axis.pad_lo,
-        hi: (rows.hi - 1) * axis.stride - axis.pad_lo + (axis.kernel - 1) * axis.dilation + 1,
-    }
-}
-
-fn clamped(rows: Rows, extent: i64) -> Rows {
-    let lo = rows.lo.clamp(0, extent);
-    Rows { lo, hi: rows.hi.clamp(lo, extent) }
-}
-
-/// Rows of the input and of the output of a convolution.
-pub(crate) fn extents(conv: &Conv) -> (i64, i64) {
-    let axis = &conv.axes()[0];
-    let known = |n: Option<usize>| n.unwrap_or(0) as i64;
-    (known(axis.input.known()), known(axis.output.known()))
-}
-
-/// The rows of the input that output rows `rows` need.
-pub(crate) fn needed(conv: &Conv, rows: Rows) -> Rows {
-    clamped(window(&conv.equation()[0], rows), extents(conv).0)
-}
+use super::rows::{RowAxis, Rows};
 
 /// The convolution of one image that computes output rows `rows` from the rows that they need.
 ///
@@ -69,20 +27,16 @@ pub(crate) fn needed(conv: &Conv, rows: Rows) -> Rows {
 /// Where that is none: all of a window lies in the padding, or folded padding reaches rows that are
 /// not there.
 pub(crate) fn of_rows(conv: &Conv, rows: Rows) -> Result<Conv, Error> {
-    let (window, inside) = (window(&conv.equation()[0], rows), needed(conv, rows));
+    let axis = RowAxis::of(conv);
+    if let Some(why) = axis.refusal(rows) {
+        return Err(Error::Unsupported { route: "fused", message: why.to_owned() });
+    }
     let spec = conv.spec();
     let mut padding: Vec<(usize, usize)> = conv.axes().iter().map(|axis| axis.padding).collect();
-    padding[0] = ((inside.lo - window.lo) as usize, (window.hi - inside.hi) as usize);
-    // Rows that fold back do so within the strip; around the image they would come from its other
-    // end.
-    if spec.padding_mode == PaddingMode::Circular && padding[0] != (0, 0) {
-        return Err(Error::Unsupported {
-            route: "fused",
-            message: "circular padding reads rows from the other end of the image".to_owned(),
-        });
-    }
+    let (before, after) = axis.padding(rows);
+    padding[0] = (before as usize, after as usize);
     let mut input = spec.input.clone();
-    input[0] = Size::Known(inside.len() as usize);
+    input[0] = Size::Known(axis.needed(rows).len() as usize);
     let rows = Conv::new(ConvSpec {
         batch: Size::Known(1),
         input,
@@ -119,31 +73,141 @@ pub(crate) struct Compute {
     pub residual: Option<i64>,
 }
 
-/// The strips of a group that follow one another in one thread.
-pub(crate) struct Walk<'a> {
-    pub steps: &'a [Step],
-    /// The step of the group, by position, whose line buffer holds the residual of a step.
-    pub residual: &'a dyn Fn(usize) -> Option<usize>,
-    /// Rows of a step's output are moved, not computed again.
-    pub keep: &'a [bool],
-    /// What each line buffer holds.
-    held: Vec<Option<Rows>>,
-    /// The most rows that each line buffer ever holds.
-    pub most: Vec<i64>,
+/// What a strip needs of the output of one step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Part {
+    /// The rows that the strip's readers need.
+    pub need: Rows,
+    /// Of those, the ones that are not in the line buffer yet.
+    pub computed: Rows,
+    /// Where in the line buffer the rows begin that are moved to its front.
+    pub from: i64,
+    /// How many are moved.
+    pub moved: i64,
 }
 
-impl<'a> Walk<'a> {
-    pub fn new(
-        steps: &'a [Step],
-        residual: &'a dyn Fn(usize) -> Option<usize>,
-        keep: &'a [bool],
-    ) -> Self {
-        Walk { steps, residual, keep, held: vec![None; steps.len()], most: vec![0; steps.len()] }
+/// The rows of a group's steps, strip after strip in one thread.
+pub(crate) struct Halos {
+    pub axes: Vec<RowAxis>,
+    /// The step of the group, by position, whose line buffer holds the residual of a step.
+    pub residual: Vec<Option<usize>>,
+    /// Rows of a step's output are moved, not computed again.
+    keep: Vec<bool>,
+    /// What each line buffer holds.
+    held: Vec<Rows>,
+    /// The most rows that each line buffer ever holds.
+    pub most: Vec<i64>,
+    /// Of the strip at hand, step by step.
+    pub parts: Vec<Part>,
+}
+
+impl Halos {
+    pub fn new(axes: Vec<RowAxis>, residual: Vec<Option<usize>>, keep: Vec<bool>) -> Halos {
+        let count = axes.len();
+        let (held, most) = (vec![Rows::default(); count], vec![0; count]);
+        Halos { axes, residual, keep, held, most, parts: vec![Part::default(); count] }
     }
 
     /// Forgets what line buffers hold: another thread's strips follow.
     pub fn restart(&mut self) {
-        self.held.fill(None);
+        self.held.fill(Rows::default());
+    }
+
+    /// Works out the parts of the strip of output rows `rows`: from the last step to the first what
+    /// is needed of each output, and what of that is computed now.
+    pub fn strip(&mut self, rows: Rows) {
+        let last = self.axes.len() - 1;
+        self.parts.fill(Part::default());
+        self.parts[last].need = rows;
+        for at in (0..=last).rev() {
+            let need = self.parts[at].need;
+            let kept = if at < last { self.kept(at, need) } else { 0 };
+            let computed = Rows { lo: need.lo + kept, ..need };
+            if need.is_empty() || computed.is_empty() {
+                continue;
+            }
+            self.parts[at].computed = computed;
+            if at > 0 {
+                let below = self.axes[at].needed(computed);
+                self.parts[at - 1].need = self.parts[at - 1].need.hull(below);
+            }
+            if let Some(of) = self.residual[at] {
+                self.parts[of].need = self.parts[of].need.hull(computed);
+            }
+        }
+        for at in 0..last {
+            let need = self.parts[at].need;
+            if need.is_empty() {
+                continue;
+            }
+            let (kept, held) = (self.kept(at, need), self.held[at]);
+            if kept > 0 && need.lo > held.lo {
+                (self.parts[at].from, self.parts[at].moved) = (need.lo - held.lo, kept);
+            }
+            self.most[at] = self.most[at].max(need.len());
+            self.held[at] = need;
+        }
+    }
+
+    /// How many rows of `need` the line buffer holds already, if they are to be kept.
+    fn kept(&self, at: usize, need: Rows) -> i64 {
+        let held = self.held[at];
+        let holds = self.keep[at] && held.lo <= need.lo && need.lo < held.hi;
+        if holds { held.hi.min(need.hi) - need.lo } else { 0 }
+    }
+
+    /// The first row that a line buffer holds.
+    fn start(&self, of: usize) -> i64 {
+        self.held[of].lo
+    }
+
+    /// How many strips of `each` rows behind this one are this one again, further on: where the
+    /// strip before it, whose parts these are, was so already, and until a window reaches the end
+    /// of the image.
+    pub fn steady(&self, before: &[Part], each: i64) -> i64 {
+        let mut by = each;
+        let mut most = i64::MAX;
+        for at in (0..self.axes.len()).rev() {
+            let (axis, part) = (&self.axes[at], &self.parts[at]);
+            let moved = Part {
+                need: before[at].need.moved(by),
+                computed: before[at].computed.moved(by),
+                ..before[at]
+            };
+            if part.computed.is_empty() || *part != moved {
+                return 0;
+            }
+            by *= axis.stride;
+            most = most.min((axis.input - axis.window(part.computed).hi) / by);
+        }
+        most.max(0)
+    }
+
+    /// Goes on behind so many such strips.
+    pub fn skip(&mut self, strips: i64, each: i64) {
+        let mut by = strips * each;
+        for at in (0..self.axes.len()).rev() {
+            self.held[at] = self.held[at].moved(by);
+            self.parts[at].need = self.parts[at].need.moved(by);
+            self.parts[at].computed = self.parts[at].computed.moved(by);
+            by *= self.axes[at].stride;
+        }
+    }
+}
+
+/// The strips of a group that follow one another in one thread, as actions.
+pub(crate) struct Walk<'a> {
+    pub steps: &'a [Step],
+    pub halos: Halos,
+}
+
+impl<'a> Walk<'a> {
+    /// For a group that begins with step `first` of its chain.
+    pub fn new(steps: &'a [Step], first: usize, keep: &[bool]) -> Self {
+        let axes = steps.iter().map(|step| RowAxis::of(&step.conv)).collect();
+        // Tensor `k` is the output of step `k`, counted from 1; the group's own are line buffers.
+        let residual = steps.iter().map(|step| step.residual?.checked_sub(first + 1)).collect();
+        Walk { steps, halos: Halos::new(axes, residual, keep.to_vec()) }
     }
 
     /// What the strip of output rows `rows` does.
@@ -151,147 +215,31 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// Those of [`of_rows`].
     pub fn strip(&mut self, rows: Rows) -> Result<Vec<Action>, Error> {
-        let last = self.steps.len() - 1;
-        // From the last step to the first: what is needed of each output, and what of that is
-        // computed now.
-        let mut needs: Vec<Option<Rows>> = vec![None; self.steps.len()];
-        let mut computes: Vec<Option<Rows>> = vec![None; self.steps.len()];
-        needs[last] = Some(rows);
-        for at in (0..=last).rev() {
-            let Some(need) = needs[at] else { continue };
-            let compute = match self.kept(at, need) {
-                Some(kept) if at < last => Rows { lo: kept.hi, ..need },
-                _ => need,
-            };
-            if compute.len() == 0 {
+        self.halos.strip(rows);
+        let (halos, last) = (&self.halos, self.steps.len() - 1);
+        let mut actions = Vec::new();
+        for (at, part) in halos.parts.iter().enumerate() {
+            if part.moved > 0 {
+                actions.push(Action::Keep { step: at, from: part.from, rows: part.moved });
+            }
+            let computed = part.computed;
+            if computed.is_empty() {
                 continue;
             }
-            computes[at] = Some(compute);
-            let mut also = |of: usize, rows: Rows| {
-                needs[of] = Some(needs[of].map_or(rows, |known| known.union(rows)));
-            };
-            if at > 0 {
-                also(at - 1, needed(&self.steps[at].conv, compute));
-            }
-            if let Some(of) = (self.residual)(at) {
-                also(of, compute);
-            }
-        }
-        self.actions(&needs, &computes)
-    }
-
-    /// The rows of `need` that the line buffer holds already, if they are to be kept.
-    fn kept(&self, at: usize, need: Rows) -> Option<Rows> {
-        let held = self.held[at]
-            .filter(|held| self.keep[at] && held.lo <= need.lo && need.lo < held.hi)?;
-        Some(Rows { lo: need.lo, hi: held.hi.min(need.hi) })
-    }
-
-    fn actions(
-        &mut self,
-        needs: &[Option<Rows>],
-        computes: &[Option<Rows>],
-    ) -> Result<Vec<Action>, Error> {
-        let last = self.steps.len() - 1;
-        let mut actions = Vec::new();
-        for (at, (need, compute)) in needs.iter().zip(computes).enumerate() {
-            let Some(need) = *need else { continue };
-            let kept = self.kept(at, need);
-            if at < last {
-                if let (Some(kept), Some(held)) = (kept, self.held[at])
-                    && need.lo > held.lo
-                {
-                    actions.push(Action::Keep {
-                        step: at,
-                        from: need.lo - held.lo,
-                        rows: kept.len(),
-                    });
-                }
-                self.most[at] = self.most[at].max(need.len());
-                self.held[at] = Some(need);
-            }
-            let Some(compute) = *compute else { continue };
             // Callers' arrays are whole; line buffers start at the first row that they hold.
-            let start = |of: usize| self.held[of].map_or(0, |held| held.lo);
             let conv = &self.steps[at].conv;
-            let input = needed(conv, compute).lo - if at == 0 { 0 } else { start(at - 1) };
+            let first = halos.axes[at].needed(computed).lo;
+            let added = || computed.lo - halos.residual[at].map_or(0, |of| halos.start(of));
             actions.push(Action::Compute(Box::new(Compute {
                 step: at,
-                conv: of_rows(conv, compute)?,
-                input,
-                output: compute.lo - if at == last { 0 } else { start(at) },
-                residual: conv
-                    .spec()
-                    .residual
-                    .then(|| compute.lo - (self.residual)(at).map_or(0, start)),
+                conv: of_rows(conv, computed)?,
+                input: first - if at == 0 { 0 } else { halos.start(at - 1) },
+                output: computed.lo - if at == last { 0 } else { halos.start(at) },
+                residual: conv.spec().residual.then(added),
             })));
         }
         Ok(actions)
     }
-}
-
-/// Strips that do the same `count` times, each time `by` rows further on.
-#[derive(Clone, Debug)]
-pub(crate) struct Repeated {
-    pub count: i64,
-    pub first: Vec<Action>,
-    /// How far each action moves from one strip to the next.
-    pub by: Vec<Moves>,
-}
-
-/// Rows from one strip to the next, in each buffer of an action.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Moves {
-    pub input: i64,
-    pub output: i64,
-    pub residual: i64,
-}
-
-/// Neighbours that differ by the same moves become one.
-pub(crate) fn repeated(strips: Vec<Vec<Action>>) -> Vec<Repeated> {
-    let mut runs: Vec<Repeated> = Vec::new();
-    for strip in strips {
-        if let Some(run) = runs.last_mut() {
-            let at = |by: &[Moves]| shifted(&run.first, by, run.count);
-            let by = match run.count {
-                1 => moves(&run.first, &strip),
-                _ => Some(run.by.clone()),
-            };
-            if let Some(by) = by.filter(|by| at(by) == strip) {
-                run.by = by;
-                run.count += 1;
-                continue;
-            }
-        }
-        runs.push(Repeated { count: 1, by: vec![Moves::default(); strip.len()], first: strip });
-    }
-    runs
-}
-
-fn moves(from: &[Action], to: &[Action]) -> Option<Vec<Moves>> {
-    let one = |pair: (&Action, &Action)| match pair {
-        (Action::Compute(a), Action::Compute(b)) => Some(Moves {
-            input: b.input - a.input,
-            output: b.output - a.output,
-            residual: b.residual.unwrap_or(0) - a.residual.unwrap_or(0),
-        }),
-        (Action::Keep { .. }, Action::Keep { .. }) => Some(Moves::default()),
-        _ => None,
-    };
-    (from.len() == to.len()).then(|| from.iter().zip(to).map(one).collect())?
-}
-
-fn shifted(actions: &[Action], by: &[Moves], times: i64) -> Vec<Action> {
-    let one = |(action, by): (&Action, &Moves)| match action {
-        Action::Compute(compute) => Action::Compute(Box::new(Compute {
-            input: compute.input + times * by.input,
-            output: compute.output + times * by.output,
-            residual: compute.residual.map(|at| at + times * by.residual),
-            ..(**compute).clone()
-        })),
-        keep => keep.clone(),
-    };
-    actions.iter().zip(by).map(one).collect()
 }
 
 #[cfg(test)]

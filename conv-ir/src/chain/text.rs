@@ -48,9 +48,9 @@ impl FromStr for Chain {
             let mut start = 0;
             for piece in line.split(';') {
                 if !piece.trim().is_empty() {
-                    steps.push(step(piece, line[..start].chars().count(), &steps)?);
+                    steps.push(step(piece, start, &steps)?);
                 }
-                start += piece.len() + 1;
+                start += piece.chars().count() + 1;
             }
         }
         Chain::new(steps)

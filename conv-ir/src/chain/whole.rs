@@ -10,10 +10,12 @@
 //! the same time shares memory: each *slot* is as long as its longest tenant. Loops that threads
 //! would share run in order, because the groups do.
 
+use std::collections::HashMap;
+
 use super::Chain;
 use super::fuse::{Lower, constants, same_numbers};
 use super::plan::{self, Group, Plan};
-use crate::nest::{Affine, Buffer, BufferId, BufferRole, Nest, embed};
+use crate::nest::{Affine, Buffer, BufferId, BufferRole, Embedding, Nest};
 use crate::{Error, Target};
 
 /// The nest of a whole chain.
@@ -44,7 +46,6 @@ struct Slot {
 
 struct Joining<'a> {
     chain: &'a Chain,
-    plan: &'a Plan,
     nest: Nest,
     /// The arrays of each step.
     weights: Vec<Option<BufferId>>,
@@ -52,10 +53,15 @@ struct Joining<'a> {
     /// The memory of each tensor; none before its group is there, and for those inside a group.
     tensors: Vec<Option<BufferId>>,
     slots: Vec<Slot>,
+    /// For each tensor the last group that reads it.
+    last_reader: Vec<usize>,
+    embedding: Embedding,
+    /// Memory that is seen with other extents.
+    views: HashMap<(BufferId, Vec<Affine>), BufferId>,
 }
 
 impl<'a> Joining<'a> {
-    fn new(chain: &'a Chain, plan: &'a Plan) -> Self {
+    fn new(chain: &'a Chain, plan: &Plan) -> Self {
         let mut nest = Nest::new(chain.dtype(), chain.steps()[0].conv.rank());
         let count = chain.steps().len();
         let shape = |tensor: usize| {
@@ -67,16 +73,24 @@ impl<'a> Joining<'a> {
         let arrays: Vec<_> = arrays.map(|(at, conv)| constants(&mut nest, conv, at + 1)).collect();
         tensors[count] = Some(nest.add_buffer("output", BufferRole::Output, shape(count)));
         let (weights, biases) = arrays.into_iter().unzip();
-        Joining { chain, plan, nest, weights, biases, tensors, slots: Vec::new() }
-    }
-
-    /// The last group that reads a tensor.
-    fn last_reader(&self, tensor: usize) -> usize {
-        let reads = |group: &Group| {
-            let adds = |step: usize| self.chain.steps()[step].residual == Some(tensor);
-            group.steps.start == tensor || group.steps.clone().any(adds)
-        };
-        self.plan.groups.iter().rposition(reads).unwrap_or(0)
+        let mut last_reader = vec![0; count + 1];
+        for (at, group) in plan.groups.iter().enumerate() {
+            last_reader[group.steps.start] = at;
+            for from in chain.steps()[group.steps.clone()].iter().filter_map(|step| step.residual) {
+                last_reader[from] = at;
+            }
+        }
+        Joining {
+            chain,
+            nest,
+            weights,
+            biases,
+            tensors,
+            slots: Vec::new(),
+            last_reader,
+            embedding: Embedding::default(),
+            views: HashMap::new(),
+        }
     }
 
     /// Memory of so many elements, from group `from` to group `until`.
@@ -106,7 +120,7 @@ impl<'a> Joining<'a> {
         let end = group.steps.end;
         if self.tensors[end].is_none() {
             let len = self.chain.len_of(end) as i64;
-            let until = self.last_reader(end);
+            let until = self.last_reader[end];
             self.tensors[end] = Some(self.slot(&format!("tensor_{end}"), len, (at, until)));
         }
         let mut memory: Vec<Option<BufferId>> = vec![None; from.buffers.len()];
@@ -122,7 +136,7 @@ impl<'a> Joining<'a> {
             Some(_) => String::new(),
             None => format!("_s{end}"),
         };
-        let embedded = embed(&mut self.nest, from, &buffers, &suffix);
+        let embedded = self.embedding.embed(&mut self.nest, from, &buffers, &suffix);
         self.nest.setup.extend(embedded.setup);
         self.nest.body.extend(embedded.body);
     }
@@ -166,7 +180,9 @@ impl<'a> Joining<'a> {
                 Some(self.slot(&buffer.name, from.constant_len(id).unwrap_or(0), (at, at)))
             }
         };
-        found.unwrap_or_else(|| panic!("whole: {} of group {at} is nobody's\n{from}", buffer.name))
+        found.unwrap_or_else(|| {
+            panic!("whole: no buffer of the chain is `{}` of group {at}\n{from}", buffer.name)
+        })
     }
 
     /// That memory with the extents of `like`.
@@ -175,15 +191,12 @@ impl<'a> Joining<'a> {
         if base.extents == like.extents {
             return of;
         }
-        let name = format!("{}_view", base.name);
-        let known = |b: &Buffer| b.view_of == Some(of) && b.extents == like.extents;
-        match self.nest.buffers.iter().position(known) {
-            Some(at) => BufferId(at as u32),
-            None => {
-                let id = self.nest.add_view(of, like.extents.clone());
-                self.nest.buffers[id.index()].name = name;
-                id
-            }
+        let key = (of, like.extents.clone());
+        if let Some(known) = self.views.get(&key) {
+            return *known;
         }
+        let id = self.nest.add_view(of, like.extents.clone());
+        self.views.insert(key, id);
+        id
     }
 }

@@ -10,6 +10,8 @@
 //! than in their inner tiles. Every buffer becomes the one that the caller says. Loops that threads
 //! would share run in order: the nest around them decides what threads share.
 
+use std::collections::{HashMap, HashSet};
+
 use super::{Access, AxisId, Base, BufferId, Call, Leaf, LeafId, Loop, LoopKind, Nest, Stmt};
 
 /// The statements of the embedded nest, in the numbers of the nest around it.
@@ -18,52 +20,91 @@ pub(crate) struct Embedded {
     pub body: Vec<Stmt>,
 }
 
-/// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each of
-/// its buffers is in `into`; names of leaves get `suffix`.
-pub(crate) fn embed(into: &mut Nest, from: &Nest, buffers: &[BufferId], suffix: &str) -> Embedded {
-    let mut moved = Moved { axes: axes(into, from), leaves: Vec::new(), buffers };
-    for leaf in &from.leaves {
-        let leaf = moved.leaf(leaf);
-        let id = intern(into, leaf, suffix);
-        moved.leaves.push(id);
-    }
-    Embedded { setup: moved.stmts(&from.setup), body: moved.stmts(&from.body) }
+/// Embeds one nest after the other into the same one.
+#[derive(Default)]
+pub(crate) struct Embedding {
+    /// Leaves of the nest around that are listed below.
+    listed: usize,
+    /// By the buffers that they reach: others are not equal.
+    leaves: HashMap<Vec<BufferId>, Vec<LeafId>>,
+    names: HashSet<String>,
+    /// For the stem of a name the number to try next.
+    next: HashMap<String, usize>,
 }
 
-/// For each axis of `from` the one of `into` that is as manieth of its name, role and part.
-fn axes(into: &mut Nest, from: &Nest) -> Vec<AxisId> {
-    let mut moved: Vec<AxisId> = Vec::new();
-    for axis in &from.axes {
-        let is_free = |at: &usize| into.axes[*at] == *axis && !moved.contains(&AxisId(*at as u32));
-        let id = match (0..into.axes.len()).find(is_free) {
-            Some(at) => AxisId(at as u32),
-            None => into.add_axis(axis.name.clone(), axis.role, axis.part),
-        };
-        moved.push(id);
+impl Embedding {
+    /// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each
+    /// of its buffers is in `into`; names of leaves get `suffix`.
+    pub fn embed(
+        &mut self,
+        into: &mut Nest,
+        from: &Nest,
+        buffers: &[BufferId],
+        suffix: &str,
+    ) -> Embedded {
+        let mut moved = Moved { axes: axes(into, from), leaves: Vec::new(), buffers };
+        for leaf in &from.leaves {
+            let leaf = moved.leaf(leaf);
+            let id = self.intern(into, leaf, suffix);
+            moved.leaves.push(id);
+        }
+        Embedded { setup: moved.stmts(&from.setup), body: moved.stmts(&from.body) }
     }
-    moved
-}
 
-/// The id of a leaf that does the same, or of this one, added.
-fn intern(nest: &mut Nest, mut leaf: Leaf, suffix: &str) -> LeafId {
-    let name = std::mem::take(&mut leaf.name);
-    for (at, known) in nest.leaves.iter().enumerate() {
-        leaf.name.clone_from(&known.name);
-        if *known == leaf {
-            return LeafId(at as u32);
+    /// The id of a leaf that does the same, or of this one, added.
+    fn intern(&mut self, nest: &mut Nest, mut leaf: Leaf, suffix: &str) -> LeafId {
+        self.list(nest);
+        let name = std::mem::take(&mut leaf.name);
+        for &id in self.leaves.get(&leaf.pointers).into_iter().flatten() {
+            let known = &nest.leaves[id.index()];
+            leaf.name.clone_from(&known.name);
+            if *known == leaf {
+                return id;
+            }
+        }
+        leaf.name = self.unused(&format!("{name}{suffix}"));
+        nest.leaves.push(leaf);
+        LeafId(nest.leaves.len() as u32 - 1)
+    }
+
+    /// Lists leaves that were added since.
+    fn list(&mut self, nest: &Nest) {
+        for (at, leaf) in nest.leaves.iter().enumerate().skip(self.listed) {
+            self.leaves.entry(leaf.pointers.clone()).or_default().push(LeafId(at as u32));
+            self.names.insert(leaf.name.clone());
+        }
+        self.listed = nest.leaves.len();
+    }
+
+    /// A name that no leaf has.
+    fn unused(&mut self, stem: &str) -> String {
+        if !self.names.contains(stem) {
+            return stem.to_owned();
+        }
+        let next = self.next.entry(stem.to_owned()).or_insert(2);
+        loop {
+            let name = format!("{stem}_v{next}");
+            *next += 1;
+            if !self.names.contains(&name) {
+                return name;
+            }
         }
     }
-    leaf.name = unused(nest, &format!("{name}{suffix}"));
-    nest.leaves.push(leaf);
-    LeafId(nest.leaves.len() as u32 - 1)
 }
 
-/// A name that no leaf has.
-fn unused(nest: &Nest, stem: &str) -> String {
-    let taken = |name: &str| nest.leaves.iter().any(|leaf| leaf.name == name);
-    let numbered = (2..).map(|at| format!("{stem}_v{at}"));
-    let mut names = std::iter::once(stem.to_owned()).chain(numbered);
-    names.find(|name| !taken(name)).unwrap_or_default()
+/// Maps the k-th axis with some name, role and part in `from` to the k-th such axis of `into`.
+fn axes(into: &mut Nest, from: &Nest) -> Vec<AxisId> {
+    let mut taken = vec![false; into.axes.len()];
+    let moved = from.axes.iter().map(|axis| {
+        match (0..taken.len()).find(|&at| !taken[at] && into.axes[at] == *axis) {
+            Some(at) => {
+                taken[at] = true;
+                AxisId(at as u32)
+            }
+            None => into.add_axis(axis.name.clone(), axis.role, axis.part),
+        }
+    });
+    moved.collect()
 }
 
 /// From old numbers to new ones.

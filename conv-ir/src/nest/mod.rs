@@ -48,7 +48,7 @@ pub(crate) mod samples;
 mod verify;
 
 pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};
-pub(crate) use embed::{add_unit_dimension, embed, for_pointers};
+pub(crate) use embed::{Embedding, add_unit_dimension, for_pointers};
 pub use leaf::{Lanes, Leaf, Register, TileAxis};
 pub use loops::{Bound, Loop, LoopKind};
 pub use op::{Access, Base, Binary, Expr, Op, Unary};

@@ -106,6 +106,11 @@ impl<'a> Words<'a> {
 
     fn item(&mut self, depth: usize) -> Result<Item, Error> {
         let word = self.next().unwrap_or_default();
+        // Branches count as one more, and names as one: nothing that is repeated is free.
+        self.layers += 1;
+        if self.layers > MOST_LAYERS {
+            return Err(self.back(format!("more than {MOST_LAYERS} layers")));
+        }
         let kind = match word {
             "add" => return Ok(Item::Branches(Together::Added, self.branches(depth)?)),
             "join" => return Ok(Item::Branches(Together::Joined, self.branches(depth)?)),
@@ -125,10 +130,6 @@ impl<'a> Words<'a> {
                 }
             },
         };
-        self.layers += 1;
-        if self.layers > MOST_LAYERS {
-            return Err(self.back(format!("more than {MOST_LAYERS} layers")));
-        }
         Ok(Item::Layer(self.layer(kind)?))
     }
 

@@ -2,7 +2,7 @@
 
 use super::{Item, Kind, Layer, Network, Together};
 use crate::ConvSpec;
-use crate::analysis::{Facts, Node, ReceptiveField, Stack, Step, facts};
+use crate::analysis::{Node, ReceptiveField, Stack, Step, facts};
 use crate::conv::Conv;
 use crate::error::Error;
 
@@ -28,18 +28,41 @@ pub struct Point {
     pub extents: [usize; 2],
 }
 
+/// What is below a point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// What it sees of the input: height, then width.
+    pub fields: Vec<ReceptiveField>,
+    /// Of all convolutions.
+    pub parameters: u128,
+    /// Of all convolutions.
+    pub multiply_adds: u128,
+}
+
 impl Placed {
-    /// What a point sees of the input: height, then width.
+    /// What is below each point, in their order.
     ///
     /// # Errors
     /// As [`Stack::field`].
-    pub fn fields(&self, point: &Point) -> Result<Vec<ReceptiveField>, Error> {
-        self.stack.first(point.nodes).fields()
-    }
-
-    /// What all convolutions up to a point cost, one after the other.
-    pub fn facts(&self, point: &Point) -> Vec<Facts> {
-        self.stack.first(point.nodes).convs().into_iter().filter_map(facts).collect()
+    pub fn seen(&self) -> Result<Vec<Seen>, Error> {
+        let axes = (0..self.stack.rank()).map(|axis| self.stack.fields_of_firsts(axis));
+        let fields = axes.collect::<Result<Vec<_>, _>>()?;
+        let mut sums = vec![(0u128, 0u128)];
+        for node in self.stack.nodes() {
+            let (mut parameters, mut multiply_adds) = sums[sums.len() - 1];
+            for facts in node.convs().into_iter().filter_map(facts) {
+                parameters += u128::from(facts.parameters);
+                multiply_adds += facts.multiply_adds;
+            }
+            sums.push((parameters, multiply_adds));
+        }
+        let seen = |point: &Point| {
+            let nodes = point.nodes.min(self.stack.nodes().len());
+            let (parameters, multiply_adds) = sums[nodes];
+            let fields = fields.iter().map(|of_firsts| of_firsts[nodes]).collect();
+            Seen { fields, parameters, multiply_adds }
+        };
+        Ok(self.points.iter().map(seen).collect())
     }
 }
 
@@ -49,8 +72,7 @@ impl Network {
     /// ```
     /// use conv_ir::analysis::Network;
     /// let network = Network::by_name("resnet_v1_50").unwrap().at([224, 224])?;
-    /// let last = network.points.last().unwrap();
-    /// assert_eq!(network.fields(last)?[0].size, 483);
+    /// assert_eq!(network.seen()?.last().unwrap().fields[0].size, 483);
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     ///

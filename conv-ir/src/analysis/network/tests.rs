@@ -11,11 +11,13 @@ fn every_published_field_is_found() {
             .map(|size| network.at([size, size]).unwrap_or_else(|e| panic!("{name}: {e}")));
         let table: Vec<_> = published().filter(|line| line.network == *name).collect();
         assert_eq!(table.len(), placed[0].points.len(), "{name}: points");
+        let seen = placed.each_ref().map(|placed| placed.seen().unwrap());
         for (at, line) in table.iter().enumerate() {
-            for (placed, padding) in placed.iter().zip(line.padding) {
+            for ((placed, seen), padding) in placed.iter().zip(&seen).zip(line.padding) {
                 let point = &placed.points[at];
                 assert_eq!(point.name, line.point, "{name}");
-                for field in placed.fields(point).unwrap() {
+                assert_eq!(seen[at].fields, placed.stack.first(point.nodes).fields().unwrap());
+                for field in &seen[at].fields {
                     let found = (field.size, field.stride.whole(), -field.start);
                     assert_eq!(
                         found,
@@ -38,8 +40,7 @@ fn every_published_field_is_found() {
 fn the_work_of_each_network_is_the_published_one() {
     for (name, _) in NETWORKS {
         let placed = Network::by_name(name).unwrap().at([224, 224]).unwrap();
-        let point = placed.points.last().unwrap();
-        let ours: f64 = placed.facts(point).iter().map(|facts| facts.flops()).sum::<f64>() / 1e9;
+        let ours = 2e-9 * placed.seen().unwrap().last().unwrap().multiply_adds as f64;
         let theirs = published().filter(|line| line.network == *name).last().unwrap().gflops;
         assert!((0.97..=1.0005).contains(&(ours / theirs)), "{name}: {ours:.3} {theirs}");
     }
@@ -50,10 +51,10 @@ fn the_main_path_is_known_by_its_sizes() {
     let placed = Network::by_name("mobilenet_v1").unwrap().at([224, 224]).unwrap();
     let point = placed.points.last().unwrap();
     assert_eq!((point.extents, point.channels), ([7, 7], 1024));
-    let facts = placed.facts(point);
+    let seen = placed.seen().unwrap();
+    let last = seen.last().unwrap();
     // As the network's own source says.
-    assert_eq!(facts.iter().map(|f| f.parameters).sum::<u64>(), 3_185_088);
-    assert_eq!(facts.iter().map(|f| f.multiply_adds).sum::<u128>(), 567_716_352);
+    assert_eq!((last.parameters, last.multiply_adds), (3_185_088, 567_716_352));
 }
 
 #[test]
@@ -107,4 +108,21 @@ fn branches_must_fit() {
         "{}",
         at("input 3 conv 11x11 4 valid")
     );
+}
+
+#[test]
+fn a_network_of_thousands_of_lines_is_a_matter_of_milliseconds() {
+    let lines: String = (0..5000).map(|at| format!("conv 3x3 8 :p{at}\n")).collect();
+    let network: Network = format!("input 3\n{lines}").parse().unwrap();
+    let placed = network.at([64, 64]).unwrap();
+    let seen = placed.seen().unwrap();
+    assert_eq!((seen.len(), seen[4999].fields[0].size), (5000, 10_001));
+    assert_eq!(seen[4999].fields[1].start, -5000);
+}
+
+#[test]
+fn items_without_layers_count_too() {
+    let text = format!("input 3 repeat 9000 {{ {} }}", "add { | } ".repeat(5000));
+    let error = text.parse::<Network>().unwrap_err().to_string();
+    assert_eq!(error, "line 1 of the network: more than 10000 layers");
 }

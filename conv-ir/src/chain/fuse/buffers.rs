@@ -85,8 +85,8 @@ impl Fusing<'_> {
         let of = self.memory(tensor);
         let shape = self.shape(of);
         let local = match role {
-            BufferRole::Input => crate::chain::strips::extents(conv).0,
-            _ => crate::chain::strips::extents(conv).1,
+            BufferRole::Input => crate::chain::rows::extents(conv).0,
+            _ => crate::chain::rows::extents(conv).1,
         };
         let rows = self.row_dimension(tensor);
         let row: i64 = shape[rows + 1..].iter().product();

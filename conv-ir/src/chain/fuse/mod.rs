@@ -25,11 +25,13 @@ mod template;
 
 use std::ops::Range;
 
-use super::strips::{Action, Compute, Moves, Repeated, Rows, Walk, extents, repeated};
+use super::repeat::{Moves, Repeated, repeated};
+use super::strips::{Action, Compute, Walk};
 use super::{Chain, Step};
 use crate::lower::Layouts;
 use crate::nest::{
-    Affine, Bound, BufferId, BufferRole, LeafId, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt,
+    Affine, Bound, BufferId, BufferRole, Embedding, LeafId, Loop, LoopKind, Nest, Part, Quotient,
+    Role, Stmt,
 };
 use crate::{Conv, Error, Layout, Schedule, Target};
 use buffers::PackedBuffer;
@@ -80,12 +82,9 @@ pub fn fuse(
     if let Some(at) = group.iter().position(|step| step.conv.spec().transposed) {
         return Err(refused(format!("step {} is transposed", steps.start + at + 1)));
     }
-    let first = steps.start;
-    // Tensor `k` is the output of step `k`, counted from 1; the group's own are line buffers.
-    let residual = |at: usize| group[at].residual.and_then(|from| from.checked_sub(first + 1));
-    let mut walk = Walk::new(group, &residual, &strips.keep);
-    let chunks = chunks(group, strips, &mut walk)?;
-    let most = walk.most.clone();
+    let mut walk = Walk::new(group, steps.start, &strips.keep);
+    let chunks = chunks(strips, &mut walk)?;
+    let most = walk.halos.most;
     let mut fusing = Fusing::new(chain, steps, (strips, &most), target);
     let usual = fusing.usual(&chunks);
     for conv in usual {
@@ -100,24 +99,18 @@ fn refused(message: String) -> Error {
 }
 
 /// The strips of each chunk, equal neighbours together.
-fn chunks(
-    group: &[Step],
-    strips: &Strips,
-    walk: &mut Walk<'_>,
-) -> Result<Vec<Vec<Repeated>>, Error> {
-    let rows = group.last().map_or(0, |step| extents(&step.conv).1);
-    let each = strips.rows.max(1) as i64;
+fn chunks(strips: &Strips, walk: &mut Walk<'_>) -> Result<Vec<Vec<Repeated>>, Error> {
+    let rows = walk.halos.axes.last().map_or(0, |axis| axis.output).max(1);
+    let at_most = |n: usize, most: i64| i64::try_from(n).unwrap_or(most).clamp(1, most);
+    let each = at_most(strips.rows, rows);
     let count = (rows + each - 1) / each;
-    let parts = (strips.chunks.max(1) as i64).min(count.max(1));
-    let mut chunks = Vec::new();
-    for part in 0..parts {
-        walk.restart();
-        let within = count * part / parts..count * (part + 1) / parts;
-        let strip = |at: i64| Rows { lo: at * each, hi: ((at + 1) * each).min(rows) };
-        let actions = within.map(|at| walk.strip(strip(at))).collect::<Result<_, _>>()?;
-        chunks.push(repeated(actions));
-    }
-    Ok(chunks)
+    let parts = at_most(strips.chunks, count);
+    let chunk = |part: i64| {
+        // Of a product that may be large.
+        let start = |part: i64| (count as i128 * part as i128 / parts as i128) as i64;
+        repeated(walk, start(part)..start(part + 1), each)
+    };
+    (0..parts).map(chunk).collect()
 }
 
 /// A tensor that a strip's nest reads or writes.
@@ -138,6 +131,7 @@ struct Fusing<'a> {
     layouts: Vec<Layout>,
     target: &'a Target,
     nest: Nest,
+    embedding: Embedding,
     /// The buffers with memory.
     tensors: Vec<(Tensor, BufferId)>,
     /// Of each step; none where they are known.
@@ -167,6 +161,7 @@ impl<'a> Fusing<'a> {
             layouts: strips.layouts.clone(),
             target,
             nest,
+            embedding: Embedding::default(),
             tensors: Vec::new(),
             weights: Vec::new(),
             biases: Vec::new(),

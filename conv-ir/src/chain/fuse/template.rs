@@ -3,7 +3,7 @@
 use super::buffers::{Port, same_numbers};
 use super::{Compute, Fusing, Lower, Moves};
 use crate::lower::Layouts;
-use crate::nest::{Access, Affine, Base, BufferId, BufferRole, Nest, Stmt, embed, for_pointers};
+use crate::nest::{Access, Affine, Base, BufferId, BufferRole, Nest, Stmt, for_pointers};
 use crate::{Conv, Error};
 
 /// A strip's nest, embedded.
@@ -63,7 +63,7 @@ impl Fusing<'_> {
             });
         }
         let suffix = format!("_s{}", self.steps.start + step + 1);
-        let embedded = embed(&mut self.nest, &lowered.nest, &buffers, &suffix);
+        let embedded = self.embedding.embed(&mut self.nest, &lowered.nest, &buffers, &suffix);
         let writes_fresh = |stmt: &Stmt| fresh.iter().any(|&id| reaches(&self.nest, stmt, id));
         let setup: Vec<Stmt> = embedded.setup.into_iter().filter(writes_fresh).collect();
         self.nest.setup.extend(setup);
