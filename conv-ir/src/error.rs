@@ -1,6 +1,7 @@
 //! What can go wrong: the user's mistakes, and what a route cannot do. Our own bugs panic, with the
 //! pass's name and the dump.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// One broken rule of a description.
@@ -39,7 +40,7 @@ pub enum Error {
     #[error("{}", list(.0))]
     Invalid(Vec<Issue>),
     /// A text form could not be read.
-    #[error("cannot read {what} at column {column}: {message}")]
+    #[error("cannot read {what} at column {column}: {}", cut(.message))]
     Parse {
         /// What was read: a convolution, a schedule, a problem string.
         what: &'static str,
@@ -49,7 +50,7 @@ pub enum Error {
         message: String,
     },
     /// A schedule does not fit the convolution.
-    #[error("schedule: {0}")]
+    #[error("schedule: {}", cut(.0))]
     IllegalSchedule(String),
     /// A slice has the wrong length.
     #[error("{name} has {found} elements, but its shape {shape} needs {needed}")]
@@ -64,7 +65,7 @@ pub enum Error {
         shape: String,
     },
     /// An argument that the description asks for is missing, or one it does not know is there.
-    #[error("{0}")]
+    #[error("{}", cut(.0))]
     Argument(String),
     /// Valid, but this route cannot do it.
     #[error("route {route} cannot run this: {message}")]
@@ -79,6 +80,27 @@ pub enum Error {
     Memory(String),
 }
 
+/// Characters of a message at most, and lines of a list. Messages quote what was given, which may be
+/// of any length.
+const LONGEST: usize = 1000;
+const MOST_ISSUES: usize = 20;
+
 fn list(issues: &[Issue]) -> String {
-    issues.iter().map(Issue::to_string).collect::<Vec<_>>().join("\n")
+    let texts = issues.iter().take(MOST_ISSUES).map(Issue::to_string);
+    let mut lines: Vec<String> = texts.map(|text| cut(&text).into_owned()).collect();
+    if let Some(more) = issues.len().checked_sub(MOST_ISSUES).filter(|more| *more > 0) {
+        lines.push(format!("and {more} more"));
+    }
+    lines.join("\n")
+}
+
+/// The message, or its beginning and its end.
+fn cut(message: &str) -> Cow<'_, str> {
+    let count = message.chars().count();
+    if count <= LONGEST {
+        return message.into();
+    }
+    let begin: String = message.chars().take(LONGEST / 2).collect();
+    let end: String = message.chars().skip(count - LONGEST / 2).collect();
+    format!("{begin} .. {end}").into()
 }

@@ -52,3 +52,40 @@ fn strips_that_cannot_be_say_why() {
     let why = of_rows(&conv, Rows { lo: 0, hi: 4 }).expect_err("it wraps around");
     assert!(why.to_string().contains("the other end of the image"), "{why}");
 }
+
+#[test]
+fn rows_are_refused_where_there_is_no_convolution_of_them() {
+    let mut refused = 0;
+    for mode in ["zeros", "reflect", "symmetric", "replicate"] {
+        for window in [
+            "kernel 3 pad 1",
+            "kernel 5 pad 4:3",
+            "kernel 3 dilation 3 pad 5",
+            "kernel 4 stride 3 pad 2:6",
+        ] {
+            // Some of these paddings reach further than the whole input folds.
+            let Ok(conv) = format!("conv1d in 7 {window} mode {mode}").parse::<Conv>() else {
+                continue;
+            };
+            let axis = RowAxis::of(&conv);
+            for (lo, hi) in
+                (0..axis.output).flat_map(|lo| (lo + 1..=axis.output).map(move |hi| (lo, hi)))
+            {
+                let rows = Rows { lo, hi };
+                let (before, after) = axis.padding(rows);
+                let made = Conv::new(ConvSpec {
+                    input: vec![Size::Known(axis.needed(rows).len() as usize)],
+                    padding: Padding::Explicit((before as usize, after as usize).into()),
+                    ..conv.spec().clone()
+                });
+                assert_eq!(
+                    axis.refusal(rows).is_some(),
+                    made.is_err(),
+                    "{conv}: {rows:?}, {made:?}"
+                );
+                refused += usize::from(made.is_err());
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}

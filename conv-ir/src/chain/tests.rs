@@ -75,3 +75,52 @@ kernel (width): step 2: output width is (7 + 0 + 0 - 8) / 1 + 1 = 0: window 8 is
     );
     assert!("conv2d in 9 kernel 1 + residual from 0".parse::<Conv>().is_err());
 }
+
+#[test]
+fn errors_are_short_however_long_the_text() {
+    let word = format!("conv2d in 9 kernel 3 {}", "q".repeat(100_000));
+    let name = format!("conv2d in {}x9 kernel 3", "Q".repeat(100_000));
+    let many = "conv2d in 9 kernel 3\nconv2d ic4 oc2 in 6 kernel 1\n".repeat(2000);
+    for text in [word, name, many] {
+        let error = error(&text);
+        assert!(error.len() < 5000 && error.lines().count() <= 21, "{}", error.len());
+    }
+}
+
+#[test]
+fn thousands_of_steps_are_read_in_one_line_too() {
+    let text = format!("conv2d in 9 kernel 3 pad 1{}", "; conv2d kernel 3 pad 1".repeat(9_999));
+    let chain: Chain = text.parse().expect("legal");
+    assert_eq!(chain.steps().len(), 10_000);
+    assert_eq!(chain.skipping_strides(), chain);
+    let late = error(&format!("{text}; conv2d kernel"));
+    assert!(late.contains("column 230019"), "{late}");
+}
+
+/// The nest of `count` equal steps, each by itself.
+fn joined(count: usize) -> crate::Nest {
+    use crate::chain::{fuse::Lowered, plan::Plan, whole};
+    use crate::{Schedule, Target, passes};
+    let text = format!(
+        "conv1d ic4 oc4 in 30 kernel 3 pad 1{}",
+        "; conv1d oc4 kernel 3 pad 1".repeat(count - 1)
+    );
+    let chain: Chain = text.parse().expect("legal");
+    let target = Target::AVX2;
+    let mut lower = |conv: &Conv, layouts, _: Option<&Schedule>| {
+        let schedule = Schedule::choose_as(conv, layouts, &target).schedule;
+        let nest = passes::compile_as(conv, layouts, &schedule, &target, &mut |_, _| {})?;
+        Ok(Lowered { schedule, nest })
+    };
+    whole::nest(&chain, &Plan::unfused(&chain), &target, &mut lower).expect("it can be")
+}
+
+#[test]
+fn a_long_chain_shares_axes_and_memory() {
+    let [some, more] = [10, 200].map(joined);
+    assert_eq!(some.axes.len(), more.axes.len());
+    let scratch = |nest: &crate::Nest| nest.buffers_of(crate::nest::BufferRole::Scratch).count();
+    assert_eq!((scratch(&some), scratch(&more)), (2, 2));
+    assert_eq!(more.leaves.len() * 10, some.leaves.len() * 200);
+    assert!(crate::nest::verify(&some).is_empty());
+}
