@@ -12,6 +12,8 @@ mod layers;
 mod measure;
 mod peers;
 mod rank;
+#[cfg(test)]
+mod registers;
 mod report;
 #[cfg(test)]
 mod samples;

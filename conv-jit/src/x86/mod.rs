@@ -177,9 +177,21 @@ pub struct Machine {
 pub fn assemble(nest: &Nest, leaf: &Leaf, level: Level) -> Result<Machine, Refusal> {
     let shape = shape(nest, leaf, level)?;
     let mut plan = plan::plan(nest, leaf)?;
-    let folding = Folding { level, width: shape.width, bytes: shape.bytes() };
     pairs::pair(&mut plan.update, &mut plan.carried, shape.element(), shape.width);
-    regroup::regroup(&mut plan.update, &mut plan.carried, level.registers() as usize);
+    let registers = level.registers() as usize;
+    if let Some((update, carried)) = regroup::regrouped(&plan.update, &plan.carried, registers) {
+        // What is shared waits in a register: a tile that leaves few of them loads it again.
+        match encode(leaf, Plan { update, carried, ..plan.clone() }, shape) {
+            Err(Refusal::Registers) => {}
+            result => return result,
+        }
+    }
+    encode(leaf, plan, shape)
+}
+
+/// From a plan in its order.
+fn encode(leaf: &Leaf, mut plan: Plan, shape: Shape) -> Result<Machine, Refusal> {
+    let folding = Folding { level: shape.level, width: shape.width, bytes: shape.bytes() };
     for section in [&mut plan.init, &mut plan.update, &mut plan.finish] {
         folding.run(section, &plan.carried);
     }

@@ -23,13 +23,18 @@ type Meaning = (Kind, SmallVec<[Arg; 3]>);
 /// picks.
 const OTHERS: usize = 4;
 
-/// Regroups a section, where that saves loads. `registers` there are.
-pub(super) fn regroup(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, registers: usize) {
-    let Some(shared) = Shared::of(insts, carried) else {
-        return;
-    };
-    let Some(order) = shared.by_address() else { return };
-    *insts = shared.write(&order, carried, registers);
+/// A section regrouped, with what is carried then; none where that saves no load. `registers` there
+/// are: what is loaded once lives longer, so whether it fits is only known once it is emitted.
+pub(super) fn regrouped(
+    insts: &[Inst],
+    carried: &[bool],
+    registers: usize,
+) -> Option<(Vec<Inst>, Vec<bool>)> {
+    let shared = Shared::of(insts, carried)?;
+    let order = shared.by_address()?;
+    let mut carried = carried.to_vec();
+    let insts = shared.write(&order, &mut carried, registers);
+    Some((insts, carried))
 }
 
 /// A section in which equal values have one name.
