@@ -1,10 +1,10 @@
 //! The door of an item whose sizes come at run time: what is asserted before anything runs.
 //!
 //! ```text
-//! assert!(h >= 1, ..);                                                   each size is legal
+//! assert!(h >= 1, ..);                                                    each size is legal
 //! let most = h.saturating_add(3).saturating_mul(w.saturating_add(3));
-//! assert!(most <= isize::MAX as usize / 2, ..);                          no arithmetic wraps
-//! assert!(input.len() == h * w, ..);                                     arrays are as long as the sizes say
+//! assert!(most <= isize::MAX as usize / 2, ..);                           no arithmetic wraps
+//! assert!(input.len() == h * w, ..);                                      lengths agree
 //! ```
 //!
 //! In: the versions of an item. Out: assertions that hold for all of them, in this order: lengths

@@ -1,7 +1,7 @@
 //! How large index arithmetic gets where sizes come at run time: what the door must refuse.
 //!
 //! ```text
-//! input[oh * w + ow + kh * w + kw - w - 1], oh < h, ow < w, kh < 3, kw < 3      ->      (h + 3) * (w + 3)
+//! input[oh + kh - 1, ow + kw - 1], oh < h, ow < w, kh < 3, kw < 3   ->   (h + 5) * (w + 5)
 //! ```
 //!
 //! In: a nest after all passes. Out: a few products of sizes. The proof, in three steps:

@@ -56,6 +56,27 @@ fn an_empty_batch_is_no_work() {
 }
 
 #[test]
+fn sizes_given_at_run_time_obey_the_rules_of_known_ones() {
+    let conv = conv2d(1, 1, 3).batch("N").input(["H", "W"]).padding(1).compile().unwrap();
+    let packed = conv.pack(&[0.0f32; 9], None).unwrap();
+    let run = |n: usize, h: usize, w: usize, len: usize| {
+        let sizes = [("N", n), ("H", h), ("W", w)];
+        packed.run_sized(&vec![0.0; len], &mut vec![0.0; len], &sizes)
+    };
+    run(0, 4, 5, 0).unwrap();
+    run(2, 4, 5, 40).unwrap();
+    for (h, w) in [(0, 5), (4, 0), (0, usize::MAX), (0, 0)] {
+        let refused = run(1, h, w, 0).unwrap_err().to_string();
+        assert!(refused.contains("must be at least 1"), "{refused}");
+    }
+    // The product is 80 where it wraps.
+    for (h, w) in [(120, 6148914691236517206), (1 << 62, 80), (usize::MAX, 80)] {
+        let refused = run(1, h, w, 80).unwrap_err().to_string();
+        assert!(refused.contains("the limit is"), "{refused}");
+    }
+}
+
+#[test]
 fn builder_says_what_the_spec_says() {
     let spec = conv_transpose2d(4, 6, [3, 2])
         .input([5, 5])
