@@ -13,12 +13,16 @@
 //! conv2d oc16 kernel 1 + bias + residual from 0                   2 -> 3          tensor 0 is added
 //! ```
 //!
+//! A convolution is a chain of one step, by `From`: then a residual may be the caller's, as the
+//! input is. Free sizes follow from step to step ([`Conv::sizes_behind`]); such steps are not fused.
+//!
 //! A chain computes what its steps compute one after the other, to the bit. Whether intermediates
 //! ever exist as a whole is decided by [`plan`]; the nests of fused steps are made in [`fuse`],
-//! that of a whole chain in [`whole`]. Strides move to where they save most
-//! ([`Chain::skipping_strides`]); what changes the order of sums is in [`rewrite`], and never done
-//! unasked.
+//! that of a whole chain in [`whole`]. What is computed in the place of what was described is
+//! decided by [`Chain::rewritten`]: strides move to where they save most
+//! ([`Chain::skipping_strides`]), and what changes the order of sums is never done unasked.
 
+mod algorithm;
 pub mod fuse;
 pub mod plan;
 mod repeat;
@@ -29,8 +33,10 @@ mod strips;
 mod text;
 pub mod whole;
 
+pub use algorithm::Rewritten;
+
 use crate::conv::axis_name;
-use crate::{Conv, DType, Error, Issue, Layout};
+use crate::{Conv, DType, Error, Issue, Layout, Size};
 
 /// One convolution of a chain.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +60,25 @@ impl From<Conv> for Step {
     /// A step without a residual.
     fn from(conv: Conv) -> Step {
         Step { conv, residual: None }
+    }
+}
+
+impl From<Conv> for Chain {
+    /// The program of one step. Its residual, if it adds one, is the caller's.
+    fn from(conv: Conv) -> Chain {
+        Chain { steps: vec![conv.into()] }
+    }
+}
+
+impl From<&Conv> for Chain {
+    fn from(conv: &Conv) -> Chain {
+        conv.clone().into()
+    }
+}
+
+impl From<&Chain> for Chain {
+    fn from(chain: &Chain) -> Chain {
+        chain.clone()
     }
 }
 
@@ -105,16 +130,11 @@ impl Chain {
         if steps.is_empty() {
             issues.push(issue("there is no step, but a chain has at least one".to_owned()));
         }
-        for (at, step) in steps.iter().enumerate() {
-            issues.extend(free_sizes(at + 1, &step.conv));
+        for (at, pair) in steps.windows(2).enumerate() {
+            issues.extend(edge(at + 1, &pair[0].conv, &pair[1].conv));
         }
-        if issues.is_empty() {
-            for (at, pair) in steps.windows(2).enumerate() {
-                issues.extend(edge(at + 1, &pair[0].conv, &pair[1].conv));
-            }
-            for at in 0..steps.len() {
-                issues.extend(residual(&steps, at));
-            }
+        for at in 0..steps.len() {
+            issues.extend(residual(&steps, at));
         }
         match issues.is_empty() {
             true => Ok(Chain { steps }),
@@ -137,9 +157,33 @@ impl Chain {
         self.steps[0].conv.dtype()
     }
 
-    /// Shape of a tensor: 0 is the input, `k` the output of step `k`.
+    /// The convolution, where it is one.
+    pub fn single(&self) -> Option<&Conv> {
+        match &self.steps[..] {
+            [step] if step.residual.is_none() => Some(&step.conv),
+            _ => None,
+        }
+    }
+
+    /// Names of the free sizes, which are those of the first step's input.
+    pub fn free_sizes(&self) -> Vec<&str> {
+        self.steps[0].conv.free_sizes()
+    }
+
+    /// The same program with values for its free sizes.
+    ///
+    /// # Errors
+    /// As [`Conv::with_sizes`], and where a value breaks a rule of a step behind the first one.
+    pub fn with_sizes(&self, free: &[(&str, usize)]) -> Result<Chain, Error> {
+        let mut steps = self.steps.clone();
+        steps[0].conv = steps[0].conv.with_sizes(free)?;
+        follow(&mut steps)?;
+        Chain::with_residuals_from_outside(steps)
+    }
+
+    /// Shape of a tensor: 0 is the input, `k` the output of step `k`. It has no dimension where a
+    /// size is free.
     pub fn shape(&self, tensor: usize) -> Vec<usize> {
-        // Sizes are known: `new` saw to it.
         match tensor {
             0 => self.steps[0].conv.input_shape().unwrap_or_default(),
             k => self.steps[k - 1].conv.output_shape().unwrap_or_default(),
@@ -167,19 +211,63 @@ impl Chain {
     }
 }
 
-fn free_sizes(number: usize, conv: &Conv) -> Option<Issue> {
+/// Every step takes the sizes that the one before gives.
+fn follow(steps: &mut [Step]) -> Result<(), Error> {
+    for at in 1..steps.len() {
+        let (before, [step, ..]) = steps.split_at_mut(at) else { continue };
+        let before = &before[at - 1].conv;
+        let (batch, input) = (before.spec().batch.clone(), before.sizes_behind(at));
+        if (&batch, &input) != (&step.conv.spec().batch, &step.conv.spec().input) {
+            step.conv = step.conv.resized(batch, input).map_err(|error| of_step(at + 1, error))?;
+        }
+    }
+    Ok(())
+}
+
+/// The error of a step, with its number.
+pub fn of_step(number: usize, error: Error) -> Error {
+    match error {
+        Error::Invalid(mut issues) => {
+            issues
+                .iter_mut()
+                .for_each(|issue| issue.message = format!("step {number}: {}", issue.message));
+            Error::Invalid(issues)
+        }
+        other => other,
+    }
+}
+
+/// Sizes of a tensor, in the description's layout.
+type Sizes = Vec<Size>;
+
+fn taken(conv: &Conv) -> Sizes {
     let spec = conv.spec();
-    let mut sizes = std::iter::once(&spec.batch).chain(&spec.input);
-    let free = sizes.find(|size| size.known().is_none())?;
-    Some(issue(format!(
-        "step {number} has the free size {free}, but a chain's sizes must be known"
-    )))
+    sizes(conv, spec.in_channels, spec.input.clone())
+}
+
+fn given(number: usize, conv: &Conv) -> Sizes {
+    sizes(conv, conv.spec().out_channels, conv.sizes_behind(number))
+}
+
+fn sizes(conv: &Conv, channels: usize, spatial: Sizes) -> Sizes {
+    let mut sizes = vec![conv.spec().batch.clone()];
+    sizes.extend(spatial);
+    let position = match conv.spec().layout {
+        Layout::ChannelsFirst => 1,
+        Layout::ChannelsLast => sizes.len(),
+    };
+    sizes.insert(position, channels.into());
+    sizes
+}
+
+/// `[1, 8, 7, W]`
+fn list(sizes: &[Size]) -> String {
+    format!("[{}]", sizes.iter().map(Size::to_string).collect::<Vec<_>>().join(", "))
 }
 
 /// What does not fit between step `number` and the next.
 fn edge(number: usize, before: &Conv, after: &Conv) -> Vec<Issue> {
-    let (gives, takes) =
-        (before.output_shape().unwrap_or_default(), after.input_shape().unwrap_or_default());
+    let (gives, takes) = (given(number, before), taken(after));
     let next = number + 1;
     let mut found = Vec::new();
     if before.dtype() != after.dtype() {
@@ -203,9 +291,9 @@ fn edge(number: usize, before: &Conv, after: &Conv) -> Vec<Issue> {
             ranks.0, ranks.1
         ));
     } else if found.is_empty() && gives != takes {
-        let why = differences(before, after);
-        found
-            .push(format!("step {number} gives {gives:?}, but step {next} takes {takes:?}: {why}"));
+        let why = differences(number, before, after);
+        let (gives, takes) = (list(&gives), list(&takes));
+        found.push(format!("step {number} gives {gives}, but step {next} takes {takes}: {why}"));
     }
     found.into_iter().map(issue).collect()
 }
@@ -218,23 +306,20 @@ fn layout_name(conv: &Conv) -> &'static str {
 }
 
 /// `channels 32 and 64, width 56 and 28`.
-fn differences(before: &Conv, after: &Conv) -> String {
+fn differences(number: usize, before: &Conv, after: &Conv) -> String {
+    let (gives, takes) = (before.spec(), after.spec());
     let mut differences = vec![
-        ("batch".to_owned(), known(&before.spec().batch), known(&after.spec().batch)),
-        ("channels".to_owned(), before.spec().out_channels, after.spec().in_channels),
+        ("batch".to_owned(), gives.batch.clone(), takes.batch.clone()),
+        ("channels".to_owned(), gives.out_channels.into(), takes.in_channels.into()),
     ];
-    for (axis, (gives, takes)) in before.axes().iter().zip(after.axes()).enumerate() {
-        let name = axis_name(before.rank(), axis).into_owned();
-        differences.push((name, gives.output.known().unwrap_or(0), known(&takes.input)));
-    }
+    let spatial = before.sizes_behind(number).into_iter().zip(&takes.input).enumerate();
+    differences.extend(spatial.map(|(axis, (gives, takes))| {
+        (axis_name(before.rank(), axis).into_owned(), gives, takes.clone())
+    }));
     differences.retain(|(_, gives, takes)| gives != takes);
     let texts =
         differences.iter().map(|(name, gives, takes)| format!("{name} {gives} and {takes}"));
     texts.collect::<Vec<_>>().join(", ")
-}
-
-fn known(size: &crate::Size) -> usize {
-    size.known().unwrap_or(0)
 }
 
 /// What is wrong with the residual of the step at position `at`.
@@ -252,17 +337,15 @@ fn residual(steps: &[Step], at: usize) -> Option<Issue> {
         }
         (true, Some(from)) => {
             let there = match from {
-                0 => steps[0].conv.input_shape(),
-                from => steps[from - 1].conv.output_shape(),
+                0 => taken(&steps[0].conv),
+                from => given(from, &steps[from - 1].conv),
             };
-            let (there, needed) =
-                (there.unwrap_or_default(), step.conv.output_shape().unwrap_or_default());
+            let needed = given(number, &step.conv);
             if there == needed {
                 return None;
             }
-            format!(
-                "step {number} gives {needed:?}, but the residual from {from} has shape {there:?}"
-            )
+            let (needed, there) = (list(&needed), list(&there));
+            format!("step {number} gives {needed}, but the residual from {from} has shape {there}")
         }
     };
     Some(issue(message))

@@ -9,8 +9,8 @@
 //! windows. It stays where the tensor between is padded or read by a residual too, where the step
 //! before adds one itself, and behind a transposed step, whose outputs have no stride.
 
-use super::Chain;
-use crate::conv::{Padding, PerAxis, Size};
+use super::{Chain, follow};
+use crate::conv::{Padding, PerAxis};
 use crate::{Conv, ConvSpec, Error};
 
 impl Chain {
@@ -31,18 +31,21 @@ impl Chain {
             }
             // What does not fit stays as it was.
             if let Some((before, after)) =
-                moved(&steps[at - 1].conv, &steps[at].conv).and_then(Result::ok)
+                moved(at, &steps[at - 1].conv, &steps[at].conv).and_then(Result::ok)
             {
                 steps[at - 1].conv = before;
                 steps[at].conv = after;
             }
         }
-        Chain::with_residuals_from_outside(steps).unwrap_or_else(|_| self.clone())
+        // Names of free sizes say which step they are from.
+        let followed = follow(&mut steps);
+        let moved = followed.and_then(|()| Chain::with_residuals_from_outside(steps));
+        moved.unwrap_or_else(|_| self.clone())
     }
 }
 
-/// Both steps with the strides moved, if there are any to move.
-fn moved(before: &Conv, after: &Conv) -> Option<Result<(Conv, Conv), Error>> {
+/// Step `number` and the next with the strides moved, if there are any to move.
+fn moved(number: usize, before: &Conv, after: &Conv) -> Option<Result<(Conv, Conv), Error>> {
     if before.spec().transposed || after.spec().transposed {
         return None;
     }
@@ -55,9 +58,7 @@ fn moved(before: &Conv, after: &Conv) -> Option<Result<(Conv, Conv), Error>> {
         return None;
     }
     Some(with_strides(before, &steps).and_then(|first| {
-        // A chain's sizes are known.
-        let sizes = first.axes().iter().map(|axis| axis.output.known().unwrap_or(0));
-        let input = sizes.map(Size::Known).collect();
+        let input = first.sizes_behind(number);
         let stride = after.axes().iter().zip(&steps).map(|(axis, step)| axis.stride / step);
         let spec = ConvSpec {
             input,

@@ -37,10 +37,46 @@ chain: step 1 has channels first, but step 2 channels last: a chain has one layo
 chain: step 2 has 2 spatial axes, but step 3 has 1"
     );
     assert_eq!(error(" ; "), "chain: there is no step, but a chain has at least one");
+}
+
+#[test]
+fn free_sizes_follow_from_step_to_step() {
+    let text = "conv2d oc4 nN in HxW kernel 3x5 pad 1; conv2d oc2 kernel 1 stride 2; conv2d oc2 kernel 3 pad 1 + residual from 2";
+    let chain: Chain = text.parse().expect("legal");
+    let lines: Vec<String> = chain.to_string().lines().map(str::to_owned).collect();
+    assert!(lines[1].contains("nN ") && lines[1].contains("in HxW_1 "), "{chain}");
+    assert!(lines[2].contains("in H_2xW_1_2 "), "{chain}");
+    assert_eq!(chain.to_string().parse::<Chain>(), Ok(chain.clone()));
+    assert_eq!(chain.free_sizes(), ["N", "H", "W"]);
+    let sized = chain.with_sizes(&[("H", 9), ("W", 12), ("N", 3)]).expect("legal");
+    let numbers = text.replace("nN", "n3").replace("HxW", "9x12");
+    assert_eq!(sized, numbers.parse().expect("legal"));
+    // Moving the strides moves the names with them.
+    let moved = chain.skipping_strides();
+    assert_ne!(moved, chain);
+    assert_eq!(moved.with_sizes(&[("H", 9), ("W", 12), ("N", 3)]), Ok(sized.skipping_strides()));
+
+    let small = chain.with_sizes(&[("H", 9), ("W", 2), ("N", 3)]).expect_err("too narrow");
+    assert!(small.to_string().contains("output width is (2 + 1 + 1 - 5) / 1 + 1 = 0"), "{small}");
     assert_eq!(
-        error("conv2d in 9xW kernel 3"),
-        "chain: step 1 has the free size W, but a chain's sizes must be known"
+        error("conv2d in HxW kernel 3; conv2d in HxW kernel 1"),
+        "chain: step 1 gives [1, 1, H_1, W_1], but step 2 takes [1, 1, H, W]: height H_1 and H, width W_1 and W"
     );
+    assert_eq!(
+        error("conv2d in 9xW kernel 3; conv2d kernel 3 + residual from 0"),
+        "chain: step 2 gives [1, 1, 5, W_1_2], but the residual from 0 has shape [1, 1, 9, W]"
+    );
+    let small = "conv1d in L kernel 3; conv1d kernel 3".parse::<Chain>().expect("legal");
+    let small = small.with_sizes(&[("L", 4)]).expect_err("too short").to_string();
+    assert!(small.contains("step 2: output width is (2 + 0 + 0 - 3)"), "{small}");
+}
+
+#[test]
+fn a_convolution_is_a_chain_of_one_step() {
+    let conv: Conv = "conv2d in HxW kernel 3 + residual".parse().expect("legal");
+    let chain = Chain::from(&conv);
+    assert_eq!(chain.single(), Some(&conv));
+    assert_eq!(chain.rewritten(crate::separate::Accuracy::Fast).program, chain);
 }
 
 #[test]

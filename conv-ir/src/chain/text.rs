@@ -12,7 +12,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Chain, Step, free_sizes};
+use super::{Chain, Step, of_step};
 use crate::conv::parse_step;
 use crate::error::Error;
 
@@ -66,19 +66,9 @@ fn step(text: &str, offset: usize, before: &[Step]) -> Result<Step, Error> {
             column: column + offset,
             message: format!("step {number}: {message}"),
         },
-        Error::Invalid(mut issues) => {
-            issues
-                .iter_mut()
-                .for_each(|issue| issue.message = format!("step {number}: {}", issue.message));
-            Error::Invalid(issues)
-        }
-        other => other,
+        other => of_step(number, other),
     };
-    let (conv, residual) =
-        parse_step(text, before.last().map(|step| &step.conv)).map_err(placed)?;
-    // Before the next step takes its sizes from this one.
-    match free_sizes(number, &conv) {
-        Some(issue) => Err(Error::Invalid(vec![issue])),
-        None => Ok(Step { conv, residual }),
-    }
+    let before = before.last().map(|step| (before.len(), &step.conv));
+    let (conv, residual) = parse_step(text, before).map_err(placed)?;
+    Ok(Step { conv, residual })
 }

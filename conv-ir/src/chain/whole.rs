@@ -29,10 +29,27 @@ pub fn nest(
     lower: &mut Lower<'_>,
 ) -> Result<Nest, Error> {
     plan.check(chain)?;
+    let nests = plan.groups.iter().map(|group| plan::nest(chain, group, target, lower));
+    let nests: Vec<Nest> = nests.collect::<Result<_, _>>()?;
+    joined(chain, plan, &nests)
+}
+
+/// The nests of a plan's groups as one.
+///
+/// # Errors
+/// [`Error::Unsupported`] where a size is free.
+pub fn joined<'n>(
+    chain: &Chain,
+    plan: &Plan,
+    nests: impl IntoIterator<Item = &'n Nest>,
+) -> Result<Nest, Error> {
+    if let Some(free) = chain.free_sizes().first() {
+        let message = format!("the size {free} is known only at run time");
+        return Err(Error::Unsupported { route: "one nest for all steps", message });
+    }
     let mut joining = Joining::new(chain, plan);
-    for (at, group) in plan.groups.iter().enumerate() {
-        let nest = plan::nest(chain, group, target, lower)?;
-        joining.add(at, group, &nest);
+    for (at, (group, nest)) in plan.groups.iter().zip(nests).enumerate() {
+        joining.add(at, group, nest);
     }
     Ok(joining.nest)
 }

@@ -8,7 +8,7 @@
 //! is legal and computes nothing; an extent of the input and of the output is at least 1.
 
 use super::shape::span;
-use super::{Conv, ConvSpec, PaddingMode, Size};
+use super::{Conv, ConvSpec, Extent, PaddingMode, Size};
 use crate::error::Error;
 
 impl Conv {
@@ -83,8 +83,24 @@ impl Conv {
         };
         let batch = value(&self.spec.batch)?;
         let input = self.spec.input.iter().map(value).collect::<Result<_, _>>()?;
+        self.resized(batch, input)
+    }
+
+    /// The same convolution of another batch and other extents.
+    pub(crate) fn resized(&self, batch: Size, input: Vec<Size>) -> Result<Conv, Error> {
         let conv = Conv::new(ConvSpec { batch, input, ..self.spec.clone() })?;
         Ok(Conv { known: self.known.clone(), ..conv })
+    }
+
+    /// The extents that the next step takes where this is step `number` of a program. An output as
+    /// large as the free size `H` is `H` again; one that follows from it otherwise is `H_number`.
+    pub fn sizes_behind(&self, number: usize) -> Vec<Size> {
+        let size = |extent: &Extent| match extent {
+            Extent::Known(n) => Size::Known(*n),
+            Extent::Derived { of, scale: 1, add: 0, div: 1 } => Size::Free(of.clone()),
+            Extent::Derived { of, .. } => Size::Free(format!("{of}_{number}")),
+        };
+        self.axes.iter().map(|axis| size(&axis.output)).collect()
     }
 }
 

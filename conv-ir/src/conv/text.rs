@@ -169,23 +169,22 @@ fn parse_spec(text: &str) -> Result<ConvSpec, Error> {
 /// follows from the step `before`.
 pub(crate) fn parse_step(
     text: &str,
-    before: Option<&Conv>,
+    before: Option<(usize, &Conv)>,
 ) -> Result<(Conv, Option<usize>), Error> {
     let mut spec = ConvSpec::new([], []);
-    if let Some(before) = before {
+    if let Some((number, before)) = before {
         let given = before.spec();
         spec.dtype = given.dtype;
         spec.layout = given.layout;
         spec.batch = given.batch.clone();
         spec.in_channels = given.out_channels;
-        let known = |axis: &super::ConvAxis| axis.output.known().map(Size::Known);
-        spec.input = before.axes.iter().filter_map(known).collect();
+        spec.input = before.sizes_behind(number);
     }
     let mut reader = Reader::new(text, spec)?;
     reader.from = Some(None);
     reader.clauses()?;
     reader.epilogue()?;
-    if before.is_none_or(|before| before.rank() != reader.rank) {
+    if before.is_none_or(|(_, before)| before.rank() != reader.rank) {
         reader.missing("in", "the extents of the input, such as `in 56x56`")?;
     }
     reader.missing("kernel", "the size of the window, such as `kernel 3x3`")?;

@@ -39,7 +39,7 @@ pub(super) use buffers::{constants, same_numbers};
 use template::Template;
 
 /// How a group of steps is cut into strips.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Strips {
     /// Rows of the group's output that a strip computes.
     pub rows: usize,
@@ -81,6 +81,9 @@ pub fn fuse(
     let group = &chain.steps()[steps.clone()];
     if let Some(at) = group.iter().position(|step| step.conv.spec().transposed) {
         return Err(refused(format!("step {} is transposed", steps.start + at + 1)));
+    }
+    if let Some(free) = chain.free_sizes().first() {
+        return Err(refused(format!("the size {free} is known only at run time")));
     }
     let mut walk = Walk::new(group, steps.start, &strips.keep);
     let chunks = chunks(strips, &mut walk)?;

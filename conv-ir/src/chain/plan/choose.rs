@@ -384,6 +384,9 @@ impl Plan {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn choose(chain: &Chain, target: &Target, threads: usize) -> Plan {
+        if chain.steps().len() == 1 || !chain.free_sizes().is_empty() {
+            return Plan::unfused(chain);
+        }
         let steps = Steps::of(chain, target);
         let found = steps.cheapest(chain, threads);
         let reasons = super::reasons::reasons(chain, &steps, &found, target);

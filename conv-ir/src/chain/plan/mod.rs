@@ -21,7 +21,7 @@ use crate::{Error, Nest, Target};
 use numbers::Numbers;
 
 /// Steps that are one nest.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     /// The steps, by position.
     pub steps: Range<usize>,
@@ -30,7 +30,7 @@ pub struct Group {
 }
 
 /// The groups of a chain, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Plan {
     /// Each step is in one of them. Tensors between groups exist as a whole.
     pub groups: Vec<Group>,
