@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p conv-tests --example schedule`
 
-use conv_jit::{CompiledConv, Options};
+use conv_jit::{Compiled, Options};
 use std::error::Error;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,7 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Some("lanes ow:4 tile oc:2,ow:16 borders panel:7 unroll kh,kw pack parallel oh"),
     ] {
         let schedule = text.map(str::parse).transpose()?;
-        let code = CompiledConv::new(&conv, Options { schedule, ..Options::default() })?;
+        let code = Compiled::new(&conv, Options { schedule, ..Options::default() })?;
         let mut output = vec![0.0f32; 16 * 28 * 28];
         code.pack(&weight, None)?.run(&input, &mut output)?;
         println!("{}", code.explain());
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let same = outputs.windows(2).all(|pair| pair[0] == pair[1]);
     println!("{} schedules, the same bits: {same}", outputs.len());
     let refused = "lanes oh:4".parse().map(|schedule| {
-        CompiledConv::new(&conv, Options { schedule: Some(schedule), ..Options::default() })
+        Compiled::new(&conv, Options { schedule: Some(schedule), ..Options::default() })
     });
     if let Ok(Err(error)) = refused {
         println!("and what is illegal is refused: {error}");

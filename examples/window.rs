@@ -56,7 +56,7 @@ fn gaussian(picture: &[f32]) -> Result<(), conv_jit::Error> {
     let slow = fastest(8, || dense.run(picture, &mut whole).expect("lengths fit"));
     let quick = fastest(40, || passes.run(picture, &mut two).expect("lengths fit"));
     let off = whole.iter().zip(&two).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    if let Some(found) = fast.separable() {
+    if let Some((_, found)) = fast.rewritten().separated.first() {
         println!("\nGaussian 31 x 31: {found}");
     }
     println!("dense             {slow:.2} ms");

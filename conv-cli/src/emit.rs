@@ -5,7 +5,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use conv_ir::{Chain, Conv, Nest, Schedule, Target, passes};
+use conv_ir::{Chain, Nest, Schedule, Target};
+use conv_jit::{Lowered, LoweredGroup, Options};
 
 use crate::describe::Description;
 use crate::failure::Failure;
@@ -66,39 +67,51 @@ enum Form {
 
 /// The command.
 pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let text = match args.description.chain()? {
+    let program = match args.description.chain()? {
         Some(_) if args.weight.is_some() => {
             return Err(Failure::usage(
                 "--weight is about one convolution, but a chain was described",
             ));
         }
-        Some(chain) => chain_text(args, &chain)?,
+        Some(chain) => chain,
         None => {
-            let mut conv = args.description.conv()?;
-            if let Some(weight) = &args.weight {
-                conv = weights::known(&conv, weight)?;
-            }
-            text(args, &conv)?
+            let conv = args.description.conv()?;
+            let known = args.weight.as_ref().map(|weight| weights::known(&conv, weight));
+            known.transpose()?.unwrap_or(conv).into()
         }
     };
+    let text = text(args, &program)?;
     match &args.output {
         Some(path) => output::write(&[(path, text.as_bytes())]),
         None => Ok(out.write_all(text.as_bytes())?),
     }
 }
 
-fn text(args: &Args, conv: &Conv) -> Result<String, Failure> {
-    let schedule = args.schedule.as_ref();
+fn text(args: &Args, program: &Chain) -> Result<String, Failure> {
+    let print: fn(&Nest, &Target) -> Result<String, conv_jit::Error> = match args.form {
+        Form::Rust | Form::RustType => return rust(args, program),
+        Form::Nest => |nest, _| Ok(nest.to_string()),
+        Form::Clif => conv_jit::clif_for,
+        Form::Asm => conv_jit::disassembly_for,
+    };
     let target = args.target.unwrap_or_else(conv_jit::host_target);
-    let nest = || nest(conv, schedule, &target);
-    match args.form {
-        Form::Rust | Form::RustType => {
-            Ok(conv_codegen::rust_source(conv, name(args), &rust_options(args)?)?)
+    let options = Options { schedule: args.schedule.clone(), target, ..Options::default() };
+    let mut text = String::new();
+    for LoweredGroup { group, nest, .. } in Lowered::new(program, &options)?.groups {
+        if program.steps().len() > 1 {
+            text += &format!("; steps {} to {}\n", group.steps.start + 1, group.steps.end);
         }
-        Form::Nest => Ok(nest()?.to_string()),
-        Form::Clif => Ok(conv_jit::clif_for(&nest()?, &target)?),
-        Form::Asm => Ok(conv_jit::disassembly_for(&nest()?, &target)?),
+        text += &print(&nest, &target)?;
     }
+    Ok(text)
+}
+
+fn rust(args: &Args, program: &Chain) -> Result<String, Failure> {
+    let (name, options) = (name(args), rust_options(args)?);
+    Ok(match program.single() {
+        Some(conv) => conv_codegen::rust_source(conv, name, &options)?,
+        None => conv_codegen::chain_source(program, name, &options)?,
+    })
 }
 
 /// What the Rust item is called: a type as types are.
@@ -125,35 +138,4 @@ fn rust_options(args: &Args) -> Result<conv_codegen::Options, Failure> {
         schedule: args.schedule.clone(),
         ..conv_codegen::Options::default()
     })
-}
-
-/// One item of Rust, or each group of the plan, one after the other.
-fn chain_text(args: &Args, chain: &Chain) -> Result<String, Failure> {
-    if args.schedule.is_some() {
-        return Err(Failure::usage("--schedule is for one convolution, but a chain was described"));
-    }
-    let target = args.target.unwrap_or_else(conv_jit::host_target);
-    let print: fn(&Nest, &Target) -> Result<String, conv_jit::Error> = match args.form {
-        Form::Rust | Form::RustType => {
-            return Ok(conv_codegen::chain_source(chain, name(args), &rust_options(args)?)?);
-        }
-        Form::Nest => |nest, _| Ok(nest.to_string()),
-        Form::Clif => conv_jit::clif_for,
-        Form::Asm => conv_jit::disassembly_for,
-    };
-    let mut text = String::new();
-    for group in &conv_jit::chain_plan(chain, &target, 1).groups {
-        let nest = conv_jit::chain_nest(chain, group, &target)?;
-        text += &format!("; steps {} to {}\n", group.steps.start + 1, group.steps.end);
-        text += &print(&nest, &target)?;
-    }
-    Ok(text)
-}
-
-fn nest(conv: &Conv, schedule: Option<&Schedule>, target: &Target) -> Result<Nest, Failure> {
-    let schedule = match schedule {
-        Some(schedule) => schedule.clone(),
-        None => conv_jit::choose(conv, target)?.schedule,
-    };
-    Ok(passes::compile(conv, &schedule, target, &mut |_, _| {})?)
 }

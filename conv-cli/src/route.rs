@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, Nest, Schedule, Target, interp, passes, reference};
-use conv_jit::{CompiledConv, Options, PackedConv};
+use conv_jit::{Compiled, Options, Packed};
 
 use crate::failure::Failure;
 use conv_files::Number;
@@ -70,7 +70,7 @@ pub struct Ready<T: Number> {
 enum Engine<T: Number> {
     Reference(Conv, Weights<T>),
     Interp(Nest, Weights<T>),
-    Packed(PackedConv<T>),
+    Packed(Packed<T>),
 }
 
 impl<T: Number> Ready<T> {
@@ -101,9 +101,8 @@ impl<T: Number> Ready<T> {
             Route::Reference => Ok(Ready::reference(conv, weights)),
             Route::Interp => Ready::interp(conv, weights),
             Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
-                let pack = |compiled: &CompiledConv| {
-                    compiled.pack(&weights.weight, weights.bias.as_deref())
-                };
+                let pack =
+                    |compiled: &Compiled| compiled.pack(&weights.weight, weights.bias.as_deref());
                 Ready::machine(conv, (route.target(), threads, Accuracy::Exact), pack)
             }
         }
@@ -166,32 +165,32 @@ impl<T: Number> Ready<T> {
     fn machine(
         conv: &Conv,
         (target, threads, accuracy): (Target, usize, Accuracy),
-        pack: impl Fn(&CompiledConv) -> Result<PackedConv<T>, conv_jit::Error>,
+        pack: impl Fn(&Compiled) -> Result<Packed<T>, conv_jit::Error>,
     ) -> Result<Ready<T>, Failure> {
         let start = Instant::now();
-        let compiled = CompiledConv::new(
+        let compiled = Compiled::new(
             conv,
             Options { threads, target, accuracy, cache: false, ..Options::default() },
         )?;
         let compile = start.elapsed();
         let packed = pack(&compiled)?;
-        let (schedule, code_bytes) = (Some(compiled.schedule().clone()), compiled.code_bytes());
+        let choice = compiled.groups().iter().find_map(|group| group.choice.as_ref());
+        let schedule = choice.map(|choice| choice.schedule.clone());
         Ok(Ready {
             route: conv_jit::route_name(&target),
             compile,
             schedule,
-            code_bytes,
-            found: found(&compiled),
+            code_bytes: compiled.code_bytes(),
+            found: found(conv, &compiled),
             engine: Engine::Packed(packed),
         })
     }
 }
 
 /// What there was to find in known weights: zeros and ones, or a column and a row.
-fn found(compiled: &CompiledConv) -> Option<String> {
-    let conv = compiled.conv();
-    match compiled.separable() {
-        Some(found) => Some(found.to_string()),
+fn found(conv: &Conv, compiled: &Compiled) -> Option<String> {
+    match compiled.rewritten().separated.first() {
+        Some((_, found)) => Some(found.to_string()),
         None => conv.known().map(|known| known.found(conv.weight_shape()[0])),
     }
 }

@@ -1,26 +1,90 @@
-//! The builder: a convolution said in PyTorch's words.
+//! The builder: a program said in PyTorch's words, step by step.
 //!
-//! Parameters per axis are one number for all axes or an array, outermost axis first. Nothing is
-//! checked before [`Builder::conv`] or [`Builder::compile`], which report every broken rule at
-//! once.
+//! Parameters per axis are one number for all axes or an array, outermost axis first. What is said
+//! is said about the step before it; batch, element type, layout and options are the whole
+//! program's. Channels and sizes follow from step to step. Nothing is checked before
+//! [`Builder::describe`] or [`Builder::compile`], which report every broken rule at once.
 
+use conv_ir::chain::plan::Plan;
+use conv_ir::chain::{Step, of_step};
+use conv_ir::separate::Accuracy;
 use conv_ir::{
-    Activation, Conv, ConvSpec, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule,
-    Size, Target,
+    Activation, Chain, Conv, ConvSpec, DType, Element, Error as IrError, Issue, Layout, Padding,
+    PaddingMode, PerAxis, Schedule, Size, Target,
 };
 
-use conv_ir::separate::Accuracy;
-
 use crate::Error;
-use crate::compiled::{CompiledConv, Options};
+use crate::compiled::{Compiled, Options};
 
-/// A convolution being described.
+/// A program being described. A step begins with one of the functions of this module, or with
+/// [`conv`](Self::conv), [`depthwise`](Self::depthwise) or [`pointwise`](Self::pointwise).
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before `compile`"]
 pub struct Builder {
-    spec: ConvSpec,
+    /// Of the input: channels, extents, batch, type and layout.
+    start: ConvSpec,
+    steps: Vec<Said>,
+    /// What was said before there was a step.
+    early: Vec<&'static str>,
     options: Options,
-    known: Option<(Vec<f64>, Option<Vec<f64>>)>,
+}
+
+/// What is said of one step.
+#[derive(Clone, Debug)]
+struct Said {
+    spec: ConvSpec,
+    residual: Residual,
+    weight: Option<Vec<f64>>,
+    bias: Option<Vec<f64>>,
+}
+
+/// A tensor of the output's shape that a step adds before its activation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Residual {
+    /// None.
+    #[default]
+    None,
+    /// The caller's, given for each run.
+    Outside,
+    /// A tensor of the program: 0 is its input, `k` the output of the `k`-th step.
+    Tensor(usize),
+}
+
+impl From<bool> for Residual {
+    fn from(outside: bool) -> Self {
+        if outside { Residual::Outside } else { Residual::None }
+    }
+}
+
+impl From<usize> for Residual {
+    fn from(tensor: usize) -> Self {
+        Residual::Tensor(tensor)
+    }
+}
+
+/// A program whose input has so many channels and these extents, with no step yet.
+///
+/// ```
+/// use conv_ir::Activation::Relu6;
+/// // An inverted residual: a pointwise step to six times the channels, a depthwise one, a pointwise one back, and the input added.
+/// let block = conv_jit::chain(16, [14, 14])
+///     .pointwise(96).bias(true).activation(Relu6)
+///     .depthwise(3).padding(1).bias(true).activation(Relu6)
+///     .pointwise(16).bias(true).residual(0)
+///     .compile()?;
+/// let weights = [vec![0.1f32; 16 * 96], vec![0.1; 96 * 9], vec![0.1; 96 * 16]];
+/// let biases = [vec![0.0f32; 96], vec![0.0; 96], vec![0.0; 16]];
+/// let steps: Vec<_> = weights.iter().zip(&biases).map(|(w, b)| (w.as_slice(), b.as_slice()).into()).collect();
+/// let block = block.pack_steps(&steps)?;
+/// let (input, mut output) = (vec![0.5; 16 * 14 * 14], vec![0.0; 16 * 14 * 14]);
+/// block.run(&input, &mut output)?;
+/// # Ok::<(), conv_jit::Error>(())
+/// ```
+pub fn chain<S: Into<Size>>(in_channels: usize, input: impl IntoIterator<Item = S>) -> Builder {
+    let start = ConvSpec { in_channels, ..ConvSpec::new([], []) };
+    let builder =
+        Builder { start, steps: Vec::new(), early: Vec::new(), options: Options::default() };
+    builder.input(input)
 }
 
 /// A 1-D convolution: `input` is `[n, in_channels, w]`.
@@ -56,8 +120,7 @@ pub fn conv_nd(
     out_channels: usize,
     kernel: impl IntoIterator<Item = usize>,
 ) -> Builder {
-    let spec = ConvSpec { in_channels, out_channels, ..ConvSpec::new([], kernel) };
-    Builder { spec, options: Options::default(), known: None }
+    chain::<Size>(in_channels, []).step(out_channels, kernel.into_iter().collect())
 }
 
 /// A transposed 1-D convolution.
@@ -93,9 +156,7 @@ pub fn conv_transpose_nd(
     out_channels: usize,
     kernel: impl IntoIterator<Item = usize>,
 ) -> Builder {
-    let mut builder = conv_nd(in_channels, out_channels, kernel);
-    builder.spec.transposed = true;
-    builder
+    conv_nd(in_channels, out_channels, kernel).transposed(true)
 }
 
 /// One number stands for a cube. An array of another length than `rank` is kept, for the rules to
@@ -107,99 +168,107 @@ fn window(rank: usize, kernel: PerAxis<usize>) -> Vec<usize> {
     }
 }
 
-fn exact<T: Element>(numbers: &[T]) -> Vec<f64> {
-    numbers.iter().map(|x| x.to_f64()).collect()
+fn exact<T: Element>(numbers: &[T]) -> Option<Vec<f64>> {
+    Some(numbers.iter().map(|x| x.to_f64()).collect())
 }
 
+/// Steps.
 impl Builder {
-    /// Spatial extents of the input, outermost first: numbers, or names for sizes given at run
-    /// time.
-    pub fn input<S: Into<Size>>(mut self, extents: impl IntoIterator<Item = S>) -> Self {
-        self.spec.input = extents.into_iter().map(Into::into).collect();
+    /// The next step: a convolution to so many channels, with this window.
+    pub fn conv(self, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Self {
+        let rank = self.steps.last().map_or(self.start.input.len(), |step| step.spec.kernel.len());
+        self.step(out_channels, window(rank, kernel.into()))
+    }
+
+    /// The next step: each channel by itself, with this window.
+    pub fn depthwise(self, kernel: impl Into<PerAxis<usize>>) -> Self {
+        let channels = self.channels();
+        self.conv(channels, kernel).groups(channels)
+    }
+
+    /// The next step: 1x1 to so many channels.
+    pub fn pointwise(self, out_channels: usize) -> Self {
+        self.conv(out_channels, 1)
+    }
+
+    fn step(mut self, out_channels: usize, kernel: Vec<usize>) -> Self {
+        let in_channels = self.channels();
+        let spec = ConvSpec { in_channels, out_channels, ..ConvSpec::new([], kernel) };
+        self.steps.push(Said { spec, residual: Residual::None, weight: None, bias: None });
         self
     }
 
-    /// Batch size; 1 unless said. Zero is legal, a name is given at run time.
-    pub fn batch(mut self, batch: impl Into<Size>) -> Self {
-        self.spec.batch = batch.into();
-        self
+    /// Those that the next step takes.
+    fn channels(&self) -> usize {
+        self.steps.last().map_or(self.start.in_channels, |step| step.spec.out_channels)
     }
+}
 
+/// What is said of a step.
+impl Builder {
     /// Step of the window.
-    pub fn stride(mut self, stride: impl Into<PerAxis<usize>>) -> Self {
-        self.spec.stride = stride.into();
-        self
+    pub fn stride(self, stride: impl Into<PerAxis<usize>>) -> Self {
+        self.said("stride", |step| step.spec.stride = stride.into())
     }
 
     /// A number, an array, pairs `(before, after)`, or one of [`Padding`]'s words.
-    pub fn padding(mut self, padding: impl Into<Padding>) -> Self {
-        self.spec.padding = padding.into();
-        self
+    pub fn padding(self, padding: impl Into<Padding>) -> Self {
+        self.said("padding", |step| step.spec.padding = padding.into())
     }
 
     /// What the padding reads.
-    pub fn padding_mode(mut self, mode: PaddingMode) -> Self {
-        self.spec.padding_mode = mode;
-        self
+    pub fn padding_mode(self, mode: PaddingMode) -> Self {
+        self.said("padding_mode", |step| step.spec.padding_mode = mode)
     }
 
     /// Distance between taps, 1 = none.
-    pub fn dilation(mut self, dilation: impl Into<PerAxis<usize>>) -> Self {
-        self.spec.dilation = dilation.into();
-        self
+    pub fn dilation(self, dilation: impl Into<PerAxis<usize>>) -> Self {
+        self.said("dilation", |step| step.spec.dilation = dilation.into())
     }
 
     /// Groups; depthwise where it equals the input channels.
-    pub fn groups(mut self, groups: usize) -> Self {
-        self.spec.groups = groups;
-        self
+    pub fn groups(self, groups: usize) -> Self {
+        self.said("groups", |step| step.spec.groups = groups)
+    }
+
+    /// The transposed convolution.
+    pub fn transposed(self, transposed: bool) -> Self {
+        self.said("transposed", |step| step.spec.transposed = transposed)
     }
 
     /// Transposed only: extra outputs at the end of each axis.
-    pub fn output_padding(mut self, output_padding: impl Into<PerAxis<usize>>) -> Self {
-        self.spec.output_padding = output_padding.into();
-        self
+    pub fn output_padding(self, output_padding: impl Into<PerAxis<usize>>) -> Self {
+        self.said("output_padding", |step| step.spec.output_padding = output_padding.into())
     }
 
     /// True convolution: the window reversed.
-    pub fn flip(mut self, flip: bool) -> Self {
-        self.spec.flip = flip;
-        self
-    }
-
-    /// Where the channels stand in input, output and residual.
-    pub fn layout(mut self, layout: Layout) -> Self {
-        self.spec.layout = layout;
-        self
-    }
-
-    /// Element type.
-    pub fn dtype(mut self, dtype: DType) -> Self {
-        self.spec.dtype = dtype;
-        self
+    pub fn flip(self, flip: bool) -> Self {
+        self.said("flip", |step| step.spec.flip = flip)
     }
 
     /// Applied last.
-    pub fn activation(mut self, activation: impl Into<Option<Activation>>) -> Self {
-        self.spec.activation = activation.into();
-        self
+    pub fn activation(self, activation: impl Into<Option<Activation>>) -> Self {
+        self.said("activation", |step| step.spec.activation = activation.into())
     }
 
-    /// A tensor of the output's shape is added before the activation.
-    pub fn residual(mut self, residual: bool) -> Self {
-        self.spec.residual = residual;
-        self
+    /// A tensor of the output's shape is added before the activation: the caller's for `true`, a
+    /// tensor of the program for a number ([`Residual`]).
+    pub fn residual(self, residual: impl Into<Residual>) -> Self {
+        self.said("residual", |step| {
+            step.residual = residual.into();
+            step.spec.residual = step.residual != Residual::None;
+        })
     }
 
     /// A number per output channel is added.
-    pub fn bias(mut self, bias: bool) -> Self {
-        self.spec.bias = bias;
-        self
+    pub fn bias(self, bias: bool) -> Self {
+        self.said("bias", |step| step.spec.bias = bias)
     }
 
     /// Compiles the weights in: taps of zero vanish, taps of 1 and -1 add and subtract, the others
-    /// are constants of the code. The bits are those of weights given later. A bias
-    /// may be known too ([`bias_known`](Self::bias_known)). Run it by [`CompiledConv::ready`].
+    /// are constants of the code. For finite data the bits are those of weights given later. A
+    /// bias may be known too ([`bias_known`](Self::bias_known)). Where all are known, run it by
+    /// [`Compiled::ready`].
     ///
     /// ```
     /// let sobel = [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0f32];
@@ -209,30 +278,71 @@ impl Builder {
     /// assert_eq!(output[4..8], [4.0, 0.0, 0.0, -4.0]);
     /// # Ok::<(), conv_jit::Error>(())
     /// ```
-    pub fn weights_known<T: Element>(mut self, weight: &[T]) -> Self {
-        let bias = self.known.and_then(|known| known.1);
-        self.known = Some((exact(weight), bias));
-        self
+    pub fn weights_known<T: Element>(self, weight: &[T]) -> Self {
+        self.said("weights_known", |step| step.weight = exact(weight))
     }
 
     /// Compiles the bias in, beside [known weights](Self::weights_known).
-    pub fn bias_known<T: Element>(mut self, bias: &[T]) -> Self {
-        let weight = self.known.map_or(Vec::new(), |known| known.0);
-        self.known = Some((weight, Some(exact(bias))));
-        self.spec.bias = true;
+    pub fn bias_known<T: Element>(self, bias: &[T]) -> Self {
+        self.said("bias_known", |step| {
+            step.bias = exact(bias);
+            step.spec.bias = true;
+        })
+    }
+
+    /// About the last step; an error where there is none.
+    fn said(mut self, word: &'static str, f: impl FnOnce(&mut Said)) -> Self {
+        match self.steps.last_mut() {
+            Some(step) => f(step),
+            None => self.early.push(word),
+        }
+        self
+    }
+}
+
+/// What is said of the whole program.
+impl Builder {
+    /// Spatial extents of the input, outermost first: numbers, or names for sizes given at run
+    /// time.
+    pub fn input<S: Into<Size>>(mut self, extents: impl IntoIterator<Item = S>) -> Self {
+        self.start.input = extents.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Batch size; 1 unless said. Zero is legal, a name is given at run time.
+    pub fn batch(mut self, batch: impl Into<Size>) -> Self {
+        self.start.batch = batch.into();
+        self
+    }
+
+    /// Where the channels stand in input, output and residual.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.start.layout = layout;
+        self
+    }
+
+    /// Element type.
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.start.dtype = dtype;
         self
     }
 
     /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass,
-    /// within a bound that [`CompiledConv::explain`] states.
+    /// within a bound that [`Compiled::explain`] states.
     pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
         self.options.accuracy = accuracy;
         self
     }
 
-    /// Instead of the model's choice.
+    /// Instead of the model's choice, for a program of one step.
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.options.schedule = Some(schedule);
+        self
+    }
+
+    /// Which steps are fused, instead of the model's choice.
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.options.plan = Some(plan);
         self
     }
 
@@ -242,7 +352,7 @@ impl Builder {
         self
     }
 
-    /// Threads that a run uses. The bits do not depend on it.
+    /// Threads that a run uses at most. The bits do not depend on it.
     pub fn threads(mut self, threads: usize) -> Self {
         self.options.threads = threads;
         self
@@ -254,28 +364,57 @@ impl Builder {
         self
     }
 
-    /// What was said so far.
-    pub fn spec(&self) -> &ConvSpec {
-        &self.spec
-    }
-
     /// The checked description.
     ///
     /// # Errors
-    /// [`Error::Conv`] with every broken rule.
-    pub fn conv(&self) -> Result<Conv, Error> {
-        let conv = Conv::new(self.spec.clone())?;
-        match &self.known {
-            Some((weight, bias)) => Ok(conv.with_weights(weight, bias.as_deref())?),
-            None => Ok(conv),
+    /// [`Error::Conv`] with every broken rule of the first step that breaks one, of the edges
+    /// between steps, or with the words that stand before the first step.
+    pub fn describe(&self) -> Result<Chain, Error> {
+        let early = self.early.iter().map(|word| Issue {
+            field: word,
+            axis: None,
+            rank: 0,
+            message: "said before there is a step that it could be about".to_owned(),
+        });
+        let early: Vec<Issue> = early.collect();
+        if !early.is_empty() {
+            return Err(IrError::Invalid(early).into());
+        }
+        let mut steps: Vec<Step> = Vec::new();
+        for said in &self.steps {
+            let number = steps.len() + 1;
+            let conv = self.checked(said, steps.last(), steps.len());
+            let conv = conv.map_err(|error| match self.steps.len() {
+                1 => error,
+                _ => of_step(number, error),
+            })?;
+            let residual = match said.residual {
+                Residual::Tensor(from) => Some(from),
+                Residual::None | Residual::Outside => None,
+            };
+            steps.push(Step { conv, residual });
+        }
+        Ok(Chain::with_residuals_from_outside(steps)?)
+    }
+
+    /// A step behind another one, which is step `number`.
+    fn checked(&self, said: &Said, before: Option<&Step>, number: usize) -> Result<Conv, IrError> {
+        let ConvSpec { dtype, layout, batch, input, .. } = self.start.clone();
+        let input = before.map_or(input, |before| before.conv.sizes_behind(number));
+        let conv = Conv::new(ConvSpec { dtype, layout, batch, input, ..said.spec.clone() })?;
+        match (&said.weight, &said.bias) {
+            (None, None) => Ok(conv),
+            (weight, bias) => {
+                conv.with_weights(weight.as_deref().unwrap_or_default(), bias.as_deref())
+            }
         }
     }
 
     /// Machine code.
     ///
     /// # Errors
-    /// As [`conv`](Self::conv) and [`CompiledConv::new`].
-    pub fn compile(&self) -> Result<CompiledConv, Error> {
-        CompiledConv::new(&self.conv()?, self.options.clone())
+    /// As [`describe`](Self::describe) and [`Compiled::new`].
+    pub fn compile(&self) -> Result<Compiled, Error> {
+        Compiled::new(self.describe()?, self.options.clone())
     }
 }

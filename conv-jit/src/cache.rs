@@ -1,18 +1,20 @@
-//! Compiled convolutions that were made before, by description, schedule and target.
+//! Programs that were compiled before, by description and options.
 //!
 //! At most [`CAPACITY`] of them, with at most [`BYTES`] of code and known numbers; the one used
 //! longest ago goes first. An entry that goes is freed when its last user drops it. Two threads that
-//! ask for the same new convolution at once both compile it, and the later one wins: compiling takes
+//! ask for the same new program at once both compile it, and the later one wins: compiling takes
 //! milliseconds, and holding the lock meanwhile would stop everybody.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
+use conv_ir::chain::plan::Plan;
 use conv_ir::conv::Known;
-use conv_ir::{Conv, Schedule, Target};
+use conv_ir::separate::Accuracy;
+use conv_ir::{Chain, Schedule, Target};
 
 use crate::Error;
-use crate::compiled::Shared;
+use crate::compiled::{Options, Shared};
 
 /// Entries held. A large network has some hundred different convolutions, each a few tens of KiB
 /// with its nest.
@@ -21,8 +23,38 @@ pub const CAPACITY: usize = 256;
 /// Bytes of code and of known numbers held. An entry of more is not kept at all.
 pub const BYTES: usize = 64 << 20;
 
-/// The host's ISA is not part of it: it does not change under a running program.
-pub(crate) type Key = (String, Option<Known>, Option<Schedule>, Target);
+/// What code follows from. The host's ISA is not part of it: it does not change under a running
+/// program.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Key {
+    /// Everything in the description but known weights, constants to the last bit.
+    text: String,
+    known: Vec<Option<Known>>,
+    /// None is the model's choice, which follows from the rest.
+    schedule: Option<Schedule>,
+    plan: Option<Plan>,
+    target: Target,
+    accuracy: Accuracy,
+    /// Those that the model plans for.
+    threads: usize,
+}
+
+impl Key {
+    pub fn new(program: &Chain, options: &Options) -> Key {
+        let Options { schedule, plan, target, accuracy, threads, cache: _ } = options;
+        let is_planned =
+            plan.is_none() && (program.steps().len() > 1 || *accuracy != Accuracy::Exact);
+        Key {
+            text: program.to_string(),
+            known: program.convs().map(|conv| conv.known().cloned()).collect(),
+            schedule: schedule.clone(),
+            plan: plan.clone(),
+            target: *target,
+            accuracy: *accuracy,
+            threads: if is_planned { *threads } else { 1 },
+        }
+    }
+}
 
 #[derive(Default)]
 struct Cache {
@@ -43,8 +75,10 @@ struct Entry {
 /// What an entry holds that has no bound of its own. Known numbers are there as they were given,
 /// and once more as they are packed.
 fn bytes(shared: &Shared) -> usize {
-    let numbers = shared.conv.known().map_or(0, |known| known.weight.len());
-    shared.code.bytes() + 2 * size_of::<f64>() * numbers
+    let known = shared.described.convs().filter_map(|conv| conv.known());
+    let numbers: usize = known.map(|known| known.weight.len()).sum();
+    let code: usize = shared.codes.iter().map(|group| group.code.bytes()).sum();
+    code + 2 * size_of::<f64>() * numbers
 }
 
 static CACHE: LazyLock<Mutex<Cache>> = LazyLock::new(Mutex::default);
@@ -54,7 +88,7 @@ fn lock() -> MutexGuard<'static, Cache> {
     CACHE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Compiled convolutions in the cache.
+/// Compiled programs in the cache.
 pub fn len() -> usize {
     lock().entries.len()
 }
@@ -62,12 +96,6 @@ pub fn len() -> usize {
 /// Forgets all of them. Those in use live on.
 pub fn clear() {
     *lock() = Cache::default();
-}
-
-/// The description's text has everything in it but known weights, constants to the last bit. No
-/// schedule is the model's choice, which follows from the rest.
-pub(crate) fn key(conv: &Conv, schedule: Option<&Schedule>, target: &Target) -> Key {
-    (conv.to_string(), conv.known().cloned(), schedule.cloned(), *target)
 }
 
 pub(crate) fn get_or(

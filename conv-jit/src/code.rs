@@ -32,7 +32,7 @@ pub(crate) enum Entry {
 /// Where compile time went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CompileTime {
-    /// Description to nest: schedule and passes.
+    /// Description to nest: rewriting, plan, schedules and passes.
     pub passes: Duration,
     /// Nest to Cranelift IR.
     pub emit: Duration,
@@ -46,6 +46,16 @@ impl CompileTime {
     /// All together.
     pub fn total(&self) -> Duration {
         self.passes + self.emit + self.cranelift + self.link
+    }
+}
+
+impl std::fmt::Display for CompileTime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (total, CompileTime { passes, emit, cranelift, link }) = (self.total(), *self);
+        write!(
+            f,
+            "{total:.2?} (passes {passes:.2?}, emit {emit:.2?}, cranelift {cranelift:.2?}, link {link:.2?})"
+        )
     }
 }
 

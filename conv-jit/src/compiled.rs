@@ -1,33 +1,35 @@
-//! A compiled convolution: machine code and everything it was made from.
+//! A compiled program: machine code and everything it was made from.
 //!
-//! In: a checked [`Conv`] and [`Options`]. Out: [`CompiledConv`], cheap to clone, usable from any
-//! thread, its code freed with the last clone. Weights come next: [`CompiledConv::pack`].
+//! In: a checked program (a convolution is one of one step) and [`Options`]. Out: [`Compiled`],
+//! cheap to clone, usable from any thread, its code freed with the last clone. Weights come next:
+//! [`Compiled::pack`].
 
-use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use conv_ir::lower::Layouts;
-use conv_ir::nest::bill::Bill;
-use conv_ir::schedule::Choice;
-use conv_ir::separate::{Accuracy, Separable, separate};
-use conv_ir::{Conv, DType, Element, Nest, Schedule, Target, passes};
+use conv_ir::chain::Rewritten;
+use conv_ir::chain::plan::Plan;
+use conv_ir::separate::Accuracy;
+use conv_ir::{Chain, DType, Element, Nest, Schedule, Target};
 
-use crate::cache;
-use crate::choose::with_choice;
-use crate::code::{Code, CompileTime, FunctionSize, Maker};
+use crate::cache::{self, Key};
+use crate::code::{Code, CompileTime, FunctionSize};
+use crate::engine::Arrays;
 use crate::host::host_target;
 use crate::isa::Isa;
-use crate::listing;
-use crate::packed::PackedConv;
-use crate::x86::{self, Level};
+use crate::lowered::{Lowered, LoweredGroup};
+use crate::packed::{Packed, StepWeights};
+use crate::x86::Level;
 use crate::{Error, share};
 
 /// How to compile.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `None`: the model's choice.
+    /// Of a program of one step. `None`: the model's choice.
     pub schedule: Option<Schedule>,
+    /// Which steps are fused, of those that are computed
+    /// ([`rewritten`](conv_ir::Chain::rewritten)). `None`: the model's choice.
+    pub plan: Option<Plan>,
     /// What the model and the passes may assume of the machine. One with vectors of 256 or 512
     /// bits has its leaves assembled by us; this CPU must have them.
     pub target: Target,
@@ -37,7 +39,7 @@ pub struct Options {
     /// it takes to wake it.
     pub threads: usize,
     /// Whether known weights may be computed in another order of sums, within a bound that
-    /// [`explain`](CompiledConv::explain) states. A given schedule is for the exact order.
+    /// [`explain`](Compiled::explain) states. A given schedule is for the exact order.
     pub accuracy: Accuracy,
 }
 
@@ -45,6 +47,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             schedule: None,
+            plan: None,
             target: host_target(),
             cache: true,
             threads: 1,
@@ -53,283 +56,190 @@ impl Default for Options {
     }
 }
 
-/// The machine code of one convolution.
+/// The machine code of a program.
 #[derive(Clone)]
-pub struct CompiledConv {
-    /// Of two passes the second.
+pub struct Compiled {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) first: Option<Arc<First>>,
     pub(crate) threads: usize,
-}
-
-/// What comes before, where a window is computed in two passes.
-pub(crate) struct First {
-    /// The description of both.
-    pub whole: Conv,
-    pub pass: CompiledConv,
-    pub found: Separable,
 }
 
 /// What clones, packed weights and the cache hold together.
 pub(crate) struct Shared {
-    pub conv: Conv,
-    pub schedule: Schedule,
-    pub reasons: Vec<String>,
+    /// The program as it was described.
+    pub described: Chain,
+    pub lowered: Lowered,
     pub target: Target,
     pub isa: Isa,
-    pub nest: Nest,
-    pub code: Code,
-    /// Parts of the work can be done by different threads.
-    pub divisible: bool,
+    /// One per group.
+    pub codes: Vec<GroupCode>,
     /// `None` where a size is free.
     pub lens: Option<Lens>,
-    /// Multiply-adds of a run, where sizes are known.
-    pub work: Option<u128>,
+    /// From the description to nests: rewriting, planning, scheduling, passes.
+    lowering: Duration,
 }
 
-/// Multiply-adds that are worth a thread: about 5 us, which waking one takes.
-const WORTH: u128 = 1 << 18;
+/// The machine code of a group, and what a run must know of it.
+pub(crate) struct GroupCode {
+    pub code: Code,
+    /// Its arrays by tensor.
+    pub arrays: Arrays,
+    /// Parts of the work can be done by different threads.
+    divisible: bool,
+    /// As many threads as there is work for.
+    useful_threads: usize,
+}
 
-impl Shared {
-    /// As many of these threads as there is work for.
-    pub fn worth(&self, threads: usize) -> usize {
-        let most = self
-            .work
-            .map_or(usize::MAX, |work| usize::try_from(work / WORTH).unwrap_or(usize::MAX));
-        threads.min(most.max(1))
+/// How long the arrays of a run are.
+#[derive(Clone, Debug)]
+pub(crate) struct Lens {
+    /// Elements.
+    pub input: usize,
+    /// Elements.
+    pub output: usize,
+    /// Elements of the residual from outside.
+    pub residual: Option<usize>,
+    /// Tensors between groups, each with its bytes.
+    pub between: Vec<(usize, usize)>,
+    /// The last tensor: the output.
+    pub last: usize,
+}
+
+impl Lens {
+    /// Of a program whose sizes are known.
+    pub fn of(program: &Chain, plan: &Plan) -> Option<Lens> {
+        let last = program.steps().len();
+        let elements = |tensor: usize| match tensor {
+            0 => program.steps()[0].conv.input_len(),
+            k => program.steps()[k - 1].conv.output_len(),
+        };
+        let ends = plan.groups.iter().map(|group| group.steps.end).filter(|end| *end < last);
+        let between = ends.map(|end| Some((end, elements(end)? * program.dtype().bytes())));
+        let outside = program
+            .steps()
+            .iter()
+            .position(|step| step.conv.spec().residual && step.residual.is_none());
+        Some(Lens {
+            input: elements(0)?,
+            output: elements(last)?,
+            residual: outside.and_then(|at| elements(at + 1)),
+            between: between.collect::<Option<_>>()?,
+            last,
+        })
+    }
+
+    /// Where the residual from outside stands among the tensors.
+    pub fn outside(&self) -> usize {
+        self.last + 1
     }
 }
 
-/// Elements of the arrays of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Lens {
-    pub input: usize,
-    pub output: usize,
-}
-
-impl CompiledConv {
-    /// Compiles, or finds the same convolution in the cache.
+impl Compiled {
+    /// Compiles, or finds the same program in the cache.
     ///
     /// # Errors
-    /// [`Error::Conv`] for an illegal schedule, [`Error::Unsupported`] where this route cannot,
-    /// [`Error::Memory`] without executable memory.
-    pub fn new(conv: &Conv, options: Options) -> Result<CompiledConv, Error> {
-        let found = match (options.accuracy, &options.schedule) {
-            (Accuracy::Fast, None) => separate(conv),
-            (Accuracy::Exact, _) | (_, Some(_)) => None,
-        };
-        if let Some(found) = found {
-            return CompiledConv::in_two(conv, found, options);
-        }
-        let threads = options.threads.max(1);
-        let target = options.target;
-        let key = cache::key(conv, options.schedule.as_ref(), &target);
-        let make = || Shared::new(conv, options.schedule, target).map(Arc::new);
+    /// [`Error::Conv`] for an illegal schedule or plan, [`Error::Argument`] for a schedule of
+    /// several steps, [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without
+    /// executable memory.
+    pub fn new(program: impl Into<Chain>, options: Options) -> Result<Compiled, Error> {
+        let program = program.into();
+        let threads = options.threads.clamp(1, share::MOST_THREADS);
+        let options = Options { threads, ..options };
+        let make = || Shared::new(&program, &options).map(Arc::new);
         let shared = match options.cache {
-            true => cache::get_or(key, make)?,
+            true => cache::get_or(Key::new(&program, &options), make)?,
             false => make()?,
         };
-        let first = None;
-        Ok(CompiledConv { shared, first, threads })
-    }
-
-    fn in_two(conv: &Conv, found: Separable, options: Options) -> Result<CompiledConv, Error> {
-        let exact = Options { accuracy: Accuracy::Exact, ..options };
-        let pass = CompiledConv::new(&found.first, exact.clone())?;
-        let second = CompiledConv::new(&found.second, exact)?;
-        let whole = conv.clone();
-        Ok(CompiledConv { first: Some(Arc::new(First { whole, pass, found })), ..second })
+        Ok(Compiled { shared, threads })
     }
 
     /// The description.
-    pub fn conv(&self) -> &Conv {
-        self.first.as_ref().map_or(&self.shared.conv, |first| &first.whole)
+    pub fn program(&self) -> &Chain {
+        &self.shared.described
     }
 
-    /// What was found, where a window is computed in two passes. Then code, schedule and nest are
-    /// the second one's, and [`explain`](Self::explain) shows both.
-    pub fn separable(&self) -> Option<&Separable> {
-        self.first.as_ref().map(|first| &first.found)
+    /// What is computed in its place: windows of low rank are two steps under
+    /// [`Accuracy::Fast`], and strides may have moved.
+    pub fn rewritten(&self) -> &Rewritten {
+        &self.shared.lowered.rewritten
     }
 
-    /// The schedule it was compiled under.
-    pub fn schedule(&self) -> &Schedule {
-        &self.shared.schedule
+    /// Which steps are fused, and why.
+    pub fn plan(&self) -> &Plan {
+        &self.shared.lowered.plan
     }
 
-    /// Why that schedule.
-    pub fn reasons(&self) -> &[String] {
-        &self.shared.reasons
+    /// The plan's groups: schedule, reasons and nest of each.
+    pub fn groups(&self) -> &[LoweredGroup] {
+        &self.shared.lowered.groups
+    }
+
+    /// The nests that the code was made from, a group each.
+    pub fn nests(&self) -> impl Iterator<Item = &Nest> {
+        self.groups().iter().map(|group| &group.nest)
+    }
+
+    /// What it was compiled for.
+    pub fn target(&self) -> &Target {
+        &self.shared.target
     }
 
     /// The element type.
     pub fn dtype(&self) -> DType {
-        self.shared.conv.dtype()
-    }
-
-    /// The loop nest that the code was made from.
-    pub fn nest(&self) -> &Nest {
-        &self.shared.nest
+        self.shared.described.dtype()
     }
 
     /// Bytes of machine code.
     pub fn code_bytes(&self) -> usize {
-        self.shared.code.bytes()
+        self.shared.codes.iter().map(|group| group.code.bytes()).sum()
     }
 
     /// Bytes of machine code by function.
-    pub fn functions(&self) -> &[FunctionSize] {
-        &self.shared.code.sizes
+    pub fn functions(&self) -> impl Iterator<Item = &FunctionSize> {
+        self.shared.codes.iter().flat_map(|group| &group.code.sizes)
     }
 
-    /// Where compile time went. A cached convolution answers what it took when it was made.
+    /// Where compile time went. A cached program answers what it took when it was made.
     pub fn compile_time(&self) -> CompileTime {
-        self.shared.code.time
-    }
-
-    /// What runs, of a convolution whose weights are known (and whose bias, if it adds one):
-    /// nothing is left to pack.
-    ///
-    /// # Errors
-    /// [`Error::DType`]; [`Error::Length`] or [`Error::Argument`] where a weight or bias is still
-    /// missing.
-    pub fn ready<T: Element>(&self) -> Result<PackedConv<T>, Error> {
-        PackedConv::new(self, &[], None)
-    }
-
-    /// Copies weight and bias into the order of their use. Done once; the result runs.
-    ///
-    /// # Errors
-    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not
-    /// asked for.
-    pub fn pack<T: Element>(
-        &self,
-        weight: &[T],
-        bias: Option<&[T]>,
-    ) -> Result<PackedConv<T>, Error> {
-        PackedConv::new(self, weight, bias)
-    }
-
-    /// The description, the route, the schedule with its reasons, sizes, compile time, and what
-    /// each leaf costs.
-    pub fn explain(&self) -> String {
-        let Shared { conv, schedule, reasons, target, isa, nest, code, .. } = &*self.shared;
-        if let Some(first) = &self.first {
-            let second = CompiledConv { first: None, ..self.clone() };
-            let First { whole, pass, found } = &**first;
-            return format!(
-                "{whole}\nfound     {found}\n\nfirst: {}\nthen: {}",
-                pass.explain(),
-                second.explain()
-            );
-        }
-        let mut text = format!(
-            "{conv}\nroute     {}, {}, target {target}\nschedule  {schedule}\n",
-            route_name(target),
-            isa.name()
-        );
-        reasons.iter().for_each(|reason| line(&mut text, format_args!("          - {reason}")));
-        if let Some(known) = conv.known() {
-            let found = known.found(conv.weight_shape()[0]);
-            line(&mut text, format_args!("weights   compiled in: {found}"));
-        }
-        if !isa.has_fma() {
-            line(
-                &mut text,
-                format_args!(
-                    "rounding  no fused multiply-add here: two roundings, so the last bits differ from other routes"
-                ),
-            );
-        }
-        let t = code.time;
-        line(
-            &mut text,
-            format_args!("code      {} bytes in {} functions", code.bytes(), code.sizes.len()),
-        );
-        let parts = (t.passes, t.emit, t.cranelift, t.link);
-        line(
-            &mut text,
-            format_args!(
-                "compiled  in {:.2?} (passes {:.2?}, emit {:.2?}, cranelift {:.2?}, link {:.2?})",
-                t.total(),
-                parts.0,
-                parts.1,
-                parts.2,
-                parts.3
-            ),
-        );
-        for (leaf, size) in nest.leaves.iter().zip(&code.sizes) {
-            line(
-                &mut text,
-                format_args!("leaf      {}: {}; {} bytes", leaf.name, Bill::of(leaf), size.bytes),
-            );
-            match &size.by {
-                Maker::Assembler => {
-                    let again = Level::of(target).map(|level| x86::assemble(nest, leaf, level));
-                    if let Some(Ok(machine)) = again {
-                        line(&mut text, format_args!("          assembled: {}", machine.bill()));
-                    }
-                }
-                Maker::Cranelift { refused: Some(why) } => {
-                    line(&mut text, format_args!("          by cranelift: {why}"));
-                }
-                Maker::Cranelift { refused: None } => {}
+        let start = CompileTime { passes: self.shared.lowering, ..CompileTime::default() };
+        self.shared.codes.iter().fold(start, |sum, group| {
+            let time = group.code.time;
+            CompileTime {
+                emit: sum.emit + time.emit,
+                cranelift: sum.cranelift + time.cranelift,
+                link: sum.link + time.link,
+                ..sum
             }
-        }
-        text
-    }
-
-    /// The nest after the pass of that name (or `lower`), as text.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] with the names there are.
-    pub fn ir_after(&self, pass: &str) -> Result<String, Error> {
-        let mut found = None;
-        self.observe(&mut |name, nest| {
-            if name == pass {
-                found = Some(nest.to_string());
-            }
-        })?;
-        found.ok_or_else(|| {
-            let names: Vec<&str> = passes::PASSES.iter().map(|p| p.name).collect();
-            Error::Argument(format!(
-                "there is no pass {pass}: they are lower, {}",
-                names.join(", ")
-            ))
         })
     }
 
-    /// Every pass's name with the nest after it, as text.
+    /// What runs, of a program whose weights are known (and biases, where it adds some): nothing
+    /// is left to pack.
     ///
     /// # Errors
-    /// None in practice: the passes have run before.
-    pub fn ir_after_all(&self) -> Result<Vec<(String, String)>, Error> {
-        let mut all = Vec::new();
-        self.observe(&mut |name, nest| all.push((name.to_owned(), nest.to_string())))?;
-        Ok(all)
+    /// [`Error::DType`]; [`Error::Argument`] where a weight or bias comes later.
+    pub fn ready<T: Element>(&self) -> Result<Packed<T>, Error> {
+        Packed::ready(self)
     }
 
-    fn observe(&self, f: &mut dyn FnMut(&str, &Nest)) -> Result<(), Error> {
-        let Shared { conv, schedule, target, .. } = &*self.shared;
-        passes::compile(conv, schedule, target, f)?;
-        Ok(())
-    }
-
-    /// Cranelift's IR of what Cranelift compiled, and the machine code of the leaves that we
-    /// assembled.
+    /// Copies weight and bias of a program of one step into the order of their use. Done once; the
+    /// result runs.
     ///
     /// # Errors
-    /// None in practice: it has been emitted before.
-    pub fn clif(&self) -> Result<String, Error> {
-        listing::clif_for(&self.shared.nest, &self.shared.target)
+    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not
+    /// asked for, or there are several steps.
+    pub fn pack<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
+        self.pack_steps(&[StepWeights { weight, bias }])
     }
 
-    /// The machine code of every function as text.
+    /// [`pack`](Self::pack) of a program with any number of steps.
     ///
     /// # Errors
-    /// None in practice: it has been compiled before.
-    pub fn disassembly(&self) -> Result<String, Error> {
-        listing::disassembly_for(&self.shared.nest, &self.shared.target)
+    /// As [`pack`](Self::pack), with the step's number.
+    pub fn pack_steps<T: Element>(
+        &self,
+        weights: &[StepWeights<'_, T>],
+    ) -> Result<Packed<T>, Error> {
+        Packed::new(self, weights)
     }
 }
 
@@ -340,10 +250,6 @@ pub fn route_name(target: &Target) -> &'static str {
         Some(Level::Avx2) => "avx2",
         None => "cranelift",
     }
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(text, "{line}"); // writing to a string cannot fail
 }
 
 /// The level that a target asks for, if this CPU has it.
@@ -358,41 +264,53 @@ pub(crate) fn level(target: &Target) -> Result<Option<Level>, Error> {
 }
 
 impl Shared {
-    /// Under the given schedule, or the model's choice.
-    fn new(conv: &Conv, given: Option<Schedule>, target: Target) -> Result<Shared, Error> {
-        if let Some(schedule) = given {
-            let reasons = vec!["the schedule was given".to_owned()];
-            return Shared::under(conv, Choice { schedule, reasons }, target);
-        }
-        with_choice(conv, Layouts::of(conv), &target, |choice| Shared::under(conv, choice, target))
+    fn new(program: &Chain, options: &Options) -> Result<Shared, Error> {
+        let (isa, level) = (Isa::host()?, level(&options.target)?);
+        let start = Instant::now();
+        let lowered = Lowered::new(program, options)?;
+        let lowering = start.elapsed();
+        let code = |group| GroupCode::new(lowered.program(), group, (&isa, level));
+        Ok(Shared {
+            codes: lowered.groups.iter().map(code).collect::<Result<_, _>>()?,
+            lens: Lens::of(lowered.program(), &lowered.plan),
+            described: program.clone(),
+            target: options.target,
+            lowered,
+            isa,
+            lowering,
+        })
+    }
+}
+
+impl GroupCode {
+    fn new(
+        program: &Chain,
+        LoweredGroup { group, nest, .. }: &LoweredGroup,
+        (isa, level): (&Isa, Option<Level>),
+    ) -> Result<GroupCode, Error> {
+        let steps = &program.steps()[group.steps.clone()];
+        let outside = program.steps().len() + 1;
+        let adds = steps.iter().filter(|step| step.conv.spec().residual);
+        let from = adds.map(|step| step.residual.unwrap_or(outside));
+        // What a step of the group gives stays within it.
+        let is_from_before = |from: &usize| *from <= group.steps.start || *from == outside;
+        Ok(GroupCode {
+            code: Code::new(nest, isa, level)?,
+            arrays: Arrays {
+                input: group.steps.start,
+                output: group.steps.end,
+                residuals: from.filter(is_from_before).collect(),
+            },
+            divisible: share::is_divisible(nest),
+            useful_threads: share::useful_threads(steps.iter().map(|step| &step.conv)),
+        })
     }
 
-    fn under(
-        conv: &Conv,
-        Choice { schedule, reasons }: Choice,
-        target: Target,
-    ) -> Result<Shared, Error> {
-        let isa = Isa::host()?;
-        let level = level(&target)?;
-        let start = Instant::now();
-        let nest = passes::compile(conv, &schedule, &target, &mut |_, _| {})?;
-        let passes = start.elapsed();
-        let mut code = Code::new(&nest, &isa, level)?;
-        code.time.passes = passes;
-        let divisible = share::is_divisible(&nest);
-        let lens =
-            conv.input_len().zip(conv.output_len()).map(|(input, output)| Lens { input, output });
-        Ok(Shared {
-            conv: conv.clone(),
-            schedule,
-            reasons,
-            target,
-            isa,
-            nest,
-            code,
-            divisible,
-            lens,
-            work: conv_ir::analysis::facts(conv).map(|facts| facts.multiply_adds),
-        })
+    /// Into how many parts a run is cut: as many as asked for, or as are useful, `most` at most.
+    pub fn parts(&self, asked: Option<usize>, most: usize) -> usize {
+        match self.divisible {
+            true => asked.unwrap_or(self.useful_threads.min(most)),
+            false => 1,
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Running a nest's code: constants packed once, then addresses in, and parts shared out.
 //!
-//! In: a nest, its code and arrays whose lengths somebody has checked. Both a single convolution
-//! and the fused steps of a chain run through here: the n-th buffer of a role takes the n-th array.
+//! In: a nest, its code and arrays whose lengths somebody has checked. The n-th buffer of a role
+//! takes the n-th array.
 
 use conv_ir::nest::{BufferId, BufferRole, Var};
 use conv_ir::{Element, Nest};
@@ -29,21 +29,22 @@ unsafe impl Send for Addresses {}
 // SAFETY: as above; reading from several threads is no conflict.
 unsafe impl Sync for Addresses {}
 
-/// Working memory of one run at a time. Grows to what a run needs and stays so.
+/// Working memory of one nest at a time. Grows to what a run needs and stays so.
 #[derive(Default)]
-pub struct Scratch {
+pub(crate) struct Work {
     block: Block,
     /// Room for the buffer table and the symbol table.
     table: Vec<usize>,
     symbols: Vec<i64>,
 }
 
-/// The caller's arrays of one run.
-pub(crate) struct Places<'a> {
-    pub input: *mut u8,
-    pub output: *mut u8,
+/// A nest's arrays, by position in the addresses of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct Arrays {
+    pub input: usize,
+    pub output: usize,
     /// One per residual of the nest, in order.
-    pub residuals: &'a [*mut u8],
+    pub residuals: Vec<usize>,
 }
 
 /// A run about to start.
@@ -53,6 +54,9 @@ pub(crate) struct Run<'a> {
     pub constants: &'a Constants,
     /// Values of free sizes.
     pub sizes: &'a [(&'a str, usize)],
+    /// Exposed addresses, of which the nest's arrays are some.
+    pub addresses: &'a [usize],
+    pub arrays: &'a Arrays,
     /// Parts that the work is cut into.
     pub parts: usize,
     pub executor: &'a dyn Executor,
@@ -62,27 +66,22 @@ impl Run<'_> {
     /// Runs the body.
     ///
     /// # Safety
-    /// Every place has as many elements as the nest says at these sizes, the output nobody else's;
-    /// `constants` were packed for this nest; its parts write different elements, or there is
-    /// one.
-    pub(crate) unsafe fn run(
-        &self,
-        places: &Places<'_>,
-        scratch: &mut Scratch,
-    ) -> Result<(), Error> {
+    /// The array behind every address of `arrays` has as many elements as the nest says at these
+    /// sizes, the output nobody else's; `constants` were packed for this nest; its parts write
+    /// different elements, or there is one.
+    pub(crate) unsafe fn run(&self, work: &mut Work) -> Result<(), Error> {
         let Run { nest, code, parts, executor, .. } = *self;
-        scratch.fill_symbols(nest, self.sizes)?;
-        let block = block_bytes(nest, &scratch.symbols).and_then(|b| usize::try_from(b).ok());
+        work.fill_symbols(nest, self.sizes)?;
+        let block = block_bytes(nest, &work.symbols).and_then(|b| usize::try_from(b).ok());
         let total = block.and_then(|b| b.checked_mul(parts));
         let (Some(block), Some(total)) = (block, total) else {
             return Err(Error::Memory(format!("scratch for {parts} threads")));
         };
-        scratch.block.grow(total)?;
-        scratch.table.clear();
-        let address = |at| self.address(BufferId(at as u32), places).expose_provenance();
-        scratch.table.extend((0..nest.buffers.len()).map(address));
-        let start = scratch.block.start().expose_provenance();
-        let (table, symbols) = (&scratch.table, &scratch.symbols);
+        work.block.grow(total)?;
+        work.table.clear();
+        work.table.extend((0..nest.buffers.len()).map(|at| self.address(BufferId(at as u32))));
+        let start = work.block.start().expose_provenance();
+        let (table, symbols) = (&work.table, &work.symbols);
         let job = |part: usize| {
             // SAFETY: addresses in the table are the caller's arrays, of the lengths that he
             // vouches for, or our packed ones, in the nest's order; this part's scratch
@@ -101,13 +100,15 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn address(&self, buffer: BufferId, places: &Places<'_>) -> *mut u8 {
+    fn address(&self, buffer: BufferId) -> usize {
         match self.nest.buffer(buffer).role {
-            BufferRole::Input => places.input,
-            BufferRole::Residual => places.residuals[self.nest.position_in_role(buffer)],
-            BufferRole::Output => places.output,
+            BufferRole::Input => self.addresses[self.arrays.input],
+            BufferRole::Residual => {
+                self.addresses[self.arrays.residuals[self.nest.position_in_role(buffer)]]
+            }
+            BufferRole::Output => self.addresses[self.arrays.output],
             BufferRole::Weight | BufferRole::Bias | BufferRole::Packed | BufferRole::Scratch => {
-                self.constants.addresses.0[self.nest.memory_of(buffer).index()]
+                self.constants.addresses.0[self.nest.memory_of(buffer).index()].expose_provenance()
             }
         }
     }
@@ -132,12 +133,7 @@ fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + S
     }
 }
 
-impl Scratch {
-    /// Empty; the first run fills it.
-    pub fn new() -> Scratch {
-        Scratch::default()
-    }
-
+impl Work {
     /// Works out every symbol's value.
     fn fill_symbols(&mut self, nest: &Nest, sizes: &[(&str, usize)]) -> Result<(), Error> {
         self.symbols.clear();

@@ -1,8 +1,11 @@
-//! Convolutions compiled to machine code at run time.
+//! Convolutions, one or several in a row, compiled to machine code at run time.
 //!
 //! ```text
-//! Builder, Conv --passes (conv-ir)--> Nest --emit--> Cranelift IR --isa--> Code, in memory --pack--> PackedConv --run
+//! Builder, Conv, Chain --rewrite, plan, passes (conv-ir)--> Lowered: a Nest a group of steps
+//!   --emit--> Cranelift IR --isa--> Compiled: code in memory --pack--> Packed --call--> a run
 //! ```
+//!
+//! A convolution is a program of one step, and goes the same way as a chain.
 //!
 //! ```
 //! let conv = conv_jit::conv2d(3, 8, 3).input([32, 32]).padding(1).bias(true).compile()?;
@@ -20,28 +23,30 @@
 //! has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Isa::has_fma`]).
 //!
 //! This is the only crate of the workspace with `unsafe`: executable memory (`pages`), the calls
-//! into machine code (`packed`, `engine`, `chain`, `code`) and the instruction chains of [`peak`].
+//! into machine code (`packed`, `engine`, `call`, `code`) and the instruction chains of [`peak`].
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod builder;
 pub mod cache;
-mod chain;
-mod choose;
+mod call;
 mod code;
 mod compiled;
 mod emit;
 mod engine;
 mod error;
 mod executor;
+mod explain;
 mod host;
 mod isa;
 mod link;
 mod listing;
+mod lowered;
 mod memory;
 mod packed;
 mod pages;
 pub mod peak;
+mod scratch;
 mod share;
 #[cfg(test)]
 mod tests;
@@ -50,16 +55,12 @@ mod views;
 pub mod x86;
 
 pub use builder::{
-    Builder, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d,
-    conv1d, conv2d, conv3d,
+    Builder, Residual, chain, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d,
+    conv_transpose3d, conv1d, conv2d, conv3d,
 };
-pub use chain::{
-    ChainBuilder, ChainOptions, CompiledChain, PackedChain, StepWeights, chain, nest as chain_nest,
-    plan as chain_plan, whole_nest as chain_whole_nest,
-};
-pub use choose::choose;
+pub use call::Call;
 pub use code::{CompileTime, FunctionSize, Maker};
-pub use compiled::{CompiledConv, Options, route_name};
+pub use compiled::{Compiled, Options, route_name};
 pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
@@ -67,4 +68,8 @@ pub use executor::{CurrentThread, Executor};
 pub use host::{TARGETS, as_here, host_target, targets_here};
 pub use isa::Isa;
 pub use listing::{clif, clif_for, disassembly, disassembly_for};
-pub use packed::{Call, PackedConv, Scratch};
+pub use lowered::{Lowered, LoweredGroup};
+pub use packed::{Packed, StepWeights};
+pub use scratch::Scratch;
+#[cfg(feature = "ndarray")]
+pub use views::StepViews;

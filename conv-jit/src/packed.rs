@@ -1,124 +1,119 @@
-//! A convolution with its weights: what runs.
+//! A program with its weights: what runs.
 //!
 //! In: weights, once; then input and output, often. Every length is checked at the door and the
-//! machine code trusts it. A run of known sizes allocates nothing after the first one on as many
-//! threads: scratch is kept in a pool, or passed in. Sizes given at run time are checked in a
-//! description of their own.
+//! machine code trusts it.
 
 use std::any::TypeId;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use conv_ir::{Conv, DType, Element};
+use conv_ir::{Chain, Conv, DType, Element};
 
 use crate::Error;
-use crate::compiled::{CompiledConv, First, Lens, Shared};
-use crate::engine::{self, Constants, Places, Run};
-use crate::executor::{self, Executor};
+use crate::call::Call;
+use crate::compiled::{Compiled, Shared};
+use crate::engine::{self, Constants};
+use crate::scratch::Pool;
 
-pub use crate::engine::Scratch;
-
-/// A compiled convolution with packed weights. Cheap to clone; clones share code, weights and pool.
-pub struct PackedConv<T> {
-    inner: Arc<Inner>,
-    first: Option<Arc<Before<T>>>,
-    threads: usize,
+/// A compiled program with packed weights. Cheap to clone; clones share code, weights and pool.
+pub struct Packed<T> {
+    pub(crate) inner: Arc<Inner>,
+    pub(crate) threads: usize,
     dtype: PhantomData<fn() -> T>,
 }
 
-impl<T> Clone for PackedConv<T> {
+impl<T> Clone for Packed<T> {
     fn clone(&self) -> Self {
-        PackedConv {
-            inner: self.inner.clone(),
-            first: self.first.clone(),
-            threads: self.threads,
-            dtype: PhantomData,
-        }
+        Packed { inner: self.inner.clone(), threads: self.threads, dtype: PhantomData }
     }
 }
 
-/// The first of two passes.
-struct Before<T> {
-    from: Arc<First>,
-    pass: PackedConv<T>,
-    /// Of both passes together.
-    lens: Lens,
-    /// Arrays between the passes, of runs that have ended.
-    pool: Mutex<Vec<Vec<T>>>,
+pub(crate) struct Inner {
+    pub shared: Arc<Shared>,
+    /// One per group.
+    pub constants: Vec<Constants>,
+    pub pool: Pool,
 }
 
-struct Inner {
-    shared: Arc<Shared>,
-    constants: Constants,
-    /// Scratch of runs that have ended.
-    pool: Mutex<Vec<Scratch>>,
+/// The weights of one step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepWeights<'a, T> {
+    /// `[out, in/groups, k..]`; transposed `[in, out/groups, k..]`. Empty where the weights are
+    /// compiled in: others would have no meaning, and are refused.
+    pub weight: &'a [T],
+    /// One per output channel, where the step has a bias that is not compiled in.
+    pub bias: Option<&'a [T]>,
 }
 
-/// One run, with everything that can be said about it.
-#[must_use = "nothing runs before `run`"]
-pub struct Call<'a, T> {
-    conv: &'a PackedConv<T>,
-    input: &'a [T],
-    output: &'a mut [T],
-    residual: Option<&'a [T]>,
-    sizes: &'a [(&'a str, usize)],
-    scratch: Option<&'a mut Scratch>,
-    executor: &'a dyn Executor,
-    threads: usize,
+impl<T> Default for StepWeights<'_, T> {
+    /// Of a step that has all of them compiled in.
+    fn default() -> Self {
+        StepWeights { weight: &[], bias: None }
+    }
 }
 
-impl<T: Element> PackedConv<T> {
-    pub(crate) fn new(
-        compiled: &CompiledConv,
-        weight: &[T],
-        bias: Option<&[T]>,
-    ) -> Result<Self, Error> {
-        let first = compiled.first.as_ref().map(|from| {
-            let pass = PackedConv::new(&from.pass, &[], None)?;
-            let (from, pool) = (from.clone(), Mutex::default());
-            let lens = Lens {
-                input: from.whole.input_len().unwrap_or(0),
-                output: from.whole.output_len().unwrap_or(0),
-            };
-            Ok::<_, Error>(Arc::new(Before { from, pass, lens, pool }))
-        });
-        let first = first.transpose()?;
+impl<'a, T> From<&'a [T]> for StepWeights<'a, T> {
+    fn from(weight: &'a [T]) -> Self {
+        StepWeights { weight, bias: None }
+    }
+}
+
+impl<'a, T> From<(&'a [T], &'a [T])> for StepWeights<'a, T> {
+    /// Weight and bias.
+    fn from((weight, bias): (&'a [T], &'a [T])) -> Self {
+        StepWeights { weight, bias: Some(bias) }
+    }
+}
+
+impl<T: Element> Packed<T> {
+    pub(crate) fn new(compiled: &Compiled, weights: &[StepWeights<'_, T>]) -> Result<Self, Error> {
         let shared = compiled.shared.clone();
-        check_dtype::<T>(shared.conv.dtype())?;
-        match (shared.conv.known(), weight) {
-            (None, weight) => check_len("weight", weight.len(), shared.conv.weight_shape())?,
-            (Some(_), []) => {}
-            (Some(_), _) => {
-                let message =
-                    "weights were given, but this convolution has its weights compiled in";
-                return Err(Error::Argument(message.to_owned()));
-            }
+        check_dtype::<T>(shared.described.dtype())?;
+        check_weights(&shared.described, weights)?;
+        let rewritten = &shared.lowered.rewritten;
+        let mut constants = Vec::new();
+        for (lowered, compiled) in shared.lowered.groups.iter().zip(&shared.codes) {
+            let steps = lowered.group.steps.clone();
+            let origins = rewritten.origins[steps.clone()].iter();
+            let own = || rewritten.program.convs().skip(steps.start).zip(origins.clone());
+            // What is compiled in has no buffer of its own.
+            let asked = own().filter(|(conv, _)| conv.known().is_none());
+            let weight: Vec<&[T]> = asked.map(|(_, &origin)| weights[origin].weight).collect();
+            let asked = own().filter(|(conv, _)| bias_comes_later(conv));
+            let bias: Vec<&[T]> = asked.filter_map(|(_, &origin)| weights[origin].bias).collect();
+            // SAFETY: every array has the length of its shape, and they stand in the order of the
+            // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
+            // weights that come later.
+            constants.push(unsafe { engine::pack(&lowered.nest, &compiled.code, &weight, &bias)? });
         }
-        check_bias(&shared.conv, bias.map(<[T]>::len))?;
-        // SAFETY: both have the lengths of their shapes, which are those of the nest's buffers.
-        let constants =
-            unsafe { engine::pack(&shared.nest, &shared.code, &[weight], &[bias.unwrap_or(&[])])? };
-        let inner = Inner { shared, constants, pool: Mutex::default() };
-        Ok(PackedConv {
-            inner: Arc::new(inner),
-            first,
-            threads: compiled.threads,
-            dtype: PhantomData,
-        })
+        let inner = Inner { shared, constants, pool: Pool::default() };
+        Ok(Packed { inner: Arc::new(inner), threads: compiled.threads, dtype: PhantomData })
+    }
+
+    /// With everything compiled in.
+    pub(crate) fn ready(compiled: &Compiled) -> Result<Self, Error> {
+        let program = compiled.program();
+        for (at, conv) in program.convs().enumerate() {
+            let missing = match conv.known() {
+                None => "weight",
+                Some(_) if bias_comes_later(conv) => "bias",
+                Some(_) => continue,
+            };
+            let step = at + 1;
+            let message = format!("the {missing} of step {step} is not compiled in: `pack` it");
+            return Err(Error::Argument(message));
+        }
+        Packed::new(compiled, &vec![StepWeights::default(); program.steps().len()])
     }
 
     /// The description.
-    pub fn conv(&self) -> &Conv {
-        self.first.as_ref().map_or(&self.inner.shared.conv, |first| &first.from.whole)
+    pub fn program(&self) -> &Chain {
+        &self.inner.shared.described
     }
 
     /// The code, without the weights.
-    pub fn compiled(&self) -> CompiledConv {
-        CompiledConv {
-            shared: self.inner.shared.clone(),
-            first: self.first.as_ref().map(|first| first.from.clone()),
-            threads: self.threads,
-        }
+    pub fn compiled(&self) -> Compiled {
+        Compiled { shared: self.inner.shared.clone(), threads: self.threads }
     }
 
     /// Computes the output.
@@ -130,7 +125,7 @@ impl<T: Element> PackedConv<T> {
         self.call(input, output).run()
     }
 
-    /// The same with a residual, added before the activation.
+    /// The same with a residual of the caller's, added before the activation.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -154,159 +149,11 @@ impl<T: Element> PackedConv<T> {
 
     /// A run about which more can be said before it starts.
     pub fn call<'a>(&'a self, input: &'a [T], output: &'a mut [T]) -> Call<'a, T> {
-        Call {
-            conv: self,
-            input,
-            output,
-            residual: None,
-            sizes: &[],
-            scratch: None,
-            executor: executor::default_executor(),
-            threads: self.inner.shared.worth(self.threads),
-        }
+        Call::new(self, input, output)
     }
 }
 
-impl<'a, T: Element> Call<'a, T> {
-    /// Added before the activation.
-    pub fn residual(self, residual: &'a [T]) -> Self {
-        Call { residual: Some(residual), ..self }
-    }
-
-    /// Values for the free sizes, by name.
-    pub fn sizes(self, sizes: &'a [(&'a str, usize)]) -> Self {
-        Call { sizes, ..self }
-    }
-
-    /// Working memory, instead of the pool's.
-    pub fn scratch(self, scratch: &'a mut Scratch) -> Self {
-        Call { scratch: Some(scratch), ..self }
-    }
-
-    /// Into how many parts the work is cut, however little it is. The bits do not depend on it.
-    pub fn threads(self, threads: usize) -> Self {
-        Call { threads: threads.max(1), ..self }
-    }
-
-    /// Who runs the parts, instead of rayon (the calling thread without feature `rayon`).
-    pub fn executor(self, executor: &'a dyn Executor) -> Self {
-        Call { executor, ..self }
-    }
-
-    /// Runs.
-    ///
-    /// # Errors
-    /// As [`PackedConv::run_sized`].
-    pub fn run(self) -> Result<(), Error> {
-        let Some(before) = &self.conv.first else {
-            return self.run_pass();
-        };
-        // Before anything runs, so that a wrong length is told in the words of the whole.
-        let lens = before.lens;
-        if (self.input.len(), self.output.len()) != (lens.input, lens.output)
-            || !self.sizes.is_empty()
-        {
-            self.check(&before.from.whole.with_sizes(self.sizes)?)?;
-        }
-        let mut between = before.take();
-        let pass = before.pass.call(self.input, &mut between);
-        pass.executor(self.executor).threads(self.threads).run()?;
-        let second = Call { input: &between, scratch: self.scratch, output: self.output, ..self };
-        let result = second.run_pass();
-        before.pool.lock().unwrap_or_else(PoisonError::into_inner).push(between);
-        result
-    }
-
-    fn run_pass(mut self) -> Result<(), Error> {
-        let inner = &self.conv.inner;
-        if let (Some(lens), []) = (inner.shared.lens, self.sizes) {
-            self.check_fast(lens)?;
-        } else {
-            self.check(&inner.shared.conv.with_sizes(self.sizes)?)?;
-        }
-        if self.output.is_empty() {
-            return Ok(());
-        }
-        match self.scratch.take() {
-            Some(scratch) => self.run_in(scratch),
-            None => {
-                let mut scratch = inner.take_scratch();
-                let result = self.run_in(&mut scratch);
-                inner.return_scratch(scratch);
-                result
-            }
-        }
-    }
-
-    /// [`check`](Self::check) against lengths worked out before; it allocates only to report.
-    fn check_fast(&self, lens: Lens) -> Result<(), Error> {
-        let residual = self.conv.inner.shared.conv.spec().residual.then_some(lens.output);
-        let found = (self.input.len(), self.output.len(), self.residual.map(<[T]>::len));
-        if found == (lens.input, lens.output, residual) {
-            Ok(())
-        } else {
-            self.check(&self.conv.inner.shared.conv)
-        }
-    }
-
-    /// Every array has the length that the description, its sizes filled in, says.
-    fn check(&self, conv: &Conv) -> Result<(), Error> {
-        check_len("input", self.input.len(), conv.input_shape().unwrap_or_default())?;
-        check_len("output", self.output.len(), conv.output_shape().unwrap_or_default())?;
-        match (conv.spec().residual, self.residual) {
-            (true, Some(residual)) => {
-                check_len("residual", residual.len(), conv.residual_shape().unwrap_or_default())
-            }
-            (false, None) => Ok(()),
-            (true, None) => Err(Error::Argument(
-                "the convolution adds a residual, but none was given".to_owned(),
-            )),
-            (false, Some(_)) => Err(Error::Argument(
-                "a residual was given, but the convolution adds none".to_owned(),
-            )),
-        }
-    }
-
-    fn run_in(&mut self, scratch: &mut Scratch) -> Result<(), Error> {
-        let Shared { nest, code, divisible, .. } = &*self.conv.inner.shared;
-        let run = Run {
-            nest,
-            code,
-            constants: &self.conv.inner.constants,
-            sizes: self.sizes,
-            parts: if *divisible { self.threads } else { 1 },
-            executor: self.executor,
-        };
-        let residual = self.residual.map_or(std::ptr::null_mut(), |r| r.as_ptr().cast_mut().cast());
-        let places = Places {
-            input: self.input.as_ptr().cast_mut().cast(),
-            output: self.output.as_mut_ptr().cast(),
-            residuals: &[residual],
-        };
-        // SAFETY: `check` compared every length with the nest's description, and the output is
-        // borrowed for us alone.
-        unsafe { run.run(&places, scratch) }
-    }
-}
-
-impl<T: Element> Before<T> {
-    fn take(&self) -> Vec<T> {
-        let used = self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        used.unwrap_or_else(|| vec![T::default(); self.pass.conv().output_len().unwrap_or(0)])
-    }
-}
-
-impl Inner {
-    fn take_scratch(&self) -> Scratch {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
-    }
-
-    fn return_scratch(&self, scratch: Scratch) {
-        self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
-    }
-}
-
-pub(crate) fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
+fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
     let found = T::DTYPE;
     // Anybody may implement `Element`; the machine code must see the number that it was made for.
     let is = match needed {
@@ -316,10 +163,34 @@ pub(crate) fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
     if is { Ok(()) } else { Err(Error::DType { found, needed }) }
 }
 
-pub(crate) fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error> {
-    let comes_later = conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
-    match (comes_later, found) {
-        (true, Some(found)) => check_len("bias", found, conv.bias_shape()),
+/// Every array that comes later is there and has the length of its shape, and no other is.
+fn check_weights<T: Element>(program: &Chain, weights: &[StepWeights<'_, T>]) -> Result<(), Error> {
+    let count = program.steps().len();
+    if weights.len() != count {
+        let given = weights.len();
+        let message = format!("there are weights for {given} steps, but the program has {count}");
+        return Err(Error::Argument(message));
+    }
+    for (at, (conv, weights)) in program.convs().zip(weights).enumerate() {
+        check_step(conv, weights).map_err(|error| match count {
+            1 => error,
+            _ => Error::Argument(format!("step {}: {error}", at + 1)),
+        })?;
+    }
+    Ok(())
+}
+
+fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(), Error> {
+    match (conv.known(), given.weight) {
+        (None, weight) => check_len("weight", weight.len(), conv.weight_shape())?,
+        (Some(_), []) => {}
+        (Some(_), _) => {
+            let message = "weights were given, but this convolution has its weights compiled in";
+            return Err(Error::Argument(message.to_owned()));
+        }
+    }
+    match (bias_comes_later(conv), given.bias) {
+        (true, Some(bias)) => check_len("bias", bias.len(), conv.bias_shape()),
         (false, None) => Ok(()),
         (true, None) => {
             Err(Error::Argument("the convolution adds a bias, but none was given".to_owned()))
@@ -328,6 +199,10 @@ pub(crate) fn check_bias(conv: &Conv, found: Option<usize>) -> Result<(), Error>
             Err(Error::Argument("a bias was given, but the convolution adds none".to_owned()))
         }
     }
+}
+
+fn bias_comes_later(conv: &Conv) -> bool {
+    conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none())
 }
 
 pub(crate) fn check_len(name: &'static str, found: usize, shape: Vec<usize>) -> Result<(), Error> {

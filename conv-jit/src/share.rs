@@ -1,7 +1,22 @@
-//! Questions to a nest that decide how a run may use it.
+//! Into how many parts work may be cut, and other questions to a nest that decide how a run may
+//! use it.
 
-use conv_ir::Nest;
+use conv_ir::analysis::facts;
 use conv_ir::nest::{Base, BufferId, BufferRole, Leaf, LoopKind, Op, Stmt};
+use conv_ir::{Conv, Nest};
+
+/// Multiply-adds that are worth a thread: about 5 us, which waking one takes.
+const WORTH_A_THREAD: u128 = 1 << 18;
+
+/// The most threads that a run is cut for. More is a mistake, or an attack on memory.
+pub(crate) const MOST_THREADS: usize = 1 << 10;
+
+/// As many threads as there is work for in these convolutions.
+pub(crate) fn useful_threads<'a>(convs: impl Iterator<Item = &'a Conv>) -> usize {
+    let work: Option<u128> = convs.map(|conv| Some(facts(conv)?.multiply_adds)).sum();
+    let threads = work.map(|work| usize::try_from(work / WORTH_A_THREAD).unwrap_or(MOST_THREADS));
+    threads.unwrap_or(MOST_THREADS).clamp(1, MOST_THREADS)
+}
 
 /// Whether threads can share the body: every store to the output happens inside a parallel loop.
 pub(crate) fn is_divisible(nest: &Nest) -> bool {

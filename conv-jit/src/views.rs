@@ -7,10 +7,13 @@ use conv_ir::{Conv, Element};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use crate::Error;
-use crate::compiled::CompiledConv;
-use crate::packed::PackedConv;
+use crate::compiled::Compiled;
+use crate::packed::{Packed, StepWeights};
 
-impl CompiledConv {
+/// Weight and bias of a step. The weight has no elements where it is compiled in.
+pub type StepViews<'a, T> = (ArrayViewD<'a, T>, Option<ArrayViewD<'a, T>>);
+
+impl Compiled {
     /// [`pack`](Self::pack) with views.
     ///
     /// # Errors
@@ -19,18 +22,41 @@ impl CompiledConv {
         &self,
         weight: ArrayViewD<'_, T>,
         bias: Option<ArrayViewD<'_, T>>,
-    ) -> Result<PackedConv<T>, Error> {
-        check_shape("weight", weight.shape(), &self.conv().weight_shape())?;
-        let weight = elements("weight", &weight)?;
-        let Some(bias) = bias else {
-            return self.pack(weight, None);
-        };
-        check_shape("bias", bias.shape(), &self.conv().bias_shape())?;
-        self.pack(weight, Some(elements("bias", &bias)?))
+    ) -> Result<Packed<T>, Error> {
+        self.pack_step_views(&[(weight, bias)])
+    }
+
+    /// [`pack_steps`](Self::pack_steps) with views.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Shape`], [`Error::Strides`].
+    pub fn pack_step_views<T: Element>(
+        &self,
+        steps: &[StepViews<'_, T>],
+    ) -> Result<Packed<T>, Error> {
+        for (conv, (weight, bias)) in self.program().convs().zip(steps) {
+            if conv.known().is_none() {
+                check_shape("weight", weight.shape(), &conv.weight_shape())?;
+            }
+            if let Some(bias) = bias {
+                check_shape("bias", bias.shape(), &conv.bias_shape())?;
+            }
+        }
+        let slices = steps.iter().map(|(weight, bias)| step(weight, bias));
+        let slices: Vec<StepWeights<'_, T>> = slices.collect::<Result<_, _>>()?;
+        self.pack_steps(&slices)
     }
 }
 
-impl<T: Element> PackedConv<T> {
+fn step<'a, T>(
+    weight: &'a ArrayViewD<'_, T>,
+    bias: &'a Option<ArrayViewD<'_, T>>,
+) -> Result<StepWeights<'a, T>, Error> {
+    let bias = bias.as_ref().map(|bias| elements("bias", bias)).transpose()?;
+    Ok(StepWeights { weight: elements("weight", weight)?, bias })
+}
+
+impl<T: Element> Packed<T> {
     /// [`run`](Self::run) with views. Free sizes are read off the input's shape.
     ///
     /// # Errors
@@ -40,12 +66,12 @@ impl<T: Element> PackedConv<T> {
         input: ArrayViewD<'_, T>,
         mut output: ArrayViewMutD<'_, T>,
     ) -> Result<(), Error> {
-        let sizes = sizes(self.conv(), input.shape());
+        let sizes = sizes(&self.program().steps()[0].conv, input.shape());
         let sizes: Vec<(&str, usize)> =
             sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
-        let conv = self.conv().with_sizes(&sizes)?;
-        check_shape("input", input.shape(), &conv.input_shape().unwrap_or_default())?;
-        check_shape("output", output.shape(), &conv.output_shape().unwrap_or_default())?;
+        let program = self.program().with_sizes(&sizes)?;
+        check_shape("input", input.shape(), &program.input_shape())?;
+        check_shape("output", output.shape(), &program.output_shape())?;
         let strides = output.strides().to_vec();
         let output = output.as_slice_mut().ok_or(Error::Strides { name: "output", strides })?;
         self.call(elements("input", &input)?, output).sizes(&sizes).run()

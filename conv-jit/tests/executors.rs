@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use conv_ir::Conv;
-use conv_jit::{CompiledConv, CurrentThread, Executor, Options, Scratch, conv2d};
+use conv_jit::{Compiled, CurrentThread, Executor, Options, Scratch, conv2d};
 
 /// Bytes that all threads hold.
 static HELD: AtomicIsize = AtomicIsize::new(0);
@@ -193,7 +193,7 @@ fn on_a_small_stack<T: conv_ir::Element + Send + Sync>(conv: &Conv) {
     let numbers = |len: usize| -> Vec<T> {
         numbers(len).into_iter().map(|x| T::from_f64(f64::from(x))).collect()
     };
-    let compiled = CompiledConv::new(conv, Options::default()).unwrap();
+    let compiled = Compiled::new(conv, Options::default()).unwrap();
     let bias = conv.spec().bias.then(|| numbers(conv.bias_len()));
     let packed = compiled.pack(&numbers(conv.weight_len()), bias.as_deref()).unwrap();
     let input = numbers(conv.input_len().unwrap());

@@ -12,9 +12,7 @@ use std::cell::Cell;
 use conv_ir::chain::plan::Plan;
 use conv_ir::nest::BufferRole;
 use conv_ir::{Chain, Conv, DType, Element, Target};
-use conv_jit::{
-    ChainOptions, CompiledChain, CompiledConv, Options, Scratch, StepWeights, targets_here,
-};
+use conv_jit::{Compiled, Options, Scratch, StepWeights, targets_here};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -87,16 +85,16 @@ const CASES: &[(&str, &str)] = &[
 const PANEL: &str =
     "lanes ow:4 tile ow:8,oh:2 order n,g,oc,oh,ow borders panel:4 unroll kw,kh pack parallel g";
 
-fn compile(text: &str, schedule: &str, target: Target) -> CompiledConv {
+fn compile(text: &str, schedule: &str, target: Target) -> Compiled {
     let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
     let given = (!schedule.is_empty())
         .then(|| schedule.parse().unwrap_or_else(|e| panic!("{schedule}: {e}")));
     let options = Options { schedule: given, target, threads: 1, ..Options::default() };
-    CompiledConv::new(&conv, options).unwrap_or_else(|e| panic!("{text}, {target}: {e}"))
+    Compiled::new(&conv, options).unwrap_or_else(|e| panic!("{text}, {target}: {e}"))
 }
 
-fn check<T: Element>(compiled: &CompiledConv, what: &str) {
-    let conv = compiled.conv();
+fn check<T: Element>(compiled: &Compiled, what: &str) {
+    let conv = compiled.program().single().unwrap();
     let array = |len| vec![T::from_f64(0.5); len];
     let bias = conv.spec().bias.then(|| array(conv.bias_len()));
     let packed = compiled.pack(&array(conv.weight_len()), bias.as_deref()).unwrap();
@@ -123,7 +121,8 @@ fn a_run_allocates_nothing() {
         let mut panels = 0;
         for (text, schedule) in CASES {
             let compiled = compile(text, schedule, target);
-            panels += usize::from(compiled.nest().buffer_of(BufferRole::Scratch).is_some());
+            panels +=
+                usize::from(compiled.groups()[0].nest.buffer_of(BufferRole::Scratch).is_some());
             let what = format!("{text}, {target}");
             match compiled.dtype() {
                 DType::F32 => check::<f32>(&compiled, &what),
@@ -150,9 +149,14 @@ fn a_run_of_a_chain_allocates_nothing() {
     let input = vec![0.5; chain.len_of(0)];
     let mut output = vec![0.0; chain.len_of(3)];
     for plan in [fused, Plan::unfused(&chain)] {
-        let options = ChainOptions { plan: Some(plan), ..ChainOptions::default() };
-        let packed = CompiledChain::new(&chain, options).unwrap().pack(&steps).unwrap();
+        let options = Options { plan: Some(plan), ..Options::default() };
+        let packed = Compiled::new(&chain, options).unwrap().pack_steps(&steps).unwrap();
         packed.run(&input, &mut output).unwrap();
         assert_eq!(allocations(|| packed.run(&input, &mut output).unwrap()), 0);
+        let mut scratch = Scratch::new();
+        packed.call(&input, &mut output).scratch(&mut scratch).run().unwrap();
+        let passed_in =
+            allocations(|| packed.call(&input, &mut output).scratch(&mut scratch).run().unwrap());
+        assert_eq!(passed_in, 0, "scratch passed in");
     }
 }

@@ -144,7 +144,7 @@ fn reserve() {
     drop(blocks);
 }
 
-fn small() -> Result<conv_jit::PackedConv<f32>, Error> {
+fn small() -> Result<conv_jit::Packed<f32>, Error> {
     conv2d(1, 1, 3).input([8, 8]).cache(false).compile()?.pack(&[0.5f32; 9], None)
 }
 
@@ -159,7 +159,7 @@ fn until_refused() -> (String, usize) {
         }
         assert!(held.len() < 1000, "nothing is refused");
     };
-    let run = |packed: &conv_jit::PackedConv<f32>| {
+    let run = |packed: &conv_jit::Packed<f32>| {
         let mut output = [0.0; 36];
         packed.call(&[2.0; 64], &mut output).executor(&CurrentThread).run().unwrap();
         assert_eq!(output, [9.0; 36]);

@@ -16,7 +16,7 @@ use conv_ir::{
     Activation, Chain, Conv, ConvSpec, DType, Element, Error, Layout, PaddingMode, Schedule, Size,
     Target, interp, nest, passes,
 };
-use conv_jit::{ChainOptions, CompiledChain, CurrentThread, StepWeights};
+use conv_jit::{Compiled, CurrentThread, Options, StepWeights};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::fmt;
@@ -390,8 +390,9 @@ fn machine<T: Element>(
     target: &Target,
 ) -> Result<(), String> {
     let compiled = |plan: Option<Plan>, threads: usize| {
-        let options = ChainOptions { plan, target: *target, threads };
-        let packed = quietly(|| CompiledChain::new(&drawn.chain, options)?.pack(&data.steps()))?;
+        let options =
+            Options { plan, target: *target, threads, cache: false, ..Options::default() };
+        let packed = quietly(|| Compiled::new(&drawn.chain, options)?.pack_steps(&data.steps()))?;
         packed.map_err(|e| e.to_string())
     };
     let given = compiled(Some(drawn.plan.clone()), 1)?;
@@ -399,7 +400,8 @@ fn machine<T: Element>(
     let own = compiled(None, 3)?;
     for (whose, packed, parts) in runs.into_iter().chain([("model's", &own, 3)]) {
         let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
-        let ran = packed.run_on(&data.input, &mut output, parts, &CurrentThread);
+        let ran =
+            packed.call(&data.input, &mut output).threads(parts).executor(&CurrentThread).run();
         ran.map_err(|e| e.to_string())?;
         compare(&output, &data.wanted)
             .map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
@@ -418,14 +420,14 @@ pub fn fused_and_not(
     input: &[f32],
     output: &mut [f32],
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let planned = CompiledChain::new(chain, ChainOptions::default())?;
-    let unfused = ChainOptions { plan: Some(Plan::unfused(chain)), ..ChainOptions::default() };
-    let unfused = CompiledChain::new(chain, unfused)?;
+    let planned = Compiled::new(chain, Options::default())?;
+    let unfused = Options { plan: Some(Plan::unfused(chain)), ..Options::default() };
+    let unfused = Compiled::new(chain, unfused)?;
     println!("{chain}");
     planned.plan().reasons.iter().for_each(|reason| println!("  - {reason}"));
     let mut outputs = Vec::new();
     for (name, compiled) in [("step by step", &unfused), ("as planned", &planned)] {
-        let packed = compiled.pack(weights)?;
+        let packed = compiled.pack_steps(weights)?;
         let mut times = Vec::new();
         for _ in 0..50 {
             let start = std::time::Instant::now();

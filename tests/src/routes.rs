@@ -8,7 +8,7 @@ use crate::data::{Data, Fill, compare};
 use crate::judge::{SEED, judge, judge_free, judge_threads, quietly};
 use conv_ir::schedule::Borders;
 use conv_ir::{Conv, DType, Element, Schedule, Target, passes};
-use conv_jit::{CompiledConv, CurrentThread, Options};
+use conv_jit::{Compiled, CurrentThread, Options};
 
 /// The routes that [`every`] takes, beside the reference.
 pub const NAMES: &[&str] = &[
@@ -124,7 +124,7 @@ fn machine<T: Element>(
 }
 
 /// A convolution as machine code, with its weights.
-struct Machine<T>(conv_jit::PackedConv<T>);
+struct Machine<T>(conv_jit::Packed<T>);
 
 impl<T: Element> Machine<T> {
     fn new(
@@ -144,7 +144,7 @@ impl<T: Element> Machine<T> {
             Some(known) => (&[][..], bias.filter(|_| known.bias.is_none())),
             None => (&data.weight[..], bias),
         };
-        let packed = quietly(|| CompiledConv::new(conv, options)?.pack(weight, bias))?;
+        let packed = quietly(|| Compiled::new(conv, options)?.pack(weight, bias))?;
         packed.map(Machine).map_err(|e| e.to_string())
     }
 

@@ -3,7 +3,7 @@
 
 use conv_ir::separate::{Accuracy, separate};
 use conv_ir::{Conv, Element, Schedule, Target, reference};
-use conv_jit::{CompiledConv, Options};
+use conv_jit::{Compiled, Options};
 use conv_tests::data::{Rng, compare};
 use conv_tests::emitted::{Program, numbers};
 use conv_tests::judge::SEED;
@@ -150,8 +150,8 @@ fn in_two_passes<T: Element>(conv: &Conv, rank: usize) {
     let bound = found.bound(1.0);
     for target in routes::machines_here() {
         let options = Options { target, accuracy: Accuracy::Fast, ..Options::default() };
-        let compiled = CompiledConv::new(conv, options).unwrap_or_else(|e| panic!("{conv}: {e}"));
-        assert_eq!(compiled.separable(), Some(&found));
+        let compiled = Compiled::new(conv, options).unwrap_or_else(|e| panic!("{conv}: {e}"));
+        assert_eq!(compiled.rewritten().separated, [(0, found.clone())]);
         let ready = compiled.ready::<T>().unwrap_or_else(|e| panic!("{conv}: {e}"));
         for _ in 0..2 {
             let mut output = vec![T::default(); wanted.len()];

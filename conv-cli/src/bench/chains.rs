@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use conv_ir::chain::plan::Plan;
 use conv_ir::{Chain, analysis};
-use conv_jit::{ChainOptions, CompiledChain, PackedChain, StepWeights};
+use conv_jit::{Compiled, Options, Packed, StepWeights};
 use serde::Serialize;
 
 use super::measure::{numbers, rounded, weights};
@@ -68,19 +68,19 @@ pub fn measure(
     let mut output = route::zeros(chain.output_shape().iter().product())?;
     let make = |plan| -> Result<_, Failure> {
         let start = Instant::now();
-        let options = ChainOptions { plan, threads, ..ChainOptions::default() };
-        let compiled = CompiledChain::new(chain, options)?;
+        let options = Options { plan, threads, cache: false, ..Options::default() };
+        let compiled = Compiled::new(chain, options)?;
         let taken = start.elapsed();
         let steps: Vec<StepWeights<'_, f32>> = all
             .iter()
             .map(|w| StepWeights { weight: &w.weight, bias: w.bias.as_deref() })
             .collect();
-        Ok((compiled.pack(&steps)?, taken))
+        Ok((compiled.pack_steps(&steps)?, taken))
     };
     let (planned, compile) = make(None)?;
     let (unfused, _) = make(Some(Plan::unfused(chain)))?;
     let mut both = [Vec::new(), Vec::new()];
-    let timed = |packed: &PackedChain<f32>, output: &mut Vec<f32>| -> Result<Duration, Failure> {
+    let timed = |packed: &Packed<f32>, output: &mut Vec<f32>| -> Result<Duration, Failure> {
         let start = Instant::now();
         packed.run(&input, output)?;
         Ok(start.elapsed())

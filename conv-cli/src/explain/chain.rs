@@ -5,6 +5,7 @@ use std::io::Write;
 
 use conv_ir::chain::plan::{Group, Plan, scratch_bytes, whole_bytes};
 use conv_ir::{Chain, Nest, Target};
+use conv_jit::{Lowered, LoweredGroup, Options};
 
 use super::bills;
 use super::costs::size;
@@ -18,30 +19,27 @@ pub fn explain(
     all: bool,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let computed = chain.skipping_strides();
-    let skips = (computed != *chain).then(|| {
-        let steps = computed.convs().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        format!("{steps}: strides of 1x1 windows moved to the step before")
+    let lowered = Lowered::new(chain, &Options { target: *target, ..Options::default() })?;
+    let (chain, plan) = (lowered.program(), &lowered.plan);
+    let done = lowered.rewritten.reasons().join("; ");
+    let rewritten = (!done.is_empty()).then(|| {
+        let steps = chain.convs().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        format!("{steps}: {done}")
     });
-    let chain = &computed;
-    let plan = conv_jit::chain_plan(chain, target, 1);
     let route = conv_jit::route_name(target);
     let mut lines = vec![("route", format!("{route}, {}-bit vectors", 8 * target.vector_bytes))];
-    lines.extend(skips.map(|skips| ("computed as", skips)));
+    lines.extend(rewritten.map(|steps| ("computed as", steps)));
     lines.push(("plan", plan.groups.iter().map(words).collect::<Vec<_>>().join("; ")));
-    lines.extend(costs(chain, &plan, target));
-    lines.extend(because(&plan));
+    lines.extend(costs(chain, plan, target));
+    lines.extend(because(plan));
     let mut nests = String::new();
-    let mut found = Vec::new();
-    for group in &plan.groups {
-        let nest = conv_jit::chain_nest(chain, group, target)?;
-        lines.extend(memory(chain, group, &nest));
+    for LoweredGroup { group, nest, .. } in &lowered.groups {
+        lines.extend(memory(chain, group, nest));
         if all {
             nests += &format!("\n; {}\n{nest}", words(group));
         }
-        found.push(nest);
     }
-    for (group, nest) in plan.groups.iter().zip(&found) {
+    for LoweredGroup { group, nest, .. } in &lowered.groups {
         if group.strips.is_some() {
             let mut nest = nest.clone();
             nest.leaves.retain(|leaf| !leaf.name.starts_with("pack_"));

@@ -22,6 +22,7 @@ use conv_ir::nest::bill::Bill;
 use conv_ir::separate::separate;
 use conv_ir::{Conv, Nest, Target, passes};
 use conv_jit::x86::{self, Level};
+use conv_jit::{Lowered, LoweredGroup, Options};
 
 use crate::describe::Description;
 use crate::failure::Failure;
@@ -164,13 +165,19 @@ fn pass_names() -> impl Iterator<Item = &'static str> {
 
 fn one(conv: &Conv, wanted: &Wanted, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let target = &args.target.unwrap_or_else(conv_jit::host_target);
-    let choice = conv_jit::choose(conv, target)?;
+    let options = Options { target: *target, ..Options::default() };
+    let lowered = Lowered::new(&conv.into(), &options)?;
+    let [LoweredGroup { choice: Some(choice), nest: last, .. }] = &lowered.groups[..] else {
+        return Err(Failure::usage("one convolution is explained, but there are several"));
+    };
     let mut nests = String::new();
-    let last = passes::compile(conv, &choice.schedule, target, &mut |pass, nest| {
-        if wanted.has(pass) {
-            nests += &format!("\n; after {pass}{}\n{nest}", gives(pass));
-        }
-    })?;
+    if *wanted != Wanted::Nothing {
+        passes::compile(conv, &choice.schedule, target, &mut |pass, nest| {
+            if wanted.has(pass) {
+                nests += &format!("\n; after {pass}{}\n{nest}", gives(pass));
+            }
+        })?;
+    }
     let mut lines = what(conv);
     lines.extend(costs::lines(conv, target, args.roofline));
     lines.extend(found(conv));
@@ -180,11 +187,11 @@ fn one(conv: &Conv, wanted: &Wanted, args: &Args, out: &mut dyn Write) -> Result
     lines.extend(
         choice
             .reasons
-            .into_iter()
+            .iter()
             .enumerate()
-            .map(|(i, reason)| (if i == 0 { "because" } else { "" }, reason)),
+            .map(|(i, reason)| (if i == 0 { "because" } else { "" }, reason.clone())),
     );
-    lines.extend(bills(&last, target));
+    lines.extend(bills(last, target));
     writeln!(out, "{conv}\n")?;
     out.write_all(table::pairs(&lines).as_bytes())?;
     Ok(out.write_all(nests.as_bytes())?)

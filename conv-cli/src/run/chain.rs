@@ -8,7 +8,7 @@ use std::time::Instant;
 use conv_files::{Number, encode};
 use conv_ir::reference::{self, run_chain};
 use conv_ir::{Chain, DType, interp};
-use conv_jit::{ChainOptions, CompiledChain, StepWeights};
+use conv_jit::{Compiled, Lowered, Options, StepWeights};
 
 use super::{Args, Named};
 use crate::failure::Failure;
@@ -75,8 +75,8 @@ fn compute<T: Number>(
     match args.route {
         Route::Interp => {
             let target = args.route.target();
-            let plan = conv_jit::chain_plan(chain, &target, 1);
-            let nest = conv_jit::chain_whole_nest(chain, &plan, &target)?;
+            let nest =
+                Lowered::new(chain, &Options { target, ..Options::default() })?.whole_nest()?;
             let arrays = interp::Arrays {
                 input,
                 weights: arrays.iter().map(|(weight, _)| weight.as_slice()).collect(),
@@ -98,14 +98,15 @@ fn compute<T: Number>(
         Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
             let target = args.route.target();
             let start = Instant::now();
-            let options = ChainOptions { plan: None, target, threads: args.threads };
-            let compiled = CompiledChain::new(chain, options)?;
+            let options =
+                Options { target, threads: args.threads, cache: false, ..Options::default() };
+            let compiled = Compiled::new(chain, options)?;
             let compile = start.elapsed();
             let steps: Vec<_> = arrays
                 .iter()
                 .map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() })
                 .collect();
-            let packed = compiled.pack(&steps)?;
+            let packed = compiled.pack_steps(&steps)?;
             let start = Instant::now();
             packed.run(input, result)?;
             let (route, run) = (conv_jit::route_name(&target), milliseconds(start.elapsed()));

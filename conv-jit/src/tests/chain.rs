@@ -7,9 +7,7 @@ use conv_ir::chain::fuse::Strips;
 use conv_ir::chain::plan::{Group, Plan, scratch_bytes, whole_bytes};
 
 use super::fill;
-use crate::{
-    ChainOptions, CompiledChain, CurrentThread, PackedChain, StepWeights, chain, targets_here,
-};
+use crate::{Compiled, CurrentThread, Lowered, Options, Packed, StepWeights, chain, targets_here};
 
 const INVERTED_RESIDUAL: &str = "conv2d ic16 oc96 in 28 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; conv2d oc16 kernel 1 + bias + residual from 0";
 
@@ -24,7 +22,8 @@ fn arrays(chain: &Chain) -> Arrays {
     numbered
         .map(|(conv, at)| {
             let comes = conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
-            (fill(conv.weight_len(), at), comes.then(|| fill(conv.bias_len(), 90 + at)))
+            let weight = if conv.known().is_some() { 0 } else { conv.weight_len() };
+            (fill(weight, at), comes.then(|| fill(conv.bias_len(), 90 + at)))
         })
         .collect()
 }
@@ -33,10 +32,10 @@ fn steps(arrays: &Arrays) -> Vec<StepWeights<'_, f32>> {
     arrays.iter().map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() }).collect()
 }
 
-fn packed(chain: &Chain, options: ChainOptions) -> PackedChain<f32> {
+fn packed(chain: &Chain, options: Options) -> Packed<f32> {
     let arrays = arrays(chain);
-    let compiled = CompiledChain::new(chain, options).unwrap_or_else(|e| panic!("{chain}: {e}"));
-    compiled.pack(&steps(&arrays)).unwrap()
+    let compiled = Compiled::new(chain, options).unwrap_or_else(|e| panic!("{chain}: {e}"));
+    compiled.pack_steps(&steps(&arrays)).unwrap()
 }
 
 /// The model's plan on every target, by 1 to 3 threads, against the steps one after the other.
@@ -58,10 +57,11 @@ fn planned_blocks_have_the_bits_of_their_steps() {
         let last = chain.steps().len();
         for target in targets_here() {
             let run = |plan: Option<Plan>, threads: usize| {
-                let options = ChainOptions { plan, target, threads };
+                let options = Options { plan, target, threads, ..Options::default() };
                 let mut output = vec![f32::NAN; chain.len_of(last)];
                 let packed = packed(&chain, options);
-                packed.run_on(&input, &mut output, threads, &CurrentThread).unwrap();
+                let call = packed.call(&input, &mut output).threads(threads);
+                call.executor(&CurrentThread).run().unwrap();
                 output.into_iter().map(f32::to_bits).collect::<Vec<_>>()
             };
             let wanted = run(Some(Plan::unfused(&chain)), 1);
@@ -83,9 +83,12 @@ fn a_fused_chain_holds_no_whole_tensor() {
             chunks: 1,
         };
         let group = Group { steps: 0..3, strips: Some(strips) };
-        let nest = crate::chain_nest(&chain, &group, &target).unwrap();
+        let plan = Plan { groups: vec![group.clone()], reasons: Vec::new() };
+        let options = Options { plan: Some(plan), target, ..Options::default() };
+        let lowered = Lowered::new(&chain, &options).unwrap();
+        let nest = &lowered.groups[0].nest;
         // 6 rows of 28 of tensor 1, 4 of tensor 2.
-        assert_eq!(scratch_bytes(&nest), (6 + 4) * 28 * 96 * 4);
+        assert_eq!(scratch_bytes(nest), (6 + 4) * 28 * 96 * 4);
         assert_eq!(whole_bytes(&chain, &group), 2 * 28 * 28 * 96 * 4);
     }
 }
@@ -95,11 +98,11 @@ fn wrong_arrays_and_plans_are_refused() {
     let block = chain(3, [9, 9]).conv(8, 3).bias(true).pointwise(4).compile().unwrap();
     let (first, bias, second) = ([0.5f32; 8 * 27], [0.5; 8], [0.5; 32]);
     let refused = |steps: &[StepWeights<'_, f32>]| {
-        block.pack(steps).err().map(|e| e.to_string()).unwrap_or_default()
+        block.pack_steps(steps).err().map(|e| e.to_string()).unwrap_or_default()
     };
     assert_eq!(
         refused(&[(&first[..], &bias[..]).into()]),
-        "there are weights for 1 steps, but the chain has 2"
+        "there are weights for 1 steps, but the program has 2"
     );
     assert_eq!(
         refused(&[(&first[..], &bias[..]).into(), second[1..].into()]),
@@ -109,14 +112,14 @@ fn wrong_arrays_and_plans_are_refused() {
         refused(&[first[..].into(), second[..].into()]),
         "step 1: the convolution adds a bias, but none was given"
     );
-    let ready = block.pack(&[(&first[..], &bias[..]).into(), second[..].into()]).unwrap();
+    let ready = block.pack_steps(&[(&first[..], &bias[..]).into(), second[..].into()]).unwrap();
     let wrong = ready.run(&[0.0; 243], &mut [0.0; 195]).unwrap_err().to_string();
     assert_eq!(wrong, "output has 195 elements, but its shape [1, 4, 7, 7] needs 196");
 
     let chain = read(INVERTED_RESIDUAL);
     let gap = Plan { groups: Plan::unfused(&chain).groups[1..].to_vec(), reasons: Vec::new() };
-    let options = ChainOptions { plan: Some(gap), ..ChainOptions::default() };
-    let error = CompiledChain::new(&chain, options).err().map(|e| e.to_string());
+    let options = Options { plan: Some(gap), ..Options::default() };
+    let error = Compiled::new(&chain, options).err().map(|e| e.to_string());
     assert_eq!(error.unwrap_or_default(), "plan: steps 1..2 are no group that begins at 0");
 }
 
@@ -129,7 +132,6 @@ fn steps_that_do_not_fit_are_named() {
     assert_eq!(none.unwrap_or_default(), "chain: there is no step, but a chain has at least one");
 }
 
-/// A weight that is compiled in is passed as well, and not looked at.
 #[test]
 fn known_steps_have_the_bits_of_their_unknown_twins() {
     let chain =
@@ -153,7 +155,7 @@ fn known_steps_have_the_bits_of_their_unknown_twins() {
     for plan in [fused, Plan::unfused(&chain)] {
         for target in targets_here() {
             let run = |chain: &Chain| {
-                let options = ChainOptions { plan: Some(plan.clone()), target, threads: 1 };
+                let options = Options { plan: Some(plan.clone()), target, ..Options::default() };
                 let mut output = vec![f32::NAN; chain.len_of(2)];
                 packed(chain, options).run(&input, &mut output).unwrap();
                 output
@@ -163,12 +165,4 @@ fn known_steps_have_the_bits_of_their_unknown_twins() {
             }
         }
     }
-}
-
-#[test]
-fn a_residual_from_outside_is_refused() {
-    let conv = "conv2d in 9 kernel 1 + residual".parse::<conv_ir::Conv>().unwrap();
-    let chain = Chain::with_residuals_from_outside(vec![conv.into()]).unwrap();
-    let error = CompiledChain::new(&chain, ChainOptions::default()).err().unwrap();
-    assert!(error.to_string().contains("a residual that is no tensor of the chain"), "{error}");
 }

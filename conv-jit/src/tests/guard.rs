@@ -19,10 +19,7 @@ use conv_ir::{Conv, DType, Element, Schedule, Target};
 use region::{Allocation, Protection};
 
 use super::{Case, bits};
-use crate::{
-    ChainOptions, CompiledChain, CompiledConv, CurrentThread, Error, Options, StepWeights,
-    targets_here,
-};
+use crate::{Compiled, CurrentThread, Error, Options, StepWeights, targets_here};
 
 #[path = "../../../tests/src/shapes.rs"]
 mod shapes;
@@ -146,7 +143,7 @@ impl<T: Element> Guarded<T> {
     }
 }
 
-fn run<T: Element>(compiled: &CompiledConv, arrays: Arguments<'_, T>, output: &mut [T]) {
+fn run<T: Element>(compiled: &Compiled, arrays: Arguments<'_, T>, output: &mut [T]) {
     let packed = compiled.pack(arrays.weight, arrays.bias).unwrap();
     let call = packed.call(arrays.input, output).executor(&CurrentThread);
     let call = match arrays.residual {
@@ -165,7 +162,7 @@ fn arguments<T>(case: &Case<T>) -> Arguments<'_, T> {
     }
 }
 
-fn guarded<T: Element>(compiled: &CompiledConv, case: &Case<T>, len: usize, side: Side) -> Vec<T> {
+fn guarded<T: Element>(compiled: &Compiled, case: &Case<T>, len: usize, side: Side) -> Vec<T> {
     let place = |values: &[T]| Guarded::new(values, side);
     let (input, weight) = (place(&case.input), place(&case.weight));
     let (bias, residual) = (case.bias.as_deref().map(place), case.residual.as_deref().map(place));
@@ -181,14 +178,14 @@ fn guarded<T: Element>(compiled: &CompiledConv, case: &Case<T>, len: usize, side
 }
 
 /// The code, unless the schedule is not for this convolution or this route.
-fn compiled(conv: &Conv, target: Target, text: Option<&str>) -> Option<CompiledConv> {
+fn compiled(conv: &Conv, target: Target, text: Option<&str>) -> Option<Compiled> {
     let options = Options {
         schedule: text.map(|text| schedule(text, conv.dtype(), target)),
         target,
         cache: false,
         ..Options::default()
     };
-    match CompiledConv::new(conv, options) {
+    match Compiled::new(conv, options) {
         Ok(compiled) => Some(compiled),
         Err(Error::Conv(conv_ir::Error::IllegalSchedule(_)) | Error::Unsupported(_))
             if text.is_some() =>
@@ -201,9 +198,14 @@ fn compiled(conv: &Conv, target: Target, text: Option<&str>) -> Option<CompiledC
 
 /// Anywhere, the reference's bits; where there is no fused multiply-add, at least the same bits
 /// everywhere.
-fn check<T: Element>(compiled: &CompiledConv, target: Target, case: &Case<T>, reference: &[T]) {
-    let what =
-        |of: &str| format!("{}, {target}, {of}, schedule {}", compiled.conv(), compiled.schedule());
+fn check<T: Element>(compiled: &Compiled, target: Target, case: &Case<T>, reference: &[T]) {
+    let what = |of: &str| {
+        format!(
+            "{}, {target}, {of}, schedule {}",
+            compiled.program(),
+            compiled.groups()[0].choice.as_ref().unwrap().schedule
+        )
+    };
     let mut want = vec![T::from_f64(f64::NAN); reference.len()];
     run(compiled, arguments(case), &mut want);
     if compiled.shared.isa.has_fma() {
@@ -254,7 +256,7 @@ fn chain_on_every_target(text: &str, rows: usize, layout: conv_ir::Layout) {
     for target in targets_here() {
         for side in [Side::Before, Side::Behind] {
             let place = |len: usize, seed: u64| Guarded::new(&super::fill::<f32>(len, seed), side);
-            let options = |plan| ChainOptions { plan: Some(plan), target, threads: 1 };
+            let options = |plan| Options { plan: Some(plan), target, ..Options::default() };
             let numbered = chain.convs().zip(2..);
             let arrays: Vec<_> = numbered
                 .map(|(conv, at)| {
@@ -271,7 +273,7 @@ fn chain_on_every_target(text: &str, rows: usize, layout: conv_ir::Layout) {
                 .collect();
             say(&format!("{text}, {target}, {rows} rows, guard {side:?}"));
             let ready =
-                |plan| CompiledChain::new(&chain, options(plan)).unwrap().pack(&steps).unwrap();
+                |plan| Compiled::new(&chain, options(plan)).unwrap().pack_steps(&steps).unwrap();
             let mut want = vec![f32::NAN; chain.len_of(count)];
             ready(Plan::unfused(&chain)).run(&input, &mut want).unwrap();
             let (guarded, mut output) = (Guarded::new(&input, side), place(want.len(), 3));

@@ -20,7 +20,7 @@ fn protection(address: usize) -> Option<String> {
 fn executable_and_not_writable() {
     let conv = conv2d(2, 2, 3).input([8, 8]).cache(false).compile().unwrap();
     let packed = conv.pack(&[0.5f32; 36], None).unwrap();
-    let address = conv.shared.code.address();
+    let address = conv.shared.codes[0].code.address();
     assert_eq!(protection(address).as_deref(), Some("r-xp"));
     drop(conv);
     assert_eq!(protection(address).as_deref(), Some("r-xp"), "packed weights keep the code");
@@ -34,7 +34,7 @@ fn executable_and_not_writable() {
 #[test]
 fn refused_pages_are_an_error() {
     let compile = || conv2d(1, 1, 3).input([8, 8]).cache(false).compile();
-    let run = |packed: &crate::PackedConv<f32>| {
+    let run = |packed: &crate::Packed<f32>| {
         let mut output = [0.0; 36];
         packed.run(&[2.0; 64], &mut output).unwrap();
         assert_eq!(output, [9.0; 36]);

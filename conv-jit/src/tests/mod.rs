@@ -4,6 +4,7 @@ mod chain;
 mod guard;
 mod memory;
 mod nests;
+mod program;
 mod routes;
 mod surface;
 

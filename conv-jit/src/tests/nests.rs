@@ -227,7 +227,7 @@ fn the_inner_loop_does_not_spill() {
         .compile()
         .unwrap();
     let Ok(isa) = Isa::by_triple("x86_64") else { return };
-    let text = disassembly(conv.nest(), &isa).unwrap();
+    let text = disassembly(&conv.groups()[0].nest, &isa).unwrap();
     let tiles = text.split("; ").filter(|f| f.starts_with("tile"));
     for function in tiles {
         let loads_stack = |line: &&str| {

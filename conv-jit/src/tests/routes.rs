@@ -3,10 +3,10 @@
 use conv_ir::{Activation, Conv, ConvSpec, DType, Element, Layout, Padding, PaddingMode, Size};
 
 use super::{Case, bits};
-use crate::{CompiledConv, CurrentThread, Options};
+use crate::{Compiled, CurrentThread, Options};
 
-fn compiled(conv: &Conv) -> CompiledConv {
-    CompiledConv::new(conv, Options { cache: false, ..Options::default() })
+fn compiled(conv: &Conv) -> Compiled {
+    Compiled::new(conv, Options { cache: false, ..Options::default() })
         .unwrap_or_else(|e| panic!("{conv}: {e}"))
 }
 
@@ -21,7 +21,7 @@ fn check_as<T: Element>(spec: &ConvSpec) {
     let conv = Conv::new(spec.clone()).unwrap();
     let (case, len) = (Case::<T>::new(&conv), conv.output_len().unwrap());
     let compiled = compiled(&conv);
-    let want = case.interpret(compiled.nest(), len, &[]);
+    let want = case.interpret(&compiled.groups()[0].nest, len, &[]);
     let packed = compiled.pack(&case.weight, case.bias.as_deref()).unwrap();
     for threads in [1, 3] {
         let mut got = vec![T::from_f64(f64::NAN); len];
@@ -33,7 +33,7 @@ fn check_as<T: Element>(spec: &ConvSpec) {
         assert!(
             bits(&got) == bits(&want),
             "{conv}, {threads} threads, schedule {}",
-            compiled.schedule()
+            compiled.explain()
         );
     }
 }
@@ -157,7 +157,7 @@ fn free_sizes() {
     ] {
         let known = conv.with_sizes(&sizes).unwrap();
         let (case, len) = (Case::<f32>::new(&known), known.output_len().unwrap());
-        let want = case.interpret(compiled.nest(), len, &sizes);
+        let want = case.interpret(&compiled.groups()[0].nest, len, &sizes);
         let mut got = vec![f32::NAN; len];
         let packed = compiled.pack(&case.weight, case.bias.as_deref()).unwrap();
         packed.run_sized(&case.input, &mut got, &sizes).unwrap();

@@ -2,9 +2,7 @@
 
 use conv_ir::{Activation, DType, Schedule, Target};
 
-use crate::{
-    CompiledConv, Error, Isa, PackedConv, Scratch, cache, conv_transpose2d, conv1d, conv2d,
-};
+use crate::{Compiled, Error, Isa, Packed, Scratch, cache, conv_transpose2d, conv1d, conv2d};
 
 fn small() -> crate::Builder {
     conv2d(3, 8, 3).input([10, 11]).padding(1).bias(true)
@@ -13,8 +11,8 @@ fn small() -> crate::Builder {
 #[test]
 fn threads_may_share() {
     fn check<T: Send + Sync + Clone>() {}
-    check::<CompiledConv>();
-    check::<PackedConv<f32>>();
+    check::<Compiled>();
+    check::<Packed<f32>>();
     fn send<T: Send>() {}
     send::<Scratch>();
 }
@@ -24,7 +22,7 @@ fn wrong_arrays_are_refused() {
     let conv = small().compile().unwrap();
     let (weight, bias) = (vec![0.0f32; 8 * 27], vec![0.0f32; 8]);
     let refused =
-        |r: Result<PackedConv<f32>, Error>| r.err().map(|e| e.to_string()).unwrap_or_default();
+        |r: Result<Packed<f32>, Error>| r.err().map(|e| e.to_string()).unwrap_or_default();
     assert_eq!(
         refused(conv.pack(&weight[1..], Some(&bias))),
         "weight has 215 elements, but its shape [8, 3, 3, 3] needs 216"
@@ -82,12 +80,13 @@ fn builder_says_what_the_spec_says() {
         .input([5, 5])
         .stride([2, 3])
         .output_padding([1, 2])
-        .spec()
-        .clone();
+        .describe()
+        .unwrap();
+    let spec = spec.steps()[0].conv.spec();
     assert!(spec.transposed && spec.kernel == [3, 2]);
     let broken = conv1d(3, 4, 3).groups(2).input([5]).compile().err().unwrap();
     assert!(broken.to_string().contains("groups"), "{broken}");
-    let conv = conv2d(3, 4, 1).input(["H", "W"]).activation(Activation::Relu).conv().unwrap();
+    let conv = conv2d(3, 4, 1).input(["H", "W"]).activation(Activation::Relu).describe().unwrap();
     assert_eq!(conv.free_sizes(), ["H", "W"]);
 }
 
@@ -161,12 +160,13 @@ fn runs_share_code_and_scratch() {
 #[test]
 #[cfg(target_arch = "x86_64")]
 fn every_target_as_text() {
-    let conv = conv2d(4, 32, 3).input([32, 32]).conv().unwrap();
+    let program = conv2d(4, 32, 3).input([32, 32]).describe().unwrap();
+    let conv = program.single().unwrap();
     for (target, word) in
         [(Target::AVX512, "zmm"), (Target::AVX2, "ymm"), (Target::CRANELIFT, "xmm")]
     {
-        let schedule = Schedule::choose(&conv, &target).schedule;
-        let nest = conv_ir::passes::compile(&conv, &schedule, &target, &mut |_, _| {}).unwrap();
+        let schedule = Schedule::choose(conv, &target).schedule;
+        let nest = conv_ir::passes::compile(conv, &schedule, &target, &mut |_, _| {}).unwrap();
         let text = crate::disassembly_for(&nest, &target).unwrap();
         assert!(text.contains(word) && text.contains("; run ("), "{target}:\n{text}");
         let text = crate::clif_for(&nest, &target).unwrap();
@@ -187,7 +187,7 @@ fn other_machines_as_text() {
     ] {
         match Isa::by_triple(triple) {
             Ok(isa) => {
-                let text = crate::disassembly(conv.nest(), &isa)
+                let text = crate::disassembly(&conv.groups()[0].nest, &isa)
                     .unwrap_or_else(|e| panic!("{triple}: {e}"));
                 assert!(text.contains(word), "{triple}:\n{text}");
             }

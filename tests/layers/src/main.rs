@@ -8,7 +8,7 @@ use std::time::Duration;
 use conv_ir::analysis::facts;
 use conv_ir::{Conv, DType, Target};
 use conv_jit::peak::fma_peak_at;
-use conv_jit::{CompiledConv, Options};
+use conv_jit::{Compiled, Options};
 use conv_layers::{Run, numbers, times, whole, zeroed};
 
 /// A layer and what makes its versions from weight and bias.
@@ -45,7 +45,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         for (at, (name, target)) in targets.iter().enumerate() {
             let options = Options { target: *target, ..Options::default() };
             let bias = conv.spec().bias.then_some(bias.as_slice());
-            let packed = CompiledConv::new(&conv, options)?.pack(&weight, bias)?;
+            let packed = Compiled::new(&conv, options)?.pack(&weight, bias)?;
             let version = layer.versions.iter().find(|v| v.0 == *name).expect("emitted");
             let mut emitted = (version.1)(&weight, bias.unwrap_or(&[]));
             let (mut ours, mut output) = (vec![0.0; len], vec![0.0; len]);

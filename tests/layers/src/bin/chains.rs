@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use conv_ir::{Chain, Target};
-use conv_jit::{ChainOptions, CompiledChain, StepWeights};
+use conv_jit::{Compiled, Options, StepWeights};
 use conv_layers::{Run, numbers, times, whole, zeroed};
 
 /// A chain and what makes its versions from the arrays of its steps.
@@ -44,11 +44,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         print!("{:<32}", block.name);
         for &target in &targets {
             let name = target.name;
-            let options = ChainOptions {
+            let options = Options {
                 target,
-                ..ChainOptions::default()
+                ..Options::default()
             };
-            let packed = CompiledChain::new(&chain, options)?.pack(&weights)?;
+            let packed = Compiled::new(&chain, options)?.pack_steps(&weights)?;
             let version = block.versions.iter().find(|v| v.0 == name).expect("emitted");
             let mut emitted = (version.1)(&arrays);
             let (mut ours, mut output) = (vec![0.0; len], vec![0.0; len]);

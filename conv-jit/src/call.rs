@@ -1,0 +1,178 @@
+//! One run of a program.
+//!
+//! In: the caller's arrays, and what he says of the run. Lengths are checked before anything runs.
+//! A run of known sizes allocates nothing after the first one on as many threads: scratch is kept
+//! in a pool, or passed in. Sizes given at run time are checked in a program of their own.
+
+use conv_ir::{Chain, Conv, Element, Size};
+
+use crate::compiled::Lens;
+use crate::engine::Run;
+use crate::executor::{self, Executor};
+use crate::packed::{Packed, check_len};
+use crate::scratch::Scratch;
+use crate::{Error, share};
+
+/// One run, with everything that can be said about it.
+#[must_use = "nothing runs before `run`"]
+pub struct Call<'a, T> {
+    packed: &'a Packed<T>,
+    input: &'a [T],
+    output: &'a mut [T],
+    residual: Option<&'a [T]>,
+    sizes: &'a [(&'a str, usize)],
+    scratch: Option<&'a mut Scratch>,
+    executor: &'a dyn Executor,
+    /// `None`: as many as there is work for, up to those that the options say.
+    threads: Option<usize>,
+}
+
+impl<'a, T: Element> Call<'a, T> {
+    pub(crate) fn new(packed: &'a Packed<T>, input: &'a [T], output: &'a mut [T]) -> Self {
+        Call {
+            packed,
+            input,
+            output,
+            residual: None,
+            sizes: &[],
+            scratch: None,
+            executor: executor::default_executor(),
+            threads: None,
+        }
+    }
+
+    /// Added before the activation, where the program adds a residual that is none of its tensors.
+    pub fn residual(self, residual: &'a [T]) -> Self {
+        Call { residual: Some(residual), ..self }
+    }
+
+    /// Values for the free sizes, by name.
+    pub fn sizes(self, sizes: &'a [(&'a str, usize)]) -> Self {
+        Call { sizes, ..self }
+    }
+
+    /// Working memory, instead of the pool's.
+    pub fn scratch(self, scratch: &'a mut Scratch) -> Self {
+        Call { scratch: Some(scratch), ..self }
+    }
+
+    /// Into how many parts the work is cut, however little it is; 1024 at most. The bits do not
+    /// depend on it.
+    pub fn threads(self, threads: usize) -> Self {
+        Call { threads: Some(threads.clamp(1, share::MOST_THREADS)), ..self }
+    }
+
+    /// Who runs the parts, instead of rayon (the calling thread without feature `rayon`).
+    pub fn executor(self, executor: &'a dyn Executor) -> Self {
+        Call { executor, ..self }
+    }
+
+    /// Runs.
+    ///
+    /// # Errors
+    /// As [`Packed::run_sized`].
+    pub fn run(self) -> Result<(), Error> {
+        let shared = &*self.packed.inner.shared;
+        let lowered = &shared.lowered;
+        if let (Some(lens), []) = (&shared.lens, self.sizes) {
+            return self.check(lens, lowered.program()).and_then(|()| self.run_of(lens, None));
+        }
+        let program = lowered.program().with_sizes(self.sizes)?;
+        let Some(lens) = Lens::of(&program, &lowered.plan) else {
+            return Err(Error::Memory("arrays of these sizes".to_owned()));
+        };
+        self.check(&lens, &program).and_then(|()| self.run_of(&lens, Some(&program)))
+    }
+
+    /// Every array has the length that the program says. Allocates only to report.
+    fn check(&self, lens: &Lens, program: &Chain) -> Result<(), Error> {
+        let found = (self.input.len(), self.output.len(), self.residual.map(<[T]>::len));
+        if found == (lens.input, lens.output, lens.residual) {
+            return Ok(());
+        }
+        check_len("input", self.input.len(), program.input_shape())?;
+        check_len("output", self.output.len(), program.output_shape())?;
+        match (outside(program), self.residual) {
+            (Some(conv), Some(residual)) => {
+                check_len("residual", residual.len(), conv.residual_shape().unwrap_or_default())
+            }
+            (None, None) => Ok(()),
+            (Some(_), None) => Err(Error::Argument(
+                "the convolution adds a residual, but none was given".to_owned(),
+            )),
+            (None, Some(_)) => Err(Error::Argument(
+                "a residual was given, but the convolution adds none".to_owned(),
+            )),
+        }
+    }
+
+    /// Runs in the caller's scratch or the pool's. `sized`: the program with its free sizes filled
+    /// in, where it has some.
+    fn run_of(mut self, lens: &Lens, sized: Option<&Chain>) -> Result<(), Error> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        if let Some(scratch) = self.scratch.take() {
+            return self.run_in(scratch, lens, sized);
+        }
+        let pool = &self.packed.inner.pool;
+        let mut scratch = pool.take();
+        let result = self.run_in(&mut scratch, lens, sized);
+        pool.give_back(scratch);
+        result
+    }
+
+    fn run_in(
+        &mut self,
+        scratch: &mut Scratch,
+        lens: &Lens,
+        sized: Option<&Chain>,
+    ) -> Result<(), Error> {
+        let inner = &*self.packed.inner;
+        let ends =
+            (self.input.as_ptr().expose_provenance(), self.output.as_mut_ptr().expose_provenance());
+        scratch.place(lens, ends, self.residual.map_or(0, |r| r.as_ptr().expose_provenance()))?;
+        let lowered = &inner.shared.lowered;
+        let groups = lowered.groups.iter().zip(&inner.shared.codes).zip(&inner.constants);
+        for ((group, compiled), constants) in groups {
+            // Where sizes are free a group is one step.
+            let at = group.group.steps.start;
+            let sizes = sized.map_or_else(Vec::new, |sized| {
+                values(&lowered.program().steps()[at].conv, &sized.steps()[at].conv)
+            });
+            let run = Run {
+                nest: &group.nest,
+                code: &compiled.code,
+                constants,
+                sizes: &sizes,
+                addresses: &scratch.addresses,
+                arrays: &compiled.arrays,
+                parts: compiled.parts(self.threads, self.packed.threads),
+                executor: self.executor,
+            };
+            // SAFETY: every address is a tensor of the program: the caller's arrays, whose lengths
+            // `check` compared and whose output is borrowed for us alone, or blocks that `place`
+            // made as long as their shapes say. No group writes a tensor that it reads.
+            unsafe { run.run(&mut scratch.work)? };
+        }
+        Ok(())
+    }
+}
+
+/// The step that adds a residual of the caller's.
+fn outside(program: &Chain) -> Option<&Conv> {
+    let mut steps = program.steps().iter();
+    let step = steps.find(|step| step.conv.spec().residual && step.residual.is_none())?;
+    Some(&step.conv)
+}
+
+/// A step's free sizes, by the names it has for them.
+fn values<'a>(free: &'a Conv, sized: &Conv) -> Vec<(&'a str, usize)> {
+    let names = std::iter::once(&free.spec().batch).chain(&free.spec().input);
+    let numbers = std::iter::once(&sized.spec().batch).chain(&sized.spec().input);
+    let value = |(name, number): (&'a Size, &Size)| match name {
+        Size::Free(name) => Some((name.as_str(), number.known()?)),
+        Size::Known(_) => None,
+    };
+    names.zip(numbers).filter_map(value).collect()
+}

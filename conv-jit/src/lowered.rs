@@ -1,0 +1,202 @@
+//! A program as it is compiled for a target, before there is machine code: rewritten, planned, and
+//! a nest for each group of steps.
+//!
+//! ```text
+//! Chain --rewrite (accuracy)--> Chain --plan--> groups --schedule, passes--> a nest each
+//! ```
+//!
+//! Explaining and compiling both go through here, so that what is explained is what runs. The model
+//! may ask for masked loads, which the assembler alone makes, and the assembler may refuse a leaf.
+//! Then the model is asked again, without masks: whatever the assembler refuses then is
+//! Cranelift's.
+
+use conv_ir::chain::fuse::{self, Strips};
+use conv_ir::chain::plan::{Group, Plan};
+use conv_ir::chain::{Rewritten, whole};
+use conv_ir::lower::Layouts;
+use conv_ir::schedule::Choice;
+use conv_ir::separate::Accuracy;
+use conv_ir::{Chain, Conv, Nest, Schedule, Target, passes};
+
+use crate::compiled::Options;
+use crate::x86::{self, Level};
+use crate::{Error, share};
+
+/// What is compiled for a target, which this CPU need not have.
+///
+/// ```
+/// use conv_ir::{Chain, Target};
+/// use conv_jit::{Lowered, Options};
+/// let blur: Chain = "conv2d in 64 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
+/// let lowered = Lowered::new(&blur, &Options { target: Target::AVX512, ..Options::default() })?;
+/// assert_eq!(lowered.groups.len(), lowered.plan.groups.len());
+/// # Ok::<(), conv_jit::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// What is computed.
+    pub rewritten: Rewritten,
+    /// Which of its steps are fused, and why.
+    pub plan: Plan,
+    /// The plan's groups.
+    pub groups: Vec<LoweredGroup>,
+}
+
+/// The nest of steps that are computed together.
+#[derive(Clone, Debug)]
+pub struct LoweredGroup {
+    /// The steps.
+    pub group: Group,
+    /// How a step alone is computed, and why. Fused steps have a schedule for each kind of strip.
+    pub choice: Option<Choice>,
+    /// The finished nest.
+    pub nest: Nest,
+}
+
+impl Lowered {
+    /// Rewrites, plans and lowers. Of the options, `cache` says nothing here.
+    ///
+    /// # Errors
+    /// [`Error::Conv`] for an illegal schedule or plan, [`Error::Argument`] for a schedule of
+    /// several steps, [`Error::Unsupported`] where machine code cannot be made.
+    pub fn new(program: &Chain, options: &Options) -> Result<Lowered, Error> {
+        let Options { schedule, plan, target, threads, accuracy, .. } = options;
+        let count = program.steps().len();
+        if schedule.is_some() && count > 1 {
+            let message = format!("a schedule is for one step, but there are {count}: give a plan");
+            return Err(Error::Argument(message));
+        }
+        // A given schedule is for the window as it is.
+        let accuracy = if schedule.is_some() { Accuracy::Exact } else { *accuracy };
+        let rewritten = program.rewritten(accuracy);
+        let (program, given) = (&rewritten.program, schedule.as_ref());
+        one_residual_from_outside(program)?;
+        let lower = |plan: &Plan| -> Result<Vec<LoweredGroup>, Error> {
+            plan.groups.iter().map(|group| lowered(program, group, given, target)).collect()
+        };
+        let (plan, groups) = match plan {
+            Some(plan) => {
+                plan.check(program)?;
+                (plan.clone(), lower(plan)?)
+            }
+            None => {
+                let threads = share::useful_threads(program.convs()).min(*threads).max(1);
+                let plan = Plan::choose(program, target, threads);
+                match lower(&plan) {
+                    Err(why) if plan.groups.len() < program.steps().len() => {
+                        let plan = apart(program, &why);
+                        let groups = lower(&plan)?;
+                        (plan, groups)
+                    }
+                    groups => (plan, groups?),
+                }
+            }
+        };
+        Ok(Lowered { rewritten, plan, groups })
+    }
+
+    /// What is computed.
+    pub fn program(&self) -> &Chain {
+        &self.rewritten.program
+    }
+
+    /// All groups as one nest, one after the other.
+    ///
+    /// # Errors
+    /// Where a size is free.
+    pub fn whole_nest(&self) -> Result<Nest, Error> {
+        let nests = self.groups.iter().map(|group| &group.nest);
+        Ok(whole::joined(self.program(), &self.plan, nests)?)
+    }
+}
+
+fn one_residual_from_outside(program: &Chain) -> Result<(), Error> {
+    let adds = |step: &conv_ir::chain::Step| step.conv.spec().residual && step.residual.is_none();
+    let steps = program.steps().iter().enumerate().filter(|(_, step)| adds(step));
+    let numbers: Vec<String> = steps.map(|(at, _)| (at + 1).to_string()).collect();
+    match numbers.len() {
+        0 | 1 => Ok(()),
+        _ => Err(Error::Unsupported(format!(
+            "steps {} each add a residual of the caller's, but a call brings one",
+            numbers.join(", ")
+        ))),
+    }
+}
+
+/// Every step by itself, because strips could not be.
+fn apart(program: &Chain, why: &Error) -> Plan {
+    let mut plan = Plan::unfused(program);
+    plan.reasons.push(format!("not fused: {why}"));
+    plan
+}
+
+fn lowered(
+    program: &Chain,
+    group: &Group,
+    given: Option<&Schedule>,
+    target: &Target,
+) -> Result<LoweredGroup, Error> {
+    let (choice, nest) = match &group.strips {
+        Some(strips) => (None, fused(program, group, strips, target)?),
+        None => {
+            let conv = &program.steps()[group.steps.start].conv;
+            let (choice, nest) = alone(conv, Layouts::of(conv), given, target)?;
+            (Some(choice), nest)
+        }
+    };
+    Ok(LoweredGroup { group: group.clone(), choice, nest })
+}
+
+fn fused(program: &Chain, group: &Group, strips: &Strips, target: &Target) -> Result<Nest, Error> {
+    let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
+        let (choice, nest) = alone(conv, layouts, given, target).map_err(into_ir)?;
+        Ok(fuse::Lowered { schedule: choice.schedule, nest })
+    };
+    Ok(fuse::fuse(program, group.steps.clone(), strips, target, &mut lower)?)
+}
+
+/// Errors of this crate on their way through conv-ir.
+fn into_ir(error: Error) -> conv_ir::Error {
+    match error {
+        Error::Conv(error) => error,
+        other => conv_ir::Error::Unsupported { route: "jit", message: other.to_string() },
+    }
+}
+
+/// One convolution, under the given schedule or the model's choice.
+fn alone(
+    conv: &Conv,
+    layouts: Layouts,
+    given: Option<&Schedule>,
+    target: &Target,
+) -> Result<(Choice, Nest), Error> {
+    let under = |choice: Choice| {
+        let nest = passes::compile_as(conv, layouts, &choice.schedule, target, &mut |_, _| {})?;
+        masks_are_assembled(&nest, target).map(|()| (choice, nest))
+    };
+    if let Some(schedule) = given {
+        let reasons = vec!["the schedule was given".to_owned()];
+        return under(Choice { schedule: schedule.clone(), reasons });
+    }
+    match under(Schedule::choose_as(conv, layouts, target)) {
+        Err(Error::Unsupported(why)) if target.masks => {
+            let plain = Target { masks: false, ..*target };
+            let mut choice = Schedule::choose_as(conv, layouts, &plain);
+            choice.reasons.push(format!("no masks: {why}"));
+            under(choice)
+        }
+        made => made,
+    }
+}
+
+fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
+    let Some(level) = Level::of(target) else {
+        return Ok(());
+    };
+    for leaf in nest.leaves.iter().filter(|leaf| leaf.has_masked_loads()) {
+        x86::assemble(nest, leaf, level).map_err(|why| {
+            Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name))
+        })?;
+    }
+    Ok(())
+}
