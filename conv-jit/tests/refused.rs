@@ -117,7 +117,8 @@ fn arrays_that_are_refused_are_an_error() {
 
 #[test]
 fn known_weights_that_are_refused_are_an_error() {
-    let conv = large().conv().unwrap();
+    let program = large().describe().unwrap();
+    let conv = program.single().unwrap();
     let weight = numbers(256 * 256 * 9);
     let (_, refused) = until_granted(|| Ok(conv.with_weights(&weight, None)?));
     assert_eq!(refused, 1);
