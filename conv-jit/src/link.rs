@@ -99,7 +99,7 @@ mod tests {
         Ok(code)
     }
 
-    /// Against the encodings that GNU as gives.
+    /// Encodings from the manuals of the architectures.
     #[test]
     fn calls_are_patched_as_each_architecture_wants() {
         let words = |words: &[u32]| words.iter().flat_map(|w| w.to_le_bytes()).collect::<Vec<u8>>();
