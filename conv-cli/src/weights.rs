@@ -16,7 +16,7 @@ pub fn known(conv: &Conv, weight: &str) -> Result<Conv, Failure> {
         true => {
             literal(weight).map_err(|message| Failure::usage(format!("--weight: {message}")))?
         }
-        false => conv_files::read_place(Path::new(""), weight)?.exact(),
+        false => conv_files::read_place(Path::new(""), weight, usize::MAX)?.exact(),
     };
     let (needed, found) = (conv.weight_len(), numbers.len());
     let window: usize = conv.weight_shape()[2..].iter().product();

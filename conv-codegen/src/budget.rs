@@ -4,11 +4,13 @@
 //! Tiles and unrolled taps have limits of their own, in the passes, so one leaf is at most some
 //! hundred lines. Two things grow with what a user writes: kinds of positions in the image (a free
 //! size has two edges and an inside, a transposed stride a phase for each of its values; over the
-//! axes they multiply, and each kind is a leaf), and known weights whose numbers are written out.
+//! axes they multiply, and each kind is a leaf), and known weights, whose bytes rustc holds.
 
 use conv_ir::conv::axis_name;
 use conv_ir::nest::{Leaf, LoopKind, Stmt};
 use conv_ir::{Conv, Error, Issue, Nest, Size};
+
+use crate::{Form, Options};
 
 /// Statements of a version: rustc takes half a minute for three versions of 2400 each.
 const STATEMENTS: usize = 5_000;
@@ -17,24 +19,54 @@ const STATEMENTS: usize = 5_000;
 /// count.
 const KINDS: usize = 4_096;
 
-/// Known numbers that are written out, over all versions: rustc takes half a minute for as many.
-const NUMBERS: usize = 1 << 21;
+/// Known numbers of an item: ResNet-50 has 25 million. An array is one token, but rustc holds its
+/// bytes, and their text, several times over: some 30 bytes a number.
+pub(crate) const NUMBERS: usize = 1 << 25;
 
-/// What can be told of a description before it is lowered, in so many versions.
+/// What can be told of descriptions before they are lowered: the steps of an item whose known
+/// numbers are there so many times.
 ///
 /// # Errors
 /// [`Error::Invalid`] about the weight or a size of the input.
-pub(crate) fn check(conv: &Conv, versions: usize) -> Result<(), Error> {
-    let numbers = conv.known().map_or(0, |_| conv.weight_len()).saturating_mul(versions);
-    if numbers > NUMBERS {
-        let shape: Vec<String> = conv.weight_shape().iter().map(usize::to_string).collect();
-        let message = format!(
-            "{} = {} numbers in {versions} versions are {numbers} in the source, but at most {NUMBERS} are written out: make it a parameter, which a `struct` packs once",
-            shape.join(" x "),
-            conv.weight_len(),
-        );
-        return Err(issue(conv, "weight", None, message));
+pub(crate) fn check<'a>(convs: impl Iterator<Item = &'a Conv>, copies: usize) -> Result<(), Error> {
+    let mut before = 0;
+    for conv in convs {
+        if conv.known().is_some() {
+            before = numbers(conv, before, copies)?;
+        }
+        positions(conv)?;
     }
+    Ok(())
+}
+
+/// How many times the numbers of an item are there: a type packs once for all its versions.
+pub(crate) fn copies(options: &Options) -> usize {
+    match options.form {
+        Form::Type => 1,
+        Form::Function => options.isas.len() + 1,
+    }
+}
+
+/// The known numbers so far, and those of a step.
+fn numbers(conv: &Conv, before: usize, copies: usize) -> Result<usize, Error> {
+    let all = before.saturating_add(conv.weight_len().saturating_mul(copies));
+    if all <= NUMBERS {
+        return Ok(all);
+    }
+    let shape: Vec<String> = conv.weight_shape().iter().map(usize::to_string).collect();
+    let (shape, len) = (shape.join(" x "), conv.weight_len());
+    let times =
+        if copies > 1 { format!(", once for each of {copies} versions,") } else { String::new() };
+    let steps =
+        if before > 0 { format!(" and {before} of steps before it") } else { String::new() };
+    let message = format!(
+        "{shape} = {len} numbers{times}{steps} are {all}, but at most {NUMBERS} are compiled in: make it a parameter, which a `struct` packs once"
+    );
+    Err(issue(conv, "weight", None, message))
+}
+
+/// Kinds of positions multiply.
+fn positions(conv: &Conv) -> Result<(), Error> {
     let all = kinds(conv).iter().fold(1usize, |product, kinds| product.saturating_mul(*kinds));
     match all > KINDS {
         true => Err(too_many(
@@ -137,20 +169,26 @@ fn issue(conv: &Conv, field: &'static str, axis: Option<usize>, message: String)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Options, lowered};
+    use crate::lowered;
 
     fn refused(conv: &Conv) -> String {
         lowered(conv, &Options::default()).unwrap_err().to_string()
     }
 
     #[test]
-    fn weights_that_fill_the_source_are_refused_with_their_number() {
-        let conv: Conv = "conv2d ic512 oc512 in 7x7 kernel 3x3 pad 1".parse().unwrap();
+    fn weights_that_fill_the_memory_are_refused_with_their_number() {
+        let conv: Conv = "conv2d ic4096 oc2800 in 7x7 kernel 1x1".parse().unwrap();
         let known = conv.with_weights(&vec![0.5; conv.weight_len()], None).unwrap();
         assert_eq!(
             refused(&known),
-            "weight: 512 x 512 x 3 x 3 = 2359296 numbers in 3 versions are 7077888 in the source, but at most 2097152 are written out: make it a parameter, which a \
-             `struct` packs once"
+            "weight: 2800 x 4096 x 1 x 1 = 11468800 numbers, once for each of 3 versions, are 34406400, but at most 33554432 are compiled in: make it a parameter, which a `struct` packs once"
+        );
+        let steps = [&known, &known, &known];
+        assert!(check(steps.into_iter().take(2), 1).is_ok());
+        let message = check(steps.into_iter(), 1).unwrap_err().to_string();
+        assert!(
+            message.contains("numbers and 22937600 of steps before it are 34406400"),
+            "{message}"
         );
     }
 

@@ -37,9 +37,7 @@ pub fn lowered_chain(chain: &Chain, options: &Options) -> Result<(Vec<Version>, 
 
 /// The versions of steps that are computed as they stand, under the plan that is given or chosen.
 fn planned(chain: &Chain, options: &Options) -> Result<(Vec<Version>, Plan), Error> {
-    for conv in chain.convs() {
-        budget::check(conv, options.isas.len() + 1)?;
-    }
+    budget::check(chain.convs(), budget::copies(options))?;
     if let Some(plan) = &options.plan {
         return Ok((versions(chain, plan, options)?, plan.clone()));
     }

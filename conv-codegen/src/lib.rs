@@ -84,7 +84,7 @@ impl Default for Options {
 /// [`Error::IllegalSchedule`] where the schedule does not fit the convolution; [`Error::Invalid`]
 /// where a size makes too much code.
 pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule), Error> {
-    budget::check(conv, options.isas.len() + 1)?;
+    budget::check([conv].into_iter(), budget::copies(options))?;
     let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
     let schedules = match options.schedule.clone() {
         Some(mut schedule) => {

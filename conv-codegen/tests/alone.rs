@@ -7,7 +7,7 @@ use std::process::Command;
 use conv_codegen::{Form, Library, Options, chain_source, rust_source};
 
 /// Name, form, what it may use, description, and how many taps are known.
-const CASES: [(&str, Form, Library, &str, usize); 10] = [
+const CASES: [(&str, Form, Library, &str, usize); 12] = [
     (
         "dense",
         Form::Function,
@@ -47,6 +47,8 @@ const CASES: [(&str, Form, Library, &str, usize); 10] = [
     ),
     ("window", Form::Function, Library::Std, "conv2d in HxW kernel 3x3 pad 1", 9),
     ("Window", Form::Type, Library::Core, "conv2d in 30x40 kernel 3x3 pad 1", 9),
+    ("Many", Form::Type, Library::Core, "conv2d ic8 oc16 in 9x9 kernel 3x3 pad 1", 1152),
+    ("many", Form::Function, Library::Std, "conv1d f64 ic16 oc20 in 30 kernel 3", 960),
     (
         "reflected",
         Form::Function,

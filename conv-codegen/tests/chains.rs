@@ -125,6 +125,38 @@ fn f64_chains_give_the_references_bits() {
     judge::<f64>(DType::F64, |x| format!("{:x}", x.to_bits()));
 }
 
+/// Numbers that are too many to be written are bytes, which the versions of a type share.
+#[test]
+fn steps_with_many_known_numbers_give_the_references_bits() {
+    let text = "conv2d ic16 oc96 in 12 kernel 1 + bias, relu6; \
+                conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; \
+                conv2d oc16 kernel 1 + bias + residual from 0";
+    let chain: Chain = text.parse().unwrap();
+    let known = seeds(&chain).zip(chain.steps()).map(|((len, seed, bias), step)| {
+        let bias = bias.map(|(len, seed)| fill::<f32>(len, seed));
+        let conv = step.conv.with_weights(&fill::<f32>(len, seed), bias.as_deref()).unwrap();
+        conv_ir::chain::Step { conv, ..step.clone() }
+    });
+    let known = Chain::new(known.collect()).unwrap();
+    let (mut source, mut calls) = (format!("{MAIN}type T = f32;\n"), String::new());
+    for (name, form) in [("Known", Form::Type), ("known", Form::Function)] {
+        let options = Options { form, ..Options::default() };
+        let one = chain_source(&known, name, &options).unwrap();
+        if form == Form::Type {
+            assert_eq!(one.matches("= numbers(").count(), 3, "{one}");
+        }
+        let call = call(&known, name, form, &one);
+        let passed = seeds(&chain).flat_map(|(len, seed, bias)| [Some((len, seed)), bias]);
+        calls += &passed
+            .flatten()
+            .fold(call, |call, (len, seed)| call.replace(&format!("&fill::<{len}>({seed}), "), ""));
+        source += &one;
+    }
+    source += &format!("fn main() {{\n{calls}}}\n");
+    let wanted = expected::<f32>(&chain, |x| format!("{:x}", x.to_bits()));
+    assert_eq!(run(&source, "known", CHECKED), [wanted.clone(), wanted]);
+}
+
 #[test]
 fn one_convolution_that_wants_more_than_a_stack_takes_scratch() {
     let conv: conv_ir::Conv = "conv2d ic64 oc64 in 9x9 kernel 5x5".parse().unwrap();

@@ -4,6 +4,9 @@
 //! [`npy`] reads NumPy's files, [`safetensors`] one tensor of a model. A [place](read_place) is
 //! `weight.npy` or `model.safetensors#conv1.weight`.
 //!
+//! Files are untrusted: a length that a header states is compared with the file's before memory is
+//! asked for. [`npy::read`] and [`safetensors::read`] take any source of bytes.
+//!
 //! A crate of its own because the macro must read what the command line reads, and neither may know
 //! the other.
 
@@ -12,8 +15,11 @@
 pub mod npy;
 pub mod safetensors;
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use conv_ir::cut;
 pub use npy::{Array, Number, encode};
 
 /// Why there is no array.
@@ -37,7 +43,8 @@ impl Error {
 /// # Errors
 /// Where it cannot be read, or is none.
 pub fn read_npy(path: &Path) -> Result<Array, Error> {
-    npy::parse(bytes(path)?).map_err(|message| Error::new(path, message))
+    let (mut file, length) = open(path)?;
+    npy::read(&mut file, length, usize::MAX).map_err(|message| Error::new(path, message))
 }
 
 /// Splits `file#tensor` into the file and the tensor's name.
@@ -48,33 +55,120 @@ pub fn split_place(place: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Reads `FILE.npy`, or `FILE.safetensors#TENSOR`, relative to `folder`.
+/// Reads `FILE.npy`, or `FILE.safetensors#TENSOR`, relative to `folder`: of a large file no more
+/// than the header and that tensor, of at most so many numbers.
 ///
 /// # Errors
 /// Where the file cannot be read, is of another kind, or has no such tensor: then those that there
 /// are.
-pub fn read_place(folder: &Path, place: &str) -> Result<Array, Error> {
+pub fn read_place(folder: &Path, place: &str, most: usize) -> Result<Array, Error> {
     let (file, tensor) = split_place(place);
     let path = folder.join(file);
     let kind = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
-    match (kind, tensor) {
-        ("npy", None) => read_npy(&path),
-        ("npy", Some(_)) => Err(Error::new(
-            &path,
-            "a .npy file holds one array: leave out `#` and the name behind it",
-        )),
-        ("safetensors", tensor) => {
-            let bytes = bytes(&path)?;
-            let read = safetensors::parse(&bytes, tensor.unwrap_or_default());
-            read.map_err(|message| Error::new(&path, message))
+    let read = match (kind, tensor) {
+        ("npy", None) => {
+            let (mut file, length) = open(&path)?;
+            npy::read(&mut file, length, most)
         }
-        _ => Err(Error::new(
-            &path,
-            "the name must end in .npy, or in .safetensors with `#` and a tensor's name behind it",
-        )),
+        ("npy", Some(_)) => {
+            Err("a .npy file holds one array: leave out `#` and the name behind it".to_owned())
+        }
+        ("safetensors", tensor) => {
+            let (mut file, length) = open(&path)?;
+            safetensors::read(&mut file, length, tensor.unwrap_or_default(), most)
+        }
+        _ => Err(
+            "the name must end in .npy, or in .safetensors with `#` and a tensor's name behind it"
+                .to_owned(),
+        ),
+    };
+    read.map_err(|message| Error::new(&path, message))
+}
+
+/// The file and its length.
+fn open(path: &Path) -> Result<(File, u64), Error> {
+    let unreadable = |error| Error::new(path, format!("cannot be read: {error}"));
+    // Before it is opened: a pipe would wait for someone who writes.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        return Err(Error::new(path, "cannot be read: it is no regular file"));
+    }
+    let file = File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    Ok((file, length))
+}
+
+/// The next `count` bytes. Who calls has compared `count` with the length of the source.
+fn bytes(source: &mut impl Read, count: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    bytes
+        .try_reserve_exact(count)
+        .map_err(|_| format!("needs {count} bytes of memory, more than there is"))?;
+    let read = source.take(count as u64).read_to_end(&mut bytes);
+    match read.map_err(|error| format!("cannot be read: {error}"))? {
+        found if found == count => Ok(bytes),
+        _ => Err("is truncated while it is read".to_owned()),
     }
 }
 
-fn bytes(path: &Path) -> Result<Vec<u8>, Error> {
-    std::fs::read(path).map_err(|error| Error::new(path, format!("cannot be read: {error}")))
+/// The numbers of a shape, where there are at most so many.
+fn count(shape: &[usize], most: usize) -> Result<usize, String> {
+    // A zero makes the array empty, however large the rest.
+    let count = match shape.contains(&0) {
+        true => Some(0),
+        false => shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)),
+    };
+    match count {
+        None => Err(format!("has shape {}, more elements than memory can hold", shown(shape))),
+        Some(count) if count > most => {
+            Err(format!("has shape {}: {count} numbers, but at most {most}", shown(shape)))
+        }
+        Some(count) => Ok(count),
+    }
+}
+
+/// A shape as errors show it.
+fn shown(shape: &[usize]) -> String {
+    cut(&format!("{:?}", &shape[..shape.len().min(64)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads a file with one byte changed, and every beginning of it: no panic, and short errors.
+    pub(crate) fn damaged(sound: &[u8], read: impl Fn(&[u8]) -> Result<usize, String>) {
+        assert!(read(sound).is_ok());
+        let short = |bytes: &[u8]| match read(bytes) {
+            Ok(_) => {}
+            Err(message) => {
+                assert!(message.len() < 300 && message.lines().count() == 1, "{message}")
+            }
+        };
+        for at in 0..sound.len() {
+            short(&sound[..at]);
+            let mut bytes = sound.to_vec();
+            for byte in [0, 1, b'"', b'(', b'9', 0x7f, 0xff] {
+                bytes[at] = byte;
+                short(&bytes);
+            }
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let folder = std::env::temp_dir().join(format!("conv-files-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("folder.npy")).expect("a folder");
+        let pipe = folder.join("pipe.npy");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.is_ok_and(|status| status.success()));
+        std::os::unix::fs::symlink("/dev/zero", folder.join("device.npy")).expect("a link");
+        for name in ["pipe.npy", "folder.npy", "device.npy"] {
+            let message = |error: Error| error.message;
+            let place = read_place(&folder, name, usize::MAX).map_err(message);
+            assert_eq!(place.err().as_deref(), Some("cannot be read: it is no regular file"));
+            assert!(read_npy(&folder.join(name)).is_err());
+        }
+        std::fs::remove_dir_all(&folder).ok();
+    }
 }

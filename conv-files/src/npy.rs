@@ -7,12 +7,18 @@
 //! The existing crates parse the header with a general Python grammar that brings two dozen crates
 //! and a C assembler into the build; the three keys that the format allows need less.
 
-use conv_ir::{DType, Element};
+use std::io::Read;
+
+use conv_ir::{DType, Element, cut};
+
+use crate::{bytes, count, shown};
 
 /// A number type that files can hold.
 pub trait Number: Element {
     /// From eight or four bytes, lowest first.
     fn from_le(bytes: &[u8]) -> Self;
+    /// From eight or four bytes, highest first.
+    fn from_be(bytes: &[u8]) -> Self;
     /// To bytes, lowest first.
     fn push_le(self, bytes: &mut Vec<u8>);
 }
@@ -24,6 +30,11 @@ macro_rules! number {
                 let mut own = [0; size_of::<$t>()];
                 own.copy_from_slice(bytes);
                 <$t>::from_le_bytes(own)
+            }
+            fn from_be(bytes: &[u8]) -> Self {
+                let mut own = [0; size_of::<$t>()];
+                own.copy_from_slice(bytes);
+                <$t>::from_be_bytes(own)
             }
             fn push_le(self, bytes: &mut Vec<u8>) {
                 bytes.extend(self.to_le_bytes());
@@ -55,24 +66,23 @@ impl Array {
     /// The numbers as f64, which holds them all exactly.
     pub fn exact(&self) -> Vec<f64> {
         match self.dtype {
-            DType::F32 => self.values::<f32>().into_iter().map(f64::from).collect(),
+            DType::F32 => self.mapped(|x: f32| f64::from(x)),
             DType::F64 => self.values(),
         }
     }
 
     /// The numbers in C order. `T` is the array's own type.
     pub fn values<T: Number>(&self) -> Vec<T> {
-        let values =
-            self.bytes.chunks_exact(self.dtype.bytes()).map(|chunk| self.value(chunk)).collect();
-        if self.columns_first { rows_first(&self.shape, values) } else { values }
+        self.mapped(|x| x)
     }
 
-    fn value<T: Number>(&self, chunk: &[u8]) -> T {
-        if self.big_endian {
-            T::from_le(&chunk.iter().rev().copied().collect::<Vec<u8>>())
-        } else {
-            T::from_le(chunk)
-        }
+    fn mapped<T: Number, U: Copy>(&self, map: impl Fn(T) -> U) -> Vec<U> {
+        let chunks = self.bytes.chunks_exact(self.dtype.bytes());
+        let values = match self.big_endian {
+            true => chunks.map(|chunk| map(T::from_be(chunk))).collect(),
+            false => chunks.map(|chunk| map(T::from_le(chunk))).collect(),
+        };
+        if self.columns_first { rows_first(&self.shape, values) } else { values }
     }
 }
 
@@ -106,40 +116,51 @@ pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, Strin
 
 const MAGIC: &[u8] = b"\x93NUMPY";
 
-pub(crate) fn parse(mut bytes: Vec<u8>) -> Result<Array, String> {
-    let (header_at, length) = header_place(&bytes)?;
-    let data_at = header_at + length;
-    let header = bytes.get(header_at..data_at).ok_or("is truncated: it ends inside its header")?;
-    let header = Header::parse(&String::from_utf8_lossy(header))?;
-    let (dtype, big_endian) = element_type(&header.descr)?;
-    let (needed, found) = (byte_count(&header.shape, dtype)?, bytes.len() - data_at);
+/// Bytes in front of the header in format version 1; later ones have two more.
+const LEAST: u64 = 10;
+
+const CUT_OFF: &str = "is truncated: it ends inside its header";
+
+/// Reads a file of `length` bytes from its beginning, of at most so many numbers.
+///
+/// # Errors
+/// Where it is no such file, or holds what cannot be convolved.
+pub fn read(source: &mut impl Read, length: u64, most: usize) -> Result<Array, String> {
+    let start = bytes(source, length.min(LEAST) as usize)?;
+    if !start.starts_with(MAGIC) {
+        return Err("is not a .npy file: it does not start with \\x93NUMPY".to_owned());
+    }
+    let [.., version, _, low, high] =
+        <[u8; LEAST as usize]>::try_from(start).map_err(|_| CUT_OFF)?;
+    let low = u32::from(low) | u32::from(high) << 8;
+    let (at, header) = match version {
+        1 => (LEAST, low),
+        2 | 3 if length < LEAST + 2 => return Err(CUT_OFF.to_owned()),
+        2 | 3 => {
+            let rest = bytes(source, 2)?;
+            (LEAST + 2, low | u32::from(rest[0]) << 16 | u32::from(rest[1]) << 24)
+        }
+        version => return Err(format!("has .npy format version {version}; 1, 2 and 3 are known")),
+    };
+    let found = length.checked_sub(at + u64::from(header)).ok_or(CUT_OFF)?;
+    let header = bytes(source, header as usize)?;
+    let Header { descr, columns_first, shape } = Header::parse(&String::from_utf8_lossy(&header))?;
+    let (dtype, big_endian) = element_type(&descr)?;
+    let needed = count(&shape, most)?.checked_mul(dtype.bytes());
+    let needed = needed.ok_or_else(|| {
+        format!("has shape {}, more elements than memory can hold", shown(&shape))
+    })?;
     let about = format!(
-        "shape {:?} of {dtype} needs {needed} bytes after the header, but there are {found}",
-        header.shape
+        "shape {} of {dtype} needs {needed} bytes after the header, but there are {found}",
+        shown(&shape)
     );
-    match found.cmp(&needed) {
+    match found.cmp(&(needed as u64)) {
         std::cmp::Ordering::Less => Err(format!("is truncated: {about}")),
         std::cmp::Ordering::Greater => Err(format!("is too long: {about}")),
         std::cmp::Ordering::Equal => {
-            bytes.drain(..data_at);
-            let Header { columns_first, shape, .. } = header;
+            let bytes = bytes(source, needed)?;
             Ok(Array { dtype, shape, big_endian, columns_first, bytes })
         }
-    }
-}
-
-/// Where the header starts, and its length.
-fn header_place(bytes: &[u8]) -> Result<(usize, usize), String> {
-    if !bytes.starts_with(MAGIC) {
-        return Err("is not a .npy file: it does not start with \\x93NUMPY".to_owned());
-    }
-    let at = |i: usize| {
-        bytes.get(i).map(|&b| b as usize).ok_or("is truncated: it ends inside its header")
-    };
-    match at(6)? {
-        1 => Ok((10, at(8)? | at(9)? << 8)),
-        2 | 3 => Ok((12, at(8)? | at(9)? << 8 | at(10)? << 16 | at(11)? << 24)),
-        version => Err(format!("has .npy format version {version}; 1, 2 and 3 are known")),
     }
 }
 
@@ -153,17 +174,10 @@ fn element_type(descr: &str) -> Result<(DType, bool), String> {
         "f4" => Ok((DType::F32, big_endian)),
         "f8" => Ok((DType::F64, big_endian)),
         _ => Err(format!(
-            "holds elements of type '{descr}'; only float32 ('f4') and float64 ('f8') can be convolved (in NumPy: x.astype('float32'))"
+            "holds elements of type '{}'; only float32 ('f4') and float64 ('f8') can be convolved (in NumPy: x.astype('float32'))",
+            cut(descr)
         )),
     }
-}
-
-fn byte_count(shape: &[usize], dtype: DType) -> Result<usize, String> {
-    let count =
-        shape.iter().try_fold(dtype.bytes(), |product, &extent| product.checked_mul(extent));
-    // A zero makes the array empty, however large the rest.
-    let count = if shape.contains(&0) { Some(0) } else { count };
-    count.ok_or_else(|| format!("has shape {shape:?}, more elements than memory can hold"))
 }
 
 /// Elements of a Fortran-ordered array, put into C order.
@@ -202,7 +216,7 @@ struct Header {
 impl Header {
     /// Reads `{'descr': '<f4', 'fortran_order': False, 'shape': (3, 4), }`, keys in any order.
     fn parse(text: &str) -> Result<Header, String> {
-        let bad = || format!("has a header that cannot be read: {}", text.trim());
+        let bad = || format!("has a header that cannot be read: {}", cut(text.trim()));
         let (mut descr, mut columns_first, mut shape) = (None, None, None);
         let body =
             text.trim().strip_prefix('{').and_then(|t| t.strip_suffix('}')).ok_or_else(bad)?;
@@ -269,8 +283,13 @@ mod tests {
         bytes
     }
 
+    fn parse(mut bytes: &[u8]) -> Result<Array, String> {
+        let length = bytes.len() as u64;
+        read(&mut bytes, length, usize::MAX)
+    }
+
     fn message(bytes: Vec<u8>) -> String {
-        parse(bytes).err().expect("must be refused")
+        parse(&bytes).err().expect("must be refused")
     }
 
     #[test]
@@ -278,7 +297,7 @@ mod tests {
         for shape in [vec![], vec![2], vec![0, 3], vec![1, 2, 3]] {
             let values: Vec<f64> = (0..shape.iter().product()).map(|i| i as f64 - 0.5).collect();
             let bytes = encode(&shape, &values).unwrap_or_default();
-            let array = parse(bytes).expect("our own file");
+            let array = parse(&bytes).expect("our own file");
             assert_eq!(
                 (array.dtype, &array.shape, array.values::<f64>()),
                 (DType::F64, &shape, values)
@@ -296,7 +315,7 @@ mod tests {
     fn columns_first_and_highest_byte_first_are_read_rightly() {
         let data: Vec<u8> =
             [0.0f32, 3.0, 1.0, 4.0, 2.0, 5.0].iter().flat_map(|v| v.to_be_bytes()).collect();
-        let array = parse(file("'>f4'", "True", "(2, 3)", &data)).expect("legal");
+        let array = parse(&file("'>f4'", "True", "(2, 3)", &data)).expect("legal");
         assert_eq!(array.values::<f32>(), [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
     }
 
@@ -319,5 +338,21 @@ mod tests {
         assert!(
             message(file("'<f4'", "Maybe", "(2,)", &[0; 8])).contains("header that cannot be read")
         );
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused_in_a_short_line() {
+        for (descr, size) in [("'<f4'", 8), ("'>f8'", 16)] {
+            let sound = file(descr, "True", "(1, 2)", &[1; 16][..size]);
+            crate::tests::damaged(&sound, |bytes| parse(bytes).map(|array| array.exact().len()));
+        }
+        let long = "9".repeat(60_000);
+        for shape in [format!("({long},)"), "(2, 0, 3)".to_owned(), "(1, ".repeat(9_999)] {
+            assert!(message(file("'<f4'", "False", &shape, &[0; 8])).len() < 300);
+        }
+        assert!(message(file(&format!("'{}'", &long[..50_000]), "False", "()", &[])).len() < 300);
+        // A length that no file has asks for no memory.
+        let huge = b"\x93NUMPY\x02\0\xff\xff\xff\xff{}".to_vec();
+        assert!(message(huge).contains("ends inside its header"));
     }
 }

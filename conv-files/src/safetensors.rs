@@ -8,72 +8,102 @@
 //! crate of that name would bring derive macros into every build of `conv!`; one tensor needs a
 //! page.
 
-use conv_ir::DType;
+use std::io::{Read, Seek, SeekFrom};
+
+use conv_ir::{DType, cut};
 use serde_json::Value;
 
 use crate::npy::Array;
+use crate::{bytes, count, shown};
+
+/// Bytes of the longest header that the format allows.
+const LONGEST: u64 = 100_000_000;
 
 /// Tensors listed in a message.
 const LISTED: usize = 12;
 
-/// One tensor of a file's bytes.
-pub(crate) fn parse(bytes: &[u8], name: &str) -> Result<Array, String> {
-    let length = bytes
-        .first_chunk()
-        .map(|b| u64::from_le_bytes(*b))
-        .ok_or("is truncated: it ends inside its header")?;
-    let end = usize::try_from(length)
-        .ok()
-        .and_then(|l| l.checked_add(8))
-        .filter(|end| *end <= bytes.len());
-    let end = end
-        .ok_or("is no .safetensors file, or truncated: its header would be longer than the file")?;
-    let header: Value = serde_json::from_slice(&bytes[8..end])
-        .map_err(|e| format!("has a header that is no JSON: {e}"))?;
+/// Reads one tensor, of at most so many numbers, of a source that is at the beginning of a file of
+/// `length` bytes: its header and that tensor, nothing else.
+///
+/// # Errors
+/// Where it is no such file, or has no such tensor; or the tensor cannot be convolved.
+pub fn read(
+    source: &mut (impl Read + Seek),
+    length: u64,
+    name: &str,
+    most: usize,
+) -> Result<Array, String> {
+    let (header, start) = header(source, length)?;
     let tensors = header.as_object().ok_or("has a header that is no table of tensors")?;
     let Some(tensor) = tensors.get(name).filter(|_| name != "__metadata__") else {
         return Err(missing(name, tensors));
     };
-    let bad = || format!("has an entry for `{name}` that cannot be read: {tensor}");
-    let numbers = |key: &str| -> Option<Vec<usize>> {
-        let number = |v: &Value| v.as_u64().and_then(|n| usize::try_from(n).ok());
-        tensor.get(key)?.as_array()?.iter().map(number).collect()
+    let name = cut(name);
+    let bad =
+        || format!("has an entry for `{name}` that cannot be read: {}", cut(&tensor.to_string()));
+    let numbers = |key: &str| -> Option<Vec<u64>> {
+        tensor.get(key)?.as_array()?.iter().map(Value::as_u64).collect()
     };
     let dtype = tensor.get("dtype").and_then(Value::as_str).ok_or_else(bad)?;
-    let shape = numbers("shape").ok_or_else(bad)?;
-    let Some([from, to]) =
-        numbers("data_offsets").as_deref().and_then(|o| o.first_chunk().copied())
-    else {
+    let shape = numbers("shape").ok_or_else(bad)?.into_iter().map(usize::try_from);
+    let shape: Vec<usize> = shape.collect::<Result<_, _>>().map_err(|_| bad())?;
+    let Some(&[from, to]) = numbers("data_offsets").as_deref() else {
         return Err(bad());
     };
-    let data = bytes[end..]
-        .get(from..to)
-        .ok_or_else(|| format!("is truncated: `{name}` is not all there"))?;
+    if from > to || to > length - start {
+        return Err(format!("is truncated: `{name}` is not all there"));
+    }
     let (width, dtype, widen) = match dtype {
         "F32" => (4, DType::F32, Widen::No),
         "F64" => (8, DType::F64, Widen::No),
         "F16" => (2, DType::F32, Widen::By(from_half)),
         "BF16" => (2, DType::F32, Widen::By(|bits| f32::from_bits(u32::from(bits) << 16))),
         other => {
+            let other = cut(other);
             return Err(format!("holds `{name}` as {other}; F32, F64, F16 and BF16 can be read"));
         }
     };
-    let needed =
-        shape.iter().try_fold(width, |product: usize, extent| product.checked_mul(*extent));
-    if needed != Some(data.len()) {
-        return Err(format!(
-            "says that `{name}` is {shape:?}, but has {} bytes for it",
-            data.len()
-        ));
-    }
+    let needed = count(&shape, most)?.checked_mul(width);
+    let Some(needed) = needed.filter(|needed| *needed as u64 == to - from) else {
+        let (shape, found) = (shown(&shape), to - from);
+        return Err(format!("says that `{name}` is {shape}, but has {found} bytes for it"));
+    };
+    source
+        .seek(SeekFrom::Start(start + from))
+        .map_err(|error| format!("cannot be read: {error}"))?;
+    let data = bytes(source, needed)?;
     let numbers = match widen {
-        Widen::No => data.to_vec(),
+        Widen::No => data,
         Widen::By(widen) => {
-            let pairs = data.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-            pairs.flat_map(|bits| widen(bits).to_le_bytes()).collect()
+            let mut numbers = Vec::with_capacity(2 * data.len());
+            for pair in data.chunks_exact(2) {
+                let bits = u16::from_le_bytes([pair[0], pair[1]]);
+                numbers.extend_from_slice(&widen(bits).to_le_bytes());
+            }
+            numbers
         }
     };
     Ok(Array::in_order(dtype, shape, numbers))
+}
+
+/// The header, and where the numbers start.
+fn header(source: &mut impl Read, length: u64) -> Result<(Value, u64), String> {
+    let start = bytes(source, length.min(8) as usize)?;
+    let header = start.first_chunk().map(|start| u64::from_le_bytes(*start));
+    let header = header.ok_or("is truncated: it ends inside its header")?;
+    if header > length - 8 {
+        return Err(
+            "is no .safetensors file, or truncated: its header would be longer than the file"
+                .to_owned(),
+        );
+    }
+    if header > LONGEST {
+        return Err(format!("has a header of {header} bytes, but the format allows {LONGEST}"));
+    }
+    let text = bytes(source, header as usize)?;
+    let table = serde_json::from_slice(&text)
+        .map_err(|error| format!("has a header that is no JSON: {error}"))?;
+    Ok((table, 8 + header))
 }
 
 /// How a number becomes one that can be computed with.
@@ -102,18 +132,23 @@ fn missing(name: &str, tensors: &serde_json::Map<String, Value>) -> String {
         tensors.keys().map(String::as_str).filter(|n| *n != "__metadata__").collect();
     let more = names.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    let shown = names[..names.len().min(LISTED)].join(", ");
+    let shown: Vec<String> = names.iter().take(LISTED).map(|name| cut(name)).collect();
+    let shown = shown.join(", ");
     match name {
         "" => format!(
             "holds several tensors: write `#` and a name behind the file, one of {shown}{more}"
         ),
-        _ => format!("has no tensor `{name}`; it has {shown}{more}"),
+        _ => format!("has no tensor `{}`; it has {shown}{more}", cut(name)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(bytes: &[u8], name: &str) -> Result<Array, String> {
+        read(&mut std::io::Cursor::new(bytes), bytes.len() as u64, name, usize::MAX)
+    }
 
     fn file(header: &str, data: &[u8]) -> Vec<u8> {
         [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), data].concat()
@@ -152,5 +187,52 @@ mod tests {
         assert!(message(&entry("I8", 2)).contains("as I8"));
         assert!(message(&entry("F32", 9)).contains("not all there"));
         assert!(message(&entry("F64", 8)).contains("has 8 bytes for it"));
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused_in_a_short_line() {
+        let long = "n".repeat(50_000);
+        let sound = file(
+            &format!(
+                r#"{{"a":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}},"{long}":{{"dtype":"{long}","shape":[],"data_offsets":[0,0]}}}}"#
+            ),
+            &[0; 8],
+        );
+        let message = |name: &str| parse(&sound, name).err().unwrap_or_default();
+        assert!(message(&long).contains("nn..` as nn"), "{}", message(&long));
+        for name in [&long, "b", ""] {
+            assert!(message(name).len() < 400, "{}", message(name));
+        }
+        let short = r#"{"a":{"dtype":"BF16","shape":[2, 1],"data_offsets":[2,6]}}"#;
+        crate::tests::damaged(&file(short, &[7; 8]), |bytes| {
+            parse(bytes, "a").map(|array| array.exact().len())
+        });
+    }
+
+    #[test]
+    fn of_a_large_file_the_header_and_one_tensor_are_read() {
+        /// Counts what is read.
+        struct Counted(std::io::Cursor<Vec<u8>>, usize);
+        impl Read for Counted {
+            fn read(&mut self, to: &mut [u8]) -> std::io::Result<usize> {
+                let read = self.0.read(to)?;
+                self.1 += read;
+                Ok(read)
+            }
+        }
+        impl Seek for Counted {
+            fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+                self.0.seek(to)
+            }
+        }
+        let header = r#"{"a":{"dtype":"F32","shape":[2],"data_offsets":[4000000,4000008]}}"#;
+        let bytes = file(header, &[0; 8_000_000]);
+        let length = bytes.len() as u64;
+        let mut source = Counted(std::io::Cursor::new(bytes), 0);
+        assert_eq!(read(&mut source, length, "a", 2).map(|a| a.exact()), Ok(vec![0.0; 2]));
+        assert_eq!(source.1, 8 + header.len() + 8);
+        source.0.set_position(0);
+        let refused = read(&mut source, length, "a", 1).err();
+        assert_eq!(refused.as_deref(), Some("has shape [2]: 2 numbers, but at most 1"));
     }
 }

@@ -40,7 +40,7 @@ pub enum Error {
     #[error("{}", list(.0))]
     Invalid(Vec<Issue>),
     /// A text form could not be read.
-    #[error("cannot read {what} at column {column}: {}", cut(.message))]
+    #[error("cannot read {what} at column {column}: {}", shortened(.message))]
     Parse {
         /// What was read: a convolution, a schedule, a problem string.
         what: &'static str,
@@ -50,7 +50,7 @@ pub enum Error {
         message: String,
     },
     /// A schedule does not fit the convolution.
-    #[error("schedule: {}", cut(.0))]
+    #[error("schedule: {}", shortened(.0))]
     IllegalSchedule(String),
     /// A slice has the wrong length.
     #[error("{name} has {found} elements, but its shape {shape} needs {needed}")]
@@ -65,7 +65,7 @@ pub enum Error {
         shape: String,
     },
     /// An argument that the description asks for is missing, or one it does not know is there.
-    #[error("{}", cut(.0))]
+    #[error("{}", shortened(.0))]
     Argument(String),
     /// Valid, but this route cannot do it.
     #[error("route {route} cannot run this: {message}")]
@@ -85,9 +85,27 @@ pub enum Error {
 const LONGEST: usize = 1000;
 const MOST_ISSUES: usize = 20;
 
+/// Characters of a user's text that an error shows.
+const SHOWN: usize = 60;
+
+/// A user's text as errors show it, on one line: its beginning, and `..` for the rest.
+///
+/// ```
+/// assert_eq!(conv_ir::cut("stride"), "stride");
+/// assert_eq!(conv_ir::cut(&"9".repeat(100_000)).len(), 62);
+/// ```
+pub fn cut(text: &str) -> String {
+    let line = |c: char| if c.is_control() { ' ' } else { c };
+    let mut shown: String = text.chars().take(SHOWN).map(line).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push_str("..");
+    }
+    shown
+}
+
 fn list(issues: &[Issue]) -> String {
     let texts = issues.iter().take(MOST_ISSUES).map(Issue::to_string);
-    let mut lines: Vec<String> = texts.map(|text| cut(&text).into_owned()).collect();
+    let mut lines: Vec<String> = texts.map(|text| shortened(&text).into_owned()).collect();
     if let Some(more) = issues.len().checked_sub(MOST_ISSUES).filter(|more| *more > 0) {
         lines.push(format!("and {more} more"));
     }
@@ -95,7 +113,7 @@ fn list(issues: &[Issue]) -> String {
 }
 
 /// The message, or its beginning and its end.
-fn cut(message: &str) -> Cow<'_, str> {
+fn shortened(message: &str) -> Cow<'_, str> {
     let count = message.chars().count();
     if count <= LONGEST {
         return message.into();
@@ -103,4 +121,55 @@ fn cut(message: &str) -> Cow<'_, str> {
     let begin: String = message.chars().take(LONGEST / 2).collect();
     let end: String = message.chars().skip(count - LONGEST / 2).collect();
     format!("{begin} .. {end}").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Activation, Chain, Conv, Schedule, analysis::Network, conv};
+
+    /// Whatever a text is, an error about it is a short line.
+    #[test]
+    fn errors_are_short_whatever_the_text() {
+        let long = ["x", "9", "N", "é", "-", "'"].map(|part| part.repeat(100_000));
+        for long in &long {
+            let forms = [
+                "{}",
+                "conv2d {} in 8 kernel 3",
+                "conv2d in 8 kernel {}",
+                "conv2d in {} kernel 3",
+                "conv2d n{} in 8 kernel 3",
+                "conv2d ic{} in 8 kernel 3",
+                "conv2d in 8 kernel 3 pad {}",
+                "conv2d in 8 kernel 3 mode constant({})",
+                "conv2d in 8 kernel 3 + {}",
+                "conv2d in 8 kernel 3, {}",
+                "conv2d in {} kernel 3; conv2d kernel {}",
+                "lanes {}",
+                "lanes {}:8",
+                "tile oc:{}",
+                "borders {}",
+                "pack {}:1",
+                "mb1ic{}",
+                "input {}",
+                "input 3 conv {}",
+                "input 3 {}",
+                "input 3 conv 3x3 8 }} {}",
+                "input 3 add {{ :{} }}",
+            ];
+            for form in forms {
+                let text = form.replace("{{", "{").replace("}}", "}").replace("{}", long);
+                let errors = [
+                    text.parse::<Conv>().err(),
+                    text.parse::<Chain>().err(),
+                    text.parse::<Schedule>().err(),
+                    text.parse::<Network>().err(),
+                    text.parse::<Activation>().err(),
+                    conv::parse_benchdnn(&text).err(),
+                ];
+                for error in errors.into_iter().flatten().map(|error| error.to_string()) {
+                    assert!(error.len() < 1_000, "{form}: {}", &error[..error.len().min(2_000)]);
+                }
+            }
+        }
+    }
 }

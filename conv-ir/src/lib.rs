@@ -31,7 +31,7 @@ pub use activation::Activation;
 pub use chain::Chain;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
 pub use element::{DType, Element};
-pub use error::{Error, Issue};
+pub use error::{Error, Issue, cut};
 pub use nest::Nest;
 pub use schedule::Schedule;
 pub use target::Target;

@@ -48,7 +48,10 @@ impl FromStr for Accuracy {
         match text {
             "exact" => Ok(Accuracy::Exact),
             "fast" => Ok(Accuracy::Fast),
-            _ => Err(Error::Argument(format!("found `{text}`, expected `exact` or `fast`"))),
+            _ => Err(Error::Argument(format!(
+                "found `{}`, expected `exact` or `fast`",
+                crate::cut(text)
+            ))),
         }
     }
 }

@@ -102,7 +102,8 @@
 //! A weight that is given here is compiled in: it is no parameter, taps of zero vanish, taps of 1
 //! and -1 add and subtract, and the bits stay the same. Its brackets are those of the
 //! weight's shape, or of one window that serves every output channel. Files count from the
-//! package's folder, and the code is made again when they change.
+//! package's folder, and the code is made again when they change. Of a file only the tensors that
+//! are named are read; they are packed when the macro runs, and a library grows by twice their size.
 //!
 //! ```
 //! conv_macros::conv! {

@@ -2,10 +2,12 @@
 //! is known.
 
 use conv_ir::nest::{Buffer, BufferRole, SymbolId, Var};
+use conv_ir::{DType, Values};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::item::{Form, Item};
+use super::known::is_bytes;
 use super::lanes::type_name;
 use super::range::Range;
 use super::{Unsupported, expr, tokens};
@@ -36,6 +38,17 @@ pub(super) const LINE: i64 = 64;
 /// The next multiple of a line.
 fn whole_lines(length: i64, line: i64) -> i64 {
     length.saturating_add(line - 1) / line * line
+}
+
+/// The type of arrays that start at a cache line: vectors do not lie across two.
+pub(super) fn aligned(dtype: DType) -> TokenStream {
+    let t = type_name(dtype);
+    let bytes = tokens(&LINE.to_string());
+    quote! {
+        /// Starts at a cache line, so that vectors do not lie across two.
+        #[repr(align(#bytes))]
+        struct Aligned<const N: usize>([#t; N]);
+    }
 }
 
 /// Where a version keeps the arrays of its own.
@@ -142,20 +155,9 @@ impl Item<'_> {
         Ok(text)
     }
 
-    /// The type of arrays that start at a cache line: vectors do not lie across two.
-    pub fn aligned(&self) -> TokenStream {
-        let t = type_name(self.nest.dtype);
-        let bytes = tokens(&LINE.to_string());
-        quote! {
-            /// Starts at a cache line, so that vectors do not lie across two.
-            #[repr(align(#bytes))]
-            struct Aligned<const N: usize>([#t; N]);
-        }
-    }
-
-    /// Known numbers that leaves read from memory.
-    fn known_array(&self, at: usize, values: &[f64]) -> TokenStream {
-        if values.is_empty() {
+    /// Known numbers that leaves read from memory, few enough to be written.
+    fn known_array(&self, at: usize, values: &Values) -> TokenStream {
+        if values.is_empty() || is_bytes(values) {
             return TokenStream::new();
         }
         let (name, t) = (tokens(&self.scope.buffers[at]), type_name(self.nest.dtype));

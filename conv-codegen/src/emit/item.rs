@@ -7,10 +7,11 @@ use conv_ir::nest::{Leaf, Stmt};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::arrays::{Home, PublicBuffers};
+use super::arrays::{Home, PublicBuffers, aligned};
 use super::call::Parameters;
 use super::emission::Emission;
 use super::expr::{Declared, LeafText};
+use super::known::Known;
 use super::lanes::type_name;
 use super::loops::{braced, loop_head};
 use super::scope::Scope;
@@ -54,9 +55,11 @@ impl<'a> Item<'a> {
     }
 
     /// Parameters, arguments, and the module's content: the function `run`, leaves, lane functions.
+    /// Long arrays of known numbers are put into `known`, and arguments.
     pub fn module(
         &mut self,
         home: Home,
+        known: &mut Known,
     ) -> Result<(TokenStream, TokenStream, TokenStream), Unsupported> {
         let (sizes, derived) = self.symbols();
         let derived = derived.iter().map(|(_, text)| text);
@@ -72,6 +75,12 @@ impl<'a> Item<'a> {
         };
         let body = self.stmts(&self.nest.body)?;
         let PublicBuffers { parameters, arguments } = self.public_buffers();
+        let (mut numbers, mut numbers_passed) = (TokenStream::new(), TokenStream::new());
+        for (at, array) in known.of(self.nest) {
+            let (name, ty) = (tokens(&self.scope.buffers[at]), self.array_type(at));
+            numbers.extend(quote!(#name: &#ty,));
+            numbers_passed.extend(quote!(&#array.0,));
+        }
         let lane_modules = self.emission.lane_modules();
         let features = self.emission.isa.attribute();
         let (scratch, passed) = match home {
@@ -81,12 +90,12 @@ impl<'a> Item<'a> {
                 (Some(quote!(scratch: &mut [#t; #length],)), Some(quote!(scratch,)))
             }
         };
-        let aligned = uses(&arrays, "Aligned").then(|| self.aligned());
+        let aligned = uses(&arrays, "Aligned").then(|| aligned(self.nest.dtype));
         let names = sizes.iter();
         let size_names = sizes.iter();
         let run = quote! {
             #features
-            pub(super) fn run(#(#names: usize,)* #parameters #scratch) {
+            pub(super) fn run(#(#names: usize,)* #numbers #parameters #scratch) {
                 #(#derived)*
                 #arrays
                 #setup
@@ -100,7 +109,7 @@ impl<'a> Item<'a> {
         let parameters = self.callers_buffers().parameters;
         Ok((
             quote!(#(#names: usize,)* #parameters),
-            quote!(#(#size_names,)* #arguments #passed),
+            quote!(#(#size_names,)* #numbers_passed #arguments #passed),
             run,
         ))
     }

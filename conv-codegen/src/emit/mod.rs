@@ -17,8 +17,9 @@
 //! In: a nest for each version, after all passes (leaves still in place are printed where they
 //! stand). Out: tokens that compile by themselves: no dependencies, no imports, absolute paths.
 //! Free sizes become `usize` parameters in front, arrays become slices, and sizes and lengths are
-//! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics only: a leaf
-//! asserts how far it reaches before it starts, of offsets that the door has kept from wrapping.
+//! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics, and the one copy of
+//! known numbers ([`known`]): a leaf asserts how far it reaches before it starts, of offsets that
+//! the door has kept from wrapping.
 //!
 //! Nothing is allocated. What a run needs for itself (line buffers, tensors between the steps of a
 //! chain, panels, what a function packs) is on its stack, up to [`STACK_LIMIT`]. Where it needs
@@ -34,6 +35,7 @@ mod expr;
 mod head;
 mod hot;
 mod item;
+mod known;
 mod lanes;
 mod leaf;
 mod loops;

@@ -5,6 +5,7 @@ use quote::quote;
 
 use super::arrays::Home;
 use super::item::{Form, Item};
+use super::known::Known;
 use super::lanes::Isa;
 use super::{STACK_LIMIT, Unsupported, Version, tokens};
 use crate::Library;
@@ -18,7 +19,7 @@ pub(super) struct Bodies {
     pub door: TokenStream,
     /// Chooses the version.
     pub dispatch: TokenStream,
-    /// The versions.
+    /// The versions, and the known numbers that they read.
     pub modules: TokenStream,
 }
 
@@ -35,9 +36,10 @@ impl Bodies {
             dispatch: TokenStream::new(),
             modules: TokenStream::new(),
         };
+        let mut known = Known::default();
         for (version, item) in versions.iter().zip(&mut items) {
             let module = tokens(version.isa.module());
-            let (parameters, arguments, body) = item.module(bodies.home)?;
+            let (parameters, arguments, body) = item.module(bodies.home, &mut known)?;
             let call = quote!(#module::run(#arguments));
             if version.isa == Isa::Portable {
                 bodies.dispatch.extend(quote!(#call;));
@@ -63,6 +65,7 @@ impl Bodies {
             }
             bodies.parameters = parameters;
         }
+        bodies.modules.extend(known.items());
         Ok(bodies)
     }
 }

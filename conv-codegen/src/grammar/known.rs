@@ -6,9 +6,11 @@
 //! shape, or those of a lone window, which then serves every output channel. Paths count from the
 //! package's folder, as those of `include_bytes!` in its root.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use conv_files::{read_place, split_place};
+use conv_ir::cut;
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Expr, Lit, UnOp};
@@ -16,6 +18,7 @@ use syn::{Expr, Lit, UnOp};
 use super::Errors;
 use super::check::Described;
 use super::parse::{Dim, Entry, Item, Tensor};
+use crate::budget::NUMBERS;
 
 /// Who says the sizes of a weight that is one window for all channels.
 pub(super) const LONE: &str = "a lone window has";
@@ -69,23 +72,30 @@ pub(super) fn read(item: &Described<'_>, errors: &mut Errors) -> Known {
     known
 }
 
-/// What makes the compiler look at the files again when they change.
-pub(super) fn tracked(item: &Item) -> TokenStream {
+/// The files that an item reads.
+pub(super) fn files(item: &Item) -> impl Iterator<Item = PathBuf> {
     let entries = item.steps.iter().flat_map(|step| &step.entries);
-    let files = item
-        .entries
+    item.entries
         .iter()
         .chain(entries)
         .filter(|e| e.key == "weight" || e.key == "bias")
-        .filter_map(|e| path(&e.value));
-    let included = files.map(|place| {
-        let file = folder().join(split_place(&place).0);
-        let file = file.display().to_string();
-        quote!(
-            const _: &[u8] = ::core::include_bytes!(#file);
-        )
-    });
-    included.collect()
+        .filter_map(|e| path(&e.value))
+        .map(|place| folder().join(split_place(&place).0))
+}
+
+/// What makes the compiler look at the files again when they change. Nobody calls the function: a
+/// constant in its place would carry each file into the crate's metadata.
+pub(super) fn tracked(files: &BTreeSet<PathBuf>) -> TokenStream {
+    if files.is_empty() {
+        return TokenStream::new();
+    }
+    let files = files.iter().map(|file| file.display().to_string());
+    quote! {
+        const _: () = {
+            #[allow(unused)]
+            fn tracked() { #(::core::include_bytes!(#files);)* }
+        };
+    }
 }
 
 fn folder() -> PathBuf {
@@ -180,7 +190,7 @@ fn numbers(input: &Tensor, entry: &Entry, errors: &mut Errors) -> Option<Nested>
 
 fn from_file(input: &Tensor, place: &str, value: &Expr) -> syn::Result<Nested> {
     let wrong = |message: String| syn::Error::new_spanned(value, message);
-    let array = read_place(&folder(), place).map_err(|error| wrong(error.to_string()))?;
+    let array = read_place(&folder(), place, NUMBERS).map_err(|error| wrong(error.to_string()))?;
     if input.dtype != array.dtype.to_string() {
         return Err(wrong(format!(
             "the file holds {}, but input is {}: all must agree",
@@ -255,12 +265,13 @@ fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
         _ => return wrong("expected a number, such as `0.5` or `-1`".to_owned()),
     };
     if !suffix.is_empty() && input.dtype != suffix {
-        return wrong(format!("this is {suffix}, but input is {}: all must agree", input.dtype));
+        let (found, expected) = (cut(&suffix), &input.dtype);
+        return wrong(format!("this is {found}, but input is {expected}: all must agree"));
     }
     let x: f64 = digits.parse().unwrap_or(f64::NAN);
     let fits = if input.dtype == "f64" { x.is_finite() } else { (x as f32).is_finite() };
     match fits {
         true => Ok(x),
-        false => wrong(format!("{digits} is larger than any {}", input.dtype)),
+        false => wrong(format!("{} is larger than any {}", cut(&digits), input.dtype)),
     }
 }

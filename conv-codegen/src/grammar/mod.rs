@@ -27,6 +27,9 @@ mod stand_in;
 mod steps;
 mod values;
 
+use std::collections::BTreeSet;
+
+use conv_ir::cut;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::parse::{ParseStream, Parser};
@@ -44,8 +47,11 @@ impl Errors {
         self.all.extend(error);
     }
 
+    /// Words of the message may be a user's, of any length.
     fn at(&mut self, place: &impl ToTokens, message: String) {
-        self.all.push(syn::Error::new_spanned(place, message));
+        let words = |line: &str| line.split(' ').map(cut).collect::<Vec<_>>().join(" ");
+        let lines: Vec<String> = message.lines().map(words).collect();
+        self.all.push(syn::Error::new_spanned(place, lines.join("\n")));
     }
 
     fn count(&self) -> usize {
@@ -74,12 +80,13 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
         output.1.push(error);
         return output;
     }
-    let mut keys = Vec::new();
+    let (mut keys, mut files) = (Vec::new(), BTreeSet::new());
     let parsed = (|input: ParseStream| {
         while !input.is_empty() {
             let mut errors = Errors::default();
             let item: Item = input.parse()?;
             keys.extend(item.keys.iter().cloned());
+            files.extend(known::files(&item));
             output.0.extend(function(item, &mut errors));
             output.1.append(&mut errors.all);
         }
@@ -88,6 +95,10 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
     .parse2(input);
     if let Err(error) = parsed {
         output.1.extend(error);
+    }
+    if output.1.is_empty() {
+        // A file that was refused may be none that can be included.
+        output.0.extend(known::tracked(&files));
     }
     output.0.extend(echo::of(&keys));
     output
@@ -114,13 +125,7 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
         }
     });
     errors.all.splice(0..0, item.errors.all.iter().cloned());
-    match emitted {
-        Some(text) => {
-            let tracked = known::tracked(&item);
-            quote!(#tracked #text)
-        }
-        None => stand_in::of(&item),
-    }
+    emitted.unwrap_or_else(|| stand_in::of(&item))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@
 //! A value is read as any Rust expression, so that a wrong one is an error about that value and not
 //! the end of parsing. Only a broken signature stops an item.
 
+use conv_ir::cut;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::ext::IdentExt;
@@ -217,11 +218,10 @@ pub(super) fn whole_number(expr: &Expr) -> syn::Result<usize> {
             _ => Err(syn::Error::new_spanned(expr, "expected a whole number, such as `3`")),
         },
         Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-            let message = format!(
-                "{} is negative: expected a whole number, such as `3`",
-                expr.to_token_stream()
-            );
-            Err(syn::Error::new_spanned(expr, message.replace("- ", "-")))
+            let found = expr.to_token_stream().to_string().replace("- ", "-");
+            let message =
+                format!("{} is negative: expected a whole number, such as `3`", cut(&found));
+            Err(syn::Error::new_spanned(expr, message))
         }
         _ => Err(syn::Error::new_spanned(expr, "expected a whole number, such as `3`")),
     }
@@ -256,7 +256,8 @@ fn key(input: ParseStream, keys: &mut Vec<Ident>) -> syn::Result<Ident> {
     match input.parse::<Token![:]>() {
         Ok(_) => Ok(key),
         Err(_) => {
-            Err(syn::Error::new_spanned(&key, format!("expected `:` and a value behind `{key}`")))
+            let name = cut(&key.to_string());
+            Err(syn::Error::new_spanned(&key, format!("expected `:` and a value behind `{name}`")))
         }
     }
 }

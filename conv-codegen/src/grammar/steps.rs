@@ -174,7 +174,10 @@ impl<'a> Along<'a> {
         let names = self.item.steps.iter().map(|step| step.name.to_string());
         let names: Vec<String> = std::iter::once("input".to_owned()).chain(names).collect();
         let found = word(&entry.value).and_then(|word| names.iter().position(|name| word == name));
-        let known = names[..=at].join(", ");
+        let known = match &names[..=at] {
+            [first, .., a, b, c] if at > 12 => format!("{first}, .., {a}, {b}, {c}"),
+            all => all.join(", "),
+        };
         match found {
             Some(from) if from <= at => return Some((from, &entry.value)),
             Some(_) => {

@@ -5,7 +5,7 @@
 //! and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
 
 use conv_ir::separate::Accuracy;
-use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis};
+use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis, cut};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Expr, Lit};
@@ -258,6 +258,7 @@ fn plain(error: Error) -> String {
 
 /// "unknown key `strid`, did you mean `stride`?", or the whole list where nothing is near.
 pub(super) fn unknown_word(what: &str, word: &str, known: &[&str]) -> String {
+    let word = &cut(word);
     let nearest = known.iter().map(|k| (distance(word, k), k)).min();
     match nearest {
         Some((distance, nearest)) if distance <= 1 + word.len() / 4 => {

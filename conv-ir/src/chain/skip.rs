@@ -90,11 +90,7 @@ fn explicit(conv: &Conv) -> Padding {
 
 /// Another description with the same weights.
 fn again(conv: &Conv, spec: ConvSpec) -> Result<Conv, Error> {
-    let new = Conv::new(spec)?;
-    match conv.known() {
-        Some(known) => new.with_weights(&known.weight, known.bias.as_deref()),
-        None => Ok(new),
-    }
+    Ok(Conv::new(spec)?.knowing_as(conv))
 }
 
 #[cfg(test)]

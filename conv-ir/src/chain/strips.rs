@@ -37,16 +37,13 @@ pub(crate) fn of_rows(conv: &Conv, rows: Rows) -> Result<Conv, Error> {
     padding[0] = (before as usize, after as usize);
     let mut input = spec.input.clone();
     input[0] = Size::Known(axis.needed(rows).len() as usize);
-    let rows = Conv::new(ConvSpec {
+    let strip = Conv::new(ConvSpec {
         batch: Size::Known(1),
         input,
         padding: Padding::Explicit(padding.into()),
         ..spec.clone()
     })?;
-    match conv.known() {
-        Some(known) => rows.with_weights(&known.weight, known.bias.as_deref()),
-        None => Ok(rows),
-    }
+    Ok(strip.knowing_as(conv))
 }
 
 /// What a strip does, in order. Steps are counted within the group; the line buffer of a step holds

@@ -9,7 +9,7 @@
 
 use super::shape::span;
 use super::{Conv, ConvSpec, Extent, PaddingMode, Size};
-use crate::error::Error;
+use crate::error::{Error, cut};
 
 impl Conv {
     /// Names of the free sizes, the batch first, then the axes from the outermost.
@@ -63,12 +63,13 @@ impl Conv {
         for (i, (name, _)) in free.iter().enumerate() {
             if !names.contains(name) {
                 return Err(Error::Argument(format!(
-                    "there is no free size {name}: {}",
+                    "there is no free size {}: {}",
+                    cut(name),
                     known_names(&names)
                 )));
             }
             if free[..i].iter().any(|(earlier, _)| earlier == name) {
-                return Err(Error::Argument(format!("the size {name} is given twice")));
+                return Err(Error::Argument(format!("the size {} is given twice", cut(name))));
             }
         }
         let value = |size: &Size| match size {

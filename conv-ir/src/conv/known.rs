@@ -63,6 +63,12 @@ impl Conv {
         Ok(Conv { known: Some(known), ..self.clone() })
     }
 
+    /// This description with what is known of `other`, whose weights are of the same shape.
+    pub(crate) fn knowing_as(self, other: &Conv) -> Conv {
+        assert_eq!(self.weight_shape(), other.weight_shape(), "known: weights of another shape");
+        Conv { known: other.known.clone(), ..self }
+    }
+
     /// The numbers that are compiled in.
     pub fn known(&self) -> Option<&Known> {
         self.known.as_ref()

@@ -5,7 +5,7 @@
 //! in a list (`3x3`, `1:1,0:2`) stand together, so that a comma with a space or a letter after it
 //! ends the list.
 
-use crate::error::Error;
+use crate::error::{Error, cut};
 
 pub(super) struct Scanner<'a> {
     what: &'static str,
@@ -82,7 +82,7 @@ impl<'a> Scanner<'a> {
         if digits.is_empty() {
             return Err(self.expected("a number"));
         }
-        digits.parse().map_err(|_| self.error(start, format!("{digits} is too large")))
+        digits.parse().map_err(|_| self.error(start, format!("{} is too large", cut(digits))))
     }
 
     pub fn float(&mut self) -> Result<f64, Error> {
@@ -91,7 +91,7 @@ impl<'a> Scanner<'a> {
         let text = self.run(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'));
         text.parse().map_err(|_| match text {
             "" => self.expected("a number"),
-            _ => self.error(start, format!("`{text}` is no number")),
+            _ => self.error(start, format!("`{}` is no number", cut(text))),
         })
     }
 
@@ -140,7 +140,9 @@ impl<'a> Scanner<'a> {
     pub fn expected(&self, wanted: &str) -> Error {
         let found = match self.rest().split_whitespace().next() {
             _ if self.rest().is_empty() => "nothing".to_owned(),
-            Some(word) if !self.rest().starts_with(char::is_whitespace) => format!("`{word}`"),
+            Some(word) if !self.rest().starts_with(char::is_whitespace) => {
+                format!("`{}`", cut(word))
+            }
             _ => "a space".to_owned(),
         };
         self.error(self.at, format!("found {found}, expected {wanted}"))
@@ -150,8 +152,8 @@ impl<'a> Scanner<'a> {
     pub fn unknown(&self, at: usize, word: &str, known: &[&str]) -> Error {
         let message = match nearest(word, known) {
             _ if word.is_empty() => return self.expected(&alternatives(known)),
-            Some(near) => format!("found `{word}`, did you mean `{near}`?"),
-            None => format!("found `{word}`, expected {}", alternatives(known)),
+            Some(near) => format!("found `{}`, did you mean `{near}`?", cut(word)),
+            None => format!("found `{}`, expected {}", cut(word), alternatives(known)),
         };
         self.error(at, message)
     }

@@ -28,7 +28,7 @@ use super::words::{
     write_list,
 };
 use super::{Conv, ConvSpec, Layout, Padding, PaddingMode, Size, validate};
-use crate::error::Error;
+use crate::error::{Error, cut};
 
 const WHAT: &str = "the convolution";
 
@@ -327,7 +327,8 @@ impl<'a> Reader<'a> {
             Size::Known(n) => Ok(n),
             Size::Free(_) => {
                 let message = format!(
-                    "`{value}` is a name, but only the batch and the input's extents can be free"
+                    "`{}` is a name, but only the batch and the input's extents can be free",
+                    cut(value)
                 );
                 Err(self.scan.error(at + key.len(), message))
             }
@@ -343,11 +344,12 @@ impl<'a> Reader<'a> {
                 "the value is missing: it follows without a space, such as `n1`".to_owned(),
             )),
             Err(_) if text.bytes().all(|b| b.is_ascii_digit()) => {
-                Err(self.scan.error(at, format!("{text} is too large")))
+                Err(self.scan.error(at, format!("{} is too large", cut(text))))
             }
-            Err(_) => Err(self
-                .scan
-                .error(at, format!("found `{text}`, expected a number or an upper-case name"))),
+            Err(_) => Err(self.scan.error(
+                at,
+                format!("found `{}`, expected a number or an upper-case name", cut(text)),
+            )),
         }
     }
 

@@ -18,7 +18,10 @@ use super::axis_rules::padding_sum;
 use super::{Conv, ConvAxis, ConvSpec, Padding, PaddingMode, PerAxis, Size};
 use crate::activation::Activation;
 use crate::element::DType;
-use crate::error::{Error, Issue};
+use crate::error::{Error, Issue, cut};
+
+/// Characters of the longest name of a free size.
+const LONGEST_NAME: usize = 40;
 
 /// No tensor has more bytes, and no number may be larger: what today's machines can address.
 pub(super) const LIMIT: u128 =
@@ -100,8 +103,11 @@ impl Check<'_> {
             let Size::Free(name) = size else { continue };
             let message = if !is_name(name) {
                 format!(
-                    "`{name}` is no name of a size: upper-case letters, digits and _ only, a letter first"
+                    "`{}` is no name of a size: upper-case letters, digits and _ only, a letter first",
+                    cut(name)
                 )
+            } else if name.len() > LONGEST_NAME {
+                format!("the name {} is longer than {LONGEST_NAME} letters", cut(name))
             } else if seen.contains(&name.as_str()) {
                 format!("the name {name} is used twice: each free size needs its own")
             } else {

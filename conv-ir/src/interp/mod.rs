@@ -130,7 +130,7 @@ const LARGEST_SIZE: usize = 1 << 40;
 fn symbols(nest: &Nest, free: &[(&str, usize)]) -> Result<Vec<i64>, Error> {
     let given = |name: &str| nest.symbols.iter().any(|s| s.value.is_none() && s.name == name);
     if let Some((name, _)) = free.iter().find(|(name, _)| !given(name)) {
-        return Err(Error::Argument(format!("there is no free size {name}")));
+        return Err(Error::Argument(format!("there is no free size {}", crate::cut(name))));
     }
     let mut values: Vec<i64> = Vec::new();
     for symbol in &nest.symbols {

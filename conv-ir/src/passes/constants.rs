@@ -64,17 +64,47 @@ fn copied(nest: &Nest, stmt: &Stmt) -> Option<(BufferId, Values)> {
         return None;
     };
     let values = nest.buffer(source).values.as_ref()?;
-    let (from, to) = (position(nest, source, from)?, position(nest, target, to)?);
+    let places = [position(nest, target, to)?, position(nest, source, from)?];
     let mut filled = vec![0.0; nest.constant_len(target)? as usize];
-    let mut at = vec![0; nest.axes.len()];
-    walk(&loops, &mut at, &mut |at| {
-        let value = |var| match var {
-            Var::Axis(axis) => at[axis.index()],
-            Var::Symbol(_) => 0,
-        };
-        filled[to.eval(value) as usize] = values[from.eval(value) as usize];
+    let start = places.each_ref().map(|place| place.constant);
+    copy(&loops, &mut vec![0; nest.axes.len()], &places, start, &mut |[to, from]| {
+        filled[to as usize] = values[from as usize];
     });
     Some((target, Values::exact(filled)))
+}
+
+/// Where an element goes and where it comes from, in every iteration of the loops. Places move by
+/// their steps: there may be millions of them.
+fn copy(
+    loops: &[&Loop],
+    at: &mut Vec<i64>,
+    places: &[Affine; 2],
+    start: [i64; 2],
+    move_one: &mut impl FnMut([i64; 2]),
+) {
+    let Some((first, rest)) = loops.split_first() else {
+        return move_one(start);
+    };
+    let [to, from] = places.each_ref().map(|place| place.of_axis(first.axis));
+    let (lo, hi) = range(first, at);
+    for here in lo..hi {
+        let start = [start[0] + to * here, start[1] + from * here];
+        if rest.is_empty() {
+            move_one(start);
+        } else {
+            at[first.axis.index()] = here;
+            copy(rest, at, places, start, move_one);
+        }
+    }
+}
+
+/// The values of a loop's axis where those around it stand at `at`.
+fn range(l: &Loop, at: &[i64]) -> (i64, i64) {
+    let value = |var| match var {
+        Var::Axis(axis) => at[AxisId::index(axis)],
+        Var::Symbol(_) => 0,
+    };
+    (l.lo.eval(value), l.hi.eval(value))
 }
 
 /// Every iteration of the loops, outermost first.
@@ -82,11 +112,7 @@ fn walk(loops: &[&Loop], at: &mut Vec<i64>, f: &mut impl FnMut(&[i64])) {
     let Some((first, rest)) = loops.split_first() else {
         return f(at);
     };
-    let value = |var, at: &[i64]| match var {
-        Var::Axis(axis) => at[AxisId::index(axis)],
-        Var::Symbol(_) => 0,
-    };
-    let (lo, hi) = (first.lo.eval(|var| value(var, at)), first.hi.eval(|var| value(var, at)));
+    let (lo, hi) = range(first, at);
     for here in lo..hi {
         at[first.axis.index()] = here;
         walk(rest, at, f);

@@ -1,8 +1,8 @@
 //! The schedule's text form: words in a fixed order, defaults left out, read back exactly.
 
 use super::{Borders, Pack, Schedule};
-use crate::Error;
 use crate::nest::Role;
+use crate::{Error, cut};
 use std::fmt;
 use std::str::FromStr;
 
@@ -69,7 +69,7 @@ impl FromStr for Schedule {
                         "lanes, tile, order, cache, borders, unroll, step, pack or parallel";
                     return Err(parse_error(
                         column,
-                        format!("found {word:?}, expected {expected}"),
+                        format!("found {:?}, expected {expected}", cut(word)),
                     ));
                 }
             }
@@ -105,7 +105,7 @@ impl<'a> Words<'a> {
                 }
                 _ => Err(parse_error(
                     column,
-                    format!("{word:?}: panels are of oc or g, at least 1 wide"),
+                    format!("{:?}: panels are of oc or g, at least 1 wide", cut(word)),
                 )),
             },
             _ => {
@@ -137,7 +137,10 @@ fn role((column, text): Word<'_>) -> Result<Role, Error> {
     let fixed = [Role::Batch, Role::Group, Role::OutChannel, Role::InChannel];
     let spatial = (0..8).flat_map(|at| [Role::Out(at), Role::Kernel(at)]);
     fixed.into_iter().chain(spatial).find(|role| role.to_string() == text).ok_or_else(|| {
-        parse_error(column, format!("{text:?} is no axis: n, g, oc, ic, od, oh, ow, kd, kh, kw"))
+        parse_error(
+            column,
+            format!("{:?} is no axis: n, g, oc, ic, od, oh, ow, kd, kh, kw", cut(text)),
+        )
     })
 }
 
@@ -145,7 +148,7 @@ fn pair((column, text): Word<'_>) -> Result<(Role, i64), Error> {
     let Some((name, extent)) = text.split_once(':') else {
         return Err(parse_error(
             column,
-            format!("found {text:?}, expected AXIS:EXTENT, such as oc:8"),
+            format!("found {:?}, expected AXIS:EXTENT, such as oc:8", cut(text)),
         ));
     };
     Ok((role((column, name))?, number((column + name.len() + 1, extent))?))
@@ -154,7 +157,10 @@ fn pair((column, text): Word<'_>) -> Result<(Role, i64), Error> {
 fn number((column, text): Word<'_>) -> Result<i64, Error> {
     match text.parse::<u16>() {
         Ok(n) if n > 0 => Ok(n.into()),
-        _ => Err(parse_error(column, format!("found {text:?}, expected a number from 1 to 65535"))),
+        _ => Err(parse_error(
+            column,
+            format!("found {:?}, expected a number from 1 to 65535", cut(text)),
+        )),
     }
 }
 
@@ -186,9 +192,10 @@ fn borders((column, text): Word<'_>) -> Result<Borders, Error> {
         Some(("panel", rows)) => Ok(Borders::Panel { rows: number((column + 6, rows))? }),
         _ if text == "exact" => Ok(Borders::Exact),
         _ if text == "mask" => Ok(Borders::Mask),
-        _ => {
-            Err(parse_error(column, format!("found {text:?}, expected exact, mask or panel:ROWS")))
-        }
+        _ => Err(parse_error(
+            column,
+            format!("found {:?}, expected exact, mask or panel:ROWS", cut(text)),
+        )),
     }
 }
 

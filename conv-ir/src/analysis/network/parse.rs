@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use super::{Item, Kind, Layer, Network, Together};
 use crate::Padding;
-use crate::error::Error;
+use crate::error::{Error, cut};
 
 /// More layers than this are not a network but a mistake in a count.
 const MOST_LAYERS: usize = 10_000;
@@ -20,7 +20,7 @@ impl FromStr for Network {
         let channels = words.number("the input's channels")?;
         let items = words.items(0)?;
         if let Some(word) = words.peek() {
-            return Err(words.error(format!("'{word}' has no '{{' that it belongs to")));
+            return Err(words.error(format!("'{}' has no '{{' that it belongs to", cut(word))));
         }
         Ok(Network { channels, items })
     }
@@ -70,7 +70,7 @@ impl<'a> Words<'a> {
     }
 
     fn found(&self) -> String {
-        self.peek().map_or("the end".to_owned(), |word| format!("'{word}'"))
+        self.peek().map_or("the end".to_owned(), |word| format!("'{}'", cut(word)))
     }
 
     fn error(&self, message: String) -> Error {
@@ -121,12 +121,13 @@ impl<'a> Words<'a> {
                 }
                 Some(_) => {
                     return Err(self.back(format!(
-                        "'{word}' names a point, which must stand outside of braces"
+                        "'{}' names a point, which must stand outside of braces",
+                        cut(word)
                     )));
                 }
                 None => {
                     let known = "conv, depthwise, pool, add, join, repeat or :NAME";
-                    return Err(self.back(format!("expected {known}, found '{word}'")));
+                    return Err(self.back(format!("expected {known}, found '{}'", cut(word))));
                 }
             },
         };
