@@ -88,6 +88,8 @@ pub(crate) struct Code {
     _pages: Pages,
     setup: Driver,
     run: Driver,
+    /// By buffer of the nest: elements behind it that this code may read.
+    pub slack: Vec<i64>,
     pub sizes: Vec<FunctionSize>,
     pub time: CompileTime,
 }
@@ -119,16 +121,16 @@ impl Code {
             .into_iter()
             .map(|o| FunctionSize { bytes: o.code.len(), name: o.name, by: o.by })
             .collect();
-        Ok(Code { _pages: pages, setup, run, sizes, time })
+        Ok(Code { _pages: pages, setup, run, slack: nest.slack(), sizes, time })
     }
 
     /// Calls a driver.
     ///
     /// # Safety
     /// `buffers` has one address per buffer of the nest, each of as many elements as the nest says
-    /// at these `symbols` (scratch buffers' are not read), the written ones nobody else's;
-    /// `symbols` one value per symbol; `scratch` is this thread's block of
-    /// [`emit::scratch::block_bytes`]; `part < parts`.
+    /// at these `symbols`, with `slack` behind packed ones, the written ones nobody else's; of
+    /// scratch buffers it has the offsets of [`emit::scratch::layout`] in `scratch`, which is this
+    /// thread's block. `symbols` has one value per symbol; `part < parts`.
     pub(crate) unsafe fn call(
         &self,
         entry: Entry,
@@ -207,6 +209,17 @@ fn object(context: &mut Context, named: Named, isa: &Isa) -> Result<Object, Erro
         name: named.name,
         by: Maker::Cranelift { refused },
     })
+}
+
+/// The machine code of each function, by name, before it is anywhere.
+#[cfg(test)]
+pub(crate) fn bytes(
+    nest: &Nest,
+    isa: &Isa,
+    level: Option<Level>,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let objects = compile(emit::emit(nest, isa, level)?, isa)?;
+    Ok(objects.into_iter().map(|o| (o.name, o.code)).collect())
 }
 
 /// The machine code of a program as text, function by function.

@@ -7,9 +7,11 @@ use conv_ir::nest::{BufferId, BufferRole, Var};
 use conv_ir::{Element, Nest};
 
 use crate::code::{Code, Entry};
-use crate::emit::scratch::{SLACK, block_bytes, bytes};
+use crate::emit::scratch::{bytes, layout};
 use crate::executor::Executor;
 use crate::memory::Block;
+#[cfg(test)]
+use crate::memory::guard;
 use crate::{Error, share};
 
 /// What does not change between runs: packed buffers, and copies of weights and biases where the
@@ -72,20 +74,20 @@ impl Run<'_> {
     pub(crate) unsafe fn run(&self, work: &mut Work) -> Result<(), Error> {
         let Run { nest, code, parts, executor, .. } = *self;
         work.fill_symbols(nest, self.sizes)?;
-        let block = block_bytes(nest, &work.symbols).and_then(|b| usize::try_from(b).ok());
-        let total = block.and_then(|b| b.checked_mul(parts));
-        let (Some(block), Some(total)) = (block, total) else {
-            return Err(Error::Memory(format!("scratch for {parts} threads")));
-        };
-        work.block.grow(total)?;
         work.table.clear();
         work.table.extend((0..nest.buffers.len()).map(|at| self.address(BufferId(at as u32))));
+        let block = work.reserve(nest, &code.slack, parts)?;
         let start = work.block.start().expose_provenance();
-        let (table, symbols) = (&work.table, &work.symbols);
+        let (table, symbols) = (&work.table[..], &work.symbols[..]);
+        #[cfg(test)]
+        let guarded = (guard::copy(table), guard::copy(symbols));
+        #[cfg(test)]
+        let (table, symbols) = (guarded.0.as_slice(), guarded.1.as_slice());
         let job = |part: usize| {
             // SAFETY: addresses in the table are the caller's arrays, of the lengths that he
-            // vouches for, or our packed ones, in the nest's order; this part's scratch
-            // is `block` bytes nobody else uses; parts write different elements.
+            // vouches for, or our packed ones, in the nest's order, or offsets that `layout` gave;
+            // this part's scratch is `block` bytes nobody else uses; parts write different
+            // elements.
             unsafe {
                 let buffers =
                     std::slice::from_raw_parts(table.as_ptr().cast::<*mut u8>(), table.len());
@@ -134,6 +136,33 @@ fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + S
 }
 
 impl Work {
+    /// Room for the scratch of `parts` threads, and where its buffers lie in it, in the table.
+    /// Bytes of one thread's.
+    fn reserve(&mut self, nest: &Nest, slack: &[i64], parts: usize) -> Result<usize, Error> {
+        let Work { block, table, symbols } = self;
+        let bytes = layout(nest, slack, symbols, |id, start, _| table[id.index()] = start);
+        let total = bytes.and_then(|bytes| bytes.checked_mul(parts));
+        let (Some(bytes), Some(total)) = (bytes, total) else {
+            return Err(Error::Memory(format!("scratch for {parts} threads")));
+        };
+        for (at, buffer) in nest.buffers.iter().enumerate() {
+            if let (BufferRole::Scratch, Some(of)) = (buffer.role, buffer.view_of) {
+                table[at] = table[of.index()];
+            }
+        }
+        #[cfg(test)]
+        if guard::side().is_some() {
+            let mut arrays = Vec::new();
+            layout(nest, slack, symbols, |_, start, bytes| arrays.push(start..start + bytes));
+            let of =
+                |part| arrays.iter().map(move |a| part * bytes + a.start..part * bytes + a.end);
+            block.fence(total, (0..parts).flat_map(of));
+            return Ok(bytes);
+        }
+        block.grow(total)?;
+        Ok(bytes)
+    }
+
     /// Works out every symbol's value.
     fn fill_symbols(&mut self, nest: &Nest, sizes: &[(&str, usize)]) -> Result<(), Error> {
         self.symbols.clear();
@@ -177,7 +206,7 @@ pub(crate) unsafe fn pack<T: Element>(
         let id = BufferId(at as u32);
         let null = std::ptr::null_mut();
         if let Some(values) = &nest.buffer(id).values {
-            let start = known_block::<T>(values, &mut blocks)?;
+            let start = known_block::<T>(values, code.slack[at], &mut blocks)?;
             during.push(start);
             after.push(start);
             continue;
@@ -189,7 +218,7 @@ pub(crate) unsafe fn pack<T: Element>(
             BufferRole::Weight => (given(weights), kept(weights)?),
             BufferRole::Bias => (given(biases), kept(biases)?),
             BufferRole::Packed => {
-                let start = packed_block(nest, id, &mut blocks)?;
+                let start = packed_block(nest, id, code.slack[at], &mut blocks)?;
                 (start, start)
             }
             BufferRole::Input | BufferRole::Residual | BufferRole::Output | BufferRole::Scratch => {
@@ -208,9 +237,12 @@ pub(crate) unsafe fn pack<T: Element>(
 }
 
 /// Known numbers that the code reads from memory.
-fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
-    // Vector loads may read beyond the last one, as in every buffer of ours.
-    let mut block = Block::new(size_of::<T>() * values.len() + SLACK as usize)?;
+fn known_block<T: Element>(
+    values: &[f64],
+    slack: i64,
+    blocks: &mut Vec<Block>,
+) -> Result<*mut u8, Error> {
+    let mut block = Block::new(size_of::<T>() * (values.len() + slack as usize))?;
     let start = block.start();
     for (at, &value) in values.iter().enumerate() {
         // SAFETY: the block is fresh, longer than the numbers, and starts where any number may.
@@ -220,7 +252,12 @@ fn known_block<T: Element>(values: &[f64], blocks: &mut Vec<Block>) -> Result<*m
     Ok(start)
 }
 
-fn packed_block(nest: &Nest, id: BufferId, blocks: &mut Vec<Block>) -> Result<*mut u8, Error> {
+fn packed_block(
+    nest: &Nest,
+    id: BufferId,
+    slack: i64,
+    blocks: &mut Vec<Block>,
+) -> Result<*mut u8, Error> {
     let buffer = nest.buffer(id);
     if nest.constant_len(id).is_none() {
         return Err(Error::Unsupported(format!(
@@ -228,7 +265,7 @@ fn packed_block(nest: &Nest, id: BufferId, blocks: &mut Vec<Block>) -> Result<*m
             buffer.name
         )));
     }
-    let len = bytes(buffer, &[]).and_then(|b| usize::try_from(b).ok());
+    let len = bytes(buffer, slack, &[]);
     let len = len.ok_or_else(|| Error::Memory(format!("packed buffer {}", buffer.name)))?;
     let mut block = Block::new(len)?;
     let start = block.start();

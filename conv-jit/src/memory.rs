@@ -1,5 +1,10 @@
 //! Plain memory for packed weights and scratch: zeroed, on cache lines, refused instead of aborting
 //! where there is none.
+//!
+//! Under test, whoever asks for it gets memory between pages that nobody may touch ([`guard`]).
+
+#[cfg(test)]
+pub(crate) mod guard;
 
 use crate::Error;
 
@@ -10,7 +15,12 @@ struct Line([u8; 64]);
 
 /// A block of memory that starts on a cache line.
 #[derive(Default)]
-pub(crate) struct Block(Vec<Line>);
+pub(crate) struct Block {
+    lines: Vec<Line>,
+    /// Used instead, where there is one.
+    #[cfg(test)]
+    guarded: Option<guard::Guarded<u8>>,
+}
 
 impl Block {
     /// At least `bytes`, zeroed.
@@ -22,19 +32,38 @@ impl Block {
 
     /// Makes it at least that large; what is new is zero.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        #[cfg(test)]
+        if let Some(side) = guard::side() {
+            self.guarded = Some(guard::Guarded::zeroed(bytes, side));
+            return Ok(());
+        }
         let lines = bytes.div_ceil(size_of::<Line>());
-        if lines > self.0.len() {
-            let more = lines - self.0.len();
-            self.0
+        if lines > self.lines.len() {
+            let more = lines - self.lines.len();
+            self.lines
                 .try_reserve_exact(more)
                 .map_err(|e| Error::Memory(format!("{bytes} bytes: {e}")))?;
-            self.0.resize(lines, Line([0; 64]));
+            self.lines.resize(lines, Line([0; 64]));
         }
         Ok(())
     }
 
     /// Its start. Good for writing as long as the block is not grown, moved or borrowed elsewhere.
     pub(crate) fn start(&mut self) -> *mut u8 {
-        self.0.as_mut_ptr().cast()
+        #[cfg(test)]
+        if let Some(guarded) = &mut self.guarded {
+            return guarded.start();
+        }
+        self.lines.as_mut_ptr().cast()
     }
+}
+
+/// Where an array lies in a block whose other arrays end at `end`, and where it ends, rounded up to
+/// a cache line. `None` where that does not fit.
+pub(crate) fn place(end: usize, bytes: usize) -> Option<(usize, usize)> {
+    #[cfg(test)]
+    if let Some(side) = guard::side() {
+        return Some(guard::place(end, bytes, side));
+    }
+    Some((end, end.checked_add(bytes)?.checked_next_multiple_of(size_of::<Line>())?))
 }

@@ -5,7 +5,9 @@
 //! judge     after every pass: invariants hold, the interpreter gives the reference's bits
 //! routes    the same case on every route
 //! emitted   many convolutions as one Rust program, compiled once
-//! random    convolutions and schedules from small numbers, so that proptest can shrink them
+//! random    convolutions and schedules, chains and plans (random_chains) from small numbers, so that
+//!           proptest can shrink them
+//! drawn     a random convolution and a random schedule, whose text is a case file
 //! chains    random chains under random plans, on every route; what the examples print of one
 //! case      case files
 //! shapes    benchdnn's core, as text
@@ -19,9 +21,11 @@ pub struct Readme;
 pub mod case;
 pub mod chains;
 pub mod data;
+pub mod drawn;
 pub mod emitted;
 pub mod judge;
 pub mod random;
+pub mod random_chains;
 pub mod routes;
 pub mod shapes;
 

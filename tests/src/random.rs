@@ -1,5 +1,4 @@
-//! Random convolutions and schedules, made of small numbers so that proptest can shrink them, and
-//! shown as text.
+//! Random convolutions and schedules, made of small numbers so that proptest can shrink them.
 //!
 //! A description is drawn from its own numbers and then repaired: the input grows until the window
 //! fits and folded padding exists. What still breaks a rule, or would be too slow to judge, is
@@ -9,26 +8,10 @@
 use conv_ir::conv::Conv;
 use conv_ir::nest::Role;
 use conv_ir::schedule::{Borders, Pack};
-use conv_ir::{Activation, ConvSpec, DType, Layout, Padding, PaddingMode, Schedule, Size};
+use conv_ir::{Activation, ConvSpec, DType, Error, Layout, Padding, PaddingMode, Schedule, Size};
 use proptest::prelude::*;
 use proptest::sample::select;
-use std::fmt;
-
-/// A convolution and a way to compute it, whose `Debug` is text that can be pasted into a case
-/// file.
-#[derive(Clone, PartialEq)]
-pub struct Drawn {
-    /// What.
-    pub conv: Conv,
-    /// How.
-    pub schedule: Schedule,
-}
-
-impl fmt::Debug for Drawn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "conv: {}\nschedule: {}", self.conv, self.schedule)
-    }
-}
+use std::ops::RangeInclusive;
 
 /// Multiply-adds that the interpreter does in a few milliseconds.
 const MOST_WORK: usize = 30_000;
@@ -98,6 +81,11 @@ fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
 
 /// Random convolutions of one to three axes, all sizes known.
 pub fn convs() -> impl Strategy<Value = Conv> {
+    convs_of(1..=3)
+}
+
+/// Random convolutions of so many axes, all sizes known.
+pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
     let words = (
         padding(),
         mode(),
@@ -111,7 +99,7 @@ pub fn convs() -> impl Strategy<Value = Conv> {
         proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())),
     );
     let types = prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F64)];
-    (proptest::collection::vec(axis(), 1..=3), channels(), 0usize..=2, words, epilogue, types)
+    (proptest::collection::vec(axis(), ranks), channels(), 0usize..=2, words, epilogue, types)
         .prop_filter_map(
             "a legal convolution of little work",
             |(
@@ -172,11 +160,12 @@ pub fn work(conv: &Conv) -> usize {
     conv.output_len().unwrap_or(0) * conv.in_channels_per_group() * conv.kernel_volume()
 }
 
-/// Random schedules, most of them legal for a convolution of so many axes.
-pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
+/// Random schedules with as many lanes as one of `widths`, most of them legal for a convolution of
+/// so many axes.
+pub fn schedules(rank: usize, widths: Vec<i64>) -> impl Strategy<Value = Schedule> {
     let lanes_role =
         select(vec![None, Some(Role::OutChannel), Some(Role::Group), Some(Role::Out(0))]);
-    let lanes = (lanes_role, select(vec![1i64, 2, 4, 8]), 1i64..=3);
+    let lanes = (lanes_role, select(widths), 1i64..=3);
     let tile = (0i64..=6, 0i64..=3, 0i64..=9);
     let axes: Vec<Role> =
         (0..rank).map(Role::Out).chain([Role::Batch, Role::Group, Role::OutChannel]).collect();
@@ -230,10 +219,18 @@ pub fn schedules(rank: usize) -> impl Strategy<Value = Schedule> {
     )
 }
 
-/// A random convolution and a random schedule.
-pub fn drawn() -> impl Strategy<Value = Drawn> {
-    convs().prop_flat_map(|conv| {
-        let rank = conv.rank();
-        (Just(conv), schedules(rank)).prop_map(|(conv, schedule)| Drawn { conv, schedule })
-    })
+/// The same convolution with names for its batch and sizes, and their values.
+///
+/// # Errors
+/// The rule that free sizes break.
+pub fn freed(conv: &Conv) -> Result<(Conv, Vec<(String, usize)>), Error> {
+    let mut spec = conv.spec().clone();
+    let mut sizes = Vec::new();
+    for (name, size) in ["A", "B", "D", "H", "W"][5 - conv.rank()..].iter().zip(&mut spec.input) {
+        sizes.push(((*name).to_owned(), size.known().unwrap_or(0)));
+        *size = Size::from(*name);
+    }
+    sizes.push(("N".to_owned(), spec.batch.known().unwrap_or(0)));
+    spec.batch = Size::from("N");
+    Conv::new(spec).map(|conv| (conv, sizes))
 }

@@ -5,7 +5,8 @@
 //! `PROPTEST_RNG_SEED` is set.
 
 use conv_tests::Fill;
-use conv_tests::chains::{DrawnChain, drawn_chains, every_chain, expanded};
+use conv_tests::chains::{every_chain, expanded};
+use conv_tests::random_chains::{DrawnChain, drawn_chains};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 use std::cell::Cell;

@@ -108,9 +108,16 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
 
     /// Whether the current lane is beyond the cut.
     fn is_dead(&self) -> bool {
-        let Some(lanes) = &self.leaf.lanes else { return false };
+        self.lane >= self.live()
+    }
+
+    /// Lanes of the current vector that are not beyond the cut, if that leaves any.
+    fn live(&self) -> i64 {
+        let Some((lanes, cut)) = self.leaf.lanes.and_then(|lanes| Some((lanes, lanes.cut?))) else {
+            return self.width;
+        };
         let vector = lanes.vectors.and_then(|v| self.machine.env.axes[v.index()]).unwrap_or(0);
-        lanes.cut.is_some_and(|cut| vector * lanes.width + self.lane >= cut)
+        (cut - vector * lanes.width).clamp(0, self.width)
     }
 
     fn holds(&self, when: &[Cond]) -> bool {
@@ -184,6 +191,9 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
         if dead && self.machine.memory.is_callers(buffer) {
             return T::from_f64(f64::NAN);
         }
+        if dead {
+            self.check_dead(buffer, access);
+        }
         match self
             .position(buffer, access)
             .and_then(|position| self.machine.memory.read(buffer, position))
@@ -191,6 +201,19 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
             Ok(value) => value,
             Err(_) if dead => T::from_f64(f64::NAN),
             Err(fault) => self.fail("load", access, fault),
+        }
+    }
+
+    /// A dead lane that machine code touches lies in its buffer or in the slack behind it.
+    fn check_dead(&self, buffer: BufferId, access: &Access) {
+        let Some(lanes) = &self.leaf.lanes else { return };
+        let step = self.machine.nest.lane_step(buffer, access, lanes.axis);
+        let touched = self.machine.nest.buffer(buffer).touched(self.width, self.live(), step);
+        let slack = self.machine.slack[self.machine.nest.memory_of(buffer).index()];
+        if self.lane < touched
+            && let Err(fault) = self.machine.memory.touch(buffer, self.index(access), slack)
+        {
+            self.fail("load", access, fault)
         }
     }
 
@@ -220,13 +243,17 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
     }
 
     fn position(&self, buffer: BufferId, access: &Access) -> Result<usize, Fault> {
+        self.machine.memory.position(buffer, self.index(access))
+    }
+
+    /// The index along each dimension of the buffer.
+    fn index<'s>(&'s self, access: &'s Access) -> impl ExactSizeIterator<Item = i64> + 's {
         let base: &[i64] = match access.base {
             Base::Buffer(_) => &[],
             Base::Pointer(pointer) => &self.pointers[pointer.index()],
         };
         let relative = access.index.iter().map(|i| i.eval(|v| self.machine.env.value(v)));
-        let index = relative.enumerate().map(|(d, i)| i + base.get(d).copied().unwrap_or(0));
-        self.machine.memory.position(buffer, index)
+        relative.enumerate().map(move |(d, i)| i + base.get(d).copied().unwrap_or(0))
     }
 
     #[cold]

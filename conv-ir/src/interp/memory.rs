@@ -39,6 +39,8 @@ pub(super) struct Memory<'a, T> {
 pub(super) enum Fault {
     /// The index along a dimension is outside `0..extent`.
     OutOfRange { dimension: usize, index: i64, extent: i64 },
+    /// A dead lane is read before the buffer, or behind its slack.
+    BeyondSlack { position: i64, len: i64, slack: i64 },
     /// The buffer has another number of dimensions.
     Dimensions { needed: usize },
     /// A scratch element that nothing was written to.
@@ -56,6 +58,9 @@ impl Fault {
         match self {
             Fault::OutOfRange { dimension, index, extent } => {
                 format!("index {index} of dimension {dimension} is outside 0..{extent}")
+            }
+            Fault::BeyondSlack { position, len, slack } => {
+                format!("a dead lane touches element {position} of {len}, slack {slack}")
             }
             Fault::Dimensions { needed } => format!("the buffer has {needed} dimensions"),
             Fault::NeverWritten => "that element was never written".into(),
@@ -128,6 +133,23 @@ impl<'a, T: Element> Memory<'a, T> {
             position = position * extent + index;
         }
         Ok(position as usize)
+    }
+
+    /// Checks that an element, whatever its dimensions say, lies in its memory or in the slack
+    /// behind it.
+    pub(super) fn touch(
+        &self,
+        buffer: BufferId,
+        index: impl ExactSizeIterator<Item = i64>,
+        slack: i64,
+    ) -> Result<(), Fault> {
+        let Array { extents, memory, .. } = &self.arrays[buffer.index()];
+        let len: i64 = self.arrays[*memory].extents.iter().product();
+        let position = index.zip(extents).fold(0, |position, (i, extent)| position * extent + i);
+        match (0..len + slack).contains(&position) {
+            true => Ok(()),
+            false => Err(Fault::BeyondSlack { position, len, slack }),
+        }
     }
 
     /// Whether the caller owns the array.

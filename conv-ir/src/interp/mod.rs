@@ -8,7 +8,8 @@
 //! index outside its dimension, a register or a scratch element read before it was written, an
 //! output element written twice or never, a store to an array that is only read, an axis or symbol
 //! used where it is not bound. Dead lanes (beyond [`Lanes::cut`](crate::nest::Lanes)) read as NaN
-//! and write nothing, so that a route may do anything with them, and a leak shows.
+//! and write nothing, so that a route may do anything with them, and a leak shows; those that a
+//! load touches lie within their buffer's slack.
 //!
 //! Values are computed lane by lane: an index is evaluated with the lane axis bound to each lane in
 //! turn, which makes splats and vectors one rule. No speed is sought, except that nothing is looked
@@ -92,7 +93,8 @@ pub fn run_parts<'a, T: Element>(
     let symbols = symbols(nest, free)?;
     let memory = Memory::new(nest, arrays.into(), &symbols)?;
     let env = Env { nest, axes: vec![None; nest.axes.len()], symbols };
-    let mut machine = Machine { nest, env, memory, programs: Vec::new(), part: 0, parts: 1 };
+    let slack = nest.slack();
+    let mut machine = Machine { nest, slack, env, memory, programs: Vec::new(), part: 0, parts: 1 };
     machine.stmts(&nest.setup);
     machine.memory.setup_is_done();
     machine.parts = parts.max(1) as i64;
@@ -204,6 +206,8 @@ impl Env<'_> {
 
 struct Machine<'a, T> {
     nest: &'a Nest,
+    /// By buffer.
+    slack: Vec<i64>,
     env: Env<'a>,
     memory: Memory<'a, T>,
     /// Activations spelled out, so that each is spelled once.

@@ -21,7 +21,8 @@ pub struct Lanes {
     /// The tile axis that counts vectors along the same split, where there is one.
     pub vectors: Option<AxisId>,
     /// Where the tile sticks out of the domain: lanes with `vectors * width + lane >= cut` are
-    /// dead. They hold anything, and touch no buffer of the caller.
+    /// dead. They hold anything, and touch no buffer of the caller; of ours, its slack at most
+    /// ([`Nest::slack`](super::Nest::slack)).
     pub cut: Option<i64>,
 }
 

@@ -45,6 +45,7 @@ mod print;
 mod rewrite;
 #[cfg(test)]
 pub(crate) mod samples;
+mod slack;
 mod verify;
 
 pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};

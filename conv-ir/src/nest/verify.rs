@@ -33,6 +33,8 @@
 //!   (else each thread would do it).
 //! * V20 A store of more than one lane depends on the lane.
 //! * V21 A buffer of known numbers has as many of them as elements, and nothing is stored in it.
+//! * V22 Dead lanes that a load touches stay within their buffer's slack (see `slack`), as far as
+//!   constant loops can tell. The interpreter sees each.
 
 mod bounds;
 mod ids;

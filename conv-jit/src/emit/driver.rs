@@ -45,9 +45,8 @@ pub(super) fn driver(
     };
     e.load_symbols(symbols);
     for at in 0..nest.buffers.len() {
-        load_base(&mut e, buffers, BufferId(at as u32));
+        load_base(&mut e, buffers, scratch, BufferId(at as u32));
     }
-    super::scratch::load_bases(&mut e, scratch);
     let driver = Driver { nest, leaves, symbols, part, parts };
     driver.stmts(&mut e, stmts);
     e.leave(isa.target.frontend_config());
@@ -79,12 +78,14 @@ fn declare(
     called.into_iter().map(&mut import).collect()
 }
 
-fn load_base(e: &mut Emitter<'_, '_>, table: Value, id: BufferId) {
+/// What the table says is an address, or, of scratch, an offset in this thread's block.
+fn load_base(e: &mut Emitter<'_, '_>, table: Value, scratch: Value, id: BufferId) {
     e.load_strides(id);
-    if e.nest.buffer(id).role != BufferRole::Scratch {
-        let base = e.b.ins().load(types::I64, MemFlagsData::trusted(), table, 8 * id.0 as i32);
-        e.bases.insert(Base::Buffer(id), base);
+    let mut base = e.b.ins().load(types::I64, MemFlagsData::trusted(), table, 8 * id.0 as i32);
+    if e.nest.buffer(id).role == BufferRole::Scratch {
+        base = e.b.ins().iadd(scratch, base);
     }
+    e.bases.insert(Base::Buffer(id), base);
 }
 
 impl<'a> Driver<'a> {

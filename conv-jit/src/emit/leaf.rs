@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use conv_ir::Nest;
-use conv_ir::nest::{Access, AxisId, Base, BufferRole, Expr, Leaf, Op, PointerId, RegId};
+use conv_ir::nest::{Access, AxisId, Base, Expr, Leaf, Op, PointerId, RegId};
 use cranelift_codegen::ir::{Function, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
@@ -168,12 +168,6 @@ impl<'a> Tile<'a> {
             Some(Int::Value(_)) | None => 0,
         };
         lanes.cut.map_or(lanes.width, |cut| (cut - vector * lanes.width).clamp(0, lanes.width))
-    }
-
-    /// Whether dead lanes may be read as well: the buffer is ours, and has room behind it.
-    pub(super) fn is_ours(&self, e: &Emitter<'_, '_>, access: &Access) -> bool {
-        let buffer = e.nest.buffer_behind(self.leaf, access.base);
-        matches!(e.nest.buffer(buffer).role, BufferRole::Packed | BufferRole::Scratch)
     }
 
     /// Makes `lane` the value of the lane axis.

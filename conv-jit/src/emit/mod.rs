@@ -6,9 +6,9 @@
 //! run     the same
 //! ```
 //!
-//! `buffers` has one address per buffer of the nest (scratch buffers' are not read: they lie in
-//! `scratch`, see [`scratch`]), `symbols` one value per symbol, the derived ones worked out by the
-//! host. Thread `part` of `parts` does its share of every parallel loop.
+//! `buffers` has one address per buffer of the nest (of scratch buffers the offset in `scratch`, see
+//! [`scratch`]), `symbols` one value per symbol, the derived ones worked out by the host. Thread
+//! `part` of `parts` does its share of every parallel loop.
 //!
 //! Leaves in place, before pass `outline`, are emitted inside the driver, so that a nest in any
 //! state after `unroll` compiles.

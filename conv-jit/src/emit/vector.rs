@@ -207,11 +207,7 @@ impl Tile<'_> {
     }
 
     pub(super) fn load(&self, e: &mut Emitter<'_, '_>, access: &Access) -> Vector {
-        let live = if self.is_ours(e, access) && self.live(e) > 0 {
-            self.leaf.width()
-        } else {
-            self.live(e)
-        };
+        let live = self.live(e);
         self.per_chunk(|_, chunk| {
             self.load_chunk(e, access, chunk, (live - chunk.first).clamp(0, chunk.lanes))
         })
@@ -236,8 +232,14 @@ impl Tile<'_> {
                 let scalar = load_at(e, chunk.scalar(), &first);
                 e.b.ins().splat(chunk.ty(), scalar)
             }
-            Reach::Contiguous if live == chunk.lanes => load_at(e, chunk.ty(), &first),
-            Reach::Contiguous | Reach::Apart => self.gather(e, access, chunk, live),
+            Reach::Contiguous => {
+                let buffer = e.nest.buffer(e.nest.buffer_behind(self.leaf, access.base));
+                match buffer.touched(chunk.lanes, live, Some(1)) == chunk.lanes {
+                    true => load_at(e, chunk.ty(), &first),
+                    false => self.gather(e, access, chunk, live),
+                }
+            }
+            Reach::Apart => self.gather(e, access, chunk, live),
         }
     }
 

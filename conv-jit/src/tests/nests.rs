@@ -8,7 +8,7 @@ use conv_ir::{DType, Element, Nest, Target};
 
 use super::{Case, bits, fill};
 use crate::code::{Code, Entry};
-use crate::emit::scratch::{block_bytes, bytes};
+use crate::emit::scratch::{bytes, layout};
 use crate::memory::Block;
 use crate::{Isa, disassembly};
 
@@ -21,19 +21,21 @@ fn execute<T: Element>(nest: &Nest, case: &Case<T>, len: usize) -> Vec<T> {
     let code = Code::new(nest, &Isa::host().unwrap(), None).unwrap();
     let mut output = vec![T::from_f64(f64::NAN); len];
     let mut blocks = Vec::new();
-    let mut scratch = Block::new(block_bytes(nest, &[]).unwrap() as usize).unwrap();
+    let mut offsets = vec![0; nest.buffers.len()];
+    let place = |id: BufferId, start, _| offsets[id.index()] = start;
+    let mut scratch = Block::new(layout(nest, &code.slack, &[], place).unwrap()).unwrap();
     let input = |of: &[T]| of.as_ptr().cast_mut().cast::<u8>();
     let mut table = Vec::new();
-    for buffer in &nest.buffers {
+    for (at, buffer) in nest.buffers.iter().enumerate() {
         table.push(match buffer.role {
             BufferRole::Input => input(&case.input),
             BufferRole::Weight => input(&case.weight),
             BufferRole::Bias => input(case.bias.as_deref().unwrap_or(&[])),
             BufferRole::Residual => input(case.residual.as_deref().unwrap_or(&[])),
             BufferRole::Output => output.as_mut_ptr().cast(),
-            BufferRole::Scratch => std::ptr::null_mut(),
+            BufferRole::Scratch => std::ptr::without_provenance_mut(offsets[at]),
             BufferRole::Packed => {
-                let mut block = Block::new(bytes(buffer, &[]).unwrap() as usize).unwrap();
+                let mut block = Block::new(bytes(buffer, code.slack[at], &[]).unwrap()).unwrap();
                 let start = block.start();
                 blocks.push(block);
                 start

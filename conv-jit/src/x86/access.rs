@@ -6,7 +6,7 @@
 //!                                                                           displacement: 16
 //! ```
 
-use conv_ir::nest::{Access, Affine, AxisId, Base, BufferRole, Cond, Expr, Index, RegId, Var};
+use conv_ir::nest::{Access, Affine, AxisId, Base, Cond, Expr, Index, RegId, Var};
 use smallvec::{SmallVec, smallvec};
 
 use super::Refusal;
@@ -27,14 +27,11 @@ impl Walk<'_> {
         let (width, bytes) = (self.leaf.width(), self.bytes());
         let follows = reach.step != 0
             || self.leaf.lanes.and_then(|l| l.vectors).is_some_and(|v| mentions(access, v));
-        // Our own buffers have a vector of slack behind them.
-        let ours = matches!(
-            self.nest.buffer(self.nest.buffer_behind(self.leaf, access.base)).role,
-            BufferRole::Packed | BufferRole::Scratch
-        );
-        let live = Live::first(if ours { width } else { self.live() }).and(within);
+        let buffer = self.nest.buffer(self.nest.buffer_behind(self.leaf, access.base));
+        let counts = self.live();
+        let live = Live::first(buffer.touched(width, counts, Some(reach.step / bytes))).and(within);
         Ok(match reach.step {
-            _ if live.is_empty() && follows => Source::Bits(0),
+            _ if Live::first(counts).and(within).is_empty() && follows => Source::Bits(0),
             _ if width == 1 => Source::Splat(reach.place),
             0 => Source::Splat(reach.place),
             step if step == bytes => Source::Vector { place: reach.place, live },

@@ -1,9 +1,9 @@
-//! Rule V17: accesses that leave their buffers, by interval arithmetic.
+//! Rules V17 and V22: accesses that leave their buffers, by interval arithmetic.
 //!
 //! Where every axis of an index has constant bounds, the loops span a box, an affine index takes
 //! its extremes at corners, and the interval is exact. Everything else is left to the interpreter,
 //! which sees each access: axes whose bounds depend on others, run-time sizes, and whatever a
-//! condition guards. Dead lanes may overhang.
+//! condition guards. Dead lanes may overhang: the dimension by any number, the buffer by its slack.
 
 use super::Violation;
 use crate::nest::{
@@ -16,8 +16,9 @@ type Interval = (i64, i64);
 
 /// One violation per access and dimension that leaves its buffer.
 pub(super) fn leaving_accesses(nest: &Nest) -> Vec<Violation> {
-    let mut boxes =
-        Boxes { nest, ranges: vec![None; nest.axes.len()], lanes: None, found: Vec::new() };
+    let ranges = vec![None; nest.axes.len()];
+    let slack = nest.slack();
+    let mut boxes = Boxes { nest, slack, ranges, lanes: None, found: Vec::new() };
     boxes.stmts(&nest.setup);
     boxes.stmts(&nest.body);
     boxes.found.dedup();
@@ -26,6 +27,8 @@ pub(super) fn leaving_accesses(nest: &Nest) -> Vec<Violation> {
 
 struct Boxes<'a> {
     nest: &'a Nest,
+    /// By buffer.
+    slack: Vec<i64>,
     /// By axis: its values, where they are known.
     ranges: Vec<Option<Interval>>,
     lanes: Option<Lanes>,
@@ -108,7 +111,10 @@ impl<'a> Boxes<'a> {
     fn loads(&mut self, leaf: &Leaf, addresses: &Addresses, expr: &Expr) {
         match expr {
             Expr::Const(_) | Expr::Reg(_) | Expr::Select { .. } => {}
-            Expr::Load(access) => self.access(leaf, addresses, access),
+            Expr::Load(access) => {
+                self.access(leaf, addresses, access);
+                self.dead_lanes(leaf, addresses, access);
+            }
             Expr::Unary(_, a) | Expr::Activation(_, a) => self.loads(leaf, addresses, a),
             Expr::Binary(_, a, b) => {
                 [a, b].into_iter().for_each(|e| self.loads(leaf, addresses, e))
@@ -137,7 +143,10 @@ impl<'a> Boxes<'a> {
             let span = (lo + start.0, hi + start.1);
             let extent = self.extent(buffer, dimension);
             if extent.is_some_and(|extent| span.0 < 0 || span.1 >= extent) {
-                self.report(leaf, access, dimension, span);
+                let (lo, hi) = span;
+                let what =
+                    format!("spans {lo}..={hi} along dimension {dimension}, outside its buffer");
+                self.report(17, leaf, access, &what);
             }
         }
     }
@@ -146,11 +155,51 @@ impl<'a> Boxes<'a> {
         self.nest.buffer(buffer).extents.get(dimension)?.as_constant()
     }
 
-    fn report(&mut self, leaf: &Leaf, access: &Access, dimension: usize, (lo, hi): Interval) {
+    /// What is touched of vectors that the cut divides, counted in elements of the buffer.
+    fn dead_lanes(&mut self, leaf: &Leaf, addresses: &Addresses, access: &Access) {
+        let memory = self.nest.memory_of(self.nest.buffer_behind(leaf, access.base));
+        let span = self.touched(leaf, addresses, access);
+        let Some((span, len)) = span.zip(self.nest.constant_len(memory)) else {
+            return;
+        };
+        let slack = self.slack[memory.index()];
+        if span.0 < 0 || span.1 >= len + slack {
+            let what = format!("touches {}..={} of {len} elements, slack {slack}", span.0, span.1);
+            self.report(22, leaf, access, &what);
+        }
+    }
+
+    /// The elements that whole vectors reach: all lanes of each vector with a live one. `None`
+    /// where dead lanes are not touched, or not all is known.
+    fn touched(&self, leaf: &Leaf, addresses: &Addresses, access: &Access) -> Option<Interval> {
+        let lanes = leaf.lanes?;
+        let cut = lanes.cut?;
+        let buffer = self.nest.buffer_behind(leaf, access.base);
+        let step = self.nest.lane_step(buffer, access, lanes.axis);
+        if self.nest.buffer(buffer).touched(lanes.width, 1, step) < lanes.width {
+            return None;
+        }
+        let (mut start, mut all) = ((0, 0), Affine::default());
+        let mut stride = 1;
+        for dimension in (0..access.index.len()).rev() {
+            all = all.plus(&access.index[dimension].as_affine()?.times(stride));
+            if let Base::Pointer(p) = access.base {
+                let (lo, hi) = addresses.get(p.index())?.get(dimension).copied()??;
+                start = (start.0 + lo * stride, start.1 + hi * stride);
+            }
+            stride *= self.extent(buffer, dimension)?;
+        }
+        let vectors = |axis| Some(axis) == lanes.vectors;
+        let of_vector = lanes.vectors.map_or(0, |v| all.of_axis(v)) * ((cut - 1) / lanes.width);
+        let (_, rest) = all.split(vectors);
+        let (lo, hi) = self.corners(&rest)?;
+        Some((start.0 + lo + of_vector.min(0), start.1 + hi + of_vector.max(0)))
+    }
+
+    fn report(&mut self, rule: u32, leaf: &Leaf, access: &Access, what: &str) {
         let text = Names { nest: self.nest, leaf: Some(leaf) }.access(access);
-        let message =
-            format!("{text} spans {lo}..={hi} along dimension {dimension}, outside its buffer");
-        self.found.push(Violation { rule: 17, place: format!("leaf {}", leaf.name), message });
+        let place = format!("leaf {}", leaf.name);
+        self.found.push(Violation { rule, place, message: format!("{text} {what}") });
     }
 
     fn index(&self, index: &Index) -> Option<Interval> {
@@ -177,11 +226,15 @@ impl<'a> Boxes<'a> {
     }
 
     fn affine(&self, a: &Affine) -> Option<Interval> {
-        let (mut lo, mut hi) = (a.constant, a.constant);
         let (live, rest) = self.live_lanes(a)?;
-        lo += live.0;
-        hi += live.1;
-        for (var, c) in rest.terms() {
+        let (lo, hi) = self.corners(&rest)?;
+        Some((lo + live.0, hi + live.1))
+    }
+
+    /// The extremes over the box.
+    fn corners(&self, a: &Affine) -> Option<Interval> {
+        let (mut lo, mut hi) = (a.constant, a.constant);
+        for (var, c) in a.terms() {
             let Var::Axis(axis) = var else { return None };
             let (first, last) = self.ranges[axis.index()]?;
             lo += (c * first).min(c * last);

@@ -1,0 +1,98 @@
+//! Random cases: every number is a few of them, on targets that this CPU runs.
+
+use conv_ir::{Conv, Schedule, Target};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
+
+use super::case::Case;
+use crate::targets_here;
+
+#[path = "../../../../tests/src/random.rs"]
+mod random;
+#[path = "../../../../tests/src/random_chains.rs"]
+mod random_chains;
+
+/// Schedules of one convolution.
+const SCHEDULES: usize = 4;
+
+/// The cases of a number; none where nothing legal was drawn.
+pub(super) fn cases(seed: u64, number: u64) -> Vec<Case> {
+    let seed = RngSeed::Fixed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number);
+    let mut runner = TestRunner::new(Config { rng_seed: seed, ..Config::default() });
+    let targets = targets();
+    let mut draw = Draw { runner: &mut runner, targets };
+    match draw.of(0u32..3) {
+        Some(0) => draw.chain().into_iter().collect(),
+        _ => draw.convs().unwrap_or_default(),
+    }
+}
+
+/// The targets here, or the one asked for.
+fn targets() -> Vec<Target> {
+    let asked = std::env::var("GUARD_TARGET").ok();
+    let is_asked = |target: &Target| asked.as_ref().is_none_or(|name| name == target.name);
+    targets_here().filter(is_asked).collect()
+}
+
+struct Draw<'a> {
+    runner: &'a mut TestRunner,
+    targets: Vec<Target>,
+}
+
+impl Draw<'_> {
+    fn of<S: Strategy>(&mut self, strategy: S) -> Option<S::Value> {
+        strategy.new_tree(self.runner).ok().map(|tree| tree.current())
+    }
+
+    fn target(&mut self) -> Option<Target> {
+        self.of(proptest::sample::select(self.targets.clone()))
+    }
+
+    /// One convolution under a few schedules.
+    fn convs(&mut self) -> Option<Vec<Case>> {
+        let ranks = prop_oneof![6 => Just(1..=3), 1 => Just(4..=5)];
+        let conv = self.of(ranks.prop_flat_map(random::convs_of))?;
+        let (conv, sizes) = match self.of(prop::bool::weighted(0.25))? {
+            true => self.freed(&conv)?,
+            false => (conv, Vec::new()),
+        };
+        let known = sizes.is_empty() && self.of(prop::bool::weighted(0.15))?;
+        let mut cases = Vec::new();
+        for at in 0..SCHEDULES {
+            let target = self.target()?;
+            let schedule = if at == 0 { None } else { Some(self.schedule(&conv, &target)?) };
+            let (program, sizes) = (conv.clone().into(), sizes.clone());
+            cases.push(Case { program, sizes, known, target, schedule, plan: None });
+        }
+        Some(cases)
+    }
+
+    /// Half of them with the lanes of the target's vectors, so that they are assembled.
+    fn schedule(&mut self, conv: &Conv, target: &Target) -> Option<Schedule> {
+        let full = target.lanes(conv.dtype().bytes()) as i64;
+        let widths = vec![1, 2, 4, 8, 16, full, full, full, full, full];
+        self.of(random::schedules(conv.rank(), widths))
+    }
+
+    /// With sizes that are given at run time, as they were or a little larger.
+    fn freed(&mut self, conv: &Conv) -> Option<(Conv, Vec<(String, usize)>)> {
+        let (free, mut sizes) = random::freed(conv).ok()?;
+        let more = self.of(0usize..=9)?;
+        let smaller = sizes.clone();
+        sizes.iter_mut().filter(|(name, _)| name != "N").for_each(|(_, size)| *size += more);
+        let given: Vec<(&str, usize)> = sizes.iter().map(|(n, s)| (n.as_str(), *s)).collect();
+        let little = free.with_sizes(&given).is_ok_and(|conv| random::work(&conv) <= 60_000);
+        Some((free, if little { sizes } else { smaller }))
+    }
+
+    fn chain(&mut self) -> Option<Case> {
+        let drawn = self.of(random_chains::drawn_chains())?;
+        let target = self.target()?;
+        // Two in three as drawn, the others as the model plans them.
+        let plan = self.of(0u32..3)?.ne(&0).then_some(drawn.plan);
+        let known = self.of(prop::bool::weighted(0.15))?;
+        let (program, sizes) = (drawn.chain, Vec::new());
+        Some(Case { program, sizes, known, target, schedule: None, plan })
+    }
+}

@@ -1,0 +1,157 @@
+//! One case between guards: at either end of its buffers, by one to three threads.
+
+use conv_ir::chain::Step;
+use conv_ir::reference::{self, Arguments};
+use conv_ir::{Chain, DType, Element};
+
+use super::case::Case;
+use crate::memory::guard::{Guarded, Side, guarded};
+use crate::share::is_divisible;
+use crate::tests::{bits, fill};
+use crate::{Compiled, CurrentThread, Error, Isa, Options, Packed, StepWeights};
+
+/// Told of each guard before anything runs at it.
+type Tell<'a> = dyn Fn(&str) + 'a;
+
+/// Runs a case. How often it ran, or nothing where its schedule or plan is refused.
+pub(super) fn run(case: &Case, tell: &Tell<'_>) -> Option<u64> {
+    match case.program.dtype() {
+        DType::F32 => run_as::<f32>(case, tell),
+        DType::F64 => run_as::<f64>(case, tell),
+    }
+}
+
+fn run_as<T: Element>(case: &Case, tell: &Tell<'_>) -> Option<u64> {
+    let arrays = Arrays::<T>::new(case);
+    let options = Options {
+        schedule: case.schedule.clone(),
+        plan: case.plan.clone(),
+        target: case.target,
+        cache: false,
+        ..Options::default()
+    };
+    let program = match case.known {
+        true => arrays.known(&case.program),
+        false => case.program.clone(),
+    };
+    let compiled = legal(Compiled::new(program, options), case)?;
+    let runs = [Side::Before, Side::Behind].map(|side| {
+        tell(&format!("{side:?}"));
+        guarded(side, || arrays.run(case, &compiled, side))
+    });
+    Some(runs.into_iter().sum())
+}
+
+/// What compiled, unless the schedule or the plan is not for this route.
+fn legal(compiled: Result<Compiled, Error>, case: &Case) -> Option<Compiled> {
+    use conv_ir::Error::{Argument, IllegalSchedule, Invalid, Unsupported};
+    match compiled {
+        Ok(compiled) => Some(compiled),
+        Err(
+            Error::Unsupported(_)
+            | Error::Conv(IllegalSchedule(_) | Unsupported { .. } | Invalid(_) | Argument(_)),
+        ) => None,
+        Err(e) => panic!("{case}: {e}"),
+    }
+}
+
+/// What a program of known sizes is run with, and what it must give.
+struct Arrays<T> {
+    input: Vec<T>,
+    /// Of each step, with its bias.
+    weights: Vec<(Vec<T>, Option<Vec<T>>)>,
+    /// From outside.
+    residual: Option<Vec<T>>,
+    want: Vec<T>,
+}
+
+impl<T: Element> Arrays<T> {
+    fn new(case: &Case) -> Self {
+        let sized = case.program.with_sizes(&sizes(case));
+        let sized = sized.unwrap_or_else(|e| panic!("{case}: {e}"));
+        let weights = sized.convs().zip(2..).map(|(conv, at)| {
+            let bias = conv.spec().bias.then(|| fill(conv.bias_len(), 90 + at));
+            (fill(conv.weight_len(), at), bias)
+        });
+        let outside = |step: &Step| step.conv.spec().residual && step.residual.is_none();
+        let residual = sized.steps().iter().find(|step| outside(step));
+        let mut arrays = Arrays {
+            input: fill(sized.len_of(0), 1),
+            weights: weights.collect(),
+            residual: residual.map(|step| fill(step.conv.output_len().unwrap(), 4)),
+            want: Vec::new(),
+        };
+        arrays.want = arrays.reference(&sized);
+        arrays
+    }
+
+    fn reference(&self, sized: &Chain) -> Vec<T> {
+        let Arrays { input, weights, residual, .. } = self;
+        if let Some(conv) = sized.single() {
+            let (weight, bias) = (&weights[0].0, weights[0].1.as_deref());
+            let given = Arguments { input, weight, bias, residual: residual.as_deref() };
+            return reference::run(conv, given, &[]).unwrap();
+        }
+        let steps = weights.iter().map(|(weight, bias)| {
+            let bias = bias.as_deref();
+            reference::StepWeights { weight, bias }
+        });
+        reference::run_chain(sized, input, &steps.collect::<Vec<_>>()).unwrap()
+    }
+
+    /// The program with its weights compiled in.
+    fn known(&self, program: &Chain) -> Chain {
+        let steps = program.steps().iter().zip(&self.weights);
+        let steps = steps.map(|(step, (weight, bias))| Step {
+            conv: step.conv.with_weights(weight, bias.as_deref()).unwrap(),
+            residual: step.residual,
+        });
+        Chain::with_residuals_from_outside(steps.collect()).unwrap()
+    }
+
+    /// Runs it with every array at a guard. How often.
+    fn run(&self, case: &Case, compiled: &Compiled, side: Side) -> u64 {
+        let place = |values: &[T]| Guarded::new(values, side);
+        let optional = |values: &Option<Vec<T>>| values.as_deref().map(place);
+        let packed = self.pack(case, compiled, side);
+        let (input, residual) = (place(&self.input), optional(&self.residual));
+        let sizes = sizes(case);
+        let most = if compiled.nests().any(is_divisible) { 3 } else { 1 };
+        for threads in 1..=most {
+            let mut output = place(&vec![T::from_f64(f64::NAN); self.want.len()]);
+            let call = packed.call(input.as_slice(), output.as_mut_slice());
+            let call = call.sizes(&sizes).threads(threads).executor(&CurrentThread);
+            let call = match &residual {
+                Some(residual) => call.residual(residual.as_slice()),
+                None => call,
+            };
+            call.run().unwrap();
+            // Where the CPU rounds a multiply-add twice, no bits are promised.
+            let fused = Isa::host().is_ok_and(|isa| isa.has_fma());
+            let same = bits(output.as_slice()) == bits(&self.want);
+            assert!(!fused || same, "other bits by {threads} thread(s)");
+        }
+        most as u64
+    }
+
+    fn pack(&self, case: &Case, compiled: &Compiled, side: Side) -> Packed<T> {
+        if case.known {
+            return compiled.ready().unwrap();
+        }
+        let place = |values: &[T]| Guarded::new(values, side);
+        let arrays = self.weights.iter().map(|(weight, bias)| {
+            let bias = bias.as_deref().map(place);
+            (place(weight), bias)
+        });
+        let arrays: Vec<_> = arrays.collect();
+        let steps = arrays.iter().map(|(weight, bias)| StepWeights {
+            weight: weight.as_slice(),
+            bias: bias.as_ref().map(Guarded::as_slice),
+        });
+        compiled.pack_steps(&steps.collect::<Vec<_>>()).unwrap()
+    }
+}
+
+fn sizes(case: &Case) -> Vec<(&str, usize)> {
+    case.sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect()
+}

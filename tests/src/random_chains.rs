@@ -1,0 +1,209 @@
+//! Random chains of small convolutions, and random plans for them.
+
+use super::random::{convs, work};
+use conv_ir::chain::Step;
+use conv_ir::chain::fuse::Strips;
+use conv_ir::chain::plan::{Group, Plan};
+use conv_ir::{Activation, Chain, Conv, ConvSpec, Layout, PaddingMode, Size};
+use proptest::prelude::*;
+use proptest::sample::select;
+use std::fmt;
+
+/// A chain and a plan for it.
+#[derive(Clone, PartialEq)]
+pub struct DrawnChain {
+    /// What.
+    pub chain: Chain,
+    /// How.
+    pub plan: Plan,
+}
+
+impl fmt::Debug for DrawnChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{:?}", self.chain, self.plan.groups)
+    }
+}
+
+/// Multiply-adds of all steps that the interpreter does in a few milliseconds.
+const MOST_WORK: usize = 60_000;
+
+/// What a step after the first is made of.
+#[derive(Clone, Debug)]
+struct StepDice {
+    kind: Kind,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    padding: (usize, usize),
+    mode: PaddingMode,
+    channels: usize,
+    bias: bool,
+    activation: Option<Activation>,
+    /// Of the tensors that fit, which one is added; beyond the last, none.
+    residual: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Dense,
+    Depthwise,
+    Pointwise,
+    /// The window along the first axis only.
+    Rows,
+    /// The window along the last axis only.
+    Columns,
+    Transposed,
+}
+
+fn step_dice() -> impl Strategy<Value = StepDice> {
+    use Kind::{Columns, Dense, Depthwise, Pointwise, Rows, Transposed};
+    let kinds = prop_oneof![3 => Just(Pointwise), 3 => Just(Depthwise), 3 => Just(Dense), 1 => Just(Rows), 1 => Just(Columns), 1 => Just(Transposed)];
+    let window = (
+        1usize..=5,
+        prop_oneof![3 => Just(1usize), 1 => 2usize..=3],
+        prop_oneof![3 => Just(1usize), 1 => 2usize..=3],
+    );
+    let mode = prop_oneof![
+        5 => Just(PaddingMode::Zeros),
+        1 => Just(PaddingMode::Constant(2.0)),
+        1 => Just(PaddingMode::Reflect),
+        1 => Just(PaddingMode::Symmetric),
+        1 => Just(PaddingMode::Replicate),
+        1 => Just(PaddingMode::Circular),
+    ];
+    let activation = select(vec![
+        None,
+        None,
+        Some(Activation::Relu),
+        Some(Activation::Relu6),
+        Some(Activation::Clamp(-2.0, 5.0)),
+    ]);
+    (
+        (kinds, window, (0usize..=2, 0usize..=2)),
+        (mode, 1usize..=20, any::<bool>(), activation, 0usize..=4),
+    )
+        .prop_map(
+            |(
+                (kind, (kernel, stride, dilation), padding),
+                (mode, channels, bias, activation, residual),
+            )| StepDice {
+                kind,
+                kernel,
+                stride,
+                dilation,
+                padding,
+                mode,
+                channels,
+                bias,
+                activation,
+                residual,
+            },
+        )
+}
+
+/// The step after these, if there is one that fits.
+fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
+    let before = &steps.last()?.conv;
+    let spec = before.spec();
+    let rank = before.rank();
+    let window = match dice.kind {
+        Kind::Pointwise => vec![1; rank],
+        Kind::Rows => (0..rank).map(|at| if at == 0 { dice.kernel } else { 1 }).collect(),
+        Kind::Columns => (0..rank).map(|at| if at + 1 == rank { dice.kernel } else { 1 }).collect(),
+        Kind::Dense | Kind::Depthwise | Kind::Transposed => vec![dice.kernel; rank],
+    };
+    let depthwise = dice.kind == Kind::Depthwise;
+    let transposed = dice.kind == Kind::Transposed;
+    let mut spec = ConvSpec {
+        dtype: spec.dtype,
+        layout: spec.layout,
+        batch: spec.batch.clone(),
+        in_channels: spec.out_channels,
+        out_channels: if depthwise { spec.out_channels } else { dice.channels },
+        groups: if depthwise { spec.out_channels } else { 1 },
+        input: before
+            .axes()
+            .iter()
+            .filter_map(|axis| axis.output.known())
+            .map(Size::Known)
+            .collect(),
+        stride: dice.stride.into(),
+        dilation: dice.dilation.into(),
+        padding: dice.padding.into(),
+        padding_mode: if transposed { PaddingMode::Zeros } else { dice.mode },
+        transposed,
+        bias: dice.bias,
+        activation: dice.activation,
+        ..ConvSpec::new([], window)
+    };
+    let plain = Conv::new(spec.clone()).ok()?;
+    let shape_of = |tensor: usize| match tensor {
+        0 => steps[0].conv.input_shape(),
+        k => steps[k - 1].conv.output_shape(),
+    };
+    let fitting: Vec<usize> =
+        (0..=steps.len()).filter(|&t| shape_of(t) == plain.output_shape()).collect();
+    match fitting.get(dice.residual) {
+        Some(&from) => {
+            spec.residual = true;
+            Some(Step { conv: Conv::new(spec).ok()?, residual: Some(from) })
+        }
+        None => Some(plain.into()),
+    }
+}
+
+fn chains() -> impl Strategy<Value = Chain> {
+    let first = convs().prop_filter_map("a first step without residual", |conv| {
+        let spec = ConvSpec { residual: false, ..conv.spec().clone() };
+        Conv::new(spec).ok()
+    });
+    (first, proptest::collection::vec(step_dice(), 0..=4)).prop_filter_map(
+        "little work",
+        |(first, dice)| {
+            let mut steps = vec![Step::from(first)];
+            for dice in &dice {
+                steps.extend(after(&steps, dice));
+            }
+            let all: usize = steps.iter().map(|step| work(&step.conv)).sum();
+            let chain = Chain::new(steps).ok()?;
+            (all <= MOST_WORK).then_some(chain)
+        },
+    )
+}
+
+/// A random chain, in random groups of strips of random rows.
+pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
+    let bits = proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 5);
+    (chains(), bits, 1usize..=6, 1usize..=3).prop_filter_map(
+        "a plan that fits",
+        |(chain, bits, rows, chunks)| {
+            let mut groups = Vec::new();
+            let mut start = 0;
+            let count = chain.steps().len();
+            for end in 1..=count {
+                // Fused more often than not, but for what no strips can be of.
+                let apart = |at: usize| {
+                    let spec = chain.steps()[at].conv.spec();
+                    spec.transposed || spec.padding_mode == PaddingMode::Circular
+                };
+                if end == count || (bits[end].0 && bits[end].1) || apart(end - 1) || apart(end) {
+                    let keep = (start..end).map(|at| bits[at].2).collect();
+                    let layout = |at: usize| match bits[(at + 1) % 5].0 {
+                        true => Layout::ChannelsFirst,
+                        false => Layout::ChannelsLast,
+                    };
+                    let layouts = (start..end).map(layout).collect();
+                    let strips = Strips { rows, keep, layouts, chunks };
+                    groups.push(Group {
+                        steps: start..end,
+                        strips: (end - start > 1 || (bits[start].0 && !apart(start)))
+                            .then_some(strips),
+                    });
+                    start = end;
+                }
+            }
+            let plan = Plan { groups, reasons: Vec::new() };
+            plan.check(&chain).ok().map(|()| DrawnChain { chain, plan })
+        },
+    )
+}
