@@ -22,6 +22,9 @@ const REGALLOC: &str = "backtracking";
 /// It takes half as long.
 const DRIVERS: &str = "single_pass";
 
+/// The smallest page there is: 4096 bytes.
+const PAGE_LOG2: &str = "12";
+
 /// Which machine to make code for.
 #[derive(Clone)]
 pub struct Isa {
@@ -135,7 +138,11 @@ fn flags(regalloc: &str) -> Result<Flags, settings::SetError> {
     flags.set("is_pic", "false")?; // the JIT needs it so
     flags.set("use_colocated_libcalls", "false")?; // library functions may be further away than a near call reaches
     flags.set("enable_verifier", if cfg!(debug_assertions) { "true" } else { "false" })?;
-    flags.set("enable_probestack", "false")?; // no frame here is larger than a page
+    // A tile that spills may have a frame of several pages, and the page below the stack is its
+    // only end: each is touched in turn. Smaller frames cost nothing.
+    flags.set("enable_probestack", "true")?;
+    flags.set("probestack_strategy", "inline")?;
+    flags.set("probestack_size_log2", PAGE_LOG2)?;
     flags.set("unwind_info", "false")?; // leaves call nothing that could panic
     Ok(Flags::new(flags))
 }

@@ -6,6 +6,8 @@ mod memory;
 mod nests;
 mod program;
 mod routes;
+#[cfg(target_arch = "x86_64")]
+mod stack;
 mod surface;
 
 use conv_ir::{Conv, Element, Nest, interp};

@@ -23,6 +23,8 @@ use super::vectors::Vectors;
 
 /// Holds what is needed for a moment.
 const SCRATCH: Register = Register::RAX;
+/// The smallest page there is.
+const PAGE: i64 = 4096;
 const ARGUMENTS: [Register; 6] =
     [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8, Register::R9];
 /// What is free at the entry: the first two may be clobbered, the others are saved where used.
@@ -399,8 +401,12 @@ impl<'a> Frame<'a> {
         text.push(Ok(Instruction::with(Code::Retnq)));
     }
 
-    /// Refuses what 32-bit immediates do not hold.
+    /// Refuses what 32-bit immediates do not hold, and a frame of a page: nothing here touches the
+    /// pages of a long one in turn.
     pub fn check(&self) -> Result<(), Refusal> {
+        if self.bytes() >= PAGE {
+            return Err(Refusal::Integers);
+        }
         let near = |n: i64| n.abs() < 1 << 30;
         let known = |a: &Amount| match a {
             Amount::Known(n) => near(*n),

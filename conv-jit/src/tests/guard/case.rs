@@ -128,6 +128,7 @@ fn cases_are_read_as_they_print() {
         let case: Case = text.parse().unwrap();
         let again: Case = case.to_string().parse().unwrap();
         assert_eq!(case.to_string(), again.to_string());
-        assert!(case.to_string().contains(text.split(" | ").last().unwrap()), "{case}");
+        let said = text.split(" | ").filter(|field| !field.starts_with("schedule"));
+        said.for_each(|field| assert!(case.to_string().contains(field), "{field}: {case}"));
     }
 }
