@@ -27,6 +27,7 @@ mod words;
 
 pub use benchdnn::parse_benchdnn;
 pub use known::Known;
+pub use scan::nearest;
 pub use shape::axis_name;
 pub(crate) use text::parse_step;
 
@@ -171,7 +172,8 @@ impl From<Vec<(usize, usize)>> for Padding {
     }
 }
 
-/// What an index outside the input reads.
+/// What an index outside the input reads. Padding may be wider than the input: the modes that read
+/// elements of it then go on in the same way, as SciPy's do.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum PaddingMode {
     /// Zero: the tap is skipped.
@@ -179,14 +181,13 @@ pub enum PaddingMode {
     Zeros,
     /// This value.
     Constant(f64),
-    /// The mirrored element, the edge not repeated: `c b | a b c | b a`. At most `input - 1` on a
-    /// side.
+    /// The mirrored element, the edge not repeated: `c b | a b c | b a`.
     Reflect,
-    /// The mirrored element, the edge repeated: `b a | a b c | c b`. At most `input` on a side.
+    /// The mirrored element, the edge repeated: `b a | a b c | c b`.
     Symmetric,
     /// The nearest element: `a a | a b c | c c`.
     Replicate,
-    /// The element from the other end: `b c | a b c | a b`. At most `input` on a side.
+    /// The element from the other end: `b c | a b c | a b`.
     Circular,
 }
 

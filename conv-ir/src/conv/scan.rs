@@ -171,7 +171,7 @@ fn alternatives(known: &[&str]) -> String {
 }
 
 /// The known word with the fewest edits, if they are few.
-fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
     let (edits, near) =
         known.iter().map(|&k| (edit_distance(word, k), k)).min_by_key(|&(edits, _)| edits)?;
     (edits <= 2 && edits * 2 <= word.chars().count()).then_some(near)

@@ -32,7 +32,7 @@ use crate::error::{Error, cut};
 
 const WHAT: &str = "the convolution";
 
-const CLAUSES: [&str; 19] = [
+const CLAUSES: [&str; 25] = [
     "n",
     "g",
     "ic",
@@ -52,7 +52,29 @@ const CLAUSES: [&str; 19] = [
     "channels-last",
     "bias",
     "residual",
+    "padding",
+    "padding_mode",
+    "output_padding",
+    "groups",
+    "in_channels",
+    "out_channels",
 ];
+
+/// The word of this form for one of PyTorch's, of `conv!` or of the command line.
+fn our_word(word: &str) -> &str {
+    match word {
+        "input" | "size" => "in",
+        "kernel_size" | "kernel-size" => "kernel",
+        "padding" => "pad",
+        "padding_mode" | "padding-mode" => "mode",
+        "output_padding" | "output-padding" | "out-pad" => "out_pad",
+        "batch" => "n",
+        "groups" => "g",
+        "in_channels" | "in-channels" => "ic",
+        "out_channels" | "out-channels" => "oc",
+        ours => ours,
+    }
+}
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -195,12 +217,12 @@ fn head(scan: &mut Scanner) -> Result<(usize, bool), Error> {
     scan.skip_spaces();
     let start = scan.position();
     let word = scan.word();
-    let (plain, transposed) = match word.strip_suffix("-transposed") {
-        Some(plain) => (plain, true),
-        None => (word, false),
-    };
-    let rank = plain
-        .strip_prefix("conv")
+    let others = ["conv_transpose", "conv-transpose", "convtranspose", "deconv"];
+    let behind = others.iter().find_map(|other| word.strip_prefix(other));
+    let marked = word.strip_suffix("-transposed").or(word.strip_suffix("_transposed"));
+    let transposed = behind.is_some() || marked.is_some();
+    let rank = behind
+        .or(marked.unwrap_or(word).strip_prefix("conv"))
         .and_then(|rest| rest.strip_suffix('d'))
         .and_then(|n| n.parse().ok());
     match rank {
@@ -259,7 +281,7 @@ impl<'a> Reader<'a> {
             self.layout_rank(at, word, rank)?;
             return self.once(at, "the layout");
         }
-        match word {
+        match our_word(word) {
             "in" => self.input(at),
             "kernel" => self.kernel(at),
             "stride" => self
@@ -286,6 +308,11 @@ impl<'a> Reader<'a> {
                 self.spec.flip = true;
                 self.once(at, "flip")
             }
+            key @ ("n" | "g" | "ic" | "oc") if key != word => {
+                let at = self.value_position();
+                let value = self.scan.word();
+                self.value_of(at, key, value)
+            }
             _ => self.sized(at, word),
         }
     }
@@ -295,22 +322,7 @@ impl<'a> Reader<'a> {
         let value = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
         let key = &word[..word.len() - value.len()];
         match key {
-            "n" => {
-                self.spec.batch = self.size(at + 1, value)?;
-                self.once(at, "n")
-            }
-            "g" => {
-                self.spec.groups = self.count(at, key, value)?;
-                self.once(at, "g")
-            }
-            "ic" => {
-                self.spec.in_channels = self.count(at, key, value)?;
-                self.once(at, "ic")
-            }
-            "oc" => {
-                self.spec.out_channels = self.count(at, key, value)?;
-                self.once(at, "oc")
-            }
+            "n" | "g" | "ic" | "oc" => self.value_of(at + key.len(), key, value),
             "bias" | "residual" if value.is_empty() => {
                 Err(self.scan.error(at, format!("`{word}` is added with a plus sign: `+ {word}`")))
             }
@@ -322,15 +334,37 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn count(&self, at: usize, key: &str, value: &str) -> Result<usize, Error> {
-        match self.size(at + key.len(), value)? {
+    /// The value of a key that is a number or a name, which stands at `at`.
+    fn value_of(&mut self, at: usize, key: &str, value: &str) -> Result<(), Error> {
+        match key {
+            "n" => {
+                self.spec.batch = self.size(at, value)?;
+                self.once(at, "n")
+            }
+            "g" => {
+                self.spec.groups = self.count(at, value)?;
+                self.once(at, "g")
+            }
+            "ic" => {
+                self.spec.in_channels = self.count(at, value)?;
+                self.once(at, "ic")
+            }
+            _ => {
+                self.spec.out_channels = self.count(at, value)?;
+                self.once(at, "oc")
+            }
+        }
+    }
+
+    fn count(&self, at: usize, value: &str) -> Result<usize, Error> {
+        match self.size(at, value)? {
             Size::Known(n) => Ok(n),
             Size::Free(_) => {
                 let message = format!(
                     "`{}` is a name, but only the batch and the input's extents can be free",
                     cut(value)
                 );
-                Err(self.scan.error(at + key.len(), message))
+                Err(self.scan.error(at, message))
             }
         }
     }

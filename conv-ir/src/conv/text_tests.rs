@@ -165,6 +165,31 @@ fn reading_errors_say_where_and_what() {
 }
 
 #[test]
+fn the_words_of_others_are_understood() {
+    let same = |ours: &str, theirs: &str| {
+        assert_eq!(ours.parse::<Conv>().unwrap(), theirs.parse::<Conv>().unwrap(), "{theirs}");
+    };
+    same(
+        "conv2d n2 g4 ic4 oc8 in 5x6 kernel 3 pad 1 mode reflect",
+        "conv2d batch 2 groups 4 in_channels 4 out-channels 8 input 5x6 kernel_size 3 padding 1 padding_mode reflect",
+    );
+    let ours = "conv2d-transposed in 5 kernel 3 stride 2 out_pad 1";
+    for head in
+        ["conv_transpose2d", "conv-transpose2d", "convtranspose2d", "deconv2d", "conv2d_transposed"]
+    {
+        same(ours, &format!("{head} in 5 kernel 3 stride 2 output_padding 1"));
+    }
+    assert!(
+        refused("conv2d in 5 kernel 3 pad 1 padding 1").contains("column 28: pad is given twice")
+    );
+    assert!(refused("conv2d in 5 kernel 3 paddin 1").contains("did you mean `padding`?"));
+    assert!(
+        refused("conv2d groups in 5 kernel 3").contains("column 15: found `in`, expected a number")
+    );
+    assert!(refused("conv2d ic3 in_channels 3 in 5 kernel 3").contains("ic is given twice"));
+}
+
+#[test]
 fn rules_apply_to_text() {
     assert_eq!(
         refused("conv2d in HxH kernel 3"),
