@@ -10,7 +10,7 @@
 //! e^(-m y) = 2^k * e^(-m w)      k = round(-m y / ln 2), w = y + k * ln 2 / m, a polynomial in w; m is 1, 2 or 1/2, so that scaling is exact
 //! sigmoid  = 1 / (1 + e^(-x))    tanh = u / (1 - u), u = (1 - e^(-2|x|)) / 2 without cancellation
 //! silu     = x / (1 + e^(-x))    gelu = max(0, x) - |x| * P(|x|) / Q(|x|) * e^(-x^2 / 2)
-//! relu6    = min(6, max(0, x))   hardsigmoid = relu6(x + 3) * (1 / 6)    hardswish = x * hardsigmoid(x), where PyTorch divides by 6 last and overflows
+//! relu6    = min(6, max(0, x))   hardsigmoid = min(6, max(-3, x) + 3) * (1 / 6)    hardswish = max(-3, x) * hardsigmoid(x), where PyTorch divides by 6 last and overflows
 //! ```
 //!
 //! Largest error measured over all finite `x`, in units in the last place, and what becomes of
@@ -25,7 +25,16 @@
 //! | gelu, below | 6 | 6 | zero below `x = -13.2` (f64 `-37.63`), from where on it is subnormal |
 //! | hardsigmoid, hardswish | 1.5, 2.6 | 1.5, 2.6 | |
 //!
-//! NaN gives NaN; an infinity gives the limit. Nothing here knows vectors or loops.
+//! At infinities:
+//!
+//! | `x` | relu | relu6 | leaky_relu(s) | clamp(lo, hi) | sigmoid | tanh | silu | gelu | hardswish | hardsigmoid |
+//! |---|---|---|---|---|---|---|---|---|---|---|
+//! | -inf | 0 | 0 | -inf | lo | 0 | -1 | -0 | 0 | -0 | 0 |
+//! | +inf | +inf | 6 | +inf | hi | 1 | 1 | +inf | +inf | +inf | 1 |
+//!
+//! That is the limit, but for leaky_relu at -inf, which is `s * -inf` whatever `s` is: +inf for a
+//! slope below zero, NaN for a slope of zero. NaN gives NaN, everywhere. Nothing here knows vectors
+//! or loops.
 
 pub mod coefficients;
 
@@ -315,15 +324,23 @@ impl Writer {
         self.push(Step::Choose { a: X, b: zero, then: scaled, otherwise: X })
     }
 
-    fn hard_sigmoid(&mut self) -> Operand {
-        let shifted = self.with_constant(3.0, Binary::Add, X);
-        let clamped = self.clamp(0.0, 6.0, shifted);
+    /// The gate of an `x` that is at least -3.
+    fn gate(&mut self, x: Operand) -> Operand {
+        let shifted = self.with_constant(3.0, Binary::Add, x);
+        let clamped = self.at_most(6.0, shifted);
         self.with_constant(1.0 / 6.0, Binary::Mul, clamped)
     }
 
+    fn hard_sigmoid(&mut self) -> Operand {
+        let x = self.at_least(-3.0, X);
+        self.gate(x)
+    }
+
+    /// The factor is raised as well, so that minus infinity gives zero and not infinity times zero.
     fn hard_swish(&mut self) -> Operand {
-        let gate = self.hard_sigmoid();
-        self.binary(Binary::Mul, X, gate)
+        let x = self.at_least(-3.0, X);
+        let gate = self.gate(x);
+        self.binary(Binary::Mul, x, gate)
     }
 }
 

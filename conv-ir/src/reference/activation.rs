@@ -20,7 +20,7 @@ pub(super) fn apply<T: Element>(activation: Activation, x: T) -> T {
         Activation::Tanh => tanh(x),
         Activation::Silu => max(c(table::<T>().sigmoid_lo), x).div(one_plus_exp_minus(x)),
         Activation::Gelu => gelu(x),
-        Activation::HardSwish => x.mul(hard_sigmoid(x)),
+        Activation::HardSwish => max(c(-3.0), x).mul(hard_sigmoid(x)),
         Activation::HardSigmoid => hard_sigmoid(x),
     }
 }
@@ -107,6 +107,7 @@ fn hard_sigmoid<T: Element>(x: T) -> T {
 mod tests {
     use super::super::{known, oracle};
     use super::*;
+    use crate::DType;
     use crate::activation::{eval, program};
 
     const ALL: [Activation; 10] = [
@@ -143,6 +144,38 @@ mod tests {
             );
             agrees(activation, (0..200_000).map(|i| (i - 100_000) as f32 * 1.5e-3));
             agrees(activation, (0..200_000).map(|i| (i - 100_000) as f64 * 8e-3));
+        }
+    }
+
+    #[test]
+    fn infinities_and_nan_are_as_the_table_says() {
+        let inf = f64::INFINITY;
+        let table = [
+            (Activation::Relu, 0.0, inf),
+            (Activation::Relu6, 0.0, 6.0),
+            (Activation::LeakyRelu(0.01), -inf, inf),
+            (Activation::LeakyRelu(-0.5), inf, inf),
+            (Activation::LeakyRelu(0.0), f64::NAN, inf),
+            (Activation::Clamp(-0.5, 2.5), -0.5, 2.5),
+            (Activation::Sigmoid, 0.0, 1.0),
+            (Activation::Tanh, -1.0, 1.0),
+            (Activation::Silu, -0.0, inf),
+            (Activation::Gelu, 0.0, inf),
+            (Activation::HardSwish, -0.0, inf),
+            (Activation::HardSigmoid, 0.0, 1.0),
+        ];
+        // NaN has many bits.
+        let bits = |x: f64| if x.is_nan() { 0 } else { x.to_bits() };
+        for (activation, low, high) in table {
+            for (x, limit) in [(-inf, low), (inf, high), (f64::NAN, f64::NAN)] {
+                let found = [
+                    apply(activation, x),
+                    apply(activation, x as f32).into(),
+                    eval(&program(activation, DType::F64), x),
+                    eval(&program(activation, DType::F32), x as f32).into(),
+                ];
+                assert_eq!(found.map(bits), [bits(limit); 4], "{activation:?} of {x}: {found:?}");
+            }
         }
     }
 

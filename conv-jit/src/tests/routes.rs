@@ -138,6 +138,55 @@ fn activations() {
     }
 }
 
+/// On every machine there is here, in vectors and in what they leave over.
+fn at_the_ends<T: Element>(activation: Activation) {
+    let input: Vec<T> = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN].map(T::from_f64).repeat(7);
+    let spec =
+        ConvSpec { dtype: T::DTYPE, activation: Some(activation), ..spec(&[21], &[1], (1, 1)) };
+    let conv = Conv::new(spec).unwrap();
+    let weight = [T::from_f64(1.0)];
+    let arguments = conv_ir::reference::Arguments {
+        input: &input,
+        weight: &weight,
+        bias: None,
+        residual: None,
+    };
+    let want = conv_ir::reference::run(&conv, arguments, &[]).unwrap();
+    for target in crate::targets_here() {
+        let options = Options { cache: false, target, ..Options::default() };
+        let compiled = CompiledConv::new(&conv, options).unwrap();
+        let mut got = vec![T::from_f64(0.5); 21];
+        compiled.pack(&weight, None).unwrap().run(&input, &mut got).unwrap();
+        let alike = |(a, b): (&T, &T)| {
+            let (a, b) = (a.to_f64(), b.to_f64());
+            a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+        };
+        assert!(got.iter().zip(&want).all(alike), "{activation}: {got:?}, not {want:?}");
+    }
+}
+
+#[test]
+fn infinities_and_nan_are_as_the_reference_has_them() {
+    use Activation::*;
+    for activation in [
+        Relu,
+        Relu6,
+        LeakyRelu(0.1),
+        LeakyRelu(-0.5),
+        LeakyRelu(0.0),
+        Clamp(-0.3, 0.4),
+        Sigmoid,
+        Tanh,
+        Silu,
+        Gelu,
+        HardSwish,
+        HardSigmoid,
+    ] {
+        at_the_ends::<f32>(activation);
+        at_the_ends::<f64>(activation);
+    }
+}
+
 #[test]
 fn free_sizes() {
     let conv = Conv::new(ConvSpec {
