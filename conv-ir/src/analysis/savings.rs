@@ -1,9 +1,10 @@
 //! What convolutions in a row save against the one dense convolution that sees and makes as much.
 //!
 //! In: convolutions in order. Out: runs of them that share one window among themselves
-//! ([`savings`]): a window and 1x1 (depthwise separable), `k x 1` and `1 x k` (spatially
-//! separable), `1 x k x k` and `k x 1 x 1` ((2+1)-D), 1x1 around a window (bottleneck), or one
-//! convolution in groups. The dense equivalent has the whole window between the same channels on
+//! ([`savings`]): a depthwise window and the 1x1 after it (depthwise separable), `k x 1` and `1 x k`
+//! (spatially separable), `1 x k x k` and `k x 1 x 1` ((2+1)-D), 1x1 around a window (bottleneck),
+//! or one convolution in groups. A depthwise window belongs to the 1x1 after it, not to the one
+//! before, which widens for it (an inverted residual). The dense equivalent has the whole window between the same channels on
 //! the same input. It can do more; that it is needed is not said.
 
 use std::ops::Range;
@@ -54,6 +55,9 @@ pub fn savings(convs: &[Conv]) -> Vec<Saving> {
 
 fn saving(convs: &[Conv], layers: Range<usize>) -> Option<Saving> {
     let run = &convs[layers.clone()];
+    if !belong_together(run) {
+        return None;
+    }
     let dense = dense(run)?;
     let weights: u64 = run.iter().map(|conv| conv.weight_len() as u64).sum();
     let dense_weights = dense.weight_len() as u64;
@@ -105,17 +109,28 @@ fn slides(axis: &ConvAxis) -> bool {
     axis.kernel > 1 || axis.stride > 1 || axis.padding != (0, 0)
 }
 
+fn is_depthwise(conv: &Conv) -> bool {
+    conv.groups() > 1 && conv.groups() == conv.in_channels()
+}
+
+fn is_separable(first: &Conv, second: &Conv) -> bool {
+    is_depthwise(first) && second.groups() == 1 && second.kernel_volume() == 1
+}
+
+/// Depthwise windows alone, the pair that is known by its name, or none of them.
+fn belong_together(run: &[Conv]) -> bool {
+    match run {
+        [first, second] if is_separable(first, second) => true,
+        _ => run.iter().all(is_depthwise) || !run.iter().any(is_depthwise),
+    }
+}
+
 fn kind(run: &[Conv]) -> &'static str {
-    let depthwise = |conv: &Conv| conv.groups() > 1 && conv.groups() == conv.in_channels();
     let pointwise = |conv: &Conv| conv.kernel_volume() == 1;
     match run {
-        [one] if depthwise(one) => "depthwise",
+        [one] if is_depthwise(one) => "depthwise",
         [_] => "grouped",
-        _ if run.iter().any(depthwise)
-            && run.iter().all(|conv| depthwise(conv) || pointwise(conv)) =>
-        {
-            "depthwise separable"
-        }
+        [first, second] if is_separable(first, second) => "depthwise separable",
         _ if run.iter().filter(|conv| !pointwise(conv)).count() < 2 => "bottleneck",
         [first, ..] if first.rank() == 3 && run.len() == 2 => "(2+1)-D",
         _ => "spatially separable",

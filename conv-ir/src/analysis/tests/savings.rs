@@ -33,6 +33,24 @@ fn depthwise_separable() {
 }
 
 #[test]
+fn a_depthwise_window_belongs_to_the_1x1_after_it() {
+    let widen = "conv2d ic16 oc96 in 14 kernel 1";
+    let depthwise = "conv2d g96 ic96 oc96 in 14 kernel 3 pad 1";
+    let narrow = "conv2d ic96 oc24 in 14 kernel 1";
+    let found = of(&[widen, depthwise, narrow]);
+    let [saving] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((saving.kind, saving.layers.clone()), ("depthwise separable", 1..3));
+    assert_eq!((saving.weights, saving.dense_weights), (96 * 9 + 96 * 24, 96 * 24 * 9));
+    let found = of(&[widen, depthwise]);
+    assert_eq!((found[0].kind, found[0].layers.clone()), ("depthwise", 1..2));
+    let found = of(&[depthwise, depthwise, narrow]);
+    assert_eq!((found[0].kind, found[0].layers.clone()), ("depthwise", 0..1));
+    assert_eq!((found[1].kind, found[1].layers.clone()), ("depthwise separable", 1..3));
+    let rows = ["conv2d g8 ic8 oc8 in 9 kernel 3x1", "conv2d g8 ic8 oc8 in 7x9 kernel 1x3"];
+    assert_eq!(of(&rows)[0].kind, "spatially separable");
+}
+
+#[test]
 fn groups_frames_and_bottlenecks() {
     let grouped = of(&["conv2d ic64 oc64 g4 in 14 kernel 3 pad 1"]);
     assert_eq!((grouped[0].kind, grouped[0].dense_weights / grouped[0].weights), ("grouped", 4));
