@@ -303,7 +303,8 @@ struct Sizes {
     output: Vec<Affine>,
 }
 
-fn fold(mode: PaddingMode) -> Option<Fold> {
+/// What brings an index outside the input back; `None` where nothing of it is read there.
+pub(crate) fn fold(mode: PaddingMode) -> Option<Fold> {
     match mode {
         PaddingMode::Zeros | PaddingMode::Constant(_) => None,
         PaddingMode::Reflect => Some(Fold::Reflect),

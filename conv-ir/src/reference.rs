@@ -311,13 +311,21 @@ fn fold(q: i64, extent: i64, mode: PaddingMode) -> Folded {
     if (0..extent).contains(&q) {
         return Folded::At(q);
     }
-    let before = q < 0;
     match mode {
         PaddingMode::Zeros => Folded::Skipped,
         PaddingMode::Constant(c) => Folded::Constant(c),
-        PaddingMode::Reflect => Folded::At(if before { -q } else { 2 * (extent - 1) - q }),
-        PaddingMode::Symmetric => Folded::At(if before { -1 - q } else { 2 * extent - 1 - q }),
-        PaddingMode::Replicate => Folded::At(if before { 0 } else { extent - 1 }),
+        PaddingMode::Reflect if extent == 1 => Folded::At(0),
+        // a b c b | a b c b | ..
+        PaddingMode::Reflect => match q.rem_euclid(2 * extent - 2) {
+            forth if forth < extent => Folded::At(forth),
+            back => Folded::At(2 * extent - 2 - back),
+        },
+        // a b c c b a | a b c c b a | ..
+        PaddingMode::Symmetric => match q.rem_euclid(2 * extent) {
+            forth if forth < extent => Folded::At(forth),
+            back => Folded::At(2 * extent - 1 - back),
+        },
+        PaddingMode::Replicate => Folded::At(if q < 0 { 0 } else { extent - 1 }),
         PaddingMode::Circular => Folded::At(q.rem_euclid(extent)),
     }
 }

@@ -35,6 +35,7 @@ const KINDS: &[Kind] = &[
     padded("dilated", "g1 ic2 oc4 kernel 3 dilation 2 pad 2"),
     padded("strided", "g1 ic2 oc4 kernel 3 stride 2 pad 1"),
     padded("asymmetric padding", "g1 ic2 oc3 kernel 3 pad 0:2"),
+    padded("padding beyond the input", "g1 ic2 oc3 kernel 2 stride 5 dilation 3 pad 13:29"),
     padded("causal", "g1 ic2 oc2 kernel 3 pad causal"),
     padded("same-upper", "g1 ic2 oc3 kernel 2 stride 2 pad same-upper"),
     padded("same-lower", "g1 ic2 oc3 kernel 2 pad same-lower"),

@@ -293,14 +293,14 @@ lane_fns! {
         portable "::core::hint::black_box(at)", avx2 "::core::hint::black_box(at)", avx512 "::core::hint::black_box(at)";
     Reflect reflect Nothing, " Back into `0..extent` by mirroring, the edge not repeated.",
         "(index: isize, extent: isize) -> usize",
-        portable "(if index < 0 { -index } else if index < extent { index } else { 2 * (extent - 1) - index }) as usize",
-        avx2 "(if index < 0 { -index } else if index < extent { index } else { 2 * (extent - 1) - index }) as usize",
-        avx512 "(if index < 0 { -index } else if index < extent { index } else { 2 * (extent - 1) - index }) as usize";
+        portable "if 0 <= index && index < extent { index as usize } else { let at = index.rem_euclid((2 * (extent - 1)).max(1)); at.min(2 * (extent - 1) - at) as usize }",
+        avx2 "if 0 <= index && index < extent { index as usize } else { let at = index.rem_euclid((2 * (extent - 1)).max(1)); at.min(2 * (extent - 1) - at) as usize }",
+        avx512 "if 0 <= index && index < extent { index as usize } else { let at = index.rem_euclid((2 * (extent - 1)).max(1)); at.min(2 * (extent - 1) - at) as usize }";
     Symmetric symmetric Nothing, " Back into `0..extent` by mirroring, the edge repeated.",
         "(index: isize, extent: isize) -> usize",
-        portable "(if index < 0 { -1 - index } else if index < extent { index } else { 2 * extent - 1 - index }) as usize",
-        avx2 "(if index < 0 { -1 - index } else if index < extent { index } else { 2 * extent - 1 - index }) as usize",
-        avx512 "(if index < 0 { -1 - index } else if index < extent { index } else { 2 * extent - 1 - index }) as usize";
+        portable "if 0 <= index && index < extent { index as usize } else { let at = index.rem_euclid(2 * extent); at.min(2 * extent - 1 - at) as usize }",
+        avx2 "if 0 <= index && index < extent { index as usize } else { let at = index.rem_euclid(2 * extent); at.min(2 * extent - 1 - at) as usize }",
+        avx512 "if 0 <= index && index < extent { index as usize } else { let at = index.rem_euclid(2 * extent); at.min(2 * extent - 1 - at) as usize }";
     Replicate replicate Nothing, " The nearest index of `0..extent`.",
         "(index: isize, extent: isize) -> usize",
         portable "(if index < 0 { 0 } else if index < extent { index } else { extent - 1 }) as usize",
@@ -308,9 +308,9 @@ lane_fns! {
         avx512 "(if index < 0 { 0 } else if index < extent { index } else { extent - 1 }) as usize";
     Circular circular Nothing, " Back into `0..extent` from the other end.",
         "(index: isize, extent: isize) -> usize",
-        portable "(if index < 0 { index + extent } else if index < extent { index } else { index - extent }) as usize",
-        avx2 "(if index < 0 { index + extent } else if index < extent { index } else { index - extent }) as usize",
-        avx512 "(if index < 0 { index + extent } else if index < extent { index } else { index - extent }) as usize";
+        portable "if 0 <= index && index < extent { index as usize } else { index.rem_euclid(extent) as usize }",
+        avx2 "if 0 <= index && index < extent { index as usize } else { index.rem_euclid(extent) as usize }",
+        avx512 "if 0 <= index && index < extent { index as usize } else { index.rem_euclid(extent) as usize }";
 }
 
 /// The scalar functions, which stand beside the modules of vectors rather than in one.

@@ -175,24 +175,28 @@ pub fn read(range: Range<i64>, extent: i64, mode: PaddingMode) -> Range<i64> {
         (needed.before > 0).then(|| range.start..range.end.min(0)),
         (needed.after > 0).then(|| range.start.max(extent)..range.end),
     ];
-    let parts = outside.into_iter().flatten().flat_map(|part| {
-        let ends = [part.start, part.end - 1];
-        let folded = ends.map(|at| fold(at, extent, mode));
-        folded.into_iter().flatten().map(|at| at..at + 1).collect::<Vec<_>>()
-    });
-    parts.fold(needed.inside, hull)
+    let parts = outside.into_iter().flatten().flat_map(|part| ends(&part, extent, mode));
+    parts.fold(needed.inside, |all, at| hull(all, at..at + 1))
+}
+
+/// Where a stretch of padding is read from at its ends, and next to every place where it turns or
+/// starts over: the first and the last element that it reads are among them.
+fn ends(part: &Range<i64>, extent: i64, mode: PaddingMode) -> Vec<i64> {
+    let period = match mode {
+        PaddingMode::Reflect => (2 * (extent - 1)).max(1),
+        PaddingMode::Symmetric => 2 * extent,
+        PaddingMode::Circular => extent,
+        PaddingMode::Zeros | PaddingMode::Constant(_) | PaddingMode::Replicate => 1,
+    };
+    let turns =
+        [-1, 0, extent - 1, extent].map(|at| part.start + (at - part.start).rem_euclid(period));
+    let places = turns.into_iter().filter(|at| part.contains(at)).chain([part.start, part.end - 1]);
+    places.filter_map(|at| fold(at, extent, mode)).collect()
 }
 
 /// Where the padding is read from; `None` where it is not read.
 pub(super) fn fold(at: i64, extent: i64, mode: PaddingMode) -> Option<i64> {
-    let mirrored = |edge: i64| if at < 0 { -at - edge } else { 2 * extent - 2 + edge - at };
-    match mode {
-        PaddingMode::Zeros | PaddingMode::Constant(_) => None,
-        PaddingMode::Reflect => Some(mirrored(0)),
-        PaddingMode::Symmetric => Some(mirrored(1)),
-        PaddingMode::Replicate => Some(at.clamp(0, extent - 1)),
-        PaddingMode::Circular => Some(at.rem_euclid(extent)),
-    }
+    crate::lower::fold(mode).map(|fold| fold.apply(at, extent))
 }
 
 /// The smallest range that holds both; an empty one adds nothing.

@@ -51,6 +51,12 @@ fn strips_that_cannot_be_say_why() {
     let conv: Conv = "conv2d in 10 kernel 3 pad 1 mode circular".parse().expect("legal");
     let why = of_rows(&conv, Rows { lo: 0, hi: 4 }).expect_err("it wraps around");
     assert!(why.to_string().contains("the other end of the image"), "{why}");
+    let conv: Conv = "conv2d in 10 kernel 9 pad 4 mode reflect".parse().expect("legal");
+    let strip = of_rows(&conv, Rows { lo: 0, hi: 1 }).expect("five rows turn four");
+    assert_eq!(strip.spec().input[0], Size::Known(5));
+    let conv: Conv = "conv2d in 10 kernel 13 pad 9 mode symmetric".parse().expect("legal");
+    let why = of_rows(&conv, Rows { lo: 0, hi: 1 }).expect_err("four rows turn four, not nine");
+    assert!(why.to_string().contains("reads rows that a strip does not have"), "{why}");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 
 use super::shape::{arithmetic, axis_name, output_extent, span};
 use super::validate::{Check, LIMIT};
-use super::{ConvAxis, Extent, Padding, PaddingMode, PerAxis, Size};
+use super::{ConvAxis, Extent, Padding, PerAxis, Size};
 
 impl Check<'_> {
     pub(super) fn axes(&mut self) -> Vec<ConvAxis> {
@@ -18,7 +18,6 @@ impl Check<'_> {
     fn axis(&mut self, at: usize) -> Option<ConvAxis> {
         let mut axis = self.axis_numbers(at)?;
         axis.padding = self.resolve_padding(at, &axis)?;
-        self.fold_range(at, &axis);
         axis.output = self.output(at, &axis)?;
         Some(axis)
     }
@@ -133,26 +132,6 @@ impl Check<'_> {
             );
         }
         fits
-    }
-
-    /// Padding modes that fold back into the input only reach so far. A free input is checked when
-    /// its size is known.
-    fn fold_range(&mut self, at: usize, axis: &ConvAxis) {
-        let mode = self.spec.padding_mode;
-        let Size::Known(input) = axis.input else { return };
-        let (reach, rule) = match mode {
-            PaddingMode::Reflect => (input - 1, "the input less one"),
-            PaddingMode::Symmetric | PaddingMode::Circular => (input, "the input"),
-            PaddingMode::Zeros | PaddingMode::Constant(_) | PaddingMode::Replicate => return,
-        };
-        for (side, value) in [("before", axis.padding.0), ("after", axis.padding.1)] {
-            if value > reach {
-                let message = format!(
-                    "{value} {side} the input, but mode {mode} reaches at most {reach} ({rule})"
-                );
-                self.broken_axis("padding", at, message);
-            }
-        }
     }
 
     fn output(&mut self, at: usize, axis: &ConvAxis) -> Option<Extent> {

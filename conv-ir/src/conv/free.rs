@@ -1,14 +1,14 @@
 //! Free sizes: names whose values come at run time.
 //!
 //! In: a checked [`Conv`] with names and a value for each. Out: the same convolution with numbers,
-//! checked again, because some rules (a window must fit, a reflected edge must exist, a tensor must
-//! be addressable) need the numbers.
+//! checked again, because some rules (a window must fit, a tensor must be addressable) need
+//! the numbers.
 //!
 //! One rule for zeros on every route, that of known sizes (and of PyTorch): a batch of zero images
 //! is legal and computes nothing; an extent of the input and of the output is at least 1.
 
 use super::shape::span;
-use super::{Conv, ConvSpec, Extent, PaddingMode, Size};
+use super::{Conv, ConvSpec, Extent, Size};
 use crate::error::{Error, cut};
 
 impl Conv {
@@ -24,7 +24,7 @@ impl Conv {
     }
 
     /// The smallest extent of the input along a spatial axis that breaks no rule: the output has an
-    /// element, and padding folds back into the input.
+    /// element.
     ///
     /// ```
     /// let conv: conv_ir::Conv = "conv2d in HxW kernel 3x5 pad 0,1".parse()?;
@@ -45,12 +45,7 @@ impl Conv {
             }
             false => span(axis) - padding,
         };
-        let folds = match self.spec.padding_mode {
-            PaddingMode::Reflect => before.max(after).saturating_add(1),
-            PaddingMode::Symmetric | PaddingMode::Circular => before.max(after),
-            PaddingMode::Zeros | PaddingMode::Constant(_) | PaddingMode::Replicate => 1,
-        };
-        usize::try_from(window.max(1)).unwrap_or(usize::MAX).max(folds)
+        usize::try_from(window.max(1)).unwrap_or(usize::MAX)
     }
 
     /// The same convolution with values for its free sizes. A batch may be 0, an extent may not.

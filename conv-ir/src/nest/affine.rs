@@ -205,13 +205,12 @@ impl From<i64> for Quotient {
     }
 }
 
-/// How an index that may fall outside `0..extent` is folded back. One fold is enough: descriptions
-/// allow no wider padding.
+/// How an index that may fall outside `0..extent` is folded back, however far outside it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fold {
-    /// `-1 -> 1`, `extent -> extent - 2`.
+    /// `-1 -> 1`, `extent -> extent - 2`, mirrored again at either end.
     Reflect,
-    /// `-1 -> 0`, `extent -> extent - 1`, mirrored on from there.
+    /// `-1 -> 0`, `extent -> extent - 1`, mirrored again at either end.
     Symmetric,
     /// `-1 -> 0`, `extent -> extent - 1`, and all beyond likewise.
     Replicate,
@@ -222,17 +221,30 @@ pub enum Fold {
 impl Fold {
     /// The folded index, in `0..extent`.
     pub fn apply(self, index: i64, extent: i64) -> i64 {
-        let outside = index < 0 || index >= extent;
         match self {
-            _ if !outside => index,
+            _ if (0..extent).contains(&index) => index,
             Fold::Replicate => index.clamp(0, extent - 1),
-            Fold::Circular if index < 0 => index + extent,
-            Fold::Circular => index - extent,
-            Fold::Reflect if index < 0 => -index,
-            Fold::Reflect => 2 * (extent - 1) - index,
-            Fold::Symmetric if index < 0 => -1 - index,
-            Fold::Symmetric => 2 * extent - 1 - index,
+            Fold::Circular => index.rem_euclid(extent),
+            Fold::Reflect => {
+                let period = (2 * (extent - 1)).max(1);
+                let at = index.rem_euclid(period);
+                at.min(period - at)
+            }
+            Fold::Symmetric => {
+                let at = index.rem_euclid(2 * extent);
+                at.min(2 * extent - 1 - at)
+            }
         }
+    }
+
+    /// Whether one turn at either end brings all of `lo..=hi` back inside.
+    pub fn is_one_turn(self, (lo, hi): (i64, i64), extent: i64) -> bool {
+        let reach = match self {
+            Fold::Reflect => extent - 1,
+            Fold::Symmetric | Fold::Circular => extent,
+            Fold::Replicate => return true,
+        };
+        -reach <= lo && hi < extent + reach
     }
 }
 

@@ -121,6 +121,30 @@ fn padding_modes() {
     assert_eq!(padded(PaddingMode::Circular), [132., 213., 321., 132., 213.]);
 }
 
+/// Padding wider than the input goes on as `scipy.ndimage` has it (its `mirror`, `reflect` and
+/// `wrap`), from whose `correlate1d` these numbers are.
+#[test]
+fn padding_modes_beyond_the_input() {
+    let padded = |mode, input: &[f32]| {
+        let extent = input.len();
+        let spec =
+            ConvSpec { padding: (7, 7).into(), padding_mode: mode, ..ConvSpec::new([extent], [1]) };
+        let digits = on(spec, input, &[1.]).into_iter().map(|x| format!("{x}"));
+        digits.collect::<String>()
+    };
+    let tables = [
+        (PaddingMode::Reflect, ["111111111111111", "2121212121212121", "23212321232123212"]),
+        (PaddingMode::Symmetric, ["111111111111111", "2211221122112211", "11233211233211233"]),
+        (PaddingMode::Replicate, ["111111111111111", "1111111122222222", "11111111233333333"]),
+        (PaddingMode::Circular, ["111111111111111", "2121212121212121", "31231231231231231"]),
+    ];
+    for (mode, [one, two, three]) in tables {
+        assert_eq!(padded(mode, &[1.]), one, "{mode}");
+        assert_eq!(padded(mode, &[1., 2.]), two, "{mode}");
+        assert_eq!(padded(mode, &[1., 2., 3.]), three, "{mode}");
+    }
+}
+
 #[test]
 fn dilation_causality_and_flip() {
     let spec = ConvSpec { dilation: 2.into(), ..ConvSpec::new([5], [2]) };

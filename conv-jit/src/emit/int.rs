@@ -182,34 +182,48 @@ impl Emitter<'_, '_> {
         }
     }
 
-    /// [`Fold::apply`] in code, both sides worked out and selected from.
+    /// [`Fold::apply`] in code. The division is paid for outside the input alone.
     fn fold(&mut self, fold: Fold, at: Int, extent: Int) -> Int {
-        let minus = |e: &mut Self, from: Int, x: Int| {
-            let negated = e.mul(x, Int::Known(-1));
-            e.add(from, negated)
-        };
         let last = self.add(extent, Int::Known(-1));
-        let (below, above) = match fold {
-            Fold::Replicate => {
-                let floor = self.larger(at, Int::Known(0));
-                return self.smaller(floor, last);
-            }
-            Fold::Circular => (self.add(at, extent), minus(self, at, extent)),
+        if fold == Fold::Replicate {
+            let floor = self.larger(at, Int::Known(0));
+            return self.smaller(floor, last);
+        }
+        let (index, limit) = (self.value(at), self.value(extent));
+        // As unsigned numbers, negative ones are beyond every extent.
+        let inside = self.b.ins().icmp(IntCC::UnsignedLessThan, index, limit);
+        let folded = self.branch(
+            inside,
+            |_| vec![index],
+            |e| {
+                let folded = e.fold_outside(fold, index, extent);
+                vec![e.value(folded)]
+            },
+        );
+        Int::Value(folded[0])
+    }
+
+    fn fold_outside(&mut self, fold: Fold, index: Value, extent: Int) -> Int {
+        let period = match fold {
+            Fold::Circular | Fold::Replicate => extent,
+            Fold::Symmetric => self.mul(extent, Int::Known(2)),
             Fold::Reflect => {
-                let mirror = self.mul(last, Int::Known(2));
-                (minus(self, Int::Known(0), at), minus(self, mirror, at))
-            }
-            Fold::Symmetric => {
-                let twice = self.mul(extent, Int::Known(2));
-                let mirror = self.add(twice, Int::Known(-1));
-                (minus(self, Int::Known(-1), at), minus(self, mirror, at))
+                let last = self.add(extent, Int::Known(-1));
+                let twice = self.mul(last, Int::Known(2));
+                self.larger(twice, Int::Known(1))
             }
         };
-        let (at, below, above, extent) =
-            (self.value(at), self.value(below), self.value(above), self.value(extent));
-        let under = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, at, 0);
-        let over = self.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, at, extent);
-        let inside_or_above = self.b.ins().select(over, above, at);
-        Int::Value(self.b.ins().select(under, below, inside_or_above))
+        let divisor = self.value(period);
+        let rest = self.b.ins().srem(index, divisor);
+        let raised = self.b.ins().iadd(rest, divisor);
+        let under = self.b.ins().icmp_imm_s(IntCC::SignedLessThan, rest, 0);
+        let at = self.b.ins().select(under, raised, rest);
+        if fold == Fold::Circular {
+            return Int::Value(at);
+        }
+        let sum = if fold == Fold::Symmetric { self.add(period, Int::Known(-1)) } else { period };
+        let sum = self.value(sum);
+        let mirrored = Int::Value(self.b.ins().isub(sum, at));
+        self.smaller(Int::Value(at), mirrored)
     }
 }

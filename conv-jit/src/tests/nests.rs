@@ -141,8 +141,9 @@ fn blocks_of_every_shape() {
     }
 }
 
-/// Guards, folds and bounds that only the machine can decide, with a loop that may be empty.
-fn dynamic(dtype: DType, fold: Fold) -> Nest {
+/// Guards, folds and bounds that only the machine can decide, with a loop that may be empty. Folded
+/// indices are `apart` from one another.
+fn dynamic(dtype: DType, fold: Fold, apart: i64) -> Nest {
     let mut s = Sketch::new(dtype);
     let (o, k, c) = (s.axis("o"), s.axis("k"), s.axis("c"));
     let input = s.buffer(BufferRole::Input, &[3, 7]);
@@ -150,7 +151,7 @@ fn dynamic(dtype: DType, fold: Fold) -> Nest {
     let output = s.buffer(BufferRole::Output, &[9, 2]);
     let at = ax(o).plus(&ax(k)).plus_constant(-3);
     let folded = Access {
-        index: vec![ax(c).into(), Index::Folded { index: at.clone(), extent: 7.into(), fold }],
+        index: vec![ax(c).into(), Index::Folded { index: at.times(apart), extent: 7.into(), fold }],
         ..Access::buffer(input, [])
     };
     let inside =
@@ -212,8 +213,10 @@ fn dynamic(dtype: DType, fold: Fold) -> Nest {
 #[test]
 fn dynamic_guards_folds_and_bounds() {
     for fold in [Fold::Reflect, Fold::Symmetric, Fold::Replicate, Fold::Circular] {
-        check::<f32>(&dynamic(DType::F32, fold), "f32");
-        check::<f64>(&dynamic(DType::F64, fold), "f64");
+        for apart in [1, 5, -9] {
+            check::<f32>(&dynamic(DType::F32, fold, apart), "f32");
+            check::<f64>(&dynamic(DType::F64, fold, apart), "f64");
+        }
     }
 }
 

@@ -7,8 +7,8 @@
 
 use super::Violation;
 use crate::nest::{
-    Access, Affine, AxisId, Base, BufferId, Call, Expr, Fold, Index, Lanes, Leaf, Loop, Names,
-    Nest, Op, Stmt, Var,
+    Access, Affine, AxisId, Base, BufferId, Call, Expr, Index, Lanes, Leaf, Loop, Names, Nest, Op,
+    Stmt, Var,
 };
 
 /// Smallest and largest value.
@@ -207,22 +207,14 @@ impl<'a> Boxes<'a> {
             Index::Affine(a) => self.affine(a),
             // A guard says when it is used.
             Index::Quotient(_) => None,
-            Index::Folded { index, extent, fold } => {
-                self.folded(index, extent.as_constant()?, *fold)
-            }
+            Index::Folded { index, extent, .. } => Some(self.folded(index, extent.as_constant()?)),
         }
     }
 
-    /// Each fold moves values further in the further out they were, so both ends tell whether one
-    /// fold is enough. Within, it is not known where.
-    fn folded(&self, index: &Affine, extent: i64, fold: Fold) -> Option<Interval> {
-        let (lo, hi) = self.affine(index)?;
-        let inside = |i: i64| (0..extent).contains(&i);
-        if inside(lo) && inside(hi) {
-            return Some((lo, hi));
-        }
-        let (lo, hi) = (fold.apply(lo, extent), fold.apply(hi, extent));
-        (!inside(lo) || !inside(hi)).then(|| (lo.min(hi), lo.max(hi)))
+    /// Anywhere inside, unless nothing is folded.
+    fn folded(&self, index: &Affine, extent: i64) -> Interval {
+        let inside = |&(lo, hi): &Interval| 0 <= lo && hi < extent;
+        self.affine(index).filter(inside).unwrap_or((0, extent - 1))
     }
 
     fn affine(&self, a: &Affine) -> Option<Interval> {

@@ -194,13 +194,17 @@ fn v17_bounds() {
     let at = |oc: Affine| vec![oc.into(), Affine::default().into(), Affine::default().into()];
     assert_eq!(naive_with(|l| l.init.push(load(at(ax(0).plus_constant(1))))), [17]);
     assert_eq!(naive_with(|l| l.init.push(load(at(ax(0).plus_constant(-1))))), [17]);
-    let folded = |by: i64, fold| {
-        vec![Index::Folded { index: ax(0).plus_constant(by), extent: 6.into(), fold }]
+    let folded = |by: i64, extent: i64, fold| {
+        vec![Index::Folded { index: ax(0).plus_constant(by), extent: extent.into(), fold }]
     };
-    let fold = |by, how| load([folded(by, how), at(0.into())[1..].to_vec()].concat());
-    assert_eq!(naive_with(|l| l.init.push(fold(-5, Fold::Reflect))), []);
-    assert_eq!(naive_with(|l| l.init.push(fold(-6, Fold::Reflect))), [17]);
-    assert_eq!(naive_with(|l| l.init.push(fold(-60, Fold::Replicate))), []);
+    let fold =
+        |by, extent, how| load([folded(by, extent, how), at(0.into())[1..].to_vec()].concat());
+    for how in [Fold::Reflect, Fold::Symmetric, Fold::Replicate, Fold::Circular] {
+        assert_eq!(naive_with(|l| l.init.push(fold(-5, 6, how))), []);
+        assert_eq!(naive_with(|l| l.init.push(fold(-60, 6, how))), []);
+        assert_eq!(naive_with(|l| l.init.push(fold(0, 7, how))), []);
+        assert_eq!(naive_with(|l| l.init.push(fold(-1, 7, how))), [17]);
+    }
     assert_eq!(row_with(|l| l.lanes.as_mut().unwrap().cut = None), [17]);
     assert_eq!(row_with(|l| l.lanes.as_mut().unwrap().cut = Some(7)), [17]);
     assert_eq!(row_with(|l| l.tile[1].extent = 3), [17]);

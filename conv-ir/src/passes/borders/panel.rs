@@ -7,11 +7,11 @@
 //!           for oc, oh in 0..8, ow: .. panel[ic, oh + kh, ow + kw]
 //! ```
 //!
-//! gives: no condition and no fold; every tile is an inner one, in every padding mode.
+//! gives: no condition, and no fold but in a copy; every tile is an inner one, in every padding mode.
 //!
 //! The copy is made of segments per axis: before the image, inside, after it. Outside, an element
 //! is the padding value or, folded, an affine function of the position again, so that no copy loop
-//! tests anything. One row at a time (`rows` 1) the panel holds only the rows under taps, whatever
+//! tests anything. Where padding is so wide that it turns more than once, each element is folded. One row at a time (`rows` 1) the panel holds only the rows under taps, whatever
 //! the dilation; with more rows, neighbours share what they have in common.
 
 mod copy;
@@ -30,6 +30,9 @@ enum Outside {
     /// Never read.
     Nothing,
     Value(f64),
+    /// Turned once at either end.
+    Turned(Fold),
+    /// Turned as often as it takes.
     Folded(Fold),
 }
 
@@ -62,11 +65,17 @@ pub(super) fn panel(
     let Some(access) = input_access(&chain.leaf, input) else {
         return Ok(vec![chain.into_stmt()]);
     };
+    let once: Vec<bool> = access.index.iter().map(|index| turns_once(&chain, index)).collect();
     let chain = block_rows(nest, chain, rows);
     let access = input_access(&chain.leaf, input).unwrap_or(access);
     let mut dimensions = Vec::new();
     for of in 0..access.index.len() {
-        if let Some(dimension) = dimension(nest, schedule, &chain, &access, of)? {
+        if let Some(mut dimension) = dimension(nest, schedule, &chain, &access, of)? {
+            if let Outside::Turned(fold) = dimension.outside
+                && !once[of]
+            {
+                dimension.outside = Outside::Folded(fold);
+            }
             dimensions.push(dimension);
         }
     }
@@ -208,7 +217,7 @@ fn dimension(
     };
     let tests = chain.leaf.conditions().iter().any(|c| about_same_axis(nest, c.expression(), &a));
     let outside = match fold {
-        Some(fold) => Outside::Folded(fold),
+        Some(fold) => Outside::Turned(fold),
         None if tests => Outside::Value(padding_value(&chain.leaf)),
         None => Outside::Nothing,
     };
@@ -221,6 +230,14 @@ fn unknown(nest: &Nest, index: &Affine) -> Error {
     Error::IllegalSchedule(format!(
         "borders panel: the extent of {name} is known only at run time; use borders exact"
     ))
+}
+
+/// Whether a folded index is known to turn at most once at either end of the image.
+fn turns_once(chain: &Chain, index: &Index) -> bool {
+    let Index::Folded { index, extent, fold } = index else { return true };
+    // Strides and dilations are positive, so the first index is the lowest.
+    let range = highest(chain, index).map(|highest| (index.constant, highest));
+    range.zip(extent.as_constant()).is_some_and(|(range, n)| fold.is_one_turn(range, n))
 }
 
 /// The largest value of an index over constant loops that start at 0.

@@ -8,7 +8,8 @@
 //!         and the same for the rows before and after the image, from rows 1 and 6 of it
 //! ```
 //!
-//! gives: copies that test nothing, in whole vectors where the columns allow.
+//! gives: copies that test nothing, in whole vectors where the columns allow. Padding that turns more
+//! than once is folded element by element.
 
 use super::{Dimension, Outside};
 use crate::nest::{
@@ -23,10 +24,22 @@ struct Segment {
     from: Option<Source>,
 }
 
-/// Position in the input: `scale * position + start`.
+/// Position in the input: `scale * position + start`, folded into an extent if need be.
+#[derive(Clone)]
 struct Source {
     scale: i64,
     start: Affine,
+    fold: Option<(Fold, Affine)>,
+}
+
+impl Source {
+    fn index(&self, position: AxisId) -> Index {
+        let index = Affine::axis(position).times(self.scale).plus(&self.start);
+        match &self.fold {
+            None => Index::Affine(index),
+            Some((fold, extent)) => Index::Folded { index, extent: extent.clone(), fold: *fold },
+        }
+    }
 }
 
 fn segments(d: &Dimension) -> Vec<Segment> {
@@ -43,14 +56,19 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     let inside = Segment {
         lo: Bound::Max(vec![zero.clone(), first.clone()]),
         hi: until(Some(&end)),
-        from: Some(Source { scale: d.scale, start: d.start.clone() }),
+        from: Some(Source { scale: d.scale, start: d.start.clone(), fold: None }),
     };
     let (before, after) = match d.outside {
         Outside::Nothing => return vec![inside],
         Outside::Value(_) => (None, None),
-        Outside::Folded(fold) => {
-            let (before, after) = folded(d, fold);
+        Outside::Turned(fold) => {
+            let (before, after) = turned(d, fold);
             (Some(before), Some(after))
+        }
+        Outside::Folded(fold) => {
+            let fold = Some((fold, d.limit.clone()));
+            let source = Some(Source { scale: d.scale, start: d.start.clone(), fold });
+            (source.clone(), source)
         }
     };
     let before =
@@ -60,11 +78,11 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     [before, inside, after].into_iter().filter(|s| !never(s)).collect()
 }
 
-/// Where positions before and after the image come from.
-fn folded(d: &Dimension, fold: Fold) -> (Source, Source) {
-    let mirror = |sum: Affine| Source { scale: -d.scale, start: sum.minus(&d.start) };
-    let shifted = |by: Affine| Source { scale: d.scale, start: d.start.plus(&by) };
-    let fixed = |at: Affine| Source { scale: 0, start: at };
+/// Where positions before and after the image come from, if they turn once.
+fn turned(d: &Dimension, fold: Fold) -> (Source, Source) {
+    let mirror = |sum: Affine| Source { scale: -d.scale, start: sum.minus(&d.start), fold: None };
+    let shifted = |by: Affine| Source { scale: d.scale, start: d.start.plus(&by), fold: None };
+    let fixed = |at: Affine| Source { scale: 0, start: at, fold: None };
     let n = &d.limit;
     match fold {
         Fold::Reflect => (mirror(0.into()), mirror(n.times(2).plus_constant(-2))),
@@ -100,7 +118,7 @@ pub(super) fn copies(
     }
     let value = dimensions.iter().find_map(|d| match d.outside {
         Outside::Value(value) => Some(value),
-        Outside::Nothing | Outside::Folded(_) => None,
+        Outside::Nothing | Outside::Turned(_) | Outside::Folded(_) => None,
     });
     let fill = Fill { input, panel, access, dimensions, value: value.unwrap_or(0.0) };
     partial.iter().flat_map(|segments| fill.chains(nest, segments, width)).collect()
@@ -108,8 +126,7 @@ pub(super) fn copies(
 
 impl Segment {
     fn again(&self) -> Segment {
-        let from = self.from.as_ref().map(|s| Source { scale: s.scale, start: s.start.clone() });
-        Segment { lo: self.lo.clone(), hi: self.hi.clone(), from }
+        Segment { lo: self.lo.clone(), hi: self.hi.clone(), from: self.from.clone() }
     }
 }
 
@@ -147,7 +164,9 @@ impl Fill<'_> {
             return vec![scalar(bounds(inner, last))];
         };
         let vectors = (hi - lo) / width;
-        if width == 1 || vectors < 1 {
+        // Lanes fold alike or not at all.
+        let folds = last.from.as_ref().is_some_and(|source| source.fold.is_some());
+        if width == 1 || vectors < 1 || folds {
             return vec![scalar(bounds(inner, last))];
         }
         let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
@@ -179,10 +198,7 @@ impl Fill<'_> {
         from.base = Base::Buffer(self.input);
         for ((d, segment), &axis) in self.dimensions.iter().zip(segments).zip(axes) {
             match &segment.from {
-                Some(source) => {
-                    from.index[d.of] =
-                        Index::Affine(Affine::axis(axis).times(source.scale).plus(&source.start));
-                }
+                Some(source) => from.index[d.of] = source.index(axis),
                 None => {
                     return Op::Store { to, value: Expr::Const(self.value), when: Vec::new() };
                 }
