@@ -4,7 +4,23 @@ use clap::{ArgAction, Args};
 use conv_ir::{Activation, Chain, Conv, ConvSpec, DType, Layout, Padding, PerAxis, Size};
 
 use crate::failure::Failure;
-use crate::values::{self, Extents, Outside};
+use crate::values::{self, Extents, Outside, Pad};
+
+/// The text form, for `--help`.
+pub const GRAMMAR: &str = "\
+The text form of a convolution:
+  conv2d in 224x224 kernel 7x7 stride 2 pad 3 ic3 oc64 + bias, relu
+  HEAD CLAUSE.. [+ bias] [+ residual] [, ACTIVATION], the clauses in any order
+  HEAD        conv1d .. conv8d, conv2d-transposed (also conv_transpose2d, deconv2d)
+  CLAUSE      in SIZES, kernel SIZES; and if need be
+              f32 or f64; nchw, nhwc, .., channels-first or channels-last; nN, gN, icN, ocN (also batch N, groups N, in_channels N, out_channels N)
+              stride LIST, dilation LIST, out_pad LIST (also output_padding); flip
+              pad LIST (also padding), each entry N or BEFORE:AFTER; or valid, same-upper, same-lower, causal
+              mode MODE (also padding_mode): zeros, constant(V), reflect, symmetric, replicate, circular
+  SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
+  LIST        1x2 or 1,2, or 1 for all axes
+  ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid
+  A chain     step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input)";
 
 /// The parameters that do not follow from the shapes of arrays.
 #[derive(Args, Debug, Default, PartialEq)]
@@ -12,11 +28,11 @@ pub struct Parameters {
     /// Step of the window (transposed: of the output), per axis
     #[arg(long, value_name = "N[,N..]", allow_negative_numbers = true)]
     stride: Option<PerAxis<usize>>,
-    /// Padding per axis, before:after; or valid, same-upper, same-lower, causal
-    #[arg(long, value_name = "P[,LO:HI..]", allow_negative_numbers = true)]
-    padding: Option<Padding>,
+    /// Padding per axis, before:after; or valid, same, same-upper, same-lower, full, causal
+    #[arg(long, visible_alias = "pad", value_name = "P[,LO:HI..]", allow_negative_numbers = true)]
+    padding: Option<Pad>,
     /// What lies outside the input
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = Outside::Zeros)]
+    #[arg(long, visible_alias = "mode", value_name = "MODE", value_enum, default_value_t = Outside::Zeros)]
     padding_mode: Outside,
     /// The value for --padding-mode constant
     #[arg(long, value_name = "V", allow_negative_numbers = true)]
@@ -31,7 +47,7 @@ pub struct Parameters {
     #[arg(long)]
     pub transposed: bool,
     /// Transposed only: extra outputs at the end of each axis
-    #[arg(long, value_name = "N[,N..]", allow_negative_numbers = true)]
+    #[arg(long, visible_alias = "out-pad", value_name = "N[,N..]", allow_negative_numbers = true)]
     output_padding: Option<PerAxis<usize>>,
     /// True convolution: the window is reversed
     #[arg(long)]
@@ -59,12 +75,16 @@ impl Parameters {
 
     /// `spec` with these parameters.
     pub fn apply(&self, spec: ConvSpec) -> Result<ConvSpec, Failure> {
+        let dilation = self.dilation.clone().unwrap_or(1.into());
         Ok(ConvSpec {
             layout: self.layout(),
             groups: self.groups(),
             stride: self.stride.clone().unwrap_or(1.into()),
-            dilation: self.dilation.clone().unwrap_or(1.into()),
-            padding: self.padding.clone().unwrap_or(Padding::Valid),
+            padding: match &self.padding {
+                Some(pad) => pad.of(&spec, &dilation, self.transposed).map_err(Failure::Usage)?,
+                None => Padding::Valid,
+            },
+            dilation,
             padding_mode: self
                 .padding_mode
                 .with_value(self.padding_value)

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use conv_ir::{Chain, Nest, Schedule, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
-use crate::describe::Description;
+use crate::describe::{Description, GRAMMAR};
 use crate::failure::Failure;
 use crate::{output, values, weights};
 
@@ -22,7 +22,7 @@ Examples:
 
 /// Print a convolution as code
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{GRAMMAR}"))]
 pub struct Args {
     /// What to print
     #[arg(long = "as", value_name = "FORM", value_enum)]
@@ -67,6 +67,9 @@ enum Form {
 
 /// The command.
 pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    if let Some(path) = &args.output {
+        output::check(&[path], &weights::file(args.weight.as_deref()))?;
+    }
     let program = match args.description.chain()? {
         Some(_) if args.weight.is_some() => {
             return Err(Failure::usage(

@@ -12,6 +12,7 @@ mod explain;
 mod failure;
 mod filter;
 mod gallery;
+mod input;
 mod networks;
 mod output;
 mod picture;

@@ -12,6 +12,7 @@ use conv_ir::Size;
 use conv_ir::analysis::{NETWORKS, Network, PUBLISHED_AT, Point, Published, Seen, published};
 
 use crate::failure::Failure;
+use crate::input;
 use crate::table::{Side, lined_up, thousands};
 use crate::values::{self, Extents};
 
@@ -127,7 +128,7 @@ fn read(name: &str) -> Result<Network, Failure> {
             ),
         )
     })?;
-    text.parse().map_err(|error| Failure::file(path, error))
+    input::without_mark(text).parse().map_err(|error| Failure::file(path, error))
 }
 
 /// The published lines about a network.

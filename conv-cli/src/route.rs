@@ -62,8 +62,8 @@ pub struct Ready<T: Number> {
     pub schedule: Option<Schedule>,
     /// Bytes of machine code.
     pub code_bytes: usize,
-    /// What was found in weights that are compiled in.
-    pub found: Option<String>,
+    /// The columns and rows that weights which are compiled in run as, with the error's bound.
+    pub split: Option<String>,
     engine: Engine<T>,
 }
 
@@ -78,14 +78,15 @@ impl<T: Number> Ready<T> {
     pub fn compiled_in(
         conv: &Conv,
         route: Route,
-        accuracy: Accuracy,
+        (threads, accuracy): (usize, Accuracy),
         weights: &Weights<T>,
     ) -> Result<Ready<T>, Failure> {
         let conv = &conv.with_weights(&weights.weight, weights.bias.as_deref())?;
         match route {
-            Route::Reference | Route::Interp => Ready::new(conv, route, 1, weights),
+            Route::Reference | Route::Interp => Ready::new(conv, route, threads, weights),
             Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
-                Ready::machine(conv, (route.target(), 1, accuracy), |compiled| compiled.ready())
+                let options = (route.target(), threads, accuracy);
+                Ready::machine(conv, options, |compiled| compiled.ready())
             }
         }
     }
@@ -141,7 +142,7 @@ impl<T: Number> Ready<T> {
             compile: Duration::ZERO,
             schedule: None,
             code_bytes: 0,
-            found: None,
+            split: None,
             engine,
         }
     }
@@ -157,7 +158,7 @@ impl<T: Number> Ready<T> {
             compile,
             schedule: Some(schedule),
             code_bytes: 0,
-            found: None,
+            split: None,
             engine,
         })
     }
@@ -181,17 +182,9 @@ impl<T: Number> Ready<T> {
             compile,
             schedule,
             code_bytes: compiled.code_bytes(),
-            found: found(conv, &compiled),
+            split: compiled.rewritten().separated.first().map(|(_, found)| found.to_string()),
             engine: Engine::Packed(packed),
         })
-    }
-}
-
-/// What there was to find in known weights: zeros and ones, or a column and a row.
-fn found(conv: &Conv, compiled: &Compiled) -> Option<String> {
-    match compiled.rewritten().separated.first() {
-        Some((_, found)) => Some(found.to_string()),
-        None => conv.known().map(|known| known.found(conv.weight_shape()[0])),
     }
 }
 

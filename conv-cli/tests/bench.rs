@@ -194,3 +194,49 @@ fn chains_are_timed_as_planned_and_step_by_step() {
     let json = ok(&["bench", "--chains", &chains, "--time", "0", "--format", "json"]);
     assert!(json.starts_with("{\"chain\":\"small\",\"threads\":1,\"ms_planned\":"), "{json}");
 }
+
+#[test]
+fn one_description_can_be_timed() {
+    let text = ok(&["bench", "conv1d in 8 kernel 3", "ic3ih8oc4oh8kh3ph1", "--time", "0"]);
+    assert!(text.contains("conv1d in 8 kernel 3") && text.contains("ic3ih8oc4oh8kh3ph1"), "{text}");
+    for (wrong, part) in [
+        ("conv1d f64 in 8 kernel 3", "what is timed is f32"),
+        ("conv1d in N kernel 3", "has known sizes"),
+        ("conv1d kernel 3", "`in` is missing"),
+    ] {
+        let says = common::refused(&["bench", wrong]);
+        assert!(says.contains(part), "{says}");
+    }
+    assert!(common::refused(&["bench"]).contains("DESCRIPTION"));
+}
+
+#[test]
+fn tables_are_built_in_and_names_are_guessed() {
+    let says = common::refused(&["bench", "--layers", "public", "--only", "resnet50_3x3_56_46"]);
+    assert!(says.contains("did you mean 'resnet50_3x3_56_64'? there are "), "{says}");
+    assert!(says.contains(" more") && says.len() < 1500, "{says}");
+    let says = common::refused(&["bench", "--layers", "corners", "--only", "zzz"]);
+    assert!(says.contains("there is no layer 'zzz' in it; there are "), "{says}");
+    let says = common::refused(&["bench", "--chains", "blocks", "--only", "zzz"]);
+    assert!(says.contains("there is no chain 'zzz' in it; there are "), "{says}");
+}
+
+#[test]
+fn marks_in_front_of_a_file_are_no_part_of_it() {
+    let folder = Folder::new();
+    let chains =
+        folder.write("chains.txt", "\u{feff}a: conv1d in 8 kernel 3; conv1d kernel 1\n".as_bytes());
+    assert!(ok(&["bench", "--chains", &chains, "--only", "a", "--time", "0"]).contains("\na "));
+    let table = folder.write("layers.csv", format!("\u{feff}{TABLE}").as_bytes());
+    ok(&["bench", "--layers", &table, "--time", "0"]);
+    let network = folder.write("net.net", "\u{feff}input 3\nconv 3x3 8 :end\n".as_bytes());
+    assert!(ok(&["networks", &network]).contains("end"));
+}
+
+#[test]
+fn a_plan_against_itself_is_no_gain() {
+    let folder = Folder::new();
+    let chains = folder.write("chains.txt", b"one: conv1d in 8 kernel 3\n");
+    let json = ok(&["bench", "--chains", &chains, "--time", "0", "--format", "json"]);
+    assert!(json.contains("\"gain\":null"), "{json}");
+}

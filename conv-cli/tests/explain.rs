@@ -311,3 +311,35 @@ fn a_stride_of_a_1x1_window_is_taken_a_step_earlier() {
         ],
     );
 }
+
+#[test]
+fn layers_that_do_not_fit_are_named() {
+    says(
+        &["explain", "conv2d oc8 in 32 kernel 3", "conv2d ic4 in 30 kernel 3"],
+        &[
+            "layer 1 gives [1, 8, 30, 30], but layer 2 takes [1, 4, 30, 30]: they do not fit each other",
+        ],
+    );
+}
+
+#[test]
+fn help_has_the_grammar() {
+    for command in ["explain", "emit", "run", "bench"] {
+        let text = ok(&[command, "--help"]);
+        assert!(text.contains("The text form of a convolution"), "{command}: {text}");
+    }
+    // What it shows can be read.
+    let said = [
+        "conv2d in 224x224 kernel 7x7 stride 2 pad 3 ic3 oc64 + bias, relu",
+        "conv_transpose2d in 4 kernel 3",
+        "deconv2d in 4 kernel 3",
+    ];
+    for text in said {
+        ok(&["explain", text]);
+    }
+    let ours = ok(&["explain", "conv2d ic3 oc4 g1 n2 in 8 kernel 3 pad 1,2:3 mode reflect"]);
+    let theirs = "conv2d in_channels 3 out_channels 4 groups 1 batch 2 in 8 kernel 3 padding 1,2:3 padding_mode reflect";
+    assert_eq!(ok(&["explain", theirs]), ours);
+    let flags = ["--size", "8", "--kernel", "3", "--pad", "1", "--mode", "reflect"];
+    ok(&[&["explain"][..], &flags].concat());
+}

@@ -191,3 +191,90 @@ fn a_chain_runs_on_every_route_alike() {
         "{says}"
     );
 }
+
+/// A sum of neighbours shows which axes are which.
+#[test]
+fn arrays_may_leave_out_batch_and_channel() {
+    let folder = Folder::new();
+    let ones = |name: &str, shape: &[usize]| {
+        let count = shape.iter().product();
+        folder.write(name, &npy("<f4", false, shape, &le(&vec![1.0; count])))
+    };
+    let array = |shape: &[usize]| folder.array("x.npy", shape);
+    let weight = ones("w.npy", &[1, 1, 1, 2]);
+    let plane = array(&[2, 3]);
+    gives(&folder, &["-i", &plane, "-w", &weight], "(2, 2)", &[1.0, 3.0, 7.0, 9.0]);
+    gives(&folder, &["-i", &plane, "-w", &ones("k.npy", &[1, 2])], "(2, 2)", &[1.0, 3.0, 7.0, 9.0]);
+    let line = array(&[3]);
+    gives(&folder, &["-i", &line, "-w", &ones("k.npy", &[2])], "(2,)", &[1.0, 3.0]);
+    gives(&folder, &["-i", &line, "-w", &ones("k.npy", &[2, 1, 2])], "(2, 2)", &[1., 3., 1., 3.]);
+    let channels = array(&[2, 1, 3]);
+    let both = ones("k.npy", &[1, 2, 1, 2]);
+    gives(&folder, &["-i", &channels, "-w", &both], "(1, 1, 2)", &[8.0, 12.0]);
+    let last = ["-w", &both, "--layout", "nhwc"];
+    gives(&folder, &[&["-i", &array(&[1, 3, 2])][..], &last].concat(), "(1, 2, 1)", &[6.0, 14.0]);
+    let linear = ones("k.npy", &[1, 2]);
+    gives(&folder, &["-i", &array(&[1, 2, 1, 2]), "-w", &linear], "(1, 1, 1, 2)", &[2.0, 4.0]);
+    let residual = ones("r.npy", &[2, 2]);
+    let added = ["-i", &array(&[2, 3]), "-w", &weight, "--residual", &residual];
+    gives(&folder, &added, "(2, 2)", &[2.0, 4.0, 8.0, 10.0]);
+}
+
+#[test]
+fn numpys_words_are_known() {
+    let folder = Folder::new();
+    let (x, w) = (folder.array("x.npy", &[3]), folder.array("w.npy", &[3]));
+    let args = |padding| ["-i", &x, "-w", &w, "--flip", "--padding", padding];
+    // np.convolve([0, 1, 2], [0, 1, 2])
+    gives(&folder, &args("full"), "(5,)", &[0.0, 0.0, 1.0, 4.0, 4.0]);
+    gives(&folder, &args("same"), "(3,)", &[0.0, 1.0, 4.0]);
+    gives(&folder, &args("valid"), "(1,)", &[1.0]);
+}
+
+#[test]
+fn borders_are_folded_as_often_as_they_must() {
+    let folder = Folder::new();
+    let (x, w) =
+        (folder.array("x.npy", &[3]), folder.write("w.npy", &npy("<f4", false, &[1], &le(&[1.0]))));
+    let args = |mode| ["-i", &x, "-w", &w, "--padding", "5:0", "--mode", mode];
+    gives(&folder, &args("circular"), "(8,)", &[1., 2., 0., 1., 2., 0., 1., 2.]);
+    gives(&folder, &args("reflect"), "(8,)", &[1., 0., 1., 2., 1., 0., 1., 2.]);
+    gives(&folder, &args("symmetric"), "(8,)", &[1., 2., 2., 1., 0., 0., 1., 2.]);
+}
+
+#[test]
+fn a_weight_may_be_a_tensor_of_a_model() {
+    let folder = Folder::new();
+    let x = folder.array("x.npy", &[3]);
+    let head = br#"{"conv.weight":{"dtype":"F32","shape":[1,1,2],"data_offsets":[0,8]}}"#;
+    let mut model = (head.len() as u64).to_le_bytes().to_vec();
+    model.extend(head);
+    model.extend(le(&[10.0, 1.0]));
+    let place = format!("{}#conv.weight", folder.write("model.safetensors", &model));
+    gives(&folder, &["-i", &x, "-w", &place], "(2,)", &[1.0, 12.0]);
+    let model = folder.path("model.safetensors");
+    let same = convc(&["run", "-i", &x, "-w", &place, "-o", &model]);
+    assert!(String::from_utf8_lossy(&same.stderr).contains("is the same file as the input"));
+}
+
+#[test]
+fn arrays_come_and_go_through_pipes() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+    let folder = Folder::new();
+    let (x, w) = (folder.array("x.npy", &[5]), folder.array("w.npy", &[2]));
+    let y = folder.path("y.npy");
+    ok(&["run", "-i", &x, "-w", &w, "-o", &y]);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_convc"))
+        .args(["run", "-i", "-", "-w", &w, "-o", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let input = std::fs::read(&x).expect("written");
+    child.stdin.take().expect("piped").write_all(&input).expect("it reads");
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.stdout == std::fs::read(&y).expect("written"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("f32 [4], route"));
+}

@@ -47,6 +47,16 @@ pub fn read_npy(path: &Path) -> Result<Array, Error> {
     npy::read(&mut file, length, usize::MAX).map_err(|message| Error::new(path, message))
 }
 
+/// The array in the bytes of a `.npy` file, which came from `path`.
+///
+/// # Errors
+/// Where they are none.
+pub fn npy_of(path: &Path, bytes: &[u8]) -> Result<Array, Error> {
+    let mut file = std::io::Cursor::new(bytes);
+    npy::read(&mut file, bytes.len() as u64, usize::MAX)
+        .map_err(|message| Error::new(path, message))
+}
+
 /// Splits `file#tensor` into the file and the tensor's name.
 pub fn split_place(place: &str) -> (&str, Option<&str>) {
     match place.split_once('#') {

@@ -13,6 +13,7 @@ use conv_ir::{Chain, analysis};
 use conv_jit::{Compiled, Options, Packed, StepWeights};
 use serde::Serialize;
 
+use super::layers;
 use super::measure::{numbers, rounded, weights};
 use crate::failure::Failure;
 use crate::route::{self, Weights};
@@ -26,18 +27,17 @@ pub struct MeasuredChain {
     /// Medians.
     ms_planned: f64,
     ms_unfused: f64,
-    /// The unfused time over the planned one.
-    gain: f64,
+    /// The unfused time over the planned one; none where that would be noise.
+    gain: Option<f64>,
     gflops: f64,
-    pct_peak: Option<f64>,
+    pub pct_peak: Option<f64>,
     compile_ms: f64,
     plan: String,
 }
 
 /// Reads a file of chains.
 pub fn read(path: &Path) -> Result<Vec<(String, Chain)>, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
+    let text = layers::text(path, &[("blocks", include_str!("../../layers/blocks.txt"))])?;
     let mut chains = Vec::new();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
@@ -100,10 +100,10 @@ pub fn measure(
         }
         turns += 1;
     }
-    let [ms_planned, ms_unfused] = both.map(|mut times| {
-        times.sort();
-        times[times.len() / 2].as_secs_f64() * 1e3
-    });
+    both.iter_mut().for_each(|times| times.sort());
+    let are_same = planned.compiled().plan().groups == unfused.compiled().plan().groups;
+    let gain = if are_same { None } else { gain(&both) };
+    let [ms_planned, ms_unfused] = both.map(|times| times[times.len() / 2].as_secs_f64() * 1e3);
     let flops: f64 = chain.convs().filter_map(analysis::facts).map(|facts| facts.flops()).sum();
     let gflops = flops / (ms_planned * 1e6);
     let compiled = planned.compiled();
@@ -118,12 +118,21 @@ pub fn measure(
         threads,
         ms_planned: rounded(ms_planned, 6),
         ms_unfused: rounded(ms_unfused, 6),
-        gain: rounded(ms_unfused / ms_planned, 4),
+        gain: gain.map(|gain| rounded(gain, 4)),
         gflops: rounded(gflops, 3),
         pct_peak: peak.map(|peak| rounded(100.0 * gflops / peak, 2)),
         compile_ms: rounded(compile.as_secs_f64() * 1e3, 3),
         plan: groups.collect::<Vec<_>>().join(", "),
     })
+}
+
+/// How many times as long the second takes, by the medians of sorted times; none where the middle
+/// halves overlap.
+fn gain([planned, unfused]: &[Vec<Duration>; 2]) -> Option<f64> {
+    let at = |times: &[Duration], quarter: usize| times[(times.len() - 1) * quarter / 4];
+    let apart = |low: &[Duration], high: &[Duration]| at(low, 3) < at(high, 1);
+    (apart(planned, unfused) || apart(unfused, planned))
+        .then(|| at(unfused, 2).as_secs_f64() / at(planned, 2).as_secs_f64())
 }
 
 /// A JSON line.
@@ -143,22 +152,40 @@ pub fn table(all: &[MeasuredChain]) -> String {
             m.chain.clone(),
             format!("{:.4}", m.ms_planned),
             format!("{:.4}", m.ms_unfused),
-            format!("{:.3}", m.gain),
+            m.gain.map_or("-".to_owned(), |gain| format!("{gain:.3}")),
             format!("{:.1}", m.gflops),
             m.pct_peak.map_or("-".to_owned(), |pct| format!("{pct:.1}")),
             format!("{:.1}", m.compile_ms),
             m.plan.clone(),
         ]
     }));
-    let logs: f64 = all.iter().map(|m| m.gain.ln()).sum();
-    let mean = (logs / all.len().max(1) as f64).exp();
+    let gains: Vec<f64> = all.iter().filter_map(|m| m.gain).collect();
+    let logs: f64 = gains.iter().map(|gain| gain.ln()).sum();
+    let mean = match gains.len() {
+        0 => "-".to_owned(),
+        some => format!("{:.3}", (logs / some as f64).exp()),
+    };
     rows.push(vec![
-        "geometric mean".to_owned(),
+        format!("geometric mean of {}", gains.len()),
         String::new(),
         String::new(),
-        format!("{mean:.3}"),
+        mean,
     ]);
     let mut sides = [Side::Right; 8];
     (sides[0], sides[7]) = (Side::Left, Side::Left);
     lined_up(&sides, &rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn noise_is_no_gain() {
+        let times = |all: [u64; 5]| all.map(Duration::from_millis).to_vec();
+        let (fast, slow) = (times([10, 10, 11, 12, 40]), times([19, 20, 22, 24, 25]));
+        assert_eq!(gain(&[fast.clone(), slow.clone()]), Some(2.0));
+        assert_eq!(gain(&[slow, fast.clone()]), Some(0.5));
+        assert_eq!(gain(&[fast, times([11, 12, 13, 14, 15])]), None);
+    }
 }

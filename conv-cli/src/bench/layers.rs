@@ -1,15 +1,18 @@
 //! A table of layers: a CSV file with one convolution a line.
 //!
-//! Columns: `name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation, pad_lo, pad_hi,
-//! transposed, output_padding, bias`. Axes are separated by `x`; `transposed` and `bias` are
-//! 0 or 1. Everything is f32, channels first.
+//! Columns, in any order: `name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation,
+//! pad_lo, pad_hi, transposed, output_padding, bias`; only `name`, `in_spatial` and `kernel` must be
+//! there. They are separated by commas, semicolons or tabs. Axes are separated by `x`; `transposed`
+//! and `bias` are 0 or 1, or false or true. Everything is f32, channels first.
 
 use std::path::Path;
 
-use conv_ir::{Conv, ConvSpec, Padding, PerAxis, Size};
+use conv_ir::conv::nearest;
+use conv_ir::{Conv, ConvSpec, DType, Padding, PerAxis, Size};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::failure::Failure;
+use crate::input;
 
 /// One line of the table.
 pub struct Layer {
@@ -21,57 +24,163 @@ pub struct Layer {
     pub conv: Conv,
 }
 
+const COLUMNS: [&str; 15] = [
+    "name",
+    "family",
+    "n",
+    "ic",
+    "oc",
+    "groups",
+    "in_spatial",
+    "kernel",
+    "stride",
+    "dilation",
+    "pad_lo",
+    "pad_hi",
+    "transposed",
+    "output_padding",
+    "bias",
+];
+
 #[derive(Deserialize)]
 struct Row {
     name: String,
+    #[serde(default)]
     family: String,
+    #[serde(default = "one")]
     n: usize,
+    #[serde(default = "one")]
     ic: usize,
+    #[serde(default = "one")]
     oc: usize,
+    #[serde(default = "one")]
     groups: usize,
     #[serde(deserialize_with = "axes")]
     in_spatial: Vec<usize>,
     #[serde(deserialize_with = "axes")]
     kernel: Vec<usize>,
-    #[serde(deserialize_with = "axes")]
+    #[serde(default = "ones", deserialize_with = "axes")]
     stride: Vec<usize>,
-    #[serde(deserialize_with = "axes")]
+    #[serde(default = "ones", deserialize_with = "axes")]
     dilation: Vec<usize>,
-    #[serde(deserialize_with = "axes")]
+    #[serde(default = "zeros", deserialize_with = "axes")]
     pad_lo: Vec<usize>,
-    #[serde(deserialize_with = "axes")]
+    #[serde(default = "zeros", deserialize_with = "axes")]
     pad_hi: Vec<usize>,
-    #[serde(deserialize_with = "zero_or_one")]
+    #[serde(default, deserialize_with = "yes_or_no")]
     transposed: bool,
-    #[serde(deserialize_with = "axes")]
+    #[serde(default = "zeros", deserialize_with = "axes")]
     output_padding: Vec<usize>,
-    #[serde(deserialize_with = "zero_or_one")]
+    #[serde(default, deserialize_with = "yes_or_no")]
     bias: bool,
 }
 
+fn one() -> usize {
+    1
+}
+
+fn ones() -> Vec<usize> {
+    vec![1]
+}
+
+fn zeros() -> Vec<usize> {
+    vec![0]
+}
+
+/// Tables that need no file.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("public", include_str!("../../layers/public.csv")),
+    ("corners", include_str!("../../layers/corners.csv")),
+];
+
 /// Reads a table.
 pub fn read(path: &Path) -> Result<Vec<Layer>, Failure> {
-    let bytes = std::fs::read(path)
-        .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
-    parse(&bytes).map_err(|message| Failure::file(path, message))
+    parse(&text(path, &BUILT_IN)?).map_err(|message| Failure::file(path, message))
+}
+
+/// A file's text, or a built-in one where there is no file of that name.
+pub fn text(path: &Path, built_in: &[(&str, &str)]) -> Result<String, Failure> {
+    let found = built_in.iter().find(|(name, _)| path == Path::new(name) && !path.exists());
+    found.map_or_else(|| input::text(path), |(_, text)| Ok((*text).to_owned()))
+}
+
+/// Descriptions as a table.
+pub fn described(texts: &[String]) -> Result<Vec<Layer>, Failure> {
+    let layer = |text: &String| {
+        Ok(Layer { name: text.clone(), family: "described".to_owned(), conv: text.parse()? })
+    };
+    let layers = texts.iter().map(layer).collect::<Result<Vec<Layer>, Failure>>()?;
+    for Layer { name, conv, .. } in &layers {
+        if conv.spec().dtype != DType::F32 || !conv.free_sizes().is_empty() || conv.spec().residual
+        {
+            return Err(Failure::usage(format!(
+                "{name}: what is timed is f32, has known sizes and adds no residual"
+            )));
+        }
+    }
+    Ok(layers)
 }
 
 /// The layers of these names, all where there are none. `path` is the table's.
 pub fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Layer>, Failure> {
-    let unknown = only.iter().find(|name| !layers.iter().any(|layer| layer.name == **name));
-    if let Some(missing) = unknown {
-        return Err(Failure::file(path, format!("there is no layer '{missing}' in it")));
-    }
+    let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    only.iter().try_for_each(|name| known("layer", name, &names, path))?;
     let is_picked = |layer: &Layer| only.is_empty() || only.contains(&layer.name);
     Ok(layers.into_iter().filter(is_picked).collect())
 }
 
-fn parse(bytes: &[u8]) -> Result<Vec<Layer>, String> {
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
+/// Names of a file that an error lists.
+const MOST_NAMES: usize = 20;
+
+/// Whether a file has that name in it; if not, which it has.
+pub fn known(what: &str, name: &str, names: &[&str], path: &Path) -> Result<(), Failure> {
+    if names.contains(&name) {
+        return Ok(());
+    }
+    let guess =
+        nearest(name, names).map_or(String::new(), |near| format!("did you mean '{near}'? "));
+    let more = names.len().saturating_sub(MOST_NAMES);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let list = names.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
+    let message = format!("there is no {what} '{name}' in it; {guess}there are {list}{more}");
+    Err(Failure::file(path, message))
+}
+
+fn parse(text: &str) -> Result<Vec<Layer>, String> {
+    let head = text.lines().next().unwrap_or_default();
+    let count = |mark: char| head.matches(mark).count();
+    let delimiter = [',', ';', '\t'].into_iter().max_by_key(|&mark| (count(mark), mark == ','));
+    let mut reader = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .delimiter(delimiter.map_or(b',', |mark| mark as u8))
+        .from_reader(text.as_bytes());
+    columns(reader.headers().map_err(|error| error.to_string())?)?;
     let rows =
         reader.deserialize().map(|row| row.map_err(|error| error.to_string()).and_then(layer));
     let layers = rows.collect::<Result<Vec<_>, String>>()?;
     if layers.is_empty() { Err("holds no layers".to_owned()) } else { Ok(layers) }
+}
+
+/// A table may have columns of its own, but none that is nearly one of ours, nor one twice.
+fn columns(found: &csv::StringRecord) -> Result<(), String> {
+    for (at, column) in found.iter().enumerate() {
+        if COLUMNS.contains(&column) {
+            if found.iter().take(at).any(|other| other == column) {
+                return Err(format!("column {column} is there twice"));
+            }
+        } else if let Some(near) = nearest(column, &COLUMNS) {
+            return Err(format!("column '{column}' is none of ours, did you mean '{near}'?"));
+        }
+    }
+    for needed in ["name", "in_spatial", "kernel"] {
+        if !found.iter().any(|column| column == needed) {
+            let all = COLUMNS.join(", ");
+            return Err(format!(
+                "column {needed} is missing; the first line names the columns: {all}"
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn layer(row: Row) -> Result<Layer, String> {
@@ -108,10 +217,48 @@ fn axes<'de, D: Deserializer<'de>>(field: D) -> Result<Vec<usize>, D::Error> {
     numbers.ok_or_else(|| de::Error::custom(format!("'{text}' is not numbers separated by x")))
 }
 
-fn zero_or_one<'de, D: Deserializer<'de>>(field: D) -> Result<bool, D::Error> {
-    match u64::deserialize(field)? {
-        0 => Ok(false),
-        1 => Ok(true),
-        other => Err(de::Error::custom(format!("{other} is neither 0 nor 1"))),
+fn yes_or_no<'de, D: Deserializer<'de>>(field: D) -> Result<bool, D::Error> {
+    match String::deserialize(field)?.to_lowercase().as_str() {
+        "0" | "false" => Ok(false),
+        "1" | "true" => Ok(true),
+        other => Err(de::Error::custom(format!("{other} is neither 0 nor 1, false nor true"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(table: &str) -> Vec<String> {
+        let layers = parse(table).expect("readable");
+        layers.iter().map(|layer| format!("{}: {}", layer.name, layer.conv)).collect()
+    }
+
+    fn refused(table: &str) -> String {
+        parse(table).err().expect("it must be refused")
+    }
+
+    #[test]
+    fn tables_are_read_as_people_have_them() {
+        let wanted = ["a: conv2d f32 n1 g1 ic4 oc8 in 8x8 kernel 3x3 pad 1:1,1:1 + bias"];
+        let head = "name,family,n,ic,oc,groups,in_spatial,kernel,stride,dilation,pad_lo,pad_hi,transposed,output_padding,bias";
+        let line = "a,f,1,4,8,1,8x8,3x3,1x1,1x1,1x1,1x1,0,0x0,1";
+        let plain = format!("{head}\n{line}\n");
+        let table = texts(&plain);
+        assert_eq!(table, texts(&plain.replace(',', ";")));
+        assert_eq!(table, texts(&plain.replace(',', "\t")));
+        assert_eq!(table, texts(&plain.replace(",0,0x0,1", ",False,0x0,True")));
+        let few = "kernel,bias,in_spatial,ic,notes,oc,pad_hi,pad_lo,name\r\n3x3,true,8x8,4,mine,8,1,1,a\r\n";
+        assert_eq!(table, texts(few));
+        assert_eq!(table, wanted);
+    }
+
+    #[test]
+    fn columns_have_names() {
+        assert!(refused("name,in_spatial\na,8\n").contains("column kernel is missing"));
+        let near = refused("name,in_spatial,kernel,strid\na,8,3,2\n");
+        assert_eq!(near, "column 'strid' is none of ours, did you mean 'stride'?");
+        let twice = refused("name,in_spatial,kernel,n,n\na,8,3,1,1\n");
+        assert_eq!(twice, "column n is there twice");
     }
 }

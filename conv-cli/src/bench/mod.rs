@@ -20,7 +20,7 @@ mod samples;
 mod side_by_side;
 mod summary;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ use conv_ir::DType;
 use conv_jit::peak::{Peak, fma_peak};
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::describe::GRAMMAR;
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::{output, values};
@@ -39,8 +40,8 @@ use rank::Row;
 use summary::Summary;
 
 const NOTES: &str = "\
-The file has the columns of conv-cli/layers/public.csv: name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation, pad_lo, pad_hi, \
-transposed, output_padding, bias. Axes are separated by x. Everything is f32, channels first, with warm caches; weights are packed beforehand.
+The file's first line names its columns: name, in_spatial and kernel, and where they are not 1, 0 or false family, n, ic, oc, groups, stride, \
+dilation, pad_lo, pad_hi, transposed, output_padding, bias. Commas, semicolons or tabs stand between columns, x between axes. Everything is f32, channels first, with warm caches; weights are packed beforehand.
 
 GFLOP/s counts the direct algorithm's work, two operations per multiply-add, padding included. The percentage is of the widest \
 fused multiply-adds that one core can do without memory, measured in the same run, times the threads. Both follow from the median.
@@ -59,26 +60,32 @@ stride 1, dilation 1, one group), where they are known to use Winograd's algorit
 JSON lines then go on with pct_peak_inside, best_peer, best_peer_ms_median, best_peer_ratio, best_direct_peer, best_direct_peer_ms_median, \
 best_direct_peer_ratio.
 
-Examples:
-  convc bench --layers conv-cli/layers/public.csv
-  convc bench --layers conv-cli/layers/public.csv --only resnet50_3x3_56_64,image_5x5_1080p --format json
-  convc bench --layers conv-cli/layers/public.csv --compare others.jsonl --html report.html
-  convc bench --chains conv-cli/layers/blocks.txt";
+A gain of --chains is the time step by step over the time as planned. There is none (-) where the plan is to go step by step, nor where the \
+middle halves of both times overlap: that is noise.
 
-/// Time the layers of a table
+Examples:
+  convc bench 'conv2d ic64 oc64 in 56 kernel 3 pad 1'
+  convc bench --layers public
+  convc bench --layers public --only resnet50_3x3_56_64,image_5x5_1080p --format json
+  convc bench --layers public --compare others.jsonl --html report.html
+  convc bench --chains blocks";
+
+/// Time convolutions, or the layers of a table
 #[derive(clap::Args)]
-#[command(after_help = NOTES)]
+#[command(after_help = format!("{NOTES}\n\n{GRAMMAR}"))]
 pub struct Args {
-    /// The table
+    /// Convolutions, in the text form (in quotes) or as benchdnn problem strings
     #[arg(
-        long,
-        value_name = "FILE.csv",
-        required_unless_present = "chains",
-        conflicts_with = "chains"
+        value_name = "DESCRIPTION",
+        required_unless_present_any = ["layers", "chains"],
+        conflicts_with_all = ["layers", "chains", "only"]
     )]
+    texts: Vec<String>,
+    /// Instead of descriptions: a table of layers; public and corners are built in
+    #[arg(long, value_name = "FILE.csv", conflicts_with = "chains")]
     layers: Option<PathBuf>,
     /// Instead of a table of layers: chains, a line each (name: step; step; ..), as planned
-    /// against step by step
+    /// against step by step; blocks is built in
     #[arg(long, value_name = "FILE", conflicts_with_all = ["compare", "html", "route"])]
     chains: Option<PathBuf>,
     /// Only these layers
@@ -138,15 +145,27 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return bench_chains(args, path, out);
     }
     let path = args.layers.as_deref().unwrap_or(Path::new(""));
-    let table = layers::read(path)?;
+    let table = match args.layers {
+        Some(_) => layers::read(path)?,
+        None => layers::described(&args.texts)?,
+    };
     let known = table.iter().map(|layer| layer.name.clone()).collect();
     let layers = layers::pick(table, &args.only, path)?;
     let peers = Peers::read(&args.compare, args.threads)?;
-    args.html.as_deref().map_or(Ok(()), output::check)?;
+    if let Some(html) = &args.html {
+        let read: Vec<&Path> =
+            args.layers.iter().chain(&args.compare).map(PathBuf::as_path).collect();
+        output::check(&[html], &read)?;
+    }
     let peak = fma_peak(DType::F32);
     let rows = rows(args, &layers, &peers, peak, out)?;
+    let most = rows.iter().filter_map(|row| row.measured.pct_peak).reduce(f64::max);
     let report = Report {
-        heading: heading(peak, args.threads),
+        heading: with_doubt(
+            heading(peak, args.threads),
+            doubt(peak, fma_peak(DType::F32), most),
+            args,
+        ),
         cpu: cpu(),
         remarks: match args.compare[..] {
             [] => Vec::new(),
@@ -172,10 +191,8 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 
 fn bench_chains(args: &Args, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
     let all = chains::read(path)?;
-    let unknown = args.only.iter().find(|name| !all.iter().any(|chain| chain.0 == **name));
-    if let Some(missing) = unknown {
-        return Err(Failure::file(path, format!("there is no chain '{missing}' in it")));
-    }
+    let names: Vec<&str> = all.iter().map(|chain| chain.0.as_str()).collect();
+    args.only.iter().try_for_each(|name| layers::known("chain", name, &names, path))?;
     let peak = fma_peak(DType::F32);
     let most = peak.map(|peak| peak.gflops * args.threads as f64);
     let mut measured = Vec::new();
@@ -186,8 +203,10 @@ fn bench_chains(args: &Args, path: &Path, out: &mut dyn Write) -> Result<(), Fai
         }
         measured.push(one);
     }
+    let most = measured.iter().filter_map(|one| one.pct_peak).reduce(f64::max);
+    let doubt = doubt(peak, fma_peak(DType::F32), most);
+    let heading = with_doubt(heading(peak, args.threads), doubt, args);
     if args.format == Format::Table {
-        let heading = heading(peak, args.threads);
         out.write_all(format!("{heading}\n\n{}", chains::table(&measured)).as_bytes())?;
     }
     Ok(())
@@ -271,9 +290,54 @@ fn heading(peak: Option<Peak>, threads: usize) -> String {
     }
 }
 
+/// The heading and what makes the figures doubtful. JSON has no place for it, but a terminal may.
+fn with_doubt(heading: String, doubt: Option<String>, args: &Args) -> String {
+    let Some(doubt) = doubt else { return heading };
+    if args.format == Format::Json && std::io::stderr().is_terminal() {
+        let _ = writeln!(std::io::stderr(), "note: {doubt}");
+    }
+    format!("{heading}\n{doubt}")
+}
+
+/// The peak may differ so much before and after, as a part of the larger one.
+const STEADY: f64 = 0.9;
+
+/// No measurement is better than this percentage of the peak.
+const BEYOND: f64 = 103.0;
+
+/// What speaks against the percentages, if something does.
+fn doubt(before: Option<Peak>, after: Option<Peak>, most: Option<f64>) -> Option<String> {
+    let (before, after) = (before?.gflops, after?.gflops);
+    let why = if before.min(after) < STEADY * before.max(after) {
+        format!("one core's peak was {before:.1} GFLOP/s before and {after:.1} after")
+    } else {
+        let most = most.filter(|&most| most > BEYOND)?;
+        format!("a result is {most:.0} % of the peak, more than there can be")
+    };
+    Some(format!(
+        "the machine is busy or changes its clock: {why}. Percentages, gains and ranks mean little"
+    ))
+}
+
 /// As Linux names it.
 fn cpu() -> Option<String> {
     let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
     let line = text.lines().find(|line| line.starts_with("model name"))?;
     Some(line.split_once(':')?.1.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_machine_is_told() {
+        let peak = |gflops| Some(Peak { gflops, bits: 256 });
+        assert_eq!(doubt(peak(100.0), peak(97.0), Some(99.0)), None);
+        assert_eq!(doubt(None, None, Some(500.0)), None);
+        let told = doubt(peak(58.0), peak(95.2), Some(164.0)).expect("doubtful");
+        assert!(told.contains("58.0 GFLOP/s before and 95.2 after"), "{told}");
+        let told = doubt(peak(58.0), peak(58.0), Some(164.0)).expect("doubtful");
+        assert!(told.contains("164 % of the peak"), "{told}");
+    }
 }

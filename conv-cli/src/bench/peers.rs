@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::failure::Failure;
+use crate::input;
 
 /// Longer than any run, and short enough that arithmetic on it stays finite: 11 days.
 const MAX_MS: f64 = 1e9;
@@ -113,9 +114,8 @@ impl Peers {
     pub fn read(paths: &[PathBuf], threads: usize) -> Result<Peers, Failure> {
         let mut peers = Peers::default();
         for path in paths {
-            let bytes = std::fs::read(path)
-                .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
-            peers.add(path, &bytes, threads)?;
+            let bytes = input::bytes(path)?;
+            peers.add(path, bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes), threads)?;
         }
         Ok(peers)
     }

@@ -24,7 +24,7 @@ use conv_ir::{Conv, Nest, Target, passes};
 use conv_jit::x86::{self, Level};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
-use crate::describe::Description;
+use crate::describe::{Description, GRAMMAR};
 use crate::failure::Failure;
 use crate::picture::View;
 use crate::{output, picture, table, values, weights};
@@ -54,7 +54,7 @@ array moves between memory and processor once.";
 
 /// Show what a convolution is, costs, and how it is computed
 #[derive(clap::Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{GRAMMAR}"))]
 pub struct Args {
     /// Also print the loop nest after this pass (lower is the first)
     #[arg(long, value_name = "PASS", conflicts_with = "all")]
@@ -88,6 +88,9 @@ pub struct Args {
 /// The command.
 pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
+    if let Some(path) = &args.svg {
+        output::check(&[path], &weights::file(args.weight.as_deref()))?;
+    }
     let chain = if args.svg.is_none() && !args.matrix && args.weight.is_none() {
         args.description.chain()?
     } else {

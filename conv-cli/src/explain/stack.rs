@@ -40,8 +40,10 @@ pub fn explain(
     });
     out.write_all(lined_up(&sides, &rows).as_bytes())?;
     let lines = analysis::savings(convs).into_iter().map(|saving| saved(&saving, convs));
-    for line in
-        lines.chain(channels(convs)).chain(roofline.and_then(|roofline| allowed(convs, roofline)))
+    for line in misfits(convs)
+        .chain(lines)
+        .chain(channels(convs))
+        .chain(roofline.and_then(|roofline| allowed(convs, roofline)))
     {
         writeln!(out, "\n{line}")?;
     }
@@ -126,6 +128,17 @@ fn allowed(convs: &[Conv], roofline: Roofline) -> Option<String> {
         three_digits(fused),
         100.0 * roofline.share(fused),
     ))
+}
+
+/// Layers that cannot follow each other: what is said of all of them together is then only a sum.
+fn misfits(convs: &[Conv]) -> impl Iterator<Item = String> {
+    convs.windows(2).enumerate().filter_map(|(at, pair)| {
+        let (gives, takes) = (pair[0].output_shape()?, pair[1].input_shape()?);
+        (gives != takes).then(|| {
+            let (one, next) = (at + 1, at + 2);
+            format!("layer {one} gives {gives:?}, but layer {next} takes {takes:?}: they do not fit each other")
+        })
+    })
 }
 
 /// How many channels groups leave an output to see.

@@ -1,22 +1,43 @@
 //! Pictures as planes of numbers, and back.
 //!
 //! In: a PNG or JPEG file. Out: one plane (grey) or three (red, green, blue) of f32 on the scale 0
-//! to 255, with transparency set aside; 16-bit pictures keep their fractions. Cameras store some
-//! pictures lying on their side with a note to turn them: they are turned.
+//! to 255, with opacity, the colour profile and the resolution set aside; 16-bit pictures keep
+//! their fractions. Cameras store some pictures lying on their side with a note to turn them: they
+//! are turned.
 
+use std::borrow::Cow;
 use std::io::Cursor;
 use std::path::Path;
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use image::codecs::jpeg::{JpegEncoder, PixelDensity, PixelDensityUnit};
+use image::metadata::Orientation;
+use image::{
+    DynamicImage, ExtendedColorType, ImageDecoder, ImageEncoder, ImageFormat, ImageReader, Limits,
+};
 
+use super::around::{self, Density, Unit};
 use super::window::Finish;
 use crate::failure::Failure;
+use crate::input;
 
 /// 16-bit steps in one 8-bit step.
 const STEPS: f32 = 257.0;
 
+/// Most pixels of a picture, unless the user says otherwise: 64 million, with which a picture in
+/// colour takes 3 GB on its way. A small file can claim any size.
+pub const MOST_PIXELS: u64 = 1 << 26;
+
+/// What a decoder may take beyond the pixels: profiles and texts are packed, too.
+const ASIDE: u64 = 64 << 20;
+
+/// How fine numbers are stored.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Depth {
+    Eight,
+    Sixteen,
+}
+
 /// A picture's numbers.
-#[derive(Clone)]
 pub struct Picture {
     /// Pixels from top to bottom.
     pub height: usize,
@@ -26,48 +47,107 @@ pub struct Picture {
     pub planes: usize,
     /// Plane by plane, row by row.
     pub values: Vec<f32>,
-    /// Opacity, pixel by pixel.
-    pub alpha: Option<Vec<u8>>,
+    /// Opacity, pixel by pixel, in 16-bit steps.
+    pub alpha: Option<Vec<u16>>,
+    pub depth: Depth,
+    /// What the numbers mean as colours, in the form of the ICC.
+    pub profile: Option<Vec<u8>>,
+    pub density: Option<Density>,
 }
 
 impl Picture {
     /// Reads a file; its contents, not its name, tell the format.
-    pub fn read(path: &Path) -> Result<Picture, Failure> {
-        let bytes = std::fs::read(path)
-            .map_err(|error| Failure::file(path, format!("cannot be read: {error}")))?;
-        decode(bytes).map(Picture::from).map_err(|error| {
-            Failure::file(path, format!("is not a PNG or JPEG that can be read: {error}"))
-        })
+    pub fn read(path: &Path, most_pixels: u64) -> Result<Picture, Failure> {
+        let bytes = input::bytes(path)?;
+        let density = around::density(&bytes).map_err(|around::Truncated| {
+            Failure::file(
+                path,
+                "is not a PNG or JPEG that can be read: it is truncated, the picture has no end",
+            )
+        })?;
+        decode(bytes, most_pixels, density).map_err(|message| Failure::file(path, message))
     }
 
-    /// Numbers rounded to the nearest pixel value (halves upwards) and kept within 0 to 255, as a
+    /// Numbers rounded to the nearest pixel value (halves upwards) and kept within the scale, as a
     /// file of that format.
-    pub fn encode(&self, format: ImageFormat) -> image::ImageResult<Vec<u8>> {
-        let mut file = Cursor::new(Vec::new());
-        // JPEG knows no transparency.
-        let alpha = self.alpha.as_deref().filter(|_| format != ImageFormat::Jpeg);
-        self.pixels(alpha).write_to(&mut file, format)?;
-        Ok(file.into_inner())
+    pub fn encode(&self, format: ImageFormat) -> Result<Vec<u8>, String> {
+        let size = u32::try_from(self.width).ok().zip(u32::try_from(self.height).ok());
+        let size = size.ok_or("the picture is too large")?;
+        match format {
+            ImageFormat::Jpeg => self.jpeg(size).map_err(|error| error.to_string()),
+            _ => self.png(size).map_err(|error| error.to_string()),
+        }
     }
 
-    fn pixels(&self, alpha: Option<&[u8]>) -> DynamicImage {
-        let area = self.height * self.width;
-        let samples = (0..area).flat_map(|at| {
-            let colour = (0..self.planes).map(move |plane| to_byte(self.values[plane * area + at]));
-            colour.chain(alpha.map(|alpha| alpha[at]))
+    fn png(&self, (width, height): (u32, u32)) -> Result<Vec<u8>, png::EncodingError> {
+        let mut info = png::Info::with_size(width, height);
+        info.icc_profile = self.fitting_profile().map(Cow::Borrowed);
+        info.pixel_dims = self.density.map(Density::by_metre).map(|density| {
+            let unit = match density.unit {
+                Unit::Metre => png::Unit::Meter,
+                _ => png::Unit::Unspecified,
+            };
+            png::PixelDimensions { xppu: density.x, yppu: density.y, unit }
         });
-        let (width, height, samples) = (self.width as u32, self.height as u32, samples.collect());
-        let image = match (self.planes, alpha) {
-            (1, None) => image::GrayImage::from_raw(width, height, samples).map(DynamicImage::from),
-            (1, Some(_)) => {
-                image::GrayAlphaImage::from_raw(width, height, samples).map(DynamicImage::from)
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::with_info(&mut file, info)?;
+        encoder.set_compression(png::Compression::Fast);
+        encoder.set_color(match (self.planes, &self.alpha) {
+            (1, None) => png::ColorType::Grayscale,
+            (1, Some(_)) => png::ColorType::GrayscaleAlpha,
+            (_, None) => png::ColorType::Rgb,
+            (_, Some(_)) => png::ColorType::Rgba,
+        });
+        encoder.set_depth(match self.depth {
+            Depth::Eight => png::BitDepth::Eight,
+            Depth::Sixteen => png::BitDepth::Sixteen,
+        });
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.samples(self.depth, self.alpha.as_deref()))?;
+        writer.finish()?;
+        Ok(file)
+    }
+
+    /// JPEG knows no opacity and eight bits.
+    fn jpeg(&self, (width, height): (u32, u32)) -> image::ImageResult<Vec<u8>> {
+        let mut file = Vec::new();
+        let mut encoder = JpegEncoder::new(&mut file);
+        if let Some(density) = self.density.and_then(Density::by_inch) {
+            let unit = match density.unit {
+                Unit::Inch => PixelDensityUnit::Inches,
+                Unit::Centimetre => PixelDensityUnit::Centimeters,
+                Unit::None | Unit::Metre => PixelDensityUnit::PixelAspectRatio,
+            };
+            let density = (density.x as u16, density.y as u16);
+            encoder.set_pixel_density(PixelDensity { density, unit });
+        }
+        if let Some(profile) = self.fitting_profile() {
+            encoder.set_icc_profile(profile.to_vec()).map_err(image::ImageError::Unsupported)?;
+        }
+        let colour = if self.planes == 1 { ExtendedColorType::L8 } else { ExtendedColorType::Rgb8 };
+        encoder.write_image(&self.samples(Depth::Eight, None), width, height, colour)?;
+        Ok(file)
+    }
+
+    /// The profile, if it is one of such planes: edges are grey, and a file in CMYK comes in as red,
+    /// green and blue. The bytes from 16 on name its colours.
+    fn fitting_profile(&self) -> Option<&[u8]> {
+        let colours: &[u8] = if self.planes == 1 { b"GRAY" } else { b"RGB " };
+        self.profile.as_deref().filter(|profile| profile.get(16..20) == Some(colours))
+    }
+
+    fn samples(&self, depth: Depth, alpha: Option<&[u16]>) -> Vec<u8> {
+        let area = self.height * self.width;
+        let mut bytes = Vec::new();
+        for at in 0..area {
+            for plane in 0..self.planes {
+                depth.push(self.values[plane * area + at], &mut bytes);
             }
-            (_, None) => image::RgbImage::from_raw(width, height, samples).map(DynamicImage::from),
-            (_, Some(_)) => {
-                image::RgbaImage::from_raw(width, height, samples).map(DynamicImage::from)
+            if let Some(alpha) = alpha {
+                depth.push(f32::from(alpha[at]) / STEPS, &mut bytes);
             }
-        };
-        image.expect("as many samples as the size asks for")
+        }
+        bytes
     }
 
     /// The numbers as NumPy holds pictures: `[height, width]` or `[height, width, 3]`.
@@ -77,6 +157,12 @@ impl Picture {
             .flat_map(|at| (0..self.planes).map(move |plane| self.values[plane * area + at]));
         let shape = [self.height, self.width, self.planes];
         (shape[..if self.planes == 1 { 2 } else { 3 }].to_vec(), values.collect())
+    }
+
+    /// Opacity as a part of one, where there is any that is not all of it.
+    pub fn opacity(&self) -> Option<Vec<f32>> {
+        let alpha = self.alpha.as_ref().filter(|alpha| alpha.iter().any(|&a| a != u16::MAX))?;
+        Some(alpha.iter().map(|&a| f32::from(a) / f32::from(u16::MAX)).collect())
     }
 
     /// Two planes become one: the length of the vector that they hold.
@@ -94,62 +180,127 @@ impl Picture {
         self
     }
 
-    /// What the colours are called.
-    pub fn colours(&self) -> &'static str {
-        match (self.planes, &self.alpha) {
-            (1, None) => "grey",
-            (1, Some(_)) => "grey + alpha",
-            (_, None) => "rgb",
-            (_, Some(_)) => "rgb + alpha",
+    /// Size and colours, in words.
+    pub fn words(&self) -> String {
+        let colours = if self.planes == 1 { "grey" } else { "rgb" };
+        let alpha = if self.alpha.is_some() { " + alpha" } else { "" };
+        let bits = if self.depth == Depth::Sixteen { ", 16 bits" } else { "" };
+        format!("{} x {}, {colours}{alpha}{bits}", self.width, self.height)
+    }
+}
+
+impl Depth {
+    /// Casting saturates, and turns what is not a number into 0.
+    fn push(self, value: f32, bytes: &mut Vec<u8>) {
+        match self {
+            Depth::Eight => bytes.push((value + 0.5).floor() as u8),
+            Depth::Sixteen => {
+                bytes.extend(((value * STEPS + 0.5).floor() as u16).to_be_bytes());
+            }
         }
     }
 }
 
-/// The format that an output file's name asks for.
+/// The format that an output file's name asks for; standard output has none, and gets PNG.
 pub fn format_of(path: &Path) -> Result<ImageFormat, Failure> {
+    if path == Path::new(crate::output::STDOUT) {
+        return Ok(ImageFormat::Png);
+    }
     match ImageFormat::from_path(path) {
         Ok(format @ (ImageFormat::Png | ImageFormat::Jpeg)) => Ok(format),
         _ => Err(Failure::file(path, "the name must end in .png, .jpg or .jpeg")),
     }
 }
 
-fn decode(bytes: Vec<u8>) -> image::ImageResult<DynamicImage> {
-    let mut decoder = ImageReader::new(Cursor::new(bytes)).with_guessed_format()?.into_decoder()?;
-    let orientation = decoder.orientation()?;
-    let mut image = DynamicImage::from_decoder(decoder)?;
+fn decode(bytes: Vec<u8>, most_pixels: u64, density: Option<Density>) -> Result<Picture, String> {
+    let unreadable =
+        |error: image::ImageError| format!("is not a PNG or JPEG that can be read: {error}");
+    let mut limits = Limits::default();
+    limits.max_alloc = Some(most_pixels.saturating_mul(8).saturating_add(ASIDE));
+    let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let mut reader = reader.map_err(|error| error.to_string())?;
+    reader.limits(limits);
+    let mut decoder = reader.into_decoder().map_err(unreadable)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if pixels > most_pixels {
+        return Err(format!(
+            "is {width} x {height}, which is {pixels} pixels, more than {most_pixels}; allow them with --max-pixels {pixels}"
+        ));
+    }
+    let orientation = decoder.orientation().map_err(unreadable)?;
+    let profile = decoder.icc_profile().map_err(unreadable)?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     image.apply_orientation(orientation);
-    Ok(image)
+    let on_its_side = match orientation {
+        Orientation::Rotate90
+        | Orientation::Rotate270
+        | Orientation::Rotate90FlipH
+        | Orientation::Rotate270FlipH => true,
+        Orientation::NoTransforms
+        | Orientation::Rotate180
+        | Orientation::FlipHorizontal
+        | Orientation::FlipVertical => false,
+    };
+    let density = if on_its_side { density.map(Density::turned) } else { density };
+    Ok(Picture { profile, density, ..Picture::from(image) })
 }
 
 impl From<DynamicImage> for Picture {
     fn from(image: DynamicImage) -> Picture {
-        let (width, height, colour) =
-            (image.width() as usize, image.height() as usize, image.color());
-        // Eight bits widen to sixteen without loss, so one path serves both.
-        let (planes, samples) = if colour.has_color() {
-            (3, image.to_rgba16().into_raw())
+        let (height, width) = (image.height() as usize, image.width() as usize);
+        let colour = image.color();
+        let planes = if colour.has_color() { 3 } else { 1 };
+        let channels = usize::from(colour.channel_count());
+        let depth = if colour.bytes_per_pixel() as usize > channels {
+            Depth::Sixteen
         } else {
-            (1, image.to_luma_alpha16().into_raw())
+            Depth::Eight
         };
-        let pixels = || samples.chunks_exact(planes + 1);
-        let values = (0..planes)
-            .flat_map(|plane| pixels().map(move |pixel| pixel[plane] as f32 / STEPS))
-            .collect();
-        let alpha = colour
-            .has_alpha()
-            .then(|| pixels().map(|pixel| to_byte(pixel[planes] as f32 / STEPS)).collect());
-        Picture { height, width, planes, values, alpha }
+        let (values, alpha) = match depth {
+            Depth::Eight => {
+                let samples = image.into_bytes();
+                let alpha = samples.iter().skip(planes).step_by(channels);
+                let alpha = alpha.map(|&a| u16::from(a) * STEPS as u16);
+                let alpha = colour.has_alpha().then(|| alpha.collect());
+                (planar(&samples, channels, planes, 1.0), alpha)
+            }
+            Depth::Sixteen => {
+                let samples = match (planes, colour.has_alpha()) {
+                    (1, false) => image.into_luma16().into_raw(),
+                    (1, true) => image.into_luma_alpha16().into_raw(),
+                    (_, false) => image.into_rgb16().into_raw(),
+                    (_, true) => image.into_rgba16().into_raw(),
+                };
+                let alpha = samples.iter().skip(planes).step_by(channels).copied();
+                let alpha = colour.has_alpha().then(|| alpha.collect());
+                (planar(&samples, channels, planes, STEPS), alpha)
+            }
+        };
+        Picture { height, width, planes, values, alpha, depth, profile: None, density: None }
     }
 }
 
-/// Casting saturates, and turns what is not a number into 0.
-fn to_byte(value: f32) -> u8 {
-    (value + 0.5).floor() as u8
+/// Plane by plane what was pixel by pixel.
+fn planar<T: Copy + Into<f32>>(
+    samples: &[T],
+    channels: usize,
+    planes: usize,
+    steps: f32,
+) -> Vec<f32> {
+    let plane = |plane| samples.iter().skip(plane).step_by(channels);
+    (0..planes).flat_map(plane).map(|&sample| sample.into() / steps).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bytes(depth: Depth, values: &[f32]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        values.iter().for_each(|&value| depth.push(value, &mut bytes));
+        bytes
+    }
 
     #[test]
     fn pixels_survive_the_way_there_and_back() {
@@ -158,11 +309,24 @@ mod tests {
             DynamicImage::from(image::RgbaImage::from_raw(3, 2, samples.clone()).expect("3 x 2"));
         let picture = Picture::from(image);
         assert_eq!((picture.planes, picture.values[0], picture.values[6]), (3, 0.0, 11.0));
-        assert_eq!(picture.pixels(picture.alpha.as_deref()).into_rgba8().into_raw(), samples);
+        assert_eq!(picture.samples(picture.depth, picture.alpha.as_deref()), samples);
     }
 
     #[test]
-    fn numbers_round_and_stay_within_a_byte() {
-        assert_eq!([-3.0, 0.49, 0.5, 254.5, 300.0, f32::NAN].map(to_byte), [0, 0, 1, 255, 255, 0]);
+    fn sixteen_bits_survive_too() {
+        let samples: Vec<u16> = (0..=u16::MAX).collect();
+        let big_endian: Vec<u8> = samples.iter().flat_map(|s| s.to_be_bytes()).collect();
+        let raw = image::ImageBuffer::from_raw(128, 128, samples).expect("128 x 128");
+        let picture = Picture::from(DynamicImage::ImageRgba16(raw));
+        assert_eq!((picture.planes, picture.depth), (3, Depth::Sixteen));
+        assert!(picture.samples(picture.depth, picture.alpha.as_deref()) == big_endian);
+    }
+
+    #[test]
+    fn numbers_round_and_stay_within_the_scale() {
+        let values = [-3.0, 0.49, 0.5, 254.5, 300.0, f32::NAN];
+        assert_eq!(bytes(Depth::Eight, &values), [0, 0, 1, 255, 255, 0]);
+        let steps = [-1.0, 0.5 / 257.0, 255.0, 256.0, f32::NAN];
+        assert_eq!(bytes(Depth::Sixteen, &steps), [0, 0, 0, 1, 255, 255, 255, 255, 0, 0]);
     }
 }

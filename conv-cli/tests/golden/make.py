@@ -14,6 +14,8 @@ photo.convert("L").save("grey.png")
 rgb = np.asarray(photo, dtype=np.float64)
 grey = np.asarray(Image.open("grey.png"), dtype=np.float64)
 luma = rgb @ [0.299, 0.587, 0.114]
+icon = grey[8:24, 12:28]
+Image.fromarray(icon.astype(np.uint8)).save("icon.png")
 even = np.array([[1, 2, 3, 4], [5, 6, 7, 9]], dtype=np.float64)
 
 
@@ -33,6 +35,9 @@ results = {
     "box5": ndimage.uniform_filter(grey, 5),
     "box4": ndimage.uniform_filter(grey, 4, mode="nearest"),
     "laplacian": ndimage.laplace(grey),
+    "icon": ndimage.gaussian_filter(icon, 5),
+    "icon-mirror": ndimage.gaussian_filter(icon, 7, mode="mirror"),
+    "icon-wrap": ndimage.gaussian_filter(icon, 9, mode="wrap"),
     "even": ndimage.correlate(grey, even, mode="constant", cval=20),
     "even-flip": ndimage.convolve(grey, even, mode="constant", cval=20),
 }
