@@ -296,7 +296,7 @@ fn with_doubt(heading: String, doubt: Option<String>, args: &Args) -> String {
     if args.format == Format::Json && std::io::stderr().is_terminal() {
         let _ = writeln!(std::io::stderr(), "note: {doubt}");
     }
-    format!("{heading}\n{doubt}")
+    format!("{heading}; {doubt}")
 }
 
 /// The peak may differ so much before and after, as a part of the larger one.
