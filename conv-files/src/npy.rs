@@ -173,6 +173,9 @@ fn element_type(descr: &str) -> Result<(DType, bool), String> {
     match descr.trim_start_matches(['<', '>', '=', '|']) {
         "f4" => Ok((DType::F32, big_endian)),
         "f8" => Ok((DType::F64, big_endian)),
+        "c8" | "c16" => Err(format!(
+            "holds complex numbers ('{descr}'), which are not convolved; convolve their parts one by one (in NumPy: x.real and x.imag)"
+        )),
         _ => Err(format!(
             "holds elements of type '{}'; only float32 ('f4') and float64 ('f8') can be convolved (in NumPy: x.astype('float32'))",
             cut(descr)
@@ -324,6 +327,7 @@ mod tests {
         assert!(message(b"PK\x03\x04".to_vec()).contains("is not a .npy file"));
         assert!(message(b"\x93NUMPY\x01\0\xff".to_vec()).contains("ends inside its header"));
         assert!(message(b"\x93NUMPY\x09\0\0\0".to_vec()).contains("version 9"));
+        assert!(message(file("'<c8'", "False", "(2,)", &[0; 16])).contains("x.real and x.imag"));
         assert!(message(file("'<i8'", "False", "(2,)", &[0; 16])).contains("type '<i8'"));
         assert!(message(file("[('a', '<f4')]", "False", "(2,)", &[0; 8])).contains("structured"));
         assert!(

@@ -24,6 +24,13 @@ mod unix {
 
     static SIGNALS: OnceLock<Signals> = OnceLock::new();
 
+    /// Signals that whoever started us wants ignored: they stay so. A bit for each, from 1 on.
+    fn ignored() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+    }
+
     /// While it is there, signals wait.
     pub struct Held(&'static Signals);
 
@@ -31,7 +38,9 @@ mod unix {
         pub fn now() -> Held {
             let signals = SIGNALS.get_or_init(|| {
                 let signals = Signals { free: Arc::default(), came: Arc::default() };
-                for signal in [SIGINT, SIGTERM, SIGXFSZ] {
+                let ignored = ignored();
+                let is_heard = |signal: &i32| ignored & (1 << (signal - 1)) == 0;
+                for signal in [SIGINT, SIGTERM, SIGXFSZ].into_iter().filter(is_heard) {
                     // Where the kernel refuses, the signal ends the program, as it would have.
                     let free = Arc::clone(&signals.free);
                     if flag::register_conditional_default(signal, free).is_ok() && signal != SIGXFSZ

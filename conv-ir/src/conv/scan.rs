@@ -80,7 +80,10 @@ impl<'a> Scanner<'a> {
         let start = self.at;
         let digits = self.run(|c| c.is_ascii_digit());
         if digits.is_empty() {
-            return Err(self.expected("a number"));
+            return Err(match self.peek() {
+                Some('-') => self.expected("a number that is not negative"),
+                _ => self.expected("a number"),
+            });
         }
         digits.parse().map_err(|_| self.error(start, format!("{} is too large", cut(digits))))
     }
@@ -113,7 +116,8 @@ impl<'a> Scanner<'a> {
         let mut chars = self.rest().chars();
         match chars.next() {
             Some('x') => true,
-            Some(',') => chars.next().is_some_and(|c| c.is_ascii_digit()),
+            // A negative number is an item too, and its own mistake.
+            Some(',') => chars.next().is_some_and(|c| c.is_ascii_digit() || c == '-'),
             _ => false,
         }
     }

@@ -120,6 +120,14 @@ fn reading_errors_say_where_and_what() {
         ),
         ("conv2d in 5 in 5 kernel 3", "column 13: in is given twice"),
         (
+            "conv2d in 5 kernel 3 pad 1,-5:1",
+            "column 28: found `-5:1`, expected a number that is not negative",
+        ),
+        (
+            "conv2d in 5 kernel 3 pad -1",
+            "column 26: found `-1`, expected a number that is not negative",
+        ),
+        (
             "conv2d n in 5 kernel 3",
             "column 9: the value is missing: it follows without a space, such as `n1`",
         ),
@@ -191,6 +199,10 @@ fn the_words_of_others_are_understood() {
 
 #[test]
 fn rules_apply_to_text() {
+    assert_eq!(
+        refused("conv2d in 9 kernel 3 pad 1,2,3,4"),
+        "padding: 4 entries, but the input has 2 spatial axes: ONNX's pads are BEFORE:AFTER of each axis here, 1:3,2:4"
+    );
     assert_eq!(
         refused("conv2d in HxH kernel 3"),
         "input (width): the name H is used twice: each free size needs its own"

@@ -180,7 +180,21 @@ impl Check<'_> {
         self.count("dilation", &spec.dilation);
         self.count("output_padding", &spec.output_padding);
         if let Padding::Explicit(padding) = &spec.padding {
-            self.count("padding", padding);
+            match padding {
+                // All that come before, then all that come after.
+                PerAxis::Each(list) if rank > 1 && list.len() == 2 * rank => {
+                    let pair = |axis: usize| format!("{}:{}", list[axis].0, list[rank + axis].0);
+                    let pairs: Vec<String> = (0..rank).map(pair).collect();
+                    let message = format!(
+                        "{}, but the input has {}: ONNX's pads are BEFORE:AFTER of each axis here, {}",
+                        entries(list.len()),
+                        spatial_axes(rank),
+                        pairs.join(",")
+                    );
+                    self.broken("padding", message);
+                }
+                padding => self.count("padding", padding),
+            }
         }
         self.issues.len() == before
     }

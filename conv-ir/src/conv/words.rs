@@ -114,7 +114,7 @@ pub(super) fn layout_named(word: &str) -> Option<(Layout, Option<usize>)> {
 
 pub(super) fn scan_padding(scan: &mut Scanner) -> Result<Padding, Error> {
     scan.skip_spaces();
-    if scan.peek().is_some_and(|c| c.is_ascii_digit()) {
+    if scan.peek().is_some_and(|c| c.is_ascii_digit() || c == '-') {
         return Ok(Padding::Explicit(per_axis(scan.list(sides)?)));
     }
     let start = scan.position();
@@ -373,7 +373,7 @@ mod tests {
         );
         assert_eq!(
             refused::<PerAxis<usize>>("2,-1"),
-            "cannot read the numbers at column 2: found `,-1`, expected nothing more"
+            "cannot read the numbers at column 3: found `-1`, expected a number that is not negative"
         );
         assert_eq!(
             refused::<PerAxis<usize>>("99999999999999999999"),
