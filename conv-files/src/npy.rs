@@ -174,7 +174,7 @@ fn element_type(descr: &str) -> Result<(DType, bool), String> {
         "f4" => Ok((DType::F32, big_endian)),
         "f8" => Ok((DType::F64, big_endian)),
         "c8" | "c16" => Err(format!(
-            "holds complex numbers ('{descr}'), which are not convolved; convolve their parts one by one (in NumPy: x.real and x.imag)"
+            "holds elements of type '{descr}', complex numbers; convolve their parts one by one (in NumPy: x.real and x.imag)"
         )),
         _ => Err(format!(
             "holds elements of type '{}'; only float32 ('f4') and float64 ('f8') can be convolved (in NumPy: x.astype('float32'))",
