@@ -154,7 +154,7 @@ fn at_the_ends<T: Element>(activation: Activation) {
     let want = conv_ir::reference::run(&conv, arguments, &[]).unwrap();
     for target in crate::targets_here() {
         let options = Options { cache: false, target, ..Options::default() };
-        let compiled = CompiledConv::new(&conv, options).unwrap();
+        let compiled = Compiled::new(&conv, options).unwrap();
         let mut got = vec![T::from_f64(0.5); 21];
         compiled.pack(&weight, None).unwrap().run(&input, &mut got).unwrap();
         let alike = |(a, b): (&T, &T)| {
