@@ -110,11 +110,7 @@ fn text(args: &Args, program: &Chain) -> Result<String, Failure> {
 }
 
 fn rust(args: &Args, program: &Chain) -> Result<String, Failure> {
-    let (name, options) = (name(args), rust_options(args)?);
-    Ok(match program.single() {
-        Some(conv) => conv_codegen::rust_source(conv, name, &options)?,
-        None => conv_codegen::chain_source(program, name, &options)?,
-    })
+    Ok(conv_codegen::rust_source(program, name(args), &rust_options(args)?)?)
 }
 
 /// What the Rust item is called: a type as types are.

@@ -6,7 +6,11 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 /// Name, type and value, what it says. Sizes that are known only at run time are left out.
-pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
+pub(crate) fn constants(program: &Chain) -> Vec<(String, TokenStream, String)> {
+    program.single().map_or_else(|| of_steps(program), of_conv)
+}
+
+fn of_conv(conv: &Conv) -> Vec<(String, TokenStream, String)> {
     let mut all = Vec::new();
     let mut list = |name: &str, values: Option<Vec<usize>>, doc: &str| {
         let Some(values) = values else { return };
@@ -57,8 +61,8 @@ pub(crate) fn constants(conv: &Conv) -> Vec<(String, TokenStream, String)> {
     all
 }
 
-/// The same for a chain: what is said of all steps together.
-pub(crate) fn of_chain(chain: &Chain) -> Vec<(String, TokenStream, String)> {
+/// What is said of all steps together.
+fn of_steps(chain: &Chain) -> Vec<(String, TokenStream, String)> {
     let shape = |name: &str, values: Vec<usize>| {
         let count = proc_macro2::Literal::usize_unsuffixed(values.len());
         let values = values.into_iter().map(proc_macro2::Literal::usize_unsuffixed);

@@ -1,9 +1,8 @@
 //! The Rust way out: loop nests as readable Rust source, and the grammar of `conv!`.
 //!
 //! ```text
-//! conv! { .. } --grammar--> Conv --conv_ir::passes--> Nest --emit--> tokens
-//!                           Conv, name -----------------------------> text      (rust_source, for build scripts and `convc emit`)
-//!                           Chain, name --plan--> one nest ---------> text      (chain_source)
+//! conv! { .. } --grammar--> Chain --rewrite, plan, passes--> one nest a kind of CPU --emit--> tokens
+//!                           Chain, name ---------------------------------------------------> text    (rust_source, for build scripts and `convc emit`)
 //! ```
 //!
 //! An ordinary library, so that all of it is tested with plain strings; the crate `conv-macros`
@@ -15,20 +14,21 @@
 #![forbid(unsafe_code)]
 
 mod budget;
-mod chain;
 mod emit;
 mod facts;
 mod grammar;
+mod lowered;
+mod notes;
 
 use conv_ir::chain::plan::Plan;
-use conv_ir::schedule::Pack;
-use conv_ir::{Conv, Error, Schedule, Target, passes};
+use conv_ir::separate::Accuracy;
+use conv_ir::{Chain, Error, Schedule};
 use quote::quote;
 
-pub use chain::{chain_source, lowered_chain};
 use emit::Constant;
 pub use emit::{Head, Isa, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
+pub use lowered::{Lowered, lowered};
 
 /// What is made of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -62,8 +62,11 @@ pub struct Options {
     /// The schedule of all versions whose vectors are wide enough, instead of the model's choice
     /// for each.
     pub schedule: Option<Schedule>,
-    /// Of a chain, which steps are fused, instead of the model's choice.
+    /// Of several steps, which are fused, instead of the model's choice.
     pub plan: Option<Plan>,
+    /// Whether known weights may be computed in another order of sums. A given schedule is for the
+    /// exact order.
+    pub accuracy: Accuracy,
 }
 
 impl Default for Options {
@@ -74,80 +77,41 @@ impl Default for Options {
             isas: vec![Isa::Avx512, Isa::Avx2],
             schedule: None,
             plan: None,
+            accuracy: Accuracy::Exact,
         }
     }
 }
 
-/// The versions of an item, the widest first, and the widest one's schedule.
+/// A program as the source of one public function or type, formatted; a file of its own. The arrays
+/// of several steps are `weight_1`, `bias_1` and so on.
+///
+/// ```
+/// use conv_codegen::{Options, rust_source};
+/// let separable: conv_ir::Chain = "conv2d in 64x48 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
+/// let source = rust_source(&separable, "blur", &Options::default())?;
+/// assert!(source.contains("pub fn blur("));
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
 ///
 /// # Errors
-/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution; [`Error::Invalid`]
-/// where a size makes too much code.
-pub fn lowered(conv: &Conv, options: &Options) -> Result<(Vec<Version>, Schedule), Error> {
-    budget::check([conv].into_iter(), budget::copies(options))?;
-    let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
-    let schedules = match options.schedule.clone() {
-        Some(mut schedule) => {
-            // A type holds packed weights, whatever else the schedule says.
-            if options.form == Form::Type && schedule.pack == Pack::No {
-                schedule.pack = schedule.panels();
-            }
-            [schedule.clone(), schedule.clone(), schedule]
-        }
-        None => Schedule::choose_together(conv, [&targets[0], &targets[1], &targets[2]])
-            .map(|choice| choice.schedule),
-    };
-    let mut versions = Vec::new();
-    for ((isa, target), schedule) in Isa::ALL.into_iter().zip(&targets).zip(&schedules) {
-        let lanes =
-            schedule.lanes.map_or(16, |(_, lanes)| lanes as usize * conv.spec().dtype.bytes());
-        let has_vectors = options.isas.contains(&isa)
-            && (16..=target.vector_bytes).contains(&lanes)
-            && lanes.is_power_of_two();
-        if has_vectors || isa == Isa::Portable {
-            let nest = passes::compile(conv, schedule, target, &mut |_, _| {})?;
-            budget::check_nest(conv, &nest)?;
-            versions.push(Version { isa, runtime: options.runtime, nest });
-        }
-    }
-    let [widest, ..] = schedules;
-    Ok((versions, widest))
-}
-
-/// The caches of no one machine, for code that runs on several: between a Zen 4 (1 MiB, a KiB from
-/// it in 10 cycles and from beyond in 24) and a Sapphire Rapids (2 MiB, 20 and 130), nearer
-/// to the one that has more to lose.
-fn any_machine(target: Target) -> Target {
-    Target { l2_bytes: target.l2_bytes / 2 * 3, l2_cycles: 15, far_cycles: 110, ..target }
-}
-
-/// The machine behind a version.
-fn target(isa: Isa, form: Form) -> Target {
-    let target = match isa {
-        // rustc keeps a splat that several multiply-adds share in a register.
-        Isa::Avx512 => Target { step_registers: 1, ..Target::AVX512 },
-        Isa::Avx2 => Target::AVX2,
-        Isa::Portable => Target::RUST,
-    };
-    Target { packs: form == Form::Type, masks_free: true, ..target }
-}
-
-/// A convolution as the source of one public function or type, formatted; a file of its own.
-///
-/// # Errors
-/// [`Error::Argument`] where `name` is no name; [`Error::IllegalSchedule`]; [`Error::Unsupported`]
-/// as for [`emit`].
-pub fn rust_source(conv: &Conv, name: &str, options: &Options) -> Result<String, Error> {
-    let name = named(name)?;
-    let (versions, schedule) = lowered(conv, options)?;
+/// [`Error::Argument`] where `name` is no name; those of [`lowered`]; [`Error::Unsupported`] as for
+/// [`emit`].
+pub fn rust_source(
+    program: impl Into<Chain>,
+    name: &str,
+    options: &Options,
+) -> Result<String, Error> {
+    let (program, name) = (program.into(), named(name)?);
+    let mut lowered = lowered(&program, options)?;
+    notes::rename(&program, &mut lowered, &[]);
     let head = Head {
         docs: quote!(),
-        notes: described(conv, &schedule, &versions),
+        notes: notes::notes(&program, &lowered, &[]),
         attributes: quote!(),
         visibility: quote!(pub),
         name,
     };
-    Ok(format_source(item(options.form, &versions, &head, &facts::constants(conv))?))
+    Ok(format_source(item(options.form, &lowered.versions, &head, &facts::constants(&program))?))
 }
 
 fn named(name: &str) -> Result<syn::Ident, Error> {
@@ -165,42 +129,6 @@ fn item(
     match form {
         Form::Function => emit(versions, head),
         Form::Type => emit_type(versions, head, constants),
-    }
-}
-
-/// What an item says of itself, and what its versions cost.
-fn described(conv: &Conv, schedule: &Schedule, versions: &[Version]) -> Vec<String> {
-    let mut notes = notes(conv, Some(schedule));
-    notes.extend(chain::bills(versions));
-    notes
-}
-
-/// What an emitted function says of itself.
-fn notes(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
-    let mut notes = vec![format!("`{conv}`"), String::new()];
-    if let Some(known) = conv.known() {
-        notes
-            .push(format!("The weights are compiled in: {}.", known.found(conv.weight_shape()[0])));
-        notes.push(String::new());
-    }
-    notes.extend(sizes(conv));
-    notes.extend(schedule.map(|schedule| format!("Schedule: `{schedule}`.")));
-    notes
-}
-
-/// What sizes that come at run time must be.
-fn sizes(conv: &Conv) -> Vec<String> {
-    let batch = conv.spec().batch.known().is_none().then_some(0);
-    let inputs = conv.axes().iter().enumerate().filter(|(_, axis)| axis.input.known().is_none());
-    let least = batch.into_iter().chain(inputs.map(|(at, _)| conv.least_input(at)));
-    let sizes = conv.free_sizes().into_iter().zip(least);
-    let sizes: Vec<String> = sizes.map(|(name, least)| format!("`{name}` >= {least}")).collect();
-    match sizes.is_empty() {
-        true => Vec::new(),
-        false => vec![
-            format!("Panics unless {}, and arrays are as long as the sizes say.", sizes.join(", ")),
-            String::new(),
-        ],
     }
 }
 

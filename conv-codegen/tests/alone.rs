@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use conv_codegen::{Form, Library, Options, chain_source, rust_source};
+use conv_codegen::{Form, Library, Options, rust_source};
 
 /// Name, form, what it may use, description, and how many taps are known.
 const CASES: [(&str, Form, Library, &str, usize); 12] = [
@@ -88,9 +88,9 @@ fn emitted_source_compiles_in_an_empty_crate_without_a_warning() {
             compile(&dir, &format!("bare_{name}"), "#![no_std]\n#![deny(warnings)]", &source);
         }
     }
-    let chain =
+    let chain: conv_ir::Chain =
         "conv2d ic4 oc8 in 12x12 kernel 1, relu; conv2d g8 oc8 kernel 3 pad 1".parse().unwrap();
-    let source = chain_source(&chain, "block", &Options::default()).unwrap();
+    let source = rust_source(&chain, "block", &Options::default()).unwrap();
     compile(&dir, "block", "#![deny(warnings)]", &source);
     std::fs::remove_dir_all(&dir).ok();
 }

@@ -8,7 +8,7 @@ mod common;
 mod program;
 
 use common::{MAIN, fill};
-use conv_codegen::{Form, Isa, Options, chain_source};
+use conv_codegen::{Form, Isa, Options, rust_source};
 use conv_ir::reference::{StepWeights, run_chain};
 use conv_ir::{Chain, DType, Element};
 use program::{CHECKED, run};
@@ -100,7 +100,7 @@ fn judge<T: Element>(dtype: DType, bits: fn(&T) -> String) {
     for (at, (chain, form, isas)) in cases.iter().enumerate() {
         let options = Options { form: *form, isas: isas.to_vec(), ..Options::default() };
         let name = format!("Case{at}");
-        let one = chain_source(chain, &name, &options).unwrap_or_else(|e| panic!("{chain}: {e}"));
+        let one = rust_source(*chain, &name, &options).unwrap_or_else(|e| panic!("{chain}: {e}"));
         with_scratch += usize::from(one.contains("SCRATCH: usize"));
         calls += &call(chain, &name, *form, &one);
         source += &one;
@@ -141,7 +141,7 @@ fn steps_with_many_known_numbers_give_the_references_bits() {
     let (mut source, mut calls) = (format!("{MAIN}type T = f32;\n"), String::new());
     for (name, form) in [("Known", Form::Type), ("known", Form::Function)] {
         let options = Options { form, ..Options::default() };
-        let one = chain_source(&known, name, &options).unwrap();
+        let one = rust_source(&known, name, &options).unwrap();
         if form == Form::Type {
             assert_eq!(one.matches("= numbers(").count(), 3, "{one}");
         }

@@ -1,7 +1,7 @@
 //! Source for `core` alone: a `#![no_std]` crate with a function and a type, built for a bare
 //! target where rustc has one, linked into a program here, and its bits judged.
 
-use conv_codegen::{Form, Library, Options, chain_source, rust_source};
+use conv_codegen::{Form, Library, Options, rust_source};
 use conv_ir::chain::plan::Plan;
 use conv_ir::{Chain, Conv, reference};
 use std::path::Path;
@@ -18,7 +18,7 @@ const FEATURES: [&str; 3] = ["", "+avx2,+fma", "+avx512f,+avx512vl,+avx512dq,+av
 fn source() -> String {
     let one = |text: &str, name: &str, form: Form| {
         let options = Options { form, runtime: Library::Core, ..Options::default() };
-        rust_source(&text.parse().unwrap(), name, &options).unwrap()
+        rust_source(text.parse::<Conv>().unwrap(), name, &options).unwrap()
     };
     let chain: Chain = CHAIN.parse().unwrap();
     let options = Options {
@@ -27,7 +27,7 @@ fn source() -> String {
         plan: Some(Plan::unfused(&chain)),
         ..Options::default()
     };
-    let chain = chain_source(&chain, "Chain", &options).unwrap();
+    let chain = rust_source(&chain, "Chain", &options).unwrap();
     let items = [
         chain,
         one(F32, "function", Form::Function),

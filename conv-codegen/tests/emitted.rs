@@ -196,7 +196,7 @@ fn f64_cases_give_the_references_bits() {
 
 #[test]
 fn a_name_must_be_one() {
-    let conv = "conv2d in 9 kernel 3".parse().unwrap();
+    let conv: conv_ir::Conv = "conv2d in 9 kernel 3".parse().unwrap();
     let error =
         conv_codegen::rust_source(&conv, "two words", &Options::default()).unwrap_err().to_string();
     assert_eq!(error, "`two words` cannot be the name of a Rust item");

@@ -4,6 +4,7 @@
 //! cheap to clone, usable from any thread, its code freed with the last clone. Weights come next:
 //! [`Compiled::pack`].
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,14 @@ impl Default for Options {
 pub struct Compiled {
     pub(crate) shared: Arc<Shared>,
     pub(crate) threads: usize,
+}
+
+impl fmt::Debug for Compiled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (program, target) = (self.program().to_string(), self.target().name);
+        let compiled = &mut f.debug_struct("Compiled");
+        compiled.field("program", &program).field("target", &target).finish_non_exhaustive()
+    }
 }
 
 /// What clones, packed weights and the cache hold together.

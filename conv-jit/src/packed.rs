@@ -4,6 +4,7 @@
 //! machine code trusts it.
 
 use std::any::TypeId;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -25,6 +26,12 @@ pub struct Packed<T> {
 impl<T> Clone for Packed<T> {
     fn clone(&self) -> Self {
         Packed { inner: self.inner.clone(), threads: self.threads, dtype: PhantomData }
+    }
+}
+
+impl<T: Element> fmt::Debug for Packed<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Packed").field(&self.compiled()).finish()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use conv_codegen::{Form, Isa, Options, chain_source, rust_source};
+use conv_codegen::{Form, Isa, Options, rust_source};
 use conv_ir::{Chain, Conv, ConvSpec, Padding, PerAxis, Size};
 
 const TABLE: &str = "../../conv-cli/layers/public.csv";
@@ -92,7 +92,7 @@ fn chains() -> String {
                 isas,
                 ..Options::default()
             };
-            let source = chain_source(chain, &format!("Block{at}"), &options);
+            let source = rust_source(chain, &format!("Block{at}"), &options);
             let source = source.unwrap_or_else(|error| panic!("{chain}: {error}"));
             // Where it wants more than a stack, scratch is made once.
             let (scratch, passed) = match source.contains("SCRATCH: usize") {

@@ -8,7 +8,7 @@
 //! AVX2, and portable.
 
 use crate::data::Data;
-use conv_codegen::{Form, Isa, Options, chain_source, rust_source};
+use conv_codegen::{Form, Isa, Options, rust_source};
 use conv_ir::chain::plan::Plan;
 use conv_ir::{Chain, Conv, DType, Element};
 use std::fmt::Write;
@@ -96,7 +96,7 @@ impl Program {
     ) -> Result<(), conv_ir::Error> {
         let (name, options) = self.next();
         let options = Options { plan: Some(plan.clone()), ..options };
-        let source = chain_source(chain, &name, &options)?;
+        let source = rust_source(chain, &name, &options)?;
         let outputs = chain.len_of(chain.steps().len());
         self.calls +=
             &chain_call(&name, options.form, arrays, (outputs, source.contains("SCRATCH: usize")));

@@ -8,7 +8,7 @@
 
 use conv_ir::conv::{Extent, axis_name};
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Schedule, Size};
+use conv_ir::{Chain, Conv, ConvSpec, DType, Error, Issue, Layout, Schedule, Size};
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 
@@ -42,9 +42,9 @@ impl Item {
     }
 }
 
-/// What a convolution asks for.
+/// What an item asks for.
 pub(super) struct Checked {
-    pub conv: Conv,
+    pub program: Chain,
     pub schedule: Option<Schedule>,
     pub accuracy: Accuracy,
     pub runtime: Library,
@@ -71,7 +71,7 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     if errors.count() > first {
         return None;
     }
-    let checked = |conv| Checked { conv, schedule, accuracy, runtime };
+    let checked = |conv: Conv| Checked { program: conv.into(), schedule, accuracy, runtime };
     let Some(weight) = &known.weight else {
         return Some(checked(conv));
     };

@@ -5,108 +5,31 @@
 //! along the rows, strip by strip through a line buffer. That is for known sizes, as all
 //! chains are.
 
-use conv_ir::chain::Step;
-use conv_ir::separate::{Accuracy, Separable, separate};
-use conv_ir::{Chain, Error};
+use conv_ir::Error;
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 
 use super::check::Checked;
 use super::parse::{Item, Tensor};
-use super::steps::CheckedChain;
 use crate::emit::Head;
-use crate::{Options, facts};
+use crate::{Options, facts, notes};
 
-/// One convolution.
-pub(super) fn conv(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
-    let Checked { conv, schedule, accuracy, runtime } = checked;
+/// The item of a checked description.
+pub(super) fn made(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
+    let Checked { program, schedule, accuracy, runtime } = checked;
     let options = Options {
         form: item.form,
         runtime: *runtime,
         schedule: schedule.clone(),
+        accuracy: *accuracy,
         ..Options::default()
     };
-    let found = separate(conv).filter(|_| schedule.is_none());
-    let refused = refused(*accuracy);
-    let found_notes = found.iter().flat_map(|found| [String::new(), said(found, refused)]);
-    if let (Some(found), None) = (&found, refused) {
-        let steps = vec![found.first.clone().into(), found.second.clone().into()];
-        let chain = Chain::with_residuals_from_outside(steps)?;
-        let (versions, plan) = crate::lowered_chain(&chain, &options)?;
-        let mut notes = crate::notes(conv, None);
-        notes.extend(found_notes);
-        notes.extend(crate::chain::reasons(&plan));
-        return crate::item(options.form, &versions, &head(item, notes), &facts::constants(conv));
-    }
-    let (versions, schedule) = crate::lowered(conv, &options)?;
-    let mut notes = crate::described(conv, &schedule, &versions);
-    notes.extend(found_notes);
-    crate::item(options.form, &versions, &head(item, notes), &facts::constants(conv))
-}
-
-/// Why a window that could be two passes is one.
-fn refused(accuracy: Accuracy) -> Option<&'static str> {
-    match accuracy {
-        Accuracy::Exact => Some("One pass: `accuracy: fast` is not asked for"),
-        Accuracy::Fast => None,
-    }
-}
-
-fn said(found: &Separable, refused: Option<&str>) -> String {
-    format!("The window is of {found}. {}.", refused.unwrap_or("Computed as these two"))
-}
-
-/// A chain.
-pub(super) fn chain(item: &Item, checked: &CheckedChain) -> Result<TokenStream, Error> {
-    let options = Options { form: item.form, runtime: checked.runtime, ..Options::default() };
     let names: Vec<String> = item.steps.iter().map(|step| step.name.unraw().to_string()).collect();
-    let split = split(&checked.chain, &names, checked.accuracy)?;
-    let (mut versions, plan) = crate::lowered_chain(&split.chain, &options)?;
-    crate::chain::rename(&split.chain, &mut versions, &split.names);
-    let mut notes = crate::chain::notes(&checked.chain, &names);
-    notes.extend(split.notes);
-    notes.extend(crate::chain::reasons(&plan));
-    notes.extend(crate::chain::bills(&versions));
-    crate::item(options.form, &versions, &head(item, notes), &facts::of_chain(&checked.chain))
-}
-
-/// A chain whose windows of low rank are two steps.
-struct Split {
-    chain: Chain,
-    /// The step that each step comes from.
-    names: Vec<String>,
-    notes: Vec<String>,
-}
-
-fn split(chain: &Chain, names: &[String], accuracy: Accuracy) -> Result<Split, Error> {
-    let (mut steps, mut from, mut notes): (Vec<Step>, Vec<String>, Vec<String>) =
-        Default::default();
-    // Where each tensor of the chain is, counted in the steps made.
-    let mut tensors = vec![0];
-    for (step, name) in chain.steps().iter().zip(names) {
-        let found = separate(&step.conv);
-        let refused = refused(accuracy);
-        notes.extend(
-            found
-                .iter()
-                .flat_map(|found| [String::new(), format!("`{name}`: {}", said(found, refused))]),
-        );
-        let residual = step.residual.map(|tensor| tensors[tensor]);
-        match found.filter(|_| refused.is_none()) {
-            Some(Separable { first, second, .. }) => {
-                steps.push(first.into());
-                steps.push(Step { conv: second, residual });
-                from.extend([name.clone(), name.clone()]);
-            }
-            None => {
-                steps.push(Step { conv: step.conv.clone(), residual });
-                from.push(name.clone());
-            }
-        }
-        tensors.push(steps.len());
-    }
-    Ok(Split { chain: Chain::new(steps)?, names: from, notes })
+    let mut lowered = crate::lowered(program, &options)?;
+    notes::rename(program, &mut lowered, &names);
+    let head = head(item, notes::notes(program, &lowered, &names));
+    crate::item(options.form, &lowered.versions, &head, &facts::constants(program))
 }
 
 /// What stands in front of the item.

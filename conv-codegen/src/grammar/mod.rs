@@ -107,16 +107,13 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
 /// The item's function, or its stand-in where there are mistakes.
 fn function(item: Item, errors: &mut Errors) -> TokenStream {
     let sound = item.errors.count() == 0;
-    let emitted = match item.steps.is_empty() {
+    let checked = match item.steps.is_empty() {
         // What the keys would say is not known.
         _ if item.is_broken => None,
-        true => check::check(&item.described(), errors)
-            .filter(|_| sound)
-            .map(|checked| made::conv(&item, &checked)),
-        false => steps::check_steps(&item, errors)
-            .filter(|_| sound)
-            .map(|checked| made::chain(&item, &checked)),
+        true => check::check(&item.described(), errors),
+        false => steps::check_steps(&item, errors),
     };
+    let emitted = checked.filter(|_| sound).map(|checked| made::made(&item, &checked));
     let emitted = emitted.and_then(|made| match made {
         Ok(text) => Some(text),
         Err(error) => {

@@ -14,7 +14,6 @@
 //! sizes would be guesses.
 
 use conv_ir::chain::Step as ChainStep;
-use conv_ir::separate::Accuracy;
 use conv_ir::{Chain, Conv};
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
@@ -22,20 +21,12 @@ use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitInt};
 
 use super::Errors;
-use super::check::{Described, check};
+use super::check::{Checked, Described, check};
 use super::parse::{Dim, Entry, Item, Step, Tensor, word};
 use super::values::{KEYS, Settings, unknown_word};
-use crate::Library;
 
 /// What is said once, for all steps.
 const SHARED: [&str; 3] = ["layout", "std", "accuracy"];
-
-/// What a chain asks for.
-pub(super) struct CheckedChain {
-    pub chain: Chain,
-    pub accuracy: Accuracy,
-    pub runtime: Library,
-}
 
 /// `expand_weight`: what the caller passes for an array of a step.
 pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
@@ -43,7 +34,7 @@ pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
 }
 
 /// What a chain asks for; `None` where `errors` says why.
-pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<CheckedChain> {
+pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
     let first = errors.count();
     let input = signature(item, errors);
     names(item, errors);
@@ -59,8 +50,9 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<CheckedCha
         return None;
     }
     let chain = Chain::new(along.steps).map_err(|error| errors.at(&item.name, error.to_string()));
-    Some(CheckedChain {
-        chain: chain.ok()?,
+    Some(Checked {
+        program: chain.ok()?,
+        schedule: None,
         accuracy: settings.accuracy,
         runtime: settings.runtime,
     })
@@ -161,10 +153,10 @@ impl<'a> Along<'a> {
         };
         // What is missing was reported.
         let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();
-        if let Some(checked) = checked {
-            self.tensors.push(given(step, &checked.conv, &self.tensors[0]));
-            self.steps
-                .push(ChainStep { conv: checked.conv, residual: residual.map(|(from, _)| from) });
+        if let Some(conv) = checked.as_ref().and_then(|checked| checked.program.single()) {
+            self.tensors.push(given(step, conv, &self.tensors[0]));
+            let residual = residual.map(|(from, _)| from);
+            self.steps.push(ChainStep { conv: conv.clone(), residual });
         }
     }
 

@@ -115,7 +115,7 @@ kernel (width): step 2: output width is (7 + 0 + 0 - 8) / 1 + 1 = 0: window 8 is
 #[test]
 fn errors_are_short_however_long_the_text() {
     let word = format!("conv2d in 9 kernel 3 {}", "q".repeat(100_000));
-    let name = format!("conv2d in {}x9 kernel 3", "Q".repeat(100_000));
+    let name = format!("conv2d in {}x9 kernel 3; conv2d in 5 kernel 1", "Q".repeat(100_000));
     let many = "conv2d in 9 kernel 3\nconv2d ic4 oc2 in 6 kernel 1\n".repeat(2000);
     for text in [word, name, many] {
         let error = error(&text);

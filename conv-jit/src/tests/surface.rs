@@ -10,7 +10,7 @@ fn small() -> crate::Builder {
 
 #[test]
 fn threads_may_share() {
-    fn check<T: Send + Sync + Clone>() {}
+    fn check<T: Send + Sync + Clone + std::fmt::Debug>() {}
     check::<Compiled>();
     check::<Packed<f32>>();
     fn send<T: Send>() {}

@@ -1,0 +1,164 @@
+//! A program to the nests of an item: one nest for each kind of CPU.
+//!
+//! In: a program (a convolution is one of one step) and how it is made. Out: the versions of one
+//! item, each made of one nest: that of the step, or the groups of the plan one after the other, in
+//! which fused steps hand over strips of rows through line buffers. All versions follow one plan, so
+//! that they share packed weights, and all are scheduled for the caches of no one machine.
+
+use conv_ir::chain::plan::Plan;
+use conv_ir::chain::{Rewritten, fuse, whole};
+use conv_ir::lower::Layouts;
+use conv_ir::schedule::Pack;
+use conv_ir::separate::Accuracy;
+use conv_ir::{Chain, Conv, Error, Nest, Schedule, Target, passes};
+
+use crate::emit::{Isa, Version, same_packing};
+use crate::{Form, Options, budget};
+
+/// A program that is ready to be written as Rust.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// The versions of the item, the widest first.
+    pub versions: Vec<Version>,
+    /// What is computed.
+    pub rewritten: Rewritten,
+    /// Which of its steps are fused, and why.
+    pub plan: Plan,
+    /// Of one step: the widest version's.
+    pub schedule: Option<Schedule>,
+}
+
+/// Rewrites, plans and lowers a program.
+///
+/// # Errors
+/// [`Error::IllegalSchedule`] where the schedule does not fit the convolution, [`Error::Argument`]
+/// where there are several; [`Error::Invalid`] where a size makes too much code; where a plan is
+/// given, why its strips cannot be.
+pub fn lowered(program: impl Into<Chain>, options: &Options) -> Result<Lowered, Error> {
+    let program = program.into();
+    if options.schedule.is_some() && program.single().is_none() {
+        return Err(Error::Argument(
+            "a schedule is for one convolution, but this is a chain".to_owned(),
+        ));
+    }
+    // A given schedule is for the window as it is.
+    let accuracy = if options.schedule.is_some() { Accuracy::Exact } else { options.accuracy };
+    let rewritten = program.rewritten(accuracy);
+    budget::check(rewritten.program.convs(), budget::copies(options))?;
+    let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
+    let making = Making { program: &rewritten.program, options, targets };
+    let (versions, plan) = making.planned()?;
+    let schedule = rewritten.program.single().map(|conv| {
+        let [widest, ..] = making.schedules(conv, Layouts::of(conv));
+        widest
+    });
+    Ok(Lowered { versions, plan, schedule, rewritten })
+}
+
+/// The caches of no one machine, for code that runs on several: between a Zen 4 (1 MiB, a KiB from
+/// it in 10 cycles and from beyond in 24) and a Sapphire Rapids (2 MiB, 20 and 130), nearer
+/// to the one that has more to lose.
+fn any_machine(target: Target) -> Target {
+    Target { l2_bytes: target.l2_bytes / 2 * 3, l2_cycles: 15, far_cycles: 110, ..target }
+}
+
+/// The machine behind a version.
+fn target(isa: Isa, form: Form) -> Target {
+    let target = match isa {
+        // rustc keeps a splat that several multiply-adds share in a register.
+        Isa::Avx512 => Target { step_registers: 1, ..Target::AVX512 },
+        Isa::Avx2 => Target::AVX2,
+        Isa::Portable => Target::RUST,
+    };
+    Target { packs: form == Form::Type, masks_free: true, ..target }
+}
+
+struct Making<'a> {
+    program: &'a Chain,
+    options: &'a Options,
+    /// One for each of [`Isa::ALL`].
+    targets: [Target; 3],
+}
+
+impl Making<'_> {
+    /// The versions under the plan that is given or chosen.
+    fn planned(&self) -> Result<(Vec<Version>, Plan), Error> {
+        if let Some(plan) = &self.options.plan {
+            return Ok((self.versions(plan)?, plan.clone()));
+        }
+        // Line buffers must fit into the caches of every machine, so the smaller ones count.
+        let plan = Plan::choose(self.program, &target(Isa::Avx512, self.options.form), 1);
+        let is_fused = plan.groups.len() < self.program.steps().len();
+        let why = match self.versions(&plan) {
+            Ok(versions)
+                if !is_fused || self.options.form == Form::Function || same_packing(&versions) =>
+            {
+                return Ok((versions, plan));
+            }
+            Ok(_) => "strips would pack weights differently for each kind of CPU".to_owned(),
+            Err(why) if is_fused => why.to_string(),
+            Err(why) => return Err(why),
+        };
+        let mut plan = Plan::unfused(self.program);
+        plan.reasons.push(format!("not fused: {why}"));
+        Ok((self.versions(&plan)?, plan))
+    }
+
+    fn versions(&self, plan: &Plan) -> Result<Vec<Version>, Error> {
+        let mut versions = Vec::new();
+        for (at, isa) in Isa::ALL.into_iter().enumerate() {
+            let is_asked =
+                isa == Isa::Portable || self.options.isas.contains(&isa) && self.fits(at);
+            if !is_asked {
+                continue;
+            }
+            let nest = self.nest(at, plan)?;
+            if isa == Isa::Portable || isa.has_vectors_for(&nest) {
+                versions.push(Version { isa, runtime: self.options.runtime, nest });
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Whether the given schedule's vectors are no wider than the machine's.
+    fn fits(&self, at: usize) -> bool {
+        let lanes = self.options.schedule.as_ref().and_then(|schedule| schedule.lanes);
+        let bytes = lanes.map_or(0, |(_, lanes)| lanes as usize * self.program.dtype().bytes());
+        bytes <= self.targets[at].vector_bytes
+    }
+
+    /// One nest for all steps.
+    fn nest(&self, at: usize, plan: &Plan) -> Result<Nest, Error> {
+        let target = &self.targets[at];
+        let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
+            let schedule = match given {
+                Some(schedule) => schedule.clone(),
+                None => self.schedules(conv, layouts)[at].clone(),
+            };
+            let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
+            Ok(fuse::Lowered { schedule, nest })
+        };
+        let Some(conv) = self.program.single() else {
+            let nest = whole::nest(self.program, plan, target, &mut lower)?;
+            budget::check_chain(self.program.steps().len(), &nest)?;
+            return Ok(nest);
+        };
+        let nest = lower(conv, Layouts::of(conv), None)?.nest;
+        budget::check_nest(conv, &nest)?;
+        Ok(nest)
+    }
+
+    /// The schedule for each of [`Isa::ALL`].
+    fn schedules(&self, conv: &Conv, layouts: Layouts) -> [Schedule; 3] {
+        let Some(mut schedule) = self.options.schedule.clone() else {
+            let [widest, narrower, portable] = &self.targets;
+            return Schedule::choose_together_as(conv, layouts, [widest, narrower, portable])
+                .map(|choice| choice.schedule);
+        };
+        // A type holds packed weights, whatever else the schedule says.
+        if self.options.form == Form::Type && schedule.pack == Pack::No {
+            schedule.pack = schedule.panels();
+        }
+        [schedule.clone(), schedule.clone(), schedule]
+    }
+}

@@ -1,0 +1,118 @@
+//! What an emitted item says of itself, and what its arrays are called.
+
+use conv_ir::nest::{BufferId, BufferRole};
+use conv_ir::separate::separate;
+use conv_ir::{Chain, Conv, Nest, Schedule};
+
+use crate::emit::Version;
+use crate::lowered::Lowered;
+
+/// The description, what was found in it, how it is computed and why, and what the leaves cost that
+/// do most of the work; by the names of the steps, where they have some.
+pub(crate) fn notes(described: &Chain, lowered: &Lowered, names: &[String]) -> Vec<String> {
+    let mut notes = match described.single() {
+        Some(conv) => of_conv(conv, lowered.schedule.as_ref()),
+        None => of_steps(described, names),
+    };
+    notes.extend(windows(described, lowered, names));
+    if lowered.rewritten.program.single().is_none() {
+        notes.extend([String::new(), "Plan:".to_owned()]);
+        if lowered.rewritten.skips {
+            notes.push("* strides of 1x1 windows moved to the step before".to_owned());
+        }
+        notes.extend(lowered.plan.reasons.iter().map(|reason| format!("* {reason}")));
+    }
+    notes.push(String::new());
+    notes.extend(crate::emit::bills(&lowered.versions));
+    notes
+}
+
+fn of_conv(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
+    let mut notes = vec![format!("`{conv}`"), String::new()];
+    if let Some(known) = conv.known() {
+        notes
+            .push(format!("The weights are compiled in: {}.", known.found(conv.weight_shape()[0])));
+        notes.push(String::new());
+    }
+    notes.extend(sizes(conv));
+    notes.extend(schedule.map(|schedule| format!("Schedule: `{schedule}`.")));
+    notes
+}
+
+/// What sizes that come at run time must be.
+fn sizes(conv: &Conv) -> Vec<String> {
+    let batch = conv.spec().batch.known().is_none().then_some(0);
+    let inputs = conv.axes().iter().enumerate().filter(|(_, axis)| axis.input.known().is_none());
+    let least = batch.into_iter().chain(inputs.map(|(at, _)| conv.least_input(at)));
+    let sizes = conv.free_sizes().into_iter().zip(least);
+    let sizes: Vec<String> = sizes.map(|(name, least)| format!("`{name}` >= {least}")).collect();
+    match sizes.is_empty() {
+        true => Vec::new(),
+        false => vec![
+            format!("Panics unless {}, and arrays are as long as the sizes say.", sizes.join(", ")),
+            String::new(),
+        ],
+    }
+}
+
+fn of_steps(described: &Chain, names: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (at, step) in described.steps().iter().enumerate() {
+        let name = names.get(at).cloned().unwrap_or_else(|| format!("step {}", at + 1));
+        notes.push(format!("* {name}: `{step}`"));
+        if let Some(known) = step.conv.known() {
+            let found = known.found(step.conv.weight_shape()[0]);
+            notes.push(format!("  The weights are compiled in: {found}."));
+        }
+    }
+    notes
+}
+
+/// Windows of low rank, whether or not they are two steps.
+fn windows(described: &Chain, lowered: &Lowered, names: &[String]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for (at, conv) in described.convs().enumerate() {
+        let split = lowered.rewritten.separated.iter().find(|(step, _)| *step == at);
+        let (found, how) = match split {
+            Some((_, found)) => (Some(found.clone()), "Computed as these two"),
+            None => (separate(conv), "One pass: `accuracy: fast` is not asked for"),
+        };
+        let whose = names.get(at).map(|name| format!("`{name}`: ")).unwrap_or_default();
+        let said = found.map(|found| format!("{whose}The window is of {found}. {how}."));
+        notes.extend(said.into_iter().flat_map(|said| [String::new(), said]));
+    }
+    notes
+}
+
+/// Calls weight and bias of each step, where the caller passes them, by the step's name
+/// (`expand_weight`) or number (`weight_1`). Those of a convolution have names of their own.
+pub(crate) fn rename(described: &Chain, lowered: &mut Lowered, names: &[String]) {
+    if described.single().is_some() {
+        return;
+    }
+    let (program, origins) = (&lowered.rewritten.program, &lowered.rewritten.origins);
+    let unknown = |conv: &Conv| conv.known().is_none();
+    let comes =
+        |conv: &Conv| conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none());
+    let called = |asked: &dyn Fn(&Conv) -> bool, word: &str| -> Vec<String> {
+        let steps = program.convs().zip(origins).filter(|(conv, _)| asked(conv));
+        let name = |(_, &origin): (_, &usize)| match names.get(origin) {
+            Some(name) => format!("{name}_{word}"),
+            None => format!("{word}_{}", origin + 1),
+        };
+        steps.map(name).collect()
+    };
+    let (weights, biases) = (called(&unknown, "weight"), called(&comes, "bias"));
+    for Version { nest, .. } in &mut lowered.versions {
+        for (role, names) in [(BufferRole::Weight, &weights), (BufferRole::Bias, &biases)] {
+            for (id, name) in given(nest, role).into_iter().zip(names) {
+                nest.buffers[id.index()].name.clone_from(name);
+            }
+        }
+    }
+}
+
+/// The buffers of a role that a caller passes.
+fn given(nest: &Nest, role: BufferRole) -> Vec<BufferId> {
+    nest.buffers_of(role).filter(|&id| nest.buffer(id).values.is_none()).collect()
+}

@@ -1,0 +1,174 @@
+//! What is said: of the last step, and of the whole program.
+
+use conv_ir::chain::plan::Plan;
+use conv_ir::separate::Accuracy;
+use conv_ir::{
+    Activation, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Target,
+};
+
+use super::{Builder, Residual, Said};
+
+fn exact<T: Element>(numbers: &[T]) -> Option<Vec<f64>> {
+    Some(numbers.iter().map(|x| x.to_f64()).collect())
+}
+
+/// What is said of a step.
+impl Builder {
+    /// Step of the window.
+    pub fn stride(self, stride: impl Into<PerAxis<usize>>) -> Self {
+        self.said("stride", |step| step.spec.stride = stride.into())
+    }
+
+    /// A number, an array, pairs `(before, after)`, or one of [`Padding`]'s words.
+    pub fn padding(self, padding: impl Into<Padding>) -> Self {
+        self.said("padding", |step| step.spec.padding = padding.into())
+    }
+
+    /// What the padding reads.
+    pub fn padding_mode(self, mode: PaddingMode) -> Self {
+        self.said("padding_mode", |step| step.spec.padding_mode = mode)
+    }
+
+    /// Distance between taps, 1 = none.
+    pub fn dilation(self, dilation: impl Into<PerAxis<usize>>) -> Self {
+        self.said("dilation", |step| step.spec.dilation = dilation.into())
+    }
+
+    /// Groups; depthwise where it equals the input channels.
+    pub fn groups(self, groups: usize) -> Self {
+        self.said("groups", |step| step.spec.groups = groups)
+    }
+
+    /// The transposed convolution.
+    pub fn transposed(self, transposed: bool) -> Self {
+        self.said("transposed", |step| step.spec.transposed = transposed)
+    }
+
+    /// Transposed only: extra outputs at the end of each axis.
+    pub fn output_padding(self, output_padding: impl Into<PerAxis<usize>>) -> Self {
+        self.said("output_padding", |step| step.spec.output_padding = output_padding.into())
+    }
+
+    /// True convolution: the window reversed.
+    pub fn flip(self, flip: bool) -> Self {
+        self.said("flip", |step| step.spec.flip = flip)
+    }
+
+    /// Applied last.
+    pub fn activation(self, activation: impl Into<Option<Activation>>) -> Self {
+        self.said("activation", |step| step.spec.activation = activation.into())
+    }
+
+    /// A tensor of the output's shape is added before the activation: the caller's for `true`, a
+    /// tensor of the program for a number ([`Residual`]).
+    pub fn residual(self, residual: impl Into<Residual>) -> Self {
+        self.said("residual", |step| {
+            step.residual = residual.into();
+            step.spec.residual = step.residual != Residual::None;
+        })
+    }
+
+    /// A number per output channel is added.
+    pub fn bias(self, bias: bool) -> Self {
+        self.said("bias", |step| step.spec.bias = bias)
+    }
+
+    /// Compiles the weights in: taps of zero vanish, taps of 1 and -1 add and subtract, the others
+    /// are constants of the code. For finite data the bits are those of weights given later. A
+    /// bias may be known too ([`bias_known`](Self::bias_known)). Where all are known, run it by
+    /// [`Compiled::ready`].
+    ///
+    /// ```
+    /// let sobel = [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0f32];
+    /// let conv = conv_jit::conv2d(1, 1, 3).input([4, 4]).padding(1).weights_known(&sobel).compile()?.ready::<f32>()?;
+    /// let mut output = [0.0; 16];
+    /// conv.run(&[1.0; 16], &mut output)?;
+    /// assert_eq!(output[4..8], [4.0, 0.0, 0.0, -4.0]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn weights_known<T: Element>(self, weight: &[T]) -> Self {
+        self.said("weights_known", |step| step.weight = exact(weight))
+    }
+
+    /// Compiles the bias in, beside [known weights](Self::weights_known).
+    pub fn bias_known<T: Element>(self, bias: &[T]) -> Self {
+        self.said("bias_known", |step| {
+            step.bias = exact(bias);
+            step.spec.bias = true;
+        })
+    }
+
+    /// About the last step; an error where there is none.
+    fn said(mut self, word: &'static str, f: impl FnOnce(&mut Said)) -> Self {
+        match self.steps.last_mut() {
+            Some(step) => f(step),
+            None => self.early.push(word),
+        }
+        self
+    }
+}
+
+/// What is said of the whole program.
+impl Builder {
+    /// Spatial extents of the input, outermost first: numbers, or names for sizes given at run
+    /// time.
+    pub fn input<S: Into<Size>>(mut self, extents: impl IntoIterator<Item = S>) -> Self {
+        self.start.input = extents.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Batch size; 1 unless said. Zero is legal, a name is given at run time.
+    pub fn batch(mut self, batch: impl Into<Size>) -> Self {
+        self.start.batch = batch.into();
+        self
+    }
+
+    /// Where the channels stand in input, output and residual.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.start.layout = layout;
+        self
+    }
+
+    /// Element type.
+    pub fn dtype(mut self, dtype: DType) -> Self {
+        self.start.dtype = dtype;
+        self
+    }
+
+    /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass,
+    /// within a bound that [`Compiled::explain`] states.
+    pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
+        self.options.accuracy = accuracy;
+        self
+    }
+
+    /// Instead of the model's choice, for a program of one step.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.options.schedule = Some(schedule);
+        self
+    }
+
+    /// Which steps are fused, instead of the model's choice.
+    pub fn plan(mut self, plan: Plan) -> Self {
+        self.options.plan = Some(plan);
+        self
+    }
+
+    /// What the schedule may assume of the machine.
+    pub fn target(mut self, target: Target) -> Self {
+        self.options.target = target;
+        self
+    }
+
+    /// Threads that a run uses at most. The bits do not depend on it.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.options.threads = threads;
+        self
+    }
+
+    /// Whether the cache is asked and told; it is unless said.
+    pub fn cache(mut self, cache: bool) -> Self {
+        self.options.cache = cache;
+        self
+    }
+}
