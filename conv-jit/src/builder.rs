@@ -142,8 +142,9 @@ impl Builder {
 
     /// A step behind another one, which is step `number`.
     fn checked(&self, said: &Said, before: Option<&Step>, number: usize) -> Result<Conv, IrError> {
-        let ConvSpec { dtype, layout, batch, input, .. } = self.start.clone();
-        let input = before.map_or(input, |before| before.conv.sizes_behind(number));
+        let ConvSpec { dtype, layout, ref batch, ref input, .. } = self.start;
+        let batch = batch.clone();
+        let input = before.map_or_else(|| input.clone(), |step| step.conv.sizes_behind(number));
         let conv = Conv::new(ConvSpec { dtype, layout, batch, input, ..said.spec.clone() })?;
         match (&said.weight, &said.bias) {
             (None, None) => Ok(conv),

@@ -18,13 +18,13 @@ use crate::error::Error;
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.conv.to_string();
         match self.residual {
             // The word stands once: names of free sizes are upper case.
             Some(from) => {
+                let text = self.conv.to_string();
                 f.write_str(&text.replacen("+ residual", &format!("+ residual from {from}"), 1))
             }
-            None => f.write_str(&text),
+            None => self.conv.fmt(f),
         }
     }
 }
