@@ -13,8 +13,8 @@ mod random;
 #[path = "../../../../tests/src/random_chains.rs"]
 mod random_chains;
 
-/// Schedules of one convolution.
-const SCHEDULES: usize = 4;
+/// Schedules of one convolution; the first is the model's.
+const SCHEDULES: usize = 8;
 
 /// The cases of a number; none where nothing legal was drawn.
 pub(super) fn cases(seed: u64, number: u64) -> Vec<Case> {
@@ -23,7 +23,7 @@ pub(super) fn cases(seed: u64, number: u64) -> Vec<Case> {
     let targets = targets();
     let mut draw = Draw { runner: &mut runner, targets };
     match draw.of(0u32..3) {
-        Some(0) => draw.chain().into_iter().collect(),
+        Some(0) => draw.chain().unwrap_or_default(),
         _ => draw.convs().unwrap_or_default(),
     }
 }
@@ -86,13 +86,16 @@ impl Draw<'_> {
         Some((free, if little { sizes } else { smaller }))
     }
 
-    fn chain(&mut self) -> Option<Case> {
+    /// One chain on every target, as drawn and as the model plans it.
+    fn chain(&mut self) -> Option<Vec<Case>> {
         let drawn = self.of(random_chains::drawn_chains())?;
-        let target = self.target()?;
-        // Two in three as drawn, the others as the model plans them.
-        let plan = self.of(0u32..3)?.ne(&0).then_some(drawn.plan);
         let known = self.of(prop::bool::weighted(0.15))?;
-        let (program, sizes) = (drawn.chain, Vec::new());
-        Some(Case { program, sizes, known, target, schedule: None, plan })
+        let plans = [Some(drawn.plan), None];
+        let ways = self.targets.iter().flat_map(|target| plans.iter().map(move |p| (target, p)));
+        let cases = ways.map(|(&target, plan)| {
+            let (program, plan) = (drawn.chain.clone(), plan.clone());
+            Case { program, sizes: Vec::new(), known, target, schedule: None, plan }
+        });
+        Some(cases.collect())
     }
 }
