@@ -2,14 +2,15 @@
 //!
 //! In: the caller's arrays, and what he says of the run. Lengths are checked before anything runs.
 //! A run of known sizes allocates nothing after the first one on as many threads: scratch is kept
-//! in a pool, or passed in. Sizes given at run time are checked in a program of their own.
+//! in a pool, or passed in. Nor does one of sizes for which there is code; new ones are checked in a
+//! program of their own.
 
 use conv_ir::{Chain, Conv, Element, Size};
 
 use crate::compiled::Lens;
 use crate::engine::Run;
 use crate::executor::{self, Executor};
-use crate::packed::{Packed, check_len};
+use crate::packed::{Inner, Packed, check_len};
 use crate::scratch::Scratch;
 use crate::{Error, share};
 
@@ -72,16 +73,35 @@ impl<'a, T: Element> Call<'a, T> {
     /// # Errors
     /// As [`Packed::run_sized`].
     pub fn run(self) -> Result<(), Error> {
-        let shared = &*self.packed.inner.shared;
-        let lowered = &shared.lowered;
-        if let (Some(lens), []) = (&shared.lens, self.sizes) {
-            return self.check(lens, lowered.program()).and_then(|()| self.run_of(lens, None));
+        let Packed { inner, by_size, .. } = self.packed;
+        let program = inner.shared.lowered.program();
+        if let (Some(lens), []) = (&inner.shared.lens, self.sizes) {
+            return self.check(lens, program).and_then(|()| self.run_of(inner, lens, None));
         }
-        let program = lowered.program().with_sizes(self.sizes)?;
-        let Some(lens) = Lens::of(&program, &lowered.plan) else {
+        if let Some(met) = by_size.as_ref().and_then(|by_size| by_size.find(self.sizes)) {
+            return self.run_met(&met);
+        }
+        let sized = program.with_sizes(self.sizes)?;
+        let Some(lens) = Lens::of(&sized, &inner.shared.lowered.plan) else {
             return Err(Error::Memory("arrays of these sizes".to_owned()));
         };
-        self.check(&lens, &program).and_then(|()| self.run_of(&lens, Some(&program)))
+        self.check(&lens, &sized)?;
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        match by_size.as_ref().and_then(|by_size| by_size.find_or_make(self.sizes, &sized)) {
+            Some(made) => self.run_met(&made),
+            None => self.run_of(inner, &lens, Some(&sized)),
+        }
+    }
+
+    /// Runs what was compiled for these sizes.
+    fn run_met(self, met: &Inner) -> Result<(), Error> {
+        let Some(lens) = &met.shared.lens else {
+            return Err(Error::Memory("arrays of these sizes".to_owned()));
+        };
+        self.check(lens, met.shared.lowered.program())?;
+        self.run_of(met, lens, None)
     }
 
     /// Every array has the length that the program says. Allocates only to report.
@@ -108,27 +128,26 @@ impl<'a, T: Element> Call<'a, T> {
 
     /// Runs in the caller's scratch or the pool's. `sized`: the program with its free sizes filled
     /// in, where it has some.
-    fn run_of(mut self, lens: &Lens, sized: Option<&Chain>) -> Result<(), Error> {
+    fn run_of(mut self, inner: &Inner, lens: &Lens, sized: Option<&Chain>) -> Result<(), Error> {
         if self.output.is_empty() {
             return Ok(());
         }
         if let Some(scratch) = self.scratch.take() {
-            return self.run_in(scratch, lens, sized);
+            return self.run_in(inner, scratch, (lens, sized));
         }
         let pool = &self.packed.inner.pool;
         let mut scratch = pool.take();
-        let result = self.run_in(&mut scratch, lens, sized);
+        let result = self.run_in(inner, &mut scratch, (lens, sized));
         pool.give_back(scratch);
         result
     }
 
     fn run_in(
         &mut self,
+        inner: &Inner,
         scratch: &mut Scratch,
-        lens: &Lens,
-        sized: Option<&Chain>,
+        (lens, sized): (&Lens, Option<&Chain>),
     ) -> Result<(), Error> {
-        let inner = &*self.packed.inner;
         let ends =
             (self.input.as_ptr().expose_provenance(), self.output.as_mut_ptr().expose_provenance());
         scratch.place(lens, ends, self.residual.map_or(0, |r| r.as_ptr().expose_provenance()))?;

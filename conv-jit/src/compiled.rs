@@ -77,7 +77,8 @@ pub(crate) struct Shared {
     /// The program as it was described.
     pub described: Chain,
     pub lowered: Lowered,
-    pub target: Target,
+    /// How it was compiled. Threads are those that it was planned for.
+    pub options: Options,
     pub isa: Isa,
     /// One per group.
     pub codes: Vec<GroupCode>,
@@ -189,7 +190,7 @@ impl Compiled {
 
     /// What it was compiled for.
     pub fn target(&self) -> &Target {
-        &self.shared.target
+        &self.shared.options.target
     }
 
     /// The element type.
@@ -283,11 +284,16 @@ impl Shared {
             codes: lowered.groups.iter().map(code).collect::<Result<_, _>>()?,
             lens: Lens::of(lowered.program(), &lowered.plan),
             described: program.clone(),
-            target: options.target,
+            options: options.clone(),
             lowered,
             isa,
             lowering,
         })
+    }
+
+    /// Neither schedule nor plan was given.
+    pub fn is_models_choice(&self) -> bool {
+        self.options.schedule.is_none() && self.options.plan.is_none()
     }
 }
 

@@ -18,8 +18,14 @@ use crate::{Error, share};
 /// body reads them as they are.
 pub(crate) struct Constants {
     /// Owns what `addresses` points to.
-    _blocks: Vec<Block>,
+    blocks: Vec<Block>,
     addresses: Addresses,
+}
+
+impl Constants {
+    pub fn bytes(&self) -> usize {
+        self.blocks.iter().map(Block::bytes).sum()
+    }
 }
 
 /// The address of each buffer that does not change between runs; null for the others.
@@ -233,7 +239,7 @@ pub(crate) unsafe fn pack<T: Element>(
     // read; packed buffers are ours and as long as the nest says; `setup` touches no other
     // buffer and, as `packed_block` checked, no symbol's value matters to it.
     unsafe { code.call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1)) };
-    Ok(Constants { _blocks: blocks, addresses: Addresses(after) })
+    Ok(Constants { blocks, addresses: Addresses(after) })
 }
 
 /// Known numbers that the code reads from memory.

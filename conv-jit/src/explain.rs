@@ -6,6 +6,7 @@ use conv_ir::chain::plan::Group;
 use conv_ir::nest::bill::Bill;
 use conv_ir::{Nest, passes};
 
+use crate::by_size::MOST_SIZES;
 use crate::code::Maker;
 use crate::compiled::{Compiled, GroupCode, route_name};
 use crate::lowered::LoweredGroup;
@@ -24,6 +25,9 @@ impl Compiled {
             "route",
             format!("{}, {}, target {target}", route_name(target), isa.name()),
         );
+        if self.shared.lens.is_none() {
+            pair(&mut text, "sizes", self.explain_sizes());
+        }
         let done = self.rewritten().reasons();
         done.into_iter().for_each(|reason| pair(&mut text, "rewritten", reason));
         if several {
@@ -45,6 +49,17 @@ impl Compiled {
             self.explain_group(&mut text, group, compiled);
         }
         text
+    }
+
+    fn explain_sizes(&self) -> String {
+        match self.shared.is_models_choice() {
+            true => format!(
+                "free: a run compiles the sizes that it meets and keeps {MOST_SIZES}; what follows serves any size, for small runs of new ones"
+            ),
+            false => {
+                "free: this code serves them all, as the schedule or plan was given".to_owned()
+            }
+        }
     }
 
     fn explain_group(&self, text: &mut String, group: &LoweredGroup, compiled: &GroupCode) {

@@ -28,6 +28,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod builder;
+mod by_size;
 pub mod cache;
 mod call;
 mod code;

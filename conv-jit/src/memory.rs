@@ -48,6 +48,11 @@ impl Block {
         Ok(())
     }
 
+    /// Bytes that it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&self.lines[..])
+    }
+
     /// Its start. Good for writing as long as the block is not grown, moved or borrowed elsewhere.
     pub(crate) fn start(&mut self) -> *mut u8 {
         #[cfg(test)]

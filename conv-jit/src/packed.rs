@@ -11,6 +11,7 @@ use std::sync::Arc;
 use conv_ir::{Chain, Conv, DType, Element};
 
 use crate::Error;
+use crate::by_size::BySize;
 use crate::call::Call;
 use crate::compiled::{Compiled, Shared};
 use crate::engine::{self, Constants};
@@ -19,13 +20,16 @@ use crate::scratch::Pool;
 /// A compiled program with packed weights. Cheap to clone; clones share code, weights and pool.
 pub struct Packed<T> {
     pub(crate) inner: Arc<Inner>,
+    /// Where sizes are free.
+    pub(crate) by_size: Option<Arc<BySize<T>>>,
     pub(crate) threads: usize,
     dtype: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Packed<T> {
     fn clone(&self) -> Self {
-        Packed { inner: self.inner.clone(), threads: self.threads, dtype: PhantomData }
+        let (inner, by_size) = (self.inner.clone(), self.by_size.clone());
+        Packed { inner, by_size, threads: self.threads, dtype: PhantomData }
     }
 }
 
@@ -72,9 +76,12 @@ impl<'a, T> From<(&'a [T], &'a [T])> for StepWeights<'a, T> {
     }
 }
 
-impl<T: Element> Packed<T> {
-    pub(crate) fn new(compiled: &Compiled, weights: &[StepWeights<'_, T>]) -> Result<Self, Error> {
-        let shared = compiled.shared.clone();
+impl Inner {
+    /// Packs the weights of every step as it was described.
+    pub fn new<T: Element>(
+        shared: Arc<Shared>,
+        weights: &[StepWeights<'_, T>],
+    ) -> Result<Inner, Error> {
         check_dtype::<T>(shared.described.dtype())?;
         check_weights(&shared.described, weights)?;
         let rewritten = &shared.lowered.rewritten;
@@ -93,8 +100,15 @@ impl<T: Element> Packed<T> {
             // weights that come later.
             constants.push(unsafe { engine::pack(&lowered.nest, &compiled.code, &weight, &bias)? });
         }
-        let inner = Inner { shared, constants, pool: Pool::default() };
-        Ok(Packed { inner: Arc::new(inner), threads: compiled.threads, dtype: PhantomData })
+        Ok(Inner { shared, constants, pool: Pool::default() })
+    }
+}
+
+impl<T: Element> Packed<T> {
+    pub(crate) fn new(compiled: &Compiled, weights: &[StepWeights<'_, T>]) -> Result<Self, Error> {
+        let inner = Arc::new(Inner::new(compiled.shared.clone(), weights)?);
+        let by_size = BySize::new(compiled, weights)?.map(Arc::new);
+        Ok(Packed { inner, by_size, threads: compiled.threads, dtype: PhantomData })
     }
 
     /// With everything compiled in.
@@ -142,6 +156,12 @@ impl<T: Element> Packed<T> {
 
     /// The same with values for free sizes. A batch may be 0, and nothing is computed; extents of
     /// input and output are at least 1, as known ones are.
+    ///
+    /// Sizes that are met are compiled as if they had been known, within that run: when they come
+    /// the second time, or the first time with more than 8 million multiply-adds. That takes some
+    /// milliseconds; then a run is as fast as with known sizes. The last 8 sizes are kept, each
+    /// with its packed weights (64 MiB for all, or one size), and the weights once more as they
+    /// were given. A given schedule or plan is kept to instead: its code serves all sizes.
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`Error::Conv`] where sizes are missing, unknown or break a rule.
@@ -208,7 +228,7 @@ fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(),
     }
 }
 
-fn bias_comes_later(conv: &Conv) -> bool {
+pub(crate) fn bias_comes_later(conv: &Conv) -> bool {
     conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none())
 }
 

@@ -160,3 +160,26 @@ fn a_run_of_a_chain_allocates_nothing() {
         assert_eq!(passed_in, 0, "scratch passed in");
     }
 }
+
+#[test]
+fn a_run_of_sizes_that_were_met_allocates_nothing() {
+    let conv: Conv = "conv2d ic4 oc8 in HxW kernel 3 pad 1 + bias".parse().unwrap();
+    let compiled = Compiled::new(&conv, Options { threads: 1, ..Options::default() }).unwrap();
+    let packed = compiled.pack(&vec![0.5f32; conv.weight_len()], Some(&[0.5; 8])).unwrap();
+    let run = |h: usize, w: usize, scratch: &mut Scratch| {
+        let (input, mut output) = (vec![0.5; 4 * h * w], vec![0.0; 8 * h * w]);
+        let sizes = [("H", h), ("W", w)];
+        let own = allocations(|| packed.run_sized(&input, &mut output, &sizes).unwrap());
+        let call = packed.call(&input, &mut output).sizes(&sizes).scratch(scratch);
+        (own, allocations(|| call.run().unwrap()))
+    };
+    let mut scratch = Scratch::new();
+    let sizes = [(9, 17), (33, 5), (16, 16)];
+    // The second run of a size compiles it, the third brings scratch.
+    for (h, w) in sizes.into_iter().chain(sizes) {
+        run(h, w, &mut scratch);
+    }
+    for (h, w) in sizes {
+        assert_eq!(run(h, w, &mut scratch), (0, 0), "{h}x{w}");
+    }
+}
