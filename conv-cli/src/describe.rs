@@ -1,7 +1,7 @@
 //! A convolution on the command line: its text form, a benchdnn problem string, or flags.
 
 use clap::{ArgAction, Args};
-use conv_ir::{Activation, Chain, Conv, ConvSpec, DType, Layout, Padding, PerAxis, Size};
+use conv_ir::{Activation, Conv, ConvSpec, DType, Layout, Padding, PerAxis, Program, Size};
 
 use crate::failure::Failure;
 use crate::values::{self, Extents, Outside, Pad};
@@ -143,7 +143,7 @@ impl Description {
     /// The chain that several convolutions are, where each takes what the one before gives. Only a
     /// chain's text separates steps by `;` or says where a residual is from: what is wrong with
     /// such a text is an error.
-    pub fn chain(&self) -> Result<Option<Chain>, Failure> {
+    pub fn chain(&self) -> Result<Option<Program>, Failure> {
         let is_said =
             self.texts.iter().any(|text| text.contains([';', '\n']) || text.contains(" from "));
         if self.texts.len() < 2 && !is_said {

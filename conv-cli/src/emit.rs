@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use conv_ir::{Chain, Nest, Schedule, Target};
+use conv_ir::{Nest, Program, Schedule, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
 use crate::describe::{Description, GRAMMAR};
@@ -90,7 +90,7 @@ pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-fn text(args: &Args, program: &Chain) -> Result<String, Failure> {
+fn text(args: &Args, program: &Program) -> Result<String, Failure> {
     let print: fn(&Nest, &Target) -> Result<String, conv_jit::Error> = match args.form {
         Form::Rust | Form::RustType => return rust(args, program),
         Form::Nest => |nest, _| Ok(nest.to_string()),
@@ -109,7 +109,7 @@ fn text(args: &Args, program: &Chain) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn rust(args: &Args, program: &Chain) -> Result<String, Failure> {
+fn rust(args: &Args, program: &Program) -> Result<String, Failure> {
     Ok(conv_codegen::rust_source(program, name(args), &rust_options(args)?)?)
 }
 

@@ -10,7 +10,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use conv_ir::{Chain, Conv, ConvSpec, DType, Layout, Size};
+use conv_ir::{Conv, ConvSpec, DType, Layout, Program, Size};
 
 use crate::describe::{GRAMMAR, Parameters};
 use crate::failure::Failure;
@@ -56,7 +56,7 @@ pub struct Args {
     bias: Vec<PathBuf>,
     /// Several convolutions in a row, in the text form: step; step; ..
     #[arg(long, value_name = "TEXT", conflicts_with = "residual")]
-    chain: Option<Chain>,
+    chain: Option<Program>,
     /// Added before the activation
     #[arg(long, value_name = "R.npy")]
     residual: Option<PathBuf>,

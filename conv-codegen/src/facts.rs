@@ -1,12 +1,12 @@
 //! The associated constants of a type per convolution or chain: its shapes, parameters and work.
 
 use conv_ir::analysis;
-use conv_ir::{Chain, Conv};
+use conv_ir::{Conv, Program};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 /// Name, type and value, what it says. Sizes that are known only at run time are left out.
-pub(crate) fn constants(program: &Chain) -> Vec<(String, TokenStream, String)> {
+pub(crate) fn constants(program: &Program) -> Vec<(String, TokenStream, String)> {
     program.single().map_or_else(|| of_steps(program), of_conv)
 }
 
@@ -62,7 +62,7 @@ fn of_conv(conv: &Conv) -> Vec<(String, TokenStream, String)> {
 }
 
 /// What is said of all steps together.
-fn of_steps(chain: &Chain) -> Vec<(String, TokenStream, String)> {
+fn of_steps(chain: &Program) -> Vec<(String, TokenStream, String)> {
     let shape = |name: &str, values: Vec<usize>| {
         let count = proc_macro2::Literal::usize_unsuffixed(values.len());
         let values = values.into_iter().map(proc_macro2::Literal::usize_unsuffixed);

@@ -1,8 +1,8 @@
 //! The Rust way out: loop nests as readable Rust source, and the grammar of `conv!`.
 //!
 //! ```text
-//! conv! { .. } --grammar--> Chain --rewrite, plan, passes--> one nest a kind of CPU --emit--> tokens
-//!                           Chain, name ---------------------------------------------------> text    (rust_source, for build scripts and `convc emit`)
+//! conv! { .. } --grammar--> Program --rewrite, plan, passes--> one nest a kind of CPU --emit--> tokens
+//!                           Program, name ---------------------------------------------------> text    (rust_source, for build scripts and `convc emit`)
 //! ```
 //!
 //! An ordinary library, so that all of it is tested with plain strings; the crate `conv-macros`
@@ -20,9 +20,9 @@ mod grammar;
 mod lowered;
 mod notes;
 
-use conv_ir::chain::plan::Plan;
+use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Chain, Error, Schedule};
+use conv_ir::{Error, Program, Schedule};
 use quote::quote;
 
 use emit::Constant;
@@ -87,7 +87,7 @@ impl Default for Options {
 ///
 /// ```
 /// use conv_codegen::{Options, rust_source};
-/// let separable: conv_ir::Chain = "conv2d in 64x48 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
+/// let separable: conv_ir::Program = "conv2d in 64x48 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
 /// let source = rust_source(&separable, "blur", &Options::default())?;
 /// assert!(source.contains("pub fn blur("));
 /// # Ok::<(), conv_ir::Error>(())
@@ -97,7 +97,7 @@ impl Default for Options {
 /// [`Error::Argument`] where `name` is no name; those of [`lowered`]; [`Error::Unsupported`] as for
 /// [`emit`].
 pub fn rust_source(
-    program: impl Into<Chain>,
+    program: impl Into<Program>,
     name: &str,
     options: &Options,
 ) -> Result<String, Error> {

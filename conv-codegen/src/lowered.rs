@@ -5,12 +5,12 @@
 //! which fused steps hand over strips of rows through line buffers. All versions follow one plan, so
 //! that they share packed weights, and all are scheduled for the caches of no one machine.
 
-use conv_ir::chain::plan::Plan;
-use conv_ir::chain::{Rewritten, fuse, whole};
 use conv_ir::lower::Layouts;
+use conv_ir::program::plan::Plan;
+use conv_ir::program::{Rewritten, fuse, whole};
 use conv_ir::schedule::Pack;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Chain, Conv, Error, Nest, Schedule, Target, passes};
+use conv_ir::{Conv, Error, Nest, Program, Schedule, Target, passes};
 
 use crate::emit::{Isa, Version, same_packing};
 use crate::{Form, Options, budget};
@@ -34,7 +34,7 @@ pub struct Lowered {
 /// [`Error::IllegalSchedule`] where the schedule does not fit the convolution, [`Error::Argument`]
 /// where there are several; [`Error::Invalid`] where a size makes too much code; where a plan is
 /// given, why its strips cannot be.
-pub fn lowered(program: impl Into<Chain>, options: &Options) -> Result<Lowered, Error> {
+pub fn lowered(program: impl Into<Program>, options: &Options) -> Result<Lowered, Error> {
     let program = program.into();
     if options.schedule.is_some() && program.single().is_none() {
         return Err(Error::Argument(
@@ -74,7 +74,7 @@ fn target(isa: Isa, form: Form) -> Target {
 }
 
 struct Making<'a> {
-    program: &'a Chain,
+    program: &'a Program,
     options: &'a Options,
     /// One for each of [`Isa::ALL`].
     targets: [Target; 3],

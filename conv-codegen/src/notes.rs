@@ -2,14 +2,14 @@
 
 use conv_ir::nest::{BufferId, BufferRole};
 use conv_ir::separate::separate;
-use conv_ir::{Chain, Conv, Nest, Schedule};
+use conv_ir::{Conv, Nest, Program, Schedule};
 
 use crate::emit::Version;
 use crate::lowered::Lowered;
 
 /// The description, what was found in it, how it is computed and why, and what the leaves cost that
 /// do most of the work; by the names of the steps, where they have some.
-pub(crate) fn notes(described: &Chain, lowered: &Lowered, names: &[String]) -> Vec<String> {
+pub(crate) fn notes(described: &Program, lowered: &Lowered, names: &[String]) -> Vec<String> {
     let mut notes = match described.single() {
         Some(conv) => of_conv(conv, lowered.schedule.as_ref()),
         None => of_steps(described, names),
@@ -55,7 +55,7 @@ fn sizes(conv: &Conv) -> Vec<String> {
     }
 }
 
-fn of_steps(described: &Chain, names: &[String]) -> Vec<String> {
+fn of_steps(described: &Program, names: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     for (at, step) in described.steps().iter().enumerate() {
         let name = names.get(at).cloned().unwrap_or_else(|| format!("step {}", at + 1));
@@ -69,7 +69,7 @@ fn of_steps(described: &Chain, names: &[String]) -> Vec<String> {
 }
 
 /// Windows of low rank, whether or not they are two steps.
-fn windows(described: &Chain, lowered: &Lowered, names: &[String]) -> Vec<String> {
+fn windows(described: &Program, lowered: &Lowered, names: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     for (at, conv) in described.convs().enumerate() {
         let split = lowered.rewritten.separated.iter().find(|(step, _)| *step == at);
@@ -86,7 +86,7 @@ fn windows(described: &Chain, lowered: &Lowered, names: &[String]) -> Vec<String
 
 /// Calls weight and bias of each step, where the caller passes them, by the step's name
 /// (`expand_weight`) or number (`weight_1`). Those of a convolution have names of their own.
-pub(crate) fn rename(described: &Chain, lowered: &mut Lowered, names: &[String]) {
+pub(crate) fn rename(described: &Program, lowered: &mut Lowered, names: &[String]) {
     if described.single().is_some() {
         return;
     }

@@ -88,7 +88,7 @@ fn emitted_source_compiles_in_an_empty_crate_without_a_warning() {
             compile(&dir, &format!("bare_{name}"), "#![no_std]\n#![deny(warnings)]", &source);
         }
     }
-    let chain: conv_ir::Chain =
+    let chain: conv_ir::Program =
         "conv2d ic4 oc8 in 12x12 kernel 1, relu; conv2d g8 oc8 kernel 3 pad 1".parse().unwrap();
     let source = rust_source(&chain, "block", &Options::default()).unwrap();
     compile(&dir, "block", "#![deny(warnings)]", &source);

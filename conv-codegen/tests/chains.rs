@@ -9,8 +9,8 @@ mod program;
 
 use common::{MAIN, fill};
 use conv_codegen::{Form, Isa, Options, rust_source};
-use conv_ir::reference::{StepWeights, run_chain};
-use conv_ir::{Chain, DType, Element};
+use conv_ir::reference::{StepWeights, run_program};
+use conv_ir::{DType, Element, Program};
 use program::{CHECKED, run};
 use std::fmt::Write;
 
@@ -39,25 +39,25 @@ const CASES: &[&str] = &[
 const VERSIONS: [&[Isa]; 3] = [&[Isa::Avx512], &[Isa::Avx2], &[]];
 
 /// Weight and bias of each step, by the seed that both sides have.
-fn seeds(chain: &Chain) -> impl Iterator<Item = (usize, u64, Option<(usize, u64)>)> {
+fn seeds(chain: &Program) -> impl Iterator<Item = (usize, u64, Option<(usize, u64)>)> {
     chain.convs().zip(1..).map(|(conv, number)| {
         let bias = conv.spec().bias.then(|| (conv.bias_len(), 2 * number + 1));
         (conv.weight_len(), 2 * number, bias)
     })
 }
 
-fn expected<T: Element>(chain: &Chain, bits: fn(&T) -> String) -> String {
+fn expected<T: Element>(chain: &Program, bits: fn(&T) -> String) -> String {
     let arrays: Vec<(Vec<T>, Option<Vec<T>>)> = seeds(chain)
         .map(|(len, seed, bias)| (fill(len, seed), bias.map(|(len, seed)| fill(len, seed))))
         .collect();
     let steps: Vec<StepWeights<'_, T>> =
         arrays.iter().map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() }).collect();
-    let output = run_chain(chain, &fill::<T>(chain.len_of(0), 1), &steps).unwrap();
+    let output = run_program(chain, &fill::<T>(chain.len_of(0), 1), &steps).unwrap();
     output.iter().map(bits).collect::<Vec<_>>().join(" ")
 }
 
 /// The call of an item, and its result printed.
-fn call(chain: &Chain, name: &str, form: Form, source: &str) -> String {
+fn call(chain: &Program, name: &str, form: Form, source: &str) -> String {
     let mut weights = String::new();
     for (len, seed, bias) in seeds(chain) {
         write!(weights, "&fill::<{len}>({seed}), ").unwrap();
@@ -86,10 +86,10 @@ fn call(chain: &Chain, name: &str, form: Form, source: &str) -> String {
 }
 
 fn judge<T: Element>(dtype: DType, bits: fn(&T) -> String) {
-    let chains: Vec<Chain> =
+    let chains: Vec<Program> =
         CASES.iter().map(|text| text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))).collect();
     let chains = chains.iter().filter(|chain| chain.dtype() == dtype).enumerate();
-    let cases: Vec<(&Chain, Form, &[Isa])> = chains
+    let cases: Vec<(&Program, Form, &[Isa])> = chains
         .flat_map(|(at, chain)| {
             let forms = [Form::Function, Form::Type].into_iter().enumerate();
             forms.map(move |(turn, form)| (chain, form, VERSIONS[(at + turn) % VERSIONS.len()]))
@@ -131,13 +131,13 @@ fn steps_with_many_known_numbers_give_the_references_bits() {
     let text = "conv2d ic16 oc96 in 12 kernel 1 + bias, relu6; \
                 conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; \
                 conv2d oc16 kernel 1 + bias + residual from 0";
-    let chain: Chain = text.parse().unwrap();
+    let chain: Program = text.parse().unwrap();
     let known = seeds(&chain).zip(chain.steps()).map(|((len, seed, bias), step)| {
         let bias = bias.map(|(len, seed)| fill::<f32>(len, seed));
         let conv = step.conv.with_weights(&fill::<f32>(len, seed), bias.as_deref()).unwrap();
-        conv_ir::chain::Step { conv, ..step.clone() }
+        conv_ir::program::Step { conv, ..step.clone() }
     });
-    let known = Chain::new(known.collect()).unwrap();
+    let known = Program::new(known.collect()).unwrap();
     let (mut source, mut calls) = (format!("{MAIN}type T = f32;\n"), String::new());
     for (name, form) in [("Known", Form::Type), ("known", Form::Function)] {
         let options = Options { form, ..Options::default() };
@@ -165,7 +165,7 @@ fn one_convolution_that_wants_more_than_a_stack_takes_scratch() {
         ..Options::default()
     };
     let one = conv_codegen::rust_source(&conv, "layer", &options).unwrap();
-    let chain = Chain::new(vec![conv.into()]).unwrap();
+    let chain = Program::new(vec![conv.into()]).unwrap();
     let calls = call(&chain, "layer", Form::Function, &one);
     assert!(one.contains("pub const LAYER_SCRATCH: usize = 102415;"), "{one}");
     let source = format!("{MAIN}type T = f32;\n{one}fn main() {{\n{calls}}}\n");

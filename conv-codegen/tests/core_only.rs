@@ -2,8 +2,8 @@
 //! target where rustc has one, linked into a program here, and its bits judged.
 
 use conv_codegen::{Form, Library, Options, rust_source};
-use conv_ir::chain::plan::Plan;
-use conv_ir::{Chain, Conv, reference};
+use conv_ir::program::plan::Plan;
+use conv_ir::{Conv, Program, reference};
 use std::path::Path;
 use std::process::Command;
 
@@ -20,14 +20,14 @@ fn source() -> String {
         let options = Options { form, runtime: Library::Core, ..Options::default() };
         rust_source(text.parse::<Conv>().unwrap(), name, &options).unwrap()
     };
-    let chain: Chain = CHAIN.parse().unwrap();
+    let chain: Program = CHAIN.parse().unwrap();
     let options = Options {
         form: Form::Type,
         runtime: Library::Core,
         plan: Some(Plan::unfused(&chain)),
         ..Options::default()
     };
-    let chain = rust_source(&chain, "Chain", &options).unwrap();
+    let chain = rust_source(&chain, "Program", &options).unwrap();
     let items = [
         chain,
         one(F32, "function", Form::Function),
@@ -84,9 +84,9 @@ fn main() {
     let mut output = [0.0; 210];
     bare::function64(&fill(), &fill(), &fill(), &mut output);
     for x in output { println!(\"{:x}\", x.to_bits()); }
-    static mut SCRATCH: [f32; bare::Chain::SCRATCH] = [f32::NAN; bare::Chain::SCRATCH];
+    static mut SCRATCH: [f32; bare::Program::SCRATCH] = [f32::NAN; bare::Program::SCRATCH];
     let mut output = [0.0; 2000];
-    let chain = bare::Chain::new(&short(), &short(), &short());
+    let chain = bare::Program::new(&short(), &short(), &short());
     chain.run(&short(), &mut output, unsafe { &mut *(&raw mut SCRATCH) });
     for x in output { println!(\"{:x}\", x.to_bits()); }
 }
@@ -103,7 +103,7 @@ fn expected() -> Vec<String> {
     let arguments =
         reference::Arguments { input: &input, weight: &weight, bias: Some(&bias), residual: None };
     let output64 = reference::run(&conv64, arguments, &[]).unwrap();
-    let chain: Chain = CHAIN.parse().unwrap();
+    let chain: Program = CHAIN.parse().unwrap();
     let arrays: Vec<(Vec<f32>, Option<Vec<f32>>)> = chain
         .convs()
         .map(|conv| (short(conv.weight_len()), conv.spec().bias.then(|| short(conv.bias_len()))))
@@ -112,7 +112,7 @@ fn expected() -> Vec<String> {
         .iter()
         .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
         .collect();
-    let chained = reference::run_chain(&chain, &short(chain.len_of(0)), &steps).unwrap();
+    let chained = reference::run_program(&chain, &short(chain.len_of(0)), &steps).unwrap();
     let first = output.iter().chain(&output).map(|x| format!("{:x}", x.to_bits()));
     first
         .chain(output64.iter().map(|x| format!("{:x}", x.to_bits())))

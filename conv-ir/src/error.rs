@@ -125,7 +125,7 @@ fn shortened(message: &str) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::{Activation, Chain, Conv, Schedule, analysis::Network, conv};
+    use crate::{Activation, Conv, Program, Schedule, analysis::Network, conv};
 
     /// Whatever a text is, an error about it is a short line.
     #[test]
@@ -160,7 +160,7 @@ mod tests {
                 let text = form.replace("{{", "{").replace("}}", "}").replace("{}", long);
                 let errors = [
                     text.parse::<Conv>().err(),
-                    text.parse::<Chain>().err(),
+                    text.parse::<Program>().err(),
                     text.parse::<Schedule>().err(),
                     text.parse::<Network>().err(),
                     text.parse::<Activation>().err(),

@@ -3,7 +3,7 @@
 //! ```text
 //! Conv (what) --lower--> Nest --passes under a Schedule (how)--> Nest --emit--> Rust tokens, machine code
 //!                                                                  '--> interp, the judge after every pass
-//! Chain (several in a row) --plan, fuse--> Nest, of the nests of its strips
+//! Program (one or several in a row) --rewrite, plan, fuse--> Nest, of the nests of its strips
 //! ```
 //!
 //! Everything here is a pure function of its arguments: no clock, no environment, no threads, no
@@ -13,7 +13,6 @@
 
 pub mod activation;
 pub mod analysis;
-pub mod chain;
 pub mod conv;
 mod element;
 mod error;
@@ -21,6 +20,7 @@ pub mod interp;
 pub mod lower;
 pub mod nest;
 pub mod passes;
+pub mod program;
 pub mod reference;
 pub mod schedule;
 pub mod separate;
@@ -28,11 +28,11 @@ mod target;
 mod values;
 
 pub use activation::Activation;
-pub use chain::Chain;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
 pub use element::{DType, Element};
 pub use error::{Error, Issue, cut};
 pub use nest::Nest;
+pub use program::Program;
 pub use schedule::Schedule;
 pub use target::Target;
 pub use values::{Values, repeated};

@@ -11,12 +11,12 @@
 //! is slow, and does not try to be otherwise.
 
 mod activation;
-mod chain;
 #[cfg(test)]
 mod known;
 mod oracle;
+mod program;
 
-pub use chain::{StepWeights, run_chain};
+pub use program::{StepWeights, run_program};
 
 use crate::conv::EquationAxis;
 use crate::{Activation, Conv, Element, Error, Layout, PaddingMode};

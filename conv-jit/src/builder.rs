@@ -8,8 +8,8 @@
 mod starts;
 mod words;
 
-use conv_ir::chain::{Step, of_step};
-use conv_ir::{Chain, Conv, ConvSpec, Error as IrError, Issue, PerAxis};
+use conv_ir::program::{Step, of_step};
+use conv_ir::{Conv, ConvSpec, Error as IrError, Issue, PerAxis, Program};
 
 use crate::Error;
 use crate::compiled::{Compiled, Options};
@@ -112,7 +112,7 @@ impl Builder {
     /// # Errors
     /// [`Error::Conv`] with every broken rule of the first step that breaks one, of the edges
     /// between steps, or with the words that stand before the first step.
-    pub fn describe(&self) -> Result<Chain, Error> {
+    pub fn describe(&self) -> Result<Program, Error> {
         let early = self.early.iter().map(|word| Issue {
             field: word,
             axis: None,
@@ -137,7 +137,7 @@ impl Builder {
             };
             steps.push(Step { conv, residual });
         }
-        Ok(Chain::with_residuals_from_outside(steps)?)
+        Ok(Program::with_residuals_from_outside(steps)?)
     }
 
     /// A step behind another one, which is step `number`.

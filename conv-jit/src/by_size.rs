@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use conv_ir::analysis::facts;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Chain, Element};
+use conv_ir::{Element, Program};
 
 use crate::Error;
 use crate::compiled::{Compiled, Options};
@@ -96,7 +96,7 @@ impl<T: Element> BySize<T> {
     /// The program of these sizes, compiled now if it is worth that. `None`: the code for any size
     /// runs it. Two threads that meet the same size at once may both compile it; the first one's
     /// stays.
-    pub fn find_or_make(&self, sizes: &[(&str, usize)], sized: &Chain) -> Option<Arc<Inner>> {
+    pub fn find_or_make(&self, sizes: &[(&str, usize)], sized: &Program) -> Option<Arc<Inner>> {
         let code = match self.code(sizes) {
             Some(Code::Made(inner)) => return Some(inner),
             Some(Code::Refused) => return None,
@@ -122,7 +122,7 @@ impl<T: Element> BySize<T> {
         sizes.len() == met.sizes.len() && self.names.iter().zip(&met.sizes).all(given)
     }
 
-    fn make(&self, sized: &Chain) -> Result<Arc<Inner>, Error> {
+    fn make(&self, sized: &Program) -> Result<Arc<Inner>, Error> {
         let compiled = Compiled::new(sized.clone(), self.options.clone())?;
         let weights = self.weights.iter();
         let weights = weights.map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() });
@@ -162,7 +162,7 @@ impl Met {
     }
 }
 
-fn work(sized: &Chain) -> u128 {
+fn work(sized: &Program) -> u128 {
     sized.convs().filter_map(|conv| Some(facts(conv)?.multiply_adds)).sum()
 }
 

@@ -8,10 +8,10 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use conv_ir::chain::plan::Plan;
 use conv_ir::conv::Known;
+use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Chain, Schedule, Target};
+use conv_ir::{Program, Schedule, Target};
 
 use crate::Error;
 use crate::compiled::{Options, Shared};
@@ -40,7 +40,7 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    pub fn new(program: &Chain, options: &Options) -> Key {
+    pub fn new(program: &Program, options: &Options) -> Key {
         let Options { schedule, plan, target, accuracy, threads, cache: _ } = options;
         let is_planned =
             plan.is_none() && (program.steps().len() > 1 || *accuracy != Accuracy::Exact);

@@ -5,7 +5,7 @@
 //! in a pool, or passed in. Nor does one of sizes for which there is code; new ones are checked in a
 //! program of their own.
 
-use conv_ir::{Chain, Conv, Element, Size};
+use conv_ir::{Conv, Element, Program, Size};
 
 use crate::compiled::Lens;
 use crate::engine::Run;
@@ -105,7 +105,7 @@ impl<'a, T: Element> Call<'a, T> {
     }
 
     /// Every array has the length that the program says. Allocates only to report.
-    fn check(&self, lens: &Lens, program: &Chain) -> Result<(), Error> {
+    fn check(&self, lens: &Lens, program: &Program) -> Result<(), Error> {
         let found = (self.input.len(), self.output.len(), self.residual.map(<[T]>::len));
         if found == (lens.input, lens.output, lens.residual) {
             return Ok(());
@@ -128,7 +128,7 @@ impl<'a, T: Element> Call<'a, T> {
 
     /// Runs in the caller's scratch or the pool's. `sized`: the program with its free sizes filled
     /// in, where it has some.
-    fn run_of(mut self, inner: &Inner, lens: &Lens, sized: Option<&Chain>) -> Result<(), Error> {
+    fn run_of(mut self, inner: &Inner, lens: &Lens, sized: Option<&Program>) -> Result<(), Error> {
         if self.output.is_empty() {
             return Ok(());
         }
@@ -146,7 +146,7 @@ impl<'a, T: Element> Call<'a, T> {
         &mut self,
         inner: &Inner,
         scratch: &mut Scratch,
-        (lens, sized): (&Lens, Option<&Chain>),
+        (lens, sized): (&Lens, Option<&Program>),
     ) -> Result<(), Error> {
         let ends =
             (self.input.as_ptr().expose_provenance(), self.output.as_mut_ptr().expose_provenance());
@@ -179,7 +179,7 @@ impl<'a, T: Element> Call<'a, T> {
 }
 
 /// The step that adds a residual of the caller's.
-fn outside(program: &Chain) -> Option<&Conv> {
+fn outside(program: &Program) -> Option<&Conv> {
     let mut steps = program.steps().iter();
     let step = steps.find(|step| step.conv.spec().residual && step.residual.is_none())?;
     Some(&step.conv)

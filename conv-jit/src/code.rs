@@ -13,7 +13,7 @@ use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::{CodegenError, Context};
 
 use crate::Error;
-use crate::emit::{self, Body, Named, Program};
+use crate::emit::{self, Body, Emitted, Named};
 use crate::isa::Isa;
 use crate::link::{self, Call, Part};
 use crate::pages::Pages;
@@ -174,7 +174,7 @@ impl Object {
     }
 }
 
-fn compile(program: Program, isa: &Isa) -> Result<Vec<Object>, Error> {
+fn compile(program: Emitted, isa: &Isa) -> Result<Vec<Object>, Error> {
     let mut context = Context::new();
     program.functions.into_iter().map(|named| object(&mut context, named, isa)).collect()
 }
@@ -223,7 +223,7 @@ pub(crate) fn bytes(
 }
 
 /// The machine code of a program as text, function by function.
-pub(crate) fn disassemble(program: Program, isa: &Isa) -> Result<String, Error> {
+pub(crate) fn disassemble(program: Emitted, isa: &Isa) -> Result<String, Error> {
     let mut context = Context::new();
     let mut text = String::new();
     for named in program.functions {

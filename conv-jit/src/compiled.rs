@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use conv_ir::chain::Rewritten;
-use conv_ir::chain::plan::Plan;
+use conv_ir::program::Rewritten;
+use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Chain, DType, Element, Nest, Schedule, Target};
+use conv_ir::{DType, Element, Nest, Program, Schedule, Target};
 
 use crate::cache::{self, Key};
 use crate::code::{Code, CompileTime, FunctionSize};
@@ -29,7 +29,7 @@ pub struct Options {
     /// Of a program of one step. `None`: the model's choice.
     pub schedule: Option<Schedule>,
     /// Which steps are fused, of those that are computed
-    /// ([`rewritten`](conv_ir::Chain::rewritten)). `None`: the model's choice.
+    /// ([`rewritten`](conv_ir::Program::rewritten)). `None`: the model's choice.
     pub plan: Option<Plan>,
     /// What the model and the passes may assume of the machine. One with vectors of 256 or 512
     /// bits has its leaves assembled by us; this CPU must have them.
@@ -75,7 +75,7 @@ impl fmt::Debug for Compiled {
 /// What clones, packed weights and the cache hold together.
 pub(crate) struct Shared {
     /// The program as it was described.
-    pub described: Chain,
+    pub described: Program,
     pub lowered: Lowered,
     /// How it was compiled. Threads are those that it was planned for.
     pub options: Options,
@@ -116,7 +116,7 @@ pub(crate) struct Lens {
 
 impl Lens {
     /// Of a program whose sizes are known.
-    pub fn of(program: &Chain, plan: &Plan) -> Option<Lens> {
+    pub fn of(program: &Program, plan: &Plan) -> Option<Lens> {
         let last = program.steps().len();
         let elements = |tensor: usize| match tensor {
             0 => program.steps()[0].conv.input_len(),
@@ -150,7 +150,7 @@ impl Compiled {
     /// [`Error::Conv`] for an illegal schedule or plan, [`Error::Argument`] for a schedule of
     /// several steps, [`Error::Unsupported`] where this route cannot, [`Error::Memory`] without
     /// executable memory.
-    pub fn new(program: impl Into<Chain>, options: Options) -> Result<Compiled, Error> {
+    pub fn new(program: impl Into<Program>, options: Options) -> Result<Compiled, Error> {
         let program = program.into();
         let threads = options.threads.clamp(1, share::MOST_THREADS);
         let options = Options { threads, ..options };
@@ -163,7 +163,7 @@ impl Compiled {
     }
 
     /// The description.
-    pub fn program(&self) -> &Chain {
+    pub fn program(&self) -> &Program {
         &self.shared.described
     }
 
@@ -274,7 +274,7 @@ pub(crate) fn level(target: &Target) -> Result<Option<Level>, Error> {
 }
 
 impl Shared {
-    fn new(program: &Chain, options: &Options) -> Result<Shared, Error> {
+    fn new(program: &Program, options: &Options) -> Result<Shared, Error> {
         let (isa, level) = (Isa::host()?, level(&options.target)?);
         let start = Instant::now();
         let lowered = Lowered::new(program, options)?;
@@ -299,7 +299,7 @@ impl Shared {
 
 impl GroupCode {
     fn new(
-        program: &Chain,
+        program: &Program,
         LoweredGroup { group, nest, .. }: &LoweredGroup,
         (isa, level): (&Isa, Option<Level>),
     ) -> Result<GroupCode, Error> {

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use conv_ir::chain::plan::Group;
 use conv_ir::nest::bill::Bill;
+use conv_ir::program::plan::Group;
 use conv_ir::{Nest, passes};
 
 use crate::by_size::MOST_SIZES;

@@ -1,7 +1,7 @@
 //! Convolutions, one or several in a row, compiled to machine code at run time.
 //!
 //! ```text
-//! Builder, Conv, Chain --rewrite, plan, passes (conv-ir)--> Lowered: a Nest a group of steps
+//! Builder, Conv, Program --rewrite, plan, passes (conv-ir)--> Lowered: a Nest a group of steps
 //!   --emit--> Cranelift IR --isa--> Compiled: code in memory --pack--> Packed --call--> a run
 //! ```
 //!

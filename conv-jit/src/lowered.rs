@@ -2,7 +2,7 @@
 //! a nest for each group of steps.
 //!
 //! ```text
-//! Chain --rewrite (accuracy)--> Chain --plan--> groups --schedule, passes--> a nest each
+//! Program --rewrite (accuracy)--> Program --plan--> groups --schedule, passes--> a nest each
 //! ```
 //!
 //! Explaining and compiling both go through here, so that what is explained is what runs. The model
@@ -10,13 +10,13 @@
 //! Then the model is asked again, without masks: whatever the assembler refuses then is
 //! Cranelift's.
 
-use conv_ir::chain::fuse::{self, Strips};
-use conv_ir::chain::plan::{Group, Plan};
-use conv_ir::chain::{Rewritten, whole};
 use conv_ir::lower::Layouts;
+use conv_ir::program::fuse::{self, Strips};
+use conv_ir::program::plan::{Group, Plan};
+use conv_ir::program::{Rewritten, whole};
 use conv_ir::schedule::Choice;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Chain, Conv, Nest, Schedule, Target, passes};
+use conv_ir::{Conv, Nest, Program, Schedule, Target, passes};
 
 use crate::compiled::Options;
 use crate::x86::{self, Level};
@@ -25,9 +25,9 @@ use crate::{Error, share};
 /// What is compiled for a target, which this CPU need not have.
 ///
 /// ```
-/// use conv_ir::{Chain, Target};
+/// use conv_ir::{Program, Target};
 /// use conv_jit::{Lowered, Options};
-/// let blur: Chain = "conv2d in 64 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
+/// let blur: Program = "conv2d in 64 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
 /// let lowered = Lowered::new(&blur, &Options { target: Target::AVX512, ..Options::default() })?;
 /// assert_eq!(lowered.groups.len(), lowered.plan.groups.len());
 /// # Ok::<(), conv_jit::Error>(())
@@ -59,7 +59,7 @@ impl Lowered {
     /// # Errors
     /// [`Error::Conv`] for an illegal schedule or plan, [`Error::Argument`] for a schedule of
     /// several steps, [`Error::Unsupported`] where machine code cannot be made.
-    pub fn new(program: &Chain, options: &Options) -> Result<Lowered, Error> {
+    pub fn new(program: &Program, options: &Options) -> Result<Lowered, Error> {
         let Options { schedule, plan, target, threads, accuracy, .. } = options;
         let count = program.steps().len();
         if schedule.is_some() && count > 1 {
@@ -96,7 +96,7 @@ impl Lowered {
     }
 
     /// What is computed.
-    pub fn program(&self) -> &Chain {
+    pub fn program(&self) -> &Program {
         &self.rewritten.program
     }
 
@@ -110,8 +110,8 @@ impl Lowered {
     }
 }
 
-fn one_residual_from_outside(program: &Chain) -> Result<(), Error> {
-    let adds = |step: &conv_ir::chain::Step| step.conv.spec().residual && step.residual.is_none();
+fn one_residual_from_outside(program: &Program) -> Result<(), Error> {
+    let adds = |step: &conv_ir::program::Step| step.conv.spec().residual && step.residual.is_none();
     let steps = program.steps().iter().enumerate().filter(|(_, step)| adds(step));
     let numbers: Vec<String> = steps.map(|(at, _)| (at + 1).to_string()).collect();
     match numbers.len() {
@@ -124,14 +124,14 @@ fn one_residual_from_outside(program: &Chain) -> Result<(), Error> {
 }
 
 /// Every step by itself, because strips could not be.
-fn apart(program: &Chain, why: &Error) -> Plan {
+fn apart(program: &Program, why: &Error) -> Plan {
     let mut plan = Plan::unfused(program);
     plan.reasons.push(format!("not fused: {why}"));
     plan
 }
 
 fn lowered(
-    program: &Chain,
+    program: &Program,
     group: &Group,
     given: Option<&Schedule>,
     target: &Target,
@@ -147,7 +147,12 @@ fn lowered(
     Ok(LoweredGroup { group: group.clone(), choice, nest })
 }
 
-fn fused(program: &Chain, group: &Group, strips: &Strips, target: &Target) -> Result<Nest, Error> {
+fn fused(
+    program: &Program,
+    group: &Group,
+    strips: &Strips,
+    target: &Target,
+) -> Result<Nest, Error> {
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
         let (choice, nest) = alone(conv, layouts, given, target).map_err(into_ir)?;
         Ok(fuse::Lowered { schedule: choice.schedule, nest })

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use conv_ir::{Chain, Conv, DType, Element};
+use conv_ir::{Conv, DType, Element, Program};
 
 use crate::Error;
 use crate::by_size::BySize;
@@ -128,7 +128,7 @@ impl<T: Element> Packed<T> {
     }
 
     /// The description.
-    pub fn program(&self) -> &Chain {
+    pub fn program(&self) -> &Program {
         &self.inner.shared.described
     }
 
@@ -191,7 +191,10 @@ fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
 }
 
 /// Every array that comes later is there and has the length of its shape, and no other is.
-fn check_weights<T: Element>(program: &Chain, weights: &[StepWeights<'_, T>]) -> Result<(), Error> {
+fn check_weights<T: Element>(
+    program: &Program,
+    weights: &[StepWeights<'_, T>],
+) -> Result<(), Error> {
     let count = program.steps().len();
     if weights.len() != count {
         let given = weights.len();

@@ -9,9 +9,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use conv_ir::chain::plan::Plan;
 use conv_ir::nest::BufferRole;
-use conv_ir::{Chain, Conv, DType, Element, Target};
+use conv_ir::program::plan::Plan;
+use conv_ir::{Conv, DType, Element, Program, Target};
 use conv_jit::{Compiled, Options, Scratch, StepWeights, targets_here};
 
 thread_local! {
@@ -135,7 +135,7 @@ fn a_run_allocates_nothing() {
 
 #[test]
 fn a_run_of_a_chain_allocates_nothing() {
-    let chain: Chain = "conv2d ic16 oc96 in 28 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; conv2d oc16 kernel 1 + bias + residual from 0"
+    let chain: Program = "conv2d ic16 oc96 in 28 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; conv2d oc16 kernel 1 + bias + residual from 0"
         .parse()
         .unwrap();
     let fused = Plan::choose(&chain, &Target::AVX512, 1);

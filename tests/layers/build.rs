@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use conv_codegen::{Form, Isa, Options, rust_source};
-use conv_ir::{Chain, Conv, ConvSpec, Padding, PerAxis, Size};
+use conv_ir::{Program, Conv, ConvSpec, Padding, PerAxis, Size};
 
 const TABLE: &str = "../../conv-cli/layers/public.csv";
 const BLOCKS: &str = "../../conv-cli/layers/blocks.txt";
@@ -79,7 +79,7 @@ fn layers() -> String {
 fn chains() -> String {
     let file = std::fs::read_to_string(BLOCKS).expect("the blocks");
     let lines = file.lines().filter(|line| !line.starts_with('#'));
-    let blocks: Vec<(&str, Chain)> = lines
+    let blocks: Vec<(&str, Program)> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, chain)| (name, chain.parse().expect("a legal chain")))
         .collect();

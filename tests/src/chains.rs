@@ -2,17 +2,17 @@
 //! steps' references one after the other.
 
 use crate::data::{Fill, Rng, compare};
-use crate::emitted::{Program, numbers};
+use crate::emitted::{Emitted, numbers};
 use crate::judge::{SEED, quietly};
 use crate::random_chains::DrawnChain;
 use crate::routes::machines_here;
-use conv_ir::chain::Step;
-use conv_ir::chain::fuse::Lowered;
-use conv_ir::chain::plan::{self, Plan};
-use conv_ir::chain::whole;
 use conv_ir::lower::Layouts;
-use conv_ir::reference::{self, run_chain};
-use conv_ir::{Chain, Conv, DType, Element, Error, Schedule, Target, interp, nest, passes};
+use conv_ir::program::Step;
+use conv_ir::program::fuse::Lowered;
+use conv_ir::program::plan::{self, Plan};
+use conv_ir::program::whole;
+use conv_ir::reference::{self, run_program};
+use conv_ir::{Conv, DType, Element, Error, Program, Schedule, Target, interp, nest, passes};
 use conv_jit::{Compiled, CurrentThread, Options, StepWeights};
 
 /// The arrays of a chain.
@@ -23,7 +23,7 @@ struct ChainData<T> {
 }
 
 impl<T: Element> ChainData<T> {
-    fn new(chain: &Chain, fill: Fill) -> Result<Self, Error> {
+    fn new(chain: &Program, fill: Fill) -> Result<Self, Error> {
         let mut rng = Rng(SEED);
         let input = rng.array(fill, chain.len_of(0));
         let weights: Vec<_> = chain
@@ -37,7 +37,7 @@ impl<T: Element> ChainData<T> {
             .iter()
             .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
             .collect();
-        let wanted = run_chain(chain, &input, &steps)?;
+        let wanted = run_program(chain, &input, &steps)?;
         Ok(ChainData { input, weights, wanted })
     }
 
@@ -210,7 +210,7 @@ fn machine<T: Element>(
 /// # Errors
 /// Those of compiling and running, and an error where the bits differ.
 pub fn fused_and_not(
-    chain: &Chain,
+    chain: &Program,
     weights: &[StepWeights<'_, f32>],
     input: &[f32],
     output: &mut [f32],
@@ -251,7 +251,7 @@ struct Expanded<'a> {
 /// # Errors
 /// The chains that differ, and where.
 pub fn expanded(all: &[DrawnChain]) -> Result<usize, String> {
-    let (mut program, mut cases) = (Program::default(), Vec::new());
+    let (mut program, mut cases) = (Emitted::default(), Vec::new());
     for (at, drawn) in all.iter().enumerate() {
         let known = at % 3 == 2;
         let wanted = match drawn.chain.dtype() {
@@ -278,7 +278,7 @@ pub fn expanded(all: &[DrawnChain]) -> Result<usize, String> {
 
 /// Adds a chain to a program; what it must give, or nothing where its plan is refused.
 fn add_expanded<T: Element>(
-    program: &mut Program,
+    program: &mut Emitted,
     drawn: &DrawnChain,
     known: bool,
 ) -> Result<Option<Vec<f64>>, String> {
@@ -292,7 +292,7 @@ fn add_expanded<T: Element>(
             Ok(Step { conv, residual: step.residual })
         });
         let steps: Result<Vec<Step>, Error> = steps.collect();
-        chain = steps.and_then(Chain::new).map_err(|e| e.to_string())?;
+        chain = steps.and_then(Program::new).map_err(|e| e.to_string())?;
     } else {
         let own = data.weights.iter();
         arrays.extend(

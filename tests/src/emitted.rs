@@ -9,8 +9,8 @@
 
 use crate::data::Data;
 use conv_codegen::{Form, Isa, Options, rust_source};
-use conv_ir::chain::plan::Plan;
-use conv_ir::{Chain, Conv, DType, Element};
+use conv_ir::program::plan::Plan;
+use conv_ir::{Conv, DType, Element, Program};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
@@ -43,7 +43,7 @@ pub struct Function {
 
 /// A program in the making.
 #[derive(Default)]
-pub struct Program {
+pub struct Emitted {
     source: String,
     functions: usize,
     calls: String,
@@ -51,7 +51,7 @@ pub struct Program {
     outputs: Vec<usize>,
 }
 
-impl Program {
+impl Emitted {
     /// Adds a function, to be called with as many arrays as wanted.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Program {
     /// Why the Rust route cannot print it.
     pub fn chain<T: Element>(
         &mut self,
-        chain: &Chain,
+        chain: &Program,
         plan: &Plan,
         arrays: &[&[T]],
     ) -> Result<(), conv_ir::Error> {

@@ -1,10 +1,10 @@
 //! Random chains of small convolutions, and random plans for them.
 
 use super::random::{convs, work};
-use conv_ir::chain::Step;
-use conv_ir::chain::fuse::Strips;
-use conv_ir::chain::plan::{Group, Plan};
-use conv_ir::{Activation, Chain, Conv, ConvSpec, Layout, PaddingMode, Size};
+use conv_ir::program::Step;
+use conv_ir::program::fuse::Strips;
+use conv_ir::program::plan::{Group, Plan};
+use conv_ir::{Activation, Conv, ConvSpec, Layout, PaddingMode, Program, Size};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::fmt;
@@ -13,7 +13,7 @@ use std::fmt;
 #[derive(Clone, PartialEq)]
 pub struct DrawnChain {
     /// What.
-    pub chain: Chain,
+    pub chain: Program,
     /// How.
     pub plan: Plan,
 }
@@ -152,7 +152,7 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
     }
 }
 
-fn chains() -> impl Strategy<Value = Chain> {
+fn chains() -> impl Strategy<Value = Program> {
     let first = convs().prop_filter_map("a first step without residual", |conv| {
         let spec = ConvSpec { residual: false, ..conv.spec().clone() };
         Conv::new(spec).ok()
@@ -165,7 +165,7 @@ fn chains() -> impl Strategy<Value = Chain> {
                 steps.extend(after(&steps, dice));
             }
             let all: usize = steps.iter().map(|step| work(&step.conv)).sum();
-            let chain = Chain::new(steps).ok()?;
+            let chain = Program::new(steps).ok()?;
             (all <= MOST_WORK).then_some(chain)
         },
     )

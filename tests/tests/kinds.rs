@@ -9,7 +9,7 @@
 
 use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Schedule, Target, passes};
 use conv_tests::data::{Data, compare};
-use conv_tests::emitted::{Program, numbers};
+use conv_tests::emitted::{Emitted, numbers};
 use conv_tests::judge::SEED;
 use conv_tests::random::ACTIVATIONS;
 use conv_tests::{Fill, routes};
@@ -161,7 +161,7 @@ fn every_kind_on_the_interpreter_and_machine_code() {
 
 /// Adds a case with both fills to the program, and what the reference makes of it.
 fn add<T: Element>(
-    program: &mut Program,
+    program: &mut Emitted,
     wanted: &mut Vec<(String, Vec<f64>)>,
     name: &str,
     conv: &Conv,
@@ -180,7 +180,7 @@ fn add<T: Element>(
 
 /// Runs one program per element type and compares bits. f32 travels as f64, exactly.
 fn expanded(cases: &[(String, Conv)]) {
-    let (mut program, mut wanted) = (Program::default(), Vec::new());
+    let (mut program, mut wanted) = (Emitted::default(), Vec::new());
     for (name, conv) in cases {
         match conv.dtype() {
             DType::F32 => add::<f32>(&mut program, &mut wanted, name, conv),

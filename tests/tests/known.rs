@@ -6,7 +6,7 @@ use conv_ir::{Conv, Element, Schedule, Target, reference};
 use conv_jit::{Compiled, Options};
 use conv_tests::data::{Rng, compare};
 use conv_tests::drawn::{Drawn, drawn};
-use conv_tests::emitted::{Program, numbers};
+use conv_tests::emitted::{Emitted, numbers};
 use conv_tests::judge::SEED;
 use conv_tests::{Data, Fill, judge, routes};
 use proptest::prelude::*;
@@ -62,7 +62,7 @@ fn every_route_gives_the_reference() {
     }
 }
 
-fn add<T: Element>(program: &mut Program, wanted: &mut Vec<(String, Vec<f64>)>, conv: &Conv) {
+fn add<T: Element>(program: &mut Emitted, wanted: &mut Vec<(String, Vec<f64>)>, conv: &Conv) {
     let data = Data::<T>::new(conv, Fill::Reals, SEED);
     let expected = data.reference(conv).unwrap_or_else(|e| panic!("{conv}: {e}"));
     let function = program.function(conv).unwrap_or_else(|e| panic!("{e}"));
@@ -72,7 +72,7 @@ fn add<T: Element>(program: &mut Program, wanted: &mut Vec<(String, Vec<f64>)>, 
 
 #[test]
 fn expanded_rust_gives_the_reference() {
-    let (mut program, mut wanted) = (Program::default(), Vec::new());
+    let (mut program, mut wanted) = (Emitted::default(), Vec::new());
     for conv in cases() {
         match conv.dtype() {
             conv_ir::DType::F32 => add::<f32>(&mut program, &mut wanted, &conv),

@@ -8,8 +8,8 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use conv_ir::chain::plan::Plan;
-use conv_ir::{Chain, analysis};
+use conv_ir::program::plan::Plan;
+use conv_ir::{Program, analysis};
 use conv_jit::{Compiled, Options, Packed, StepWeights};
 use serde::Serialize;
 
@@ -36,7 +36,7 @@ pub struct MeasuredChain {
 }
 
 /// Reads a file of chains.
-pub fn read(path: &Path) -> Result<Vec<(String, Chain)>, Failure> {
+pub fn read(path: &Path) -> Result<Vec<(String, Program)>, Failure> {
     let text = layers::text(path, &[("blocks", include_str!("../../layers/blocks.txt"))])?;
     let mut chains = Vec::new();
     for (number, line) in text.lines().enumerate() {
@@ -58,7 +58,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Chain)>, Failure> {
 
 /// Measures a chain for at least so long.
 pub fn measure(
-    (name, chain): &(String, Chain),
+    (name, chain): &(String, Program),
     threads: usize,
     least: Duration,
     peak: Option<f64>,

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use conv_ir::{Chain, Nest, Target};
+use conv_ir::{Nest, Program, Target};
 use conv_jit::x86::{Level, Refusal, assemble};
 use conv_jit::{Lowered, Options};
 
@@ -24,7 +24,7 @@ fn refused<'a>(nest: &'a Nest, target: &Target) -> Vec<&'a str> {
     nest.leaves.iter().filter(too_large).map(|leaf| leaf.name.as_str()).collect()
 }
 
-fn all_fit(programs: impl Iterator<Item = (String, Chain)>) {
+fn all_fit(programs: impl Iterator<Item = (String, Program)>) {
     let mut found = Vec::new();
     for (name, program) in programs {
         for target in conv_jit::TARGETS {

@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
-use conv_ir::chain::plan::{Group, Plan, scratch_bytes, whole_bytes};
-use conv_ir::{Chain, Nest, Target};
+use conv_ir::program::plan::{Group, Plan, scratch_bytes, whole_bytes};
+use conv_ir::{Nest, Program, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
 use super::bills;
@@ -14,7 +14,7 @@ use crate::table;
 
 /// Prints the plan; with `all`, also the nest of each group.
 pub fn explain(
-    chain: &Chain,
+    chain: &Program,
     target: &Target,
     all: bool,
     out: &mut dyn Write,
@@ -60,7 +60,7 @@ fn words(group: &Group) -> String {
 }
 
 /// What the model expects of both ways.
-fn costs(chain: &Chain, plan: &Plan, target: &Target) -> Vec<(&'static str, String)> {
+fn costs(chain: &Program, plan: &Plan, target: &Target) -> Vec<(&'static str, String)> {
     let cycles = |plan: &Plan| {
         let cost = plan.cost(chain, target);
         cost.map_or("not known".to_owned(), |cost| {
@@ -85,7 +85,7 @@ fn because(plan: &Plan) -> Vec<(&'static str, String)> {
 }
 
 /// The scratch of a group, counted from its nest, beside what its tensors would take.
-fn memory(chain: &Chain, group: &Group, nest: &Nest) -> Option<(&'static str, String)> {
+fn memory(chain: &Program, group: &Group, nest: &Nest) -> Option<(&'static str, String)> {
     group.strips.as_ref()?;
     let (scratch, whole) = (scratch_bytes(nest), whole_bytes(chain, group));
     Some((

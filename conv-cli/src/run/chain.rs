@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use conv_files::{Number, encode};
-use conv_ir::reference::{self, run_chain};
-use conv_ir::{Chain, DType, interp};
+use conv_ir::reference::{self, run_program};
+use conv_ir::{DType, Program, interp};
 use conv_jit::{Compiled, Lowered, Options, StepWeights};
 
 use super::{Args, Named};
@@ -17,14 +17,14 @@ use crate::route::{self, Route};
 use crate::table::milliseconds;
 
 /// Runs a chain.
-pub fn run(args: &Args, chain: &Chain, out: &mut dyn Write) -> Result<(), Failure> {
+pub fn run(args: &Args, chain: &Program, out: &mut dyn Write) -> Result<(), Failure> {
     match chain.dtype() {
         DType::F32 => run_as::<f32>(args, chain, out),
         DType::F64 => run_as::<f64>(args, chain, out),
     }
 }
 
-fn run_as<T: Number>(args: &Args, chain: &Chain, out: &mut dyn Write) -> Result<(), Failure> {
+fn run_as<T: Number>(args: &Args, chain: &Program, out: &mut dyn Write) -> Result<(), Failure> {
     let read = |role, path, shape: &[usize], rule: &str| -> Result<Vec<T>, Failure> {
         let file = Named::read(role, path)?;
         file.check_type(T::DTYPE)?;
@@ -68,7 +68,7 @@ type Arrays<T> = [(Vec<T>, Option<Vec<T>>)];
 /// Fills the result, and says by whom and how fast.
 fn compute<T: Number>(
     args: &Args,
-    chain: &Chain,
+    chain: &Program,
     (input, arrays): (&[T], &Arrays<T>),
     result: &mut [T],
 ) -> Result<String, Failure> {
@@ -92,7 +92,7 @@ fn compute<T: Number>(
                 .iter()
                 .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
                 .collect();
-            result.copy_from_slice(&run_chain(chain, input, &steps)?);
+            result.copy_from_slice(&run_program(chain, input, &steps)?);
             Ok("route reference".to_owned())
         }
         Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {

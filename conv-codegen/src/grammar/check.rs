@@ -8,7 +8,7 @@
 
 use conv_ir::conv::{Extent, axis_name};
 use conv_ir::separate::Accuracy;
-use conv_ir::{Chain, Conv, ConvSpec, DType, Error, Issue, Layout, Schedule, Size};
+use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Program, Schedule, Size};
 use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 
@@ -44,7 +44,7 @@ impl Item {
 
 /// What an item asks for.
 pub(super) struct Checked {
-    pub program: Chain,
+    pub program: Program,
     pub schedule: Option<Schedule>,
     pub accuracy: Accuracy,
     pub runtime: Library,

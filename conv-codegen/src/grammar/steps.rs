@@ -7,14 +7,14 @@
 //! project:   { weight: [f32; 24, 144, 1, 1], residual: input }
 //! ```
 //!
-//! In: a parsed item with steps. Out: a checked [`Chain`]. Each step is checked as a convolution of
+//! In: a parsed item with steps. Out: a checked [`Program`]. Each step is checked as a convolution of
 //! its own ([`check`](super::check)) whose input is what the step before gives; these sizes
 //! stand on the step's name, so that what does not fit is reported there. The last step's output is
 //! compared with the signature. Steps behind one that is wrong have their keys read, no more: their
 //! sizes would be guesses.
 
-use conv_ir::chain::Step as ChainStep;
-use conv_ir::{Chain, Conv};
+use conv_ir::program::Step as ChainStep;
+use conv_ir::{Conv, Program};
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
 use syn::ext::IdentExt;
@@ -49,7 +49,7 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
     if errors.count() > first {
         return None;
     }
-    let chain = Chain::new(along.steps).map_err(|error| errors.at(&item.name, error.to_string()));
+    let chain = Program::new(along.steps).map_err(|error| errors.at(&item.name, error.to_string()));
     Some(Checked {
         program: chain.ok()?,
         schedule: None,

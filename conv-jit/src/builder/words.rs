@@ -1,6 +1,6 @@
 //! What is said: of the last step, and of the whole program.
 
-use conv_ir::chain::plan::Plan;
+use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{
     Activation, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Target,

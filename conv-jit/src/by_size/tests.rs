@@ -8,7 +8,7 @@ use crate::packed::Packed;
 use crate::tests::{bits, fill};
 use crate::{Builder, Scratch, chain, conv1d, conv2d};
 
-fn arrays(program: &Chain) -> Vec<(Vec<f32>, Option<Vec<f32>>)> {
+fn arrays(program: &Program) -> Vec<(Vec<f32>, Option<Vec<f32>>)> {
     let array = |conv: &conv_ir::Conv| {
         let weight = if conv.known().is_none() { fill(conv.weight_len(), 2) } else { Vec::new() };
         (weight, bias_comes_later(conv).then(|| fill(conv.bias_len(), 3)))

@@ -55,7 +55,7 @@ pub(crate) enum Body {
 }
 
 /// All functions of a nest. A function's external name is its position here.
-pub(crate) struct Program {
+pub(crate) struct Emitted {
     pub functions: Vec<Named>,
     pub setup: usize,
     pub run: usize,
@@ -63,7 +63,7 @@ pub(crate) struct Program {
 
 /// Emits every function of `nest` for `isa`; with a `level`, leaves are assembled as far as the
 /// assembler takes them.
-pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Program, Error> {
+pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Emitted, Error> {
     check(nest)?;
     let conv = isa.target.default_call_conv();
     let mut context = cranelift_frontend::FunctionBuilderContext::new();
@@ -81,7 +81,7 @@ pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Progr
         functions.push(Named { name: name.to_owned(), body: Body::Driver(Box::new(function)) });
     }
     let run = functions.len() - 1;
-    Ok(Program { functions, setup: run - 1, run })
+    Ok(Emitted { functions, setup: run - 1, run })
 }
 
 fn leaf_body(

@@ -2,22 +2,22 @@
 //! bits of the steps one after the other.
 
 use conv_ir::Activation::Relu6;
-use conv_ir::Chain;
-use conv_ir::chain::fuse::Strips;
-use conv_ir::chain::plan::{Group, Plan, scratch_bytes, whole_bytes};
+use conv_ir::Program;
+use conv_ir::program::fuse::Strips;
+use conv_ir::program::plan::{Group, Plan, scratch_bytes, whole_bytes};
 
 use super::fill;
 use crate::{Compiled, CurrentThread, Lowered, Options, Packed, StepWeights, chain, targets_here};
 
 const INVERTED_RESIDUAL: &str = "conv2d ic16 oc96 in 28 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6; conv2d oc16 kernel 1 + bias + residual from 0";
 
-fn read(text: &str) -> Chain {
+fn read(text: &str) -> Program {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
 }
 
 type Arrays = Vec<(Vec<f32>, Option<Vec<f32>>)>;
 
-fn arrays(chain: &Chain) -> Arrays {
+fn arrays(chain: &Program) -> Arrays {
     let numbered = chain.convs().zip(1..);
     numbered
         .map(|(conv, at)| {
@@ -32,7 +32,7 @@ fn steps(arrays: &Arrays) -> Vec<StepWeights<'_, f32>> {
     arrays.iter().map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() }).collect()
 }
 
-fn packed(chain: &Chain, options: Options) -> Packed<f32> {
+fn packed(chain: &Program, options: Options) -> Packed<f32> {
     let arrays = arrays(chain);
     let compiled = Compiled::new(chain, options).unwrap_or_else(|e| panic!("{chain}: {e}"));
     compiled.pack_steps(&steps(&arrays)).unwrap()
@@ -141,7 +141,7 @@ fn known_steps_have_the_bits_of_their_unknown_twins() {
         let mut steps = chain.steps().to_vec();
         let (weight, bias) = &arrays[at];
         steps[at].conv = steps[at].conv.with_weights(weight, bias.as_deref()).unwrap();
-        Chain::new(steps).unwrap()
+        Program::new(steps).unwrap()
     };
     let strips = Strips {
         rows: 7,
@@ -154,7 +154,7 @@ fn known_steps_have_the_bits_of_their_unknown_twins() {
     let input = fill(chain.len_of(0), 5);
     for plan in [fused, Plan::unfused(&chain)] {
         for target in targets_here() {
-            let run = |chain: &Chain| {
+            let run = |chain: &Program| {
                 let options = Options { plan: Some(plan.clone()), target, ..Options::default() };
                 let mut output = vec![f32::NAN; chain.len_of(2)];
                 packed(chain, options).run(&input, &mut output).unwrap();

@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use conv_ir::chain::fuse::Strips;
-use conv_ir::chain::plan::{Group, Plan};
+use conv_ir::program::fuse::Strips;
+use conv_ir::program::plan::{Group, Plan};
 use conv_ir::separate::Accuracy;
-use conv_ir::{Activation, Chain, Layout, PaddingMode};
+use conv_ir::{Activation, Layout, PaddingMode, Program};
 
 use super::{bits, fill};
 use crate::{
@@ -32,7 +32,7 @@ fn said<T>(result: Result<T, Error>) -> String {
 /// Weights that come later, for each step.
 type Arrays = Vec<(Vec<f32>, Option<Vec<f32>>)>;
 
-fn arrays(program: &Chain) -> Arrays {
+fn arrays(program: &Program) -> Arrays {
     let arrays = program.convs().zip(1..).map(|(conv, at)| {
         let weight = if conv.known().is_some() { 0 } else { conv.weight_len() };
         (fill(weight, at), conv.spec().bias.then(|| fill(conv.bias_len(), 90 + at)))
@@ -48,7 +48,7 @@ fn packed(compiled: &Compiled) -> Packed<f32> {
 
 /// The steps one after the other, each a program of its own.
 fn one_by_one(
-    program: &Chain,
+    program: &Program,
     input: &[f32],
     outside: Option<&[f32]>,
     sizes: &[(&str, usize)],

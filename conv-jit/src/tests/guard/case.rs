@@ -11,15 +11,15 @@
 use std::fmt;
 use std::str::FromStr;
 
-use conv_ir::chain::fuse::Strips;
-use conv_ir::chain::plan::{Group, Plan};
-use conv_ir::{Chain, Conv, Layout, Schedule, Target};
+use conv_ir::program::fuse::Strips;
+use conv_ir::program::plan::{Group, Plan};
+use conv_ir::{Conv, Layout, Program, Schedule, Target};
 
 use crate::host::{TARGETS, as_here};
 
 /// What runs, and how.
 pub(super) struct Case {
-    pub program: Chain,
+    pub program: Program,
     /// Values of free sizes.
     pub sizes: Vec<(String, usize)>,
     /// Whether weights are compiled in.

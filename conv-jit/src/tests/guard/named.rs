@@ -1,9 +1,9 @@
 //! Cases by name: benchdnn's core, widths around vectors' lengths, chains whose strips begin and end
 //! everywhere, and what random cases found once.
 
-use conv_ir::chain::fuse::Strips;
-use conv_ir::chain::plan::{Group, Plan};
-use conv_ir::{Chain, Conv, DType, Layout, Schedule, Target};
+use conv_ir::program::fuse::Strips;
+use conv_ir::program::plan::{Group, Plan};
+use conv_ir::{Conv, DType, Layout, Program, Schedule, Target};
 
 use super::case::Case;
 use crate::targets_here;
@@ -46,7 +46,7 @@ fn scheduled() -> impl Iterator<Item = Case> {
 /// Every chain in strips of some rows, its line buffers in both layouts.
 fn fused() -> impl Iterator<Item = Case> {
     CHAINS.into_iter().flat_map(|text| {
-        let chain: Chain = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let chain: Program = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let layouts = [Layout::ChannelsFirst, Layout::ChannelsLast];
         let rows = [2, 3, 4, 7].into_iter().flat_map(move |rows| layouts.map(|l| (rows, l)));
         rows.flat_map(move |(rows, layout)| {

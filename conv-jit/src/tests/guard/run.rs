@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use conv_ir::chain::Step;
+use conv_ir::program::Step;
 use conv_ir::reference::{self, Arguments};
-use conv_ir::{Chain, DType, Element};
+use conv_ir::{DType, Element, Program};
 
 use super::case::Case;
 use crate::memory::guard::{Guarded, Side, guarded};
@@ -17,7 +17,7 @@ type Tell<'a> = dyn Fn(&str) + 'a;
 
 /// The reference's bits for the last program, which many cases in a row share: it is slow.
 #[derive(Default)]
-pub(super) struct Reference(Option<(Chain, Rc<Vec<u64>>)>);
+pub(super) struct Reference(Option<(Program, Rc<Vec<u64>>)>);
 
 /// Runs a case. How often it ran, or nothing where its schedule or plan is refused.
 pub(super) fn run(case: &Case, last: &mut Reference, tell: &Tell<'_>) -> Option<u64> {
@@ -99,7 +99,7 @@ impl<T: Element> Arrays<T> {
         arrays
     }
 
-    fn reference(&self, sized: &Chain) -> Vec<T> {
+    fn reference(&self, sized: &Program) -> Vec<T> {
         let Arrays { input, weights, residual, .. } = self;
         if let Some(conv) = sized.single() {
             let (weight, bias) = (&weights[0].0, weights[0].1.as_deref());
@@ -110,17 +110,17 @@ impl<T: Element> Arrays<T> {
             let bias = bias.as_deref();
             reference::StepWeights { weight, bias }
         });
-        reference::run_chain(sized, input, &steps.collect::<Vec<_>>()).unwrap()
+        reference::run_program(sized, input, &steps.collect::<Vec<_>>()).unwrap()
     }
 
     /// The program with its weights compiled in.
-    fn known(&self, program: &Chain) -> Chain {
+    fn known(&self, program: &Program) -> Program {
         let steps = program.steps().iter().zip(&self.weights);
         let steps = steps.map(|(step, (weight, bias))| Step {
             conv: step.conv.with_weights(weight, bias.as_deref()).unwrap(),
             residual: step.residual,
         });
-        Chain::with_residuals_from_outside(steps.collect()).unwrap()
+        Program::with_residuals_from_outside(steps.collect()).unwrap()
     }
 
     /// Runs it with every array at a guard. How often.

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use conv_ir::{Chain, Target};
+use conv_ir::{Program, Target};
 use conv_jit::{Compiled, Options, StepWeights};
 use conv_layers::{Run, numbers, times, whole, zeroed};
 
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if !wanted.is_empty() && !wanted.iter().any(|name| block.name.contains(name.as_str())) {
             continue;
         }
-        let chain: Chain = block.description.parse()?;
+        let chain: Program = block.description.parse()?;
         let mut arrays = Vec::new();
         for (at, conv) in (2..).step_by(2).zip(chain.convs()) {
             arrays.push(numbers(conv.weight_len(), at));

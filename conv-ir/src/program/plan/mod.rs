@@ -15,7 +15,7 @@ pub use cost::Cost;
 use std::ops::Range;
 
 use super::fuse::{Lower, Strips, fuse};
-use super::{Chain, Step};
+use super::{Program, Step};
 use crate::lower::Layouts;
 use crate::{Error, Nest, Target};
 use numbers::Numbers;
@@ -44,7 +44,7 @@ impl Plan {
     ///
     /// # Errors
     /// [`Error::Argument`] with the group and the step.
-    pub fn check(&self, chain: &Chain) -> Result<(), Error> {
+    pub fn check(&self, chain: &Program) -> Result<(), Error> {
         let wrong = |message: String| Err(Error::Argument(format!("plan: {message}")));
         let mut next = 0;
         for group in &self.groups {
@@ -74,7 +74,7 @@ impl Plan {
         self.check_residuals(chain)
     }
 
-    fn check_residuals(&self, chain: &Chain) -> Result<(), Error> {
+    fn check_residuals(&self, chain: &Program) -> Result<(), Error> {
         let whole = |tensor: usize| {
             tensor == 0 || self.groups.iter().any(|group| group.steps.end == tensor)
         };
@@ -94,7 +94,7 @@ impl Plan {
     }
 
     /// Every step by itself.
-    pub fn unfused(chain: &Chain) -> Plan {
+    pub fn unfused(chain: &Program) -> Plan {
         let alone = |at| Group { steps: at..at + 1, strips: None };
         Plan { groups: (0..chain.steps().len()).map(alone).collect(), reasons: Vec::new() }
     }
@@ -109,14 +109,14 @@ pub fn scratch_bytes(nest: &Nest) -> u64 {
 }
 
 /// Bytes that the tensors inside a group would take as a whole.
-pub fn whole_bytes(chain: &Chain, group: &Group) -> u64 {
+pub fn whole_bytes(chain: &Program, group: &Group) -> u64 {
     let inside = group.steps.start + 1..group.steps.end;
     inside.map(|tensor| (chain.len_of(tensor) * chain.dtype().bytes()) as u64).sum()
 }
 
 impl Plan {
     /// What the model expects of an image, `None` where a strip cannot be.
-    pub fn cost(&self, chain: &Chain, target: &Target) -> Option<Cost> {
+    pub fn cost(&self, chain: &Program, target: &Target) -> Option<Cost> {
         let mut sum = Cost::default();
         for group in &self.groups {
             sum += Plan::group_cost(chain, group, target)?.0;
@@ -129,7 +129,7 @@ impl Plan {
     }
 
     /// The same of a group, and the most rows of each line buffer.
-    fn group_cost(chain: &Chain, group: &Group, target: &Target) -> Option<(Cost, Vec<i64>)> {
+    fn group_cost(chain: &Program, group: &Group, target: &Target) -> Option<(Cost, Vec<i64>)> {
         let steps = chain.steps().get(group.steps.clone())?;
         let numbers: Vec<_> = steps.iter().map(|step| Numbers::of(&step.conv)).collect();
         let Some(strips) = &group.strips else {
@@ -149,7 +149,7 @@ impl Plan {
 /// # Errors
 /// Why there is none: those of [`fuse`] and of `lower`.
 pub fn nest(
-    chain: &Chain,
+    chain: &Program,
     group: &Group,
     target: &Target,
     lower: &mut Lower<'_>,

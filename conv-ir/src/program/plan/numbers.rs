@@ -3,8 +3,8 @@
 //! Everything that a step costs follows from these and the target, so that a network of fifty steps
 //! of ten kinds is priced as ten.
 
-use crate::chain::rows::RowAxis;
 use crate::conv::ConvAxis;
+use crate::program::rows::RowAxis;
 use crate::{Conv, Layout, Target};
 
 /// Cycles an element that a tile with channels in the lanes turns around to store it along columns.

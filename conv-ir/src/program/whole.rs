@@ -12,7 +12,7 @@
 
 use std::collections::HashMap;
 
-use super::Chain;
+use super::Program;
 use super::fuse::{Lower, constants, same_numbers};
 use super::plan::{self, Group, Plan};
 use crate::nest::{Affine, Buffer, BufferId, BufferRole, Embedding, Nest};
@@ -23,7 +23,7 @@ use crate::{Error, Target};
 /// # Errors
 /// Those of [`plan::nest`] and [`Plan::check`].
 pub fn nest(
-    chain: &Chain,
+    chain: &Program,
     plan: &Plan,
     target: &Target,
     lower: &mut Lower<'_>,
@@ -39,7 +39,7 @@ pub fn nest(
 /// # Errors
 /// [`Error::Unsupported`] where a size is free.
 pub fn joined<'n>(
-    chain: &Chain,
+    chain: &Program,
     plan: &Plan,
     nests: impl IntoIterator<Item = &'n Nest>,
 ) -> Result<Nest, Error> {
@@ -62,7 +62,7 @@ struct Slot {
 }
 
 struct Joining<'a> {
-    chain: &'a Chain,
+    chain: &'a Program,
     nest: Nest,
     /// The arrays of each step.
     weights: Vec<Option<BufferId>>,
@@ -78,7 +78,7 @@ struct Joining<'a> {
 }
 
 impl<'a> Joining<'a> {
-    fn new(chain: &'a Chain, plan: &Plan) -> Self {
+    fn new(chain: &'a Program, plan: &Plan) -> Self {
         let mut nest = Nest::new(chain.dtype(), chain.steps()[0].conv.rank());
         let count = chain.steps().len();
         let shape = |tensor: usize| {

@@ -107,10 +107,10 @@ fn shifted(actions: &[Action], by: &[Moves], times: i64) -> Vec<Action> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Chain;
+    use crate::Program;
 
     fn runs(text: &str, keep: bool, each: i64) -> (Vec<Repeated>, Vec<Vec<Action>>) {
-        let chain: Chain = text.parse().expect("legal");
+        let chain: Program = text.parse().expect("legal");
         let keep = vec![keep; chain.steps().len()];
         let rows = chain.output_shape()[2] as i64;
         let count = (rows + each - 1) / each;
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_high_image_takes_no_longer() {
-        let chain: Chain =
+        let chain: Program =
             "conv1d in 1000000000 kernel 3 pad 1; conv1d kernel 3 pad 1".parse().expect("legal");
         let mut walk = Walk::new(chain.steps(), 0, &[true, true]);
         let runs = repeated(&mut walk, 0..500_000_000, 2).expect("legal strips");

@@ -1,10 +1,10 @@
-//! The chain: a short list of convolutions in a row, as one description.
+//! The program: one convolution, or several in a row (a chain), as one description.
 //!
-//! In: [`Step`]s, each a checked [`Conv`] with its epilogue. Out: a [`Chain`] whose shapes fit:
+//! In: [`Step`]s, each a checked [`Conv`] with its epilogue. Out: a [`Program`] whose shapes fit:
 //! each step takes what the one before gives, and a step that adds a residual says whose. Like
 //! [`Conv`], there is no other way to make one, so that the code behind it tests nothing again.
 //!
-//! Tensors are numbered along the chain: 0 is its input, `k` the output of the `k`-th step, counted
+//! Tensors are numbered along the program: 0 is its input, `k` the output of the `k`-th step, counted
 //! from 1. A residual names a tensor before its step.
 //!
 //! ```text
@@ -13,14 +13,14 @@
 //! conv2d oc16 kernel 1 + bias + residual from 0                   2 -> 3          tensor 0 is added
 //! ```
 //!
-//! A convolution is a chain of one step, by `From`: then a residual may be the caller's, as the
+//! A convolution is a program of one step, by `From`: then a residual may be the caller's, as the
 //! input is. Free sizes follow from step to step ([`Conv::sizes_behind`]); such steps are not fused.
 //!
-//! A chain computes what its steps compute one after the other, to the bit. Whether intermediates
+//! A program computes what its steps compute one after the other, to the bit. Whether intermediates
 //! ever exist as a whole is decided by [`plan`]; the nests of fused steps are made in [`fuse`],
-//! that of a whole chain in [`whole`]. What is computed in the place of what was described is
-//! decided by [`Chain::rewritten`]: strides move to where they save most
-//! ([`Chain::skipping_strides`]), and what changes the order of sums is never done unasked.
+//! that of a whole program in [`whole`]. What is computed in the place of what was described is
+//! decided by [`Program::rewritten`]: strides move to where they save most
+//! ([`Program::skipping_strides`]), and what changes the order of sums is never done unasked.
 
 mod algorithm;
 pub mod fuse;
@@ -38,7 +38,7 @@ pub use algorithm::Rewritten;
 use crate::conv::axis_name;
 use crate::{Conv, DType, Error, Issue, Layout, Size};
 
-/// One convolution of a chain.
+/// One convolution of a program.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {
     /// The convolution, its epilogue included.
@@ -63,34 +63,34 @@ impl From<Conv> for Step {
     }
 }
 
-impl From<Conv> for Chain {
+impl From<Conv> for Program {
     /// The program of one step. Its residual, if it adds one, is the caller's.
-    fn from(conv: Conv) -> Chain {
-        Chain { steps: vec![conv.into()] }
+    fn from(conv: Conv) -> Program {
+        Program { steps: vec![conv.into()] }
     }
 }
 
-impl From<&Conv> for Chain {
-    fn from(conv: &Conv) -> Chain {
+impl From<&Conv> for Program {
+    fn from(conv: &Conv) -> Program {
         conv.clone().into()
     }
 }
 
-impl From<&Chain> for Chain {
-    fn from(chain: &Chain) -> Chain {
+impl From<&Program> for Program {
+    fn from(chain: &Program) -> Program {
         chain.clone()
     }
 }
 
-/// A checked chain of convolutions. Made by [`Chain::new`] or by parsing its text form.
+/// A checked program. Made by [`Program::new`] or by parsing its text form.
 ///
 /// ```
-/// let chain: conv_ir::Chain = "conv2d g8 ic8 oc8 in 14 kernel 3 pad 1, relu; conv2d oc16 kernel 1".parse()?;
+/// let chain: conv_ir::Program = "conv2d g8 ic8 oc8 in 14 kernel 3 pad 1, relu; conv2d oc16 kernel 1".parse()?;
 /// assert_eq!(chain.output_shape(), [1, 16, 14, 14]);
 /// # Ok::<(), conv_ir::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chain {
+pub struct Program {
     steps: Vec<Step>,
 }
 
@@ -99,12 +99,12 @@ fn issue(message: String) -> Issue {
     Issue { field: "chain", axis: None, rank: 0, message }
 }
 
-impl Chain {
+impl Program {
     /// Checks that the steps fit together.
     ///
     /// # Errors
     /// [`Error::Invalid`] lists every broken rule, each with the step, the edge and the shapes.
-    pub fn new(steps: Vec<Step>) -> Result<Chain, Error> {
+    pub fn new(steps: Vec<Step>) -> Result<Program, Error> {
         let silent = |step: &Step| step.conv.spec().residual && step.residual.is_none();
         let silent = steps.iter().enumerate().filter(|(_, step)| silent(step));
         let issues: Vec<Issue> = silent
@@ -114,7 +114,7 @@ impl Chain {
             })
             .collect();
         match issues.is_empty() {
-            true => Chain::with_residuals_from_outside(steps),
+            true => Program::with_residuals_from_outside(steps),
             false => Err(Error::Invalid(issues)),
         }
     }
@@ -125,7 +125,7 @@ impl Chain {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn with_residuals_from_outside(steps: Vec<Step>) -> Result<Chain, Error> {
+    pub fn with_residuals_from_outside(steps: Vec<Step>) -> Result<Program, Error> {
         let mut issues = Vec::new();
         if steps.is_empty() {
             issues.push(issue("there is no step, but a chain has at least one".to_owned()));
@@ -137,7 +137,7 @@ impl Chain {
             issues.extend(residual(&steps, at));
         }
         match issues.is_empty() {
-            true => Ok(Chain { steps }),
+            true => Ok(Program { steps }),
             false => Err(Error::Invalid(issues)),
         }
     }
@@ -174,11 +174,11 @@ impl Chain {
     ///
     /// # Errors
     /// As [`Conv::with_sizes`], and where a value breaks a rule of a step behind the first one.
-    pub fn with_sizes(&self, free: &[(&str, usize)]) -> Result<Chain, Error> {
+    pub fn with_sizes(&self, free: &[(&str, usize)]) -> Result<Program, Error> {
         let mut steps = self.steps.clone();
         steps[0].conv = steps[0].conv.with_sizes(free)?;
         follow(&mut steps)?;
-        Chain::with_residuals_from_outside(steps)
+        Program::with_residuals_from_outside(steps)
     }
 
     /// Shape of a tensor: 0 is the input, `k` the output of step `k`. It has no dimension where a

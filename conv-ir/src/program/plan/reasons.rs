@@ -6,11 +6,11 @@ use std::ops::Range;
 use super::choose::{Found, Run, Steps, WORTH};
 use super::{Group, Plan};
 use crate::Target;
-use crate::chain::Chain;
-use crate::chain::rows::extents;
+use crate::program::Program;
+use crate::program::rows::extents;
 
 pub(super) fn reasons(
-    chain: &Chain,
+    chain: &Program,
     steps: &Steps<'_>,
     found: &Found,
     target: &Target,
@@ -31,7 +31,7 @@ pub(super) fn reasons(
 }
 
 /// `steps 2, 5 are transposed`.
-fn transposed(chain: &Chain) -> Option<String> {
+fn transposed(chain: &Program) -> Option<String> {
     const NAMED: usize = 8;
     let all = chain.convs().enumerate().filter(|(_, conv)| conv.spec().transposed);
     let all: Vec<String> = all.map(|(at, _)| (at + 1).to_string()).collect();
@@ -49,7 +49,7 @@ fn transposed(chain: &Chain) -> Option<String> {
     }
 }
 
-fn fused(chain: &Chain, steps: &Steps<'_>, group: &Group, target: &Target) -> Option<String> {
+fn fused(chain: &Program, steps: &Steps<'_>, group: &Group, target: &Target) -> Option<String> {
     let Range { start, end } = group.steps;
     let strips = group.strips.as_ref()?;
     let (cost, most) = Plan::group_cost(chain, group, target)?;

@@ -6,13 +6,13 @@
 //! ```
 //!
 //! After the first step `in`, `n`, `ic`, the element type and the layout may be left out: they
-//! follow from the step before. Writing says everything, and reading gives the same [`Chain`] back.
+//! follow from the step before. Writing says everything, and reading gives the same [`Program`] back.
 //! Lines that are empty are skipped. Columns of errors count within the line.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Chain, Step, of_step};
+use super::{Program, Step, of_step};
 use crate::conv::parse_step;
 use crate::error::Error;
 
@@ -29,7 +29,7 @@ impl fmt::Display for Step {
     }
 }
 
-impl fmt::Display for Chain {
+impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, step) in self.steps.iter().enumerate() {
             let end = if at + 1 < self.steps.len() { "\n" } else { "" };
@@ -39,10 +39,10 @@ impl fmt::Display for Chain {
     }
 }
 
-impl FromStr for Chain {
+impl FromStr for Program {
     type Err = Error;
 
-    fn from_str(text: &str) -> Result<Chain, Error> {
+    fn from_str(text: &str) -> Result<Program, Error> {
         let mut steps: Vec<Step> = Vec::new();
         for line in text.lines() {
             let mut start = 0;
@@ -53,7 +53,7 @@ impl FromStr for Chain {
                 start += piece.chars().count() + 1;
             }
         }
-        Chain::new(steps)
+        Program::new(steps)
     }
 }
 

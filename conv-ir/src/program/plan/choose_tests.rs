@@ -1,24 +1,24 @@
 use super::*;
 use std::ops::Range;
 
-fn chain(first: &str, steps: impl IntoIterator<Item = String>) -> Chain {
+fn chain(first: &str, steps: impl IntoIterator<Item = String>) -> Program {
     let steps: Vec<String> = std::iter::once(first.to_owned()).chain(steps).collect();
     steps.join("\n").parse().expect("legal")
 }
 
-fn equal_steps(count: usize) -> Chain {
+fn equal_steps(count: usize) -> Program {
     let step = || "conv2d oc16 kernel 3 pad 1, relu".to_owned();
     chain("conv2d ic16 oc16 in 56 kernel 3 pad 1, relu", (1..count).map(|_| step()))
 }
 
 /// Each step is of another kind than all others.
-fn different_steps(count: usize) -> Chain {
+fn different_steps(count: usize) -> Program {
     let step = |at: usize| format!("conv2d oc{} kernel 3 pad 1, relu", 16 + at);
     chain("conv2d ic16 oc16 in 56 kernel 3 pad 1, relu", (1..count).map(step))
 }
 
 /// MobileNetV2 behind its first step and up to its pooling: (expansion, channels, blocks, stride).
-fn mobilenet_v2() -> Chain {
+fn mobilenet_v2() -> Program {
     const BLOCKS: [(usize, usize, usize, usize); 7] = [
         (1, 16, 1, 1),
         (6, 24, 2, 2),
@@ -50,7 +50,7 @@ fn mobilenet_v2() -> Chain {
     chain("conv2d ic3 oc32 in 224 kernel 3 pad 1 stride 2 + bias, relu6", steps)
 }
 
-fn swept(chain: &Chain, target: &Target) -> usize {
+fn swept(chain: &Program, target: &Target) -> usize {
     let steps = Steps::of(chain, target);
     steps.cheapest(chain, 1);
     steps.swept.get()
@@ -109,7 +109,7 @@ fn equal_steps_are_fused_however_many() {
 }
 
 /// Seven steps on a large picture, as at the end of a network that finds text.
-fn detection_head() -> Chain {
+fn detection_head() -> Program {
     "conv2d ic32 oc64 in 640 kernel 1, relu; conv2d g64 oc64 kernel 3 pad 1, relu; conv2d oc32 kernel 1
      conv2d oc64 kernel 1, relu; conv2d g64 oc64 kernel 3 pad 1, relu; conv2d oc32 kernel 1
      conv2d oc8 kernel 1".parse().expect("legal")
@@ -154,7 +154,7 @@ fn a_tensor_that_is_added_later_is_whole_and_the_rest_is_fused() {
 }
 
 /// The cheapest plan by trying all: every cut, every height.
-fn brute(chain: &Chain, target: &Target) -> f64 {
+fn brute(chain: &Program, target: &Target) -> f64 {
     let steps = Steps::of(chain, target);
     let count = chain.steps().len();
     let priced = |start: usize, end: usize| {

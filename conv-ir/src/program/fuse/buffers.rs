@@ -85,8 +85,8 @@ impl Fusing<'_> {
         let of = self.memory(tensor);
         let shape = self.shape(of);
         let local = match role {
-            BufferRole::Input => crate::chain::rows::extents(conv).0,
-            _ => crate::chain::rows::extents(conv).1,
+            BufferRole::Input => crate::program::rows::extents(conv).0,
+            _ => crate::program::rows::extents(conv).1,
         };
         let rows = self.row_dimension(tensor);
         let row: i64 = shape[rows + 1..].iter().product();
@@ -166,7 +166,7 @@ impl Fusing<'_> {
 
 /// Buffers for weight and bias of a step, which the caller passes; none where their numbers are
 /// known.
-pub(in crate::chain) fn constants(
+pub(in crate::program) fn constants(
     nest: &mut Nest,
     conv: &Conv,
     number: usize,
@@ -181,7 +181,7 @@ pub(in crate::chain) fn constants(
 }
 
 /// The buffer of the same role, extents and known numbers, added where there is none.
-pub(in crate::chain) fn same_numbers(nest: &mut Nest, buffer: &Buffer) -> BufferId {
+pub(in crate::program) fn same_numbers(nest: &mut Nest, buffer: &Buffer) -> BufferId {
     let same = |b: &Buffer| {
         (b.role, &b.extents, &b.values) == (buffer.role, &buffer.extents, &buffer.values)
     };

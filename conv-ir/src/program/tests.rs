@@ -6,12 +6,12 @@ conv2d f32 n1 g96 ic96 oc96 in 56x56 kernel 3x3 pad 1:1,1:1 + bias, relu6
 conv2d f32 n1 g1 ic96 oc16 in 56x56 kernel 1x1 + bias + residual from 0";
 
 fn error(text: &str) -> String {
-    text.parse::<Chain>().expect_err("it is wrong").to_string()
+    text.parse::<Program>().expect_err("it is wrong").to_string()
 }
 
 #[test]
 fn printed_and_read_is_the_same() {
-    let chain: Chain = INVERTED_RESIDUAL.parse().expect("legal");
+    let chain: Program = INVERTED_RESIDUAL.parse().expect("legal");
     assert_eq!(chain.to_string(), INVERTED_RESIDUAL);
     assert_eq!(chain.steps()[2].residual, Some(0));
     assert_eq!((chain.input_shape(), chain.shape(1)), (vec![1, 16, 56, 56], vec![1, 96, 56, 56]));
@@ -21,7 +21,7 @@ fn printed_and_read_is_the_same() {
 fn what_follows_may_be_left_out() {
     let short = "conv2d ic16 oc96 in 56 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1 + bias, relu6;
                  conv2d oc16 kernel 1 + bias + residual from 0";
-    assert_eq!(short.parse::<Chain>().expect("legal").to_string(), INVERTED_RESIDUAL);
+    assert_eq!(short.parse::<Program>().expect("legal").to_string(), INVERTED_RESIDUAL);
 }
 
 #[test]
@@ -42,11 +42,11 @@ chain: step 2 has 2 spatial axes, but step 3 has 1"
 #[test]
 fn free_sizes_follow_from_step_to_step() {
     let text = "conv2d oc4 nN in HxW kernel 3x5 pad 1; conv2d oc2 kernel 1 stride 2; conv2d oc2 kernel 3 pad 1 + residual from 2";
-    let chain: Chain = text.parse().expect("legal");
+    let chain: Program = text.parse().expect("legal");
     let lines: Vec<String> = chain.to_string().lines().map(str::to_owned).collect();
     assert!(lines[1].contains("nN ") && lines[1].contains("in HxW_1 "), "{chain}");
     assert!(lines[2].contains("in H_2xW_1_2 "), "{chain}");
-    assert_eq!(chain.to_string().parse::<Chain>(), Ok(chain.clone()));
+    assert_eq!(chain.to_string().parse::<Program>(), Ok(chain.clone()));
     assert_eq!(chain.free_sizes(), ["N", "H", "W"]);
     let sized = chain.with_sizes(&[("H", 9), ("W", 12), ("N", 3)]).expect("legal");
     let numbers = text.replace("nN", "n3").replace("HxW", "9x12");
@@ -66,7 +66,7 @@ fn free_sizes_follow_from_step_to_step() {
         error("conv2d in 9xW kernel 3; conv2d kernel 3 + residual from 0"),
         "chain: step 2 gives [1, 1, 5, W_1_2], but the residual from 0 has shape [1, 1, 9, W]"
     );
-    let small = "conv1d in L kernel 3; conv1d kernel 3".parse::<Chain>().expect("legal");
+    let small = "conv1d in L kernel 3; conv1d kernel 3".parse::<Program>().expect("legal");
     let small = small.with_sizes(&[("L", 4)]).expect_err("too short").to_string();
     assert!(small.contains("step 2: output width is (2 + 0 + 0 - 3)"), "{small}");
 }
@@ -74,7 +74,7 @@ fn free_sizes_follow_from_step_to_step() {
 #[test]
 fn a_convolution_is_a_chain_of_one_step() {
     let conv: Conv = "conv2d in HxW kernel 3 + residual".parse().expect("legal");
-    let chain = Chain::from(&conv);
+    let chain = Program::from(&conv);
     assert_eq!(chain.single(), Some(&conv));
     assert_eq!(chain.rewritten(crate::separate::Accuracy::Fast).program, chain);
 }
@@ -90,7 +90,7 @@ fn residuals_that_do_not_fit() {
         "chain: step 2 gives [1, 2, 5, 5], but the residual from 1 has shape [1, 2, 7, 7]"
     );
     let conv: Conv = "conv2d in 9 kernel 1 + residual".parse().expect("legal");
-    let none = Chain::new(vec![conv.into()]).expect_err("it is wrong").to_string();
+    let none = Program::new(vec![conv.into()]).expect_err("it is wrong").to_string();
     assert_eq!(none, "chain: step 1 adds a residual, but does not say from which tensor");
 }
 
@@ -126,7 +126,7 @@ fn errors_are_short_however_long_the_text() {
 #[test]
 fn thousands_of_steps_are_read_in_one_line_too() {
     let text = format!("conv2d in 9 kernel 3 pad 1{}", "; conv2d kernel 3 pad 1".repeat(9_999));
-    let chain: Chain = text.parse().expect("legal");
+    let chain: Program = text.parse().expect("legal");
     assert_eq!(chain.steps().len(), 10_000);
     assert_eq!(chain.skipping_strides(), chain);
     let late = error(&format!("{text}; conv2d kernel"));
@@ -135,13 +135,13 @@ fn thousands_of_steps_are_read_in_one_line_too() {
 
 /// The nest of `count` equal steps, each by itself.
 fn joined(count: usize) -> crate::Nest {
-    use crate::chain::{fuse::Lowered, plan::Plan, whole};
+    use crate::program::{fuse::Lowered, plan::Plan, whole};
     use crate::{Schedule, Target, passes};
     let text = format!(
         "conv1d ic4 oc4 in 30 kernel 3 pad 1{}",
         "; conv1d oc4 kernel 3 pad 1".repeat(count - 1)
     );
-    let chain: Chain = text.parse().expect("legal");
+    let chain: Program = text.parse().expect("legal");
     let target = Target::AVX2;
     let mut lower = |conv: &Conv, layouts, _: Option<&Schedule>| {
         let schedule = Schedule::choose_as(conv, layouts, &target).schedule;

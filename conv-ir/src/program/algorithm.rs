@@ -9,14 +9,14 @@
 //! In: a program and how exact its result must be. Out: a program of the same input, output and
 //! arrays that come later, and what was done.
 
-use super::{Chain, Step};
+use super::{Program, Step};
 use crate::separate::{Accuracy, Separable, separate};
 
 /// A program in the place of another: the same input and output, and the same weights to pass.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rewritten {
     /// What is computed.
-    pub program: Chain,
+    pub program: Program,
     /// For each of its steps, the step described that it belongs to, by position.
     pub origins: Vec<usize>,
     /// Windows that are two steps now, with the step described, by position.
@@ -36,12 +36,12 @@ impl Rewritten {
     }
 }
 
-impl Chain {
+impl Program {
     /// What is computed in the place of this program.
     ///
     /// ```
     /// use conv_ir::separate::Accuracy;
-    /// let chain: conv_ir::Chain = "conv2d in 9 kernel 3; conv2d kernel 1 stride 2".parse()?;
+    /// let chain: conv_ir::Program = "conv2d in 9 kernel 3; conv2d kernel 1 stride 2".parse()?;
     /// let rewritten = chain.rewritten(Accuracy::Exact);
     /// assert_eq!(rewritten.program.shape(1), [1, 1, 4, 4]);
     /// # Ok::<(), conv_ir::Error>(())
@@ -80,7 +80,7 @@ impl Chain {
             }
             tensors.push(steps.len());
         }
-        match Chain::with_residuals_from_outside(steps) {
+        match Program::with_residuals_from_outside(steps) {
             Ok(program) => (program, origins, separated),
             Err(_) => self.whole_windows(),
         }
@@ -88,4 +88,4 @@ impl Chain {
 }
 
 /// The program, the origin of each step, and the windows that became two.
-type Split = (Chain, Vec<usize>, Vec<(usize, Separable)>);
+type Split = (Program, Vec<usize>, Vec<(usize, Separable)>);

@@ -17,7 +17,7 @@ use std::rc::Rc;
 use super::cost::{self, sweep};
 use super::numbers::Numbers;
 use super::{Group, Plan, Strips};
-use crate::chain::Chain;
+use crate::program::Program;
 use crate::{Layout, Target};
 
 /// Steps of a group at most: a longer one would save less than one whole tensor in eight, while its
@@ -96,7 +96,7 @@ pub(super) struct Found {
 }
 
 impl<'a> Steps<'a> {
-    pub fn of(chain: &Chain, target: &'a Target) -> Steps<'a> {
+    pub fn of(chain: &Program, target: &'a Target) -> Steps<'a> {
         let count = chain.steps().len();
         let mut known: HashMap<Numbers, usize> = HashMap::new();
         let mut kinds: Vec<Kind> = Vec::new();
@@ -155,7 +155,7 @@ impl<'a> Steps<'a> {
     }
 
     /// The cheapest plan for so many threads.
-    pub fn cheapest(&self, chain: &Chain, threads: usize) -> Found {
+    pub fn cheapest(&self, chain: &Program, threads: usize) -> Found {
         let mut known: HashMap<Vec<(usize, Option<usize>)>, Rc<[Run]>> = HashMap::new();
         let mut cuts = vec![Cut { cost: 0.0, start: 0, strips: None }];
         let mut endings = Vec::new();
@@ -188,7 +188,7 @@ impl<'a> Steps<'a> {
         best
     }
 
-    fn groups(&self, cuts: &[Cut], chain: &Chain, threads: usize) -> Vec<Group> {
+    fn groups(&self, cuts: &[Cut], chain: &Program, threads: usize) -> Vec<Group> {
         // With several images threads take whole images.
         let chunks = if chain.batch() > 1 { 1 } else { threads.max(1) };
         let mut groups = Vec::new();
@@ -377,13 +377,13 @@ impl Plan {
     /// The model's choice for so many threads.
     ///
     /// ```
-    /// use conv_ir::{Chain, Target, chain::plan::Plan};
-    /// let block: Chain = "conv2d ic16 oc96 in 112 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1 stride 2, relu6; conv2d oc24 kernel 1".parse()?;
+    /// use conv_ir::{Program, Target, program::plan::Plan};
+    /// let block: Program = "conv2d ic16 oc96 in 112 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1 stride 2, relu6; conv2d oc24 kernel 1".parse()?;
     /// let plan = Plan::choose(&block, &Target::AVX512, 1);
     /// assert_eq!(plan.groups.len(), 1, "all three steps are fused");
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
-    pub fn choose(chain: &Chain, target: &Target, threads: usize) -> Plan {
+    pub fn choose(chain: &Program, target: &Target, threads: usize) -> Plan {
         if chain.steps().len() == 1 || !chain.free_sizes().is_empty() {
             return Plan::unfused(chain);
         }

@@ -5,8 +5,8 @@
 //! left out. Constants were measured on a Zen 4 with MobileNet's blocks and say so.
 
 use super::numbers::Numbers;
-use crate::chain::rows::{RowAxis, Rows};
-use crate::chain::strips::Halos;
+use crate::program::rows::{RowAxis, Rows};
+use crate::program::strips::Halos;
 use crate::{Layout, Target};
 
 /// Cycles a byte of weights that each strip reads again. Measured between 2 and 4 strips of 14x14

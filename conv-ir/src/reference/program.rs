@@ -1,7 +1,7 @@
-//! The reference of a chain: each step's reference on what the one before gave.
+//! The reference of a program: each step's reference on what the one before gave.
 
 use super::{Arguments, run};
-use crate::chain::Chain;
+use crate::program::Program;
 use crate::{Element, Error};
 
 /// The constant arrays of one step.
@@ -17,8 +17,8 @@ pub struct StepWeights<'a, T> {
 ///
 /// # Errors
 /// Those of [`run`], and [`Error::Argument`] unless there are weights for each step.
-pub fn run_chain<T: Element>(
-    chain: &Chain,
+pub fn run_program<T: Element>(
+    chain: &Program,
     input: &[T],
     weights: &[StepWeights<'_, T>],
 ) -> Result<Vec<T>, Error> {

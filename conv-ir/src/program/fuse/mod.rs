@@ -27,7 +27,7 @@ use std::ops::Range;
 
 use super::repeat::{Moves, Repeated, repeated};
 use super::strips::{Action, Compute, Walk};
-use super::{Chain, Step};
+use super::{Program, Step};
 use crate::lower::Layouts;
 use crate::nest::{
     Affine, Bound, BufferId, BufferRole, Embedding, LeafId, Loop, LoopKind, Nest, Part, Quotient,
@@ -72,7 +72,7 @@ pub type Lower<'a> = dyn FnMut(&Conv, Layouts, Option<&Schedule>) -> Result<Lowe
 /// # Errors
 /// Why these strips cannot be: [`Error::Unsupported`], or a strip's own error.
 pub fn fuse(
-    chain: &Chain,
+    chain: &Program,
     steps: Range<usize>,
     strips: &Strips,
     target: &Target,
@@ -128,7 +128,7 @@ enum Tensor {
 }
 
 struct Fusing<'a> {
-    chain: &'a Chain,
+    chain: &'a Program,
     steps: Range<usize>,
     /// Of each step's line buffer.
     layouts: Vec<Layout>,
@@ -151,7 +151,7 @@ struct Fusing<'a> {
 
 impl<'a> Fusing<'a> {
     fn new(
-        chain: &'a Chain,
+        chain: &'a Program,
         steps: Range<usize>,
         (strips, most): (&Strips, &[i64]),
         target: &'a Target,

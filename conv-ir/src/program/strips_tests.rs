@@ -1,9 +1,9 @@
 use super::*;
-use crate::Chain;
-use crate::chain::rows::extents;
+use crate::Program;
+use crate::program::rows::extents;
 
 fn walked(text: &str, keep: bool, each: i64) -> Vec<Vec<Action>> {
-    let chain: Chain = text.parse().expect("legal");
+    let chain: Program = text.parse().expect("legal");
     let keep = vec![keep; chain.steps().len()];
     let mut walk = Walk::new(chain.steps(), 0, &keep);
     let rows = extents(&chain.steps()[chain.steps().len() - 1].conv).1;

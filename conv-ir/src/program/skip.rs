@@ -9,19 +9,19 @@
 //! windows. It stays where the tensor between is padded or read by a residual too, where the step
 //! before adds one itself, and behind a transposed step, whose outputs have no stride.
 
-use super::{Chain, follow};
+use super::{Program, follow};
 use crate::conv::{Padding, PerAxis};
 use crate::{Conv, ConvSpec, Error};
 
-impl Chain {
+impl Program {
     /// The chain without outputs that nobody reads: same input, weights and output, to the bit.
     ///
     /// ```
-    /// let chain: conv_ir::Chain = "conv2d in 9 kernel 3; conv2d kernel 1 stride 2".parse()?;
+    /// let chain: conv_ir::Program = "conv2d in 9 kernel 3; conv2d kernel 1 stride 2".parse()?;
     /// assert_eq!(chain.skipping_strides().shape(1), [1, 1, 4, 4]);
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
-    pub fn skipping_strides(&self) -> Chain {
+    pub fn skipping_strides(&self) -> Program {
         let mut steps = self.steps().to_vec();
         let mut is_added = vec![false; steps.len() + 1];
         steps.iter().filter_map(|step| step.residual).for_each(|from| is_added[from] = true);
@@ -39,7 +39,7 @@ impl Chain {
         }
         // Names of free sizes say which step they are from.
         let followed = follow(&mut steps);
-        let moved = followed.and_then(|()| Chain::with_residuals_from_outside(steps));
+        let moved = followed.and_then(|()| Program::with_residuals_from_outside(steps));
         moved.unwrap_or_else(|_| self.clone())
     }
 }
@@ -96,17 +96,17 @@ fn again(conv: &Conv, spec: ConvSpec) -> Result<Conv, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reference::{StepWeights, run_chain};
+    use crate::reference::{StepWeights, run_program};
 
     fn skipped(text: &str) -> String {
-        let chain: Chain = text.parse().expect("legal");
+        let chain: Program = text.parse().expect("legal");
         let skipped = chain.skipping_strides();
         assert_eq!(skipped.output_shape(), chain.output_shape());
         skipped.to_string()
     }
 
     fn same(text: &str, wanted: &str) {
-        let wanted: Chain = wanted.parse().expect("legal");
+        let wanted: Program = wanted.parse().expect("legal");
         assert_eq!(skipped(text), wanted.to_string());
     }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     /// The bits of a chain by the reference, on numbers whose sums round.
-    fn computed(chain: &Chain) -> Vec<f32> {
+    fn computed(chain: &Program) -> Vec<f32> {
         let numbers = |len: usize, by: usize| {
             (0..len).map(|at| ((at * by) % 97) as f32 / 7.0 - 6.0).collect::<Vec<f32>>()
         };
@@ -145,7 +145,7 @@ mod tests {
             .iter()
             .map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() })
             .collect();
-        run_chain(chain, &numbers(chain.len_of(0), 17), &weights).expect("it fits")
+        run_program(chain, &numbers(chain.len_of(0), 17), &weights).expect("it fits")
     }
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
             "conv1d channels-last ic3 oc4 in 40 kernel 5 stride 2; conv1d oc4 kernel 1 stride 2 + bias; conv1d oc2 kernel 1 stride 3",
             "conv2d ic2 oc2 in 20 kernel 3 flip; conv2d oc3 kernel 1x3 stride 2",
         ] {
-            let chain: Chain = text.parse().expect("legal");
+            let chain: Program = text.parse().expect("legal");
             let skipped = chain.skipping_strides();
             assert_ne!(skipped, chain, "{text}");
             assert_eq!(computed(&skipped), computed(&chain), "{text}");
