@@ -152,15 +152,16 @@ fn descriptions_are_read_as_they_print() {
 
 #[test]
 fn schedules_are_read_as_they_print() {
-    check(
-        200,
-        schedules(3, narrow()),
-        |schedule| format!("schedule: {schedule}"),
-        |schedule| match schedule.to_string().parse::<Schedule>() {
-            Ok(read) if read == schedule => Ok(()),
-            other => Err(format!("{schedule}\nis read as\n{other:?}")),
-        },
-    );
+    let round = |schedule: Schedule| match schedule.to_string().parse::<Schedule>() {
+        Ok(read) if read == schedule => Ok(()),
+        other => Err(format!("{schedule}\nis read as\n{other:?}, and was\n{schedule:?}")),
+    };
+    check(200, schedules(3, narrow()), |schedule| format!("schedule: {schedule}"), round);
+    let show = |conv: &Conv| format!("conv: {conv}\ntarget: cranelift128");
+    check(100, convs(), show, |conv| {
+        let targets = [Target::CRANELIFT, Target::AVX512];
+        targets.iter().try_for_each(|target| round(Schedule::choose(&conv, target).schedule))
+    });
 }
 
 /// `<C x, y> == <x, C' y>` where `C'` is the transposed convolution of the same numbers: the

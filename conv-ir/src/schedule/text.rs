@@ -61,7 +61,7 @@ impl FromStr for Schedule {
                 "cache" => schedule.cache = only(Role::OutChannel, words.argument("cache")?)?,
                 "borders" => schedule.borders = borders(words.argument("borders")?)?,
                 "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
-                "step" => schedule.step = Some(reduction(words.argument("step")?)?),
+                "step" => schedule.step = reduction(words.argument("step")?)?,
                 "pack" => schedule.pack = words.panels()?,
                 "parallel" => schedule.parallel = Some(role(words.argument("parallel")?)?),
                 _ => {
@@ -168,10 +168,10 @@ fn lanes(word: Word<'_>) -> Result<Option<(Role, i64)>, Error> {
     if word.1 == "none" { Ok(None) } else { pair(word).map(Some) }
 }
 
-/// `AXIS:EXTENT` of an axis that is summed over.
-fn reduction((column, text): Word<'_>) -> Result<(Role, i64), Error> {
+/// `AXIS:EXTENT` of an axis that is summed over; one at a time is no step.
+fn reduction((column, text): Word<'_>) -> Result<Option<(Role, i64)>, Error> {
     match pair((column, text))? {
-        found @ (Role::InChannel | Role::Kernel(_), _) => Ok(found),
+        found @ (Role::InChannel | Role::Kernel(_), most) => Ok(Some(found).filter(|_| most > 1)),
         (other, _) => Err(parse_error(
             column,
             format!("found axis {other}, expected one that is summed over: ic, kd, kh, kw"),
@@ -213,6 +213,12 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Schedule>().map(|s| s.to_string()).as_deref(), Ok(text));
         }
+    }
+
+    #[test]
+    fn a_step_of_one_is_none() {
+        let schedule: Schedule = "lanes none borders exact step ic:1".parse().unwrap();
+        assert_eq!(schedule, Schedule::default());
     }
 
     #[test]

@@ -96,6 +96,8 @@ fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
         choice.schedule.pack = Pack::Tiles;
     }
     taps(&mut choice, shape);
+    // One at a time is no step.
+    choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1);
     order::order(&mut choice, shape, target);
     choice
 }
