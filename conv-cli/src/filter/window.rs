@@ -7,6 +7,8 @@
 
 use std::str::FromStr;
 
+use conv_ir::cut;
+
 /// Longest row or column of taps: far beyond use, and small enough to compute with.
 const MAX_TAPS: usize = 65_535;
 
@@ -151,7 +153,7 @@ impl FromStr for Window {
             _ => return Err(format!("there is no window of that name; {KNOWN}")),
         };
         match argument {
-            Some(argument) => Err(format!("{name} takes no number, but got '{argument}'")),
+            Some(argument) => Err(format!("{name} takes no number, but got '{}'", cut(argument))),
             None => Ok(window),
         }
     }
@@ -162,9 +164,9 @@ pub const KNOWN: &str = "known are sobel, sobel-x, sobel-y, gaussian:SIGMA, shar
                          and a literal window such as [[0,1,0],[1,-4,1],[0,1,0]]";
 
 fn parse_gaussian(text: &str) -> Result<Window, String> {
-    let sigma: f64 = text
-        .parse()
-        .map_err(|_| format!("'{text}' is not a number; give the standard deviation in pixels"))?;
+    let sigma: f64 = text.parse().map_err(|_| {
+        format!("'{}' is not a number; give the standard deviation in pixels", cut(text))
+    })?;
     if !(sigma > 0.0 && 2.0 * radius(sigma) < MAX_TAPS as f64) {
         return Err(format!(
             "the standard deviation must be above 0 and below {} pixels",
@@ -224,6 +226,9 @@ mod tests {
             assert!(message(sigma).contains("above 0"), "{sigma}");
         }
         assert!(message("gaussian:x").contains("not a number"));
+        for long in ["gaussian:", "sobel:", "box:", "[["] {
+            assert!(message(&format!("{long}{}", "7,".repeat(50_000))).len() < 300, "{long}");
+        }
         assert!(message("box:0").contains("from 1 to"));
         assert!(message("sobel:3").contains("takes no number"));
         assert!(message("[]").contains("at least one number"));
