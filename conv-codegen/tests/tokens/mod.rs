@@ -138,7 +138,7 @@ fn deep(choices: &mut Choices<'_>) -> TokenStream {
 
 /// The expansion of any stream comes within a second, and is a list of items: those that are meant,
 /// or errors.
-pub fn check(input: TokenStream) {
+pub fn check(input: TokenStream) -> syn::File {
     let text = || input.to_string();
     let mut expansion = TokenStream::new();
     // The machine may have been busy: the best of several counts.
@@ -149,7 +149,7 @@ pub fn check(input: TokenStream) {
     });
     let within = fastest.into_iter().any(|time| time < Duration::from_secs(1));
     assert!(within, "more than a second for\n{}", text());
-    if let Err(error) = syn::parse2::<syn::File>(expansion) {
-        panic!("the expansion is no list of items ({error}) of\n{}", text());
-    }
+    syn::parse2(expansion).unwrap_or_else(|error| {
+        panic!("the expansion is no list of items ({error}) of\n{}", text())
+    })
 }

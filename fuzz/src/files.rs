@@ -1,0 +1,43 @@
+//! Files of arrays.
+
+use std::io::Cursor;
+
+use conv_files::{Array, encode, npy, safetensors};
+use conv_ir::DType;
+
+use crate::refused;
+
+/// Numbers at most.
+const MOST: usize = 1 << 20;
+
+/// A `.npy` file: what is written of its numbers reads back.
+pub fn npy(bytes: &[u8]) -> bool {
+    match npy::read(&mut Cursor::new(bytes), bytes.len() as u64, MOST) {
+        Ok(array) => written(&array),
+        Err(error) => refused(error),
+    }
+}
+
+/// A `.safetensors` file, one tensor of it: the first that its header names.
+pub fn safetensors(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes.get(8..).unwrap_or_default());
+    let name = text.split('"').nth(1).unwrap_or_default();
+    match safetensors::read(&mut Cursor::new(bytes), bytes.len() as u64, name, MOST) {
+        Ok(array) => written(&array),
+        Err(error) => refused(error),
+    }
+}
+
+fn written(array: &Array) -> bool {
+    let file = match array.dtype {
+        DType::F32 => encode(&array.shape, &array.values::<f32>()),
+        DType::F64 => encode(&array.shape, &array.values::<f64>()),
+    };
+    let file = file.unwrap_or_else(|error| panic!("{:?} cannot be written: {error}", array.shape));
+    let again = npy::read(&mut Cursor::new(&file), file.len() as u64, MOST);
+    let again = again.unwrap_or_else(|error| panic!("{:?} is written, but {error}", array.shape));
+    assert_eq!((again.dtype, &again.shape), (array.dtype, &array.shape));
+    let bits = |array: &Array| array.exact().into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    assert!(bits(&again) == bits(array), "{:?} reads back as other numbers", array.shape);
+    true
+}
