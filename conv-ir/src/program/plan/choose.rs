@@ -81,6 +81,10 @@ struct Cut {
     strips: Option<(i64, bool)>,
 }
 
+/// Steps in a row by their kinds and by where their residuals are from: equal ones are priced
+/// once.
+type Window = Vec<(usize, Option<usize>)>;
+
 /// The runs that end with a step, by their first one.
 #[derive(Clone)]
 pub(super) struct Ending {
@@ -156,7 +160,7 @@ impl<'a> Steps<'a> {
 
     /// The cheapest plan for so many threads.
     pub fn cheapest(&self, chain: &Program, threads: usize) -> Found {
-        let mut known: HashMap<Vec<(usize, Option<usize>)>, Rc<[Run]>> = HashMap::new();
+        let mut known: HashMap<Window, Rc<[Run]>> = HashMap::new();
         let mut cuts = vec![Cut { cost: 0.0, start: 0, strips: None }];
         let mut endings = Vec::new();
         for end in 1..=self.of.len() {
