@@ -63,12 +63,18 @@ impl Block {
     }
 }
 
-/// Where an array lies in a block whose other arrays end at `end`, and where it ends, rounded up to
+/// Bytes between arrays of a block. Lengths are often multiples of a page; without a gap, a load
+/// from one array and a store to the next would have addresses that agree in their last 12 bits,
+/// which the CPU takes for the same until it knows better.
+const APART: usize = 256;
+
+/// Where an array lies in a block whose other arrays end at `end`, and where the next may begin: on
 /// a cache line. `None` where that does not fit.
 pub(crate) fn place(end: usize, bytes: usize) -> Option<(usize, usize)> {
     #[cfg(test)]
     if let Some(side) = guard::side() {
         return Some(guard::place(end, bytes, side));
     }
-    Some((end, end.checked_add(bytes)?.checked_next_multiple_of(size_of::<Line>())?))
+    let next = end.checked_add(bytes)?.checked_add(APART)?;
+    Some((end, next.checked_next_multiple_of(size_of::<Line>())?))
 }
