@@ -16,7 +16,7 @@ pub mod windows;
 
 pub use calls::calls;
 pub use files::{npy, safetensors};
-pub use texts::{benchdnn, chain, conv, network, plan, schedule, window, words};
+pub use texts::{benchdnn, conv, network, plan, program, schedule, window, words};
 
 /// The most bytes of an error's text.
 pub const LONGEST: usize = 5000;
@@ -37,7 +37,7 @@ pub const TARGETS: [Target; 12] = [
     Target { name: "words", run: words, weight: 1 },
     Target { name: "conv", run: conv, weight: 1 },
     Target { name: "schedule", run: schedule, weight: 4 },
-    Target { name: "chain", run: chain, weight: 2 },
+    Target { name: "program", run: program, weight: 2 },
     Target { name: "plan", run: plan, weight: 100 },
     Target { name: "network", run: network, weight: 10 },
     Target { name: "benchdnn", run: benchdnn, weight: 1 },

@@ -1,16 +1,16 @@
-//! Texts: of descriptions, schedules, chains, networks, problems and windows.
+//! Texts: of descriptions, schedules, programs, networks, problems and windows.
 
 use std::fmt::{Debug, Display};
 use std::str::FromStr;
 
 use conv_ir::analysis::Network;
-use conv_ir::chain::fuse::{Lowered, Strips};
-use conv_ir::chain::plan::{self, Group, Plan};
 use conv_ir::conv::parse_benchdnn;
+use conv_ir::program::fuse::{Lowered, Strips};
+use conv_ir::program::plan::{self, Group, Plan};
 use conv_ir::separate::Accuracy;
 use conv_ir::{
-    Activation, Chain, Conv, DType, Error, Layout, Padding, PaddingMode, PerAxis, Schedule, Target,
-    nest, passes,
+    Activation, Conv, DType, Error, Layout, Padding, PaddingMode, PerAxis, Program, Schedule,
+    Target, nest, passes,
 };
 
 use crate::windows::Window;
@@ -47,9 +47,9 @@ pub fn conv(bytes: &[u8]) -> bool {
     round::<Conv>(bytes)
 }
 
-/// A chain.
-pub fn chain(bytes: &[u8]) -> bool {
-    round::<Chain>(bytes)
+/// A program.
+pub fn program(bytes: &[u8]) -> bool {
+    round::<Program>(bytes)
 }
 
 /// What schedules are tried on: channels, groups and columns for lanes, borders for panels.
@@ -83,28 +83,28 @@ pub(crate) fn sound(nest: &conv_ir::Nest, case: &str) -> bool {
     true
 }
 
-/// A chain under the model's plan, which must be a plan, and under one of any numbers.
+/// A program under the model's plan, which must be a plan, and under one of any numbers.
 pub fn plan(bytes: &[u8]) -> bool {
     let (numbers, text) = bytes.split_at(bytes.len().min(8));
-    let chain = match String::from_utf8_lossy(text).parse::<Chain>() {
+    let program = match String::from_utf8_lossy(text).parse::<Program>() {
         Ok(read) => read,
         Err(error) => return refused(error),
     };
     let target = Target::AVX2;
-    let chosen = Plan::choose(&chain, &target, 2);
-    chosen.check(&chain).unwrap_or_else(|error| panic!("{chain}\n{chosen:?}\n{error}"));
+    let chosen = Plan::choose(&program, &target, 2);
+    chosen.check(&program).unwrap_or_else(|error| panic!("{program}\n{chosen:?}\n{error}"));
     chosen.reasons.iter().for_each(|reason| _ = refused(reason));
-    let drawn = drawn_plan(&chain, numbers);
-    if let Err(error) = drawn.check(&chain) {
+    let drawn = drawn_plan(&program, numbers);
+    if let Err(error) = drawn.check(&program) {
         return refused(error);
     }
-    let is_small = (0..=chain.steps().len()).all(|tensor| chain.len_of(tensor) < 1 << 12);
-    if chain.free_sizes().is_empty() && is_small {
+    let is_small = (0..=program.steps().len()).all(|tensor| program.len_of(tensor) < 1 << 12);
+    if program.free_sizes().is_empty() && is_small {
         for group in &drawn.groups {
-            match plan::nest(&chain, group, &target, &mut |conv, layouts, _| {
+            match plan::nest(&program, group, &target, &mut |conv, layouts, _| {
                 lowered(conv, layouts, &target)
             }) {
-                Ok(nest) => _ = sound(&nest, &format!("{chain}\n{drawn:?}")),
+                Ok(nest) => _ = sound(&nest, &format!("{program}\n{drawn:?}")),
                 Err(error) => _ = refused(error),
             }
         }
@@ -123,7 +123,7 @@ fn lowered(
 }
 
 /// Groups, strips and chunks out of a few bytes.
-fn drawn_plan(chain: &Chain, numbers: &[u8]) -> Plan {
+fn drawn_plan(program: &Program, numbers: &[u8]) -> Plan {
     let number = |at: usize| numbers.get(at).copied().unwrap_or(0);
     let size = |byte: u8| match byte {
         0..250 => usize::from(byte % 16),
@@ -132,8 +132,8 @@ fn drawn_plan(chain: &Chain, numbers: &[u8]) -> Plan {
     };
     let mut groups = Vec::new();
     let mut start = 0;
-    while start < chain.steps().len() {
-        let steps = (1 + usize::from(number(start % 4) % 4)).min(chain.steps().len() - start);
+    while start < program.steps().len() {
+        let steps = (1 + usize::from(number(start % 4) % 4)).min(program.steps().len() - start);
         let strips = Strips {
             rows: size(number(4)),
             keep: vec![number(5).is_multiple_of(2); steps],
