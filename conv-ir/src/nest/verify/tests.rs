@@ -217,6 +217,26 @@ fn v17_bounds() {
     assert_eq!(naive_with(|l| l.init.push(guarded(load(at(ax(0).plus_constant(5)))))), []);
 }
 
+/// Lanes in steps that V17 does not follow, in a row of scratch that ends with its buffer.
+#[test]
+fn v22_dead_lanes_stay_in_the_slack() {
+    let touching = |from: i64| {
+        row_with(move |leaf| {
+            let lanes = leaf.lanes.unwrap();
+            let vector = lanes.vectors.unwrap();
+            let lane = Affine::axis(lanes.axis).plus(&Affine::axis(vector).times(3));
+            let index = vec![Affine::constant(1).into(), lane.plus_constant(from).into()];
+            let base = Base::Pointer(crate::nest::PointerId(0));
+            let load = Op::set(RegId(1), Expr::Load(Access { base, index }));
+            leaf.init.push(Op::Each(vector, vec![load]));
+        })
+    };
+    assert_eq!(touching(-1), []);
+    assert_eq!(touching(0), [22], "behind");
+    assert_eq!(touching(-8), []);
+    assert_eq!(touching(-9), [22], "before");
+}
+
 #[test]
 fn v18_v20_divisors_and_splat_stores() {
     let by_zero = Bound::Min(vec![Quotient { numerator: 2.into(), divisor: 0 }]);
