@@ -1,2 +1,5 @@
 #![no_main]
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| _ = conv_fuzz::program(bytes));
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    conv_fuzz::program(bytes);
+});

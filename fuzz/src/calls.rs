@@ -305,7 +305,7 @@ mod jit {
     fn run<T: Element>(conv: &Conv, code: &Compiled) {
         let arrays = Arrays::<T>::of(conv);
         let mut output = vec![T::from_f64(f64::NAN); arrays.wanted.len()];
-        let run = || -> Result<(), Error> {
+        let mut run = || -> Result<(), Error> {
             let packed = code.pack(&arrays.weight, arrays.bias.as_deref())?;
             let call = packed.call(&arrays.input, &mut output).threads(2).executor(&CurrentThread);
             match &arrays.residual {
