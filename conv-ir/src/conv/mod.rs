@@ -193,7 +193,7 @@ pub enum PaddingMode {
 
 /// Where the channel axis stands in the input, the output and the residual. Weights are `[out,
 /// in/groups, k..]` in both (transposed: `[in, out/groups, k..]`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub enum Layout {
     /// NCW, NCHW, NCDHW.
     #[default]

@@ -18,7 +18,7 @@ pub enum Var {
 
 /// `constant + sum of coefficient * variable`. Kept canonical: sorted by variable, no zero
 /// coefficients, so that `==` is equality of functions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Affine {
     /// The constant part.
     pub constant: i64,

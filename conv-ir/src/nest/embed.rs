@@ -10,7 +10,7 @@
 //! than in their inner tiles. Every buffer becomes the one that the caller says. Loops that threads
 //! would share run in order: the nest around them decides what threads share.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Access, AxisId, Base, BufferId, Call, Leaf, LeafId, Loop, LoopKind, Nest, Stmt};
 
@@ -26,10 +26,10 @@ pub(crate) struct Embedding {
     /// Leaves of the nest around that are listed below.
     listed: usize,
     /// By the buffers that they reach: others are not equal.
-    leaves: HashMap<Vec<BufferId>, Vec<LeafId>>,
-    names: HashSet<String>,
+    leaves: BTreeMap<Vec<BufferId>, Vec<LeafId>>,
+    names: BTreeSet<String>,
     /// For the stem of a name the number to try next.
-    next: HashMap<String, usize>,
+    next: BTreeMap<String, usize>,
 }
 
 impl Embedding {

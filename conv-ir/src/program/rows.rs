@@ -37,7 +37,7 @@ impl Rows {
 }
 
 /// Where padding is read from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Fold {
     /// Not from the image, or from its edge.
     No,
@@ -48,7 +48,7 @@ enum Fold {
 }
 
 /// A step that is not transposed, along its rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RowAxis {
     /// Rows of the input.
     pub input: i64,

@@ -10,7 +10,7 @@
 //! the same time shares memory: each *slot* is as long as its longest tenant. Loops that threads
 //! would share run in order, because the groups do.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::Program;
 use super::fuse::{Lower, constants, same_numbers};
@@ -74,7 +74,7 @@ struct Joining<'a> {
     last_reader: Vec<usize>,
     embedding: Embedding,
     /// Memory that is seen with other extents.
-    views: HashMap<(BufferId, Vec<Affine>), BufferId>,
+    views: BTreeMap<(BufferId, Vec<Affine>), BufferId>,
 }
 
 impl<'a> Joining<'a> {
@@ -106,7 +106,7 @@ impl<'a> Joining<'a> {
             slots: Vec::new(),
             last_reader,
             embedding: Embedding::default(),
-            views: HashMap::new(),
+            views: BTreeMap::new(),
         }
     }
 

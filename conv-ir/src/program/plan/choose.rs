@@ -11,7 +11,7 @@
 //! before.
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::cost::{self, sweep};
@@ -102,7 +102,7 @@ pub(super) struct Found {
 impl<'a> Steps<'a> {
     pub fn of(chain: &Program, target: &'a Target) -> Steps<'a> {
         let count = chain.steps().len();
-        let mut known: HashMap<Numbers, usize> = HashMap::new();
+        let mut known: BTreeMap<Numbers, usize> = BTreeMap::new();
         let mut kinds: Vec<Kind> = Vec::new();
         let of = chain.convs().map(|conv| {
             let numbers = Numbers::of(conv);
@@ -160,7 +160,7 @@ impl<'a> Steps<'a> {
 
     /// The cheapest plan for so many threads.
     pub fn cheapest(&self, chain: &Program, threads: usize) -> Found {
-        let mut known: HashMap<Window, Rc<[Run]>> = HashMap::new();
+        let mut known: BTreeMap<Window, Rc<[Run]>> = BTreeMap::new();
         let mut cuts = vec![Cut { cost: 0.0, start: 0, strips: None }];
         let mut endings = Vec::new();
         for end in 1..=self.of.len() {

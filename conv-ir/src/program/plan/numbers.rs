@@ -24,7 +24,7 @@ const HIGHEST: i64 = 24;
 const AGAIN: f64 = 1.3;
 
 /// The numbers of a step, of one image.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Numbers {
     pub rows: RowAxis,
     pub layout: Layout,
