@@ -119,10 +119,39 @@ fn lower(
     Ok(Lowered { schedule, nest })
 }
 
+/// Whether a chain under a plan gives the reference's bits on the interpreter, group after group;
+/// `false` where the plan is refused.
+///
+/// # Errors
+/// The target, and what went wrong.
+pub fn interpreted_chain(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
+    match drawn.chain.dtype() {
+        DType::F32 => interpreted(drawn, &ChainData::<f32>::new(&drawn.chain, fill)),
+        DType::F64 => interpreted(drawn, &ChainData::<f64>::new(&drawn.chain, fill)),
+    }
+}
+
 fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
+    let said = |what: String| format!("{drawn:?}\n{what}");
+    let data = ChainData::<T>::new(&drawn.chain, fill);
+    if !interpreted(drawn, &data)? {
+        return Ok(false);
+    }
+    let data = data.map_err(|e| said(e.to_string()))?;
+    whole(drawn, &data).map_err(said)?;
+    for target in machines_here() {
+        machine(drawn, &data, &target).map_err(|what| said(format!("{target}: {what}")))?;
+    }
+    Ok(true)
+}
+
+fn interpreted<T: Element>(
+    drawn: &DrawnChain,
+    data: &Result<ChainData<T>, Error>,
+) -> Result<bool, String> {
     let DrawnChain { chain, plan } = drawn;
     let said = |what: String| format!("{drawn:?}\n{what}");
-    let data = ChainData::<T>::new(chain, fill).map_err(|e| said(e.to_string()))?;
+    let data = data.as_ref().map_err(|e| said(e.to_string()))?;
     for target in [Target::CRANELIFT, Target::AVX512] {
         let mut nests = Vec::new();
         for group in &plan.groups {
@@ -152,10 +181,6 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
                 said(format!("interpreter, {target}, {parts} part(s): {what}\n{}", text()))
             })?;
         }
-    }
-    whole(drawn, &data).map_err(said)?;
-    for target in machines_here() {
-        machine(drawn, &data, &target).map_err(|what| said(format!("{target}: {what}")))?;
     }
     Ok(true)
 }

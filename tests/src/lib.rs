@@ -8,6 +8,7 @@
 //! random    convolutions and schedules, chains and plans (random_chains) from small numbers, so that
 //!           proptest can shrink them
 //! drawn     a random convolution and a random schedule, whose text is a case file
+//! illegal   schedules and plans with words changed at random
 //! chains    random chains under random plans, on every route; what the examples print of one
 //! case      case files
 //! shapes    benchdnn's core, as text
@@ -23,6 +24,7 @@ pub mod chains;
 pub mod data;
 pub mod drawn;
 pub mod emitted;
+pub mod illegal;
 pub mod judge;
 pub mod random;
 pub mod random_chains;

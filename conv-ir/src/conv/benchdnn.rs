@@ -170,10 +170,10 @@ impl Problem<'_> {
         let missing = line.missing_padding(output.value);
         let before = line.before.map_or((missing / 2).max(0), |before| before as i128);
         let after = missing - before;
-        if after < 0 || after > before.max(line.window() - 1) {
+        if after < 0 || after > before.max(line.window() - 1) || before + after > LIMIT as i128 {
             return Err(self.contradiction(line, output, name));
         }
-        Ok((before as usize, after as usize))
+        Ok((before as usize, after as usize)) // neither is negative, and both are below the limit
     }
 
     fn contradiction(&self, line: &Line, output: Given, name: &str) -> Error {
@@ -274,6 +274,10 @@ mod tests {
             (
                 "ic3ih9oc64oh500kh3dh1",
                 "11: output height is (9 + 0 + 0 - 2 * (3 - 1) - 1) / 1 + 1 = 5, but the problem says 500",
+            ),
+            (
+                "mb1ic1ih1oc1kh1sh140737488355328oh70368744177665",
+                "33: output height is (1 + 0 + 0 - 1) / 140737488355328 + 1 = 1, but the problem says 70368744177665",
             ),
             ("ic3ih9kh3", "10: oc is missing"),
             ("ic3oc3kh3", "10: ih is missing"),

@@ -130,7 +130,8 @@ pub const PASSES: &[Pass] = &[
 /// ```
 ///
 /// # Errors
-/// [`Error::IllegalSchedule`] where the schedule asks for what cannot be done.
+/// [`Error::IllegalSchedule`] where the schedule asks for what cannot be done,
+/// [`Error::Unsupported`] where the convolution is of too many kinds of outputs.
 pub fn compile(
     conv: &Conv,
     schedule: &Schedule,
@@ -151,6 +152,7 @@ pub fn compile_as(
     target: &Target,
     observe: &mut dyn FnMut(&str, &Nest),
 ) -> Result<Nest, Error> {
+    schedule.check_words()?;
     let mut nest = lower_as(conv, layouts);
     observe("lower", &nest);
     for pass in PASSES {

@@ -3,7 +3,8 @@
 //!
 //! Every schedule in which each word is legal for the convolution computes the same bits; it
 //! decides only speed. Passes check what they are asked to do and answer
-//! [`Error::IllegalSchedule`](crate::Error::IllegalSchedule) where it cannot be done.
+//! [`Error::IllegalSchedule`](crate::Error::IllegalSchedule) where it cannot be done
+//! ([`Schedule::check`]).
 //!
 //! ```text
 //! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact unroll kw step ic:2 pack parallel oc
@@ -12,9 +13,11 @@
 //! Axes are named as in the canonical nest, after pass `canonicalise` has dropped unit axes and
 //! merged contiguous ones.
 
+mod check;
 mod choose;
 mod text;
 
+pub(crate) use check::MOST;
 pub use choose::Choice;
 
 use crate::nest::Role;

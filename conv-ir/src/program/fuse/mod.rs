@@ -48,8 +48,35 @@ pub struct Strips {
     pub keep: Vec<bool>,
     /// For each step (the last one's says nothing): where channels stand in its line buffer.
     pub layouts: Vec<Layout>,
-    /// Parts of the image that threads may take; each computes its first halo itself.
+    /// Parts of the image that threads may take; each computes its first halo itself. No more are
+    /// made than there are strips, nor than [`MOST_CHUNKS`].
     pub chunks: usize,
+}
+
+/// Each chunk is code of its own.
+pub const MOST_CHUNKS: usize = 256;
+
+impl Strips {
+    /// Whether a group of steps can be computed like this.
+    ///
+    /// # Errors
+    /// [`Error::Unsupported`] with the rule; the error of a strip that cannot be.
+    pub fn check(&self, chain: &Chain, steps: Range<usize>) -> Result<(), Error> {
+        cut(chain, steps, self).map(drop)
+    }
+
+    fn check_numbers(&self, steps: usize) -> Result<(), Error> {
+        for (what, entries) in [("keep", self.keep.len()), ("layouts", self.layouts.len())] {
+            if entries != steps {
+                return Err(refused(format!("{what} has {entries} entries for {steps} steps")));
+            }
+        }
+        match (self.rows, self.chunks) {
+            (0, _) => Err(refused("strips of 0 rows, but at least 1 is needed".to_owned())),
+            (_, 0) => Err(refused("0 chunks, but at least 1 is needed".to_owned())),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A convolution lowered through every pass.
@@ -78,16 +105,7 @@ pub fn fuse(
     target: &Target,
     lower: &mut Lower<'_>,
 ) -> Result<Nest, Error> {
-    let group = &chain.steps()[steps.clone()];
-    if let Some(at) = group.iter().position(|step| step.conv.spec().transposed) {
-        return Err(refused(format!("step {} is transposed", steps.start + at + 1)));
-    }
-    if let Some(free) = chain.free_sizes().first() {
-        return Err(refused(format!("the size {free} is known only at run time")));
-    }
-    let mut walk = Walk::new(group, steps.start, &strips.keep);
-    let chunks = chunks(strips, &mut walk)?;
-    let most = walk.halos.most;
+    let (chunks, most) = cut(chain, steps.clone(), strips)?;
     let mut fusing = Fusing::new(chain, steps, (strips, &most), target);
     let usual = fusing.usual(&chunks);
     for conv in usual {
@@ -101,13 +119,32 @@ fn refused(message: String) -> Error {
     Error::Unsupported { route: "fused", message }
 }
 
+/// The strips of each chunk, and the most rows of each line buffer.
+fn cut(
+    chain: &Chain,
+    steps: Range<usize>,
+    strips: &Strips,
+) -> Result<(Vec<Vec<Repeated>>, Vec<i64>), Error> {
+    let group = &chain.steps()[steps.clone()];
+    if let Some(at) = group.iter().position(|step| step.conv.spec().transposed) {
+        return Err(refused(format!("step {} is transposed", steps.start + at + 1)));
+    }
+    if let Some(free) = chain.free_sizes().first() {
+        return Err(refused(format!("the size {free} is known only at run time")));
+    }
+    strips.check_numbers(group.len())?;
+    let mut walk = Walk::new(group, steps.start, &strips.keep);
+    let chunks = chunks(strips, &mut walk)?;
+    Ok((chunks, walk.halos.most))
+}
+
 /// The strips of each chunk, equal neighbours together.
 fn chunks(strips: &Strips, walk: &mut Walk<'_>) -> Result<Vec<Vec<Repeated>>, Error> {
     let rows = walk.halos.axes.last().map_or(0, |axis| axis.output).max(1);
     let at_most = |n: usize, most: i64| i64::try_from(n).unwrap_or(most).clamp(1, most);
     let each = at_most(strips.rows, rows);
     let count = (rows + each - 1) / each;
-    let parts = at_most(strips.chunks, count);
+    let parts = at_most(strips.chunks.min(MOST_CHUNKS), count);
     let chunk = |part: i64| {
         // Of a product that may be large.
         let start = |part: i64| (count as i128 * part as i128 / parts as i128) as i64;

@@ -56,15 +56,12 @@ impl Plan {
                 None if end - start > 1 => {
                     return wrong(format!("steps {start}..{end} have no strips"));
                 }
-                Some(strips)
-                    if strips.keep.len() != end - start || strips.layouts.len() != end - start =>
-                {
-                    return wrong(format!(
-                        "steps {start}..{end} have {} words on halos",
-                        strips.keep.len()
-                    ));
+                Some(strips) => {
+                    if let Err(why) = strips.check(chain, start..end) {
+                        return wrong(format!("steps {start}..{end}: {why}"));
+                    }
                 }
-                _ => {}
+                None => {}
             }
             next = end;
         }

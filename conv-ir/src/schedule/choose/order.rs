@@ -11,6 +11,7 @@ use super::Choice;
 use super::shape::Shape;
 use crate::Target;
 use crate::nest::Role;
+use crate::schedule::MOST;
 
 /// Cycles of a run of memory that a tile stores where no other tile continues it soon: half a line,
 /// and often a page that is not at hand. Measured on a Sapphire Rapids with 1x1 windows: 7 to 25.
@@ -175,7 +176,7 @@ impl Loops<'_> {
             false => 2 * self.target.l1_bytes,
         };
         let channel = (self.weights() / self.shape.out_channels as f64).max(1.0);
-        let channels = (near as f64 / channel) as i64;
+        let channels = ((near as f64 / channel) as i64).min(MOST);
         (channels / self.tile * self.tile).max(self.tile)
     }
 
