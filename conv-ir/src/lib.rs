@@ -19,6 +19,7 @@ mod error;
 pub mod interp;
 pub mod lower;
 pub mod nest;
+mod numbers;
 pub mod passes;
 pub mod program;
 pub mod reference;

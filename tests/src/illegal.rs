@@ -6,8 +6,8 @@
 
 use crate::drawn::{Drawn, drawn};
 use crate::random_chains::{DrawnChain, drawn_chains};
-use conv_ir::chain::fuse::Strips;
 use conv_ir::nest::Role;
+use conv_ir::program::fuse::Strips;
 use conv_ir::schedule::{Borders, Pack};
 use conv_ir::{Layout, Schedule};
 use proptest::prelude::*;

@@ -29,9 +29,11 @@ struct AxisDice {
 fn axis() -> impl Strategy<Value = AxisDice> {
     let kernel = prop_oneof![3 => Just(1usize), 5 => Just(3), 4 => 1usize..=5];
     let step = || prop_oneof![4 => Just(1usize), 2 => Just(2), 1 => Just(3)];
+    // A transposed convolution loops over more than four phases.
+    let stride = prop_oneof![8 => step(), 1 => Just(5usize), 1 => Just(6)];
     // Now and then far beyond a small input.
     let side = || prop_oneof![8 => 0usize..=4, 1 => 5usize..=14];
-    (0usize..=12, kernel, step(), step(), (side(), side()), 0usize..=2).prop_map(
+    (0usize..=12, kernel, stride, step(), (side(), side()), 0usize..=2).prop_map(
         |(spare, kernel, stride, dilation, padding, output_padding)| AxisDice {
             spare,
             kernel,

@@ -115,7 +115,7 @@ fn machine<T: Element>(
     let said = |what: String| format!("{conv}\n{schedule}\n{target}: {what}");
     let data = Data::<T>::new(conv, fill, SEED);
     let wanted = data.reference(conv).map_err(|e| e.to_string())?;
-    let code = Machine::new(conv, schedule, target, &data).map_err(said)?;
+    let code = Machine::new(conv, Some(schedule), target, &data).map_err(said)?;
     for parts in 1..=3 {
         let output = code.run(&data, wanted.len(), &[], parts).map_err(said)?;
         compare(&output, &wanted).map_err(|what| said(format!("{parts} part(s): {what}")))?;
@@ -129,12 +129,12 @@ struct Machine<T>(conv_jit::Packed<T>);
 impl<T: Element> Machine<T> {
     fn new(
         conv: &Conv,
-        schedule: &Schedule,
+        schedule: Option<&Schedule>,
         target: &Target,
         data: &Data<T>,
     ) -> Result<Machine<T>, String> {
         let options = Options {
-            schedule: Some(schedule.clone()),
+            schedule: schedule.cloned(),
             target: *target,
             cache: false,
             ..Options::default()
@@ -216,7 +216,7 @@ fn free_machine<T: Element>(
         let known = conv.with_sizes(sizes).map_err(|e| said(e.to_string()))?;
         let data = Data::<T>::new(&known, fill, SEED);
         let wanted = data.reference(&known).map_err(|e| said(e.to_string()))?;
-        let code = Machine::new(conv, schedule, target, &data).map_err(said)?;
+        let code = Machine::new(conv, Some(schedule), target, &data).map_err(said)?;
         compare(&code.run(&data, wanted.len(), sizes, 1).map_err(said)?, &wanted).map_err(said)?;
     }
     Ok(())
@@ -228,6 +228,6 @@ fn free_machine<T: Element>(
 /// What went wrong.
 pub fn compiled<T: Element>(conv: &Conv, data: &Data<T>) -> Result<Vec<T>, String> {
     let target = conv_jit::host_target();
-    let code = Machine::new(conv, &Schedule::choose(conv, &target).schedule, &target, data)?;
+    let code = Machine::new(conv, None, &target, data)?;
     code.run(data, conv.output_len().unwrap_or(0), &[], 1)
 }

@@ -9,6 +9,7 @@
 //! saves no multiplication.
 
 use crate::conv::{Conv, ConvAxis};
+use crate::numbers::{ceil_div, floor_sum};
 
 /// What a convolution costs and moves.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,7 +78,7 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
 /// that hit an input. `None` while a size is free.
 ///
 /// Exact, and a product over the axes: whether a tap of an output is inside on one axis has nothing
-/// to do with the others. Takes time in proportion to the sum of the kernel's sizes.
+/// to do with the others.
 ///
 /// ```
 /// // Of a row of three outputs and three taps each, the first and the last output have a tap in the padding.
@@ -89,9 +90,9 @@ pub fn multiply_adds_inside(conv: &Conv) -> Option<u128> {
     let spec = conv.spec();
     let channels = spec.out_channels as u128 * conv.in_channels_per_group() as u128;
     let planes = spec.batch.known()? as u128 * channels;
-    conv.axes().iter().try_fold(planes, |product, axis| {
-        Some(product * taps_inside(axis, spec.transposed)? as u128)
-    })
+    conv.axes()
+        .iter()
+        .try_fold(planes, |product, axis| Some(product * taps_inside(axis, spec.transposed)?))
 }
 
 /// Pairs of an output and a tap along one axis that meet an input.
@@ -99,22 +100,21 @@ pub fn multiply_adds_inside(conv: &Conv) -> Option<u128> {
 /// Position and tap say where the other side is, `position * stride + tap * dilation - padding`:
 /// forward, the position is an output and the other side the input; transposed, it is the other way
 /// round.
-fn taps_inside(axis: &ConvAxis, transposed: bool) -> Option<i64> {
-    let (input, output) = (axis.input.known()? as i64, axis.output.known()? as i64);
+fn taps_inside(axis: &ConvAxis, transposed: bool) -> Option<u128> {
+    let (input, output) = (axis.input.known()? as i128, axis.output.known()? as i128);
     let (positions, extent) = if transposed { (input, output) } else { (output, input) };
-    let stride = axis.stride as i64;
-    let of_tap = |tap: i64| {
-        let first = tap * axis.dilation as i64 - axis.padding.0 as i64;
-        // Of all positions, those before `at` on the other side.
-        let before = |at: i64| ceil_div(at - first, stride).clamp(0, positions);
-        before(extent) - before(0)
+    let [stride, dilation, taps] = [axis.stride, axis.dilation, axis.kernel].map(|n| n as i128);
+    // Over all taps, the positions that are before `at` on the other side: for tap `t` these are
+    // `(at + padding - t * dilation) / stride`, rounded up, no less than none and no more than all.
+    let before = |at: i128| {
+        let reach = at + axis.padding.0 as i128;
+        let all = ceil_div(reach - stride * (positions - 1), dilation).clamp(0, taps);
+        let some = ceil_div(reach, dilation).clamp(all, taps);
+        // From the last of those with some, so that the line rises.
+        let first = reach - (some - 1) * dilation;
+        all * positions + floor_sum(some - all, stride, dilation, first + stride - 1)
     };
-    Some((0..axis.kernel as i64).map(of_tap).sum())
-}
-
-/// For a positive divisor.
-fn ceil_div(a: i64, b: i64) -> i64 {
-    -(-a).div_euclid(b)
+    u128::try_from(before(extent) - before(0)).ok()
 }
 
 #[cfg(test)]

@@ -52,8 +52,11 @@ pub struct ReceptiveField {
 /// More outputs than this, all different, are not looked at.
 const MOST_PHASES: i64 = 1 << 12;
 
-/// More elements than this are not passed down one by one.
+/// More elements of a layer than this are not passed down one by one.
 const MOST_ELEMENTS: usize = 1 << 16;
+
+/// Nor more than this for all outputs of a period.
+const MOST_IN_ALL: usize = 1 << 22;
 
 /// The receptive field of convolutions applied one after the other, per spatial axis.
 ///
@@ -94,9 +97,11 @@ impl Stack {
             );
             return Err(Error::Argument(message));
         }
-        let holes = map.holes;
-        let seen = (0..map.period)
-            .map(|p| if holes { one_by_one(self, axis, p) } else { by_ends(self, axis, p..p + 1) });
+        let most = MOST_ELEMENTS.min(MOST_IN_ALL / map.period as usize);
+        let seen = (0..map.period).map(|p| match map.holes {
+            true => one_by_one(self, axis, p, most),
+            false => by_ends(self, axis, p..p + 1),
+        });
         let seen: Vec<_> = seen.collect::<Option<_>>().ok_or_else(too_large)?;
         let sizes = || seen.iter().map(|range| range.end - range.start);
         Ok(ReceptiveField {
@@ -192,8 +197,8 @@ fn node_by_ends(node: &Node, axis: usize, outputs: Range<i64>) -> Option<Range<i
 }
 
 /// What one output needs, whatever the steps: every element that matters is looked at.
-fn one_by_one(stack: &Stack, axis: usize, output: i64) -> Option<Range<i64>> {
-    let elements = elements(stack, axis, &[output])?;
+fn one_by_one(stack: &Stack, axis: usize, output: i64, most: usize) -> Option<Range<i64>> {
+    let elements = elements(stack, axis, &[output], most)?;
     Some(match elements[..] {
         [first, .., last] => first..last + 1,
         [only] => only..only + 1,
@@ -201,30 +206,30 @@ fn one_by_one(stack: &Stack, axis: usize, output: i64) -> Option<Range<i64>> {
     })
 }
 
-/// The elements, in order, that these meet.
-fn elements(stack: &Stack, axis: usize, outputs: &[i64]) -> Option<Vec<i64>> {
+/// The elements, in order, that these meet; `None` where a layer has more than `most`.
+fn elements(stack: &Stack, axis: usize, outputs: &[i64], most: usize) -> Option<Vec<i64>> {
     let mut from_the_output = stack.nodes().iter().rev();
-    from_the_output.try_fold(outputs.to_vec(), |above, node| below(node, axis, &above))
+    from_the_output.try_fold(outputs.to_vec(), |above, node| below(node, axis, &above, most))
 }
 
 /// The elements of a node's input, in order, that these of its output meet.
-fn below(node: &Node, axis: usize, above: &[i64]) -> Option<Vec<i64>> {
+fn below(node: &Node, axis: usize, above: &[i64], most: usize) -> Option<Vec<i64>> {
     let mut below = Vec::new();
     match node {
         Node::Step(step) => {
-            let window = &step.windows[axis];
-            if window.kernel.checked_mul(above.len() as i64)? > MOST_ELEMENTS as i64 {
-                return None;
-            }
             for &output in above {
-                for tap in 0..window.kernel {
-                    below.extend(window.tap(tap).needed(output..output + 1)?);
+                let Some(met) = step.windows[axis].met_by(output) else { continue };
+                if met.count > most.saturating_sub(below.len()) as i128 {
+                    return None;
+                }
+                for at in 0..met.count {
+                    below.push(i64::try_from(met.first + at * met.apart).ok()?);
                 }
             }
         }
         Node::Join(branches) => {
             for branch in branches {
-                below.extend(elements(branch, axis, above)?);
+                below.extend(elements(branch, axis, above, most)?);
             }
         }
     }
@@ -244,7 +249,8 @@ impl Stack {
         self.check_axis(axis)?;
         let mut layers = vec![vec![output]];
         for node in self.nodes().iter().rev() {
-            layers.push(below(node, axis, &layers[layers.len() - 1]).ok_or_else(too_large)?);
+            let above = &layers[layers.len() - 1];
+            layers.push(below(node, axis, above, MOST_ELEMENTS).ok_or_else(too_large)?);
         }
         layers.reverse();
         Ok(layers)

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use crate::numbers::gcd;
+
 /// `numerator / denominator`, in lowest terms, the denominator positive.
 ///
 /// ```
@@ -86,15 +88,6 @@ impl fmt::Display for Ratio {
             None => write!(f, "{}/{}", self.numerator, self.denominator),
         }
     }
-}
-
-/// Of the absolute values; 1 for two zeros, so that one can divide by it.
-pub(super) fn gcd(a: i128, b: i128) -> i128 {
-    let (mut a, mut b) = (a.abs(), b.abs());
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a.max(1)
 }
 
 /// The least common multiple of two positive numbers.

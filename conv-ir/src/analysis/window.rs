@@ -12,14 +12,14 @@
 //! Forward (`lhs_dilation` 1) outputs `a..b` need the inputs from `a * stride - pad_lo` to
 //! `(b - 1) * stride + reach - pad_lo`, where `reach = dilation * (kernel - 1)`. A transposed step has
 //! holes: a tap meets an input at some outputs only, so the first and the last are found tap by
-//! tap, each from one linear congruence. A range may be empty: an output that only ever meets holes
-//! needs nothing.
+//! tap or output by output, whichever are fewer, each from one linear congruence. A range may be
+//! empty: an output that only ever meets holes needs nothing.
 
 use std::ops::Range;
 
-use super::ratio::gcd;
 use crate::PaddingMode;
 use crate::conv::EquationAxis;
+use crate::numbers::{congruent, gcd};
 
 /// The numbers of a sliding window along one axis, of a convolution (either direction) or of a
 /// pooling.
@@ -37,6 +37,10 @@ pub struct Window {
     pub lhs_dilation: i64,
 }
 
+/// Taps, or outputs, that are looked at one by one: more of them that all fall into holes of
+/// their own, and as many of the other, are too many.
+const MOST_LOOKED_AT: i128 = 1 << 14;
+
 impl Window {
     /// Sees what it is at, and nothing else.
     pub const IDENTITY: Window =
@@ -53,7 +57,7 @@ impl Window {
     }
 
     /// The inputs from the first to the last that these outputs meet, as if the input went on for
-    /// ever. `None` if a position is too large to count.
+    /// ever. `None` if a position is too large to count, or too many taps fall into different holes.
     ///
     /// ```
     /// use conv_ir::analysis::Window;
@@ -69,16 +73,32 @@ impl Window {
             let last = self.position(outputs.end - 1, self.kernel - 1);
             return Some(i64::try_from(first).ok()?..i64::try_from(last + 1).ok()?);
         }
-        let met = (0..self.kernel).filter_map(|tap| self.met_by(tap, &outputs));
-        let hull = met.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)));
-        hull.map_or(Some(0..0), |(first, last)| {
-            Some(i64::try_from(first).ok()?..i64::try_from(last + 1).ok()?)
-        })
+        let outputs = Line::new(outputs, self.stride);
+        let taps = Line::new(0..self.kernel, self.dilation);
+        let [few, many] = match taps.period(self.lhs_dilation) < outputs.period(self.lhs_dilation) {
+            true => [taps, outputs],
+            false => [outputs, taps],
+        };
+        // What is a period further on meets the same, moved: the first ones come first.
+        let count = few.period(self.lhs_dilation);
+        if count > MOST_LOOKED_AT {
+            return None;
+        }
+        let met = |at: i128| self.met(few.by * at - i128::from(self.pad_lo), &many);
+        let first = (few.start..few.start + count).filter_map(met).map(|met| met.first).min();
+        let last = (few.end - count..few.end).filter_map(met).map(|met| met.last()).max();
+        match (first, last) {
+            (Some(first), Some(last)) => {
+                Some(i64::try_from(first).ok()?..i64::try_from(last + 1).ok()?)
+            }
+            _ => Some(0..0),
+        }
     }
 
-    /// The window of one tap.
-    pub(super) fn tap(&self, tap: i64) -> Window {
-        Window { kernel: 1, pad_lo: self.pad_lo - tap * self.dilation, ..*self }
+    /// The inputs that one output meets, tap by tap.
+    pub(super) fn met_by(&self, output: i64) -> Option<Met> {
+        let fixed = i128::from(output) * i128::from(self.stride) - i128::from(self.pad_lo);
+        self.met(fixed, &Line::new(0..self.kernel, self.dilation))
     }
 
     /// Where a tap of an output is, in the input with its holes.
@@ -87,22 +107,45 @@ impl Window {
             - self.pad_lo as i128
     }
 
-    /// The first and the last input that one tap meets.
-    fn met_by(&self, tap: i64, outputs: &Range<i64>) -> Option<(i128, i128)> {
-        let (stride, holes) = (self.stride as i128, self.lhs_dilation as i128);
-        // Every `step`-th output meets an input: those with stride * p = target (mod holes).
-        let common = gcd(stride, holes);
-        let step = holes / common;
-        let target = -self.position(0, tap);
-        if target % common != 0 {
-            return None;
-        }
-        let class = (target / common).rem_euclid(step) * inverse(stride / common, step) % step;
-        let (start, end) = (outputs.start as i128, outputs.end as i128);
-        let first = start + (class - start).rem_euclid(step);
-        let last = end - 1 - (end - 1 - class).rem_euclid(step);
-        let input = |output: i128| (output * stride - target) / holes;
-        (first <= last).then(|| (input(first), input(last)))
+    /// The inputs at `(fixed + by * at) / lhs_dilation`, where that is a whole number.
+    fn met(&self, fixed: i128, line: &Line) -> Option<Met> {
+        let holes = i128::from(self.lhs_dilation);
+        let (at, apart) = congruent(line.by, fixed + line.by * line.start, holes)?;
+        let count = (line.end - line.start - at + apart - 1).div_euclid(apart);
+        let first = (fixed + line.by * (line.start + at)) / holes;
+        (count > 0).then_some(Met { first, apart: line.by * apart / holes, count })
+    }
+}
+
+/// Taps or outputs, and how far apart they are.
+struct Line {
+    start: i128,
+    end: i128,
+    by: i128,
+}
+
+impl Line {
+    fn new(range: Range<i64>, by: i64) -> Line {
+        Line { start: range.start.into(), end: range.end.into(), by: by.into() }
+    }
+
+    /// As many of them as fall into different holes.
+    fn period(&self, holes: i64) -> i128 {
+        let holes = i128::from(holes);
+        (self.end - self.start).min(holes / gcd(self.by, holes))
+    }
+}
+
+/// Inputs, evenly apart.
+pub(super) struct Met {
+    pub first: i128,
+    pub apart: i128,
+    pub count: i128,
+}
+
+impl Met {
+    fn last(&self) -> i128 {
+        self.first + self.apart * (self.count - 1)
     }
 }
 
@@ -116,16 +159,6 @@ impl From<&EquationAxis> for Window {
             lhs_dilation: axis.lhs_dilation,
         }
     }
-}
-
-/// `a * inverse = 1 (mod m)`, for coprime numbers (Euclid's algorithm, extended).
-fn inverse(a: i128, m: i128) -> i128 {
-    let (mut old, mut new) = ((a.rem_euclid(m), 1), (m, 0));
-    while new.0 != 0 {
-        let quotient = old.0 / new.0;
-        (old, new) = (new, (old.0 - quotient * new.0, old.1 - quotient * new.1));
-    }
-    old.1.rem_euclid(m)
 }
 
 /// What a range of outputs needs of an input that ends.

@@ -136,7 +136,9 @@ fn dimensions(
                 Some(Role::Kernel(_)) => common_step(nest, indices),
                 _ => 1,
             };
-            Some(Dimension { extent: extent.as_constant()?, role, tile, step })
+            let extent = extent.as_constant()?;
+            // Fewer taps than a step has have a residue each.
+            Some(Dimension { extent, role, tile, step: step.min(extent.max(1)) })
         })
         .collect()
 }

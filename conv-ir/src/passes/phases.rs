@@ -14,20 +14,27 @@
 //! s)`, those are `k0 + (s/g) j`, or none. Up to [`SEPARATE`] residues stand one by one, so that
 //! their edges are known constants; more of them are run as a loop over the residue wherever `k0`
 //! and the input's start move evenly with it, so that a stride of 32 does not make a thousand
-//! nests.
+//! nests. How far they do so follows from the numbers: no residue is looked at that does not begin
+//! such a run.
 
 use crate::nest::{
     Affine, AxisId, Bound, Chain, Cond, Index, Loop, LoopKind, Nest, Part, Quotient, Role, Var,
     map_chains,
 };
+use crate::numbers::{congruent, first_below, gcd};
 use crate::{Error, Schedule, Target};
 
 /// Residues along one axis that get a nest each.
 const SEPARATE: i64 = 4;
 
+/// Runs of residues, over all axes: each is a nest. A stride that shares no factor with a large
+/// dilation has hardly a pair of residues that move evenly.
+const MOST: usize = 1 << 10;
+
 pub(super) fn phases(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
-    nest.body = map_chains(body, &mut |chain| Ok::<_, Error>(split_all(nest, chain)))?;
+    let mut made = 0;
+    nest.body = map_chains(body, &mut |chain| split_all(nest, chain, &mut made))?;
     Ok(())
 }
 
@@ -42,13 +49,29 @@ struct Divided {
     tap: Option<AxisId>,
 }
 
-fn split_all(nest: &mut Nest, chain: Chain) -> Vec<Chain> {
-    match find(nest, &chain) {
-        None => vec![chain],
-        Some(axis) => {
-            split(nest, &chain, &axis).into_iter().flat_map(|c| split_all(nest, c)).collect()
+/// The phases of a chain along all axes; `made` counts them over all chains.
+fn split_all(nest: &mut Nest, chain: Chain, made: &mut usize) -> Result<Vec<Chain>, Error> {
+    let Some(axis) = find(nest, &chain) else {
+        *made += 1;
+        return Ok(vec![chain]);
+    };
+    axis.check(nest)?;
+    let runs = runs(&axis, &chain).ok_or_else(|| too_many(nest, &axis))?;
+    let mut chains = Vec::new();
+    for run in runs {
+        let phase = phase(nest, &chain, &axis, &run);
+        chains.extend(split_all(nest, phase, made)?);
+        if *made > MOST {
+            return Err(too_many(nest, &axis));
         }
     }
+    Ok(chains)
+}
+
+fn too_many(nest: &Nest, axis: &Divided) -> Error {
+    axis.refused(nest, format!(
+        "makes outputs of more than {MOST} kinds, over all axes: each has taps and a loop nest of its own, and {MOST} are the most"
+    ))
 }
 
 fn find(nest: &Nest, chain: &Chain) -> Option<Divided> {
@@ -68,7 +91,7 @@ fn find(nest: &Nest, chain: &Chain) -> Option<Divided> {
     })
 }
 
-/// The residues `first + step_count` that one nest serves, with `tap = tap0 + tap_step *
+/// The residues from `residue` on that one nest serves, with `tap = tap0 + tap_step *
 /// residue_index + ..`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Run {
@@ -84,71 +107,165 @@ struct Run {
     outputs: Option<i64>,
 }
 
-fn split(nest: &mut Nest, chain: &Chain, axis: &Divided) -> Vec<Chain> {
-    let taps = axis.tap.and_then(|tap| extent_of(&chain.leaf.reduce, tap)).unwrap_or(1);
-    let (residues, step) = (axis.stride, axis.stride / gcd(axis.dilation, axis.stride));
-    let extent = axis.out.and_then(|out| extent_of(&chain.loops, out));
-    let outputs = |r: i64| extent.map(|extent| (extent - r + residues - 1).div_euclid(residues));
-    let run = |r: i64| Run { outputs: outputs(r), ..run_of(axis, r, taps, step) };
-    let runs = match axis.out {
-        Some(_) => join((0..residues).map(run).collect(), residues > SEPARATE),
-        None => vec![run(0)],
-    };
-    runs.into_iter().map(|run| phase(nest, chain, axis, &run, step)).collect()
-}
-
 fn extent_of(loops: &[Loop], axis: AxisId) -> Option<i64> {
     loops.iter().find(|l| l.axis == axis)?.constant_extent()
 }
 
-fn gcd(a: i64, b: i64) -> i64 {
-    if b == 0 { a.abs() } else { gcd(b, a % b) }
-}
-
-/// The taps of one residue.
-fn run_of(axis: &Divided, residue: i64, taps: i64, step: i64) -> Run {
-    let position = |tap: i64| residue + axis.dilation * tap + axis.constant;
-    let first = (0..step.min(taps)).find(|&tap| position(tap) % axis.stride == 0);
-    match first {
-        None => Run { residue, count: 1, tap: (0, 0), start: (0, 0), taps: 0, outputs: None },
-        Some(tap) => Run {
-            residue,
-            count: 1,
-            tap: (tap, 0),
-            start: (position(tap) / axis.stride, 0),
-            taps: (taps - tap + step - 1) / step,
-            outputs: None,
-        },
+/// The runs of an axis in order; `None` where there are more than [`MOST`].
+fn runs(axis: &Divided, chain: &Chain) -> Option<Vec<Run>> {
+    let residues = Residues {
+        axis,
+        taps: axis.tap.and_then(|tap| extent_of(&chain.leaf.reduce, tap)).unwrap_or(1),
+        extent: axis.out.and_then(|out| extent_of(&chain.loops, out)),
+    };
+    match axis.out {
+        Some(_) => runs_of(&residues),
+        None => Some(vec![residues.one(0)]),
     }
 }
 
-/// Neighbouring residues that move evenly become one run.
-fn join(runs: Vec<Run>, wanted: bool) -> Vec<Run> {
-    let mut joined: Vec<Run> = Vec::new();
-    for run in runs {
-        let last = joined
-            .last_mut()
-            .filter(|last| wanted && (last.taps, last.outputs) == (run.taps, run.outputs));
-        match last {
-            Some(last) if last.count == 1 => {
-                last.tap.1 = run.tap.0 - last.tap.0;
-                last.start.1 = run.start.0 - last.start.0;
-                last.count = 2;
-            }
-            Some(last)
-                if last.tap.0 + last.tap.1 * last.count == run.tap.0
-                    && last.start.0 + last.start.1 * last.count == run.start.0 =>
-            {
-                last.count += 1;
-            }
-            _ => joined.push(run),
+fn runs_of(residues: &Residues<'_>) -> Option<Vec<Run>> {
+    let stride = residues.axis.stride;
+    let (mut runs, mut residue) = (Vec::new(), 0);
+    while residue < stride {
+        let run = match stride > SEPARATE {
+            true => residues.run(residue),
+            false => residues.one(residue),
+        };
+        residue += run.count;
+        runs.push(run);
+        if runs.len() > MOST {
+            return None;
         }
     }
-    joined
+    Some(runs)
+}
+
+impl Divided {
+    /// A tap's position is written with the least common multiple of both.
+    fn check(&self, nest: &Nest) -> Result<(), Error> {
+        match self.dilation.checked_mul(self.step()) {
+            Some(_) => Ok(()),
+            None => Err(self.refused(nest, "has a common multiple beyond 2^63".to_owned())),
+        }
+    }
+
+    fn refused(&self, nest: &Nest, why: String) -> Error {
+        let axis = self.out.or(self.tap);
+        let name = axis.map_or(String::new(), |axis| nest.role(axis).to_string());
+        Error::Unsupported {
+            route: "compiled",
+            message: format!(
+                "stride {} with dilation {} along {name} {why}",
+                self.stride, self.dilation
+            ),
+        }
+    }
+
+    fn common(&self) -> i64 {
+        gcd(self.dilation.into(), self.stride.into()) as i64 // divides both
+    }
+
+    /// Taps of one residue are so many apart.
+    fn step(&self) -> i64 {
+        self.stride / self.common()
+    }
+}
+
+/// The residues of one axis.
+struct Residues<'a> {
+    axis: &'a Divided,
+    taps: i64,
+    /// Of the output, where that is a constant.
+    extent: Option<i64>,
+}
+
+impl Residues<'_> {
+    /// The first tap that a residue would have if there were enough of them.
+    fn first_tap(&self, residue: i64) -> Option<i64> {
+        let Divided { stride, dilation, constant, .. } = *self.axis;
+        let at = i128::from(residue) + i128::from(constant);
+        congruent(dilation.into(), at, stride.into()).map(|(tap, _)| tap as i64) // below the stride
+    }
+
+    /// A residue by itself.
+    fn one(&self, residue: i64) -> Run {
+        let Divided { stride, dilation, constant, .. } = *self.axis;
+        let outputs = self.extent.map(|extent| (extent - residue + stride - 1).div_euclid(stride));
+        let run = Run { residue, count: 1, tap: (0, 0), start: (0, 0), taps: 0, outputs };
+        let step = self.axis.step();
+        match self.first_tap(residue).filter(|tap| *tap < self.taps) {
+            None => run,
+            Some(tap) => Run {
+                tap: (tap, 0),
+                start: ((residue + dilation * tap + constant) / stride, 0),
+                taps: (self.taps - tap + step - 1) / step,
+                ..run
+            },
+        }
+    }
+
+    /// The neighbours from `residue` on that move evenly.
+    fn run(&self, residue: i64) -> Run {
+        let stride = self.axis.stride;
+        let first = self.one(residue);
+        if residue + 1 == stride {
+            return first;
+        }
+        let next = self.one(residue + 1);
+        if (next.taps, next.outputs) != (first.taps, first.outputs) {
+            return first;
+        }
+        let moves = next.tap.0 - first.tap.0;
+        let as_many = match first.taps {
+            0 => self.without_taps(residue),
+            taps => self.with_taps(first.tap.0, taps, moves),
+        };
+        let same_outputs = match (self.extent, first.outputs) {
+            (Some(extent), Some(outputs)) => extent - residue - (outputs - 1) * stride,
+            _ => stride,
+        };
+        Run {
+            count: as_many.min(same_outputs).min(stride - residue),
+            tap: (first.tap.0, moves),
+            start: (first.start.0, next.start.0 - first.start.0),
+            ..first
+        }
+    }
+
+    /// Residues until one has a tap.
+    fn without_taps(&self, residue: i64) -> i64 {
+        let Divided { stride, constant, .. } = *self.axis;
+        let (common, step) = (self.axis.common(), self.axis.step());
+        // Every `common`-th residue would have one, if there were enough of them.
+        let gap = (-(residue + constant)).rem_euclid(common);
+        let moves = self.first_tap(residue + gap).zip(self.first_tap(residue + gap + common));
+        let rounds = moves.and_then(|(tap, next)| {
+            let by = i128::from(next - tap);
+            first_below(by, tap.into(), step.into(), i128::from(self.taps.min(step)))
+        });
+        rounds.map_or(stride, |rounds| {
+            let until = i128::from(gap) + rounds * i128::from(common);
+            i64::try_from(until).unwrap_or(stride)
+        })
+    }
+
+    /// Residues with as many taps, of which the first is the one before, moved.
+    fn with_taps(&self, tap: i64, taps: i64, moves: i64) -> i64 {
+        let step = self.axis.step();
+        // The last tap of as many is the last there is.
+        let least = (self.taps - taps * step).max(0);
+        let most = (self.taps - (taps - 1) * step).min(step) - 1;
+        match moves {
+            0 => self.axis.stride,
+            1.. => (most - tap) / moves + 1,
+            _ => (tap - least) / -moves + 1,
+        }
+    }
 }
 
 /// The chain for the residues of one run.
-fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run, step: i64) -> Chain {
+fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run) -> Chain {
     let mut chain = chain.clone();
     let mut residue = Affine::constant(0);
     if run.count > 1 {
@@ -178,8 +295,8 @@ fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run, step: i64) -
         let j = nest.add_axis(format!("{}.q", nest.role(tap)), nest.role(tap), Part::Whole);
         let at = chain.leaf.reduce.iter().position(|l| l.axis == tap).unwrap_or_default();
         chain.leaf.reduce[at] = Loop { kind: LoopKind::Serial, ..Loop::serial(j, run.taps) };
-        input = input.plus(&Affine::axis(j).times(axis.dilation * step / axis.stride));
-        let by = Affine::axis(j).times(step).plus(&tap0);
+        input = input.plus(&Affine::axis(j).times(axis.dilation / axis.common()));
+        let by = Affine::axis(j).times(axis.step()).plus(&tap0);
         chain.leaf = chain.leaf.map_affine(&mut |a| a.substitute(Var::Axis(tap), &by));
     }
     if run.taps == 0 {
@@ -238,3 +355,6 @@ fn reduced(a: &Affine, stride: i64, undivided: &Affine) -> Affine {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ fn points(leaf: &Leaf) -> i64 {
 fn unroll_taps(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) -> Option<usize> {
     for at in (0..leaf.reduce.len()).rev() {
         let wanted = schedule.unroll.contains(&nest.role(leaf.reduce[at].axis));
-        let fits = |extent: &i64| wanted && points(leaf) * extent <= BUDGET;
+        let fits = |extent: &i64| wanted && points(leaf).saturating_mul(*extent) <= BUDGET;
         if leaf.reduce[at].constant_extent().filter(fits).is_none() {
             return Some(at);
         }
@@ -71,8 +71,8 @@ fn unroll_steps(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize
     let Some((_, most)) = schedule.step.filter(|step| step.0 == role) else {
         return;
     };
-    let room = |step: &i64| extent % step == 0 && points(leaf) * step <= BUDGET;
-    let Some(step) = (2..=most).rev().find(room) else {
+    let most = most.min(BUDGET / points(leaf).max(1));
+    let Some(step) = (2..=most).rev().find(|step| extent % step == 0) else {
         return;
     };
     let outer = nest.add_axis(format!("{role}.o"), role, Part::Outer);

@@ -15,7 +15,7 @@
 //! A narrow image skips the first three by bounds, and a wide one the fourth: `fits` is 1 where the
 //! image is wide enough, else 0.
 
-use super::{Edge, bound_taps, drop_tests, mask, single};
+use super::{Edge, SEPARATE, bound_taps, drop_tests, mask, single};
 use crate::nest::{Affine, Bound, Chain, Loop, Nest, Part, Quotient, Var};
 
 /// More columns than images have, and still an index where addresses have 32 bits. Of a wider image
@@ -82,6 +82,9 @@ pub(super) fn columns(
     }
     // What whole tiles may leave over, in whole vectors.
     let last = (tile - 1 + right + lanes - 1) / lanes * lanes;
+    if last / tile > SEPARATE as i64 {
+        return None;
+    }
     let least = last.max(tile) + left.max(right);
     let fits =
         nest.add_symbol("fits", Bound::Min(vec![1.into(), Quotient::floor(width.clone(), least)]));

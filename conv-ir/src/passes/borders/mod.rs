@@ -25,9 +25,10 @@
 mod free;
 mod mask;
 mod panel;
+mod pieces;
 
 use crate::nest::{
-    Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Var,
+    Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Stmt, Var,
     map_chains,
 };
 use crate::schedule::Borders;
@@ -37,29 +38,75 @@ use crate::{Error, Schedule, Target};
 /// tests at run time.
 const SEPARATE: usize = 16;
 
+/// Chains over all axes. Beyond it the outermost axes are not cut, but tested at run time.
+const CHAINS: usize = 256;
+
 pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     if schedule.borders == Borders::Mask {
         mask::check(nest, schedule, target)?;
     }
     let body = std::mem::take(&mut nest.body);
+    let most = (CHAINS / leaves(&body).max(1)).max(1);
     nest.body = match schedule.borders {
         Borders::Panel { rows } => {
             map_chains(body, &mut |chain| panel::panel(nest, schedule, chain, rows))?
         }
         Borders::Exact | Borders::Mask => {
-            map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, chain)))?
+            map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, &chain, most)))?
         }
     };
     Ok(())
 }
 
-fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: Chain) -> Vec<Chain> {
-    let mut chains = vec![chain];
+fn leaves(stmts: &[Stmt]) -> usize {
+    let of = |stmt: &Stmt| match stmt {
+        Stmt::For(_, body) => leaves(body),
+        Stmt::Leaf(_) | Stmt::Call(_) => 1,
+    };
+    stmts.iter().map(of).sum()
+}
+
+/// The pieces along all axes, or along as many of the inner ones as make at most `most` chains.
+fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: &Chain, most: usize) -> Vec<Chain> {
+    let (axes, symbols) = (nest.axes.len(), nest.symbols.len());
+    for cut in (1..=nest.rank).rev() {
+        if let Some(chains) = cut_inner(nest, schedule, chain, cut, most) {
+            return chains;
+        }
+        nest.axes.truncate(axes);
+        nest.symbols.truncate(symbols);
+    }
+    cut_inner(nest, schedule, chain, 0, usize::MAX).unwrap_or_default()
+}
+
+fn cut_inner(
+    nest: &mut Nest,
+    schedule: &Schedule,
+    chain: &Chain,
+    cut: usize,
+    most: usize,
+) -> Option<Vec<Chain>> {
+    let mut chains = vec![chain.clone()];
     // Outer axes first: the pieces of a row then stand side by side, and share the loop over rows.
     for at in (0..nest.rank).rev() {
-        chains = chains.into_iter().flat_map(|chain| cut_axis(nest, schedule, chain, at)).collect();
+        let pieces = |chain| match at < cut {
+            true => cut_axis(nest, schedule, chain, at),
+            false => vec![uncut(nest, chain, at)],
+        };
+        chains = chains.into_iter().flat_map(pieces).collect();
+        if chains.len() > most {
+            return None;
+        }
     }
-    chains
+    Some(chains)
+}
+
+/// The chain with taps that are bounded by position along an axis, where that is possible.
+fn uncut(nest: &Nest, chain: Chain, at: usize) -> Chain {
+    match edge_of(nest, &chain, at) {
+        Some(edge) => bound_taps(chain, &edge),
+        None => chain,
+    }
 }
 
 /// What the borders of one spatial axis look like.
@@ -97,7 +144,7 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
     }
     match chain.loops[out].constant_range() {
         Some((0, extent)) => {
-            let pieces = cut_constant(&chain, &edge, out, extent, tile);
+            let pieces = pieces::cut(&chain, &edge, out, extent, tile);
             let masks = schedule.borders == Borders::Mask && schedule.lanes_of(Role::Out(at)) > 1;
             match masks && edge.skips {
                 true => pieces.into_iter().map(|p| mask::mask(p, &edge, out, tile)).collect(),
@@ -204,12 +251,25 @@ fn inner_rows(chain: &Chain, edge: &Edge, out: usize) -> Option<(i64, i64)> {
         return None;
     };
     let taps = chain.leaf.reduce.iter().find(|l| Some(l.axis) == edge.tap)?.constant_range()?;
-    let mut rows = (0, extent);
-    for tap in taps.0..taps.1 {
-        let sure = reach(chain, edge, chain.loops[out].axis, tap, extent)?.sure;
-        rows = (rows.0.max(sure.0), rows.1.min(sure.1));
-    }
+    let rows = all_inside(chain, edge, chain.loops[out].axis, taps, extent)?;
     (2 * (rows.1 - rows.0) > extent).then_some(rows)
+}
+
+/// Positions for which every tap is inside. Each condition moves one way from tap to tap, so the
+/// first and the last tap tell.
+fn all_inside(
+    chain: &Chain,
+    edge: &Edge,
+    axis: AxisId,
+    taps: (i64, i64),
+    extent: i64,
+) -> Option<(i64, i64)> {
+    let mut inside = (0, extent);
+    for tap in [taps.0, taps.1 - 1].into_iter().filter(|tap| (taps.0..taps.1).contains(tap)) {
+        let sure = reach(chain, edge, axis, tap, extent)?.sure;
+        inside = (inside.0.max(sure.0), inside.1.min(sure.1));
+    }
+    Some(inside)
 }
 
 /// Edge, interior, edge: taps of the interior have constant bounds, so that they can be unrolled;
@@ -307,117 +367,6 @@ fn interval(chain: &Chain, a: &Affine) -> Option<(i64, i64)> {
     Some((low, high))
 }
 
-/// What a tile does with one tap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TapState {
-    In,
-    Out,
-    Mixed,
-}
-
-fn cut_constant(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) -> Vec<Chain> {
-    let axis = chain.loops[out].axis;
-    let taps =
-        edge.tap.and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t)).map_or((0, 1), |l| {
-            // A condition that holds for no tap at all still needs a tap loop to bound.
-            l.constant_range().unwrap_or((0, 1))
-        });
-    let reaches: Option<Vec<Reach>> =
-        (taps.0..taps.1).map(|tap| reach(chain, edge, axis, tap, extent)).collect();
-    let Some(reaches) = reaches else {
-        return vec![chain.clone()];
-    };
-    let tiles = (extent + tile - 1) / tile;
-    let mut cuts = vec![0, tiles];
-    for r in &reaches {
-        for position in [r.sure.0, r.sure.1, r.may.0, r.may.1] {
-            cuts.extend([position / tile, position / tile + 1].map(|t| t.clamp(0, tiles)));
-        }
-    }
-    cuts.sort_unstable();
-    cuts.dedup();
-    let state = |first: i64, last: i64| -> Vec<TapState> {
-        let (lo, hi) = (first * tile, (last * tile).min(extent));
-        let within = |range: (i64, i64)| range.0 <= lo && hi <= range.1;
-        let apart = |range: (i64, i64)| range.0 >= range.1 || hi <= range.0 || range.1 <= lo;
-        reaches
-            .iter()
-            .map(|r| match (within(r.sure), apart(r.may)) {
-                (true, _) => TapState::In,
-                (false, true) => TapState::Out,
-                (false, false) => TapState::Mixed,
-            })
-            .collect()
-    };
-    let mut pieces: Vec<(i64, i64, Vec<TapState>)> = Vec::new();
-    for pair in cuts.windows(2) {
-        let states = state(pair[0], pair[1]);
-        match pieces.last_mut() {
-            Some(last) if last.2 == states && mergeable(edge, &states) => last.1 = pair[1],
-            _ => pieces.push((pair[0], pair[1], states)),
-        }
-    }
-    let mixed = pieces.iter().filter(|p| !mergeable(edge, &p.2)).count();
-    if mixed > SEPARATE {
-        pieces = lump(pieces, edge);
-    }
-    let first = taps.0;
-    pieces
-        .into_iter()
-        .map(|(lo, hi, states)| {
-            piece(chain, edge, out, (lo * tile, (hi * tile).min(extent)), (first, &states))
-        })
-        .collect()
-}
-
-/// Whether neighbouring tiles with these states may share code: nothing to test in them.
-fn mergeable(edge: &Edge, states: &[TapState]) -> bool {
-    states.iter().all(|&s| s == TapState::In || (edge.skips && s == TapState::Out))
-}
-
-/// Runs of tiles that test become one piece each.
-fn lump(pieces: Vec<(i64, i64, Vec<TapState>)>, edge: &Edge) -> Vec<(i64, i64, Vec<TapState>)> {
-    let mut lumped: Vec<(i64, i64, Vec<TapState>)> = Vec::new();
-    for piece in pieces {
-        match lumped.last_mut() {
-            Some(last) if !mergeable(edge, &last.2) && !mergeable(edge, &piece.2) => {
-                last.1 = piece.1;
-                last.2.fill(TapState::Mixed);
-            }
-            _ => lumped.push(piece),
-        }
-    }
-    lumped
-}
-
-/// The chain restricted to output positions `range`.
-fn piece(
-    chain: &Chain,
-    edge: &Edge,
-    out: usize,
-    range: (i64, i64),
-    (first, states): (i64, &[TapState]),
-) -> Chain {
-    let mut chain = chain.clone();
-    chain.loops[out].lo = Bound::Max(vec![range.0.into()]);
-    chain.loops[out].hi = range.1.into();
-    if edge.skips
-        && let Some(tap) = edge.tap
-    {
-        let used = |s: &&TapState| **s != TapState::Out;
-        let before = states.iter().take_while(|s| !used(s)).count() as i64;
-        let after = states.iter().rev().take_while(|s| !used(s)).count() as i64;
-        let (lo, hi) = (first + before, (first + states.len() as i64 - after).max(first + before));
-        for l in chain.leaf.reduce.iter_mut().filter(|l| l.axis == tap) {
-            (l.lo, l.hi) = (Bound::Max(vec![lo.into()]), hi.into());
-        }
-    }
-    if mergeable(edge, states) {
-        chain.leaf = drop_tests(&chain.leaf, &edge.inside);
-    }
-    chain
-}
-
 /// The leaf without these conditions, without selects that test only them, and with their folds
 /// undone.
 fn drop_tests(leaf: &crate::nest::Leaf, inside: &[Affine]) -> crate::nest::Leaf {
@@ -475,17 +424,20 @@ fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i
     let (Some(taps), Some(hi)) = (taps.or(Some((0, 1))), single(&l.hi)) else {
         return vec![chain.clone()];
     };
-    // First and last output for which every tap is inside, per condition.
-    let (mut start, mut ends) = (0i64, vec![hi.clone()]);
+    let Some(numerator) = least(chain, &hi.numerator) else {
+        return vec![chain.clone()];
+    };
+    // First and last output for which every tap is inside, per condition, of every residue.
+    let (mut start, mut ends) = (0i64, vec![Quotient { numerator, divisor: hi.divisor }]);
     for inside in &edge.inside {
         for tap in [taps.0, taps.1 - 1] {
             let inside =
                 edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
             let a = inside.of_axis(l.axis);
-            let rest = inside.substitute(Var::Axis(l.axis), &Affine::constant(0));
-            match (a, rest.as_constant()) {
-                (a, Some(c)) if a > 0 => start = start.max((-c + a - 1).div_euclid(a)),
-                (a, _) if a < 0 && rest.axes().next().is_none() => {
+            let rest = least(chain, &inside.substitute(Var::Axis(l.axis), &Affine::constant(0)));
+            match (a, rest.as_ref().and_then(Affine::as_constant), rest) {
+                (a, Some(c), _) if a > 0 => start = start.max((-c + a - 1).div_euclid(a)),
+                (a, _, Some(rest)) if a < 0 => {
                     ends.push(Quotient::floor(rest.plus_constant(-a), -a));
                 }
                 _ => return vec![chain.clone()],
@@ -507,6 +459,15 @@ fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i
     high.loops[out].hi = Bound::Min(vec![hi]);
     inner.leaf = drop_tests(&inner.leaf, &edge.inside);
     vec![low, inner, high]
+}
+
+/// The expression with the axes of constant driver loops (residues) where they make it least.
+fn least(chain: &Chain, a: &Affine) -> Option<Affine> {
+    a.axes().try_fold(a.clone(), |a, axis| {
+        let (lo, hi) = chain.loops[chain.find(axis)?].constant_range()?;
+        let at = if a.of_axis(axis) > 0 { lo } else { hi - 1 };
+        Some(a.substitute(Var::Axis(axis), &at.into()))
+    })
 }
 
 /// The only quotient of a bound.

@@ -24,6 +24,9 @@ use crate::nest::{
 use crate::schedule::Borders;
 use crate::{Error, Schedule};
 
+/// Copies that fill a panel: those of five axes that fold.
+const COPIES: usize = 243;
+
 /// What lies outside the image.
 #[derive(Clone, Copy)]
 enum Outside {
@@ -81,6 +84,13 @@ pub(super) fn panel(
     }
     if dimensions.is_empty() {
         return Ok(vec![chain.into_stmt()]); // nothing of the input varies inside a panel
+    }
+    let copies: usize = dimensions.iter().map(copy::parts).product();
+    if copies > COPIES {
+        return Err(Error::IllegalSchedule(format!(
+            "borders panel: {copies} copies would fill it, one for each combination of parts before, \
+             inside and behind the image, but the limit is {COPIES}; use borders exact"
+        )));
     }
     // Channels, planes, rows, columns, whatever the input's layout.
     let columns_last = |d: &Dimension| innermost_axis(nest, &access.index[d.of]);

@@ -61,7 +61,7 @@ impl Strips {
     ///
     /// # Errors
     /// [`Error::Unsupported`] with the rule; the error of a strip that cannot be.
-    pub fn check(&self, chain: &Chain, steps: Range<usize>) -> Result<(), Error> {
+    pub fn check(&self, chain: &Program, steps: Range<usize>) -> Result<(), Error> {
         cut(chain, steps, self).map(drop)
     }
 
@@ -121,7 +121,7 @@ fn refused(message: String) -> Error {
 
 /// The strips of each chunk, and the most rows of each line buffer.
 fn cut(
-    chain: &Chain,
+    chain: &Program,
     steps: Range<usize>,
     strips: &Strips,
 ) -> Result<(Vec<Vec<Repeated>>, Vec<i64>), Error> {

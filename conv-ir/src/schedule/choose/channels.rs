@@ -5,7 +5,7 @@
 //! tails, where weights and input come from, and the runs of memory that the output is stored in.
 //! The cheapest wins.
 
-use super::shape::Shape;
+use super::shape::{Shape, product};
 use super::{Choice, INSIDE, L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
@@ -74,7 +74,7 @@ impl Channels {
         let loads = (weights + splats as f64) / 2.0;
         // Weights of a block of channels are read again for each tile, from where they fit.
         // Measured on Zen 4.
-        let block = vectors * bytes * shape.in_channels * shape.taps.iter().product::<i64>();
+        let block = product([vectors, bytes, shape.steps()]);
         let far = match block as usize {
             block if block <= target.l1_bytes / 2 => 0.05,
             block if block <= target.l2_bytes / 2 => 0.1,
@@ -82,19 +82,20 @@ impl Channels {
         };
         // So is the input for each block of channels, once for all taps of a plane.
         let input = shape.input_elements().saturating_mul(shape.bytes as i64);
-        let near = (shape.taps.iter().take(2).product::<i64>() / shape.phases).max(1);
+        let near = (product(shape.taps.iter().take(2).copied()) / shape.phases).max(1);
         let lines =
             (points * shape.column_step.max(1) * shape.bytes as i64) as f64 / 32.0 / near as f64;
         // Where all weights stay near, they are read again for each part of the input, and the
         // input once (`order.rs`).
         let weights_near = target.packs
-            && shape.weight_elements() * shape.bytes as i64 <= target.l2_bytes as i64 / 2;
+            && shape.weight_elements().saturating_mul(shape.bytes as i64)
+                <= target.l2_bytes as i64 / 2;
         let again = if weights_near || input as usize <= target.l2_bytes / 2 { 0.2 } else { 1.5 };
         // A channel's outputs are a run of memory each: some cycles for it and for each of its
         // lines, over all steps of the sum.
         let runs = (vectors * self.lanes * rows) as f64
             * (1.0 + (columns * shape.bytes as i64) as f64 / 64.0);
-        let steps = (shape.in_channels * shape.taps.iter().product::<i64>() / shape.phases).max(1);
+        let steps = (shape.steps() / shape.phases).max(1);
         let stores = if shape.channels_last { 0.0 } else { 3.0 * runs / steps as f64 };
         let from_l2 =
             if block as usize > target.l1_bytes / 2 { (vectors * bytes) as f64 } else { 0.0 }
@@ -113,7 +114,7 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
     let is_wide = target.vector_bytes > 16;
     let widths = if is_wide { vec![native, native / 2, native / 4] } else { vec![native] };
     let is_vector = |lanes: &i64| *lanes == native || lanes * shape.bytes as i64 >= 16;
-    let taps: i64 = shape.taps.iter().product();
+    let taps = product(shape.taps.iter().copied());
     let mut all = Vec::new();
     for lanes in widths.into_iter().filter(is_vector) {
         let in_panels = |vectors: &i64| {
@@ -133,7 +134,7 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
                     *rows == 1
                         || is_wide
                             && columns == shape.columns()
-                            && vectors * rows * columns * taps <= REPEATS
+                            && product([vectors, *rows, columns, taps]) <= REPEATS
                 };
                 for rows in (1..=shape.rows()).take_while(|r| fits(r * columns)).take_while(several)
                 {
@@ -154,8 +155,7 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Channels)> {
             best = Some((cycles, channels));
         }
     }
-    let steps = shape.in_channels * shape.taps.iter().product::<i64>();
-    best.map(|(cycles, tile)| (cycles * steps as f64 / shape.phases as f64, tile))
+    best.map(|(cycles, tile)| (cycles * shape.steps() as f64 / shape.phases as f64, tile))
 }
 
 pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {

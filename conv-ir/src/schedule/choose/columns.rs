@@ -5,7 +5,7 @@
 //! under their windows load it once: the tile is priced by counting both. Elsewhere rows are copied
 //! into a padded panel.
 
-use super::shape::Shape;
+use super::shape::{Shape, product};
 use super::{Choice, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
@@ -15,6 +15,8 @@ use crate::schedule::Borders;
 const PAGE: i64 = 4096;
 /// Rows of a window that no first-level cache holds for a row of tiles.
 const TALL: i64 = 8;
+/// Axes of a panel whose parts before, inside and behind the image are copied one by one.
+const MOST_FOLDED: usize = 5;
 /// Rows of the highest tile.
 const HIGHEST: i64 = 24;
 
@@ -78,7 +80,7 @@ impl Columns {
         let steps = (shape.in_channels * taps) as f64 / shape.phases as f64;
         // Rows that outputs share under their windows, as far as taps are repeated in the code.
         let room = REPEATS / (self.accumulators() * shape.taps[0]);
-        let repeated = (1..=window).rev().find(|r| window % r == 0 && *r <= room).unwrap_or(1);
+        let repeated = (1..=window.min(room)).rev().find(|r| window % r == 0).unwrap_or(1);
         let shared = ((rows - 1) * shape.row_step + repeated).min(rows * repeated);
         let lines = window / repeated * shared * shape.planes();
         let reads =
@@ -88,7 +90,7 @@ impl Columns {
         let latency = LATENCY * steps;
         // Rows that the first-level cache does not hold until the next row of tiles come from the
         // second.
-        let held = (rows + window) * shape.columns() * shape.bytes as i64;
+        let held = product([rows + window, shape.columns(), shape.bytes as i64]);
         let from_l2 = match held as usize <= target.l1_bytes {
             true => 0.0,
             false => reads / shape.taps[0] as f64 * (self.lanes * shape.bytes as i64) as f64,
@@ -217,12 +219,20 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
         return;
     }
     let window = shape.taps.get(1).copied().unwrap_or(1);
-    let row_bytes = shape.in_channels
-        * shape.planes()
-        * (shape.columns() * shape.column_step.max(1) + shape.taps[0])
-        * shape.bytes as i64;
-    let panel_bytes = |rows: i64| (rows * shape.row_step + window) * row_bytes;
+    let row =
+        shape.columns().saturating_mul(shape.column_step.max(1)).saturating_add(shape.taps[0]);
+    let row_bytes = product([shape.in_channels, shape.planes(), row, shape.bytes as i64]);
+    let panel_bytes = |rows: i64| {
+        let rows = rows.saturating_mul(shape.row_step).saturating_add(window);
+        rows.saturating_mul(row_bytes)
+    };
     let room = target.l2_bytes as i64 / 2;
+    if shape.folds && shape.taps.len() > MOST_FOLDED {
+        choice.reasons.push(format!(
+            "borders exact: a panel of more than {MOST_FOLDED} axes that fold takes too many copies"
+        ));
+        return;
+    }
     if panel_bytes(tile_rows) > room {
         choice.reasons.push(
             "borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned(),
@@ -231,14 +241,13 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     }
     // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the
     // limit.
-    let fits = |rows: &i64| {
-        panel_bytes(*rows) <= if *rows <= 4 * window { room } else { target.l1_bytes as i64 / 2 }
+    let whole_tiles = |rows: i64| rows.min(shape.rows()) / tile_rows * tile_rows;
+    let within = |bytes: i64| whole_tiles((bytes / row_bytes - window) / shape.row_step);
+    let (high, low) = (within(target.l1_bytes as i64 / 2), within(room));
+    let most = match high > 4 * window {
+        true => high,
+        false => low.min(whole_tiles(4 * window)).max(tile_rows),
     };
-    let most = (tile_rows..=shape.rows())
-        .step_by(tile_rows as usize)
-        .filter(fits)
-        .max()
-        .unwrap_or(tile_rows);
     let rows = if most * 2 > shape.rows() && panel_bytes(shape.rows()) <= room {
         shape.rows()
     } else {

@@ -107,11 +107,11 @@ impl Shape {
     /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside
     /// those of a few other outputs.
     pub(super) fn spelled_taps(&self) -> Option<i64> {
-        let all = self.in_channels * self.taps.iter().product::<i64>();
+        let all = self.steps();
         let few = self.phases == 1
             && self.out_channels <= 4
             && !self.channels_last
-            && all * self.out_channels * FEW_OUTPUTS <= REPEATS;
+            && product([all, self.out_channels, FEW_OUTPUTS]) <= REPEATS;
         self.known_taps.filter(|_| few).map(|_| all)
     }
 
@@ -125,22 +125,31 @@ impl Shape {
 
     /// Elements of a group's input under the image, padding left out.
     pub(super) fn input_elements(&self) -> i64 {
-        let outer = self.out.iter().skip(2);
-        let planes =
-            outer.fold(self.in_channels, |product, extent| product.saturating_mul(*extent));
-        let plane = self.rows() * self.row_step * self.columns() * self.column_step.max(1);
-        planes.saturating_mul(plane) / self.phases
+        let planes = self.out.iter().skip(2).copied();
+        let plane = [self.rows(), self.row_step, self.columns(), self.column_step.max(1)];
+        product(planes.chain(plane).chain([self.in_channels])) / self.phases
+    }
+
+    /// Multiply-adds of an output, over all phases.
+    pub(super) fn steps(&self) -> i64 {
+        product(self.taps.iter().copied().chain([self.in_channels]))
     }
 
     /// Elements of a group's weights.
     pub(super) fn weight_elements(&self) -> i64 {
-        self.out_channels * self.in_channels * self.taps.iter().product::<i64>()
+        self.out_channels.saturating_mul(self.steps())
     }
 
     /// Input planes under the window, of a convolution with more than two axes.
     pub(super) fn planes(&self) -> i64 {
-        self.taps.iter().skip(2).product()
+        product(self.taps.iter().skip(2).copied())
     }
+}
+
+/// No more than the largest number there is, where that is as good as any other: nothing of that
+/// size is near.
+pub(super) fn product(factors: impl IntoIterator<Item = i64>) -> i64 {
+    factors.into_iter().fold(1, i64::saturating_mul)
 }
 
 /// See [`Shape::known_taps`].
@@ -161,7 +170,7 @@ fn phases(leaf: &Leaf) -> i64 {
         Cond::Divides(by, _) => *by,
         Cond::NonNegative(_) => 1,
     };
-    leaf.conditions().iter().map(divisor).product()
+    product(leaf.conditions().iter().map(divisor))
 }
 
 /// Input rows between neighbouring output rows: the coefficient of the row axis in an input index.

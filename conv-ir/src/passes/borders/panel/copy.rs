@@ -78,6 +78,14 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     [before, inside, after].into_iter().filter(|s| !never(s)).collect()
 }
 
+/// Parts of a dimension that are filled by copies of their own.
+pub(super) fn parts(d: &Dimension) -> usize {
+    match d.outside {
+        Outside::Turned(_) | Outside::Folded(_) => segments(d).len(),
+        Outside::Nothing | Outside::Value(_) => 1,
+    }
+}
+
 /// Where positions before and after the image come from, if they turn once.
 fn turned(d: &Dimension, fold: Fold) -> (Source, Source) {
     let mirror = |sum: Affine| Source { scale: -d.scale, start: sum.minus(&d.start), fold: None };
