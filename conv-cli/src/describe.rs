@@ -31,7 +31,8 @@ pub struct Parameters {
     /// Padding per axis, before:after; or valid, same, same-upper, same-lower, full, causal
     #[arg(long, visible_alias = "pad", value_name = "P[,LO:HI..]", allow_negative_numbers = true)]
     padding: Option<Pad>,
-    /// What lies outside the input
+    /// What lies outside the input. Zeros are skipped, not multiplied: a weight over them has no
+    /// effect, were it infinite or NaN
     #[arg(long, visible_alias = "mode", value_name = "MODE", value_enum, default_value_t = Outside::Zeros)]
     padding_mode: Outside,
     /// The value for --padding-mode constant

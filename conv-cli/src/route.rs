@@ -149,7 +149,10 @@ impl<T: Number> Ready<T> {
 
     fn interp(conv: &Conv, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
         let start = Instant::now();
-        let schedule = Schedule::choose(conv, &Target::CRANELIFT).schedule;
+        let mut schedule = Schedule::choose(conv, &Target::CRANELIFT).schedule;
+        if weights.weight.iter().any(|w| !w.to_f64().is_finite()) {
+            schedule = schedule.for_any_weights(conv).unwrap_or(schedule);
+        }
         let nest = passes::compile(conv, &schedule, &Target::CRANELIFT, &mut |_, _| {})?;
         let compile = start.elapsed();
         let engine = Engine::Interp(nest, weights.clone());
@@ -175,6 +178,8 @@ impl<T: Number> Ready<T> {
         )?;
         let compile = start.elapsed();
         let packed = pack(&compiled)?;
+        // Packing may have found weights that ask for other code.
+        let compiled = packed.compiled();
         let choice = compiled.groups().iter().find_map(|group| group.choice.as_ref());
         let schedule = choice.map(|choice| choice.schedule.clone());
         Ok(Ready {

@@ -54,7 +54,8 @@ fn every_command_keeps_modes_and_follows_links() {
         fs::set_permissions(&real, PermissionsExt::from_mode(0o600)).expect("set");
         ok(&with(&writer, &link));
         let again = fs::read(&real).expect("the file behind the link");
-        assert!(again != b"old" && again.len().abs_diff(first.len()) < 100, "{writer:?}");
+        // A report names the load of the moment, so only its beginning is the same each time.
+        assert!(again.len() > 16 && again[..16] == first[..16], "{writer:?}");
         let mode = fs::metadata(&real).expect("the file").permissions().mode();
         assert_eq!(mode & 0o7777, 0o600, "{writer:?}");
         let hidden = folder.files().into_iter().find(|name| name.starts_with('.'));

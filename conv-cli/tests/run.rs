@@ -47,6 +47,28 @@ fn every_parameter_is_heard() {
     gives(&folder, &args.concat(), "(1, 2, 2, 2)", &[1.5, 3.5, 13.5, 15.5, 0.0, 1.0, 2.0, 3.0]);
 }
 
+/// A window that looks for the greatest value, say: padding must not make NaN of it.
+#[test]
+fn infinite_weights_over_padding_have_no_effect() {
+    let folder = Folder::new();
+    let input = folder.write("x.npy", &npy("<f4", false, &[1, 1, 4, 4], &le(&[1.0; 16])));
+    let mut window = [1.0; 9];
+    window[0] = f32::NEG_INFINITY;
+    let weight = folder.write("w.npy", &npy("<f4", false, &[1, 1, 3, 3], &le(&window)));
+    let args = ["--input", &input, "--weight", &weight, "--padding", "1"];
+    let minus = f32::NEG_INFINITY;
+    let mut output = [minus; 16];
+    output[..5].copy_from_slice(&[4.0, 6.0, 6.0, 4.0, 6.0]);
+    (output[8], output[12]) = (6.0, 4.0);
+    gives(&folder, &args, "(1, 1, 4, 4)", &output);
+    for route in routes() {
+        let (out, chain) = (folder.path("c.npy"), "conv2d in 4x4 kernel 3 pad 1");
+        let args = ["--input", &input, "--weight", &weight, "--chain", chain];
+        ok(&[&["run", "-o", &out, "--route", route][..], &args].concat());
+        assert_eq!(read(&out).1, output, "{route}");
+    }
+}
+
 #[test]
 fn two_by_two_transposed_gives_four_and_five() {
     let folder = Folder::new();

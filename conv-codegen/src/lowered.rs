@@ -6,9 +6,10 @@
 //! that they share packed weights, and all are scheduled for the caches of no one machine.
 
 use conv_ir::lower::Layouts;
+use conv_ir::nest::Role;
 use conv_ir::program::plan::Plan;
 use conv_ir::program::{Rewritten, fuse, whole};
-use conv_ir::schedule::Pack;
+use conv_ir::schedule::{Borders, Pack};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, Error, Nest, Program, Schedule, Target, passes};
 
@@ -73,6 +74,23 @@ fn target(isa: Isa, form: Form) -> Target {
     Target { packs: form == Form::Type, masks_free: true, ..target }
 }
 
+/// The same packing in the least code that skips padding: one column after the other, in loops.
+fn plain(conv: &Conv, schedule: Schedule) -> Schedule {
+    if conv.known().is_some() {
+        return schedule;
+    }
+    let is_packed =
+        |role: Role| schedule.pack != Pack::No && matches!(role, Role::OutChannel | Role::Group);
+    Schedule {
+        lanes: None,
+        tile: schedule.tile.iter().copied().filter(|(role, _)| is_packed(*role)).collect(),
+        borders: Borders::Exact,
+        unroll: Vec::new(),
+        step: None,
+        ..schedule
+    }
+}
+
 struct Making<'a> {
     program: &'a Program,
     options: &'a Options,
@@ -105,6 +123,7 @@ impl Making<'_> {
     }
 
     fn versions(&self, plan: &Plan) -> Result<Vec<Version>, Error> {
+        let runtime = self.options.runtime;
         let mut versions = Vec::new();
         for (at, isa) in Isa::ALL.into_iter().enumerate() {
             let is_asked =
@@ -112,10 +131,15 @@ impl Making<'_> {
             if !is_asked {
                 continue;
             }
-            let nest = self.nest(at, plan)?;
+            let nest = self.nest(at, plan, &|_, schedule| schedule)?;
             if isa == Isa::Portable || isa.has_vectors_for(&nest) {
-                versions.push(Version { isa, runtime: self.options.runtime, nest });
+                versions.push(Version { isa, runtime, nest, any_weights: false });
             }
+        }
+        // The portable one takes infinite and NaN weights, unless it multiplies padding as well.
+        if versions.last().is_some_and(|portable| portable.nest.needs_finite_weights) {
+            let nest = self.nest(Isa::ALL.len() - 1, plan, &plain)?;
+            versions.push(Version { isa: Isa::Portable, runtime, nest, any_weights: true });
         }
         Ok(versions)
     }
@@ -127,13 +151,18 @@ impl Making<'_> {
         bytes <= self.targets[at].vector_bytes
     }
 
-    /// One nest for all steps.
-    fn nest(&self, at: usize, plan: &Plan) -> Result<Nest, Error> {
+    /// One nest for all steps; `change` has a say in each one's schedule.
+    fn nest(
+        &self,
+        at: usize,
+        plan: &Plan,
+        change: &dyn Fn(&Conv, Schedule) -> Schedule,
+    ) -> Result<Nest, Error> {
         let target = &self.targets[at];
         let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
             let schedule = match given {
                 Some(schedule) => schedule.clone(),
-                None => self.schedules(conv, layouts)[at].clone(),
+                None => change(conv, self.schedules(conv, layouts)[at].clone()),
             };
             let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
             Ok(fuse::Lowered { schedule, nest })

@@ -35,13 +35,15 @@ pub(crate) struct Key {
     plan: Option<Plan>,
     target: Target,
     accuracy: Accuracy,
+    finite_weights: bool,
     /// Those that the model plans for.
     threads: usize,
 }
 
 impl Key {
     pub fn new(program: &Program, options: &Options) -> Key {
-        let Options { schedule, plan, target, accuracy, threads, cache: _ } = options;
+        let Options { schedule, plan, target, accuracy, threads, finite_weights, cache: _ } =
+            options;
         let is_planned =
             plan.is_none() && (program.steps().len() > 1 || *accuracy != Accuracy::Exact);
         Key {
@@ -51,6 +53,7 @@ impl Key {
             plan: plan.clone(),
             target: *target,
             accuracy: *accuracy,
+            finite_weights: *finite_weights,
             threads: if is_planned { *threads } else { 1 },
         }
     }

@@ -42,6 +42,9 @@ pub struct Options {
     /// Whether known weights may be computed in another order of sums, within a bound that
     /// [`explain`](Compiled::explain) states. A given schedule is for the exact order.
     pub accuracy: Accuracy,
+    /// Whether weights that come later are finite. Then zero padding may be multiplied by them,
+    /// where that is faster than skipping it. Packing weights that are not compiles anew, without.
+    pub finite_weights: bool,
 }
 
 impl Default for Options {
@@ -53,6 +56,7 @@ impl Default for Options {
             cache: true,
             threads: 1,
             accuracy: Accuracy::Exact,
+            finite_weights: true,
         }
     }
 }
@@ -232,11 +236,12 @@ impl Compiled {
     }
 
     /// Copies weight and bias of a program of one step into the order of their use. Done once; the
-    /// result runs.
+    /// result runs. A weight that is infinite or NaN may ask for other code
+    /// ([`Options::finite_weights`]), which is compiled here.
     ///
     /// # Errors
     /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not
-    /// asked for, or there are several steps.
+    /// asked for, or there are several steps; those of compiling.
     pub fn pack<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
         self.pack_steps(&[StepWeights { weight, bias }])
     }
@@ -289,6 +294,17 @@ impl Shared {
             isa,
             lowering,
         })
+    }
+
+    /// Whether padding is multiplied by weights that come later.
+    pub fn needs_finite_weights(&self) -> bool {
+        self.lowered.groups.iter().any(|group| group.nest.needs_finite_weights)
+    }
+
+    /// The same for weights that may be infinite or NaN.
+    pub fn for_any_weights(&self) -> Result<Arc<Shared>, Error> {
+        let options = Options { finite_weights: false, ..self.options.clone() };
+        Ok(Compiled::new(self.described.clone(), options)?.shared)
     }
 
     /// Neither schedule nor plan was given.

@@ -69,10 +69,10 @@ impl Lowered {
         // A given schedule is for the window as it is.
         let accuracy = if schedule.is_some() { Accuracy::Exact } else { *accuracy };
         let rewritten = program.rewritten(accuracy);
-        let (program, given) = (&rewritten.program, schedule.as_ref());
+        let program = &rewritten.program;
         one_residual_from_outside(program)?;
         let lower = |plan: &Plan| -> Result<Vec<LoweredGroup>, Error> {
-            plan.groups.iter().map(|group| lowered(program, group, given, target)).collect()
+            plan.groups.iter().map(|group| lowered(program, group, options)).collect()
         };
         let (plan, groups) = match plan {
             Some(plan) => {
@@ -130,17 +130,13 @@ fn apart(program: &Program, why: &Error) -> Plan {
     plan
 }
 
-fn lowered(
-    program: &Program,
-    group: &Group,
-    given: Option<&Schedule>,
-    target: &Target,
-) -> Result<LoweredGroup, Error> {
+fn lowered(program: &Program, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
     let (choice, nest) = match &group.strips {
-        Some(strips) => (None, fused(program, group, strips, target)?),
+        Some(strips) => (None, fused(program, group, strips, options)?),
         None => {
             let conv = &program.steps()[group.steps.start].conv;
-            let (choice, nest) = alone(conv, Layouts::of(conv), given, target)?;
+            let (choice, nest) =
+                alone(conv, Layouts::of(conv), options.schedule.as_ref(), options)?;
             (Some(choice), nest)
         }
     };
@@ -151,13 +147,13 @@ fn fused(
     program: &Program,
     group: &Group,
     strips: &Strips,
-    target: &Target,
+    options: &Options,
 ) -> Result<Nest, Error> {
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
-        let (choice, nest) = alone(conv, layouts, given, target).map_err(into_ir)?;
+        let (choice, nest) = alone(conv, layouts, given, options).map_err(into_ir)?;
         Ok(fuse::Lowered { schedule: choice.schedule, nest })
     };
-    Ok(fuse::fuse(program, group.steps.clone(), strips, target, &mut lower)?)
+    Ok(fuse::fuse(program, group.steps.clone(), strips, &options.target, &mut lower)?)
 }
 
 /// Errors of this crate on their way through conv-ir.
@@ -168,14 +164,22 @@ fn into_ir(error: Error) -> conv_ir::Error {
     }
 }
 
+/// Why borders are exact where they were not meant to be.
+const SKIPPED: &str =
+    "borders exact: a weight may be infinite or NaN, so padding is skipped, not multiplied by it";
+
 /// One convolution, under the given schedule or the model's choice.
 fn alone(
     conv: &Conv,
     layouts: Layouts,
     given: Option<&Schedule>,
-    target: &Target,
+    Options { target, finite_weights, .. }: &Options,
 ) -> Result<(Choice, Nest), Error> {
-    let under = |choice: Choice| {
+    let under = |mut choice: Choice| {
+        if let Some(schedule) = choice.schedule.for_any_weights(conv).filter(|_| !finite_weights) {
+            choice.schedule = schedule;
+            choice.reasons.push(SKIPPED.to_owned());
+        }
         let nest = passes::compile_as(conv, layouts, &choice.schedule, target, &mut |_, _| {})?;
         masks_are_assembled(&nest, target).map(|()| (choice, nest))
     };

@@ -84,6 +84,10 @@ impl Inner {
     ) -> Result<Inner, Error> {
         check_dtype::<T>(shared.described.dtype())?;
         check_weights(&shared.described, weights)?;
+        let shared = match shared.needs_finite_weights() && !are_finite(weights) {
+            true => shared.for_any_weights()?,
+            false => shared,
+        };
         let rewritten = &shared.lowered.rewritten;
         let mut constants = Vec::new();
         for (lowered, compiled) in shared.lowered.groups.iter().zip(&shared.codes) {
@@ -229,6 +233,10 @@ fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(),
             Err(Error::Argument("a bias was given, but the convolution adds none".to_owned()))
         }
     }
+}
+
+fn are_finite<T: Element>(weights: &[StepWeights<'_, T>]) -> bool {
+    weights.iter().flat_map(|step| step.weight).all(|w| w.to_f64().is_finite())
 }
 
 pub(crate) fn bias_comes_later(conv: &Conv) -> bool {

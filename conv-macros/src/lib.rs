@@ -100,7 +100,8 @@
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
 //!
 //! A weight that is given here is compiled in: it is no parameter, taps of zero vanish, taps of 1
-//! and -1 add and subtract, and the bits stay the same. Its brackets are those of the
+//! and -1 add and subtract, and for finite data the bits stay the same (an infinity or NaN
+//! times zero is NaN, and a tap of zero that vanished leaves none). Its brackets are those of the
 //! weight's shape, or of one window that serves every output channel. Files count from the
 //! package's folder, and the code is made again when they change. Of a file only the tensors that
 //! are named are read; they are packed when the macro runs, and a library grows by twice their size.
@@ -116,6 +117,8 @@
 //! sobel(3, 4, &[1.0, 1.0, 5.0, 5.0, 1.0, 1.0, 5.0, 5.0, 1.0, 1.0, 5.0, 5.0], &mut output);
 //! assert_eq!(output[4..8], [4.0, 16.0, 16.0, -20.0]);
 //! ```
+//!
+//! Zero padding is skipped: a weight over it has no effect, were it infinite or NaN.
 //!
 //! Parameters are `input`, `weight`, and if wanted `bias` and `residual`, all `f32` or all `f64`.
 //! Weights are `[out, in / groups, kernel..]`, transposed `[in, out / groups, kernel..]`. A size of

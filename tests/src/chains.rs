@@ -26,11 +26,15 @@ impl<T: Element> ChainData<T> {
     fn new(chain: &Program, fill: Fill) -> Result<Self, Error> {
         let mut rng = Rng(SEED);
         let input = rng.array(fill, chain.len_of(0));
+        // One step's weights are enough: what follows an infinity is soon NaN everywhere.
+        let any = (fill == Fill::AnyWeights).then(|| rng.within(1, chain.steps().len()) - 1);
         let weights: Vec<_> = chain
             .convs()
-            .map(|conv| {
+            .enumerate()
+            .map(|(at, conv)| {
                 let bias = conv.spec().bias.then(|| rng.array(fill, conv.bias_len()));
-                (rng.array(fill, conv.weight_len()), bias)
+                let fill = if any.is_some_and(|any| any != at) { Fill::Reals } else { fill };
+                (rng.weights(fill, conv.weight_len()), bias)
             })
             .collect();
         let steps: Vec<reference::StepWeights<'_, T>> = weights
@@ -111,10 +115,12 @@ fn lower(
     conv: &Conv,
     layouts: Layouts,
     given: Option<&Schedule>,
-    target: &Target,
+    (target, fill): (&Target, Fill),
 ) -> Result<Lowered, Error> {
     let schedule =
         given.cloned().unwrap_or_else(|| Schedule::choose_as(conv, layouts, target).schedule);
+    let exact = schedule.for_any_weights(conv).filter(|_| fill == Fill::AnyWeights);
+    let schedule = exact.unwrap_or(schedule);
     let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
     Ok(Lowered { schedule, nest })
 }
@@ -126,19 +132,19 @@ fn lower(
 /// The target, and what went wrong.
 pub fn interpreted_chain(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
     match drawn.chain.dtype() {
-        DType::F32 => interpreted(drawn, &ChainData::<f32>::new(&drawn.chain, fill)),
-        DType::F64 => interpreted(drawn, &ChainData::<f64>::new(&drawn.chain, fill)),
+        DType::F32 => interpreted(drawn, &ChainData::<f32>::new(&drawn.chain, fill), fill),
+        DType::F64 => interpreted(drawn, &ChainData::<f64>::new(&drawn.chain, fill), fill),
     }
 }
 
 fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
     let said = |what: String| format!("{drawn:?}\n{what}");
     let data = ChainData::<T>::new(&drawn.chain, fill);
-    if !interpreted(drawn, &data)? {
+    if !interpreted(drawn, &data, fill)? {
         return Ok(false);
     }
     let data = data.map_err(|e| said(e.to_string()))?;
-    whole(drawn, &data).map_err(said)?;
+    whole(drawn, &data, fill).map_err(said)?;
     for target in machines_here() {
         machine(drawn, &data, &target).map_err(|what| said(format!("{target}: {what}")))?;
     }
@@ -148,6 +154,7 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
 fn interpreted<T: Element>(
     drawn: &DrawnChain,
     data: &Result<ChainData<T>, Error>,
+    fill: Fill,
 ) -> Result<bool, String> {
     let DrawnChain { chain, plan } = drawn;
     let said = |what: String| format!("{drawn:?}\n{what}");
@@ -157,7 +164,7 @@ fn interpreted<T: Element>(
         for group in &plan.groups {
             let made = quietly(|| {
                 plan::nest(chain, group, &target, &mut |conv, layouts, given| {
-                    lower(conv, layouts, given, &target)
+                    lower(conv, layouts, given, (&target, fill))
                 })
             });
             match made.map_err(said)? {
@@ -186,11 +193,11 @@ fn interpreted<T: Element>(
 }
 
 /// All groups as one nest, which is what becomes Rust.
-fn whole<T: Element>(drawn: &DrawnChain, data: &ChainData<T>) -> Result<(), String> {
+fn whole<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, fill: Fill) -> Result<(), String> {
     let DrawnChain { chain, plan } = drawn;
     let target = Target::AVX2;
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
-        lower(conv, layouts, given, &target)
+        lower(conv, layouts, given, (&target, fill))
     };
     let nest =
         quietly(|| whole::nest(chain, plan, &target, &mut lower))?.map_err(|e| e.to_string())?;
@@ -275,13 +282,13 @@ struct Expanded<'a> {
 ///
 /// # Errors
 /// The chains that differ, and where.
-pub fn expanded(all: &[DrawnChain]) -> Result<usize, String> {
+pub fn expanded(all: &[DrawnChain], fill: Fill) -> Result<usize, String> {
     let (mut program, mut cases) = (Emitted::default(), Vec::new());
     for (at, drawn) in all.iter().enumerate() {
-        let known = at % 3 == 2;
+        let known = at % 3 == 2 && fill != Fill::AnyWeights;
         let wanted = match drawn.chain.dtype() {
-            DType::F32 => add_expanded::<f32>(&mut program, drawn, known)?,
-            DType::F64 => add_expanded::<f64>(&mut program, drawn, known)?,
+            DType::F32 => add_expanded::<f32>(&mut program, drawn, (fill, known))?,
+            DType::F64 => add_expanded::<f64>(&mut program, drawn, (fill, known))?,
         };
         cases.extend(wanted.map(|wanted| Expanded { drawn, wanted }));
     }
@@ -305,9 +312,9 @@ pub fn expanded(all: &[DrawnChain]) -> Result<usize, String> {
 fn add_expanded<T: Element>(
     program: &mut Emitted,
     drawn: &DrawnChain,
-    known: bool,
+    (fill, known): (Fill, bool),
 ) -> Result<Option<Vec<f64>>, String> {
-    let data = ChainData::<T>::new(&drawn.chain, Fill::Reals).map_err(|e| e.to_string())?;
+    let data = ChainData::<T>::new(&drawn.chain, fill).map_err(|e| e.to_string())?;
     let mut arrays = vec![data.input.as_slice()];
     let mut chain = drawn.chain.clone();
     if known {

@@ -37,9 +37,27 @@ impl Rng {
     pub fn array<T: Element>(&mut self, fill: Fill, len: usize) -> Vec<T> {
         let number = |_| match fill {
             Fill::Integers => T::from_f64(self.within(0, 6) as f64 - 3.0),
-            Fill::Reals => T::from_f64((self.bits() >> 11) as f64 / (1u64 << 52) as f64 - 1.0),
+            Fill::Reals | Fill::AnyWeights => {
+                T::from_f64((self.bits() >> 11) as f64 / (1u64 << 52) as f64 - 1.0)
+            }
         };
         (0..len).map(number).collect()
+    }
+
+    /// Weights of one fill.
+    pub fn weights<T: Element>(&mut self, fill: Fill, len: usize) -> Vec<T> {
+        let mut weights = self.array::<T>(fill, len);
+        if fill == Fill::AnyWeights {
+            for weight in &mut weights {
+                match self.within(0, 35) {
+                    0 => *weight = T::from_f64(f64::INFINITY),
+                    1 => *weight = T::from_f64(f64::NEG_INFINITY),
+                    2 => *weight = T::from_f64(f64::NAN),
+                    _ => {}
+                }
+            }
+        }
+        weights
     }
 }
 
@@ -51,6 +69,8 @@ pub enum Fill {
     Integers,
     /// Reals in -1..1: only the contract's order gives the contract's bits.
     Reals,
+    /// The same, but one weight in twelve is infinite or NaN.
+    AnyWeights,
 }
 
 /// The arrays of one case.
@@ -74,7 +94,7 @@ impl<T: Element> Data<T> {
         let output = conv.output_len().unwrap_or(0);
         let mut data = Data {
             input: rng.array(fill, conv.input_len().unwrap_or(0)),
-            weight: rng.array(fill, conv.weight_len()),
+            weight: rng.weights(fill, conv.weight_len()),
             bias: spec.bias.then(|| rng.array(fill, conv.bias_len())),
             residual: spec.residual.then(|| rng.array(fill, output)),
         };

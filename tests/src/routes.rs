@@ -65,7 +65,7 @@ fn every_as<T: Element>(
     target: &Target,
     fill: Fill,
 ) -> Result<(), String> {
-    let nest = judge::<T>(conv, schedule, target, fill)?;
+    let nest = judge::<T>(conv, &interpreted(conv, schedule, fill), target, fill)?;
     for parts in [2, 3] {
         judge_threads::<T>(conv, &nest, fill, parts)?;
     }
@@ -76,6 +76,12 @@ fn every_as<T: Element>(
             t.vector_bytes >= target.vector_bytes && (t.masks || schedule.borders != Borders::Mask)
         })
         .try_for_each(|t| machine::<T>(conv, schedule, &t, fill))
+}
+
+/// What the interpreter follows. Machine code sees to weights that are not finite by itself.
+fn interpreted(conv: &Conv, schedule: &Schedule, fill: Fill) -> Schedule {
+    let exact = schedule.for_any_weights(conv).filter(|_| fill == Fill::AnyWeights);
+    exact.unwrap_or_else(|| schedule.clone())
 }
 
 /// Runs a case under the model's choice for each machine; on the interpreter the finished nest for
@@ -89,8 +95,9 @@ pub fn finished(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> 
 
 fn finished_as<T: Element>(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> {
     let chosen = |target: &Target| Schedule::choose(conv, target).schedule;
-    let nest = passes::compile(conv, &chosen(judged), judged, &mut |_, _| {})
-        .map_err(|e| e.to_string())?;
+    let schedule = interpreted(conv, &chosen(judged), fill);
+    let nest =
+        passes::compile(conv, &schedule, judged, &mut |_, _| {}).map_err(|e| e.to_string())?;
     judge_threads::<T>(conv, &nest, fill, 1)?;
     machines_here().try_for_each(|target| machine::<T>(conv, &chosen(&target), &target, fill))
 }
@@ -190,7 +197,8 @@ fn free_as<T: Element>(
     values: &[Vec<(&str, usize)>],
     fill: Fill,
 ) -> Result<(), String> {
-    let nest = passes::compile(conv, schedule, &Target::CRANELIFT, &mut |_, _| {})
+    let judged = interpreted(conv, schedule, fill);
+    let nest = passes::compile(conv, &judged, &Target::CRANELIFT, &mut |_, _| {})
         .map_err(|e| e.to_string())?;
     for sizes in values {
         judge_free::<T>(conv, &nest, sizes, fill)?;

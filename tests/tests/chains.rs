@@ -59,7 +59,7 @@ fn random_chains_as_expanded_rust() {
     let drawn: Vec<DrawnChain> = (0..from_environment("CHAINS", 40))
         .map(|_| drawn_chains().new_tree(&mut runner).expect("a chain").current())
         .collect();
-    let ran = expanded(&drawn).unwrap_or_else(|what| panic!("{what}"));
+    let ran = expanded(&drawn, Fill::Reals).unwrap_or_else(|what| panic!("{what}"));
     conv_tests::say(format_args!("{ran} of {} random chains as expanded Rust", drawn.len()));
     assert!(2 * ran > drawn.len(), "too many plans are refused to prove much");
 }

@@ -75,8 +75,10 @@ fn compute<T: Number>(
     match args.route {
         Route::Interp => {
             let target = args.route.target();
-            let nest =
-                Lowered::new(chain, &Options { target, ..Options::default() })?.whole_nest()?;
+            let finite = |(weight, _): &(Vec<T>, _)| weight.iter().all(|w| w.to_f64().is_finite());
+            let finite_weights = arrays.iter().all(finite);
+            let options = Options { target, finite_weights, ..Options::default() };
+            let nest = Lowered::new(chain, &options)?.whole_nest()?;
             let arrays = interp::Arrays {
                 input,
                 weights: arrays.iter().map(|(weight, _)| weight.as_slice()).collect(),

@@ -19,7 +19,7 @@ const TAPS: i64 = 3;
 pub(crate) fn bills(versions: &[Version]) -> Vec<String> {
     let line = |version: &Version| {
         let leaf = hottest(&version.nest)?;
-        let (module, name) = (version.isa.module(), identifier(&leaf.name));
+        let (module, name) = (version.module(), identifier(&leaf.name));
         Some(format!("- {module}, mostly in `{name}`: {}", Bill::of(leaf)))
     };
     versions.iter().filter_map(line).collect()

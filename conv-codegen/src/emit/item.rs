@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use conv_ir::Nest;
-use conv_ir::nest::{Leaf, Stmt};
+use conv_ir::nest::{BufferRole, Leaf, Stmt};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -112,6 +112,20 @@ impl<'a> Item<'a> {
             quote!(#(#size_names,)* #numbers_passed #arguments #passed),
             run,
         ))
+    }
+
+    /// Whether all weights are finite that came at run time: a type has looked when it packed them.
+    pub fn finite_weights(&self) -> TokenStream {
+        let weights = self.arrays_of(&[BufferRole::Weight]).into_iter();
+        let tests = weights.map(|at| {
+            let name = tokens(&self.scope.buffers[at]);
+            // To the end, whatever is found: such a loop is vectorised.
+            quote!(#name.iter().fold(true, |all, weight| all & weight.is_finite()))
+        });
+        match self.form {
+            Form::Function => quote!(#(#tests)&*),
+            Form::Packed => quote!(self.finite),
+        }
     }
 
     pub fn stmts(&mut self, stmts: &'a [Stmt]) -> Result<TokenStream, Unsupported> {

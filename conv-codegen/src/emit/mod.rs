@@ -21,6 +21,10 @@
 //! known numbers ([`known`]): a leaf asserts how far it reaches before it starts, of offsets that
 //! the door has kept from wrapping.
 //!
+//! Padding is skipped. A version that multiplies it instead says so ([`Nest::needs_finite_weights`]);
+//! weights are then tested, by a function at each call, by a type when it packs them. Those that are
+//! not finite go to the last version, which is the portable one, or one of its own in little code.
+//!
 //! Nothing is allocated. What a run needs for itself (line buffers, tensors between the steps of a
 //! chain, panels, what a function packs) is on its stack, up to [`STACK_LIMIT`]. Where it needs
 //! more, the caller passes `scratch`, an array of any contents, as the last argument; how long it
@@ -89,6 +93,21 @@ pub struct Version {
     pub isa: Isa,
     /// The program.
     pub nest: Nest,
+    /// Made for infinite and NaN weights, where others multiply padding by them.
+    pub any_weights: bool,
+}
+
+impl Version {
+    /// The name of its module.
+    fn module(&self) -> &'static str {
+        if self.any_weights { "any_weights" } else { self.isa.module() }
+    }
+}
+
+/// Whether a version multiplies padding by weights that are not known. Then the last one does not,
+/// and runs where such a weight is infinite or NaN.
+pub(crate) fn need_finite_weights(versions: &[Version]) -> bool {
+    versions.iter().any(|version| version.nest.needs_finite_weights)
 }
 
 /// The versions as one function, the widest first.

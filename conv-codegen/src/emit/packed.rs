@@ -18,7 +18,7 @@ use super::arrays::{Home, LINE};
 use super::item::{Form, Item};
 use super::lanes::type_name;
 use super::versions::Bodies;
-use super::{Head, Unsupported, Version, door, tokens};
+use super::{Head, Unsupported, Version, door, need_finite_weights, tokens};
 use crate::Library;
 
 /// A constant of the type: name, type and value, what it says.
@@ -42,7 +42,10 @@ pub(super) fn item(
     let Bodies { home, parameters, door, dispatch, modules } = Bodies::of(versions, Form::Packed)?;
     let blames_caller = door::blames_caller(&door);
     let mut packing = Item::new(first, Form::Packed)?;
-    let (sources, pack) = packing.packing()?;
+    let (sources, mut pack) = packing.packing()?;
+    if need_finite_weights(versions) {
+        pack.extend(packing.note_finite_weights());
+    }
     let length = |at: &usize| packing.scope.length(*at).as_constant().unwrap_or(0);
     let buffers = (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
     let mut buffers: Vec<usize> = buffers.collect();
@@ -52,6 +55,10 @@ pub(super) fn item(
         buffers.iter().map(|&at| tokens(&packing.scope.buffers[at])).collect();
     let types = buffers.iter().map(|&at| packing.array_type(at));
     let lengths: Vec<i64> = buffers.iter().map(length).collect();
+    let (finite, rest) = match need_finite_weights(versions) {
+        true => (Some(quote!(, finite: bool)), Some(quote!(, ..))),
+        false => (None, None),
+    };
     let line = tokens(&LINE.to_string());
     let aligned = (!buffers.is_empty()).then(|| quote!(#[repr(C, align(#line))]));
     let arguments = sources.iter().map(|(name, _)| name);
@@ -78,7 +85,10 @@ pub(super) fn item(
     let making = Making {
         sources,
         arguments,
-        zeros: quote!(#(#names: #zeros),*),
+        zeros: match &finite {
+            Some(_) => quote!(#(#names: #zeros,)* finite: true),
+            None => quote!(#(#names: #zeros),*),
+        },
         pack,
         runtime: first.runtime,
     };
@@ -87,7 +97,7 @@ pub(super) fn item(
         #before
         #[derive(Clone)]
         #aligned
-        #visibility struct #name { #(#names: #types),* }
+        #visibility struct #name { #(#names: #types),* #finite }
 
         #[allow(clippy::all, unused)]
         impl #name {
@@ -101,7 +111,7 @@ pub(super) fn item(
             #blames_caller
             pub fn run(&self, #parameters #scratch_parameter) {
                 #door
-                let Self { #(#names),* } = self;
+                let Self { #(#names),* #rest } = self;
                 #dispatch
                 #modules
             }
@@ -184,6 +194,22 @@ fn is_held(buffer: &Buffer) -> bool {
 }
 
 impl Item<'_> {
+    /// Notes in the type whether all weights are finite.
+    fn note_finite_weights(&self) -> TokenStream {
+        let weights = self.arrays_of(&[BufferRole::Weight]).into_iter();
+        let tests = weights.map(|at| {
+            let name = tokens(&self.scope.buffers[at]);
+            quote! {
+                let mut at = 0;
+                while at < #name.len() {
+                    self.finite &= #name[at].is_finite();
+                    at += 1;
+                }
+            }
+        });
+        quote!(self.finite = true; #(#tests)*)
+    }
+
     /// Weight and bias as parameters, and the loops that fill the packed buffers, fit for a `const
     /// fn`.
     fn packing(&mut self) -> Result<(Vec<(TokenStream, TokenStream)>, TokenStream), Unsupported> {

@@ -7,7 +7,7 @@ use super::arrays::Home;
 use super::item::{Form, Item};
 use super::known::Known;
 use super::lanes::Isa;
-use super::{STACK_LIMIT, Unsupported, Version, tokens};
+use super::{STACK_LIMIT, Unsupported, Version, need_finite_weights, tokens};
 use crate::Library;
 
 /// All versions of an item.
@@ -37,10 +37,22 @@ impl Bodies {
             modules: TokenStream::new(),
         };
         let mut known = Known::default();
-        for (version, item) in versions.iter().zip(&mut items) {
-            let module = tokens(version.isa.module());
+        let last = versions.len() - 1;
+        for (at, (version, item)) in versions.iter().zip(&mut items).enumerate() {
+            let module = tokens(version.module());
             let (parameters, arguments, body) = item.module(bodies.home, &mut known)?;
             let call = quote!(#module::run(#arguments));
+            if at == last && need_finite_weights(versions) {
+                let finite = item.finite_weights();
+                bodies.dispatch = {
+                    let finite_only = bodies.dispatch;
+                    quote!(if !(#finite) { return #call; } #finite_only)
+                };
+            }
+            if version.any_weights {
+                bodies.modules.extend(quote!(mod #module { #body }));
+                continue;
+            }
             if version.isa == Isa::Portable {
                 bodies.dispatch.extend(quote!(#call;));
                 bodies.modules.extend(quote!(mod #module { #body }));

@@ -25,7 +25,7 @@ const DOCS: [(&str, &str); 17] = [
     ),
     (
         "padding_mode",
-        "What lies outside: `zeros`, `constant`, `reflect`, `symmetric`, `replicate`, `circular`. Default `zeros`.",
+        "What lies outside: `zeros`, `constant`, `reflect`, `symmetric`, `replicate`, `circular`. Default `zeros`, which are skipped, not multiplied.",
     ),
     ("padding_value", "The number outside, with `padding_mode: constant`."),
     ("output_padding", "Transposed only: outputs added at the end of each axis. Default 0."),
@@ -42,7 +42,7 @@ const DOCS: [(&str, &str); 17] = [
     ("schedule", "How to compute it, as `explain` prints it, instead of the model's choice."),
     (
         "weight",
-        "Numbers in brackets or a file (`\"stem.npy\"`, `\"model.safetensors#conv1.weight\"`), compiled in.",
+        "Numbers in brackets or a file (`\"stem.npy\"`, `\"model.safetensors#conv1.weight\"`), compiled in: for finite data the bits are those of a parameter.",
     ),
     ("bias", "Likewise, beside a known weight."),
     ("residual", "In a step: `input` or the step whose output is added before the activation."),

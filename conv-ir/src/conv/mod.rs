@@ -176,7 +176,8 @@ impl From<Vec<(usize, usize)>> for Padding {
 /// elements of it then go on in the same way, as SciPy's do.
 #[derive(Clone, Copy, Debug, PartialEq, Default)]
 pub enum PaddingMode {
-    /// Zero: the tap is skipped.
+    /// Zero: the tap is skipped, on every route. So a weight over the padding has no effect, were it
+    /// infinite or NaN (PyTorch multiplies it by zero, which gives NaN).
     #[default]
     Zeros,
     /// This value.

@@ -42,6 +42,7 @@ impl Embedding {
         buffers: &[BufferId],
         suffix: &str,
     ) -> Embedded {
+        into.needs_finite_weights |= from.needs_finite_weights;
         let mut moved = Moved { axes: axes(into, from), leaves: Vec::new(), buffers };
         for leaf in &from.leaves {
             let leaf = moved.leaf(leaf);

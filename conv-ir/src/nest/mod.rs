@@ -260,6 +260,9 @@ pub struct Nest {
     pub setup: Vec<Stmt>,
     /// Computes the output.
     pub body: Vec<Stmt>,
+    /// Padding of zeros is multiplied by weights that come later. That skips it, as it should be,
+    /// where they are finite; for others there must be a nest without.
+    pub needs_finite_weights: bool,
 }
 
 impl Nest {
@@ -275,6 +278,7 @@ impl Nest {
             leaves: Vec::new(),
             setup: Vec::new(),
             body: Vec::new(),
+            needs_finite_weights: false,
         }
     }
 

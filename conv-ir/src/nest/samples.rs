@@ -43,6 +43,7 @@ fn nest(axes: &[&str], buffers: &[(&str, BufferRole, &[i64])]) -> Nest {
         leaves: Vec::new(),
         setup: Vec::new(),
         body: Vec::new(),
+        needs_finite_weights: false,
     }
 }
 

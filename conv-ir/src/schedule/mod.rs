@@ -21,6 +21,7 @@ pub(crate) use check::MOST;
 pub use choose::Choice;
 
 use crate::nest::Role;
+use crate::{Conv, PaddingMode};
 
 /// How the edge of the image is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -30,10 +31,10 @@ pub enum Borders {
     #[default]
     Exact,
     /// The same, but where columns are in the lanes, edges inside a vector load zeros in the lanes
-    /// outside. For zero padding and a target with masks.
+    /// outside. For zero padding, finite weights and a target with masks.
     Mask,
     /// Rows of the input are copied into a padded panel that stays in cache, then every tile is an
-    /// inner one. `rows` output rows share a panel.
+    /// inner one. `rows` output rows share a panel. Zero padding then needs finite weights.
     Panel {
         /// Output rows (axis `oh`) a panel serves.
         rows: i64,
@@ -106,6 +107,15 @@ impl Schedule {
             _ => (Role::OutChannel, 1),
         };
         Pack::Panels { role, width }
+    }
+
+    /// The same with exact borders, which is right for any weights, where this one may multiply
+    /// padding of zeros by weights that come later: that is right for finite ones alone
+    /// ([`Nest::needs_finite_weights`](crate::nest::Nest::needs_finite_weights)).
+    pub fn for_any_weights(&self, conv: &Conv) -> Option<Schedule> {
+        let zeros = conv.spec().padding_mode == PaddingMode::Zeros;
+        let multiplies = zeros && self.borders != Borders::Exact && conv.known().is_none();
+        multiplies.then(|| Schedule { borders: Borders::Exact, ..self.clone() })
     }
 
     /// The lanes along an axis; 1 where it has none.

@@ -24,7 +24,8 @@ impl Builder {
         self.said("padding", |step| step.spec.padding = padding.into())
     }
 
-    /// What the padding reads.
+    /// What the padding reads. Zeros are skipped, not multiplied: a weight over them has no effect,
+    /// were it infinite or NaN.
     pub fn padding_mode(self, mode: PaddingMode) -> Self {
         self.said("padding_mode", |step| step.spec.padding_mode = mode)
     }

@@ -5,8 +5,8 @@
 //! after                               acc = fma(if ow + kw - 1 >= 0 then in[ow + kw - 1] else 0, w[kw], acc)
 //! ```
 //!
-//! gives: masked loads, whose tests may differ from lane to lane. A product with zero changes no
-//! sum of finite numbers but the sign of a zero.
+//! gives: masked loads, whose tests may differ from lane to lane. A product of zero and
+//! a finite weight changes no sum but the sign of a zero.
 
 use super::Edge;
 use crate::nest::{Affine, Chain, Cond, Expr, Nest, Op, Role};
