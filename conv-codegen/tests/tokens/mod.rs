@@ -101,7 +101,7 @@ fn changed(stream: TokenStream, times: usize, choices: &mut Choices<'_>) -> Toke
             break;
         }
         let at = choices.next() % trees.len();
-        if let (TokenTree::Group(group), false) = (&trees[at], choices.next() % 8 == 0) {
+        if let (TokenTree::Group(group), false) = (&trees[at], choices.next().is_multiple_of(8)) {
             let inner = changed(group.stream(), 1, choices);
             trees[at] = Group::new(group.delimiter(), inner).into();
             continue;

@@ -130,7 +130,7 @@ fn wrong_sizes_and_lengths_are_errors_after_right_ones() {
     let packed = packed(&conv2d(1, 1, 3).input(["H", "W"]).padding(1));
     check(&packed, &[("H", 4), ("W", 5)], 2);
     let said = |sizes: &[(&str, usize)], len: usize| {
-        packed.run_sized(&vec![0.0; len], &mut vec![0.0; 20], sizes).unwrap_err().to_string()
+        packed.run_sized(&vec![0.0; len], &mut [0.0; 20], sizes).unwrap_err().to_string()
     };
     assert!(said(&[("H", 4), ("W", 5)], 19).contains("input has 19 elements"));
     assert!(said(&[("H", 4)], 20).contains("the size W is missing"));

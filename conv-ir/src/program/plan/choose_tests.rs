@@ -93,7 +93,7 @@ fn a_block_that_gains_is_fused_whatever_follows_it() {
     let dense = || "conv2d oc256 kernel 3 pad 1".to_owned();
     for target in [Target::CRANELIFT, Target::AVX2, Target::AVX512] {
         let alone = Plan::choose(&chain(BLOCK, []), &target, 1);
-        assert_eq!(fused(&alone), [0..3], "{target}");
+        assert_eq!(fused(&alone), vec![0..3], "{target}");
         let followed = Plan::choose(&chain(BLOCK, [dense(), dense()]), &target, 1);
         assert_eq!(followed.groups[0], alone.groups[0], "{target}");
     }
