@@ -142,10 +142,15 @@ fn the_bits_do_not_depend_on_what_an_executor_does() {
         }
     };
     (0..2).for_each(|_| all());
-    let before = HELD.load(Ordering::Relaxed);
-    (0..5).for_each(|_| all());
+    // The test harness's own threads allocate too, now and then: what leaks does so every time.
+    let grown = (0..4).map(|_| {
+        let before = HELD.load(Ordering::Relaxed);
+        (0..5).for_each(|_| all());
+        HELD.load(Ordering::Relaxed) - before
+    });
+    let least = grown.min();
     let _ = std::panic::take_hook();
-    assert_eq!(HELD.load(Ordering::Relaxed), before, "memory is held that nobody has");
+    assert!(least <= Some(0), "{least:?} bytes are held that nobody has");
 }
 
 #[test]
