@@ -21,6 +21,9 @@
 //! outside read zeros in those lanes.
 //!
 //! With `borders panel` all this is done by copying instead: see [`panel`].
+//!
+//! Zeros that are loaded or copied are multiplied by weights. The nest says so
+//! ([`Nest::needs_finite_weights`]): an infinity times zero is no number.
 
 mod free;
 mod mask;
@@ -28,8 +31,8 @@ mod panel;
 mod pieces;
 
 use crate::nest::{
-    Affine, AxisId, Bound, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role, Stmt, Var,
-    map_chains,
+    Affine, AxisId, Bound, BufferRole, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role,
+    Stmt, Var, map_chains,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
@@ -48,15 +51,36 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
     }
     let body = std::mem::take(&mut nest.body);
     let most = (CHAINS / leaves(&body).max(1)).max(1);
+    let mut multiplies = false;
     nest.body = match schedule.borders {
-        Borders::Panel { rows } => {
-            map_chains(body, &mut |chain| panel::panel(nest, schedule, chain, rows))?
-        }
-        Borders::Exact | Borders::Mask => {
-            map_chains(body, &mut |chain| Ok::<_, Error>(cut_all(nest, schedule, &chain, most)))?
-        }
+        Borders::Panel { rows } => map_chains(body, &mut |chain| {
+            multiplies |= skips(&chain);
+            panel::panel(nest, schedule, chain, rows)
+        })?,
+        Borders::Exact | Borders::Mask => map_chains(body, &mut |chain| {
+            let skips = skips(&chain);
+            let chains = cut_all(nest, schedule, &chain, most);
+            multiplies |= skips && chains.iter().any(loads_zeros);
+            Ok::<_, Error>(chains)
+        })?,
     };
+    let weight = nest.buffer_of(BufferRole::Weight);
+    let comes_later = weight.is_some_and(|weight| nest.buffer(weight).values.is_none());
+    nest.needs_finite_weights = multiplies && comes_later;
     Ok(())
+}
+
+/// Whether taps in the padding are left out. In other modes something is read there.
+fn skips(chain: &Chain) -> bool {
+    let skips = |op: &Op| matches!(op, Op::Set { when, .. } if !when.is_empty());
+    chain.leaf.update.iter().any(skips)
+}
+
+/// Whether a load gives zero outside.
+fn loads_zeros(chain: &Chain) -> bool {
+    let mut found = false;
+    chain.leaf.visit_exprs(&mut |e| found |= e.is_masked_load());
+    found
 }
 
 fn leaves(stmts: &[Stmt]) -> usize {
