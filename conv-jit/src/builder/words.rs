@@ -77,7 +77,7 @@ impl Builder {
     /// Compiles the weights in: taps of zero vanish, taps of 1 and -1 add and subtract, the others
     /// are constants of the code. For finite data the bits are those of weights given later. A
     /// bias may be known too ([`bias_known`](Self::bias_known)). Where all are known, run it by
-    /// [`Compiled::ready`].
+    /// [`Compiled::ready`](crate::Compiled::ready).
     ///
     /// ```
     /// let sobel = [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0f32];
@@ -137,7 +137,7 @@ impl Builder {
     }
 
     /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass,
-    /// within a bound that [`Compiled::explain`] states.
+    /// within a bound that [`Compiled::explain`](crate::Compiled::explain) states.
     pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
         self.options.accuracy = accuracy;
         self
