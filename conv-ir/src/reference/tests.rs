@@ -287,3 +287,10 @@ fn arrays_are_checked() {
     );
     assert_eq!(run_f64(&conv, other, &[]), Ok(vec![1., 2.]));
 }
+
+#[test]
+fn an_empty_batch_takes_no_time() {
+    let conv: Conv = "conv2d n0 in 1000000x1000000 kernel 3 pad 1".parse().unwrap();
+    let arrays = Arguments { input: &[], weight: &[1.0f32; 9], bias: None, residual: None };
+    assert_eq!(run(&conv, arrays, &[]), Ok(Vec::new()));
+}
