@@ -133,7 +133,10 @@ fn runs_of(residues: &Residues<'_>) -> Option<Vec<Run>> {
             false => residues.one(residue),
         };
         residue += run.count;
-        runs.push(run);
+        // Residues beyond the last output have none.
+        if run.outputs != Some(0) {
+            runs.push(run);
+        }
         if runs.len() > MOST {
             return None;
         }

@@ -50,7 +50,9 @@ fn runs_are_what_looking_at_every_residue_and_tap_finds() {
                 let axis = Divided { stride, dilation, constant, out, tap };
                 for extent in [None, Some(1), Some(5), Some(stride), Some(3 * stride + 2)] {
                     let of = Residues { axis: &axis, taps, extent };
-                    let one_by_one: Vec<Run> = (0..stride).map(|r| looked_at(&of, r)).collect();
+                    let one_by_one: Vec<Run> = (0..stride.min(extent.unwrap_or(stride)))
+                        .map(|r| looked_at(&of, r))
+                        .collect();
                     let wanted = if stride > SEPARATE { joined(one_by_one) } else { one_by_one };
                     let text = format!("{stride} {dilation} {taps} {constant} {extent:?}");
                     assert_eq!(runs_of(&of), Some(wanted), "{text}");
@@ -80,4 +82,12 @@ fn a_huge_stride_has_few_runs_or_is_refused() {
     assert!(count(&axis(huge, huge), 7).is_some_and(|runs| runs < 9));
     assert_eq!(count(&axis(huge, 2), 1 << 42), None);
     assert!(count(&axis(huge, huge - 1), 1 << 19).is_some_and(|runs| runs < 9));
+}
+
+#[test]
+fn residues_beyond_the_last_output_are_none() {
+    let (out, tap) = (Some(AxisId(0)), Some(AxisId(1)));
+    let axis = &Divided { stride: 1 << 32, dilation: 1, constant: 0, out, tap };
+    let runs = runs_of(&Residues { axis, taps: 1, extent: Some(2) }).expect("a few");
+    assert_eq!(runs.iter().map(|run| run.count).collect::<Vec<_>>(), [1, 1]);
 }
