@@ -24,6 +24,7 @@ fn any_tokens_expand() {
 fn a_step_that_cannot_be_read_is_passed_over() {
     for value in [
         "{ weight: [f32; 1, 1, 1] }, r#type: { weight: [f32; 1, 1, 3], bias: [f32; 1] }",
+        "{ weight: [f32; 1, 1, 1] }, b: { weight: [f32; 1, 1, 3], r#fn: [f32; 1] }",
         "{ # }",
         "{ a: # }",
         "{ # # , }",

@@ -188,7 +188,10 @@ fn tensor(name: Ident, shape: Shape, errors: &mut Errors) -> Tensor {
 }
 
 fn dim(expr: Expr, errors: &mut Errors) -> Dim {
-    if let Some(name) = word(&expr) {
+    // `self` and its like are words of paths, and name no argument.
+    let of_paths =
+        |name: &Ident| ["self", "Self", "super", "crate"].iter().any(|word| name == word);
+    if let Some(name) = word(&expr).filter(|name| !of_paths(name)) {
         return Dim::Name(name);
     }
     match whole_number(&expr) {

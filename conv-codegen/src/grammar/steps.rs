@@ -30,7 +30,7 @@ const SHARED: [&str; 3] = ["layout", "std", "accuracy"];
 
 /// `expand_weight`: what the caller passes for an array of a step.
 pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
-    Ident::new(&format!("{}_{array}", step.unraw()), step.span())
+    Ident::new(&format!("{}_{}", step.unraw(), array.unraw()), step.span())
 }
 
 /// What a chain asks for; `None` where `errors` says why.

@@ -35,6 +35,8 @@ pub mod whole;
 
 pub use algorithm::Rewritten;
 
+use std::sync::Arc;
+
 use crate::conv::axis_name;
 use crate::{Conv, DType, Error, Issue, Layout, Size};
 
@@ -66,7 +68,7 @@ impl From<Conv> for Step {
 impl From<Conv> for Program {
     /// The program of one step. Its residual, if it adds one, is the caller's.
     fn from(conv: Conv) -> Program {
-        Program { steps: vec![conv.into()] }
+        Program { steps: Arc::new([conv.into()]) }
     }
 }
 
@@ -91,7 +93,8 @@ impl From<&Program> for Program {
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Program {
-    steps: Vec<Step>,
+    /// Whoever keeps a program beside what was made of it keeps the same steps.
+    steps: Arc<[Step]>,
 }
 
 /// A rule broken between steps.
@@ -137,7 +140,7 @@ impl Program {
             issues.extend(residual(&steps, at));
         }
         match issues.is_empty() {
-            true => Ok(Program { steps }),
+            true => Ok(Program { steps: steps.into() }),
             false => Err(Error::Invalid(issues)),
         }
     }
@@ -175,7 +178,7 @@ impl Program {
     /// # Errors
     /// As [`Conv::with_sizes`], and where a value breaks a rule of a step behind the first one.
     pub fn with_sizes(&self, free: &[(&str, usize)]) -> Result<Program, Error> {
-        let mut steps = self.steps.clone();
+        let mut steps = self.steps.to_vec();
         steps[0].conv = steps[0].conv.with_sizes(free)?;
         follow(&mut steps)?;
         Program::with_residuals_from_outside(steps)
