@@ -253,9 +253,11 @@ impl Lowering<'_> {
                 .plus_constant(-e.pad_lo);
             let conditions = range(e, &position, &sizes.input[at], &sizes.output[at]);
             spatial.push(match fold(mode) {
-                Some(fold) if !conditions.is_empty() => {
-                    Index::Folded { index: position, extent: sizes.input[at].clone(), fold }
-                }
+                Some(fold) if !conditions.is_empty() => Index::Folded {
+                    index: position,
+                    extent: Box::new(sizes.input[at].clone()),
+                    fold,
+                },
                 _ if e.lhs_dilation > 1 => {
                     Index::Quotient(Quotient::floor(position, e.lhs_dilation))
                 }

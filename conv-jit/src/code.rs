@@ -117,10 +117,10 @@ impl Code {
             unsafe { std::mem::transmute::<*const u8, Driver>(pages.address(starts[at])) }
         };
         let (setup, run) = (driver(setup), driver(run));
-        let sizes = objects
-            .into_iter()
-            .map(|o| FunctionSize { bytes: o.code.len(), name: o.name, by: o.by })
-            .collect();
+        let sizes = objects.into_iter();
+        let sizes = sizes.map(|o| FunctionSize { bytes: o.code.len(), name: o.name, by: o.by });
+        let mut sizes: Vec<_> = sizes.collect();
+        sizes.shrink_to_fit(); // it took over the objects' room
         Ok(Code { _pages: pages, setup, run, slack: nest.slack(), sizes, time })
     }
 

@@ -285,8 +285,10 @@ impl Shared {
         let lowered = Lowered::new(program, options)?;
         let lowering = start.elapsed();
         let code = |group| GroupCode::new(lowered.program(), group, (&isa, level));
+        let mut codes: Vec<_> = lowered.groups.iter().map(code).collect::<Result<_, _>>()?;
+        codes.shrink_to_fit();
         Ok(Shared {
-            codes: lowered.groups.iter().map(code).collect::<Result<_, _>>()?,
+            codes,
             lens: Lens::of(lowered.program(), &lowered.plan),
             described: program.clone(),
             options: options.clone(),

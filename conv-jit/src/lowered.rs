@@ -72,7 +72,11 @@ impl Lowered {
         let program = &rewritten.program;
         one_residual_from_outside(program)?;
         let lower = |plan: &Plan| -> Result<Vec<LoweredGroup>, Error> {
-            plan.groups.iter().map(|group| lowered(program, group, options)).collect()
+            let groups = plan.groups.iter().map(|group| lowered(program, group, options));
+            // Many are held at once: no room for groups that do not come.
+            let mut groups: Vec<_> = groups.collect::<Result<_, _>>()?;
+            groups.shrink_to_fit();
+            Ok(groups)
         };
         let (plan, groups) = match plan {
             Some(plan) => {

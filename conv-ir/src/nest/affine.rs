@@ -259,8 +259,8 @@ pub enum Index {
     Folded {
         /// The index as it came.
         index: Affine,
-        /// The dimension's extent.
-        extent: Affine,
+        /// The dimension's extent; in a box, since most indices are not folded.
+        extent: Box<Affine>,
         /// How.
         fold: Fold,
     },
@@ -283,7 +283,7 @@ impl Index {
                 Index::Quotient(Quotient { numerator: f(&q.numerator), divisor: q.divisor })
             }
             Index::Folded { index, extent, fold } => {
-                Index::Folded { index: f(index), extent: f(extent), fold: *fold }
+                Index::Folded { index: f(index), extent: Box::new(f(extent)), fold: *fold }
             }
         }
     }

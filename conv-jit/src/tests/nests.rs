@@ -151,7 +151,10 @@ fn dynamic(dtype: DType, fold: Fold, apart: i64) -> Nest {
     let output = s.buffer(BufferRole::Output, &[9, 2]);
     let at = ax(o).plus(&ax(k)).plus_constant(-3);
     let folded = Access {
-        index: vec![ax(c).into(), Index::Folded { index: at.times(apart), extent: 7.into(), fold }],
+        index: vec![
+            ax(c).into(),
+            Index::Folded { index: at.times(apart), extent: Box::new(7.into()), fold },
+        ],
         ..Access::buffer(input, [])
     };
     let inside =

@@ -195,7 +195,11 @@ fn v17_bounds() {
     assert_eq!(naive_with(|l| l.init.push(load(at(ax(0).plus_constant(1))))), [17]);
     assert_eq!(naive_with(|l| l.init.push(load(at(ax(0).plus_constant(-1))))), [17]);
     let folded = |by: i64, extent: i64, fold| {
-        vec![Index::Folded { index: ax(0).plus_constant(by), extent: extent.into(), fold }]
+        vec![Index::Folded {
+            index: ax(0).plus_constant(by),
+            extent: Box::new(extent.into()),
+            fold,
+        }]
     };
     let fold =
         |by, extent, how| load([folded(by, extent, how), at(0.into())[1..].to_vec()].concat());

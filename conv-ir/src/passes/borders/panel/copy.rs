@@ -37,7 +37,9 @@ impl Source {
         let index = Affine::axis(position).times(self.scale).plus(&self.start);
         match &self.fold {
             None => Index::Affine(index),
-            Some((fold, extent)) => Index::Folded { index, extent: extent.clone(), fold: *fold },
+            Some((fold, extent)) => {
+                Index::Folded { index, extent: Box::new(extent.clone()), fold: *fold }
+            }
         }
     }
 }
