@@ -140,46 +140,47 @@ pub struct Description {
     parameters: Parameters,
 }
 
+/// The program that a text is: one convolution (a benchdnn problem string too), or steps in a row.
+/// Only steps are separated by `;` or lines, or say where a residual is from.
+pub fn program(text: &str) -> Result<Program, Failure> {
+    match text.trim().contains([';', '\n']) || text.contains(" from ") {
+        true => Ok(text.parse()?),
+        false => Ok(text.parse::<Conv>()?.into()),
+    }
+}
+
+/// The program that several texts are: each of them a step, or steps.
+pub fn joined(texts: &[String]) -> Result<Program, Failure> {
+    program(&texts.join("\n")).map_err(|error| {
+        let is_cut = texts.len() > 1 && !texts.iter().any(|text| text.contains(' '));
+        let hint = if is_cut { ": a text form with spaces needs quotes" } else { "" };
+        Failure::usage(format!("{error}{hint}"))
+    })
+}
+
 impl Description {
-    /// The chain that several convolutions are, where each takes what the one before gives. Only a
-    /// chain's text separates steps by `;` or says where a residual is from: what is wrong with
-    /// such a text is an error.
-    pub fn chain(&self) -> Result<Option<Program>, Failure> {
-        let is_said =
-            self.texts.iter().any(|text| text.contains([';', '\n']) || text.contains(" from "));
-        if self.texts.len() < 2 && !is_said {
-            return Ok(None);
+    /// What was described, by texts or by flags.
+    pub fn program(&self) -> Result<Program, Failure> {
+        if self.texts.is_empty() {
+            return Ok(self.flags()?.into());
         }
-        match self.texts.join("\n").parse() {
-            Ok(chain) => Ok(Some(chain)),
-            Err(error) if is_said => Err(error.into()),
-            Err(_) => Ok(None),
-        }
+        self.only_texts()?;
+        joined(&self.texts)
     }
 
-    /// All the convolutions, at least one.
-    pub fn convs(&self) -> Result<Vec<Conv>, Failure> {
-        if self.texts.is_empty() {
-            return Ok(vec![self.flags()?]);
-        }
+    /// Several convolutions that need not follow each other.
+    pub fn stack(&self) -> Result<Vec<Conv>, Failure> {
+        self.only_texts()?;
+        self.texts.iter().map(|text| Ok(text.parse()?)).collect()
+    }
+
+    fn only_texts(&self) -> Result<(), Failure> {
         if self.sizes != Sizes::default() || self.parameters != Parameters::default() {
             return Err(Failure::usage(
                 "give either a DESCRIPTION or flags, not both: say everything in one of them",
             ));
         }
-        self.texts.iter().map(|text| Ok(text.parse()?)).collect()
-    }
-
-    /// The only convolution.
-    pub fn conv(&self) -> Result<Conv, Failure> {
-        let convs = self.convs()?;
-        match <[Conv; 1]>::try_from(convs) {
-            Ok([conv]) => Ok(conv),
-            Err(convs) => Err(Failure::usage(format!(
-                "one convolution is asked for, but {} were described (a text form with spaces needs quotes)",
-                convs.len()
-            ))),
-        }
+        Ok(())
     }
 
     fn flags(&self) -> Result<Conv, Failure> {

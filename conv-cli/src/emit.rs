@@ -40,9 +40,10 @@ pub struct Args {
     /// The file to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Known weights, compiled in: numbers in brackets, FILE.npy, or FILE.safetensors#TENSOR
+    /// Known weights, compiled in, for each step: numbers in brackets, FILE.npy, or
+    /// FILE.safetensors#TENSOR
     #[arg(long, value_name = "WEIGHT")]
-    weight: Option<String>,
+    weight: Vec<String>,
     #[command(flatten)]
     description: Description,
 }
@@ -68,21 +69,9 @@ enum Form {
 /// The command.
 pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     if let Some(path) = &args.output {
-        output::check(&[path], &weights::file(args.weight.as_deref()))?;
+        output::check(&[path], &weights::files(&args.weight))?;
     }
-    let program = match args.description.chain()? {
-        Some(_) if args.weight.is_some() => {
-            return Err(Failure::usage(
-                "--weight is about one convolution, but a chain was described",
-            ));
-        }
-        Some(chain) => chain,
-        None => {
-            let conv = args.description.conv()?;
-            let known = args.weight.as_ref().map(|weight| weights::known(&conv, weight));
-            known.transpose()?.unwrap_or(conv).into()
-        }
-    };
+    let program = weights::known(&args.description.program()?, &args.weight)?;
     let text = text(args, &program)?;
     match &args.output {
         Some(path) => output::write(&[(path, text.as_bytes())]),

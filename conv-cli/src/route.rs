@@ -1,23 +1,26 @@
-//! The ways to compute a convolution, behind one door for `run`, `filter` and `bench`.
+//! The ways to compute a program, behind one door for `run`, `filter` and `bench`.
 //!
-//! In: a description, a route, weights. Out: [`Ready`], which runs on any input and knows what it
-//! cost to make. The reference follows the description in plain loops; the interpreter follows the
-//! lowered nest; the other routes make machine code of that nest.
+//! In: a program, how to compute it, weights. Out: [`Ready`], which runs on any input and knows what
+//! it cost to make. The reference follows the description in plain loops; the interpreter follows
+//! the lowered nest; the other routes make machine code of that nest.
 
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use conv_ir::program::Rewritten;
+use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, Nest, Schedule, Target, interp, passes, reference};
-use conv_jit::{Compiled, Options, Packed};
+use conv_ir::{Nest, Program, Schedule, Target, interp, reference};
+use conv_jit::{Compiled, Lowered, LoweredGroup, Options, Packed, StepWeights};
 
 use crate::failure::Failure;
 use conv_files::Number;
 
 /// Who computes.
-#[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
 pub enum Route {
     /// The fastest that there is
+    #[default]
     Auto,
     /// Plain loops over the description: slow, obviously right
     Reference,
@@ -43,7 +46,36 @@ impl Route {
     }
 }
 
-/// A convolution's constant arrays.
+/// How to compute.
+#[derive(Clone, Debug, Default)]
+pub struct How {
+    /// Who computes.
+    pub route: Route,
+    /// How many threads share the work; 0 is one.
+    pub threads: usize,
+    /// Whether weights that are compiled in may be summed in another order.
+    pub accuracy: Accuracy,
+    /// Of one step, instead of the model's choice.
+    pub schedule: Option<Schedule>,
+    /// Of several steps, instead of the model's choice.
+    pub plan: Option<Plan>,
+}
+
+impl How {
+    fn options(&self) -> Options {
+        Options {
+            schedule: self.schedule.clone(),
+            plan: self.plan.clone(),
+            target: self.route.target(),
+            threads: self.threads,
+            accuracy: self.accuracy,
+            cache: false,
+            ..Options::default()
+        }
+    }
+}
+
+/// The constant arrays of one step.
 #[derive(Clone, Debug, Default)]
 pub struct Weights<T> {
     /// The windows.
@@ -52,64 +84,87 @@ pub struct Weights<T> {
     pub bias: Option<Vec<T>>,
 }
 
-/// A convolution that is ready to run.
+/// A program with these weights compiled in.
+pub fn compiled_in<T: Number>(
+    program: &Program,
+    weights: &[Weights<T>],
+) -> Result<Program, Failure> {
+    let mut steps = program.steps().to_vec();
+    for (step, Weights { weight, bias }) in steps.iter_mut().zip(weights) {
+        step.conv = step.conv.with_weights(weight, bias.as_deref())?;
+    }
+    Ok(Program::with_residuals_from_outside(steps)?)
+}
+
+/// A program that is ready to run.
 pub struct Ready<T: Number> {
     /// Who computes.
     pub route: &'static str,
     /// Time from the description to code, with nothing cached. Packing the weights is not counted.
     pub compile: Duration,
-    /// How it is computed, where that was a choice.
-    pub schedule: Option<Schedule>,
     /// Bytes of machine code.
     pub code_bytes: usize,
-    /// The columns and rows that weights which are compiled in run as, with the error's bound.
-    pub split: Option<String>,
+    /// How, where there was a choice.
+    pub chosen: Chosen,
     engine: Engine<T>,
 }
 
+/// How it is computed.
+#[derive(Clone, Debug, Default)]
+pub struct Chosen {
+    /// Of one step.
+    pub schedule: Option<Schedule>,
+    /// Of several steps: which are fused.
+    pub plan: Option<Plan>,
+    /// The columns and rows that weights which are compiled in run as, with the error's bound.
+    pub split: Option<String>,
+}
+
+impl Chosen {
+    fn of(
+        program: &Program,
+        rewritten: &Rewritten,
+        plan: &Plan,
+        groups: &[LoweredGroup],
+    ) -> Chosen {
+        let several = program.steps().len() > 1;
+        let choice = groups.iter().find_map(|group| group.choice.as_ref()).filter(|_| !several);
+        Chosen {
+            schedule: choice.map(|choice| choice.schedule.clone()),
+            plan: several.then(|| plan.clone()),
+            split: rewritten.separated.first().map(|(_, found)| found.to_string()),
+        }
+    }
+}
+
 enum Engine<T: Number> {
-    Reference(Conv, Weights<T>),
-    Interp(Nest, Weights<T>),
+    Reference(Program, Vec<Weights<T>>),
+    Interp(Nest, Vec<Weights<T>>),
     Packed(Packed<T>),
 }
 
 impl<T: Number> Ready<T> {
-    /// The same with the weights compiled in, where the route compiles anything.
-    pub fn compiled_in(
-        conv: &Conv,
-        route: Route,
-        (threads, accuracy): (usize, Accuracy),
-        weights: &Weights<T>,
-    ) -> Result<Ready<T>, Failure> {
-        let conv = &conv.with_weights(&weights.weight, weights.bias.as_deref())?;
-        match route {
-            Route::Reference | Route::Interp => Ready::new(conv, route, threads, weights),
-            Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
-                let options = (route.target(), threads, accuracy);
-                Ready::machine(conv, options, |compiled| compiled.ready())
-            }
-        }
-    }
-
-    /// Compiles, as far as the route does, and packs the weights.
+    /// Compiles, as far as the route does, and packs the weights, of which there are some for each
+    /// step. Those of a step that has them compiled in are for the reference alone.
     pub fn new(
-        conv: &Conv,
-        route: Route,
-        threads: usize,
-        weights: &Weights<T>,
+        program: &Program,
+        how: &How,
+        weights: Vec<Weights<T>>,
     ) -> Result<Ready<T>, Failure> {
-        match route {
-            Route::Reference => Ok(Ready::reference(conv, weights)),
-            Route::Interp => Ready::interp(conv, weights),
+        match how.route {
+            Route::Reference => {
+                let engine = Engine::Reference(program.clone(), weights);
+                let (compile, chosen) = (Duration::ZERO, Chosen::default());
+                Ok(Ready { route: "reference", compile, code_bytes: 0, chosen, engine })
+            }
+            Route::Interp => Ready::interp(program, how, weights),
             Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
-                let pack =
-                    |compiled: &Compiled| compiled.pack(&weights.weight, weights.bias.as_deref());
-                Ready::machine(conv, (route.target(), threads, Accuracy::Exact), pack)
+                Ready::machine(program, how, &weights)
             }
         }
     }
 
-    /// Fills `output`.
+    /// Fills `output`. The residual is that of a program of one step which adds the caller's.
     pub fn run(
         &self,
         input: &[T],
@@ -117,15 +172,18 @@ impl<T: Number> Ready<T> {
         output: &mut [T],
     ) -> Result<(), Failure> {
         match &self.engine {
-            Engine::Reference(conv, Weights { weight, bias }) => {
-                let arguments =
-                    reference::Arguments { input, weight, bias: bias.as_deref(), residual };
-                output.copy_from_slice(&reference::run(conv, arguments, &[])?);
+            Engine::Reference(program, weights) => {
+                output.copy_from_slice(&by_reference(program, input, residual, weights)?);
             }
-            Engine::Interp(nest, Weights { weight, bias }) => {
-                let arguments =
-                    interp::Arguments { input, weight, bias: bias.as_deref(), residual, output };
-                interp::run(nest, arguments, &[])?;
+            Engine::Interp(nest, weights) => {
+                let arrays = interp::Arrays {
+                    input,
+                    weights: weights.iter().map(|step| step.weight.as_slice()).collect(),
+                    biases: weights.iter().filter_map(|step| step.bias.as_deref()).collect(),
+                    residuals: residual.into_iter().collect(),
+                    output,
+                };
+                interp::run(nest, arrays, &[])?;
             }
             Engine::Packed(packed) => match residual {
                 Some(residual) => packed.run_residual(input, residual, output)?,
@@ -135,62 +193,62 @@ impl<T: Number> Ready<T> {
         Ok(())
     }
 
-    fn reference(conv: &Conv, weights: &Weights<T>) -> Ready<T> {
-        let engine = Engine::Reference(conv.clone(), weights.clone());
-        Ready {
-            route: "reference",
-            compile: Duration::ZERO,
-            schedule: None,
-            code_bytes: 0,
-            split: None,
-            engine,
-        }
-    }
-
-    fn interp(conv: &Conv, weights: &Weights<T>) -> Result<Ready<T>, Failure> {
-        let start = Instant::now();
-        let mut schedule = Schedule::choose(conv, &Target::CRANELIFT).schedule;
-        if weights.weight.iter().any(|w| !w.to_f64().is_finite()) {
-            schedule = schedule.for_any_weights(conv).unwrap_or(schedule);
-        }
-        let nest = passes::compile(conv, &schedule, &Target::CRANELIFT, &mut |_, _| {})?;
-        let compile = start.elapsed();
-        let engine = Engine::Interp(nest, weights.clone());
-        Ok(Ready {
-            route: "interp",
-            compile,
-            schedule: Some(schedule),
-            code_bytes: 0,
-            split: None,
-            engine,
-        })
-    }
-
-    fn machine(
-        conv: &Conv,
-        (target, threads, accuracy): (Target, usize, Accuracy),
-        pack: impl Fn(&Compiled) -> Result<Packed<T>, conv_jit::Error>,
+    fn interp(
+        program: &Program,
+        how: &How,
+        mut weights: Vec<Weights<T>>,
     ) -> Result<Ready<T>, Failure> {
         let start = Instant::now();
-        let compiled = Compiled::new(
-            conv,
-            Options { threads, target, accuracy, cache: false, ..Options::default() },
-        )?;
+        let are_finite = |step: &Weights<T>| step.weight.iter().all(|w| w.to_f64().is_finite());
+        let finite_weights = weights.iter().all(are_finite);
+        let lowered = Lowered::new(program, &Options { finite_weights, ..how.options() })?;
+        let nest = lowered.whole_nest()?;
         let compile = start.elapsed();
-        let packed = pack(&compiled)?;
+        // What is compiled in has no array of its own.
+        let mut known = program.convs().map(|conv| conv.known().is_some());
+        weights.retain(|_| known.next() == Some(false));
+        let Lowered { rewritten, plan, groups } = &lowered;
+        let chosen = Chosen::of(program, rewritten, plan, groups);
+        let engine = Engine::Interp(nest, weights);
+        Ok(Ready { route: "interp", compile, code_bytes: 0, chosen, engine })
+    }
+
+    fn machine(program: &Program, how: &How, weights: &[Weights<T>]) -> Result<Ready<T>, Failure> {
+        let start = Instant::now();
+        let options = how.options();
+        let route = conv_jit::route_name(&options.target);
+        let compiled = Compiled::new(program, options)?;
+        let compile = start.elapsed();
+        let steps = program.convs().zip(weights).map(|(conv, step)| match conv.known() {
+            Some(_) => StepWeights::default(),
+            None => StepWeights { weight: &step.weight, bias: step.bias.as_deref() },
+        });
+        let steps: Vec<StepWeights<'_, T>> = steps.collect();
+        let packed = compiled.pack_steps(&steps)?;
         // Packing may have found weights that ask for other code.
         let compiled = packed.compiled();
-        let choice = compiled.groups().iter().find_map(|group| group.choice.as_ref());
-        let schedule = choice.map(|choice| choice.schedule.clone());
-        Ok(Ready {
-            route: conv_jit::route_name(&target),
-            compile,
-            schedule,
-            code_bytes: compiled.code_bytes(),
-            split: compiled.rewritten().separated.first().map(|(_, found)| found.to_string()),
-            engine: Engine::Packed(packed),
-        })
+        let (rewritten, plan) = (compiled.rewritten(), compiled.plan());
+        let chosen = Chosen::of(program, rewritten, plan, compiled.groups());
+        let (code_bytes, engine) = (compiled.code_bytes(), Engine::Packed(packed));
+        Ok(Ready { route, compile, code_bytes, chosen, engine })
     }
+}
+
+fn by_reference<T: Number>(
+    program: &Program,
+    input: &[T],
+    residual: Option<&[T]>,
+    weights: &[Weights<T>],
+) -> Result<Vec<T>, Failure> {
+    if let (Some(conv), [Weights { weight, bias }]) = (program.single(), weights) {
+        let bias = bias.as_deref();
+        let arguments = reference::Arguments { input, weight, bias, residual };
+        return Ok(reference::run(conv, arguments, &[])?);
+    }
+    let steps = weights
+        .iter()
+        .map(|step| reference::StepWeights { weight: &step.weight, bias: step.bias.as_deref() });
+    Ok(reference::run_program(program, input, &steps.collect::<Vec<_>>())?)
 }
 
 /// An array for a result, or an error where memory does not hold it.

@@ -1,25 +1,35 @@
 //! `convc run`: arrays in, an array out.
 //!
-//! The arrays give the element type and every size; flags give the rest. Each array is held against
-//! the shape that the description asks for before anything is computed, so that an error names the
-//! file, its shape and the rule.
+//! ```text
+//! arrays --Seen--> a description of one step, from shapes and flags --.
+//! DESCRIPTION --sizes of the input--> a program of known sizes ------------> checked arrays --route--> output
+//! ```
+//!
+//! Each array is held against the shape that the program asks for before anything is computed, so
+//! that an error names the file, its shape and the rule.
 
-mod chain;
+mod seen;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use conv_ir::{Conv, ConvSpec, DType, Layout, Program, Size};
-
-use crate::describe::{GRAMMAR, Parameters};
-use crate::failure::Failure;
-use crate::route::{self, Ready, Route, Weights};
-use crate::table::milliseconds;
-use crate::{input, output, values, weights};
 use conv_files::{Array, Number, encode, npy_of, read_place, split_place};
+use conv_ir::separate::Accuracy;
+use conv_ir::{Conv, ConvSpec, DType, Program, Schedule, Size};
+
+use crate::describe::{self, GRAMMAR, Parameters};
+use crate::failure::Failure;
+use crate::route::{self, How, Ready, Route, Weights};
+use crate::table::milliseconds;
+use crate::weights::{counted, repeats};
+use crate::{input, output, values};
+use seen::Seen;
 
 const NOTES: &str = "\
+Without DESCRIPTION the shapes of the arrays and flags say everything. With it, in the text form, there may be several steps, with a weight for each; \
+its names in capitals (in HxW, nN) take the sizes of the input.
+
 Shapes, as in PyTorch and ONNX:
   input     [batch, channels, spatial..]     (nhwc: [batch, spatial.., channels])
   weight    [out, in/groups, kernel..]       transposed: [in, out/groups, kernel..]
@@ -36,7 +46,7 @@ Examples:
   convc run --input x.npy --weight w.npy --padding 2 --padding-mode reflect --groups 4 -o y.npy
   convc run --input picture.npy --weight window.npy --padding full -o y.npy
   cat x.npy | convc run --input - --weight model.safetensors#conv1.weight -o - > y.npy
-  convc run --input x.npy --weight dw.npy --weight pw.npy --chain 'conv2d g8 ic8 oc8 in 14 kernel 3 pad 1, relu; conv2d oc16 kernel 1' -o y.npy";
+  convc run 'conv2d g8 ic8 oc8 in HxW kernel 3 pad 1, relu; conv2d oc16 kernel 1' --input x.npy --weight dw.npy --weight pw.npy -o y.npy";
 
 /// Convolve NumPy arrays (.npy in, .npy out)
 ///
@@ -45,18 +55,18 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = format!("{NOTES}\n\n{GRAMMAR}"))]
 pub struct Args {
+    /// One convolution or several steps, in the text form (in quotes), instead of the flags
+    #[arg(value_name = "DESCRIPTION")]
+    texts: Vec<String>,
     /// The array to convolve; - is standard input
     #[arg(long, short, value_name = "X.npy")]
     input: PathBuf,
-    /// The windows, in a .npy or as FILE.safetensors#TENSOR; of a chain, one file for each step
+    /// The windows, in a .npy or as FILE.safetensors#TENSOR; one for each step
     #[arg(long, short, value_name = "W.npy", required = true)]
     weight: Vec<PathBuf>,
-    /// Added to each output channel; of a chain, one file for each step that has a bias
+    /// Added to each output channel; one for each step that has a bias
     #[arg(long, short, value_name = "B.npy")]
     bias: Vec<PathBuf>,
-    /// Several convolutions in a row, in the text form: step; step; ..
-    #[arg(long, value_name = "TEXT", conflicts_with = "residual")]
-    chain: Option<Program>,
     /// Added before the activation
     #[arg(long, value_name = "R.npy")]
     residual: Option<PathBuf>,
@@ -71,6 +81,13 @@ pub struct Args {
     /// Threads to share the work
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::threads, allow_negative_numbers = true)]
     threads: usize,
+    /// How to compute one step, as explain prints it, instead of the model's choice
+    #[arg(long, value_name = "TEXT")]
+    schedule: Option<Schedule>,
+    /// exact: the bits of every other route; fast: a window that is a column times a row runs as
+    /// those two where that is faster, within a bound that is printed
+    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
+    accuracy: Accuracy,
 }
 
 impl Args {
@@ -101,15 +118,16 @@ impl Named<'_> {
         Ok(Named { role, path, array })
     }
 
-    /// A weight has a shape that others may have in another order.
-    fn check_weight(&self, conv: &Conv) -> Result<(), Failure> {
-        // The sizes came from this very weight: of another order only the channels can tell.
-        let needed = conv.weight_shape();
-        let channels = usize::from(!conv.spec().transposed);
-        let fits = |shape: &[usize]| shape[channels] == needed[channels];
-        let hint = weights::other_order(conv.spec().transposed, &self.array.shape, fits);
-        let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
-        self.check_shape(&needed, &format!("{}{hint}", weights::axes(conv)))
+    /// The numbers of a weight. `fits`: how to see that its axes are in another's order.
+    fn weight<T: Number>(
+        &self,
+        conv: &Conv,
+        fits: impl Fn(&[usize]) -> bool,
+    ) -> Result<Vec<T>, Failure> {
+        let times = repeats(conv, &self.array.shape, fits)
+            .map_err(|message| Failure::file(self.path, format!("the weight {message}")))?;
+        let numbers = self.array.values::<T>();
+        Ok(if times == 1 { numbers } else { numbers.repeat(times) })
     }
 
     fn check_shape(&self, needed: &[usize], rule: &str) -> Result<(), Failure> {
@@ -135,144 +153,70 @@ impl Named<'_> {
     }
 }
 
-/// The only file of a role, where there is one.
-fn only<'a>(paths: &'a [PathBuf], role: &str) -> Result<Option<&'a Path>, Failure> {
-    match paths {
-        [] => Ok(None),
-        [path] => Ok(Some(path)),
-        several => Err(Failure::usage(format!(
-            "--{role} is given {} times, but only a --chain has several",
-            several.len()
-        ))),
-    }
-}
-
-fn missing(role: &str) -> Failure {
-    Failure::usage(format!("--{role} is missing"))
-}
-
 /// All arrays of a run.
 struct Files<'a> {
     input: Named<'a>,
-    weight: Named<'a>,
-    bias: Option<Named<'a>>,
+    weights: Vec<Named<'a>>,
+    biases: Vec<Named<'a>>,
     residual: Option<Named<'a>>,
 }
 
 impl<'a> Files<'a> {
     fn read(args: &'a Args) -> Result<Files<'a>, Failure> {
+        let all = |role, paths: &'a [PathBuf]| {
+            paths.iter().map(|path| Named::read(role, path)).collect::<Result<Vec<_>, _>>()
+        };
+        let residual = args.residual.as_deref();
         let files = Files {
             input: Named::read("input", &args.input)?,
-            weight: Named::read(
-                "weight",
-                only(&args.weight, "weight")?.ok_or_else(|| missing("weight"))?,
-            )?,
-            bias: only(&args.bias, "bias")?.map(|path| Named::read("bias", path)).transpose()?,
-            residual: args
-                .residual
-                .as_deref()
-                .map(|path| Named::read("residual", path))
-                .transpose()?,
+            weights: all("weight", &args.weight)?,
+            biases: all("bias", &args.bias)?,
+            residual: residual.map(|path| Named::read("residual", path)).transpose()?,
         };
         let dtype = files.input.array.dtype;
-        files.weight.check_type(dtype)?;
-        files.bias.as_ref().map_or(Ok(()), |bias| bias.check_type(dtype))?;
-        files.residual.as_ref().map_or(Ok(()), |residual| residual.check_type(dtype))?;
+        let others = files.weights.iter().chain(&files.biases).chain(&files.residual);
+        others.into_iter().try_for_each(|file| file.check_type(dtype))?;
         Ok(files)
     }
 
-    /// What the shapes say about the convolution.
-    fn conv(&self, seen: &Seen, parameters: &Parameters) -> Result<Conv, Failure> {
-        let weight = &seen.weight;
-        let out_channels = if parameters.transposed {
-            weight[1].saturating_mul(parameters.groups())
-        } else {
-            weight[0]
+    /// The convolution that shapes and flags describe.
+    fn convolution(&self, parameters: &Parameters) -> Result<(Seen, Conv), Failure> {
+        let [weight] = &self.weights[..] else {
+            return Err(Failure::usage(format!(
+                "--weight is given {} times, but only a DESCRIPTION has several steps",
+                self.weights.len()
+            )));
+        };
+        let (seen, full) = Seen::beside(&self.input, weight, parameters.layout())?;
+        let out_channels = match parameters.transposed {
+            true => full[1].saturating_mul(parameters.groups()),
+            false => full[0],
         };
         let spec = ConvSpec {
             dtype: self.input.array.dtype,
             batch: Size::Known(seen.batch.unwrap_or(1)),
             in_channels: seen.channels.unwrap_or(1),
             out_channels,
-            bias: self.bias.is_some(),
+            bias: !self.biases.is_empty(),
             residual: self.residual.is_some(),
-            ..ConvSpec::new(seen.spatial.iter().copied(), weight[2..].iter().copied())
+            ..ConvSpec::new(seen.spatial.iter().copied(), full[2..].iter().copied())
         };
-        let conv = Conv::new(parameters.apply(spec)?)?;
-        self.check_shapes(seen, &conv)?;
-        Ok(conv)
+        Ok((seen, Conv::new(parameters.apply(spec)?)?))
     }
 
-    fn check_shapes(&self, seen: &Seen, conv: &Conv) -> Result<(), Failure> {
-        let oc = conv.out_channels();
-        if seen.weight != conv.weight_shape() {
-            self.weight.check_weight(conv)?;
+    /// The program that a text describes, with the sizes of the input.
+    fn described(&self, texts: &[String]) -> Result<(Seen, Program), Failure> {
+        let program = describe::joined(texts)?;
+        let (dtype, found) = (program.dtype(), self.input.array.dtype);
+        if dtype != found {
+            let message = format!(
+                "the input holds {found}, but the description is of {dtype}: say {found} in it"
+            );
+            return Err(Failure::file(self.input.path, message));
         }
-        if let Some(bias) = &self.bias {
-            bias.check_shape(&[oc], &format!("one number for each of {oc} output channels"))?;
-        }
-        if let Some(residual) = &self.residual {
-            residual.check_shape(&seen.output_shape(conv), "the shape of the output")?;
-        }
-        Ok(())
-    }
-}
-
-/// What the arrays' axes are. People leave out a batch and a channel that are one.
-struct Seen {
-    batch: Option<usize>,
-    channels: Option<usize>,
-    spatial: Vec<usize>,
-    /// With both axes of channels.
-    weight: Vec<usize>,
-    layout: Layout,
-}
-
-impl Seen {
-    fn of(input: &Named, weight: &Named, layout: Layout) -> Result<Seen, Failure> {
-        let (shape, given) = (&input.array.shape[..], &weight.array.shape[..]);
-        let full = match (shape.len(), given.len()) {
-            // A lone window over a plane or a line.
-            (1 | 2, axes) if axes == shape.len() => [&[1, 1], given].concat(),
-            // A linear layer's weight.
-            (axes, 2) if axes >= 3 => [given, &vec![1; axes - 2]].concat(),
-            _ => given.to_vec(),
-        };
-        let missing = full.len().checked_sub(shape.len()).filter(|_| full.len() >= 3);
-        let mut rest = shape;
-        let mut take = |first: bool| -> Option<usize> {
-            let (one, others) = if first { rest.split_first()? } else { rest.split_last()? };
-            rest = others;
-            Some(*one)
-        };
-        let channels_first = layout == Layout::ChannelsFirst;
-        let (batch, channels) = match missing {
-            Some(0) => (take(true), take(channels_first)),
-            Some(1) => (None, take(channels_first)),
-            Some(2) => (None, None),
-            _ => {
-                let message = format!(
-                    "the weight has {} axes {given:?}, but the input has {} {shape:?}; both need two, and one per spatial axis \
-                     (an input may leave out its batch, and its only channel)",
-                    given.len(),
-                    shape.len()
-                );
-                return Err(Failure::file(weight.path, message));
-            }
-        };
-        Ok(Seen { batch, channels, spatial: rest.to_vec(), weight: full, layout })
-    }
-
-    /// The output's shape, without what the input leaves out.
-    fn output_shape(&self, conv: &Conv) -> Vec<usize> {
-        let mut shape = known(conv.output_shape());
-        if self.channels.is_none() && conv.out_channels() == 1 {
-            shape.remove(if self.layout == Layout::ChannelsFirst { 1 } else { shape.len() - 1 });
-        }
-        if self.batch.is_none() {
-            shape.remove(0);
-        }
-        shape
+        let seen = Seen::of(&self.input, &program)?;
+        let program = seen.sized(&self.input, &program)?;
+        Ok((seen, program))
     }
 }
 
@@ -282,46 +226,106 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
     output::check(&[&args.output], &inputs)?;
     let out = &mut *output::remarks(out, &[&args.output]);
-    if let Some(chain) = &args.chain {
-        if args.parameters != Parameters::default() {
-            return Err(Failure::usage("a --chain says everything: give no other parameter"));
-        }
-        return chain::run(args, chain, out);
+    if !args.texts.is_empty() && args.parameters != Parameters::default() {
+        return Err(Failure::usage(
+            "give either a DESCRIPTION or flags, not both: say everything in one of them",
+        ));
     }
     let files = Files::read(args)?;
-    let seen = Seen::of(&files.input, &files.weight, args.parameters.layout())?;
-    let conv = files.conv(&seen, &args.parameters)?;
-    let shape = seen.output_shape(&conv);
-    match conv.spec().dtype {
-        DType::F32 => convolve::<f32>(args, &files, (&conv, &shape), out),
-        DType::F64 => convolve::<f64>(args, &files, (&conv, &shape), out),
+    let (seen, program) = match args.texts.is_empty() {
+        true => {
+            let (seen, conv) = files.convolution(&args.parameters)?;
+            (seen, conv.into())
+        }
+        false => files.described(&args.texts)?,
+    };
+    match program.dtype() {
+        DType::F32 => convolve::<f32>(args, &files, (&program, &seen), out),
+        DType::F64 => convolve::<f64>(args, &files, (&program, &seen), out),
     }
 }
 
 fn convolve<T: Number>(
     args: &Args,
     files: &Files,
-    (conv, shape): (&Conv, &[usize]),
+    (program, seen): (&Program, &Seen),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let values = |named: &Named| named.array.values::<T>();
-    let weights = Weights { weight: values(&files.weight), bias: files.bias.as_ref().map(values) };
-    let (input, residual) = (values(&files.input), files.residual.as_ref().map(values));
-    let ready = Ready::new(conv, args.route, args.threads, &weights)?;
-    let mut result = route::zeros(shape.iter().product())?;
+    let shape = seen.output_shape(program);
+    let weights = constants::<T>(args, files, program)?;
+    let residual = residual(files, program, &shape)?;
+    let how = How {
+        route: args.route,
+        threads: args.threads,
+        accuracy: args.accuracy,
+        schedule: args.schedule.clone(),
+        plan: None,
+    };
+    let ready = match args.accuracy {
+        Accuracy::Exact => Ready::new(program, &how, weights)?,
+        Accuracy::Fast => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
+    };
+    let (input, mut result) =
+        (files.input.array.values::<T>(), route::zeros(shape.iter().product())?);
     let start = Instant::now();
     ready.run(&input, residual.as_deref(), &mut result)?;
     let taken = start.elapsed();
-    output::write(&[(&args.output, &encode(shape, &result).map_err(Failure::Usage)?)])?;
+    output::write(&[(&args.output, &encode(&shape, &result).map_err(Failure::Usage)?)])?;
     let (path, dtype, route) = (args.output.display(), T::DTYPE, ready.route);
     let (compile, run) = (milliseconds(ready.compile), milliseconds(taken));
+    let split = ready.chosen.split.map_or(String::new(), |split| format!("; {split}"));
     Ok(writeln!(
         out,
-        "{path}: {dtype} {shape:?}, route {route}, compiled in {compile}, ran in {run}"
+        "{path}: {dtype} {shape:?}, route {route}, compiled in {compile}, ran in {run}{split}"
     )?)
 }
 
-/// Arrays have numbers for sizes.
-fn known(shape: Option<Vec<usize>>) -> Vec<usize> {
-    shape.expect("every size came from an array")
+/// Weight and bias of each step.
+fn constants<T: Number>(
+    args: &Args,
+    files: &Files,
+    program: &Program,
+) -> Result<Vec<Weights<T>>, Failure> {
+    let biased = program.convs().filter(|conv| conv.spec().bias).count();
+    counted("weight", files.weights.len(), program.steps().len(), "step")?;
+    counted("bias", files.biases.len(), biased, "step with + bias")?;
+    let mut biases = files.biases.iter();
+    let step = |(conv, file): (&Conv, &Named)| -> Result<Weights<T>, Failure> {
+        let (needed, channels) = (conv.weight_shape(), usize::from(!conv.spec().transposed));
+        // The kernel may come from this very weight: of another order only the channels can tell.
+        let fits = |shape: &[usize]| match args.texts.is_empty() {
+            true => shape[channels] == needed[channels],
+            false => shape == needed,
+        };
+        let weight = file.weight(conv, fits)?;
+        let bias = if conv.spec().bias { biases.next() } else { None };
+        let rule = format!("one number for each of {} output channels", conv.out_channels());
+        if let Some(bias) = bias {
+            bias.check_shape(&conv.bias_shape(), &rule)?;
+        }
+        Ok(Weights { weight, bias: bias.map(|bias| bias.array.values::<T>()) })
+    };
+    program.convs().zip(&files.weights).map(step).collect()
+}
+
+/// What the only step adds, if it adds something of the caller's.
+fn residual<T: Number>(
+    files: &Files,
+    program: &Program,
+    shape: &[usize],
+) -> Result<Option<Vec<T>>, Failure> {
+    let is_added = program.single().is_some_and(|conv| conv.spec().residual);
+    match &files.residual {
+        Some(_) if !is_added => Err(Failure::usage(
+            "--residual is given, but the description adds none: say '+ residual' in it",
+        )),
+        None if is_added => {
+            Err(Failure::usage("the description adds a residual: give it as --residual R.npy"))
+        }
+        Some(file) => {
+            file.check_shape(shape, "the shape of the output")?;
+            Ok(Some(file.array.values::<T>()))
+        }
+        None => Ok(None),
+    }
 }

@@ -6,19 +6,41 @@
 
 use std::path::Path;
 
-use conv_ir::Conv;
+use conv_ir::{Conv, Program};
 use serde_json::Value;
 
 use crate::failure::Failure;
 
-/// The file that weights on the command line are read from, if they are.
-pub fn file(weight: Option<&str>) -> Vec<&Path> {
-    let place = weight.filter(|weight| !weight.starts_with('['));
-    place.map(|place| Path::new(conv_files::split_place(place).0)).into_iter().collect()
+/// The files that weights on the command line are read from.
+pub fn files(weights: &[String]) -> Vec<&Path> {
+    let places = weights.iter().filter(|weight| !weight.starts_with('['));
+    places.map(|place| Path::new(conv_files::split_place(place).0)).collect()
 }
 
-/// The description with its weights.
-pub fn known(conv: &Conv, weight: &str) -> Result<Conv, Failure> {
+/// The program with its weights, one for each step, or as it is where there are none.
+pub fn known(program: &Program, weights: &[String]) -> Result<Program, Failure> {
+    if weights.is_empty() {
+        return Ok(program.clone());
+    }
+    counted("weight", weights.len(), program.steps().len(), "step")?;
+    let mut steps = program.steps().to_vec();
+    for (step, weight) in steps.iter_mut().zip(weights) {
+        step.conv = known_of(&step.conv, weight)?;
+    }
+    Ok(Program::with_residuals_from_outside(steps)?)
+}
+
+/// As many as there are steps that want one.
+pub fn counted(role: &str, given: usize, needed: usize, what: &str) -> Result<(), Failure> {
+    if given == needed {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--{role} is given {given} times, but {needed} needed: one for each {what}"
+    )))
+}
+
+fn known_of(conv: &Conv, weight: &str) -> Result<Conv, Failure> {
     let (shape, numbers) = match weight.starts_with('[') {
         true => {
             literal(weight).map_err(|message| Failure::usage(format!("--weight: {message}")))?
@@ -29,27 +51,38 @@ pub fn known(conv: &Conv, weight: &str) -> Result<Conv, Failure> {
         }
     };
     let needed = conv.weight_shape();
-    let numbers = if is_lone(conv, &shape) {
-        conv_ir::repeated(&numbers, conv.weight_len() / numbers.len().max(1))?
-    } else if shape == needed || is_matrix(conv, &shape) {
-        numbers
-    } else {
-        let lone = match conv.in_channels_per_group() {
-            1 => format!(", or {:?} for a window that every channel shares", &needed[2..]),
-            _ => String::new(),
-        };
-        let hint = other_order(conv.spec().transposed, &shape, |shape| shape == needed);
-        let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
-        return Err(Failure::usage(format!(
-            "--weight has shape {shape:?}, but must have {needed:?}{lone}: {}{hint}",
-            axes(conv)
-        )));
-    };
+    let times = repeats(conv, &shape, |ours| ours == needed)
+        .map_err(|message| Failure::usage(format!("--weight {message}")))?;
+    let numbers = if times == 1 { numbers } else { conv_ir::repeated(&numbers, times)? };
     Ok(conv.with_weights(&numbers, None)?)
 }
 
+/// How often the numbers of an array of this shape are repeated to be the weight: a lone window
+/// serves every channel. Of a shape that cannot be, what it must be, and whose order it has; `fits`
+/// looks at the shape in our order.
+pub fn repeats(
+    conv: &Conv,
+    shape: &[usize],
+    fits: impl Fn(&[usize]) -> bool,
+) -> Result<usize, String> {
+    let needed = conv.weight_shape();
+    if is_lone(conv, shape) {
+        return Ok(conv.out_channels());
+    }
+    if shape == needed || is_matrix(conv, shape) {
+        return Ok(1);
+    }
+    let lone = match conv.in_channels_per_group() {
+        1 => format!(", or {:?} for a window that every channel shares", &needed[2..]),
+        _ => String::new(),
+    };
+    let hint = other_order(conv.spec().transposed, shape, fits);
+    let hint = hint.map_or(String::new(), |hint| format!("; {hint}"));
+    Err(format!("has shape {shape:?}, but must have {needed:?}{lone}: {}{hint}", axes(conv)))
+}
+
 /// What the axes of a weight are.
-pub fn axes(conv: &Conv) -> String {
+fn axes(conv: &Conv) -> String {
     let spec = conv.spec();
     let axes = match spec.transposed {
         true => "[in, out/groups, kernel..]",
@@ -71,7 +104,7 @@ fn is_matrix(conv: &Conv, shape: &[usize]) -> bool {
 
 /// Whose order of axes a weight has that does not fit, and how to mend it. `fits` looks at the shape
 /// in our order.
-pub fn other_order(
+fn other_order(
     is_transposed: bool,
     shape: &[usize],
     fits: impl Fn(&[usize]) -> bool,
@@ -138,7 +171,7 @@ mod tests {
     }
 
     fn refused(conv: &Conv, weight: &str) -> String {
-        known(conv, weight).expect_err(weight).to_string()
+        known_of(conv, weight).expect_err(weight).to_string()
     }
 
     #[test]
@@ -155,7 +188,7 @@ mod tests {
     #[test]
     fn a_lone_window_serves_every_channel() {
         let conv = conv("conv2d g3 ic3 oc3 in 8x8 kernel 3x1");
-        let found = known(&conv, "[[1],[2],[1]]").expect("a lone window");
+        let found = known_of(&conv, "[[1],[2],[1]]").expect("a lone window");
         assert_eq!(found.known().map(|k| k.weight.len()), Some(9));
         assert_eq!(
             refused(&conv, "[1, 2]"),
@@ -175,7 +208,7 @@ mod tests {
     #[test]
     fn shapes_count_and_not_only_numbers() {
         let tall = conv("conv2d in 8 kernel 3x2");
-        assert!(known(&tall, "[[1,2],[3,4],[5,6]]").is_ok());
+        assert!(known_of(&tall, "[[1,2],[3,4],[5,6]]").is_ok());
         assert!(refused(&tall, "[[1,2,3],[4,5,6]]").contains("shape [2, 3], but must have"));
         assert!(refused(&tall, "[1,2,3,4,5,6]").contains("shape [6], but must have"));
         let dense = conv("conv2d ic2 oc2 in 8 kernel 2");
@@ -185,7 +218,7 @@ mod tests {
     #[test]
     fn a_matrix_is_the_weight_of_one_element() {
         let linear = conv("conv2d ic3 oc2 in 4 kernel 1");
-        assert!(known(&linear, "[[1,2,3],[4,5,6]]").is_ok());
+        assert!(known_of(&linear, "[[1,2,3],[4,5,6]]").is_ok());
         assert!(refused(&linear, "[[1,2],[3,4],[5,6]]").contains("shape [3, 2], but must have"));
     }
 

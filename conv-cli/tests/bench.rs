@@ -33,6 +33,9 @@ fn json_is_one_line_a_layer_with_fields_in_order() {
         "compile_ms",
         "code_bytes",
         "schedule",
+        "plan",
+        "ms_unfused",
+        "gain",
     ];
     let work =
         [("small", 2 * 8 * 144 * 8 * 9), ("up", 2 * 4 * 25 * 4 * 4), ("line", 2 * 4 * 40 * 4 * 3)];
@@ -182,17 +185,30 @@ fn a_report_needs_no_comparison() {
     assert!(page.contains("small") && !page.contains("best direct"), "{page}");
 }
 
+/// One road and one set of columns, whatever the layers are.
 #[test]
-fn chains_are_timed_as_planned_and_step_by_step() {
+fn several_steps_are_timed_as_planned_and_step_by_step() {
     let folder = Folder::new();
-    let chains = folder.write(
-        "chains.txt",
-        b"# a remark\nsmall: conv2d ic16 oc32 in 20 kernel 1, relu; conv2d g32 oc32 kernel 3 pad 1\n",
-    );
-    let text = ok(&["bench", "--chains", &chains, "--time", "0"]);
-    assert!(text.contains("ms planned  ms unfused") && text.contains("geometric mean"), "{text}");
-    let json = ok(&["bench", "--chains", &chains, "--time", "0", "--format", "json"]);
-    assert!(json.starts_with("{\"chain\":\"small\",\"threads\":1,\"ms_planned\":"), "{json}");
+    let block = "conv2d ic16 oc96 in 56 kernel 1, relu; conv2d g96 oc96 kernel 3 pad 1";
+    let table = format!("# a remark\nblock: {block}\none: conv1d in 8 kernel 3 + residual\n");
+    let table = folder.write("layers.txt", table.as_bytes());
+    let text = ok(&["bench", "--layers", &table, "--time", "0"]);
+    for part in ["GFLOP/s  % of peak", "code bytes  plan", "  all (2)"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    let described = ok(&["bench", block, "--time", "0", "--format", "json"]);
+    for text in [ok(&["bench", "--chains", &table, "--time", "0", "--format", "json"]), described] {
+        let line: serde_json::Value =
+            serde_json::from_str(text.lines().next().expect("a line")).expect("JSON");
+        // Whether steps are fused is the machine's.
+        let is_fused = line["plan"].as_str().is_some_and(|plan| plan.contains(" by "));
+        assert!(
+            line["plan"] == "1, 2"
+                || line["plan"].as_str().is_some_and(|p| p.starts_with("1-2 by "))
+        );
+        assert_eq!(line["ms_unfused"].as_f64() > Some(0.0), is_fused, "{line}");
+        assert_eq!(line["schedule"], "", "{line}");
+    }
 }
 
 #[test]
@@ -217,8 +233,8 @@ fn tables_are_built_in_and_names_are_guessed() {
     assert!(says.contains(" more") && says.len() < 1500, "{says}");
     let says = common::refused(&["bench", "--layers", "corners", "--only", "zzz"]);
     assert!(says.contains("there is no layer 'zzz' in it; there are "), "{says}");
-    let says = common::refused(&["bench", "--chains", "blocks", "--only", "zzz"]);
-    assert!(says.contains("there is no chain 'zzz' in it; there are "), "{says}");
+    let says = common::refused(&["bench", "--layers", "blocks", "--only", "zzz"]);
+    assert!(says.contains("there is no layer 'zzz' in it; there are "), "{says}");
 }
 
 #[test]

@@ -336,12 +336,10 @@ fn passes_and_stacks_must_make_sense() {
         &["there is no pass 'magic'", "lower, canonicalise, phases"],
     );
     says(&folder, &["explain", conv, "--after", "tile", "--all"], &["cannot be used with"]);
-    says(&folder, &["explain", conv, conv, "--all"], &["are about one convolution, but several"]);
-    says(
-        &folder,
-        &["explain", conv, conv, "--target", "avx2"],
-        &["--target and --weight are about one convolution, but several"],
-    );
+    for more in [&["--all"][..], &["--target", "avx2"]] {
+        let args = [&["explain", conv, conv], more].concat();
+        says(&folder, &args, &["these convolutions do not follow each other"]);
+    }
     says(
         &folder,
         &["explain", conv, "--target", "sse"],
@@ -362,7 +360,12 @@ fn passes_and_stacks_must_make_sense() {
     says(
         &folder,
         &["emit", conv, conv, "--as", "nest"],
-        &["one convolution is asked for, but 2 were described"],
+        &["step 1 gives [1, 1, 6, 6], but step 2 takes [1, 1, 8, 8]"],
+    );
+    says(
+        &folder,
+        &["emit", "conv2d", "in", "8", "kernel", "3", "--as", "nest"],
+        &["a text form with spaces needs quotes"],
     );
     says(&folder, &["emit", conv], &["--as"]);
     says(&folder, &["emit", conv, "--as", "wasm"], &["possible values", "clif"]);

@@ -63,7 +63,7 @@ fn infinite_weights_over_padding_have_no_effect() {
     gives(&folder, &args, "(1, 1, 4, 4)", &output);
     for route in routes() {
         let (out, chain) = (folder.path("c.npy"), "conv2d in 4x4 kernel 3 pad 1");
-        let args = ["--input", &input, "--weight", &weight, "--chain", chain];
+        let args = [chain, "--input", &input, "--weight", &weight];
         ok(&[&["run", "-o", &out, "--route", route][..], &args].concat());
         assert_eq!(read(&out).1, output, "{route}");
     }
@@ -198,20 +198,86 @@ fn a_chain_runs_on_every_route_alike() {
     let run = |route: &str| {
         let y = folder.path(&format!("{route}.npy"));
         ok(&[
-            "run", "--input", &x, "--weight", &dw, "--weight", &pw, "--bias", &b, "--chain", chain,
-            "--route", route, "-o", &y,
+            "run", chain, "--input", &x, "--weight", &dw, "--weight", &pw, "--bias", &b, "--route",
+            route, "-o", &y,
         ]);
         std::fs::read(y).expect("it was written")
     };
     for route in ["auto", "interp", "cranelift"] {
         assert!(run(route) == run("reference"), "{route}");
     }
-    let few = convc(&["run", "-i", &x, "-w", &dw, "--chain", chain, "-o", &folder.path("y.npy")]);
-    let says = String::from_utf8_lossy(&few.stderr).into_owned();
-    assert!(
-        says.contains("--weight is given 1 times, but the chain has 2: one file for each step"),
-        "{says}"
+}
+
+/// Names take the sizes of the input, of every step, and the bits are those of known sizes.
+#[test]
+fn a_description_may_leave_sizes_to_the_arrays() {
+    let folder = Folder::new();
+    let (x, dw, pw) = (
+        folder.array("x.npy", &[2, 4, 9, 7]),
+        folder.array("dw.npy", &[4, 1, 3, 3]),
+        folder.array("pw.npy", &[3, 4, 1, 1]),
     );
+    let steps = "kernel 3 pad 1 stride 2, relu; conv2d oc3 kernel 1";
+    let run = |sizes: &str, route: &str| {
+        let (y, text) = (folder.path("y.npy"), format!("conv2d g4 ic4 oc4 {sizes} {steps}"));
+        ok(&["run", &text, "-i", &x, "-w", &dw, "-w", &pw, "--route", route, "-o", &y]);
+        read(&y)
+    };
+    let known = run("n2 in 9x7", "reference");
+    assert!(known.0.contains("(2, 3, 5, 4)"), "{}", known.0);
+    for route in routes() {
+        assert_eq!(run("nN in HxW", route), known, "{route}");
+    }
+    assert_eq!(run("n2 in Hx7", "auto"), known);
+    let one = ["run", "conv2d nN ic4 oc3 in HxW kernel 1", "-i", &x, "-w", &pw];
+    let refused = |more: &[&str], part: &str| {
+        let says = common::refused(&[&one[..], &["-o", &folder.path("y.npy")], more].concat());
+        assert!(says.contains(part), "{says}");
+    };
+    refused(&["--stride", "2"], "either a DESCRIPTION or flags");
+    refused(&["-w", &pw], "--weight is given 2 times, but 1 needed: one for each step");
+    refused(&["-b", &pw], "--bias is given 1 times, but 0 needed: one for each step with + bias");
+    refused(&["--residual", &x], "say '+ residual' in it");
+    let batch = ["run", "conv2d ic4 oc3 in HxW kernel 1", "-i", &x, "-w", &pw, "-o", &x];
+    let says = common::refused(&[&batch[..7], &[&folder.path("y.npy")]].concat());
+    let part = "the input has shape [2, 4, 9, 7], but must have [1, 4, 9, 7]";
+    assert!(says.contains(part), "{says}");
+}
+
+#[test]
+fn a_description_must_fit_its_arrays() {
+    let folder = Folder::new();
+    let (x, w) = (folder.array("x.npy", &[1, 1, 5, 6]), folder.array("w.npy", &[1, 1, 1, 1]));
+    let run = |text: &str, more: &[&str]| {
+        let y = folder.path("y.npy");
+        convc(&[&["run", text, "-i", &x, "-w", &w, "-o", &y], more].concat())
+    };
+    let says = |text| String::from_utf8_lossy(&run(text, &[]).stderr).into_owned();
+    assert!(says("conv2d f64 in HxW kernel 1").contains("is of f64: say f32 in it"));
+    assert!(says("conv1d in L kernel 1").contains("the input has 4 axes [1, 1, 5, 6], but 1"));
+    assert!(says("conv2d in HxW kernel 1 + residual").contains("--residual R.npy"));
+    let adds = "conv2d in HxW kernel 1 + residual";
+    assert!(run(adds, &["--residual", &x]).status.success());
+}
+
+/// The same bits of integers, and it says what it did.
+#[test]
+fn a_window_of_low_rank_may_run_as_two() {
+    let folder = Folder::new();
+    let x = folder.array("x.npy", &[1, 1, 64, 64]);
+    let window: Vec<f32> =
+        (0..225).map(|at| ((at / 15 % 3 + 1) * (at % 15 % 2 + 1)) as f32).collect();
+    let w = folder.write("w.npy", &npy("<f4", false, &[1, 1, 15, 15], &le(&window)));
+    let run = |accuracy: &str| {
+        let y = folder.path("y.npy");
+        let args = ["run", "-i", &x, "-w", &w, "--padding", "7", "--accuracy", accuracy, "-o", &y];
+        (ok(&args), read(&y))
+    };
+    let (exact, fast) = (run("exact"), run("fast"));
+    assert!(fast.0.contains("; ") && !exact.0.contains("; "), "{}", fast.0);
+    assert!(fast.1.0 == exact.1.0 && fast.1.1.len() == exact.1.1.len());
+    let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-5 * b.abs();
+    assert!(fast.1.1.iter().zip(&exact.1.1).all(near));
 }
 
 /// A sum of neighbours shows which axes are which.

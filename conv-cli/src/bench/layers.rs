@@ -1,4 +1,11 @@
-//! A table of layers: a CSV file with one convolution a line.
+//! What is timed: descriptions, or a table of layers, each a program of one step or several.
+//!
+//! A table is a CSV file with one convolution a line, or a text with one program a line:
+//!
+//! ```text
+//! name,ic,oc,in_spatial,kernel            # a remark
+//! stem,3,64,224x224,7x7                   block: conv2d ic16 oc96 in 56 kernel 1; conv2d oc16 kernel 1
+//! ```
 //!
 //! Columns, in any order: `name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation,
 //! pad_lo, pad_hi, transposed, output_padding, bias`; only `name`, `in_spatial` and `kernel` must be
@@ -8,11 +15,11 @@
 use std::path::Path;
 
 use conv_ir::conv::nearest;
-use conv_ir::{Conv, ConvSpec, DType, Padding, PerAxis, Size};
+use conv_ir::{Conv, ConvSpec, DType, Padding, PerAxis, Program, Size};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::failure::Failure;
-use crate::input;
+use crate::{describe, input};
 
 /// One line of the table.
 pub struct Layer {
@@ -20,8 +27,8 @@ pub struct Layer {
     pub name: String,
     /// What kind of layer it is; means are taken over it.
     pub family: String,
-    /// The convolution.
-    pub conv: Conv,
+    /// What it computes.
+    pub program: Program,
 }
 
 const COLUMNS: [&str; 15] = [
@@ -88,43 +95,68 @@ fn zeros() -> Vec<usize> {
 }
 
 /// Tables that need no file.
-const BUILT_IN: [(&str, &str); 2] = [
+const BUILT_IN: [(&str, &str); 3] = [
     ("public", include_str!("../../layers/public.csv")),
     ("corners", include_str!("../../layers/corners.csv")),
+    ("blocks", include_str!("../../layers/blocks.txt")),
 ];
 
 /// Reads a table.
 pub fn read(path: &Path) -> Result<Vec<Layer>, Failure> {
-    parse(&text(path, &BUILT_IN)?).map_err(|message| Failure::file(path, message))
-}
-
-/// A file's text, or a built-in one where there is no file of that name.
-pub fn text(path: &Path, built_in: &[(&str, &str)]) -> Result<String, Failure> {
-    let found = built_in.iter().find(|(name, _)| path == Path::new(name) && !path.exists());
-    found.map_or_else(|| input::text(path), |(_, text)| Ok((*text).to_owned()))
+    let built_in = BUILT_IN.iter().find(|(name, _)| path == Path::new(name) && !path.exists());
+    let text = built_in.map_or_else(|| input::text(path), |(_, text)| Ok((*text).to_owned()))?;
+    // The head of a CSV file has names alone.
+    let parse = match lines(&text).next().is_some_and(|(_, line)| line.contains(':')) {
+        true => programs,
+        false => parse,
+    };
+    let layers = parse(&text).and_then(|layers| layers.iter().try_for_each(timed).map(|()| layers));
+    layers.map_err(|message| Failure::file(path, message))
 }
 
 /// Descriptions as a table.
 pub fn described(texts: &[String]) -> Result<Vec<Layer>, Failure> {
-    let layer = |text: &String| {
-        Ok(Layer { name: text.clone(), family: "described".to_owned(), conv: text.parse()? })
+    let layer = |text: &String| -> Result<Layer, Failure> {
+        let (name, family) = (text.trim().replace('\n', "; "), "described".to_owned());
+        let layer = Layer { name, family, program: describe::program(text)? };
+        timed(&layer).map_err(Failure::Usage)?;
+        Ok(layer)
     };
-    let layers = texts.iter().map(layer).collect::<Result<Vec<Layer>, Failure>>()?;
-    for Layer { name, conv, .. } in &layers {
-        if conv.spec().dtype != DType::F32 || !conv.free_sizes().is_empty() || conv.spec().residual
-        {
-            return Err(Failure::usage(format!(
-                "{name}: what is timed is f32, has known sizes and adds no residual"
-            )));
-        }
+    texts.iter().map(layer).collect()
+}
+
+fn timed(Layer { name, program, .. }: &Layer) -> Result<(), String> {
+    match program.dtype() == DType::F32 && program.free_sizes().is_empty() {
+        true => Ok(()),
+        false => Err(format!("{name}: what is timed is f32 and has known sizes")),
     }
-    Ok(layers)
+}
+
+/// The lines that say something, with their numbers.
+fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
+}
+
+fn programs(text: &str) -> Result<Vec<Layer>, String> {
+    let layer = |(number, line): (usize, &str)| {
+        let (name, program) = line.split_once(':').ok_or_else(|| {
+            format!("line {number}: a name and a colon come before the description")
+        })?;
+        let program = describe::program(program.trim());
+        Ok(Layer {
+            name: name.trim().to_owned(),
+            family: "programs".to_owned(),
+            program: program.map_err(|error| format!("line {number}: {error}"))?,
+        })
+    };
+    lines(text).map(layer).collect()
 }
 
 /// The layers of these names, all where there are none. `path` is the table's.
 pub fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Layer>, Failure> {
     let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-    only.iter().try_for_each(|name| known("layer", name, &names, path))?;
+    only.iter().try_for_each(|name| known(name, &names, path))?;
     let is_picked = |layer: &Layer| only.is_empty() || only.contains(&layer.name);
     Ok(layers.into_iter().filter(is_picked).collect())
 }
@@ -133,7 +165,7 @@ pub fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Laye
 const MOST_NAMES: usize = 20;
 
 /// Whether a file has that name in it; if not, which it has.
-pub fn known(what: &str, name: &str, names: &[&str], path: &Path) -> Result<(), Failure> {
+fn known(name: &str, names: &[&str], path: &Path) -> Result<(), Failure> {
     if names.contains(&name) {
         return Ok(());
     }
@@ -142,7 +174,7 @@ pub fn known(what: &str, name: &str, names: &[&str], path: &Path) -> Result<(), 
     let more = names.len().saturating_sub(MOST_NAMES);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let list = names.iter().take(MOST_NAMES).copied().collect::<Vec<_>>().join(", ");
-    let message = format!("there is no {what} '{name}' in it; {guess}there are {list}{more}");
+    let message = format!("there is no layer '{name}' in it; {guess}there are {list}{more}");
     Err(Failure::file(path, message))
 }
 
@@ -208,7 +240,7 @@ fn layer(row: Row) -> Result<Layer, String> {
         ..ConvSpec::new(row.in_spatial, row.kernel)
     };
     let conv = Conv::new(spec).map_err(|error| format!("layer {name}: {error}"))?;
-    Ok(Layer { name, family, conv })
+    Ok(Layer { name, family, program: conv.into() })
 }
 
 fn axes<'de, D: Deserializer<'de>>(field: D) -> Result<Vec<usize>, D::Error> {
@@ -231,7 +263,7 @@ mod tests {
 
     fn texts(table: &str) -> Vec<String> {
         let layers = parse(table).expect("readable");
-        layers.iter().map(|layer| format!("{}: {}", layer.name, layer.conv)).collect()
+        layers.iter().map(|layer| format!("{}: {}", layer.name, layer.program)).collect()
     }
 
     fn refused(table: &str) -> String {

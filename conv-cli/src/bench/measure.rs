@@ -1,30 +1,33 @@
-//! How long a layer takes.
+//! How long a layer takes, as planned and, where it has several steps, step by step.
 //!
 //! In: a layer and the settings. Out: [`Measured`], with the fields of the JSON line, in its order.
 //! The data are fixed pseudo-random numbers in -1 to 1; a warm-up of 50 ms comes first; then the
-//! layer runs for the asked time, and at least five times. Compiling is timed apart, once, with
-//! nothing cached; packing the weights is not timed.
+//! layer runs for the asked time, and at least five times. Both ways take turns, so that they meet
+//! the same machine. Compiling is timed apart, once, with nothing cached; packing the weights is not
+//! timed.
 
 use std::time::{Duration, Instant};
 
-use conv_ir::{Conv, analysis};
+use conv_ir::program::plan::{Group, Plan};
+use conv_ir::{Conv, Program, analysis};
 use serde::Serialize;
 
 use super::layers::Layer;
 use crate::failure::Failure;
-use crate::route::{self, Ready, Route, Weights};
+use crate::route::{self, How, Ready, Weights};
 
 const WARM_UP: Duration = Duration::from_millis(50);
 const MIN_RUNS: usize = 5;
+/// Runs of one way before the next has its turn.
+const TURN: usize = 4;
+const MIN_TURNS: usize = 6;
 /// Runs that take longer than this are repeated only once: a route that slow needs no third digit.
 const LONG: Duration = Duration::from_secs(2);
 
 /// How to measure.
 pub struct Settings {
-    /// Who computes.
-    pub route: Route,
-    /// How many threads share the work.
-    pub threads: usize,
+    /// Who computes, on how many threads.
+    pub how: How,
     /// Least time of the measurement.
     pub time: Duration,
     /// All threads' peak in GFLOP/s, where it is known.
@@ -52,64 +55,132 @@ pub struct Measured {
     pub compile_ms: f64,
     /// Machine code.
     pub code_bytes: usize,
-    /// How it was computed.
+    /// How one step was computed.
     pub schedule: String,
+    /// Which of several steps were fused.
+    pub plan: String,
+    /// Several steps, where some are fused: one after the other.
+    pub ms_unfused: Option<f64>,
+    /// The unfused time over the planned one; none where that would be noise.
+    pub gain: Option<f64>,
 }
 
 /// Measures a layer.
 pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> {
-    let conv = &layer.conv;
-    let weights = weights(conv)?;
-    let input = numbers(conv.input_len().unwrap_or(0), 1)?;
-    let mut output = route::zeros(conv.output_len().unwrap_or(0))?;
-    let ready = Ready::new(conv, settings.route, settings.threads, &weights)?;
-    let times = times(settings.time, || ready.run(&input, None, &mut output))?;
-    let median = milliseconds(times[times.len() / 2]);
-    let gflops = analysis::facts(conv).map_or(0.0, |facts| facts.flops()) / (median * 1e6);
+    let (program, how) = (&layer.program, &settings.how);
+    let weights = program.convs().map(weights).collect::<Result<Vec<_>, _>>()?;
+    let input = numbers(program.len_of(0), 1)?;
+    let mut output = route::zeros(program.output_shape().iter().product())?;
+    let adds = program.single().is_some_and(|conv| conv.spec().residual);
+    let residual = adds.then(|| numbers(output.len(), 4)).transpose()?;
+    let ready = Ready::new(program, how, weights.clone())?;
+    let unfused = unfused(program, how, &ready.chosen.plan, weights)?;
+    let both: Vec<&Ready<f32>> = [&ready].into_iter().chain(&unfused).collect();
+    let all = times(settings.time, both.len(), |at| {
+        both[at].run(&input, residual.as_deref(), &mut output)
+    })?;
+    let (planned, apart) = (&all[0], all.get(1));
+    let median = milliseconds(planned[planned.len() / 2]);
+    let facts = program.convs().filter_map(analysis::facts);
+    let gflops = facts.map(|facts| facts.flops()).sum::<f64>() / (median * 1e6);
+    let schedule = ready.chosen.schedule.as_ref();
+    let plan = ready.chosen.plan.as_ref();
     Ok(Measured {
         layer: layer.name.clone(),
         route: ready.route,
-        threads: settings.threads,
-        ms_min: milliseconds(times[0]),
+        threads: how.threads,
+        ms_min: milliseconds(planned[0]),
         ms_median: median,
         gflops: rounded(gflops, 3),
         pct_peak: settings.peak.map(|peak| rounded(100.0 * gflops / peak, 2)),
         compile_ms: milliseconds(ready.compile),
         code_bytes: ready.code_bytes,
-        schedule: ready.schedule.as_ref().map_or(String::new(), ToString::to_string),
+        schedule: schedule.map_or(String::new(), ToString::to_string),
+        plan: plan.map_or(String::new(), words),
+        ms_unfused: apart.map(|times| milliseconds(times[times.len() / 2])),
+        gain: apart.and_then(|apart| gain(planned, apart)).map(|gain| rounded(gain, 4)),
     })
 }
 
-/// Times of single runs, shortest first.
+/// Step by step, where the plan is another one.
+fn unfused(
+    program: &Program,
+    how: &How,
+    plan: &Option<Plan>,
+    weights: Vec<Weights<f32>>,
+) -> Result<Option<Ready<f32>>, Failure> {
+    let apart = Plan::unfused(program);
+    match plan {
+        Some(plan) if plan.groups != apart.groups => {
+            let how = How { plan: Some(apart), ..how.clone() };
+            Ok(Some(Ready::new(program, &how, weights)?))
+        }
+        Some(_) | None => Ok(None),
+    }
+}
+
+/// `1-3 by 8 rows, 4`
+fn words(plan: &Plan) -> String {
+    let group = |Group { steps, strips }: &Group| match strips {
+        Some(strips) => format!("{}-{} by {} rows", steps.start + 1, steps.end, strips.rows),
+        None => steps.end.to_string(),
+    };
+    plan.groups.iter().map(group).collect::<Vec<_>>().join(", ")
+}
+
+/// How many times as long the second takes, by the medians of sorted times; none where the middle
+/// halves overlap.
+fn gain(planned: &[Duration], unfused: &[Duration]) -> Option<f64> {
+    let at = |times: &[Duration], quarter: usize| times[(times.len() - 1) * quarter / 4];
+    let apart = |low: &[Duration], high: &[Duration]| at(low, 3) < at(high, 1);
+    (apart(planned, unfused) || apart(unfused, planned))
+        .then(|| at(unfused, 2).as_secs_f64() / at(planned, 2).as_secs_f64())
+}
+
+/// Times of single runs of each of `ways`, shortest first. The first run of a turn finds the data of
+/// another way in the caches, and does not count.
 fn times(
     least: Duration,
-    mut run: impl FnMut() -> Result<(), Failure>,
-) -> Result<Vec<Duration>, Failure> {
-    let mut timed = || {
+    ways: usize,
+    mut run: impl FnMut(usize) -> Result<(), Failure>,
+) -> Result<Vec<Vec<Duration>>, Failure> {
+    let mut timed = |way: usize| {
         let start = Instant::now();
-        run().map(|()| start.elapsed())
+        run(way).map(|()| start.elapsed())
     };
-    let (start, mut one) = (Instant::now(), timed()?);
+    let (start, mut one) = (Instant::now(), timed(0)?);
     while start.elapsed() < WARM_UP {
-        one = timed()?;
+        one = timed(0)?;
     }
-    let runs = if one > LONG { 2 } else { MIN_RUNS };
-    let (start, mut times) = (Instant::now(), Vec::new());
-    while times.len() < runs || (start.elapsed() < least && one <= LONG) {
-        times.push(timed()?);
+    let runs = match ways {
+        _ if one > LONG => 2,
+        1 => MIN_RUNS,
+        _ => MIN_TURNS * TURN,
+    };
+    let turn = if ways > 1 { TURN.min(runs) } else { 1 };
+    let (start, mut times) = (Instant::now(), vec![Vec::new(); ways]);
+    while times[0].len() < runs || (start.elapsed() < least && one <= LONG) {
+        for (way, times) in times.iter_mut().enumerate() {
+            if ways > 1 {
+                timed(way)?;
+            }
+            for _ in 0..turn {
+                times.push(timed(way)?);
+            }
+        }
     }
-    times.sort();
+    times.iter_mut().for_each(|times| times.sort());
     Ok(times)
 }
 
-pub fn weights(conv: &Conv) -> Result<Weights<f32>, Failure> {
+fn weights(conv: &Conv) -> Result<Weights<f32>, Failure> {
     let bias = conv.spec().bias.then(|| numbers(conv.bias_len(), 3)).transpose()?;
     let weight = numbers(conv.weight_len(), 2)?;
     Ok(Weights { weight, bias })
 }
 
 /// Pseudo-random numbers in -1 to 1, the same in every run (xorshift64* with a fixed seed).
-pub fn numbers(count: usize, seed: u64) -> Result<Vec<f32>, Failure> {
+fn numbers(count: usize, seed: u64) -> Result<Vec<f32>, Failure> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         state ^= state >> 12;
@@ -151,7 +222,19 @@ mod tests {
 
     #[test]
     fn at_least_five_runs_shortest_first() {
-        let times = times(Duration::ZERO, || Ok(())).expect("nothing can fail");
-        assert!(times.len() == MIN_RUNS && times.is_sorted());
+        for (ways, runs) in [(1, MIN_RUNS), (2, 24)] {
+            let times = times(Duration::ZERO, ways, |_| Ok(())).expect("nothing can fail");
+            assert_eq!(times.len(), ways);
+            assert!(times.iter().all(|times| times.len() == runs && times.is_sorted()));
+        }
+    }
+
+    #[test]
+    fn noise_is_no_gain() {
+        let times = |all: [u64; 5]| all.map(Duration::from_millis).to_vec();
+        let (fast, slow) = (times([10, 10, 11, 12, 40]), times([19, 20, 22, 24, 25]));
+        assert_eq!(gain(&fast, &slow), Some(2.0));
+        assert_eq!(gain(&slow, &fast), Some(0.5));
+        assert_eq!(gain(&fast, &times([11, 12, 13, 14, 15])), None);
     }
 }

@@ -1,12 +1,11 @@
-//! `convc bench`: a table of layers, timed one by one, and compared with what other libraries took.
+//! `convc bench`: programs of one step or several, timed one by one, and compared with what other libraries took.
 //!
 //! ```text
-//! table --layers--> Layer --measure--> Measured --rank, with peers--> Row --summary--> means --report, side_by_side, html--> text
+//! table, descriptions --layers--> Layer --measure--> Measured --rank, with peers--> Row --summary--> means --report, side_by_side, html--> text
 //! ```
 //!
 //! Files are read, and every mistake in them found, before the first layer is timed.
 
-mod chains;
 mod html;
 mod layers;
 mod measure;
@@ -31,7 +30,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::describe::GRAMMAR;
 use crate::failure::Failure;
-use crate::route::Route;
+use crate::route::{How, Route};
 use crate::{output, values};
 use layers::Layer;
 use measure::{Measured, Settings};
@@ -40,13 +39,17 @@ use rank::Row;
 use summary::Summary;
 
 const NOTES: &str = "\
-The file's first line names its columns: name, in_spatial and kernel, and where they are not 1, 0 or false family, n, ic, oc, groups, stride, \
-dilation, pad_lo, pad_hi, transposed, output_padding, bias. Commas, semicolons or tabs stand between columns, x between axes. Everything is f32, channels first, with warm caches; weights are packed beforehand.
+A table is a CSV file or a text. The first line of a CSV file names its columns: name, in_spatial and kernel, and where they are not 1, 0 or false \
+family, n, ic, oc, groups, stride, dilation, pad_lo, pad_hi, transposed, output_padding, bias. Commas, semicolons or tabs stand between columns, x between axes. \
+A text has a layer a line, 'name: DESCRIPTION', of one step or several. Everything is f32, with warm caches; weights are packed beforehand.
 
 GFLOP/s counts the direct algorithm's work, two operations per multiply-add, padding included. The percentage is of the widest \
 fused multiply-adds that one core can do without memory, measured in the same run, times the threads. Both follow from the median.
 
-JSON is one line a layer: layer, route, threads, ms_min, ms_median, gflops, pct_peak, compile_ms, code_bytes, schedule.
+Several steps, of which some are fused, are timed step by step too, in turns. The gain is that time over the time as planned. There is none (-) where the \
+plan is to go step by step, nor where the middle halves of both times overlap: that is noise.
+
+JSON is one line a layer: layer, route, threads, ms_min, ms_median, gflops, pct_peak, compile_ms, code_bytes, schedule, plan, ms_unfused, gain.
 
 --compare takes results of other libraries, one JSON object a line: layer, peer (the library), threads, status, ms_median; and where they are \
 known peer_version, ms_min, max_abs_err_vs_reference, call_overhead_ms (ms of a call that does next to nothing), probe_before_after (GFLOP/s of \
@@ -60,34 +63,27 @@ stride 1, dilation 1, one group), where they are known to use Winograd's algorit
 JSON lines then go on with pct_peak_inside, best_peer, best_peer_ms_median, best_peer_ratio, best_direct_peer, best_direct_peer_ms_median, \
 best_direct_peer_ratio.
 
-A gain of --chains is the time step by step over the time as planned. There is none (-) where the plan is to go step by step, nor where the \
-middle halves of both times overlap: that is noise.
-
 Examples:
-  convc bench 'conv2d ic64 oc64 in 56 kernel 3 pad 1'
+  convc bench 'conv2d ic64 oc64 in 56 kernel 3 pad 1' 'conv2d g64 ic64 oc64 in 56 kernel 3 pad 1; conv2d oc64 kernel 1'
   convc bench --layers public
   convc bench --layers public --only resnet50_3x3_56_64,image_5x5_1080p --format json
   convc bench --layers public --compare others.jsonl --html report.html
-  convc bench --chains blocks";
+  convc bench --layers blocks";
 
 /// Time convolutions, or the layers of a table
 #[derive(clap::Args)]
 #[command(after_help = format!("{NOTES}\n\n{GRAMMAR}"))]
 pub struct Args {
-    /// Convolutions, in the text form (in quotes) or as benchdnn problem strings
+    /// Convolutions or several steps each, in the text form (in quotes), or benchdnn problem strings
     #[arg(
         value_name = "DESCRIPTION",
-        required_unless_present_any = ["layers", "chains"],
-        conflicts_with_all = ["layers", "chains", "only"]
+        required_unless_present = "layers",
+        conflicts_with_all = ["layers", "only"]
     )]
     texts: Vec<String>,
-    /// Instead of descriptions: a table of layers; public and corners are built in
-    #[arg(long, value_name = "FILE.csv", conflicts_with = "chains")]
+    /// Instead of descriptions: a table of layers; public, corners and blocks are built in
+    #[arg(long, visible_alias = "chains", value_name = "FILE")]
     layers: Option<PathBuf>,
-    /// Instead of a table of layers: chains, a line each (name: step; step; ..), as planned
-    /// against step by step; blocks is built in
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["compare", "html", "route"])]
-    chains: Option<PathBuf>,
     /// Only these layers
     #[arg(long, value_name = "LAYER,..", value_delimiter = ',')]
     only: Vec<String>,
@@ -141,9 +137,6 @@ struct Report {
 
 /// The command.
 pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    if let Some(path) = &args.chains {
-        return bench_chains(args, path, out);
-    }
     let path = args.layers.as_deref().unwrap_or(Path::new(""));
     let table = match args.layers {
         Some(_) => layers::read(path)?,
@@ -189,29 +182,6 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-fn bench_chains(args: &Args, path: &Path, out: &mut dyn Write) -> Result<(), Failure> {
-    let all = chains::read(path)?;
-    let names: Vec<&str> = all.iter().map(|chain| chain.0.as_str()).collect();
-    args.only.iter().try_for_each(|name| layers::known("chain", name, &names, path))?;
-    let peak = fma_peak(DType::F32);
-    let most = peak.map(|peak| peak.gflops * args.threads as f64);
-    let mut measured = Vec::new();
-    for chain in all.iter().filter(|chain| args.only.is_empty() || args.only.contains(&chain.0)) {
-        let one = chains::measure(chain, args.threads, args.time, most)?;
-        if args.format == Format::Json {
-            chains::print_json(&one, out)?;
-        }
-        measured.push(one);
-    }
-    let most = measured.iter().filter_map(|one| one.pct_peak).reduce(f64::max);
-    let doubt = doubt(peak, fma_peak(DType::F32), most);
-    let heading = with_doubt(heading(peak, args.threads), doubt, args);
-    if args.format == Format::Table {
-        out.write_all(format!("{heading}\n\n{}", chains::table(&measured)).as_bytes())?;
-    }
-    Ok(())
-}
-
 /// Everybody's time for each layer; JSON lines are printed on the way.
 fn rows(
     args: &Args,
@@ -221,8 +191,7 @@ fn rows(
     out: &mut dyn Write,
 ) -> Result<Vec<Row>, Failure> {
     let settings = Settings {
-        route: args.route,
-        threads: args.threads,
+        how: How { route: args.route, threads: args.threads, ..How::default() },
         time: args.time,
         peak: peak.map(|peak| peak.gflops * args.threads as f64),
     };

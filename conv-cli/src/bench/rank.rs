@@ -13,7 +13,7 @@
 //!
 //! A ratio is the peer's time over ours: above 1, we are faster.
 
-use conv_ir::{Conv, analysis};
+use conv_ir::{Conv, Program, analysis};
 use serde::Serialize;
 
 use super::layers::Layer;
@@ -73,7 +73,7 @@ pub struct Row {
 impl Row {
     /// Ranks the peers. `peak` is of all threads, in GFLOP/s.
     pub fn new(layer: &Layer, measured: Measured, peers: &Peers, peak: Option<f64>) -> Row {
-        let work = Work::new(&layer.conv, peak);
+        let work = Work::new(&layer.program, peak);
         let rival = |line: &Line| Rival {
             standing: work.standing(line),
             ratio: line.ms_median.map(|ms| ms / measured.ms_median),
@@ -145,9 +145,10 @@ struct Work {
 }
 
 impl Work {
-    fn new(conv: &Conv, peak: Option<f64>) -> Work {
-        let multiply_adds = analysis::multiply_adds_inside(conv).unwrap_or(0);
-        Work { inside: 2e-9 * multiply_adds as f64, peak, dense_3x3: is_dense_3x3(conv) }
+    fn new(program: &Program, peak: Option<f64>) -> Work {
+        let inside = program.convs().filter_map(analysis::multiply_adds_inside);
+        let inside = inside.map(|multiply_adds| 2e-9 * multiply_adds as f64).sum();
+        Work { inside, peak, dense_3x3: program.convs().any(is_dense_3x3) }
     }
 
     fn standing(&self, line: &Line) -> Standing {

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use conv_ir::{Nest, Program, Target};
+use conv_ir::{Nest, Target};
 use conv_jit::x86::{Level, Refusal, assemble};
 use conv_jit::{Lowered, Options};
 
-use super::{chains, layers};
+use super::layers;
 
 fn table(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("layers").join(name)
@@ -24,30 +24,20 @@ fn refused<'a>(nest: &'a Nest, target: &Target) -> Vec<&'a str> {
     nest.leaves.iter().filter(too_large).map(|leaf| leaf.name.as_str()).collect()
 }
 
-fn all_fit(programs: impl Iterator<Item = (String, Program)>) {
+#[test]
+fn tiles_of_every_layer_and_block_fit() {
     let mut found = Vec::new();
-    for (name, program) in programs {
+    let tables = ["public.csv", "corners.csv", "blocks.txt"];
+    for layer in tables.iter().flat_map(|name| layers::read(&table(name)).expect("a table")) {
         for target in conv_jit::TARGETS {
             let options = Options { target, ..Options::default() };
-            for group in Lowered::new(&program, &options).expect("it can be").groups {
+            for group in Lowered::new(&layer.program, &options).expect("it can be").groups {
                 for leaf in refused(&group.nest, &target) {
-                    found.push(format!("{name} {target}: {leaf} of steps {:?}", group.group.steps));
+                    let (name, steps) = (&layer.name, &group.group.steps);
+                    found.push(format!("{name} {target}: {leaf} of steps {steps:?}"));
                 }
             }
         }
     }
     assert!(found.is_empty(), "{} refusals:\n{}", found.len(), found.join("\n"));
-}
-
-#[test]
-fn tiles_of_every_layer_fit() {
-    for name in ["public.csv", "corners.csv"] {
-        let layers = layers::read(&table(name)).expect("a table");
-        all_fit(layers.into_iter().map(|layer| (layer.name, layer.conv.into())));
-    }
-}
-
-#[test]
-fn tiles_of_every_block_fit() {
-    all_fit(chains::read(&table("blocks.txt")).expect("a table").into_iter());
 }

@@ -10,7 +10,7 @@ pub fn layer(name: &str, family: &str, conv: &str) -> Layer {
     Layer {
         name: name.to_owned(),
         family: family.to_owned(),
-        conv: conv.parse().expect("a convolution"),
+        program: conv.parse().expect("a convolution"),
     }
 }
 
@@ -27,6 +27,9 @@ pub fn measured(layer: &str, ms: f64, pct_peak: f64) -> Measured {
         compile_ms: 3.25,
         code_bytes: 4096,
         schedule: "lanes oc:4".to_owned(),
+        plan: String::new(),
+        ms_unfused: None,
+        gain: None,
     }
 }
 

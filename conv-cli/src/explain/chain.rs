@@ -7,18 +7,24 @@ use conv_ir::program::plan::{Group, Plan, scratch_bytes, whole_bytes};
 use conv_ir::{Nest, Program, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
-use super::bills;
 use super::costs::size;
+use super::{Args, Wanted, bills, stack};
 use crate::failure::Failure;
 use crate::table;
 
-/// Prints the plan; with `all`, also the nest of each group.
+/// Prints the plan; on demand also the nest of each group.
 pub fn explain(
     chain: &Program,
-    target: &Target,
-    all: bool,
+    wanted: &Wanted,
+    args: &Args,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    if let Wanted::After(_) = wanted {
+        return Err(Failure::usage("--after shows one convolution; --all shows a chain's nests"));
+    }
+    stack::explain(&chain.convs().cloned().collect::<Vec<_>>(), args.roofline, out)?;
+    let target = &args.target.unwrap_or_else(conv_jit::host_target);
+    let all = *wanted == Wanted::All;
     let lowered = Lowered::new(chain, &Options { target: *target, ..Options::default() })?;
     let (chain, plan) = (lowered.program(), &lowered.plan);
     let done = lowered.rewritten.reasons().join("; ");

@@ -20,7 +20,7 @@ use conv_ir::conv::axis_name;
 use conv_ir::nest::Leaf;
 use conv_ir::nest::bill::Bill;
 use conv_ir::separate::separate;
-use conv_ir::{Conv, Nest, Target, passes};
+use conv_ir::{Conv, Nest, Program, Target, passes};
 use conv_jit::x86::{self, Level};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
@@ -78,9 +78,10 @@ pub struct Args {
     /// What --svg draws
     #[arg(long, value_enum, default_value_t = View::Space, requires = "svg")]
     view: View,
-    /// Known weights, compiled in: numbers in brackets, FILE.npy, or FILE.safetensors#TENSOR
+    /// Known weights, compiled in, for each step: numbers in brackets, FILE.npy, or
+    /// FILE.safetensors#TENSOR
     #[arg(long, value_name = "WEIGHT")]
-    weight: Option<String>,
+    weight: Vec<String>,
     #[command(flatten)]
     description: Description,
 }
@@ -89,43 +90,60 @@ pub struct Args {
 pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let wanted = Wanted::of(args)?;
     if let Some(path) = &args.svg {
-        output::check(&[path], &weights::file(args.weight.as_deref()))?;
+        output::check(&[path], &weights::files(&args.weight))?;
     }
-    let chain = if args.svg.is_none() && !args.matrix && args.weight.is_none() {
-        args.description.chain()?
-    } else {
-        None
-    };
-    if let Some(chain) = chain {
-        if let Wanted::After(_) = wanted {
-            return Err(Failure::usage(
-                "--after shows one convolution; --all shows a chain's nests",
-            ));
-        }
-        let convs: Vec<Conv> = chain.convs().cloned().collect();
-        stack::explain(&convs, args.roofline, out)?;
-        let target = args.target.unwrap_or_else(conv_jit::host_target);
-        return self::chain::explain(&chain, &target, wanted == Wanted::All, out);
-    }
-    let mut convs = args.description.convs()?;
-    if let (Some(weight), [conv]) = (&args.weight, &mut convs[..]) {
-        *conv = weights::known(conv, weight)?;
-    }
+    let described = Described::of(args)?;
     if let Some(path) = &args.svg {
-        return output::write(&[(path, picture::draw(&convs, args.view)?.as_bytes())]);
+        let drawn = picture::draw(&described.convs(), args.view)?;
+        return output::write(&[(path, drawn.as_bytes())]);
     }
-    match &convs[..] {
-        [conv] if args.matrix => matrix::show(conv, out),
-        [conv] => one(conv, &wanted, args, out),
-        _ if args.matrix => {
-            Err(Failure::usage("--matrix shows one convolution, but several were described"))
-        }
-        convs if wanted == Wanted::Nothing && args.target.is_none() && args.weight.is_none() => {
+    match &described {
+        Described::Program(program) => match program.single() {
+            Some(conv) if args.matrix => matrix::show(conv, out),
+            Some(conv) => one(conv, &wanted, args, out),
+            None if args.matrix => Err(several("--matrix shows")),
+            None => self::chain::explain(program, &wanted, args, out),
+        },
+        Described::Stack(_) if args.matrix => Err(several("--matrix shows")),
+        Described::Stack(convs) if wanted == Wanted::Nothing && args.target.is_none() => {
             stack::explain(convs, args.roofline, out)
         }
-        _ => Err(Failure::usage(
-            "--after, --all, --target and --weight are about one convolution, but several were described",
+        Described::Stack(_) => Err(Failure::usage(
+            "--after, --all and --target are about what is computed, but these convolutions do not follow each other",
         )),
+    }
+}
+
+fn several(what: &str) -> Failure {
+    Failure::usage(format!("{what} one convolution, but several were described"))
+}
+
+/// What is explained.
+enum Described {
+    /// What can be computed.
+    Program(Program),
+    /// Several convolutions of which one does not take what the one before gives.
+    Stack(Vec<Conv>),
+}
+
+impl Described {
+    fn of(args: &Args) -> Result<Described, Failure> {
+        match args.description.program() {
+            Ok(program) => Ok(Described::Program(weights::known(&program, &args.weight)?)),
+            Err(error) => match args.description.stack() {
+                Ok(convs) if convs.len() > 1 && args.weight.is_empty() => {
+                    Ok(Described::Stack(convs))
+                }
+                Ok(_) | Err(_) => Err(error),
+            },
+        }
+    }
+
+    fn convs(&self) -> Vec<Conv> {
+        match self {
+            Described::Program(program) => program.convs().cloned().collect(),
+            Described::Stack(convs) => convs.clone(),
+        }
     }
 }
 

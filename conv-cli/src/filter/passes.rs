@@ -26,7 +26,7 @@ use super::Args;
 use super::picture::Picture;
 use super::window::{Finish, Pass};
 use crate::failure::Failure;
-use crate::route::{self, Ready, Weights};
+use crate::route::{self, How, Ready, Weights};
 
 /// Red, green and blue in BT.601 luma.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
@@ -198,11 +198,12 @@ impl Work<'_> {
 
     fn convolve(&mut self, spec: ConvSpec, weight: Vec<f32>) -> Result<(), Failure> {
         let conv = Conv::new(spec)?;
-        let weights = Weights { weight, bias: None };
-        let Args { route, threads, accuracy, .. } = self.args;
-        let ready = Ready::compiled_in(&conv, *route, (*threads, *accuracy), &weights)?;
-        self.report.split.extend(ready.split.clone());
-        let planes = conv.spec().out_channels;
+        let planes = conv.out_channels();
+        let weights = vec![Weights { weight, bias: None }];
+        let &Args { route, threads, accuracy, .. } = self.args;
+        let how = How { route, threads, accuracy, ..How::default() };
+        let ready = Ready::new(&route::compiled_in(&conv.into(), &weights)?, &how, weights)?;
+        self.report.split.extend(ready.chosen.split.clone());
         let mut values = route::zeros(planes * self.size[0] * self.size[1])?;
         let start = Instant::now();
         ready.run(&self.values, None, &mut values)?;

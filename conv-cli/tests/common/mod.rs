@@ -65,9 +65,9 @@ pub fn refused(args: &[&str]) -> String {
 
 /// Every route that this CPU has; those that it lacks are told to whoever looks.
 pub fn routes() -> Vec<&'static str> {
-    let here: Vec<conv_ir::Target> = conv_jit::targets_here().collect();
+    let here: Vec<&str> = conv_jit::targets_here().map(|target| target.name).collect();
     let (run, skipped): (Vec<_>, Vec<_>) =
-        conv_jit::TARGETS.iter().partition(|target| here.contains(target));
+        conv_jit::TARGETS.iter().partition(|target| here.contains(&target.name));
     for target in skipped {
         eprintln!("skipped: {}, which this CPU has not", conv_jit::route_name(target));
     }
