@@ -5,7 +5,7 @@
 //! under their windows load it once: the tile is priced by counting both. Elsewhere rows are copied
 //! into a padded panel.
 
-use super::shape::{Shape, product};
+use super::shape::{Shape, UNKNOWN, product};
 use super::{Choice, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
@@ -17,6 +17,11 @@ const PAGE: i64 = 4096;
 const TALL: i64 = 8;
 /// Axes of a panel whose parts before, inside and behind the image are copied one by one.
 const MOST_FOLDED: usize = 5;
+/// Bytes of the largest panel, of which each thread has one. A picture of 4000 columns under a
+/// window as high as 500 fits.
+const LARGEST_PANEL: i64 = 16 << 20;
+/// Bytes a cycle that are copied into a panel that leaves the second-level cache.
+const COPY_RATE: f64 = 8.0;
 /// Rows of the highest tile.
 const HIGHEST: i64 = 24;
 
@@ -179,15 +184,14 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
         .push("borders mask: lanes outside the image load zeros, nothing is copied".to_owned());
 }
 
-pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
-    if can_mask(shape, target) {
-        return masked_columns(choice, shape, target);
-    }
+/// The tile where edges are not masked.
+///
+/// A splat weight serves every column vector and row of the tile; each of those loads its input
+/// once. One accumulator per load leaves registers for 12 of them; 8 hide the latency, and more
+/// rows share more taps only where the panel holds them.
+fn plain(shape: &Shape, target: &Target) -> Columns {
     let lanes = target.lanes(shape.bytes) as i64;
     let across = (shape.columns() + lanes - 1) / lanes;
-    // A splat weight serves every column vector and row of the tile; each of those loads its input
-    // once. One accumulator per load leaves registers for 12 of them; 8 hide the latency, and
-    // more rows share more taps only where the panel holds them.
     let channels = shape.out_channels.clamp(1, 4);
     let most = shape.spelled_taps().map_or(8, |taps| (REPEATS / taps).min(8));
     let vectors = across.min(most / channels).max(1);
@@ -196,6 +200,21 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     } else {
         1
     };
+    Columns { lanes, channels, rows, vectors }
+}
+
+/// Cycles of a multiply-add in that tile, which loads its input.
+pub(super) fn plain_cycles(shape: &Shape, target: &Target) -> f64 {
+    let columns = plain(shape, target);
+    let fma = fma_cycles(target, columns.lanes * shape.bytes as i64);
+    fma.max(LATENCY / columns.accumulators() as f64)
+}
+
+pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
+    if can_mask(shape, target) {
+        return masked_columns(choice, shape, target);
+    }
+    let Columns { lanes, channels, rows, vectors } = plain(shape, target);
     choice.schedule.lanes = Some((Role::Out(0), lanes));
     choice.schedule.tile =
         [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)]
@@ -234,9 +253,25 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
         return;
     }
     if panel_bytes(tile_rows) > room {
-        choice.reasons.push(
-            "borders exact: rows are too long for a panel in L2; edges get scalar tiles".to_owned(),
-        );
+        // A window that is higher than the cache reads the image from beyond it, too. Half a window
+        // of rows at a time are copied three times.
+        let rows = (window / 2 / tile_rows).max(1) * tile_rows;
+        let copied = panel_bytes(rows) / rows;
+        let edges = scalar_edges(shape);
+        if shape.columns() == UNKNOWN || panel_bytes(rows) > LARGEST_PANEL {
+            let why = "borders exact: rows are too long for a panel; edges get scalar tiles";
+            choice.reasons.push(why.to_owned());
+        } else if copied as f64 / COPY_RATE > edges {
+            choice.reasons.push(format!(
+                "borders exact: edges get scalar tiles, {edges:.0} cycles a row; a panel would copy {copied} bytes"
+            ));
+        } else {
+            choice.schedule.borders = Borders::Panel { rows };
+            choice.reasons.push(format!(
+                "borders panel:{rows}: padded rows of {row_bytes} bytes are copied for {rows} output row(s), {} KiB beyond L2; scalar tiles at the edges would take {edges:.0} cycles a row",
+                panel_bytes(rows) / 1024
+            ));
+        }
         return;
     }
     // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the
@@ -258,4 +293,11 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
         "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {rows} output row(s), {} KiB in cache",
         panel_bytes(rows) / 1024
     ));
+}
+
+/// Cycles of the outputs of a row, of all channels, whose windows reach over an edge, where each is
+/// a tile of its own: one sum, whose multiply-adds wait for each other.
+fn scalar_edges(shape: &Shape) -> f64 {
+    let outside = (shape.taps[0] - 1).min(shape.columns());
+    LATENCY * outside as f64 * shape.out_channels as f64 * shape.steps() as f64
 }

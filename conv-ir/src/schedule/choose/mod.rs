@@ -8,6 +8,8 @@ mod channels;
 mod columns;
 mod order;
 mod shape;
+#[cfg(test)]
+mod tests;
 
 use super::{Borders, Pack, Schedule};
 use crate::lower::Layouts;
@@ -42,7 +44,7 @@ impl Schedule {
 
     /// The model's choice where arrays are laid out like this.
     pub fn choose_as(conv: &Conv, layouts: Layouts, target: &Target) -> Choice {
-        let shape = Shape::of(&passes::canonical_as(conv, layouts));
+        let shape = spelled_where_cheap(Shape::of(&passes::canonical_as(conv, layouts)), target);
         choose(&shape, target, pick_lanes(&shape, target))
     }
 
@@ -68,6 +70,10 @@ impl Schedule {
         targets: [&Target; N],
     ) -> [Choice; N] {
         let shape = Shape::of(&passes::canonical_as(conv, layouts));
+        let shape = match targets.first() {
+            Some(target) => spelled_where_cheap(shape, target),
+            None => shape,
+        };
         let mut first: Option<(LanesOn, Pack)> = None;
         targets.map(|target| {
             let on = first.map_or_else(|| pick_lanes(&shape, target), |f| f.0);
@@ -143,6 +149,27 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
     }
     if shape.out_channels > 1 { LanesOn::Channels } else { LanesOn::Nothing }
 }
+
+/// Taps that are spelled out leave room for few outputs in a leaf: where little of them is zero,
+/// and multiply-adds would wait for each other, known weights are packed as others are.
+fn spelled_where_cheap(shape: Shape, target: &Target) -> Shape {
+    let (Some(all), Some(some)) = (shape.spelled_taps(), shape.known_taps) else {
+        return shape;
+    };
+    let all = (all * shape.out_channels) as f64;
+    let packed = Shape { known_taps: None, ..shape.clone() };
+    let cycles = |shape: &Shape| match can_mask(shape, target) {
+        true => columns::best(shape, target).map_or(f64::INFINITY, |best| best.0),
+        false => columns::plain_cycles(shape, target),
+    };
+    match cycles(&shape) * some as f64 / all > CLEARLY * cycles(&packed) {
+        true => packed,
+        false => shape,
+    }
+}
+
+/// A model that is a tenth off decides nothing.
+const CLEARLY: f64 = 1.1;
 
 /// Few channels or columns in wide vectors, which a bad fit makes dear: by the cycles of the best
 /// tile of each.

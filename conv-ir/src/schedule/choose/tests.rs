@@ -1,0 +1,54 @@
+//! Decisions that were wrong by a factor.
+
+use super::*;
+
+fn conv(text: &str) -> Conv {
+    text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+/// A window without a tap of zero.
+fn dense(text: &str) -> Conv {
+    let conv = conv(text);
+    let taps: Vec<f64> = (0..conv.weight_len()).map(|at| 0.5 + at as f64).collect();
+    conv.with_weights(&taps, None).unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+#[test]
+fn known_windows_too_large_to_fill_the_pipes_are_packed() {
+    let large = "conv3d in 40x40x40 kernel 5 pad 2";
+    for target in [Target::AVX512, Target::AVX2, Target::CRANELIFT] {
+        let known = Schedule::choose(&dense(large), &target).schedule;
+        assert_eq!(known, Schedule::choose(&conv(large), &target).schedule, "{target}");
+        let small = Schedule::choose(&dense("conv2d in 40x40 kernel 3 pad 1"), &target);
+        assert!(small.reasons.iter().any(|why| why.contains("are known")), "{target}");
+    }
+    // Most of it is zero.
+    let sparse = conv(large);
+    let mut taps = vec![0.0; 125];
+    taps[62] = 2.0;
+    let sparse = sparse.with_weights(&taps, None).expect("125 taps");
+    let choice = Schedule::choose(&sparse, &Target::AVX512);
+    assert!(choice.reasons.iter().any(|why| why.contains("are known")), "{:?}", choice.reasons);
+}
+
+#[test]
+fn tall_windows_with_a_folding_border_have_a_panel() {
+    for text in [
+        "conv2d in 512 kernel 113 pad 56 mode symmetric",
+        "conv2d in 2048 kernel 31 pad 15 mode symmetric",
+        "conv2d in 2160x3840 kernel 17 pad 8 mode reflect",
+    ] {
+        let small = Target { l2_bytes: 256 << 10, ..Target::AVX512 };
+        let choice = Schedule::choose(&conv(text), &small);
+        let panel = matches!(choice.schedule.borders, Borders::Panel { .. });
+        assert!(panel, "{text}: {:?}", choice.reasons);
+    }
+    // A few outputs at the edges are less than a copy of a long row; of a free size none is known.
+    for text in [
+        "conv1d in 1000000 kernel 3 pad 1 mode reflect",
+        "conv2d in HxW kernel 113 pad 56 mode symmetric",
+    ] {
+        let choice = Schedule::choose(&conv(text), &Target::AVX512);
+        assert_eq!(choice.schedule.borders, Borders::Exact, "{text}: {:?}", choice.reasons);
+    }
+}
