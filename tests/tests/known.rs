@@ -2,7 +2,7 @@
 //! every route.
 
 use conv_ir::separate::{Accuracy, separate};
-use conv_ir::{Conv, Element, Schedule, Target, reference};
+use conv_ir::{Conv, Element, Layout, Schedule, Target, reference};
 use conv_jit::{Compiled, Options};
 use conv_tests::data::{Rng, compare};
 use conv_tests::drawn::{Drawn, drawn};
@@ -109,6 +109,77 @@ fn any_convolution_gives_the_reference() {
         routes::every_chosen(&conv, &Target::AVX512, Fill::Reals).map_err(TestCaseError::fail)
     };
     runner.run(&drawn, run).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// The same window in every group.
+fn one_window(conv: &Conv, seed: u64) -> Conv {
+    let drawn = window(conv, seed);
+    let share = conv.weight_len() / conv.spec().groups;
+    let weight: Vec<f64> = drawn.known().map_or(Vec::new(), |known| known.weight[..share].to_vec());
+    conv.with_weights(&weight.repeat(conv.spec().groups), None).expect("the length is the shape's")
+}
+
+/// Few channels that stand innermost under one window are columns: which axis they join, how far
+/// apart taps are, and where the image ends are judged after each pass.
+#[test]
+fn interleaved_channels_give_the_reference() {
+    let mut runner = TestRunner::new(Config {
+        cases: 150,
+        failure_persistence: None,
+        rng_seed: RngSeed::Fixed(2027),
+        ..Config::default()
+    });
+    let drawn = (drawn(), 2usize..=5, any::<bool>(), any::<u64>());
+    let run = |(Drawn { conv, schedule }, groups, apart, seed): (Drawn, usize, bool, u64)| {
+        let mut spec = conv.spec().clone();
+        spec.layout = Layout::ChannelsLast;
+        (spec.groups, spec.in_channels, spec.out_channels) = (groups, groups, groups);
+        if !apart {
+            spec.stride = 1.into();
+            spec.output_padding = 0.into();
+        }
+        let Ok(conv) = Conv::new(spec) else { return Ok(()) };
+        let conv = one_window(&conv, seed);
+        let masks = schedule.borders == conv_ir::schedule::Borders::Mask;
+        let target = if masks { Target::AVX512 } else { Target::CRANELIFT };
+        if judge::is_legal(&conv, &schedule, &target) {
+            routes::every(&conv, &schedule, &target, Fill::Reals).map_err(TestCaseError::fail)?;
+        }
+        for target in [Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512] {
+            routes::every_chosen(&conv, &target, Fill::Reals).map_err(TestCaseError::fail)?;
+        }
+        Ok(())
+    };
+    runner.run(&drawn, run).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn interleaved_channels_are_columns_where_they_can_be() {
+    let axes = |text: &str| {
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let nest = conv_ir::passes::canonical(&one_window(&conv, 7)).to_string();
+        nest.contains(", ow in 0..63")
+    };
+    let merged = [
+        "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1",
+        "conv2d channels-last n2 g3 ic3 oc3 in 9x21 kernel 5 pad 2 + relu",
+        "conv2d channels-last g3 ic3 oc3 in 9x23 kernel 3 stride 2,1 pad 1,0 + residual",
+        "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3x1 pad 1,0 mode reflect",
+        "conv2d-transposed channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1",
+    ];
+    for text in merged {
+        assert!(axes(text), "{text}");
+    }
+    let apart = [
+        "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1 mode reflect",
+        "conv2d channels-last g3 ic3 oc3 in 9x41 kernel 3 stride 1,2 pad 1",
+        "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1 + bias",
+        "conv2d g3 ic3 oc3 in 9x21 kernel 3 pad 1",
+        "conv2d channels-last g3 ic3 oc6 in 9x21 kernel 3 pad 1",
+    ];
+    for text in apart {
+        assert!(!axes(text), "{text}");
+    }
 }
 
 /// Windows that are the sum of so many products of a column and a row, all drawn.

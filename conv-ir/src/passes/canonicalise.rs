@@ -8,12 +8,14 @@
 //! requires: one chain, as lowered.
 //! gives: no driver loop of extent 1, no kernel axis of extent 1 (unless a condition needs it: its
 //! loop bounds will carry that condition), no two output axes that every buffer stores side by
-//! side; known weights that are the same in every group kept once.
+//! side; known weights that are the same in every group kept once; no few groups under such a window
+//! that stand innermost: they are columns.
 //!
 //! A 1x1 convolution of a 7x7 image becomes one row of 49, which tiles better than seven rows of 7.
 
 use crate::nest::{
-    Access, Affine, AxisId, Buffer, Chain, Index, Leaf, Loop, Nest, Part, Role, Var, map_chains,
+    Access, Affine, AxisId, Base, Buffer, BufferId, Chain, Cond, Index, Leaf, Loop, Nest, Part,
+    Role, Var, map_chains,
 };
 use crate::{Error, Schedule, Target, Values};
 use std::convert::Infallible;
@@ -30,6 +32,9 @@ pub(super) fn merge_axes(nest: &mut Nest) {
         let mut chain = drop_unit_axes(chain);
         share_groups(nest, &mut chain.leaf);
         drop_unit_dimensions(nest, &mut chain.leaf);
+        if let Some(merged) = merge_channels(nest, &chain) {
+            chain = merged;
+        }
         while let Some(merged) = merge_one_pair(nest, &chain) {
             chain = merged;
         }
@@ -58,7 +63,7 @@ fn drop_unit_axes(mut chain: Chain) -> Chain {
 /// place in it depends on the group.
 fn share_groups(nest: &mut Nest, leaf: &mut Leaf) {
     for at in 0..nest.buffers.len() {
-        let base = crate::nest::Base::Buffer(crate::nest::BufferId(at as u32));
+        let base = Base::Buffer(BufferId(at as u32));
         let index = |leaf: &Leaf| {
             leaf.accesses().iter().find(|a| a.base == base).map(|a| a.index[0].clone())
         };
@@ -92,7 +97,7 @@ fn drop_unit_dimensions(nest: &mut Nest, leaf: &mut Leaf) {
         for dim in (0..nest.buffers[id].extents.len()).rev() {
             let zero = |i: &Index| i.as_affine().and_then(Affine::as_constant) == Some(0);
             let unit = nest.buffers[id].extents[dim].as_constant() == Some(1);
-            let base = crate::nest::Base::Buffer(crate::nest::BufferId(id as u32));
+            let base = Base::Buffer(BufferId(id as u32));
             let unused =
                 leaf.accesses().iter().filter(|a| a.base == base).all(|a| zero(&a.index[dim]));
             if unit && unused && nest.buffers[id].extents.len() > 1 {
@@ -133,9 +138,7 @@ fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
         }
     });
     for access in chain.leaf.accesses() {
-        if let (Some(dim), crate::nest::Base::Buffer(id)) =
-            (dimension_of(access, outer.axis), access.base)
-        {
+        if let (Some(dim), Base::Buffer(id)) = (dimension_of(access, outer.axis), access.base) {
             let extents = &mut nest.buffers[id.index()].extents;
             if extents[dim + 1].as_constant() == Some(width) {
                 extents[dim] = extents[dim].times(width);
@@ -150,6 +153,100 @@ fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
         .filter(|l| l.axis == inner.axis)
         .for_each(|l| *l = Loop::serial(merged, extent.clone()));
     Some(Chain { loops, leaf })
+}
+
+/// Groups from which on they fill the widest lanes themselves.
+const MANY_GROUPS: i64 = 16;
+
+/// Channels that stand innermost under one window, as those of a picture's pixels, become columns:
+///
+/// ```text
+/// before  for g in 0..3: for ow in 0..8: .. input[ow + kw - 1, g], when ow + kw - 1 >= 0
+/// after   for ow in 0..24: .. input[ow + 3*kw - 3], when ow + 3*kw - 3 >= 0
+/// ```
+///
+/// The same sums in the same order, of full vectors. Columns must be a step of one apart, and what
+/// lies outside must not fold, which mixes channels.
+fn merge_channels(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
+    let find = |role| chain.loops.iter().find(|l| nest.role(l.axis) == role);
+    let (group, column) = (find(Role::Group)?, find(Role::Out(0))?);
+    let width = group.constant_extent().filter(|width| *width < MANY_GROUPS)?;
+    if !are_columns(nest, chain, group, column) {
+        return None;
+    }
+    let (group, column) = (group.axis, column.axis);
+    let merged = nest.add_axis(Role::Out(0).to_string(), Role::Out(0), Part::Whole);
+    // `c*column + rest` is `c*merged + width*rest` in elements, and with `c` of -1 it is not
+    // negative as long as the last channel is not.
+    let stretched = |a: &Affine| match a.of_axis(column) {
+        0 => a.clone(),
+        sign => {
+            let rest = a.substitute(Var::Axis(column), &Affine::constant(0)).times(width);
+            let last = if sign < 0 { width - 1 } else { 0 };
+            rest.plus_term(Var::Axis(merged), sign).plus_constant(last)
+        }
+    };
+    let mut stretched_buffers: Vec<BufferId> = Vec::new();
+    let mut access = |access: &Access| {
+        let mut access = access.clone();
+        if let (Some(at), Base::Buffer(id)) = (dimension_of(&access, group), access.base) {
+            access.index.remove(at);
+            access.index[at - 1] = access.index[at - 1].map(&mut { stretched });
+            stretched_buffers.push(id);
+        }
+        access
+    };
+    let mut condition = |c: &Cond| c.map(&mut { stretched });
+    let leaf = chain.leaf.map(&mut access, &mut condition, &mut |b| b.clone());
+    stretched_buffers.sort_unstable();
+    stretched_buffers.dedup();
+    for id in stretched_buffers {
+        let extents = &mut nest.buffers[id.index()].extents;
+        extents.pop();
+        if let Some(columns) = extents.last_mut() {
+            *columns = columns.times(width);
+        }
+    }
+    let mut loops = chain.loops.clone();
+    loops.retain(|l| l.axis != group);
+    let at = loops.iter().position(|l| l.axis == column)?;
+    let extent = loops[at].hi.quotients().first()?.numerator.times(width);
+    loops[at] = Loop::serial(merged, extent);
+    Some(Chain { loops, leaf })
+}
+
+/// Whether every access that uses either axis ends in columns, a step of one apart, and then the
+/// group, over its full extent; and conditions tell nothing but sides of the image.
+fn are_columns(nest: &Nest, chain: &Chain, group: &Loop, column: &Loop) -> bool {
+    let mentions = |a: &Affine| a.of_axis(group.axis) != 0 || a.of_axis(column.axis) != 0;
+    let uses = |index: &Index| {
+        let mut uses = false;
+        index.map(&mut |a| {
+            uses |= mentions(a);
+            a.clone()
+        });
+        uses
+    };
+    let ends_in_both = |access: &Access| {
+        let (Base::Buffer(id), [others @ .., columns, last]) = (access.base, &access.index[..])
+        else {
+            return false;
+        };
+        let step = |a: &Affine| (a.of_axis(column.axis), a.of_axis(group.axis));
+        !others.iter().any(uses)
+            && columns.as_affine().map(step) == Some((1, 0))
+            && last.as_affine() == Some(&Affine::axis(group.axis))
+            && nest.buffer(id).extents.last().and_then(Affine::as_constant)
+                == group.constant_extent()
+    };
+    let is_side = |c: &Cond| match c {
+        Cond::NonNegative(a) => a.of_axis(group.axis) == 0 && a.of_axis(column.axis).abs() <= 1,
+        Cond::Divides(_, a) => !mentions(a),
+    };
+    let bounds = chain.loops.iter().flat_map(|l| [&l.lo, &l.hi]).flat_map(|b| b.quotients());
+    chain.leaf.accesses().iter().all(|a| !a.index.iter().any(uses) || ends_in_both(a))
+        && chain.leaf.conditions().iter().all(|c| is_side(c))
+        && !bounds.into_iter().any(|q| mentions(&q.numerator))
 }
 
 /// The dimension that is indexed by just `axis`.
@@ -169,7 +266,7 @@ fn side_by_side(nest: &Nest, chain: &Chain, outer: &Loop, inner: &Loop) -> bool 
     });
     let mut paired = 0;
     for access in chain.leaf.accesses() {
-        let crate::nest::Base::Buffer(id) = access.base else {
+        let Base::Buffer(id) = access.base else {
             return false;
         };
         if let Some(dim) = dimension_of(access, outer.axis) {
