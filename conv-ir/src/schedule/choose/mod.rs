@@ -45,7 +45,9 @@ impl Schedule {
     /// The model's choice where arrays are laid out like this.
     pub fn choose_as(conv: &Conv, layouts: Layouts, target: &Target) -> Choice {
         let shape = spelled_where_cheap(Shape::of(&passes::canonical_as(conv, layouts)), target);
-        choose(&shape, target, pick_lanes(&shape, target))
+        let mut choice = choose(&shape, target, pick_lanes(&shape, target));
+        choice.reasons.splice(0..0, interleaved(conv, &shape));
+        choice
     }
 
     /// The model's choices for several machines that read the same packed weights, in panels as
@@ -80,12 +82,21 @@ impl Schedule {
             let mut shape = shape.clone();
             shape.panel = first.and_then(|(_, pack)| pack.panel());
             let mut choice = choose(&shape, target, on);
+            choice.reasons.splice(0..0, interleaved(conv, &shape));
             if choice.schedule.pack != Pack::No {
                 choice.schedule.pack = first.get_or_insert((on, choice.schedule.panels())).1;
             }
             choice
         })
     }
+}
+
+/// What `canonicalise` made of channels that stand innermost.
+fn interleaved(conv: &Conv, shape: &Shape) -> Option<String> {
+    let groups = conv.spec().groups;
+    (groups > 1 && shape.groups == 1).then(|| {
+        format!("canonical: {groups} interleaved channels under one window are columns of one")
+    })
 }
 
 fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
