@@ -38,33 +38,6 @@ fn the_gallery_in_the_repository_is_what_is_drawn() {
 }
 
 #[test]
-fn every_picture_of_the_page_is_what_explain_draws() {
-    let folder = Folder::new();
-    let page = fs::read_to_string(file("../docs/GALLERY.md")).expect("the page");
-    let commands: Vec<&str> = page
-        .lines()
-        .filter(|line| line.starts_with("convc explain '") && line.contains("--svg"))
-        .collect();
-    assert!(commands.len() > 12);
-    for command in commands {
-        // Descriptions are in quotes, everything else is one word.
-        let (quoted, rest) = command.rsplit_once('\'').expect("quotes");
-        let convs = quoted.split('\'').skip(1).step_by(2);
-        let out = rest.split_whitespace().nth(1).expect("a file");
-        let path = folder.path(out);
-        let flags = rest.split_whitespace().skip(2);
-        let args: Vec<&str> =
-            ["explain"].into_iter().chain(convs).chain(["--svg", &path]).chain(flags).collect();
-        assert_eq!(ok(&args), "");
-        let (drawn, kept) = (
-            fs::read_to_string(&path),
-            fs::read_to_string(file(&format!("../docs/gallery/{out}"))),
-        );
-        assert!(drawn.expect("drawn") == kept.expect("kept"), "{command}");
-    }
-}
-
-#[test]
 fn pictures_of_anything_are_small_and_well_formed() {
     let folder = Folder::new();
     let out = folder.path("x.svg");

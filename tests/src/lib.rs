@@ -11,13 +11,9 @@
 //! illegal   schedules and plans with words changed at random
 //! chains    random chains under random plans, on every route; what the examples print of one
 //! case      case files
+//! pages     the README and the guide, as doctests
 //! shapes    benchdnn's core, as text
 //! ```
-
-/// The README's examples, as doctests.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
 
 pub mod case;
 pub mod chains;
@@ -26,6 +22,8 @@ pub mod drawn;
 pub mod emitted;
 pub mod illegal;
 pub mod judge;
+#[cfg(doctest)]
+mod pages;
 pub mod random;
 pub mod random_chains;
 pub mod routes;
