@@ -35,5 +35,5 @@ pub use error::{Error, Issue, cut};
 pub use nest::Nest;
 pub use program::Program;
 pub use schedule::Schedule;
-pub use target::Target;
+pub use target::{Isa, MAX_EMBEDDED_BROADCASTS, Machine, Target};
 pub use values::{Values, repeated};

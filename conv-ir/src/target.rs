@@ -3,11 +3,96 @@
 
 use std::fmt;
 
+/// Whose instructions leaves are made of: what a machine is, whatever its caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Isa {
+    /// What every CPU has, by way of a compiler: Cranelift, or rustc for arrays.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512 F, VL and DQ.
+    Avx512,
+}
+
+/// What an instruction set gives a leaf, the same on every CPU that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// `portable`, `avx2` or `avx512`.
+    pub name: &'static str,
+    /// Its parts by Rust's names for them, all of which a CPU must have.
+    pub features: &'static [&'static str],
+    /// Bytes of one vector register.
+    pub vector_bytes: usize,
+    /// Vector registers.
+    pub vector_registers: usize,
+    /// An instruction may read one element from memory and use it in every lane.
+    pub embeds_broadcasts: bool,
+    /// Loads may leave lanes out, which are zero then.
+    pub masks: bool,
+}
+
+impl Isa {
+    /// The widest first.
+    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
+
+    /// What it gives a leaf.
+    pub const fn machine(self) -> &'static Machine {
+        match self {
+            Isa::Portable => &Machine {
+                name: "portable",
+                features: &[],
+                vector_bytes: 16,
+                vector_registers: 16,
+                embeds_broadcasts: false,
+                masks: false,
+            },
+            Isa::Avx2 => &Machine {
+                name: "avx2",
+                features: &["avx2", "fma"],
+                vector_bytes: 32,
+                vector_registers: 16,
+                embeds_broadcasts: false,
+                masks: true,
+            },
+            Isa::Avx512 => &Machine {
+                name: "avx512",
+                features: &["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
+                vector_bytes: 64,
+                vector_registers: 32,
+                embeds_broadcasts: true,
+                masks: true,
+            },
+        }
+    }
+}
+
+impl Machine {
+    /// The narrowest vector that instructions are there for.
+    const NARROWEST: i64 = 16;
+
+    /// Whether `bytes` are a vector: registers can be used in part, down to 128 bits.
+    pub const fn has_vector(&self, bytes: i64) -> bool {
+        let is_power = bytes > 0 && bytes & (bytes - 1) == 0;
+        is_power && bytes >= Machine::NARROWEST && bytes <= self.vector_bytes as i64
+    }
+}
+
+/// Up to so many full-width multiply-adds each repeat a broadcast as a memory operand; for more of
+/// them it is loaded once.
+///
+/// One load feeds a tile's vectors of channels. With 512 bits repeating it inside the instructions
+/// saves a register. It costs nothing where one multiply-add and two loads start in a cycle
+/// (Zen 4), but half the multiply-adds' loads where two do (Sapphire Rapids: 16 cycles for 28 of
+/// them instead of 14); beyond these, `vbroadcast` is less code.
+pub const MAX_EMBEDDED_BROADCASTS: usize = 4;
+
 /// What the schedule chooser may know of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// A name for dumps and case files.
     pub name: &'static str,
+    /// Whose instructions its leaves are made of.
+    pub isa: Isa,
     /// Bytes of one vector register.
     pub vector_bytes: usize,
     /// Vector registers that the route's register allocator may fill before it spills.
@@ -47,6 +132,7 @@ impl Target {
     /// code spills.
     pub const CRANELIFT: Target = Target {
         name: "cranelift128",
+        isa: Isa::Portable,
         vector_bytes: 16,
         vector_registers: 12,
         step_registers: 2,
@@ -78,8 +164,9 @@ impl Target {
     /// ours.
     pub const AVX2: Target = Target {
         name: "avx2",
-        vector_bytes: 32,
-        vector_registers: 16,
+        isa: Isa::Avx2,
+        vector_bytes: Isa::Avx2.machine().vector_bytes,
+        vector_registers: Isa::Avx2.machine().vector_registers,
         step_registers: 1,
         masks: true,
         fma_bytes: 64,
@@ -90,8 +177,9 @@ impl Target {
     /// broadcasts as memory operands.
     pub const AVX512: Target = Target {
         name: "avx512",
-        vector_bytes: 64,
-        vector_registers: 32,
+        isa: Isa::Avx512,
+        vector_bytes: Isa::Avx512.machine().vector_bytes,
+        vector_registers: Isa::Avx512.machine().vector_registers,
         step_registers: 0,
         masks: true,
         fma_bytes: 64, // Zen 4; Intel's servers and Zen 5 have twice that with 512 bits

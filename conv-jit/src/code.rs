@@ -8,16 +8,16 @@
 
 use std::time::{Duration, Instant};
 
-use conv_ir::Nest;
+use conv_ir::{Isa, Nest};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::{CodegenError, Context};
 
 use crate::Error;
+use crate::backend::Backend;
 use crate::emit::{self, Body, Emitted, Named};
-use crate::isa::Isa;
 use crate::link::{self, Call, Part};
 use crate::pages::Pages;
-use crate::x86::{Level, Refusal};
+use crate::x86::Refusal;
 
 /// `fn(buffers, symbols, scratch, part, parts)`, see [`crate::emit`].
 type Driver = unsafe extern "C" fn(*const *mut u8, *const i64, *mut u8, i64, i64);
@@ -95,12 +95,12 @@ pub(crate) struct Code {
 }
 
 impl Code {
-    pub(crate) fn new(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Code, Error> {
+    pub(crate) fn new(nest: &Nest, backend: &Backend, isa: Isa) -> Result<Code, Error> {
         let start = Instant::now();
-        let program = emit::emit(nest, isa, level)?;
+        let program = emit::emit(nest, backend, isa)?;
         let emitted = Instant::now();
         let (setup, run) = (program.setup, program.run);
-        let objects = compile(program, isa)?;
+        let objects = compile(program, backend)?;
         let compiled = Instant::now();
         let parts: Vec<Part<'_>> = objects.iter().map(Object::part).collect();
         let (image, starts) = link::link(&parts)?;
@@ -174,15 +174,15 @@ impl Object {
     }
 }
 
-fn compile(program: Emitted, isa: &Isa) -> Result<Vec<Object>, Error> {
+fn compile(program: Emitted, backend: &Backend) -> Result<Vec<Object>, Error> {
     let mut context = Context::new();
-    program.functions.into_iter().map(|named| object(&mut context, named, isa)).collect()
+    program.functions.into_iter().map(|named| object(&mut context, named, backend)).collect()
 }
 
-fn object(context: &mut Context, named: Named, isa: &Isa) -> Result<Object, Error> {
+fn object(context: &mut Context, named: Named, backend: &Backend) -> Result<Object, Error> {
     let (function, refused, target) = match named.body {
-        Body::Ir(function, refused) => (function, refused, &isa.target),
-        Body::Driver(function) => (function, None, &isa.drivers),
+        Body::Ir(function, refused) => (function, refused, &backend.target),
+        Body::Driver(function) => (function, None, &backend.drivers),
         Body::Assembled(machine) => {
             return Ok(Object {
                 by: Maker::Assembler,
@@ -215,21 +215,21 @@ fn object(context: &mut Context, named: Named, isa: &Isa) -> Result<Object, Erro
 #[cfg(test)]
 pub(crate) fn bytes(
     nest: &Nest,
-    isa: &Isa,
-    level: Option<Level>,
+    backend: &Backend,
+    isa: Isa,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let objects = compile(emit::emit(nest, isa, level)?, isa)?;
+    let objects = compile(emit::emit(nest, backend, isa)?, backend)?;
     Ok(objects.into_iter().map(|o| (o.name, o.code)).collect())
 }
 
 /// The machine code of a program as text, function by function.
-pub(crate) fn disassemble(program: Emitted, isa: &Isa) -> Result<String, Error> {
+pub(crate) fn disassemble(program: Emitted, backend: &Backend) -> Result<String, Error> {
     let mut context = Context::new();
     let mut text = String::new();
     for named in program.functions {
         let (function, target) = match named.body {
-            Body::Ir(function, _) => (function, &isa.target),
-            Body::Driver(function) => (function, &isa.drivers),
+            Body::Ir(function, _) => (function, &backend.target),
+            Body::Driver(function) => (function, &backend.drivers),
             Body::Assembled(machine) => {
                 text += &format!("{}\n", machine.text());
                 continue;

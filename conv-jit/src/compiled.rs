@@ -11,16 +11,15 @@ use std::time::{Duration, Instant};
 use conv_ir::program::Rewritten;
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{DType, Element, Nest, Program, Schedule, Target};
+use conv_ir::{DType, Element, Isa, Nest, Program, Schedule, Target};
 
+use crate::backend::Backend;
 use crate::cache::{self, Key};
 use crate::code::{Code, CompileTime, FunctionSize};
 use crate::engine::Arrays;
-use crate::host::host_target;
-use crate::isa::Isa;
+use crate::host::{host_target, is_here};
 use crate::lowered::{Lowered, LoweredGroup};
 use crate::packed::{Packed, StepWeights};
-use crate::x86::Level;
 use crate::{Error, share};
 
 /// How to compile.
@@ -83,7 +82,7 @@ pub(crate) struct Shared {
     pub lowered: Lowered,
     /// How it was compiled. Threads are those that it was planned for.
     pub options: Options,
-    pub isa: Isa,
+    pub backend: Backend,
     /// One per group.
     pub codes: Vec<GroupCode>,
     /// `None` where a size is free.
@@ -260,31 +259,31 @@ impl Compiled {
 
 /// What makes the leaves for a target: `avx512`, `avx2` or `cranelift`.
 pub fn route_name(target: &Target) -> &'static str {
-    match Level::of(target) {
-        Some(Level::Avx512) => "avx512",
-        Some(Level::Avx2) => "avx2",
-        None => "cranelift",
+    match target.isa {
+        Isa::Portable => "cranelift",
+        isa @ (Isa::Avx2 | Isa::Avx512) => isa.machine().name,
     }
 }
 
-/// The level that a target asks for, if this CPU has it.
-pub(crate) fn level(target: &Target) -> Result<Option<Level>, Error> {
-    match Level::of(target) {
-        Some(level) if !level.is_here() => Err(Error::Unsupported(format!(
+/// Refuses a target whose instructions this CPU does not have.
+fn check_here(target: &Target) -> Result<(), Error> {
+    match is_here(target.isa) {
+        true => Ok(()),
+        false => Err(Error::Unsupported(format!(
             "target {target} needs {}, which this CPU does not have",
-            level.needs()
+            target.isa.machine().features.join(", ")
         ))),
-        level => Ok(level),
     }
 }
 
 impl Shared {
     fn new(program: &Program, options: &Options) -> Result<Shared, Error> {
-        let (isa, level) = (Isa::host()?, level(&options.target)?);
+        check_here(&options.target)?;
+        let backend = Backend::host()?;
         let start = Instant::now();
         let lowered = Lowered::new(program, options)?;
         let lowering = start.elapsed();
-        let code = |group| GroupCode::new(lowered.program(), group, (&isa, level));
+        let code = |group| GroupCode::new(lowered.program(), group, (&backend, options.target.isa));
         let mut codes: Vec<_> = lowered.groups.iter().map(code).collect::<Result<_, _>>()?;
         codes.shrink_to_fit();
         Ok(Shared {
@@ -293,7 +292,7 @@ impl Shared {
             described: program.clone(),
             options: options.clone(),
             lowered,
-            isa,
+            backend,
             lowering,
         })
     }
@@ -319,7 +318,7 @@ impl GroupCode {
     fn new(
         program: &Program,
         LoweredGroup { group, nest, .. }: &LoweredGroup,
-        (isa, level): (&Isa, Option<Level>),
+        (backend, isa): (&Backend, Isa),
     ) -> Result<GroupCode, Error> {
         let steps = &program.steps()[group.steps.clone()];
         let outside = program.steps().len() + 1;
@@ -328,7 +327,7 @@ impl GroupCode {
         // What a step of the group gives stays within it.
         let is_from_before = |from: &usize| *from <= group.steps.start || *from == outside;
         Ok(GroupCode {
-            code: Code::new(nest, isa, level)?,
+            code: Code::new(nest, backend, isa)?,
             arrays: Arrays {
                 input: group.steps.start,
                 output: group.steps.end,

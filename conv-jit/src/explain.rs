@@ -10,7 +10,7 @@ use crate::by_size::MOST_SIZES;
 use crate::code::Maker;
 use crate::compiled::{Compiled, GroupCode, route_name};
 use crate::lowered::LoweredGroup;
-use crate::x86::{self, Level};
+use crate::x86;
 use crate::{Error, listing};
 
 impl Compiled {
@@ -19,11 +19,11 @@ impl Compiled {
     pub fn explain(&self) -> String {
         let mut text = format!("{}\n", self.program());
         let several = self.rewritten().program.steps().len() > 1;
-        let (target, isa) = (self.target(), &self.shared.isa);
+        let (target, backend) = (self.target(), &self.shared.backend);
         pair(
             &mut text,
             "route",
-            format!("{}, {}, target {target}", route_name(target), isa.name()),
+            format!("{}, {}, target {target}", route_name(target), backend.name()),
         );
         if self.shared.lens.is_none() {
             pair(&mut text, "sizes", self.explain_sizes());
@@ -35,7 +35,7 @@ impl Compiled {
             pair(&mut text, "plan", groups.join("; "));
             self.plan().reasons.iter().for_each(|why| pair(&mut text, "", format!("- {why}")));
         }
-        if !isa.has_fma() {
+        if !backend.has_fma() {
             let rounding = "no fused multiply-add here: two roundings, so the last bits differ from other routes";
             pair(&mut text, "rounding", rounding.to_owned());
         }
@@ -81,10 +81,9 @@ impl Compiled {
             pair(text, "leaf", format!("{}: {bill}; {} bytes", leaf.name, size.bytes));
             match &size.by {
                 Maker::Assembler => {
-                    let again = Level::of(self.target());
-                    let again = again.map(|level| x86::assemble(&group.nest, leaf, level));
-                    if let Some(Ok(machine)) = again {
-                        pair(text, "", format!("assembled: {}", machine.bill()));
+                    let again = x86::assemble(&group.nest, leaf, self.target().isa);
+                    if let Ok(kernel) = again {
+                        pair(text, "", format!("assembled: {}", kernel.bill()));
                     }
                 }
                 Maker::Cranelift { refused: Some(why) } => {

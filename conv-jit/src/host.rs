@@ -8,9 +8,7 @@
 
 use std::sync::OnceLock;
 
-use conv_ir::Target;
-
-use crate::x86::Level;
+use conv_ir::{Isa, Target};
 
 /// What machine code is made for, widest first, with the usual caches of such machines.
 pub const TARGETS: [Target; 3] = [Target::AVX512, Target::AVX2, Target::CRANELIFT];
@@ -18,8 +16,23 @@ pub const TARGETS: [Target; 3] = [Target::AVX512, Target::AVX2, Target::CRANELIF
 /// Those of [`TARGETS`] that this CPU runs, widest first and as this CPU is. The last one runs
 /// everywhere.
 pub fn targets_here() -> impl Iterator<Item = Target> {
-    let is_here = |target: &Target| Level::of(target).is_none_or(Level::is_here);
-    TARGETS.into_iter().filter(is_here).map(as_here)
+    TARGETS.into_iter().filter(|target| is_here(target.isa)).map(as_here)
+}
+
+/// Whether this CPU has these instructions.
+pub fn is_here(isa: Isa) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return match isa {
+        Isa::Portable => true,
+        Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        Isa::Avx512 => {
+            is_x86_feature_detected!("avx512f")
+                && is_x86_feature_detected!("avx512vl")
+                && is_x86_feature_detected!("avx512dq")
+        }
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    return isa == Isa::Portable;
 }
 
 /// The widest target that this CPU runs: AVX-512, AVX2, or what Cranelift has on every CPU.
@@ -31,7 +44,7 @@ pub fn host_target() -> Target {
 pub fn as_here(target: Target) -> Target {
     static CORE: OnceLock<Core> = OnceLock::new();
     let core = CORE.get_or_init(machine::core);
-    let wide = target.vector_bytes == 64 && core.is_wide;
+    let wide = target.isa == Isa::Avx512 && core.is_wide;
     Target {
         l1_bytes: core.l1_bytes.unwrap_or(target.l1_bytes),
         l2_bytes: core.l2_bytes.unwrap_or(target.l2_bytes),
@@ -59,8 +72,9 @@ struct Core {
 mod machine {
     use std::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 
-    use super::Core;
-    use crate::x86::Level;
+    use conv_ir::Isa;
+
+    use super::{Core, is_here};
 
     /// AMD's family of Zen 5.
     const ZEN5: u32 = 0x1A;
@@ -81,7 +95,7 @@ mod machine {
             false => leaf(0x8000_0000).eax,
         };
         let tiles = highest >= 7 && __cpuid_count(7, 0).edx >> 24 & 1 == 1;
-        let is_server = is_intel && Level::Avx512.is_here() && (tiles || SERVERS.contains(&model));
+        let is_server = is_intel && is_here(Isa::Avx512) && (tiles || SERVERS.contains(&model));
         let size = |level| (known >= caches).then(|| data_cache(caches, level)).flatten();
         Core {
             l1_bytes: size(1),
@@ -145,9 +159,8 @@ mod tests {
 
     #[test]
     fn a_machine_changes_the_numbers_of_a_target_alone() {
-        for (here, usual) in targets_here()
-            .zip(TARGETS.into_iter().filter(|t| Level::of(t).is_none_or(Level::is_here)))
-        {
+        let usual = TARGETS.into_iter().filter(|target| is_here(target.isa));
+        for (here, usual) in targets_here().zip(usual) {
             let back = Target {
                 l1_bytes: usual.l1_bytes,
                 l2_bytes: usual.l2_bytes,

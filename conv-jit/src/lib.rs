@@ -20,13 +20,14 @@
 //! Vectors are as wide as the CPU has them where it is an x86-64 ([`x86`]), and 128 bits on every
 //! other machine that Cranelift knows. Lengths are checked at the door; the code behind it tests
 //! nothing. Results have the same bits as the interpreter's and the reference's wherever the CPU
-//! has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Isa::has_fma`]).
+//! has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Backend::has_fma`]).
 //!
 //! This is the only crate of the workspace with `unsafe`: executable memory (`pages`), the calls
 //! into machine code (`packed`, `engine`, `call`, `code`) and the instruction chains of [`peak`].
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+mod backend;
 mod builder;
 mod by_size;
 pub mod cache;
@@ -39,7 +40,7 @@ mod error;
 mod executor;
 mod explain;
 mod host;
-mod isa;
+mod leaf;
 mod link;
 mod listing;
 mod lowered;
@@ -55,6 +56,7 @@ mod tests;
 mod views;
 pub mod x86;
 
+pub use backend::Backend;
 pub use builder::{
     Builder, Residual, chain, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d,
     conv_transpose3d, conv1d, conv2d, conv3d,
@@ -66,8 +68,7 @@ pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::{CurrentThread, Executor};
-pub use host::{TARGETS, as_here, host_target, targets_here};
-pub use isa::Isa;
+pub use host::{TARGETS, as_here, host_target, is_here, targets_here};
 pub use listing::{clif, clif_for, disassembly, disassembly_for};
 pub use lowered::{Lowered, LoweredGroup};
 pub use packed::{Packed, StepWeights};

@@ -4,30 +4,29 @@
 //! Two questions. *What would run for this target?* ([`clif_for`], [`disassembly_for`]): leaves
 //! assembled where the target has wide vectors, the rest by Cranelift. *What does Cranelift make of
 //! this nest on that machine?* ([`clif`], [`disassembly`]): everything by Cranelift, for any
-//! [`Isa`].
+//! [`Backend`].
 
-use conv_ir::{Nest, Target};
+use conv_ir::{Isa, Nest, Target};
 
 use crate::Error;
+use crate::backend::Backend;
 use crate::code;
 use crate::emit::{self, Body, Named};
-use crate::isa::Isa;
-use crate::x86::Level;
 
 /// Cranelift's IR of every function of a nest, for any machine.
 ///
 /// # Errors
 /// [`Error::Unsupported`] where this route cannot.
-pub fn clif(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    ir(nest, isa, None)
+pub fn clif(nest: &Nest, backend: &Backend) -> Result<String, Error> {
+    ir(nest, backend, Isa::Portable)
 }
 
 /// The machine code of every function of a nest as text, all of it by Cranelift, for any machine.
 ///
 /// # Errors
 /// [`Error::Unsupported`] where this route cannot.
-pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
-    code::disassemble(emit::emit(nest, isa, None)?, isa)
+pub fn disassembly(nest: &Nest, backend: &Backend) -> Result<String, Error> {
+    code::disassemble(emit::emit(nest, backend, Isa::Portable)?, backend)
 }
 
 /// Cranelift's IR of what Cranelift compiles for a target, and the machine code of the leaves that
@@ -37,7 +36,7 @@ pub fn disassembly(nest: &Nest, isa: &Isa) -> Result<String, Error> {
 /// [`Error::Unsupported`] where this route cannot, or where Cranelift's backend for the target is
 /// not compiled in.
 pub fn clif_for(nest: &Nest, target: &Target) -> Result<String, Error> {
-    ir(nest, &Isa::of(target)?, Level::of(target))
+    ir(nest, &Backend::of(target)?, target.isa)
 }
 
 /// The machine code of every function for a target as text, assembled leaves with their bill. This
@@ -46,16 +45,16 @@ pub fn clif_for(nest: &Nest, target: &Target) -> Result<String, Error> {
 /// # Errors
 /// As [`clif_for`].
 pub fn disassembly_for(nest: &Nest, target: &Target) -> Result<String, Error> {
-    let isa = Isa::of(target)?;
-    code::disassemble(emit::emit(nest, &isa, Level::of(target))?, &isa)
+    let backend = Backend::of(target)?;
+    code::disassemble(emit::emit(nest, &backend, target.isa)?, &backend)
 }
 
-fn ir(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<String, Error> {
+fn ir(nest: &Nest, backend: &Backend, isa: Isa) -> Result<String, Error> {
     let text = |named: &Named| match &named.body {
         Body::Ir(function, _) | Body::Driver(function) => {
             format!("; {}\n{}\n", named.name, function.display())
         }
         Body::Assembled(machine) => format!("{}\n", machine.text()),
     };
-    Ok(emit::emit(nest, isa, level)?.functions.iter().map(text).collect())
+    Ok(emit::emit(nest, backend, isa)?.functions.iter().map(text).collect())
 }

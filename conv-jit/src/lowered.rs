@@ -16,11 +16,10 @@ use conv_ir::program::plan::{Group, Plan};
 use conv_ir::program::{Rewritten, whole};
 use conv_ir::schedule::Choice;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, Nest, Program, Schedule, Target, passes};
+use conv_ir::{Conv, Isa, Nest, Program, Schedule, Target, passes};
 
 use crate::compiled::Options;
-use crate::x86::{self, Level};
-use crate::{Error, share};
+use crate::{Error, share, x86};
 
 /// What is compiled for a target, which this CPU need not have.
 ///
@@ -203,11 +202,11 @@ fn alone(
 }
 
 fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
-    let Some(level) = Level::of(target) else {
+    if target.isa == Isa::Portable {
         return Ok(());
-    };
+    }
     for leaf in nest.leaves.iter().filter(|leaf| leaf.has_masked_loads()) {
-        x86::assemble(nest, leaf, level).map_err(|why| {
+        x86::assemble(nest, leaf, target.isa).map_err(|why| {
             Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name))
         })?;
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use conv_ir::nest::bill::Bill;
 use conv_ir::nest::verify;
 use conv_ir::{Conv, Program, Target, analysis, passes};
-use conv_jit::x86::{self, Level};
+use conv_jit::x86;
 use conv_jit::{Compiled, Lowered, Options};
 
 /// Of one description for one target.
@@ -107,9 +107,7 @@ fn explained(conv: &Conv, target: &Target) -> Result<(), conv_jit::Error> {
     })?;
     for leaf in &nest.leaves {
         let _ = Bill::of(leaf);
-        if let Some(level) = Level::of(target) {
-            let _ = x86::assemble(&nest, leaf, level).map(|machine| machine.text());
-        }
+        let _ = x86::assemble(&nest, leaf, target.isa).map(|kernel| kernel.text());
     }
     Ok(())
 }

@@ -116,8 +116,8 @@ impl Case {
     fn emitted(&self, way_out: &str, nest: &Nest) -> Result<String, String> {
         match way_out {
             "clif" => {
-                let isa = conv_jit::Isa::by_triple(TRIPLE).map_err(|e| e.to_string())?;
-                conv_jit::clif(nest, &isa).map_err(|e| e.to_string())
+                let backend = conv_jit::Backend::by_triple(TRIPLE).map_err(|e| e.to_string())?;
+                conv_jit::clif(nest, &backend).map_err(|e| e.to_string())
             }
             "rust" => {
                 let options = conv_codegen::Options {
@@ -127,8 +127,8 @@ impl Case {
                 conv_codegen::rust_source(&self.conv, "case", &options).map_err(|e| e.to_string())
             }
             "machine" => {
-                let isa = conv_jit::Isa::by_triple(TRIPLE).map_err(|e| e.to_string())?;
-                conv_jit::disassembly(nest, &isa)
+                let backend = conv_jit::Backend::by_triple(TRIPLE).map_err(|e| e.to_string())?;
+                conv_jit::disassembly(nest, &backend)
                     .map(|text| machine_bill(&text))
                     .map_err(|e| e.to_string())
             }
@@ -142,9 +142,8 @@ impl Case {
     /// The instructions of every leaf that the target's assembler makes, each behind its bill. The
     /// text is the same on every host.
     fn assembled(&self, nest: &Nest) -> Result<String, String> {
-        let level = conv_jit::x86::Level::of(&self.target).ok_or("the target has no assembler")?;
-        let text = |leaf| match conv_jit::x86::assemble(nest, leaf, level) {
-            Ok(machine) => machine.text(),
+        let text = |leaf| match conv_jit::x86::assemble(nest, leaf, self.target.isa) {
+            Ok(kernel) => kernel.text(),
             Err(refusal) => format!("; {}: {refusal}\n", leaf.name),
         };
         Ok(nest.leaves.iter().map(text).collect())

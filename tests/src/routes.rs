@@ -22,7 +22,7 @@ pub const MACHINES: [Target; 3] = [Target::CRANELIFT, Target::AVX2, Target::AVX5
 
 /// The targets of [`MACHINES`] that this CPU runs.
 pub fn machines_here() -> impl Iterator<Item = Target> {
-    let here = |t: &Target| conv_jit::x86::Level::of(t).is_none_or(conv_jit::x86::Level::is_here);
+    let here = |t: &Target| conv_jit::is_here(t.isa);
     MACHINES.into_iter().filter(here)
 }
 
@@ -105,7 +105,7 @@ fn finished_as<T: Element>(conv: &Conv, judged: &Target, fill: Fill) -> Result<(
 /// Whether machine code here owes the reference's bits. Without a fused multiply-add it rounds
 /// twice, which only sums of integers do not show.
 fn owes_bits(conv: &Conv, fill: Fill) -> bool {
-    let fused = conv_jit::Isa::host().is_ok_and(|isa| isa.has_fma());
+    let fused = conv_jit::Backend::host().is_ok_and(|backend| backend.has_fma());
     fused || (fill == Fill::Integers && conv.spec().activation.is_none())
 }
 

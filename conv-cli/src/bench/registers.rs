@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use conv_ir::{Nest, Target};
-use conv_jit::x86::{Level, Refusal, assemble};
+use conv_jit::x86::{Refusal, assemble};
 use conv_jit::{Lowered, Options};
 
 use super::layers;
@@ -15,11 +15,8 @@ fn table(name: &str) -> PathBuf {
 
 /// The leaves that do not fit.
 fn refused<'a>(nest: &'a Nest, target: &Target) -> Vec<&'a str> {
-    let Some(level) = Level::of(target) else {
-        return Vec::new();
-    };
     let too_large = |leaf: &&conv_ir::nest::Leaf| {
-        assemble(nest, leaf, level).is_err_and(|why| why == Refusal::Registers)
+        assemble(nest, leaf, target.isa).is_err_and(|why| why == Refusal::Registers)
     };
     nest.leaves.iter().filter(too_large).map(|leaf| leaf.name.as_str()).collect()
 }

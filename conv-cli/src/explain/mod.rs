@@ -21,7 +21,7 @@ use conv_ir::nest::Leaf;
 use conv_ir::nest::bill::Bill;
 use conv_ir::separate::separate;
 use conv_ir::{Conv, Nest, Program, Target, passes};
-use conv_jit::x86::{self, Level};
+use conv_jit::x86::{self, Refusal};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
 use crate::describe::{Description, GRAMMAR};
@@ -256,7 +256,7 @@ fn bills(nest: &Nest, target: &Target) -> Vec<(&'static str, String)> {
     let mut lines = Vec::new();
     for leaf in &nest.leaves {
         lines.push(("", format!("{}: {}", leaf.name, Bill::of(leaf))));
-        lines.extend(Level::of(target).map(|level| ("", assembled(nest, leaf, level))));
+        lines.extend(assembled(nest, leaf, target).map(|line| ("", line)));
     }
     if let Some(first) = lines.first_mut() {
         first.0 = "leaves";
@@ -264,9 +264,11 @@ fn bills(nest: &Nest, target: &Target) -> Vec<(&'static str, String)> {
     lines
 }
 
-fn assembled(nest: &Nest, leaf: &Leaf, level: Level) -> String {
-    match x86::assemble(nest, leaf, level) {
-        Ok(machine) => format!("  assembled: {}", machine.bill()),
-        Err(why) => format!("  by cranelift: {why}"),
+/// Who makes a leaf's machine code; nothing where only Cranelift could.
+fn assembled(nest: &Nest, leaf: &Leaf, target: &Target) -> Option<String> {
+    match x86::assemble(nest, leaf, target.isa) {
+        Ok(kernel) => Some(format!("  assembled: {}", kernel.bill())),
+        Err(Refusal::Machine) => None,
+        Err(why) => Some(format!("  by cranelift: {why}")),
     }
 }

@@ -18,7 +18,7 @@ use super::address::Detail;
 use super::emitter::{Emitter, Span};
 use super::int::Int;
 use super::leaf::Tile;
-use crate::isa::Isa;
+use crate::backend::Backend;
 
 /// What a driver knows besides the emitter's state.
 struct Driver<'a> {
@@ -32,13 +32,13 @@ struct Driver<'a> {
 pub(super) fn driver(
     nest: &Nest,
     stmts: &[Stmt],
-    isa: &Isa,
+    backend: &Backend,
     conventions: &[CallConv],
     function: &mut Function,
     context: &mut FunctionBuilderContext,
 ) {
     let leaves = declare(nest, stmts, conventions, function);
-    let mut e = Emitter::new(FunctionBuilder::new(function, context), nest, isa.facts);
+    let mut e = Emitter::new(FunctionBuilder::new(function, context), nest, backend.facts);
     let params = e.enter();
     let &[buffers, symbols, scratch, part, parts] = params.as_slice() else {
         unreachable!("drivers have five parameters")
@@ -49,7 +49,7 @@ pub(super) fn driver(
     }
     let driver = Driver { nest, leaves, symbols, part, parts };
     driver.stmts(&mut e, stmts);
-    e.leave(isa.target.frontend_config());
+    e.leave(backend.target.frontend_config());
 }
 
 /// Imports every leaf that is called, each by its convention.

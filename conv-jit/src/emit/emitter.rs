@@ -14,7 +14,7 @@ use cranelift_frontend::FunctionBuilder;
 
 use super::address::{Key, Term};
 use super::int::Int;
-use crate::isa::Facts;
+use crate::backend::Facts;
 
 /// Something worked out before.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

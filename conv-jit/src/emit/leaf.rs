@@ -19,7 +19,7 @@ use super::dying::Dying;
 use super::emitter::Emitter;
 use super::int::{Int, Truth};
 use super::vector::{self, Chunk, Vector};
-use crate::isa::Facts;
+use crate::backend::Facts;
 
 /// One register of an array of registers: the array, and the point of its tile axes.
 pub(super) type Slot = (RegId, i64);

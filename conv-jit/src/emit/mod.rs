@@ -28,14 +28,14 @@ pub(crate) mod scratch;
 mod transpose;
 mod vector;
 
-use conv_ir::Nest;
 use conv_ir::nest::{Base, Expr, Leaf, Op, Stmt};
+use conv_ir::{Isa, Nest};
 use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
 use cranelift_codegen::isa::CallConv;
 
 use crate::Error;
-use crate::isa::Isa;
-use crate::x86::{self, Level, Machine, Refusal};
+use crate::backend::Backend;
+use crate::x86::{self, MicroKernel, Refusal};
 
 /// One function of a compiled nest.
 pub(crate) struct Named {
@@ -51,7 +51,7 @@ pub(crate) enum Body {
     /// The loops around leaves, for Cranelift to compile.
     Driver(Box<Function>),
     /// A leaf at full width.
-    Assembled(Box<Machine>),
+    Assembled(Box<MicroKernel>),
 }
 
 /// All functions of a nest. A function's external name is its position here.
@@ -61,23 +61,23 @@ pub(crate) struct Emitted {
     pub run: usize,
 }
 
-/// Emits every function of `nest` for `isa`; with a `level`, leaves are assembled as far as the
-/// assembler takes them.
-pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Emitted, Error> {
+/// Emits every function of `nest` for `backend`. Leaves are assembled in the instructions of `isa`,
+/// as far as the assembler takes them.
+pub(crate) fn emit(nest: &Nest, backend: &Backend, isa: Isa) -> Result<Emitted, Error> {
     check(nest)?;
-    let conv = isa.target.default_call_conv();
+    let conv = backend.target.default_call_conv();
     let mut context = cranelift_frontend::FunctionBuilderContext::new();
     let mut functions: Vec<Named> = Vec::with_capacity(nest.leaves.len() + 2);
     for (at, leaf) in nest.leaves.iter().enumerate() {
         functions.push(Named {
             name: leaf.name.clone(),
-            body: leaf_body(nest, at, isa, level, &mut context)?,
+            body: leaf_body(nest, at, backend, isa, &mut context)?,
         });
     }
     let conventions: Vec<CallConv> = functions.iter().map(|f| f.body.convention(conv)).collect();
     for (name, stmts) in [("setup", &nest.setup), ("run", &nest.body)] {
         let mut function = empty(functions.len(), driver_signature(conv));
-        driver::driver(nest, stmts, isa, &conventions, &mut function, &mut context);
+        driver::driver(nest, stmts, backend, &conventions, &mut function, &mut context);
         functions.push(Named { name: name.to_owned(), body: Body::Driver(Box::new(function)) });
     }
     let run = functions.len() - 1;
@@ -87,23 +87,23 @@ pub(crate) fn emit(nest: &Nest, isa: &Isa, level: Option<Level>) -> Result<Emitt
 fn leaf_body(
     nest: &Nest,
     at: usize,
-    isa: &Isa,
-    level: Option<Level>,
+    backend: &Backend,
+    isa: Isa,
     context: &mut cranelift_frontend::FunctionBuilderContext,
 ) -> Result<Body, Error> {
     let leaf = &nest.leaves[at];
-    let refused = match level.map(|level| x86::assemble(nest, leaf, level)) {
-        Some(Ok(machine)) => return Ok(Body::Assembled(Box::new(machine))),
-        Some(Err(refusal)) => Some(refusal),
-        None => None,
+    let refused = match x86::assemble(nest, leaf, isa) {
+        Ok(kernel) => return Ok(Body::Assembled(Box::new(kernel))),
+        Err(Refusal::Machine) => None,
+        Err(refusal) => Some(refusal),
     };
     if leaf.has_masked_loads() {
         let why = refused.map_or("Cranelift has none".to_owned(), |why| why.to_string());
         return Err(Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name)));
     }
-    let mut function = empty(at, leaf_signature(nest, leaf, isa.target.default_call_conv()));
-    let frontend = isa.target.frontend_config();
-    leaf::outlined(nest, leaf, isa.facts, &mut function, context, frontend);
+    let mut function = empty(at, leaf_signature(nest, leaf, backend.target.default_call_conv()));
+    let frontend = backend.target.frontend_config();
+    leaf::outlined(nest, leaf, backend.facts, &mut function, context, frontend);
     Ok(Body::Ir(Box::new(function), refused))
 }
 

@@ -4,13 +4,13 @@ use conv_ir::nest::{
     Access, Affine, AxisId, BufferId, BufferRole, Cond, Expr, Fold, Index, Lanes, Leaf, Loop,
     LoopKind, Op, Part, RegId, Register, Role, Stmt, TileAxis,
 };
-use conv_ir::{DType, Element, Nest, Target};
+use conv_ir::{DType, Element, Isa, Nest, Target};
 
 use super::{Case, bits, fill};
 use crate::code::{Code, Entry};
 use crate::emit::scratch::{bytes, layout};
 use crate::memory::Block;
-use crate::{Isa, disassembly};
+use crate::{Backend, disassembly};
 
 fn ax(axis: AxisId) -> Affine {
     Affine::axis(axis)
@@ -18,7 +18,7 @@ fn ax(axis: AxisId) -> Affine {
 
 /// Runs setup and body on the machine, buffers by role.
 fn execute<T: Element>(nest: &Nest, case: &Case<T>, len: usize) -> Vec<T> {
-    let code = Code::new(nest, &Isa::host().unwrap(), None).unwrap();
+    let code = Code::new(nest, &Backend::host().unwrap(), Isa::Portable).unwrap();
     let mut output = vec![T::from_f64(f64::NAN); len];
     let mut blocks = Vec::new();
     let mut offsets = vec![0; nest.buffers.len()];
@@ -234,8 +234,8 @@ fn the_inner_loop_does_not_spill() {
         .target(Target::CRANELIFT)
         .compile()
         .unwrap();
-    let Ok(isa) = Isa::by_triple("x86_64") else { return };
-    let text = disassembly(&conv.groups()[0].nest, &isa).unwrap();
+    let Ok(backend) = Backend::by_triple("x86_64") else { return };
+    let text = disassembly(&conv.groups()[0].nest, &backend).unwrap();
     let tiles = text.split("; ").filter(|f| f.starts_with("tile"));
     for function in tiles {
         let loads_stack = |line: &&str| {

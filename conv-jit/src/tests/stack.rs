@@ -5,8 +5,7 @@ use conv_ir::{Conv, Schedule, Target, passes};
 use iced_x86::{Code, Decoder, DecoderOptions, Instruction, Mnemonic, OpKind, Register};
 
 use super::{Case, bits};
-use crate::x86::Level;
-use crate::{Compiled, CurrentThread, Isa, Options, code, targets_here};
+use crate::{Backend, Compiled, CurrentThread, Options, code, targets_here};
 
 /// The smallest page there is.
 const PAGE: i64 = 4096;
@@ -66,7 +65,7 @@ impl Stack {
 fn longest_frame(target: Target) -> i64 {
     let conv: Conv = CONV.parse().unwrap();
     let nest = passes::compile(&conv, &schedule(target), &target, &mut |_, _| {}).unwrap();
-    let functions = code::bytes(&nest, &Isa::host().unwrap(), Level::of(&target)).unwrap();
+    let functions = code::bytes(&nest, &Backend::host().unwrap(), target.isa).unwrap();
     let frames = functions.iter().map(|(name, bytes)| {
         let mut stack = Stack::default();
         let all = Decoder::with_ip(64, bytes, 0, DecoderOptions::NONE).into_iter();

@@ -2,7 +2,7 @@
 
 use conv_ir::{Activation, DType, Schedule, Target};
 
-use crate::{Compiled, Error, Isa, Packed, Scratch, cache, conv_transpose2d, conv1d, conv2d};
+use crate::{Backend, Compiled, Error, Packed, Scratch, cache, conv_transpose2d, conv1d, conv2d};
 
 fn small() -> crate::Builder {
     conv2d(3, 8, 3).input([10, 11]).padding(1).bias(true)
@@ -185,9 +185,9 @@ fn other_machines_as_text() {
         ("riscv64gc", "vfmacc"),
         ("s390x", "vfmasb"),
     ] {
-        match Isa::by_triple(triple) {
-            Ok(isa) => {
-                let text = crate::disassembly(&conv.groups()[0].nest, &isa)
+        match Backend::by_triple(triple) {
+            Ok(backend) => {
+                let text = crate::disassembly(&conv.groups()[0].nest, &backend)
                     .unwrap_or_else(|e| panic!("{triple}: {e}"));
                 assert!(text.contains(word), "{triple}:\n{text}");
             }

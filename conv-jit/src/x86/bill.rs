@@ -8,7 +8,7 @@ use iced_x86::{
     Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, Mnemonic, OpKind, Register,
 };
 
-use super::Machine;
+use super::MicroKernel;
 
 /// One iteration of the innermost loop (of everything, where there is none), and sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -54,7 +54,7 @@ impl fmt::Display for Bill {
     }
 }
 
-impl Machine {
+impl MicroKernel {
     /// What it costs.
     pub fn bill(&self) -> Bill {
         let step = if self.hot.is_empty() { 0..self.instructions } else { self.hot.clone() };

@@ -15,9 +15,10 @@
 
 use iced_x86::{Code, Instruction};
 
-use super::inst::{Place, Value};
+use super::Refusal;
+use super::codes::Encoding;
 use super::vectors::{Reg, Vectors};
-use super::{Level, Refusal};
+use crate::leaf::inst::{Place, Value};
 
 /// How two registers are mixed.
 #[derive(Clone, Copy)]
@@ -74,7 +75,7 @@ impl Vectors<'_> {
         for (at, group) in columns.chunks(per as usize).enumerate() {
             let regs = self.group(group)?;
             let has_rows = to.columns > per
-                && (self.shape.level == Level::Avx512 || to.columns == self.shape.width);
+                && (self.encoding == Encoding::Evex || to.columns == self.shape.width);
             if has_rows {
                 groups.push(regs);
                 continue;
@@ -154,7 +155,7 @@ impl Vectors<'_> {
     fn whole_rows(&mut self, parts: &[Reg], j: i64, to: Rows) -> Result<(), Refusal> {
         let part = |at: usize| parts.get(at).or(parts.get(at & 2)).copied();
         let first = part(0).zip(part(1)).ok_or(Refusal::Registers)?;
-        let rows = match (self.shape.width / self.shape.chunk(), self.shape.level) {
+        let rows = match (self.shape.width / self.shape.chunk(), self.encoding) {
             (4, _) => {
                 let halves = (Mix::Chunks(0x44), Mix::Chunks(0xee));
                 let picks = (Mix::Chunks(0x88), Mix::Chunks(0xdd));
@@ -166,8 +167,8 @@ impl Vectors<'_> {
                 let front = self.mix(picks, (low, low2))?;
                 [front, self.mix(picks, (high, high2))?].concat()
             }
-            (_, Level::Avx512) => self.mix((Mix::Chunks(0), Mix::Chunks(3)), first)?.to_vec(),
-            (_, Level::Avx2) => self.mix((Mix::Chunks(0x20), Mix::Chunks(0x31)), first)?.to_vec(),
+            (_, Encoding::Evex) => self.mix((Mix::Chunks(0), Mix::Chunks(3)), first)?.to_vec(),
+            (_, Encoding::Vex) => self.mix((Mix::Chunks(0x20), Mix::Chunks(0x31)), first)?.to_vec(),
         };
         for (chunk, row) in rows.into_iter().enumerate() {
             self.store_row(row, chunk as i64, j, to)?;

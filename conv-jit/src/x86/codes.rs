@@ -9,8 +9,28 @@
 
 use iced_x86::Code;
 
-use super::Level;
-use conv_ir::DType;
+use conv_ir::{DType, Isa};
+
+use super::Refusal;
+
+/// How instructions are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// AVX2: no masks, three operands.
+    Vex,
+    /// AVX-512: masks, broadcasts as operands.
+    Evex,
+}
+
+impl Encoding {
+    pub fn of(isa: Isa) -> Result<Encoding, Refusal> {
+        match isa {
+            Isa::Portable => Err(Refusal::Machine),
+            Isa::Avx2 => Ok(Encoding::Vex),
+            Isa::Avx512 => Ok(Encoding::Evex),
+        }
+    }
+}
 
 /// The instructions for one vector shape.
 pub(super) struct Codes {
@@ -53,18 +73,18 @@ pub(super) struct Codes {
 }
 
 /// The table for vectors of `bytes` bytes (16, 32 or 64).
-pub(super) fn codes(level: Level, bytes: i64, dtype: DType) -> &'static Codes {
-    match (level, bytes, dtype) {
-        (Level::Avx512, 64, DType::F32) => &EVEX_Z_32,
-        (Level::Avx512, 64, DType::F64) => &EVEX_Z_64,
-        (Level::Avx512, 32, DType::F32) => &EVEX_Y_32,
-        (Level::Avx512, 32, DType::F64) => &EVEX_Y_64,
-        (Level::Avx512, _, DType::F32) => &EVEX_X_32,
-        (Level::Avx512, _, DType::F64) => &EVEX_X_64,
-        (Level::Avx2, 32, DType::F32) => &VEX_Y_32,
-        (Level::Avx2, 32, DType::F64) => &VEX_Y_64,
-        (Level::Avx2, _, DType::F32) => &VEX_X_32,
-        (Level::Avx2, _, DType::F64) => &VEX_X_64,
+pub(super) fn codes(encoding: Encoding, bytes: i64, dtype: DType) -> &'static Codes {
+    match (encoding, bytes, dtype) {
+        (Encoding::Evex, 64, DType::F32) => &EVEX_Z_32,
+        (Encoding::Evex, 64, DType::F64) => &EVEX_Z_64,
+        (Encoding::Evex, 32, DType::F32) => &EVEX_Y_32,
+        (Encoding::Evex, 32, DType::F64) => &EVEX_Y_64,
+        (Encoding::Evex, _, DType::F32) => &EVEX_X_32,
+        (Encoding::Evex, _, DType::F64) => &EVEX_X_64,
+        (Encoding::Vex, 32, DType::F32) => &VEX_Y_32,
+        (Encoding::Vex, 32, DType::F64) => &VEX_Y_64,
+        (Encoding::Vex, _, DType::F32) => &VEX_X_32,
+        (Encoding::Vex, _, DType::F64) => &VEX_X_64,
     }
 }
 

@@ -17,9 +17,9 @@
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::Refusal;
-use super::inst::{Arg, Around, Cursor, End, Inst, Motion, Place, Plan, Source};
 use super::text::{Label, Text};
 use super::vectors::Vectors;
+use crate::leaf::inst::{Arg, Cursor, Inst, LeafCode, LoopEnd, Motion, Place, SerialLoop, Source};
 
 /// Holds what is needed for a moment.
 const SCRATCH: Register = Register::RAX;
@@ -57,7 +57,7 @@ enum Amount {
 }
 
 pub(super) struct Frame<'a> {
-    plan: &'a Plan,
+    code: &'a LeafCode,
     /// Per cursor.
     cursors: Vec<Register>,
     /// Per pointer.
@@ -83,18 +83,18 @@ pub(super) struct Room {
 }
 
 impl<'a> Frame<'a> {
-    pub fn new(plan: &'a Plan, ints: usize, room: Room) -> Result<Frame<'a>, Refusal> {
+    pub fn new(code: &'a LeafCode, ints: usize, room: Room) -> Result<Frame<'a>, Refusal> {
         let argument =
             |at: usize| ARGUMENTS.get(at).map_or(Home::Argument(at as i64 - 6), |r| Home::Reg(*r));
-        let arguments = plan.pointers + ints;
+        let arguments = code.pointers + ints;
         let mut free: Vec<Register> =
             ARGUMENTS.iter().skip(arguments).chain(&OTHERS).copied().collect();
         free.reverse();
         let mut frame = Frame {
-            plan,
+            code,
             cursors: Vec::new(),
-            pointers: (0..plan.pointers).map(argument).collect(),
-            ints: (plan.pointers..arguments).map(argument).collect(),
+            pointers: (0..code.pointers).map(argument).collect(),
+            ints: (code.pointers..arguments).map(argument).collect(),
             counters: Vec::new(),
             counts: Vec::new(),
             bumps: Vec::new(),
@@ -104,13 +104,13 @@ impl<'a> Frame<'a> {
         };
         frame.place_cursors(&mut free)?;
         frame.place_counters(&mut free);
-        frame.counts = plan
+        frame.counts = code
             .loops
             .iter()
             .map(|l| l.count().map_or_else(|| frame.slot(), Amount::Known))
             .collect();
-        frame.bumps = (0..plan.loops.len())
-            .map(|at| plan.cursors.iter().map(|c| frame.bump(at, c)).collect())
+        frame.bumps = (0..code.loops.len())
+            .map(|at| code.cursors.iter().map(|c| frame.bump(at, c)).collect())
             .collect();
         frame.saved = OTHERS[2..].iter().copied().filter(|r| !free.contains(r)).collect();
         Ok(frame)
@@ -122,7 +122,7 @@ impl<'a> Frame<'a> {
     }
 
     fn place_cursors(&mut self, free: &mut Vec<Register>) -> Result<(), Refusal> {
-        for (at, cursor) in self.plan.cursors.iter().enumerate() {
+        for (at, cursor) in self.code.cursors.iter().enumerate() {
             let home = self.pointers[cursor.pointer];
             let own = match home {
                 Home::Reg(reg) if cursor.is_still() || self.is_last_user(at) => reg,
@@ -135,20 +135,20 @@ impl<'a> Frame<'a> {
 
     /// Whether nothing but this cursor needs the pointer from the loops on.
     fn is_last_user(&self, at: usize) -> bool {
-        let pointer = self.plan.cursors[at].pointer;
+        let pointer = self.code.cursors[at].pointer;
         let others = |(_, c): &(usize, &Motion)| c.pointer == pointer && !c.is_still();
-        let first = self.plan.cursors.iter().enumerate().find(others).map(|(i, _)| i);
-        let moving = self.plan.cursors.iter().enumerate().filter(others).count();
-        let still = self.plan.cursors.iter().position(|c| c.pointer == pointer && c.is_still());
+        let first = self.code.cursors.iter().enumerate().find(others).map(|(i, _)| i);
+        let moving = self.code.cursors.iter().enumerate().filter(others).count();
+        let still = self.code.cursors.iter().position(|c| c.pointer == pointer && c.is_still());
         let later = still.is_some_and(|still| {
-            names(&self.plan.update, still) || names(&self.plan.finish, still)
+            names(&self.code.update, still) || names(&self.code.finish, still)
         });
         first == Some(at) && moving == 1 && !later
     }
 
     fn place_counters(&mut self, free: &mut Vec<Register>) {
         let mut homes: Vec<Home> = Vec::new();
-        for _ in &self.plan.loops {
+        for _ in &self.code.loops {
             // Innermost loops first: theirs turn most.
             homes.push(free.pop().map_or_else(
                 || {
@@ -162,7 +162,8 @@ impl<'a> Frame<'a> {
         self.counters = homes;
     }
 
-    /// What a cursor moves by after an iteration of loop `at`, the inner loop's way taken back.
+    /// Bytes added to a cursor after one iteration of loop `at`: its stride there, minus what the
+    /// inner loop already added.
     fn bump(&mut self, at: usize, cursor: &Motion) -> Amount {
         let inner = cursor.moves.get(at + 1).copied().unwrap_or(0);
         match self.counts.get(at + 1) {
@@ -200,19 +201,19 @@ impl<'a> Frame<'a> {
         if self.bytes() > 0 {
             text.push(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, self.bytes() as i32));
         }
-        for (l, count) in self.plan.loops.iter().zip(&self.counts) {
+        for (l, count) in self.code.loops.iter().zip(&self.counts) {
             if let Amount::Slot(slot) = count {
                 self.count(text, l, *slot);
             }
         }
-        for at in 0..self.plan.loops.len() {
-            for (cursor, bump) in self.plan.cursors.iter().zip(&self.bumps[at]) {
+        for at in 0..self.code.loops.len() {
+            for (cursor, bump) in self.code.cursors.iter().zip(&self.bumps[at]) {
                 if let Amount::Slot(slot) = bump {
-                    self.way_back(text, at, cursor, *slot);
+                    self.rewind(text, at, cursor, *slot);
                 }
             }
         }
-        for (cursor, own) in self.plan.cursors.iter().zip(&self.cursors) {
+        for (cursor, own) in self.code.cursors.iter().zip(&self.cursors) {
             if cursor.is_still() && !matches!(self.pointers[cursor.pointer], Home::Reg(_)) {
                 self.fetch(text, *own, self.pointers[cursor.pointer]);
             }
@@ -220,14 +221,14 @@ impl<'a> Frame<'a> {
     }
 
     /// `slot = max(0, hi - lo)`.
-    fn count(&self, text: &mut Text, l: &Around, slot: i64) {
+    fn count(&self, text: &mut Text, l: &SerialLoop, slot: i64) {
         let scratch = SCRATCH;
         self.end(text, l.hi);
         match l.lo {
-            End::Known(lo) => {
+            LoopEnd::Known(lo) => {
                 text.push(Instruction::with2(Code::Sub_rm64_imm32, scratch, lo as i32))
             }
-            End::Int(at, plus) => {
+            LoopEnd::Int(at, plus) => {
                 match self.ints[at] {
                     Home::Reg(reg) => {
                         text.push(Instruction::with2(Code::Sub_rm64_r64, scratch, reg))
@@ -249,10 +250,12 @@ impl<'a> Frame<'a> {
     }
 
     /// Loads the end of a range into the scratch register.
-    fn end(&self, text: &mut Text, end: End) {
+    fn end(&self, text: &mut Text, end: LoopEnd) {
         match end {
-            End::Known(n) => text.push(Instruction::with2(Code::Mov_rm64_imm32, SCRATCH, n as i32)),
-            End::Int(at, plus) => {
+            LoopEnd::Known(n) => {
+                text.push(Instruction::with2(Code::Mov_rm64_imm32, SCRATCH, n as i32))
+            }
+            LoopEnd::Int(at, plus) => {
                 self.fetch(text, SCRATCH, self.ints[at]);
                 if plus != 0 {
                     text.push(Instruction::with2(Code::Add_rm64_imm32, SCRATCH, plus as i32));
@@ -262,7 +265,7 @@ impl<'a> Frame<'a> {
     }
 
     /// `slot = move - count * inner`.
-    fn way_back(&self, text: &mut Text, at: usize, cursor: &Motion, slot: i64) {
+    fn rewind(&self, text: &mut Text, at: usize, cursor: &Motion, slot: i64) {
         if let Amount::Slot(count) = self.counts[at + 1] {
             let inner = cursor.moves[at + 1] as i32;
             text.push(Instruction::with3(
@@ -300,13 +303,13 @@ impl<'a> Frame<'a> {
     /// Moves cursors to where the loops start. After this, only they and what stands still may be
     /// used.
     pub fn start(&self, text: &mut Text) {
-        for (cursor, own) in self.plan.cursors.iter().zip(&self.cursors) {
+        for (cursor, own) in self.code.cursors.iter().zip(&self.cursors) {
             if cursor.is_still() {
                 continue;
             }
             self.fetch(text, *own, self.pointers[cursor.pointer]);
-            for (l, by) in self.plan.loops.iter().zip(&cursor.moves) {
-                if let End::Int(..) = l.lo
+            for (l, by) in self.code.loops.iter().zip(&cursor.moves) {
+                if let LoopEnd::Int(..) = l.lo
                     && *by != 0
                 {
                     self.end(text, l.lo);
@@ -325,7 +328,7 @@ impl<'a> Frame<'a> {
     /// The loops from `at` on, around the update.
     pub fn loops(&self, vectors: &mut Vectors<'_>, at: usize) -> Result<(), Refusal> {
         let Some(counter) = self.counters.get(at).copied() else {
-            return vectors.section(&self.plan.update, false);
+            return vectors.section(&self.code.update, false);
         };
         let (head, exit) = (vectors.text.label(), vectors.text.label());
         self.turn(&mut vectors.text, at, counter, exit);
@@ -412,12 +415,12 @@ impl<'a> Frame<'a> {
             Amount::Known(n) => near(*n),
             Amount::Slot(_) => true,
         };
-        let end = |e: End| match e {
-            End::Known(n) | End::Int(_, n) => near(n),
+        let end = |e: LoopEnd| match e {
+            LoopEnd::Known(n) | LoopEnd::Int(_, n) => near(n),
         };
-        let all = self.plan.cursors.iter().flat_map(|c| &c.moves).all(|m| near(*m))
+        let all = self.code.cursors.iter().flat_map(|c| &c.moves).all(|m| near(*m))
             && self.bumps.iter().flatten().chain(&self.counts).all(known)
-            && self.plan.loops.iter().all(|l| end(l.lo) && end(l.hi));
+            && self.code.loops.iter().all(|l| end(l.lo) && end(l.hi));
         if all { Ok(()) } else { Err(Refusal::Far) }
     }
 }

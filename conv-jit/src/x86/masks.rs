@@ -3,10 +3,10 @@
 
 use iced_x86::{Code, Instruction, Register};
 
-use super::Level;
-use super::inst::{Arg, Inst, Live, Plan, Source};
+use super::codes::Encoding;
 use super::text::Text;
-use super::vectors::Shape;
+use crate::leaf::Shape;
+use crate::leaf::inst::{Arg, Inst, LeafCode, Live, Source};
 
 /// Never holds a lane mask: comparisons write it, gathers use it up.
 pub(super) const SCRATCH_MASK: Register = Register::K7;
@@ -19,13 +19,13 @@ pub(super) struct Masks(Vec<Live>);
 const KEPT: usize = 6;
 
 impl Masks {
-    /// The masks of a plan; none where the machine has none.
-    pub fn of(plan: &Plan, shape: Shape) -> Masks {
+    /// The masks of a leaf; none where the machine has none.
+    pub fn of(code: &LeafCode, shape: Shape, encoding: Encoding) -> Masks {
         let mut masks = Masks::default();
-        if shape.level == Level::Avx2 || shape.width == 1 {
+        if encoding == Encoding::Vex || shape.width == 1 {
             return masks;
         }
-        for inst in plan.all() {
+        for inst in code.all() {
             match inst {
                 Inst::Set { args, .. } => args.iter().for_each(|a| masks.source(a, shape)),
                 Inst::Store { live, value, .. } => {

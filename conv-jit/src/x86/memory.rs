@@ -6,11 +6,11 @@
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
-use super::codes::codes;
-use super::inst::{Arg, Live, Place};
+use super::Refusal;
+use super::codes::{Encoding, codes};
 use super::masks::{self, SCRATCH_MASK};
 use super::vectors::{Reg, Vectors, masked};
-use super::{Level, Refusal};
+use crate::leaf::inst::{Arg, Live, Place};
 
 impl Vectors<'_> {
     /// The mask of these lanes, in a register of its own or for the next instruction only.
@@ -29,8 +29,8 @@ impl Vectors<'_> {
         live: Live,
     ) -> Result<(), Refusal> {
         let (name, operand) = (self.name(reg), self.memory(place, false)?);
-        match self.shape.level {
-            Level::Avx512 => {
+        match self.encoding {
+            Encoding::Evex => {
                 let mask = self.mask(live);
                 let load = masked(Instruction::with2(self.codes.load, name, operand), mask);
                 self.text.push(load.map(|mut i| {
@@ -38,7 +38,7 @@ impl Vectors<'_> {
                     i
                 }));
             }
-            Level::Avx2 => {
+            Encoding::Vex => {
                 self.load_mask(reg, live);
                 self.text.push(Instruction::with3(self.codes.masked_load, name, name, operand));
             }
@@ -101,22 +101,22 @@ impl Vectors<'_> {
         constant.resize(bytes as usize, 0);
         let index = self.take()?;
         let index_name = self.sized(index, bytes);
-        let load = codes(self.shape.level, bytes, conv_ir::DType::F32).load;
+        let load = codes(self.encoding, bytes, conv_ir::DType::F32).load;
         self.load_constant(load, index_name, constant);
         let plain = self.memory(place, false)?;
         let operand = MemoryOperand { index: index_name, ..plain };
         // The instruction leaves the other lanes as they were, and waits for what was there even
         // where it loads all.
         self.shuffle(self.codes.xor, reg, reg, reg);
-        match self.shape.level {
-            Level::Avx512 => {
+        match self.encoding {
+            Encoding::Evex => {
                 masks::set(&mut self.text, SCRATCH_MASK, live);
                 self.text.push(masked(
                     Instruction::with2(self.codes.gather, self.name(reg), operand),
                     SCRATCH_MASK,
                 ));
             }
-            Level::Avx2 => {
+            Encoding::Vex => {
                 let mask = self.take()?;
                 self.load_mask(mask, live);
                 self.text.push(Instruction::with3(
@@ -160,7 +160,7 @@ impl Vectors<'_> {
             self.scatter(place, step, live, reg)?;
         } else if live == shape.width {
             self.text.push(Instruction::with2(self.codes.store, operand, name));
-        } else if shape.level == Level::Avx512 {
+        } else if self.encoding == Encoding::Evex {
             let mask = self.mask(Live::first(live));
             self.text.push(masked(Instruction::with2(self.codes.store, operand, name), mask));
         } else {

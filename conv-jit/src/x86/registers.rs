@@ -7,16 +7,16 @@
 use iced_x86::{Instruction, MemoryOperand, Register};
 
 use super::Refusal;
-use super::inst::{Inst, Value};
 use super::vectors::{Reg, Vectors};
+use crate::leaf::inst::{Inst, Value};
 
 impl Vectors<'_> {
     pub(super) fn lifetimes(&self, insts: &[Inst], is_last: bool) -> Vec<usize> {
-        let mut last = vec![0; self.plan.carried.len()];
+        let mut last = vec![0; self.code.carried.len()];
         for (at, inst) in insts.iter().enumerate() {
             inst.reads().iter().chain(&inst.sets()).for_each(|v| last[v.0 as usize] = at);
         }
-        let forever = self.plan.carried.iter().map(|c| *c && !is_last);
+        let forever = self.code.carried.iter().map(|c| *c && !is_last);
         last.iter_mut()
             .zip(forever)
             .filter(|(_, forever)| *forever)

@@ -7,11 +7,11 @@ mod driver;
 #[cfg(target_arch = "x86_64")]
 mod speed;
 
-use conv_ir::{Conv, Nest, Target, passes};
+use conv_ir::{Conv, Isa, Nest, Target, passes};
 
-use super::{Level, assemble};
+use super::assemble;
 
-const BOTH: [(Level, Target); 2] = [(Level::Avx512, Target::AVX512), (Level::Avx2, Target::AVX2)];
+const BOTH: [Target; 2] = [Target::AVX512, Target::AVX2];
 
 fn nest(conv: &str, schedule: &str, target: &Target) -> Nest {
     let conv: Conv = conv.parse().unwrap_or_else(|e| panic!("{conv}: {e}"));
@@ -46,7 +46,7 @@ fn hot_loop(tile: &str, (fmas, broadcasts, loads): (usize, usize, usize)) {
     let inner = nest
         .leaves
         .iter()
-        .filter_map(|l| assemble(&nest, l, Level::Avx512).ok())
+        .filter_map(|l| assemble(&nest, l, Isa::Avx512).ok())
         .filter(|m| m.bill().fmas == fmas);
     let inner: Vec<_> = inner.collect();
     assert!(!inner.is_empty());
@@ -75,7 +75,7 @@ fn too_many_accumulators_are_refused() {
     let refusals = nest
         .leaves
         .iter()
-        .filter_map(|l| assemble(&nest, l, Level::Avx512).err())
+        .filter_map(|l| assemble(&nest, l, Isa::Avx512).err())
         .collect::<Vec<_>>();
     assert_eq!(refusals, [super::Refusal::Registers]);
 }

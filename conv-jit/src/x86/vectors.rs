@@ -9,15 +9,15 @@
 
 use std::ops::Range;
 
-use conv_ir::DType;
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
-use super::codes::{Codes, codes};
+use super::Refusal;
+use super::codes::{Codes, Encoding, codes};
 use super::frame::Frame;
-use super::inst::{Arg, Inst, Kind, Place, Plan, Source, Value};
 use super::masks::{Masks, SCRATCH_MASK};
 use super::text::{Constant, Text};
-use super::{Level, Refusal};
+use crate::leaf::Shape;
+use crate::leaf::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
 
 /// `a < b`, ordered, no exception for quiet NaN.
 const LESS: u32 = 0x11;
@@ -46,25 +46,7 @@ enum Operand {
     Constant(MemoryOperand, Constant),
 }
 
-/// The vector shape of a leaf.
-#[derive(Clone, Copy)]
-pub(super) struct Shape {
-    pub level: Level,
-    pub dtype: DType,
-    pub width: i64,
-}
-
 impl Shape {
-    /// Bytes of an element.
-    pub fn element(self) -> i64 {
-        self.dtype.bytes() as i64
-    }
-
-    /// Bytes of a register as the instructions use it.
-    pub fn bytes(self) -> i64 {
-        (self.width * self.element()).max(16)
-    }
-
     /// Elements in 128 bits, inside which shuffles stay.
     pub fn chunk(self) -> i64 {
         16 / self.element()
@@ -74,11 +56,12 @@ impl Shape {
 pub(super) struct Vectors<'a> {
     pub text: Text,
     pub shape: Shape,
+    pub encoding: Encoding,
     pub codes: &'static Codes,
     pub masks: Masks,
     /// The general register behind each cursor.
     pub bases: Vec<Register>,
-    pub(super) plan: &'a Plan,
+    pub(super) code: &'a LeafCode,
     /// Bit per register.
     pub(super) free: u32,
     /// Not to be evicted by the current instruction.
@@ -102,18 +85,24 @@ pub(super) struct Vectors<'a> {
 }
 
 impl<'a> Vectors<'a> {
-    pub fn new(plan: &'a Plan, shape: Shape, masks: Masks, frame: &Frame<'_>) -> Self {
-        let registers = shape.level.registers();
+    pub fn new(
+        code: &'a LeafCode,
+        (shape, encoding): (Shape, Encoding),
+        masks: Masks,
+        frame: &Frame<'_>,
+    ) -> Self {
+        let registers = shape.machine().vector_registers;
         Vectors {
             text: Text::new(),
             shape,
-            codes: codes(shape.level, shape.bytes(), shape.dtype),
+            encoding,
+            codes: codes(encoding, shape.bytes(), shape.dtype),
             masks,
             bases: frame.bases(),
-            plan,
+            code,
             free: if registers == 32 { u32::MAX } else { (1 << registers) - 1 },
             locked: 0,
-            homes: vec![None; plan.carried.len()],
+            homes: vec![None; code.carried.len()],
             spilled: vec![None; frame.spills()],
             spills: frame.first_spill(),
             may_spill: false,
@@ -290,20 +279,20 @@ impl<'a> Vectors<'a> {
             temporaries.extend(is_mine.then_some(found));
         }
         let [a, b, then, otherwise] = regs.map(|r| self.name(r));
-        let mask = match self.shape.level {
-            Level::Avx512 => None,
-            Level::Avx2 => Some(self.take()?),
+        let mask = match self.encoding {
+            Encoding::Evex => None,
+            Encoding::Vex => Some(self.take()?),
         };
         let condition = mask.map_or(SCRATCH_MASK, |m| self.name(m));
         self.text.push(Instruction::with4(self.codes.compare, condition, a, b, LESS));
         temporaries.into_iter().chain(mask).for_each(|reg| self.give(reg));
         let reg = self.result(to, &args)?;
         let to = self.name(reg);
-        self.text.push(match self.shape.level {
-            Level::Avx512 => {
+        self.text.push(match self.encoding {
+            Encoding::Evex => {
                 masked(Instruction::with3(self.codes.blend, to, otherwise, then), condition)
             }
-            Level::Avx2 => Instruction::with4(self.codes.blend, to, otherwise, then, condition),
+            Encoding::Vex => Instruction::with4(self.codes.blend, to, otherwise, then, condition),
         });
         Ok(())
     }
@@ -312,7 +301,7 @@ impl<'a> Vectors<'a> {
     fn pick(&mut self, to: Value, parity: usize, a: Arg, b: Arg) -> Result<(), Refusal> {
         let (left, left_is_mine) = self.register(a)?;
         self.locked |= 1 << left;
-        if self.shape.level == Level::Avx512 {
+        if self.encoding == Encoding::Evex {
             // The instruction overwrites its first table.
             let index = self.kept(Kept::Alternate(parity))?;
             let right = self.operand(b)?;
@@ -380,7 +369,7 @@ impl<'a> Vectors<'a> {
 
     /// The operand as the instruction's last, in memory where it can be, and the temporary it took.
     fn operand(&mut self, arg: Arg) -> Result<(Operand, Option<Reg>), Refusal> {
-        let evex = self.shape.level == Level::Avx512;
+        let evex = self.encoding == Encoding::Evex;
         match arg {
             Arg::From(Source::Splat(place)) if evex => {
                 Ok((Operand::Memory(self.memory(place, true)?), None))

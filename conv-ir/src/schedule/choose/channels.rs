@@ -6,9 +6,9 @@
 //! The cheapest wins.
 
 use super::shape::{Shape, product};
-use super::{Choice, INSIDE, L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
-use crate::Target;
+use super::{Choice, L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
 use crate::nest::Role;
+use crate::{MAX_EMBEDDED_BROADCASTS, Target};
 
 /// What a load adds where it is not the bottleneck: prefetches and misses take turns with it.
 /// Measured on a Sapphire Rapids, where 28 x 1 vectors reach 89 % of the peak and 14 x 2, with half
@@ -68,7 +68,7 @@ impl Channels {
         let has_register = vectors > 1 && fits(target, vectors, points + 1);
         let inside = target.step_registers == 0
             && bytes == target.vector_bytes as i64
-            && vectors <= INSIDE
+            && vectors <= MAX_EMBEDDED_BROADCASTS as i64
             && !has_register;
         let splats = if inside { points * vectors } else { points };
         let loads = (weights + splats as f64) / 2.0;
@@ -124,8 +124,10 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
             *v == 1 || (v - 1) * lanes < shape.out_channels || shape.panel.is_some()
         });
         for vectors in few.filter(in_panels) {
-            let shared =
-                i64::from(target.step_registers == 0 && (lanes < native || vectors > INSIDE));
+            let shared = i64::from(
+                target.step_registers == 0
+                    && (lanes < native || vectors > MAX_EMBEDDED_BROADCASTS as i64),
+            );
             let fits = |points: i64| fits(target, vectors, points + shared);
             for columns in (1..=shape.columns()).take_while(|&c| fits(c)) {
                 // Rows share a tile where a row is short; their edges are tests of constants, so

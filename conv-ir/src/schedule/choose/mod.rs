@@ -226,10 +226,6 @@ fn fits(target: &Target, vectors: i64, points: i64) -> bool {
     vectors * points + vectors + target.step_registers as i64 <= target.vector_registers as i64
 }
 
-/// Vectors for which a splat is a memory operand, where the target has those; more of them, or
-/// narrower ones, share one in a register.
-const INSIDE: i64 = 4;
-
 /// Cycles from a multiply-add to the next one of the same sum (Zen 4; Intel is the same since
 /// Skylake).
 const LATENCY: f64 = 4.0;

@@ -10,7 +10,7 @@ use super::case::Case;
 use crate::memory::guard::{Guarded, Side, guarded};
 use crate::share::is_divisible;
 use crate::tests::{bits, fill};
-use crate::{Compiled, CurrentThread, Error, Isa, Options, Packed, StepWeights};
+use crate::{Backend, Compiled, CurrentThread, Error, Options, Packed, StepWeights};
 
 /// Told of each guard before anything runs at it.
 type Tell<'a> = dyn Fn(&str) + 'a;
@@ -141,7 +141,7 @@ impl<T: Element> Arrays<T> {
             };
             call.run().unwrap();
             // Where the CPU rounds a multiply-add twice, no bits are promised.
-            let fused = Isa::host().is_ok_and(|isa| isa.has_fma());
+            let fused = Backend::host().is_ok_and(|backend| backend.has_fma());
             let same = bits(output.as_slice()) == *self.want;
             assert!(!fused || same, "other bits by {threads} thread(s)");
         }

@@ -1,12 +1,12 @@
-//! Every form of leaf that schedules make today, in f32 and f64, at both levels.
+//! Every form of leaf that schedules make today, in f32 and f64, on both machines.
 
 use conv_ir::interp::{Arguments, run};
 use conv_ir::nest::BufferRole;
-use conv_ir::{DType, Element, Nest};
+use conv_ir::{DType, Element, Isa, Nest};
 
 use super::driver::{Loaded, Memory};
 use super::{BOTH, nest};
-use crate::x86::Level;
+use crate::host::is_here;
 
 /// Description and schedule with `L` for the lanes of a vector, `2L` and `3L` for multiples; an
 /// empty schedule is the chooser's.
@@ -146,8 +146,8 @@ fn expected<T: Element>(nest: &Nest) -> Vec<T> {
 }
 
 /// Whether the route took it; panics where the bits differ.
-fn check<T: Element>(nest: &Nest, level: Level, what: &str) -> Result<(), String> {
-    let loaded = Loaded::new(nest, level).map_err(|(leaf, why)| format!("{leaf}: {why}"))?;
+fn check<T: Element>(nest: &Nest, isa: Isa, what: &str) -> Result<(), String> {
+    let loaded = Loaded::new(nest, isa).map_err(|(leaf, why)| format!("{leaf}: {why}"))?;
     let mut memory = Memory::new(nest, &loaded, |role| given::<T>(nest, role));
     memory.setup();
     memory.body();
@@ -169,9 +169,9 @@ fn check<T: Element>(nest: &Nest, level: Level, what: &str) -> Result<(), String
 fn the_same_bits_as_the_interpreter() {
     let mut refused = Vec::new();
     let mut taken = 0;
-    for (level, target) in BOTH {
-        if !level.is_here() {
-            eprintln!("this CPU has no {level:?}: nothing is run");
+    for target in BOTH {
+        if !is_here(target.isa) {
+            eprintln!("this CPU has no {target}: nothing is run");
             continue;
         }
         for (conv, schedule) in CASES {
@@ -185,10 +185,10 @@ fn the_same_bits_as_the_interpreter() {
                 let Some(nest) = try_nest(&conv, &schedule, &target) else {
                     continue;
                 };
-                let what = format!("{level:?} {conv} // {schedule}");
+                let what = format!("{target} {conv} // {schedule}");
                 let result = match dtype {
-                    DType::F32 => check::<f32>(&nest, level, &what),
-                    DType::F64 => check::<f64>(&nest, level, &what),
+                    DType::F32 => check::<f32>(&nest, target.isa, &what),
+                    DType::F64 => check::<f64>(&nest, target.isa, &what),
                 };
                 match result {
                     Ok(()) => taken += 1,

@@ -3,10 +3,10 @@
 use std::ptr;
 
 use conv_ir::nest::{Access, Base, Bound, BufferId, BufferRole, Call, Index, Stmt, Var};
-use conv_ir::{Element, Nest};
+use conv_ir::{Element, Isa, Nest};
 
 use crate::pages::Pages;
-use crate::x86::{Level, Machine, Refusal, assemble};
+use crate::x86::{MicroKernel, Refusal, assemble};
 
 /// As many arguments as any leaf takes: extra ones do no harm.
 type Entry = extern "sysv64" fn(
@@ -30,15 +30,15 @@ const SLACK: usize = 64;
 /// The leaves of a nest in executable memory.
 pub struct Loaded {
     pages: Vec<Pages>,
-    pub machines: Vec<Machine>,
+    pub machines: Vec<MicroKernel>,
 }
 
 impl Loaded {
     /// Assembles all leaves, or says which is refused.
-    pub fn new(nest: &Nest, level: Level) -> Result<Loaded, (String, Refusal)> {
-        let one = |leaf| assemble(nest, leaf, level).map_err(|e| (leaf.name.clone(), e));
+    pub fn new(nest: &Nest, isa: Isa) -> Result<Loaded, (String, Refusal)> {
+        let one = |leaf| assemble(nest, leaf, isa).map_err(|e| (leaf.name.clone(), e));
         let machines = nest.leaves.iter().map(one).collect::<Result<Vec<_>, _>>()?;
-        let load = |machine: &Machine| Pages::new(&machine.code).expect("memory");
+        let load = |machine: &MicroKernel| Pages::new(&machine.code).expect("memory");
         Ok(Loaded { pages: machines.iter().map(load).collect(), machines })
     }
 

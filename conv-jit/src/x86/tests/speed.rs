@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use conv_ir::Nest;
+use conv_ir::{Isa, Nest};
 
 use super::bits::given;
 use super::driver::{Loaded, Memory};
 use super::{BOTH, nest};
-use crate::x86::{Level, assemble};
+use crate::host::is_here;
+use crate::x86::assemble;
 
 const LAYERS: &[(&str, [&str; 2])] = &[
     (
@@ -30,14 +31,14 @@ const LAYERS: &[(&str, [&str; 2])] = &[
 #[ignore = "a measurement"]
 fn share_of_peak() {
     for (conv, schedules) in LAYERS {
-        for ((level, target), schedule) in BOTH.into_iter().zip(schedules) {
-            if !level.is_here() {
+        for (target, schedule) in BOTH.into_iter().zip(schedules) {
+            if !is_here(target.isa) {
                 continue;
             }
             let nest = nest(conv, schedule, &target);
-            let cold = assembly(&nest, level);
-            let warm = assembly(&nest, level);
-            let loaded = Loaded::new(&nest, level).unwrap_or_else(|e| panic!("{e:?}"));
+            let cold = assembly(&nest, target.isa);
+            let warm = assembly(&nest, target.isa);
+            let loaded = Loaded::new(&nest, target.isa).unwrap_or_else(|e| panic!("{e:?}"));
             let mut memory = Memory::new(&nest, &loaded, |role| given::<f32>(&nest, role));
             memory.setup();
             let mut times: Vec<f64> = (0..60).map(|_| timed(&mut memory)).collect();
@@ -49,7 +50,7 @@ fn share_of_peak() {
             let gflops = flops / times[times.len() / 2] / 1e9;
             let leaves = loaded.machines.len();
             println!(
-                "{level:?} {conv}: {gflops:.1} GFLOP/s (median), {leaves} leaves assembled in {cold:?}, again {warm:?}"
+                "{target} {conv}: {gflops:.1} GFLOP/s (median), {leaves} leaves assembled in {cold:?}, again {warm:?}"
             );
             for machine in &loaded.machines {
                 println!("  {}: {}", machine.name, machine.bill());
@@ -58,10 +59,10 @@ fn share_of_peak() {
     }
 }
 
-fn assembly(nest: &Nest, level: Level) -> Duration {
+fn assembly(nest: &Nest, isa: Isa) -> Duration {
     let start = Instant::now();
     let bytes: usize =
-        nest.leaves.iter().map(|l| assemble(nest, l, level).map_or(0, |m| m.code.len())).sum();
+        nest.leaves.iter().map(|l| assemble(nest, l, isa).map_or(0, |m| m.code.len())).sum();
     std::hint::black_box(bytes);
     start.elapsed()
 }

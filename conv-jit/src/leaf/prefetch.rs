@@ -9,7 +9,7 @@
 //! on another page, where the hardware does not look ahead. A line that is asked for costs one of
 //! two loads a cycle, of which multiply-adds with a splat inside take one.
 
-use super::inst::{Arg, Inst, Motion, Place, Plan, Source};
+use super::inst::{Arg, Inst, LeafCode, Motion, Place, Source};
 
 const LINE: i64 = 64;
 /// Instructions of a turn for each line it asks for, at least: where little is computed, asking
@@ -17,10 +17,10 @@ const LINE: i64 = 64;
 const PER_LINE: usize = 4;
 
 /// Adds prefetches to the update.
-pub(super) fn prefetch(plan: &mut Plan) {
+pub(super) fn prefetch(code: &mut LeafCode) {
     let mut lines: Vec<Place> = Vec::new();
-    for place in plan.update.iter().flat_map(reads) {
-        let Some(ahead) = stride(&plan.cursors[place.cursor.0 as usize]) else {
+    for place in code.update.iter().flat_map(reads) {
+        let Some(ahead) = stride(&code.cursors[place.cursor.0 as usize]) else {
             continue;
         };
         let line = Place { bytes: (place.bytes + ahead).div_euclid(LINE) * LINE, ..place };
@@ -28,19 +28,19 @@ pub(super) fn prefetch(plan: &mut Plan) {
             lines.push(line);
         }
     }
-    if lines.is_empty() || plan.update.len() < PER_LINE * lines.len() {
+    if lines.is_empty() || code.update.len() < PER_LINE * lines.len() {
         return;
     }
-    let every = plan.update.len() / lines.len();
+    let every = code.update.len() / lines.len();
     let mut lines = lines.into_iter();
-    let mut update = Vec::with_capacity(plan.update.len() + lines.len());
-    for (at, inst) in plan.update.drain(..).enumerate() {
+    let mut update = Vec::with_capacity(code.update.len() + lines.len());
+    for (at, inst) in code.update.drain(..).enumerate() {
         if at % every == 0 {
             update.extend(lines.next().map(|place| Inst::Prefetch { place }));
         }
         update.push(inst);
     }
-    plan.update = update;
+    code.update = update;
 }
 
 /// How far away the next turn's reads are: of the loop that takes the largest steps. `None` where

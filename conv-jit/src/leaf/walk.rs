@@ -1,4 +1,4 @@
-//! From a leaf to a [`Plan`]: tile axes and unrolled loops are walked with constants, so conditions
+//! From a leaf to its [`LeafCode`]: tile axes and unrolled loops are walked with constants, so conditions
 //! are decided, folds are folded, and every access becomes a cursor and a displacement.
 //!
 //! ```text
@@ -8,32 +8,33 @@
 //!
 //! What stays unknown here (a condition on an int, a stride that is a symbol) is a [`Refusal`].
 
-use conv_ir::DType;
 use conv_ir::nest::{AxisId, Binary, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
+use conv_ir::{DType, Machine};
 use smallvec::SmallVec;
 
 use super::Refusal;
 use super::access::strides;
-use super::inst::{Arg, Inst, Kind, Live, Plan, Source, Value};
+use super::inst::{Arg, Inst, Kind, LeafCode, Live, Source, Value};
 use super::loops::{around, serial};
 
-/// Works out the plan of a leaf.
-pub(super) fn plan(nest: &Nest, leaf: &Leaf) -> Result<Plan, Refusal> {
-    let mut walk = Walk::new(nest, leaf)?;
-    walk.plan.init = walk.section(&leaf.init)?;
-    if walk.plan.loops.iter().all(|l| l.count() != Some(0)) {
+/// The code of a leaf, section by section.
+pub(super) fn straight(nest: &Nest, leaf: &Leaf, machine: &Machine) -> Result<LeafCode, Refusal> {
+    let mut walk = Walk::new(nest, leaf, machine)?;
+    walk.code.init = walk.section(&leaf.init)?;
+    if walk.code.loops.iter().all(|l| l.count() != Some(0)) {
         let unrolled: Vec<&Loop> = leaf.reduce[walk.serial.len()..].iter().collect();
         walk.unrolled(&unrolled, &leaf.update)?;
-        walk.plan.update = std::mem::take(&mut walk.out);
+        walk.code.update = std::mem::take(&mut walk.out);
     }
-    walk.plan.finish = walk.section(&leaf.finish)?;
-    Ok(walk.plan)
+    walk.code.finish = walk.section(&leaf.finish)?;
+    Ok(walk.code)
 }
 
 /// A leaf being walked: where we are, and what came out so far.
 pub(super) struct Walk<'a> {
     pub(super) nest: &'a Nest,
     pub(super) leaf: &'a Leaf,
+    machine: &'a Machine,
     /// The value of each axis that has one now.
     known: Vec<Option<i64>>,
     /// Axes of the loops that stay.
@@ -44,27 +45,28 @@ pub(super) struct Walk<'a> {
     /// Elements between neighbours, per pointer and dimension, where that is a number.
     pub(super) strides: Vec<Vec<Option<i64>>>,
     pub(super) out: Vec<Inst>,
-    pub(super) plan: Plan,
+    pub(super) code: LeafCode,
 }
 
 impl<'a> Walk<'a> {
-    fn new(nest: &'a Nest, leaf: &'a Leaf) -> Result<Self, Refusal> {
+    fn new(nest: &'a Nest, leaf: &'a Leaf, machine: &'a Machine) -> Result<Self, Refusal> {
         let serial = &leaf.reduce[..serial(leaf)];
         if leaf.reduce[serial.len()..].iter().any(|l| l.constant_range().is_none()) {
             return Err(Refusal::Loop("a loop of unknown length inside an unrolled one".into()));
         }
         let loops = serial.iter().map(|l| around(leaf, l)).collect::<Result<_, _>>()?;
-        let plan = Plan { loops, pointers: leaf.pointers.len(), ..Plan::default() };
+        let code = LeafCode { loops, pointers: leaf.pointers.len(), ..LeafCode::default() };
         Ok(Walk {
             nest,
             leaf,
+            machine,
             known: vec![None; nest.axes.len()],
             serial: serial.iter().map(|l| l.axis).collect(),
             values: leaf.registers.iter().map(|r| vec![None; points(leaf, &r.axes)]).collect(),
             carried: carried(leaf),
             strides: leaf.pointers.iter().map(|&b| strides(&nest.buffer(b).extents)).collect(),
             out: Vec::new(),
-            plan,
+            code,
         })
     }
 
@@ -124,7 +126,7 @@ impl<'a> Walk<'a> {
         }
         let to = match self.expr(value, None)? {
             // A carried register may change before this copy of it is read.
-            Arg::Value(v) if self.plan.carried[v.0 as usize] => {
+            Arg::Value(v) if self.code.carried[v.0 as usize] => {
                 self.emit(None, Kind::Copy, &[Arg::Value(v)])
             }
             Arg::Value(v) => v,
@@ -152,8 +154,8 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn fresh(&mut self, carried: bool) -> Value {
-        self.plan.carried.push(carried);
-        Value(self.plan.carried.len() as u32 - 1)
+        self.code.carried.push(carried);
+        Value(self.code.carried.len() as u32 - 1)
     }
 
     fn emit(&mut self, to: Option<Value>, kind: Kind, args: &[Arg]) -> Value {
@@ -169,6 +171,9 @@ impl<'a> Walk<'a> {
             Expr::Reg(reg) => Arg::Value(self.register(*reg)?),
             Expr::Load(access) => Arg::From(self.load(access, Live::first(self.leaf.width()))?),
             Expr::Select { when, then, otherwise } if self.differs_by_lane(when) => {
+                if !self.machine.masks {
+                    return Err(Refusal::Operation("a masked load".into()));
+                }
                 let (Expr::Load(access), Expr::Const(0.0)) = (&**then, &**otherwise) else {
                     return Err(Refusal::Condition);
                 };

@@ -13,15 +13,15 @@ use smallvec::SmallVec;
 
 /// Something that needs a vector register while it lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Value(pub u32);
+pub(crate) struct Value(pub u32);
 
 /// What addresses count from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Cursor(pub u32);
+pub(crate) struct Cursor(pub u32);
 
 /// An address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub cursor: Cursor,
     pub bytes: i64,
 }
@@ -33,9 +33,9 @@ impl Place {
     }
 }
 
-/// Lanes `from..to`. Small, because a plan is made of thousands of operands.
+/// Lanes `from..to`. Small, because code is made of thousands of operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Live {
+pub(crate) struct Live {
     from: i16,
     to: i16,
 }
@@ -75,7 +75,7 @@ impl Live {
 
 /// Where a vector comes from, if not from a register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Source {
+pub(crate) enum Source {
     /// One element in every lane; in a scalar leaf, the element.
     Splat(Place),
     /// Neighbouring elements, of which those of `live` may be touched; other lanes are zero.
@@ -88,14 +88,14 @@ pub(super) enum Source {
 
 /// An operand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Arg {
+pub(crate) enum Arg {
     Value(Value),
     From(Source),
 }
 
 /// What an instruction does with its operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// `a`: a load or a move.
     Copy,
     /// `a * b + c`.
@@ -122,7 +122,7 @@ pub(super) enum Kind {
 
 /// A straight-line instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Inst {
+pub(crate) enum Inst {
     /// `to = kind(args)`.
     Set { to: Value, kind: Kind, args: SmallVec<[Arg; 3]> },
     /// The first `live` lanes, `step` bytes apart.
@@ -177,7 +177,7 @@ impl Inst {
 
 /// A number that a loop starts or ends at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(crate) enum LoopEnd {
     Known(i64),
     /// An int parameter, by position, plus a constant.
     Int(usize, i64),
@@ -185,16 +185,16 @@ pub(super) enum End {
 
 /// A loop that stays one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Around {
-    pub lo: End,
-    pub hi: End,
+pub(crate) struct SerialLoop {
+    pub lo: LoopEnd,
+    pub hi: LoopEnd,
 }
 
-impl Around {
+impl SerialLoop {
     /// Iterations, where they are a constant.
     pub fn count(&self) -> Option<i64> {
         match (self.lo, self.hi) {
-            (End::Known(lo), End::Known(hi)) => Some((hi - lo).max(0)),
+            (LoopEnd::Known(lo), LoopEnd::Known(hi)) => Some((hi - lo).max(0)),
             _ => None,
         }
     }
@@ -202,7 +202,7 @@ impl Around {
 
 /// A pointer parameter and how it moves: bytes per iteration, for each loop.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Motion {
+pub(crate) struct Motion {
     pub pointer: usize,
     pub moves: SmallVec<[i64; 4]>,
 }
@@ -216,19 +216,19 @@ impl Motion {
 
 /// The whole leaf.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Plan {
+pub(crate) struct LeafCode {
     pub init: Vec<Inst>,
     pub update: Vec<Inst>,
     pub finish: Vec<Inst>,
     /// Outermost first.
-    pub loops: Vec<Around>,
+    pub loops: Vec<SerialLoop>,
     pub cursors: Vec<Motion>,
     pub pointers: usize,
     /// Per value: whether it lives through the loops.
     pub carried: Vec<bool>,
 }
 
-impl Plan {
+impl LeafCode {
     /// All instructions, in order.
     pub fn all(&self) -> impl Iterator<Item = &Inst> {
         self.init.iter().chain(&self.update).chain(&self.finish)

@@ -10,8 +10,8 @@ use conv_ir::nest::{Access, Affine, AxisId, Base, Cond, Expr, Index, RegId, Var}
 use smallvec::{SmallVec, smallvec};
 
 use super::Refusal;
-use super::inst::{Cursor, End, Inst, Live, Motion, Place, Source};
-use super::plan::Walk;
+use super::inst::{Cursor, Inst, Live, LoopEnd, Motion, Place, Source};
+use super::walk::Walk;
 
 /// An access with the lanes taken apart.
 struct Reach {
@@ -150,8 +150,8 @@ impl Walk<'_> {
             }
         }
         // Cursors start where the loops start.
-        for (l, by) in self.plan.loops.iter().zip(&moves) {
-            if let End::Known(lo) = l.lo {
+        for (l, by) in self.code.loops.iter().zip(&moves) {
+            if let LoopEnd::Known(lo) = l.lo {
                 bytes += lo * by;
             }
         }
@@ -205,11 +205,11 @@ impl Walk<'_> {
 
     fn cursor(&mut self, pointer: usize, moves: SmallVec<[i64; 4]>) -> Cursor {
         let same = |c: &Motion| c.pointer == pointer && c.moves == moves;
-        if let Some(known) = self.plan.cursors.iter().position(same) {
+        if let Some(known) = self.code.cursors.iter().position(same) {
             return Cursor(known as u32);
         }
-        self.plan.cursors.push(Motion { pointer, moves });
-        Cursor(self.plan.cursors.len() as u32 - 1)
+        self.code.cursors.push(Motion { pointer, moves });
+        Cursor(self.code.cursors.len() as u32 - 1)
     }
 }
 

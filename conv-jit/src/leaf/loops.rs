@@ -4,7 +4,7 @@ use conv_ir::nest::{AxisId, Bound, Index, Leaf, Loop, LoopKind, Var};
 
 use super::Refusal;
 use super::access::index_names;
-use super::inst::{Around, End};
+use super::inst::{LoopEnd, SerialLoop};
 
 /// The most multiply-adds in a straight line. A few hundred more than schedules ask for, and still
 /// a quarter of the first-level instruction cache.
@@ -36,13 +36,13 @@ fn decides(leaf: &Leaf, axis: AxisId) -> bool {
 }
 
 /// Its ends.
-pub(super) fn around(leaf: &Leaf, l: &Loop) -> Result<Around, Refusal> {
-    Ok(Around { lo: end(leaf, &l.lo)?, hi: end(leaf, &l.hi)? })
+pub(super) fn around(leaf: &Leaf, l: &Loop) -> Result<SerialLoop, Refusal> {
+    Ok(SerialLoop { lo: end(leaf, &l.lo)?, hi: end(leaf, &l.hi)? })
 }
 
-fn end(leaf: &Leaf, bound: &Bound) -> Result<End, Refusal> {
+fn end(leaf: &Leaf, bound: &Bound) -> Result<LoopEnd, Refusal> {
     if let Some(known) = bound.as_constant() {
-        return Ok(End::Known(known));
+        return Ok(LoopEnd::Known(known));
     }
     let [q] = bound.quotients() else {
         return Err(Refusal::Loop("a bound of several parts".into()));
@@ -51,6 +51,6 @@ fn end(leaf: &Leaf, bound: &Bound) -> Result<End, Refusal> {
         return Err(Refusal::Loop("a bound that is not an int".into()));
     };
     let int = leaf.ints.iter().position(|i| *i == axis);
-    int.map(|at| End::Int(at, q.numerator.constant))
+    int.map(|at| LoopEnd::Int(at, q.numerator.constant))
         .ok_or_else(|| Refusal::Loop("a bound that follows another loop".into()))
 }

@@ -1,7 +1,8 @@
-//! The instruction set: the host's, or another one by name for machine code as text.
+//! Cranelift's backend: the host's, or another one by name for machine code as text.
 //!
-//! In: nothing, or a target triple. Out: an [`Isa`], Cranelift's description of the machine plus
-//! the few facts that the emitter asks for. CPU features are detected here and nowhere else.
+//! In: nothing, or a target triple. Out: a [`Backend`], Cranelift's description of the machine plus
+//! the few facts that the emitter asks for. Which instructions of x86-64 leaves may be made of
+//! is the host's to say ([`is_here`]).
 
 use std::sync::OnceLock;
 
@@ -11,7 +12,7 @@ use cranelift_codegen::settings::{self, Configurable, Flags};
 use target_lexicon::{Architecture, Triple};
 
 use crate::Error;
-use crate::x86::Level;
+use crate::host::is_here;
 
 /// `speed` would run the e-graph, which schedules loads first and sinks multiply-adds: accumulators
 /// spill, and a 5 x 2 tile loses 40 %. The emitter already hoists, folds and numbers what there is
@@ -27,7 +28,7 @@ const PAGE_LOG2: &str = "12";
 
 /// Which machine to make code for.
 #[derive(Clone)]
-pub struct Isa {
+pub struct Backend {
     pub(crate) target: OwnedTargetIsa,
     /// The same for drivers: loops around calls, in which a register more or less is nothing and
     /// time to compile is.
@@ -47,13 +48,13 @@ pub(crate) struct Facts {
     pub little_endian: bool,
 }
 
-impl Isa {
+impl Backend {
     /// The CPU that runs this program, with all features that Cranelift can use.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where Cranelift has no backend for it.
-    pub fn host() -> Result<Isa, Error> {
-        static HOST: OnceLock<Result<Isa, Error>> = OnceLock::new();
+    pub fn host() -> Result<Backend, Error> {
+        static HOST: OnceLock<Result<Backend, Error>> = OnceLock::new();
         HOST.get_or_init(detect).clone()
     }
 
@@ -62,7 +63,7 @@ impl Isa {
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the triple is unknown or its backend is not compiled in.
-    pub fn by_triple(triple: &str) -> Result<Isa, Error> {
+    pub fn by_triple(triple: &str) -> Result<Backend, Error> {
         let unsupported = |reason: String| Error::Unsupported(format!("target {triple}: {reason}"));
         let parsed: Triple =
             triple.parse().map_err(|e: target_lexicon::ParseError| unsupported(e.to_string()))?;
@@ -80,10 +81,10 @@ impl Isa {
     ///
     /// # Errors
     /// As [`by_triple`](Self::by_triple).
-    pub fn of(target: &Target) -> Result<Isa, Error> {
-        match Level::of(target) {
-            Some(level) if !level.is_here() => Isa::by_triple("x86_64-unknown-linux-gnu"),
-            _ => Isa::host(),
+    pub fn of(target: &Target) -> Result<Backend, Error> {
+        match is_here(target.isa) {
+            true => Backend::host(),
+            false => Backend::by_triple("x86_64-unknown-linux-gnu"),
         }
     }
 
@@ -99,7 +100,7 @@ impl Isa {
     }
 }
 
-fn detect() -> Result<Isa, Error> {
+fn detect() -> Result<Backend, Error> {
     finish(|| cranelift_native::builder().map_err(|e| Error::Unsupported(e.to_owned())))
 }
 
@@ -122,13 +123,13 @@ fn usual_features(architecture: Architecture) -> &'static [&'static str] {
     }
 }
 
-fn finish(builder: impl Fn() -> Result<isa::Builder, Error>) -> Result<Isa, Error> {
+fn finish(builder: impl Fn() -> Result<isa::Builder, Error>) -> Result<Backend, Error> {
     let make = |regalloc| {
         let flags = flags(regalloc).map_err(|e| Error::Unsupported(e.to_string()))?;
         builder()?.finish(flags).map_err(|e| Error::Unsupported(e.to_string()))
     };
     let target = make(REGALLOC)?;
-    Ok(Isa { facts: facts(&target), drivers: make(DRIVERS)?, target })
+    Ok(Backend { facts: facts(&target), drivers: make(DRIVERS)?, target })
 }
 
 fn flags(regalloc: &str) -> Result<Flags, settings::SetError> {

@@ -1,0 +1,98 @@
+//! Loads that become operands of the instruction that needs them.
+//!
+//! ```text
+//! %9 = splat c1[8]                          AVX-512: a broadcast inside the operand takes no register
+//! %1 = fma(%9, %7, %1)     ->  %1 = fma(splat c1[8], %7, %1)
+//! %2 = fma(%9, %8, %2)         %2 = fma(splat c1[8], %8, %2)
+//! ```
+//!
+//! A splat that serves several instructions stays a load of its own where there is a register for
+//! it, or where they are more than [`MAX_EMBEDDED_BROADCASTS`]; and so does anything that is used where the
+//! instruction set has no memory operand.
+
+use conv_ir::MAX_EMBEDDED_BROADCASTS;
+use smallvec::SmallVec;
+
+use super::Shape;
+use super::inst::{Arg, Inst, Kind, Source, Value};
+
+/// How many uses of `source` may each repeat it as a memory operand (0: never). Of several uses,
+/// each has an operand in a register beside the sums, which are `carried`.
+fn most_uses(shape: Shape, source: &Source, users: usize, carried: usize) -> usize {
+    let machine = shape.machine();
+    let has_register = carried + users < machine.vector_registers;
+    let is_full = shape.bytes() == machine.vector_bytes as i64;
+    match source {
+        Source::Splat(_) if !machine.embeds_broadcasts => 0,
+        Source::Splat(_) if is_full && !has_register => MAX_EMBEDDED_BROADCASTS,
+        Source::Splat(_) => 1,
+        Source::Vector { live, .. } => usize::from(live.is_all(shape.width)),
+        Source::Strided { .. } | Source::Bits(_) => 0,
+    }
+}
+
+/// Folds what can be in a straight line.
+pub(super) fn fold(insts: &mut Vec<Inst>, carried: &[bool], shape: Shape) {
+    let uses = uses(insts, carried.len());
+    let sums = carried.iter().filter(|carried| **carried).count();
+    let mut folded: Vec<Option<Source>> = vec![None; carried.len()];
+    let mut kept = Vec::with_capacity(insts.len());
+    for (at, inst) in insts.iter().enumerate() {
+        if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize])
+            && let users = &uses[value.0 as usize]
+            && !users.is_empty()
+            && users.len() <= most_uses(shape, &source, users.len(), sums)
+            && users.iter().all(|&user| takes(&insts[user], value))
+            && !insts[at..users[users.len() - 1]].iter().any(Inst::stores)
+        {
+            folded[value.0 as usize] = Some(source);
+            continue;
+        }
+        kept.push(with(inst, &folded));
+    }
+    *insts = kept;
+}
+
+/// Where each value is read.
+fn uses(insts: &[Inst], values: usize) -> Vec<SmallVec<[usize; MAX_EMBEDDED_BROADCASTS]>> {
+    let mut uses = vec![SmallVec::new(); values];
+    for (at, inst) in insts.iter().enumerate() {
+        for value in inst.reads() {
+            uses[value.0 as usize].push(at);
+        }
+    }
+    uses
+}
+
+/// Whether the instruction could read this value from memory: one place for it, and registers in
+/// all others.
+fn takes(inst: &Inst, value: Value) -> bool {
+    let Inst::Set { kind, args, .. } = inst else {
+        return false;
+    };
+    let here = |at: usize| args[at] == Arg::Value(value);
+    let others = |at: usize| {
+        args.iter().enumerate().all(|(i, a)| i == at || matches!(a, Arg::Value(v) if *v != value))
+    };
+    match kind {
+        Kind::Fma | Kind::Add | Kind::Mul | Kind::And | Kind::Or => {
+            here(0) && others(0) || here(1) && others(1)
+        }
+        Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
+        Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose | Kind::Pick(_) => false,
+    }
+}
+
+fn with(inst: &Inst, folded: &[Option<Source>]) -> Inst {
+    let mut inst = inst.clone();
+    if let Inst::Set { args, .. } = &mut inst {
+        for arg in args {
+            if let Arg::Value(value) = arg
+                && let Some(source) = folded[value.0 as usize]
+            {
+                *arg = Arg::From(source);
+            }
+        }
+    }
+    inst
+}

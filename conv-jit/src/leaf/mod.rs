@@ -1,0 +1,143 @@
+//! A leaf below all machines: what it computes as straight lines of instructions on values.
+//!
+//! ```text
+//! Leaf --walk--> straight lines --pairs, regroup--> fewer loads --fold--> loads inside operands --prefetch--> LeafCode --a machine's encoder--> bytes
+//! ```
+//!
+//! Nothing here knows a register or an instruction by name. What differs from machine to machine is
+//! data, [`Machine`]: how wide vectors are, how many registers there are, whether a broadcast may be
+//! an operand, whether loads are masked.
+//!
+//! A leaf that needs what there is not is refused with the reason ([`Refusal`]), and Cranelift
+//! compiles it.
+
+mod access;
+mod fold;
+pub(crate) mod inst;
+mod loops;
+mod pairs;
+mod prefetch;
+mod regroup;
+mod walk;
+
+use std::fmt;
+
+use conv_ir::nest::Leaf;
+use conv_ir::{DType, Isa, Machine, Nest};
+
+use inst::LeafCode;
+
+/// Why a leaf is not assembled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Nobody assembles for this machine.
+    Machine,
+    /// A condition depends on an int or on a loop that stays one.
+    Condition,
+    /// An index depends on an int, or folds at a place known only at run time.
+    Index,
+    /// A stride is known only at run time.
+    Stride,
+    /// A loop's form.
+    Loop(String),
+    /// An operation's form.
+    Operation(String),
+    /// So many lanes are no vector of this machine.
+    Width(i64),
+    /// The values do not fit in the vector or mask registers.
+    Registers,
+    /// The pointers do not fit in the general registers.
+    Integers,
+    /// A distance does not fit in an instruction.
+    Far,
+    /// Our bug: an instruction that does not exist.
+    Encoding(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Machine => f.write_str("there is no assembler for this machine"),
+            Refusal::Condition => f.write_str("a condition is known only at run time"),
+            Refusal::Index => f.write_str("an index folds at a place known only at run time"),
+            Refusal::Stride => f.write_str("a stride is known only at run time"),
+            Refusal::Loop(what) | Refusal::Operation(what) => f.write_str(what),
+            Refusal::Width(width) => write!(f, "{width} lanes are no vector of this machine"),
+            Refusal::Registers => {
+                f.write_str("the register tile does not fit in the vector registers")
+            }
+            Refusal::Integers => f.write_str("the pointers do not fit in the general registers"),
+            Refusal::Far => f.write_str("a distance does not fit in 32 bits"),
+            Refusal::Encoding(what) => write!(f, "no such instruction: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// The vector shape of a leaf.
+#[derive(Clone, Copy)]
+pub(crate) struct Shape {
+    pub isa: Isa,
+    pub dtype: DType,
+    pub width: i64,
+}
+
+impl Shape {
+    fn of(nest: &Nest, leaf: &Leaf, isa: Isa) -> Result<Shape, Refusal> {
+        if nest.dtype != nest.accumulator {
+            return Err(Refusal::Operation(format!(
+                "{} accumulated in {}",
+                nest.dtype, nest.accumulator
+            )));
+        }
+        let shape = Shape { isa, dtype: nest.dtype, width: leaf.width() };
+        let is_vector = shape.machine().has_vector(shape.width * shape.element());
+        if shape.width == 1 || is_vector { Ok(shape) } else { Err(Refusal::Width(shape.width)) }
+    }
+
+    /// What the instructions give.
+    pub fn machine(self) -> &'static Machine {
+        self.isa.machine()
+    }
+
+    /// Bytes of an element.
+    pub fn element(self) -> i64 {
+        self.dtype.bytes() as i64
+    }
+
+    /// Bytes of a register as the instructions use it.
+    pub fn bytes(self) -> i64 {
+        (self.width * self.element()).max(16)
+    }
+}
+
+/// The straight-line code of an outlined leaf of `nest`, handed to `encode`. Where its registers do
+/// not hold the code that shares loads, it gets the code that does not.
+pub(crate) fn lower<T>(
+    nest: &Nest,
+    leaf: &Leaf,
+    isa: Isa,
+    encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let shape = Shape::of(nest, leaf, isa)?;
+    let mut code = walk::straight(nest, leaf, shape.machine())?;
+    pairs::pair(&mut code.update, &mut code.carried, shape.element(), shape.width);
+    let registers = shape.machine().vector_registers;
+    if let Some((update, carried)) = regroup::regrouped(&code.update, &code.carried, registers) {
+        let shared = finished(LeafCode { update, carried, ..code.clone() }, shape);
+        match encode(&shared, shape) {
+            Err(Refusal::Registers) => {}
+            result => return result,
+        }
+    }
+    encode(&finished(code, shape), shape)
+}
+
+fn finished(mut code: LeafCode, shape: Shape) -> LeafCode {
+    for section in [&mut code.init, &mut code.update, &mut code.finish] {
+        fold::fold(section, &code.carried, shape);
+    }
+    prefetch::prefetch(&mut code);
+    code
+}
