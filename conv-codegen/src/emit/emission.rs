@@ -20,44 +20,39 @@ pub(super) struct Emission {
 }
 
 impl Emission {
-    /// Notes a lane function, and those that it calls.
+    /// Notes a function.
     pub fn call(&mut self, width: i64, function: LaneFn) {
-        let width = if function.is_scalar() { 0 } else { width };
-        self.called.insert((width, function));
-        for &inner in function.calls(self.isa) {
-            self.call(width, inner);
-        }
+        self.called.insert((if function.is_scalar() { 0 } else { width }, function));
     }
 
     /// The modules of vectors, and the scalar functions.
     pub fn lane_modules(&self) -> TokenStream {
-        let of =
-            |width: i64| Vectors { isa: self.isa, runtime: self.runtime, dtype: self.dtype, width };
-        let mut text: TokenStream = self.functions(of(0));
-        let widths: BTreeSet<i64> = self.called.iter().map(|c| c.0).filter(|&w| w > 0).collect();
+        let widths: BTreeSet<i64> = self.called.iter().map(|c| c.0).collect();
+        let (mut scalars, mut modules) = (BTreeSet::new(), TokenStream::new());
         for width in widths {
-            let used: Vec<LaneFn> =
-                self.called.iter().filter(|c| c.0 == width).map(|c| c.1).collect();
-            let (name, preamble, functions) = (
-                tokens(&format!("x{width}")),
-                of(width).preamble(&used),
-                self.functions(of(width)),
-            );
-            let doc = format!(" Vectors of {width} lanes.");
-            text.extend(quote! {
+            let called = self.called.iter().filter(|c| c.0 == width).map(|c| c.1.name());
+            if width == 0 {
+                scalars.extend(called);
+                continue;
+            }
+            let called: Vec<&str> = called.chain(["V"]).collect();
+            let functions = self.vectors(width).items(&called, &mut scalars);
+            let (name, doc) = (tokens(&format!("x{width}")), format!(" Vectors of {width} lanes."));
+            modules.extend(quote! {
                 #[doc = #doc]
                 mod #name {
                     use super::*;
-                    #preamble
                     #functions
                 }
             });
         }
-        text
+        let called: Vec<&str> = scalars.into_iter().collect();
+        let scalars = self.vectors(0).items(&called, &mut BTreeSet::new());
+        quote!(#scalars #modules)
     }
 
-    fn functions(&self, vectors: Vectors) -> TokenStream {
-        let chosen = self.called.iter().filter(|c| c.0 == vectors.width);
-        chosen.map(|&(_, function)| vectors.source(function)).collect()
+    /// The vectors of so many lanes.
+    pub fn vectors(&self, width: i64) -> Vectors {
+        Vectors { isa: self.isa, runtime: self.runtime, dtype: self.dtype, width }
     }
 }

@@ -7,7 +7,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::emission::Emission;
-use super::lanes::{Isa, LaneFn, Vectors, type_name};
+use super::lanes::{Isa, LaneFn, type_name};
 use super::range::Range;
 use super::scope::{Address, Scope, Truth};
 use super::sum::Sum;
@@ -55,18 +55,8 @@ impl LeafText<'_, '_> {
         self.leaf.lanes.filter(|lanes| lanes.width > 1 || lanes.cut.is_some())
     }
 
-    /// The vectors of this leaf; width 0 in a scalar one.
-    pub fn vectors(&self) -> Vectors {
-        Vectors {
-            isa: self.emission.isa,
-            runtime: self.emission.runtime,
-            dtype: self.emission.dtype,
-            width: self.lanes().map_or(0, |lanes| lanes.width),
-        }
-    }
-
     pub fn call_tokens(&mut self, function: LaneFn, arguments: &[TokenStream]) -> TokenStream {
-        let width = if function.is_scalar() { 0 } else { self.vectors().width };
+        let width = self.lanes().map_or(0, |lanes| lanes.width);
         self.emission.call(width, function);
         let name = function.ident();
         quote!(#name(#(#arguments),*))

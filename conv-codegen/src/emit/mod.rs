@@ -32,7 +32,6 @@
 
 mod arrays;
 mod call;
-mod core_only;
 mod door;
 mod emission;
 mod expr;
@@ -50,14 +49,8 @@ mod prefetch;
 mod range;
 mod reach;
 mod rows;
+mod runtime;
 mod scope;
-#[cfg(test)]
-mod soft {
-    include!("soft.rs");
-    mod tests {
-        include!("soft_tests.rs");
-    }
-}
 mod store;
 mod sum;
 mod unroll;

@@ -1,6 +1,6 @@
-// The emitted fused multiply-adds against the CPU's, or the C library's, which `mul_add` is.
+//! The emitted fused multiply-adds against the CPU's, or the C library's, which `mul_add` is.
 
-use super::*;
+use super::soft::*;
 
 /// Bits of every kind: special values, their neighbours, all exponents, few and many ones.
 fn patterns(state: &mut u64, width: u32, mantissa: u32) -> u64 {

@@ -1,4 +1,7 @@
-/// `a * b + c` with one rounding, without an instruction for it: the exact sum, rounded to odd in 53 bits, keeps what rounding to 24 needs.
+//! Multiply-adds of one rounding in plain arithmetic: some 10 ns for f32, 100 for f64.
+
+/// `a * b + c` with one rounding, without an instruction for it: the exact sum, rounded to odd in 53
+/// bits, keeps what rounding to 24 needs.
 pub(super) fn fma_soft_f32(a: f32, b: f32, c: f32) -> f32 {
     let (product, c) = (a as f64 * b as f64, c as f64);
     let sum = product + c;
@@ -12,7 +15,8 @@ pub(super) fn fma_soft_f32(a: f32, b: f32, c: f32) -> f32 {
     f64::from_bits(if away_from_zero { bits + 1 } else { bits - 1 }) as f32
 }
 
-/// `a * b + c` with one rounding, without an instruction for it: product and sum are whole numbers of 128 bits.
+/// `a * b + c` with one rounding, without an instruction for it: product and sum are whole numbers
+/// of 128 bits.
 pub(super) fn fma_soft_f64(a: f64, b: f64, c: f64) -> f64 {
     if !a.is_finite() || !b.is_finite() || a == 0.0 || b == 0.0 {
         return a * b + c;
@@ -23,7 +27,8 @@ pub(super) fn fma_soft_f64(a: f64, b: f64, c: f64) -> f64 {
     if c == 0.0 {
         return a * b;
     }
-    // A number is `mantissa * 2^exponent`; here its highest bit is bit 125, which leaves room for a carry.
+    // A number is `mantissa * 2^exponent`; here its highest bit is bit 125, which leaves room for a
+    // carry.
     let number = |x: f64| {
         let (field, fraction) = ((x.to_bits() >> 52 & 0x7ff) as i32, x.to_bits() & ((1 << 52) - 1));
         let mantissa = if field == 0 { fraction } else { fraction | 1 << 52 };
@@ -56,7 +61,8 @@ pub(super) fn fma_soft_f64(a: f64, b: f64, c: f64) -> f64 {
     if sum == 0 {
         return 0.0;
     }
-    // The result's last bit counts `2^last`: 52 below the highest one, and no less than the smallest number.
+    // The result's last bit counts `2^last`: 52 below the highest one, and no less than the smallest
+    // number.
     let last = (large.1 + 127 - sum.leading_zeros() as i32 - 52).max(-1074);
     let mantissa = match last - large.1 {
         by if by <= 0 => sum << -by,

@@ -1,0 +1,287 @@
+//! The small functions that emitted code is written in, as text: cut out of the Rust files in
+//! `runtime/`, which `tests/runtime.rs` compiles and judges.
+//!
+//! ```text
+//! runtime/avx.rs      fn fma(a: V, b: V, c: V) -> V { _mm256_fmadd_ps(a, b, c) }        written for eight f32
+//! a version's `x8`    fn fma(a: V, b: V, c: V) -> V { ::core::arch::x86_64::_mm512_fmadd_pd(a, b, c) }      fitted to eight f64
+//! ```
+//!
+//! Vectors of another type or width are the same functions in other words: the intrinsics' prefix
+//! and suffix, the element, `W`. Where more differs there are more files, and the first one that
+//! has a function is taken. A version gets the functions that it calls, and what those mention.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use conv_ir::DType;
+use proc_macro2::{Group, TokenStream, TokenTree};
+use quote::quote;
+
+use super::lanes::{Isa, LaneFn, Vectors};
+use super::tokens;
+use crate::Library;
+
+/// A function, constant or type of a file.
+struct Piece {
+    name: &'static str,
+    /// Lines of documentation.
+    docs: &'static str,
+    /// The rest but for attributes, which the version has its own of.
+    code: &'static str,
+}
+
+impl Piece {
+    fn is_function(&self) -> bool {
+        self.code.contains("fn ")
+    }
+}
+
+macro_rules! files {
+    ($($name:ident $path:literal),*) => {
+        $(static $name: LazyLock<Vec<Piece>> =
+            LazyLock::new(|| cut(include_str!(concat!("../../runtime/", $path))));)*
+    };
+}
+
+files! {
+    SCALAR "scalar.rs", CORE_ONLY "core_only.rs", SOFT "soft.rs", PORTABLE "portable.rs", AVX "avx.rs",
+    AVX_F32 "avx_f32.rs", AVX_F64 "avx_f64.rs", AVX2 "avx2.rs", AVX2_128 "avx2_128.rs", AVX512 "avx512.rs"
+}
+
+/// The items of a file. Formatted as files are, one ends with a line that is not indented.
+fn cut(text: &'static str) -> Vec<Piece> {
+    let mut pieces = Vec::new();
+    let (mut start, mut code, mut at) = (0, None, 0);
+    for line in text.split_inclusive('\n') {
+        let (from, words) = (at, line.trim_end());
+        at += line.len();
+        match code {
+            None if words.is_empty() || ["//!", "use "].iter().any(|w| words.starts_with(w)) => {
+                start = at;
+            }
+            None if words.starts_with("///") || words.starts_with("#[") => {}
+            _ => code = Some(code.unwrap_or(from)),
+        }
+        if let Some(from) = code.filter(|_| !words.starts_with(' ') && words.ends_with(['}', ';']))
+        {
+            let docs = text[start..from].split("#[").next().unwrap_or_default();
+            pieces.push(Piece { name: name(&text[from..at]), docs, code: &text[from..at] });
+            (start, code) = (at, None);
+        }
+    }
+    pieces
+}
+
+/// The name that an item gives.
+fn name(code: &str) -> &str {
+    let before =
+        ["fn ", "const ", "type "].iter().filter_map(|word| Some(code.find(word)? + word.len()));
+    let rest = &code[before.min().unwrap_or_default()..];
+    let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+    &rest[..end]
+}
+
+impl LaneFn {
+    /// Whether it stands beside the modules of vectors rather than in one.
+    pub fn is_scalar(self) -> bool {
+        SCALAR.iter().any(|piece| piece.name == self.name())
+    }
+}
+
+impl Vectors {
+    /// Where its functions are looked for, in order.
+    fn files(self) -> Vec<&'static [Piece]> {
+        let files: &[&'static LazyLock<Vec<Piece>>] = match (self.isa, self.runtime, self.width) {
+            (_, Library::Std, 0) => &[&SCALAR],
+            (_, Library::Core, 0) => &[&CORE_ONLY, &SOFT, &SCALAR],
+            (Isa::Portable, ..) => &[&PORTABLE],
+            (Isa::Avx2, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
+            (Isa::Avx2, ..) => &[&AVX2, &AVX],
+            (Isa::Avx512, ..) => &[&AVX512, &AVX],
+        };
+        let element: &'static [Piece] = match self.dtype {
+            DType::F32 => &AVX_F32,
+            DType::F64 => &AVX_F64,
+        };
+        let element = (self.isa != Isa::Portable && self.width > 0).then_some(element);
+        files.iter().map(|file| file.as_slice()).chain(element).collect()
+    }
+
+    fn piece(self, name: &str) -> Option<&'static Piece> {
+        self.files().into_iter().flatten().find(|piece| piece.name == name)
+    }
+
+    /// The items that these functions are made of, by name: their own, and what those mention. What
+    /// they call of the scalar functions is put into `scalars`.
+    pub fn items(self, called: &[&str], scalars: &mut BTreeSet<&'static str>) -> TokenStream {
+        let (scalar, mut left) = (Vectors { width: 0, ..self }, called.to_vec());
+        let mut found: Vec<(&str, TokenStream)> = Vec::new();
+        while let Some(name) = left.pop() {
+            if found.iter().any(|(known, _)| *known == name) {
+                continue;
+            }
+            if let Some(piece) = self.piece(name) {
+                let text = match name {
+                    "W" => self.lanes(),
+                    _ => self.fitted(tokens(piece.code)),
+                };
+                words(&text, &mut |word| {
+                    left.extend(self.piece(&word).or(scalar.piece(&word)).map(|piece| piece.name));
+                });
+                found.push((piece.name, text));
+            } else if let Some(piece) = scalar.piece(name) {
+                scalars.insert(piece.name);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        let pieces = self.files().into_iter().flatten().filter(|piece| seen.insert(piece.name));
+        let (functions, others): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.is_function());
+        let of = |piece: &Piece| {
+            let (_, text) = found.iter().find(|(name, _)| *name == piece.name)?;
+            let (docs, attributes) = (tokens(piece.docs), self.attributes(piece));
+            Some(quote!(#docs #attributes #text))
+        };
+        others.into_iter().chain(functions).filter_map(of).collect()
+    }
+
+    /// How many there are.
+    fn lanes(self) -> TokenStream {
+        let width = tokens(&self.width.to_string());
+        quote!(pub(super) const W: usize = #width;)
+    }
+
+    /// rustc forbids `inline(always)` together with features.
+    fn attributes(self, piece: &Piece) -> Option<TokenStream> {
+        let features = self.isa.attribute().filter(|_| self.width > 0);
+        piece.is_function().then(|| match features {
+            None => quote!(#[inline(always)]),
+            Some(features) => quote!(#[inline] #features),
+        })
+    }
+
+    /// A text for eight f32 (or 256 bits) as one for these vectors.
+    fn fitted(self, text: TokenStream) -> TokenStream {
+        let one = |tree: TokenTree| -> TokenStream {
+            match tree {
+                TokenTree::Group(group) => {
+                    let inner = self.fitted(group.stream());
+                    TokenTree::Group(Group::new(group.delimiter(), inner)).into()
+                }
+                TokenTree::Ident(word) => self.fitted_word(&word.to_string()),
+                other => other.into(),
+            }
+        };
+        text.into_iter().flat_map(one).collect()
+    }
+
+    fn fitted_word(self, word: &str) -> TokenStream {
+        let is_f64 = self.dtype == DType::F64;
+        let word = if is_f64 { word.replace("f32", "f64") } else { word.to_owned() };
+        if !word.starts_with("_mm") && !word.starts_with("__m") {
+            return tokens(&word);
+        }
+        let word = if is_f64 { word.replace("ps", "pd").replace("ss", "sd") } else { word };
+        if self.width == 0 {
+            return tokens(&word);
+        }
+        let bits = (8 * self.bytes()).to_string();
+        let prefix = if bits == "128" { "_mm_".to_owned() } else { format!("_mm{bits}_") };
+        let word = word.replace("_mm256_", &prefix).replace("256", &bits);
+        let word = if self.width > 8 { word.replace("__mmask8", "__mmask16") } else { word };
+        tokens(&format!("::core::arch::x86_64::{word}"))
+    }
+}
+
+/// Calls with every name of a text, but for those of methods.
+fn words(text: &TokenStream, call: &mut dyn FnMut(String)) {
+    let mut is_method = false;
+    for tree in text.clone() {
+        let was_method = std::mem::take(&mut is_method);
+        match tree {
+            TokenTree::Group(group) => words(&group.stream(), call),
+            TokenTree::Ident(word) if !was_method => call(word.to_string()),
+            TokenTree::Punct(point) => is_method = point.as_char() == '.',
+            TokenTree::Ident(_) | TokenTree::Literal(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    const CHECK: &str = include_str!("../../tests/runtime/check.rs");
+
+    /// Every vector type of x86-64.
+    fn all() -> Vec<Vectors> {
+        let isas = [(Isa::Avx2, [16, 32].as_slice()), (Isa::Avx512, &[16, 32, 64])];
+        let types = isas.into_iter().flat_map(|(isa, bytes)| bytes.iter().map(move |b| (isa, *b)));
+        let of = |(isa, bytes)| {
+            [DType::F32, DType::F64].map(|dtype| Vectors {
+                isa,
+                runtime: Library::Std,
+                dtype,
+                width: bytes / dtype.bytes() as i64,
+            })
+        };
+        types.flat_map(of).collect()
+    }
+
+    /// Everything that leaves may call of these vectors, and arrays beside it.
+    fn module(name: &TokenStream, vectors: Vectors) -> TokenStream {
+        let is_there = |vectors: Vectors| {
+            let called = LaneFn::ALL.iter().map(|function| function.name());
+            called.filter(|name| vectors.piece(name).is_some()).collect::<Vec<_>>()
+        };
+        let plain = Vectors { isa: Isa::Portable, ..vectors };
+        let scalar = Vectors { width: 0, ..vectors };
+        let [own, plain] = [vectors, plain].map(|vectors| {
+            let called = [&is_there(vectors)[..], &["V", "W", "SQUARE", "pick_pairs"]].concat();
+            vectors.items(&called, &mut BTreeSet::new())
+        });
+        let scalars = scalar.items(&is_there(scalar), &mut BTreeSet::new());
+        let check = scalar.fitted(tokens(&CHECK.replace("\nuse super::*;", "use super::*;")));
+        quote! {
+            mod #name {
+                use own::*;
+                #scalars
+                mod own { use super::*; #own }
+                mod plain { use super::*; #plain }
+                pub mod check { #check }
+            }
+        }
+    }
+
+    #[test]
+    fn every_vector_type_has_every_function_and_does_what_arrays_do() {
+        let (mut modules, mut main) = (TokenStream::new(), TokenStream::new());
+        for vectors in all() {
+            let Vectors { isa, dtype, width, .. } = vectors;
+            for function in LaneFn::ALL.iter().filter(|function| !function.is_scalar()) {
+                assert!(vectors.piece(function.name()).is_some(), "{isa:?} has no {function:?}");
+            }
+            let name = tokens(&format!("{}_{dtype}x{width}", isa.module()));
+            modules.extend(module(&name, vectors));
+            let features = isa.features();
+            main.extend(quote!(if #(::std::arch::is_x86_feature_detected!(#features))&&* {
+                #name::check::check();
+            }));
+        }
+        if cfg!(not(target_arch = "x86_64")) {
+            return;
+        }
+        let dir = std::env::temp_dir().join(format!("conv-codegen-runtime-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let source = crate::format_source(quote!(#![allow(unused)] #modules fn main() { #main }));
+        std::fs::write(dir.join("main.rs"), source).unwrap();
+        let rustc = std::env::var("RUSTC").unwrap_or("rustc".to_owned());
+        let built =
+            Command::new(rustc).args(["--edition=2024", "main.rs"]).current_dir(&dir).output();
+        let built = built.unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let ran = Command::new(dir.join("main")).output().unwrap();
+        assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+        std::fs::remove_dir_all(&dir).ok();
+    }
+}
