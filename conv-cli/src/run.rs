@@ -239,10 +239,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         }
         false => files.described(&args.texts)?,
     };
-    match program.dtype() {
-        DType::F32 => convolve::<f32>(args, &files, (&program, &seen), out),
-        DType::F64 => convolve::<f64>(args, &files, (&program, &seen), out),
-    }
+    conv_ir::with_element!(program.dtype(), T => convolve::<T>(args, &files, (&program, &seen), out))
 }
 
 fn convolve<T: Number>(

@@ -65,10 +65,7 @@ impl Array {
 
     /// The numbers as f64, which holds them all exactly.
     pub fn exact(&self) -> Vec<f64> {
-        match self.dtype {
-            DType::F32 => self.mapped(|x: f32| f64::from(x)),
-            DType::F64 => self.values(),
-        }
+        conv_ir::with_element!(self.dtype, T => self.mapped(|x: T| x.to_f64()))
     }
 
     /// The numbers in C order. `T` is the array's own type.

@@ -83,7 +83,7 @@ impl Separable {
         let column = self.factors.first().map_or(0, |pair| pair.0.len());
         let rows: usize = self.factors.iter().map(|pair| pair.1.len()).sum();
         let steps = (column + rows) as f64;
-        let unit = ulp(self.first.dtype()) / 2.0;
+        let unit = self.first.dtype().epsilon() / 2.0;
         let gamma = steps * unit / (1.0 - steps * unit);
         gamma * (self.sums.0 * largest + self.largest_bias) + self.sums.1 * largest
     }
@@ -121,14 +121,6 @@ impl fmt::Display for Separable {
             list(row),
             self.bound(1.0)
         )
-    }
-}
-
-/// Units in the last place of 1.
-fn ulp(dtype: DType) -> f64 {
-    match dtype {
-        DType::F32 => f64::from(f32::EPSILON),
-        DType::F64 => f64::EPSILON,
     }
 }
 
@@ -214,10 +206,7 @@ struct Factors {
 
 /// As few pairs as make the window, if that is no more than `most`.
 fn factors(window: &[f64], width: usize, most: usize, dtype: DType) -> Option<Factors> {
-    let round = |x: f64| match dtype {
-        DType::F32 => f64::from(x as f32),
-        DType::F64 => x,
-    };
+    let round = |x: f64| dtype.round(x);
     let rounded = |(column, row): (Vec<f64>, Vec<f64>)| -> (Vec<f64>, Vec<f64>) {
         (column.into_iter().map(round).collect(), row.into_iter().map(round).collect())
     };
@@ -229,7 +218,7 @@ fn factors(window: &[f64], width: usize, most: usize, dtype: DType) -> Option<Fa
     let pairs: Vec<_> = decomposed(window, width).into_iter().map(rounded).collect();
     let fits = |rank: usize| {
         let (near, worst) = measured(window, pairs[..rank].to_vec());
-        (worst <= rank as f64 * TOLERANCE * ulp(dtype) * largest).then_some(near)
+        (worst <= rank as f64 * TOLERANCE * dtype.epsilon() * largest).then_some(near)
     };
     (1..=most.min(pairs.len())).find_map(fits)
 }

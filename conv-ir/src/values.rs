@@ -58,12 +58,8 @@ impl Values {
         dtype: DType,
         numbers: &[T],
     ) -> Result<Values, Error> {
-        let round = |x: f64| match dtype {
-            DType::F32 => f64::from(x as f32),
-            DType::F64 => x,
-        };
         let mut values = room(name, numbers.len())?;
-        values.extend(numbers.iter().map(|x| round(x.to_f64())));
+        values.extend(numbers.iter().map(|x| dtype.round(x.to_f64())));
         match values.iter().position(|x| !x.is_finite()) {
             Some(at) => Err(Error::Argument(format!(
                 "{name}[{at}] is {:?}, which is no finite {dtype}: known weights must be numbers",

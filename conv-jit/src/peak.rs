@@ -97,13 +97,13 @@ mod machine {
             256 | 128 => fma,
             _ => false,
         };
-        present.then_some(Chains(match (dtype, bits) {
-            (DType::F32, 512) => f32x16,
-            (DType::F32, 256) => f32x8,
-            (DType::F32, _) => f32x4,
-            (DType::F64, 512) => f64x8,
-            (DType::F64, 256) => f64x4,
-            (DType::F64, _) => f64x2,
+        present.then_some(Chains(match (dtype.bytes(), bits) {
+            (4, 512) => f32x16,
+            (4, 256) => f32x8,
+            (4, _) => f32x4,
+            (8, 512) => f64x8,
+            (8, 256) => f64x4,
+            (_, _) => f64x2,
         }))
     }
 
@@ -160,9 +160,9 @@ mod machine {
 
     /// NEON is part of the architecture.
     pub(super) fn chains(dtype: DType, bits: u32) -> Option<Chains> {
-        (bits == 128).then_some(Chains(match dtype {
-            DType::F32 => f32x4,
-            DType::F64 => f64x2,
+        (bits == 128).then_some(Chains(match dtype.bytes() {
+            4 => f32x4,
+            _ => f64x2,
         }))
     }
 

@@ -226,9 +226,6 @@ fn code_runs_on_a_stack_of_64_kib() {
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     for text in LAYERS {
         let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
-        match conv.dtype() {
-            conv_ir::DType::F32 => on_a_small_stack::<f32>(&conv),
-            conv_ir::DType::F64 => on_a_small_stack::<f64>(&conv),
-        }
+        conv_ir::with_element!(conv.dtype(), T => on_a_small_stack::<T>(&conv))
     }
 }

@@ -11,7 +11,7 @@ use std::cell::Cell;
 
 use conv_ir::nest::BufferRole;
 use conv_ir::program::plan::Plan;
-use conv_ir::{Conv, DType, Element, Program, Target};
+use conv_ir::{Conv, Element, Program, Target};
 use conv_jit::{Compiled, Options, Scratch, StepWeights, targets_here};
 
 thread_local! {
@@ -124,10 +124,7 @@ fn a_run_allocates_nothing() {
             panels +=
                 usize::from(compiled.groups()[0].nest.buffer_of(BufferRole::Scratch).is_some());
             let what = format!("{text}, {target}");
-            match compiled.dtype() {
-                DType::F32 => check::<f32>(&compiled, &what),
-                DType::F64 => check::<f64>(&compiled, &what),
-            }
+            conv_ir::with_element!(compiled.dtype(), T => check::<T>(&compiled, &what))
         }
         assert!(panels >= 2, "{target}: {panels} cases use scratch");
     }

@@ -196,10 +196,7 @@ fn compiled(conv: &Conv, draws: &mut Unstructured<'_>) {
         Ok(nest) => {
             sound(&nest, &case);
             if is_small(conv) {
-                match conv.dtype() {
-                    DType::F32 => run::<f32>(conv, &nest, &case),
-                    DType::F64 => run::<f64>(conv, &nest, &case),
-                }
+                conv_ir::with_element!(conv.dtype(), T => run::<T>(conv, &nest, &case))
             }
         }
         Err(error) => _ = refused(error),
@@ -296,10 +293,7 @@ mod jit {
         if !is_small(conv) {
             return;
         }
-        match conv.dtype() {
-            DType::F32 => run::<f32>(conv, &code),
-            DType::F64 => run::<f64>(conv, &code),
-        }
+        conv_ir::with_element!(conv.dtype(), T => run::<T>(conv, &code))
     }
 
     fn run<T: Element>(conv: &Conv, code: &Compiled) {

@@ -3,7 +3,6 @@
 use std::io::Cursor;
 
 use conv_files::{Array, encode, npy, safetensors};
-use conv_ir::DType;
 
 use crate::refused;
 
@@ -29,10 +28,7 @@ pub fn safetensors(bytes: &[u8]) -> bool {
 }
 
 fn written(array: &Array) -> bool {
-    let file = match array.dtype {
-        DType::F32 => encode(&array.shape, &array.values::<f32>()),
-        DType::F64 => encode(&array.shape, &array.values::<f64>()),
-    };
+    let file = conv_ir::with_element!(array.dtype, T => encode(&array.shape, &array.values::<T>()));
     let file = file.unwrap_or_else(|error| panic!("{:?} cannot be written: {error}", array.shape));
     let again = npy::read(&mut Cursor::new(&file), file.len() as u64, MOST);
     let again = again.unwrap_or_else(|error| panic!("{:?} is written, but {error}", array.shape));

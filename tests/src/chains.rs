@@ -2,7 +2,7 @@
 //! steps' references one after the other.
 
 use crate::data::{Fill, Rng, compare};
-use crate::emitted::{Emitted, numbers};
+use crate::emitted::{Emitted, exactly};
 use crate::judge::{SEED, quietly};
 use crate::random_chains::DrawnChain;
 use crate::routes::machines_here;
@@ -12,7 +12,7 @@ use conv_ir::program::fuse::Lowered;
 use conv_ir::program::plan::{self, Plan};
 use conv_ir::program::whole;
 use conv_ir::reference::{self, run_program};
-use conv_ir::{Conv, DType, Element, Error, Program, Schedule, Target, interp, nest, passes};
+use conv_ir::{Conv, Element, Error, Program, Schedule, Target, interp, nest, passes};
 use conv_jit::{Compiled, CurrentThread, Options, StepWeights};
 
 /// The arrays of a chain.
@@ -105,10 +105,7 @@ impl<T: Element> ChainData<T> {
 /// # Errors
 /// The route, and what went wrong.
 pub fn every_chain(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
-    match drawn.chain.dtype() {
-        DType::F32 => every_chain_as::<f32>(drawn, fill),
-        DType::F64 => every_chain_as::<f64>(drawn, fill),
-    }
+    conv_ir::with_element!(drawn.chain.dtype(), T => every_chain_as::<T>(drawn, fill))
 }
 
 fn lower(
@@ -131,10 +128,9 @@ fn lower(
 /// # Errors
 /// The target, and what went wrong.
 pub fn interpreted_chain(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
-    match drawn.chain.dtype() {
-        DType::F32 => interpreted(drawn, &ChainData::<f32>::new(&drawn.chain, fill), fill),
-        DType::F64 => interpreted(drawn, &ChainData::<f64>::new(&drawn.chain, fill), fill),
-    }
+    conv_ir::with_element!(drawn.chain.dtype(), T => {
+        interpreted(drawn, &ChainData::<T>::new(&drawn.chain, fill), fill)
+    })
 }
 
 fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, String> {
@@ -286,18 +282,14 @@ pub fn expanded(all: &[DrawnChain], fill: Fill) -> Result<usize, String> {
     let (mut program, mut cases) = (Emitted::default(), Vec::new());
     for (at, drawn) in all.iter().enumerate() {
         let known = at % 3 == 2 && fill != Fill::AnyWeights;
-        let wanted = match drawn.chain.dtype() {
-            DType::F32 => add_expanded::<f32>(&mut program, drawn, (fill, known))?,
-            DType::F64 => add_expanded::<f64>(&mut program, drawn, (fill, known))?,
-        };
+        let wanted = conv_ir::with_element!(drawn.chain.dtype(), T => {
+            add_expanded::<T>(&mut program, drawn, (fill, known))?
+        });
         cases.extend(wanted.map(|wanted| Expanded { drawn, wanted }));
     }
     let mut failures = String::new();
     for (bytes, Expanded { drawn, wanted }) in program.run().iter().zip(&cases) {
-        let found: Vec<f64> = match drawn.chain.dtype() {
-            DType::F32 => numbers::<f32>(bytes).into_iter().map(f64::from).collect(),
-            DType::F64 => numbers::<f64>(bytes),
-        };
+        let found = exactly(drawn.chain.dtype(), bytes);
         if let Err(difference) = compare(&found, wanted) {
             failures += &format!("{drawn:?}\n{difference}\n");
         }

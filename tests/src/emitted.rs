@@ -249,23 +249,20 @@ fn call<T: Element>(
 }
 
 fn bytes<T: Element>(x: T) -> Vec<u8> {
-    match T::DTYPE {
-        DType::F32 => (x.to_f64() as f32).to_le_bytes().to_vec(),
-        DType::F64 => x.to_f64().to_le_bytes().to_vec(),
-    }
+    x.bits().to_le_bytes()[..T::DTYPE.bytes()].to_vec()
+}
+
+/// The numbers of a type behind bytes, as f64, which holds them all.
+pub fn exactly(dtype: DType, bytes: &[u8]) -> Vec<f64> {
+    conv_ir::with_element!(dtype, T => numbers::<T>(bytes).iter().map(|x| x.to_f64()).collect())
 }
 
 /// The numbers behind bytes.
 pub fn numbers<T: Element>(bytes: &[u8]) -> Vec<T> {
-    match T::DTYPE {
-        DType::F32 => bytes
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|b| T::from_f64(f32::from_le_bytes(*b).into()))
-            .collect(),
-        DType::F64 => {
-            bytes.as_chunks::<8>().0.iter().map(|b| T::from_f64(f64::from_le_bytes(*b))).collect()
-        }
-    }
+    let number = |bytes: &[u8]| {
+        let mut bits = [0; 8];
+        bits[..bytes.len()].copy_from_slice(bytes);
+        T::from_bits(u64::from_le_bytes(bits))
+    };
+    bytes.chunks_exact(T::DTYPE.bytes()).map(number).collect()
 }

@@ -7,7 +7,7 @@
 use crate::data::{Data, Fill, compare};
 use crate::judge::{SEED, judge, judge_free, judge_threads, quietly};
 use conv_ir::schedule::Borders;
-use conv_ir::{Conv, DType, Element, Schedule, Target, passes};
+use conv_ir::{Conv, Element, Schedule, Target, passes};
 use conv_jit::{Compiled, CurrentThread, Options};
 
 /// The routes that [`every`] takes, beside the reference.
@@ -33,22 +33,12 @@ pub fn skipped() -> String {
     skipped.map(|name| format!("; skipped: {name}, which this CPU has not")).collect()
 }
 
-/// Calls a generic function in the element type of a convolution.
-macro_rules! in_type_of {
-    ($conv:expr, $function:ident($($argument:expr),*)) => {
-        match $conv.dtype() {
-            DType::F32 => $function::<f32>($($argument),*),
-            DType::F64 => $function::<f64>($($argument),*),
-        }
-    };
-}
-
 /// Runs a case on all routes, judged after each pass.
 ///
 /// # Errors
 /// The route, the pass, and what went wrong.
 pub fn every(conv: &Conv, schedule: &Schedule, target: &Target, fill: Fill) -> Result<(), String> {
-    in_type_of!(conv, every_as(conv, schedule, target, fill))
+    conv_ir::with_element!(conv.dtype(), T => every_as::<T>(conv, schedule, target, fill))
 }
 
 /// [`every`] under the model's choice for `target`.
@@ -90,7 +80,7 @@ fn interpreted(conv: &Conv, schedule: &Schedule, fill: Fill) -> Schedule {
 /// # Errors
 /// The route, and what went wrong.
 pub fn finished(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> {
-    in_type_of!(conv, finished_as(conv, judged, fill))
+    conv_ir::with_element!(conv.dtype(), T => finished_as::<T>(conv, judged, fill))
 }
 
 fn finished_as<T: Element>(conv: &Conv, judged: &Target, fill: Fill) -> Result<(), String> {
@@ -188,7 +178,7 @@ pub fn free(
     values: &[Vec<(&str, usize)>],
     fill: Fill,
 ) -> Result<(), String> {
-    in_type_of!(conv, free_as(conv, schedule, values, fill))
+    conv_ir::with_element!(conv.dtype(), T => free_as::<T>(conv, schedule, values, fill))
 }
 
 fn free_as<T: Element>(

@@ -9,7 +9,7 @@
 
 use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Schedule, Target, passes};
 use conv_tests::data::{Data, compare};
-use conv_tests::emitted::{Emitted, numbers};
+use conv_tests::emitted::{Emitted, exactly};
 use conv_tests::judge::SEED;
 use conv_tests::random::ACTIVATIONS;
 use conv_tests::{Fill, routes};
@@ -182,19 +182,13 @@ fn add<T: Element>(
 fn expanded(cases: &[(String, Conv)]) {
     let (mut program, mut wanted) = (Emitted::default(), Vec::new());
     for (name, conv) in cases {
-        match conv.dtype() {
-            DType::F32 => add::<f32>(&mut program, &mut wanted, name, conv),
-            DType::F64 => add::<f64>(&mut program, &mut wanted, name, conv),
-        }
+        conv_ir::with_element!(conv.dtype(), T => add::<T>(&mut program, &mut wanted, name, conv))
     }
     let mut failures = Vec::new();
     for ((bytes, (what, wanted)), conv) in
         program.run().iter().zip(&wanted).zip(cases.iter().flat_map(|c| [&c.1, &c.1]))
     {
-        let found: Vec<f64> = match conv.dtype() {
-            DType::F32 => numbers::<f32>(bytes).into_iter().map(f64::from).collect(),
-            DType::F64 => numbers::<f64>(bytes),
-        };
+        let found = exactly(conv.dtype(), bytes);
         if let Err(difference) = compare(&found, wanted) {
             failures.push(format!("{what}\n{difference}"));
         }
@@ -226,7 +220,7 @@ fn every_case_as_expanded_rust() {
     cases().chunks(250).for_each(expanded);
 }
 
-/// What a convolution makes of these: the reference's numbers, with which the interpreter after
+/// What a convolution makes of these: the reference's exactly, with which the interpreter after
 /// each pass and machine code must agree.
 fn step<T: Element>(conv: &Conv, data: &Data<T>) -> Vec<T> {
     let wanted = data.reference(conv).unwrap_or_else(|e| panic!("{conv}: {e}"));

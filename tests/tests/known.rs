@@ -6,7 +6,7 @@ use conv_ir::{Conv, Element, Layout, Schedule, Target, reference};
 use conv_jit::{Compiled, Options};
 use conv_tests::data::{Rng, compare};
 use conv_tests::drawn::{Drawn, drawn};
-use conv_tests::emitted::{Emitted, numbers};
+use conv_tests::emitted::{Emitted, exactly};
 use conv_tests::judge::SEED;
 use conv_tests::{Data, Fill, judge, routes};
 use proptest::prelude::*;
@@ -74,16 +74,10 @@ fn add<T: Element>(program: &mut Emitted, wanted: &mut Vec<(String, Vec<f64>)>, 
 fn expanded_rust_gives_the_reference() {
     let (mut program, mut wanted) = (Emitted::default(), Vec::new());
     for conv in cases() {
-        match conv.dtype() {
-            conv_ir::DType::F32 => add::<f32>(&mut program, &mut wanted, &conv),
-            conv_ir::DType::F64 => add::<f64>(&mut program, &mut wanted, &conv),
-        }
+        conv_ir::with_element!(conv.dtype(), T => add::<T>(&mut program, &mut wanted, &conv))
     }
     for ((name, wanted), (conv, found)) in wanted.iter().zip(cases().zip(program.run())) {
-        let found = match conv.dtype() {
-            conv_ir::DType::F32 => numbers::<f32>(&found).iter().map(|x| f64::from(*x)).collect(),
-            conv_ir::DType::F64 => numbers::<f64>(&found),
-        };
+        let found = exactly(conv.dtype(), &found);
         compare(&found, wanted).unwrap_or_else(|what| panic!("{name}: {what}"));
     }
 }

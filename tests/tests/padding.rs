@@ -6,7 +6,7 @@ use conv_ir::{Conv, DType, Element, Program, Schedule, Target};
 use conv_tests::chains::{every_chain, expanded};
 use conv_tests::data::compare;
 use conv_tests::drawn::{Drawn, drawn};
-use conv_tests::emitted::{Emitted, numbers};
+use conv_tests::emitted::{Emitted, exactly};
 use conv_tests::judge::SEED;
 use conv_tests::random_chains::{DrawnChain, drawn_chains};
 use conv_tests::{Data, Fill, judge, routes};
@@ -96,16 +96,10 @@ fn add<T: Element>(program: &mut Emitted, wanted: &mut Vec<Wanted>, conv: &Conv)
 fn expanded_rust_skips_it() {
     let (mut program, mut wanted) = (Emitted::default(), Vec::new());
     for conv in CASES.iter().chain(&FREE).map(|text| parsed(text)) {
-        match conv.dtype() {
-            DType::F32 => add::<f32>(&mut program, &mut wanted, &conv),
-            DType::F64 => add::<f64>(&mut program, &mut wanted, &conv),
-        }
+        conv_ir::with_element!(conv.dtype(), T => add::<T>(&mut program, &mut wanted, &conv))
     }
     for ((name, dtype, wanted), found) in wanted.iter().zip(program.run()) {
-        let found = match dtype {
-            DType::F32 => numbers::<f32>(&found).iter().map(|x| f64::from(*x)).collect(),
-            DType::F64 => numbers::<f64>(&found),
-        };
+        let found = exactly(*dtype, &found);
         compare(&found, wanted).unwrap_or_else(|what| panic!("{name}: {what}"));
     }
 }

@@ -358,12 +358,8 @@ impl LeafText<'_, '_> {
 
 /// The nearest value of the type, as a literal that reads back exactly.
 pub(super) fn constant(value: f64, dtype: DType) -> TokenStream {
-    let (text, is_finite) = match dtype {
-        DType::F32 => (format!("{:?}", value as f32), (value as f32).is_finite()),
-        DType::F64 => (format!("{value:?}"), value.is_finite()),
-    };
-    match is_finite {
-        true => tokens(&text),
+    match dtype.round(value).is_finite() {
+        true => tokens(&dtype.digits(value)),
         false if value.is_nan() => tokens(&format!("{dtype}::NAN")),
         false if value > 0.0 => tokens(&format!("{dtype}::INFINITY")),
         false => tokens(&format!("{dtype}::NEG_INFINITY")),

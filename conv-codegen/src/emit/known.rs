@@ -100,10 +100,7 @@ impl Known {
 fn bytes(dtype: DType, values: &Values) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(values.len() * dtype.bytes());
     for &x in values.iter() {
-        match dtype {
-            DType::F32 => bytes.extend_from_slice(&(x as f32).to_le_bytes()),
-            DType::F64 => bytes.extend_from_slice(&x.to_le_bytes()),
-        }
+        bytes.extend_from_slice(&dtype.bits_of(x).to_le_bytes()[..dtype.bytes()]);
     }
     bytes
 }

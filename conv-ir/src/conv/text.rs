@@ -24,10 +24,10 @@ use std::str::FromStr;
 
 use super::scan::Scanner;
 use super::words::{
-    Sides, dtype_named, layout_named, per_axis, scan_activation, scan_mode, scan_padding,
-    write_list,
+    Sides, layout_named, per_axis, scan_activation, scan_mode, scan_padding, write_list,
 };
 use super::{Conv, ConvSpec, Layout, Padding, PaddingMode, Size, validate};
+use crate::element::DType;
 use crate::error::{Error, cut};
 
 const WHAT: &str = "the convolution";
@@ -272,7 +272,7 @@ impl<'a> Reader<'a> {
     fn clause(&mut self) -> Result<(), Error> {
         let at = self.scan.position();
         let word = self.scan.word();
-        if let Some(dtype) = dtype_named(word) {
+        if let Some(dtype) = DType::named(word) {
             self.spec.dtype = dtype;
             return self.once(at, "the element type");
         }

@@ -17,7 +17,6 @@
 use super::axis_rules::padding_sum;
 use super::{Conv, ConvAxis, ConvSpec, Padding, PaddingMode, PerAxis, Size};
 use crate::activation::Activation;
-use crate::element::DType;
 use crate::error::{Error, Issue, cut};
 
 /// Characters of the longest name of a free size.
@@ -152,10 +151,7 @@ impl Check<'_> {
 
     fn finite(&mut self, field: &'static str, what: &str, value: f64) -> bool {
         let dtype = self.spec.dtype;
-        let fits = match dtype {
-            DType::F32 => (value as f32).is_finite(),
-            DType::F64 => value.is_finite(),
-        };
+        let fits = dtype.round(value).is_finite();
         if !value.is_finite() {
             self.broken(field, format!("{what} is {value}, but must be finite"));
         } else if !fits {

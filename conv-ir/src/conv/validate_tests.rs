@@ -1,5 +1,6 @@
 use super::*;
 use crate::conv::{Extent, Layout};
+use crate::element::DType;
 
 /// A 2-D convolution of 8 channels, to be broken by the test.
 fn base() -> ConvSpec {

@@ -29,7 +29,6 @@ use crate::error::Error;
 /// PyTorch's slope where none is given.
 const LEAKY_SLOPE: f64 = 0.01;
 
-const DTYPES: [&str; 2] = ["f32", "f64"];
 const LAYOUTS: [&str; 8] =
     ["nchw", "nhwc", "ncw", "nwc", "ncdhw", "ndhwc", "channels-first", "channels-last"];
 const PADDINGS: [&str; 4] = ["valid", "same-upper", "same-lower", "causal"];
@@ -86,14 +85,6 @@ pub(super) fn per_axis<T: Copy>(items: Vec<T>) -> PerAxis<T> {
     match items[..] {
         [one] => PerAxis::All(one),
         _ => PerAxis::Each(items),
-    }
-}
-
-pub(super) fn dtype_named(word: &str) -> Option<DType> {
-    match word {
-        "f32" => Some(DType::F32),
-        "f64" => Some(DType::F64),
-        _ => None,
     }
 }
 
@@ -265,7 +256,8 @@ impl FromStr for DType {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        whole("the element type", text, |scan| scan_named(scan, dtype_named, &DTYPES))
+        let names: Vec<&str> = DType::ALL.iter().map(|dtype| dtype.format().name).collect();
+        whole("the element type", text, |scan| scan_named(scan, DType::named, &names))
     }
 }
 

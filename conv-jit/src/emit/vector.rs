@@ -7,8 +7,8 @@
 //! How lanes read memory is found by placing two of them: the same address (splat), neighbours (one
 //! load), or anything else (one by one).
 
-use conv_ir::DType;
 use conv_ir::nest::{Access, Binary, Expr, Unary};
+use conv_ir::{DType, Format};
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{
     ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types,
@@ -55,23 +55,12 @@ impl Chunk {
     }
 
     pub(super) fn ty(&self) -> Type {
-        if self.is_scalar() { self.scalar() } else { self.pair(types::F32X4, types::F64X2) }
+        self.scalar().by(self.lanes as u32).expect("a vector of 128 bits, or one lane")
     }
 
     /// Integers of the same shape.
     fn ints(&self) -> Type {
-        if self.is_scalar() {
-            self.pair(types::I32, types::I64)
-        } else {
-            self.pair(types::I32X4, types::I64X2)
-        }
-    }
-
-    fn pair(&self, f32s: Type, f64s: Type) -> Type {
-        match self.dtype {
-            DType::F32 => f32s,
-            DType::F64 => f64s,
-        }
+        self.ty().as_int()
     }
 
     fn bytes(&self) -> i64 {
@@ -92,17 +81,16 @@ pub(super) fn bitcast(e: &mut Emitter<'_, '_>, to: Type, value: Value) -> Value 
 
 /// A constant in every lane, made anew at each use: it costs one load, and no register in between.
 pub(super) fn constant(e: &mut Emitter<'_, '_>, chunk: Chunk, c: f64) -> Value {
-    match (chunk.is_scalar(), chunk.dtype) {
-        (true, DType::F32) => e.b.ins().f32const(c as f32),
-        (true, DType::F64) => e.b.ins().f64const(c),
-        (false, DType::F32) => vconst(e, chunk, (c as f32).to_le_bytes().repeat(4)),
-        (false, DType::F64) => vconst(e, chunk, c.to_le_bytes().repeat(2)),
+    match chunk.ty() {
+        types::F32 => e.b.ins().f32const(c as f32),
+        types::F64 => e.b.ins().f64const(c),
+        vector => {
+            let bits = chunk.dtype.bits_of(c).to_le_bytes();
+            let bytes = bits[..chunk.dtype.bytes()].repeat(chunk.lanes as usize);
+            let constant = e.b.func.dfg.constants.insert(ConstantData::from(bytes));
+            e.b.ins().vconst(vector, constant)
+        }
     }
-}
-
-fn vconst(e: &mut Emitter<'_, '_>, chunk: Chunk, bytes: Vec<u8>) -> Value {
-    let constant = e.b.func.dfg.constants.insert(ConstantData::from(bytes));
-    e.b.ins().vconst(chunk.ty(), constant)
 }
 
 pub(super) fn unary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Unary, a: Value) -> Value {
@@ -117,11 +105,8 @@ pub(super) fn unary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Unary, a: Value) 
 /// Adding 1.5 * 2^mantissa puts the integer into the low bits of the mantissa, the exponent's bias
 /// with it; shifted up, it is the exponent.
 fn exp2_int(e: &mut Emitter<'_, '_>, chunk: Chunk, a: Value) -> Value {
-    let (mantissa, bias) = match chunk.dtype {
-        DType::F32 => (23, 127.0),
-        DType::F64 => (52, 1023.0),
-    };
-    let magic = constant(e, chunk, 1.5 * f64::from(mantissa).exp2() + bias);
+    let &Format { mantissa, bias, .. } = chunk.dtype.format();
+    let magic = constant(e, chunk, 1.5 * f64::from(mantissa).exp2() + bias as f64);
     let moved = e.b.ins().fadd(a, magic);
     let bits = bitcast(e, chunk.ints(), moved);
     let exponent = e.b.ins().ishl_imm_u(bits, i64::from(mantissa));

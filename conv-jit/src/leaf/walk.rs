@@ -222,10 +222,8 @@ impl<'a> Walk<'a> {
     fn unary(&mut self, op: Unary, a: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
         // Integers up to the magic number have their last digit in the last bit: adding it turns
         // the number into bits, which move to where the exponent is.
-        let (shift, magic) = match self.nest.accumulator {
-            DType::F32 => (23, (3u64 << 22) as f64 + 127.0),
-            DType::F64 => (52, (3u64 << 51) as f64 + 1023.0),
-        };
+        let format = self.nest.accumulator.format();
+        let magic = (3u64 << (format.mantissa - 1)) as f64 + format.bias as f64;
         let a = self.expr(a, None)?;
         let constant = |bits| Arg::From(Source::Bits(bits));
         let result = match op {
@@ -234,7 +232,7 @@ impl<'a> Walk<'a> {
             Unary::Round => self.emit(to, Kind::Round, &[a]),
             Unary::Exp2Int => {
                 let sum = self.emit(None, Kind::Add, &[a, constant(self.bits(magic))]);
-                self.emit(to, Kind::Shift(shift), &[Arg::Value(sum)])
+                self.emit(to, Kind::Shift(format.mantissa as i32), &[Arg::Value(sum)])
             }
         };
         Ok(Arg::Value(result))
@@ -269,10 +267,7 @@ impl<'a> Walk<'a> {
     }
 
     fn bits(&self, c: f64) -> u64 {
-        match self.nest.accumulator {
-            DType::F32 => u64::from((c as f32).to_bits()),
-            DType::F64 => c.to_bits(),
-        }
+        self.nest.accumulator.bits_of(c)
     }
 
     fn sign(&self) -> u64 {

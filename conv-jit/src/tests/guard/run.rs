@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use conv_ir::program::Step;
 use conv_ir::reference::{self, Arguments};
-use conv_ir::{DType, Element, Program};
+use conv_ir::{Element, Program};
 
 use super::case::Case;
 use crate::memory::guard::{Guarded, Side, guarded};
@@ -21,10 +21,7 @@ pub(super) struct Reference(Option<(Program, Rc<Vec<u64>>)>);
 
 /// Runs a case. How often it ran, or nothing where its schedule or plan is refused.
 pub(super) fn run(case: &Case, last: &mut Reference, tell: &Tell<'_>) -> Option<u64> {
-    match case.program.dtype() {
-        DType::F32 => run_as::<f32>(case, last, tell),
-        DType::F64 => run_as::<f64>(case, last, tell),
-    }
+    conv_ir::with_element!(case.program.dtype(), T => run_as::<T>(case, last, tell))
 }
 
 fn run_as<T: Element>(case: &Case, last: &mut Reference, tell: &Tell<'_>) -> Option<u64> {

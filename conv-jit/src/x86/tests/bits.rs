@@ -186,10 +186,8 @@ fn the_same_bits_as_the_interpreter() {
                     continue;
                 };
                 let what = format!("{target} {conv} // {schedule}");
-                let result = match dtype {
-                    DType::F32 => check::<f32>(&nest, target.isa, &what),
-                    DType::F64 => check::<f64>(&nest, target.isa, &what),
-                };
+                let result =
+                    conv_ir::with_element!(dtype, T => check::<T>(&nest, target.isa, &what));
                 match result {
                     Ok(()) => taken += 1,
                     Err(why) => refused.push(format!("{what}: {why}")),
