@@ -39,7 +39,6 @@
 pub mod coefficients;
 
 use crate::element::{DType, Element};
-use crate::nest::{Binary, Unary};
 use coefficients::Coefficients;
 
 /// Applied to each output element, last.
@@ -67,6 +66,38 @@ pub enum Activation {
     HardSigmoid,
 }
 
+/// One operand in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unary {
+    /// `-x`.
+    Neg,
+    /// The sign bit cleared.
+    Abs,
+    /// The nearest integer, ties to even.
+    Round,
+    /// `2^x` for an integer `x` whose power is a normal number.
+    Exp2Int,
+}
+
+/// Two operands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binary {
+    /// `a + b`.
+    Add,
+    /// `a - b`.
+    Sub,
+    /// `a * b`.
+    Mul,
+    /// `a / b`.
+    Div,
+    /// `if a < b { a } else { b }`: the second operand where either is NaN.
+    Min,
+    /// `if a > b { a } else { b }`: the second operand where either is NaN.
+    Max,
+    /// The magnitude of `a` with the sign of `b`.
+    CopySign,
+}
+
 /// An operand of a [`Step`]: the position of an earlier step.
 pub type Operand = usize;
 
@@ -78,9 +109,9 @@ pub enum Step {
     /// A constant.
     Const(f64),
     /// One operand.
-    Unary(crate::nest::Unary, Operand),
+    Unary(Unary, Operand),
     /// Two operands.
-    Binary(crate::nest::Binary, Operand, Operand),
+    Binary(Binary, Operand, Operand),
     /// `a * b + c`, one rounding.
     Fma(Operand, Operand, Operand),
     /// `if a < b { then } else { otherwise }`.

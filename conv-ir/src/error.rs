@@ -20,15 +20,21 @@ pub struct Issue {
 impl fmt::Display for Issue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.axis {
-            Some(axis) => write!(
-                f,
-                "{} ({}): {}",
-                self.field,
-                crate::conv::axis_name(self.rank, axis),
-                self.message
-            ),
+            Some(axis) => {
+                write!(f, "{} ({}): {}", self.field, axis_name(self.rank, axis), self.message)
+            }
             None => write!(f, "{}: {}", self.field, self.message),
         }
+    }
+}
+
+/// What people call a spatial axis: `width`; `height`, `width`; `depth`, `height`, `width`; else
+/// `axis i`.
+pub fn axis_name(rank: usize, axis: usize) -> Cow<'static, str> {
+    const NAMES: [&str; 3] = ["depth", "height", "width"];
+    match NAMES.get((3 + axis).wrapping_sub(rank)) {
+        Some(name) if rank <= 3 => Cow::Borrowed(name),
+        _ => Cow::Owned(format!("axis {axis}")),
     }
 }
 

@@ -18,6 +18,7 @@ mod element;
 mod error;
 pub mod interp;
 pub mod lower;
+mod model;
 pub mod nest;
 mod numbers;
 pub mod passes;

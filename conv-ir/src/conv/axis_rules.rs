@@ -6,9 +6,9 @@
 //! of two fit an `i128`. Where the input is free, the output is a formula, and rules that need the
 //! number wait for [`Conv::with_sizes`](super::Conv::with_sizes).
 
-use super::shape::{arithmetic, axis_name, output_extent, span};
+use super::shape::{arithmetic, output_extent, padding_sum, span};
 use super::validate::{Check, LIMIT};
-use super::{ConvAxis, Extent, Padding, PerAxis, Size};
+use super::{ConvAxis, Extent, Padding, PerAxis, Size, axis_name};
 
 impl Check<'_> {
     pub(super) fn axes(&mut self) -> Vec<ConvAxis> {
@@ -199,11 +199,6 @@ impl Check<'_> {
             div: div as i64,
         })
     }
-}
-
-/// Padding on both sides together.
-pub(super) fn padding_sum(axis: &ConvAxis) -> i128 {
-    axis.padding.0 as i128 + axis.padding.1 as i128
 }
 
 /// The entry for an axis; the number of entries was checked.

@@ -21,8 +21,8 @@
 //! A string says nothing of types, bias or direction: the result is a forward f32 convolution
 //! without bias, NC*.
 
+use super::axis_name;
 use super::scan::Scanner;
-use super::shape::axis_name;
 use super::validate::LIMIT;
 use super::{Conv, ConvSpec, Padding, PerAxis, Size};
 use crate::error::Error;

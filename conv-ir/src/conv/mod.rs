@@ -25,10 +25,10 @@ mod text;
 mod validate;
 mod words;
 
+pub use crate::error::axis_name;
 pub use benchdnn::parse_benchdnn;
 pub use known::Known;
 pub use scan::nearest;
-pub use shape::axis_name;
 pub(crate) use text::parse_step;
 
 use crate::activation::Activation;

@@ -10,19 +10,12 @@
 //! (input - 1) * stride - before - after + dilation * (kernel - 1) + output_padding + 1      transposed
 //! ```
 
-use std::borrow::Cow;
-
 use super::{Conv, ConvAxis, Extent, Layout, Size};
 use crate::element::DType;
 
-/// What people call a spatial axis: `width`; `height`, `width`; `depth`, `height`, `width`; else
-/// `axis i`.
-pub fn axis_name(rank: usize, axis: usize) -> Cow<'static, str> {
-    const NAMES: [&str; 3] = ["depth", "height", "width"];
-    match NAMES.get((3 + axis).wrapping_sub(rank)) {
-        Some(name) if rank <= 3 => Cow::Borrowed(name),
-        _ => Cow::Owned(format!("axis {axis}")),
-    }
+/// Padding on both sides together.
+pub(super) fn padding_sum(axis: &ConvAxis) -> i128 {
+    axis.padding.0 as i128 + axis.padding.1 as i128
 }
 
 /// How much input a window covers: `dilation * (kernel - 1) + 1`.
@@ -33,7 +26,7 @@ pub(super) fn span(axis: &ConvAxis) -> i128 {
 /// The output extent for an input extent; below one where there is none.
 pub(super) fn output_extent(axis: &ConvAxis, input: usize, transposed: bool) -> i128 {
     let (input, stride) = (input as i128, axis.stride as i128);
-    let padding = axis.padding.0 as i128 + axis.padding.1 as i128;
+    let padding = padding_sum(axis);
     if transposed {
         (input - 1) * stride - padding + span(axis) + axis.output_padding as i128
     } else {

@@ -14,7 +14,7 @@
 //! nothing becomes [`Padding::Valid`], so that equal convolutions compare equal however they were
 //! written.
 
-use super::axis_rules::padding_sum;
+use super::shape::padding_sum;
 use super::{Conv, ConvAxis, ConvSpec, Padding, PaddingMode, PerAxis, Size};
 use crate::activation::Activation;
 use crate::error::{Error, Issue, cut};

@@ -52,11 +52,12 @@ pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};
 pub(crate) use embed::{Embedding, add_unit_dimension, for_pointers};
 pub use leaf::{Lanes, Leaf, Register, TileAxis};
 pub use loops::{Bound, Loop, LoopKind};
-pub use op::{Access, Base, Binary, Expr, Op, Unary};
+pub use op::{Access, Base, Expr, Op};
 pub use print::Names;
 pub use rewrite::{Chain, for_leaves, fuse, map_chains, substitute};
 pub use verify::{Violation, verify};
 
+pub use crate::activation::{Binary, Unary};
 use crate::element::DType;
 use crate::values::Values;
 

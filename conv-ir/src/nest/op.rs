@@ -1,7 +1,7 @@
 //! What a leaf does: accesses, expressions, operations.
 
 use super::{Affine, AxisId, BufferId, Cond, Index, PointerId, RegId};
-use crate::activation::Activation;
+use crate::activation::{Activation, Binary, Unary};
 
 /// What an access starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,38 +32,6 @@ impl Access {
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Access {
         Access { base: self.base, index: self.index.iter().map(|i| i.map(f)).collect() }
     }
-}
-
-/// One operand in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unary {
-    /// `-x`.
-    Neg,
-    /// The sign bit cleared.
-    Abs,
-    /// The nearest integer, ties to even.
-    Round,
-    /// `2^x` for an integer `x` whose power is a normal number.
-    Exp2Int,
-}
-
-/// Two operands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Binary {
-    /// `a + b`.
-    Add,
-    /// `a - b`.
-    Sub,
-    /// `a * b`.
-    Mul,
-    /// `a / b`.
-    Div,
-    /// `if a < b { a } else { b }`: the second operand where either is NaN.
-    Min,
-    /// `if a > b { a } else { b }`: the second operand where either is NaN.
-    Max,
-    /// The magnitude of `a` with the sign of `b`.
-    CopySign,
 }
 
 /// A value: one scalar or vector.

@@ -164,6 +164,27 @@ pub fn compile_as(
     Ok(nest.clone())
 }
 
+impl Schedule {
+    /// Whether the convolution can be computed like this for this target. Every legal schedule
+    /// gives the same bits.
+    ///
+    /// ```
+    /// use conv_ir::{Conv, Schedule, Target, nest::Role};
+    /// let conv: Conv = "conv2d oc8 in 8x8 kernel 3x3".parse()?;
+    /// let schedule = Schedule { tile: vec![(Role::OutChannel, 0)], ..Schedule::default() };
+    /// let refused = schedule.check(&conv, &Target::AVX2).unwrap_err().to_string();
+    /// assert_eq!(refused, "schedule: tile oc:0: numbers are from 1 to 65535");
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::IllegalSchedule`] with the word and its rule; [`Error::Unsupported`] where no
+    /// schedule would do.
+    pub fn check(&self, conv: &Conv, target: &Target) -> Result<(), Error> {
+        compile(conv, self, target, &mut |_, _| {}).map(drop)
+    }
+}
+
 /// The nest that schedules speak of: lowered, with unit axes dropped and contiguous axes merged.
 pub fn canonical(conv: &Conv) -> Nest {
     canonical_as(conv, Layouts::of(conv))

@@ -1,37 +1,18 @@
 //! Which schedules are legal.
 //!
 //! The words of a schedule have rules of their own, which hold before any pass runs. Whether they
-//! fit a convolution and a target, each pass says about its own word; [`Schedule::check`] asks them
-//! all, so that no rule is written twice.
+//! fit a convolution and a target, each pass says about its own word; [`Schedule::check`] (beside the
+//! table of passes) asks them all, so that no rule is written twice.
 
 use super::{Borders, Pack, Schedule};
+use crate::Error;
 use crate::nest::Role;
-use crate::{Conv, Error, Target, passes};
 
 /// No number of a schedule is larger. Tiles are far smaller; this keeps what is multiplied by them
 /// in range, and texts short.
 pub(crate) const MOST: i64 = u16::MAX as i64;
 
 impl Schedule {
-    /// Whether the convolution can be computed like this for this target. Every legal schedule
-    /// gives the same bits.
-    ///
-    /// ```
-    /// use conv_ir::{Conv, Schedule, Target, nest::Role};
-    /// let conv: Conv = "conv2d oc8 in 8x8 kernel 3x3".parse()?;
-    /// let schedule = Schedule { tile: vec![(Role::OutChannel, 0)], ..Schedule::default() };
-    /// let refused = schedule.check(&conv, &Target::AVX2).unwrap_err().to_string();
-    /// assert_eq!(refused, "schedule: tile oc:0: numbers are from 1 to 65535");
-    /// # Ok::<(), conv_ir::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`Error::IllegalSchedule`] with the word and its rule; [`Error::Unsupported`] where no
-    /// schedule would do.
-    pub fn check(&self, conv: &Conv, target: &Target) -> Result<(), Error> {
-        passes::compile(conv, self, target, &mut |_, _| {}).map(drop)
-    }
-
     /// The rules that need neither a convolution nor a target.
     pub(crate) fn check_words(&self) -> Result<(), Error> {
         self.check_numbers()?;
@@ -86,6 +67,7 @@ fn illegal(message: String) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{Conv, Target};
 
     fn refused(schedule: Schedule) -> String {
         let conv: Conv = "conv2d g2 ic2 oc8 in 8x8 kernel 3x3".parse().unwrap();

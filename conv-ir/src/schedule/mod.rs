@@ -14,14 +14,21 @@
 //! merged contiguous ones.
 
 mod check;
-mod choose;
 mod text;
 
 pub(crate) use check::MOST;
-pub use choose::Choice;
 
 use crate::nest::Role;
 use crate::{Conv, PaddingMode};
+
+/// A schedule, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice {
+    /// The schedule.
+    pub schedule: Schedule,
+    /// One sentence per decision.
+    pub reasons: Vec<String>,
+}
 
 /// How the edge of the image is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]

@@ -8,8 +8,8 @@
 //!
 //! What stays unknown here (a condition on an int, a stride that is a symbol) is a [`Refusal`].
 
+use conv_ir::Machine;
 use conv_ir::nest::{AxisId, Binary, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
-use conv_ir::{DType, Machine};
 use smallvec::SmallVec;
 
 use super::Refusal;

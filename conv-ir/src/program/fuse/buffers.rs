@@ -1,7 +1,6 @@
 //! The buffers of a strip's nest in the memory of the fused one: rows of larger arrays, weights
 //! that all strips share, numbers that are known.
 
-use super::template::reaches;
 use super::{Fusing, Lowered, refused};
 use crate::nest::{Affine, Buffer, BufferId, BufferRole, Nest, Stmt, add_unit_dimension};
 use crate::{Conv, Error, Schedule};
@@ -210,4 +209,13 @@ fn dimension_of_rows(extents: &[i64], row: i64, rows: i64) -> Option<(usize, i64
 fn copies(nest: &Nest, from: BufferId, to: BufferId) -> bool {
     let both = |stmt: &Stmt| reaches(nest, stmt, from) && reaches(nest, stmt, to);
     nest.setup.iter().any(both)
+}
+
+/// Whether a statement's calls reach into a buffer.
+pub(super) fn reaches(nest: &Nest, stmt: &Stmt, buffer: BufferId) -> bool {
+    match stmt {
+        Stmt::For(_, body) => body.iter().any(|stmt| reaches(nest, stmt, buffer)),
+        Stmt::Call(call) => nest.leaves[call.leaf.index()].pointers.contains(&buffer),
+        Stmt::Leaf(_) => false,
+    }
 }

@@ -1,9 +1,9 @@
 //! A strip's convolution, lowered once and embedded as often as strips compute it.
 
-use super::buffers::{Port, same_numbers};
+use super::buffers::{Port, reaches, same_numbers};
 use super::{Compute, Fusing, Lower, Moves};
 use crate::lower::Layouts;
-use crate::nest::{Access, Affine, Base, BufferId, BufferRole, Nest, Stmt, for_pointers};
+use crate::nest::{Access, Affine, Base, BufferId, BufferRole, Stmt, for_pointers};
 use crate::{Conv, Error};
 
 /// A strip's nest, embedded.
@@ -112,14 +112,5 @@ fn add(pointer: &mut Access, dimension: usize, by: &Affine) {
     let index = pointer.index[dimension].as_affine().map(|a| a.plus(by));
     if let Some(index) = index {
         pointer.index[dimension] = index.into();
-    }
-}
-
-/// Whether a statement's calls reach into a buffer.
-pub(super) fn reaches(nest: &Nest, stmt: &Stmt, buffer: BufferId) -> bool {
-    match stmt {
-        Stmt::For(_, body) => body.iter().any(|stmt| reaches(nest, stmt, buffer)),
-        Stmt::Call(call) => nest.leaves[call.leaf.index()].pointers.contains(&buffer),
-        Stmt::Leaf(_) => false,
     }
 }

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use super::cost::{self, sweep};
 use super::numbers::Numbers;
-use super::{Group, Plan, Strips};
+use super::{Group, Strips};
 use crate::program::Program;
 use crate::{Layout, Target};
 
@@ -375,27 +375,6 @@ fn heights(rows: i64) -> Vec<i64> {
     let mut heights: Vec<i64> = counts.map(|count| (rows + count - 1) / count).collect();
     heights.dedup();
     heights
-}
-
-impl Plan {
-    /// The model's choice for so many threads.
-    ///
-    /// ```
-    /// use conv_ir::{Program, Target, program::plan::Plan};
-    /// let block: Program = "conv2d ic16 oc96 in 112 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1 stride 2, relu6; conv2d oc24 kernel 1".parse()?;
-    /// let plan = Plan::choose(&block, &Target::AVX512, 1);
-    /// assert_eq!(plan.groups.len(), 1, "all three steps are fused");
-    /// # Ok::<(), conv_ir::Error>(())
-    /// ```
-    pub fn choose(chain: &Program, target: &Target, threads: usize) -> Plan {
-        if chain.steps().len() == 1 || !chain.free_sizes().is_empty() {
-            return Plan::unfused(chain);
-        }
-        let steps = Steps::of(chain, target);
-        let found = steps.cheapest(chain, threads);
-        let reasons = super::reasons::reasons(chain, &steps, &found, target);
-        Plan { groups: found.groups, reasons }
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::program::plan::Plan;
 use std::ops::Range;
 
 fn chain(first: &str, steps: impl IntoIterator<Item = String>) -> Program {

@@ -18,6 +18,7 @@ use super::fuse::{Lower, Strips, fuse};
 use super::{Program, Step};
 use crate::lower::Layouts;
 use crate::{Error, Nest, Target};
+use choose::Steps;
 use numbers::Numbers;
 
 /// Steps that are one nest.
@@ -39,6 +40,25 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The model's choice for so many threads.
+    ///
+    /// ```
+    /// use conv_ir::{Program, Target, program::plan::Plan};
+    /// let block: Program = "conv2d ic16 oc96 in 112 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1 stride 2, relu6; conv2d oc24 kernel 1".parse()?;
+    /// let plan = Plan::choose(&block, &Target::AVX512, 1);
+    /// assert_eq!(plan.groups.len(), 1, "all three steps are fused");
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn choose(chain: &Program, target: &Target, threads: usize) -> Plan {
+        if chain.steps().len() == 1 || !chain.free_sizes().is_empty() {
+            return Plan::unfused(chain);
+        }
+        let steps = Steps::of(chain, target);
+        let found = steps.cheapest(chain, threads);
+        let reasons = reasons::reasons(chain, &steps, &found, target);
+        Plan { groups: found.groups, reasons }
+    }
+
     /// Whether its groups are the chain's steps in order, and what is read from before a group
     /// exists as a whole.
     ///

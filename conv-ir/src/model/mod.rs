@@ -11,22 +11,13 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use super::{Borders, Pack, Schedule};
 use crate::lower::Layouts;
 use crate::nest::Role;
+use crate::schedule::{Borders, Choice, Pack, Schedule};
 use crate::{Conv, Target, passes};
 use channels::channel_lanes;
 use columns::column_lanes;
 use shape::{Shape, UNKNOWN};
-
-/// A schedule, and why.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Choice {
-    /// The schedule.
-    pub schedule: Schedule,
-    /// One sentence per decision.
-    pub reasons: Vec<String>,
-}
 
 impl Schedule {
     /// The model's choice.

@@ -7,11 +7,10 @@
 //! two: blocks outermost, whose weights stay near while the tiles of a block run innermost. Each is
 //! priced in cycles, by what is read again and from where.
 
-use super::Choice;
 use super::shape::Shape;
 use crate::Target;
 use crate::nest::Role;
-use crate::schedule::MOST;
+use crate::schedule::{Choice, MOST};
 
 /// Cycles of a run of memory that a tile stores where no other tile continues it soon: half a line,
 /// and often a page that is not at hand. Measured on a Sapphire Rapids with 1x1 windows: 7 to 25.

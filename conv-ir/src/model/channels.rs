@@ -6,8 +6,9 @@
 //! The cheapest wins.
 
 use super::shape::{Shape, product};
-use super::{Choice, L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
+use super::{L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
 use crate::nest::Role;
+use crate::schedule::Choice;
 use crate::{MAX_EMBEDDED_BROADCASTS, Target};
 
 /// What a load adds where it is not the bottleneck: prefetches and misses take turns with it.

@@ -6,10 +6,10 @@
 //! into a padded panel.
 
 use super::shape::{Shape, UNKNOWN, product};
-use super::{Choice, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
+use super::{IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
-use crate::schedule::Borders;
+use crate::schedule::{Borders, Choice};
 
 /// Bytes of a page.
 const PAGE: i64 = 4096;
