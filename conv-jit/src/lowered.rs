@@ -70,31 +70,20 @@ impl Lowered {
         let rewritten = program.rewritten(accuracy);
         let program = &rewritten.program;
         one_residual_from_outside(program)?;
-        let lower = |plan: &Plan| -> Result<Vec<LoweredGroup>, Error> {
-            let groups = plan.groups.iter().map(|group| lowered(program, group, options));
-            // Many are held at once: no room for groups that do not come.
-            let mut groups: Vec<_> = groups.collect::<Result<_, _>>()?;
-            groups.shrink_to_fit();
-            Ok(groups)
-        };
-        let (plan, groups) = match plan {
+        let mut lower = |group: &Group| lowered(program, group, options);
+        let (plan, mut groups) = match plan {
             Some(plan) => {
                 plan.check(program)?;
-                (plan.clone(), lower(plan)?)
+                let groups: Result<_, Error> = plan.groups.iter().map(&mut lower).collect();
+                (plan.clone(), groups?)
             }
             None => {
                 let threads = share::useful_threads(program.convs()).min(*threads).max(1);
-                let plan = Plan::choose(program, target, threads);
-                match lower(&plan) {
-                    Err(why) if plan.groups.len() < program.steps().len() => {
-                        let plan = apart(program, &why);
-                        let groups = lower(&plan)?;
-                        (plan, groups)
-                    }
-                    groups => (plan, groups?),
-                }
+                fused_where_it_can_be(Plan::choose(program, target, threads), &mut lower)?
             }
         };
+        // Many are held at once: no room for groups that do not come.
+        groups.shrink_to_fit();
         Ok(Lowered { rewritten, plan, groups })
     }
 
@@ -126,11 +115,26 @@ fn one_residual_from_outside(program: &Program) -> Result<(), Error> {
     }
 }
 
-/// Every step by itself, because strips could not be.
-fn apart(program: &Program, why: &Error) -> Plan {
-    let mut plan = Plan::unfused(program);
-    plan.reasons.push(format!("not fused: {why}"));
-    plan
+/// The groups of the model's plan. Where fused steps are refused, each of them is a group.
+fn fused_where_it_can_be(
+    plan: Plan,
+    lower: &mut dyn FnMut(&Group) -> Result<LoweredGroup, Error>,
+) -> Result<(Plan, Vec<LoweredGroup>), Error> {
+    let (mut groups, mut reasons) = (Vec::new(), plan.reasons);
+    for group in plan.groups {
+        let steps = group.steps.clone();
+        match lower(&group) {
+            Err(why) if steps.len() > 1 => {
+                reasons.push(format!("steps {}-{} not fused: {why}", steps.start + 1, steps.end));
+                for at in steps {
+                    groups.push(lower(&Group { steps: at..at + 1, strips: None })?);
+                }
+            }
+            made => groups.push(made?),
+        }
+    }
+    let plan = Plan { groups: groups.iter().map(|made| made.group.clone()).collect(), reasons };
+    Ok((plan, groups))
 }
 
 fn lowered(program: &Program, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
@@ -211,4 +215,31 @@ fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_refused_group_leaves_the_others_fused() {
+        let block = "conv2d oc96 kernel 1 + bias, relu6; conv2d g96 oc96 kernel 3 pad 1, relu6; \
+                     conv2d oc16 kernel 1";
+        let text = format!("{block}; {block}").replacen("oc96", "ic16 oc96 in 56", 1);
+        let program: Program = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let options = Options { target: Target::AVX512, ..Options::default() };
+        let plan = Plan::choose(&program, &options.target, 1);
+        let steps = |plan: &Plan| plan.groups.iter().map(|g| g.steps.clone()).collect::<Vec<_>>();
+        assert_eq!(steps(&plan), [0..3, 3..6], "{:?}", plan.reasons);
+        let mut lower = |group: &Group| match group.steps == (3..6) {
+            true => Err(Error::Unsupported("no strips".to_owned())),
+            false => lowered(&program, group, &options),
+        };
+        let (plan, groups) = fused_where_it_can_be(plan, &mut lower).expect("steps go alone");
+        assert_eq!(steps(&plan), [0..3, 3..4, 4..5, 5..6]);
+        assert_eq!(groups.len(), 4);
+        let why = plan.reasons.last().map_or("", String::as_str);
+        assert!(why.starts_with("steps 4-6 not fused: ") && why.ends_with("no strips"), "{why}");
+        plan.check(&program).unwrap_or_else(|e| panic!("{e}"));
+    }
 }
