@@ -42,7 +42,7 @@ use crate::element::{DType, Element};
 use coefficients::Coefficients;
 
 /// Applied to each output element, last.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 pub enum Activation {
     /// `max(0, x)`.
     Relu,

@@ -123,7 +123,7 @@ impl Builder {
         if !early.is_empty() {
             return Err(IrError::Invalid(early).into());
         }
-        let mut steps: Vec<Step> = Vec::new();
+        let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
         for said in &self.steps {
             let number = steps.len() + 1;
             let conv = self.checked(said, steps.last(), steps.len());

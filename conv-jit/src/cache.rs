@@ -5,13 +5,11 @@
 //! ask for the same new program at once both compile it, and the later one wins: compiling takes
 //! milliseconds, and holding the lock meanwhile would stop everybody.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
-use conv_ir::conv::Known;
-use conv_ir::program::plan::Plan;
-use conv_ir::separate::Accuracy;
-use conv_ir::{Program, Schedule, Target};
+use conv_ir::Program;
 
 use crate::Error;
 use crate::compiled::{Options, Shared};
@@ -23,45 +21,10 @@ pub const CAPACITY: usize = 256;
 /// Bytes of code and of known numbers held. An entry of more is not kept at all.
 pub const BYTES: usize = 64 << 20;
 
-/// What code follows from. The host's ISA is not part of it: it does not change under a running
-/// program.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    /// Everything in the description but known weights, constants to the last bit.
-    text: String,
-    known: Vec<Option<Known>>,
-    /// None is the model's choice, which follows from the rest.
-    schedule: Option<Schedule>,
-    plan: Option<Plan>,
-    target: Target,
-    accuracy: Accuracy,
-    finite_weights: bool,
-    /// Those that the model plans for.
-    threads: usize,
-}
-
-impl Key {
-    pub fn new(program: &Program, options: &Options) -> Key {
-        let Options { schedule, plan, target, accuracy, threads, finite_weights, cache: _ } =
-            options;
-        let is_planned =
-            plan.is_none() && (program.steps().len() > 1 || *accuracy != Accuracy::Exact);
-        Key {
-            text: program.to_string(),
-            known: program.convs().map(|conv| conv.known().cloned()).collect(),
-            schedule: schedule.clone(),
-            plan: plan.clone(),
-            target: *target,
-            accuracy: *accuracy,
-            finite_weights: *finite_weights,
-            threads: if is_planned { *threads } else { 1 },
-        }
-    }
-}
-
 #[derive(Default)]
 struct Cache {
-    entries: HashMap<Key, Entry>,
+    /// By [`hash`]. Of two that have the same one, the later one stays.
+    entries: BTreeMap<u64, Entry>,
     /// Of all entries.
     bytes: usize,
     /// Counts uses.
@@ -101,40 +64,82 @@ pub fn clear() {
     *lock() = Cache::default();
 }
 
+/// What was compiled, or is made now. The host's ISA is not asked for: it does not change under a
+/// running program. Allocates nothing to find what is there.
 pub(crate) fn get_or(
-    key: Key,
+    program: &Program,
+    options: &Options,
     make: impl FnOnce() -> Result<Arc<Shared>, Error>,
 ) -> Result<Arc<Shared>, Error> {
-    if let Some(found) = lock().get(&key) {
+    let hash = hash(program, options);
+    if let Some(found) = lock().get(hash, program, options) {
         return Ok(found);
     }
     let made = make()?;
-    lock().put(key, made.clone());
+    lock().put(hash, made.clone());
     Ok(made)
 }
 
+fn hash(program: &Program, options: &Options) -> u64 {
+    let mut mix = Mix(0);
+    (program, options).hash(&mut mix);
+    mix.finish()
+}
+
+/// A word at a time. Who makes two programs fall together has one of them compiled more often.
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(size_of::<u64>()) {
+            let mut word = [0; size_of::<u64>()];
+            word[..chunk.len()].copy_from_slice(chunk);
+            self.write_u64(u64::from_le_bytes(word));
+        }
+    }
+
+    fn write_u8(&mut self, n: u8) {
+        self.write_u64(n.into());
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // An odd number near 2^64 over the golden ratio: it carries every bit upwards.
+        self.0 = (self.0.rotate_left(5) ^ n).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn write_usize(&mut self, n: usize) {
+        self.write_u64(n as u64);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl Cache {
-    fn get(&mut self, key: &Key) -> Option<Arc<Shared>> {
+    fn get(&mut self, hash: u64, program: &Program, options: &Options) -> Option<Arc<Shared>> {
         self.clock += 1;
-        let clock = self.clock;
-        let entry = self.entries.get_mut(key)?;
-        entry.used = clock;
+        let entry = self.entries.get_mut(&hash)?;
+        if entry.shared.described != *program || entry.shared.options != *options {
+            return None;
+        }
+        entry.used = self.clock;
         Some(entry.shared.clone())
     }
 
-    fn put(&mut self, key: Key, shared: Arc<Shared>) {
+    fn put(&mut self, hash: u64, shared: Arc<Shared>) {
         self.clock += 1;
         let entry = Entry { used: self.clock, bytes: bytes(&shared), shared };
         if entry.bytes > BYTES {
             return;
         }
         self.bytes += entry.bytes;
-        let replaced = self.entries.insert(key, entry);
+        let replaced = self.entries.insert(hash, entry);
         self.bytes -= replaced.map_or(0, |entry| entry.bytes);
         while self.entries.len() > CAPACITY || self.bytes > BYTES {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.used);
-            let Some(key) = oldest.map(|(key, _)| key.clone()) else { break };
-            self.bytes -= self.entries.remove(&key).map_or(0, |entry| entry.bytes);
+            let Some((&hash, _)) = oldest else { break };
+            self.bytes -= self.entries.remove(&hash).map_or(0, |entry| entry.bytes);
         }
     }
 }

@@ -165,7 +165,6 @@ impl<'a, T: Element> Call<'a, T> {
                 constants,
                 sizes: &sizes,
                 addresses: &scratch.addresses,
-                arrays: &compiled.arrays,
                 parts: compiled.parts(self.threads, self.packed.threads),
                 executor: self.executor,
             };

@@ -14,7 +14,7 @@ use conv_ir::separate::Accuracy;
 use conv_ir::{DType, Element, Isa, Nest, Program, Schedule, Target};
 
 use crate::backend::Backend;
-use crate::cache::{self, Key};
+use crate::cache;
 use crate::code::{Code, CompileTime, FunctionSize};
 use crate::engine::Arrays;
 use crate::host::{host_target, is_here};
@@ -23,7 +23,7 @@ use crate::packed::{Packed, StepWeights};
 use crate::{Error, share};
 
 /// How to compile.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Options {
     /// Of a program of one step. `None`: the model's choice.
     pub schedule: Option<Schedule>,
@@ -57,6 +57,15 @@ impl Default for Options {
             accuracy: Accuracy::Exact,
             finite_weights: true,
         }
+    }
+}
+
+impl Options {
+    /// Threads that the plan is for, of so many: others give the same code.
+    fn planned_for(&self, program: &Program, threads: usize) -> usize {
+        let steps = program.steps().len();
+        let is_planned = self.plan.is_none() && (steps > 1 || self.accuracy != Accuracy::Exact);
+        if is_planned { threads } else { 1 }
     }
 }
 
@@ -156,10 +165,10 @@ impl Compiled {
     pub fn new(program: impl Into<Program>, options: Options) -> Result<Compiled, Error> {
         let program = program.into();
         let threads = options.threads.clamp(1, share::MOST_THREADS);
-        let options = Options { threads, ..options };
+        let options = Options { threads: options.planned_for(&program, threads), ..options };
         let make = || Shared::new(&program, &options).map(Arc::new);
         let shared = match options.cache {
-            true => cache::get_or(Key::new(&program, &options), make)?,
+            true => cache::get_or(&program, &options, make)?,
             false => make()?,
         };
         Ok(Compiled { shared, threads })

@@ -14,28 +14,40 @@ use crate::memory::Block;
 use crate::memory::guard;
 use crate::{Error, share};
 
-/// What does not change between runs: packed buffers, and copies of weights and biases where the
-/// body reads them as they are.
+/// What does not change between runs: packed buffers, copies of weights and biases where the body
+/// reads them as they are, and where scratch lies.
 pub(crate) struct Constants {
-    /// Owns what `addresses` points to.
+    /// Owns what exposed addresses point to. After packing it is only read.
     blocks: Vec<Block>,
-    addresses: Addresses,
+    /// By buffer of the nest.
+    places: Vec<Place>,
+    /// Bytes of one thread's scratch. `None` where sizes come with a run.
+    scratch: Option<usize>,
+}
+
+/// What stands in the buffer table of a run.
+#[derive(Clone, Copy)]
+enum Place {
+    /// The address of an array of the run, by position.
+    Array(usize),
+    /// An exposed address of a block, or an offset in a thread's scratch.
+    Fixed(usize),
 }
 
 impl Constants {
     pub fn bytes(&self) -> usize {
         self.blocks.iter().map(Block::bytes).sum()
     }
+
+    /// With offsets in scratch, where they follow from the nest.
+    fn new(nest: &Nest, slack: &[i64], blocks: Vec<Block>, mut places: Vec<Place>) -> Constants {
+        let scratch = nest.symbols.is_empty().then(|| {
+            layout(nest, slack, &[], |id, start, _| places[id.index()] = Place::Fixed(start))
+        });
+        place_views(nest, &mut places);
+        Constants { blocks, places, scratch: scratch.flatten() }
+    }
 }
-
-/// The address of each buffer that does not change between runs; null for the others.
-struct Addresses(Vec<*mut u8>);
-
-// SAFETY: after packing, these addresses are only read through, and the memory behind them belongs
-// to the same `Inner`.
-unsafe impl Send for Addresses {}
-// SAFETY: as above; reading from several threads is no conflict.
-unsafe impl Sync for Addresses {}
 
 /// Working memory of one nest at a time. Grows to what a run needs and stays so.
 #[derive(Default)]
@@ -64,7 +76,6 @@ pub(crate) struct Run<'a> {
     pub sizes: &'a [(&'a str, usize)],
     /// Exposed addresses, of which the nest's arrays are some.
     pub addresses: &'a [usize],
-    pub arrays: &'a Arrays,
     /// Parts that the work is cut into.
     pub parts: usize,
     pub executor: &'a dyn Executor,
@@ -74,15 +85,21 @@ impl Run<'_> {
     /// Runs the body.
     ///
     /// # Safety
-    /// The array behind every address of `arrays` has as many elements as the nest says at these
+    /// The array behind every address that the constants name has as many elements as the nest says at these
     /// sizes, the output nobody else's; `constants` were packed for this nest; its parts write
     /// different elements, or there is one.
     pub(crate) unsafe fn run(&self, work: &mut Work) -> Result<(), Error> {
-        let Run { nest, code, parts, executor, .. } = *self;
+        let Run { nest, code, constants, parts, executor, .. } = *self;
         work.fill_symbols(nest, self.sizes)?;
         work.table.clear();
-        work.table.extend((0..nest.buffers.len()).map(|at| self.address(BufferId(at as u32))));
-        let block = work.reserve(nest, &code.slack, parts)?;
+        work.table.extend(constants.places.iter().map(|place| match *place {
+            Place::Array(at) => self.addresses[at],
+            Place::Fixed(address) => address,
+        }));
+        let block = match constants.scratch {
+            Some(bytes) if !is_guarded() => work.grow(bytes, parts)?,
+            _ => work.reserve(nest, &code.slack, parts)?,
+        };
         let start = work.block.start().expose_provenance();
         let (table, symbols) = (&work.table[..], &work.symbols[..]);
         #[cfg(test)]
@@ -107,19 +124,14 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
 
-    fn address(&self, buffer: BufferId) -> usize {
-        match self.nest.buffer(buffer).role {
-            BufferRole::Input => self.addresses[self.arrays.input],
-            BufferRole::Residual => {
-                self.addresses[self.arrays.residuals[self.nest.position_in_role(buffer)]]
-            }
-            BufferRole::Output => self.addresses[self.arrays.output],
-            BufferRole::Weight | BufferRole::Bias | BufferRole::Packed | BufferRole::Scratch => {
-                self.constants.addresses.0[self.nest.memory_of(buffer).index()].expose_provenance()
-            }
-        }
-    }
+/// Whether blocks lie between guards, which are set for each run.
+fn is_guarded() -> bool {
+    #[cfg(test)]
+    return guard::side().is_some();
+    #[cfg(not(test))]
+    false
 }
 
 /// Guards against an executor of the user's that repeats a part, or invents one: two threads in one
@@ -145,27 +157,26 @@ impl Work {
     /// Room for the scratch of `parts` threads, and where its buffers lie in it, in the table.
     /// Bytes of one thread's.
     fn reserve(&mut self, nest: &Nest, slack: &[i64], parts: usize) -> Result<usize, Error> {
-        let Work { block, table, symbols } = self;
+        let Work { table, symbols, .. } = self;
         let bytes = layout(nest, slack, symbols, |id, start, _| table[id.index()] = start);
-        let total = bytes.and_then(|bytes| bytes.checked_mul(parts));
-        let (Some(bytes), Some(total)) = (bytes, total) else {
-            return Err(Error::Memory(format!("scratch for {parts} threads")));
-        };
-        for (at, buffer) in nest.buffers.iter().enumerate() {
-            if let (BufferRole::Scratch, Some(of)) = (buffer.role, buffer.view_of) {
-                table[at] = table[of.index()];
-            }
-        }
+        let bytes = bytes.ok_or_else(|| no_scratch(parts))?;
+        place_views(nest, table);
         #[cfg(test)]
         if guard::side().is_some() {
             let mut arrays = Vec::new();
             layout(nest, slack, symbols, |_, start, bytes| arrays.push(start..start + bytes));
             let of =
                 |part| arrays.iter().map(move |a| part * bytes + a.start..part * bytes + a.end);
-            block.fence(total, (0..parts).flat_map(of));
+            self.block.fence(parts * bytes, (0..parts).flat_map(of));
             return Ok(bytes);
         }
-        block.grow(total)?;
+        self.grow(bytes, parts)
+    }
+
+    /// Room for `parts` times so many bytes. Bytes of one thread's.
+    fn grow(&mut self, bytes: usize, parts: usize) -> Result<usize, Error> {
+        let total = bytes.checked_mul(parts).ok_or_else(|| no_scratch(parts))?;
+        self.block.grow(total)?;
         Ok(bytes)
     }
 
@@ -186,6 +197,19 @@ impl Work {
     }
 }
 
+fn no_scratch(parts: usize) -> Error {
+    Error::Memory(format!("scratch for {parts} threads"))
+}
+
+/// Buffers that are views stand where those stand whose memory they see.
+fn place_views<P: Copy>(nest: &Nest, places: &mut [P]) {
+    for (at, buffer) in nest.buffers.iter().enumerate() {
+        if let Some(of) = buffer.view_of {
+            places[at] = places[of.index()];
+        }
+    }
+}
+
 fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
     let found = sizes
         .iter()
@@ -202,44 +226,48 @@ fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
 /// the nest says.
 pub(crate) unsafe fn pack<T: Element>(
     nest: &Nest,
-    code: &Code,
+    (code, arrays): (&Code, &Arrays),
     weights: &[&[T]],
     biases: &[&[T]],
 ) -> Result<Constants, Error> {
     let mut blocks = Vec::new();
-    let (mut during, mut after) = (Vec::new(), Vec::new());
+    let (mut during, mut places) = (Vec::new(), Vec::new());
+    let fixed = |start: *mut u8| Place::Fixed(start.expose_provenance());
     for at in 0..nest.buffers.len() {
         let id = BufferId(at as u32);
         let null = std::ptr::null_mut();
         if let Some(values) = &nest.buffer(id).values {
             let start = known_block::<T>(values, code.slack[at], &mut blocks)?;
             during.push(start);
-            after.push(start);
+            places.push(fixed(start));
             continue;
         }
         let given = |arrays: &[&[T]]| arrays[nest.position_in_role(id)].as_ptr().cast_mut().cast();
         let mut kept =
             |arrays: &[&[T]]| copy(nest, id, arrays[nest.position_in_role(id)], &mut blocks);
         let (now, later) = match nest.buffer(id).role {
-            BufferRole::Weight => (given(weights), kept(weights)?),
-            BufferRole::Bias => (given(biases), kept(biases)?),
+            BufferRole::Weight => (given(weights), fixed(kept(weights)?)),
+            BufferRole::Bias => (given(biases), fixed(kept(biases)?)),
             BufferRole::Packed => {
                 let start = packed_block(nest, id, code.slack[at], &mut blocks)?;
-                (start, start)
+                (start, fixed(start))
             }
-            BufferRole::Input | BufferRole::Residual | BufferRole::Output | BufferRole::Scratch => {
-                (null, null)
+            BufferRole::Input => (null, Place::Array(arrays.input)),
+            BufferRole::Residual => {
+                (null, Place::Array(arrays.residuals[nest.position_in_role(id)]))
             }
+            BufferRole::Output => (null, Place::Array(arrays.output)),
+            BufferRole::Scratch => (null, fixed(null)),
         };
         during.push(now);
-        after.push(later);
+        places.push(later);
     }
     let symbols = vec![0; nest.symbols.len()];
     // SAFETY: weights and biases have the lengths of their buffers (the caller's word) and are only
     // read; packed buffers are ours and as long as the nest says; `setup` touches no other
     // buffer and, as `packed_block` checked, no symbol's value matters to it.
     unsafe { code.call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1)) };
-    Ok(Constants { blocks, addresses: Addresses(after) })
+    Ok(Constants::new(nest, &code.slack, blocks, places))
 }
 
 /// Known numbers that the code reads from memory.

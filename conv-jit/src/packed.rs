@@ -98,10 +98,11 @@ impl Inner {
             let weight: Vec<&[T]> = asked.map(|(_, &origin)| weights[origin].weight).collect();
             let asked = own().filter(|(conv, _)| bias_comes_later(conv));
             let bias: Vec<&[T]> = asked.filter_map(|(_, &origin)| weights[origin].bias).collect();
+            let to = (&compiled.code, &compiled.arrays);
             // SAFETY: every array has the length of its shape, and they stand in the order of the
             // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
             // weights that come later.
-            constants.push(unsafe { engine::pack(&lowered.nest, &compiled.code, &weight, &bias)? });
+            constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
         }
         Ok(Inner { shared, constants, pool: Pool::default() })
     }

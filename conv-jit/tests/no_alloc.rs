@@ -116,6 +116,21 @@ fn the_counter_counts() {
 }
 
 #[test]
+fn finding_what_was_compiled_allocates_nothing() {
+    let chain = "conv2d ic4 oc8 in 9 kernel 3; conv2d oc4 kernel 1";
+    for text in [chain, "conv2d ic4 oc8 in 9 kernel 3 + bias, clamp(-1,1)"] {
+        let program: Program = text.parse().unwrap();
+        let first = Compiled::new(&program, Options::default()).unwrap();
+        // Read again: the same program, not the same memory.
+        let (again, options): (Program, _) = (text.parse().unwrap(), Options::default());
+        let mut found = None;
+        let count = allocations(|| found = Some(Compiled::new(again, options).unwrap()));
+        assert_eq!(count, 0, "{text}");
+        assert!(std::ptr::eq(first.plan(), found.unwrap().plan()), "{text}");
+    }
+}
+
+#[test]
 fn a_run_allocates_nothing() {
     for target in targets_here() {
         let mut panels = 0;

@@ -12,7 +12,9 @@ use super::{ConvAxis, Extent, Padding, PerAxis, Size, axis_name};
 
 impl Check<'_> {
     pub(super) fn axes(&mut self) -> Vec<ConvAxis> {
-        (0..self.rank).filter_map(|axis| self.axis(axis)).collect()
+        let mut axes = Vec::with_capacity(self.rank);
+        axes.extend((0..self.rank).filter_map(|axis| self.axis(axis)));
+        axes
     }
 
     fn axis(&mut self, at: usize) -> Option<ConvAxis> {

@@ -19,6 +19,7 @@ mod axis_rules;
 mod benchdnn;
 mod free;
 mod known;
+mod same;
 mod scan;
 mod shape;
 mod text;
@@ -174,7 +175,7 @@ impl From<Vec<(usize, usize)>> for Padding {
 
 /// What an index outside the input reads. Padding may be wider than the input: the modes that read
 /// elements of it then go on in the same way, as SciPy's do.
-#[derive(Clone, Copy, Debug, PartialEq, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub enum PaddingMode {
     /// Zero: the tap is skipped, on every route. So a weight over the padding has no effect, were it
     /// infinite or NaN (PyTorch multiplies it by zero, which gives NaN).
@@ -211,7 +212,7 @@ pub enum Layout {
 /// assert_eq!(conv.output_shape(), Some(vec![1, 64, 112, 112]));
 /// # Ok::<(), conv_ir::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConvSpec {
     /// Type of input, weight, bias, residual, output and of the accumulator.
     pub dtype: DType,
@@ -282,7 +283,7 @@ impl ConvSpec {
 }
 
 /// A checked convolution. Made by [`Conv::new`] or by parsing its text form.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conv {
     spec: ConvSpec,
     axes: Vec<ConvAxis>,

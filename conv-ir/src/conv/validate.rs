@@ -212,41 +212,42 @@ impl Check<'_> {
     /// Every tensor, and every padded one, stays within [`LIMIT`] bytes. An empty batch and free
     /// sizes count as one.
     fn tensors(&mut self, axes: &[ConvAxis]) {
+        type Length = fn(&ConvAxis) -> u64;
         let spec = self.spec;
-        let at_least_one = |size: Option<usize>| size.unwrap_or(1).max(1) as u128;
-        let batch = at_least_one(spec.batch.known());
-        let tensor = |channels: usize, extents: &dyn Fn(&ConvAxis) -> u128| -> Vec<u128> {
-            [batch, channels as u128].into_iter().chain(axes.iter().map(extents)).collect()
+        let tensor = |outer: u64, channels: usize, length: Length| {
+            [outer, channels as u64].into_iter().chain(axes.iter().map(length))
         };
-        let input = |a: &ConvAxis| at_least_one(a.input.known());
-        let output = |a: &ConvAxis| at_least_one(a.output.known());
-        let padding = |a: &ConvAxis| padding_sum(a) as u128;
-        let mut weight = vec![spec.out_channels as u128, (spec.in_channels / spec.groups) as u128];
-        weight.extend(axes.iter().map(|a| a.kernel as u128));
-        self.tensor("input", "the input", &tensor(spec.in_channels, &input));
-        self.tensor("kernel", "the weight", &weight);
-        self.tensor("output", "the output", &tensor(spec.out_channels, &output));
-        if spec.transposed {
-            let uncropped = tensor(spec.out_channels, &|a| output(a) + padding(a));
-            self.tensor("padding", "the output before cropping", &uncropped);
-        } else {
-            self.tensor(
-                "padding",
-                "the padded input",
-                &tensor(spec.in_channels, &|a| input(a) + padding(a)),
-            );
-        }
+        let batch = spec.batch.known().unwrap_or(1).max(1) as u64;
+        let input: Length = |a| a.input.known().unwrap_or(1) as u64;
+        let output: Length = |a| a.output.known().unwrap_or(1) as u64;
+        let padded: Length = |a| a.input.known().unwrap_or(1) as u64 + padding_sum(a) as u64;
+        let uncropped: Length = |a| a.output.known().unwrap_or(1) as u64 + padding_sum(a) as u64;
+        let kernel: Length = |a| a.kernel as u64;
+        let weight = tensor(spec.out_channels as u64, spec.in_channels / spec.groups, kernel);
+        self.tensor("input", "the input", tensor(batch, spec.in_channels, input));
+        self.tensor("kernel", "the weight", weight);
+        self.tensor("output", "the output", tensor(batch, spec.out_channels, output));
+        let (what, padded) = match spec.transposed {
+            true => ("the output before cropping", tensor(batch, spec.out_channels, uncropped)),
+            false => ("the padded input", tensor(batch, spec.in_channels, padded)),
+        };
+        self.tensor("padding", what, padded);
     }
 
-    fn tensor(&mut self, field: &'static str, what: &str, shape: &[u128]) {
-        let bytes = self.spec.dtype.bytes() as u128;
-        let total = shape
-            .iter()
-            .try_fold(bytes, |product, &n| product.checked_mul(n).filter(|&p| p <= LIMIT));
+    fn tensor(
+        &mut self,
+        field: &'static str,
+        what: &str,
+        shape: impl Iterator<Item = u64> + Clone,
+    ) {
+        let bytes = self.spec.dtype.bytes() as u64;
+        let total = shape.clone().try_fold(bytes, |product, n| {
+            product.checked_mul(n).filter(|&p| u128::from(p) <= LIMIT)
+        });
         if total.is_none()
             && !self.issues.iter().any(|issue| issue.field == "input" && field == "padding")
         {
-            let factors: Vec<String> = shape.iter().map(u128::to_string).collect();
+            let factors: Vec<String> = shape.map(|n| n.to_string()).collect();
             let message = format!(
                 "{what} has {} elements of {bytes} bytes: the limit is {LIMIT} bytes",
                 factors.join(" * ")

@@ -41,7 +41,7 @@ use crate::conv::axis_name;
 use crate::{Conv, DType, Error, Issue, Layout, Size};
 
 /// One convolution of a program.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Step {
     /// The convolution, its epilogue included.
     pub conv: Conv,
@@ -91,7 +91,7 @@ impl From<&Program> for Program {
 /// assert_eq!(chain.output_shape(), [1, 16, 14, 14]);
 /// # Ok::<(), conv_ir::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Program {
     /// Whoever keeps a program beside what was made of it keeps the same steps.
     steps: Arc<[Step]>,

@@ -1,0 +1,95 @@
+//! When descriptions are equal: where all their numbers are, to the last bit.
+//!
+//! Zero and minus zero differ in what is computed, so they differ here. So equal descriptions may
+//! share their code.
+
+use std::hash::{Hash, Hasher};
+use std::mem::{Discriminant, discriminant};
+
+use super::{Conv, PaddingMode};
+use crate::activation::Activation;
+
+impl PaddingMode {
+    fn bits(&self) -> (Discriminant<Self>, u64) {
+        let value = match self {
+            PaddingMode::Constant(value) => value.to_bits(),
+            PaddingMode::Zeros
+            | PaddingMode::Reflect
+            | PaddingMode::Symmetric
+            | PaddingMode::Replicate
+            | PaddingMode::Circular => 0,
+        };
+        (discriminant(self), value)
+    }
+}
+
+impl Activation {
+    fn bits(&self) -> (Discriminant<Self>, [u64; 2]) {
+        let values = match self {
+            Activation::LeakyRelu(slope) => [slope.to_bits(), 0],
+            Activation::Clamp(lo, hi) => [lo.to_bits(), hi.to_bits()],
+            Activation::Relu
+            | Activation::Relu6
+            | Activation::Sigmoid
+            | Activation::Tanh
+            | Activation::Silu
+            | Activation::Gelu
+            | Activation::HardSwish
+            | Activation::HardSigmoid => [0; 2],
+        };
+        (discriminant(self), values)
+    }
+}
+
+macro_rules! by_bits {
+    ($($name:ty),*) => {$(
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.bits() == other.bits()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.bits().hash(state);
+            }
+        }
+    )*};
+}
+
+by_bits!(PaddingMode, Activation);
+
+impl Hash for Conv {
+    /// The axes follow from what was said.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.spec, &self.known).hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn descriptions_are_equal_to_the_last_bit() {
+        let texts = [
+            "conv2d in 8 kernel 3 pad 1",
+            "conv2d in 8 kernel 3 pad 1 mode constant(0)",
+            "conv2d in 8 kernel 3 pad 1 mode constant(-0)",
+            "conv2d in 8 kernel 3 pad 1, clamp(0,1)",
+            "conv2d in 8 kernel 3 pad 1, clamp(-0,1)",
+            "conv2d in 8 kernel 3 pad 1, leaky_relu(0)",
+            "conv2d in 8 kernel 3 pad 1, leaky_relu(-0)",
+        ];
+        let read = |text: &str| text.parse::<Conv>().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let all: HashSet<Conv> = texts.iter().chain(&texts).map(|text| read(text)).collect();
+        assert_eq!(all.len(), texts.len());
+        let written = "conv2d n1 in 8x8 kernel 3x3 stride 1x1 pad 1:1,1:1";
+        assert!(all.contains(&read(written)));
+        let known = |tap: f64| read("conv1d in 8 kernel 1").with_weights(&[tap], None);
+        assert_ne!(known(0.0), known(-0.0));
+    }
+}
