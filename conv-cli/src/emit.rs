@@ -4,7 +4,9 @@
 use std::io::Write;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
+use clap::{ArgAction, ValueEnum};
+use conv_codegen::{Isa, Library};
+use conv_ir::separate::Accuracy;
 use conv_ir::{Nest, Program, Schedule, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
@@ -15,6 +17,7 @@ use crate::{output, values, weights};
 const EXAMPLES: &str = "\
 Examples:
   convc emit --size 8x8 --kernel 3x3 --padding 1 --as rust
+  convc emit 'conv1d ic4 oc8 in 64 kernel 3' --as rust --std false --target avx2
   convc emit g32ic64ih56oc64oh56kh3ph1 --as asm
   convc emit g32ic64ih56oc64oh56kh3ph1 --as asm --target avx2
   convc emit --size 64x64 --kernel 3 --as nest --schedule 'lanes ow:4 tile ow:16'
@@ -31,9 +34,16 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     schedule: Option<Schedule>,
     /// The machine to make code for, which need not be this one [default: the widest that this CPU
-    /// runs]
+    /// runs; of Rust source, every machine, chosen when it runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
+    /// Whether Rust source may use std: without, core alone, and the CPU is the one that it is
+    /// compiled for
+    #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
+    std: bool,
+    /// fast: known windows of low rank may run as columns and rows, within a bound
+    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
+    accuracy: Accuracy,
     /// The emitted Rust item's name [default: convolution, or Convolution for a type]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -87,7 +97,11 @@ fn text(args: &Args, program: &Program) -> Result<String, Failure> {
         Form::Asm => conv_jit::disassembly_for,
     };
     let target = args.target.unwrap_or_else(conv_jit::host_target);
-    let options = Options { schedule: args.schedule.clone(), target, ..Options::default() };
+    if !args.std {
+        return Err(Failure::usage("--std is about Rust source: machine code needs none"));
+    }
+    let (schedule, accuracy) = (args.schedule.clone(), args.accuracy);
+    let options = Options { schedule, target, accuracy, ..Options::default() };
     let mut text = String::new();
     for LoweredGroup { group, nest, .. } in Lowered::new(program, &options)?.groups {
         if program.steps().len() > 1 {
@@ -99,7 +113,7 @@ fn text(args: &Args, program: &Program) -> Result<String, Failure> {
 }
 
 fn rust(args: &Args, program: &Program) -> Result<String, Failure> {
-    Ok(conv_codegen::rust_source(program, name(args), &rust_options(args)?)?)
+    Ok(conv_codegen::rust_source(program, name(args), &rust_options(args))?)
 }
 
 /// What the Rust item is called: a type as types are.
@@ -111,19 +125,23 @@ fn name(args: &Args) -> &str {
     args.name.as_deref().unwrap_or(default)
 }
 
-/// How the Rust source of a convolution or a chain is made.
-fn rust_options(args: &Args) -> Result<conv_codegen::Options, Failure> {
-    if args.target.is_some() {
-        return Err(Failure::usage(
-            "--target is for machine code: Rust source is the same for every machine",
-        ));
-    }
-    Ok(conv_codegen::Options {
+/// How the Rust source is made. A portable version is always there.
+fn rust_options(args: &Args) -> conv_codegen::Options {
+    let isas = match args.target.map(|target| target.isa) {
+        None => vec![Isa::Avx512, Isa::Avx2],
+        Some(conv_ir::Isa::Avx512) => vec![Isa::Avx512],
+        Some(conv_ir::Isa::Avx2) => vec![Isa::Avx2],
+        Some(conv_ir::Isa::Portable) => Vec::new(),
+    };
+    conv_codegen::Options {
         form: match args.form {
             Form::RustType => conv_codegen::Form::Type,
             _ => conv_codegen::Form::Function,
         },
+        runtime: if args.std { Library::Std } else { Library::Core },
+        isas,
         schedule: args.schedule.clone(),
+        accuracy: args.accuracy,
         ..conv_codegen::Options::default()
-    })
+    }
 }

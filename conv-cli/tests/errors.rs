@@ -336,7 +336,7 @@ fn passes_and_stacks_must_make_sense() {
         &["there is no pass 'magic'", "lower, canonicalise, phases"],
     );
     says(&folder, &["explain", conv, "--after", "tile", "--all"], &["cannot be used with"]);
-    for more in [&["--all"][..], &["--target", "avx2"]] {
+    for more in [&["--all"][..], &["--leaves"], &["--target", "avx2"]] {
         let args = [&["explain", conv, conv], more].concat();
         says(&folder, &args, &["these convolutions do not follow each other"]);
     }
@@ -378,8 +378,13 @@ fn passes_and_stacks_must_make_sense() {
     says(&folder, &["emit", conv, "--as", "rust", "--name", "two words"], &["name"]);
     says(
         &folder,
-        &["emit", conv, "--as", "rust", "--target", "avx2"],
-        &["--target is for machine code"],
+        &["emit", conv, "--as", "asm", "--std", "false"],
+        &["--std is about Rust source"],
+    );
+    says(
+        &folder,
+        &["emit", conv, "--as", "rust", "--std", "maybe"],
+        &["possible values: true, false"],
     );
 }
 

@@ -48,14 +48,16 @@ fn shapes_costs_and_schedule_are_shown() {
             "schedule       lanes ",
             "because        lanes ",
             "accumulators",
+            "a strided 2-D convolution: 3 channels -> 64",
+            "(--leaves shows all)",
         ],
     );
 }
 
 #[test]
 fn a_target_is_explained_on_any_machine() {
-    let explained =
-        |target: &str| ok(&["explain", "conv2d ic8 oc32 in 14 kernel 3 pad 1", "--target", target]);
+    let conv = "conv2d ic8 oc32 in 14 kernel 3 pad 1";
+    let explained = |target: &str| ok(&["explain", conv, "--leaves", "--target", target]);
     for (target, route, assembled) in [
         ("avx512", "route          avx512, 512-bit vectors", true),
         ("avx2", "route          avx2, 256-bit vectors", true),
@@ -75,6 +77,56 @@ fn a_target_is_explained_on_any_machine() {
 fn a_leaf_that_is_not_assembled_says_why() {
     let conv = ["explain", "--size", "HxW", "--kernel", "3", "--target", "avx512"];
     says(&conv, &["by cranelift: a stride is known only at run time"]);
+}
+
+#[test]
+fn leaves_are_listed_most_work_first() {
+    let conv = ["explain", "conv2d ic8 oc32 in 14 kernel 3 pad 1", "--target", "avx512"];
+    let text = ok(&[&conv[..], &["--leaves"]].concat());
+    let share = |line: &str| line.split_once(" %  ")?.0.trim().parse::<u32>().ok();
+    let shares: Vec<u32> = text.lines().filter_map(share).collect();
+    assert!(shares.len() > 1 && shares.is_sorted_by(|a, b| a >= b), "{text}");
+    assert!((95..=105).contains(&shares.iter().sum::<u32>()), "{text}");
+    assert!(text.contains("pack_weight"), "{text}");
+    // Nothing is folded into a line but what is equal.
+    let up = "conv2d-transposed ic16 oc8 in 14 kernel 4 stride 2 pad 1";
+    says(&["explain", up, "--target", "avx512", "--leaves"], &[" and 1 like it: tile "]);
+    assert!(!ok(&conv).contains("pack_weight"));
+}
+
+/// Of the multiply-adds that a core can do, nobody does more, nor is any kind told to be slow.
+#[test]
+fn what_to_expect_is_said() {
+    for text in [
+        "conv2d ic64 oc64 in 56 kernel 3 pad 1",
+        "conv3d ic4 oc8 in 8x16x16 kernel 3 pad 1",
+        "conv2d-transposed ic16 oc8 in 14 kernel 4 stride 2 pad 1",
+        "conv1d ic16 oc16 in 1000 kernel 5",
+        "conv2d g32 ic32 oc32 in 56 kernel 3 pad 1",
+        "conv2d n4 in 64 kernel 3; conv2d kernel 3",
+    ] {
+        let said = ok(&["explain", text, "--target", "avx2"]);
+        let line = said.lines().find(|line| line.starts_with("expect")).expect("it is said");
+        let share = line.split_once(" GHz: ").and_then(|(_, rest)| rest.split_once(" %"));
+        let share = share.and_then(|(share, _)| share.parse::<u32>().ok());
+        assert!(share.is_some_and(|share| (50..=101).contains(&share)), "{text}: {line}");
+    }
+    let free = ok(&["explain", "conv2d in HxW kernel 3; conv2d kernel 3"]);
+    assert!(!free.contains("cycles"), "{free}");
+}
+
+#[test]
+fn nests_of_several_steps_are_shown_after_any_pass() {
+    let steps = "conv1d in 8 kernel 3; conv1d kernel 3";
+    let text = ok(&["explain", steps, "--after", "tile"]);
+    assert_eq!(text.matches("; after tile").count(), 2, "{text}");
+    assert!(text.contains("; step 2 alone"), "{text}");
+}
+
+#[test]
+fn a_given_schedule_is_explained() {
+    let args = ["explain", "conv2d in 8 kernel 3", "--schedule", "lanes none"];
+    says(&args, &["schedule       lanes none", "because        the schedule was given"]);
 }
 
 #[test]
@@ -107,7 +159,7 @@ fn a_chain_shows_its_plan_both_costs_and_its_scratch() {
     let text = ok(&["explain", block, "--target", "avx512"]);
     for part in [
         "steps 1 to 3 fused",
-        "as planned",
+        "cycles of one core",
         "step by step",
         "(halo kept)",
         "where whole tensors would take 2.3 MiB",
@@ -269,6 +321,29 @@ fn every_form_is_emitted() {
     let nest = ok(&[&emit("nest", "cranelift128")[..], &["--schedule", "lanes none"]].concat());
     assert_ne!(nest, ok(&emit("nest", "cranelift128")));
     assert_ne!(nest, ok(&emit("nest", "avx512")));
+}
+
+#[test]
+fn rust_is_emitted_for_a_machine_and_without_std() {
+    let emit = |more: &[&str]| {
+        let conv = "conv2d ic4 oc32 in 32 kernel 3 pad 1";
+        ok(&[&["emit", conv, "--as", "rust"], more].concat())
+    };
+    let versions =
+        |text: &str| ["mod avx512", "mod avx2", "mod portable"].map(|m| text.contains(m));
+    assert_eq!(versions(&emit(&[])), [true, true, true]);
+    assert_eq!(versions(&emit(&["--target", "avx2"])), [false, true, true]);
+    assert_eq!(versions(&emit(&["--target", "avx512"])), [true, false, true]);
+    let plain = emit(&["--target", "cranelift128"]);
+    assert!(!plain.contains("avx") && plain.contains("pub fn convolution("), "{plain}");
+    assert!(emit(&[]).contains("std::") && !emit(&["--std", "false"]).contains("std::"));
+}
+
+#[test]
+fn weights_of_every_step_are_compiled_in() {
+    let two = ["emit", "conv1d in 8 kernel 2; conv1d kernel 1", "--as", "rust"];
+    let text = ok(&[&two[..], &["--weight", "[1,-1]", "--weight", "[3]"]].concat());
+    assert!(text.contains("input: &[f32; 8]") && !text.contains("weight_1:"), "{text}");
 }
 
 /// Elsewhere, Cranelift's x86-64 is not compiled in.

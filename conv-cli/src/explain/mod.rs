@@ -1,14 +1,20 @@
-//! `convc explain`: what a convolution is, what it costs, how it would be computed and why, and its
-//! nest after any pass.
+//! `convc explain`: what a program is, what it costs, how it is computed and why, how fast it should
+//! be; and its nest after any pass.
 //!
-//! Several descriptions are a stack, the first one nearest to the input: what it sees and needs as
-//! a whole is in [`stack`]. Either is drawn on demand. Where each takes what the one before gives
-//! they are a [`chain`], whose plan is shown too.
+//! ```text
+//! one step:      shapes, costs            (what, costs) --.
+//! several:       a line each, and sums    (stack)       --+--> route, schedule or plan, what to expect (how) --> leaves, nests on demand
+//! ```
+//!
+//! Several descriptions of which one does not take what the one before gives are a stack: what it
+//! sees and needs as a whole is told, and nothing is computed. Either is drawn on demand.
 
 pub use costs::seen;
 
-mod chain;
 mod costs;
+mod how;
+mod kind;
+mod leaves;
 mod matrix;
 mod stack;
 
@@ -17,11 +23,9 @@ use std::path::PathBuf;
 
 use conv_ir::analysis::Roofline;
 use conv_ir::conv::axis_name;
-use conv_ir::nest::Leaf;
-use conv_ir::nest::bill::Bill;
-use conv_ir::separate::separate;
-use conv_ir::{Conv, Nest, Program, Target, passes};
-use conv_jit::x86::{self, Refusal};
+use conv_ir::program::plan::Group;
+use conv_ir::separate::{Accuracy, separate};
+use conv_ir::{Conv, Program, Schedule, Target, passes};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
 use crate::describe::{Description, GRAMMAR};
@@ -46,10 +50,12 @@ Examples:
   The 4 x 16 matrix of a 3x3 window, and how much of 150 GFLOP/s a memory of 20 GB/s allows
       convc explain --size 4x4 --kernel 3x3 --matrix
       convc explain g32ic64ih56oc64oh56kh3ph1 --roofline 150:20
-  A chain, in one text or several: which steps are fused, and why; sizes follow from the first step
+  Micro-kernels, those with most work first
+      convc explain g32ic64ih56oc64oh56kh3ph1 --leaves
+  Several steps, in one text or several: which steps are fused, and why; sizes follow from the first step
       convc explain 'conv2d ic16 oc96 in 56 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1, relu6; conv2d oc16 kernel 1 + residual from 0'
 
-Multiply-adds are the direct algorithm's, padding counted (transposed: no inserted zero counted). The intensity assumes that every \
+What to expect is the model's: cycles of one core, counted and not measured (convc bench measures). Multiply-adds are the direct algorithm's, padding counted (transposed: no inserted zero counted). The intensity assumes that every \
 array moves between memory and processor once.";
 
 /// Show what a convolution is, costs, and how it is computed
@@ -62,18 +68,27 @@ pub struct Args {
     /// Also print the loop nest after every pass
     #[arg(long)]
     all: bool,
+    /// Also list the micro-kernels, those with most work first, equal ones on one line
+    #[arg(long)]
+    leaves: bool,
+    /// How to compute one step, instead of the model's choice
+    #[arg(long, value_name = "TEXT")]
+    schedule: Option<Schedule>,
+    /// fast: known windows of low rank may run as columns and rows
+    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
+    accuracy: Accuracy,
     /// The machine to compute on, which need not be this one [default: the widest that this CPU
     /// runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
     /// Show the convolution as a sparse matrix instead: which weight stands where
-    #[arg(long, conflicts_with_all = ["after", "all", "target", "roofline"])]
+    #[arg(long, conflicts_with_all = ["after", "all", "leaves", "target", "roofline"])]
     matrix: bool,
     /// Also tell what this machine allows: its peak in GFLOP/s and its memory's bandwidth in GB/s
     #[arg(long, value_name = "PEAK:BANDWIDTH", value_parser = values::roofline)]
     roofline: Option<Roofline>,
     /// Draw it into this file instead: what one output sees of every layer, down to the input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["after", "all", "target", "roofline", "matrix"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["after", "all", "leaves", "target", "roofline", "matrix"])]
     svg: Option<PathBuf>,
     /// What --svg draws
     #[arg(long, value_enum, default_value_t = View::Space, requires = "svg")]
@@ -98,24 +113,22 @@ pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         return output::write(&[(path, drawn.as_bytes())]);
     }
     match &described {
-        Described::Program(program) => match program.single() {
-            Some(conv) if args.matrix => matrix::show(conv, out),
-            Some(conv) => one(conv, &wanted, args, out),
-            None if args.matrix => Err(several("--matrix shows")),
-            None => self::chain::explain(program, &wanted, args, out),
-        },
-        Described::Stack(_) if args.matrix => Err(several("--matrix shows")),
-        Described::Stack(convs) if wanted == Wanted::Nothing && args.target.is_none() => {
+        Described::Program(program) if !args.matrix => computed(program, &wanted, args, out),
+        Described::Program(program) if program.single().is_some() => {
+            program.single().map_or(Ok(()), |conv| matrix::show(conv, out))
+        }
+        _ if args.matrix => {
+            Err(Failure::usage("--matrix shows one convolution, but several were described"))
+        }
+        Described::Stack(convs)
+            if wanted == Wanted::Nothing && !args.leaves && args.target.is_none() =>
+        {
             stack::explain(convs, args.roofline, out)
         }
-        Described::Stack(_) => Err(Failure::usage(
-            "--after, --all and --target are about what is computed, but these convolutions do not follow each other",
+        _ => Err(Failure::usage(
+            "--after, --all, --leaves and --target are about what is computed, but these convolutions do not follow each other",
         )),
     }
-}
-
-fn several(what: &str) -> Failure {
-    Failure::usage(format!("{what} one convolution, but several were described"))
 }
 
 /// What is explained.
@@ -184,38 +197,91 @@ fn pass_names() -> impl Iterator<Item = &'static str> {
     std::iter::once("lower").chain(passes::PASSES.iter().map(|pass| pass.name))
 }
 
-fn one(conv: &Conv, wanted: &Wanted, args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+/// A program: what it is and costs, then how it is computed.
+fn computed(
+    program: &Program,
+    wanted: &Wanted,
+    args: &Args,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     let target = &args.target.unwrap_or_else(conv_jit::host_target);
-    let options = Options { target: *target, ..Options::default() };
-    let lowered = Lowered::new(&conv.into(), &options)?;
-    let [LoweredGroup { choice: Some(choice), nest: last, .. }] = &lowered.groups[..] else {
-        return Err(Failure::usage("one convolution is explained, but there are several"));
-    };
-    let mut nests = String::new();
-    if *wanted != Wanted::Nothing {
-        passes::compile(conv, &choice.schedule, target, &mut |pass, nest| {
-            if wanted.has(pass) {
-                nests += &format!("\n; after {pass}{}\n{nest}", gives(pass));
-            }
-        })?;
+    let Args { schedule, accuracy, .. } = args;
+    let (schedule, accuracy) = (schedule.clone(), *accuracy);
+    let options = Options { target: *target, schedule, accuracy, ..Options::default() };
+    let lowered = Lowered::new(program, &options)?;
+    let mut lines = Vec::new();
+    match program.single() {
+        Some(conv) => {
+            writeln!(out, "{conv}\n{}\n", kind::sentence(conv))?;
+            lines.extend(what(conv));
+            lines.push(blank());
+            lines.extend(costs::lines(conv, target, args.roofline));
+            lines.extend(found(conv));
+            lines.push(blank());
+        }
+        None => {
+            let convs: Vec<Conv> = program.convs().cloned().collect();
+            stack::explain(&convs, args.roofline, out)?;
+            writeln!(out)?;
+        }
     }
-    let mut lines = what(conv);
-    lines.extend(costs::lines(conv, target, args.roofline));
-    lines.extend(found(conv));
-    let (route, bits) = (conv_jit::route_name(target), 8 * target.vector_bytes);
-    lines.push(("route", format!("{route}, {bits}-bit vectors")));
-    lines.push(("schedule", choice.schedule.to_string()));
-    lines.extend(
-        choice
-            .reasons
-            .iter()
-            .enumerate()
-            .map(|(i, reason)| (if i == 0 { "because" } else { "" }, reason.clone())),
-    );
-    lines.extend(bills(last, target));
-    writeln!(out, "{conv}\n")?;
+    lines.extend(how::lines(&lowered, target));
+    lines.push(leaves::line(&lowered, target));
+    let expected = how::expected(&lowered, target);
+    if !expected.is_empty() {
+        lines.push(blank());
+        lines.extend(expected);
+    }
     out.write_all(table::pairs(&lines).as_bytes())?;
-    Ok(out.write_all(nests.as_bytes())?)
+    if args.leaves {
+        write!(out, "\n{}", leaves::table(&lowered, target))?;
+    }
+    nests(&lowered, wanted, target, out)
+}
+
+/// An empty line.
+fn blank() -> (&'static str, String) {
+    ("", String::new())
+}
+
+/// The nests of each group after the passes that are wanted. Fused steps have a finished one alone.
+fn nests(
+    lowered: &Lowered,
+    wanted: &Wanted,
+    target: &Target,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let last = passes::PASSES.last().map_or("", |pass| pass.name);
+    for LoweredGroup { group, choice, nest } in &lowered.groups {
+        let mut text = String::new();
+        let mut note = |pass: &str, nest: &_| {
+            if wanted.has(pass) {
+                text += &format!("\n; after {pass}{}\n{nest}", gives(pass));
+            }
+        };
+        match choice {
+            Some(choice) if *wanted != Wanted::Nothing => {
+                let conv = &lowered.program().steps()[group.steps.start].conv;
+                passes::compile(conv, &choice.schedule, target, &mut note)?;
+            }
+            Some(_) => {}
+            None => note(last, nest),
+        }
+        if lowered.groups.len() > 1 && !text.is_empty() {
+            writeln!(out, "\n; {}", steps(group))?;
+        }
+        out.write_all(text.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// `steps 1 to 3 fused, 8 rows a strip`
+fn steps(group: &Group) -> String {
+    let (first, last) = (group.steps.start + 1, group.steps.end);
+    match &group.strips {
+        None => format!("step {first} alone"),
+        Some(strips) => format!("steps {first} to {last} fused, {} rows a strip", strips.rows),
+    }
 }
 
 fn gives(pass: &str) -> String {
@@ -248,27 +314,4 @@ fn found(conv: &Conv) -> Vec<(&'static str, String)> {
         separate(conv).map(|found| ("", format!("{found}; two passes with --accuracy fast"))),
     );
     lines
-}
-
-/// What one step of each micro-kernel's inner loop costs, by the program and by the machine code
-/// that we assemble of it.
-fn bills(nest: &Nest, target: &Target) -> Vec<(&'static str, String)> {
-    let mut lines = Vec::new();
-    for leaf in &nest.leaves {
-        lines.push(("", format!("{}: {}", leaf.name, Bill::of(leaf))));
-        lines.extend(assembled(nest, leaf, target).map(|line| ("", line)));
-    }
-    if let Some(first) = lines.first_mut() {
-        first.0 = "leaves";
-    }
-    lines
-}
-
-/// Who makes a leaf's machine code; nothing where only Cranelift could.
-fn assembled(nest: &Nest, leaf: &Leaf, target: &Target) -> Option<String> {
-    match x86::assemble(nest, leaf, target.isa) {
-        Ok(kernel) => Some(format!("  assembled: {}", kernel.bill())),
-        Err(Refusal::Machine) => None,
-        Err(why) => Some(format!("  by cranelift: {why}")),
-    }
 }

@@ -47,6 +47,7 @@ mod rewrite;
 pub(crate) mod samples;
 mod slack;
 mod verify;
+pub mod work;
 
 pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};
 pub(crate) use embed::{Embedding, add_unit_dimension, for_pointers};

@@ -36,7 +36,7 @@ pub(super) struct Numbers {
     bytes: i64,
     /// One input channel a group, in several groups.
     depthwise: bool,
-    /// Multiply-adds of an output.
+    /// Multiply-adds of an output; transposed, on the mean, as its phases have different taps.
     taps: i64,
     /// Outputs of a row.
     outputs: i64,
@@ -57,6 +57,11 @@ impl Numbers {
         let images = spec.batch.known().unwrap_or(1).max(1) as i64;
         let outputs = conv.output_len().unwrap_or(0) as i64 / images / rows.output.max(1);
         let bytes = conv.dtype().bytes() as i64;
+        let stride = |axis: &ConvAxis| axis.stride as i64;
+        let phases = match spec.transposed {
+            true => conv.axes().iter().map(stride).fold(1, i64::saturating_mul),
+            false => 1,
+        };
         let within: i64 = conv.axes()[1..].iter().map(extent).product();
         Numbers {
             rows,
@@ -66,7 +71,9 @@ impl Numbers {
             weight_bytes: conv.weight_len() as i64 * bytes,
             bytes,
             depthwise: conv.in_channels_per_group() == 1 && conv.groups() > 1,
-            taps: (conv.in_channels_per_group() * conv.kernel_volume()) as i64,
+            taps: ((conv.in_channels_per_group() * conv.kernel_volume()) as i64)
+                .div_euclid(phases)
+                .max(1),
             outputs,
             out_channels: spec.out_channels as i64,
             groups: conv.groups() as i64,

@@ -1,0 +1,102 @@
+//! How a program is computed and why, and how fast it should be: by the model, for one core.
+
+use conv_ir::analysis::{facts, operations_a_cycle};
+use conv_ir::program::plan::{Plan, scratch_bytes, whole_bytes};
+use conv_ir::{Program, Target};
+use conv_jit::{Lowered, LoweredGroup};
+
+use super::costs::size;
+use super::steps;
+use crate::table::three_digits;
+
+type Line = (&'static str, String);
+
+/// What is done, and why.
+pub fn lines(lowered: &Lowered, target: &Target) -> Vec<Line> {
+    let (computed, plan) = (lowered.program(), &lowered.plan);
+    let route = conv_jit::route_name(target);
+    let mut lines = vec![("route", format!("{route}, {}-bit vectors", 8 * target.vector_bytes))];
+    let done = lowered.rewritten.reasons().join("; ");
+    if !done.is_empty() {
+        let steps = computed.convs().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        lines.push(("computed as", format!("{steps}: {done}")));
+    }
+    if computed.steps().len() > 1 {
+        lines.push(("plan", plan.groups.iter().map(steps).collect::<Vec<_>>().join("; ")));
+        lines.extend(reasons(&plan.reasons));
+        lines.extend(lowered.groups.iter().filter_map(|group| scratch(computed, group)));
+    } else if let [LoweredGroup { choice: Some(choice), .. }] = &lowered.groups[..] {
+        lines.push(("schedule", choice.schedule.to_string()));
+        lines.extend(reasons(&choice.reasons));
+    }
+    lines
+}
+
+fn reasons(reasons: &[String]) -> impl Iterator<Item = Line> {
+    let label = |at| if at == 0 { "because" } else { "" };
+    reasons.iter().enumerate().map(move |(at, reason)| (label(at), reason.clone()))
+}
+
+/// The scratch of a group, counted from its nest, beside what its tensors would take.
+fn scratch(program: &Program, LoweredGroup { group, nest, .. }: &LoweredGroup) -> Option<Line> {
+    group.strips.as_ref()?;
+    let (scratch, whole) = (size(scratch_bytes(nest)), size(whole_bytes(program, group)));
+    Some(("scratch", format!("{scratch} a thread, where whole tensors would take {whole}")))
+}
+
+/// There is no clock here: a round number, which the text says.
+const GIGAHERTZ: f64 = 3.0;
+
+/// What the model expects of a core, where every size is known.
+pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
+    let (computed, plan) = (lowered.program(), &lowered.plan);
+    let facts: Option<Vec<_>> = computed.convs().map(facts).collect();
+    let facts = facts.filter(|facts| facts.iter().any(|facts| facts.multiply_adds > 0));
+    let Some(facts) = facts else { return Vec::new() };
+    let images = computed.batch().max(1) as f64;
+    let cycles = |plan: &Plan| plan.cost(computed, target).map(|cost| images * cost.total());
+    let Some(planned) = cycles(plan) else { return Vec::new() };
+    let flops: f64 = facts.iter().map(|facts| facts.flops()).sum();
+    let share = 100.0 * flops / operations_a_cycle(target, computed.dtype()) / planned;
+    let milliseconds = three_digits(planned / (GIGAHERTZ * 1e6));
+    let mut lines = vec![(
+        "expect",
+        format!(
+            "{} cycles of one core, {milliseconds} ms at {GIGAHERTZ} GHz: {share:.0} % of the multiply-adds that it can do",
+            large(planned)
+        ),
+    )];
+    let unfused = Plan::unfused(computed);
+    if let Some(apart) = cycles(&unfused).filter(|_| unfused.groups != plan.groups) {
+        let times = apart / planned;
+        lines.push(("", format!("step by step {} cycles, {times:.2} times as many", large(apart))));
+    }
+    let ends = ends(computed);
+    let traffic = ends as f64 / 1024.0 * target.far_cycles as f64;
+    if ends > target.l2_bytes as u64 && traffic > planned / 10.0 {
+        let memory = format!(
+            "input and output are {}, more than a core's cache: to move them takes up to {} cycles more",
+            size(ends),
+            large(traffic)
+        );
+        lines.push(("", memory));
+    }
+    lines
+}
+
+/// Bytes of input and output.
+fn ends(program: &Program) -> u64 {
+    let elements = |shape: Vec<usize>| shape.iter().map(|n| *n as u64).product::<u64>();
+    let both = elements(program.input_shape()).saturating_add(elements(program.output_shape()));
+    both.saturating_mul(program.dtype().bytes() as u64)
+}
+
+/// `3.62 million`
+fn large(cycles: f64) -> String {
+    match cycles {
+        cycles if cycles >= 1e9 => format!("{} thousand million", three_digits(cycles / 1e9)),
+        cycles if cycles >= 1e6 => format!("{} million", three_digits(cycles / 1e6)),
+        cycles if cycles >= 1e4 => format!("{} thousand", three_digits(cycles / 1e3)),
+        cycles => format!("{cycles:.0}"),
+    }
+}

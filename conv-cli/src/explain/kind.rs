@@ -1,0 +1,90 @@
+//! What a convolution is, in a sentence.
+
+use conv_ir::{Conv, Size};
+
+/// `a dilated depthwise convolution: each of 32 channels has a window of its own; ..`
+pub fn sentence(conv: &Conv) -> String {
+    let (spec, axes) = (conv.spec(), conv.axes());
+    let is_pointwise = conv.kernel_volume() == 1;
+    let is_depthwise = conv.groups() > 1 && conv.in_channels_per_group() == 1;
+    let adjectives = [
+        ("strided", !spec.transposed && axes.iter().any(|axis| axis.stride > 1)),
+        ("dilated", axes.iter().any(|axis| axis.dilation > 1 && axis.kernel > 1)),
+        ("depthwise", is_depthwise),
+        ("grouped", conv.groups() > 1 && !is_depthwise),
+        ("pointwise", is_pointwise),
+        ("transposed", spec.transposed),
+    ];
+    let words: Vec<&str> = adjectives.iter().filter(|(_, is)| *is).map(|(word, _)| *word).collect();
+    let words = words.join(" ");
+    let article = if words.is_empty() { "a" } else { "a " };
+    let mut parts = vec![channels(conv, is_depthwise)];
+    let by = |of: &dyn Fn(usize) -> usize| {
+        (0..conv.rank()).map(|axis| of(axis).to_string()).collect::<Vec<_>>().join(" x ")
+    };
+    if adjectives[1].1 {
+        let spans = by(&|axis| (axes[axis].kernel - 1).saturating_mul(axes[axis].dilation) + 1);
+        parts.push(format!("{} taps span {spans} elements", by(&|axis| axes[axis].kernel)));
+    }
+    if spec.transposed {
+        parts.push(format!("the output is {} times as large", by(&|axis| axes[axis].stride)));
+    } else if adjectives[0].1 {
+        parts.push(format!("one output for {} inputs", by(&|axis| axes[axis].stride)));
+    }
+    if let Some(batch) = images(&spec.batch) {
+        parts.push(batch);
+    }
+    format!("{article}{words} {}-D convolution: {}", conv.rank(), parts.join("; "))
+}
+
+fn channels(conv: &Conv, is_depthwise: bool) -> String {
+    let (input, output, groups) = (conv.in_channels(), conv.out_channels(), conv.groups());
+    match (input, output) {
+        (1, 1) => "one channel".to_owned(),
+        _ if is_depthwise && input == output => {
+            format!("each of {input} channels has a window of its own")
+        }
+        _ if is_depthwise => {
+            format!("each of {input} channels has {} windows of its own", output / input)
+        }
+        _ if groups > 1 => {
+            format!("{groups} groups, in each {} channels -> {}", input / groups, output / groups)
+        }
+        _ => format!("{input} channels -> {output}, each output sees all inputs"),
+    }
+}
+
+fn images(batch: &Size) -> Option<String> {
+    match batch {
+        Size::Known(1) => None,
+        Size::Known(n) => Some(format!("{n} images")),
+        Size::Free(name) => Some(format!("{name} images")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_their_names() {
+        let say = |text: &str| sentence(&text.parse().expect("legal"));
+        for (text, sentence) in [
+            ("conv2d in 8 kernel 3", "a 2-D convolution: one channel"),
+            (
+                "conv2d g8 ic8 oc8 in 8 kernel 3 dilation 2",
+                "a dilated depthwise 2-D convolution: each of 8 channels has a window of its own; 3 x 3 taps span 5 x 5 elements",
+            ),
+            (
+                "conv1d n2 ic4 oc2 in 8 kernel 1 stride 2",
+                "a strided pointwise 1-D convolution: 4 channels -> 2, each output sees all inputs; one output for 2 inputs; 2 images",
+            ),
+            (
+                "conv3d-transposed nN g2 ic4 oc2 in 8 kernel 2 stride 2",
+                "a grouped transposed 3-D convolution: 2 groups, in each 2 channels -> 1; the output is 2 x 2 x 2 times as large; N images",
+            ),
+        ] {
+            assert_eq!(say(text), sentence);
+        }
+    }
+}
