@@ -71,10 +71,17 @@ impl Hash for Conv {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::HashSet;
+    use std::hash::DefaultHasher;
+
+    fn hash(conv: &Conv) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        conv.hash(&mut hasher);
+        hasher.finish()
+    }
 
     #[test]
     fn descriptions_are_equal_to_the_last_bit() {
+        let read = |text: &str| text.parse::<Conv>().unwrap_or_else(|e| panic!("{text}: {e}"));
         let texts = [
             "conv2d in 8 kernel 3 pad 1",
             "conv2d in 8 kernel 3 pad 1 mode constant(0)",
@@ -84,11 +91,15 @@ mod tests {
             "conv2d in 8 kernel 3 pad 1, leaky_relu(0)",
             "conv2d in 8 kernel 3 pad 1, leaky_relu(-0)",
         ];
-        let read = |text: &str| text.parse::<Conv>().unwrap_or_else(|e| panic!("{text}: {e}"));
-        let all: HashSet<Conv> = texts.iter().chain(&texts).map(|text| read(text)).collect();
-        assert_eq!(all.len(), texts.len());
-        let written = "conv2d n1 in 8x8 kernel 3x3 stride 1x1 pad 1:1,1:1";
-        assert!(all.contains(&read(written)));
+        for a in texts {
+            for b in texts {
+                let (one, other) = (read(a), read(b));
+                assert_eq!(one == other, a == b, "{a}; {b}");
+                assert_eq!(hash(&one) == hash(&other), a == b, "{a}; {b}");
+            }
+        }
+        let written = read("conv2d n1 in 8x8 kernel 3x3 stride 1x1 pad 1:1,1:1");
+        assert_eq!((hash(&written), &written), (hash(&read(texts[0])), &read(texts[0])));
         let known = |tap: f64| read("conv1d in 8 kernel 1").with_weights(&[tap], None);
         assert_ne!(known(0.0), known(-0.0));
     }
