@@ -19,68 +19,15 @@ mod facts;
 mod grammar;
 mod lowered;
 mod notes;
+mod options;
 
-use conv_ir::program::plan::Plan;
-use conv_ir::separate::Accuracy;
-use conv_ir::{Error, Program, Schedule};
+use conv_ir::{Error, Program};
 use quote::quote;
 
-use emit::Constant;
-pub use emit::{Head, Isa, STACK_LIMIT, Version, emit, emit_type};
+pub use emit::{Head, Isa, Library, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
 pub use lowered::{Lowered, lowered};
-
-/// What is made of a convolution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Form {
-    /// A function of input, weight, bias and output.
-    #[default]
-    Function,
-    /// A type that packs weight and bias once.
-    Type,
-}
-
-/// What the source may use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Library {
-    /// `std`: the version is chosen by what the CPU has.
-    #[default]
-    Std,
-    /// `core` alone: the version is chosen by the features that the crate is compiled for.
-    Core,
-}
-
-/// How it is made.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Function or type.
-    pub form: Form,
-    /// With `std` or without.
-    pub runtime: Library,
-    /// Versions beside the portable one.
-    pub isas: Vec<Isa>,
-    /// The schedule of all versions whose vectors are wide enough, instead of the model's choice
-    /// for each.
-    pub schedule: Option<Schedule>,
-    /// Of several steps, which are fused, instead of the model's choice.
-    pub plan: Option<Plan>,
-    /// Whether known weights may be computed in another order of sums. A given schedule is for the
-    /// exact order.
-    pub accuracy: Accuracy,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Options {
-            form: Form::default(),
-            runtime: Library::default(),
-            isas: vec![Isa::Avx512, Isa::Avx2],
-            schedule: None,
-            plan: None,
-            accuracy: Accuracy::Exact,
-        }
-    }
-}
+pub use options::{Form, Options};
 
 /// A program as the source of one public function or type, formatted; a file of its own. The arrays
 /// of several steps are `weight_1`, `bias_1` and so on.
@@ -111,25 +58,12 @@ pub fn rust_source(
         visibility: quote!(pub),
         name,
     };
-    Ok(format_source(item(options.form, &lowered.versions, &head, &facts::constants(&program))?))
+    Ok(format_source(options.form.tokens(&lowered.versions, &head, &facts::constants(&program))?))
 }
 
 fn named(name: &str) -> Result<syn::Ident, Error> {
     syn::parse_str(name)
         .map_err(|_| Error::Argument(format!("`{name}` cannot be the name of a Rust item")))
-}
-
-/// The tokens of an item.
-fn item(
-    form: Form,
-    versions: &[Version],
-    head: &Head,
-    constants: &[Constant],
-) -> Result<proc_macro2::TokenStream, Error> {
-    match form {
-        Form::Function => emit(versions, head),
-        Form::Type => emit_type(versions, head, constants),
-    }
 }
 
 /// Tokens as formatted text.

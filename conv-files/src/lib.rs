@@ -12,14 +12,13 @@
 
 #![forbid(unsafe_code)]
 
+mod claims;
 pub mod npy;
 pub mod safetensors;
 
 use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use conv_ir::cut;
 pub use npy::{Array, Number, encode};
 
 /// Why there is no array.
@@ -105,40 +104,6 @@ fn open(path: &Path) -> Result<(File, u64), Error> {
     let file = File::open(path).map_err(unreadable)?;
     let length = file.metadata().map_err(unreadable)?.len();
     Ok((file, length))
-}
-
-/// The next `count` bytes. Who calls has compared `count` with the length of the source.
-fn bytes(source: &mut impl Read, count: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(count)
-        .map_err(|_| format!("needs {count} bytes of memory, more than there is"))?;
-    let read = source.take(count as u64).read_to_end(&mut bytes);
-    match read.map_err(|error| format!("cannot be read: {error}"))? {
-        found if found == count => Ok(bytes),
-        _ => Err("is truncated while it is read".to_owned()),
-    }
-}
-
-/// The numbers of a shape, where there are at most so many.
-fn count(shape: &[usize], most: usize) -> Result<usize, String> {
-    // A zero makes the array empty, however large the rest.
-    let count = match shape.contains(&0) {
-        true => Some(0),
-        false => shape.iter().try_fold(1usize, |product, &extent| product.checked_mul(extent)),
-    };
-    match count {
-        None => Err(format!("has shape {}, more elements than memory can hold", shown(shape))),
-        Some(count) if count > most => {
-            Err(format!("has shape {}: {count} numbers, but at most {most}", shown(shape)))
-        }
-        Some(count) => Ok(count),
-    }
-}
-
-/// A shape as errors show it.
-fn shown(shape: &[usize]) -> String {
-    cut(&format!("{:?}", &shape[..shape.len().min(64)]))
 }
 
 #[cfg(test)]

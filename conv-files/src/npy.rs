@@ -11,7 +11,7 @@ use std::io::Read;
 
 use conv_ir::{DType, Element, cut};
 
-use crate::{bytes, count, shown};
+use crate::claims::{bytes, count, shown};
 
 /// A number type that files can hold.
 pub trait Number: Element {

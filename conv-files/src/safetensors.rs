@@ -13,8 +13,8 @@ use std::io::{Read, Seek, SeekFrom};
 use conv_ir::{DType, cut};
 use serde_json::Value;
 
+use crate::claims::{bytes, count, shown};
 use crate::npy::Array;
-use crate::{bytes, count, shown};
 
 /// Bytes of the longest header that the format allows.
 const LONGEST: u64 = 100_000_000;

@@ -61,7 +61,6 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 
-use crate::Library;
 use arrays::Home;
 pub use head::Head;
 pub(crate) use hot::bills;
@@ -101,6 +100,16 @@ impl Version {
 /// and runs where such a weight is infinite or NaN.
 pub(crate) fn need_finite_weights(versions: &[Version]) -> bool {
     versions.iter().any(|version| version.nest.needs_finite_weights)
+}
+
+/// What the source may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Library {
+    /// `std`: the version is chosen by what the CPU has.
+    #[default]
+    Std,
+    /// `core` alone: the version is chosen by the features that the crate is compiled for.
+    Core,
 }
 
 /// The versions as one function, the widest first.

@@ -9,38 +9,17 @@
 use conv_ir::conv::{Extent, axis_name};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Program, Schedule, Size};
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 use super::Errors;
 use super::known::{self, Known};
-use super::parse::{Dim, Entry, Item, Tensor};
+use super::parse::{Described, Dim, ShapeSource, Tensor};
 use super::values::{Settings, unknown_word};
 use crate::Library;
 
 /// The parameters a signature may have, in order.
 const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
-
-/// One convolution as it is described: an item, or a step of one.
-pub(super) struct Described<'a> {
-    pub name: &'a Ident,
-    pub parameters: &'a [Tensor],
-    /// What is said of its output; nothing in the middle of a chain.
-    pub output: Option<&'a Tensor>,
-    pub entries: &'a [Entry],
-}
-
-impl Item {
-    /// The item as one convolution.
-    pub fn described(&self) -> Described<'_> {
-        Described {
-            name: &self.name,
-            parameters: &self.parameters,
-            output: Some(&self.output),
-            entries: &self.entries,
-        }
-    }
-}
 
 /// What an item asks for.
 pub(super) struct Checked {
@@ -345,18 +324,20 @@ impl<'a> Checker<'a> {
         };
         let Some(found) = found else { return };
         if spec.transposed && found != channels {
-            let said =
-                if weight.says == "the signature says" { "the weight says" } else { weight.says };
+            let source = match weight.source {
+                ShapeSource::Signature => "the weight says".to_owned(),
+                source => source.to_string(),
+            };
             errors.at(
                 place,
-                format!("a transposed weight has all input channels first: input has {channels}, but {said} {found}"),
+                format!("a transposed weight has all input channels first: input has {channels}, but {source} {found}"),
             );
         } else if !spec.transposed
             && groups > 0
             && channels % groups == 0
             && found != channels / groups
         {
-            let hint = match weight.says == super::known::LONE {
+            let hint = match weight.source == ShapeSource::LoneWindow {
                 true => format!("; `groups: {channels}` puts it on every channel by itself"),
                 false => String::new(),
             };
@@ -364,7 +345,7 @@ impl<'a> Checker<'a> {
                 format!("weight input channels are {channels} / {groups} = {}", channels / groups);
             errors.at(
                 place,
-                format!("{rule} (input channels over groups), but {} {found}{hint}", weight.says),
+                format!("{rule} (input channels over groups), but {} {found}{hint}", weight.source),
             );
         }
     }
@@ -374,10 +355,10 @@ impl<'a> Checker<'a> {
         match bias.sizes.as_slice() {
             [length] => {
                 if let Some(found) = length.number().filter(|length| *length != spec.out_channels) {
-                    let (expected, says) = (spec.out_channels, bias.says);
+                    let (expected, source) = (spec.out_channels, bias.source);
                     errors.at(
                         length,
-                        format!("bias length is {expected}, one for each output channel, but {says} {found}"),
+                        format!("bias length is {expected}, one for each output channel, but {source} {found}"),
                     );
                 }
             }
@@ -396,11 +377,11 @@ impl<'a> Checker<'a> {
             let channels = &tensor.sizes[self.channels_at()];
             if channels.number().is_some_and(|n| n != conv.spec().out_channels) {
                 let (expected, found) = (conv.spec().out_channels, channels.shown());
-                let says = tensor.says;
+                let source = tensor.source;
                 errors.at(
                     channels,
                     format!(
-                        "{name} channels are {expected}, as the weight says, but {says} {found}"
+                        "{name} channels are {expected}, as the weight says, but {source} {found}"
                     ),
                 );
             }
@@ -424,7 +405,7 @@ impl<'a> Checker<'a> {
                 found,
                 format!(
                     "{} batch is {expected}, as in input, but {} {text}",
-                    tensor.name, tensor.says
+                    tensor.name, tensor.source
                 ),
             );
         }
@@ -439,7 +420,7 @@ impl<'a> Checker<'a> {
             (_, Dim::Wrong(_)) => {}
             (Extent::Known(n), found) if found.number() == Some(*n) => {}
             (Extent::Known(_), _) => {
-                errors.at(found, format!("{what} is {arithmetic}, but {} {text}", tensor.says))
+                errors.at(found, format!("{what} is {arithmetic}, but {} {text}", tensor.source))
             }
             (Extent::Derived { .. }, Dim::Number(..)) => {
                 errors.at(

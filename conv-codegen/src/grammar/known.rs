@@ -16,12 +16,8 @@ use quote::{ToTokens, quote};
 use syn::{Expr, Lit, UnOp};
 
 use super::Errors;
-use super::check::Described;
-use super::parse::{Dim, Entry, Item, Tensor};
+use super::parse::{Described, Dim, Entry, Item, ShapeSource, Tensor};
 use crate::budget::NUMBERS;
-
-/// Who says the sizes of a weight that is one window for all channels.
-pub(super) const LONE: &str = "a lone window has";
 
 /// An array whose numbers are known.
 pub(super) struct Given {
@@ -112,18 +108,22 @@ fn path(value: &Expr) -> Option<String> {
     }
 }
 
+fn source(entry: &Entry) -> ShapeSource {
+    if path(&entry.value).is_some() { ShapeSource::File } else { ShapeSource::Literal }
+}
+
 fn weight(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Given> {
     let input = item.parameters.iter().find(|p| p.name == "input")?;
     let rank = input.sizes.len().checked_sub(2).filter(|rank| *rank > 0)?;
     let Nested { mut shape, mut values } = numbers(input, entry, errors)?;
-    let mut says = if path(&entry.value).is_some() { "the file has" } else { "the literal has" };
+    let mut source = source(entry);
     if shape.len() == rank {
         // A lone window serves every channel.
         let count = channels(item, input)?;
         let repeated = conv_ir::repeated(&values, count);
         values = repeated.map_err(|error| errors.at(&entry.value, error.to_string())).ok()?;
         shape.splice(0..0, [count, 1]);
-        says = LONE;
+        source = ShapeSource::LoneWindow;
     }
     if shape.len() != rank + 2 {
         let found = shape.len();
@@ -134,20 +134,19 @@ fn weight(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Gi
         errors.at(&entry.value, message);
         return None;
     }
-    Some(given(entry, input, says, shape, values))
+    Some(given(entry, input, source, shape, values))
 }
 
 fn bias(item: &Described<'_>, entry: &Entry, errors: &mut Errors) -> Option<Given> {
     let input = item.parameters.iter().find(|p| p.name == "input")?;
     let Nested { shape, values } = numbers(input, entry, errors)?;
-    let says = if path(&entry.value).is_some() { "the file has" } else { "the literal has" };
-    Some(given(entry, input, says, shape, values))
+    Some(given(entry, input, source(entry), shape, values))
 }
 
 fn given(
     entry: &Entry,
     input: &Tensor,
-    says: &'static str,
+    source: ShapeSource,
     shape: Vec<usize>,
     values: Vec<f64>,
 ) -> Given {
@@ -157,7 +156,7 @@ fn given(
         dtype: input.dtype.clone(),
         sizes,
         shape: entry.value.to_token_stream(),
-        says,
+        source,
     };
     Given { tensor, values }
 }

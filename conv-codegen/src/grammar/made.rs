@@ -29,7 +29,7 @@ pub(super) fn made(item: &Item, checked: &Checked) -> Result<TokenStream, Error>
     let mut lowered = crate::lowered(program, &options)?;
     notes::rename(program, &mut lowered, &names);
     let head = head(item, notes::notes(program, &lowered, &names));
-    crate::item(options.form, &lowered.versions, &head, &facts::constants(program))
+    options.form.tokens(&lowered.versions, &head, &facts::constants(program))
 }
 
 /// What stands in front of the item.

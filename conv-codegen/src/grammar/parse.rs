@@ -13,6 +13,8 @@
 //! A value is read as any Rust expression, so that a wrong one is an error about that value and not
 //! the end of parsing. Only a broken signature stops an item.
 
+use std::fmt;
+
 use conv_ir::cut;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -60,8 +62,59 @@ pub(super) struct Tensor {
     pub sizes: Vec<Dim>,
     /// The text from `[` to `]`.
     pub shape: TokenStream,
-    /// Who says so, in messages.
-    pub says: &'static str,
+    pub source: ShapeSource,
+}
+
+/// Where a shape stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShapeSource {
+    Signature,
+    /// The shape of a step's array.
+    Entry,
+    File,
+    Literal,
+    /// One window for all channels: the shape is worked out.
+    LoneWindow,
+    Input,
+    /// A step that is added.
+    Step,
+    StepBefore,
+}
+
+impl fmt::Display for ShapeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ShapeSource::Signature => "the signature says",
+            ShapeSource::Entry => "its shape says",
+            ShapeSource::File => "the file has",
+            ShapeSource::Literal => "the literal has",
+            ShapeSource::LoneWindow => "a lone window has",
+            ShapeSource::Input => "the input has",
+            ShapeSource::Step => "that step gives",
+            ShapeSource::StepBefore => "the step before gives",
+        })
+    }
+}
+
+/// One convolution as it is described: an item, or a step of one.
+pub(super) struct Described<'a> {
+    pub name: &'a Ident,
+    pub parameters: &'a [Tensor],
+    /// What is said of its output; nothing in the middle of a chain.
+    pub output: Option<&'a Tensor>,
+    pub entries: &'a [Entry],
+}
+
+impl Item {
+    /// The item as one convolution.
+    pub fn described(&self) -> Described<'_> {
+        Described {
+            name: &self.name,
+            parameters: &self.parameters,
+            output: Some(&self.output),
+            entries: &self.entries,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -184,7 +237,7 @@ impl Parse for Shape {
 
 fn tensor(name: Ident, shape: Shape, errors: &mut Errors) -> Tensor {
     let sizes = shape.sizes.into_iter().map(|expr| dim(expr, errors)).collect();
-    Tensor { name, dtype: shape.dtype, sizes, shape: shape.text, says: "the signature says" }
+    Tensor { name, dtype: shape.dtype, sizes, shape: shape.text, source: ShapeSource::Signature }
 }
 
 fn dim(expr: Expr, errors: &mut Errors) -> Dim {
@@ -348,7 +401,7 @@ impl Step {
         let key = key(input, keys)?;
         if is_shape(input) {
             self.arrays
-                .push(Tensor { says: "its shape says", ..tensor(key, input.parse()?, errors) });
+                .push(Tensor { source: ShapeSource::Entry, ..tensor(key, input.parse()?, errors) });
         } else {
             let value = input.parse()?;
             self.entries.push(Entry { key, value });

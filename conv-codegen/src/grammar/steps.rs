@@ -21,8 +21,8 @@ use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitInt};
 
 use super::Errors;
-use super::check::{Checked, Described, check};
-use super::parse::{Dim, Entry, Item, Step, Tensor, word};
+use super::check::{Checked, check};
+use super::parse::{Described, Dim, Entry, Item, ShapeSource, Step, Tensor, word};
 use super::values::{KEYS, Settings, unknown_word};
 
 /// What is said once, for all steps.
@@ -187,7 +187,7 @@ impl<'a> Along<'a> {
         Tensor {
             name: Ident::new("residual", Span::call_site()),
             sizes: sizes.collect(),
-            says: if from == 0 { "the input has" } else { "that step gives" },
+            source: if from == 0 { ShapeSource::Input } else { ShapeSource::Step },
             ..self.tensors[from].clone()
         }
     }
@@ -241,7 +241,7 @@ fn given(step: &Step, conv: &Conv, input: &Tensor) -> Tensor {
         dtype: input.dtype.clone(),
         sizes: shape.into_iter().map(|n| number(n, step.name.span())).collect(),
         shape: step.name.to_token_stream(),
-        says: "the step before gives",
+        source: ShapeSource::StepBefore,
     }
 }
 

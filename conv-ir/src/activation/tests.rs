@@ -1,4 +1,6 @@
+use super::coefficients::Coefficients;
 use super::*;
+use crate::{DType, Element};
 
 const ALL: [Activation; 10] = [
     Activation::Relu,

@@ -1,0 +1,65 @@
+//! How source is made, for whoever asks for it.
+
+use conv_ir::program::plan::Plan;
+use conv_ir::separate::Accuracy;
+use conv_ir::{Error, Schedule};
+use proc_macro2::TokenStream;
+
+use crate::emit::{Constant, Head, Isa, Library, Version, emit, emit_type};
+
+/// What is made of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Form {
+    /// A function of input, weight, bias and output.
+    #[default]
+    Function,
+    /// A type that packs weight and bias once.
+    Type,
+}
+
+/// How it is made.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Function or type.
+    pub form: Form,
+    /// With `std` or without.
+    pub runtime: Library,
+    /// Versions beside the portable one.
+    pub isas: Vec<Isa>,
+    /// The schedule of all versions whose vectors are wide enough, instead of the model's choice
+    /// for each.
+    pub schedule: Option<Schedule>,
+    /// Of several steps, which are fused, instead of the model's choice.
+    pub plan: Option<Plan>,
+    /// Whether known weights may be computed in another order of sums. A given schedule is for the
+    /// exact order.
+    pub accuracy: Accuracy,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            form: Form::default(),
+            runtime: Library::default(),
+            isas: vec![Isa::Avx512, Isa::Avx2],
+            schedule: None,
+            plan: None,
+            accuracy: Accuracy::Exact,
+        }
+    }
+}
+
+impl Form {
+    /// The tokens of an item.
+    pub(crate) fn tokens(
+        self,
+        versions: &[Version],
+        head: &Head,
+        constants: &[Constant],
+    ) -> Result<TokenStream, Error> {
+        match self {
+            Form::Function => emit(versions, head),
+            Form::Type => emit_type(versions, head, constants),
+        }
+    }
+}

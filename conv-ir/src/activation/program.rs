@@ -1,0 +1,282 @@
+//! An activation as a straight-line program; the formulas are in the [module](super)'s docs.
+
+use super::coefficients::Coefficients;
+use super::{Activation, Binary, Unary};
+use crate::element::{DType, Element};
+
+/// An operand of a [`Step`]: the position of an earlier step.
+pub type Operand = usize;
+
+/// One step of a straight-line program.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// The argument `x`. Always step 0, and only there.
+    Input,
+    /// A constant.
+    Const(f64),
+    /// One operand.
+    Unary(Unary, Operand),
+    /// Two operands.
+    Binary(Binary, Operand, Operand),
+    /// `a * b + c`, one rounding.
+    Fma(Operand, Operand, Operand),
+    /// `if a < b { then } else { otherwise }`.
+    Choose {
+        /// Left of the comparison.
+        a: Operand,
+        /// Right of the comparison.
+        b: Operand,
+        /// Taken where `a < b`.
+        then: Operand,
+        /// Taken elsewhere.
+        otherwise: Operand,
+    },
+}
+
+/// The activation spelled out in operations that every route has: the steps in order, the last one
+/// is the result.
+///
+/// `Exp2Int` is given an integer in range, or NaN, whose power may then be anything: it is
+/// multiplied by NaN.
+pub fn program(activation: Activation, dtype: DType) -> Vec<Step> {
+    let mut w = Writer { steps: vec![Step::Input], table: Coefficients::of(dtype) };
+    match activation {
+        Activation::Relu => w.at_least(0.0, X),
+        Activation::Relu6 => w.clamp(0.0, 6.0, X),
+        Activation::LeakyRelu(slope) => w.leaky_relu(slope),
+        Activation::Clamp(lo, hi) => w.clamp(lo, hi, X),
+        Activation::Sigmoid => w.sigmoid(),
+        Activation::Tanh => w.tanh(),
+        Activation::Silu => w.silu(),
+        Activation::Gelu => w.gelu(),
+        Activation::HardSwish => w.hard_swish(),
+        Activation::HardSigmoid => w.hard_sigmoid(),
+    };
+    w.steps
+}
+
+/// Runs a program on one number. A constant is the nearest value of `T`.
+pub fn eval<T: Element>(steps: &[Step], x: T) -> T {
+    let mut values: Vec<T> = Vec::with_capacity(steps.len());
+    for step in steps {
+        values.push(match *step {
+            Step::Input => x,
+            Step::Const(c) => T::from_f64(c),
+            Step::Unary(op, a) => unary(op, values[a]),
+            Step::Binary(op, a, b) => binary(op, values[a], values[b]),
+            Step::Fma(a, b, c) => values[a].fma(values[b], values[c]),
+            Step::Choose { a, b, then, otherwise } => {
+                values[if values[a] < values[b] { then } else { otherwise }]
+            }
+        });
+    }
+    values.last().copied().unwrap_or(x)
+}
+
+/// One operation on one number.
+pub fn unary<T: Element>(op: Unary, a: T) -> T {
+    match op {
+        Unary::Neg => a.mul(T::from_f64(-1.0)),
+        Unary::Abs => a.abs(),
+        Unary::Round => a.round_even(),
+        Unary::Exp2Int => a.exp2_int(),
+    }
+}
+
+/// One operation on two numbers.
+pub fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
+    match op {
+        Binary::Add => a.add(b),
+        Binary::Sub => a.sub(b),
+        Binary::Mul => a.mul(b),
+        Binary::Div => a.div(b),
+        Binary::Min if a < b => a,
+        Binary::Max if a > b => a,
+        Binary::Min | Binary::Max => b,
+        Binary::CopySign => a.copysign(b),
+    }
+}
+
+/// The argument's position.
+const X: Operand = 0;
+
+/// Appends steps; every method gives the position of its result. `x` goes second into `Min` and
+/// `Max`, so that NaN passes.
+struct Writer {
+    steps: Vec<Step>,
+    table: &'static Coefficients,
+}
+
+impl Writer {
+    fn push(&mut self, step: Step) -> Operand {
+        self.steps.push(step);
+        self.steps.len() - 1
+    }
+
+    /// A constant, written once. Compared by bits: `0.0` and `-0.0` are two.
+    fn constant(&mut self, c: f64) -> Operand {
+        let same = |step: &Step| matches!(step, Step::Const(d) if d.to_bits() == c.to_bits());
+        self.steps.iter().position(same).unwrap_or_else(|| self.push(Step::Const(c)))
+    }
+
+    fn unary(&mut self, op: Unary, a: Operand) -> Operand {
+        self.push(Step::Unary(op, a))
+    }
+
+    fn binary(&mut self, op: Binary, a: Operand, b: Operand) -> Operand {
+        self.push(Step::Binary(op, a, b))
+    }
+
+    /// `c op a`.
+    fn with_constant(&mut self, c: f64, op: Binary, a: Operand) -> Operand {
+        let c = self.constant(c);
+        self.binary(op, c, a)
+    }
+
+    /// `a * c + b`.
+    fn fma_constant(&mut self, a: Operand, c: f64, b: Operand) -> Operand {
+        let c = self.constant(c);
+        self.push(Step::Fma(a, c, b))
+    }
+
+    fn at_least(&mut self, lo: f64, a: Operand) -> Operand {
+        self.with_constant(lo, Binary::Max, a)
+    }
+
+    fn at_most(&mut self, hi: f64, a: Operand) -> Operand {
+        self.with_constant(hi, Binary::Min, a)
+    }
+
+    fn clamp(&mut self, lo: f64, hi: f64, a: Operand) -> Operand {
+        let raised = self.at_least(lo, a);
+        self.at_most(hi, raised)
+    }
+
+    /// `coefficients[0] + x * (coefficients[1] + ...)`, innermost first.
+    fn horner(
+        &mut self,
+        coefficients: impl DoubleEndedIterator<Item = f64>,
+        x: Operand,
+    ) -> Operand {
+        let mut inwards = coefficients.rev();
+        let mut sum = inwards.next().map_or(X, |c| self.constant(c));
+        for c in inwards {
+            let c = self.constant(c);
+            sum = self.push(Step::Fma(sum, x, c));
+        }
+        sum
+    }
+
+    /// `(k, w)` with `e^(-m y) = 2^k * e^(-m w)`: `w = y + k * ln 2 / m`, whose first step is exact
+    /// because `ln2_hi` is short.
+    fn reduce(&mut self, y: Operand, m: f64) -> (Operand, Operand) {
+        let scaled = self.with_constant(-m * self.table.log2_e, Binary::Mul, y);
+        let k = self.unary(Unary::Round, scaled);
+        let w = self.fma_constant(k, self.table.ln2_hi / m, y);
+        (k, self.fma_constant(k, self.table.ln2_lo / m, w))
+    }
+
+    /// The coefficients of `scale * e^(-m w)` in `w`, from `w^first` on. Powers of two, so that
+    /// they stay exact.
+    fn exp_coefficients(
+        &self,
+        first: usize,
+        scale: f64,
+        m: f64,
+    ) -> impl DoubleEndedIterator<Item = f64> + use<> {
+        let exp = self.table.exp;
+        (first..exp.len()).map(move |i| scale * exp[i] * (-m).powi(i as i32))
+    }
+
+    /// `1 + e^(-y)`. Where `k` is one above the largest exponent the result overflows to infinity,
+    /// as it should: hence `2 e^(-w)` times `2^(k-1)`.
+    fn one_plus_exp(&mut self, y: Operand) -> Operand {
+        let (k, w) = self.reduce(y, 1.0);
+        let twice = self.horner(self.exp_coefficients(0, 2.0, 1.0), w);
+        let one = self.constant(1.0);
+        let k = self.binary(Binary::Sub, k, one);
+        let power = self.unary(Unary::Exp2Int, k);
+        self.push(Step::Fma(twice, power, one))
+    }
+
+    fn sigmoid(&mut self) -> Operand {
+        let y = self.clamp(self.table.sigmoid_lo, self.table.sigmoid_hi, X);
+        let denominator = self.one_plus_exp(y);
+        self.with_constant(1.0, Binary::Div, denominator)
+    }
+
+    /// The numerator is raised as well, so that minus infinity gives zero and not infinity over
+    /// infinity.
+    fn silu(&mut self) -> Operand {
+        let x = self.at_least(self.table.sigmoid_lo, X);
+        let y = self.at_most(self.table.sigmoid_hi, x);
+        let denominator = self.one_plus_exp(y);
+        self.binary(Binary::Div, x, denominator)
+    }
+
+    /// `v = (1 - e^(-2w)) / 2 = w - w^2 + ...` has no constant term, so `u = v * 2^k + (1 - 2^k) /
+    /// 2` is accurate next to zero, where `k` is 0.
+    fn tanh(&mut self) -> Operand {
+        let magnitude = self.unary(Unary::Abs, X);
+        let y = self.at_most(self.table.tanh_hi, magnitude);
+        let (k, w) = self.reduce(y, 2.0);
+        let square = self.binary(Binary::Mul, w, w);
+        let rest = self.horner(self.exp_coefficients(2, -0.5, 2.0), w);
+        let v = self.push(Step::Fma(square, rest, w));
+        let power = self.unary(Unary::Exp2Int, k);
+        let half = self.constant(0.5);
+        let missing = self.fma_constant(power, -0.5, half);
+        let u = self.push(Step::Fma(v, power, missing));
+        let denominator = self.with_constant(1.0, Binary::Sub, u);
+        let quotient = self.binary(Binary::Div, u, denominator);
+        self.binary(Binary::CopySign, quotient, X)
+    }
+
+    /// `P / Q` is `e^(y^2 / 2)` times the normal distribution's lower tail at `-y`. The square's
+    /// rounding error is taken along: times 87, it would show.
+    fn gelu(&mut self) -> Operand {
+        let magnitude = self.unary(Unary::Abs, X);
+        let y = self.at_most(self.table.gelu_hi, magnitude);
+        let minus_y = self.unary(Unary::Neg, y);
+        let square = self.binary(Binary::Mul, y, y);
+        let excess = self.push(Step::Fma(minus_y, y, square));
+        let (k, w) = self.reduce(square, 0.5);
+        let w = self.binary(Binary::Sub, w, excess);
+        let exp = self.horner(self.exp_coefficients(0, 1.0, 0.5), w);
+        let power = self.unary(Unary::Exp2Int, k);
+        let exp = self.binary(Binary::Mul, exp, power);
+        let p = self.horner(self.table.gelu_p.iter().copied(), y);
+        let q = self.horner(self.table.gelu_q.iter().copied(), y);
+        let p = self.binary(Binary::Mul, minus_y, p);
+        let ratio = self.binary(Binary::Div, p, q);
+        let positive = self.at_least(0.0, X);
+        let inside = self.push(Step::Fma(ratio, exp, positive));
+        let (end, zero) = (self.constant(-self.table.gelu_hi), self.constant(0.0));
+        self.push(Step::Choose { a: X, b: end, then: zero, otherwise: inside })
+    }
+
+    fn leaky_relu(&mut self, slope: f64) -> Operand {
+        let zero = self.constant(0.0);
+        let scaled = self.with_constant(slope, Binary::Mul, X);
+        self.push(Step::Choose { a: X, b: zero, then: scaled, otherwise: X })
+    }
+
+    /// The gate of an `x` that is at least -3.
+    fn gate(&mut self, x: Operand) -> Operand {
+        let shifted = self.with_constant(3.0, Binary::Add, x);
+        let clamped = self.at_most(6.0, shifted);
+        self.with_constant(1.0 / 6.0, Binary::Mul, clamped)
+    }
+
+    fn hard_sigmoid(&mut self) -> Operand {
+        let x = self.at_least(-3.0, X);
+        self.gate(x)
+    }
+
+    /// The factor is raised as well, so that minus infinity gives zero and not infinity times zero.
+    fn hard_swish(&mut self) -> Operand {
+        let x = self.at_least(-3.0, X);
+        let gate = self.gate(x);
+        self.binary(Binary::Mul, x, gate)
+    }
+}
