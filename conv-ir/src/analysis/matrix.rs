@@ -16,8 +16,8 @@ use crate::conv::{Conv, EquationAxis};
 use crate::error::Error;
 use crate::{Layout, PaddingMode};
 
-/// More weights in it than this are not listed.
-const MOST_TERMS: usize = 1 << 22;
+/// More weights in it than this are not listed: they take 24 bytes each.
+const MOST_TERMS: usize = 1 << 20;
 
 /// A convolution as a matrix.
 ///
@@ -66,12 +66,12 @@ impl Matrix {
         let pairs = spec.out_channels * conv.in_channels_per_group();
         let count =
             geometry.outputs.iter().chain(&spec.kernel).try_fold(pairs, |n, &by| n.checked_mul(by));
-        if count.is_none_or(|count| count > MOST_TERMS) {
+        let Some(count) = count.filter(|count| *count <= MOST_TERMS) else {
             return Err(Error::Argument(format!(
                 "the matrix has more than {MOST_TERMS} weights in it: too many to list"
             )));
-        }
-        let mut terms = Vec::new();
+        };
+        let mut terms = Vec::with_capacity(count);
         for at in points(&geometry.outputs) {
             for tap in points(&spec.kernel) {
                 if let Some(from) = geometry.meets(&at, &tap, spec.padding_mode) {
