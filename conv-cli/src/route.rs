@@ -151,6 +151,13 @@ impl<T: Number> Ready<T> {
         how: &How,
         weights: Vec<Weights<T>>,
     ) -> Result<Ready<T>, Failure> {
+        if how.accuracy == Accuracy::Unfused
+            && matches!(how.route, Route::Reference | Route::Interp)
+        {
+            let why =
+                "accuracy unfused is computed by machine code of 128 bits: leave the route out";
+            return Err(Failure::Usage(why.to_owned()));
+        }
         match how.route {
             Route::Reference => {
                 let engine = Engine::Reference(program.clone(), weights);

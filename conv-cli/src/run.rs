@@ -85,8 +85,9 @@ pub struct Args {
     #[arg(long, value_name = "TEXT")]
     schedule: Option<Schedule>,
     /// exact: the bits of every other route; fast: a window that is a column times a row runs as
-    /// those two where that is faster, within a bound that is printed
-    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
+    /// those two where that is faster, within a bound that is printed; unfused: each
+    /// multiply-add rounds twice, as on CPUs without fused ones
+    #[arg(long, value_name = "exact|fast|unfused", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
     accuracy: Accuracy,
 }
 
@@ -259,7 +260,7 @@ fn convolve<T: Number>(
         plan: None,
     };
     let ready = match args.accuracy {
-        Accuracy::Exact => Ready::new(program, &how, weights)?,
+        Accuracy::Exact | Accuracy::Unfused => Ready::new(program, &how, weights)?,
         Accuracy::Fast => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
     };
     let (input, mut result) =

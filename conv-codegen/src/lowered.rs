@@ -124,6 +124,7 @@ impl Making<'_> {
 
     fn versions(&self, plan: &Plan) -> Result<Vec<Version>, Error> {
         let runtime = self.options.runtime;
+        let rounds_once = self.options.accuracy != Accuracy::Unfused;
         let mut versions = Vec::new();
         for (at, isa) in Isa::ALL.into_iter().enumerate() {
             let is_asked =
@@ -133,13 +134,19 @@ impl Making<'_> {
             }
             let nest = self.nest(at, plan, &|_, schedule| schedule)?;
             if isa == Isa::Portable || isa.has_vectors_for(&nest) {
-                versions.push(Version { isa, runtime, nest, any_weights: false });
+                versions.push(Version { isa, runtime, rounds_once, nest, any_weights: false });
             }
         }
         // The portable one takes infinite and NaN weights, unless it multiplies padding as well.
         if versions.last().is_some_and(|portable| portable.nest.needs_finite_weights) {
             let nest = self.nest(Isa::ALL.len() - 1, plan, &plain)?;
-            versions.push(Version { isa: Isa::Portable, runtime, nest, any_weights: true });
+            versions.push(Version {
+                isa: Isa::Portable,
+                runtime,
+                rounds_once,
+                nest,
+                any_weights: true,
+            });
         }
         Ok(versions)
     }

@@ -23,6 +23,10 @@ pub(crate) fn notes(described: &Program, lowered: &Lowered, names: &[String]) ->
         notes.extend(lowered.plan.reasons.iter().map(|reason| format!("* {reason}")));
     }
     notes.push(String::new());
+    if lowered.versions.iter().any(|version| !version.rounds_once) {
+        notes.push("Each multiply-add rounds twice: the product, then the sum.".to_owned());
+        notes.push(String::new());
+    }
     notes.extend(crate::emit::bills(&lowered.versions));
     notes
 }

@@ -31,8 +31,8 @@ pub struct Options {
     pub schedule: Option<Schedule>,
     /// Of several steps, which are fused, instead of the model's choice.
     pub plan: Option<Plan>,
-    /// Whether known weights may be computed in another order of sums. A given schedule is for the
-    /// exact order.
+    /// Whether known weights may be computed in another order of sums (a given schedule is for the
+    /// exact order), or multiply-adds round twice.
     pub accuracy: Accuracy,
 }
 

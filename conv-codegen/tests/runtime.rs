@@ -39,6 +39,8 @@ mod f32x8 {
     pub mod check;
     #[path = "../runtime/portable.rs"]
     mod plain;
+    #[path = "../runtime/unfused.rs"]
+    mod unfused;
 }
 
 #[cfg(target_arch = "x86_64")]

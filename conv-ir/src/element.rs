@@ -207,6 +207,56 @@ impl fmt::Display for DType {
     }
 }
 
+/// A number whose multiply-adds round twice, product and sum, and that is otherwise the same. The
+/// reference and the interpreter judge [`Accuracy::Unfused`](crate::separate::Accuracy) by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+pub struct Unfused<T>(pub T);
+
+impl<T: Element> sealed::Sealed for Unfused<T> {}
+
+impl<T: Element> Element for Unfused<T> {
+    const DTYPE: DType = T::DTYPE;
+    fn from_f64(x: f64) -> Self {
+        Unfused(T::from_f64(x))
+    }
+    fn to_f64(self) -> f64 {
+        self.0.to_f64()
+    }
+    fn from_bits(bits: u64) -> Self {
+        Unfused(T::from_bits(bits))
+    }
+    fn bits(self) -> u64 {
+        self.0.bits()
+    }
+    fn add(self, y: Self) -> Self {
+        Unfused(self.0.add(y.0))
+    }
+    fn sub(self, y: Self) -> Self {
+        Unfused(self.0.sub(y.0))
+    }
+    fn mul(self, y: Self) -> Self {
+        Unfused(self.0.mul(y.0))
+    }
+    fn div(self, y: Self) -> Self {
+        Unfused(self.0.div(y.0))
+    }
+    fn fma(self, y: Self, z: Self) -> Self {
+        self.mul(y).add(z)
+    }
+    fn round_even(self) -> Self {
+        Unfused(self.0.round_even())
+    }
+    fn exp2_int(self) -> Self {
+        Unfused(self.0.exp2_int())
+    }
+    fn abs(self) -> Self {
+        Unfused(self.0.abs())
+    }
+    fn copysign(self, sign: Self) -> Self {
+        Unfused(self.0.copysign(sign.0))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -31,7 +31,7 @@ mod values;
 
 pub use activation::Activation;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
-pub use element::{DType, Element, Format};
+pub use element::{DType, Element, Format, Unfused};
 pub use error::{Error, Issue, cut};
 pub use nest::Nest;
 pub use program::Program;

@@ -81,7 +81,11 @@ impl<T: Element> BySize<T> {
         }
         // What is computed was decided once; sizes do not change it.
         let threads = compiled.threads;
-        let options = Options { threads, accuracy: Accuracy::Exact, ..shared.options.clone() };
+        let accuracy = match shared.options.accuracy {
+            Accuracy::Exact | Accuracy::Fast => Accuracy::Exact,
+            Accuracy::Unfused => Accuracy::Unfused,
+        };
+        let options = Options { threads, accuracy, ..shared.options.clone() };
         Ok(Some(BySize { names, options, weights: kept, met: Mutex::default() }))
     }
 

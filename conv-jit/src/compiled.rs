@@ -17,7 +17,7 @@ use crate::backend::Backend;
 use crate::cache;
 use crate::code::{Code, CompileTime, FunctionSize};
 use crate::engine::Arrays;
-use crate::host::{host_target, is_here};
+use crate::host::{as_here, host_target, is_here};
 use crate::lowered::{Lowered, LoweredGroup};
 use crate::packed::{Packed, StepWeights};
 use crate::{Error, share};
@@ -39,7 +39,8 @@ pub struct Options {
     /// it takes to wake it.
     pub threads: usize,
     /// Whether known weights may be computed in another order of sums, within a bound that
-    /// [`explain`](Compiled::explain) states. A given schedule is for the exact order.
+    /// [`explain`](Compiled::explain) states (a given schedule is for the exact order), or
+    /// multiply-adds round twice, which code for [`Target::CRANELIFT`] does, whatever the target.
     pub accuracy: Accuracy,
     /// Whether weights that come later are finite. Then zero padding may be multiplied by them,
     /// where that is faster than skipping it. Packing weights that are not compiles anew, without.
@@ -165,7 +166,13 @@ impl Compiled {
     pub fn new(program: impl Into<Program>, options: Options) -> Result<Compiled, Error> {
         let program = program.into();
         let threads = options.threads.clamp(1, share::MOST_THREADS);
-        let options = Options { threads: options.planned_for(&program, threads), ..options };
+        let target = match options.accuracy {
+            // Leaves of ours have fused multiply-adds.
+            Accuracy::Unfused => as_here(Target::CRANELIFT),
+            Accuracy::Exact | Accuracy::Fast => options.target,
+        };
+        let planned_for = options.planned_for(&program, threads);
+        let options = Options { threads: planned_for, target, ..options };
         let make = || Shared::new(&program, &options).map(Arc::new);
         let shared = match options.cache {
             true => cache::get_or(&program, &options, make)?,
@@ -288,7 +295,8 @@ fn check_here(target: &Target) -> Result<(), Error> {
 impl Shared {
     fn new(program: &Program, options: &Options) -> Result<Shared, Error> {
         check_here(&options.target)?;
-        let backend = Backend::host()?;
+        let mut backend = Backend::host()?;
+        backend.facts.fma &= options.accuracy != Accuracy::Unfused;
         let start = Instant::now();
         let lowered = Lowered::new(program, options)?;
         let lowering = start.elapsed();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use conv_ir::nest::bill::Bill;
 use conv_ir::program::plan::Group;
+use conv_ir::separate::Accuracy;
 use conv_ir::{Nest, passes};
 
 use crate::by_size::MOST_SIZES;
@@ -36,7 +37,12 @@ impl Compiled {
             self.plan().reasons.iter().for_each(|why| pair(&mut text, "", format!("- {why}")));
         }
         if !backend.has_fma() {
-            let rounding = "no fused multiply-add here: two roundings, so the last bits differ from other routes";
+            let rounding = match self.shared.options.accuracy {
+                Accuracy::Unfused => "twice a multiply-add, as asked",
+                _ => {
+                    "no fused multiply-add here: two roundings, so the last bits differ from other routes"
+                }
+            };
             pair(&mut text, "rounding", rounding.to_owned());
         }
         let (bytes, functions) = (self.code_bytes(), self.functions().count());

@@ -8,8 +8,9 @@
 //! AVX2, and portable.
 
 use crate::data::Data;
-use conv_codegen::{Form, Isa, Options, rust_source};
+use conv_codegen::{Form, Isa, Library, Options, rust_source};
 use conv_ir::program::plan::Plan;
+use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, DType, Element, Program};
 use std::fmt::Write;
 use std::path::Path;
@@ -44,6 +45,7 @@ pub struct Function {
 /// A program in the making.
 #[derive(Default)]
 pub struct Emitted {
+    accuracy: Accuracy,
     source: String,
     functions: usize,
     calls: String,
@@ -52,6 +54,11 @@ pub struct Emitted {
 }
 
 impl Emitted {
+    /// One whose functions are made so, every second one from `core` alone.
+    pub fn of(accuracy: Accuracy) -> Emitted {
+        Emitted { accuracy, ..Emitted::default() }
+    }
+
     /// Adds a function, to be called with as many arrays as wanted.
     ///
     /// # Errors
@@ -115,6 +122,11 @@ impl Emitted {
         let options = Options {
             form: [Form::Function, Form::Type][self.functions % 2],
             isas: VERSIONS[self.functions / 2 % VERSIONS.len()].to_vec(),
+            accuracy: self.accuracy,
+            runtime: match self.accuracy {
+                Accuracy::Unfused if self.functions % 4 > 1 => Library::Core,
+                _ => Library::Std,
+            },
             ..Options::default()
         };
         self.functions += 1;

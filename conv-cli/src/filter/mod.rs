@@ -92,8 +92,9 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = picture::MOST_PIXELS, value_parser = clap::value_parser!(u64).range(1..))]
     max_pixels: u64,
     /// exact: the bits of every other route; fast: a window that is a column times a row runs as
-    /// those two, within a bound that is printed
-    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
+    /// those two, within a bound that is printed; unfused: each
+    /// multiply-add rounds twice, as on CPUs without fused ones
+    #[arg(long, value_name = "exact|fast|unfused", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
     accuracy: Accuracy,
 }
 

@@ -15,6 +15,7 @@ use crate::Library;
 pub(super) struct Emission {
     pub isa: Isa,
     pub runtime: Library,
+    pub rounds_once: bool,
     pub dtype: DType,
     pub called: BTreeSet<(i64, LaneFn)>,
 }
@@ -53,6 +54,7 @@ impl Emission {
 
     /// The vectors of so many lanes.
     pub fn vectors(&self, width: i64) -> Vectors {
-        Vectors { isa: self.isa, runtime: self.runtime, dtype: self.dtype, width }
+        let Emission { isa, runtime, rounds_once, dtype, .. } = *self;
+        Vectors { isa, runtime, rounds_once, dtype, width }
     }
 }

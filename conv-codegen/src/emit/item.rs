@@ -47,6 +47,7 @@ impl<'a> Item<'a> {
         let emission = Emission {
             isa: version.isa,
             runtime: version.runtime,
+            rounds_once: version.rounds_once,
             dtype: nest.dtype,
             called: BTreeSet::new(),
         };

@@ -145,6 +145,8 @@ impl LaneFn {
 pub(super) struct Vectors {
     pub isa: Isa,
     pub runtime: Library,
+    /// Multiply-adds round once.
+    pub rounds_once: bool,
     pub dtype: DType,
     /// Lanes; 0 for the scalar functions.
     pub width: i64,

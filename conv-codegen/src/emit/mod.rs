@@ -81,6 +81,8 @@ struct Unsupported(String);
 pub struct Version {
     /// What it may use.
     pub runtime: Library,
+    /// Multiply-adds round once, and not twice.
+    pub rounds_once: bool,
     /// The instructions.
     pub isa: Isa,
     /// The program.

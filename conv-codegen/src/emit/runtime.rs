@@ -44,7 +44,7 @@ macro_rules! files {
 }
 
 files! {
-    SCALAR "scalar.rs", CORE_ONLY "core_only.rs", SOFT "soft.rs", PORTABLE "portable.rs", AVX "avx.rs",
+    SCALAR "scalar.rs", UNFUSED "unfused.rs", CORE_ONLY "core_only.rs", SOFT "soft.rs", PORTABLE "portable.rs", AVX "avx.rs",
     AVX_F32 "avx_f32.rs", AVX_F64 "avx_f64.rs", AVX2 "avx2.rs", AVX2_128 "avx2_128.rs", AVX512 "avx512.rs"
 }
 
@@ -104,7 +104,8 @@ impl Vectors {
             DType::F64 => &AVX_F64,
         };
         let element = (self.isa != Isa::Portable && self.width > 0).then_some(element);
-        files.iter().map(|file| file.as_slice()).chain(element).collect()
+        let unfused = (!self.rounds_once).then_some(UNFUSED.as_slice());
+        unfused.into_iter().chain(files.iter().map(|file| file.as_slice())).chain(element).collect()
     }
 
     fn piece(self, name: &str) -> Option<&'static Piece> {
@@ -221,6 +222,7 @@ mod tests {
             [DType::F32, DType::F64].map(|dtype| Vectors {
                 isa,
                 runtime: Library::Std,
+                rounds_once: true,
                 dtype,
                 width: bytes / dtype.bytes() as i64,
             })

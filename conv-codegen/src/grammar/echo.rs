@@ -48,9 +48,12 @@ const DOCS: [(&str, &str); 17] = [
     ("residual", "In a step: `input` or the step whose output is added before the activation."),
     (
         "accuracy",
-        "`exact` keeps the bits; `fast` may split a known window in two, within a stated bound. Default `exact`.",
+        "`exact` keeps the bits; `fast` may split a known window in two, within a stated bound; `unfused` rounds products and sums, for CPUs without a fused multiply-add. Default `exact`.",
     ),
-    ("std", "`false` for code from `core` alone. Default `true`."),
+    (
+        "std",
+        "`false` for code from `core` alone, whose multiply-adds are slow unless the crate is compiled for fused ones (or `accuracy: unfused`). Default `true`.",
+    ),
 ];
 
 /// The item, one literal for each list of keys; nothing where there are no keys.

@@ -48,7 +48,7 @@ impl Program {
     /// ```
     pub fn rewritten(&self, accuracy: Accuracy) -> Rewritten {
         let (split, origins, separated) = match accuracy {
-            Accuracy::Exact => self.whole_windows(),
+            Accuracy::Exact | Accuracy::Unfused => self.whole_windows(),
             Accuracy::Fast => self.split_windows(),
         };
         let program = split.skipping_strides();

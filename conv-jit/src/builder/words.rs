@@ -138,6 +138,8 @@ impl Builder {
 
     /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass,
     /// within a bound that [`Compiled::explain`](crate::Compiled::explain) states.
+    /// [`Accuracy::Unfused`] gives the bits that CPUs without fused multiply-adds can have fast, on
+    /// 128 bits: to know here what runs there.
     pub fn accuracy(mut self, accuracy: Accuracy) -> Self {
         self.options.accuracy = accuracy;
         self
