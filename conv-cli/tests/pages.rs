@@ -12,7 +12,7 @@ use common::{Folder, file, le, npy};
 
 /// The pages, by their path from the root.
 fn pages() -> Vec<String> {
-    let mut pages = vec!["README.md".to_owned(), "docs/GALLERY.md".to_owned()];
+    let mut pages = ["README.md", "docs/GALLERY.md", "docs/TESTS.md"].map(str::to_owned).to_vec();
     let guide = fs::read_dir(file("../docs/guide")).expect("the guide");
     let names = guide.map(|entry| entry.expect("an entry").file_name());
     pages.extend(names.map(|name| format!("docs/guide/{}", name.display())));
@@ -88,6 +88,15 @@ fn run(page: &str, line: &str, folder: &Folder) -> String {
         }
         // This very run.
         ["cargo", "test", "--workspace"] => String::new(),
+        ["cargo", "test", "-p", package, ref args @ ..] => {
+            let folder = if package == "conv-tests" { "tests" } else { package };
+            let tests = args.windows(2).filter(|pair| pair[0] == "--test").map(|pair| pair[1]);
+            for test in tests {
+                let path = file(&format!("../{folder}/tests/{test}.rs"));
+                assert!(Path::new(&path).exists(), "{page}: no {path}");
+            }
+            String::new()
+        }
         _ => panic!("{page}: nobody runs `{line}`"),
     }
 }

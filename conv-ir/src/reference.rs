@@ -36,6 +36,15 @@ pub struct Arguments<'a, T> {
 
 /// Computes the output in the contract's order: these are the bits that every route must give.
 ///
+/// ```
+/// use conv_ir::{Conv, reference};
+/// let conv: Conv = "conv1d in N kernel 2".parse()?;
+/// let arguments =
+///     reference::Arguments { input: &[1.0f32, 2.0, 3.0], weight: &[10.0, 1.0], bias: None, residual: None };
+/// assert_eq!(reference::run(&conv, arguments, &[("N", 3)])?, [12.0, 23.0]);
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
+///
 /// # Errors
 /// [`Error::Length`] where an array does not fit its shape, [`Error::Argument`] where an array or a
 /// size is missing or not asked for, or the arrays are of another type than the description,

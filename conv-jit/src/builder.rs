@@ -20,6 +20,15 @@ pub use starts::{
 
 /// A program being described. A step begins with one of the functions of this module, or with
 /// [`conv`](Self::conv), [`depthwise`](Self::depthwise) or [`pointwise`](Self::pointwise).
+///
+/// ```
+/// let builder = conv_jit::conv2d(3, 8, [3, 1]).input([16, 20]).stride([2, 1]).padding([1, 0]);
+/// assert_eq!(builder.describe()?.output_shape(), [1, 8, 8, 20]);
+/// // Every broken rule is told at once.
+/// let error = builder.groups(2).dilation(0).compile().unwrap_err().to_string();
+/// assert!(error.contains("groups") && error.contains("dilation"), "{error}");
+/// # Ok::<(), conv_jit::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing happens before `compile`"]
 pub struct Builder {

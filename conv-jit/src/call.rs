@@ -15,6 +15,21 @@ use crate::scratch::Scratch;
 use crate::{Error, share};
 
 /// One run, with everything that can be said about it.
+///
+/// ```
+/// use conv_jit::{CurrentThread, Scratch, conv1d};
+/// let conv = conv1d(1, 1, 3).input([4]).padding(1).residual(true).compile()?;
+/// let conv = conv.pack(&[1.0f32; 3], None)?;
+/// let (input, residual, mut output) = ([1.0; 4], [0.5; 4], [0.0; 4]);
+/// let mut scratch = Scratch::new(); // kept between runs
+/// conv.call(&input, &mut output)
+///     .residual(&residual)
+///     .scratch(&mut scratch)
+///     .executor(&CurrentThread)
+///     .run()?;
+/// assert_eq!(output, [2.5, 3.5, 3.5, 2.5]);
+/// # Ok::<(), conv_jit::Error>(())
+/// ```
 #[must_use = "nothing runs before `run`"]
 pub struct Call<'a, T> {
     packed: &'a Packed<T>,

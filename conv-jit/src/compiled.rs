@@ -71,6 +71,20 @@ impl Options {
 }
 
 /// The machine code of a program.
+///
+/// ```
+/// let conv = conv_jit::conv1d(1, 1, 3).input([5]).compile()?;
+/// assert_eq!(conv.program().to_string(), "conv1d f32 n1 g1 ic1 oc1 in 5 kernel 3");
+/// assert!(conv.code_bytes() > 0 && conv.explain().contains("schedule"));
+/// // One code, many weights.
+/// let (sum, last) = (conv.pack(&[1.0f32; 3], None)?, conv.pack(&[0.0f32, 0.0, 1.0], None)?);
+/// let mut output = [0.0; 3];
+/// sum.run(&[1.0, 2.0, 3.0, 4.0, 5.0], &mut output)?;
+/// assert_eq!(output, [6.0, 9.0, 12.0]);
+/// last.run(&[1.0, 2.0, 3.0, 4.0, 5.0], &mut output)?;
+/// assert_eq!(output, [3.0, 4.0, 5.0]);
+/// # Ok::<(), conv_jit::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Compiled {
     pub(crate) shared: Arc<Shared>,

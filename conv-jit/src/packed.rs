@@ -17,6 +17,16 @@ use crate::engine::{self, Constants};
 use crate::scratch::Pool;
 
 /// A compiled program with packed weights. Cheap to clone; clones share code, weights and pool.
+///
+/// ```
+/// let conv = conv_jit::conv2d(1, 2, 1).input(["H", "W"]).compile()?.pack(&[2.0f32, 3.0], None)?;
+/// let mut output = [0.0; 2 * 2];
+/// conv.run_sized(&[1.0, 10.0], &mut output, &[("H", 1), ("W", 2)])?;
+/// assert_eq!(output, [2.0, 20.0, 3.0, 30.0]);
+/// let error = conv.run_sized(&[1.0], &mut output, &[("H", 1), ("W", 2)]).unwrap_err();
+/// assert_eq!(error.to_string(), "input has 1 elements, but its shape [1, 1, 1, 2] needs 2");
+/// # Ok::<(), conv_jit::Error>(())
+/// ```
 pub struct Packed<T> {
     pub(crate) inner: Arc<Inner>,
     /// Where sizes are free.

@@ -283,6 +283,13 @@ impl ConvSpec {
 }
 
 /// A checked convolution. Made by [`Conv::new`] or by parsing its text form.
+///
+/// ```
+/// let conv: conv_ir::Conv = "conv2d ic3 oc64 in 224 kernel 7 stride 2 pad 3".parse()?;
+/// assert_eq!(conv.output_shape(), Some(vec![1, 64, 112, 112]));
+/// assert_eq!((conv.weight_shape(), conv.spec().groups), (vec![64, 3, 7, 7], 1));
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conv {
     spec: ConvSpec,

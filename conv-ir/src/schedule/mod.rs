@@ -77,6 +77,15 @@ impl Pack {
 }
 
 /// How a convolution is computed.
+///
+/// ```
+/// use conv_ir::{Conv, Schedule, Target};
+/// let conv: Conv = "conv2d ic64 oc64 in 56 kernel 3 pad 1".parse()?;
+/// let choice = Schedule::choose(&conv, &Target::AVX2);
+/// assert!(choice.schedule.to_string().starts_with("lanes oc:8 "));
+/// assert_eq!(choice.schedule.to_string().parse::<Schedule>()?, choice.schedule);
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Schedule {
     /// The axis in the lanes (`oc`, `g` or `ow`), and how many. `None`: scalar.

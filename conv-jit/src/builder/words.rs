@@ -146,6 +146,13 @@ impl Builder {
     }
 
     /// Instead of the model's choice, for a program of one step.
+    ///
+    /// ```
+    /// let schedule = "lanes oc:4 tile oc:4,ow:4 borders exact pack".parse()?;
+    /// let conv = conv_jit::conv2d(2, 8, 3).input([9, 9]).schedule(schedule).compile()?;
+    /// assert_eq!(conv.groups().len(), 1);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.options.schedule = Some(schedule);
         self
