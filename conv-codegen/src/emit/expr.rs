@@ -2,7 +2,7 @@
 //! in a scalar one.
 
 use conv_ir::DType;
-use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, RegId, Unary, Var};
+use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, Reach, RegId, Unary, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -106,14 +106,12 @@ impl LeafText<'_, '_> {
     pub fn live(&self) -> Option<String> {
         let lanes = self.lanes()?;
         let cut = lanes.cut?;
-        let vectors =
-            lanes.vectors.and_then(|axis| self.leaf.tile.iter().find(|tile| tile.axis == axis));
-        match vectors {
-            Some(tile) if cut >= tile.extent * lanes.width => None,
-            None if cut >= lanes.width => None,
+        let count = lanes.vectors.map_or(1, |axis| self.leaf.extent(axis));
+        match lanes.vectors {
+            _ if cut >= count * lanes.width => None,
             None => Some(cut.to_string()),
-            Some(tile) => {
-                let vector = self.scope.var(Var::Axis(tile.axis));
+            Some(axis) => {
+                let vector = self.scope.var(Var::Axis(axis));
                 let mut live = Sum::constant(cut);
                 live.add(&vector, -lanes.width);
                 match live.as_constant() {
@@ -190,24 +188,23 @@ impl LeafText<'_, '_> {
             return atom(quote!(#name[#at]));
         };
         let width = lanes.width;
-        let Some(step) = step else {
-            let place = self.place(access, buffer, &at, "1", false);
-            return self.call(LaneFn::Splat, &place);
-        };
-        if let (Some(_), Some(1 | 2)) = (self.live(), step.as_constant()) {
-            return self.load_between(access, &[]);
-        }
-        match step.as_constant() {
-            Some(1) => {
+        match self.scope.nest.reach(self.leaf, access) {
+            Reach::Splat => {
+                let place = self.place(access, buffer, &at, "1", false);
+                self.call(LaneFn::Splat, &place)
+            }
+            Reach::Row | Reach::Pairs if self.live().is_some() => self.load_between(access, &[]),
+            Reach::Row => {
                 let place = self.place(access, buffer, &at, &width.to_string(), false);
                 self.call(LaneFn::Load, &place)
             }
-            Some(2) => {
+            Reach::Pairs => {
                 let place = self.place(access, buffer, &at, &(2 * width - 1).to_string(), false);
                 self.call(LaneFn::LoadPairs, &place)
             }
-            _ => {
-                let (live, step) = (tokens(&self.live_or_all()), tokens(&step.isize_text()));
+            Reach::Apart(_) => {
+                let step = step.unwrap_or_default().isize_text();
+                let (live, step) = (tokens(&self.live_or_all()), tokens(&step));
                 let (from, at) = (self.buffer(buffer), tokens(&at.usize_text()));
                 self.call(LaneFn::Gather, &[from, at, step, live])
             }
@@ -217,7 +214,7 @@ impl LeafText<'_, '_> {
     /// A load whose conditions may differ from lane to lane; their lanes are an interval. Steps of
     /// 1 or 2.
     fn load_between(&mut self, access: &Access, when: &[Cond]) -> Text {
-        let Address { buffer, at, step } = self.address(access);
+        let Address { buffer, at, .. } = self.address(access);
         let width = self.lanes().map_or(1, |lanes| lanes.width);
         let (mut first, mut end) = (Vec::new(), Vec::new());
         end.extend(self.live().map(|live| match live.parse::<i64>() {
@@ -247,9 +244,9 @@ impl LeafText<'_, '_> {
             tokens(&one.unwrap_or(otherwise))
         };
         let (first, end) = (one(first, "max", "0".to_owned()), one(end, "min", width.to_string()));
-        let function = match step.and_then(|step| step.as_constant()) {
-            Some(2) => LaneFn::LoadPairsBetween,
-            _ => LaneFn::LoadBetween,
+        let function = match self.scope.nest.reach(self.leaf, access) {
+            Reach::Pairs => LaneFn::LoadPairsBetween,
+            Reach::Splat | Reach::Row | Reach::Apart(_) => LaneFn::LoadBetween,
         };
         let (from, at) = (self.buffer(buffer), tokens(&at.isize_text()));
         self.call(function, &[from, at, first, end])
@@ -273,8 +270,8 @@ impl LeafText<'_, '_> {
         let taken = match (then, tested.as_slice()) {
             (_, []) => self.text(then)?,
             (Expr::Load(access), _) if e.is_masked_load() => {
-                let Address { step, .. } = self.address(access);
-                if !matches!(step.and_then(|s| s.as_constant()), Some(1 | 2)) {
+                let reach = self.scope.nest.reach(self.leaf, access);
+                if !matches!(reach, Reach::Row | Reach::Pairs) {
                     return Err(Unsupported(
                         "a masked load of elements that are further apart than two".to_owned(),
                     ));

@@ -148,7 +148,7 @@ impl<'a> LeafText<'_, 'a> {
         let mut ty = self.value_type();
         let mut zero = self.everywhere(quote!(0.0));
         for axis in axes.iter().rev() {
-            let extent = tokens(&self.tile_extent(*axis).to_string());
+            let extent = tokens(&self.leaf.extent(*axis).to_string());
             (zero, ty) = (quote!([#zero; #extent]), quote!([#ty; #extent]));
         }
         let name = self.name_register(reg, axes);
@@ -167,10 +167,6 @@ impl<'a> LeafText<'_, 'a> {
             Some(_) => quote!(V),
             None => type_name(self.emission.dtype),
         }
-    }
-
-    pub fn tile_extent(&self, axis: AxisId) -> i64 {
-        self.leaf.tile.iter().find(|tile| tile.axis == axis).map_or(1, |tile| tile.extent)
     }
 
     fn node(

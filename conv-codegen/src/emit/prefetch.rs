@@ -7,7 +7,7 @@
 //! with.
 
 use conv_ir::Target;
-use conv_ir::nest::{Access, AxisId, Base, BufferRole, Expr, Lanes, Loop, Op, PointerId, Role};
+use conv_ir::nest::{Access, Base, BufferRole, Expr, Lanes, Loop, Op, PointerId, Role};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -51,7 +51,7 @@ impl LeafText<'_, '_> {
         let by_tap = axes.any(|axis| matches!(self.scope.nest.role(axis), Role::Kernel(_)));
         let buffer = self.scope.nest.buffer(self.leaf.pointers[pointer.index()]);
         let is_input = matches!(buffer.role, BufferRole::Input | BufferRole::Scratch);
-        (is_input && by_tap && !follows(access, lanes.axis)).then_some(pointer)
+        (is_input && by_tap && !access.follows(lanes.axis)).then_some(pointer)
     }
 
     /// `let at = opaque(at);`
@@ -122,11 +122,11 @@ impl LeafText<'_, '_> {
         let last = access.index.last().and_then(|i| i.as_affine());
         let along = self.leaf.tile.iter().filter(|t| Some(t.axis) != lanes.vectors);
         let span: i64 = along.map(|t| (t.extent - 1) * last.map_or(0, |a| a.of_axis(t.axis))).sum();
-        let vectors = lanes.vectors.filter(|&axis| follows(access, axis));
+        let vectors = lanes.vectors.filter(|&axis| access.follows(axis));
         let mut all = TokenStream::new();
         let mut asked: Vec<Sum> = Vec::new();
         let mark = self.scope.open();
-        for vector in 0..vectors.map_or(1, |axis| self.tile_extent(axis)) {
+        for vector in 0..vectors.map_or(1, |axis| self.leaf.extent(axis)) {
             if let Some(axis) = vectors {
                 self.scope.bind_constant(axis, vector);
             }
@@ -165,9 +165,4 @@ impl LeafText<'_, '_> {
         let largest = steps.into_iter().max()?;
         (largest * self.emission.dtype.bytes() as i64 >= 64).then_some(largest)
     }
-}
-
-/// An index of the access varies with the axis.
-fn follows(access: &Access, axis: AxisId) -> bool {
-    access.index.iter().any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
 }

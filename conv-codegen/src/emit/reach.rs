@@ -184,12 +184,8 @@ fn touches(leaf: &Leaf) -> Vec<Touch<'_>> {
         })
     });
     for touch in &mut all {
-        let by_lane = |axis| {
-            touch.access.index.iter().any(|i| i.as_affine().is_some_and(|a| a.of_axis(axis) != 0))
-        };
-        touch
-            .when
-            .extend(cut.iter().filter(|(axis, _)| by_lane(*axis)).map(|(_, cond)| cond.clone()));
+        let of_lanes = cut.iter().filter(|(axis, _)| touch.access.follows(*axis));
+        touch.when.extend(of_lanes.map(|(_, cond)| cond.clone()));
     }
     all
 }
@@ -215,8 +211,8 @@ fn loads<'a>(value: &'a Expr, when: &[Cond], all: &mut Vec<Touch<'a>>) {
 /// bounds.
 fn numbers(leaf: &Leaf, var: Var) -> Option<(i64, i64)> {
     let Var::Axis(axis) = var else { return None };
-    if let Some(tile) = leaf.tile.iter().find(|t| t.axis == axis) {
-        return Some((0, tile.extent));
+    if let Some(extent) = leaf.tile_extent(axis) {
+        return Some((0, extent));
     }
     if let Some(lanes) = leaf.lanes.filter(|l| l.axis == axis) {
         return Some((0, lanes.width));

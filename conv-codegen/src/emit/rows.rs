@@ -281,11 +281,11 @@ impl<'a> LeafText<'_, 'a> {
             return Ok(None);
         };
         let extents: Vec<i64> =
-            ranges.iter().map(|r| r.1).chain(tile.iter().map(|&t| self.tile_extent(t))).collect();
+            ranges.iter().map(|r| r.1).chain(tile.iter().map(|&t| self.leaf.extent(t))).collect();
         let sums: i64 = leaf.registers[rows.accumulator.index()]
             .axes
             .iter()
-            .map(|&axis| self.tile_extent(axis))
+            .map(|&axis| self.leaf.extent(axis))
             .product();
         let (weights, rows_each) = (extents.iter().product::<i64>(), rows.out.1);
         // A splat is an operand in memory on AVX-512 only; elsewhere a vector that rustc spills is

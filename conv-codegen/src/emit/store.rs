@@ -3,7 +3,7 @@
 //! In: a store of the nest and its value's text. Out: the call of the lane function that does it,
 //! or an assignment in a scalar leaf.
 
-use conv_ir::nest::{Access, AxisId, RegId};
+use conv_ir::nest::{Access, AxisId, Reach, RegId};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -19,22 +19,21 @@ impl LeafText<'_, '_> {
             let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
             return quote!(#name[#at] = #value;);
         };
-        let step = step.unwrap_or_default();
-        let live = self.live();
-        let call = match (step.as_constant(), live) {
-            (Some(1), None) => {
+        let (reach, live) = (self.scope.nest.reach(self.leaf, to), self.live());
+        let call = match (reach, live) {
+            (Reach::Row, None) => {
                 let [to, at] = self.place(to, buffer, &at, &lanes.width.to_string(), true);
                 self.call_tokens(LaneFn::Store, &[to, at, value])
             }
-            (Some(1), Some(live)) => {
+            (Reach::Row, Some(live)) => {
                 let [to, at] = self.place(to, buffer, &at, &live, true);
                 self.call_tokens(LaneFn::StoreFirst, &[to, at, tokens(&live), value])
             }
-            _ => {
-                let live = self.live_or_all();
-                let span = format!("(({live}).max(1) - 1) * ({}) + 1", step.usize_text());
+            (Reach::Splat | Reach::Pairs | Reach::Apart(_), _) => {
+                let (step, live) = (step.unwrap_or_default().usize_text(), self.live_or_all());
+                let span = format!("(({live}).max(1) - 1) * ({step}) + 1");
                 let [to, at] = self.place(to, buffer, &at, &span, true);
-                let (step, live) = (tokens(&step.usize_text()), tokens(&live));
+                let (step, live) = (tokens(&step), tokens(&live));
                 self.call_tokens(LaneFn::Scatter, &[to, at, step, live, value])
             }
         };
@@ -49,13 +48,10 @@ impl LeafText<'_, '_> {
         reg: RegId,
         along: AxisId,
     ) -> Result<TokenStream, Unsupported> {
-        let by = |index: Option<&conv_ir::nest::Index>| {
-            index.and_then(|i| i.as_affine()).map(|a| a.of_axis(along))
-        };
-        let contiguous = by(to.index.last()) == Some(1);
-        let elsewhere = to.index.iter().rev().skip(1).any(|i| by(Some(i)) != Some(0));
-        let (square, extent) = (square(self.emission.dtype), self.tile_extent(along));
-        if self.lanes().is_none() || !contiguous || elsewhere || extent < square {
+        let target = self.scope.nest.buffer_behind(self.leaf, to.base);
+        let is_row = self.scope.nest.step_along(target, to, along) == Some(1);
+        let (square, extent) = (square(self.emission.dtype), self.leaf.extent(along));
+        if self.lanes().is_none() || !is_row || extent < square {
             return self.each(along, |leaf| {
                 let value = leaf.register(reg);
                 Ok(leaf.store(to, value))

@@ -97,7 +97,7 @@ impl<'a> LeafText<'_, 'a> {
     /// Assignments in a body, loops inside counted.
     pub fn weight(&self, list: &[Node<'_>]) -> i64 {
         let of = |node: &Node<'_>| match node {
-            Node::Each(axis, body) => self.tile_extent(*axis) * self.weight(body),
+            Node::Each(axis, body) => self.leaf.extent(*axis) * self.weight(body),
             Node::When(_, body) => self.weight(body),
             Node::Set(..) | Node::Store(..) | Node::StoreBlock { .. } => 1,
         };
@@ -111,7 +111,7 @@ impl<'a> LeafText<'_, 'a> {
         axis: AxisId,
         body: &'n [Node<'a>],
     ) -> ((i64, i64), &'n [Node<'a>]) {
-        let all = (0, self.tile_extent(axis));
+        let all = (0, self.leaf.extent(axis));
         match body {
             [Node::When(when, inner)] => match self.values_where(all, axis, when) {
                 Some(values) => (values, inner),
@@ -186,7 +186,7 @@ impl<'a> LeafText<'_, 'a> {
         axis: AxisId,
         mut body: impl FnMut(&mut Self) -> Result<TokenStream, Unsupported>,
     ) -> Result<TokenStream, Unsupported> {
-        self.each_of(axis, (0, self.tile_extent(axis)), &mut body)
+        self.each_of(axis, (0, self.leaf.extent(axis)), &mut body)
     }
 
     /// `for axis in lo..hi { body }` over a tile axis.

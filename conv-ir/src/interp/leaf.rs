@@ -206,9 +206,8 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
 
     /// A dead lane that machine code touches lies in its buffer or in the slack behind it.
     fn check_dead(&self, buffer: BufferId, access: &Access) {
-        let Some(lanes) = &self.leaf.lanes else { return };
-        let step = self.machine.nest.lane_step(buffer, access, lanes.axis);
-        let touched = self.machine.nest.buffer(buffer).touched(self.width, self.live(), step);
+        let reach = self.machine.nest.reach(self.leaf, access);
+        let touched = self.machine.nest.buffer(buffer).touched(self.width, self.live(), reach);
         let slack = self.machine.slack[self.machine.nest.memory_of(buffer).index()];
         if self.lane < touched
             && let Err(fault) = self.machine.memory.touch(buffer, self.index(access), slack)

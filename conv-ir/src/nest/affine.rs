@@ -275,6 +275,16 @@ impl Index {
         }
     }
 
+    /// Whether it varies with the axis.
+    pub fn follows(&self, axis: AxisId) -> bool {
+        let names = |a: &Affine| a.of_axis(axis) != 0;
+        match self {
+            Index::Affine(a) => names(a),
+            Index::Quotient(q) => names(&q.numerator),
+            Index::Folded { index, extent, .. } => names(index) || names(extent),
+        }
+    }
+
     /// Applies `f` to every affine expression inside.
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Index {
         match self {
@@ -318,9 +328,14 @@ pub enum Cond {
 impl Cond {
     /// Its truth, if nothing varies.
     pub fn as_constant(&self) -> Option<bool> {
+        self.expression().as_constant().map(|value| self.holds_for(value))
+    }
+
+    /// Its truth where the expression is `value`.
+    pub(super) fn holds_for(&self, value: i64) -> bool {
         match self {
-            Cond::NonNegative(a) => a.as_constant().map(|c| c >= 0),
-            Cond::Divides(d, a) => a.as_constant().map(|c| c % d == 0),
+            Cond::NonNegative(_) => value >= 0,
+            Cond::Divides(d, _) => value % d == 0,
         }
     }
 
@@ -341,9 +356,6 @@ impl Cond {
 
     /// Its truth where `value` gives each variable's.
     pub fn eval(&self, value: impl Fn(Var) -> i64) -> bool {
-        match self {
-            Cond::NonNegative(a) => a.eval(value) >= 0,
-            Cond::Divides(d, a) => a.eval(value) % d == 0,
-        }
+        self.holds_for(self.expression().eval(value))
     }
 }

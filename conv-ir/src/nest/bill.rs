@@ -6,7 +6,7 @@
 //! does not follow an unrolled axis is counted once for all its values. A route that does worse has
 //! spilled or recomputed.
 
-use super::{Access, Affine, AxisId, Binary, Expr, Index, Leaf, LoopKind, Op, RegId};
+use super::{Access, AxisId, Binary, Expr, Leaf, LoopKind, Op, RegId};
 use std::fmt;
 
 /// What a leaf holds and does.
@@ -81,23 +81,9 @@ impl fmt::Display for Bill {
     }
 }
 
-/// Whether an access depends on an axis.
-pub(super) fn follows(access: &Access, axis: AxisId) -> bool {
-    let names = |a: &Affine| a.of_axis(axis) != 0;
-    access.index.iter().any(|index| match index {
-        Index::Affine(a) => names(a),
-        Index::Quotient(q) => names(&q.numerator),
-        Index::Folded { index, extent, .. } => names(index) || names(extent),
-    })
-}
-
-fn extent(leaf: &Leaf, axis: AxisId) -> i64 {
-    leaf.tile.iter().find(|t| t.axis == axis).map_or(1, |t| t.extent)
-}
-
 /// Vector registers of an array.
 fn size(leaf: &Leaf, reg: RegId) -> i64 {
-    leaf.registers.get(reg.index()).map_or(1, |r| r.axes.iter().map(|a| extent(leaf, *a)).product())
+    leaf.registers.get(reg.index()).map_or(1, |r| leaf.points(&r.axes))
 }
 
 /// Registers set by `init` and read by `update`.
@@ -157,7 +143,7 @@ impl Count<'_> {
         for op in ops {
             match op {
                 Op::Each(axis, body) => {
-                    self.around.push((*axis, extent(self.leaf, *axis)));
+                    self.around.push((*axis, self.leaf.extent(*axis)));
                     self.ops(body);
                     self.around.pop();
                 }
@@ -167,7 +153,7 @@ impl Count<'_> {
                     self.stores += self.times();
                 }
                 Op::StoreBlock { along, .. } => {
-                    self.stores += self.times() * extent(self.leaf, *along)
+                    self.stores += self.times() * self.leaf.extent(*along)
                 }
             }
         }
@@ -189,10 +175,10 @@ impl Count<'_> {
     }
 
     fn load(&mut self, access: &Access) {
-        let followed = self.around.iter().filter(|(axis, _)| follows(access, *axis));
+        let followed = self.around.iter().filter(|(axis, _)| access.follows(*axis));
         let times: i64 = followed.map(|(_, extent)| extent).product();
         match self.leaf.lanes {
-            Some(lanes) if lanes.width > 1 && !follows(access, lanes.axis) => self.splats += times,
+            Some(lanes) if lanes.width > 1 && !access.follows(lanes.axis) => self.splats += times,
             _ => self.loads += times,
         }
     }

@@ -41,7 +41,9 @@ mod embed;
 mod leaf;
 mod loops;
 mod op;
+mod point;
 mod print;
+mod reach;
 mod rewrite;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -55,6 +57,7 @@ pub use leaf::{Lanes, Leaf, Register, TileAxis};
 pub use loops::{Bound, Loop, LoopKind};
 pub use op::{Access, Base, Expr, Op};
 pub use print::Names;
+pub use reach::Reach;
 pub use rewrite::{Chain, for_leaves, fuse, map_chains, substitute};
 pub use verify::{Violation, verify};
 

@@ -28,6 +28,11 @@ impl Access {
         Access { base: Base::Buffer(buffer), index: index.into_iter().map(Index::Affine).collect() }
     }
 
+    /// Whether it varies with the axis.
+    pub fn follows(&self, axis: AxisId) -> bool {
+        self.index.iter().any(|index| index.follows(axis))
+    }
+
     /// Applies `f` to every affine expression inside.
     pub fn map(&self, f: &mut impl FnMut(&Affine) -> Affine) -> Access {
         Access { base: self.base, index: self.index.iter().map(|i| i.map(f)).collect() }

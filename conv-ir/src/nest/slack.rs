@@ -12,10 +12,7 @@
 //! before a buffer, and behind it as many elements as dead lanes span: its *slack*, which
 //! [`Nest::slack`] counts.
 
-use super::{Access, AxisId, Buffer, BufferId, BufferRole, Expr, Leaf, Nest};
-
-/// Lanes so many elements apart are read as whole vectors, dead lanes with them.
-const NEAR: std::ops::RangeInclusive<i64> = 1..=2;
+use super::{Access, Buffer, BufferId, BufferRole, Expr, Leaf, Nest, Reach};
 
 impl Buffer {
     /// Whether it is ours to allocate, with slack behind it.
@@ -30,29 +27,15 @@ impl Buffer {
         }
     }
 
-    /// How many lanes a load may touch, from the first on, where `live` of `width` count. `step` is
-    /// the distance of lanes in elements, `None` where it is known only at run time.
-    pub fn touched(&self, width: i64, live: i64, step: Option<i64>) -> i64 {
-        let near = step.is_some_and(|step| NEAR.contains(&step));
+    /// How many lanes a load may touch, from the first on, where `live` of `width` count: lanes
+    /// that are near are read as whole vectors, dead ones with them.
+    pub fn touched(&self, width: i64, live: i64, reach: Reach) -> i64 {
+        let near = matches!(reach, Reach::Row | Reach::Pairs);
         if live > 0 && near && self.has_slack() { width } else { live }
     }
 }
 
 impl Nest {
-    /// Elements from lane to lane of an access into `buffer`, where that is a number.
-    pub fn lane_step(&self, buffer: BufferId, access: &Access, lane: AxisId) -> Option<i64> {
-        let (mut step, mut stride) = (0, Some(1));
-        for (index, extent) in access.index.iter().zip(&self.buffer(buffer).extents).rev() {
-            // Folds and quotients do not depend on the lane (rule V7).
-            match index.as_affine().map_or(0, |a| a.of_axis(lane)) {
-                0 => {}
-                by => step += by * stride?,
-            }
-            stride = stride.zip(extent.as_constant()).map(|(stride, extent)| stride * extent);
-        }
-        Some(step)
-    }
-
     /// By buffer: elements behind its end that loads may touch. A view's are its buffer's.
     pub fn slack(&self) -> Vec<i64> {
         let mut slack = vec![0; self.buffers.len()];
@@ -74,9 +57,9 @@ impl Nest {
             return 0;
         };
         let live = cut % lanes.width;
-        let step = self.lane_step(buffer, access, lanes.axis);
-        let touched = self.buffer(buffer).touched(lanes.width, live, step);
-        step.map_or(0, |step| (touched - live) * step)
+        let reach = self.reach(leaf, access);
+        let touched = self.buffer(buffer).touched(lanes.width, live, reach);
+        reach.step().map_or(0, |step| (touched - live) * step)
     }
 }
 

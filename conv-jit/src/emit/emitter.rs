@@ -62,6 +62,14 @@ impl<'a, 'f> Emitter<'a, 'f> {
         }
     }
 
+    /// The value of an axis, where it is a number now.
+    pub(super) fn known(&self, axis: AxisId) -> Option<i64> {
+        match self.env.get(&axis) {
+            Some(Int::Known(at)) => Some(*at),
+            Some(Int::Value(_)) | None => None,
+        }
+    }
+
     /// Starts the function; its parameters.
     pub(super) fn enter(&mut self) -> Vec<Value> {
         let entry = self.b.create_block();

@@ -118,25 +118,16 @@ impl<'a> Tile<'a> {
         axis: AxisId,
         mut body: impl FnMut(&mut Self, &mut Emitter<'n, 'f>),
     ) {
-        for at in 0..self.extent(axis) {
+        for at in 0..self.leaf.extent(axis) {
             e.env.insert(axis, Int::Known(at));
             body(self, e);
         }
         e.env.remove(&axis);
     }
 
-    pub(super) fn extent(&self, axis: AxisId) -> i64 {
-        self.leaf.tile.iter().find(|t| t.axis == axis).map_or(1, |t| t.extent)
-    }
-
     /// The register at the current point of its tile axes.
     pub(super) fn slot(&self, e: &Emitter<'_, '_>, reg: RegId) -> Slot {
-        let axes = &self.leaf.registers[reg.index()].axes;
-        let point = axes.iter().fold(0, |point, axis| match e.env.get(axis) {
-            Some(Int::Known(at)) => point * self.extent(*axis) + at,
-            Some(Int::Value(_)) | None => point * self.extent(*axis),
-        });
-        (reg, point)
+        (reg, self.leaf.register_at(reg, |axis| e.known(axis)))
     }
 
     /// What a register holds; zero where nothing was ever set.
@@ -162,12 +153,7 @@ impl<'a> Tile<'a> {
 
     /// Lanes that count at the current point of the tile, `0..live`.
     pub(super) fn live(&self, e: &Emitter<'_, '_>) -> i64 {
-        let Some(lanes) = self.leaf.lanes else { return 1 };
-        let vector = match lanes.vectors.and_then(|axis| e.env.get(&axis)) {
-            Some(Int::Known(at)) => *at,
-            Some(Int::Value(_)) | None => 0,
-        };
-        lanes.cut.map_or(lanes.width, |cut| (cut - vector * lanes.width).clamp(0, lanes.width))
+        self.leaf.live_lanes(|axis| e.known(axis))
     }
 
     /// Makes `lane` the value of the lane axis.
@@ -198,7 +184,7 @@ impl<'a> Tile<'a> {
         for op in ops {
             match op {
                 Op::Each(axis, body) => {
-                    for at in 0..self.extent(*axis) {
+                    for at in 0..self.leaf.extent(*axis) {
                         e.env.insert(*axis, Int::Known(at));
                         self.walk(e, body, f);
                     }

@@ -15,7 +15,7 @@
 
 use std::collections::HashSet;
 
-use conv_ir::nest::{Access, Affine, AxisId, Cond, Expr, Loop, LoopKind, Op, Var};
+use conv_ir::nest::{Access, AxisId, Cond, Expr, Loop, LoopKind, Op};
 
 use super::address::{Detail, Key};
 use super::emitter::{Emitter, Span};
@@ -117,7 +117,7 @@ impl<'a> Tile<'a> {
                 self.find_expr(e, value, found);
             }
             Op::StoreBlock { to, along, .. } => {
-                for at in 0..self.extent(*along) {
+                for at in 0..self.leaf.extent(*along) {
                     e.env.insert(*along, Int::Known(at));
                     self.find_access(e, to, found);
                 }
@@ -185,22 +185,5 @@ impl Found {
 
 /// The truth of conditions where every variable is known, without code.
 pub(super) fn holds(e: &Emitter<'_, '_>, when: &[Cond]) -> Option<bool> {
-    let known = |a: &Affine| {
-        a.terms().iter().try_fold(a.constant, |sum, &(var, coefficient)| match var {
-            Var::Axis(axis) => match e.env.get(&axis) {
-                Some(Int::Known(at)) => Some(sum + coefficient * at),
-                Some(Int::Value(_)) | None => None,
-            },
-            Var::Symbol(_) => None,
-        })
-    };
-    let mut all = Some(true);
-    for cond in when {
-        match known(cond.expression()).map(|at| cond.map(&mut |_| at.into()).as_constant()) {
-            Some(Some(false)) => return Some(false),
-            Some(Some(true)) => {}
-            Some(None) | None => all = None,
-        }
-    }
-    all
+    Cond::all_at(when, |axis| e.known(axis))
 }

@@ -36,11 +36,14 @@ impl Tile<'_> {
         reg: RegId,
         along: AxisId,
     ) {
-        let (extent, live) = (self.extent(along), self.live(e));
+        let (extent, live) = (self.leaf.extent(along), self.live(e));
+        // Neighbours along the axis are neighbours in memory.
+        let buffer = e.nest.buffer_behind(self.leaf, to.base);
+        let is_row = e.nest.step_along(buffer, to, along) == Some(1);
         for at in 0..self.chunks.len() {
             let chunk = self.chunks[at];
             let live = (live - chunk.first).clamp(0, chunk.lanes);
-            let neighbours = chunk.lanes > 1 && self.is_contiguous(e, to, along, chunk);
+            let neighbours = chunk.lanes > 1 && is_row;
             let mut done = 0;
             while live > 0 && done < extent {
                 let step = match neighbours {
@@ -69,21 +72,6 @@ impl Tile<'_> {
         e.env.insert(along, Int::Known(x));
         let slot = self.slot(e, reg);
         self.register(e, slot)[chunk]
-    }
-
-    /// Whether neighbours along the axis are neighbours in memory.
-    fn is_contiguous(
-        &self,
-        e: &mut Emitter<'_, '_>,
-        to: &Access,
-        along: AxisId,
-        chunk: Chunk,
-    ) -> bool {
-        e.env.insert(along, Int::Known(0));
-        let first = self.place_of(e, to, chunk.first);
-        e.env.insert(along, Int::Known(1));
-        let second = self.place_of(e, to, chunk.first);
-        first.distance(&second) == Some(i64::from(chunk.scalar().bytes()))
     }
 
     /// Stores `values`, consecutive along the block's axis, of the first `live` lanes.

@@ -4,10 +4,9 @@
 //! the good ones are 1 and 16 bytes' worth of lanes. On a machine without vectors every lane is a
 //! chunk.
 //!
-//! How lanes read memory is found by placing two of them: the same address (splat), neighbours (one
-//! load), or anything else (one by one).
+//! Lanes at one element are a splat, neighbours one load, and any others are loaded one by one.
 
-use conv_ir::nest::{Access, Binary, Expr, Unary};
+use conv_ir::nest::{Access, Binary, Expr, Reach, Unary};
 use conv_ir::{DType, Format};
 use cranelift_codegen::ir::condcodes::FloatCC;
 use cranelift_codegen::ir::{
@@ -61,10 +60,6 @@ impl Chunk {
     /// Integers of the same shape.
     fn ints(&self) -> Type {
         self.ty().as_int()
-    }
-
-    fn bytes(&self) -> i64 {
-        self.dtype.bytes() as i64
     }
 }
 
@@ -153,13 +148,6 @@ pub(super) fn choose(
     e.b.ins().bitselect(mask, then, otherwise)
 }
 
-/// How the lanes of a chunk lie in memory.
-enum Reach {
-    Splat,
-    Contiguous,
-    Apart,
-}
-
 impl Tile<'_> {
     pub(super) fn per_chunk(&self, mut f: impl FnMut(usize, Chunk) -> Value) -> Vector {
         self.chunks.iter().enumerate().map(|(at, chunk)| f(at, *chunk)).collect()
@@ -174,21 +162,6 @@ impl Tile<'_> {
         let place = e.place(Some(self.leaf), access, Detail::Full);
         self.at_lane(e, 0);
         place
-    }
-
-    fn reach(
-        &self,
-        e: &mut Emitter<'_, '_>,
-        access: &Access,
-        chunk: Chunk,
-        first: &Place,
-    ) -> Reach {
-        let second = self.place_of(e, access, chunk.first + 1);
-        match first.distance(&second) {
-            Some(0) => Reach::Splat,
-            Some(bytes) if bytes == chunk.bytes() => Reach::Contiguous,
-            Some(_) | None => Reach::Apart,
-        }
     }
 
     pub(super) fn load(&self, e: &mut Emitter<'_, '_>, access: &Access) -> Vector {
@@ -212,19 +185,19 @@ impl Tile<'_> {
         if chunk.is_scalar() {
             return load_at(e, chunk.ty(), &first);
         }
-        match self.reach(e, access, chunk, &first) {
+        match e.nest.reach(self.leaf, access) {
             Reach::Splat => {
                 let scalar = load_at(e, chunk.scalar(), &first);
                 e.b.ins().splat(chunk.ty(), scalar)
             }
-            Reach::Contiguous => {
+            Reach::Row => {
                 let buffer = e.nest.buffer(e.nest.buffer_behind(self.leaf, access.base));
-                match buffer.touched(chunk.lanes, live, Some(1)) == chunk.lanes {
+                match buffer.touched(chunk.lanes, live, Reach::Row) == chunk.lanes {
                     true => load_at(e, chunk.ty(), &first),
                     false => self.gather(e, access, chunk, live),
                 }
             }
-            Reach::Apart => self.gather(e, access, chunk, live),
+            Reach::Pairs | Reach::Apart(_) => self.gather(e, access, chunk, live),
         }
     }
 
@@ -259,9 +232,7 @@ impl Tile<'_> {
         }
         let first = self.place_of(e, to, chunk.first);
         let whole = live == chunk.lanes;
-        if chunk.is_scalar()
-            || whole && matches!(self.reach(e, to, chunk, &first), Reach::Contiguous)
-        {
+        if chunk.is_scalar() || whole && e.nest.reach(self.leaf, to) == Reach::Row {
             return store_at(e, value, &first);
         }
         for lane in 0..live {

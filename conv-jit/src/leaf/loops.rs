@@ -3,7 +3,6 @@
 use conv_ir::nest::{AxisId, Bound, Index, Leaf, Loop, LoopKind, Var};
 
 use super::Refusal;
-use super::access::index_names;
 use super::inst::{LoopEnd, SerialLoop};
 
 /// The most multiply-adds in a straight line. A few hundred more than schedules ask for, and still
@@ -30,7 +29,7 @@ pub(super) fn serial(leaf: &Leaf) -> usize {
 
 /// Whether what happens, or where, depends on the axis otherwise than by a stride.
 fn decides(leaf: &Leaf, axis: AxisId) -> bool {
-    let folds = |index: &Index| index.as_affine().is_none() && index_names(index, axis);
+    let folds = |index: &Index| index.as_affine().is_none() && index.follows(axis);
     leaf.conditions().iter().any(|c| c.expression().of_axis(axis) != 0)
         || leaf.accesses().iter().any(|a| a.index.iter().any(folds))
 }

@@ -62,7 +62,11 @@ impl<'a> Walk<'a> {
             machine,
             known: vec![None; nest.axes.len()],
             serial: serial.iter().map(|l| l.axis).collect(),
-            values: leaf.registers.iter().map(|r| vec![None; points(leaf, &r.axes)]).collect(),
+            values: leaf
+                .registers
+                .iter()
+                .map(|r| vec![None; leaf.points(&r.axes) as usize])
+                .collect(),
             carried: carried(leaf),
             strides: leaf.pointers.iter().map(|&b| strides(&nest.buffer(b).extents)).collect(),
             out: Vec::new(),
@@ -95,7 +99,7 @@ impl<'a> Walk<'a> {
     fn op(&mut self, op: &Op) -> Result<(), Refusal> {
         match op {
             Op::Each(axis, body) => {
-                for at in 0..self.extent(*axis) {
+                for at in 0..self.leaf.extent(*axis) {
                     self.bind(*axis, Some(at));
                     self.ops(body)?;
                 }
@@ -109,8 +113,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn extent(&self, axis: AxisId) -> i64 {
-        self.leaf.tile.iter().find(|t| t.axis == axis).map_or(0, |t| t.extent)
+    fn holds(&self, when: &[Cond]) -> Result<bool, Refusal> {
+        Cond::all_at(when, |axis| self.known(axis)).ok_or(Refusal::Condition)
     }
 
     fn set(&mut self, reg: RegId, value: &Expr) -> Result<(), Refusal> {
@@ -147,10 +151,7 @@ impl<'a> Walk<'a> {
 
     /// Which of a register's points we are at.
     fn point(&self, reg: RegId) -> usize {
-        let axes = &self.leaf.registers[reg.index()].axes;
-        axes.iter().fold(0, |point, &axis| {
-            point * self.extent(axis) as usize + self.known(axis).unwrap_or(0) as usize
-        })
+        self.leaf.register_at(reg, |axis| self.known(axis)) as usize
     }
 
     pub(super) fn fresh(&mut self, carried: bool) -> Value {
@@ -170,15 +171,16 @@ impl<'a> Walk<'a> {
             Expr::Const(c) => Arg::From(Source::Bits(self.bits(*c))),
             Expr::Reg(reg) => Arg::Value(self.register(*reg)?),
             Expr::Load(access) => Arg::From(self.load(access, Live::first(self.leaf.width()))?),
-            Expr::Select { when, then, otherwise } if self.differs_by_lane(when) => {
+            Expr::Select { when, then, otherwise } if self.leaf.is_tested_by_lane(when) => {
                 if !self.machine.masks {
                     return Err(Refusal::Operation("a masked load".into()));
                 }
                 let (Expr::Load(access), Expr::Const(0.0)) = (&**then, &**otherwise) else {
                     return Err(Refusal::Condition);
                 };
-                let lanes = self.lanes_where(when)?;
-                Arg::From(self.load(access, lanes)?)
+                let lanes = self.leaf.lanes_where(when, |axis| self.known(axis));
+                let lanes = lanes.ok_or(Refusal::Condition)?;
+                Arg::From(self.load(access, Live::new(lanes.start, lanes.end))?)
             }
             Expr::Select { when, then, otherwise } => {
                 let taken = if self.holds(when)? { then } else { otherwise };
@@ -198,12 +200,6 @@ impl<'a> Walk<'a> {
             Some(_) => Arg::Value(self.emit(to, Kind::Copy, &[arg])),
             None => arg,
         })
-    }
-
-    /// Whether a test says something else in each lane.
-    fn differs_by_lane(&self, when: &[Cond]) -> bool {
-        let lanes = self.leaf.lanes.filter(|l| l.width > 1);
-        lanes.is_some_and(|l| when.iter().any(|c| c.expression().of_axis(l.axis) != 0))
     }
 
     fn compute(
@@ -283,12 +279,6 @@ impl<'a> Walk<'a> {
             ))
         })
     }
-}
-
-/// Points of the tile along these axes.
-fn points(leaf: &Leaf, axes: &[AxisId]) -> usize {
-    let extent = |axis: &AxisId| leaf.tile.iter().find(|t| t.axis == *axis).map_or(1, |t| t.extent);
-    axes.iter().map(extent).product::<i64>() as usize
 }
 
 /// Per register: whether it occurs in more than one section, and so lives through the loops.

@@ -1,7 +1,6 @@
 //! Parts of a nest as text: axes, affine expressions, accesses, conditions, expressions.
 
 use crate::activation::Activation;
-use crate::nest::bill::follows;
 use crate::nest::{
     Access, Affine, AxisId, Base, Binary, Bound, BufferRole, Cond, Expr, Fold, Index, Leaf, Loop,
     LoopKind, Nest, PointerId, Quotient, RegId, Unary, Var,
@@ -172,7 +171,7 @@ impl<'a> Names<'a> {
 
     fn load_word(&self, access: &Access) -> &'static str {
         match self.leaf.and_then(|leaf| leaf.lanes) {
-            Some(lanes) if lanes.width > 1 && !follows(access, lanes.axis) => "splat",
+            Some(lanes) if lanes.width > 1 && !access.follows(lanes.axis) => "splat",
             _ => "load",
         }
     }

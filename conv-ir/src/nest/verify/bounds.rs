@@ -175,8 +175,8 @@ impl<'a> Boxes<'a> {
         let lanes = leaf.lanes?;
         let cut = lanes.cut?;
         let buffer = self.nest.buffer_behind(leaf, access.base);
-        let step = self.nest.lane_step(buffer, access, lanes.axis);
-        if self.nest.buffer(buffer).touched(lanes.width, 1, step) < lanes.width {
+        let reach = self.nest.reach(leaf, access);
+        if self.nest.buffer(buffer).touched(lanes.width, 1, reach) < lanes.width {
             return None;
         }
         let (mut start, mut all) = ((0, 0), Affine::default());

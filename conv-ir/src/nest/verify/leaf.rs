@@ -1,7 +1,6 @@
 //! The rules inside a leaf.
 
 use super::Checker;
-use crate::nest::bill::follows;
 use crate::nest::{
     Access, Affine, AxisId, Base, BufferRole, Cond, Expr, Index, Lanes, Leaf, Loop, LoopKind, Op,
     RegId, Var,
@@ -36,7 +35,7 @@ impl<'a> Checker<'a> {
         for register in &leaf.registers {
             let distinct =
                 register.axes.iter().enumerate().all(|(at, a)| !register.axes[..at].contains(a));
-            let of_tile = register.axes.iter().all(|a| extent(leaf, *a).is_some());
+            let of_tile = register.axes.iter().all(|a| leaf.tile_extent(*a).is_some());
             self.require(distinct && of_tile, 5, |_| {
                 format!("axes of {} are not distinct tile axes", register.name)
             });
@@ -45,7 +44,7 @@ impl<'a> Checker<'a> {
 
     fn lanes(&mut self, leaf: &Leaf, lanes: &Lanes) {
         self.require(lanes.width >= 1, 8, |_| format!("{} lanes", lanes.width));
-        let vectors = lanes.vectors.map_or(Some(1), |axis| extent(leaf, axis));
+        let vectors = lanes.vectors.map_or(Some(1), |axis| leaf.tile_extent(axis));
         self.require(vectors.is_some(), 8, |_| "vectors are not counted by a tile axis".into());
         let all = vectors.unwrap_or(1) * lanes.width;
         let fits = lanes.cut.is_none_or(|cut| (1..=all).contains(&cut));
@@ -98,7 +97,7 @@ impl<'a> Checker<'a> {
     }
 
     fn each(&mut self, leaf: &'a Leaf, axis: AxisId, body: &'a [Op]) {
-        let in_tile = extent(leaf, axis).is_some();
+        let in_tile = leaf.tile_extent(axis).is_some();
         self.require(in_tile, 2, |names| {
             format!("each {} is not over a tile axis", names.axis(axis))
         });
@@ -107,7 +106,7 @@ impl<'a> Checker<'a> {
 
     fn store_block(&mut self, leaf: &'a Leaf, to: &'a Access, reg: RegId, along: AxisId) {
         let indexes =
-            leaf.registers[reg.index()].axes.contains(&along) && extent(leaf, along).is_some();
+            leaf.registers[reg.index()].axes.contains(&along) && leaf.tile_extent(along).is_some();
         let free = !self.bound.contains(&along);
         self.require(indexes && free, 11, |names| {
             format!("block store along {}", names.axis(along))
@@ -160,7 +159,7 @@ impl<'a> Checker<'a> {
 
     fn store(&mut self, leaf: &Leaf, to: &Access) {
         self.access(leaf, to);
-        let apart = leaf.lanes.is_none_or(|lanes| lanes.width <= 1 || follows(to, lanes.axis));
+        let apart = leaf.lanes.is_none_or(|lanes| lanes.width <= 1 || to.follows(lanes.axis));
         self.require(apart, 20, |names| format!("all lanes are stored to {}", names.access(to)));
     }
 
@@ -220,10 +219,6 @@ impl<'a> Checker<'a> {
         let shared = buffer.role != BufferRole::Output || self.in_parallel || !self.has_parallel;
         self.require(shared, 19, |_| format!("every thread writes {}", buffer.name));
     }
-}
-
-fn extent(leaf: &Leaf, axis: AxisId) -> Option<i64> {
-    leaf.tile.iter().find(|t| t.axis == axis).map(|t| t.extent)
 }
 
 /// Every variable of an index.
