@@ -69,6 +69,23 @@ impl Isa {
 impl Machine {
     /// The narrowest vector that instructions are there for.
     const NARROWEST: i64 = 16;
+    /// Registers beside accumulators and splats that stay: two vectors at work, and two of numbers
+    /// for picks.
+    const AT_WORK: i64 = 4;
+
+    /// Whether `splats` stay in registers beside `sums` accumulators. Otherwise each use loads its
+    /// own.
+    pub const fn keeps_splats(&self, sums: i64, splats: i64) -> bool {
+        sums + splats + Machine::AT_WORK <= self.vector_registers as i64
+    }
+
+    /// Whether `users` multiply-adds on vectors of `bytes` each repeat the splat that they share as
+    /// an operand in memory, where no register is left for it.
+    pub const fn embeds_splat(&self, users: i64, bytes: i64) -> bool {
+        let is_full = bytes == self.vector_bytes as i64;
+        let repeats = is_full && users <= MAX_EMBEDDED_BROADCASTS as i64;
+        self.embeds_broadcasts && (users == 1 || repeats)
+    }
 
     /// Whether `bytes` are a vector: registers can be used in part, down to 128 bits.
     pub const fn has_vector(&self, bytes: i64) -> bool {
@@ -195,6 +212,12 @@ impl Target {
     /// The target of that name.
     pub fn by_name(name: &str) -> Option<Target> {
         Target::ALL.iter().copied().find(|t| t.name == name)
+    }
+
+    /// Whether the registers hold a tile: accumulators, operands that wait, and what a step needs
+    /// beside them.
+    pub const fn fits(&self, accumulators: i64, operands: i64) -> bool {
+        accumulators + operands + self.step_registers as i64 <= self.vector_registers as i64
     }
 
     /// Elements of `bytes` each in one vector register; at least 1.

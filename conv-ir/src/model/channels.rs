@@ -6,7 +6,7 @@
 //! The cheapest wins.
 
 use super::shape::{Shape, product};
-use super::{L2_RATE, LATENCY, REPEATS, fits, fma_cycles};
+use super::{L2_RATE, LATENCY, REPEATS, fma_cycles};
 use crate::nest::Role;
 use crate::schedule::Choice;
 use crate::{MAX_EMBEDDED_BROADCASTS, Target};
@@ -65,11 +65,12 @@ impl Channels {
         let points = rows * columns;
         let fma = (vectors * points) as f64 * fma_cycles(target, bytes);
         let weights = vectors as f64 * (2.0 * bytes as f64 / target.load_bytes as f64).max(1.0);
-        // A splat inside each multiply-add, or one for all vectors.
-        let has_register = vectors > 1 && fits(target, vectors, points + 1);
+        // A splat inside each multiply-add, or one for all vectors in a register. The assembler
+        // shares it from one free register on, the price from as many as there are vectors: tiles
+        // of three vectors by nine columns, which would gain, have not been measured.
+        let has_register = vectors > 1 && target.fits(vectors * points, 2 * vectors);
         let inside = target.step_registers == 0
-            && bytes == target.vector_bytes as i64
-            && vectors <= MAX_EMBEDDED_BROADCASTS as i64
+            && target.isa.machine().embeds_splat(vectors, bytes)
             && !has_register;
         let splats = if inside { points * vectors } else { points };
         let loads = (weights + splats as f64) / 2.0;
@@ -129,7 +130,7 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
                 target.step_registers == 0
                     && (lanes < native || vectors > MAX_EMBEDDED_BROADCASTS as i64),
             );
-            let fits = |points: i64| fits(target, vectors, points + shared);
+            let fits = |points: i64| target.fits(vectors * points, vectors * (1 + shared));
             for columns in (1..=shape.columns()).take_while(|&c| fits(c)) {
                 // Rows share a tile where a row is short; their edges are tests of constants, so
                 // all taps must be in the code.

@@ -43,8 +43,7 @@ impl Columns {
     /// is loaded.
     fn keeps(self, shape: &Shape, target: &Target) -> bool {
         let weights = self.channels * shape.taps.iter().product::<i64>();
-        shape.in_channels == 1
-            && self.accumulators() + weights + 4 <= target.vector_registers as i64
+        shape.in_channels == 1 && target.isa.machine().keeps_splats(self.accumulators(), weights)
     }
 
     /// Cycles for all tiles of a plane, by a model of a core that loads two vectors a cycle, at
@@ -119,11 +118,8 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
                 let across = (shape.columns() + lanes - 1) / lanes;
                 // Two vectors and what is picked of them, a splat for each channel, and numbers for
                 // picking.
-                let others = 3
-                    + channels
-                    + target.step_registers as i64
-                    + if shape.column_step == 2 { 2 } else { 0 };
-                let fits = columns.accumulators() + others <= target.vector_registers as i64;
+                let others = 3 + channels + if shape.column_step == 2 { 2 } else { 0 };
+                let fits = target.fits(columns.accumulators(), others);
                 // Known taps are spelled out for every output of the tile.
                 let fits = fits
                     && shape

@@ -211,12 +211,6 @@ fn can_mask(shape: &Shape, target: &Target) -> bool {
     target.masks && zeros && is_known && !shape.channels_last && matches!(shape.column_step, 1 | 2)
 }
 
-/// Whether the registers hold a tile of `vectors` x `points`: accumulators, the held operand's
-/// vectors, and what a step needs beside them.
-fn fits(target: &Target, vectors: i64, points: i64) -> bool {
-    vectors * points + vectors + target.step_registers as i64 <= target.vector_registers as i64
-}
-
 /// Cycles from a multiply-add to the next one of the same sum (Zen 4; Intel is the same since
 /// Skylake).
 const LATENCY: f64 = 4.0;
@@ -244,8 +238,11 @@ fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
         _ if shape.groups >= 2 * lanes => 2,
         _ => 1,
     };
-    let points =
-        (1..=5).filter(|&p| fits(target, vectors, p)).max().unwrap_or(1).min(shape.columns());
+    let points = (1..=5)
+        .filter(|&p| target.fits(vectors * p, vectors))
+        .max()
+        .unwrap_or(1)
+        .min(shape.columns());
     choice.schedule.lanes = Some((Role::Group, lanes));
     choice.schedule.tile = vec![(Role::Group, vectors * lanes), (Role::Out(0), points)];
     choice.reasons.push(format!(

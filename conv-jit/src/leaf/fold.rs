@@ -7,8 +7,8 @@
 //! ```
 //!
 //! A splat that serves several instructions stays a load of its own where there is a register for
-//! it, or where they are more than [`MAX_EMBEDDED_BROADCASTS`]; and so does anything that is used where the
-//! instruction set has no memory operand.
+//! it, or where they are more than [`MAX_EMBEDDED_BROADCASTS`]; and so does anything that is used
+//! where the instruction set has no memory operand.
 
 use conv_ir::MAX_EMBEDDED_BROADCASTS;
 use smallvec::SmallVec;
@@ -16,18 +16,17 @@ use smallvec::SmallVec;
 use super::Shape;
 use super::inst::{Arg, Inst, Kind, Source, Value};
 
-/// How many uses of `source` may each repeat it as a memory operand (0: never). Of several uses,
-/// each has an operand in a register beside the sums, which are `carried`.
-fn most_uses(shape: Shape, source: &Source, users: usize, carried: usize) -> usize {
+/// Whether each of `users` instructions repeats `source` as a memory operand, beside `sums` that
+/// are carried.
+fn is_operand(shape: Shape, source: &Source, users: usize, sums: usize) -> bool {
     let machine = shape.machine();
-    let has_register = carried + users < machine.vector_registers;
-    let is_full = shape.bytes() == machine.vector_bytes as i64;
+    let has_register = sums + users < machine.vector_registers;
     match source {
-        Source::Splat(_) if !machine.embeds_broadcasts => 0,
-        Source::Splat(_) if is_full && !has_register => MAX_EMBEDDED_BROADCASTS,
-        Source::Splat(_) => 1,
-        Source::Vector { live, .. } => usize::from(live.is_all(shape.width)),
-        Source::Strided { .. } | Source::Bits(_) => 0,
+        Source::Splat(_) => {
+            machine.embeds_splat(users as i64, shape.bytes()) && (users == 1 || !has_register)
+        }
+        Source::Vector { live, .. } => users == 1 && live.is_all(shape.width),
+        Source::Strided { .. } | Source::Bits(_) => false,
     }
 }
 
@@ -41,7 +40,7 @@ pub(super) fn fold(insts: &mut Vec<Inst>, carried: &[bool], shape: Shape) {
         if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize])
             && let users = &uses[value.0 as usize]
             && !users.is_empty()
-            && users.len() <= most_uses(shape, &source, users.len(), sums)
+            && is_operand(shape, &source, users.len(), sums)
             && users.iter().all(|&user| takes(&insts[user], value))
             && !insts[at..users[users.len() - 1]].iter().any(Inst::stores)
         {

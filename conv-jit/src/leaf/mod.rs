@@ -123,8 +123,8 @@ pub(crate) fn lower<T>(
     let shape = Shape::of(nest, leaf, isa)?;
     let mut code = walk::straight(nest, leaf, shape.machine())?;
     pairs::pair(&mut code.update, &mut code.carried, shape.element(), shape.width);
-    let registers = shape.machine().vector_registers;
-    if let Some((update, carried)) = regroup::regrouped(&code.update, &code.carried, registers) {
+    let shared = regroup::regrouped(&code.update, &code.carried, shape.machine());
+    if let Some((update, carried)) = shared {
         let shared = finished(LeafCode { update, carried, ..code.clone() }, shape);
         match encode(&shared, shape) {
             Err(Refusal::Registers) => {}

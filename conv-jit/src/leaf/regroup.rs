@@ -11,6 +11,7 @@
 //! accumulator keeps the order of its own sum, and so its bits; where the order by address would
 //! change that, nothing is done.
 
+use conv_ir::Machine;
 use rustc_hash::FxHashMap as HashMap;
 use smallvec::SmallVec;
 
@@ -19,21 +20,17 @@ use super::inst::{Arg, Inst, Kind, Source, Value};
 /// What a value that is set once is: never a carried one.
 type Meaning = (Kind, SmallVec<[Arg; 3]>);
 
-/// Registers beside accumulators and kept splats: two vectors at work, and two of numbers for
-/// picks.
-const OTHERS: usize = 4;
-
-/// A section regrouped, with what is carried then; none where that saves no load. `registers` there
-/// are: what is loaded once lives longer, so whether it fits is only known once it is emitted.
+/// A section regrouped, with what is carried then; none where that saves no load. Whether it fits is
+/// only known once it is emitted: what is loaded once lives longer.
 pub(super) fn regrouped(
     insts: &[Inst],
     carried: &[bool],
-    registers: usize,
+    machine: &Machine,
 ) -> Option<(Vec<Inst>, Vec<bool>)> {
     let shared = Shared::of(insts, carried)?;
     let order = shared.by_address()?;
     let mut carried = carried.to_vec();
-    let insts = shared.write(&order, &mut carried, registers);
+    let insts = shared.write(&order, &mut carried, machine);
     Some((insts, carried))
 }
 
@@ -127,11 +124,11 @@ impl Shared {
 
     /// The instructions again: operands just before their first use. Splats that all fit in
     /// registers stay there; otherwise each use has its own, to be folded into it.
-    fn write(&self, order: &[usize], carried: &mut Vec<bool>, registers: usize) -> Vec<Inst> {
+    fn write(&self, order: &[usize], carried: &mut Vec<bool>, machine: &Machine) -> Vec<Inst> {
         // Accumulators live through the section, whether it adds to them or not.
         let sums = carried.iter().filter(|c| **c).count();
         let splats = self.meanings.values().filter(|m| is_splat(m)).count();
-        let keep = sums + splats + OTHERS <= registers;
+        let keep = machine.keeps_splats(sums as i64, splats as i64);
         let mut out = Vec::new();
         let mut written = vec![false; carried.len()];
         for &at in order {
