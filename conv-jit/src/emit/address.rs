@@ -63,13 +63,6 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Bytes from here to `other`, where that is a known number.
-    pub(super) fn distance(&self, other: &Place) -> Option<i64> {
-        let same =
-            self.base == other.base && self.terms == other.terms && self.opaque == other.opaque;
-        same.then(|| other.bytes - self.bytes)
-    }
-
     /// The shared pointer, and the displacement from it.
     pub(super) fn split(&self) -> (Key, i32) {
         // A quarter of the range: vectors and blocks add a little to it, and pointers should not

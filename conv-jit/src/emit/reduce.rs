@@ -151,16 +151,13 @@ impl<'a> Tile<'a> {
 
     /// The keys of all lanes; they differ only where lanes are a run-time stride apart.
     fn find_access(&mut self, e: &mut Emitter<'_, '_>, access: &Access, found: &mut Found) {
-        let width = self.leaf.width();
-        self.at_lane(e, 0);
-        let first = e.place(Some(self.leaf), access, Detail::Linear);
-        found.add(e, first.split().0);
-        for lane in 1..width {
+        let lanes = match e.nest.reach(self.leaf, access).step() {
+            Some(_) => 1,
+            None => self.leaf.width(),
+        };
+        for lane in 0..lanes {
             self.at_lane(e, lane);
             let place = e.place(Some(self.leaf), access, Detail::Linear);
-            if first.distance(&place).is_some() {
-                break;
-            }
             found.add(e, place.split().0);
         }
         self.at_lane(e, 0);

@@ -136,15 +136,3 @@ impl Walk<'_> {
         Cursor(self.code.cursors.len() as u32 - 1)
     }
 }
-
-/// Elements between neighbours along each dimension.
-pub(super) fn strides(extents: &[Affine]) -> Vec<Option<i64>> {
-    let mut stride = Some(1);
-    let mut all: Vec<Option<i64>> = Vec::with_capacity(extents.len());
-    for extent in extents.iter().rev() {
-        all.push(stride);
-        stride = stride.zip(extent.as_constant()).map(|(s, e)| s * e);
-    }
-    all.reverse();
-    all
-}

@@ -9,11 +9,10 @@
 //! What stays unknown here (a condition on an int, a stride that is a symbol) is a [`Refusal`].
 
 use conv_ir::Machine;
-use conv_ir::nest::{AxisId, Binary, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
+use conv_ir::nest::{Affine, AxisId, Binary, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
 use smallvec::SmallVec;
 
 use super::Refusal;
-use super::access::strides;
 use super::inst::{Arg, Inst, Kind, LeafCode, Live, Source, Value};
 use super::loops::{around, serial};
 
@@ -279,6 +278,18 @@ impl<'a> Walk<'a> {
             ))
         })
     }
+}
+
+/// Elements between neighbours along each dimension.
+fn strides(extents: &[Affine]) -> Vec<Option<i64>> {
+    let mut stride = Some(1);
+    let mut all: Vec<Option<i64>> = Vec::with_capacity(extents.len());
+    for extent in extents.iter().rev() {
+        all.push(stride);
+        stride = stride.zip(extent.as_constant()).map(|(s, e)| s * e);
+    }
+    all.reverse();
+    all
 }
 
 /// Per register: whether it occurs in more than one section, and so lives through the loops.
