@@ -7,11 +7,15 @@
 //! The formulas, in exact arithmetic (constants in [`coefficients`], where their sources are):
 //!
 //! ```text
-//! e^(-m y) = 2^k * e^(-m w)      k = round(-m y / ln 2), w = y + k * ln 2 / m, a polynomial in w; m is 1, 2 or 1/2, so that scaling is exact
+//! e^(-m y) = 2^k * e^(-m w)      k = round(-m y / ln 2), w = y + k * ln 2 / m
 //! sigmoid  = 1 / (1 + e^(-x))    tanh = u / (1 - u), u = (1 - e^(-2|x|)) / 2 without cancellation
 //! silu     = x / (1 + e^(-x))    gelu = max(0, x) - |x| * P(|x|) / Q(|x|) * e^(-x^2 / 2)
-//! relu6    = min(6, max(0, x))   hardsigmoid = min(6, max(-3, x) + 3) * (1 / 6)    hardswish = max(-3, x) * hardsigmoid(x), where PyTorch divides by 6 last and overflows
+//! relu6    = min(6, max(0, x))   hardsigmoid = min(6, max(-3, x) + 3) * (1 / 6)
+//!                                hardswish = max(-3, x) * hardsigmoid(x)
 //! ```
+//!
+//! `e^(-m w)` is a polynomial in `w`; `m` is 1, 2 or 1/2, so that scaling is exact. PyTorch divides
+//! hardswish by 6 last, and overflows.
 //!
 //! Largest error measured over all finite `x`, in units in the last place, and what becomes of
 //! results too small for that:
@@ -20,17 +24,23 @@
 //! |---|---|---|---|
 //! | sigmoid | 2.3 | 2.3 | zero below `2^-128` (f64 `2^-1024`), which is subnormal |
 //! | tanh | 2.6 | 2.6 | |
-//! | silu | 2.3 | 2.3 | zero below `x = -88.7` (f64 `-709.7`), from where on it is smaller than `2.7e-37` (`4e-306`) |
+//! | silu | 2.3 | 2.3 | zero below `x = -88.7` (f64 `-709.7`): smaller than `2.7e-37` (`4e-306`) |
 //! | gelu (with erf, not the tanh form), `x > -1` | 4 | 4 | |
 //! | gelu, below | 6 | 6 | zero below `x = -13.2` (f64 `-37.63`), from where on it is subnormal |
 //! | hardsigmoid, hardswish | 1.5, 2.6 | 1.5, 2.6 | |
 //!
 //! At infinities:
 //!
-//! | `x` | relu | relu6 | leaky_relu(s) | clamp(lo, hi) | sigmoid | tanh | silu | gelu | hardswish | hardsigmoid |
-//! |---|---|---|---|---|---|---|---|---|---|---|
-//! | -inf | 0 | 0 | -inf | lo | 0 | -1 | -0 | 0 | -0 | 0 |
-//! | +inf | +inf | 6 | +inf | hi | 1 | 1 | +inf | +inf | +inf | 1 |
+//! | | `x` = -inf | `x` = +inf |
+//! |---|---|---|
+//! | relu | 0 | +inf |
+//! | relu6 | 0 | 6 |
+//! | leaky_relu(s) | -inf | +inf |
+//! | clamp(lo, hi) | lo | hi |
+//! | sigmoid, hardsigmoid | 0 | 1 |
+//! | tanh | -1 | 1 |
+//! | silu, hardswish | -0 | +inf |
+//! | gelu | 0 | +inf |
 //!
 //! That is the limit, but for leaky_relu at -inf, which is `s * -inf` whatever `s` is: +inf for a
 //! slope below zero, NaN for a slope of zero. NaN gives NaN, everywhere. Nothing here knows vectors

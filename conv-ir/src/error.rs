@@ -86,8 +86,8 @@ pub enum Error {
     Memory(String),
 }
 
-/// Characters of a message at most, and lines of a list. Messages quote what was given, which may be
-/// of any length.
+/// Characters of a message at most, and lines of a list. Messages quote what was given, which may
+/// be of any length.
 const LONGEST: usize = 1000;
 const MOST_ISSUES: usize = 20;
 

@@ -1,10 +1,12 @@
 //! A small IR for any convolution, and the passes that lower it.
 //!
 //! ```text
-//! Conv (what) --lower--> Nest --passes under a Schedule (how)--> Nest --emit--> Rust tokens, machine code
-//!                                                                  '--> interp, the judge after every pass
+//! Conv (what) --lower--> Nest --passes under a Schedule (how)--> Nest --emit--> Rust, machine code
+//!                                                                  '--> interp, the judge
 //! Program (one or several in a row) --rewrite, plan, fuse--> Nest, of the nests of its strips
 //! ```
+//!
+//! Rust is emitted as tokens. The interpreter judges the nest after every pass.
 //!
 //! Everything here is a pure function of its arguments: no clock, no environment, no threads, no
 //! CPU detection.

@@ -4,7 +4,8 @@
 //! for n, g, oc, oh, ow:
 //!   acc = bias[g, oc]
 //!   for ic, kh, kw:
-//!     acc = fma(input[n, g, ic, oh + kh - 1, ow + kw - 1], weight[g, oc, ic, kh, kw], acc) when inside
+//!     acc = fma(input[n, g, ic, oh + kh - 1, ow + kw - 1], weight[g, oc, ic, kh, kw], acc)
+//!       when inside
 //!   output[n, g, oc, oh, ow] = activation(acc + residual[n, g, oc, oh, ow])
 //! ```
 //!

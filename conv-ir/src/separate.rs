@@ -3,8 +3,9 @@
 //!
 //! ```text
 //! 1 0 -1     1
-//! 2 0 -2  =  2  x  [1 0 -1]        conv2d kernel 3x3   ->   conv2d kernel 3x1, then conv2d kernel 1x3
-//! 1 0 -1     1                     of rank r                r channels between them, summed by the second
+//! 2 0 -2  =  2  x  [1 0 -1]      conv2d kernel 3x3  ->  conv2d kernel 3x1, then conv2d kernel 1x3
+//! 1 0 -1     1                   of rank r              r channels between them, which the second
+//!                                                       sums
 //! ```
 //!
 //! In: a description with known weights. Out: two descriptions that run one after the other, and

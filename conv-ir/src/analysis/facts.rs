@@ -81,7 +81,8 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
 /// to do with the others.
 ///
 /// ```
-/// // Of a row of three outputs and three taps each, the first and the last output have a tap in the padding.
+/// // A row of three outputs of three taps each: the first and the last output have a tap in the
+/// // padding.
 /// let conv: conv_ir::Conv = "conv1d in 3 kernel 3 pad 1".parse()?;
 /// assert_eq!(conv_ir::analysis::multiply_adds_inside(&conv), Some(7));
 /// # Ok::<(), conv_ir::Error>(())

@@ -6,10 +6,14 @@
 //!
 //! ```text
 //! stride <- stride * step.stride / step.lhs_dilation
-//! centre <- (centre * step.stride + reach / 2 - pad_lo) / step.lhs_dilation           centre of output p: p * stride + centre
-//! size   <- (size - 1) * step.stride + reach + 1                                      where no step is transposed
-//! start  <- start * step.stride - pad_lo                                              likewise; the effective padding is -start
+//! centre <- (centre * step.stride + reach / 2 - pad_lo) / step.lhs_dilation
+//!
+//! where no step is transposed:
+//! size   <- (size - 1) * step.stride + reach + 1
+//! start  <- start * step.stride - pad_lo
 //! ```
+//!
+//! The centre of output `p` is `p * stride + centre`, and the effective padding is `-start`.
 //!
 //! Strides become fractions, and with them the fields of neighbouring outputs are no longer the
 //! same one moved: a transposed step's holes make them differ. But outputs `period` apart see the
@@ -62,7 +66,11 @@ const MOST_IN_ALL: usize = 1 << 22;
 ///
 /// ```
 /// use conv_ir::analysis::receptive_field;
-/// let dilated = ["conv1d in 64 kernel 3".parse()?, "conv1d in 62 kernel 3 dilation 2".parse()?, "conv1d in 58 kernel 3 dilation 4".parse()?];
+/// let dilated = [
+///     "conv1d in 64 kernel 3".parse()?,
+///     "conv1d in 62 kernel 3 dilation 2".parse()?,
+///     "conv1d in 58 kernel 3 dilation 4".parse()?,
+/// ];
 /// assert_eq!(receptive_field(&dilated)?[0].size, 15);
 /// # Ok::<(), conv_ir::Error>(())
 /// ```

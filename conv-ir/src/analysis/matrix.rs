@@ -25,7 +25,9 @@ const MOST_TERMS: usize = 1 << 20;
 /// use conv_ir::analysis::Matrix;
 /// let matrix = Matrix::of(&"conv2d in 4 kernel 3".parse()?)?;
 /// assert_eq!((matrix.rows(), matrix.columns()), (4, 16));
-/// assert!(matrix.to_string().starts_with("w00 w01 w02   0 w10 w11 w12   0 w20 w21 w22   0   0   0   0   0\n"));
+/// let text = matrix.to_string();
+/// let row = "w00 w01 w02   0 w10 w11 w12   0 w20 w21 w22   0   0   0   0   0";
+/// assert_eq!(text.lines().next(), Some(row));
 /// # Ok::<(), conv_ir::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]

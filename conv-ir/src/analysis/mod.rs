@@ -4,13 +4,16 @@
 //! | question | answer |
 //! |---|---|
 //! | what does one convolution cost and move? | [`facts`](fn@facts), [`multiply_adds_inside`] |
-//! | which inputs does a range of outputs need? | [`Window::needed`], the only place where halos are worked out; through a stack [`Stack::trace`] |
+//! | which inputs does a range of outputs need? | [`Window::needed`], of a stack [`Stack::trace`] |
 //! | which channels? | [`channels_needed`] |
 //! | how far does a stack see? | [`receptive_field`], [`Stack::field`] |
-//! | and the networks everybody knows? | [`NETWORKS`], read from text, checked against a published table |
+//! | and the networks everybody knows? | [`NETWORKS`] |
 //! | what does a row of them save? | [`savings`](fn@savings) |
 //! | how much of the peak does memory allow? | [`Roofline`] |
 //! | what is it as a matrix? | [`Matrix`] |
+//!
+//! [`Window::needed`] is the only place where halos are worked out. The [`NETWORKS`] are read from
+//! text, and checked against a published table.
 //!
 //! Everything is exact, in integers and fractions; what does not fit is an error.
 

@@ -3,8 +3,11 @@
 //!
 //! ```text
 //! network := 'input' CHANNELS item..
-//! item    := step | 'add' '{' branch '|' branch .. '}' | 'join' '{' branch '|' branch .. '}' | 'repeat' COUNT '{' item.. '}' | ':' NAME
-//! step    := 'conv' K x K ['/' STRIDE] CHANNELS [padding] | 'depthwise' K x K ['/' STRIDE] ['times' N] [padding] | 'pool' K x K ['/' STRIDE] [padding]
+//! item    := step | 'add' '{' branch '|' branch .. '}' | 'join' '{' branch '|' branch .. '}'
+//!          | 'repeat' COUNT '{' item.. '}' | ':' NAME
+//! step    := 'conv' K x K ['/' STRIDE] CHANNELS [padding]
+//!          | 'depthwise' K x K ['/' STRIDE] ['times' N] [padding]
+//!          | 'pool' K x K ['/' STRIDE] [padding]
 //! padding := 'same' (also where nothing is said) | 'valid' | 'pad' N
 //! ```
 //!

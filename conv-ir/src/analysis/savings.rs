@@ -1,11 +1,12 @@
 //! What convolutions in a row save against the one dense convolution that sees and makes as much.
 //!
 //! In: convolutions in order. Out: runs of them that share one window among themselves
-//! ([`savings`]): a depthwise window and the 1x1 after it (depthwise separable), `k x 1` and `1 x k`
-//! (spatially separable), `1 x k x k` and `k x 1 x 1` ((2+1)-D), 1x1 around a window (bottleneck),
-//! or one convolution in groups. A depthwise window belongs to the 1x1 after it, not to the one
-//! before, which widens for it (an inverted residual). The dense equivalent has the whole window between the same channels on
-//! the same input. It can do more; that it is needed is not said.
+//! ([`savings`]): a depthwise window and the 1x1 after it (depthwise separable), `k x 1` and
+//! `1 x k` (spatially separable), `1 x k x k` and `k x 1 x 1` ((2+1)-D), 1x1 around a window
+//! (bottleneck), or one convolution in groups. A depthwise window belongs to the 1x1 after it, not
+//! to the one before, which widens for it (an inverted residual). The dense equivalent has the
+//! whole window between the same channels on the same input. It can do more; that it is needed is
+//! not said.
 
 use std::ops::Range;
 

@@ -125,7 +125,10 @@ impl Stack {
     ///
     /// ```
     /// use conv_ir::analysis::Stack;
-    /// let stack = Stack::of(&["conv1d in 16 kernel 3 pad 1".parse()?, "conv1d in 16 kernel 5 pad 2".parse()?])?;
+    /// let stack = Stack::of(&[
+    ///     "conv1d in 16 kernel 3 pad 1".parse()?,
+    ///     "conv1d in 16 kernel 5 pad 2".parse()?,
+    /// ])?;
     /// let below = stack.trace(0, 0..4)?;
     /// assert_eq!((below[1].inside.clone(), below[1].before), (0..6, 2));
     /// assert_eq!((below[0].inside.clone(), below[0].before), (0..7, 1));

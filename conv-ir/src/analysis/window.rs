@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Forward (`lhs_dilation` 1) outputs `a..b` need the inputs from `a * stride - pad_lo` to
-//! `(b - 1) * stride + reach - pad_lo`, where `reach = dilation * (kernel - 1)`. A transposed step has
-//! holes: a tap meets an input at some outputs only, so the first and the last are found tap by
+//! `(b - 1) * stride + reach - pad_lo`, where `reach = dilation * (kernel - 1)`. A transposed step
+//! has holes: a tap meets an input at some outputs only, so the first and the last are found tap by
 //! tap or output by output, whichever are fewer, each from one linear congruence. A range may be
 //! empty: an output that only ever meets holes needs nothing.
 
@@ -57,7 +57,7 @@ impl Window {
     }
 
     /// The inputs from the first to the last that these outputs meet, as if the input went on for
-    /// ever. `None` if a position is too large to count, or too many taps fall into different holes.
+    /// ever. `None` if a position is too large to count or too many taps fall into different holes.
     ///
     /// ```
     /// use conv_ir::analysis::Window;

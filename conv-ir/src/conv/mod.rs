@@ -7,8 +7,12 @@
 //! Per output element, with one line of numbers per spatial axis ([`EquationAxis`]):
 //!
 //! ```text
-//! output[n, g, o, p] = activation( bias[g, o] + sum over i, k of input[n, g, i, q] * weight[g, o, i, k] + residual[n, g, o, p] )
-//! q * lhs_dilation = p * stride + k * dilation - pad_lo       (skipped where q is not a whole number)
+//! output[n, g, o, p] = activation(
+//!     bias[g, o]
+//!     + sum over i, k of input[n, g, i, q] * weight[g, o, i, k]
+//!     + residual[n, g, o, p])
+//!
+//! q * lhs_dilation = p * stride + k * dilation - pad_lo      (skipped where q is no whole number)
 //! ```
 //!
 //! The sum is one chain of fused multiply-adds that starts at the bias (or zero) and runs over `i`,
@@ -177,8 +181,8 @@ impl From<Vec<(usize, usize)>> for Padding {
 /// elements of it then go on in the same way, as SciPy's do.
 #[derive(Clone, Copy, Debug, Default)]
 pub enum PaddingMode {
-    /// Zero: the tap is skipped, on every route. So a weight over the padding has no effect, were it
-    /// infinite or NaN (PyTorch multiplies it by zero, which gives NaN).
+    /// Zero: the tap is skipped, on every route. So a weight over the padding has no effect, were
+    /// it infinite or NaN (PyTorch multiplies it by zero, which gives NaN).
     #[default]
     Zeros,
     /// This value.
@@ -208,7 +212,13 @@ pub enum Layout {
 ///
 /// ```
 /// use conv_ir::{Conv, ConvSpec};
-/// let conv = Conv::new(ConvSpec { in_channels: 3, out_channels: 64, stride: 2.into(), padding: 3.into(), ..ConvSpec::new([224, 224], [7, 7]) })?;
+/// let conv = Conv::new(ConvSpec {
+///     in_channels: 3,
+///     out_channels: 64,
+///     stride: 2.into(),
+///     padding: 3.into(),
+///     ..ConvSpec::new([224, 224], [7, 7])
+/// })?;
 /// assert_eq!(conv.output_shape(), Some(vec![1, 64, 112, 112]));
 /// # Ok::<(), conv_ir::Error>(())
 /// ```

@@ -5,9 +5,12 @@
 //! is what an error message, `conv!` and `explain` show:
 //!
 //! ```text
-//! (input + before + after - kernel) / stride + 1                                            forward, rounding down
-//! (input + before + after - dilation * (kernel - 1) - 1) / stride + 1                       with dilation
-//! (input - 1) * stride - before - after + dilation * (kernel - 1) + output_padding + 1      transposed
+//! forward, rounding down:
+//!     (input + before + after - kernel) / stride + 1
+//! with dilation:
+//!     (input + before + after - dilation * (kernel - 1) - 1) / stride + 1
+//! transposed:
+//!     (input - 1) * stride - before - after + dilation * (kernel - 1) + output_padding + 1
 //! ```
 
 use super::{Conv, ConvAxis, Extent, Layout, Size};

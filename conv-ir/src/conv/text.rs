@@ -1,14 +1,15 @@
 //! The one-line text form of a convolution, written and read.
 //!
 //! ```text
-//! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 stride 2x2 pad 1:1,1:1 mode reflect + bias + residual, relu
+//! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1:1,1:1 mode reflect + bias + residual, relu
 //!
-//! convolution = "conv" RANK "d" ["-transposed"] clause* ["+" ("bias" | "residual")]* ["," activation]
+//! convolution = "conv" RANK "d" ["-transposed"] clause* ["+" ("bias" | "residual")]*
+//!               ["," activation]
 //! clause      = "f32" | "f64" | layout | "flip"
 //!             | "n" size | "g" NUMBER | "ic" NUMBER | "oc" NUMBER
-//!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list | "out_pad" list
-//!             | "pad" padding | "mode" mode
-//! size        = NUMBER | NAME                        NAME: an upper-case identifier, given at run time
+//!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list
+//!             | "out_pad" list | "pad" padding | "mode" mode
+//! size        = NUMBER | NAME            NAME: an upper-case identifier, given at run time
 //! ```
 //!
 //! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the

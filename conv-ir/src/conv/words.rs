@@ -7,10 +7,11 @@
 //! ```text
 //! type         f32  f64
 //! layout       channels-first (ncw nchw ncdhw)  channels-last (nwc nhwc ndhwc)
-//! list         2   2x1   2,1                              one number means all axes
-//! padding      valid  same-upper  same-lower  causal   1   1,0:2              one number means both sides
+//! list         2   2x1   2,1                                          one number means all axes
+//! padding      valid  same-upper  same-lower  causal   1   1,0:2      one number means both sides
 //! mode         zeros  constant(0.5)  reflect  symmetric  replicate  circular
-//! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish  hardsigmoid
+//! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish
+//!              hardsigmoid
 //! ```
 //!
 //! `constant` alone means `constant(0)` and `leaky_relu` alone means a slope of 0.01, PyTorch's

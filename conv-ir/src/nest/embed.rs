@@ -1,8 +1,9 @@
 //! A finished nest becomes part of another one.
 //!
 //! ```text
-//! into    axes 0..9, leaves 0..3                        from    axes 0..5, leaves 0..2; call 1(@input[0, oh], ..)
-//! after   axes 0..14, leaves 0..5                       gives   call 4(@line_view[0, oh], ..)      axis 3 is axis 12 now
+//! into    axes 0..9, leaves 0..3
+//! from    axes 0..5, leaves 0..2      call 1(@input[0, oh], ..)
+//! after   axes 0..14, leaves 0..5     call 4(@line_view[0, oh], ..)      axis 3 is axis 12 now
 //! ```
 //!
 //! Every axis becomes one of the same name, role and part; what is side by side may share them.
@@ -33,8 +34,8 @@ pub(crate) struct Embedding {
 }
 
 impl Embedding {
-    /// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what each
-    /// of its buffers is in `into`; names of leaves get `suffix`.
+    /// Adds the axes and leaves of `from`, an outlined nest of known sizes. `buffers` says what
+    /// each of its buffers is in `into`; names of leaves get `suffix`.
     pub fn embed(
         &mut self,
         into: &mut Nest,

@@ -4,21 +4,26 @@
 //! The whole grammar:
 //!
 //! ```text
-//! nest    := axis* symbol* buffer* leaf* ; setup: stmt* ; body: stmt*     setup fills the packed buffers once, body runs per call
-//! stmt    := for axis in bound..bound [parallel] { stmt* }                 driver loops
-//!          | leaf                                                          inline, until pass outline
-//!          | call leaf(pointer*, int*)                                     after pass outline
-//! leaf    := tile: axis*, lanes?                                           registers are arrays over tile axes, each a vector of lanes
-//!            init: op*                                                     once
+//! nest    := axis* symbol* buffer* leaf*
+//!            setup: stmt*                               fills the packed buffers, once
+//!            body: stmt*                                runs per call
+//! stmt    := for axis in bound..bound [parallel] { stmt* }                      a driver loop
+//!          | leaf                                       inline, until pass outline
+//!          | call leaf(pointer*, int*)                  after pass outline
+//! leaf    := tile: axis*, lanes?                        registers are arrays over tile axes, each
+//!                                                       element a vector of lanes
+//!            init: op*                                  once
 //!            for each reduce loop [unrolled] { update: op* }
-//!            finish: op*                                                   once
-//! op      := each tile axis { op* }                                        always unrolled
+//!            finish: op*                                once
+//! op      := each tile axis { op* }                     always unrolled
 //!          | register = expr [when cond*]
 //!          | store access = expr [when cond*]
-//!          | store block access = register[along], lanes x along           lanes are not contiguous, `along` is
+//!          | store block access = register[along], lanes x along
+//!                                                       lanes are not contiguous, `along` is
 //! expr    := const | register | load access | select cond* expr else expr
-//!          | unary expr | binary expr expr | fma expr expr expr | choose a < b ? expr : expr | activation expr
-//! access  := (buffer | pointer)[index*]                                    one index per dimension, last one contiguous
+//!          | unary expr | binary expr expr | fma expr expr expr
+//!          | choose a < b ? expr : expr | activation expr
+//! access  := (buffer | pointer)[index*]                 one index per dimension, last contiguous
 //! index   := affine | affine / n | fold(affine)
 //! bound   := max(quotient*) | min(quotient*)
 //! ```

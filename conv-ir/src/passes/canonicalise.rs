@@ -1,15 +1,17 @@
 //! Unit axes out, contiguous axes merged: the same convolution with as few axes as it has.
 //!
 //! ```text
-//! before  for n in 0..1: for oc, oh in 0..56, ow in 0..56: .. input[n, 0, ic, oh, ow] .. output[n, 0, oc, oh, ow]     (1x1)
-//! after   for oc, ow in 0..3136: .. input[ic, ow] .. output[oc, ow]
+//! before  for n in 0..1: for oc, oh in 0..56, ow in 0..56:                                  (1x1)
+//!           .. input[n, 0, ic, oh, ow] .. output[n, 0, oc, oh, ow]
+//! after   for oc, ow in 0..3136:
+//!           .. input[ic, ow] .. output[oc, ow]
 //! ```
 //!
 //! requires: one chain, as lowered.
 //! gives: no driver loop of extent 1, no kernel axis of extent 1 (unless a condition needs it: its
 //! loop bounds will carry that condition), no two output axes that every buffer stores side by
-//! side; known weights that are the same in every group kept once; no few groups under such a window
-//! that stand innermost: they are columns.
+//! side; known weights that are the same in every group kept once; no few groups under such a
+//! window that stand innermost: they are columns.
 //!
 //! A 1x1 convolution of a 7x7 image becomes one row of 49, which tiles better than seven rows of 7.
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! before  acc = silu(acc)
-//! after   t1 = ..exp..; acc = acc / t1            (straight-line, one register per value that is used twice)
+//! after   t1 = ..exp..; acc = acc / t1        (straight-line, a register per value used twice)
 //! ```
 //!
 //! requires: leaves.

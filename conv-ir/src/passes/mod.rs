@@ -124,7 +124,9 @@ pub const PASSES: &[Pass] = &[
 /// let conv = Conv::new(ConvSpec { padding: 1.into(), ..ConvSpec::new([8, 8], [3, 3]) })?;
 /// let schedule = Schedule::choose(&conv, &Target::CRANELIFT).schedule;
 /// let mut seen = Vec::new();
-/// passes::compile(&conv, &schedule, &Target::CRANELIFT, &mut |pass, _| seen.push(pass.to_owned()))?;
+/// passes::compile(&conv, &schedule, &Target::CRANELIFT, &mut |pass, _| {
+///     seen.push(pass.to_owned());
+/// })?;
 /// assert_eq!((seen[0].as_str(), seen.len()), ("lower", 1 + passes::PASSES.len()));
 /// # Ok::<(), conv_ir::Error>(())
 /// ```

@@ -1,7 +1,8 @@
 //! Leaves become functions of pointers and ints; equal ones are one function.
 //!
 //! ```text
-//! before  for oh, ow.o: leaf: .. load input[ic, oh + kh - 1, 5 ow.o + ow.i + kw - 1] .. for kh in max(0, 1 - oh)..
+//! before  for oh, ow.o: leaf:
+//!           .. load input[ic, oh + kh - 1, 5 ow.o + ow.i + kw - 1] .. for kh in max(0, 1 - oh)..
 //! after   leaf tile(in, .., lo, ..): .. load in[ic, kh, ow.i + kw] .. for kh in lo..
 //!         for oh, ow.o: call tile(input[0, oh - 1, 5 ow.o - 1], .., max(0, 1 - oh), ..)
 //! ```

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! before  weight[8 oc.o + oc.i, ic, kh, kw]
-//! after   packed_weight[oc.o, ic, kh, kw, oc.i]             setup: for oc.o, ic, kh, kw, oc.i: packed_weight[..] = weight[..]
+//! after   packed_weight[oc.o, ic, kh, kw, oc.i]
+//! setup   for oc.o, ic, kh, kw, oc.i: packed_weight[..] = weight[..]
 //! ```
 //!
 //! requires: tiles, of the schedule's extents or tails that start at a multiple of them.

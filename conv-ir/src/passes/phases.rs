@@ -2,9 +2,12 @@
 //! multiplied.
 //!
 //! ```text
-//! before  for ow in 0..16: for kw in 0..4: acc = fma(in[(ow + kw - 2) / 2], w[3 - kw], acc) when 2 divides ow + kw - 2, inside
-//! after   for ow.q in 0..8: for kw.q in 0..2: acc = fma(in[ow.q + kw.q - 1], w[3 - 2 kw.q], acc) when inside          (ow = 2 ow.q)
-//!         for ow.q in 0..8: for kw.q in 0..2: acc = fma(in[ow.q + kw.q    ], w[2 - 2 kw.q], acc) when inside          (ow = 2 ow.q + 1)
+//! before  for ow in 0..16: for kw in 0..4:
+//!           acc = fma(in[(ow + kw - 2) / 2], w[3 - kw], acc) when 2 divides ow + kw - 2, inside
+//! after   for ow.q in 0..8: for kw.q in 0..2:                                    (ow = 2 ow.q)
+//!           acc = fma(in[ow.q + kw.q - 1], w[3 - 2 kw.q], acc) when inside
+//!         for ow.q in 0..8: for kw.q in 0..2:                                    (ow = 2 ow.q + 1)
+//!           acc = fma(in[ow.q + kw.q    ], w[2 - 2 kw.q], acc) when inside
 //! ```
 //!
 //! requires: one chain.

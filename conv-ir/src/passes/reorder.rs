@@ -2,9 +2,11 @@
 //! around every store is parallel.
 //!
 //! ```text
-//! before  for n, oc.o, oh, ow.o in 0..11: leaf tile oc.i 8 x ow.i 5          after   for n: for oc.o parallel: for oh:
-//!         for n, oc.o, oh:                leaf tile oc.i 8 x ow.i 1                    for ow.o in 0..11: leaf tile oc.i 8 x ow.i 5
-//!                                                                                      leaf tile oc.i 8 x ow.i 1
+//! before  for n, oc.o, oh, ow.o in 0..11: leaf tile oc.i 8 x ow.i 5
+//!         for n, oc.o, oh:                leaf tile oc.i 8 x ow.i 1
+//! after   for n: for oc.o parallel: for oh:
+//!           for ow.o in 0..11:            leaf tile oc.i 8 x ow.i 5
+//!                                         leaf tile oc.i 8 x ow.i 1
 //! ```
 //!
 //! Loops count as equal where they run over the same range of the same kind of axis, whichever

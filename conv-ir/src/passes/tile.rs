@@ -2,9 +2,12 @@
 //! of it.
 //!
 //! ```text
-//! before  for oc in 0..64: for ow in 0..56: leaf: acc = ..; for ic: acc = fma(in[ow], w[oc], acc); out[oc, ow] = acc
-//! after   for oc.o in 0..8: for ow.o in 0..11: leaf tile oc.i 8 x ow.i 5: each oc.i, ow.i: acc[oc.i, ow.i] = ..        (oc = 8 oc.o + oc.i)
-//!         for oc.o in 0..8:                    leaf tile oc.i 8 x ow.i 1: ..                                           (the tail: ow = 55)
+//! before  for oc in 0..64: for ow in 0..56:
+//!           leaf: acc = ..; for ic: acc = fma(in[ow], w[oc], acc); out[oc, ow] = acc
+//! after   for oc.o in 0..8: for ow.o in 0..11:                              (oc = 8 oc.o + oc.i)
+//!           leaf tile oc.i 8 x ow.i 5: each oc.i, ow.i: acc[oc.i, ow.i] = ..
+//!         for oc.o in 0..8:                                                 (the tail: ow = 55)
+//!           leaf tile oc.i 8 x ow.i 1: ..
 //! ```
 //!
 //! requires: chains of whole output axes.

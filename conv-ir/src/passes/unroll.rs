@@ -1,8 +1,11 @@
 //! Taps that the schedule names, and steps of the loop around them, are repeated in the code.
 //!
 //! ```text
-//! before  for ic in 0..64, kh in 0..3, kw in 0..3: update                          for ic in 0..64: update
-//! after   for ic in 0..64, kh in 0..3, kw in 0..3 unrolled: update                 for ic.o in 0..16, ic.i in 0..4 unrolled: update
+//! before  for ic in 0..64, kh in 0..3, kw in 0..3: update
+//! after   for ic in 0..64, kh in 0..3, kw in 0..3 unrolled: update
+//!
+//! before  for ic in 0..64: update
+//! after   for ic.o in 0..16, ic.i in 0..4 unrolled: update
 //! ```
 //!
 //! requires: reduce loops.

@@ -1,9 +1,13 @@
 //! One axis of the tile becomes lanes, and operands get registers, each loaded once per use.
 //!
 //! ```text
-//! before  leaf tile oc.i 8 x ow.i 5: each oc.i, ow.i: acc[oc.i, ow.i] = fma(in[ow.i], w[oc.i], acc[oc.i, ow.i])
-//! after   leaf tile oc.v 2 x ow.i 5, lanes oc.l 4: each oc.v: b[oc.v] = load w[4 oc.v + oc.l]
-//!                                                  each ow.i: a = load in[ow.i]; each oc.v: acc[oc.v, ow.i] = fma(a, b[oc.v], acc[oc.v, ow.i])
+//! before  leaf tile oc.i 8 x ow.i 5:
+//!           each oc.i, ow.i: acc[oc.i, ow.i] = fma(in[ow.i], w[oc.i], acc[oc.i, ow.i])
+//! after   leaf tile oc.v 2 x ow.i 5, lanes oc.l 4:
+//!           each oc.v: b[oc.v] = load w[4 oc.v + oc.l]
+//!           each ow.i:
+//!             a = load in[ow.i]
+//!             each oc.v: acc[oc.v, ow.i] = fma(a, b[oc.v], acc[oc.v, ow.i])
 //! ```
 //!
 //! requires: tiles; conditions and folds free of the lanes' axis, but for masked loads.

@@ -4,17 +4,17 @@
 //! each step takes what the one before gives, and a step that adds a residual says whose. Like
 //! [`Conv`], there is no other way to make one, so that the code behind it tests nothing again.
 //!
-//! Tensors are numbered along the program: 0 is its input, `k` the output of the `k`-th step, counted
-//! from 1. A residual names a tensor before its step.
+//! Tensors are numbered along the program: 0 is its input, `k` the output of the `k`-th step,
+//! counted from 1. A residual names a tensor before its step.
 //!
 //! ```text
-//! conv2d n1 ic16 oc96 in 56x56 kernel 1 + bias, relu6             tensor 0 -> 1
-//! conv2d g96 oc96 kernel 3 pad 1 + bias, relu6                    1 -> 2          sizes and channels follow
-//! conv2d oc16 kernel 1 + bias + residual from 0                   2 -> 3          tensor 0 is added
+//! conv2d n1 ic16 oc96 in 56x56 kernel 1 + bias, relu6    tensor 0 -> 1
+//! conv2d g96 oc96 kernel 3 pad 1 + bias, relu6           1 -> 2    sizes and channels follow
+//! conv2d oc16 kernel 1 + bias + residual from 0          2 -> 3    tensor 0 is added
 //! ```
 //!
 //! A convolution is a program of one step, by `From`: then a residual may be the caller's, as the
-//! input is. Free sizes follow from step to step ([`Conv::sizes_behind`]); such steps are not fused.
+//! input is. Free sizes pass from step to step ([`Conv::sizes_behind`]); such steps are not fused.
 //!
 //! A program computes what its steps compute one after the other, to the bit. Whether intermediates
 //! ever exist as a whole is decided by [`plan`]; the nests of fused steps are made in [`fuse`],
@@ -87,7 +87,8 @@ impl From<&Program> for Program {
 /// A checked program. Made by [`Program::new`] or by parsing its text form.
 ///
 /// ```
-/// let chain: conv_ir::Program = "conv2d g8 ic8 oc8 in 14 kernel 3 pad 1, relu; conv2d oc16 kernel 1".parse()?;
+/// let chain: conv_ir::Program =
+///     "conv2d g8 ic8 oc8 in 14 kernel 3 pad 1, relu; conv2d oc16 kernel 1".parse()?;
 /// assert_eq!(chain.output_shape(), [1, 16, 14, 14]);
 /// # Ok::<(), conv_ir::Error>(())
 /// ```

@@ -1,7 +1,12 @@
 //! Strips that do the same become a loop, found without walking through each of them.
 //!
 //! ```text
-//! strips 0..100 of 4 rows       once: strip 0, at the upper edge;  97 times: strip 1, each time 4 rows further on;  once: 98;  once: 99
+//! strips 0..100 of 4 rows
+//!
+//! once      strip 0, at the upper edge
+//! 97 times  strip 1, each time 4 rows further on
+//! once      strip 98
+//! once      strip 99
 //! ```
 //!
 //! Once a strip is the one before it, moved, so are those behind it until a window reaches the end

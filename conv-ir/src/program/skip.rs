@@ -2,7 +2,8 @@
 //! read. Every sum stays as it is, and so do the bits.
 //!
 //! ```text
-//! before  conv2d in 56 kernel 3 pad 1; conv2d kernel 1 stride 2          after   conv2d in 56 kernel 3 pad 1 stride 2; conv2d kernel 1
+//! before  conv2d in 56 kernel 3 pad 1; conv2d kernel 1 stride 2
+//! after   conv2d in 56 kernel 3 pad 1 stride 2; conv2d kernel 1
 //! ```
 //!
 //! Axis by axis, from the last step to the first, so that a stride moves through several such

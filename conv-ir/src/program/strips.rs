@@ -2,9 +2,12 @@
 //! output.
 //!
 //! ```text
-//! rows 0..4 of the output, 3x3 pad 1 then 3x3 pad 1, 10 rows           rows 4..8, kept                     recomputed
-//! step 1 computes 0..5 of its output, from rows 0..6 (padded above)    keeps 3..5, computes 5..9           computes 3..9
-//! step 2 computes 0..4, from rows 0..5 (padded above)                  computes 4..8 from 3..9             the same
+//! 3x3 pad 1, then 3x3 pad 1, 10 rows; strips of 4 rows of the output
+//!
+//!                                 step 1 computes of its output    step 2 computes
+//! rows 0..4, padded above         0..5, from rows 0..6             0..4, from rows 0..5
+//! rows 4..8, kept                 keeps 3..5, computes 5..9        4..8, from 3..9
+//! rows 4..8, recomputed           3..9                             4..8, from 3..9
 //! ```
 //!
 //! In: the steps, strips as ranges of output rows. Out: for each strip what each step needs

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! After the first step `in`, `n`, `ic`, the element type and the layout may be left out: they
-//! follow from the step before. Writing says everything, and reading gives the same [`Program`] back.
-//! Lines that are empty are skipped. Columns of errors count within the line.
+//! follow from the step before. Writing says everything, and reading gives the same [`Program`]
+//! back. Lines that are empty are skipped. Columns of errors count within the line.
 
 use std::fmt;
 use std::str::FromStr;

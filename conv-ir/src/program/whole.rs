@@ -2,7 +2,8 @@
 //! one nest.
 //!
 //! ```text
-//! groups  steps 1..3: @input -> line_1 -> @output;  step 4: @input -> @output      gives   @input -> line_1 -> tensor_3 -> @output
+//! groups  steps 1..3: @input -> line_1 -> @output;  step 4: @input -> @output
+//! gives   @input -> line_1 -> tensor_3 -> @output
 //! ```
 //!
 //! In: a chain and its plan. Out: a nest whose input, output, weights and biases are the chain's.

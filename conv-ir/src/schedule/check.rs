@@ -1,8 +1,8 @@
 //! Which schedules are legal.
 //!
 //! The words of a schedule have rules of their own, which hold before any pass runs. Whether they
-//! fit a convolution and a target, each pass says about its own word; [`Schedule::check`] (beside the
-//! table of passes) asks them all, so that no rule is written twice.
+//! fit a convolution and a target, each pass says about its own word; [`Schedule::check`] (beside
+//! the table of passes) asks them all, so that no rule is written twice.
 
 use super::{Borders, Pack, Schedule};
 use crate::Error;

@@ -7,7 +7,8 @@
 //! ([`Schedule::check`]).
 //!
 //! ```text
-//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact unroll kw step ic:2 pack parallel oc
+//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact
+//!     unroll kw step ic:2 pack parallel oc
 //! ```
 //!
 //! Axes are named as in the canonical nest, after pass `canonicalise` has dropped unit axes and

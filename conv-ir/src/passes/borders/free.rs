@@ -4,13 +4,14 @@
 //! before  for ow in 0..W
 //! after   for ow in 0..16                       the first tile: only the left edge is tested
 //!         for ow in 16..16 * tiles + 16         whole tiles that test nothing
-//!         for ow in W - 16..W                   the last ones, counted from the right edge, so that its tests are the same in every image
+//!         for ow in W - 16..W                   the last ones, counted from the right edge
 //!         for ow in from..W                     images too narrow for that, column by column
 //! ```
 //!
 //! requires: zeros outside; neighbouring columns of the output read neighbouring columns of the
 //! input. gives: edge chains of one tile whose tests are constants once lanes are numbered, as in
-//! images of known width. Some columns are computed twice, with the same bits.
+//! images of known width. The last tile is counted from the right edge, so that its tests are the
+//! same in every image. Some columns are computed twice, with the same bits.
 //!
 //! A narrow image skips the first three by bounds, and a wide one the fourth: `fits` is 1 where the
 //! image is wide enough, else 0.

@@ -1,8 +1,10 @@
 //! Edges inside a vector: the lanes outside the image load zeros.
 //!
 //! ```text
-//! before  for ow in 0..16 (one tile): acc = fma(in[ow + kw - 1], w[kw], acc) when ow + kw - 1 >= 0
-//! after                               acc = fma(if ow + kw - 1 >= 0 then in[ow + kw - 1] else 0, w[kw], acc)
+//! before  for ow in 0..16 (one tile):
+//!           acc = fma(in[ow + kw - 1], w[kw], acc) when ow + kw - 1 >= 0
+//! after   for ow in 0..16 (one tile):
+//!           acc = fma(if ow + kw - 1 >= 0 then in[ow + kw - 1] else 0, w[kw], acc)
 //! ```
 //!
 //! gives: masked loads, whose tests may differ from lane to lane. A product of zero and

@@ -2,12 +2,16 @@
 //! in the padding is multiplied.
 //!
 //! ```text
-//! before  for ow in 0..56: for kw in 0..3: acc = fma(in[ow + kw - 1], ..) when ow + kw - 1 >= 0, 56 - ow - kw >= 0
-//! after   for ow in  0.. 5: for kw in 0..3: acc = fma(..) when ow + kw - 1 >= 0        (tiles of 5: the first one; `ow` becomes a constant)
+//! before  for ow in 0..56: for kw in 0..3:                 (tiles of 5)
+//!           acc = fma(in[ow + kw - 1], ..) when ow + kw - 1 >= 0, 56 - ow - kw >= 0
+//! after   for ow in  0.. 5: for kw in 0..3: acc = fma(..) when ow + kw - 1 >= 0
 //!         for ow in  5..55: for kw in 0..3: acc = fma(..)
 //!         for ow in 55..56: for kw in 0..2: acc = fma(..)
-//!         an axis that is not tiled: its taps get bounds, for kh in max(0, 1 - oh)..min(3, 57 - oh); if they are to be unrolled, only at the edge
 //! ```
+//!
+//! The first tile tests, but `ow` becomes a constant there. The taps of an axis that is not tiled
+//! get bounds, `for kh in max(0, 1 - oh)..min(3, 57 - oh)`; if they are to be unrolled, only at the
+//! edge.
 //!
 //! requires: conditions and folds are about one output axis and one kernel axis each (plus a
 //! residue of `phases`). gives: no condition or fold in inner chains; edge chains of one tile,

@@ -7,12 +7,13 @@
 //!           for oc, oh in 0..8, ow: .. panel[ic, oh + kh, ow + kw]
 //! ```
 //!
-//! gives: no condition, and no fold but in a copy; every tile is an inner one, in every padding mode.
+//! gives: no condition, no fold but in a copy; every tile is an inner one, in every padding mode.
 //!
 //! The copy is made of segments per axis: before the image, inside, after it. Outside, an element
 //! is the padding value or, folded, an affine function of the position again, so that no copy loop
-//! tests anything. Where padding is so wide that it turns more than once, each element is folded. One row at a time (`rows` 1) the panel holds only the rows under taps, whatever
-//! the dilation; with more rows, neighbours share what they have in common.
+//! tests anything. Where padding is so wide that it turns more than once, each element is folded.
+//! One row at a time (`rows` 1) the panel holds only the rows under taps, whatever the dilation;
+//! with more rows, neighbours share what they have in common.
 
 mod copy;
 

@@ -1,7 +1,8 @@
 //! Tiles of one axis, and which of them share code.
 //!
 //! ```text
-//! before  for ow in 0..56: for kw in 0..3: acc = fma(..) when ow + kw - 1 >= 0, 56 - ow - kw >= 0           (tiles of 5)
+//! before  for ow in 0..56: for kw in 0..3:                 (tiles of 5)
+//!           acc = fma(..) when ow + kw - 1 >= 0, 56 - ow - kw >= 0
 //! after   ow in  0.. 5    tap 0 mixed, taps 1 and 2 inside: it tests, and stands alone
 //!         ow in  5..55    all taps inside: ten tiles share code that tests nothing
 //!         ow in 55..56    tap 2 outside: it is left out

@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! before  step 1: nest over all rows, tensor 1 as a whole, step 2: nest over all rows
-//! after   for strip:                                                buffer line_1: scratch f32[96, 6, 112]
+//! after   buffer line_1: scratch f32[96, 6, 112]
+//!         for strip:
 //!           move the last 2 rows of line_1 to its front             (or compute them again)
 //!           step 1's nest of 4 rows: @input[0, 4 strip + 5, 0] -> @line_1[0, 2, 0]
 //!           step 2's nest of 4 rows: @line_1[0, 0, 0] -> @output[0, 4 strip + 4, 0]

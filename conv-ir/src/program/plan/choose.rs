@@ -7,8 +7,8 @@
 //!
 //! Each group is decided by itself: it is fused where it gains by [`WORTH`] against its own steps
 //! one by one, whatever stands around it. Its line buffers are shorter than their tensors and stay
-//! in the second-level cache ([`most_lines`]). A tensor that a later step adds is never inside of a group that ends
-//! before.
+//! in the second-level cache ([`most_lines`]). A tensor that a later step adds is never inside of a
+//! group that ends before.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;

@@ -151,9 +151,9 @@ impl Swept {
     }
 }
 
-/// Cycles of the tensors inside a group, which take so many bytes an image as a whole and go through
-/// line buffers; weights share the caches with those, and all of it goes round: the more of a cache
-/// they fill, the more the ends push them out.
+/// Cycles of the tensors inside a group, which take so many bytes an image as a whole and go
+/// through line buffers; weights share the caches with those, and all of it goes round: the more of
+/// a cache they fill, the more the ends push them out.
 pub(super) fn through_lines(tensors: f64, lines_and_weights: i64, target: &Target) -> f64 {
     let rate = match lines_and_weights as usize {
         bytes if bytes <= 2 * target.l1_bytes => near(target) / 4.0,

@@ -44,7 +44,9 @@ impl Plan {
     ///
     /// ```
     /// use conv_ir::{Program, Target, program::plan::Plan};
-    /// let block: Program = "conv2d ic16 oc96 in 112 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1 stride 2, relu6; conv2d oc24 kernel 1".parse()?;
+    /// let block: Program = "conv2d ic16 oc96 in 112 kernel 1, relu6; \
+    ///     conv2d g96 oc96 kernel 3 pad 1 stride 2, relu6; conv2d oc24 kernel 1"
+    ///     .parse()?;
     /// let plan = Plan::choose(&block, &Target::AVX512, 1);
     /// assert_eq!(plan.groups.len(), 1, "all three steps are fused");
     /// # Ok::<(), conv_ir::Error>(())

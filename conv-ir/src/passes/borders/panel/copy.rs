@@ -1,15 +1,16 @@
 //! The loops that fill a panel: one chain per combination of segments.
 //!
 //! ```text
-//! before  panel[row, x] is input[oh + row - 1, x - 1], or the padding outside                      (reflected, 8 columns, 4 lanes)
-//! after   for row in max(0, 1 - oh)..min(3, 9 - oh): panel[row, 0] = input[oh + row - 1, 1]
-//!                                                    for x.o in 0..2: panel[row, 4 x.o + x.l + 1] = input[oh + row - 1, 4 x.o + x.l]
-//!                                                    panel[row, 9] = input[oh + row - 1, 6]
+//! before  panel[row, x] is input[oh + row - 1, x - 1], or the padding outside
+//! after   for row in max(0, 1 - oh)..min(3, 9 - oh):       (reflected, 8 columns, 4 lanes)
+//!           panel[row, 0] = input[oh + row - 1, 1]
+//!           for x.o in 0..2: panel[row, 4 x.o + x.l + 1] = input[oh + row - 1, 4 x.o + x.l]
+//!           panel[row, 9] = input[oh + row - 1, 6]
 //!         and the same for the rows before and after the image, from rows 1 and 6 of it
 //! ```
 //!
-//! gives: copies that test nothing, in whole vectors where the columns allow. Padding that turns more
-//! than once is folded element by element.
+//! gives: copies that test nothing, in whole vectors where the columns allow. Padding that turns
+//! more than once is folded element by element.
 
 use super::{Dimension, Outside};
 use crate::nest::{
