@@ -5,8 +5,8 @@
 //! slower. So a size that is met is compiled as if it had been known. The code for any size runs
 //! what is not worth that, a small run of a size that comes once. The bits are the same.
 //!
-//! The last [`MOST_SIZES`] sizes are kept, with weights packed for each, [`MOST_BYTES`] at most; the
-//! one used longest ago goes first. The weights are kept as they were given, once.
+//! The last [`MOST_SIZES`] sizes are kept, with weights packed for each, [`MOST_BYTES`] at most;
+//! the one used longest ago goes first. The weights are kept as they were given, once.
 
 #[cfg(test)]
 mod tests;

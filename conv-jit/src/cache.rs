@@ -1,9 +1,9 @@
 //! Programs that were compiled before, by description and options.
 //!
 //! At most [`CAPACITY`] of them, with at most [`BYTES`] of code and known numbers; the one used
-//! longest ago goes first. An entry that goes is freed when its last user drops it. Two threads that
-//! ask for the same new program at once both compile it, and the later one wins: compiling takes
-//! milliseconds, and holding the lock meanwhile would stop everybody.
+//! longest ago goes first. An entry that goes is freed when its last user drops it. Two threads
+//! that ask for the same new program at once both compile it, and the later one wins: compiling
+//! takes milliseconds, and holding the lock meanwhile would stop everybody.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};

@@ -2,8 +2,8 @@
 //!
 //! In: the caller's arrays, and what he says of the run. Lengths are checked before anything runs.
 //! A run of known sizes allocates nothing after the first one on as many threads: scratch is kept
-//! in a pool, or passed in. Nor does one of sizes for which there is code; new ones are checked in a
-//! program of their own.
+//! in a pool, or passed in. Nor does one of sizes for which there is code; new ones are checked in
+//! a program of their own.
 
 use conv_ir::{Conv, Element, Program, Size};
 

@@ -20,7 +20,8 @@
 //! Vectors are as wide as the CPU has them where it is an x86-64 ([`x86`]), and 128 bits on every
 //! other machine that Cranelift knows. Lengths are checked at the door; the code behind it tests
 //! nothing. Results have the same bits as the interpreter's and the reference's wherever the CPU
-//! has a fused multiply-add; where it has not, each multiply-add rounds twice ([`Backend::has_fma`]).
+//! has a fused multiply-add; where it has not, each multiply-add rounds twice
+//! ([`Backend::has_fma`]).
 //!
 //! This is the only crate of the workspace with `unsafe`: executable memory (`pages`), the calls
 //! into machine code (`packed`, `engine`, `call`, `code`) and the instruction chains of [`peak`].

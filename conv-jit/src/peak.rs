@@ -110,7 +110,8 @@ mod machine {
     macro_rules! chains {
         ($name:ident, $fma:literal, $splat:literal, $register:literal) => {
             unsafe fn $name(steps: u64) {
-                // SAFETY: the caller has seen the CPU feature; registers are declared clobbered, and one constant is read.
+                // SAFETY: the caller has seen the CPU feature; registers are declared clobbered,
+                // and one constant is read.
                 unsafe {
                     asm!(
                         concat!($splat, " ", $register, "12, [rdx]"),
@@ -133,7 +134,8 @@ mod machine {
                         "vzeroupper",
                         inout("rcx") steps => _,
                         in("rdx") &super::ORDINARY,
-                        // System V preserves no vector register, so this declares all of them clobbered on every OS.
+                        // System V preserves no vector register, so this declares all of them
+                        // clobbered on every OS.
                         clobber_abi("sysv64"),
                         options(nostack, readonly),
                     );
@@ -169,7 +171,8 @@ mod machine {
     macro_rules! chains {
         ($name:ident, $lanes:literal, [$($register:literal),*]) => {
             unsafe fn $name(steps: u64) {
-                // SAFETY: NEON is always there; v0-v7 and v16-v31 are caller-saved and declared clobbered, and one constant is read.
+                // SAFETY: NEON is always there; v0-v7 and v16-v31 are caller-saved and declared
+                // clobbered, and one constant is read.
                 unsafe {
                     asm!(
                         concat!("ld1r {{v30.", $lanes, "}}, [x10]"),

@@ -9,7 +9,8 @@ use crate::Options;
 ///
 /// ```
 /// use conv_ir::Activation::Relu6;
-/// // An inverted residual: a pointwise step to six times the channels, a depthwise one, a pointwise one back, and the input added.
+/// // An inverted residual: a pointwise step to six times the channels, a depthwise one,
+/// // a pointwise one back, and the input added.
 /// let block = conv_jit::chain(16, [14, 14])
 ///     .pointwise(96).bias(true).activation(Relu6)
 ///     .depthwise(3).padding(1).bias(true).activation(Relu6)
@@ -17,7 +18,8 @@ use crate::Options;
 ///     .compile()?;
 /// let weights = [vec![0.1f32; 16 * 96], vec![0.1; 96 * 9], vec![0.1; 96 * 16]];
 /// let biases = [vec![0.0f32; 96], vec![0.0; 96], vec![0.0; 16]];
-/// let steps: Vec<_> = weights.iter().zip(&biases).map(|(w, b)| (w.as_slice(), b.as_slice()).into()).collect();
+/// let steps = weights.iter().zip(&biases).map(|(w, b)| (w.as_slice(), b.as_slice()).into());
+/// let steps: Vec<_> = steps.collect();
 /// let block = block.pack_steps(&steps)?;
 /// let (input, mut output) = (vec![0.5; 16 * 14 * 14], vec![0.0; 16 * 14 * 14]);
 /// block.run(&input, &mut output)?;

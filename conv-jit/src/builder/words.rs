@@ -81,7 +81,8 @@ impl Builder {
     ///
     /// ```
     /// let sobel = [-1.0, 0.0, 1.0, -2.0, 0.0, 2.0, -1.0, 0.0, 1.0f32];
-    /// let conv = conv_jit::conv2d(1, 1, 3).input([4, 4]).padding(1).weights_known(&sobel).compile()?.ready::<f32>()?;
+    /// let conv = conv_jit::conv2d(1, 1, 3).input([4, 4]).padding(1).weights_known(&sobel);
+    /// let conv = conv.compile()?.ready::<f32>()?;
     /// let mut output = [0.0; 16];
     /// conv.run(&[1.0; 16], &mut output)?;
     /// assert_eq!(output[4..8], [4.0, 0.0, 0.0, -4.0]);

@@ -1,9 +1,9 @@
 //! Addresses: an access becomes a pointer and a displacement.
 //!
 //! ```text
-//! input[ic, kh, ow.i + kw], f32, strides 3136, 56, 1          ow.i and kw known: 3 and 1
-//! key   base input + 12544 ic + 224 kh                        what varies: one pointer, carried by the loops over ic and kh
-//! disp  16                                                    what does not: in the instruction
+//! input[ic, kh, ow.i + kw]    f32, strides 3136, 56, 1; ow.i and kw known: 3 and 1
+//! key   base input + 12544 ic + 224 kh      what varies: a pointer, carried by the loops over both
+//! disp  16                                  what does not: in the instruction
 //! ```
 //!
 //! Accesses with equal keys share a pointer. Indices that no linear form describes (folds,

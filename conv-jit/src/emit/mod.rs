@@ -1,14 +1,14 @@
 //! A loop nest becomes Cranelift IR: one function per outlined leaf, and two drivers.
 //!
 //! ```text
-//! leaf    fn(pointer.., int.., symbols?)
-//! setup   fn(buffers: *const *mut u8, symbols: *const i64, scratch: *mut u8, part: i64, parts: i64)
-//! run     the same
+//! leaf   fn(pointer.., int.., symbols?)
+//! setup  fn(buffers: *const *mut u8, symbols: *const i64, scratch: *mut u8, part: i64, parts: i64)
+//! run    the same
 //! ```
 //!
-//! `buffers` has one address per buffer of the nest (of scratch buffers the offset in `scratch`, see
-//! [`scratch`]), `symbols` one value per symbol, the derived ones worked out by the host. Thread
-//! `part` of `parts` does its share of every parallel loop.
+//! `buffers` has one address per buffer of the nest (of scratch buffers the offset in `scratch`,
+//! see [`scratch`]), `symbols` one value per symbol, the derived ones worked out by the host.
+//! Thread `part` of `parts` does its share of every parallel loop.
 //!
 //! Leaves in place, before pass `outline`, are emitted inside the driver, so that a nest in any
 //! state after `unroll` compiles.

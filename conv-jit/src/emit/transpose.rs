@@ -2,10 +2,10 @@
 //! transposed in registers.
 //!
 //! ```text
-//! f32  4 registers along, 4 lanes each -> 4 vectors, one a lane      8 shuffles, 4 stores instead of 16
-//!      2 left over                     -> 4 pairs                    2 shuffles, 4 stores of 8 bytes
+//! f32  4 registers along, 4 lanes each -> 4 vectors, one a lane    8 shuffles, 4 stores, not 16
+//!      2 left over                     -> 4 pairs                  2 shuffles, 4 stores of 8 bytes
 //!      1 left over                     -> 4 scalars
-//! f64  2 x 2                           -> 2 vectors                  2 shuffles
+//! f64  2 x 2                           -> 2 vectors                2 shuffles
 //! ```
 //!
 //! The shuffles are the patterns that Cranelift lowers to one interleaving instruction each.

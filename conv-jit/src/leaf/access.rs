@@ -2,8 +2,9 @@
 //! displacement.
 //!
 //! ```text
-//! input[ic, kh, ow.i + kw], f32, strides 3136, 56, 1; ow.i = 3, kw = 1      cursor: this pointer, 12544 bytes an ic and 224 a kh
-//!                                                                           displacement: 16
+//! input[ic, kh, ow.i + kw]    f32, strides 3136, 56, 1; ow.i = 3, kw = 1
+//! cursor                      this pointer, 12544 bytes an ic and 224 a kh
+//! displacement                16
 //! ```
 
 use conv_ir::nest::{Access, Affine, AxisId, Base, Expr, Index, Reach, RegId, Var};

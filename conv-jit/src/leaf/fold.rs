@@ -1,7 +1,7 @@
 //! Loads that become operands of the instruction that needs them.
 //!
 //! ```text
-//! %9 = splat c1[8]                          AVX-512: a broadcast inside the operand takes no register
+//! %9 = splat c1[8]                      AVX-512: a broadcast in the operand takes no register
 //! %1 = fma(%9, %7, %1)     ->  %1 = fma(splat c1[8], %7, %1)
 //! %2 = fma(%9, %8, %2)         %2 = fma(splat c1[8], %8, %2)
 //! ```

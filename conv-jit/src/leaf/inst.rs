@@ -2,10 +2,13 @@
 //! the loops around the middle one.
 //!
 //! ```text
-//! init:    %0 = load p0[0]; %1 = %0; ...                 values: one per register of the leaf and point of its tile, and one per
-//! update:  %9 = splat c1[8]; %1 = fma(%9, %8, %1) ...    intermediate result; only those that outlive a section are set twice
+//! init:    %0 = load p0[0]; %1 = %0; ...
+//! update:  %9 = splat c1[8]; %1 = fma(%9, %8, %1) ...
 //! finish:  store p3[64] = %1
 //! ```
+//!
+//! There is one value per register of the leaf and point of its tile, and one per intermediate
+//! result; only those that outlive a section are set twice.
 //!
 //! No axis, no condition and no index is left: a place is a cursor and a number of bytes.
 

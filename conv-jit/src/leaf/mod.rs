@@ -1,12 +1,13 @@
 //! A leaf below all machines: what it computes as straight lines of instructions on values.
 //!
 //! ```text
-//! Leaf --walk--> straight lines --pairs, regroup--> fewer loads --fold--> loads inside operands --prefetch--> LeafCode --a machine's encoder--> bytes
+//! Leaf --walk--> straight lines --pairs, regroup--> fewer loads --fold--> loads inside operands
+//!      --prefetch--> LeafCode --a machine's encoder--> bytes
 //! ```
 //!
 //! Nothing here knows a register or an instruction by name. What differs from machine to machine is
-//! data, [`Machine`]: how wide vectors are, how many registers there are, whether a broadcast may be
-//! an operand, whether loads are masked.
+//! data, [`Machine`]: how wide vectors are, how many registers there are, whether a broadcast may
+//! be an operand, whether loads are masked.
 //!
 //! A leaf that needs what there is not is refused with the reason ([`Refusal`]), and Cranelift
 //! compiles it.

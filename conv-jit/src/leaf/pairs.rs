@@ -2,10 +2,11 @@
 //! cycle or two per lane.
 //!
 //! ```text
-//! %7 = strided c1[0], step 8          %20 = c1[0..64], %21 = c1[64..128]      both picks read the same two loads, which `regroup` then
-//! %8 = strided c1[4], step 8     ->   %7 = pick even %20, %21                 has only once
-//!                                     %8 = pick odd %20, %21
+//! %7 = strided c1[0], step 8          %20 = c1[0..64], %21 = c1[64..128]
+//! %8 = strided c1[4], step 8     ->   %7 = pick even %20, %21
 //! ```
+//!
+//! Both picks read the same two loads, which `regroup` then has only once.
 //!
 //! Only elements are touched that were touched before, or that lie between them.
 

@@ -2,8 +2,11 @@
 //! together, so that it is loaded once.
 //!
 //! ```text
-//! two rows under a window of two:  r0 = fma(in[0], k0, r0); r1 = fma(in[1], k0, r1); r0 = fma(in[1], k1, r0); r1 = fma(in[2], k1, r1)
-//! regrouped, by address:           r0 = fma(in[0], k0, r0); r0 = fma(in[1], k1, r0); r1 = fma(in[1], k0, r1); r1 = fma(in[2], k1, r1)
+//! two rows under a window of two    regrouped, by address
+//! r0 = fma(in[0], k0, r0)           r0 = fma(in[0], k0, r0)
+//! r1 = fma(in[1], k0, r1)           r0 = fma(in[1], k1, r0)
+//! r0 = fma(in[1], k1, r0)           r1 = fma(in[1], k0, r1)
+//! r1 = fma(in[2], k1, r1)           r1 = fma(in[2], k1, r1)
 //! ```
 //!
 //! This is for tiles with columns in the lanes, whose taps overlap: a window of 3 x 3 over 4 rows

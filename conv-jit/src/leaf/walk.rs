@@ -1,9 +1,11 @@
-//! From a leaf to its [`LeafCode`]: tile axes and unrolled loops are walked with constants, so conditions
-//! are decided, folds are folded, and every access becomes a cursor and a displacement.
+//! From a leaf to its [`LeafCode`]: tile axes and unrolled loops are walked with constants, so
+//! conditions are decided, folds are folded, and every access becomes a cursor and a displacement.
 //!
 //! ```text
-//! each ow.i: a = splat @input[ic, kh, ow.i + kw] when ow.i + kw >= 1      ow.i = 0, kw = 0: nothing
-//!                                                                         ow.i = 1, kw = 0: %7 = splat c1[4], c1 moves with ic and kh
+//! each ow.i: a = splat @input[ic, kh, ow.i + kw] when ow.i + kw >= 1
+//!
+//! ow.i = 0, kw = 0    nothing
+//! ow.i = 1, kw = 0    %7 = splat c1[4], c1 moves with ic and kh
 //! ```
 //!
 //! What stays unknown here (a condition on an int, a stride that is a symbol) is a [`Refusal`].

@@ -16,14 +16,16 @@
 //! which target alone. A long campaign:
 //!
 //! ```sh
-//! GUARD_RUNS=1000000 GUARD_SEED=2 cargo test --release -p conv-jit --lib drawn_cases -- --nocapture
+//! GUARD_RUNS=1000000 GUARD_SEED=2 \
+//!     cargo test --release -p conv-jit --lib drawn_cases -- --nocapture
 //! ```
 //!
 //! With `GUARD_HEAP` all buffers lie on the heap, whose bounds valgrind's memcheck knows (it knows
 //! no AVX-512, and hides it):
 //!
 //! ```sh
-//! GUARD_HEAP=1 GUARD_RUNS=2000 valgrind target/debug/deps/conv_jit-.. tests::guard::drawn_child --exact --ignored --nocapture
+//! GUARD_HEAP=1 GUARD_RUNS=2000 valgrind target/debug/deps/conv_jit-.. \
+//!     tests::guard::drawn_child --exact --ignored --nocapture
 //! ```
 
 mod case;

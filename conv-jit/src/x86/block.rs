@@ -2,10 +2,13 @@
 //! registers.
 //!
 //! ```text
-//! 4 registers, lanes l0 l1 .. l15      chunks of 128 bits, each: 4 x 4 of one register a column     2 unpacks a register
-//!   -> register j: chunk i = lane 4 i + j, columns 0..4                                             chunks can be stored as they are,
-//! 4 such quartets -> 16 rows           4 x 4 of chunks                                              or 2 more shuffles a register
-//!   -> register of lane 4 i + j: columns 0..16                                                      make whole rows
+//! 4 registers, lanes l0 l1 .. l15     4 x 4 of one register a column, in chunks of 128 bits each
+//!   -> register j                     chunk i = lane 4 i + j, columns 0..4
+//!                                     2 unpacks a register; chunks can be stored as they are
+//!
+//! 4 such quartets -> 16 rows          4 x 4 of chunks
+//!   -> register of lane 4 i + j       columns 0..16
+//!                                     2 more shuffles a register make whole rows
 //! ```
 //!
 //! The same network serves f64 (2 x 2 in a chunk) and 256 bits (2 x 2 of chunks). Columns that are

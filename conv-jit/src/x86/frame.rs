@@ -1,10 +1,10 @@
 //! General registers and loops: who holds which pointer, how pointers move, how often loops turn.
 //!
 //! ```text
-//! for ic in 0..64 { for kh in i0..i1 { update } }         p1 moves 768 bytes an ic and 12 a kh
+//! for ic in 0..64 { for kh in i0..i1 { update } }       p1 moves 768 bytes an ic and 12 a kh
 //!
-//!   n = max(0, i1 - i0); back = 768 - 12 n                once, into the frame where they are not constants
-//!   c1 += 12 i0                                           cursors start where the loops start
+//!   n = max(0, i1 - i0); back = 768 - 12 n              once, into the frame where not constant
+//!   c1 += 12 i0                                         cursors start where the loops start
 //!   r = 64
 //!   outer: s = n; if s == 0 skip
 //!   inner: update; c1 += 12; s -= 1; if s != 0 inner

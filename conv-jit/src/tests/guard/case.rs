@@ -1,12 +1,12 @@
 //! What runs between guards, as text: fields with bars between them.
 //!
 //! ```text
-//! conv1d f32 ic2 oc3 in N kernel 3 | sizes N:17 | known | target avx2 | schedule lanes oc:8 tile oc:8
+//! conv1d ic2 oc3 in N kernel 3 | sizes N:17 | known | target avx2 | schedule lanes oc:8 tile oc:8
 //! conv2d ..; conv2d .. | target avx512 | plan 0..2 rows 3 chunks 2 keep yn layouts fl, 2..3
 //! ```
 //!
-//! Without `schedule` or `plan` it is the model's. `known`: weights are compiled in. Of layouts, `f`
-//! has channels first and `l` last.
+//! Without `schedule` or `plan` it is the model's. `known`: weights are compiled in. Of layouts,
+//! `f` has channels first and `l` last.
 
 use std::fmt;
 use std::str::FromStr;

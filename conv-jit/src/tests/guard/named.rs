@@ -1,5 +1,5 @@
-//! Cases by name: benchdnn's core, widths around vectors' lengths, chains whose strips begin and end
-//! everywhere, and what random cases found once.
+//! Cases by name: benchdnn's core, widths around vectors' lengths, chains whose strips begin and
+//! end everywhere, and what random cases found once.
 
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
