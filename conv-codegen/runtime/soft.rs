@@ -1,7 +1,7 @@
 //! Multiply-adds of one rounding in plain arithmetic: some 10 ns for f32, 100 for f64.
 
-/// `a * b + c` with one rounding, without an instruction for it: the exact sum, rounded to odd in 53
-/// bits, keeps what rounding to 24 needs.
+/// `a * b + c` with one rounding, without an instruction for it: the exact sum, rounded to odd in
+/// 53 bits, keeps what rounding to 24 needs.
 pub(super) fn fma_soft_f32(a: f32, b: f32, c: f32) -> f32 {
     let (product, c) = (a as f64 * b as f64, c as f64);
     let sum = product + c;
@@ -61,8 +61,8 @@ pub(super) fn fma_soft_f64(a: f64, b: f64, c: f64) -> f64 {
     if sum == 0 {
         return 0.0;
     }
-    // The result's last bit counts `2^last`: 52 below the highest one, and no less than the smallest
-    // number.
+    // The result's last bit counts `2^last`: 52 below the highest one, and no less than the
+    // smallest number.
     let last = (large.1 + 127 - sum.leading_zeros() as i32 - 52).max(-1074);
     let mantissa = match last - large.1 {
         by if by <= 0 => sum << -by,

@@ -96,7 +96,8 @@ pub(crate) fn check_nest(conv: &Conv, nest: &Nest) -> Result<(), Error> {
 /// itself.
 ///
 /// # Errors
-/// [`Error::Unsupported`]: strips at the edges of the image have nests of their own, for each kind of edge.
+/// [`Error::Unsupported`]: strips at the edges of the image have nests of their own, for each kind
+/// of edge.
 pub(crate) fn check_chain(steps: usize, nest: &Nest) -> Result<(), Error> {
     let (all, most) = (all_statements(nest), steps.saturating_mul(STATEMENTS));
     if all > most {

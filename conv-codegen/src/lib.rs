@@ -1,9 +1,11 @@
 //! The Rust way out: loop nests as readable Rust source, and the grammar of `conv!`.
 //!
 //! ```text
-//! conv! { .. } --grammar--> Program --rewrite, plan, passes--> one nest a kind of CPU --emit--> tokens
-//!                           Program, name ---------------------------------------------------> text    (rust_source, for build scripts and `convc emit`)
+//! conv! {..} --grammar--> Program --rewrite, plan, passes--> a nest per CPU kind --emit--> tokens
+//!                         Program, name -------------------------------------------------> text
 //! ```
+//!
+//! Text is what [`rust_source`] gives, for build scripts and `convc emit`.
 //!
 //! An ordinary library, so that all of it is tested with plain strings; the crate `conv-macros`
 //! only hands tokens over. The emitted code is safe, depends on the standard library alone and
@@ -34,7 +36,8 @@ pub use options::{Form, Options};
 ///
 /// ```
 /// use conv_codegen::{Options, rust_source};
-/// let separable: conv_ir::Program = "conv2d in 64x48 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
+/// let separable: conv_ir::Program =
+///     "conv2d in 64x48 kernel 5x1 pad 2,0; conv2d kernel 1x5 pad 0,2".parse()?;
 /// let source = rust_source(&separable, "blur", &Options::default())?;
 /// assert!(source.contains("pub fn blur("));
 /// # Ok::<(), conv_ir::Error>(())

@@ -2,8 +2,8 @@
 //!
 //! In: a program (a convolution is one of one step) and how it is made. Out: the versions of one
 //! item, each made of one nest: that of the step, or the groups of the plan one after the other, in
-//! which fused steps hand over strips of rows through line buffers. All versions follow one plan, so
-//! that they share packed weights, and all are scheduled for the caches of no one machine.
+//! which fused steps hand over strips of rows through line buffers. All versions follow one plan,
+//! so that they share packed weights, and all are scheduled for the caches of no one machine.
 
 use conv_ir::lower::Layouts;
 use conv_ir::nest::Role;

@@ -1,5 +1,5 @@
-//! Weights in a file cost a crate what they are: no more time than bytes, and two copies, one in the
-//! object and one in the metadata, as of any `static`. The file itself is in neither.
+//! Weights in a file cost a crate what they are: no more time than bytes, and two copies, one in
+//! the object and one in the metadata, as of any `static`. The file itself is in neither.
 
 use std::path::Path;
 use std::process::Command;

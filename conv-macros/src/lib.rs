@@ -11,7 +11,9 @@
 //!     padding: 1
 //!
 //!     /// Two channels to one, any height and width.
-//!     fn mix(input: [f32; 1, 2, H, W], weight: [f32; 1, 2, 1, 1], bias: [f32; 1]) -> [f32; 1, 1, H, W];
+//!     fn mix(
+//!         input: [f32; 1, 2, H, W], weight: [f32; 1, 2, 1, 1], bias: [f32; 1]
+//!     ) -> [f32; 1, 1, H, W];
 //!     activation: relu
 //! }
 //!
@@ -30,7 +32,9 @@
 //! ```
 //! conv_macros::conv! {
 //!     /// Eight features of a small picture.
-//!     pub struct Stem(input: [f32; 1, 3, 8, 8], weight: [f32; 8, 3, 3, 3], bias: [f32; 8]) -> [f32; 1, 8, 4, 4];
+//!     pub struct Stem(
+//!         input: [f32; 1, 3, 8, 8], weight: [f32; 8, 3, 3, 3], bias: [f32; 8]
+//!     ) -> [f32; 1, 8, 4, 4];
 //!     stride: 2, padding: 1, activation: relu
 //! }
 //!
@@ -41,7 +45,8 @@
 //! let mut output = [0.0; 8 * 4 * 4];
 //! STEM.run(&[1.0; 3 * 8 * 8], &mut output);
 //! assert_eq!(output[..5], [3.0, 6.0, 6.0, 6.0, 6.0]);
-//! assert_eq!((Stem::MULTIPLY_ADDS, Stem::OUTPUT_SHAPE, Stem::PADDING), (3456, [1, 8, 4, 4], [(1, 1), (1, 1)]));
+//! assert_eq!(Stem::MULTIPLY_ADDS, 3456);
+//! assert_eq!((Stem::OUTPUT_SHAPE, Stem::PADDING), ([1, 8, 4, 4], [(1, 1), (1, 1)]));
 //!
 //! // Weights that are too large for a stack are packed on the heap.
 //! let boxed: Box<Stem> = Stem::boxed(&WEIGHT, &BIAS);
@@ -85,19 +90,29 @@
 //! | key | value | default |
 //! |---|---|---|
 //! | `stride`, `dilation` | `2`, `[2, 1]` | 1 |
-//! | `padding` | `1`, `[1, 0]`, `(1, 2)`, `[(1, 2), 0]`, `valid`, `same_upper`, `same_lower`, `causal` | `valid` |
-//! | `padding_mode` | `zeros`, `constant(0.5)`, `reflect`, `symmetric`, `replicate`, `circular` | `zeros` |
+//! | `padding` | `1`, `[1, 0]`, `(1, 2)`, `[(1, 2), 0]`, or a word | `valid` |
+//! | `padding_mode` | `zeros`, `constant(0.5)`, or another word | `zeros` |
 //! | `padding_value` | a number, with `padding_mode: constant` | 0 |
 //! | `groups` | `4` | 1 |
 //! | `transposed`, `flip` | `true`, `false` | `false` |
 //! | `output_padding` | `1`, `[1, 0]`, with `transposed: true` | 0 |
-//! | `activation` | `relu`, `relu6`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish`, `hardsigmoid` | none |
+//! | `activation` | `relu`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, or another word | none |
 //! | `layout` | `nchw`, `nhwc`, `ncw`, .., `channels_last` | `channels_first` |
-//! | `weight` | numbers in brackets, or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
+//! | `weight` | numbers or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
 //! | `bias` | likewise, beside a known weight | a parameter, or none |
-//! | `accuracy` | `exact`, `fast`: a known window that is a column times a row may run as those two, within the bound that the documentation of the function states; for known sizes; `unfused`: each multiply-add rounds product and sum, as in C | `exact` |
-//! | `std` | `true`, `false`: from `core` alone, the version chosen by the features that the crate is compiled for | `true` |
+//! | `accuracy` | `exact`, `fast`, `unfused` | `exact` |
+//! | `std` | `true`, `false` | `true` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
+//!
+//! Words of `padding` are `valid`, `same_upper`, `same_lower` and `causal`; of `padding_mode`
+//! `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and `circular`; of `activation` `relu`,
+//! `relu6`, `leaky_relu`, `clamp`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish` and
+//! `hardsigmoid`.
+//!
+//! With `accuracy: fast` a known window that is a column times a row may run as those two, within
+//! the bound that the documentation of the function states; for known sizes. With `unfused` each
+//! multiply-add rounds product and sum, as in C. With `std: false` the code is from `core` alone,
+//! and the version is chosen by the features that the crate is compiled for.
 //!
 //! With `std: false` a multiply-add is an instruction on x86 with `target-feature=+fma` and on
 //! aarch64. Elsewhere `core` has none that stable Rust can ask for: its bits are worked out in plain
@@ -122,7 +137,7 @@
 //! times zero is NaN, and a tap of zero that vanished leaves none). Its brackets are those of the
 //! weight's shape, or of one window that serves every output channel. Files count from the
 //! package's folder, and the code is made again when they change. Of a file only the tensors that
-//! are named are read; they are packed when the macro runs, and a library grows by twice their size.
+//! are named are read; they are packed as the macro runs, and a library grows by twice their size.
 //!
 //! ```
 //! conv_macros::conv! {

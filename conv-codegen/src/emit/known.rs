@@ -5,10 +5,10 @@
 //! return unsafe { avx512::run(&PACKED_WEIGHT.0, input, output) };
 //! ```
 //!
-//! A number that is a token costs rustc some microseconds and a hundred bytes; a million of them are
-//! half a minute. So an array is one token, a byte string, and one copy when the `static` is
-//! evaluated, which is also what puts it at a cache line. The macro packed it: nothing is left to do
-//! at run time, and the type stays what a `static` can hold. A value of a `static` goes into the
+//! A number that is a token costs rustc some microseconds and a hundred bytes; a million of them
+//! are half a minute. So an array is one token, a byte string, and one copy when the `static` is
+//! evaluated, which is also what puts it at a cache line. The macro packed it: nothing is left to
+//! do at run time, and the type stays what a `static` can hold. A value of a `static` goes into the
 //! crate's metadata, whatever its visibility, so the crate holds each array twice.
 //!
 //! Versions that read the same numbers share them. They are no items of the versions' modules but

@@ -1,7 +1,11 @@
 //! Operations of a leaf to statements.
 //!
 //! ```text
-//! each ow.i { each oc.i { acc = fma(a, b, acc) } }     ->   for ow_i in 0..5 { for oc_i in 0..2 { acc[ow_i][oc_i] = fma(a[ow_i], b[oc_i], acc[ow_i][oc_i]); } }
+//! each ow.i { each oc.i { acc = fma(a, b, acc) } }
+//! ->
+//! for ow_i in 0..5 { for oc_i in 0..2 {
+//!     acc[ow_i][oc_i] = fma(a[ow_i], b[oc_i], acc[ow_i][oc_i]);
+//! } }
 //! ```
 //!
 //! Tile loops stay loops: the tile is an array, rustc unrolls it. A register is declared in the

@@ -4,11 +4,14 @@
 //! ```text
 //! pub fn name(input: &[f32; N], .., output: &mut [f32; O]) {
 //!     <of sizes given at run time: tests of sizes and lengths>
-//!     if <the CPU has AVX-512> { return unsafe { avx512::run(input, .., output) } }     or AVX2 with FMA
+//!     if <the CPU has AVX-512> { return unsafe { avx512::run(input, .., output) } }
+//!     <the same for AVX2 with FMA>
 //!     portable::run(input, .., output);
 //!     mod avx512 {
 //!         pub fn run(..) { <scratch, as arrays on the stack> <driver loops> }
-//!         fn leaf(input: &[f32], input_at: usize, ..) { <assertions of its reach> <registers as arrays> <tile loops> }
+//!         fn leaf(input: &[f32], input_at: usize, ..) {
+//!             <assertions of its reach> <registers as arrays> <tile loops>
+//!         }
 //!         mod x16 { type V = __m512; fn fma(a: V, b: V, c: V) -> V .. }
 //!     }
 //! }
@@ -17,13 +20,14 @@
 //! In: a nest for each version, after all passes (leaves still in place are printed where they
 //! stand). Out: tokens that compile by themselves: no dependencies, no imports, absolute paths.
 //! Free sizes become `usize` parameters in front, arrays become slices, and sizes and lengths are
-//! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics, and the one copy of
-//! known numbers ([`known`]): a leaf asserts how far it reaches before it starts, of offsets that
-//! the door has kept from wrapping.
+//! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics, and the
+//! one copy of known numbers ([`known`]): a leaf asserts how far it reaches before it starts, of
+//! offsets that the door has kept from wrapping.
 //!
-//! Padding is skipped. A version that multiplies it instead says so ([`Nest::needs_finite_weights`]);
-//! weights are then tested, by a function at each call, by a type when it packs them. Those that are
-//! not finite go to the last version, which is the portable one, or one of its own in little code.
+//! Padding is skipped. A version that multiplies it instead says so
+//! ([`Nest::needs_finite_weights`]); weights are then tested, by a function at each call, by a type
+//! when it packs them. Those that are not finite go to the last version, which is the portable one,
+//! or one of its own in little code.
 //!
 //! Nothing is allocated. What a run needs for itself (line buffers, tensors between the steps of a
 //! chain, panels, what a function packs) is on its stack, up to [`STACK_LIMIT`]. Where it needs

@@ -1,8 +1,10 @@
 //! Operations regrouped for printing: neighbours under the same conditions share one `if`.
 //!
 //! ```text
-//! a = load x when c;  acc = fma(a, b, acc) when c      ->      if c { let a = load x; acc = fma(a, b, acc) }
-//! each oc.i { acc = fma(a, b, acc) when ow.i >= 1 }    ->      if ow.i >= 1 { each oc.i { acc = fma(a, b, acc) } }
+//! a = load x when c;  acc = fma(a, b, acc) when c
+//!     ->  if c { let a = load x; acc = fma(a, b, acc) }
+//! each oc.i { acc = fma(a, b, acc) when ow.i >= 1 }
+//!     ->  if ow.i >= 1 { each oc.i { acc = fma(a, b, acc) } }
 //! ```
 //!
 //! Legal because a condition is about loop variables, and no operation changes those.

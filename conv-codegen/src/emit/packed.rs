@@ -4,11 +4,14 @@
 //! pub struct Stem { packed_weight: [f32; 9408], packed_bias: [f32; 64] }
 //! impl Stem {
 //!     pub const MULTIPLY_ADDS: u64 = ..;
-//!     pub const fn new(weight: &[f32; 9408], bias: &[f32; 64]) -> Stem { .. }       a `static` packs at build time
-//!     pub fn boxed(weight: .., bias: ..) -> Box<Stem> { .. }                        packs where it will stay: larger than a stack if need be
+//!     pub const fn new(weight: &[f32; 9408], bias: &[f32; 64]) -> Stem { .. }
+//!     pub fn boxed(weight: .., bias: ..) -> Box<Stem> { .. }
 //!     pub fn run(&self, input: &[f32; 150528], output: &mut [f32; 802816]) { .. }
 //! }
 //! ```
+//!
+//! With `new` a `static` packs at build time. `boxed` packs where the weights will stay: they may be
+//! larger than a stack.
 
 use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
@@ -150,17 +153,7 @@ impl Making {
                 pub const fn new() -> Self { Self {} }
             };
         }
-        let boxed = (*runtime == Library::Std).then(|| {
-            quote! {
-                /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
-                pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
-                    // All bits zero are numbers too.
-                    let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
-                    packed.pack(#arguments);
-                    packed
-                }
-            }
-        });
+        let boxed = (*runtime == Library::Std).then(|| boxed(sources, arguments));
         quote! {
             /// Packs the weights. A `static` does so when it is compiled.
             pub const fn new(#sources) -> Self {
@@ -175,6 +168,19 @@ impl Making {
             pub const fn pack(&mut self, #sources) {
                 #pack
             }
+        }
+    }
+}
+
+/// The function that packs on the heap.
+fn boxed(sources: &TokenStream, arguments: &TokenStream) -> TokenStream {
+    quote! {
+        /// Packs the weights where they will stay, on the heap: they may be larger than a stack.
+        pub fn boxed(#sources) -> ::std::boxed::Box<Self> {
+            // All bits zero are numbers too.
+            let mut packed = unsafe { ::std::boxed::Box::<Self>::new_zeroed().assume_init() };
+            packed.pack(#arguments);
+            packed
         }
     }
 }

@@ -2,8 +2,10 @@
 //! test.
 //!
 //! ```text
-//! each ow.i in 0..14, for ic in 0..64: splat input[ic, ow.i]        ->      assert!(input_at + 63 * 3136 + 13 < input.len());
-//! .. for kh in kh_lo..kh_hi                                         ->      if kh_lo < kh_hi { assert!(..) }
+//! each ow.i in 0..14, for ic in 0..64: splat input[ic, ow.i]
+//!     ->  assert!(input_at + 63 * 3136 + 13 < input.len());
+//! .. for kh in kh_lo..kh_hi
+//!     ->  if kh_lo < kh_hi { assert!(..) }
 //! ```
 //!
 //! Every dimension's smallest and largest index are found over all points that the conditions let

@@ -1,10 +1,13 @@
 //! Rows that outputs share under their windows, loaded once.
 //!
 //! ```text
-//! each oh in 0..4: for kh in 0..3 unrolled, kw in 0..3: acc[oh] = fma(in[oh + kh, kw], w[kh, kw], acc[oh])
+//! each oh in 0..4: for kh in 0..3 unrolled, kw in 0..3:
+//!     acc[oh] = fma(in[oh + kh, kw], w[kh, kw], acc[oh])
 //!
 //! ->   row 0:  for kw: a = in[0, kw];  acc[0] = fma(a, w[0, kw], acc[0])
-//!      row 1:  for kw: a = in[1, kw];  acc[0] = fma(a, w[1, kw], acc[0]);  acc[1] = fma(a, w[0, kw], acc[1])     ..
+//!      row 1:  for kw: a = in[1, kw];  acc[0] = fma(a, w[1, kw], acc[0])
+//!                                      acc[1] = fma(a, w[0, kw], acc[1])
+//!      ..
 //! ```
 //!
 //! Each sum keeps its order: the rows that one output sees come in the order of its taps. Applies

@@ -2,8 +2,10 @@
 //! `runtime/`, which `tests/runtime.rs` compiles and judges.
 //!
 //! ```text
-//! runtime/avx.rs      fn fma(a: V, b: V, c: V) -> V { _mm256_fmadd_ps(a, b, c) }        written for eight f32
-//! a version's `x8`    fn fma(a: V, b: V, c: V) -> V { ::core::arch::x86_64::_mm512_fmadd_pd(a, b, c) }      fitted to eight f64
+//! runtime/avx.rs, written for eight f32:
+//!     fn fma(a: V, b: V, c: V) -> V { _mm256_fmadd_ps(a, b, c) }
+//! a version's `x8`, fitted to eight f64:
+//!     fn fma(a: V, b: V, c: V) -> V { ::core::arch::x86_64::_mm512_fmadd_pd(a, b, c) }
 //! ```
 //!
 //! Vectors of another type or width are the same functions in other words: the intrinsics' prefix

@@ -1,8 +1,10 @@
 //! Which loops of a leaf stay loops, and which are written out.
 //!
 //! ```text
-//! each ow.i { acc[ow.i] = fma(a, b, acc[ow.i]) when ow.i >= 1 }      ->   for ow_i in 1..14 { .. }
-//! for kw in 0..3 unrolled { .. when ow.i + kw >= 1 }                 ->   { kw is 0: .. when ow.i >= 1 }  for kw in 1..3 { .. }
+//! each ow.i { acc[ow.i] = fma(a, b, acc[ow.i]) when ow.i >= 1 }
+//!     ->  for ow_i in 1..14 { .. }
+//! for kw in 0..3 unrolled { .. when ow.i + kw >= 1 }
+//!     ->  { kw is 0: .. when ow.i >= 1 }  for kw in 1..3 { .. }
 //! ```
 //!
 //! Tile loops stay loops: rustc unrolls them, those that it would not in parts that it does. Loops

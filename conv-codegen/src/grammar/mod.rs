@@ -4,7 +4,9 @@
 //! ```text
 //! conv! {
 //!     /// Kept.
-//!     pub fn stem(input: [f32; 1, 3, 224, 224], weight: [f32; 64, 3, 7, 7], bias: [f32; 64]) -> [f32; 1, 64, 112, 112];
+//!     pub fn stem(
+//!         input: [f32; 1, 3, 224, 224], weight: [f32; 64, 3, 7, 7], bias: [f32; 64]
+//!     ) -> [f32; 1, 64, 112, 112];
 //!     stride: 2, padding: 3, activation: relu
 //! }
 //! ```

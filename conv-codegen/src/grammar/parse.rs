@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! input  := item*
-//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";" (entry | step),*
+//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";"
+//!           (entry | step),*                                    with steps the item is a chain
 //! entry  := KEY ":" expression
-//! step   := NAME ":" "{" (entry | ("weight" | "bias") ":" shape),* "}"        with steps the item is a chain
+//! step   := NAME ":" "{" (entry | ("weight" | "bias") ":" shape),* "}"
 //! tensor := NAME ":" shape
 //! shape  := "[" TYPE ";" size,* "]"
 //! size   := NUMBER | NAME

@@ -43,7 +43,8 @@ pub(super) fn of(item: &Item) -> TokenStream {
 
                 #allowed
                 impl #name {
-                    // What is made in a `static` must not panic when it is compiled: that would be one more error.
+                    // What is made in a `static` must not panic when it is compiled: that would be
+                    // one more error.
                     pub const fn new(#weights) -> Self { Self {} }
                     #boxed
                     pub const fn pack(&mut self, #weights) {}

@@ -7,8 +7,8 @@
 //! project:   { weight: [f32; 24, 144, 1, 1], residual: input }
 //! ```
 //!
-//! In: a parsed item with steps. Out: a checked [`Program`]. Each step is checked as a convolution of
-//! its own ([`check`](super::check)) whose input is what the step before gives; these sizes
+//! In: a parsed item with steps. Out: a checked [`Program`]. Each step is checked as a convolution
+//! of its own ([`check`](super::check)) whose input is what the step before gives; these sizes
 //! stand on the step's name, so that what does not fit is reported there. The last step's output is
 //! compared with the signature. Steps behind one that is wrong have their keys read, no more: their
 //! sizes would be guesses.
