@@ -1,8 +1,8 @@
 //! The ways to compute a program, behind one door for `run`, `filter` and `bench`.
 //!
-//! In: a program, how to compute it, weights. Out: [`Ready`], which runs on any input and knows what
-//! it cost to make. The reference follows the description in plain loops; the interpreter follows
-//! the lowered nest; the other routes make machine code of that nest.
+//! In: a program, how to compute it, weights. Out: [`Ready`], which runs on any input and knows
+//! what it cost to make. The reference follows the description in plain loops; the interpreter
+//! follows the lowered nest; the other routes make machine code of that nest.
 
 use std::time::{Duration, Instant};
 

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! arrays --Seen--> a description of one step, from shapes and flags --.
-//! DESCRIPTION --sizes of the input--> a program of known sizes ------------> checked arrays --route--> output
+//! DESCRIPTION --sizes of the input--> a program of known sizes -------'--> checked arrays
+//!     --route--> output
 //! ```
 //!
 //! Each array is held against the shape that the program asks for before anything is computed, so

@@ -102,8 +102,8 @@ fn is_matrix(conv: &Conv, shape: &[usize]) -> bool {
     conv.kernel_volume() == 1 && shape == &conv.weight_shape()[..2]
 }
 
-/// Whose order of axes a weight has that does not fit, and how to mend it. `fits` looks at the shape
-/// in our order.
+/// Whose order of axes a weight has that does not fit, and how to mend it. `fits` looks at the
+/// shape in our order.
 fn other_order(
     is_transposed: bool,
     shape: &[usize],

@@ -1,6 +1,6 @@
 //! The pages for users: every command line of every page is run, every picture that it draws is the
-//! one in the repository, and what a `text` block below shows is what it printed. Their Rust runs as
-//! doctests (`tests/src/pages.rs`).
+//! one in the repository, and what a `text` block below shows is what it printed. Their Rust runs
+//! as doctests (`tests/src/pages.rs`).
 
 mod common;
 
@@ -257,7 +257,7 @@ fn multiply_adds(layer: &str) -> f64 {
     n * ic * oc / groups * taps * places
 }
 
-/// The README's table: shares of the peak and ratios follow from the times, which somebody measured.
+/// The README's table: shares of the peak and ratios follow from times that somebody measured.
 #[test]
 fn the_figures_of_the_readme_agree_with_each_other() {
     let readme = read("README.md");

@@ -1,7 +1,9 @@
 //! `.safetensors`: named tensors of a model, of which one is read.
 //!
 //! ```text
-//! 8 bytes: length of the header, lowest first | header, JSON: {"conv1.weight": {"dtype": "F32", "shape": [..], "data_offsets": [from, to]}, ..} | numbers, lowest byte first
+//! 8 bytes  length of the header, lowest first
+//! header   JSON: {"conv1.weight": {"dtype": "F32", "shape": [..], "data_offsets": [from, to]}, ..}
+//! numbers  lowest byte first
 //! ```
 //!
 //! F32 and F64 are read as they are; F16 and BF16 become f32, which holds each of them exactly. The

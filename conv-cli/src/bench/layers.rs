@@ -3,14 +3,14 @@
 //! A table is a CSV file with one convolution a line, or a text with one program a line:
 //!
 //! ```text
-//! name,ic,oc,in_spatial,kernel            # a remark
-//! stem,3,64,224x224,7x7                   block: conv2d ic16 oc96 in 56 kernel 1; conv2d oc16 kernel 1
+//! name,ic,oc,in_spatial,kernel      # a remark
+//! stem,3,64,224x224,7x7             block: conv2d ic16 oc96 in 56 kernel 1; conv2d oc16 kernel 1
 //! ```
 //!
 //! Columns, in any order: `name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation,
-//! pad_lo, pad_hi, transposed, output_padding, bias`; only `name`, `in_spatial` and `kernel` must be
-//! there. They are separated by commas, semicolons or tabs. Axes are separated by `x`; `transposed`
-//! and `bias` are 0 or 1, or false or true. Everything is f32, channels first.
+//! pad_lo, pad_hi, transposed, output_padding, bias`; only `name`, `in_spatial` and `kernel` must
+//! be there. They are separated by commas, semicolons or tabs. Axes are separated by `x`;
+//! `transposed` and `bias` are 0 or 1, or false or true. Everything is f32, channels first.
 
 use std::path::Path;
 

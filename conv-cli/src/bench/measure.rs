@@ -3,8 +3,8 @@
 //! In: a layer and the settings. Out: [`Measured`], with the fields of the JSON line, in its order.
 //! The data are fixed pseudo-random numbers in -1 to 1; a warm-up of 50 ms comes first; then the
 //! layer runs for the asked time, and at least five times. Both ways take turns, so that they meet
-//! the same machine. Compiling is timed apart, once, with nothing cached; packing the weights is not
-//! timed.
+//! the same machine. Compiling is timed apart, once, with nothing cached; packing the weights is
+//! not timed.
 
 use std::time::{Duration, Instant};
 
@@ -137,8 +137,8 @@ fn gain(planned: &[Duration], unfused: &[Duration]) -> Option<f64> {
         .then(|| at(unfused, 2).as_secs_f64() / at(planned, 2).as_secs_f64())
 }
 
-/// Times of single runs of each of `ways`, shortest first. The first run of a turn finds the data of
-/// another way in the caches, and does not count.
+/// Times of single runs of each of `ways`, shortest first. The first run of a turn finds the data
+/// of another way in the caches, and does not count.
 fn times(
     least: Duration,
     ways: usize,

@@ -1,7 +1,9 @@
-//! `convc bench`: programs of one step or several, timed one by one, and compared with what other libraries took.
+//! `convc bench`: programs of one step or several, timed one by one, and compared with what other
+//! libraries took.
 //!
 //! ```text
-//! table, descriptions --layers--> Layer --measure--> Measured --rank, with peers--> Row --summary--> means --report, side_by_side, html--> text
+//! table, descriptions --layers--> Layer --measure--> Measured --rank, with peers--> Row
+//!     --summary--> means --report, side_by_side, html--> text
 //! ```
 //!
 //! Files are read, and every mistake in them found, before the first layer is timed.
@@ -74,7 +76,8 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = format!("{NOTES}\n\n{GRAMMAR}"))]
 pub struct Args {
-    /// Convolutions or several steps each, in the text form (in quotes), or benchdnn problem strings
+    /// Convolutions or several steps each, in the text form (in quotes), or benchdnn problem
+    /// strings
     #[arg(
         value_name = "DESCRIPTION",
         required_unless_present = "layers",

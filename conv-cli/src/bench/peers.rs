@@ -7,8 +7,7 @@
 //! |---|---|---|
 //! | `layer`, `peer`, `threads`, `status` | whose result, of which layer | always |
 //! | `peer_version` | of the library | |
-//! | `ms_median`, `ms_min` | milliseconds of the middle and of the fastest run | `ms_median` where the status is `ok` |
-//! | `max_abs_err_vs_reference` | largest error | |
+//! | `ms_median`, `ms_min` | milliseconds, middle and fastest run | median where status is `ok` |
 //! | `call_overhead_ms` | what the library takes for next to no work | |
 //! | `probe_before_after` | GFLOP/s of one core's multiply-adds just before and after | |
 //! | `other_cpu` | cores that other processes kept busy meanwhile | |

@@ -2,9 +2,9 @@
 //!
 //! A picture's planes are the channels of one depthwise convolution per pass, padded so that the
 //! size stays. Numbers are f32 on the scale 0 to 255 until the last pass is done; then they are
-//! rounded and kept within 0 to 255 (in 16 bits with their fractions). Opacity is copied, and is the
-//! weight of a pixel's colour. Edge windows first make the picture grey, by a 1x1 convolution with
-//! the luma weights of ITU-R BT.601.
+//! rounded and kept within 0 to 255 (in 16 bits with their fractions). Opacity is copied, and is
+//! the weight of a pixel's colour. Edge windows first make the picture grey, by a 1x1 convolution
+//! with the luma weights of ITU-R BT.601.
 
 mod around;
 mod passes;

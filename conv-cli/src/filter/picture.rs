@@ -129,8 +129,8 @@ impl Picture {
         Ok(file)
     }
 
-    /// The profile, if it is one of such planes: edges are grey, and a file in CMYK comes in as red,
-    /// green and blue. The bytes from 16 on name its colours.
+    /// The profile, if it is one of such planes: edges are grey, and a file in CMYK comes in as
+    /// red, green and blue. The bytes from 16 on name its colours.
     fn fitting_profile(&self) -> Option<&[u8]> {
         let colours: &[u8] = if self.planes == 1 { b"GRAY" } else { b"RGB " };
         self.profile.as_deref().filter(|profile| profile.get(16..20) == Some(colours))
