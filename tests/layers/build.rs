@@ -1,4 +1,5 @@
-//! Emits each layer of the public table, and each block, as a type: once with all versions and once for each narrower CPU.
+//! Emits each layer of the public table, and each block, as a type: once with all versions and once
+//! for each narrower CPU.
 
 use std::fmt::Write;
 use std::path::Path;

@@ -1,16 +1,16 @@
 //! Case files: a convolution, a target, a schedule and what to show of it.
 //!
 //! ```text
-//! A panel makes every tile an inner one.                    the first line says what the case proves
+//! A panel makes every tile an inner one.               the first line says what the case proves
 //! conv: conv2d f32 n1 g1 ic2 oc3 in 8x9 kernel 3x3 pad 1
-//! weight: 1 2 1 0 0 0 -1 -2 -1                              known weights, compiled in; left out: none
+//! weight: 1 2 1 0 0 0 -1 -2 -1                         known weights, compiled in; left out: none
 //! target: cranelift128
-//! schedule: lanes ow:4 tile ow:8 borders panel:4            left out: the model's choice
-//! show: borders outline rust clif machine                   names of passes, or of ways out (machine: bytes and spills)
+//! schedule: lanes ow:4 tile ow:8 borders panel:4       left out: the model's choice
+//! show: borders outline rust clif machine              names of passes, or of ways out
 //! ```
 //!
-//! The text that is shown depends on the file alone: targets are named, and machine code is made
-//! for a fixed triple.
+//! `machine` shows bytes and spills. The text that is shown depends on the file alone: targets are
+//! named, and machine code is made for a fixed triple.
 
 use conv_ir::nest::bill::Bill;
 use conv_ir::{Conv, Nest, Schedule, Target, passes};

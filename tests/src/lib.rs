@@ -1,12 +1,12 @@
 //! What the tests share.
 //!
 //! ```text
-//! data      arrays that sum exactly, or that only the contract's order sums right; a case is its text
+//! data      arrays that sum exactly, or only in the contract's order; a case is its text
 //! judge     after every pass: invariants hold, the interpreter gives the reference's bits
 //! routes    the same case on every route
 //! emitted   many convolutions as one Rust program, compiled once
-//! random    convolutions and schedules, chains and plans (random_chains) from small numbers, so that
-//!           proptest can shrink them
+//! random    convolutions and schedules, chains and plans (random_chains) from small numbers, so
+//!           that proptest can shrink them
 //! drawn     a random convolution and a random schedule, whose text is a case file
 //! illegal   schedules and plans with words changed at random
 //! chains    random chains under random plans, on every route; what the examples print of one

@@ -1,5 +1,5 @@
-//! Zero padding is skipped: weights that are infinite or NaN leave no mark there. On every route the
-//! outputs that are NaN, and the bits of all others, are the reference's.
+//! Zero padding is skipped: weights that are infinite or NaN leave no mark there. On every route
+//! the outputs that are NaN, and the bits of all others, are the reference's.
 
 use conv_ir::program::plan::Plan;
 use conv_ir::{Conv, DType, Element, Program, Schedule, Target};

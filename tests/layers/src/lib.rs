@@ -12,7 +12,7 @@ pub fn whole<const N: usize>(slice: &[f32]) -> &[f32; N] {
 
 /// A type of numbers alone, on the heap.
 pub fn zeroed<T>() -> Box<T> {
-    // SAFETY: the types made by the build script hold arrays of f32, for which all zeros are numbers.
+    // SAFETY: types made by the build script hold arrays of f32, for which all zeros are numbers.
     unsafe { Box::<T>::new_zeroed().assume_init() }
 }
 
@@ -26,7 +26,8 @@ pub fn numbers(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(next).collect()
 }
 
-/// The medians of two that take turns and write the same array, in milliseconds: where an array lies in memory counts too.
+/// The medians of two that take turns and write the same array, in milliseconds: where an array
+/// lies in memory counts too.
 pub fn times(output: &mut [f32], mut one: impl FnMut(&mut [f32]), mut other: impl FnMut(&mut [f32]), least: Duration) -> [f64; 2] {
     let mut all = [Vec::new(), Vec::new()];
     let mut timed = |run: &mut dyn FnMut(&mut [f32])| {

@@ -1,7 +1,10 @@
-//! Emitted Rust against machine code made at run time, layer by layer, in one run: `cargo run --release [NAME ..]`.
+//! Emitted Rust against machine code made at run time, layer by layer, in one run:
+//! `cargo run --release [NAME ..]`.
 //!
-//! Both compute the same arrays in turns, pinned by nobody: the ratio of the medians is what counts. Bits are compared too. Machine code is made for this machine, as users get it;
-//! emitted code for any machine that has the instructions. The percentage is of what the core can multiply and add in vectors of the version's width.
+//! Both compute the same arrays in turns, pinned by nobody: the ratio of the medians is what
+//! counts. Bits are compared too. Machine code is made for this machine, as users get it; emitted
+//! code for any machine that has the instructions. The percentage is of what the core can multiply
+//! and add in vectors of the version's width.
 
 use std::time::Duration;
 
@@ -24,7 +27,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wanted: Vec<String> = std::env::args().skip(1).collect();
     let milliseconds = std::env::var("MS").ok().and_then(|ms| ms.parse().ok()).unwrap_or(200);
     let versions = [("avx512", Target::AVX512), ("avx2", Target::AVX2), ("portable", Target::CRANELIFT)];
-    // Without an instruction for it the portable version calls a function for every multiply-add: nothing worth timing.
+    // Without an instruction for it the portable version calls a function for every multiply-add:
+    // nothing worth timing.
     let is_worth = |name: &str| name != "portable" || cfg!(any(target_feature = "fma", target_arch = "aarch64"));
     let here = |name: &str| conv_jit::targets_here().find(|target| target.name == name);
     let versions = versions.into_iter().filter_map(|(name, target)| Some((name, here(target.name).filter(|_| is_worth(name))?)));

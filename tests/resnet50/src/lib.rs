@@ -1,4 +1,5 @@
-//! ResNet-50's 53 convolutions as types, batch normalisation folded into the biases: how long does a crate of them take to build?
+//! ResNet-50's 53 convolutions as types, batch normalisation folded into the biases: how long does
+//! a crate of them take to build?
 //!
 //! `time cargo build --release`, dependencies built before.
 

@@ -1,4 +1,5 @@
-//! What is accepted, without a warning, where neither `std` nor its prelude is in scope; and without `std` it is the same number.
+//! What is accepted, without a warning, where neither `std` nor its prelude is in scope; and
+//! without `std` it is the same number.
 
 #![no_std]
 #![deny(warnings, missing_docs)]

@@ -1,4 +1,5 @@
-//! The blocks as emitted Rust against machine code made at run time, in one run: `cargo run --release --bin chains [NAME ..]`.
+//! The blocks as emitted Rust against machine code made at run time, in one run:
+//! `cargo run --release --bin chains [NAME ..]`.
 //!
 //! Chain against chain, both fused as planned, on one thread, in turns. Bits are compared too.
 
