@@ -85,9 +85,9 @@ impl Run<'_> {
     /// Runs the body.
     ///
     /// # Safety
-    /// The array behind every address that the constants name has as many elements as the nest says at these
-    /// sizes, the output nobody else's; `constants` were packed for this nest; its parts write
-    /// different elements, or there is one.
+    /// The array behind every address that the constants name has as many elements as the nest says
+    /// at these sizes, the output nobody else's; `constants` were packed for this nest; its parts
+    /// write different elements, or there is one.
     pub(crate) unsafe fn run(&self, work: &mut Work) -> Result<(), Error> {
         let Run { nest, code, constants, parts, executor, .. } = *self;
         work.fill_symbols(nest, self.sizes)?;

@@ -1,9 +1,11 @@
-//! `convc explain`: what a program is, what it costs, how it is computed and why, how fast it should
-//! be; and its nest after any pass.
+//! `convc explain`: what a program is, what it costs, how it is computed and why, how fast it
+//! should be; and its nest after any pass.
 //!
 //! ```text
 //! one step:      shapes, costs            (what, costs) --.
-//! several:       a line each, and sums    (stack)       --+--> route, schedule or plan, what to expect (how) --> leaves, nests on demand
+//! several:       a line each, and sums    (stack)       --+--> route, schedule or plan,
+//!                                                              what to expect (how)
+//!                                                              --> leaves, nests on demand
 //! ```
 //!
 //! Several descriptions of which one does not take what the one before gives are a stack: what it

@@ -10,8 +10,8 @@
 //! }
 //! ```
 //!
-//! With `new` a `static` packs at build time. `boxed` packs where the weights will stay: they may be
-//! larger than a stack.
+//! With `new` a `static` packs at build time. `boxed` packs where the weights will stay: they may
+//! be larger than a stack.
 
 use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
