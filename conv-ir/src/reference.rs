@@ -39,8 +39,12 @@ pub struct Arguments<'a, T> {
 /// ```
 /// use conv_ir::{Conv, reference};
 /// let conv: Conv = "conv1d in N kernel 2".parse()?;
-/// let arguments =
-///     reference::Arguments { input: &[1.0f32, 2.0, 3.0], weight: &[10.0, 1.0], bias: None, residual: None };
+/// let arguments = reference::Arguments {
+///     input: &[1.0f32, 2.0, 3.0],
+///     weight: &[10.0, 1.0],
+///     bias: None,
+///     residual: None,
+/// };
 /// assert_eq!(reference::run(&conv, arguments, &[("N", 3)])?, [12.0, 23.0]);
 /// # Ok::<(), conv_ir::Error>(())
 /// ```

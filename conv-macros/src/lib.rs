@@ -115,10 +115,10 @@
 //! and the version is chosen by the features that the crate is compiled for.
 //!
 //! With `std: false` a multiply-add is an instruction on x86 with `target-feature=+fma` and on
-//! aarch64. Elsewhere `core` has none that stable Rust can ask for: its bits are worked out in plain
-//! arithmetic, 25 times slower (`f64`: 550 times). With `std` other CPUs call the C library for
-//! each. There `accuracy: unfused` is as fast as a plain loop: products and sums are rounded each,
-//! also inside activations, and the bits are the same on every CPU, but not those of `exact`.
+//! aarch64. Elsewhere `core` has none that stable Rust can ask for: its bits are worked out in
+//! plain arithmetic, 25 times slower (`f64`: 550 times). With `std` other CPUs call the C library
+//! for each. There `accuracy: unfused` is as fast as a plain loop: products and sums are rounded
+//! each, also inside activations, and the bits are the same on every CPU, but not those of `exact`.
 //!
 //! ```
 //! conv_macros::conv! {
