@@ -128,7 +128,8 @@ impl Lowering<'_> {
     }
 
     fn symbol(&self, name: &str) -> Affine {
-        let at = self.nest.symbols.iter().position(|s| s.name == name).unwrap_or_default();
+        let at = self.nest.symbols.iter().position(|s| s.name == name);
+        let at = at.expect("every free size of a description has its symbol");
         Affine::symbol(SymbolId(at as u32))
     }
 

@@ -186,8 +186,8 @@ impl Work {
         for symbol in &nest.symbols {
             let value = match &symbol.value {
                 Some(quotient) => quotient.eval(|var| match var {
-                    Var::Symbol(earlier) => self.symbols.get(earlier.index()).copied().unwrap_or(0),
-                    Var::Axis(_) => 0,
+                    Var::Symbol(earlier) => self.symbols[earlier.index()],
+                    Var::Axis(_) => unreachable!("a symbol follows from symbols before it"),
                 }),
                 None => given(&symbol.name, sizes)?,
             };
@@ -222,8 +222,8 @@ fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
 /// they are.
 ///
 /// # Safety
-/// There is an array for each weight and bias of the nest (one more is none's), of the length that
-/// the nest says.
+/// `weights` and `biases` hold one slice per weight and bias buffer, in buffer order, each exactly
+/// as long as that buffer. Surplus slices are ignored.
 pub(crate) unsafe fn pack<T: Element>(
     nest: &Nest,
     (code, arrays): (&Code, &Arrays),

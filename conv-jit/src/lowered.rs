@@ -167,6 +167,7 @@ fn fused(
 fn into_ir(error: Error) -> conv_ir::Error {
     match error {
         Error::Conv(error) => error,
+        Error::Memory(message) => conv_ir::Error::Memory(message),
         other => conv_ir::Error::Unsupported { route: "jit", message: other.to_string() },
     }
 }

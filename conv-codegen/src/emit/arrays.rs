@@ -118,7 +118,7 @@ impl Item<'_> {
     }
 
     /// Elements of all of them in one array, each at the start of a cache line, wherever the array
-    /// begins. Nothing is nothing.
+    /// begins. Zero if there are none.
     pub fn local_len(&self) -> Result<i64, Unsupported> {
         let locals = self.locals()?;
         let lines = locals.iter().map(|(_, length)| whole_lines(*length, self.line()));

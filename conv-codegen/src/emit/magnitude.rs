@@ -405,7 +405,7 @@ pub(super) fn merge(products: &mut Vec<Product>, product: Product) {
     };
     for (symbol, n) in &sum.terms {
         let constant = sum.constant.max(2);
-        let at = place(known, symbol).unwrap_or_default();
+        let at = place(known, symbol).expect("`has_all` has found each");
         known.factors[at].raise(&Factor { constant, terms: BTreeMap::from([(*symbol, *n)]) });
     }
 }

@@ -123,8 +123,7 @@ impl<'a> Scope<'a> {
         self.factor(var).is_some()
     }
 
-    /// A variable as a sum; one without a name has a name in no text (the lanes' axis: the first
-    /// lane).
+    /// A variable as a sum. An unbound one is the lane axis; it contributes 0, the first lane.
     pub fn var(&self, var: Var) -> Sum {
         match self.factor(var) {
             Some(factor) => {

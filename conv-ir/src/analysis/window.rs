@@ -1,7 +1,7 @@
 //! The halo arithmetic: which inputs a range of outputs needs, along one axis of one step.
 //!
-//! [`Window::needed`] is the only place where this is worked out. Receptive fields, tiles, streams
-//! and fused chains ask it, a step at a time.
+//! Receptive fields, tiles and streams ask [`Window::needed`], a step at a time. Strips of fused
+//! steps have arithmetic of their own (`program/rows.rs`): they need the padding of an edge too.
 //!
 //! Output `p` and tap `k` meet input `q` where, as in the equation of [`crate::conv`],
 //!

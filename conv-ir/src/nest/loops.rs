@@ -39,7 +39,7 @@ impl Bound {
     /// The value where `value` gives each variable's.
     pub fn eval(&self, value: impl Fn(Var) -> i64) -> i64 {
         let all = self.quotients().iter().map(|q| q.eval(&value));
-        self.pick(all).unwrap_or(0)
+        self.pick(all).expect("a bound has a quotient")
     }
 
     fn pick(&self, of: impl IntoIterator<Item = i64>) -> Option<i64> {

@@ -343,7 +343,7 @@ impl Nest {
         self.buffers_of(self.buffer(id).role)
             .filter(|&id| self.buffer(id).values.is_none())
             .position(|known| known == memory)
-            .unwrap_or(0)
+            .unwrap_or_else(|| panic!("no array is passed for `{}`\n{self}", self.buffer(id).name))
     }
 
     /// The axis behind an id.

@@ -80,7 +80,7 @@ pub enum Expr {
 }
 
 impl Expr {
-    /// `self` by every access and condition replaced through the two functions.
+    /// A copy with `access` and `cond` applied to every access and condition.
     pub fn map(
         &self,
         access: &mut impl FnMut(&Access) -> Access,

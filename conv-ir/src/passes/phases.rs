@@ -286,7 +286,7 @@ fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run) -> Chain {
     if let Some(out) = axis.out {
         let q = nest.add_axis(format!("{}.q", nest.role(out)), nest.role(out), Part::Whole);
         let by = Affine::axis(q).times(axis.stride).plus(&residue).plus_constant(run.residue);
-        let at = chain.find(out).unwrap_or_default();
+        let at = chain.find(out).expect("an output axis has its loop");
         let left = |hi: &Quotient| Quotient {
             numerator: hi.numerator.minus(&residue).plus_constant(axis.stride - 1 - run.residue),
             divisor: axis.stride,
@@ -299,7 +299,8 @@ fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run) -> Chain {
     }
     if let Some(tap) = axis.tap {
         let j = nest.add_axis(format!("{}.q", nest.role(tap)), nest.role(tap), Part::Whole);
-        let at = chain.leaf.reduce.iter().position(|l| l.axis == tap).unwrap_or_default();
+        let at = chain.leaf.reduce.iter().position(|l| l.axis == tap);
+        let at = at.expect("a kernel axis has its loop");
         chain.leaf.reduce[at] = Loop { kind: LoopKind::Serial, ..Loop::serial(j, run.taps) };
         input = input.plus(&Affine::axis(j).times(axis.dilation / axis.common()));
         let by = Affine::axis(j).times(axis.step()).plus(&tap0);

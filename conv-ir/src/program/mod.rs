@@ -109,9 +109,9 @@ impl Program {
     /// # Errors
     /// [`Error::Invalid`] lists every broken rule, each with the step, the edge and the shapes.
     pub fn new(steps: Vec<Step>) -> Result<Program, Error> {
-        let silent = |step: &Step| step.conv.spec().residual && step.residual.is_none();
-        let silent = steps.iter().enumerate().filter(|(_, step)| silent(step));
-        let issues: Vec<Issue> = silent
+        let lacks_source = |step: &Step| step.conv.spec().residual && step.residual.is_none();
+        let unsaid = steps.iter().enumerate().filter(|(_, step)| lacks_source(step));
+        let issues: Vec<Issue> = unsaid
             .map(|(at, _)| {
                 let number = at + 1;
                 issue(format!("step {number} adds a residual, but does not say from which tensor"))

@@ -113,7 +113,9 @@ impl<'a> Joining<'a> {
 
     /// Memory of so many elements, from group `from` to group `until`.
     fn slot(&mut self, name: &str, len: i64, (from, until): (usize, usize)) -> BufferId {
-        let length = |slot: &Slot| self.nest.constant_len(slot.id).unwrap_or(0);
+        let length = |slot: &Slot| {
+            self.nest.constant_len(slot.id).expect("a slot is made with a known length")
+        };
         let free = (0..self.slots.len()).filter(|&at| self.slots[at].until < from);
         // The one that grows least, and of those the shortest.
         let best = free.min_by_key(|&at| {
@@ -147,7 +149,8 @@ impl<'a> Joining<'a> {
                 memory[id.index()] = Some(self.memory(at, group, from, id));
             }
         }
-        let of = |id: BufferId| memory[from.memory_of(id).index()].unwrap_or(BufferId(0));
+        let of =
+            |id: BufferId| memory[from.memory_of(id).index()].expect("what views see has memory");
         let ids = (0..from.buffers.len() as u32).map(BufferId);
         let buffers: Vec<BufferId> = ids.map(|id| self.seen(of(id), from.buffer(id))).collect();
         let suffix = match group.strips {
@@ -195,7 +198,8 @@ impl<'a> Joining<'a> {
                 Some(self.nest.add_buffer(name, BufferRole::Packed, buffer.extents.clone()))
             }
             BufferRole::Scratch => {
-                Some(self.slot(&buffer.name, from.constant_len(id).unwrap_or(0), (at, at)))
+                let len = from.constant_len(id).expect("nests that are joined have known sizes");
+                Some(self.slot(&buffer.name, len, (at, at)))
             }
         };
         found.unwrap_or_else(|| {

@@ -105,7 +105,7 @@ fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: &Chain, most: usize) -> 
         nest.axes.truncate(axes);
         nest.symbols.truncate(symbols);
     }
-    cut_inner(nest, schedule, chain, 0, usize::MAX).unwrap_or_default()
+    cut_inner(nest, schedule, chain, 0, usize::MAX).expect("an uncut chain is within any bound")
 }
 
 fn cut_inner(

@@ -153,7 +153,8 @@ impl Fusing<'_> {
         let shared = *self.shared.get_or_insert_with(|| {
             self.nest.add_buffer("panels", BufferRole::Scratch, vec![len.into()])
         });
-        let longest = self.nest.constant_len(shared).unwrap_or(0).max(len);
+        let before = self.nest.constant_len(shared).expect("it was made with a known length");
+        let longest = before.max(len);
         self.nest.buffers[shared.index()].extents = vec![longest.into()];
         // Two buffers of one nest would overlap; no pass makes a second one.
         if nest.buffers_of(BufferRole::Scratch).count() > 1 {
@@ -175,8 +176,8 @@ pub(in crate::program) fn constants(
     };
     let (known, has_bias) = (conv.known(), conv.spec().bias);
     let weight = known.is_none().then(|| add("weight", BufferRole::Weight, conv.weight_len()));
-    let comes = has_bias && known.is_none_or(|known| known.bias.is_none());
-    (weight, comes.then(|| add("bias", BufferRole::Bias, conv.bias_len())))
+    let is_passed = has_bias && known.is_none_or(|known| known.bias.is_none());
+    (weight, is_passed.then(|| add("bias", BufferRole::Bias, conv.bias_len())))
 }
 
 /// The buffer of the same role, extents and known numbers, added where there is none.

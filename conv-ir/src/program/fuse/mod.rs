@@ -44,10 +44,10 @@ use template::Template;
 pub struct Strips {
     /// Rows of the group's output that a strip computes.
     pub rows: usize,
-    /// For each step (the last one's says nothing): whether rows that the next strip needs as well
+    /// For each step (the entry of the last one is ignored): whether rows that the next strip needs as well
     /// are moved to the front of the line buffer (or else computed again).
     pub keep: Vec<bool>,
-    /// For each step (the last one's says nothing): where channels stand in its line buffer.
+    /// For each step (the entry of the last one is ignored): where channels stand in its line buffer.
     pub layouts: Vec<Layout>,
     /// Parts of the image that threads may take; each computes its first halo itself. No more are
     /// made than there are strips, nor than [`MOST_CHUNKS`].
@@ -242,7 +242,7 @@ impl<'a> Fusing<'a> {
             let mut extents = shape(first + at + 1);
             let channels = match self.layout(Tensor::Input) {
                 Layout::ChannelsFirst => extents.remove(1),
-                Layout::ChannelsLast => extents.pop().unwrap_or(1),
+                Layout::ChannelsLast => extents.pop().expect("an image has channels"),
             };
             (extents[0], extents[1]) = (1, rows);
             match self.layout(tensor) {
