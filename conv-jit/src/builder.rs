@@ -12,7 +12,8 @@ use conv_ir::program::{Step, of_step};
 use conv_ir::{Conv, ConvSpec, Error as IrError, Issue, PerAxis, Program};
 
 use crate::Error;
-use crate::compiled::{Compiled, Options};
+use crate::compiled::Compiled;
+use crate::options::Options;
 pub use starts::{
     chain, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d,
     conv1d, conv2d, conv3d,

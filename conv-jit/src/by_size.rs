@@ -18,9 +18,10 @@ use conv_ir::separate::Accuracy;
 use conv_ir::{Element, Program};
 
 use crate::Error;
-use crate::compiled::{Compiled, Options};
+use crate::compiled::Compiled;
 use crate::engine::Constants;
-use crate::packed::{Inner, StepWeights, bias_comes_later};
+use crate::options::Options;
+use crate::weights::{Inner, StepWeights, bias_comes_later};
 
 /// Sizes that a packed program remembers. Requests of a model seldom come in more shapes at a time.
 pub(crate) const MOST_SIZES: usize = 8;

@@ -12,7 +12,8 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use conv_ir::Program;
 
 use crate::Error;
-use crate::compiled::{Options, Shared};
+use crate::options::Options;
+use crate::shared::Shared;
 
 /// Entries held. A large network has some hundred different convolutions, each a few tens of KiB
 /// with its nest.

@@ -7,12 +7,57 @@
 
 use conv_ir::{Conv, Element, Program, Size};
 
-use crate::compiled::Lens;
 use crate::engine::Run;
 use crate::executor::{self, Executor};
-use crate::packed::{Inner, Packed, check_len};
+use crate::lens::Lens;
+use crate::packed::Packed;
 use crate::scratch::Scratch;
+use crate::weights::{Inner, check_len};
 use crate::{Error, share};
+
+impl<T: Element> Packed<T> {
+    /// Computes the output.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] where the description
+    /// asks for a residual or has free sizes.
+    pub fn run(&self, input: &[T], output: &mut [T]) -> Result<(), Error> {
+        self.call(input, output).run()
+    }
+
+    /// The same with a residual of the caller's, added before the activation.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn run_residual(&self, input: &[T], residual: &[T], output: &mut [T]) -> Result<(), Error> {
+        self.call(input, output).residual(residual).run()
+    }
+
+    /// The same with values for free sizes. A batch may be 0, and nothing is computed; extents of
+    /// input and output are at least 1, as known ones are.
+    ///
+    /// Sizes that are met are compiled as if they had been known, within that run: when they come
+    /// the second time, or the first time with more than 8 million multiply-adds. That takes some
+    /// milliseconds; then a run is as fast as with known sizes. The last 8 sizes are kept, each
+    /// with its packed weights (64 MiB for all, or one size), and the weights once more as they
+    /// were given. A given schedule or plan is kept to instead: its code serves all sizes.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and [`Error::Conv`] where sizes are missing, unknown or break a rule.
+    pub fn run_sized(
+        &self,
+        input: &[T],
+        output: &mut [T],
+        sizes: &[(&str, usize)],
+    ) -> Result<(), Error> {
+        self.call(input, output).sizes(sizes).run()
+    }
+
+    /// A run about which more can be said before it starts.
+    pub fn call<'a>(&'a self, input: &'a [T], output: &'a mut [T]) -> Call<'a, T> {
+        Call::new(self, input, output)
+    }
+}
 
 /// One run, with everything that can be said about it.
 ///

@@ -9,8 +9,9 @@ use conv_ir::{Nest, passes};
 
 use crate::by_size::MOST_SIZES;
 use crate::code::Maker;
-use crate::compiled::{Compiled, GroupCode, route_name};
+use crate::compiled::{Compiled, route_name};
 use crate::lowered::LoweredGroup;
+use crate::shared::GroupCode;
 use crate::x86;
 use crate::{Error, listing};
 

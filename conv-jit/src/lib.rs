@@ -42,19 +42,23 @@ mod executor;
 mod explain;
 mod host;
 mod leaf;
+mod lens;
 mod link;
 mod listing;
 mod lowered;
 mod memory;
+mod options;
 mod packed;
 mod pages;
 pub mod peak;
 mod scratch;
 mod share;
+mod shared;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "ndarray")]
 mod views;
+mod weights;
 pub mod x86;
 
 pub use backend::Backend;
@@ -64,7 +68,7 @@ pub use builder::{
 };
 pub use call::Call;
 pub use code::{CompileTime, FunctionSize, Maker};
-pub use compiled::{Compiled, Options, route_name};
+pub use compiled::{Compiled, route_name};
 pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
@@ -72,7 +76,9 @@ pub use executor::{CurrentThread, Executor};
 pub use host::{TARGETS, as_here, host_target, is_here, targets_here};
 pub use listing::{clif, clif_for, disassembly, disassembly_for};
 pub use lowered::{Lowered, LoweredGroup};
-pub use packed::{Packed, StepWeights};
+pub use options::Options;
+pub use packed::Packed;
 pub use scratch::Scratch;
 #[cfg(feature = "ndarray")]
 pub use views::StepViews;
+pub use weights::StepWeights;

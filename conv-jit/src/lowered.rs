@@ -18,7 +18,7 @@ use conv_ir::schedule::Choice;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, Isa, Nest, Program, Schedule, Target, passes};
 
-use crate::compiled::Options;
+use crate::options::Options;
 use crate::{Error, share, x86};
 
 /// What is compiled for a target, which this CPU need not have.

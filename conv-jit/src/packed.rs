@@ -7,14 +7,12 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use conv_ir::{Conv, DType, Element, Program};
+use conv_ir::{Element, Program};
 
 use crate::Error;
 use crate::by_size::BySize;
-use crate::call::Call;
-use crate::compiled::{Compiled, Shared};
-use crate::engine::{self, Constants};
-use crate::scratch::Pool;
+use crate::compiled::Compiled;
+use crate::weights::{Inner, StepWeights, bias_comes_later};
 
 /// A compiled program with packed weights. Cheap to clone; clones share code, weights and pool.
 ///
@@ -45,76 +43,6 @@ impl<T> Clone for Packed<T> {
 impl<T: Element> fmt::Debug for Packed<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Packed").field(&self.compiled()).finish()
-    }
-}
-
-pub(crate) struct Inner {
-    pub shared: Arc<Shared>,
-    /// One per group.
-    pub constants: Vec<Constants>,
-    pub pool: Pool,
-}
-
-/// The weights of one step.
-#[derive(Clone, Copy, Debug)]
-pub struct StepWeights<'a, T> {
-    /// `[out, in/groups, k..]`; transposed `[in, out/groups, k..]`. Empty where the weights are
-    /// compiled in: others would have no meaning, and are refused.
-    pub weight: &'a [T],
-    /// One per output channel, where the step has a bias that is not compiled in.
-    pub bias: Option<&'a [T]>,
-}
-
-impl<T> Default for StepWeights<'_, T> {
-    /// Of a step that has all of them compiled in.
-    fn default() -> Self {
-        StepWeights { weight: &[], bias: None }
-    }
-}
-
-impl<'a, T> From<&'a [T]> for StepWeights<'a, T> {
-    fn from(weight: &'a [T]) -> Self {
-        StepWeights { weight, bias: None }
-    }
-}
-
-impl<'a, T> From<(&'a [T], &'a [T])> for StepWeights<'a, T> {
-    /// Weight and bias.
-    fn from((weight, bias): (&'a [T], &'a [T])) -> Self {
-        StepWeights { weight, bias: Some(bias) }
-    }
-}
-
-impl Inner {
-    /// Packs the weights of every step as it was described.
-    pub fn new<T: Element>(
-        shared: Arc<Shared>,
-        weights: &[StepWeights<'_, T>],
-    ) -> Result<Inner, Error> {
-        check_dtype::<T>(shared.described.dtype())?;
-        check_weights(&shared.described, weights)?;
-        let shared = match shared.needs_finite_weights() && !are_finite(weights) {
-            true => shared.for_any_weights()?,
-            false => shared,
-        };
-        let rewritten = &shared.lowered.rewritten;
-        let mut constants = Vec::new();
-        for (lowered, compiled) in shared.lowered.groups.iter().zip(&shared.codes) {
-            let steps = lowered.group.steps.clone();
-            let origins = rewritten.origins[steps.clone()].iter();
-            let own = || rewritten.program.convs().skip(steps.start).zip(origins.clone());
-            // What is compiled in has no buffer of its own.
-            let asked = own().filter(|(conv, _)| conv.known().is_none());
-            let weight: Vec<&[T]> = asked.map(|(_, &origin)| weights[origin].weight).collect();
-            let asked = own().filter(|(conv, _)| bias_comes_later(conv));
-            let bias: Vec<&[T]> = asked.filter_map(|(_, &origin)| weights[origin].bias).collect();
-            let to = (&compiled.code, &compiled.arrays);
-            // SAFETY: every array has the length of its shape, and they stand in the order of the
-            // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
-            // weights that come later.
-            constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
-        }
-        Ok(Inner { shared, constants, pool: Pool::default() })
     }
 }
 
@@ -150,105 +78,37 @@ impl<T: Element> Packed<T> {
     pub fn compiled(&self) -> Compiled {
         Compiled { shared: self.inner.shared.clone(), threads: self.threads }
     }
+}
 
-    /// Computes the output.
+impl Compiled {
+    /// What runs, of a program whose weights are known (and biases, where it adds some): nothing
+    /// is left to pack.
     ///
     /// # Errors
-    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] where the description
-    /// asks for a residual or has free sizes.
-    pub fn run(&self, input: &[T], output: &mut [T]) -> Result<(), Error> {
-        self.call(input, output).run()
+    /// [`Error::DType`]; [`Error::Argument`] where a weight or bias comes later.
+    pub fn ready<T: Element>(&self) -> Result<Packed<T>, Error> {
+        Packed::ready(self)
     }
 
-    /// The same with a residual of the caller's, added before the activation.
+    /// Copies weight and bias of a program of one step into the order of their use. Done once; the
+    /// result runs. A weight that is infinite or NaN may ask for other code
+    /// ([`Options::finite_weights`]), which is compiled here.
     ///
     /// # Errors
-    /// As [`run`](Self::run).
-    pub fn run_residual(&self, input: &[T], residual: &[T], output: &mut [T]) -> Result<(), Error> {
-        self.call(input, output).residual(residual).run()
+    /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not
+    /// asked for, or there are several steps; those of compiling.
+    pub fn pack<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
+        self.pack_steps(&[StepWeights { weight, bias }])
     }
 
-    /// The same with values for free sizes. A batch may be 0, and nothing is computed; extents of
-    /// input and output are at least 1, as known ones are.
-    ///
-    /// Sizes that are met are compiled as if they had been known, within that run: when they come
-    /// the second time, or the first time with more than 8 million multiply-adds. That takes some
-    /// milliseconds; then a run is as fast as with known sizes. The last 8 sizes are kept, each
-    /// with its packed weights (64 MiB for all, or one size), and the weights once more as they
-    /// were given. A given schedule or plan is kept to instead: its code serves all sizes.
+    /// [`pack`](Self::pack) of a program with any number of steps.
     ///
     /// # Errors
-    /// As [`run`](Self::run), and [`Error::Conv`] where sizes are missing, unknown or break a rule.
-    pub fn run_sized(
+    /// As [`pack`](Self::pack), with the step's number.
+    pub fn pack_steps<T: Element>(
         &self,
-        input: &[T],
-        output: &mut [T],
-        sizes: &[(&str, usize)],
-    ) -> Result<(), Error> {
-        self.call(input, output).sizes(sizes).run()
+        weights: &[StepWeights<'_, T>],
+    ) -> Result<Packed<T>, Error> {
+        Packed::new(self, weights)
     }
-
-    /// A run about which more can be said before it starts.
-    pub fn call<'a>(&'a self, input: &'a [T], output: &'a mut [T]) -> Call<'a, T> {
-        Call::new(self, input, output)
-    }
-}
-
-fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
-    let found = T::DTYPE;
-    if found == needed { Ok(()) } else { Err(Error::DType { found, needed }) }
-}
-
-/// Every array that comes later is there and has the length of its shape, and no other is.
-fn check_weights<T: Element>(
-    program: &Program,
-    weights: &[StepWeights<'_, T>],
-) -> Result<(), Error> {
-    let count = program.steps().len();
-    if weights.len() != count {
-        let given = weights.len();
-        let message = format!("there are weights for {given} steps, but the program has {count}");
-        return Err(Error::Argument(message));
-    }
-    for (at, (conv, weights)) in program.convs().zip(weights).enumerate() {
-        check_step(conv, weights).map_err(|error| match count {
-            1 => error,
-            _ => Error::Argument(format!("step {}: {error}", at + 1)),
-        })?;
-    }
-    Ok(())
-}
-
-fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(), Error> {
-    match (conv.known(), given.weight) {
-        (None, weight) => check_len("weight", weight.len(), conv.weight_shape())?,
-        (Some(_), []) => {}
-        (Some(_), _) => {
-            let message = "weights were given, but this convolution has its weights compiled in";
-            return Err(Error::Argument(message.to_owned()));
-        }
-    }
-    match (bias_comes_later(conv), given.bias) {
-        (true, Some(bias)) => check_len("bias", bias.len(), conv.bias_shape()),
-        (false, None) => Ok(()),
-        (true, None) => {
-            Err(Error::Argument("the convolution adds a bias, but none was given".to_owned()))
-        }
-        (false, Some(_)) => {
-            Err(Error::Argument("a bias was given, but the convolution adds none".to_owned()))
-        }
-    }
-}
-
-fn are_finite<T: Element>(weights: &[StepWeights<'_, T>]) -> bool {
-    weights.iter().flat_map(|step| step.weight).all(|w| w.to_f64().is_finite())
-}
-
-pub(crate) fn bias_comes_later(conv: &Conv) -> bool {
-    conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none())
-}
-
-pub(crate) fn check_len(name: &'static str, found: usize, shape: Vec<usize>) -> Result<(), Error> {
-    let needed = shape.iter().product();
-    if found == needed { Ok(()) } else { Err(Error::Length { name, found, needed, shape }) }
 }

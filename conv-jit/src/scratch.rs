@@ -4,8 +4,8 @@
 use std::sync::{Mutex, PoisonError};
 
 use crate::Error;
-use crate::compiled::Lens;
 use crate::engine::Work;
+use crate::lens::Lens;
 use crate::memory::Block;
 
 /// Working memory of one run at a time. Grows to what a run needs and stays so.

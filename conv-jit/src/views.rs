@@ -8,7 +8,8 @@ use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use crate::Error;
 use crate::compiled::Compiled;
-use crate::packed::{Packed, StepWeights};
+use crate::packed::Packed;
+use crate::weights::StepWeights;
 
 /// Weight and bias of a step. The weight has no elements where it is compiled in.
 pub type StepViews<'a, T> = (ArrayViewD<'a, T>, Option<ArrayViewD<'a, T>>);

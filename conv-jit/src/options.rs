@@ -1,0 +1,55 @@
+//! How a program is compiled, as a caller says it.
+
+use conv_ir::program::plan::Plan;
+use conv_ir::separate::Accuracy;
+use conv_ir::{Program, Schedule, Target};
+
+use crate::host::host_target;
+
+/// How to compile.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// Of a program of one step. `None`: the model's choice.
+    pub schedule: Option<Schedule>,
+    /// Which steps are fused, of those that are computed
+    /// ([`rewritten`](conv_ir::Program::rewritten)). `None`: the model's choice.
+    pub plan: Option<Plan>,
+    /// What the model and the passes may assume of the machine. One with vectors of 256 or 512
+    /// bits has its leaves assembled by us; this CPU must have them.
+    pub target: Target,
+    /// Look into the cache first, and leave the result there.
+    pub cache: bool,
+    /// Threads that a run uses at most, unless it says otherwise: each gets work for longer than
+    /// it takes to wake it.
+    pub threads: usize,
+    /// Whether known weights may be computed in another order of sums, within a bound that
+    /// [`explain`](crate::Compiled::explain) states (a given schedule is for the exact order), or
+    /// multiply-adds round twice, which code for [`Target::CRANELIFT`] does, whatever the target.
+    pub accuracy: Accuracy,
+    /// Whether weights that come later are finite. Then zero padding may be multiplied by them,
+    /// where that is faster than skipping it. Packing weights that are not compiles anew, without.
+    pub finite_weights: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            schedule: None,
+            plan: None,
+            target: host_target(),
+            cache: true,
+            threads: 1,
+            accuracy: Accuracy::Exact,
+            finite_weights: true,
+        }
+    }
+}
+
+impl Options {
+    /// Threads that the plan is for, of so many: others give the same code.
+    pub(crate) fn planned_for(&self, program: &Program, threads: usize) -> usize {
+        let steps = program.steps().len();
+        let is_planned = self.plan.is_none() && (steps > 1 || self.accuracy != Accuracy::Exact);
+        if is_planned { threads } else { 1 }
+    }
+}

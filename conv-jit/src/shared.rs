@@ -1,0 +1,119 @@
+//! Machine code, and everything that it was made from.
+
+use std::time::{Duration, Instant};
+
+use conv_ir::separate::Accuracy;
+use conv_ir::{Isa, Program, Target};
+
+use crate::backend::Backend;
+use crate::code::Code;
+use crate::engine::Arrays;
+use crate::host::is_here;
+use crate::lens::Lens;
+use crate::lowered::{Lowered, LoweredGroup};
+use crate::options::Options;
+use crate::{Error, share};
+
+/// What clones, packed weights and the cache hold together.
+pub(crate) struct Shared {
+    /// The program as it was described.
+    pub described: Program,
+    pub lowered: Lowered,
+    /// How it was compiled. Threads are those that it was planned for.
+    pub options: Options,
+    pub backend: Backend,
+    /// One per group.
+    pub codes: Vec<GroupCode>,
+    /// `None` where a size is free.
+    pub lens: Option<Lens>,
+    /// From the description to nests: rewriting, planning, scheduling, passes.
+    pub lowering: Duration,
+}
+
+/// The machine code of a group, and what a run must know of it.
+pub(crate) struct GroupCode {
+    pub code: Code,
+    /// Its arrays by tensor.
+    pub arrays: Arrays,
+    /// Parts of the work can be done by different threads.
+    divisible: bool,
+    /// As many threads as there is work for.
+    useful_threads: usize,
+}
+
+/// Refuses a target whose instructions this CPU does not have.
+fn check_here(target: &Target) -> Result<(), Error> {
+    match is_here(target.isa) {
+        true => Ok(()),
+        false => Err(Error::Unsupported(format!(
+            "target {target} needs {}, which this CPU does not have",
+            target.isa.machine().features.join(", ")
+        ))),
+    }
+}
+
+impl Shared {
+    pub fn new(program: &Program, options: &Options) -> Result<Shared, Error> {
+        check_here(&options.target)?;
+        let mut backend = Backend::host()?;
+        backend.facts.fma &= options.accuracy != Accuracy::Unfused;
+        let start = Instant::now();
+        let lowered = Lowered::new(program, options)?;
+        let lowering = start.elapsed();
+        let code = |group| GroupCode::new(lowered.program(), group, (&backend, options.target.isa));
+        let mut codes: Vec<_> = lowered.groups.iter().map(code).collect::<Result<_, _>>()?;
+        codes.shrink_to_fit();
+        Ok(Shared {
+            codes,
+            lens: Lens::of(lowered.program(), &lowered.plan),
+            described: program.clone(),
+            options: options.clone(),
+            lowered,
+            backend,
+            lowering,
+        })
+    }
+
+    /// Whether padding is multiplied by weights that come later.
+    pub fn needs_finite_weights(&self) -> bool {
+        self.lowered.groups.iter().any(|group| group.nest.needs_finite_weights)
+    }
+
+    /// Neither schedule nor plan was given.
+    pub fn is_models_choice(&self) -> bool {
+        self.options.schedule.is_none() && self.options.plan.is_none()
+    }
+}
+
+impl GroupCode {
+    fn new(
+        program: &Program,
+        LoweredGroup { group, nest, .. }: &LoweredGroup,
+        (backend, isa): (&Backend, Isa),
+    ) -> Result<GroupCode, Error> {
+        let steps = &program.steps()[group.steps.clone()];
+        let outside = program.steps().len() + 1;
+        let adds = steps.iter().filter(|step| step.conv.spec().residual);
+        let from = adds.map(|step| step.residual.unwrap_or(outside));
+        // What a step of the group gives stays within it.
+        let is_from_before = |from: &usize| *from <= group.steps.start || *from == outside;
+        Ok(GroupCode {
+            code: Code::new(nest, backend, isa)?,
+            arrays: Arrays {
+                input: group.steps.start,
+                output: group.steps.end,
+                residuals: from.filter(is_from_before).collect(),
+            },
+            divisible: share::is_divisible(nest),
+            useful_threads: share::useful_threads(steps.iter().map(|step| &step.conv)),
+        })
+    }
+
+    /// Into how many parts a run is cut: as many as asked for, or as are useful, `most` at most.
+    pub fn parts(&self, asked: Option<usize>, most: usize) -> usize {
+        match self.divisible {
+            true => asked.unwrap_or(self.useful_threads.min(most)),
+            false => 1,
+        }
+    }
+}

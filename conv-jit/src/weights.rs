@@ -1,0 +1,148 @@
+//! The weights of a program, checked and in the order of their use.
+
+use std::sync::Arc;
+
+use conv_ir::{Conv, DType, Element, Program};
+
+use crate::Error;
+use crate::compiled::Compiled;
+use crate::engine::{self, Constants};
+use crate::options::Options;
+use crate::scratch::Pool;
+use crate::shared::Shared;
+
+/// Code with the weights that it computes with.
+pub(crate) struct Inner {
+    pub shared: Arc<Shared>,
+    /// One per group.
+    pub constants: Vec<Constants>,
+    pub pool: Pool,
+}
+
+/// The weights of one step.
+#[derive(Clone, Copy, Debug)]
+pub struct StepWeights<'a, T> {
+    /// `[out, in/groups, k..]`; transposed `[in, out/groups, k..]`. Empty where the weights are
+    /// compiled in: others would have no meaning, and are refused.
+    pub weight: &'a [T],
+    /// One per output channel, where the step has a bias that is not compiled in.
+    pub bias: Option<&'a [T]>,
+}
+
+impl<T> Default for StepWeights<'_, T> {
+    /// Of a step that has all of them compiled in.
+    fn default() -> Self {
+        StepWeights { weight: &[], bias: None }
+    }
+}
+
+impl<'a, T> From<&'a [T]> for StepWeights<'a, T> {
+    fn from(weight: &'a [T]) -> Self {
+        StepWeights { weight, bias: None }
+    }
+}
+
+impl<'a, T> From<(&'a [T], &'a [T])> for StepWeights<'a, T> {
+    /// Weight and bias.
+    fn from((weight, bias): (&'a [T], &'a [T])) -> Self {
+        StepWeights { weight, bias: Some(bias) }
+    }
+}
+
+impl Inner {
+    /// Packs the weights of every step as it was described.
+    pub fn new<T: Element>(
+        shared: Arc<Shared>,
+        weights: &[StepWeights<'_, T>],
+    ) -> Result<Inner, Error> {
+        check_dtype::<T>(shared.described.dtype())?;
+        check_weights(&shared.described, weights)?;
+        let shared = match shared.needs_finite_weights() && !are_finite(weights) {
+            true => for_any_weights(&shared)?,
+            false => shared,
+        };
+        let rewritten = &shared.lowered.rewritten;
+        let mut constants = Vec::new();
+        for (lowered, compiled) in shared.lowered.groups.iter().zip(&shared.codes) {
+            let steps = lowered.group.steps.clone();
+            let origins = rewritten.origins[steps.clone()].iter();
+            let own = || rewritten.program.convs().skip(steps.start).zip(origins.clone());
+            // What is compiled in has no buffer of its own.
+            let asked = own().filter(|(conv, _)| conv.known().is_none());
+            let weight: Vec<&[T]> = asked.map(|(_, &origin)| weights[origin].weight).collect();
+            let asked = own().filter(|(conv, _)| bias_comes_later(conv));
+            let bias: Vec<&[T]> = asked.filter_map(|(_, &origin)| weights[origin].bias).collect();
+            let to = (&compiled.code, &compiled.arrays);
+            // SAFETY: every array has the length of its shape, and they stand in the order of the
+            // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
+            // weights that come later.
+            constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
+        }
+        Ok(Inner { shared, constants, pool: Pool::default() })
+    }
+}
+
+/// The same code for weights that may be infinite or NaN.
+fn for_any_weights(shared: &Shared) -> Result<Arc<Shared>, Error> {
+    let options = Options { finite_weights: false, ..shared.options.clone() };
+    Ok(Compiled::new(shared.described.clone(), options)?.shared)
+}
+
+fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
+    let found = T::DTYPE;
+    if found == needed { Ok(()) } else { Err(Error::DType { found, needed }) }
+}
+
+/// Every array that comes later is there and has the length of its shape, and no other is.
+fn check_weights<T: Element>(
+    program: &Program,
+    weights: &[StepWeights<'_, T>],
+) -> Result<(), Error> {
+    let count = program.steps().len();
+    if weights.len() != count {
+        let given = weights.len();
+        let message = format!("there are weights for {given} steps, but the program has {count}");
+        return Err(Error::Argument(message));
+    }
+    for (at, (conv, weights)) in program.convs().zip(weights).enumerate() {
+        check_step(conv, weights).map_err(|error| match count {
+            1 => error,
+            _ => Error::Argument(format!("step {}: {error}", at + 1)),
+        })?;
+    }
+    Ok(())
+}
+
+fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(), Error> {
+    match (conv.known(), given.weight) {
+        (None, weight) => check_len("weight", weight.len(), conv.weight_shape())?,
+        (Some(_), []) => {}
+        (Some(_), _) => {
+            let message = "weights were given, but this convolution has its weights compiled in";
+            return Err(Error::Argument(message.to_owned()));
+        }
+    }
+    match (bias_comes_later(conv), given.bias) {
+        (true, Some(bias)) => check_len("bias", bias.len(), conv.bias_shape()),
+        (false, None) => Ok(()),
+        (true, None) => {
+            Err(Error::Argument("the convolution adds a bias, but none was given".to_owned()))
+        }
+        (false, Some(_)) => {
+            Err(Error::Argument("a bias was given, but the convolution adds none".to_owned()))
+        }
+    }
+}
+
+fn are_finite<T: Element>(weights: &[StepWeights<'_, T>]) -> bool {
+    weights.iter().flat_map(|step| step.weight).all(|w| w.to_f64().is_finite())
+}
+
+pub(crate) fn bias_comes_later(conv: &Conv) -> bool {
+    conv.spec().bias && conv.known().is_none_or(|known| known.bias.is_none())
+}
+
+pub(crate) fn check_len(name: &'static str, found: usize, shape: Vec<usize>) -> Result<(), Error> {
+    let needed = shape.iter().product();
+    if found == needed { Ok(()) } else { Err(Error::Length { name, found, needed, shape }) }
+}
