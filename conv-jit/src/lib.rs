@@ -17,6 +17,20 @@
 //! # Ok::<(), conv_jit::Error>(())
 //! ```
 //!
+//! Every word that a [`Builder`] takes is here too. With feature `macros` so is `conv!`, which makes
+//! Rust source when a program is built, for sizes that are known then.
+//!
+//! ```
+//! use conv_jit::{Accuracy, Activation, Layout, Padding, PaddingMode, Target, conv2d};
+//! let words = conv2d(3, 8, 3).input([32, 32]).layout(Layout::ChannelsLast);
+//! let words = words.padding(Padding::SameUpper).padding_mode(PaddingMode::Reflect);
+//! let words = words.activation(Activation::Relu).accuracy(Accuracy::Exact);
+//! let conv: conv_jit::Conv = "conv2d ic3 oc8 in 32x32 kernel 3x3".parse()?;
+//! assert_eq!(words.target(Target::CRANELIFT).compile()?.program().steps().len(), 1);
+//! assert_eq!(conv.dtype(), conv_jit::DType::F32);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! Vectors are as wide as the CPU has them where it is an x86-64 ([`x86`]), and 128 bits on every
 //! other machine that Cranelift knows. Lengths are checked at the door; the code behind it tests
 //! nothing. Results have the same bits as the interpreter's and the reference's wherever the CPU
@@ -60,6 +74,28 @@ mod tests;
 mod views;
 mod weights;
 pub mod x86;
+
+// The words of a description, and of how it is computed: a user needs no other crate.
+pub use conv_ir::program::plan::Plan;
+pub use conv_ir::program::{Program, Step};
+pub use conv_ir::separate::Accuracy;
+pub use conv_ir::{
+    Activation, Conv, ConvSpec, DType, Element, Isa, Layout, Padding, PaddingMode, PerAxis,
+    Schedule, Size, Target,
+};
+/// The items are Rust source that needs no crate:
+///
+/// ```
+/// conv_jit::conv! {
+///     fn blur(input: [f32; 1, 1, 4]) -> [f32; 1, 1, 4];
+///     padding: 1, weight: [1, 2, 1]
+/// }
+/// let mut output = [0.0; 4];
+/// blur(&[1.0, 0.0, 0.0, 1.0], &mut output);
+/// assert_eq!(output, [2.0, 1.0, 1.0, 2.0]);
+/// ```
+#[cfg(feature = "macros")]
+pub use conv_macros::conv;
 
 pub use backend::Backend;
 pub use builder::{
