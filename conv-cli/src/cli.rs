@@ -3,7 +3,7 @@
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
 
-use crate::{bench, emit, explain, filter, gallery, networks, run};
+use crate::{bench, emit, explain, filter, gallery, networks, run, shell};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -48,4 +48,6 @@ pub enum Command {
     Bench(bench::Args),
     Networks(networks::Args),
     Gallery(gallery::Args),
+    Completions(shell::Completions),
+    Man(shell::Page),
 }

@@ -20,7 +20,7 @@ The text form of a convolution:
   SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
   LIST        1x2 or 1,2, or 1 for all axes
   ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid
-  A chain     step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input)";
+  Steps       step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input)";
 
 /// The parameters that do not follow from the shapes of arrays.
 #[derive(Args, Debug, Default, PartialEq)]
@@ -106,7 +106,7 @@ pub struct Sizes {
     #[arg(long, value_name = "HxW", allow_negative_numbers = true, value_parser = values::extents)]
     size: Option<Extents>,
     /// Window size, as in 3 or 3x3
-    #[arg(long, value_name = "KxK", allow_negative_numbers = true)]
+    #[arg(long, alias = "kernel-size", value_name = "KxK", allow_negative_numbers = true)]
     kernel: Option<PerAxis<usize>>,
     /// Input channels over all groups [default: 1]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]

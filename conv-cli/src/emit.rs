@@ -61,7 +61,7 @@ pub struct Args {
 /// What to print.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Form {
-    /// Rust source: one function without dependencies, as conv! expands to; all steps of a chain
+    /// Rust source: one function without dependencies, as conv! expands to; several steps
     /// are one
     Rust,
     /// Rust source: a type that packs its weights once, and is as fast as machine code made at run

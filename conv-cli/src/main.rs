@@ -18,6 +18,7 @@ mod output;
 mod picture;
 mod route;
 mod run;
+mod shell;
 mod table;
 mod values;
 mod weights;
@@ -25,7 +26,7 @@ mod weights;
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use cli::{Cli, Command};
 use failure::Failure;
@@ -54,6 +55,8 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Gallery(args) => gallery::gallery(&args),
         Command::Emit(args) => emit::emit(&args, out),
         Command::Bench(args) => bench::bench(&args, out),
+        Command::Completions(args) => shell::completions(&args, Cli::command(), out),
+        Command::Man(args) => shell::man(&args, Cli::command(), out),
     }
 }
 

@@ -260,9 +260,10 @@ fn convolve<T: Number>(
         schedule: args.schedule.clone(),
         plan: None,
     };
+    // Only numbers that are known when code is made can be found to be of low rank.
     let ready = match args.accuracy {
-        Accuracy::Exact | Accuracy::Unfused => Ready::new(program, &how, weights)?,
         Accuracy::Fast => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
+        Accuracy::Exact | Accuracy::Unfused => Ready::new(program, &how, weights)?,
     };
     let (input, mut result) =
         (files.input.array.values::<T>(), route::zeros(shape.iter().product())?);

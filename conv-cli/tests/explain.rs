@@ -368,7 +368,9 @@ fn emitted_text_goes_to_a_file_when_asked() {
 
 #[test]
 fn help_is_there_for_everyone() {
-    for command in ["filter", "run", "explain", "emit", "bench", "networks", "gallery"] {
+    for command in
+        ["filter", "run", "explain", "emit", "bench", "networks", "gallery", "completions", "man"]
+    {
         says(&["help", command], &["Usage: convc", "Examples:"]);
         says(&["--help"], &[command]);
     }
@@ -417,4 +419,14 @@ fn help_has_the_grammar() {
     assert_eq!(ok(&["explain", theirs]), ours);
     let flags = ["--size", "8", "--kernel", "3", "--pad", "1", "--mode", "reflect"];
     ok(&[&["explain"][..], &flags].concat());
+}
+
+#[test]
+fn shells_and_manuals_are_served() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        says(&["completions", shell], &["convc", "explain", "leaves"]);
+    }
+    says(&["man"], &[".TH convc 1", "explain"]);
+    says(&["man", "run"], &["The array to convolve"]);
+    assert!(common::refused(&["man", "rnu"]).contains("there is no command 'rnu'; there are"));
 }

@@ -133,6 +133,12 @@ impl Builder {
         if !early.is_empty() {
             return Err(IrError::Invalid(early).into());
         }
+        if self.start.input.is_empty() {
+            let message =
+                "its extents are missing: say `.input([height, width])`, or names".to_owned();
+            let issue = Issue { field: "input", axis: None, rank: 0, message };
+            return Err(IrError::Invalid(vec![issue]).into());
+        }
         let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
         for said in &self.steps {
             let number = steps.len() + 1;

@@ -34,7 +34,8 @@ pub enum Error {
     },
     /// An array is not contiguous in memory.
     #[error(
-        "{name} has strides {strides:?}, but the standard layout of its shape is needed: copy it first"
+        "{name} has strides {strides:?}, but its elements must lie row by row: give `.as_standard_layout().view()` \
+         of it, or describe the layout that they lie in (channels last: `.layout(Layout::ChannelsLast)`)"
     )]
     Strides {
         /// Which argument.

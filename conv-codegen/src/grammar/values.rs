@@ -104,6 +104,10 @@ impl<'a> Settings<'a> {
             "std" if boolean(value)? => self.runtime = Library::Std,
             "std" => self.runtime = Library::Core,
             "accuracy" => self.accuracy = parsed(value)?,
+            "residual" => {
+                let message = "a residual is a parameter behind the others: `residual: [f32; 1, 8, 14, 14]`, shaped as the output";
+                return Err(syn::Error::new_spanned(&entry.key, message));
+            }
             unknown => {
                 return Err(syn::Error::new_spanned(
                     &entry.key,

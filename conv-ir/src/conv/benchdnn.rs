@@ -185,8 +185,14 @@ impl Problem<'_> {
             format!("{dilation} * ({kernel} - 1) - 1")
         };
         let extent = line.extent((padding, padding));
+        let hint = match line.is_transposed(output.value) {
+            true => {
+                "; problem strings do not say so, but this looks like a deconvolution: write it as conv2d-transposed ic.. oc.. in .. kernel .."
+            }
+            false => "",
+        };
         let message = format!(
-            "output {name} is ({input} + {padding} + {padding} - {window}) / {stride} + 1 = {extent}, but the problem says {}",
+            "output {name} is ({input} + {padding} + {padding} - {window}) / {stride} + 1 = {extent}, but the problem says {}{hint}",
             output.value
         );
         self.scan.error(output.at, message)
@@ -194,6 +200,13 @@ impl Problem<'_> {
 }
 
 impl Line {
+    /// Whether it would fit a transposed convolution, but for an output padding.
+    fn is_transposed(&self, output: usize) -> bool {
+        let padding = 2 * self.before.unwrap_or(0) as i128;
+        let least = (self.input as i128 - 1) * self.stride as i128 + self.window() - padding;
+        (least..least + self.stride.max(1) as i128).contains(&(output as i128))
+    }
+
     fn window(&self) -> i128 {
         self.dilation as i128 * (self.kernel as i128 - 1) + 1
     }
@@ -267,6 +280,11 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_named() {
         let cases = [
+            (
+                "ic16ih8oc8oh15kh3sh2ph1",
+                "11: output height is (8 + 1 + 1 - 3) / 2 + 1 = 4, but the problem says 15; problem strings do not say so, \
+                 but this looks like a deconvolution: write it as conv2d-transposed ic.. oc.. in .. kernel ..",
+            ),
             (
                 "ic3ih224oc64oh90kh7sh2ph3",
                 "13: output height is (224 + 3 + 3 - 7) / 2 + 1 = 112, but the problem says 90",

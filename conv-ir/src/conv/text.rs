@@ -168,7 +168,7 @@ impl FromStr for Conv {
     fn from_str(text: &str) -> Result<Conv, Error> {
         let trimmed = text.trim();
         if trimmed.is_empty()
-            || trimmed.starts_with("conv")
+            || trimmed.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("conv"))
             || trimmed.contains(char::is_whitespace)
         {
             Conv::new(parse_spec(text)?)
@@ -218,6 +218,9 @@ fn head(scan: &mut Scanner) -> Result<(usize, bool), Error> {
     scan.skip_spaces();
     let start = scan.position();
     let word = scan.word();
+    // PyTorch has a class `ConvTranspose2d` beside the function `conv_transpose2d`.
+    let lower = word.to_ascii_lowercase();
+    let (said, word) = (word, lower.as_str());
     let others = ["conv_transpose", "conv-transpose", "convtranspose", "deconv"];
     let behind = others.iter().find_map(|other| word.strip_prefix(other));
     let marked = word.strip_suffix("-transposed").or(word.strip_suffix("_transposed"));
@@ -232,7 +235,7 @@ fn head(scan: &mut Scanner) -> Result<(usize, bool), Error> {
             Err(scan.error(start, format!("{rank} spatial axes, but there must be 1 to 8")))
         }
         None => {
-            Err(scan.unknown(start, word, &["conv1d", "conv2d", "conv3d", "conv2d-transposed"]))
+            Err(scan.unknown(start, said, &["conv1d", "conv2d", "conv3d", "conv2d-transposed"]))
         }
     }
 }
