@@ -26,7 +26,8 @@ mod options;
 use conv_ir::{Error, Program};
 use quote::quote;
 
-pub use emit::{Head, Isa, Library, STACK_LIMIT, Version, emit, emit_type};
+pub use conv_ir::Isa;
+pub use emit::{Head, Library, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
 pub use lowered::{Lowered, lowered};
 pub use options::{Form, Options};

@@ -11,9 +11,9 @@ use conv_ir::program::plan::Plan;
 use conv_ir::program::{Rewritten, fuse, whole};
 use conv_ir::schedule::{Borders, Pack};
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, Error, Nest, Program, Schedule, Target, passes};
+use conv_ir::{Conv, Error, Isa, Nest, Program, Schedule, Target, passes};
 
-use crate::emit::{Isa, Version, same_packing};
+use crate::emit::{Version, has_vectors_for, same_packing};
 use crate::{Form, Options, budget};
 
 /// A program that is ready to be written as Rust.
@@ -133,7 +133,7 @@ impl Making<'_> {
                 continue;
             }
             let nest = self.nest(at, plan, &|_, schedule| schedule)?;
-            if isa == Isa::Portable || isa.has_vectors_for(&nest) {
+            if has_vectors_for(isa, &nest) {
                 versions.push(Version { isa, runtime, rounds_once, nest, any_weights: false });
             }
         }

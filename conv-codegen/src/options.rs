@@ -2,10 +2,10 @@
 
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Error, Schedule};
+use conv_ir::{Error, Isa, Schedule};
 use proc_macro2::TokenStream;
 
-use crate::emit::{Constant, Head, Isa, Library, Version, emit, emit_type};
+use crate::emit::{Constant, Head, Library, Version, emit, emit_type};
 
 /// What is made of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]

@@ -7,14 +7,14 @@
 
 use std::collections::BTreeSet;
 
-use conv_ir::Nest;
 use conv_ir::nest::bill::Bill;
 use conv_ir::nest::{AxisId, Bound, BufferId, Call, Leaf, LeafId, Stmt, SymbolId, Var};
+use conv_ir::{Isa, Nest};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::item::{Item, leaf_text};
-use super::lanes::{Isa, type_name};
+use super::lanes::{attribute, type_name};
 use super::loops::loop_head;
 use super::range::Range;
 use super::scope::Scope;
@@ -129,7 +129,7 @@ impl<'a> Item<'a> {
         let docs = docs(leaf).into_iter().chain(trust).map(|line| format!(" {line}"));
         let name = tokens(&self.leaf_names[id.index()]);
         let text = quote!(fn #name(#(#parameters),*) { #body });
-        let features = self.emission.isa.attribute();
+        let features = attribute(self.emission.isa);
         let text = match self.scope.is_const {
             true => quote!(#(#[doc = #docs])* const #text),
             // A leaf of its own is allocated registers of its own.

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeSet;
 
-use conv_ir::DType;
+use conv_ir::{DType, Isa};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::lanes::{Isa, LaneFn, Vectors};
+use super::lanes::{LaneFn, Vectors};
 use super::tokens;
 use crate::Library;
 

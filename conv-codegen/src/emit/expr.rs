@@ -1,13 +1,13 @@
 //! Expressions of a leaf: vectors and calls of lane functions in a leaf with lanes, plain operators
 //! in a scalar one.
 
-use conv_ir::DType;
 use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, Reach, RegId, Unary, Var};
+use conv_ir::{DType, Isa};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::emission::Emission;
-use super::lanes::{Isa, LaneFn, type_name};
+use super::lanes::{LaneFn, type_name};
 use super::range::Range;
 use super::scope::{Address, Scope, Truth};
 use super::sum::Sum;

@@ -12,7 +12,7 @@ use super::call::Parameters;
 use super::emission::Emission;
 use super::expr::{Declared, LeafText};
 use super::known::Known;
-use super::lanes::type_name;
+use super::lanes::{attribute, type_name};
 use super::loops::{braced, loop_head};
 use super::scope::Scope;
 use super::{Unsupported, Version, reach, tokens, uses};
@@ -83,7 +83,7 @@ impl<'a> Item<'a> {
             numbers_passed.extend(quote!(&#array.0,));
         }
         let lane_modules = self.emission.lane_modules();
-        let features = self.emission.isa.attribute();
+        let features = attribute(self.emission.isa);
         let (scratch, passed) = match home {
             Home::Stack => (None, None),
             Home::Callers(length) => {

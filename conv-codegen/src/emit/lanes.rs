@@ -1,5 +1,5 @@
-//! What emitted code is written in: the instructions of a version, and one function for each
-//! operation of the nest, on vectors or on single numbers.
+//! What emitted code is written in: one function for each operation of the nest, on vectors or on
+//! single numbers, in the instructions of a version.
 //!
 //! Each version of a convolution has a module per width (`x16`, `x8`, ..) with the functions that
 //! it uses. On x86-64 a vector is a register of `core::arch`, and functions that touch memory are
@@ -10,65 +10,24 @@
 
 use crate::Library;
 use conv_ir::nest::Fold;
-use conv_ir::{DType, Nest};
+use conv_ir::{DType, Isa, Nest};
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
-/// Which instructions a version is written in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Isa {
-    /// Arrays and scalar operations.
-    Portable,
-    /// x86-64 with AVX2 and FMA.
-    Avx2,
-    /// x86-64 with AVX-512 F, VL and DQ.
-    Avx512,
+/// Whether each leaf's vectors are registers of these instructions. Arrays are of any width.
+pub(crate) fn has_vectors_for(isa: Isa, nest: &Nest) -> bool {
+    let vectors = nest.all_leaves().into_iter().map(conv_ir::nest::Leaf::width);
+    let mut bytes = vectors.filter(|w| *w > 1).map(|width| width * nest.dtype.bytes() as i64);
+    isa == Isa::Portable || bytes.all(|bytes| isa.machine().has_vector(bytes))
 }
 
-impl Isa {
-    /// The widest first.
-    pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
-
-    /// Whether each leaf's vectors are registers of it.
-    pub fn has_vectors_for(self, nest: &Nest) -> bool {
-        let most = match self {
-            Isa::Portable => return true,
-            Isa::Avx2 => 32,
-            Isa::Avx512 => 64,
-        };
-        let lanes = nest.all_leaves().into_iter().filter_map(|leaf| leaf.lanes);
-        let mut bytes = lanes
-            .filter(|lanes| lanes.width > 1)
-            .map(|lanes| lanes.width * nest.dtype.bytes() as i64);
-        bytes.all(|bytes| (16..=most).contains(&bytes) && bytes & (bytes - 1) == 0)
-    }
-
-    /// The name of a version's module.
-    pub fn module(self) -> &'static str {
-        match self {
-            Isa::Portable => "portable",
-            Isa::Avx2 => "avx2",
-            Isa::Avx512 => "avx512",
-        }
-    }
-
-    /// What the functions of a version enable.
-    pub fn features(self) -> &'static [&'static str] {
-        match self {
-            Isa::Portable => &[],
-            Isa::Avx2 => &["avx2", "fma"],
-            Isa::Avx512 => &["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
-        }
-    }
-
-    /// The attribute in front of every function of a version.
-    pub fn attribute(self) -> Option<TokenStream> {
-        let features = self.features();
-        (!features.is_empty()).then(|| {
-            let list = features.join(",");
-            quote!(#[target_feature(enable = #list)])
-        })
-    }
+/// The attribute in front of every function of a version.
+pub(super) fn attribute(isa: Isa) -> Option<TokenStream> {
+    let features = isa.machine().features;
+    (!features.is_empty()).then(|| {
+        let list = features.join(",");
+        quote!(#[target_feature(enable = #list)])
+    })
 }
 
 macro_rules! lane_fns {

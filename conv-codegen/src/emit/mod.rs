@@ -60,7 +60,7 @@ mod sum;
 mod unroll;
 mod versions;
 
-use conv_ir::{Error, Nest};
+use conv_ir::{Error, Isa, Nest};
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
@@ -69,7 +69,7 @@ use arrays::Home;
 pub use head::Head;
 pub(crate) use hot::bills;
 use item::Form;
-pub use lanes::Isa;
+pub(crate) use lanes::has_vectors_for;
 pub(crate) use packed::{Constant, same_packing};
 use versions::Bodies;
 
@@ -98,7 +98,7 @@ pub struct Version {
 impl Version {
     /// The name of its module.
     fn module(&self) -> &'static str {
-        if self.any_weights { "any_weights" } else { self.isa.module() }
+        if self.any_weights { "any_weights" } else { self.isa.machine().name }
     }
 }
 

@@ -6,13 +6,13 @@
 //! and spill. Measured on a 3x3 of 14 x 2 vectors of 512 bits: half of the peak without, all of it
 //! with.
 
-use conv_ir::Target;
 use conv_ir::nest::{Access, Base, BufferRole, Expr, Lanes, Loop, Op, PointerId, Role};
+use conv_ir::{Isa, Target};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::expr::LeafText;
-use super::lanes::{Isa, LaneFn};
+use super::lanes::LaneFn;
 use super::scope::Address;
 use super::sum::Sum;
 use super::tokens;

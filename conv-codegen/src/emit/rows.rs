@@ -19,7 +19,6 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::expr::{Declared, LeafText};
-use super::lanes::Isa;
 use super::scope::Truth;
 use super::{Unsupported, tokens};
 
@@ -293,10 +292,9 @@ impl<'a> LeafText<'_, 'a> {
         let (weights, rows_each) = (extents.iter().product::<i64>(), rows.out.1);
         // A splat is an operand in memory on AVX-512 only; elsewhere a vector that rustc spills is
         // one too, which beats another splat once it is used again.
-        let fits = match self.emission.isa {
-            Isa::Avx512 => weights + sums + 3 <= 32,
-            Isa::Avx2 | Isa::Portable => weights + sums + 3 <= 16 || rows_each >= 2,
-        };
+        let machine = self.emission.isa.machine();
+        let fits = weights + sums + 3 <= machine.vector_registers as i64
+            || !machine.embeds_broadcasts && rows_each >= 2;
         if !fits {
             return Ok(None);
         }

@@ -15,11 +15,11 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use conv_ir::DType;
+use conv_ir::{DType, Isa};
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::quote;
 
-use super::lanes::{Isa, LaneFn, Vectors};
+use super::lanes::{LaneFn, Vectors, attribute};
 use super::tokens;
 use crate::Library;
 
@@ -155,7 +155,7 @@ impl Vectors {
 
     /// rustc forbids `inline(always)` together with features.
     fn attributes(self, piece: &Piece) -> Option<TokenStream> {
-        let features = self.isa.attribute().filter(|_| self.width > 0);
+        let features = attribute(self.isa).filter(|_| self.width > 0);
         piece.is_function().then(|| match features {
             None => quote!(#[inline(always)]),
             Some(features) => quote!(#[inline] #features),
@@ -265,9 +265,9 @@ mod tests {
             for function in LaneFn::ALL.iter().filter(|function| !function.is_scalar()) {
                 assert!(vectors.piece(function.name()).is_some(), "{isa:?} has no {function:?}");
             }
-            let name = tokens(&format!("{}_{dtype}x{width}", isa.module()));
+            let name = tokens(&format!("{}_{dtype}x{width}", isa.machine().name));
             modules.extend(module(&name, vectors));
-            let features = isa.features();
+            let features = isa.machine().features;
             main.extend(quote!(if #(::std::arch::is_x86_feature_detected!(#features))&&* {
                 #name::check::check();
             }));

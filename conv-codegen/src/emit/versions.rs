@@ -1,12 +1,12 @@
 //! The versions of an item, a module each, and what chooses between them.
 
+use conv_ir::Isa;
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::arrays::Home;
 use super::item::{Form, Item};
 use super::known::Known;
-use super::lanes::Isa;
 use super::{STACK_LIMIT, Unsupported, Version, need_finite_weights, tokens};
 use crate::Library;
 
@@ -57,7 +57,7 @@ impl Bodies {
                 bodies.dispatch.extend(quote!(#call;));
                 bodies.modules.extend(quote!(mod #module { #body }));
             } else {
-                let features = version.isa.features().iter();
+                let features = version.isa.machine().features.iter();
                 if version.runtime == Library::Core {
                     let cfg = quote!(all(target_arch = "x86_64" #(, target_feature = #features)*));
                     // Nothing but the features is needed, and the crate is compiled for them.
