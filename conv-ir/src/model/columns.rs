@@ -233,11 +233,13 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     if !shape.ragged || !target.packs {
         return;
     }
-    let window = shape.taps.get(1).copied().unwrap_or(1);
+    let window = shape.span(1);
     let row =
-        shape.columns().saturating_mul(shape.column_step.max(1)).saturating_add(shape.taps[0]);
+        shape.columns().saturating_mul(shape.column_step.max(1)).saturating_add(shape.span(0));
     let row_bytes = product([shape.in_channels, shape.planes(), row, shape.bytes as i64]);
     let panel_bytes = |rows: i64| {
+        // One row at a time, the rows between taps are left out.
+        let window = if rows == 1 { shape.taps.get(1).copied().unwrap_or(1) } else { window };
         let rows = rows.saturating_mul(shape.row_step).saturating_add(window);
         rows.saturating_mul(row_bytes)
     };
@@ -251,7 +253,7 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     if panel_bytes(tile_rows) > room {
         // A window that is higher than the cache reads the image from beyond it, too. Half a window
         // of rows at a time are copied three times.
-        let rows = (window / 2 / tile_rows).max(1) * tile_rows;
+        let rows = ((window / 2).min(shape.rows()) / tile_rows).max(1) * tile_rows;
         let copied = panel_bytes(rows) / rows;
         let edges = scalar_edges(shape);
         if shape.columns() == UNKNOWN || panel_bytes(rows) > LARGEST_PANEL {

@@ -20,6 +20,8 @@ pub(super) struct Shape {
     pub out: Vec<i64>,
     /// Kernel extents, innermost first.
     pub taps: Vec<i64>,
+    /// Input elements, rows, .. between neighbouring taps, innermost first.
+    pub dilation: Vec<i64>,
     /// Input elements between neighbouring columns of the output; 0 where the input does not have
     /// columns innermost.
     pub column_step: i64,
@@ -93,6 +95,7 @@ impl Shape {
             in_channels: extent(Role::InChannel),
             out: (0..nest.rank).map(|at| extent(Role::Out(at))).collect(),
             taps: (0..nest.rank).map(|at| extent(Role::Kernel(at))).collect(),
+            dilation: dilation(nest, leaf),
             column_step,
             row_step: row_step(nest, leaf),
             channels_last: last_index(BufferRole::Output).is_some_and(|i| is_channel(&i)),
@@ -121,6 +124,14 @@ impl Shape {
 
     pub(super) fn rows(&self) -> i64 {
         self.out.get(1).copied().unwrap_or(1)
+    }
+
+    /// What the window covers along an axis, holes included.
+    pub(super) fn span(&self, at: usize) -> i64 {
+        let (Some(taps), Some(dilation)) = (self.taps.get(at), self.dilation.get(at)) else {
+            return 1;
+        };
+        dilation.saturating_mul(taps - 1).saturating_add(1)
     }
 
     /// Elements of a group's input under the image, padding left out.
@@ -171,6 +182,22 @@ fn phases(leaf: &Leaf) -> i64 {
         Cond::NonNegative(_) => 1,
     };
     product(leaf.conditions().iter().map(divisor))
+}
+
+/// See [`Shape::dilation`]: the coefficients of kernel axes beside their output axes.
+fn dilation(nest: &Nest, leaf: &Leaf) -> Vec<i64> {
+    let mut dilation = vec![1; nest.rank];
+    leaf.map_affine(&mut |a| {
+        for axis in a.axes() {
+            if let Role::Kernel(at) = nest.role(axis)
+                && a.axes().any(|out| nest.role(out) == Role::Out(at))
+            {
+                dilation[at] = dilation[at].max(a.of_axis(axis).abs());
+            }
+        }
+        a.clone()
+    });
+    dilation
 }
 
 /// Input rows between neighbouring output rows: the coefficient of the row axis in an input index.

@@ -43,6 +43,16 @@ fn tall_windows_with_a_folding_border_have_a_panel() {
         let panel = matches!(choice.schedule.borders, Borders::Panel { .. });
         assert!(panel, "{text}: {:?}", choice.reasons);
     }
+    // Taps that are far apart make a row as long as all between them.
+    for text in [
+        "conv2d in 7x7 kernel 3 dilation 1,1000007 pad same-upper mode reflect",
+        "conv3d in 4x4x4 kernel 3 dilation 1,100000,100000 pad same-upper mode circular",
+    ] {
+        for target in [Target::AVX512, Target::AVX2, Target::CRANELIFT] {
+            let choice = Schedule::choose(&conv(text), &target);
+            assert_eq!(choice.schedule.borders, Borders::Exact, "{text}: {:?}", choice.reasons);
+        }
+    }
     // A few outputs at the edges are less than a copy of a long row; of a free size none is known.
     for text in [
         "conv1d in 1000000 kernel 3 pad 1 mode reflect",
