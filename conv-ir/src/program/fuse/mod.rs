@@ -44,10 +44,10 @@ use template::Template;
 pub struct Strips {
     /// Rows of the group's output that a strip computes.
     pub rows: usize,
-    /// For each step (the entry of the last one is ignored): whether rows that the next strip needs as well
+    /// For each step (the last entry is ignored): whether rows that the next strip needs as well
     /// are moved to the front of the line buffer (or else computed again).
     pub keep: Vec<bool>,
-    /// For each step (the entry of the last one is ignored): where channels stand in its line buffer.
+    /// For each step (the last entry is ignored): where channels stand in its line buffer.
     pub layouts: Vec<Layout>,
     /// Parts of the image that threads may take; each computes its first halo itself. No more are
     /// made than there are strips, nor than [`MOST_CHUNKS`].
