@@ -17,8 +17,8 @@
 //! # Ok::<(), conv_jit::Error>(())
 //! ```
 //!
-//! Every word that a [`Builder`] takes is here too. With feature `macros` so is `conv!`, which makes
-//! Rust source when a program is built, for sizes that are known then.
+//! Every word that a [`Builder`] takes is here too. With feature `macros` so is `conv!`, which
+//! makes Rust source when a program is built, for sizes that are known then.
 //!
 //! ```
 //! use conv_jit::{Accuracy, Activation, Layout, Padding, PaddingMode, Target, conv2d};

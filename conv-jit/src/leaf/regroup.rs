@@ -23,8 +23,8 @@ use super::inst::{Arg, Inst, Kind, Source, Value};
 /// What a value that is set once is: never a carried one.
 type Meaning = (Kind, SmallVec<[Arg; 3]>);
 
-/// A section regrouped, with what is carried then; none where that saves no load. Whether it fits is
-/// only known once it is emitted: what is loaded once lives longer.
+/// A section regrouped, with what is carried then; none where that saves no load. Whether it fits
+/// is only known once it is emitted: what is loaded once lives longer.
 pub(super) fn regrouped(
     insts: &[Inst],
     carried: &[bool],
