@@ -45,6 +45,10 @@
 //! let mut output = [0.0; 8 * 4 * 4];
 //! STEM.run(&[1.0; 3 * 8 * 8], &mut output);
 //! assert_eq!(output[..5], [3.0, 6.0, 6.0, 6.0, 6.0]);
+//! assert_eq!(STEM.run_on_slices(&vec![1.0; 192], &mut output), Ok(()));
+//! let refused = STEM.run_on_slices(&vec![1.0; 191], &mut output);
+//! assert_eq!(refused, Err("`input` must have 192 elements"));
+//! assert_eq!(format!("{STEM:?}"), "Stem { .. }");
 //! assert_eq!(Stem::MULTIPLY_ADDS, 3456);
 //! assert_eq!((Stem::OUTPUT_SHAPE, Stem::PADDING), ([1, 8, 4, 4], [(1, 1), (1, 1)]));
 //!

@@ -24,7 +24,7 @@ const FUNCTION: &[&[BufferRole]] = &[
 const PACKED: &[&[BufferRole]] =
     &[&[BufferRole::Packed], &[BufferRole::Input], &[BufferRole::Residual], &[BufferRole::Output]];
 /// What the caller of such a type passes.
-const CALLER: &[&[BufferRole]] =
+pub const CALLER: &[&[BufferRole]] =
     &[&[BufferRole::Input], &[BufferRole::Residual], &[BufferRole::Output]];
 
 pub(super) struct PublicBuffers {

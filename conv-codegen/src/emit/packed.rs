@@ -17,7 +17,7 @@ use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::arrays::{Home, LINE};
+use super::arrays::{CALLER, Home, LINE};
 use super::item::{Form, Item};
 use super::lanes::type_name;
 use super::versions::Bodies;
@@ -68,34 +68,16 @@ pub(super) fn item(
     let arguments: TokenStream = arguments.map(|name| quote!(#name,)).collect();
     let sources: TokenStream = sources.iter().map(|(name, ty)| quote!(#name: &#ty,)).collect();
     let constants = self::constants(constants);
-    let t = type_name(first.nest.dtype);
-    let (scratch, scratch_parameter) = match home {
-        Home::Stack => (None, None),
-        Home::Callers(length) => {
-            let length = tokens(&length.to_string());
-            let constant = quote!(
-                /// Elements of scratch that a run wants of its caller, of any value.
-                pub const SCRATCH: usize = #length;
-            );
-            (Some(constant), Some(quote!(scratch: &mut [#t; Self::SCRATCH],)))
-        }
-    };
-    let zero = quote!(0.0);
-    let zeros = lengths.iter().map(|length| {
-        let length = tokens(&length.to_string());
-        quote!([#zero; #length])
-    });
+    let (scratch, scratch_parameter) = scratch_of(home, &type_name(first.nest.dtype));
     let making = Making {
         sources,
         arguments,
-        zeros: match &finite {
-            Some(_) => quote!(#(#names: #zeros,)* finite: true),
-            None => quote!(#(#names: #zeros),*),
-        },
+        zeros: zeros(&names, &lengths, finite.is_some()),
         pack,
         runtime: first.runtime,
     };
     let making = making.functions();
+    let (debug, on_slices) = (debug(head), packing.run_on_slices(scratch_parameter.as_ref()));
     Ok(quote! {
         #before
         #[derive(Clone)]
@@ -117,6 +99,48 @@ pub(super) fn item(
                 let Self { #(#names),* #rest } = self;
                 #dispatch
                 #modules
+            }
+
+            #on_slices
+        }
+
+        #debug
+    })
+}
+
+/// The length of the scratch that a run takes, and the parameter, where it does.
+fn scratch_of(home: Home, t: &TokenStream) -> (Option<TokenStream>, Option<TokenStream>) {
+    let Home::Callers(length) = home else {
+        return (None, None);
+    };
+    let length = tokens(&length.to_string());
+    let constant = quote!(
+        /// Elements of scratch that a run wants of its caller, of any value.
+        pub const SCRATCH: usize = #length;
+    );
+    (Some(constant), Some(quote!(scratch: &mut [#t; Self::SCRATCH],)))
+}
+
+/// The fields before anything is packed.
+fn zeros(names: &[TokenStream], lengths: &[i64], notes_finite: bool) -> TokenStream {
+    let lengths = lengths.iter().map(|length| tokens(&length.to_string()));
+    let fields = quote!(#(#names: [0.0; #lengths]),*);
+    match notes_finite {
+        true => quote!(#fields, finite: true),
+        false => fields,
+    }
+}
+
+/// Shows the type's name alone, where the user derives nothing: packed weights are long.
+fn debug(Head { name, attributes, .. }: &Head) -> Option<TokenStream> {
+    let text = name.to_string();
+    let is_derived = attributes.to_string().contains("Debug");
+    (!is_derived).then(|| {
+        quote! {
+            impl ::core::fmt::Debug for #name {
+                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+                    f.debug_struct(#text).finish_non_exhaustive()
+                }
             }
         }
     })
@@ -200,6 +224,42 @@ fn is_held(buffer: &Buffer) -> bool {
 }
 
 impl Item<'_> {
+    /// The call on slices, for arrays whose lengths rustc does not know. Where a size is free `run`
+    /// takes slices itself.
+    fn run_on_slices(&self, scratch: Option<&TokenStream>) -> Option<TokenStream> {
+        if !self.nest.symbols.is_empty() {
+            return None;
+        }
+        let buffers = CALLER.iter().flat_map(|class| self.arrays_of(class));
+        let t = type_name(self.nest.dtype);
+        let (mut parameters, mut arguments) = (TokenStream::new(), TokenStream::new());
+        for at in buffers {
+            let length = self.scope.length(at).as_constant()?;
+            let (name, array) = (tokens(&self.scope.buffers[at]), self.array_type(at));
+            let message = format!("`{name}` must have {length} elements");
+            let mutable = (self.nest.buffers[at].role == BufferRole::Output).then(|| quote!(mut));
+            parameters.extend(quote!(#name: & #mutable [#t],));
+            arguments.extend(quote! {
+                match <& #mutable #array as ::core::convert::TryFrom<& #mutable [#t]>>::try_from(#name) {
+                    ::core::result::Result::Ok(#name) => #name,
+                    ::core::result::Result::Err(_) => return ::core::result::Result::Err(#message),
+                },
+            });
+        }
+        let passed = scratch.map(|_| quote!(scratch));
+        Some(quote! {
+            /// The same on slices, of vectors for example.
+            ///
+            /// # Errors
+            /// Where a slice has another length than the array that `run` takes: which, and what it
+            /// must be.
+            pub fn run_on_slices(&self, #parameters #scratch) -> ::core::result::Result<(), &'static str> {
+                self.run(#arguments #passed);
+                ::core::result::Result::Ok(())
+            }
+        })
+    }
+
     /// Notes in the type whether all weights are finite.
     fn note_finite_weights(&self) -> TokenStream {
         let weights = self.arrays_of(&[BufferRole::Weight]).into_iter();
