@@ -1,5 +1,7 @@
 //! Text in columns: names to the left, numbers to the right.
 
+use conv_ir::analysis::ReceptiveField;
+
 /// Which side a column leans to.
 #[derive(Clone, Copy)]
 pub enum Side {
@@ -37,6 +39,14 @@ pub fn pairs(pairs: &[(&str, String)]) -> String {
 /// A duration in milliseconds with three digits that matter.
 pub fn milliseconds(duration: std::time::Duration) -> String {
     format!("{} ms", three_digits(duration.as_secs_f64() * 1e3))
+}
+
+/// How much of an axis is seen: `7`; through holes `1 to 2`.
+pub fn seen(field: &ReceptiveField) -> String {
+    if field.least == field.size {
+        return field.size.to_string();
+    }
+    format!("{} to {}", field.least, field.size)
 }
 
 /// A number with three digits that matter, and no more than three decimals.

@@ -1,10 +1,10 @@
 //! The lines of `explain` that follow from the description and a machine's numbers, without a
 //! schedule.
 
-use conv_ir::analysis::{self, Facts, ReceptiveField, Roofline};
+use conv_ir::analysis::{self, Facts, Roofline};
 use conv_ir::{Conv, Target};
 
-use crate::table::{thousands, three_digits};
+use crate::table::{seen, thousands, three_digits};
 
 /// What it costs, how far it sees, and what a machine makes of it.
 pub fn lines(
@@ -34,14 +34,6 @@ pub fn lines(
         lines.push(("sees", format!("{} of the input", sizes.join(" x "))));
     }
     lines
-}
-
-/// `7`; through holes `1 to 2`.
-pub fn seen(field: &ReceptiveField) -> String {
-    if field.least == field.size {
-        return field.size.to_string();
-    }
-    format!("{} to {}", field.least, field.size)
 }
 
 /// What the memory must give so that the arithmetic never waits: no clock is needed for that.

@@ -11,8 +11,6 @@
 //! Several descriptions of which one does not take what the one before gives are a stack: what it
 //! sees and needs as a whole is told, and nothing is computed. Either is drawn on demand.
 
-pub use costs::seen;
-
 mod costs;
 mod how;
 mod kind;

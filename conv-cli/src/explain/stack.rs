@@ -6,9 +6,8 @@ use std::io::Write;
 use conv_ir::Conv;
 use conv_ir::analysis::{self, Facts, ReceptiveField, Roofline, Saving};
 
-use super::costs::seen;
 use crate::failure::Failure;
-use crate::table::{Side, lined_up, thousands, three_digits};
+use crate::table::{Side, lined_up, seen, thousands, three_digits};
 
 const HEADS: [&str; 10] = [
     "layer",

@@ -4,7 +4,7 @@ use conv_ir::analysis::{self, ReceptiveField};
 use conv_ir::conv::ConvAxis;
 use conv_ir::{Conv, Padding, PaddingMode};
 
-use crate::explain::seen;
+use crate::table::seen;
 use crate::table::thousands;
 
 /// `3 × 3 transposed, stride 2, padding 1, 4 groups`: what is not usual is said.
