@@ -17,7 +17,7 @@ use crate::backend::Backend;
 use crate::emit::{self, Body, Emitted, Named};
 use crate::link::{self, Call, Part};
 use crate::pages::Pages;
-use crate::x86::Refusal;
+use crate::x86::{Kernels, Refusal};
 
 /// `fn(buffers, symbols, scratch, part, parts)`, see [`crate::emit`].
 type Driver = unsafe extern "C" fn(*const *mut u8, *const i64, *mut u8, i64, i64);
@@ -95,9 +95,15 @@ pub(crate) struct Code {
 }
 
 impl Code {
-    pub(crate) fn new(nest: &Nest, backend: &Backend, isa: Isa) -> Result<Code, Error> {
+    /// `kernels` are leaves that are assembled already, by position.
+    pub(crate) fn new(
+        nest: &Nest,
+        backend: &Backend,
+        isa: Isa,
+        kernels: Kernels,
+    ) -> Result<Code, Error> {
         let start = Instant::now();
-        let program = emit::emit(nest, backend, isa)?;
+        let program = emit::emit(nest, backend, isa, kernels)?;
         let emitted = Instant::now();
         let (setup, run) = (program.setup, program.run);
         let objects = compile(program, backend)?;
@@ -218,7 +224,7 @@ pub(crate) fn bytes(
     backend: &Backend,
     isa: Isa,
 ) -> Result<Vec<(String, Vec<u8>)>, Error> {
-    let objects = compile(emit::emit(nest, backend, isa)?, backend)?;
+    let objects = compile(emit::emit(nest, backend, isa, Vec::new())?, backend)?;
     Ok(objects.into_iter().map(|o| (o.name, o.code)).collect())
 }
 

@@ -125,7 +125,7 @@ impl Compiled {
     pub fn ir_after_all(&self) -> Result<Vec<(String, String)>, Error> {
         let mut all = Vec::new();
         let mut note = |name: &str, nest: &Nest| all.push((name.to_owned(), nest.to_string()));
-        for LoweredGroup { group, choice, nest } in self.groups() {
+        for LoweredGroup { group, choice, nest, .. } in self.groups() {
             match choice {
                 Some(choice) => {
                     let conv = &self.rewritten().program.steps()[group.steps.start].conv;

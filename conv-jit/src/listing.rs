@@ -26,7 +26,7 @@ pub fn clif(nest: &Nest, backend: &Backend) -> Result<String, Error> {
 /// # Errors
 /// [`Error::Unsupported`] where this route cannot.
 pub fn disassembly(nest: &Nest, backend: &Backend) -> Result<String, Error> {
-    code::disassemble(emit::emit(nest, backend, Isa::Portable)?, backend)
+    code::disassemble(emit::emit(nest, backend, Isa::Portable, Vec::new())?, backend)
 }
 
 /// Cranelift's IR of what Cranelift compiles for a target, and the machine code of the leaves that
@@ -46,7 +46,7 @@ pub fn clif_for(nest: &Nest, target: &Target) -> Result<String, Error> {
 /// As [`clif_for`].
 pub fn disassembly_for(nest: &Nest, target: &Target) -> Result<String, Error> {
     let backend = Backend::of(target)?;
-    code::disassemble(emit::emit(nest, &backend, target.isa)?, &backend)
+    code::disassemble(emit::emit(nest, &backend, target.isa, Vec::new())?, &backend)
 }
 
 fn ir(nest: &Nest, backend: &Backend, isa: Isa) -> Result<String, Error> {
@@ -56,5 +56,5 @@ fn ir(nest: &Nest, backend: &Backend, isa: Isa) -> Result<String, Error> {
         }
         Body::Assembled(machine) => format!("{}\n", machine.text()),
     };
-    Ok(emit::emit(nest, backend, isa)?.functions.iter().map(text).collect())
+    Ok(emit::emit(nest, backend, isa, Vec::new())?.functions.iter().map(text).collect())
 }

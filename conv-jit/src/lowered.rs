@@ -19,7 +19,8 @@ use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, Isa, Nest, Program, Schedule, Target, passes};
 
 use crate::options::Options;
-use crate::{Error, share, x86};
+use crate::x86::{self, Kernels};
+use crate::{Error, share};
 
 /// What is compiled for a target, which this CPU need not have.
 ///
@@ -50,6 +51,9 @@ pub struct LoweredGroup {
     pub choice: Option<Choice>,
     /// The finished nest.
     pub nest: Nest,
+    /// Leaves that were assembled to see whether they can be, by position: nobody makes them
+    /// again.
+    pub(crate) kernels: Kernels,
 }
 
 impl Lowered {
@@ -138,16 +142,16 @@ fn fused_where_it_can_be(
 }
 
 fn lowered(program: &Program, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
-    let (choice, nest) = match &group.strips {
-        Some(strips) => (None, fused(program, group, strips, options)?),
+    let (choice, nest, kernels) = match &group.strips {
+        Some(strips) => (None, fused(program, group, strips, options)?, Vec::new()),
         None => {
             let conv = &program.steps()[group.steps.start].conv;
-            let (choice, nest) =
+            let (choice, nest, kernels) =
                 alone(conv, Layouts::of(conv), options.schedule.as_ref(), options)?;
-            (Some(choice), nest)
+            (Some(choice), nest, kernels)
         }
     };
-    Ok(LoweredGroup { group: group.clone(), choice, nest })
+    Ok(LoweredGroup { group: group.clone(), choice, nest, kernels })
 }
 
 fn fused(
@@ -157,7 +161,7 @@ fn fused(
     options: &Options,
 ) -> Result<Nest, Error> {
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
-        let (choice, nest) = alone(conv, layouts, given, options).map_err(into_ir)?;
+        let (choice, nest, _) = alone(conv, layouts, given, options).map_err(into_ir)?;
         Ok(fuse::Lowered { schedule: choice.schedule, nest })
     };
     Ok(fuse::fuse(program, group.steps.clone(), strips, &options.target, &mut lower)?)
@@ -182,14 +186,14 @@ fn alone(
     layouts: Layouts,
     given: Option<&Schedule>,
     Options { target, finite_weights, .. }: &Options,
-) -> Result<(Choice, Nest), Error> {
+) -> Result<(Choice, Nest, Kernels), Error> {
     let under = |mut choice: Choice| {
         if let Some(schedule) = choice.schedule.for_any_weights(conv).filter(|_| !finite_weights) {
             choice.schedule = schedule;
             choice.reasons.push(SKIPPED.to_owned());
         }
         let nest = passes::compile_as(conv, layouts, &choice.schedule, target, &mut |_, _| {})?;
-        masks_are_assembled(&nest, target).map(|()| (choice, nest))
+        with_masks(&nest, target).map(|kernels| (choice, nest, kernels))
     };
     if let Some(schedule) = given {
         let reasons = vec!["the schedule was given".to_owned()];
@@ -206,16 +210,17 @@ fn alone(
     }
 }
 
-fn masks_are_assembled(nest: &Nest, target: &Target) -> Result<(), Error> {
+/// The leaves that nobody but the assembler can make.
+fn with_masks(nest: &Nest, target: &Target) -> Result<Kernels, Error> {
     if target.isa == Isa::Portable {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    for leaf in nest.leaves.iter().filter(|leaf| leaf.has_masked_loads()) {
-        x86::assemble(nest, leaf, target.isa).map_err(|why| {
-            Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name))
-        })?;
-    }
-    Ok(())
+    let leaves = nest.leaves.iter().enumerate().filter(|(_, leaf)| leaf.has_masked_loads());
+    let assembled = leaves.map(|(at, leaf)| match x86::assemble(nest, leaf, target.isa) {
+        Ok(kernel) => Ok((at, kernel)),
+        Err(why) => Err(Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name))),
+    });
+    assembled.collect()
 }
 
 #[cfg(test)]

@@ -53,20 +53,21 @@ fn check_here(target: &Target) -> Result<(), Error> {
 }
 
 impl Shared {
-    pub fn new(program: &Program, options: &Options) -> Result<Shared, Error> {
+    pub fn new(described: &Program, options: &Options) -> Result<Shared, Error> {
         check_here(&options.target)?;
         let mut backend = Backend::host()?;
         backend.facts.fma &= options.accuracy != Accuracy::Unfused;
         let start = Instant::now();
-        let lowered = Lowered::new(program, options)?;
+        let mut lowered = Lowered::new(described, options)?;
         let lowering = start.elapsed();
-        let code = |group| GroupCode::new(lowered.program(), group, (&backend, options.target.isa));
-        let mut codes: Vec<_> = lowered.groups.iter().map(code).collect::<Result<_, _>>()?;
+        let (program, groups) = (&lowered.rewritten.program, &mut lowered.groups);
+        let code = |group| GroupCode::new(program, group, (&backend, options.target.isa));
+        let mut codes: Vec<_> = groups.iter_mut().map(code).collect::<Result<_, _>>()?;
         codes.shrink_to_fit();
         Ok(Shared {
             codes,
             lens: Lens::of(lowered.program(), &lowered.plan),
-            described: program.clone(),
+            described: described.clone(),
             options: options.clone(),
             lowered,
             backend,
@@ -88,7 +89,7 @@ impl Shared {
 impl GroupCode {
     fn new(
         program: &Program,
-        LoweredGroup { group, nest, .. }: &LoweredGroup,
+        LoweredGroup { group, nest, kernels, .. }: &mut LoweredGroup,
         (backend, isa): (&Backend, Isa),
     ) -> Result<GroupCode, Error> {
         let steps = &program.steps()[group.steps.clone()];
@@ -98,7 +99,7 @@ impl GroupCode {
         // What a step of the group gives stays within it.
         let is_from_before = |from: &usize| *from <= group.steps.start || *from == outside;
         Ok(GroupCode {
-            code: Code::new(nest, backend, isa)?,
+            code: Code::new(nest, backend, isa, std::mem::take(kernels))?,
             arrays: Arrays {
                 input: group.steps.start,
                 output: group.steps.end,

@@ -252,7 +252,7 @@ fn nests(
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let last = passes::PASSES.last().map_or("", |pass| pass.name);
-    for LoweredGroup { group, choice, nest } in &lowered.groups {
+    for LoweredGroup { group, choice, nest, .. } in &lowered.groups {
         let mut text = String::new();
         let mut note = |pass: &str, nest: &_| {
             if wanted.has(pass) {

@@ -35,7 +35,7 @@ use cranelift_codegen::isa::CallConv;
 
 use crate::Error;
 use crate::backend::Backend;
-use crate::x86::{self, MicroKernel, Refusal};
+use crate::x86::{self, Kernels, MicroKernel, Refusal};
 
 /// One function of a compiled nest.
 pub(crate) struct Named {
@@ -62,17 +62,24 @@ pub(crate) struct Emitted {
 }
 
 /// Emits every function of `nest` for `backend`. Leaves are assembled in the instructions of `isa`,
-/// as far as the assembler takes them.
-pub(crate) fn emit(nest: &Nest, backend: &Backend, isa: Isa) -> Result<Emitted, Error> {
+/// as far as the assembler takes them; `kernels` are assembled already,
+/// each with its leaf's position.
+pub(crate) fn emit(
+    nest: &Nest,
+    backend: &Backend,
+    isa: Isa,
+    mut kernels: Kernels,
+) -> Result<Emitted, Error> {
     check(nest)?;
     let conv = backend.target.default_call_conv();
     let mut context = cranelift_frontend::FunctionBuilderContext::new();
     let mut functions: Vec<Named> = Vec::with_capacity(nest.leaves.len() + 2);
     for (at, leaf) in nest.leaves.iter().enumerate() {
-        functions.push(Named {
-            name: leaf.name.clone(),
-            body: leaf_body(nest, at, backend, isa, &mut context)?,
-        });
+        let body = match kernels.iter().position(|(of, _)| *of == at) {
+            Some(made) => Body::Assembled(Box::new(kernels.swap_remove(made).1)),
+            None => leaf_body(nest, at, backend, isa, &mut context)?,
+        };
+        functions.push(Named { name: leaf.name.clone(), body });
     }
     let conventions: Vec<CallConv> = functions.iter().map(|f| f.body.convention(conv)).collect();
     for (name, stmts) in [("setup", &nest.setup), ("run", &nest.body)] {

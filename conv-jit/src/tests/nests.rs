@@ -18,7 +18,7 @@ fn ax(axis: AxisId) -> Affine {
 
 /// Runs setup and body on the machine, buffers by role.
 fn execute<T: Element>(nest: &Nest, case: &Case<T>, len: usize) -> Vec<T> {
-    let code = Code::new(nest, &Backend::host().unwrap(), Isa::Portable).unwrap();
+    let code = Code::new(nest, &Backend::host().unwrap(), Isa::Portable, Vec::new()).unwrap();
     let mut output = vec![T::from_f64(f64::NAN); len];
     let mut blocks = Vec::new();
     let mut offsets = vec![0; nest.buffers.len()];

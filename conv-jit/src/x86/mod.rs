@@ -62,6 +62,9 @@ pub struct MicroKernel {
     spills: usize,
 }
 
+/// Kernels of some leaves of a nest, each with its leaf's position.
+pub(crate) type Kernels = Vec<(usize, MicroKernel)>;
+
 /// Assembles an outlined leaf of `nest`.
 ///
 /// # Errors
