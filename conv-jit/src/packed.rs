@@ -92,7 +92,7 @@ impl Compiled {
 
     /// Copies weight and bias of a program of one step into the order of their use. Done once; the
     /// result runs. A weight that is infinite or NaN may ask for other code
-    /// ([`Options::finite_weights`]), which is compiled here.
+    /// ([`crate::Options::finite_weights`]), which is compiled here.
     ///
     /// # Errors
     /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not
