@@ -23,6 +23,7 @@ mod axis_rules;
 mod benchdnn;
 mod free;
 mod known;
+mod print;
 mod same;
 mod scan;
 mod shape;

@@ -1,4 +1,5 @@
-//! The one-line text form of a convolution, written and read.
+//! The one-line text form of a convolution: its grammar, and how it is read. [`super::print`] writes
+//! it.
 //!
 //! ```text
 //! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1:1,1:1 mode reflect + bias + residual, relu
@@ -20,14 +21,11 @@
 //! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word and do not begin
 //! with `conv`.
 
-use std::fmt;
 use std::str::FromStr;
 
 use super::scan::Scanner;
-use super::words::{
-    Sides, layout_named, per_axis, scan_activation, scan_mode, scan_padding, write_list,
-};
-use super::{Conv, ConvSpec, Layout, Padding, PaddingMode, Size, validate};
+use super::words::{layout_named, per_axis, scan_activation, scan_mode, scan_padding};
+use super::{Conv, ConvSpec, Size, validate};
 use crate::element::DType;
 use crate::error::{Error, cut};
 
@@ -74,90 +72,6 @@ fn our_word(word: &str) -> &str {
         "in_channels" | "in-channels" => "ic",
         "out_channels" | "out-channels" => "oc",
         ours => ours,
-    }
-}
-
-impl fmt::Display for Size {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Size::Known(n) => write!(f, "{n}"),
-            Size::Free(name) => f.write_str(name),
-        }
-    }
-}
-
-impl fmt::Display for Conv {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spec = &self.spec;
-        write!(f, "conv{}d{}", self.rank(), if spec.transposed { "-transposed" } else { "" })?;
-        write!(f, " {}", spec.dtype)?;
-        if spec.layout == Layout::ChannelsLast {
-            write!(f, " {}", channels_last(self.rank()))?;
-        }
-        write!(
-            f,
-            " n{} g{} ic{} oc{} in ",
-            spec.batch, spec.groups, spec.in_channels, spec.out_channels
-        )?;
-        write_list(f, "x", &spec.input)?;
-        f.write_str(" kernel ")?;
-        write_list(f, "x", &spec.kernel)?;
-        self.write_window(f)?;
-        self.write_epilogue(f)
-    }
-}
-
-fn channels_last(rank: usize) -> &'static str {
-    match rank {
-        1 => "nwc",
-        2 => "nhwc",
-        3 => "ndhwc",
-        _ => "channels-last",
-    }
-}
-
-impl Conv {
-    fn write_window(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spec = &self.spec;
-        self.write_axes(f, "stride", 1, |axis| axis.stride)?;
-        self.write_axes(f, "dilation", 1, |axis| axis.dilation)?;
-        match &spec.padding {
-            Padding::Valid => {}
-            Padding::Explicit(_) => {
-                f.write_str(" pad ")?;
-                write_list(f, ",", self.axes.iter().map(|axis| Sides(axis.padding)))?;
-            }
-            symbolic => write!(f, " pad {symbolic}")?,
-        }
-        if spec.padding_mode != PaddingMode::Zeros {
-            write!(f, " mode {}", spec.padding_mode)?;
-        }
-        self.write_axes(f, "out_pad", 0, |axis| axis.output_padding)?;
-        f.write_str(if spec.flip { " flip" } else { "" })
-    }
-
-    fn write_axes(
-        &self,
-        f: &mut fmt::Formatter<'_>,
-        key: &str,
-        default: usize,
-        value: impl Fn(&super::ConvAxis) -> usize,
-    ) -> fmt::Result {
-        if self.axes.iter().all(|axis| value(axis) == default) {
-            return Ok(());
-        }
-        write!(f, " {key} ")?;
-        write_list(f, "x", self.axes.iter().map(value))
-    }
-
-    fn write_epilogue(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let spec = &self.spec;
-        f.write_str(if spec.bias { " + bias" } else { "" })?;
-        f.write_str(if spec.residual { " + residual" } else { "" })?;
-        match spec.activation {
-            Some(activation) => write!(f, ", {activation}"),
-            None => Ok(()),
-        }
     }
 }
 

@@ -2,6 +2,7 @@ use super::*;
 use crate::activation::Activation;
 use crate::conv::PerAxis;
 use crate::element::DType;
+use crate::{Layout, PaddingMode};
 
 fn conv(text: &str) -> Conv {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))

@@ -33,10 +33,11 @@ mod free;
 mod mask;
 mod panel;
 mod pieces;
+mod symbolic;
 
 use crate::nest::{
-    Affine, AxisId, Bound, BufferRole, Chain, Cond, Expr, Index, Loop, Nest, Op, Quotient, Role,
-    Stmt, Var, map_chains,
+    Affine, AxisId, Bound, BufferRole, Chain, Cond, Expr, Index, Nest, Op, Quotient, Role, Stmt,
+    Var, map_chains,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
@@ -186,7 +187,7 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
             masks
                 .then(|| free::columns(nest, &chain, &edge, out, tile, lanes))
                 .flatten()
-                .unwrap_or_else(|| cut_symbolic(nest, &chain, &edge, out, tile))
+                .unwrap_or_else(|| symbolic::cut(nest, &chain, &edge, out, tile))
         }
     }
 }
@@ -333,7 +334,7 @@ fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64), tile: i64) -> V
 
 /// The same where the number of rows is known at run time only.
 fn peel_free(nest: &mut Nest, chain: Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
-    let Ok([low, inner, high]) = <[Chain; 3]>::try_from(cut_symbolic(nest, &chain, edge, out, 1))
+    let Ok([low, inner, high]) = <[Chain; 3]>::try_from(symbolic::cut(nest, &chain, edge, out, 1))
     else {
         return vec![bound_taps(chain, edge)];
     };
@@ -440,63 +441,6 @@ fn without_selects(e: &Expr, always: &Cond) -> Expr {
         }
         other => other.clone(),
     }
-}
-
-/// The output extent is known only at run time: edge, interior in whole tiles, edge; the edges test
-/// at run time.
-fn cut_symbolic(nest: &mut Nest, chain: &Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
-    let l = &chain.loops[out];
-    let taps = edge
-        .tap
-        .and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t))
-        .and_then(Loop::constant_range);
-    let (Some(taps), Some(hi)) = (taps.or(Some((0, 1))), single(&l.hi)) else {
-        return vec![chain.clone()];
-    };
-    let Some(numerator) = least(chain, &hi.numerator) else {
-        return vec![chain.clone()];
-    };
-    // First and last output for which every tap is inside, per condition, of every residue.
-    let (mut start, mut ends) = (0i64, vec![Quotient { numerator, divisor: hi.divisor }]);
-    for inside in &edge.inside {
-        for tap in [taps.0, taps.1 - 1] {
-            let inside =
-                edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
-            let a = inside.of_axis(l.axis);
-            let rest = least(chain, &inside.substitute(Var::Axis(l.axis), &Affine::constant(0)));
-            match (a, rest.as_ref().and_then(Affine::as_constant), rest) {
-                (a, Some(c), _) if a > 0 => start = start.max((-c + a - 1).div_euclid(a)),
-                (a, _, Some(rest)) if a < 0 => {
-                    ends.push(Quotient::floor(rest.plus_constant(-a), -a));
-                }
-                _ => return vec![chain.clone()],
-            }
-        }
-    }
-    let start = (start + tile - 1) / tile * tile;
-    let whole = |end: Quotient| Quotient {
-        numerator: end.numerator.plus_constant(-start * end.divisor),
-        divisor: end.divisor * tile,
-    };
-    let tiles = Bound::Min(ends.into_iter().map(whole).collect());
-    let end = nest.add_symbol("tiles", tiles).times(tile).plus_constant(start);
-    let [mut low, mut inner, mut high] = [chain.clone(), chain.clone(), chain.clone()];
-    low.loops[out].hi = Bound::Min(vec![hi.clone(), start.into()]);
-    inner.loops[out].lo = Bound::Max(vec![start.into()]);
-    inner.loops[out].hi = end.clone().into();
-    high.loops[out].lo = Bound::Max(vec![start.into(), end.into()]);
-    high.loops[out].hi = Bound::Min(vec![hi]);
-    inner.leaf = drop_tests(&inner.leaf, &edge.inside);
-    vec![low, inner, high]
-}
-
-/// The expression with the axes of constant driver loops (residues) where they make it least.
-fn least(chain: &Chain, a: &Affine) -> Option<Affine> {
-    a.axes().try_fold(a.clone(), |a, axis| {
-        let (lo, hi) = chain.loops[chain.find(axis)?].constant_range()?;
-        let at = if a.of_axis(axis) > 0 { lo } else { hi - 1 };
-        Some(a.substitute(Var::Axis(axis), &at.into()))
-    })
 }
 
 /// The only quotient of a bound.
