@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, ValueEnum};
 use conv_codegen::{Isa, Library};
-use conv_ir::separate::Accuracy;
 use conv_ir::{Nest, Program, Schedule, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
 use crate::describe::{Description, GRAMMAR};
 use crate::failure::Failure;
+use crate::values::Exactness;
 use crate::{output, values, weights};
 
 const EXAMPLES: &str = "\
@@ -41,9 +41,8 @@ pub struct Args {
     /// compiled for
     #[arg(long, value_name = "true|false", default_value_t = true, action = ArgAction::Set)]
     std: bool,
-    /// fast: known windows of low rank may run as columns and rows, within a bound
-    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
-    accuracy: Accuracy,
+    #[command(flatten)]
+    exactness: Exactness,
     /// The emitted Rust item's name [default: convolution, or Convolution for a type]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -90,7 +89,7 @@ pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
 }
 
 fn text(args: &Args, program: &Program) -> Result<String, Failure> {
-    let print: fn(&Nest, &Target) -> Result<String, conv_jit::Error> = match args.form {
+    let print: fn(&Nest, &Options) -> Result<String, conv_jit::Error> = match args.form {
         Form::Rust | Form::RustType => return rust(args, program),
         Form::Nest => |nest, _| Ok(nest.to_string()),
         Form::Clif => conv_jit::clif_for,
@@ -100,14 +99,14 @@ fn text(args: &Args, program: &Program) -> Result<String, Failure> {
     if !args.std {
         return Err(Failure::usage("--std is about Rust source: machine code needs none"));
     }
-    let (schedule, accuracy) = (args.schedule.clone(), args.accuracy);
+    let (schedule, accuracy) = (args.schedule.clone(), args.exactness.accuracy);
     let options = Options { schedule, target, accuracy, ..Options::default() };
     let mut text = String::new();
     for LoweredGroup { group, nest, .. } in Lowered::new(program, &options)?.groups {
         if program.steps().len() > 1 {
             text += &format!("; steps {} to {}\n", group.steps.start + 1, group.steps.end);
         }
-        text += &print(&nest, &target)?;
+        text += &print(&nest, &options)?;
     }
     Ok(text)
 }
@@ -141,7 +140,7 @@ fn rust_options(args: &Args) -> conv_codegen::Options {
         runtime: if args.std { Library::Std } else { Library::Core },
         isas,
         schedule: args.schedule.clone(),
-        accuracy: args.accuracy,
+        accuracy: args.exactness.accuracy,
         ..conv_codegen::Options::default()
     }
 }

@@ -151,9 +151,8 @@ impl<T: Number> Ready<T> {
         how: &How,
         weights: Vec<Weights<T>>,
     ) -> Result<Ready<T>, Failure> {
-        if how.accuracy == Accuracy::Unfused
-            && matches!(how.route, Route::Reference | Route::Interp)
-        {
+        let is_another = !matches!(how.route, Route::Auto | Route::Cranelift);
+        if how.accuracy == Accuracy::Unfused && is_another {
             let why =
                 "accuracy unfused is computed by machine code of 128 bits: leave the route out";
             return Err(Failure::Usage(why.to_owned()));
@@ -223,8 +222,8 @@ impl<T: Number> Ready<T> {
     fn machine(program: &Program, how: &How, weights: &[Weights<T>]) -> Result<Ready<T>, Failure> {
         let start = Instant::now();
         let options = how.options();
-        let route = conv_jit::route_name(&options.target);
         let compiled = Compiled::new(program, options)?;
+        let route = conv_jit::route_name(compiled.target());
         let compile = start.elapsed();
         let steps = program.convs().zip(weights).map(|(conv, step)| match conv.known() {
             Some(_) => StepWeights::default(),
@@ -258,13 +257,25 @@ fn by_reference<T: Number>(
     Ok(reference::run_program(program, input, &steps.collect::<Vec<_>>())?)
 }
 
+/// Numbers one after the other, so many times, or an error where memory does not hold them.
+pub fn repeated<T: Number>(numbers: &[T], times: usize) -> Result<Vec<T>, Failure> {
+    let mut all = with_room(numbers.len().saturating_mul(times))?;
+    (0..times).for_each(|_| all.extend_from_slice(numbers));
+    Ok(all)
+}
+
 /// An array for a result, or an error where memory does not hold it.
 pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Failure> {
-    let mut zeros = Vec::new();
-    let bytes = count.saturating_mul(size_of::<T>());
-    zeros.try_reserve_exact(count).map_err(|_| {
-        Failure::usage(format!("an array needs {bytes} bytes of memory, more than there is"))
-    })?;
+    let mut zeros = with_room(count)?;
     zeros.resize(count, T::default());
     Ok(zeros)
+}
+
+fn with_room<T: Number>(count: usize) -> Result<Vec<T>, Failure> {
+    let mut room = Vec::new();
+    let bytes = count.saturating_mul(size_of::<T>());
+    room.try_reserve_exact(count).map_err(|_| {
+        Failure::usage(format!("an array needs {bytes} bytes of memory, more than there is"))
+    })?;
+    Ok(room)
 }

@@ -23,6 +23,7 @@ use crate::describe::{self, GRAMMAR, Parameters};
 use crate::failure::Failure;
 use crate::route::{self, How, Ready, Route, Weights};
 use crate::table::milliseconds;
+use crate::values::Exactness;
 use crate::weights::{counted, repeats};
 use crate::{input, output, values};
 use seen::Seen;
@@ -85,11 +86,8 @@ pub struct Args {
     /// How to compute one step, as explain prints it, instead of the model's choice
     #[arg(long, value_name = "TEXT")]
     schedule: Option<Schedule>,
-    /// exact: the bits of every other route; fast: a window that is a column times a row runs as
-    /// those two where that is faster, within a bound that is printed; unfused: each
-    /// multiply-add rounds twice, as on CPUs without fused ones
-    #[arg(long, value_name = "exact|fast|unfused", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
-    accuracy: Accuracy,
+    #[command(flatten)]
+    exactness: Exactness,
 }
 
 impl Args {
@@ -129,7 +127,10 @@ impl Named<'_> {
         let times = repeats(conv, &self.array.shape, fits)
             .map_err(|message| Failure::file(self.path, format!("the weight {message}")))?;
         let numbers = self.array.values::<T>();
-        Ok(if times == 1 { numbers } else { numbers.repeat(times) })
+        match times {
+            1 => Ok(numbers),
+            _ => route::repeated(&numbers, times),
+        }
     }
 
     fn check_shape(&self, needed: &[usize], rule: &str) -> Result<(), Failure> {
@@ -256,12 +257,12 @@ fn convolve<T: Number>(
     let how = How {
         route: args.route,
         threads: args.threads,
-        accuracy: args.accuracy,
+        accuracy: args.exactness.accuracy,
         schedule: args.schedule.clone(),
         plan: None,
     };
     // Only numbers that are known when code is made can be found to be of low rank.
-    let ready = match args.accuracy {
+    let ready = match args.exactness.accuracy {
         Accuracy::Fast => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
         Accuracy::Exact | Accuracy::Unfused => Ready::new(program, &how, weights)?,
     };

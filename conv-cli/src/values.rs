@@ -5,6 +5,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conv_ir::analysis::Roofline;
+use conv_ir::separate::Accuracy;
 use conv_ir::{ConvSpec, Padding, PaddingMode, PerAxis, Size, Target};
 
 /// Spatial extents; a type of its own so that clap takes them as one value.
@@ -141,6 +142,16 @@ pub fn threads(text: &str) -> Result<usize, String> {
         Ok(threads @ 1..=MAX_THREADS) => Ok(threads),
         _ => Err(format!("the number of threads must be from 1 to {MAX_THREADS}")),
     }
+}
+
+/// How exact a result must be: the argument of every command that computes.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Exactness {
+    /// exact: the bits of every other route; fast: known windows of low rank may run as columns
+    /// and rows, within a bound that is printed; unfused: each multiply-add rounds twice, as on
+    /// CPUs without fused ones
+    #[arg(long, value_name = "exact|fast|unfused", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
+    pub accuracy: Accuracy,
 }
 
 #[cfg(test)]

@@ -33,7 +33,6 @@ const SLICES: &str = "an item depends on nothing: `view.as_slice()` is its argum
 const FILES: &str = "arrays are .npy files, whose shapes it checks";
 const APART: &str = "write steps as items of their own, and they stay apart";
 const ALLOCATES: &str = "a process has its own memory";
-const NO_TENSORS: &str = "one step has no tensor between steps: its panels are on the stack";
 const NO_SCRATCH: &str =
     "a tensor between steps has no known size, and an item allocates nothing: write an item a step";
 const BENCHED: &str =
@@ -58,7 +57,7 @@ fn table() -> Vec<Row> {
         (
             "caller's scratch",
             [
-                [Has(|| jit::scratch(1)), Without(NO_TENSORS), Without(ALLOCATES)],
+                [Has(|| jit::scratch(1)), Has(made::panels_scratch), Without(ALLOCATES)],
                 [Has(|| jit::scratch(2)), Has(made::scratch), Without(ALLOCATES)],
             ],
         ),

@@ -336,7 +336,13 @@ fn passes_and_stacks_must_make_sense() {
         &["there is no pass 'magic'", "lower, canonicalise, phases"],
     );
     says(&folder, &["explain", conv, "--after", "tile", "--all"], &["cannot be used with"]);
-    for more in [&["--all"][..], &["--leaves"], &["--target", "avx2"]] {
+    for more in [
+        &["--all"][..],
+        &["--leaves"],
+        &["--target", "avx2"],
+        &["--schedule", "lanes none"],
+        &["--accuracy", "fast"],
+    ] {
         let args = [&["explain", conv, conv], more].concat();
         says(&folder, &args, &["these convolutions do not follow each other"]);
     }

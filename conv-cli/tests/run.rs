@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Folder, auto, convc, le, npy, ok, read, routes};
+use common::{Folder, auto, convc, le, npy, ok, read, refused, routes};
 
 /// Runs on every route; all must give the same header and numbers.
 #[track_caller]
@@ -365,4 +365,29 @@ fn arrays_come_and_go_through_pipes() {
     let output = child.wait_with_output().expect("it ends");
     assert!(output.stdout == std::fs::read(&y).expect("written"));
     assert!(String::from_utf8_lossy(&output.stderr).contains("f32 [4], route"));
+}
+
+/// Nor do as many channels as a description can have abort: memory that is not there is an error.
+#[test]
+fn a_lone_window_for_more_channels_than_memory_holds_is_refused() {
+    let folder = Folder::new();
+    let input = folder.array("x.npy", &[1, 1, 3, 3]);
+    let weight = folder.write("w.npy", &npy("<f4", false, &[3, 3], &le(&[1.0; 9])));
+    let (text, out) = ("conv2d oc1000000000000 in 3x3 kernel 3", folder.path("y.npy"));
+    let said = refused(&["run", text, "-i", &input, "-w", &weight, "-o", &out]);
+    assert!(said.contains("bytes of memory, more than there is"), "{said}");
+}
+
+#[test]
+fn two_roundings_are_computed_by_one_route() {
+    let folder = Folder::new();
+    let input = folder.array("x.npy", &[1, 1, 5]);
+    let weight = folder.write("w.npy", &npy("<f4", false, &[1, 1, 3], &le(&[1.0; 3])));
+    let out = folder.path("y.npy");
+    let args = ["run", "-i", &input, "-w", &weight, "-o", &out, "--accuracy", "unfused"];
+    for route in ["reference", "interp", "avx2", "avx512"] {
+        let said = refused(&[&args[..], &["--route", route]].concat());
+        assert!(said.contains("leave the route out"), "{route}: {said}");
+    }
+    assert!(ok(&args).contains("cranelift"));
 }

@@ -25,7 +25,8 @@ pub struct Format {
 ///
 /// The operations are those that every route offers with the same bits: the four basic ones, the
 /// fused multiply-add, rounding to the nearest integer (ties to even), and scaling by a power of
-/// two. Only the types of [`DType`] have it: machine code is made for those.
+/// two. The types of [`DType`] have it, for which machine code is made, and [`Unfused`], which judges
+/// code.
 pub trait Element:
     sealed::Sealed + Copy + PartialOrd + fmt::Debug + Default + Send + Sync + 'static
 {
@@ -210,6 +211,7 @@ impl fmt::Display for DType {
 /// A number whose multiply-adds round twice, product and sum, and that is otherwise the same. The
 /// reference and the interpreter judge [`Accuracy::Unfused`](crate::separate::Accuracy) by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, PartialOrd)]
+#[repr(transparent)]
 pub struct Unfused<T>(pub T);
 
 impl<T: Element> sealed::Sealed for Unfused<T> {}

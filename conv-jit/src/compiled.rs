@@ -9,11 +9,9 @@ use std::sync::Arc;
 
 use conv_ir::program::Rewritten;
 use conv_ir::program::plan::Plan;
-use conv_ir::separate::Accuracy;
 use conv_ir::{DType, Isa, Nest, Program, Target};
 
 use crate::code::{CompileTime, FunctionSize};
-use crate::host::as_here;
 use crate::lowered::LoweredGroup;
 use crate::options::Options;
 use crate::shared::Shared;
@@ -58,11 +56,7 @@ impl Compiled {
     pub fn new(program: impl Into<Program>, options: Options) -> Result<Compiled, Error> {
         let program = program.into();
         let threads = options.threads.clamp(1, share::MOST_THREADS);
-        let target = match options.accuracy {
-            // Leaves of ours have fused multiply-adds.
-            Accuracy::Unfused => as_here(Target::CRANELIFT),
-            Accuracy::Exact | Accuracy::Fast => options.target,
-        };
+        let target = options.made_for();
         let planned_for = options.planned_for(&program, threads);
         let options = Options { threads: planned_for, target, ..options };
         let make = || Shared::new(&program, &options).map(Arc::new);

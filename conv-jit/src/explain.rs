@@ -143,7 +143,7 @@ impl Compiled {
     /// # Errors
     /// None in practice: it has been emitted before.
     pub fn clif(&self) -> Result<String, Error> {
-        self.nests().map(|nest| listing::clif_for(nest, self.target())).collect()
+        self.nests().map(|nest| listing::clif_for(nest, &self.shared.options)).collect()
     }
 
     /// The machine code of every function as text.
@@ -151,7 +151,7 @@ impl Compiled {
     /// # Errors
     /// None in practice: it has been compiled before.
     pub fn disassembly(&self) -> Result<String, Error> {
-        self.nests().map(|nest| listing::disassembly_for(nest, self.target())).collect()
+        self.nests().map(|nest| listing::disassembly_for(nest, &self.shared.options)).collect()
     }
 }
 

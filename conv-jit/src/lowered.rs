@@ -63,6 +63,7 @@ impl Lowered {
     /// [`Error::Conv`] for an illegal schedule or plan, [`Error::Argument`] for a schedule of
     /// several steps, [`Error::Unsupported`] where machine code cannot be made.
     pub fn new(program: &Program, options: &Options) -> Result<Lowered, Error> {
+        let options = &Options { target: options.made_for(), ..options.clone() };
         let Options { schedule, plan, target, threads, accuracy, .. } = options;
         let count = program.steps().len();
         if schedule.is_some() && count > 1 {
@@ -143,7 +144,11 @@ fn fused_where_it_can_be(
 
 fn lowered(program: &Program, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
     let (choice, nest, kernels) = match &group.strips {
-        Some(strips) => (None, fused(program, group, strips, options)?, Vec::new()),
+        Some(strips) => {
+            let nest = fused(program, group, strips, options)?;
+            let kernels = with_masks(&nest, &options.target)?;
+            (None, nest, kernels)
+        }
         None => {
             let conv = &program.steps()[group.steps.start].conv;
             let (choice, nest, kernels) =
@@ -226,6 +231,21 @@ fn with_masks(nest: &Nest, target: &Target) -> Result<Kernels, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The channels of a strip are near each other, those of the whole image are not.
+    #[test]
+    fn a_group_whose_kernels_reach_too_far_goes_apart() {
+        let text = "conv2d ic4 in 20000 kernel 3 pad 1; conv2d kernel 3 pad 1";
+        let program: Program = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        for target in [Target::AVX2, Target::AVX512] {
+            let options = Options { target, ..Options::default() };
+            let lowered = Lowered::new(&program, &options).unwrap_or_else(|e| panic!("{e}"));
+            let (made, backend) = (lowered.groups, options.backend().expect("x86-64"));
+            for LoweredGroup { nest, kernels, .. } in made {
+                crate::emit::emit(&nest, &backend, target.isa, kernels).expect("what is lowered");
+            }
+        }
+    }
 
     #[test]
     fn one_refused_group_leaves_the_others_fused() {

@@ -4,7 +4,9 @@ use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Program, Schedule, Target};
 
-use crate::host::host_target;
+use crate::Error;
+use crate::backend::Backend;
+use crate::host::{as_here, host_target};
 
 /// How to compile.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -46,10 +48,32 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The target that code is made for: that of the options, but for multiply-adds of two
+    /// roundings Cranelift's, as leaves of ours have fused ones.
+    ///
+    /// ```
+    /// use conv_jit::{Accuracy, Options, Target};
+    /// let options = Options { accuracy: Accuracy::Unfused, ..Options::default() };
+    /// assert_eq!(options.made_for().name, Target::CRANELIFT.name);
+    /// ```
+    pub fn made_for(&self) -> Target {
+        match self.accuracy {
+            Accuracy::Unfused => as_here(Target::CRANELIFT),
+            Accuracy::Exact | Accuracy::Fast => self.target,
+        }
+    }
+
+    /// Cranelift for that target.
+    pub(crate) fn backend(&self) -> Result<Backend, Error> {
+        let mut backend = Backend::of(&self.made_for())?;
+        backend.facts.fma &= self.accuracy != Accuracy::Unfused;
+        Ok(backend)
+    }
+
     /// Threads that the plan is for, of so many: others give the same code.
     pub(crate) fn planned_for(&self, program: &Program, threads: usize) -> usize {
         let steps = program.steps().len();
-        let is_planned = self.plan.is_none() && (steps > 1 || self.accuracy != Accuracy::Exact);
+        let is_planned = self.plan.is_none() && (steps > 1 || self.accuracy == Accuracy::Fast);
         if is_planned { threads } else { 1 }
     }
 }

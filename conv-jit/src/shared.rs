@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use conv_ir::separate::Accuracy;
 use conv_ir::{Isa, Program, Target};
 
 use crate::backend::Backend;
@@ -55,8 +54,7 @@ fn check_here(target: &Target) -> Result<(), Error> {
 impl Shared {
     pub fn new(described: &Program, options: &Options) -> Result<Shared, Error> {
         check_here(&options.target)?;
-        let mut backend = Backend::host()?;
-        backend.facts.fma &= options.accuracy != Accuracy::Unfused;
+        let backend = options.backend()?;
         let start = Instant::now();
         let mut lowered = Lowered::new(described, options)?;
         let lowering = start.elapsed();

@@ -1,8 +1,9 @@
 //! The weights of a program, checked and in the order of their use.
 
+use std::any::TypeId;
 use std::sync::Arc;
 
-use conv_ir::{Conv, DType, Element, Program};
+use conv_ir::{Conv, DType, Element, Program, with_element};
 
 use crate::Error;
 use crate::compiled::Compiled;
@@ -88,9 +89,19 @@ fn for_any_weights(shared: &Shared) -> Result<Arc<Shared>, Error> {
     Ok(Compiled::new(shared.described.clone(), options)?.shared)
 }
 
+/// Arrays are of the type that machine code reads, not of one that is named so and computes in
+/// another way.
 fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
     let found = T::DTYPE;
-    if found == needed { Ok(()) } else { Err(Error::DType { found, needed }) }
+    let is_machines = with_element!(found, M => TypeId::of::<T>() == TypeId::of::<M>());
+    match is_machines {
+        true if found == needed => Ok(()),
+        true => Err(Error::DType { found, needed }),
+        false => Err(Error::Argument(format!(
+            "arrays are of {}, which judges code, but machine code takes {needed}",
+            std::any::type_name::<T>()
+        ))),
+    }
 }
 
 /// Every array that comes later is there and has the length of its shape, and no other is.

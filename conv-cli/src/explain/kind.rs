@@ -7,8 +7,9 @@ pub fn sentence(conv: &Conv) -> String {
     let (spec, axes) = (conv.spec(), conv.axes());
     let is_pointwise = conv.kernel_volume() == 1;
     let is_depthwise = conv.groups() > 1 && conv.in_channels_per_group() == 1;
+    let is_strided = axes.iter().any(|axis| axis.stride > 1);
     let adjectives = [
-        ("strided", !spec.transposed && axes.iter().any(|axis| axis.stride > 1)),
+        ("strided", is_strided && !spec.transposed),
         ("dilated", axes.iter().any(|axis| axis.dilation > 1 && axis.kernel > 1)),
         ("depthwise", is_depthwise),
         ("grouped", conv.groups() > 1 && !is_depthwise),
@@ -26,9 +27,9 @@ pub fn sentence(conv: &Conv) -> String {
         let spans = by(&|axis| (axes[axis].kernel - 1).saturating_mul(axes[axis].dilation) + 1);
         parts.push(format!("{} taps span {spans} elements", by(&|axis| axes[axis].kernel)));
     }
-    if spec.transposed {
-        parts.push(format!("the output is {} times as large", by(&|axis| axes[axis].stride)));
-    } else if adjectives[0].1 {
+    if is_strided && spec.transposed {
+        parts.push(format!("inputs stand {} apart in the output", by(&|axis| axes[axis].stride)));
+    } else if is_strided {
         parts.push(format!("one output for {} inputs", by(&|axis| axes[axis].stride)));
     }
     if let Some(batch) = images(&spec.batch) {
@@ -81,7 +82,7 @@ mod tests {
             ),
             (
                 "conv3d-transposed nN g2 ic4 oc2 in 8 kernel 2 stride 2",
-                "a grouped transposed 3-D convolution: 2 groups, in each 2 channels -> 1; the output is 2 x 2 x 2 times as large; N images",
+                "a grouped transposed 3-D convolution: 2 groups, in each 2 channels -> 1; inputs stand 2 x 2 x 2 apart in the output; N images",
             ),
         ] {
             assert_eq!(say(text), sentence);

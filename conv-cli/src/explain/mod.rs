@@ -31,6 +31,7 @@ use conv_jit::{Lowered, LoweredGroup, Options};
 use crate::describe::{Description, GRAMMAR};
 use crate::failure::Failure;
 use crate::picture::View;
+use crate::values::Exactness;
 use crate::{output, picture, table, values, weights};
 
 const EXAMPLES: &str = "\
@@ -74,21 +75,20 @@ pub struct Args {
     /// How to compute one step, instead of the model's choice
     #[arg(long, value_name = "TEXT")]
     schedule: Option<Schedule>,
-    /// fast: known windows of low rank may run as columns and rows
-    #[arg(long, value_name = "exact|fast", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
-    accuracy: Accuracy,
+    #[command(flatten)]
+    exactness: Exactness,
     /// The machine to compute on, which need not be this one [default: the widest that this CPU
     /// runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
     /// Show the convolution as a sparse matrix instead: which weight stands where
-    #[arg(long, conflicts_with_all = ["after", "all", "leaves", "target", "roofline"])]
+    #[arg(long, conflicts_with_all = ["after", "all", "leaves", "target", "schedule", "accuracy", "roofline"])]
     matrix: bool,
     /// Also tell what this machine allows: its peak in GFLOP/s and its memory's bandwidth in GB/s
     #[arg(long, value_name = "PEAK:BANDWIDTH", value_parser = values::roofline)]
     roofline: Option<Roofline>,
     /// Draw it into this file instead: what one output sees of every layer, down to the input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["after", "all", "leaves", "target", "roofline", "matrix"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["after", "all", "leaves", "target", "schedule", "accuracy", "roofline", "matrix"])]
     svg: Option<PathBuf>,
     /// What --svg draws
     #[arg(long, value_enum, default_value_t = View::Space, requires = "svg")]
@@ -99,6 +99,14 @@ pub struct Args {
     weight: Vec<String>,
     #[command(flatten)]
     description: Description,
+}
+
+impl Args {
+    /// Whether it asks how a program is computed.
+    fn is_about_how(&self) -> bool {
+        let is_exact = self.exactness.accuracy == Accuracy::Exact;
+        self.leaves || self.target.is_some() || self.schedule.is_some() || !is_exact
+    }
 }
 
 /// The command.
@@ -120,13 +128,11 @@ pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         _ if args.matrix => {
             Err(Failure::usage("--matrix shows one convolution, but several were described"))
         }
-        Described::Stack(convs)
-            if wanted == Wanted::Nothing && !args.leaves && args.target.is_none() =>
-        {
+        Described::Stack(convs) if wanted == Wanted::Nothing && !args.is_about_how() => {
             stack::explain(convs, args.roofline, out)
         }
         _ => Err(Failure::usage(
-            "--after, --all, --leaves and --target are about what is computed, but these convolutions do not follow each other",
+            "--after, --all, --leaves, --target, --schedule and --accuracy are about how it is computed, but these convolutions do not follow each other",
         )),
     }
 }
@@ -204,10 +210,10 @@ fn computed(
     args: &Args,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let target = &args.target.unwrap_or_else(conv_jit::host_target);
-    let Args { schedule, accuracy, .. } = args;
-    let (schedule, accuracy) = (schedule.clone(), *accuracy);
-    let options = Options { target: *target, schedule, accuracy, ..Options::default() };
+    let target = args.target.unwrap_or_else(conv_jit::host_target);
+    let (schedule, accuracy) = (args.schedule.clone(), args.exactness.accuracy);
+    let options = Options { target, schedule, accuracy, ..Options::default() };
+    let target = &options.made_for();
     let lowered = Lowered::new(program, &options)?;
     let mut lines = Vec::new();
     match program.single() {

@@ -19,7 +19,7 @@ use conv_ir::separate::Accuracy;
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::table::{self, milliseconds};
-use crate::values::Outside;
+use crate::values::{Exactness, Outside};
 use crate::{output, values};
 use passes::Report;
 use picture::Picture;
@@ -91,11 +91,8 @@ pub struct Args {
     /// Refuse a picture of more pixels; one in colour takes about 45 bytes of memory a pixel
     #[arg(long, value_name = "N", default_value_t = picture::MOST_PIXELS, value_parser = clap::value_parser!(u64).range(1..))]
     max_pixels: u64,
-    /// exact: the bits of every other route; fast: a window that is a column times a row runs as
-    /// those two, within a bound that is printed; unfused: each
-    /// multiply-add rounds twice, as on CPUs without fused ones
-    #[arg(long, value_name = "exact|fast|unfused", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]
-    accuracy: Accuracy,
+    #[command(flatten)]
+    exactness: Exactness,
 }
 
 /// The command.
@@ -129,7 +126,7 @@ fn print(args: &Args, picture: &str, report: &Report, out: &mut dyn Write) -> Re
         ("run", milliseconds(report.run)),
         ("written", args.output.display().to_string()),
     ];
-    if args.accuracy == Accuracy::Fast {
+    if args.exactness.accuracy == Accuracy::Fast {
         let split = match &report.split[..] {
             [] => "exact: columns and rows would not be faster".to_owned(),
             split => split.join("; "),

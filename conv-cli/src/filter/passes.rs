@@ -27,6 +27,7 @@ use super::picture::Picture;
 use super::window::{Finish, Pass};
 use crate::failure::Failure;
 use crate::route::{self, How, Ready, Weights};
+use crate::values::Exactness;
 
 /// Red, green and blue in BT.601 luma.
 const LUMA: [f32; 3] = [0.299, 0.587, 0.114];
@@ -200,7 +201,7 @@ impl Work<'_> {
         let conv = Conv::new(spec)?;
         let planes = conv.out_channels();
         let weights = vec![Weights { weight, bias: None }];
-        let &Args { route, threads, accuracy, .. } = self.args;
+        let &Args { route, threads, exactness: Exactness { accuracy }, .. } = self.args;
         let how = How { route, threads, accuracy, ..How::default() };
         let ready = Ready::new(&route::compiled_in(&conv.into(), &weights)?, &how, weights)?;
         self.report.split.extend(ready.chosen.split.clone());

@@ -5,6 +5,14 @@ use conv_macros::conv;
 
 use super::{Case, plain, text};
 
+/// An item, and its text.
+macro_rules! with_text {
+    ($text:ident: $($tokens:tt)*) => {
+        conv! { $($tokens)* }
+        const $text: &str = stringify!($($tokens)*);
+    };
+}
+
 conv! {
     fn plain_one(input: [f32; 1, 2, 6, 5], weight: [f32; 3, 2, 3, 3], bias: [f32; 3]) -> [f32; 1, 3, 6, 5];
     padding: 1, activation: relu
@@ -27,7 +35,8 @@ conv! {
     second: { weight: [f64; 3, 2, 1, 1], bias: [f64; 3] }
 }
 
-conv! {
+with_text! {
+    GIVEN:
     fn given(input: [f32; 1, 2, 6, 5], weight: [f32; 3, 2, 3, 3], bias: [f32; 3]) -> [f32; 1, 3, 6, 5];
     padding: 1, activation: relu, schedule: "lanes none"
 }
@@ -74,17 +83,24 @@ conv! {
     second: { padding: 1, weight: [[1, 0, -1], [2, 0, -2], [1, 0, -1]] }
 }
 
-conv! {
+with_text! {
+    BOX_ONE:
     fn box_one(input: [f32; 1, 1, 40, 40]) -> [f32; 1, 1, 40, 40];
     padding: 2, accuracy: fast,
     weight: [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]]
 }
 
-conv! {
+with_text! {
+    BOX_TWO:
     fn box_two(input: [f32; 1, 1, 40, 40]) -> [f32; 1, 1, 40, 40];
     accuracy: fast,
     first: { padding: 2, weight: [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]] },
     second: { padding: 2, weight: [[1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1]] }
+}
+
+conv! {
+    fn panels(input: [f32; 1, 64, 9, 9], weight: [f32; 64, 64, 5, 5]) -> [f32; 1, 64, 5, 5];
+    schedule: "lanes oc:4 tile oc:8,ow:5 pack"
 }
 
 conv! {
@@ -139,6 +155,20 @@ pub fn scheduled() {
     let case = Case::<f32>::new(plain(1));
     let ((weight, bias), mut output) = (arrays!(case, 0), [f32::NAN; 90]);
     given(&a(&case.input), &weight, &bias, &mut output);
+    case.check(&output);
+    assert!(expanded(GIVEN).contains("Schedule: `lanes none"), "{}", expanded(GIVEN));
+}
+
+/// Packed weights that are too long for a stack.
+pub fn panels_scratch() {
+    let case = Case::<f32>::new("conv2d ic64 oc64 in 9 kernel 5");
+    let (mut output, mut scratch) = (vec![f32::NAN; 1600], vec![0.0; PANELS_SCRATCH]);
+    panels(
+        &a(&case.input),
+        case.weights[0].0[..].try_into().expect("windows"),
+        (&mut output[..]).try_into().expect("an image"),
+        (&mut scratch[..]).try_into().expect("as it says"),
+    );
     case.check(&output);
 }
 
@@ -233,6 +263,7 @@ pub fn one_fast() {
     let mut output = [f32::NAN; 1600];
     box_one(&a(&case.input), &mut output);
     case.check(&output);
+    assert!(expanded(BOX_ONE).contains("rank 1"), "{}", expanded(BOX_ONE));
 }
 
 pub fn two_fast() {
@@ -241,6 +272,12 @@ pub fn two_fast() {
     let mut output = [f32::NAN; 1600];
     box_two(&a(&case.input), &mut output);
     case.check(&output);
+    assert!(expanded(BOX_TWO).contains("rank 1"), "{}", expanded(BOX_TWO));
+}
+
+/// What the tokens of an item become.
+fn expanded(tokens: &str) -> String {
+    conv_codegen::expand(tokens.parse::<proc_macro2::TokenStream>().expect("tokens")).to_string()
 }
 
 /// What stands in the item's documentation.
@@ -255,11 +292,9 @@ pub fn explain(steps: usize) {
 pub fn advice() {
     let tokens =
         "fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3]) -> [f32; 1, 1, 6]; residual: true";
-    let said = conv_codegen::expand(tokens.parse::<proc_macro2::TokenStream>().expect("tokens"))
-        .to_string();
+    let said = expanded(tokens);
     assert!(said.contains("a residual is a parameter behind the others"), "{said}");
     let tokens = "fn f(input: [f32; 1, 1, 8], weight: [f32; 1, 1, 3], residual: [f32; 1, 1, 6]) -> [f32; 1, 1, 6];";
-    let said = conv_codegen::expand(tokens.parse::<proc_macro2::TokenStream>().expect("tokens"))
-        .to_string();
+    let said = expanded(tokens);
     assert!(!said.contains("compile_error"), "{said}");
 }

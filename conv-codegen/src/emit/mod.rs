@@ -20,8 +20,8 @@
 //! In: a nest for each version, after all passes (leaves still in place are printed where they
 //! stand). Out: tokens that compile by themselves: no dependencies, no imports, absolute paths.
 //! Free sizes become `usize` parameters in front, arrays become slices, and sizes and lengths are
-//! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics, and the
-//! one copy of known numbers ([`known`]): a leaf asserts how far it reaches before it starts, of
+//! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics, the one
+//! copy of known numbers ([`known`]), and the zeros of a type on the heap ([`packed`]): a leaf asserts how far it reaches before it starts, of
 //! offsets that the door has kept from wrapping.
 //!
 //! Padding is skipped. A version that multiplies it instead says so
@@ -36,6 +36,7 @@
 
 mod arrays;
 mod call;
+pub(crate) mod debug;
 mod door;
 mod emission;
 mod expr;

@@ -21,7 +21,7 @@ use super::arrays::{CALLER, Home, LINE};
 use super::item::{Form, Item};
 use super::lanes::type_name;
 use super::versions::Bodies;
-use super::{Head, Unsupported, Version, door, need_finite_weights, tokens};
+use super::{Head, Unsupported, Version, debug, door, need_finite_weights, tokens};
 use crate::Library;
 
 /// A constant of the type: name, type and value, what it says.
@@ -77,7 +77,8 @@ pub(super) fn item(
         runtime: first.runtime,
     };
     let making = making.functions();
-    let (debug, on_slices) = (debug(head), packing.run_on_slices(scratch_parameter.as_ref()));
+    let debug = debug::shown(name, &head.attributes);
+    let on_slices = packing.run_on_slices(scratch_parameter.as_ref());
     Ok(quote! {
         #before
         #[derive(Clone)]
@@ -129,21 +130,6 @@ fn zeros(names: &[TokenStream], lengths: &[i64], notes_finite: bool) -> TokenStr
         true => quote!(#fields, finite: true),
         false => fields,
     }
-}
-
-/// Shows the type's name alone, where the user derives nothing: packed weights are long.
-fn debug(Head { name, attributes, .. }: &Head) -> Option<TokenStream> {
-    let text = name.to_string();
-    let is_derived = attributes.to_string().contains("Debug");
-    (!is_derived).then(|| {
-        quote! {
-            impl ::core::fmt::Debug for #name {
-                fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                    f.debug_struct(#text).finish_non_exhaustive()
-                }
-            }
-        }
-    })
 }
 
 /// Whether all versions hold the same packed buffers.

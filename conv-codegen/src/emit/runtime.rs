@@ -153,10 +153,12 @@ impl Vectors {
         quote!(pub(super) const W: usize = #width;)
     }
 
-    /// rustc forbids `inline(always)` together with features.
+    /// rustc forbids `inline(always)` together with features. Multiply-adds in software are long, and
+    /// stand once.
     fn attributes(self, piece: &Piece) -> Option<TokenStream> {
         let features = attribute(self.isa).filter(|_| self.width > 0);
-        piece.is_function().then(|| match features {
+        let is_soft = SOFT.iter().any(|soft| soft.name == piece.name);
+        (piece.is_function() && !is_soft).then(|| match features {
             None => quote!(#[inline(always)]),
             Some(features) => quote!(#[inline] #features),
         })

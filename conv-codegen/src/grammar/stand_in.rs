@@ -8,6 +8,7 @@ use syn::Ident;
 use super::parse::{Dim, Item, Tensor};
 use super::steps::array_name;
 use crate::Form;
+use crate::emit::debug;
 
 /// A function or a type of the declared signature.
 pub(super) fn of(item: &Item) -> TokenStream {
@@ -30,6 +31,10 @@ pub(super) fn of(item: &Item) -> TokenStream {
             let is_image = |name: &Ident| name == "input" || name == "residual";
             let weights = arguments(&tensors, |name| !is_image(name));
             let images = arguments(&tensors, is_image);
+            let attributes: TokenStream =
+                attributes.iter().map(ToTokens::to_token_stream).collect();
+            let debug = debug::shown(name, &attributes);
+            let on_slices = sizes.is_empty().then(|| on_slices(&tensors, output, &body));
             // A crate without `std` must not meet it here.
             let is_core = |entry: &super::parse::Entry| {
                 entry.key == "std" && entry.value.to_token_stream().to_string() == "false"
@@ -37,9 +42,11 @@ pub(super) fn of(item: &Item) -> TokenStream {
             let boxed = (!item.entries.iter().any(is_core))
                 .then(|| quote!(pub fn boxed(#weights) -> ::std::boxed::Box<Self> { #body }));
             quote! {
-                #(#attributes)*
+                #attributes
                 #[derive(Clone)]
                 #visibility struct #name {}
+
+                #debug
 
                 #allowed
                 impl #name {
@@ -49,9 +56,27 @@ pub(super) fn of(item: &Item) -> TokenStream {
                     #boxed
                     pub const fn pack(&mut self, #weights) {}
                     pub fn run(&self, #(#sizes: usize,)* #images output: &mut #result) { #body }
+                    #on_slices
                 }
             }
         }
+    }
+}
+
+/// The call on slices, of what `run` takes.
+fn on_slices(tensors: &[Tensor], output: &Tensor, body: &TokenStream) -> TokenStream {
+    let mut slices = TokenStream::new();
+    for image in ["input", "residual"] {
+        if let Some(tensor) = tensors.iter().find(|tensor| tensor.name == image) {
+            let (name, element) = (&tensor.name, element(tensor));
+            slices.extend(quote!(#name: &[#element],));
+        }
+    }
+    let element = element(output);
+    quote! {
+        pub fn run_on_slices(
+            &self, #slices output: &mut [#element],
+        ) -> ::core::result::Result<(), &'static str> { #body }
     }
 }
 
@@ -92,9 +117,13 @@ fn arguments(tensors: &[Tensor], chosen: impl Fn(&Ident) -> bool) -> TokenStream
     arguments
 }
 
+fn element(tensor: &Tensor) -> TokenStream {
+    if tensor.dtype == "f64" { quote!(f64) } else { quote!(f32) }
+}
+
 /// The type behind a reference to the tensor.
 fn array(tensor: &Tensor) -> TokenStream {
-    let dtype = if tensor.dtype == "f64" { quote!(f64) } else { quote!(f32) };
+    let dtype = element(tensor);
     let length =
         tensor.sizes.iter().try_fold(1usize, |product, dim| product.checked_mul(dim.number()?));
     match length {

@@ -9,7 +9,7 @@ use super::shape::{Shape, UNKNOWN, product};
 use super::{IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
-use crate::schedule::{Borders, Choice};
+use crate::schedule::{Borders, Choice, MOST};
 
 /// Bytes of a page.
 const PAGE: i64 = 4096;
@@ -253,7 +253,7 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     if panel_bytes(tile_rows) > room {
         // A window that is higher than the cache reads the image from beyond it, too. Half a window
         // of rows at a time are copied three times.
-        let rows = ((window / 2).min(shape.rows()) / tile_rows).max(1) * tile_rows;
+        let rows = ((window / 2).min(shape.rows()).min(MOST) / tile_rows).max(1) * tile_rows;
         let copied = panel_bytes(rows) / rows;
         let edges = scalar_edges(shape);
         if shape.columns() == UNKNOWN || panel_bytes(rows) > LARGEST_PANEL {
@@ -274,18 +274,19 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     }
     // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the
     // limit.
-    let whole_tiles = |rows: i64| rows.min(shape.rows()) / tile_rows * tile_rows;
+    let whole_tiles = |rows: i64| rows.min(shape.rows()).min(MOST) / tile_rows * tile_rows;
     let within = |bytes: i64| whole_tiles((bytes / row_bytes - window) / shape.row_step);
     let (high, low) = (within(target.l1_bytes as i64 / 2), within(room));
     let most = match high > 4 * window {
         true => high,
         false => low.min(whole_tiles(4 * window)).max(tile_rows),
     };
-    let rows = if most * 2 > shape.rows() && panel_bytes(shape.rows()) <= room {
-        shape.rows()
-    } else {
-        most
-    };
+    let rows =
+        if most * 2 > shape.rows() && shape.rows() <= MOST && panel_bytes(shape.rows()) <= room {
+            shape.rows()
+        } else {
+            most
+        };
     choice.schedule.borders = Borders::Panel { rows };
     choice.reasons.push(format!(
         "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {rows} output row(s), {} KiB in cache",

@@ -43,6 +43,11 @@ fn tall_windows_with_a_folding_border_have_a_panel() {
         let panel = matches!(choice.schedule.borders, Borders::Panel { .. });
         assert!(panel, "{text}: {:?}", choice.reasons);
     }
+    // A schedule's numbers end at 65535, however high the image is.
+    let narrow = conv("conv2d in 200000x16 kernel 140001x3 pad 70000,1 mode reflect");
+    let choice = Schedule::choose(&narrow, &Target::AVX512);
+    assert!(matches!(choice.schedule.borders, Borders::Panel { .. }), "{:?}", choice.reasons);
+    choice.schedule.check(&narrow, &Target::AVX512).unwrap_or_else(|e| panic!("{e}"));
     // Taps that are far apart make a row as long as all between them.
     for text in [
         "conv2d in 7x7 kernel 3 dilation 1,1000007 pad same-upper mode reflect",

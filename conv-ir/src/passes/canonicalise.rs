@@ -80,7 +80,10 @@ fn share_groups(nest: &mut Nest, leaf: &mut Leaf) {
             continue;
         };
         let share = values.len() / count.max(1) as usize;
-        if count < 2 || share == 0 || values.chunks(share).any(|part| *part != values[..share]) {
+        if count < 2
+            || share == 0
+            || values.chunks(share).any(|part| !are_same(part, &values[..share]))
+        {
             continue;
         }
         let values = Values::exact(&values[..share]);
@@ -92,6 +95,11 @@ fn share_groups(nest: &mut Nest, leaf: &mut Leaf) {
             }
         });
     }
+}
+
+/// To the last bit: zeros of two signs are not the same.
+fn are_same(a: &[f64], b: &[f64]) -> bool {
+    a.iter().map(|x| x.to_bits()).eq(b.iter().map(|x| x.to_bits()))
 }
 
 fn drop_unit_dimensions(nest: &mut Nest, leaf: &mut Leaf) {

@@ -17,7 +17,8 @@
 //! that nobody passes them.
 //!
 //! The bits stay: `fma(x, 1, acc)` and `acc + x` round once, and a tap of zero adds nothing to a
-//! finite sum. Of an infinite or NaN input it would make NaN; left out, it does not.
+//! finite sum but the sign of a zero. Of an infinite or NaN input it would make NaN; left out, it
+//! does not.
 
 use crate::nest::{
     Access, Affine, AxisId, Base, Binary, BufferId, Cond, Expr, Leaf, Loop, LoopKind, Nest, Op,

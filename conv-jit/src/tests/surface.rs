@@ -2,7 +2,9 @@
 
 use conv_ir::{Activation, DType, Schedule, Target};
 
-use crate::{Backend, Compiled, Error, Packed, Scratch, cache, conv_transpose2d, conv1d, conv2d};
+use crate::{
+    Backend, Compiled, Error, Options, Packed, Scratch, cache, conv_transpose2d, conv1d, conv2d,
+};
 
 fn small() -> crate::Builder {
     conv2d(3, 8, 3).input([10, 11]).padding(1).bias(true)
@@ -33,6 +35,9 @@ fn wrong_arrays_are_refused() {
     );
     let wrong = conv.pack(&[0.0f64; 216], Some(&[0.0; 8])).err();
     assert_eq!(wrong, Some(Error::DType { found: DType::F64, needed: DType::F32 }));
+    let judge = conv.pack(&[conv_ir::Unfused(0.0f32); 216], Some(&[conv_ir::Unfused(0.0); 8]));
+    let judge = judge.err().map_or(String::new(), |error| error.to_string());
+    assert!(judge.contains("judges code, but machine code takes f32"), "{judge}");
     let packed = conv.pack(&weight, Some(&bias)).unwrap();
     let (input, mut output) = (vec![0.0; 330], vec![0.0; 880]);
     packed.run(&input, &mut output).unwrap();
@@ -167,9 +172,10 @@ fn every_target_as_text() {
     {
         let schedule = Schedule::choose(conv, &target).schedule;
         let nest = conv_ir::passes::compile(conv, &schedule, &target, &mut |_, _| {}).unwrap();
-        let text = crate::disassembly_for(&nest, &target).unwrap();
+        let options = Options { target, ..Options::default() };
+        let text = crate::disassembly_for(&nest, &options).unwrap();
         assert!(text.contains(word) && text.contains("; run ("), "{target}:\n{text}");
-        let text = crate::clif_for(&nest, &target).unwrap();
+        let text = crate::clif_for(&nest, &options).unwrap();
         assert!(text.contains("; run\nfunction "), "{target}:\n{text}");
         assert_eq!(text.contains(" registers, "), target != Target::CRANELIFT, "{text}");
     }
