@@ -21,8 +21,8 @@
 //! stand). Out: tokens that compile by themselves: no dependencies, no imports, absolute paths.
 //! Free sizes become `usize` parameters in front, arrays become slices, and sizes and lengths are
 //! asserted at the [`door`]. Parallel loops run in order. `unsafe` is around intrinsics, the one
-//! copy of known numbers ([`known`]), and the zeros of a type on the heap ([`packed`]): a leaf asserts how far it reaches before it starts, of
-//! offsets that the door has kept from wrapping.
+//! copy of known numbers ([`known`]), and the zeros of a type on the heap ([`packed`]): a leaf
+//! asserts how far it reaches before it starts, of offsets that the door has kept from wrapping.
 //!
 //! Padding is skipped. A version that multiplies it instead says so
 //! ([`Nest::needs_finite_weights`]); weights are then tested, by a function at each call, by a type

@@ -153,8 +153,8 @@ impl Vectors {
         quote!(pub(super) const W: usize = #width;)
     }
 
-    /// rustc forbids `inline(always)` together with features. Multiply-adds in software are long, and
-    /// stand once.
+    /// rustc forbids `inline(always)` together with features. Multiply-adds in software are long,
+    /// and stand once.
     fn attributes(self, piece: &Piece) -> Option<TokenStream> {
         let features = attribute(self.isa).filter(|_| self.width > 0);
         let is_soft = SOFT.iter().any(|soft| soft.name == piece.name);

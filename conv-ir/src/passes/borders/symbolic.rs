@@ -6,6 +6,9 @@
 //!         for ow in 5..tiles * 5 + 5: ..                  tiles is a symbol: whole tiles inside
 //!         for ow in max(5, tiles * 5 + 5)..W: .. when inside
 //! ```
+//!
+//! requires: conditions that move one way along the axis, whose bounds are one quotient each.
+//! gives: an interior of whole tiles that tests nothing, and edges that test at run time.
 
 use super::{Edge, drop_tests, single};
 use crate::nest::{Affine, Bound, Chain, Loop, Nest, Quotient, Var};
