@@ -25,8 +25,8 @@ pub struct Format {
 ///
 /// The operations are those that every route offers with the same bits: the four basic ones, the
 /// fused multiply-add, rounding to the nearest integer (ties to even), and scaling by a power of
-/// two. The types of [`DType`] have it, for which machine code is made, and [`Unfused`], which judges
-/// code.
+/// two. The types of [`DType`] have it, for which machine code is made, and [`Unfused`], which
+/// judges code.
 pub trait Element:
     sealed::Sealed + Copy + PartialOrd + fmt::Debug + Default + Send + Sync + 'static
 {

@@ -1,5 +1,5 @@
-//! The one-line text form of a convolution: its grammar, and how it is read. [`super::print`] writes
-//! it.
+//! The one-line text form of a convolution: its grammar, and how it is read. [`super::print`]
+//! writes it.
 //!
 //! ```text
 //! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1:1,1:1 mode reflect + bias + residual, relu
