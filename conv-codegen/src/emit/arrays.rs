@@ -1,14 +1,15 @@
 //! The arrays and sizes of a version: what its caller passes, what it keeps on its stack, and what
 //! is known.
 
+use conv_ir::Values;
 use conv_ir::nest::{Buffer, BufferRole, SymbolId, Var};
-use conv_ir::{DType, Values};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::item::{Form, Item};
+use super::item::{Form, Home, Item};
 use super::known::is_bytes;
 use super::lanes::type_name;
+use super::line::{LINE, whole_lines};
 use super::range::Range;
 use super::{Unsupported, expr, tokens};
 
@@ -30,34 +31,6 @@ pub const CALLER: &[&[BufferRole]] =
 pub(super) struct PublicBuffers {
     pub parameters: TokenStream,
     pub arguments: TokenStream,
-}
-
-/// Bytes of a cache line.
-pub(super) const LINE: i64 = 64;
-
-/// The next multiple of a line.
-fn whole_lines(length: i64, line: i64) -> i64 {
-    length.saturating_add(line - 1) / line * line
-}
-
-/// The type of arrays that start at a cache line: vectors do not lie across two.
-pub(super) fn aligned(dtype: DType) -> TokenStream {
-    let t = type_name(dtype);
-    let bytes = tokens(&LINE.to_string());
-    quote! {
-        /// Starts at a cache line, so that vectors do not lie across two.
-        #[repr(align(#bytes))]
-        struct Aligned<const N: usize>([#t; N]);
-    }
-}
-
-/// Where a version keeps the arrays of its own.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Home {
-    /// On its stack.
-    Stack,
-    /// In an array of so many elements that its caller passes.
-    Callers(i64),
 }
 
 /// An array of the emitted function itself, not another one's view.

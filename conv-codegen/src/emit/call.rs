@@ -13,23 +13,13 @@ use conv_ir::{Isa, Nest};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::item::{Item, leaf_text};
+use super::item::{Item, Parameters, leaf_text};
 use super::lanes::{attribute, type_name};
 use super::loops::loop_head;
 use super::range::Range;
 use super::scope::Scope;
 use super::sum::{Factor, Sum};
 use super::{Unsupported, tokens, uses};
-
-/// The ranges of a leaf's parameters over all its calls.
-#[derive(Clone, Default)]
-pub(super) struct Parameters {
-    called: bool,
-    pointers: Vec<Range>,
-    ints: Vec<Range>,
-    /// By parameter of the emitted function: its text has a use for it.
-    used: Vec<bool>,
-}
 
 impl<'a> Item<'a> {
     /// First walk over the driver: which values do the leaves' parameters take?

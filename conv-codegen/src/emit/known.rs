@@ -18,8 +18,8 @@ use conv_ir::{DType, Nest, Values};
 use proc_macro2::{Literal, TokenStream};
 use quote::quote;
 
-use super::arrays::aligned;
 use super::lanes::type_name;
+use super::line::aligned;
 use super::scope::identifier;
 use super::tokens;
 

@@ -17,9 +17,10 @@ use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::arrays::{CALLER, Home, LINE};
-use super::item::{Form, Item};
+use super::arrays::CALLER;
+use super::item::{Form, Home, Item};
 use super::lanes::type_name;
+use super::line::LINE;
 use super::versions::Bodies;
 use super::{Head, Unsupported, Version, debug, door, need_finite_weights, tokens};
 use crate::Library;

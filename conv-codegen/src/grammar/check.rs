@@ -6,7 +6,6 @@
 //! output, bias and residual is compared with what follows, with the arithmetic. While a key cannot
 //! be read nothing is inferred from keys: one mistake, one message.
 
-use conv_ir::conv::{Extent, axis_name};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Program, Schedule, Size};
 use proc_macro2::TokenStream;
@@ -87,11 +86,11 @@ fn dtype(item: &Described<'_>, errors: &mut Errors) -> DType {
 }
 
 /// The tensors by name.
-struct Signature<'a> {
+pub(super) struct Signature<'a> {
     input: &'a Tensor,
     weight: &'a Tensor,
     bias: Option<&'a Tensor>,
-    residual: Option<&'a Tensor>,
+    pub residual: Option<&'a Tensor>,
 }
 
 fn signature<'a>(
@@ -145,12 +144,12 @@ fn signature<'a>(
     })
 }
 
-struct Checker<'a> {
-    item: &'a Described<'a>,
+pub(super) struct Checker<'a> {
+    pub item: &'a Described<'a>,
     settings: Settings<'a>,
-    signature: Signature<'a>,
+    pub signature: Signature<'a>,
     /// Spatial axes.
-    rank: usize,
+    pub rank: usize,
 }
 
 impl<'a> Checker<'a> {
@@ -194,14 +193,14 @@ impl<'a> Checker<'a> {
     }
 
     /// Position of the channels in input, output and residual.
-    fn channels_at(&self) -> usize {
+    pub fn channels_at(&self) -> usize {
         match self.settings.layout.0 {
             Layout::ChannelsFirst => 1,
             Layout::ChannelsLast => self.rank + 1,
         }
     }
 
-    fn spatial_at(&self, axis: usize) -> usize {
+    pub fn spatial_at(&self, axis: usize) -> usize {
         match self.settings.layout.0 {
             Layout::ChannelsFirst => 2 + axis,
             Layout::ChannelsLast => 1 + axis,
@@ -366,78 +365,6 @@ impl<'a> Checker<'a> {
                 &bias.shape,
                 format!("bias has {} sizes, but needs 1: the output channels", sizes.len()),
             ),
-        }
-    }
-
-    /// Output and residual against the inferred shape.
-    fn images(&self, conv: &Conv, errors: &mut Errors) {
-        for tensor in [self.item.output, self.signature.residual].into_iter().flatten() {
-            let name = &tensor.name;
-            self.batch(conv, tensor, errors);
-            let channels = &tensor.sizes[self.channels_at()];
-            if channels.number().is_some_and(|n| n != conv.spec().out_channels) {
-                let (expected, found) = (conv.spec().out_channels, channels.shown());
-                let source = tensor.source;
-                errors.at(
-                    channels,
-                    format!(
-                        "{name} channels are {expected}, as the weight says, but {source} {found}"
-                    ),
-                );
-            }
-            for axis in 0..self.rank {
-                self.spatial(conv, tensor, axis, errors);
-            }
-        }
-    }
-
-    fn batch(&self, conv: &Conv, tensor: &Tensor, errors: &mut Errors) {
-        let (expected, found) = (&conv.spec().batch, &tensor.sizes[0]);
-        let agree = match (expected, found) {
-            (_, Dim::Wrong(_)) => true,
-            (Size::Known(n), found) => found.number() == Some(*n),
-            (Size::Free(name), Dim::Name(found)) => found == name,
-            (Size::Free(_), Dim::Number(..)) => false,
-        };
-        if !agree {
-            let text = found.shown();
-            errors.at(
-                found,
-                format!(
-                    "{} batch is {expected}, as in input, but {} {text}",
-                    tensor.name, tensor.source
-                ),
-            );
-        }
-    }
-
-    fn spatial(&self, conv: &Conv, tensor: &Tensor, axis: usize, errors: &mut Errors) {
-        let found = &tensor.sizes[self.spatial_at(axis)];
-        let text = found.shown();
-        let what = format!("{} {}", tensor.name, axis_name(self.rank, axis));
-        let arithmetic = conv.output_arithmetic(axis);
-        match (&conv.axes()[axis].output, found) {
-            (_, Dim::Wrong(_)) => {}
-            (Extent::Known(n), found) if found.number() == Some(*n) => {}
-            (Extent::Known(_), _) => {
-                errors.at(found, format!("{what} is {arithmetic}, but {} {text}", tensor.source))
-            }
-            (Extent::Derived { .. }, Dim::Number(..)) => {
-                errors.at(
-                    found,
-                    format!("{what} is {arithmetic}, known only at run time: write a name instead of {text}"),
-                );
-            }
-            (Extent::Derived { of, scale: 1, add: 0, div: 1 }, Dim::Name(name)) if name == of => {}
-            (Extent::Derived { .. }, Dim::Name(name))
-                if conv.free_sizes().iter().any(|free| name == free) =>
-            {
-                errors.at(
-                    found,
-                    format!("{what} is {arithmetic}, which is not {name}: write another name"),
-                );
-            }
-            (Extent::Derived { .. }, Dim::Name(_)) => {}
         }
     }
 

@@ -21,6 +21,7 @@
 
 mod check;
 mod echo;
+mod images;
 mod known;
 mod made;
 mod nesting;

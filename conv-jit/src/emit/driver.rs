@@ -16,8 +16,8 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
 use super::address::Detail;
 use super::emitter::{Emitter, Span};
-use super::int::Int;
-use super::leaf::Tile;
+use super::terms::Int;
+use super::tile::Tile;
 use crate::backend::Backend;
 
 /// What a driver knows besides the emitter's state.

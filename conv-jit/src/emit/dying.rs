@@ -22,11 +22,7 @@ use std::collections::{BTreeSet, VecDeque};
 use conv_ir::nest::{Expr, Op};
 
 use super::emitter::Emitter;
-use super::leaf::{Slot, Tile};
-use super::reduce::holds;
-
-/// Whether the first and the second factor die.
-pub(super) type Dying = [bool; 2];
+use super::tile::{Dying, Slot, Tile, holds};
 
 /// What one operation does to registers.
 #[derive(Default)]

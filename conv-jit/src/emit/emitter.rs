@@ -12,8 +12,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData, Value, types};
 use cranelift_frontend::FunctionBuilder;
 
-use super::address::{Key, Term};
-use super::int::Int;
+use super::terms::{Int, Key, Term};
 use crate::backend::Facts;
 
 /// Something worked out before.

@@ -5,7 +5,7 @@ use cranelift_codegen::ir::InstBuilder;
 
 use super::emitter::Emitter;
 use super::int::Truth;
-use super::leaf::Tile;
+use super::tile::Tile;
 use super::vector::{self, Vector};
 
 impl Tile<'_> {

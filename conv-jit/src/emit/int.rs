@@ -8,13 +8,7 @@ use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{InstBuilder, Value, types};
 
 use super::emitter::Emitter;
-
-/// An `i64`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) enum Int {
-    Known(i64),
-    Value(Value),
-}
+use super::terms::Int;
 
 /// The truth of some conditions together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,34 +7,20 @@
 //! A register is one SSA value per chunk of lanes, replaced at every set. There is no register
 //! assignment here: tiles are chosen so that the allocator need not spill.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
 use conv_ir::Nest;
-use conv_ir::nest::{Access, AxisId, Base, Expr, Leaf, Op, PointerId, RegId};
+use conv_ir::nest::{Access, Base, Expr, Leaf, Op, PointerId, RegId};
 use cranelift_codegen::ir::{Function, Value};
 use cranelift_codegen::isa::TargetFrontendConfig;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
-use super::dying::Dying;
 use super::emitter::Emitter;
-use super::int::{Int, Truth};
-use super::vector::{self, Chunk, Vector};
+use super::int::Truth;
+use super::terms::Int;
+use super::tile::{Slot, Tile};
+use super::vector::Vector;
 use crate::backend::Facts;
-
-/// One register of an array of registers: the array, and the point of its tile axes.
-pub(super) type Slot = (RegId, i64);
-
-pub(super) struct Tile<'a> {
-    pub leaf: &'a Leaf,
-    /// How a vector is cut into machine registers.
-    pub chunks: Vec<Chunk>,
-    /// What the registers hold now.
-    pub registers: BTreeMap<Slot, Vector>,
-    /// Answers for the operations of `update` that are still to be emitted.
-    pub dying: VecDeque<Dying>,
-    /// The answer for the current one.
-    pub now: Dying,
-}
 
 /// Emits an outlined leaf as a function.
 pub(super) fn outlined(
@@ -62,11 +48,6 @@ pub(super) fn outlined(
 }
 
 impl<'a> Tile<'a> {
-    pub(super) fn new(e: &Emitter<'_, '_>, leaf: &'a Leaf) -> Self {
-        let chunks = vector::chunks(e.nest.accumulator, leaf.width(), e.facts.simd);
-        Tile { leaf, chunks, registers: BTreeMap::new(), dying: VecDeque::new(), now: [false; 2] }
-    }
-
     pub(super) fn emit(mut self, e: &mut Emitter<'_, '_>) {
         let leaf = self.leaf;
         self.ops(e, &leaf.init);
@@ -111,25 +92,6 @@ impl<'a> Tile<'a> {
         e.branch(holds, then, |_| Vec::new());
     }
 
-    /// For each value of a tile axis.
-    pub(super) fn each<'e, 'n, 'f>(
-        &mut self,
-        e: &'e mut Emitter<'n, 'f>,
-        axis: AxisId,
-        mut body: impl FnMut(&mut Self, &mut Emitter<'n, 'f>),
-    ) {
-        for at in 0..self.leaf.extent(axis) {
-            e.env.insert(axis, Int::Known(at));
-            body(self, e);
-        }
-        e.env.remove(&axis);
-    }
-
-    /// The register at the current point of its tile axes.
-    pub(super) fn slot(&self, e: &Emitter<'_, '_>, reg: RegId) -> Slot {
-        (reg, self.leaf.register_at(reg, |axis| e.known(axis)))
-    }
-
     /// What a register holds; zero where nothing was ever set.
     pub(super) fn register(&self, e: &mut Emitter<'_, '_>, slot: Slot) -> Vector {
         match self.registers.get(&slot) {
@@ -151,18 +113,6 @@ impl<'a> Tile<'a> {
         self.registers.insert(slot, merged);
     }
 
-    /// Lanes that count at the current point of the tile, `0..live`.
-    pub(super) fn live(&self, e: &Emitter<'_, '_>) -> i64 {
-        self.leaf.live_lanes(|axis| e.known(axis))
-    }
-
-    /// Makes `lane` the value of the lane axis.
-    pub(super) fn at_lane(&self, e: &mut Emitter<'_, '_>, lane: i64) {
-        if let Some(lanes) = self.leaf.lanes {
-            e.env.insert(lanes.axis, Int::Known(lane));
-        }
-    }
-
     /// The registers that `update` sets.
     pub(super) fn updated(&mut self, e: &mut Emitter<'_, '_>) -> BTreeSet<Slot> {
         let mut slots = BTreeSet::new();
@@ -172,26 +122,5 @@ impl<'a> Tile<'a> {
             }
         });
         slots
-    }
-
-    /// Every operation at every point of the tile axes, without code.
-    pub(super) fn walk(
-        &mut self,
-        e: &mut Emitter<'_, '_>,
-        ops: &'a [Op],
-        f: &mut dyn FnMut(&mut Self, &mut Emitter<'_, '_>, &'a Op),
-    ) {
-        for op in ops {
-            match op {
-                Op::Each(axis, body) => {
-                    for at in 0..self.leaf.extent(*axis) {
-                        e.env.insert(*axis, Int::Known(at));
-                        self.walk(e, body, f);
-                    }
-                    e.env.remove(axis);
-                }
-                Op::Set { .. } | Op::Store { .. } | Op::StoreBlock { .. } => f(self, e, op),
-            }
-        }
     }
 }

@@ -23,8 +23,11 @@ mod emitter;
 mod expr;
 mod int;
 mod leaf;
+mod memory;
 mod reduce;
 pub(crate) mod scratch;
+mod terms;
+mod tile;
 mod transpose;
 mod vector;
 

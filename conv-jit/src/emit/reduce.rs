@@ -15,12 +15,12 @@
 
 use std::collections::HashSet;
 
-use conv_ir::nest::{Access, AxisId, Cond, Expr, Loop, LoopKind, Op};
+use conv_ir::nest::{Access, AxisId, Expr, Loop, LoopKind, Op};
 
-use super::address::{Detail, Key};
+use super::address::Detail;
 use super::emitter::{Emitter, Span};
-use super::int::Int;
-use super::leaf::{Slot, Tile};
+use super::terms::{Int, Key};
+use super::tile::{Slot, Tile, holds};
 use super::vector::Vector;
 
 impl<'a> Tile<'a> {
@@ -178,9 +178,4 @@ impl Found {
             self.keys.push(key);
         }
     }
-}
-
-/// The truth of conditions where every variable is known, without code.
-pub(super) fn holds(e: &Emitter<'_, '_>, when: &[Cond]) -> Option<bool> {
-    Cond::all_at(when, |axis| e.known(axis))
 }

@@ -15,9 +15,10 @@ use conv_ir::nest::{Access, AxisId, RegId};
 use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
 use super::emitter::Emitter;
-use super::int::Int;
-use super::leaf::Tile;
-use super::vector::{Chunk, bitcast, store_at};
+use super::memory::store_at;
+use super::terms::Int;
+use super::tile::Tile;
+use super::vector::{Chunk, bitcast};
 
 /// Interleaves 32-bit elements of the low halves: a0 b0 a1 b1.
 const LOW_32: u128 = 0x17161514_07060504_13121110_03020100;

@@ -19,7 +19,7 @@
 use iced_x86::{Code, Instruction};
 
 use super::Refusal;
-use super::codes::Encoding;
+use super::encoding::Encoding;
 use super::vectors::{Reg, Vectors};
 use crate::leaf::inst::{Place, Value};
 

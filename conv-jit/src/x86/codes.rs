@@ -9,28 +9,9 @@
 
 use iced_x86::Code;
 
-use conv_ir::{DType, Isa};
+use conv_ir::DType;
 
-use super::Refusal;
-
-/// How instructions are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Encoding {
-    /// AVX2: no masks, three operands.
-    Vex,
-    /// AVX-512: masks, broadcasts as operands.
-    Evex,
-}
-
-impl Encoding {
-    pub fn of(isa: Isa) -> Result<Encoding, Refusal> {
-        match isa {
-            Isa::Portable => Err(Refusal::Machine),
-            Isa::Avx2 => Ok(Encoding::Vex),
-            Isa::Avx512 => Ok(Encoding::Evex),
-        }
-    }
-}
+use super::encoding::Encoding;
 
 /// The instructions for one vector shape.
 pub(super) struct Codes {

@@ -18,7 +18,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::Refusal;
 use super::text::{Label, Text};
-use super::vectors::Vectors;
+use super::vectors::{Given, Vectors};
 use crate::leaf::inst::{Arg, Cursor, Inst, LeafCode, LoopEnd, Motion, Place, SerialLoop, Source};
 
 /// Holds what is needed for a moment.
@@ -178,19 +178,18 @@ impl<'a> Frame<'a> {
         self.first_spill() + self.room.vectors as i64 * self.room.bytes
     }
 
-    /// Where vectors begin.
-    pub fn first_spill(&self) -> i64 {
+    /// Where vectors begin on the stack.
+    fn first_spill(&self) -> i64 {
         8 * self.slots
     }
 
-    /// How many vectors there is room for.
-    pub fn spills(&self) -> usize {
-        self.room.vectors
-    }
-
-    /// The register behind each cursor.
-    pub fn bases(&self) -> Vec<Register> {
-        self.cursors.clone()
+    /// What straight-line code may use.
+    pub fn given(&self) -> Given {
+        Given {
+            bases: self.cursors.clone(),
+            first_spill: self.first_spill(),
+            spills: self.room.vectors,
+        }
     }
 
     /// Saves registers, and works out what the loops need.

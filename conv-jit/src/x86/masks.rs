@@ -3,7 +3,7 @@
 
 use iced_x86::{Code, Instruction, Register};
 
-use super::codes::Encoding;
+use super::encoding::Encoding;
 use super::text::Text;
 use crate::leaf::Shape;
 use crate::leaf::inst::{Arg, Inst, LeafCode, Live, Source};

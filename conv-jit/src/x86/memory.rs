@@ -7,7 +7,8 @@
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::Refusal;
-use super::codes::{Encoding, codes};
+use super::codes::codes;
+use super::encoding::Encoding;
 use super::masks::{self, SCRATCH_MASK};
 use super::vectors::{Reg, Vectors, masked};
 use crate::leaf::inst::{Arg, Live, Place};

@@ -22,9 +22,11 @@
 mod bill;
 mod block;
 mod codes;
+mod encoding;
 mod frame;
 mod masks;
 mod memory;
+mod operands;
 mod registers;
 #[cfg(test)]
 mod tests;
@@ -40,7 +42,7 @@ pub use crate::leaf::Refusal;
 pub use bill::Bill;
 
 use crate::leaf::{self, Shape, inst::LeafCode};
-use codes::Encoding;
+use encoding::Encoding;
 use frame::{Frame, Room};
 use masks::Masks;
 use vectors::Vectors;
@@ -89,7 +91,7 @@ fn emit(
     let frame = Frame::new(code, leaf.ints.len(), Room { vectors: spills, bytes: shape.bytes() })?;
     frame.check()?;
     let masks = Masks::of(code, shape, encoding);
-    let mut vectors = Vectors::new(code, (shape, encoding), masks, &frame);
+    let mut vectors = Vectors::new(code, (shape, encoding), masks, frame.given());
     frame.enter(&mut vectors.text);
     vectors.set_masks();
     vectors.section(&code.init, false)?;

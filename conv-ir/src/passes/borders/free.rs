@@ -16,7 +16,8 @@
 //! A narrow image skips the first three by bounds, and a wide one the fourth: `fits` is 1 where the
 //! image is wide enough, else 0.
 
-use super::{Edge, SEPARATE, bound_taps, drop_tests, mask, single};
+use super::inside::drop_tests;
+use super::{Edge, SEPARATE, bound_taps, mask, single};
 use crate::nest::{Affine, Bound, Chain, Loop, Nest, Part, Quotient, Var};
 
 /// More columns than images have, and still an index where addresses have 32 bits. Of a wider image

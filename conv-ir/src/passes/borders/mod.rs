@@ -30,6 +30,7 @@
 //! ([`Nest::needs_finite_weights`]): an infinity times zero is no number.
 
 mod free;
+mod inside;
 mod mask;
 mod panel;
 mod pieces;
@@ -41,6 +42,8 @@ use crate::nest::{
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
+
+use inside::drop_tests;
 
 /// Mixed tiles of one axis that get a chain of their own. Beyond it the edge is one chain that
 /// tests at run time.
@@ -395,52 +398,6 @@ fn interval(chain: &Chain, a: &Affine) -> Option<(i64, i64)> {
         high += ends[0].max(ends[1]);
     }
     Some((low, high))
-}
-
-/// The leaf without these conditions, without selects that test only them, and with their folds
-/// undone.
-fn drop_tests(leaf: &crate::nest::Leaf, inside: &[Affine]) -> crate::nest::Leaf {
-    let always = Cond::NonNegative(Affine::constant(0));
-    let unfold = &mut |access: &crate::nest::Access| {
-        let mut access = access.clone();
-        for i in &mut access.index {
-            if let Index::Folded { index, .. } = i
-                && inside.contains(index)
-            {
-                *i = Index::Affine(index.clone());
-            }
-        }
-        access
-    };
-    let known = &mut |cond: &Cond| match inside.contains(cond.expression()) {
-        true => always.clone(),
-        false => cond.clone(),
-    };
-    let mut leaf = leaf.map(unfold, known, &mut |b| b.clone());
-    for op in &mut leaf.update {
-        if let Op::Set { when, value, .. } = op {
-            when.retain(|c| *c != always);
-            *value = without_selects(value, &always);
-        }
-    }
-    leaf
-}
-
-fn without_selects(e: &Expr, always: &Cond) -> Expr {
-    match e {
-        Expr::Select { when, then, otherwise } => {
-            let when: Vec<Cond> = when.iter().filter(|c| *c != always).cloned().collect();
-            match when.is_empty() {
-                true => (**then).clone(),
-                false => Expr::Select { when, then: then.clone(), otherwise: otherwise.clone() },
-            }
-        }
-        Expr::Fma(a, b, c) => {
-            let [a, b, c] = [a, b, c].map(|e| Box::new(without_selects(e, always)));
-            Expr::Fma(a, b, c)
-        }
-        other => other.clone(),
-    }
 }
 
 /// The only quotient of a bound.

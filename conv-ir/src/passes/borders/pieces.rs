@@ -13,7 +13,8 @@
 //! pieces, the first and the last tap alone tell where the interior is, so that no work grows with
 //! the window.
 
-use super::{Edge, Reach, SEPARATE, all_inside, drop_tests, interval, reach};
+use super::inside::drop_tests;
+use super::{Edge, Reach, SEPARATE, all_inside, interval, reach};
 use crate::nest::{Affine, AxisId, Bound, Chain, Var};
 
 /// Taps of one axis that are looked at one by one, to tell tiles apart in which all taps are inside

@@ -10,7 +10,8 @@
 //! requires: conditions that move one way along the axis, whose bounds are one quotient each.
 //! gives: an interior of whole tiles that tests nothing, and edges that test at run time.
 
-use super::{Edge, drop_tests, single};
+use super::inside::drop_tests;
+use super::{Edge, single};
 use crate::nest::{Affine, Bound, Chain, Loop, Nest, Quotient, Var};
 
 /// The output extent is known only at run time: edge, interior in whole tiles, edge; the edges test
