@@ -4,7 +4,7 @@ use clap::{ArgAction, Args};
 use conv_ir::{Activation, Conv, ConvSpec, DType, Layout, Padding, PerAxis, Program, Size};
 
 use crate::failure::Failure;
-use crate::values::{self, Extents, Outside, Pad};
+use crate::values::{self, Extents, Outside};
 
 /// The text form, for `--help`.
 pub const GRAMMAR: &str = "\
@@ -15,7 +15,7 @@ The text form of a convolution:
   CLAUSE      in SIZES, kernel SIZES; and if need be
               f32 or f64; nchw, nhwc, .., channels-first or channels-last; nN, gN, icN, ocN (also batch N, groups N, in_channels N, out_channels N)
               stride LIST, dilation LIST, out_pad LIST (also output_padding); flip
-              pad LIST (also padding), each entry N or BEFORE:AFTER; or valid, same-upper, same-lower, causal
+              pad LIST (also padding), each entry N or BEFORE:AFTER; or valid, same, same-upper, same-lower, full, causal
               mode MODE (also padding_mode): zeros, constant(V), reflect, symmetric, replicate, circular
   SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
   LIST        1x2 or 1,2, or 1 for all axes
@@ -30,7 +30,7 @@ pub struct Parameters {
     stride: Option<PerAxis<usize>>,
     /// Padding per axis, before:after; or valid, same, same-upper, same-lower, full, causal
     #[arg(long, visible_alias = "pad", value_name = "P[,LO:HI..]", allow_negative_numbers = true)]
-    padding: Option<Pad>,
+    padding: Option<Padding>,
     /// What lies outside the input. Zeros are skipped, not multiplied: a weight over them has no
     /// effect, were it infinite or NaN
     #[arg(long, visible_alias = "mode", value_name = "MODE", value_enum, default_value_t = Outside::Zeros)]
@@ -50,6 +50,14 @@ pub struct Parameters {
     /// Transposed only: extra outputs at the end of each axis
     #[arg(long, visible_alias = "out-pad", value_name = "N[,N..]", allow_negative_numbers = true)]
     output_padding: Option<PerAxis<usize>>,
+    /// Transposed only, in the place of --output-padding: the extents of the output
+    #[arg(
+        long,
+        value_name = "HxW",
+        allow_negative_numbers = true,
+        conflicts_with = "output_padding"
+    )]
+    output_size: Option<PerAxis<usize>>,
     /// True convolution: the window is reversed
     #[arg(long)]
     flip: bool,
@@ -74,18 +82,14 @@ impl Parameters {
         self.groups.unwrap_or(1)
     }
 
-    /// `spec` with these parameters.
-    pub fn apply(&self, spec: ConvSpec) -> Result<ConvSpec, Failure> {
-        let dilation = self.dilation.clone().unwrap_or(1.into());
-        Ok(ConvSpec {
+    /// The convolution of `spec` with these parameters.
+    pub fn conv(&self, spec: ConvSpec) -> Result<Conv, Failure> {
+        let conv = Conv::new(ConvSpec {
             layout: self.layout(),
             groups: self.groups(),
             stride: self.stride.clone().unwrap_or(1.into()),
-            padding: match &self.padding {
-                Some(pad) => pad.of(&spec, &dilation, self.transposed).map_err(Failure::Usage)?,
-                None => Padding::Valid,
-            },
-            dilation,
+            padding: self.padding.clone().unwrap_or(Padding::Valid),
+            dilation: self.dilation.clone().unwrap_or(1.into()),
             padding_mode: self
                 .padding_mode
                 .with_value(self.padding_value)
@@ -95,6 +99,11 @@ impl Parameters {
             flip: self.flip,
             activation: self.activation,
             ..spec
+        })?;
+        Ok(match &self.output_size {
+            None => conv,
+            Some(PerAxis::All(all)) => conv.with_output_size(&vec![*all; conv.rank()])?,
+            Some(PerAxis::Each(each)) => conv.with_output_size(each)?,
         })
     }
 }
@@ -203,6 +212,6 @@ impl Description {
             residual: *residual,
             ..ConvSpec::new([], kernel)
         };
-        Ok(Conv::new(self.parameters.apply(spec)?)?)
+        self.parameters.conv(spec)
     }
 }

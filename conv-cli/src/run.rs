@@ -204,7 +204,7 @@ impl<'a> Files<'a> {
             residual: self.residual.is_some(),
             ..ConvSpec::new(seen.spatial.iter().copied(), full[2..].iter().copied())
         };
-        Ok((seen, Conv::new(parameters.apply(spec)?)?))
+        Ok((seen, parameters.conv(spec)?))
     }
 
     /// The program that a text describes, with the sizes of the input.

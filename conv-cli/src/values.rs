@@ -1,12 +1,10 @@
 //! The words of the command line that are not already words of the text form.
 
-use std::str::FromStr;
-
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conv_ir::analysis::Roofline;
 use conv_ir::separate::Accuracy;
-use conv_ir::{ConvSpec, Padding, PaddingMode, PerAxis, Size, Target};
+use conv_ir::{PaddingMode, Size, Target};
 
 /// Spatial extents; a type of its own so that clap takes them as one value.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,60 +25,6 @@ pub fn size(text: &str) -> Result<Size, String> {
     text.parse()
         .map(Size::Known)
         .map_err(|_| format!("'{text}' is neither a whole number nor a name in capitals"))
-}
-
-/// Padding, with NumPy's words for it, which mean numbers once the window is known.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Pad {
-    /// As the text form has it.
-    Said(Padding),
-    /// Every output that meets the input.
-    Full,
-    /// As many outputs as inputs.
-    Same,
-}
-
-impl FromStr for Pad {
-    type Err = conv_ir::Error;
-
-    fn from_str(text: &str) -> Result<Pad, conv_ir::Error> {
-        match text {
-            "full" => Ok(Pad::Full),
-            "same" => Ok(Pad::Same),
-            other => other.parse().map(Pad::Said),
-        }
-    }
-}
-
-impl Pad {
-    /// For the window of `spec`.
-    pub fn of(
-        &self,
-        spec: &ConvSpec,
-        dilation: &PerAxis<usize>,
-        is_transposed: bool,
-    ) -> Result<Padding, String> {
-        let around = |(at, &kernel): (usize, &usize)| {
-            let dilation = match dilation {
-                PerAxis::All(all) => Some(all),
-                PerAxis::Each(each) => each.get(at),
-            };
-            kernel.saturating_sub(1).saturating_mul(dilation.copied().unwrap_or(1))
-        };
-        let around: Vec<usize> = spec.kernel.iter().enumerate().map(around).collect();
-        match self {
-            Pad::Said(padding) => Ok(padding.clone()),
-            Pad::Full if is_transposed => {
-                Err("--padding full: a transposed convolution is full without padding".to_owned())
-            }
-            Pad::Full => Ok(around.into_iter().map(|n| (n, n)).collect::<Vec<_>>().into()),
-            Pad::Same if around.iter().all(|n| n.is_multiple_of(2)) => Ok(Padding::SameUpper),
-            Pad::Same => Err(
-                "--padding same: the window is even, so one side gets more: say same-upper (the end, as PyTorch and TensorFlow) or same-lower"
-                    .to_owned(),
-            ),
-        }
-    }
 }
 
 /// What lies outside the input.
@@ -163,19 +107,6 @@ mod tests {
         let sizes = extents("Hx56").map(|extents| extents.0);
         assert_eq!(sizes, Ok(vec![Size::Free("H".to_owned()), Size::Known(56)]));
         assert!(size("h").is_err() && size("-1").is_err() && extents("3x").is_err());
-    }
-
-    #[test]
-    fn numpys_words_follow_from_the_window() {
-        let spec = ConvSpec::new([9, 9], [3, 4]);
-        let of = |text: &str| text.parse::<Pad>().expect("a word").of(&spec, &[2, 1].into(), false);
-        assert_eq!(of("full"), Ok(vec![(4, 4), (3, 3)].into()));
-        assert!(of("same").is_err_and(|e| e.contains("same-upper")));
-        assert_eq!(of("same-lower"), Ok(Padding::SameLower));
-        let odd = ConvSpec::new([9], [3]);
-        assert_eq!(Pad::Same.of(&odd, &1.into(), false), Ok(Padding::SameUpper));
-        assert!(Pad::Full.of(&odd, &1.into(), true).is_err());
-        assert!("fulll".parse::<Pad>().is_err());
     }
 
     #[test]

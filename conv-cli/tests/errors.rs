@@ -92,7 +92,7 @@ fn parameters_must_make_sense() {
     run.says(&["--padding", "18446744073709551615"], &["padding"]);
     run.says(&["--padding", "18446744073709551616"], &["--padding", "too large"]);
     run.says(&["--padding", "1,1,1"], &["padding"]);
-    run.says(&["--padding", "sane"], &["same-upper"]);
+    run.says(&["--padding", "sane"], &["did you mean `same`"]);
     run.says(&["--padding", "full", "--transposed"], &["is full without padding"]);
     run.says(&["--padding", "-1"], &["--padding"]);
     run.says(&["--padding-mode", "mirror"], &["possible values", "symmetric"]);
@@ -101,6 +101,8 @@ fn parameters_must_make_sense() {
     run.says(&["--padding-mode", "constant", "--padding-value", "inf"], &["padding"]);
     run.says(&["--output-padding", "1"], &["output_padding"]);
     run.says(&["--transposed", "--stride", "2", "--output-padding", "2"], &["output_padding"]);
+    run.says(&["--output-size", "4"], &["output_size", "only a transposed convolution"]);
+    run.says(&["--transposed", "--stride", "2", "--output-size", "900"], &["it can be from"]);
     run.says(&["--transposed", "--padding", "6"], &["height", "width"]);
     run.says(&["--activation", "rulu"], &["did you mean `relu`?"]);
     run.says(&["--activation", "clamp(2,1)"], &["activation"]);

@@ -73,7 +73,7 @@ impl Compiled {
     }
 
     /// What is computed in its place: windows of low rank are two steps under
-    /// [`Accuracy::Fast`], and strides may have moved.
+    /// [`Accuracy::Fast`](conv_ir::separate::Accuracy::Fast), and strides may have moved.
     pub fn rewritten(&self) -> &Rewritten {
         &self.shared.lowered.rewritten
     }

@@ -108,10 +108,10 @@
 //! | `std` | `true`, `false` | `true` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
 //!
-//! Words of `padding` are `valid`, `same_upper`, `same_lower` and `causal`; of `padding_mode`
-//! `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and `circular`; of `activation` `relu`,
-//! `relu6`, `leaky_relu`, `clamp`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish` and
-//! `hardsigmoid`.
+//! Words of `padding` are `valid`, `same` (an odd window), `same_upper`, `same_lower`, `full` and
+//! `causal`; of `padding_mode` `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and
+//! `circular`; of `activation` `relu`, `relu6`, `leaky_relu`, `clamp`, `sigmoid`, `tanh`, `silu`,
+//! `gelu`, `hardswish` and `hardsigmoid`.
 //!
 //! With `accuracy: fast` a known window that is a column times a row may run as those two, within
 //! the bound that the documentation of the function states; for known sizes. With `unfused` each

@@ -79,12 +79,14 @@ fn number(draws: &mut Unstructured<'_>) -> Result<f64> {
 
 fn padding(draws: &mut Unstructured<'_>, rank: usize) -> Result<Padding> {
     let pair = |draws: &mut Unstructured<'_>| Ok((size(draws)?, size(draws)?));
-    Ok(match draws.arbitrary::<u8>()? % 8 {
+    Ok(match draws.arbitrary::<u8>()? % 10 {
         0..3 => Padding::Valid,
         3 => Padding::SameUpper,
         4 => Padding::SameLower,
         5 => Padding::Causal,
-        6 => Padding::Explicit(PerAxis::All(pair(draws)?)),
+        6 => Padding::Same,
+        7 => Padding::Full,
+        8 => Padding::Explicit(PerAxis::All(pair(draws)?)),
         _ => {
             let each = (0..rank).map(|_| pair(draws)).collect::<Result<_>>()?;
             Padding::Explicit(PerAxis::Each(each))

@@ -14,7 +14,7 @@ use quote::ToTokens;
 use super::Errors;
 use super::known::{self, Known};
 use super::parse::{Described, Dim, ShapeSource, Tensor};
-use super::values::{Settings, unknown_word};
+use super::values::{Settings, unknown_word, words};
 use crate::Library;
 
 /// The parameters a signature may have, in order.
@@ -250,7 +250,7 @@ impl<'a> Checker<'a> {
                         .is_some_and(|p| p.to_string() == place.to_string())
             };
             if !issues[..at].iter().any(same) {
-                errors.at(&place, issue.to_string());
+                errors.at(&place, words(&issue.to_string()));
             }
         }
     }

@@ -16,7 +16,7 @@ const DOCS: [(&str, &str); 17] = [
     ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",
-        "Around the image: `1`, `[1, 0]`, `(1, 2)`, `[(1, 2), 0]`, `valid`, `same_upper`, `same_lower`, `causal`. Default `valid`.",
+        "Around the image: `1`, `[1, 0]`, `(1, 2)`, `[(1, 2), 0]`, `valid`, `same`, `same_upper`, `same_lower`, `full`, `causal`. Default `valid`.",
     ),
     ("dilation", "Distance of neighbouring taps: `2`, or `[2, 1]` for each axis. Default 1."),
     (

@@ -179,7 +179,7 @@ fn sides(value: &Expr) -> syn::Result<(usize, usize)> {
         both => whole_number(both).map(|n| (n, n)).map_err(|_| {
             syn::Error::new_spanned(
                 both,
-                "expected a number, `(before, after)`, a list of those, `valid`, `same_upper`, `same_lower` or `causal`",
+                "expected a number, `(before, after)`, a list of those, `valid`, `same`, `same_upper`, `same_lower`, `full` or `causal`",
             )
         }),
     }
@@ -252,10 +252,15 @@ fn schedule(value: &Expr) -> syn::Result<conv_ir::Schedule> {
     }
 }
 
+/// Words of the text form as the macro writes them.
+pub(super) fn words(message: &str) -> String {
+    message.replace("same-", "same_")
+}
+
 /// Without the column, which counts in text that the user did not write.
 fn plain(error: Error) -> String {
     match error {
-        Error::Parse { message, .. } => message.replace("same-", "same_"),
+        Error::Parse { message, .. } => words(&message),
         other => other.to_string(),
     }
 }

@@ -73,11 +73,26 @@ impl Check<'_> {
                     && self.number("padding", Some(at), hi, 0);
                 sound.then_some((lo, hi))
             }
+            Padding::Full if spec.transposed => {
+                let message = "full, but a transposed convolution is full without padding";
+                self.broken_axis("padding", at, message.to_owned());
+                None
+            }
+            Padding::Full => self.in_range(at, span(axis) - 1).map(|around| (around, around)),
+            Padding::Same if span(axis) % 2 == 0 => {
+                let message = format!(
+                    "same, but the window spans {}, which is even, so one side gets more: say \
+                     same-upper (the end, as PyTorch and TensorFlow) or same-lower",
+                    span(axis)
+                );
+                self.broken_axis("padding", at, message);
+                None
+            }
             Padding::Causal if spec.transposed => Some((0, self.crop(at, axis, "causal")?)),
             Padding::Causal => Some((self.in_range(at, span(axis) - 1)?, 0)),
-            Padding::SameUpper => {
-                self.same(at, axis, "same-upper").map(|total| (total / 2, total - total / 2))
-            }
+            Padding::Same | Padding::SameUpper => self
+                .same(at, axis, &spec.padding.to_string())
+                .map(|total| (total / 2, total - total / 2)),
             Padding::SameLower => {
                 self.same(at, axis, "same-lower").map(|total| (total - total / 2, total / 2))
             }

@@ -23,6 +23,7 @@ mod axis_rules;
 mod benchdnn;
 mod free;
 mod known;
+mod output_size;
 mod print;
 mod same;
 mod scan;
@@ -137,11 +138,15 @@ impl<T: Clone> From<&[T]> for PerAxis<T> {
 pub enum Padding {
     /// None.
     Valid,
+    /// `output = ceil(input / stride)` with an odd window, which has a middle (NumPy's `same`).
+    Same,
     /// `output = ceil(input / stride)`; the odd element goes to the end (ONNX `SAME_UPPER`,
     /// TensorFlow, PyTorch `'same'`).
     SameUpper,
     /// `output = ceil(input / stride)`; the odd element goes to the start (ONNX `SAME_LOWER`).
     SameLower,
+    /// Every output that meets the input (NumPy's `full`): `dilation * (kernel - 1)` on both sides.
+    Full,
     /// Everything before, nothing after: `(dilation * (kernel - 1), 0)`. No output sees the future.
     Causal,
     /// `(before, after)` per axis.

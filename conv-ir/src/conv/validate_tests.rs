@@ -128,6 +128,23 @@ fn padding_that_fits() {
     let causal =
         ConvSpec { padding: Padding::Causal, dilation: 4.into(), ..ConvSpec::new([10], [3]) };
     assert_eq!((output(causal.clone()), paddings(causal)), (vec![10], vec![(8, 0)]));
+    let numpys = |padding: Padding| ConvSpec {
+        padding,
+        dilation: [1, 2].into(),
+        ..ConvSpec::new([9, 9], [3, 4])
+    };
+    assert_eq!(paddings(numpys(Padding::Full)), [(2, 2), (6, 6)]);
+    assert_eq!(output(numpys(Padding::Full)), [11, 15]);
+    assert_eq!(paddings(numpys(Padding::Same)), [(1, 1), (3, 3)]);
+    assert_eq!(
+        refused(ConvSpec { padding: Padding::Same, ..ConvSpec::new([9, 9], [3, 4]) }),
+        "padding (width): same, but the window spans 4, which is even, so one side gets more: say \
+         same-upper (the end, as PyTorch and TensorFlow) or same-lower"
+    );
+    assert_eq!(
+        refused(ConvSpec { padding: Padding::Full, transposed: true, ..ConvSpec::new([9], [3]) }),
+        "padding (width): full, but a transposed convolution is full without padding"
+    );
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! type         f32  f64
 //! layout       channels-first (ncw nchw ncdhw)  channels-last (nwc nhwc ndhwc)
 //! list         2   2x1   2,1                                          one number means all axes
-//! padding      valid  same-upper  same-lower  causal   1   1,0:2      one number means both sides
+//! padding      valid  same  same-upper  same-lower  full  causal   1   1,0:2    one number means
+//!              both sides
 //! mode         zeros  constant(0.5)  reflect  symmetric  replicate  circular
 //! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish
 //!              hardsigmoid
@@ -32,7 +33,7 @@ const LEAKY_SLOPE: f64 = 0.01;
 
 const LAYOUTS: [&str; 8] =
     ["nchw", "nhwc", "ncw", "nwc", "ncdhw", "ndhwc", "channels-first", "channels-last"];
-const PADDINGS: [&str; 4] = ["valid", "same-upper", "same-lower", "causal"];
+const PADDINGS: [&str; 6] = ["valid", "same", "same-upper", "same-lower", "full", "causal"];
 const MODES: [&str; 6] = ["zeros", "constant", "reflect", "symmetric", "replicate", "circular"];
 const ACTIVATIONS: [&str; 10] = [
     "relu",
@@ -112,13 +113,13 @@ pub(super) fn scan_padding(scan: &mut Scanner) -> Result<Padding, Error> {
     let start = scan.position();
     match scan.word() {
         "valid" => Ok(Padding::Valid),
+        "same" => Ok(Padding::Same),
         "same-upper" => Ok(Padding::SameUpper),
         "same-lower" => Ok(Padding::SameLower),
+        "full" => Ok(Padding::Full),
         "causal" => Ok(Padding::Causal),
-        "same" => Err(scan
-            .error(start, "`same` is ambiguous, expected `same-upper` or `same-lower`".to_owned())),
         "" => Err(scan.expected(
-            "numbers such as `1` or `1:2,0:1`, `valid`, `same-upper`, `same-lower` or `causal`",
+            "numbers such as `1` or `1:2,0:1`, `valid`, `same`, `same-upper`, `same-lower`, `full` or `causal`",
         )),
         word => Err(scan.unknown(start, word, &PADDINGS)),
     }
@@ -193,8 +194,10 @@ impl fmt::Display for Padding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Padding::Valid => f.write_str("valid"),
+            Padding::Same => f.write_str("same"),
             Padding::SameUpper => f.write_str("same-upper"),
             Padding::SameLower => f.write_str("same-lower"),
+            Padding::Full => f.write_str("full"),
             Padding::Causal => f.write_str("causal"),
             Padding::Explicit(PerAxis::All(both)) => write!(f, "{}", Sides(*both)),
             Padding::Explicit(PerAxis::Each(list)) => {
@@ -349,8 +352,8 @@ mod tests {
             "cannot read the padding mode at column 1: found `reflct`, did you mean `reflect`?"
         );
         assert_eq!(
-            refused::<Padding>("same"),
-            "cannot read the padding at column 1: `same` is ambiguous, expected `same-upper` or `same-lower`"
+            refused::<Padding>("sane"),
+            "cannot read the padding at column 1: found `sane`, did you mean `same`?"
         );
         assert_eq!(
             refused::<Padding>("1:"),
