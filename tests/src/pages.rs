@@ -22,4 +22,5 @@ pages! {
     Separable = "docs/guide/separable.md",
     DepthwiseSeparable = "docs/guide/depthwise-separable.md",
     Group = "docs/guide/group.md",
+    Python = "docs/guide/python.md",
 }

@@ -1,0 +1,40 @@
+"""Convolutions compiled to machine code, with the manners of NumPy and SciPy.
+
+=====================  ==========================================================================
+`compile`              a description, or several in a row, as an object that is called with arrays
+`convolve`, ..         the linear filters of `scipy.ndimage`: see `convc.ndimage`
+`convc.signal`         `scipy.signal`'s convolutions
+`conv2d`, ..           `torch.nn.functional`'s convolutions: see `convc.functional`
+`convc.dask`           the filters on arrays that no machine holds
+=====================  ==========================================================================
+
+>>> import numpy as np, convc
+>>> convc.gaussian_filter(np.eye(3), sigma=1.0).round(3)
+array([[0.502, 0.329, 0.168],
+       [0.329, 0.342, 0.329],
+       [0.168, 0.329, 0.502]])
+"""
+
+import os as _os
+
+from . import _native, functional, ndimage, signal
+from ._compile import Compiled, Packed, compile
+from ._native import __version__
+from .functional import *
+from .ndimage import *
+
+__all__ = [
+    "Compiled",
+    "Packed",
+    "__version__",
+    "compile",
+    "functional",
+    "ndimage",
+    "signal",
+    *functional.__all__,
+    *ndimage.__all__,
+]
+
+if hasattr(_os, "register_at_fork"):
+    # Threads do not follow into a fork: a child runs on one.
+    _os.register_at_fork(after_in_child=_native.after_fork)

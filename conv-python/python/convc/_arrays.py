@@ -1,0 +1,60 @@
+"""What comes in as an array, and how it lies in memory."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+
+
+def as_array(x: Any) -> Array:
+    """A NumPy array of `x`, without a copy where `x` is one or has ``__dlpack__`` on the CPU."""
+    if isinstance(x, np.ndarray):
+        return x if type(x) is np.ndarray else np.asarray(x)
+    if hasattr(x, "__dlpack__") and not np.isscalar(x):
+        return np.from_dlpack(x)
+    return np.asarray(x)
+
+
+def by_rows(x: Array) -> Array:
+    """`x` row by row in memory: itself, or a copy where its strides are others."""
+    return x if x.flags.c_contiguous else x.copy(order="C")
+
+
+def typed(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
+    """An array of that type, row by row. Another type is an error: nothing is cast unasked."""
+    x = as_array(x)
+    if x.dtype != dtype:
+        raise TypeError(
+            f"{name} holds {x.dtype}, but the convolution computes in {dtype}: convert it by "
+            f"{name}.astype(numpy.{dtype}), or describe the other type"
+        )
+    return by_rows(x)
+
+
+def check_shape(name: str, found: tuple[int, ...], needed: tuple[int, ...]) -> None:
+    """Raises `ValueError` where a shape is not the one that is needed."""
+    if found != needed:
+        raise ValueError(f"{name} has shape {found}, but the convolution needs {needed}")
+
+
+def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The caller's output: a writable NumPy array of this shape and type."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out is no NumPy array, but a {type(out).__name__}")
+    if out.dtype != dtype:
+        raise TypeError(f"out holds {out.dtype}, but the convolution computes in {dtype}")
+    check_shape("out", out.shape, shape)
+    if not out.flags.writeable:
+        raise ValueError("out is read-only")
+    return out
+
+
+def needs_room(out: Array, *read: Array | None) -> bool:
+    """Whether a result cannot be written to `out` directly: its elements do not lie row by row,
+    or it may share memory with an array that is read."""
+    if not out.flags.c_contiguous or not out.flags.writeable:
+        return True
+    return any(x is not None and np.may_share_memory(out, x) for x in read)

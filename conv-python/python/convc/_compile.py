@@ -1,0 +1,352 @@
+"""Compiled objects: a description and its machine code."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import _native, _picture
+from ._arrays import Array, as_array, check_out, check_shape, needs_room, typed
+
+__all__ = ["Compiled", "Packed", "compile"]
+
+#: Keywords of `compile` whose value is a clause: the clause's word.
+_CLAUSES = {
+    "batch": "n",
+    "groups": "g",
+    "in_channels": "ic",
+    "out_channels": "oc",
+    "input": "in",
+    "kernel": "kernel",
+    "stride": "stride",
+    "dilation": "dilation",
+    "padding": "pad",
+    "padding_mode": "mode",
+    "output_padding": "out_pad",
+}
+
+
+def compile(
+    text: str,
+    /,
+    *,
+    weights: Any = None,
+    threads: int = 1,
+    accuracy: str = "exact",
+    **words: Any,
+) -> Compiled:
+    """Compile a convolution, or several in a row, to machine code.
+
+    Parameters
+    ----------
+    text : str
+        The text form, such as ``"conv2d ic3 oc64 in 224x224 kernel 7 stride 2 pad 3 + bias,
+        relu"``. Steps of a chain are separated by ``;`` or a line's end; channels and sizes follow
+        from step to step. A size in capitals (``in HxW``) is given by the input of each call.
+    weights : array_like or list of (weight, bias), optional
+        Weights that are compiled in: an array for a program of one step, else a list of a pair for
+        each step, whose bias may be ``None``. Numbers are rounded to the element type; taps of zero
+        vanish from the code.
+    threads : int
+        The most threads of a call. Each gets work for longer than it takes to wake it.
+    accuracy : {"exact", "fast", "unfused"}
+        ``"exact"``: one chain of fused multiply-adds for each output, the same bits on every CPU
+        and with any number of threads. ``"fast"``: sums may be put together in another order, so
+        that known windows of low rank (a Gaussian, a box) are two cheap ones. ``"unfused"``:
+        products round as well.
+    **words
+        Where `text` is only a head such as ``"conv2d"`` or ``"conv_transpose1d"``: ``input``
+        (sizes), ``kernel``, ``in_channels``, ``out_channels``, ``groups``, ``batch``, ``stride``,
+        ``dilation``, ``padding``, ``padding_mode``, ``output_padding``, ``dtype`` (``"f32"``,
+        ``"f64"`` or NumPy's), ``layout``, ``flip``, ``bias``, ``residual``, ``activation``.
+        One number stands for all axes; a padding may be a pair ``(before, after)`` for an axis.
+
+    Returns
+    -------
+    Compiled
+
+    Raises
+    ------
+    ValueError
+        The text cannot be read, or breaks a rule: the compiler's sentence names the field, the
+        value and the axis.
+
+    Examples
+    --------
+    >>> import numpy as np, convc
+    >>> c = convc.compile("conv2d ic3 oc8 in 32x32 kernel 3 pad 1 + bias, relu")
+    >>> x, weight = np.ones((1, 3, 32, 32), "f4"), np.ones((8, 3, 3, 3), "f4")
+    >>> c(x, weight, np.zeros(8, "f4")).shape
+    (1, 8, 32, 32)
+    >>> convc.compile("conv1d", input=8, kernel=3, padding=1).text
+    'conv1d f32 n1 g1 ic1 oc1 in 8 kernel 3 pad 1:1'
+    """
+    if words:
+        text = _text_of(text, words)
+    return Compiled(text, _known(weights), threads, accuracy)
+
+
+def _text_of(head: str, words: dict[str, Any]) -> str:
+    if len(head.split()) != 1:
+        raise ValueError(f"keywords stand behind a head such as 'conv2d', not behind {head!r}")
+    clauses, added, last = [head], "", ""
+    for word, value in words.items():
+        if word in _CLAUSES:
+            clauses.append(f"{_CLAUSES[word]} {_values(value)}")
+        elif word == "dtype":
+            clauses.append(_dtype_word(value))
+        elif word == "layout":
+            clauses.append(str(value))
+        elif word == "flip":
+            clauses.extend(["flip"] if value else [])
+        elif word in ("bias", "residual"):
+            added += f" + {word}" if value else ""
+        elif word == "activation":
+            last = f", {value}" if value else ""
+        else:
+            known = ", ".join([*_CLAUSES, "dtype", "layout", "flip", "bias", "residual"])
+            raise TypeError(f"compile() has no keyword {word!r}: it has {known}, activation")
+    for n, g in (("n ", "n"), ("g ", "g"), ("ic ", "ic"), ("oc ", "oc")):
+        clauses = [c.replace(n, g, 1) if c.startswith(n) else c for c in clauses]
+    return " ".join(clauses) + added + last
+
+
+def _dtype_word(dtype: Any) -> str:
+    try:
+        return {"float32": "f32", "float64": "f64"}[np.dtype(dtype).name]
+    except (KeyError, TypeError):
+        return str(dtype)
+
+
+def _values(value: Any) -> str:
+    """`2`, `2,1`, `0:1,2:2`, or a word as it is."""
+    if isinstance(value, (str, int, np.integer)):
+        return str(value)
+    return ",".join(
+        ":".join(map(str, v)) if isinstance(v, (tuple, list)) else str(v) for v in value
+    )
+
+
+_Known = list[tuple[Array | None, Array | None]]
+
+
+def _known(weights: Any) -> _Known:
+    if weights is None:
+        return []
+    pairs = isinstance(weights, list) and all(
+        w is None or (isinstance(w, tuple) and len(w) == 2) for w in weights
+    )
+    steps = weights if pairs else [(weights, None)]
+    return [(None, None) if step is None else (_f64(step[0]), _f64(step[1])) for step in steps]
+
+
+def _f64(array: Any) -> Array | None:
+    return None if array is None else np.array(as_array(array), np.float64, order="C")
+
+
+class Compiled:
+    """The machine code of a program. Made by `compile`.
+
+    Calls from any number of threads run side by side: the interpreter's lock is released while
+    code runs. A pickle of it is its description, which is compiled where it arrives.
+
+    Attributes
+    ----------
+    text : str
+        The description, everything said.
+    dtype : numpy.dtype
+        Type of all arrays.
+    input_shape : tuple
+        Sizes, or names of those that are free.
+    output_shape : tuple or None
+        ``None`` where sizes are free.
+    """
+
+    __slots__ = (
+        "_free",
+        "_in",
+        "_known",
+        "_native",
+        "_out",
+        "_said",
+        "dtype",
+        "input_shape",
+        "output_shape",
+        "text",
+    )
+
+    def __init__(self, text: str, known: _Known, threads: int, accuracy: str) -> None:
+        if threads < 1:
+            raise ValueError(f"threads: {threads}, but must be at least 1")
+        self._native = _native.Program(text, known, threads, accuracy)
+        self._known, self._said = known, (threads, accuracy)
+        self.text: str = self._native.text
+        self.dtype: np.dtype[Any] = np.dtype(self._native.dtype)
+        sizes = self._native.input()
+        self.input_shape: tuple[int | str, ...] = tuple(name or size for name, size in sizes)
+        free = [name for name, _ in sizes]
+        self._free = free if any(free) else None
+        self.output_shape: tuple[int, ...] | None = None
+        if self._free is None:
+            shapes = self._native.shapes([])
+            self._in, self._out = tuple(shapes[0]), tuple(shapes[1])
+            self.output_shape = self._out
+
+    @property
+    def weights(self) -> list[tuple[str, tuple[int, ...]]]:
+        """Names and shapes of the arrays that a call takes behind `x`, in order."""
+        asked: list[tuple[str, tuple[int, ...]]] = []
+        steps = self._native.steps()
+        for at, (weight, bias, has_weight, has_bias) in enumerate(steps, 1):
+            of = f" of step {at}" if len(steps) > 1 else ""
+            if not has_weight:
+                asked.append((f"weight{of}", tuple(weight)))
+            if bias is not None and not has_bias:
+                asked.append((f"bias{of}", (bias,)))
+        return asked
+
+    def pack(self, *weights: Any) -> Packed:
+        """Copy weights into the order of their use, once for many calls.
+
+        Parameters
+        ----------
+        *weights : array_like
+            The arrays that `weights` names, in order: the weight of each step,
+            ``(out, in / groups, k..)`` (transposed: ``(in, out / groups, k..)``), and its bias
+            ``(out,)`` where it adds one. What is compiled in is left out.
+
+        Returns
+        -------
+        Packed
+
+        Raises
+        ------
+        TypeError
+            An array holds another type, or their number is not the one that is asked for.
+        ValueError
+            An array has another shape.
+        """
+        asked = self.weights
+        if len(asked) == len(weights) + 1 and asked[-1][0] == "bias":
+            raise TypeError("bias is missing: the convolution adds one")
+        if len(asked) != len(weights):
+            names = ", ".join(name for name, _ in asked) or "none"
+            raise TypeError(f"{len(weights)} arrays were given, but the program takes {names}")
+        arrays = iter(weights)
+        wanted = iter(asked)
+
+        def array(name_shape: tuple[str, tuple[int, ...]]) -> Array:
+            name, shape = name_shape
+            given = typed(name, next(arrays), self.dtype)
+            check_shape(name, given.shape, shape)
+            return given
+
+        steps: list[tuple[Array | None, Array | None]] = []
+        for _, bias, has_weight, has_bias in self._native.steps():
+            weight = None if has_weight else array(next(wanted))
+            steps.append((weight, None if bias is None or has_bias else array(next(wanted))))
+        return Packed(self, self._native.pack(steps))
+
+    def __call__(
+        self,
+        x: Any,
+        *weights: Any,
+        out: Array | None = None,
+        residual: Any = None,
+        threads: int | None = None,
+    ) -> Array:
+        """Compute the output: ``pack(*weights)(x, ..)``.
+
+        Parameters
+        ----------
+        x : array_like
+            Of shape `input_shape` and type `dtype`; anything with ``__dlpack__`` on the CPU is
+            read where it is. One whose elements do not lie row by row is copied first.
+        *weights : array_like
+            As for `pack`.
+        out : ndarray, optional
+            Where the result goes. It may overlap `x`.
+        residual : array_like, optional
+            Of the output's shape, where the description says ``+ residual``.
+        threads : int, optional
+            Into how many parts the work is cut, instead of what `compile` was told.
+
+        Returns
+        -------
+        ndarray
+            `out`, or a new array.
+        """
+        return self.pack(*weights)(x, out=out, residual=residual, threads=threads)
+
+    def explain(self) -> str:
+        """What was compiled and why: shapes, schedule, sizes, what each part costs."""
+        return self._native.explain()
+
+    def __reduce__(self) -> tuple[Callable[..., Compiled], tuple[Any, ...]]:
+        return Compiled, (self.text, self._known, *self._said)
+
+    def __repr__(self) -> str:
+        return f"convc.compile({self.text!r})"
+
+    def _repr_html_(self) -> str:
+        return f"{_picture.windows(self.text)}<pre>{html.escape(self.text)}</pre>"
+
+
+class Packed:
+    """A compiled program with its weights. Made by `Compiled.pack`."""
+
+    __slots__ = ("_native", "compiled")
+
+    def __init__(self, compiled: Compiled, native: _native.Packed) -> None:
+        self.compiled, self._native = compiled, native
+
+    def __call__(
+        self,
+        x: Any,
+        *,
+        out: Array | None = None,
+        residual: Any = None,
+        threads: int | None = None,
+    ) -> Array:
+        """Compute the output. Arguments are those of `Compiled.__call__`."""
+        of = self.compiled
+        x = typed("x", x, of.dtype)
+        if of._free is None:
+            sizes, shape = None, of._out
+            check_shape("x", x.shape, of._in)
+        else:
+            sizes, shape = self._sizes(x)
+        if residual is not None:
+            residual = typed("residual", residual, of.dtype)
+            check_shape("residual", residual.shape, shape)
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads: {threads}, but must be at least 1")
+        if out is None:
+            out = np.empty(shape, of.dtype)
+            self._native.run(x, out, residual, sizes, threads)
+            return out
+        out = check_out(out, shape, of.dtype)
+        room = np.empty(shape, of.dtype) if needs_room(out, x, residual) else out
+        self._native.run(x, room, residual, sizes, threads)
+        if room is not out:
+            out[...] = room
+        return out
+
+    def _sizes(self, x: Array) -> tuple[Sequence[tuple[str, int]], tuple[int, ...]]:
+        of = self.compiled
+        free = of._free or []
+        if x.ndim != len(free):
+            raise ValueError(f"x has {x.ndim} axes, but the convolution needs {len(free)}")
+        sizes = [(name, size) for name, size in zip(free, x.shape) if name]
+        needed, shape = of._native.shapes(sizes)
+        check_shape("x", x.shape, tuple(needed))
+        return sizes, tuple(shape)
+
+    def __reduce__(self) -> Any:
+        raise TypeError("packed weights are for this CPU: pickle `.compiled` and the weights")
+
+    def __repr__(self) -> str:
+        return f"<weights packed for {self.compiled!r}>"

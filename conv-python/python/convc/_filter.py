@@ -1,0 +1,313 @@
+"""Passes of a filter as a program: from windows and borders to the compiler's text and back.
+
+A filter is a sum of *terms*, each one or more passes, one after the other. A pass has a window with
+as many axes as the array, and what its border reads. Axes without a window are one: they come
+together with their neighbours, so that any number of axes becomes at most eight.
+
+Code is kept by shape and description for the last 256 of them. Windows of few taps are compiled in,
+so that taps of zero vanish and the rest are numbers in the code; weights of larger ones are packed
+in each call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from math import isfinite, prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _native
+from ._arrays import Array, by_rows, needs_room
+
+#: Taps of a pass that are compiled in at most. Beyond, compiling takes longer than it saves.
+KNOWN_TAPS = 256
+
+#: Each of SciPy's modes as the compiler's.
+MODES = {
+    "reflect": "symmetric",
+    "grid-mirror": "symmetric",
+    "mirror": "reflect",
+    "nearest": "replicate",
+    "wrap": "circular",
+    "grid-wrap": "circular",
+    "constant": "constant",
+    "grid-constant": "constant",
+}
+
+_Pads = tuple[tuple[int, int], ...]
+
+
+class Pass(NamedTuple):
+    """One pass: correlation with a window."""
+
+    #: As many axes as the array; float64.
+    weights: Array
+    #: Elements beyond the border that are read, before and behind, for each axis.
+    pads: _Pads
+    #: The compiler's word.
+    mode: str
+    #: What ``constant`` reads; complex until a complex array is taken apart.
+    cval: Any = 0.0
+    #: Of a mean: whole numbers are summed first and divided then, so that nothing rounds twice.
+    divisor: float = 1.0
+
+    def scaled(self) -> Pass:
+        """The same with the divisor in its weights."""
+        if self.divisor == 1.0:
+            return self
+        return self._replace(weights=self.weights / self.divisor, divisor=1.0)
+
+
+class Options(NamedTuple):
+    """How a filter is computed."""
+
+    accuracy: str = "exact"
+    threads: int = 1
+
+
+class _Key(NamedTuple):
+    """What code depends on, of a pass. No weights where they come later."""
+
+    kernel: tuple[int, ...]
+    pads: _Pads
+    mode: str
+    weights: bytes | None
+
+
+@lru_cache(maxsize=256)
+def _code(
+    shape: tuple[int, ...], dtype: str, passes: tuple[_Key, ...], options: Options
+) -> tuple[_native.Program, _native.Packed | None, tuple[int, ...]]:
+    """The program, its weights where all are compiled in, and the output's shape."""
+    batch, axes = merged(shape, passes)
+    lines = []
+    for step in passes:
+        kernel = "x".join(str(prod(step.kernel[a] for a in axis)) for axis in axes)
+        pads = ",".join("{}:{}".format(*_pad(step, axis)) for axis in axes)
+        lines.append(f"conv{len(axes)}d kernel {kernel} pad {pads} mode {step.mode}")
+    sizes = "x".join(str(prod(shape[a] for a in axis)) for axis in axes)
+    lines[0] += f" {dtype} n{batch} in {sizes}"
+    known: list[tuple[Array | None, Array | None]] = [
+        (None if step.weights is None else np.frombuffer(step.weights), None) for step in passes
+    ]
+    program = _native.Program("\n".join(lines), known, options.threads, options.accuracy)
+    packed = None
+    if all(weights is not None for weights, _ in known):
+        packed = program.pack([(None, None)] * len(passes))
+    grown = list(shape)
+    for step in passes:
+        grown = [n + sum(p) - k + 1 for n, p, k in zip(grown, step.pads, step.kernel)]
+    return program, packed, tuple(grown)
+
+
+def _pad(step: _Key, axis: Sequence[int]) -> tuple[int, int]:
+    return step.pads[axis[0]] if len(axis) == 1 else (0, 0)
+
+
+def merged(shape: tuple[int, ...], passes: Sequence[_Key]) -> tuple[int, list[tuple[int, ...]]]:
+    """A batch, and the array's axes as groups that are one axis of the convolution each.
+
+    >>> step = _Key((1, 1, 3, 1, 1), ((0, 0),) * 5, "zeros", None)
+    >>> merged((2, 3, 4, 5, 6), [step])
+    (6, [(2,), (3, 4)])
+    """
+    groups: list[tuple[int, ...]] = []
+    last_is_plain = False
+    for axis in range(len(shape)):
+        plain = all(step.kernel[axis] == 1 and step.pads[axis] == (0, 0) for step in passes)
+        if plain and last_is_plain:
+            groups[-1] += (axis,)
+        else:
+            groups.append((axis,))
+        last_is_plain = plain
+    first = groups[0] if groups else ()
+    is_batch = len(groups) > 1 and all(
+        step.kernel[a] == 1 and step.pads[a] == (0, 0) for step in passes for a in first
+    )
+    batch = prod(shape[a] for a in first) if is_batch else 1
+    groups = groups[1:] if is_batch else groups
+    if len(groups) > 8:
+        raise ValueError(f"{len(groups)} axes are left of the filter, but there must be 1 to 8")
+    return batch, groups
+
+
+def convolved(
+    x: Array, passes: Sequence[Pass], options: Options, into: Array | None = None
+) -> Array:
+    """The passes one after the other, of an array that is float32 or float64, row by row and not
+    empty. `into`: an array that the result may be written to directly."""
+    if any(step.mode == "constant" and not _fits(step.cval, x.dtype) for step in passes):
+        for step in passes:
+            x = _one(x, step, options)
+        return x
+    keys = tuple(_key(step, x.dtype) for step in passes)
+    shape = x.shape or (1,)
+    name = "f32" if x.dtype == np.float32 else "f64"
+    program, packed, out_shape = _code(shape, name, keys, options)
+    if packed is None:
+        later = [
+            None if key.weights is not None else by_rows(step.weights.astype(x.dtype, copy=False))
+            for step, key in zip(passes, keys)
+        ]
+        packed = program.pack([(weight, None) for weight in later])
+    if into is None:
+        into = np.empty(out_shape if x.ndim else (), x.dtype)
+    packed.run(x, into)
+    return into
+
+
+def _one(x: Array, step: Pass, options: Options) -> Array:
+    """One pass, whose border may read what no text can say: an infinite or NaN constant."""
+    if step.mode == "constant" and not _fits(step.cval, x.dtype):
+        with np.errstate(over="ignore"):
+            x = np.pad(x, step.pads, constant_values=step.cval)
+        step = step._replace(pads=((0, 0),) * x.ndim, mode="zeros")
+    return convolved(x, [step], options)
+
+
+def _fits(value: float, dtype: np.dtype[Any]) -> bool:
+    """Whether the value is finite in this type."""
+    return isfinite(value) and abs(value) <= float(np.finfo(dtype).max)
+
+
+def _key(step: Pass, dtype: np.dtype[Any]) -> _Key:
+    weights = step.weights
+    mode = step.mode
+    if mode == "constant":
+        mode = f"constant({step.cval!r})" if step.cval else "zeros"
+    known = None
+    if (
+        weights.size <= KNOWN_TAPS
+        and bool(np.isfinite(weights).all())
+        and _fits(float(np.abs(weights).max()), dtype)
+    ):
+        known = weights.tobytes()
+    return _Key(weights.shape or (1,), step.pads or ((0, 0),), mode, known)
+
+
+def halo(terms: Sequence[Sequence[Pass]], ndim: int) -> _Pads:
+    """Elements before and behind an output that it depends on, for each axis."""
+    sides = [[(0, 0)] for _ in range(ndim)]
+    for passes in terms:
+        for axis in range(ndim):
+            before, behind = (sum(step.pads[axis][side] for step in passes) for side in (0, 1))
+            sides[axis].append((before, behind))
+    return tuple((max(b for b, _ in s), max(b for _, b in s)) for s in sides)
+
+
+def supported(array: Array) -> None:
+    """Raises `RuntimeError`, as SciPy does, where an element type is none of ours."""
+    dtype = array.dtype
+    if dtype.kind not in "biuf" or (dtype.kind == "f" and dtype.itemsize not in (4, 8)):
+        raise RuntimeError(f"array type {dtype!r} not supported")
+
+
+def filtered(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> None:
+    """Writes the sum of the terms to `output`, an array of the input's shape. Both are real."""
+    supported(x)
+    supported(output)
+    if not output.flags.writeable:
+        raise ValueError("output array is read-only.")
+    if output.size == 0:
+        return
+    if not terms or len(terms) == 1 and not terms[0]:
+        output[...] = x
+    elif output.dtype.kind == "f":
+        scaled = [[step.scaled() for step in passes] for passes in terms]
+        _sum(x, joined(scaled), output, options)
+    elif len(terms) == len(terms[0]) == 1:
+        _sum(x, terms, output, options)
+    else:
+        _whole_numbers(x, terms, output, options)
+
+
+def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
+    """Terms of one pass each with one border as one window: taps of zero cost nothing."""
+    passes = [step for steps in terms for step in steps]
+    borders = {(step.mode, step.cval) for step in passes}
+    if len(terms) < 2 or len(passes) != len(terms) or len(borders) != 1:
+        return terms
+    before, behind = (
+        [max(step.pads[axis][side] for step in passes) for axis in range(passes[0].weights.ndim)]
+        for side in (0, 1)
+    )
+    weights = np.zeros([b + a + 1 for b, a in zip(before, behind)])
+    if weights.size > KNOWN_TAPS:
+        return terms
+    for step in passes:
+        starts = [b - pads[0] for b, pads in zip(before, step.pads)]
+        place = tuple(slice(s, s + n) for s, n in zip(starts, step.weights.shape))
+        weights[place] += step.weights
+    return [[passes[0]._replace(weights=weights, pads=tuple(zip(before, behind)))]]
+
+
+def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> None:
+    work = _work_type(x, terms, output)
+    source = np.ascontiguousarray(x, work).reshape(x.shape)
+    direct = output.dtype == work and len(terms) == 1 and not needs_room(output, x)
+    result = convolved(source, terms[0], options, output if direct else None)
+    for passes in terms[1:]:
+        result += convolved(source, passes, options)
+    if terms[0][0].divisor != 1.0:
+        result /= terms[0][0].divisor
+    if result is not output:
+        store(result, output)
+
+
+def _whole_numbers(
+    x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options
+) -> None:
+    """Of several passes each is cut to whole numbers before the next, as SciPy's are."""
+    total = None
+    for passes in terms:
+        value = x
+        for step in passes:
+            made = np.empty(x.shape, output.dtype)
+            _sum(value, [[step]], made, options)
+            value = made
+        total = value.astype(output.dtype) if total is None else total + value
+    output[...] = total
+
+
+def _work_type(x: Array, terms: Sequence[Sequence[Pass]], output: Array) -> np.dtype[Any]:
+    """float32 where input and output are, or where whole numbers are summed without rounding."""
+    if x.dtype.kind == "f" and x.dtype.itemsize == output.dtype.itemsize == 4:
+        return np.dtype(np.float32)
+    if x.dtype.kind in "biu" and x.dtype.itemsize <= 2 and len(terms) == len(terms[0]) == 1:
+        step = terms[0][0]
+        weights = np.abs(step.weights)
+        largest = 1 << (8 * x.dtype.itemsize)
+        whole = bool((weights == np.floor(weights)).all()) and step.cval == int_or_nan(step.cval)
+        if whole and weights.sum() * max(largest, abs(step.cval)) <= 1 << 24:
+            return np.dtype(np.float32)
+    return np.dtype(np.float64)
+
+
+def int_or_nan(value: float) -> float:
+    """The value cut to a whole number; NaN where there is none."""
+    return float(int(value)) if isfinite(value) else float("nan")
+
+
+def store(result: Array, output: Array) -> None:
+    """Writes real numbers to an array of any real type, as C does: whole numbers are cut towards
+    zero, those that are out of range lose their upper bits."""
+    kind, size = output.dtype.kind, output.dtype.itemsize
+    with np.errstate(invalid="ignore", over="ignore"):
+        if kind == "f":
+            output[...] = result
+        elif kind == "b":
+            output[...] = result.astype(np.int64).astype(np.uint8)
+        elif size < 4:
+            whole = np.int32 if result.dtype == np.float32 else np.int64
+            output[...] = result.astype(whole).astype(output.dtype)
+        elif kind == "u" and size == 4:
+            output[...] = result.astype(np.int64).astype(output.dtype)
+        elif kind == "u":
+            below = result < 0
+            output[...] = np.where(
+                below, result.astype(np.int64).astype(output.dtype), result.astype(output.dtype)
+            )
+        else:
+            output[...] = result.astype(output.dtype)

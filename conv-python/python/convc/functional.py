@@ -1,0 +1,376 @@
+"""`torch.nn.functional`'s convolutions, on NumPy arrays and on anything with ``__dlpack__``.
+
+Shapes, arguments and results are PyTorch's. Arrays are float32 or float64, all of one type; a
+torch or jax array on the CPU is read where it is. The result is a NumPy array
+(``torch.from_dlpack`` takes it without a copy). Code is made when a shape comes first and kept for
+the last 256 of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from . import _native
+from ._arrays import Array, as_array, by_rows, check_out, check_shape, needs_room
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+]
+
+_PerAxis = int | Sequence[int]
+
+
+@lru_cache(maxsize=256)
+def _program(
+    rank: int,
+    dtype: str,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    bias: bool,
+    said: tuple[tuple[str, Any], ...],
+    threads: int,
+) -> tuple[_native.Program, tuple[int, ...]]:
+    words = dict(said)
+    groups, transposed = words.pop("g"), words.pop("transposed")
+    out_channels = weight[1] * groups if transposed else weight[0]
+    head = f"conv{rank}d" + ("-transposed" if transposed else "")
+    listed = {word: _listed(value) for word, value in words.items()}
+    clauses = " ".join(f"{word} {value}" for word, value in listed.items())
+    text = (
+        f"{head} {dtype} n{x[0]} g{groups} ic{x[1]} oc{out_channels} in {_sizes(x[2:])} "
+        f"kernel {_sizes(weight[2:])} {clauses}" + (" + bias" if bias else "")
+    )
+    program = _native.Program(text, [], threads, "exact")
+    needed = tuple(program.steps()[0][0])
+    check_shape("weight", weight, needed)
+    return program, tuple(program.shapes([])[1])
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return "x".join(map(str, sizes))
+
+
+def _listed(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _number(name: str, value: Any, rank: int) -> int | tuple[int, ...]:
+    """One number for all axes, or one for each."""
+    if isinstance(value, (int, np.integer)):
+        return int(value)
+    values = tuple(int(v) for v in value)
+    if len(values) == 1:
+        return values[0]
+    if len(values) != rank:
+        raise ValueError(f"{name} has {len(values)} numbers, but there are {rank} spatial axes")
+    return values
+
+
+def _padding(value: Any, rank: int) -> Any:
+    if not isinstance(value, str):
+        return _number("padding", value, rank)
+    if value not in ("same", "valid"):
+        raise ValueError(f"padding: found {value!r}, expected numbers, 'same' or 'valid'")
+    return {"same": "same-upper", "valid": "valid"}[value]
+
+
+def _array(name: str, x: Any) -> Array:
+    x = as_array(x)
+    if x.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{name} holds {x.dtype}, but must hold float32 or float64")
+    return by_rows(x)
+
+
+def _run(
+    rank: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    said: dict[str, Any],
+    out: Array | None,
+    threads: int,
+) -> Array:
+    x, weight = _array("input", input), _array("weight", weight)
+    if x.ndim not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"input has {x.ndim} axes, but conv{rank}d takes {rank + 2}, or {rank + 1} without a "
+            f"batch"
+        )
+    if weight.ndim != rank + 2:
+        raise ValueError(f"weight has {weight.ndim} axes, but conv{rank}d takes {rank + 2}")
+    bias = None if bias is None else _array("bias", bias)
+    for name, other in (("weight", weight), ("bias", bias)):
+        if other is not None and other.dtype != x.dtype:
+            raise TypeError(f"{name} holds {other.dtype}, but input holds {x.dtype}")
+    batched = x if x.ndim == rank + 2 else x[None]
+    if said["padding"] == "same-upper" and _any_above_one(said["stride"]):
+        raise ValueError("padding='same' is for a stride of 1")
+    said["pad"] = said.pop("padding")
+    dtype = "f32" if x.dtype == np.float32 else "f64"
+    words = tuple(said.items())
+    has_bias = bias is not None
+    shapes = (batched.shape, weight.shape)
+    program, shape = _program(rank, dtype, *shapes, has_bias, words, threads)
+    if bias is not None:
+        check_shape("bias", bias.shape, (shape[1],))
+    packed = program.pack([(weight, bias)])
+    shape = shape if x.ndim == rank + 2 else shape[1:]
+    if out is None:
+        out = np.empty(shape, x.dtype)
+    out = check_out(out, shape, x.dtype)
+    room = np.empty(shape, x.dtype) if needs_room(out, x) else out
+    packed.run(x, room)
+    if room is not out:
+        out[...] = room
+    return out
+
+
+def _any_above_one(value: int | tuple[int, ...]) -> bool:
+    return any(v != 1 for v in (value if isinstance(value, tuple) else (value,)))
+
+
+def _forward(rank: int, *args: Any) -> Array:
+    input, weight, bias, stride, padding, dilation, groups, out, threads = args
+    said = {
+        "g": int(groups),
+        "transposed": False,
+        "stride": _number("stride", stride, rank),
+        "padding": _padding(padding, rank),
+        "dilation": _number("dilation", dilation, rank),
+    }
+    return _run(rank, input, weight, bias, said, out, threads)
+
+
+def _transposed(rank: int, *args: Any) -> Array:
+    input, weight, bias, stride, padding, output_padding, groups, dilation, out, threads = args
+    said = {
+        "g": int(groups),
+        "transposed": True,
+        "stride": _number("stride", stride, rank),
+        "padding": _number("padding", padding, rank),
+        "out_pad": _number("output_padding", output_padding, rank),
+        "dilation": _number("dilation", dilation, rank),
+    }
+    return _run(rank, input, weight, bias, said, out, threads)
+
+
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: _PerAxis = 1,
+    padding: _PerAxis | str = 0,
+    dilation: _PerAxis = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+    threads: int = 1,
+) -> Array:
+    """Convolve with a window of 1 axis, as ``torch.nn.functional.conv1d`` does.
+
+    Parameters
+    ----------
+    input : array_like
+        ``(N, C, L)`` or, without a batch, ``(C, L)``.
+    weight : array_like
+        ``(out, C / groups, K)``.
+    bias : array_like, optional
+        ``(out,)``.
+    stride, dilation : int or sequence of int
+        One for all axes or one for each.
+    padding : int, sequence of int, "same" or "valid"
+        Zeros on both sides. ``"same"`` is for a stride of 1.
+    groups : int
+        Divides both channel counts.
+    out : ndarray, optional
+        Where the result goes.
+    threads : int
+        The most threads of the call.
+
+    Returns
+    -------
+    ndarray
+        ``(N, out, L_out)`` of the type of `input`.
+
+    Raises
+    ------
+    ValueError
+        Shapes or numbers do not fit; the sentence says which.
+    TypeError
+        An array is neither float32 nor float64, or types differ.
+    """
+    return _forward(1, input, weight, bias, stride, padding, dilation, groups, out, threads)
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: _PerAxis = 1,
+    padding: _PerAxis | str = 0,
+    dilation: _PerAxis = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+    threads: int = 1,
+) -> Array:
+    """Convolve with a window of 2 axes, as ``torch.nn.functional.conv2d`` does.
+
+    Parameters
+    ----------
+    input : array_like
+        ``(N, C, H, W)`` or, without a batch, ``(C, H, W)``.
+    weight : array_like
+        ``(out, C / groups, KH, KW)``.
+    bias : array_like, optional
+        ``(out,)``.
+    stride, dilation : int or sequence of int
+        One for all axes or one for each.
+    padding : int, sequence of int, "same" or "valid"
+        Zeros on both sides. ``"same"`` is for a stride of 1.
+    groups : int
+        Divides both channel counts.
+    out : ndarray, optional
+        Where the result goes.
+    threads : int
+        The most threads of the call.
+
+    Returns
+    -------
+    ndarray
+        ``(N, out, H_out, W_out)`` of the type of `input`.
+
+    Raises
+    ------
+    ValueError
+        Shapes or numbers do not fit; the sentence says which.
+    TypeError
+        An array is neither float32 nor float64, or types differ.
+    """
+    return _forward(2, input, weight, bias, stride, padding, dilation, groups, out, threads)
+
+
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: _PerAxis = 1,
+    padding: _PerAxis | str = 0,
+    dilation: _PerAxis = 1,
+    groups: int = 1,
+    *,
+    out: Array | None = None,
+    threads: int = 1,
+) -> Array:
+    """Convolve with a window of 3 axes, as ``torch.nn.functional.conv3d`` does.
+
+    Parameters
+    ----------
+    input : array_like
+        ``(N, C, D, H, W)`` or, without a batch, ``(C, D, H, W)``.
+    weight : array_like
+        ``(out, C / groups, KD, KH, KW)``.
+    bias : array_like, optional
+        ``(out,)``.
+    stride, dilation : int or sequence of int
+        One for all axes or one for each.
+    padding : int, sequence of int, "same" or "valid"
+        Zeros on both sides. ``"same"`` is for a stride of 1.
+    groups : int
+        Divides both channel counts.
+    out : ndarray, optional
+        Where the result goes.
+    threads : int
+        The most threads of the call.
+
+    Returns
+    -------
+    ndarray
+        ``(N, out, D_out, H_out, W_out)`` of the type of `input`.
+
+    Raises
+    ------
+    ValueError
+        Shapes or numbers do not fit; the sentence says which.
+    TypeError
+        An array is neither float32 nor float64, or types differ.
+    """
+    return _forward(3, input, weight, bias, stride, padding, dilation, groups, out, threads)
+
+
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: _PerAxis = 1,
+    padding: _PerAxis = 0,
+    output_padding: _PerAxis = 0,
+    groups: int = 1,
+    dilation: _PerAxis = 1,
+    *,
+    out: Array | None = None,
+    threads: int = 1,
+) -> Array:
+    """Transposed convolution, as ``torch.nn.functional.conv_transpose1d``.
+
+    `weight` is ``(C, out / groups, K)``; `padding` crops the output on both sides, and
+    `output_padding` adds outputs at the end. The rest is as for `conv1d`.
+    """
+    return _transposed(
+        1, input, weight, bias, stride, padding, output_padding, groups, dilation, out, threads
+    )
+
+
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: _PerAxis = 1,
+    padding: _PerAxis = 0,
+    output_padding: _PerAxis = 0,
+    groups: int = 1,
+    dilation: _PerAxis = 1,
+    *,
+    out: Array | None = None,
+    threads: int = 1,
+) -> Array:
+    """Transposed convolution, as ``torch.nn.functional.conv_transpose2d``.
+
+    `weight` is ``(C, out / groups, KH, KW)``; `padding` crops the output on both sides, and
+    `output_padding` adds outputs at the end. The rest is as for `conv2d`.
+    """
+    return _transposed(
+        2, input, weight, bias, stride, padding, output_padding, groups, dilation, out, threads
+    )
+
+
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: _PerAxis = 1,
+    padding: _PerAxis = 0,
+    output_padding: _PerAxis = 0,
+    groups: int = 1,
+    dilation: _PerAxis = 1,
+    *,
+    out: Array | None = None,
+    threads: int = 1,
+) -> Array:
+    """Transposed convolution, as ``torch.nn.functional.conv_transpose3d``.
+
+    `weight` is ``(C, out / groups, KD, KH, KW)``; `padding` crops the output on both sides, and
+    `output_padding` adds outputs at the end. The rest is as for `conv3d`.
+    """
+    return _transposed(
+        3, input, weight, bias, stride, padding, output_padding, groups, dilation, out, threads
+    )

@@ -1,0 +1,149 @@
+//! A description and its machine code.
+
+use conv_ir::{Conv, Error as IrError};
+use conv_jit::{Compiled, Layout, Options, Size};
+use numpy::PyReadonlyArrayDyn;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+
+use crate::arrays::{numpy_name, read};
+use crate::error::{of_description, to_python};
+use crate::packed::Packed;
+
+/// Weight and bias of a step; none where they come later.
+type StepArrays<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
+
+/// What of a step's arrays is looked at: shape of its weight, length of its bias, and whether they
+/// are compiled in.
+type StepShape = (Vec<usize>, Option<usize>, bool, bool);
+
+/// A compiled program. `Program(text, known, threads, accuracy)`.
+#[pyclass(frozen, module = "convc._native")]
+pub struct Program {
+    compiled: Compiled,
+}
+
+#[pymethods]
+impl Program {
+    /// Compiles a text. `known`: weight and bias of each step as float64 arrays, where they are
+    /// compiled in; empty where none are.
+    #[new]
+    #[pyo3(signature = (text, known, threads, accuracy))]
+    fn new(
+        py: Python<'_>,
+        text: &str,
+        known: Vec<StepArrays<'_>>,
+        threads: usize,
+        accuracy: &str,
+    ) -> PyResult<Program> {
+        let described = py.detach(|| parse(text)).map_err(of_description)?;
+        let described = with_known(described, &known)?;
+        let accuracy = accuracy.parse().map_err(of_description)?;
+        let options = Options { threads, accuracy, ..Options::default() };
+        let compiled = py.detach(|| Compiled::new(described, options)).map_err(to_python)?;
+        Ok(Program { compiled })
+    }
+
+    /// The description, everything said.
+    #[getter]
+    fn text(&self) -> String {
+        self.compiled.program().to_string()
+    }
+
+    /// NumPy's name of the element type.
+    #[getter]
+    fn dtype(&self) -> &'static str {
+        numpy_name(self.compiled.dtype())
+    }
+
+    /// Shape of the input with sizes for the free ones; empty names where all are known.
+    fn shapes(&self, sizes: Vec<(String, usize)>) -> PyResult<(Vec<usize>, Vec<usize>)> {
+        let program = self.compiled.program();
+        if sizes.is_empty() && program.free_sizes().is_empty() {
+            return Ok((program.input_shape(), program.output_shape()));
+        }
+        let sizes: Vec<_> = sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let program = program.with_sizes(&sizes).map_err(of_description)?;
+        Ok((program.input_shape(), program.output_shape()))
+    }
+
+    /// The input's shape: of each axis a name where the size is free, else none, and the size.
+    fn input(&self) -> Vec<(Option<String>, usize)> {
+        input_sizes(&self.compiled.program().steps()[0].conv)
+    }
+
+    /// Of each step: shape of its weight, length of its bias, which of them are compiled in.
+    fn steps(&self) -> Vec<StepShape> {
+        let of = |conv: &Conv| {
+            let known = conv.known();
+            let bias = conv.spec().bias.then(|| conv.bias_len());
+            let has_bias = known.is_some_and(|known| known.bias.is_some());
+            (conv.weight_shape(), bias, known.is_some(), has_bias)
+        };
+        self.compiled.program().convs().map(of).collect()
+    }
+
+    /// Whether a run takes a residual.
+    fn takes_residual(&self) -> bool {
+        let mut steps = self.compiled.program().steps().iter();
+        steps.any(|step| step.conv.spec().residual && step.residual.is_none())
+    }
+
+    /// What was compiled, for a person to read.
+    fn explain(&self, py: Python<'_>) -> String {
+        py.detach(|| self.compiled.explain())
+    }
+
+    /// Copies weights into the order of their use: weight and bias of each step, `None` where they
+    /// are compiled in or not asked for.
+    fn pack(&self, py: Python<'_>, weights: Vec<StepArrays<'_>>) -> PyResult<Packed> {
+        Packed::new(py, &self.compiled, &weights)
+    }
+}
+
+/// A convolution in either form, or several.
+fn parse(text: &str) -> Result<conv_jit::Program, IrError> {
+    match text.trim().contains([';', '\n']) {
+        false => Ok(text.parse::<Conv>()?.into()),
+        true => text.parse(),
+    }
+}
+
+fn with_known(program: conv_jit::Program, known: &[StepArrays<'_>]) -> PyResult<conv_jit::Program> {
+    if known.iter().all(|(weight, _)| weight.is_none()) {
+        return Ok(program);
+    }
+    let mut steps = program.steps().to_vec();
+    if known.len() != steps.len() {
+        let message = format!(
+            "weights for {} steps were given, but the program has {}",
+            known.len(),
+            steps.len()
+        );
+        return Err(PyValueError::new_err(message));
+    }
+    for (step, (weight, bias)) in steps.iter_mut().zip(known) {
+        let Some(weight) = weight else { continue };
+        let weight: PyReadonlyArrayDyn<'_, f64> = read("weight", weight)?;
+        let bias = bias.as_ref().map(|bias| read::<f64>("bias", bias)).transpose()?;
+        let bias = bias.as_ref().map(|bias| bias.as_slice()).transpose()?;
+        step.conv = step.conv.with_weights(weight.as_slice()?, bias).map_err(of_description)?;
+    }
+    conv_jit::Program::with_residuals_from_outside(steps).map_err(of_description)
+}
+
+fn input_sizes(conv: &Conv) -> Vec<(Option<String>, usize)> {
+    let spec = conv.spec();
+    let size = |size: &Size| match size {
+        Size::Free(name) => (Some(name.clone()), 0),
+        Size::Known(number) => (None, *number),
+    };
+    let mut sizes = vec![size(&spec.batch)];
+    sizes.extend(spec.input.iter().map(size));
+    let at = match spec.layout {
+        Layout::ChannelsFirst => 1,
+        Layout::ChannelsLast => sizes.len(),
+    };
+    sizes.insert(at, (None, spec.in_channels));
+    sizes
+}
