@@ -10,9 +10,10 @@ import subprocess
 import sys
 from typing import Any
 
-import convc
 import numpy as np
 import pytest
+
+import convc
 
 STEM = "conv2d ic3 oc8 in 32x32 kernel 7 stride 2 pad 3 + bias, relu"
 

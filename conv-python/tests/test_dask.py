@@ -6,8 +6,6 @@ import os
 import pickle
 from typing import Any
 
-import convc
-import convc.dask
 import dask
 import dask.array as da
 import numpy as np
@@ -15,6 +13,9 @@ import pytest
 import scipy.ndimage as scipy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+import convc
+import convc.dask
 
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 

@@ -7,9 +7,10 @@ import inspect
 import re
 from pathlib import Path
 
+import pytest
+
 import convc
 import convc.dask
-import pytest
 
 MODULES = [
     convc,

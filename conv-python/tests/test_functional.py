@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-import convc
 import numpy as np
 import pytest
+
+import convc
 from random_calls import Calls
 
 

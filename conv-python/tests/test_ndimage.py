@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import convc
 import numpy as np
 import pytest
 import scipy.ndimage as scipy
+
+import convc
 from random_calls import MODES, TYPES, Calls, close, outcome, same_kind
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import convc
 import numpy as np
 import pytest
 import scipy.signal as scipy
+
+import convc
 from convc import signal
 from random_calls import Calls, close, outcome, same_kind
 
