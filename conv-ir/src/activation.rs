@@ -53,6 +53,7 @@ pub use program::{Operand, Step, binary, eval, program, unary};
 
 /// Applied to each output element, last.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum Activation {
     /// `max(0, x)`.
     Relu,

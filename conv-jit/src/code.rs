@@ -72,6 +72,7 @@ pub struct FunctionSize {
 
 /// Who made a function's machine code.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Maker {
     /// Our assembler, at full width.
     Assembler,

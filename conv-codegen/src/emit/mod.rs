@@ -112,6 +112,7 @@ pub(crate) fn need_finite_weights(versions: &[Version]) -> bool {
 
 /// What the source may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Library {
     /// `std`: the version is chosen by what the CPU has.
     #[default]

@@ -135,6 +135,7 @@ impl<T: Clone> From<&[T]> for PerAxis<T> {
 
 /// How much is added around the input (for a transposed convolution: cut off around the output).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Padding {
     /// None.
     Valid,
@@ -186,6 +187,7 @@ impl From<Vec<(usize, usize)>> for Padding {
 /// What an index outside the input reads. Padding may be wider than the input: the modes that read
 /// elements of it then go on in the same way, as SciPy's do.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub enum PaddingMode {
     /// Zero: the tap is skipped, on every route. So a weight over the padding has no effect, were
     /// it infinite or NaN (PyTorch multiplies it by zero, which gives NaN).

@@ -192,12 +192,12 @@ fn packed_access(
     order: &[(Piece, usize)],
 ) -> Access {
     let index = order.iter().map(|&(piece, d)| {
-        let index = access.index[d].as_affine().cloned().unwrap_or_default();
+        let index = access.index[d].as_affine().expect("pack: an index of a weight is affine");
         let Dimension { tile, step, .. } = dimensions[d];
-        let (outer, inner) = split(&index, tile);
+        let (outer, inner) = split(index, tile);
         match piece {
             Piece::Residue => index.constant.rem_euclid(step).into(),
-            Piece::Block if tile == 1 => divided(&index, step),
+            Piece::Block if tile == 1 => divided(index, step),
             Piece::Block => divided(&outer, tile),
             Piece::Tile => inner,
         }

@@ -33,6 +33,7 @@ pub struct Choice {
 
 /// How the edge of the image is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Borders {
     /// The domain is cut into tiles whose taps all lie inside, which test nothing, and tiles at the
     /// edge, whose outside taps are left out.
@@ -51,6 +52,7 @@ pub enum Borders {
 
 /// How weight and bias lie in memory while the program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Pack {
     /// As the caller has them.
     #[default]

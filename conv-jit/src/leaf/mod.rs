@@ -30,6 +30,7 @@ use inst::LeafCode;
 
 /// Why a leaf is not assembled.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Refusal {
     /// Nobody assembles for this machine.
     Machine,
