@@ -23,4 +23,5 @@ pages! {
     DepthwiseSeparable = "docs/guide/depthwise-separable.md",
     Group = "docs/guide/group.md",
     Python = "docs/guide/python.md",
+    Onnx = "docs/guide/onnx.md",
 }

@@ -1,0 +1,77 @@
+//! What became of a model's nodes, and how long each of them takes.
+
+use std::time::Duration;
+
+use crate::compiled::Compiled;
+use crate::found::Left;
+use crate::sized::Sized;
+use crate::{Error, Tensor};
+
+/// Runs of which the fastest counts, node by node.
+const RUNS: usize = 3;
+
+/// Which part of a model is compiled, and why the rest is not.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// The nodes that run, in order.
+    pub nodes: Vec<Node>,
+    /// Convolutions that tract runs.
+    pub left: Vec<Left>,
+    /// How long it took to compile.
+    pub compile_time: Duration,
+}
+
+/// A node that runs.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name in the model, or tract's.
+    pub name: String,
+    /// What computes it: `Compiled`, or tract's operator.
+    pub op: String,
+    /// Whether it is compiled.
+    pub is_ours: bool,
+    /// Convolutions in it.
+    pub convolutions: usize,
+    /// What it computes, where it is compiled.
+    pub what: String,
+    /// What was folded into it: `affine`, `relu`, ..
+    pub folded: Vec<&'static str>,
+    /// The fastest of some runs.
+    pub time: Duration,
+}
+
+impl Explanation {
+    pub(crate) fn of(sized: &Sized, inputs: &[Tensor]) -> Result<Explanation, Error> {
+        let mut times = sized.run_timed(inputs)?;
+        for _ in 1..RUNS {
+            let again = sized.run_timed(inputs)?;
+            times.iter_mut().zip(again).for_each(|(time, new)| time.1 = time.1.min(new.1));
+        }
+        let graph = sized.graph();
+        let node = |&(id, time): &(usize, Duration)| {
+            let node = graph.node(id);
+            let ours = node.op_as::<Compiled>();
+            Node {
+                name: node.name.clone(),
+                op: node.op.name().into_owned(),
+                is_ours: ours.is_some(),
+                convolutions: ours.map_or(0, Compiled::steps),
+                what: ours.map_or_else(String::new, Compiled::describe),
+                folded: ours.map_or_else(Vec::new, |ours| ours.folded().to_vec()),
+                time,
+            }
+        };
+        let (nodes, left) = (times.iter().map(node).collect(), sized.left.clone());
+        Ok(Explanation { nodes, left, compile_time: sized.took })
+    }
+
+    /// Time of all nodes.
+    pub fn time(&self) -> Duration {
+        self.nodes.iter().map(|node| node.time).sum()
+    }
+
+    /// Time of those that are compiled.
+    pub fn our_time(&self) -> Duration {
+        self.nodes.iter().filter(|node| node.is_ours).map(|node| node.time).sum()
+    }
+}

@@ -1,0 +1,32 @@
+//! ONNX models whose convolutions are machine code of conv-jit.
+//!
+//! ```text
+//! model.onnx --tract--> graph --shapes--> regions --fold--> compiled nodes, and the rest
+//! ```
+//!
+//! tract reads the file and infers shapes. Every convolution, transposed ones too, becomes a node
+//! that we compile, with what follows it folded in: factors and summands per channel, activations,
+//! residuals. tract runs what is left. [`Model::explain`] says which is which.
+//!
+//! Results differ from the graph's, computed as it stands, by rounding: sums run in another order,
+//! and weights are multiplied by factors that stood behind them.
+
+#![deny(clippy::undocumented_unsafe_blocks)]
+#![warn(missing_docs)]
+
+mod compiled;
+mod error;
+mod explain;
+mod fold;
+mod found;
+mod model;
+mod region;
+mod sized;
+mod tensor;
+
+pub use conv_jit::{Accuracy, Target};
+pub use error::Error;
+pub use explain::{Explanation, Node};
+pub use found::Left;
+pub use model::{MOST_SHAPES, Model, Options, Port, Route};
+pub use tensor::{Number, Tensor};

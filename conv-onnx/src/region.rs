@@ -1,0 +1,150 @@
+//! A region: convolutions of a graph that one compiled program will compute.
+//!
+//! In: a `Conv` or `Deconv` node. Out: a node with the op [`Region`], which knows its weights and
+//! has the tensors that vary as inputs: the input, and the residual where it adds one from outside.
+//! Folding replaces it by a region that does more; [`compile`](crate::compiled) ends it.
+
+use std::sync::Arc;
+
+use conv_ir::program::Step as ProgramStep;
+use conv_ir::{Activation, Conv, ConvSpec, Program};
+use tract_onnx::tract_core::internal::*;
+
+/// One convolution with its weights.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Sizes are known.
+    pub spec: ConvSpec,
+    /// In the order of [`Conv::weight_shape`].
+    pub weight: Vec<f32>,
+    /// One per output channel; all zero where the convolution adds none.
+    pub bias: Vec<f32>,
+    /// The tensor of the program that it adds. None: the caller's, or none at all.
+    pub residual: Option<usize>,
+}
+
+/// What is computed: steps in a row. The last one's output is the node's.
+#[derive(Clone, Debug)]
+pub struct Work {
+    /// At least one.
+    pub steps: Vec<Step>,
+    /// What was folded into it, in words.
+    pub folded: Vec<&'static str>,
+}
+
+/// A node of the graph that will be compiled. It is never run.
+#[derive(Clone, Debug)]
+pub struct Region(pub Arc<Work>);
+
+impl PartialEq for Region {
+    fn eq(&self, other: &Region) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Region {}
+
+impl Step {
+    /// The checked convolution.
+    pub fn conv(&self) -> Result<Conv, conv_ir::Error> {
+        let bias = self.bias.iter().any(|&b| b != 0.0);
+        Conv::new(ConvSpec { bias, ..self.spec.clone() })
+    }
+
+    /// Output channel `o` times `by(o)`, in weights and bias.
+    pub fn scale_output(&mut self, by: impl Fn(usize) -> f32) {
+        let channels = self.bias.len();
+        for at in 0..self.weight.len() {
+            self.weight[at] *= by(self.output_channel(at));
+        }
+        (0..channels).for_each(|o| self.bias[o] *= by(o));
+    }
+
+    /// Input channel `i` times `by(i)`, in the weights.
+    pub fn scale_input(&mut self, by: impl Fn(usize) -> f32) {
+        for at in 0..self.weight.len() {
+            self.weight[at] *= by(self.input_channel(at));
+        }
+    }
+
+    fn taps(&self) -> usize {
+        self.spec.kernel.iter().product()
+    }
+
+    /// Channels of a group: input, output.
+    fn of_group(&self) -> (usize, usize) {
+        let spec = &self.spec;
+        (spec.in_channels / spec.groups, spec.out_channels / spec.groups)
+    }
+
+    /// Of the weight at position `at`.
+    pub fn output_channel(&self, at: usize) -> usize {
+        let (inputs, outputs) = self.of_group();
+        let row = at / self.taps();
+        match self.spec.transposed {
+            false => row / inputs,
+            true => row / outputs / inputs * outputs + row % outputs,
+        }
+    }
+
+    /// Of the weight at position `at`.
+    pub fn input_channel(&self, at: usize) -> usize {
+        let (inputs, outputs) = self.of_group();
+        let row = at / self.taps();
+        match self.spec.transposed {
+            false => row / inputs / outputs * inputs + row % inputs,
+            true => row / outputs,
+        }
+    }
+}
+
+impl Work {
+    /// The step whose output is the node's.
+    pub fn last(&self) -> &Step {
+        // There is always one: `found` makes it, and nothing takes it away.
+        &self.steps[self.steps.len() - 1]
+    }
+
+    /// A copy whose last step is changed, which is noted.
+    pub fn with(&self, what: &'static str, change: impl FnOnce(&mut Step)) -> Region {
+        let mut work = self.clone();
+        if let Some(last) = work.steps.last_mut() {
+            change(last);
+        }
+        work.folded.push(what);
+        Region(Arc::new(work))
+    }
+
+    /// Whether an activation or a residual can still be folded behind the last step.
+    pub fn activation(&self) -> Option<Activation> {
+        self.last().spec.activation
+    }
+
+    /// What conv-jit compiles.
+    pub fn program(&self) -> Result<Program, conv_ir::Error> {
+        let step = |step: &Step| Ok(ProgramStep { conv: step.conv()?, residual: step.residual });
+        let steps: Result<Vec<ProgramStep>, conv_ir::Error> = self.steps.iter().map(step).collect();
+        Program::with_residuals_from_outside(steps?)
+    }
+}
+
+impl Op for Region {
+    fn name(&self) -> StaticName {
+        "Region".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Region {
+    not_out_of_plan!();
+}
+
+impl TypedOp for Region {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        let shape = self.0.last().conv()?.output_shape().unwrap_or_default();
+        Ok(tvec!(f32::fact(shape)))
+    }
+
+    as_op!();
+}

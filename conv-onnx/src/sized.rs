@@ -1,0 +1,89 @@
+//! A model for inputs of certain shapes: the way from tract's graph to what runs.
+//!
+//! ```text
+//! parsed graph --shapes--> typed --found--> regions --declutter--> --fold--> fewer nodes
+//!   --compiled--> machine code --tract's optimiser--> plan
+//! ```
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::plan::eval;
+
+use crate::error::tract;
+use crate::found::Left;
+use crate::model::{Options, Route};
+use crate::{Error, Tensor, compiled, fold, found};
+
+/// What runs, for one set of input shapes.
+#[derive(Debug)]
+pub(crate) struct Sized {
+    plan: Arc<TypedRunnableModel>,
+    /// Convolutions that tract runs, and why.
+    pub left: Vec<Left>,
+    /// How long it took to make.
+    pub took: Duration,
+}
+
+impl Sized {
+    pub fn new(
+        parsed: &InferenceModel,
+        facts: &[InferenceFact],
+        options: &Options,
+    ) -> Result<Sized, Error> {
+        let start = Instant::now();
+        let mut model = tract("inferring the model's shapes", || {
+            let mut model = parsed.clone();
+            for (at, fact) in facts.iter().enumerate() {
+                model.set_input_fact(at, fact.clone())?;
+            }
+            model.into_typed()
+        })?;
+        let mut left = Vec::new();
+        if options.route == Route::Compiled {
+            left = tract("compiling the model's convolutions", || {
+                // Weights may be constants behind a reshape.
+                model.prop_consts()?;
+                let left = found::replace(&mut model)?;
+                model.declutter()?;
+                fold::fold(&mut model)?;
+                compiled::compile(&mut model, &options.jit())?;
+                Ok(left)
+            })?;
+        }
+        let plan = tract("preparing what is left to tract", || {
+            if options.route == Route::Tract {
+                model.declutter()?;
+            }
+            model.optimize()?;
+            model.into_runnable()
+        })?;
+        Ok(Sized { plan, left, took: start.elapsed() })
+    }
+
+    pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
+        let values = inputs.iter().map(|input| TValue::from_const(input.0.clone())).collect();
+        let outputs = tract("running the model", || self.plan.run(values))?;
+        Ok(outputs.into_iter().map(|output| Tensor(output.into_arc_tensor())).collect())
+    }
+
+    /// The same, with the time of each node that was run, in order.
+    pub fn run_timed(&self, inputs: &[Tensor]) -> Result<Vec<(usize, Duration)>, Error> {
+        let values = inputs.iter().map(|input| TValue::from_const(input.0.clone())).collect();
+        let mut times = Vec::new();
+        tract("running the model", || {
+            self.plan.spawn()?.run_plan_with_eval(values, |context, state, node, inputs| {
+                let start = Instant::now();
+                let outputs = eval(context, state, node, inputs);
+                times.push((node.id, start.elapsed()));
+                outputs
+            })
+        })?;
+        Ok(times)
+    }
+
+    pub fn graph(&self) -> &TypedModel {
+        self.plan.model()
+    }
+}

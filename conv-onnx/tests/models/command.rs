@@ -1,0 +1,108 @@
+//! The program: what it prints and writes, and its exit status.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::graph::{Graph, numbers};
+
+/// A model whose output's name has a `/`.
+fn model(folder: &Path) -> String {
+    let mut graph = Graph::new(&[0, 2, 0, 0]);
+    let y = graph.conv("x", [2, 3], 3, 1);
+    let y = graph.node("Relu", &[&y], vec![]);
+    let y = graph.node("Softmax", &[&y], vec![]);
+    let path = folder.join("small.onnx");
+    std::fs::write(&path, graph.bytes(&[&y])).expect("written");
+    path.display().to_string()
+}
+
+fn convc(arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_convc-onnx");
+    Command::new(program).args(arguments).output().expect("it starts")
+}
+
+fn told(arguments: &[&str]) -> String {
+    let output = convc(arguments);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {error}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn refused(arguments: &[&str]) -> String {
+    let output = convc(arguments);
+    assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+    assert!(output.stdout.is_empty());
+    String::from_utf8(output.stderr).expect("text")
+}
+
+#[test]
+fn explain_names_what_is_compiled_and_what_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(folder.path());
+    let text = told(&["explain", &model, "--size", "x=1x2x8x8"]);
+    for part in
+        ["inputs    x [1, 2, 8, 8]", "1 convolutions in 1 nodes", "1 relu", "Softmax", "conv2d"]
+    {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+    assert!(told(&["explain", &model, "--size", "x=1x2x8x8", "--all"]).contains("Source"));
+}
+
+#[test]
+fn run_writes_a_file_an_output() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(folder.path());
+    let x = folder.path().join("x.npy");
+    let bytes = conv_files::encode(&[1, 2, 5, 4], &numbers(40, 1)).expect("bytes");
+    std::fs::write(&x, bytes).expect("written");
+    let (input, out) = (format!("x={}", x.display()), folder.path().join("out"));
+    let text = told(&["run", &model, "--input", &input, "-o", &out.display().to_string()]);
+    assert!(text.starts_with("Softmax/2: f32 [1, 3, 5, 4] in "), "{text}");
+    let output = conv_files::read_npy(&out.join("Softmax_2.npy")).expect("an array");
+    assert_eq!(output.shape, [1, 3, 5, 4]);
+    let row: f32 = output.values::<f32>()[..4].iter().sum();
+    assert!((row - 1.0).abs() < 1e-5);
+    let names: Vec<_> = std::fs::read_dir(&out).expect("a folder").collect();
+    assert_eq!(names.len(), 1);
+}
+
+#[test]
+fn bench_prints_a_table_or_an_object() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(folder.path());
+    let line = |more: &[&str]| {
+        let rest = ["bench", &model, "--size", "x=1x2x8x8", "--time", "0.01"];
+        told(&[&rest[..], more].concat())
+    };
+    assert!(line(&[]).contains("ms median"));
+    for route in ["compiled", "tract"] {
+        let text = line(&["--format", "json", "--route", route]);
+        let object: serde_json::Value = serde_json::from_str(&text).expect("json");
+        assert_eq!(
+            (object["model"].as_str(), object["route"].as_str()),
+            (Some("small.onnx"), Some(route))
+        );
+        assert!(object["ms_min"].as_f64() <= object["ms_median"].as_f64());
+    }
+}
+
+#[test]
+fn mistakes_are_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = model(folder.path());
+    for (arguments, part) in [
+        (vec!["bench", &model], "give its shape, --size x=1x3x640x640"),
+        (vec!["bench", &model, "--size", "x=1xtwo"], "'1xtwo' is no shape"),
+        (vec!["bench", &model, "--size", "z=1"], "no input 'z'"),
+        (vec!["bench", &model, "--size", "x=99999999x2x99999999x9"], "is too large"),
+        (vec!["bench", &model, "--size", "x=1x2x4x4", "--time=-1"], "--time -1 is no time"),
+        (vec!["run", &model, "-o", "out"], "input 'x' is needed once"),
+        (vec!["run", &model, "--input", "x", "-o", "out"], "has no name"),
+        (vec!["run", &model, "--input", "x=none.npy", "-o", "out"], "none.npy: cannot be read"),
+        (vec!["explain", "none.onnx"], "none.onnx: cannot be read"),
+        (vec!["bench", &model, "--route", "tract", "--threads", "2"], "tract runs on one thread"),
+    ] {
+        let message = refused(&arguments);
+        assert!(message.starts_with("error: ") && message.contains(part), "{part}: {message}");
+    }
+}

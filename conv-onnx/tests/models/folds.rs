@@ -1,0 +1,183 @@
+//! Each fold by itself.
+
+use crate::graph::{Attribute, Graph};
+use crate::{check, folded, tracts};
+use Attribute::{Float, Ints};
+
+const SHAPE: [i64; 4] = [1, 3, 8, 9];
+const SIZE: [usize; 4] = [1, 3, 8, 9];
+
+/// What is behind a convolution of 4 channels is folded under these names, and nothing is left.
+fn folds(names: &[&str], build: impl FnOnce(&mut Graph, &str) -> String) {
+    let mut graph = Graph::new(&SHAPE);
+    let y = graph.conv("x", [3, 4], 3, 1);
+    let y = build(&mut graph, &y);
+    let explanation = check(&graph.bytes(&[&y]), &SIZE);
+    assert_eq!((folded(&explanation), tracts(&explanation)), (names.to_vec(), vec![]));
+}
+
+/// The same, but something is left to tract.
+fn leaves(ops: &[&str], names: &[&str], build: impl FnOnce(&mut Graph, &str) -> Vec<String>) {
+    let mut graph = Graph::new(&SHAPE);
+    let y = graph.conv("x", [3, 4], 3, 1);
+    let outputs = build(&mut graph, &y);
+    let outputs: Vec<&str> = outputs.iter().map(String::as_str).collect();
+    let explanation = check(&graph.bytes(&outputs), &SIZE);
+    assert_eq!((folded(&explanation), tracts(&explanation)), (names.to_vec(), ops.to_vec()));
+}
+
+#[test]
+fn batch_norm_and_arithmetic_per_channel() {
+    folds(&["affine", "affine"], |graph, y| {
+        let parts = ["scale", "bias", "mean"].map(|_| graph.weight(&[4]));
+        let variance = graph.constant(&[4], vec![0.5, 1.0, 2.0, 4.0]);
+        let [scale, bias, mean] = &parts;
+        graph.node("BatchNormalization", &[y, scale, bias, mean, &variance], vec![])
+    });
+    folds(&["affine", "affine", "affine", "affine"], |graph, y| {
+        let each = graph.weight(&[4, 1, 1]);
+        let two = graph.scalar(2.0);
+        let y = graph.node("Mul", &[y, &each], vec![]);
+        let y = graph.node("Sub", &[&two, &y], vec![]);
+        let y = graph.node("Div", &[&y, &two], vec![]);
+        graph.node("Sub", &[&y, &each], vec![])
+    });
+}
+
+#[test]
+fn activations_of_one_node() {
+    for (op, name) in [
+        ("Relu", "relu"),
+        ("Sigmoid", "sigmoid"),
+        ("Tanh", "tanh"),
+        ("HardSwish", "hardswish"),
+        ("LeakyRelu", "leaky relu"),
+    ] {
+        folds(&[name], |graph, y| graph.node(op, &[y], vec![]));
+    }
+    folds(&["leaky relu"], |graph, y| graph.node("LeakyRelu", &[y], vec![Float("alpha", 0.3)]));
+}
+
+#[test]
+fn clips() {
+    folds(&["relu6"], |graph, y| {
+        let (low, high) = (graph.scalar(0.0), graph.scalar(6.0));
+        graph.node("Clip", &[y, &low, &high], vec![])
+    });
+    folds(&["clamp"], |graph, y| {
+        let (low, high) = (graph.scalar(-0.25), graph.scalar(0.5));
+        graph.node("Clip", &[y, &low, &high], vec![])
+    });
+    // A slope of 0.2 is no entry of the table, but an affine one and a clamp.
+    folds(&["affine", "affine", "clamp"], |graph, y| graph.node("HardSigmoid", &[y], vec![]));
+}
+
+#[test]
+fn activations_of_several_nodes() {
+    folds(&["silu"], |graph, y| {
+        let s = graph.node("Sigmoid", &[y], vec![]);
+        graph.node("Mul", &[&s, y], vec![])
+    });
+    folds(&["hardswish"], |graph, y| {
+        let [three, low, high] = [3.0, 0.0, 6.0].map(|value| graph.scalar(value));
+        let z = graph.node("Add", &[y, &three], vec![]);
+        let z = graph.node("Clip", &[&z, &low, &high], vec![]);
+        let z = graph.node("Mul", &[y, &z], vec![]);
+        graph.node("Div", &[&z, &high], vec![])
+    });
+    folds(&["gelu"], |graph, y| {
+        let [root, one, half] = [2f32.sqrt(), 1.0, 0.5].map(|value| graph.scalar(value));
+        let z = graph.node("Div", &[y, &root], vec![]);
+        let z = graph.node("Erf", &[&z], vec![]);
+        let z = graph.node("Add", &[&z, &one], vec![]);
+        let z = graph.node("Mul", &[y, &z], vec![]);
+        graph.node("Mul", &[&z, &half], vec![])
+    });
+}
+
+#[test]
+fn a_factor_and_a_summand_behind_an_activation_go_into_the_next_convolution() {
+    folds(&["hardswish", "affine before"], |graph, y| {
+        let [three, low, high, by, shift] =
+            [3.0, 0.0, 6.0, 0.4, -0.7].map(|value| graph.scalar(value));
+        let z = graph.node("Add", &[y, &three], vec![]);
+        let z = graph.node("Clip", &[&z, &low, &high], vec![]);
+        let z = graph.node("Mul", &[y, &z], vec![]);
+        let z = graph.node("Mul", &[&z, &by], vec![]);
+        let z = graph.node("Add", &[&z, &shift], vec![]);
+        graph.conv(&z, [4, 2], 3, 1)
+    });
+}
+
+#[test]
+fn an_activation_that_someone_else_reads_stays() {
+    leaves(&["Tanh", "OptBinChain(Max+Add)"], &[], |graph, y| {
+        let relu = graph.node("Relu", &[y], vec![]);
+        let tanh = graph.node("Tanh", &[y], vec![]);
+        vec![graph.node("Add", &[&relu, &tanh], vec![])]
+    });
+}
+
+#[test]
+fn residuals() {
+    let mut graph = Graph::new(&[1, 4, 6, 6]);
+    let a = graph.conv("x", [4, 4], 3, 1);
+    let sum = graph.node("Add", &[&a, "x"], vec![]);
+    let y = graph.node("Relu", &[&sum], vec![]);
+    let b = graph.conv(&y, [4, 4], 1, 0);
+    let c = graph.conv(&y, [4, 4], 3, 1);
+    let z = graph.node("Add", &[&b, &c], vec![]);
+    let explanation = check(&graph.bytes(&[&z]), &[1, 4, 6, 6]);
+    assert_eq!(tracts(&explanation), [""; 0]);
+    let names = folded(&explanation);
+    assert_eq!(names.iter().filter(|name| **name == "residual").count(), 2, "{names:?}");
+}
+
+#[test]
+fn an_output_of_the_model_is_not_folded_away() {
+    leaves(&["OptMaxByScalar"], &[], |graph, y| {
+        let z = graph.node("Relu", &[y], vec![]);
+        vec![y.to_owned(), z]
+    });
+}
+
+/// `relu(conv(x)) * a + b` into the next convolution.
+fn before(a: &[f32], b: &[f32], padding: i64, taken: bool) {
+    let mut graph = Graph::new(&SHAPE);
+    let y = graph.conv("x", [3, 4], 3, 1);
+    let y = graph.node("Relu", &[&y], vec![]);
+    let shape = |values: &[f32]| vec![values.len() as i64, 1, 1];
+    let (a, b) = (graph.constant(&shape(a), a.to_vec()), graph.constant(&shape(b), b.to_vec()));
+    let y = graph.node("Mul", &[&y, &a], vec![]);
+    let y = graph.node("Add", &[&y, &b], vec![]);
+    let one = graph.conv(&y, [4, 2], 3, padding);
+    let weight = graph.weight(&[4, 1, 3, 3]);
+    let attributes = vec![Attribute::Int("group", 4), Ints("pads", vec![padding; 4])];
+    let two = graph.node("Conv", &[&y, &weight], attributes);
+    let explanation = check(&graph.bytes(&[&one, &two]), &SIZE);
+    assert_eq!(tracts(&explanation).is_empty(), taken, "{:?}", tracts(&explanation));
+}
+
+#[test]
+fn an_affine_moves_into_the_convolutions_that_read_it() {
+    before(&[2.0], &[0.5], 0, true);
+    before(&[2.0, -1.0, 0.5, 3.0], &[0.5, 1.0, 2.0, 0.0], 0, true);
+    // The padding reads -b / a, where that is one number.
+    before(&[2.0], &[0.5], 1, true);
+    before(&[2.0, -1.0, 0.5, 4.0], &[1.0, -0.5, 0.25, 2.0], 1, true);
+    before(&[2.0, -1.0, 0.5, 3.0], &[0.0], 1, true);
+    before(&[2.0, -1.0, 0.5, 3.0], &[0.5, 1.0, 2.0, 0.0], 1, false);
+}
+
+#[test]
+fn a_transposed_convolution_takes_a_factor_and_no_summand() {
+    for (op, value, taken) in [("Mul", 2.0, true), ("Add", 2.0, false)] {
+        let mut graph = Graph::new(&SHAPE);
+        let constant = graph.scalar(value);
+        let y = graph.node(op, &["x", &constant], vec![]);
+        let weight = graph.weight(&[3, 2, 3, 3]);
+        let y = graph.node("ConvTranspose", &[&y, &weight], vec![Ints("strides", vec![2, 2])]);
+        let explanation = check(&graph.bytes(&[&y]), &SIZE);
+        assert_eq!(tracts(&explanation).is_empty(), taken, "{op}");
+    }
+}
