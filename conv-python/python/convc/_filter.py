@@ -4,9 +4,9 @@ A filter is a sum of *terms*, each one or more passes, one after the other. A pa
 as many axes as the array, and what its border reads. Axes without a window are one: they come
 together with their neighbours, so that any number of axes becomes at most eight.
 
-Code is kept by shape and description for the last 256 of them. Windows of few taps are compiled in,
-so that taps of zero vanish and the rest are numbers in the code; weights of larger ones are packed
-in each call.
+Code is kept by shape and description for the last 256 of them. Weights are compiled in where that is
+faster: windows of few taps, and those with taps of zero, which vanish. Others are packed in each
+call, so that new weights need no new code.
 """
 
 from __future__ import annotations
@@ -21,8 +21,13 @@ import numpy as np
 from . import _native
 from ._arrays import Array, by_rows, needs_room
 
-#: Taps of a pass that are compiled in at most. Beyond, compiling takes longer than it saves.
-KNOWN_TAPS = 256
+#: Taps of a dense pass that are compiled in at most: as operands in the code 5 x 5 are as fast or
+#: faster than packed ones, 7 x 7 are slower where a border is folded, and from 9 x 9 on it is equal.
+FEW_TAPS = 25
+
+#: Taps of a pass that are compiled in at most, for those of zero to vanish, or for two passes to be
+#: found in a window.
+MOST_TAPS = 1024
 
 #: Each of SciPy's modes as the compiler's.
 MODES = {
@@ -142,7 +147,7 @@ def convolved(
         for step in passes:
             x = _one(x, step, options)
         return x
-    keys = tuple(_key(step, x.dtype) for step in passes)
+    keys = tuple(_key(step, x.dtype, options.accuracy) for step in passes)
     shape = x.shape or (1,)
     name = "f32" if x.dtype == np.float32 else "f64"
     program, packed, out_shape = _code(shape, name, keys, options)
@@ -172,19 +177,23 @@ def _fits(value: float, dtype: np.dtype[Any]) -> bool:
     return isfinite(value) and abs(value) <= float(np.finfo(dtype).max)
 
 
-def _key(step: Pass, dtype: np.dtype[Any]) -> _Key:
-    weights = step.weights
-    mode = step.mode
+def _key(step: Pass, dtype: np.dtype[Any], accuracy: str) -> _Key:
+    weights, mode = step.weights, step.mode
     if mode == "constant":
         mode = f"constant({step.cval!r})" if step.cval else "zeros"
-    known = None
-    if (
-        weights.size <= KNOWN_TAPS
-        and bool(np.isfinite(weights).all())
-        and _fits(float(np.abs(weights).max()), dtype)
-    ):
-        known = weights.tobytes()
+    known = weights.tobytes() if _is_known(weights, dtype, accuracy) else None
     return _Key(weights.shape or (1,), step.pads or ((0, 0),), mode, known)
+
+
+def _is_known(weights: Array, dtype: np.dtype[Any], accuracy: str) -> bool:
+    """Whether the weights are compiled in. Those that are not finite cannot be."""
+    if weights.size > MOST_TAPS:
+        return False
+    if weights.size > FEW_TAPS and accuracy != "fast":
+        zeros = weights.size - int(np.count_nonzero(weights))
+        if 4 * zeros < weights.size:
+            return False
+    return _fits(float(np.abs(weights).max()), dtype)
 
 
 def halo(terms: Sequence[Sequence[Pass]], ndim: int) -> _Pads:
@@ -234,7 +243,7 @@ def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
         for side in (0, 1)
     )
     weights = np.zeros([b + a + 1 for b, a in zip(before, behind)])
-    if weights.size > KNOWN_TAPS:
+    if weights.size > MOST_TAPS:
         return terms
     for step in passes:
         starts = [b - pads[0] for b, pads in zip(before, step.pads)]
@@ -295,19 +304,29 @@ def store(result: Array, output: Array) -> None:
     zero, those that are out of range lose their upper bits."""
     kind, size = output.dtype.kind, output.dtype.itemsize
     with np.errstate(invalid="ignore", over="ignore"):
-        if kind == "f":
+        if kind == "f" or (kind == "i" and size >= 4):
             output[...] = result
-        elif kind == "b":
-            output[...] = result.astype(np.int64).astype(np.uint8)
-        elif size < 4:
-            whole = np.int32 if result.dtype == np.float32 else np.int64
-            output[...] = result.astype(whole).astype(output.dtype)
-        elif kind == "u" and size == 4:
-            output[...] = result.astype(np.int64).astype(output.dtype)
-        elif kind == "u":
+        elif kind == "u" and size == 8:
             below = result < 0
             output[...] = np.where(
-                below, result.astype(np.int64).astype(output.dtype), result.astype(output.dtype)
+                below, result.astype(np.int64).astype(np.uint64), result.astype(np.uint64)
             )
         else:
-            output[...] = result.astype(output.dtype)
+            _store_low_bits(result, output)
+
+
+def _store_low_bits(result: Array, output: Array) -> None:
+    """By way of a wider integer, some at a time, which stay in the cache."""
+    room = output if output.flags.c_contiguous else np.empty(output.shape, output.dtype)
+    wide = np.dtype(np.int32 if result.dtype == np.float32 else np.int64)
+    to = room.reshape(-1).view(np.uint8) if output.dtype.kind == "b" else room.reshape(-1)
+    some = np.empty(min(1 << 14, result.size), wide)
+    for start in range(0, result.size, some.size):
+        part = result.reshape(-1)[start : start + some.size]
+        whole = some[: part.size]
+        np.copyto(whole, part, casting="unsafe")
+        np.copyto(to[start : start + part.size], whole, casting="unsafe")
+    if output.dtype.kind == "b":
+        np.not_equal(to, 0, out=room.reshape(-1))
+    if room is not output:
+        output[...] = room
