@@ -11,7 +11,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import scipy.ndimage as scipy
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import convc
@@ -49,6 +49,7 @@ def calls(draw: Any) -> tuple[Any, ...]:
 
 @settings(max_examples=int(os.environ.get("CONVC_CASES", "250")) // 2, deadline=None)
 @given(calls())
+@example(("convolve", [np.array([[0.25, 0.5]])], {"mode": "mirror"}, (1, 2), (1, 1), "f4"))
 def test_blocks_have_the_bits_of_the_whole(call: Any) -> None:
     name, args, said, shape, chunks, dtype = call
     x = (np.random.default_rng(2).standard_normal(shape) * 9).astype(dtype)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -88,6 +89,6 @@ def _part(terms: Terms, weights: str, cval: str) -> Terms:
     def part(p: Pass) -> Pass:
         taken = np.ascontiguousarray(getattr(p.weights, weights), np.float64)
         beyond = getattr(complex(p.cval), cval)
-        return p._replace(weights=taken.reshape(p.weights.shape), cval=beyond)
+        return replace(p, weights=taken.reshape(p.weights.shape), cval=beyond)
 
     return [[part(p) for p in passes] for passes in terms]

@@ -4,14 +4,15 @@ A filter is a sum of *terms*, each one or more passes, one after the other. A pa
 as many axes as the array, and what its border reads. Axes without a window are one: they come
 together with their neighbours, so that any number of axes becomes at most eight.
 
-Code is kept by shape and description for the last 256 of them. Weights are compiled in where that is
-faster: windows of few taps, and those with taps of zero, which vanish. Others are packed in each
+Code is kept by shape and description for the last 256 of them. Weights are compiled in where that
+is faster: windows of few taps, and those with taps of zero, which vanish. Others are packed in each
 call, so that new weights need no new code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import isfinite, prod
 from typing import Any, NamedTuple
@@ -21,8 +22,8 @@ import numpy as np
 from . import _native
 from ._arrays import Array, by_rows, needs_room
 
-#: Taps of a dense pass that are compiled in at most: as operands in the code 5 x 5 are as fast or
-#: faster than packed ones, 7 x 7 are slower where a border is folded, and from 9 x 9 on it is equal.
+#: Taps of a dense pass that are compiled in at most: 5 x 5 are as fast as packed ones or faster,
+#: 7 x 7 are slower where a border is folded, and from 9 x 9 on it is equal.
 FEW_TAPS = 25
 
 #: Taps of a pass that are compiled in at most, for those of zero to vanish, or for two passes to be
@@ -44,8 +45,10 @@ MODES = {
 _Pads = tuple[tuple[int, int], ...]
 
 
-class Pass(NamedTuple):
-    """One pass: correlation with a window."""
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One pass: correlation with a window. Equal to itself alone, so that what was worked out of it
+    is found again."""
 
     #: As many axes as the array; float64.
     weights: Array
@@ -62,7 +65,7 @@ class Pass(NamedTuple):
         """The same with the divisor in its weights."""
         if self.divisor == 1.0:
             return self
-        return self._replace(weights=self.weights / self.divisor, divisor=1.0)
+        return replace(self, weights=self.weights / self.divisor, divisor=1.0)
 
 
 class Options(NamedTuple):
@@ -168,7 +171,7 @@ def _one(x: Array, step: Pass, options: Options) -> Array:
     if step.mode == "constant" and not _fits(step.cval, x.dtype):
         with np.errstate(over="ignore"):
             x = np.pad(x, step.pads, constant_values=step.cval)
-        step = step._replace(pads=((0, 0),) * x.ndim, mode="zeros")
+        step = replace(step, pads=((0, 0),) * x.ndim, mode="zeros")
     return convolved(x, [step], options)
 
 
@@ -178,11 +181,20 @@ def _fits(value: float, dtype: np.dtype[Any]) -> bool:
 
 
 def _key(step: Pass, dtype: np.dtype[Any], accuracy: str) -> _Key:
+    """Kept, where the pass is small enough to be kept with it."""
+    make = _kept_key if step.weights.size <= MOST_TAPS else _made_key
+    return make(step, dtype, accuracy)
+
+
+def _made_key(step: Pass, dtype: np.dtype[Any], accuracy: str) -> _Key:
     weights, mode = step.weights, step.mode
     if mode == "constant":
         mode = f"constant({step.cval!r})" if step.cval else "zeros"
     known = weights.tobytes() if _is_known(weights, dtype, accuracy) else None
     return _Key(weights.shape or (1,), step.pads or ((0, 0),), mode, known)
+
+
+_kept_key = lru_cache(maxsize=256)(_made_key)
 
 
 def _is_known(weights: Array, dtype: np.dtype[Any], accuracy: str) -> bool:
@@ -249,7 +261,7 @@ def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
         starts = [b - pads[0] for b, pads in zip(before, step.pads)]
         place = tuple(slice(s, s + n) for s, n in zip(starts, step.weights.shape))
         weights[place] += step.weights
-    return [[passes[0]._replace(weights=weights, pads=tuple(zip(before, behind)))]]
+    return [[replace(passes[0], weights=weights, pads=tuple(zip(before, behind)))]]
 
 
 def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> None:

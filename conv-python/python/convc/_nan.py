@@ -8,6 +8,7 @@ border nothing is missing: what the mode reads there counts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,7 @@ def normalized(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options
     sums, weight = np.empty(x.shape, work), np.empty(x.shape, work)
     filtered(np.where(missing, x.dtype.type(0), x), [passes], sums, options)
     presence = [
-        step._replace(cval=beyond) if step.mode == "constant" else step
+        replace(step, cval=beyond) if step.mode == "constant" else step
         for step, beyond in zip(passes, made)
     ]
     filtered((~missing).astype(x.dtype), [presence], weight, options)
@@ -58,7 +59,7 @@ def _of_ones(
     made = [1.0]
     one = np.ones((1,) * passes[0].weights.ndim if passes else (), dtype)
     for at in range(len(passes)):
-        filled = [step._replace(mode="replicate") for step in passes[: at + 1]]
+        filled = [replace(step, mode="replicate") for step in passes[: at + 1]]
         sum_ = np.empty(one.shape, work)
         filtered(one, [filled], sum_, options)
         made.append(float(sum_.reshape(-1)[0]))

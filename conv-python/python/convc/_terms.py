@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, TypeVar, cast
 
 import numpy as np
 
 from ._arrays import Array, as_array
-from ._filter import Pass
+from ._filter import MOST_TAPS, Pass
 from ._scipy import axes_of, axis_of, cval_of, embedded, mode_of, origin_of, per_axis
 
 Terms = list[list[Pass]]
@@ -36,9 +37,28 @@ def _kept(make: _Function) -> _Function:
     return cast(_Function, made)
 
 
-def _weights_of(weights: Any) -> Array:
-    given = as_array(weights)
-    return given.astype(np.complex128 if given.dtype.kind == "c" else np.float64)
+class Weights:
+    """A window as a key: equal to one of the same numbers, where it is small enough to be kept."""
+
+    __slots__ = ("_key", "array")
+    array: Array
+
+    def __init__(self, weights: Any) -> None:
+        given = as_array(weights)
+        self.array = given.astype(np.complex128 if given.dtype.kind == "c" else np.float64)
+        self._key = (
+            (self.array.tobytes(), self.array.shape, self.array.dtype.char)
+            if given.size <= MOST_TAPS
+            else id(self)
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Weights) and self._key == other._key
+
+    def __hash__(self) -> int:
+        if isinstance(self._key, int):
+            raise TypeError("too many weights to be kept")
+        return hash(self._key)
 
 
 def _line(ndim: int, axis: int, weights: Array, mode: Any, cval: Any, origin: int = 0) -> Pass:
@@ -51,9 +71,10 @@ def _line(ndim: int, axis: int, weights: Array, mode: Any, cval: Any, origin: in
     return Pass(weights.reshape(shape), tuple(pads), mode_of(mode), cval_of(cval))
 
 
+@_kept
 def window_terms(
     ndim: int,
-    weights: Any,
+    weights: Weights,
     mode: Any = "reflect",
     cval: Any = 0.0,
     origin: Any = 0,
@@ -62,34 +83,35 @@ def window_terms(
 ) -> Terms:
     """Of `correlate` and, with `flip`, of `convolve`."""
     filtered_axes = axes_of(axes, ndim)
-    weights = _weights_of(weights)
-    if weights.ndim != len(filtered_axes) or weights.size == 0:
+    window = weights.array
+    if window.ndim != len(filtered_axes) or window.size == 0:
         raise RuntimeError(
-            f"weights have shape {weights.shape}, but must have {len(filtered_axes)} axes, one for "
+            f"weights have shape {window.shape}, but must have {len(filtered_axes)} axes, one for "
             f"each that is filtered, and none that is empty"
         )
     origins = [0] * ndim
     for axis, value in zip(filtered_axes, per_axis(origin, len(filtered_axes))):
         origins[axis] = operator.index(value)
-    weights = embedded(weights, ndim, filtered_axes)
+    window = embedded(window, ndim, filtered_axes)
     if flip:
-        weights = weights[(slice(None, None, -1),) * ndim]
-        origins = [-o - (size % 2 == 0) for o, size in zip(origins, weights.shape)]
-    elif weights.dtype.kind == "c":
-        weights = weights.conj()
+        window = window[(slice(None, None, -1),) * ndim]
+        origins = [-o - (size % 2 == 0) for o, size in zip(origins, window.shape)]
+    elif window.dtype.kind == "c":
+        window = window.conj()
     pads = []
-    for value, size in zip(origins, weights.shape):
+    for value, size in zip(origins, window.shape):
         before = size // 2 + origin_of(value, size)
         pads.append((before, size - 1 - before))
     if not isinstance(mode, str) and np.iterable(mode):
         raise RuntimeError("a sequence of modes is not supported: give one for all axes")
-    weights = np.ascontiguousarray(weights).reshape(weights.shape)
-    return [[Pass(weights, tuple(pads), mode_of(mode), cval_of(cval))]]
+    window = np.ascontiguousarray(window).reshape(window.shape)
+    return [[Pass(window, tuple(pads), mode_of(mode), cval_of(cval))]]
 
 
+@_kept
 def line_terms(
     ndim: int,
-    weights: Any,
+    weights: Weights,
     axis: int = -1,
     mode: Any = "reflect",
     cval: Any = 0.0,
@@ -97,16 +119,16 @@ def line_terms(
     flip: bool = False,
 ) -> Terms:
     """Of `correlate1d` and, with `flip`, of `convolve1d`."""
-    weights = _weights_of(weights)
-    if weights.ndim != 1 or weights.size == 0:
-        raise RuntimeError(f"no filter weights given: they have shape {weights.shape}")
+    line = weights.array
+    if line.ndim != 1 or line.size == 0:
+        raise RuntimeError(f"no filter weights given: they have shape {line.shape}")
     axis, origin = axis_of(axis, ndim), operator.index(origin)
     if flip:
-        weights, origin = weights[::-1], -origin - (len(weights) % 2 == 0)
-    elif weights.dtype.kind == "c":
-        weights = weights.conj()
-    weights = np.ascontiguousarray(weights)
-    return [[_line(ndim, axis, weights, mode, cval, origin_of(origin, len(weights)))]]
+        line, origin = line[::-1], -origin - (len(line) % 2 == 0)
+    elif line.dtype.kind == "c":
+        line = line.conj()
+    line = np.ascontiguousarray(line)
+    return [[_line(ndim, axis, line, mode, cval, origin_of(origin, len(line)))]]
 
 
 def gaussian_weights(sigma: float, order: int, radius: int) -> Array:
@@ -226,7 +248,7 @@ def _uniform_pass(ndim: int, axis: int, size: int, mode: Any, cval: Any, origin:
     if not 0 <= size // 2 + operator.index(origin) < size:
         raise ValueError(f"invalid origin {origin} for a size of {size}")
     ones = _line(ndim, axis, np.ones(size), mode, cval, operator.index(origin))
-    return ones._replace(divisor=float(size))
+    return replace(ones, divisor=float(size))
 
 
 @_kept

@@ -120,7 +120,10 @@ def _mapped(name: str, x: Any, said: dict[str, Any], rechunk: str | None) -> Any
         raise ValueError(f"rechunk: found {rechunk!r}, expected None or 'auto'")
     if any(isnan(size) for sizes in x.chunks for size in sizes):
         raise ValueError("a block has an unknown size: call compute_chunk_sizes() first")
-    terms = _TERMS[name](x.ndim, **{k: v for k, v in said.items() if k not in _HOW})
+    what = {word: value for word, value in said.items() if word not in _HOW}
+    if "weights" in what:
+        what["weights"] = _terms.Weights(what["weights"])
+    terms = _TERMS[name](x.ndim, **what)
     steps = [step for passes in terms for step in passes]
     is_complex = x.dtype.kind == "c" or any(np.iscomplexobj(step.weights) for step in steps)
     meta = output_of(output, np.empty((0,) * x.ndim, x.dtype), is_complex)
@@ -153,7 +156,9 @@ def _overlap(
     for axis, (before, behind) in enumerate(depth):
         wraps = any(step.mode == "circular" and any(step.pads[axis]) for step in steps)
         least = max(before, behind)
-        chunks[axis] = _no_smaller(x.chunks[axis], least)
+        # A mirror that does not repeat the edge reads one element more.
+        mirrors = any(step.mode == "reflect" and any(step.pads[axis]) for step in steps)
+        chunks[axis] = _no_smaller(x.chunks[axis], least + int(mirrors))
         boundary[axis] = "none"
         if len(chunks[axis]) == 1 or least == 0:
             depths[axis] = 0

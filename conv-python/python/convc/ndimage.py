@@ -26,6 +26,7 @@ from ._apply import applied, public
 from ._arrays import Array, as_array
 from ._filter import Options
 from ._terms import (
+    Weights,
     gaussian1d_terms,
     gaussian_laplace_terms,
     gaussian_terms,
@@ -85,7 +86,7 @@ def correlate(
     %(raises)s
     """
     input = as_array(input)
-    terms = window_terms(input.ndim, weights, mode, cval, origin, axes, False)
+    terms = window_terms(input.ndim, Weights(weights), mode, cval, origin, axes, False)
     return applied(input, terms, output, nan, Options(accuracy, threads))
 
 
@@ -127,7 +128,7 @@ def convolve(
     array([1., 2., 3., 0.])
     """
     input = as_array(input)
-    terms = window_terms(input.ndim, weights, mode, cval, origin, axes, True)
+    terms = window_terms(input.ndim, Weights(weights), mode, cval, origin, axes, True)
     return applied(input, terms, output, nan, Options(accuracy, threads))
 
 
@@ -163,7 +164,7 @@ def correlate1d(
     %(result)s
     """
     input = as_array(input)
-    terms = line_terms(input.ndim, weights, axis, mode, cval, origin, False)
+    terms = line_terms(input.ndim, Weights(weights), axis, mode, cval, origin, False)
     return applied(input, terms, output, nan, Options(accuracy, threads))
 
 
@@ -199,7 +200,7 @@ def convolve1d(
     %(result)s
     """
     input = as_array(input)
-    terms = line_terms(input.ndim, weights, axis, mode, cval, origin, True)
+    terms = line_terms(input.ndim, Weights(weights), axis, mode, cval, origin, True)
     return applied(input, terms, output, nan, Options(accuracy, threads))
 
 
