@@ -280,5 +280,6 @@ fn words(activation: Activation) -> &'static str {
         Gelu => "gelu",
         HardSwish => "hardswish",
         HardSigmoid => "hardsigmoid",
+        _ => "activation",
     }
 }
