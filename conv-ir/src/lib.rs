@@ -30,6 +30,7 @@ pub mod schedule;
 pub mod separate;
 mod target;
 mod values;
+pub mod winograd;
 
 pub use activation::Activation;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};

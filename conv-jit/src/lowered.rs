@@ -13,9 +13,10 @@
 use conv_ir::lower::Layouts;
 use conv_ir::program::fuse::{self, Strips};
 use conv_ir::program::plan::{Group, Plan};
-use conv_ir::program::{Rewritten, whole};
+use conv_ir::program::{Rewritten, tiled, whole};
 use conv_ir::schedule::Choice;
 use conv_ir::separate::Accuracy;
+use conv_ir::winograd::Tiles;
 use conv_ir::{Conv, Isa, Nest, Program, Schedule, Target, passes};
 
 use crate::options::Options;
@@ -72,19 +73,29 @@ impl Lowered {
         }
         // A given schedule is for the window as it is.
         let accuracy = if schedule.is_some() { Accuracy::Exact } else { *accuracy };
-        let rewritten = program.rewritten(accuracy);
+        let mut rewritten = program.rewritten(accuracy);
+        if accuracy == Accuracy::Fast && options.finite_weights {
+            rewritten = rewritten.in_tiles();
+        }
+        if let Some(plan) = plan {
+            plan.check(&rewritten.program)?;
+            let is_alone =
+                |at| plan.groups.iter().any(|g| g.steps == (at..at + 1) && g.strips.is_none());
+            rewritten = rewritten.tiled_where(is_alone);
+        }
         let program = &rewritten.program;
         one_residual_from_outside(program)?;
-        let mut lower = |group: &Group| lowered(program, group, options);
+        let mut lower = |group: &Group| lowered(&rewritten, group, options);
         let (plan, mut groups) = match plan {
             Some(plan) => {
-                plan.check(program)?;
                 let groups: Result<_, Error> = plan.groups.iter().map(&mut lower).collect();
                 (plan.clone(), groups?)
             }
             None => {
                 let threads = share::useful_threads(program.convs()).min(*threads).max(1);
-                fused_where_it_can_be(Plan::choose(program, target, threads), &mut lower)?
+                let alone: Vec<usize> = rewritten.tiled.iter().map(|(at, _)| *at).collect();
+                let plan = Plan::choose_around(program, &alone, target, threads);
+                fused_where_it_can_be(plan, &mut lower)?
             }
         };
         // Many are held at once: no room for groups that do not come.
@@ -142,14 +153,21 @@ fn fused_where_it_can_be(
     Ok((plan, groups))
 }
 
-fn lowered(program: &Program, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
-    let (choice, nest, kernels) = match &group.strips {
-        Some(strips) => {
+fn lowered(rewritten: &Rewritten, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
+    let program = &rewritten.program;
+    let (choice, nest, kernels) = match (&group.strips, rewritten.tiles(group.steps.start)) {
+        (None, Some(tiles)) => {
+            let conv = &program.steps()[group.steps.start].conv;
+            let nest = in_tiles(conv, &tiles, options)?;
+            let kernels = with_masks(&nest, &options.target)?;
+            (None, nest, kernels)
+        }
+        (Some(strips), _) => {
             let nest = fused(program, group, strips, options)?;
             let kernels = with_masks(&nest, &options.target)?;
             (None, nest, kernels)
         }
-        None => {
+        (None, None) => {
             let conv = &program.steps()[group.steps.start].conv;
             let (choice, nest, kernels) =
                 alone(conv, Layouts::of(conv), options.schedule.as_ref(), options)?;
@@ -157,6 +175,14 @@ fn lowered(program: &Program, group: &Group, options: &Options) -> Result<Lowere
         }
     };
     Ok(LoweredGroup { group: group.clone(), choice, nest, kernels })
+}
+
+fn in_tiles(conv: &Conv, tiles: &Tiles, options: &Options) -> Result<Nest, Error> {
+    let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
+        let (choice, nest, _) = alone(conv, layouts, given, options).map_err(into_ir)?;
+        Ok(fuse::Lowered { schedule: choice.schedule, nest })
+    };
+    Ok(tiled::nest(conv, tiles, (&options.target, options.threads), &mut lower)?)
 }
 
 fn fused(
@@ -259,7 +285,7 @@ mod tests {
         assert_eq!(steps(&plan), [0..3, 3..6], "{:?}", plan.reasons);
         let mut lower = |group: &Group| match group.steps == (3..6) {
             true => Err(Error::Unsupported("no strips".to_owned())),
-            false => lowered(&program, group, &options),
+            false => lowered(&program.rewritten(Accuracy::Exact), group, &options),
         };
         let (plan, groups) = fused_where_it_can_be(plan, &mut lower).expect("steps go alone");
         assert_eq!(steps(&plan), [0..3, 3..4, 4..5, 5..6]);

@@ -58,7 +58,7 @@ impl Inner {
     ) -> Result<Inner, Error> {
         check_dtype::<T>(shared.described.dtype())?;
         check_weights(&shared.described, weights)?;
-        let shared = match shared.needs_finite_weights() && !are_finite(weights) {
+        let shared = match shared.needs_finite_weights() && !are_finite(&shared, weights) {
             true => for_any_weights(&shared)?,
             false => shared,
         };
@@ -70,13 +70,21 @@ impl Inner {
             let own = || rewritten.program.convs().skip(steps.start).zip(origins.clone());
             // What is compiled in has no buffer of its own.
             let asked = own().filter(|(conv, _)| conv.known().is_none());
-            let weight: Vec<&[T]> = asked.map(|(_, &origin)| weights[origin].weight).collect();
+            let mut weight: Vec<&[T]> = asked.map(|(_, &origin)| weights[origin].weight).collect();
             let asked = own().filter(|(conv, _)| bias_comes_later(conv));
             let bias: Vec<&[T]> = asked.filter_map(|(_, &origin)| weights[origin].bias).collect();
             let to = (&compiled.code, &compiled.arrays);
+            let transformed = match (rewritten.tiles(steps.start), own().next(), weight.first()) {
+                (Some(tiles), Some((conv, _)), Some(weight)) => tiles.weights(conv, weight)?,
+                _ => Vec::new(),
+            };
+            if !transformed.is_empty() {
+                weight = vec![&transformed];
+            }
             // SAFETY: every array has the length of its shape, and they stand in the order of the
             // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
-            // weights that come later.
+            // weights that come later, but for those of a step in tiles, which has a group of its
+            // own; its nest's weight is as long as what its tiles make of them.
             constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
         }
         Ok(Inner { shared, constants, pool: Pool::default() })
@@ -145,8 +153,12 @@ fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(),
     }
 }
 
-fn are_finite<T: Element>(weights: &[StepWeights<'_, T>]) -> bool {
-    weights.iter().flat_map(|step| step.weight).all(|w| w.to_f64().is_finite())
+/// Whether all weights are finite, and what is made of them.
+fn are_finite<T: Element>(shared: &Shared, weights: &[StepWeights<'_, T>]) -> bool {
+    let rewritten = &shared.lowered.rewritten;
+    let mut tiled = rewritten.tiled.iter();
+    tiled.all(|(at, tiles)| tiles.keeps_finite(weights[rewritten.origins[*at]].weight))
+        && weights.iter().flat_map(|step| step.weight).all(|w| w.to_f64().is_finite())
 }
 
 pub(crate) fn bias_comes_later(conv: &Conv) -> bool {

@@ -22,7 +22,7 @@ mod facts;
 mod field;
 mod matrix;
 mod network;
-mod ratio;
+pub(crate) mod ratio;
 mod roofline;
 mod savings;
 mod stack;

@@ -63,6 +63,18 @@ impl Ratio {
         Ratio::new(self.numerator.into(), self.denominator as i128 * by as i128)
     }
 
+    /// The product.
+    pub fn times_ratio(self, by: Ratio) -> Option<Ratio> {
+        let below = self.denominator as i128 * by.denominator as i128;
+        Ratio::new(self.numerator as i128 * by.numerator as i128, below)
+    }
+
+    /// The quotient; `None` by zero.
+    pub fn divided_by(self, by: Ratio) -> Option<Ratio> {
+        let below = self.denominator as i128 * by.numerator as i128;
+        Ratio::new(self.numerator as i128 * by.denominator as i128, below)
+    }
+
     /// The sum.
     pub fn plus(self, other: Ratio) -> Option<Ratio> {
         let (a, b) = (self.denominator as i128, other.denominator as i128);
@@ -91,7 +103,7 @@ impl fmt::Display for Ratio {
 }
 
 /// The least common multiple of two positive numbers.
-pub(super) fn lcm(a: i64, b: i64) -> Option<i64> {
+pub(crate) fn lcm(a: i64, b: i64) -> Option<i64> {
     i64::try_from(a as i128 / gcd(a.into(), b.into()) * b as i128).ok()
 }
 
@@ -108,6 +120,9 @@ mod tests {
         assert_eq!(third.times(6).and_then(Ratio::whole), Some(2));
         assert_eq!(Ratio::from(i64::MAX).times(2), None);
         assert_eq!(Ratio::from(1).over(0), None);
+        assert_eq!(third.times_ratio(third).map(|x| x.to_string()), Some("1/9".to_owned()));
+        assert_eq!(Ratio::ONE.divided_by(third), Some(Ratio::from(3)));
+        assert_eq!(third.divided_by(Ratio::ZERO), None);
         assert_eq!((gcd(0, 0), lcm(4, 6)), (1, Some(12)));
     }
 }

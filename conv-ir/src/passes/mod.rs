@@ -166,6 +166,13 @@ pub fn compile_as(
     Ok(nest.clone())
 }
 
+/// Finishes a nest whose leaves have lanes already: the pipeline from `epilogue` on. Leaves that
+/// are outlined stay as they are.
+pub(crate) fn finish(nest: &mut Nest, target: &Target) -> Result<(), Error> {
+    let last = PASSES.iter().skip_while(|pass| pass.name != "epilogue");
+    last.into_iter().try_for_each(|pass| (pass.run)(nest, &Schedule::default(), target))
+}
+
 impl Schedule {
     /// Whether the convolution can be computed like this for this target. Every legal schedule
     /// gives the same bits.

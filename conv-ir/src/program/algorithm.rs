@@ -4,13 +4,16 @@
 //! ```text
 //! exact   strides of 1x1 windows move to the step before                            same bits
 //! fast    before that, a known window of low rank is two steps                      within a bound
+//!         behind it, dense 3x3 steps are computed in tiles (machine code alone)     within a bound
 //! ```
 //!
 //! In: a program and how exact its result must be. Out: a program of the same input, output and
 //! arrays that come later, and what was done.
 
-use super::{Program, Step};
+use super::{Program, Step, tiled};
+use crate::Conv;
 use crate::separate::{Accuracy, Separable, separate};
+use crate::winograd::Tiles;
 
 /// A program in the place of another: the same input and output, and the same weights to pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,17 +26,65 @@ pub struct Rewritten {
     pub separated: Vec<(usize, Separable)>,
     /// Whether strides moved to the step before.
     pub skips: bool,
+    /// Steps of [`program`](Self::program) that are computed in tiles, by position, in order.
+    pub tiled: Vec<(usize, Tiles)>,
+    /// Steps that could be asked for it and are not, with the reason.
+    pub direct: Vec<(usize, String)>,
 }
 
 impl Rewritten {
+    /// The same, with steps in tiles where that pays ([`tiled::choose`]).
+    pub fn in_tiles(mut self) -> Rewritten {
+        for (at, conv) in self.program.convs().enumerate() {
+            match tiled::choose(conv) {
+                Ok(tiles) => self.tiled.push((at, tiles)),
+                Err(why) if is_dense(conv) => self.direct.push((at, why)),
+                Err(_) => {}
+            }
+        }
+        self
+    }
+
+    /// The same, where steps for which `keep` is false have direct sums.
+    pub fn tiled_where(mut self, keep: impl Fn(usize) -> bool) -> Rewritten {
+        let (tiled, direct) = self.tiled.into_iter().partition(|(at, _)| keep(*at));
+        self.tiled = tiled;
+        let fused: Vec<(usize, Tiles)> = direct;
+        let why = |(at, _)| (at, "it is fused with others".to_owned());
+        self.direct.extend(fused.into_iter().map(why));
+        self
+    }
+
+    /// The tiles of a step of [`program`](Self::program).
+    pub fn tiles(&self, step: usize) -> Option<Tiles> {
+        self.tiled.iter().find(|(at, _)| *at == step).map(|(_, tiles)| *tiles)
+    }
+
     /// What was done, a sentence each.
     pub fn reasons(&self) -> Vec<String> {
         let split = |(at, found): &(usize, Separable)| {
             format!("step {}: the window is of {found}; computed as these two", at + 1)
         };
         let moved = "strides of 1x1 windows moved to the step before".to_owned();
-        self.separated.iter().map(split).chain(self.skips.then_some(moved)).collect()
+        let tiled = |(at, tiles): &(usize, Tiles)| {
+            let [rows, columns] = tiles.outputs();
+            let direct = rows * columns * self.program.steps()[*at].conv.kernel_volume();
+            format!(
+                "step {}: in tiles, Winograd's {tiles}: {} multiplications for {direct}",
+                at + 1,
+                tiles.points()
+            )
+        };
+        let direct = |(at, why): &(usize, String)| format!("step {}: not in tiles: {why}", at + 1);
+        let algorithms = self.tiled.iter().map(tiled).chain(self.direct.iter().map(direct));
+        let split = self.separated.iter().map(split).chain(self.skips.then_some(moved));
+        split.chain(algorithms).collect()
     }
+}
+
+/// Whether a step is of a kind that is computed in tiles where the rest allows it.
+fn is_dense(conv: &Conv) -> bool {
+    conv.spec().groups == 1 && conv.kernel_volume() > 1 && !conv.spec().transposed
 }
 
 impl Program {
@@ -53,7 +104,7 @@ impl Program {
         };
         let program = split.skipping_strides();
         let skips = program != split;
-        Rewritten { program, origins, separated, skips }
+        Rewritten { program, origins, separated, skips, tiled: Vec::new(), direct: Vec::new() }
     }
 
     fn whole_windows(&self) -> Split {

@@ -31,6 +31,7 @@ mod rows;
 mod skip;
 mod strips;
 mod text;
+pub mod tiled;
 pub mod whole;
 
 pub use algorithm::Rewritten;

@@ -18,7 +18,7 @@ use super::cost::{self, sweep};
 use super::numbers::Numbers;
 use super::{Group, Strips};
 use crate::program::Program;
-use crate::{Layout, Target};
+use crate::{Conv, Layout, Target};
 
 /// Steps of a group at most: a longer one would save less than one whole tensor in eight, while its
 /// strips share the cache with the line buffers and weights of all its steps.
@@ -67,6 +67,8 @@ pub(super) struct Steps<'a> {
     residual: Vec<Option<usize>>,
     /// The last step, counted from 1, that adds a tensor; 0 where none does.
     last_reader: Vec<usize>,
+    /// Whether each step must have a group of its own.
+    alone: Vec<bool>,
     /// The cycles of the first so many steps one by one, whole tensors behind them included.
     apart: Vec<f64>,
     /// How often the strips of a step were swept through: what planning takes.
@@ -100,7 +102,9 @@ pub(super) struct Found {
 }
 
 impl<'a> Steps<'a> {
-    pub fn of(chain: &Program, target: &'a Target) -> Steps<'a> {
+    /// Of a chain, of which the steps at these positions, in order, and transposed ones, must have
+    /// a group of their own.
+    pub fn of(chain: &Program, alone: &[usize], target: &'a Target) -> Steps<'a> {
         let count = chain.steps().len();
         let mut known: BTreeMap<Numbers, usize> = BTreeMap::new();
         let mut kinds: Vec<Kind> = Vec::new();
@@ -127,7 +131,10 @@ impl<'a> Steps<'a> {
         for &kind in &of {
             apart.push(apart[apart.len() - 1] + kinds[kind].alone + kinds[kind].whole);
         }
-        Steps { target, kinds, of, residual, last_reader, apart, swept: Cell::default() }
+        let is_alone =
+            |(at, conv): (usize, &Conv)| conv.spec().transposed || alone.binary_search(&at).is_ok();
+        let alone = chain.convs().enumerate().map(is_alone).collect();
+        Steps { target, kinds, of, residual, last_reader, alone, apart, swept: Cell::default() }
     }
 
     fn numbers(&self, step: usize) -> &Numbers {
@@ -152,10 +159,9 @@ impl<'a> Steps<'a> {
 
     /// The first step that may be in a group with this one.
     fn first_with(&self, last: usize) -> usize {
-        let is_transposed = |at: &usize| self.numbers(*at).transposed;
         let least = (last + 1).saturating_sub(MOST_STEPS);
-        let transposed = (least..=last).rev().find(is_transposed);
-        transposed.map_or(least, |at| (at + 1).min(last))
+        let alone = (least..=last).rev().find(|&at| self.alone[at]);
+        alone.map_or(least, |at| (at + 1).min(last))
     }
 
     /// The cheapest plan for so many threads.

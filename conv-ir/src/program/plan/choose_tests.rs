@@ -52,7 +52,7 @@ fn mobilenet_v2() -> Program {
 }
 
 fn swept(chain: &Program, target: &Target) -> usize {
-    let steps = Steps::of(chain, target);
+    let steps = Steps::of(chain, &[], target);
     steps.cheapest(chain, 1);
     steps.swept.get()
 }
@@ -156,7 +156,7 @@ fn a_tensor_that_is_added_later_is_whole_and_the_rest_is_fused() {
 
 /// The cheapest plan by trying all: every cut, every height.
 fn brute(chain: &Program, target: &Target) -> f64 {
-    let steps = Steps::of(chain, target);
+    let steps = Steps::of(chain, &[], target);
     let count = chain.steps().len();
     let priced = |start: usize, end: usize| {
         let mut best = (end - start == 1).then(|| steps.apart(start, end));

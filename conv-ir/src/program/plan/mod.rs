@@ -52,10 +52,20 @@ impl Plan {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn choose(chain: &Program, target: &Target, threads: usize) -> Plan {
+        Plan::choose_around(chain, &[], target, threads)
+    }
+
+    /// The same, where the steps at these positions, in order, have groups of their own.
+    pub fn choose_around(
+        chain: &Program,
+        alone: &[usize],
+        target: &Target,
+        threads: usize,
+    ) -> Plan {
         if chain.steps().len() == 1 || !chain.free_sizes().is_empty() {
             return Plan::unfused(chain);
         }
-        let steps = Steps::of(chain, target);
+        let steps = Steps::of(chain, alone, target);
         let found = steps.cheapest(chain, threads);
         let reasons = reasons::reasons(chain, &steps, &found, target);
         Plan { groups: found.groups, reasons }

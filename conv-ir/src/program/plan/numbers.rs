@@ -28,7 +28,6 @@ const AGAIN: f64 = 1.3;
 pub(super) struct Numbers {
     pub rows: RowAxis,
     pub layout: Layout,
-    pub transposed: bool,
     /// Bytes of a row of the output.
     pub row_bytes: i64,
     pub weight_bytes: i64,
@@ -66,7 +65,6 @@ impl Numbers {
         Numbers {
             rows,
             layout: spec.layout,
-            transposed: spec.transposed,
             row_bytes: outputs * bytes,
             weight_bytes: conv.weight_len() as i64 * bytes,
             bytes,
