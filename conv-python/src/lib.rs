@@ -12,6 +12,7 @@
 //! The interpreter's lock is released while anything is compiled, packed or computed.
 
 mod arrays;
+mod blocks;
 mod error;
 mod packed;
 mod program;

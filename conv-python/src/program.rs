@@ -7,6 +7,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
 use crate::arrays::{numpy_name, read};
+use crate::blocks;
 use crate::error::{of_description, to_python};
 use crate::packed::Packed;
 
@@ -81,6 +82,21 @@ impl Program {
             (conv.weight_shape(), bias, known.is_some(), has_bias)
         };
         self.compiled.program().convs().map(of).collect()
+    }
+
+    /// A block of the output as a program of its own, and the inputs that it needs: batch, and a
+    /// range of outputs for each spatial axis.
+    fn block(&self, batch: usize, outputs: Vec<(i64, i64)>) -> PyResult<(Vec<(i64, i64)>, String)> {
+        let ranges: Vec<_> = outputs.iter().map(|&(start, end)| start..end).collect();
+        let made = blocks::block(self.compiled.program(), batch, &ranges);
+        let (inputs, program) = made.map_err(PyValueError::new_err)?;
+        let inputs = inputs.iter().map(|range| (range.start, range.end)).collect();
+        Ok((inputs, program.to_string()))
+    }
+
+    /// Whether channels stand last in input and output.
+    fn is_channels_last(&self) -> bool {
+        self.compiled.program().steps()[0].conv.spec().layout == Layout::ChannelsLast
     }
 
     /// Whether a run takes a residual.

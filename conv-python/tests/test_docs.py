@@ -21,6 +21,7 @@ MODULES = [
     convc.functional,
     convc._terms,
     convc.dask,
+    convc._blocks,
 ]
 
 

@@ -38,7 +38,9 @@ def cpu() -> str:
     return f"{name.get('model name')}, family {name.get('cpu family')}, model {name.get('model')}"
 
 
-def turns(ours: Callable[[], Any], theirs: Callable[[], Any], seconds: float) -> tuple[float, float]:
+def turns(
+    ours: Callable[[], Any], theirs: Callable[[], Any], seconds: float
+) -> tuple[float, float]:
     """The least time of each, called in turns for so long; three turns at least."""
     ours(), theirs()
     least = [float("inf"), float("inf")]
@@ -104,25 +106,48 @@ def gaussians() -> list[Case]:
 
 def others() -> list[Case]:
     """The rest of scipy.ndimage, on 2048x2048."""
-    x, u8 = random(2048, 2048), (random(2048, 2048) * 255).astype("u1")
+    x, double = random(2048, 2048), random(2048, 2048).astype("f8")
+    u8 = (random(2048, 2048) * 255).astype("u1")
     box = np.ones((3, 3))
     return [
         ("sobel", lambda: convc.sobel(x), lambda: scipy.sobel(x)),
         ("laplace", lambda: convc.laplace(x), lambda: scipy.laplace(x)),
-        ("uniform_filter 3", lambda: convc.uniform_filter(x, 3), lambda: scipy.uniform_filter(x, 3)),
-        ("uniform_filter 31", lambda: convc.uniform_filter(x, 31),
-         lambda: scipy.uniform_filter(x, 31)),
-        ("gaussian_laplace 2", lambda: convc.gaussian_laplace(x, 2),
-         lambda: scipy.gaussian_laplace(x, 2)),
-        ("correlate1d 9, axis 0", lambda: convc.correlate1d(x, np.ones(9), 0),
-         lambda: scipy.correlate1d(x, np.ones(9), 0)),
-        ("correlate1d 9, axis 1", lambda: convc.correlate1d(x, np.ones(9), 1),
-         lambda: scipy.correlate1d(x, np.ones(9), 1)),
+        (
+            "uniform_filter 3",
+            lambda: convc.uniform_filter(x, 3),
+            lambda: scipy.uniform_filter(x, 3),
+        ),
+        (
+            "uniform_filter 31",
+            lambda: convc.uniform_filter(x, 31),
+            lambda: scipy.uniform_filter(x, 31),
+        ),
+        (
+            "gaussian_laplace 2",
+            lambda: convc.gaussian_laplace(x, 2),
+            lambda: scipy.gaussian_laplace(x, 2),
+        ),
+        (
+            "correlate1d 9, axis 0",
+            lambda: convc.correlate1d(x, np.ones(9), 0),
+            lambda: scipy.correlate1d(x, np.ones(9), 0),
+        ),
+        (
+            "correlate1d 9, axis 1",
+            lambda: convc.correlate1d(x, np.ones(9), 1),
+            lambda: scipy.correlate1d(x, np.ones(9), 1),
+        ),
         ("convolve 3x3, uint8", lambda: convc.convolve(u8, box), lambda: scipy.convolve(u8, box)),
-        ("gaussian 2, uint8", lambda: convc.gaussian_filter(u8, 2),
-         lambda: scipy.gaussian_filter(u8, 2)),
-        ("gaussian 2, float64", lambda y=x.astype("f8"): convc.gaussian_filter(y, 2),
-         lambda y=x.astype("f8"): scipy.gaussian_filter(y, 2)),
+        (
+            "gaussian 2, uint8",
+            lambda: convc.gaussian_filter(u8, 2),
+            lambda: scipy.gaussian_filter(u8, 2),
+        ),
+        (
+            "gaussian 2, float64",
+            lambda: convc.gaussian_filter(double, 2),
+            lambda: scipy.gaussian_filter(double, 2),
+        ),
     ]
 
 
@@ -136,7 +161,7 @@ def opencv() -> list[Case]:
         cases.append(
             (
                 f"filter2D {size}x{size} on 1080x1920",
-                lambda w=w.astype("f8"): convc.correlate(x, w, output=ours, mode="mirror"),
+                lambda w=w: convc.correlate(x, w, output=ours, mode="mirror"),
                 lambda w=w: cv2.filter2D(x, -1, w, dst=theirs),
             )
         )

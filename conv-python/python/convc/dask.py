@@ -5,6 +5,8 @@ function of the same name in `convc`, and cut. At the border of the array the bl
 mode holds; ``wrap`` reads the blocks at the other end. The result has the bits of the filter of the
 whole array, however it is cut into blocks.
 
+`run` does the same with a compiled program, of any strides and steps.
+
 Nothing is computed before dask is asked to. What travels to a worker is the call; code is made once
 in each process and kept there.
 
@@ -27,10 +29,11 @@ import dask.array as da
 import numpy as np
 
 from . import _terms, ndimage
+from ._blocks import run
 from ._filter import Pass, halo
 from ._scipy import output_of
 
-__all__ = [*ndimage.__all__, "install", "suggested_chunks"]
+__all__ = [*ndimage.__all__, "install", "run", "suggested_chunks"]
 
 #: Bytes of a block that are suggested: some of them, with what is made of each, fit a worker, and
 #: its halo is little beside it.
