@@ -8,6 +8,7 @@ use std::sync::Arc;
 use conv_jit::{Options, Packed, StepWeights};
 use tract_onnx::tract_core::internal::*;
 
+use crate::outputs::Outputs;
 use crate::region::{Region, Work};
 
 /// A compiled program as a node.
@@ -19,6 +20,8 @@ struct Inner {
     packed: Packed<f32>,
     output: TVec<usize>,
     folded: Vec<&'static str>,
+    /// Those of all nodes.
+    outputs: Arc<Outputs>,
 }
 
 impl PartialEq for Compiled {
@@ -31,17 +34,18 @@ impl Eq for Compiled {}
 
 /// Compiles every region.
 pub fn compile(model: &mut TypedModel, options: &Options) -> TractResult<()> {
+    let outputs = Arc::new(Outputs::default());
     for id in model.eval_order()? {
         let node = model.node(id);
         let Some(region) = node.op_as::<Region>() else { continue };
-        let compiled = Compiled::new(&region.0, options)?;
+        let compiled = Compiled::new(&region.0, options, &outputs)?;
         TypedModelPatch::replace_single_op(model, node, &node.inputs, compiled)?.apply(model)?;
     }
     model.compact()
 }
 
 impl Compiled {
-    fn new(work: &Work, options: &Options) -> TractResult<Compiled> {
+    fn new(work: &Work, options: &Options, outputs: &Arc<Outputs>) -> TractResult<Compiled> {
         let program = work.program()?;
         let output = program.output_shape().into();
         let compiled = conv_jit::Compiled::new(program, options.clone())?;
@@ -53,7 +57,12 @@ impl Compiled {
             })
             .collect();
         let packed = compiled.pack_steps(&weights)?;
-        Ok(Compiled(Arc::new(Inner { packed, output, folded: work.folded.clone() })))
+        Ok(Compiled(Arc::new(Inner {
+            packed,
+            output,
+            folded: work.folded.clone(),
+            outputs: outputs.clone(),
+        })))
     }
 
     /// What it computes, as text, with what was folded in.
@@ -89,29 +98,18 @@ impl EvalOp for Compiled {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let Inner { packed, output, .. } = &*self.0;
+        let Inner { packed, output, outputs, .. } = &*self.0;
         let plain: Vec<_> =
             inputs.iter().map(|input| input.try_as_plain_ram()).collect::<TractResult<_>>()?;
         let slices: Vec<&[f32]> =
             plain.iter().map(|plain| plain.as_slice::<f32>()).collect::<TractResult<_>>()?;
-        let mut result = unwritten(output)?;
-        {
-            let mut plain = result.try_as_plain_ram_mut()?;
-            let call = packed.call(slices[0], plain.as_slice_mut::<f32>()?);
-            match slices.get(1) {
-                Some(residual) => call.residual(residual).run()?,
-                None => call.run()?,
-            }
-        }
-        Ok(tvec!(result.into_tvalue()))
+        let result = outputs.written(output, |result| {
+            let call = packed.call(slices[0], result);
+            let call = slices.get(1).into_iter().fold(call, |call, slice| call.residual(slice));
+            Ok(call.run()?)
+        })?;
+        Ok(tvec!(TValue::from_const(result)))
     }
-}
-
-/// A tensor that is about to be written as a whole. Zeroes first would cost a tenth of the run.
-fn unwritten(shape: &[usize]) -> TractResult<Tensor> {
-    // SAFETY: every bit pattern is an f32, and a run that succeeds writes every output; one that
-    // fails drops the tensor.
-    unsafe { Tensor::uninitialized::<f32>(shape) }
 }
 
 impl TypedOp for Compiled {

@@ -11,15 +11,17 @@
 //! Results differ from the graph's, computed as it stands, by rounding: sums run in another order,
 //! and weights are multiplied by factors that stood behind them.
 
-#![deny(clippy::undocumented_unsafe_blocks)]
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod chain;
 mod compiled;
 mod error;
 mod explain;
 mod fold;
 mod found;
 mod model;
+mod outputs;
 mod region;
 mod sized;
 mod tensor;

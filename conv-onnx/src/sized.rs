@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! parsed graph --shapes--> typed --found--> regions --declutter--> --fold--> fewer nodes
-//!   --compiled--> machine code --tract's optimiser--> plan
+//!   --chain--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use tract_onnx::tract_core::plan::eval;
 use crate::error::tract;
 use crate::found::Left;
 use crate::model::{Options, Route};
-use crate::{Error, Tensor, compiled, fold, found};
+use crate::{Error, Tensor, chain, compiled, fold, found, outputs};
 
 /// What runs, for one set of input shapes.
 #[derive(Debug)]
@@ -33,6 +33,7 @@ impl Sized {
         options: &Options,
     ) -> Result<Sized, Error> {
         let start = Instant::now();
+        outputs::keep_blocks();
         let mut model = tract("inferring the model's shapes", || {
             let mut model = parsed.clone();
             for (at, fact) in facts.iter().enumerate() {
@@ -48,6 +49,7 @@ impl Sized {
                 let left = found::replace(&mut model)?;
                 model.declutter()?;
                 fold::fold(&mut model)?;
+                chain::join(&mut model, &options.jit())?;
                 compiled::compile(&mut model, &options.jit())?;
                 Ok(left)
             })?;

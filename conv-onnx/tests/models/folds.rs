@@ -133,6 +133,29 @@ fn residuals() {
     assert_eq!(names.iter().filter(|name| **name == "residual").count(), 2, "{names:?}");
 }
 
+/// MobileNetV2's inverted residual, which the model fuses at this size.
+#[test]
+fn steps_that_are_fused_become_one_node() {
+    let mut graph = Graph::new(&[1, 16, 56, 56]);
+    let y = graph.conv("x", [16, 96], 1, 0);
+    let y = graph.node("Relu", &[&y], vec![]);
+    let weight = graph.weight(&[96, 1, 3, 3]);
+    let attributes = vec![Attribute::Int("group", 96), Ints("pads", vec![1; 4])];
+    let y = graph.node("Conv", &[&y, &weight], attributes);
+    let y = graph.node("Relu", &[&y], vec![]);
+    let y = graph.conv(&y, [96, 16], 1, 0);
+    let y = graph.node("Add", &[&y, "x"], vec![]);
+    let explanation = check(&graph.bytes(&[&y]), &[1, 16, 56, 56]);
+    let ours: Vec<usize> = explanation
+        .nodes
+        .iter()
+        .filter(|node| node.is_ours)
+        .map(|node| node.convolutions)
+        .collect();
+    assert_eq!(ours.iter().sum::<usize>(), 3);
+    assert!(ours.len() < 3, "{ours:?}");
+}
+
 #[test]
 fn an_output_of_the_model_is_not_folded_away() {
     leaves(&["OptMaxByScalar"], &[], |graph, y| {
