@@ -1,7 +1,9 @@
 //! A convolution on the command line: its text form, a benchdnn problem string, or flags.
 
 use clap::{ArgAction, Args};
-use conv_ir::{Activation, Conv, ConvSpec, DType, Layout, Padding, PerAxis, Program, Size};
+use conv_ir::{
+    Activation, Conv, ConvSpec, DType, Layout, Padding, PerAxis, Program, Reduction, Size,
+};
 
 use crate::failure::Failure;
 use crate::values::{self, Extents, Outside};
@@ -11,11 +13,13 @@ pub const GRAMMAR: &str = "\
 The text form of a convolution:
   conv2d in 224x224 kernel 7x7 stride 2 pad 3 ic3 oc64 + bias, relu
   HEAD CLAUSE.. [+ bias] [+ residual] [, ACTIVATION], the clauses in any order
-  HEAD        conv1d .. conv8d, conv2d-transposed (also conv_transpose2d, deconv2d)
+  HEAD        conv1d .. conv8d, conv2d-transposed (also conv_transpose2d, deconv2d); maxpool2d, minpool2d, avgpool2d, and
+              global_maxpool2d, global_avgpool2d over the whole input; dilation2d, erosion2d by a structuring element
   CLAUSE      in SIZES, kernel SIZES; and if need be
               f32 or f64; nchw, nhwc, .., channels-first or channels-last; nN, gN, icN, ocN (also batch N, groups N, in_channels N, out_channels N)
               stride LIST, dilation LIST, out_pad LIST (also output_padding); flip
               pad LIST (also padding), each entry N or BEFORE:AFTER; or valid, same, same-upper, same-lower, full, causal
+              of pools and their like also ceil_mode, and of averages count_include_pad
               mode MODE (also padding_mode): zeros, constant(V), reflect, symmetric, replicate, circular
   SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
   LIST        1x2 or 1,2, or 1 for all axes
@@ -58,6 +62,15 @@ pub struct Parameters {
         conflicts_with = "output_padding"
     )]
     output_size: Option<PerAxis<usize>>,
+    /// What is made of a window: sum, max, min, average, dilation or erosion
+    #[arg(long, value_name = "WORD", default_value = "sum", value_parser = values::reduction)]
+    reduction: Reduction,
+    /// Pools: the last window may hang over the end
+    #[arg(long)]
+    ceil_mode: bool,
+    /// Average pooling: padding counts
+    #[arg(long)]
+    count_include_pad: bool,
     /// True convolution: the window is reversed
     #[arg(long)]
     flip: bool,
@@ -84,9 +97,24 @@ impl Parameters {
 
     /// The convolution of `spec` with these parameters.
     pub fn conv(&self, spec: ConvSpec) -> Result<Conv, Failure> {
+        let reduction = match (self.reduction, self.count_include_pad) {
+            (Reduction::Average { .. }, true) => Reduction::Average { count_include_pad: true },
+            (other, false) => other,
+            (_, true) => {
+                let message = "--count-include-pad is about --reduction average";
+                return Err(Failure::usage(message));
+            }
+        };
+        // Of pools and their like, each channel by itself is the rule.
+        let groups = match reduction {
+            Reduction::Sum => 1,
+            _ => spec.in_channels,
+        };
         let conv = Conv::new(ConvSpec {
             layout: self.layout(),
-            groups: self.groups(),
+            reduction,
+            ceil_mode: self.ceil_mode,
+            groups: self.groups.unwrap_or(groups),
             stride: self.stride.clone().unwrap_or(1.into()),
             padding: self.padding.clone().unwrap_or(Padding::Valid),
             dilation: self.dilation.clone().unwrap_or(1.into()),
@@ -206,7 +234,10 @@ impl Description {
             dtype: dtype.unwrap_or(DType::F32),
             batch: batch.clone().unwrap_or(1.into()),
             in_channels: in_channels.unwrap_or(1),
-            out_channels: out_channels.unwrap_or(1),
+            out_channels: out_channels.unwrap_or(match self.parameters.reduction {
+                Reduction::Sum => 1,
+                _ => in_channels.unwrap_or(1),
+            }),
             input: input.clone(),
             bias: *bias,
             residual: *residual,

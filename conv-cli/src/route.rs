@@ -91,7 +91,9 @@ pub fn compiled_in<T: Number>(
 ) -> Result<Program, Failure> {
     let mut steps = program.steps().to_vec();
     for (step, Weights { weight, bias }) in steps.iter_mut().zip(weights) {
-        step.conv = step.conv.with_weights(weight, bias.as_deref())?;
+        if step.conv.has_weight() {
+            step.conv = step.conv.with_weights(weight, bias.as_deref())?;
+        }
     }
     Ok(Program::with_residuals_from_outside(steps)?)
 }

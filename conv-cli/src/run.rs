@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::route::{self, How, Ready, Route, Weights};
 use crate::table::milliseconds;
 use crate::values::Exactness;
-use crate::weights::{counted, repeats};
+use crate::weights::{counted, repeats, weighted};
 use crate::{input, output, values};
 use seen::Seen;
 
@@ -34,7 +34,7 @@ its names in capitals (in HxW, nN) take the sizes of the input.
 
 Shapes, as in PyTorch and ONNX:
   input     [batch, channels, spatial..]     (nhwc: [batch, spatial.., channels])
-  weight    [out, in/groups, kernel..]       transposed: [in, out/groups, kernel..]
+  weight    [out, in/groups, kernel..]       transposed: [in, out/groups, kernel..]; pools have none
   bias      [out]
   residual  as the output
 
@@ -48,6 +48,7 @@ Examples:
   convc run --input x.npy --weight w.npy --padding 2 --padding-mode reflect --groups 4 -o y.npy
   convc run --input picture.npy --weight window.npy --padding full -o y.npy
   cat x.npy | convc run --input - --weight model.safetensors#conv1.weight -o - > y.npy
+  convc run 'maxpool2d ic64 in HxW kernel 3 stride 2 pad 1' --input x.npy -o y.npy
   convc run 'conv2d g8 ic8 oc8 in HxW kernel 3 pad 1, relu; conv2d oc16 kernel 1' --input x.npy --weight dw.npy --weight pw.npy -o y.npy";
 
 /// Convolve NumPy arrays (.npy in, .npy out)
@@ -63,8 +64,8 @@ pub struct Args {
     /// The array to convolve; - is standard input
     #[arg(long, short, value_name = "X.npy")]
     input: PathBuf,
-    /// The windows, in a .npy or as FILE.safetensors#TENSOR; one for each step
-    #[arg(long, short, value_name = "W.npy", required = true)]
+    /// The windows, in a .npy or as FILE.safetensors#TENSOR; one for each step that has a weight
+    #[arg(long, short, value_name = "W.npy")]
     weight: Vec<PathBuf>,
     /// Added to each output channel; one for each step that has a bias
     #[arg(long, short, value_name = "B.npy")]
@@ -184,6 +185,11 @@ impl<'a> Files<'a> {
 
     /// The convolution that shapes and flags describe.
     fn convolution(&self, parameters: &Parameters) -> Result<(Seen, Conv), Failure> {
+        if self.weights.is_empty() {
+            return Err(Failure::usage(
+                "give --weight, or describe what has none, such as 'maxpool2d ic3 in HxW kernel 2 stride 2'",
+            ));
+        }
         let [weight] = &self.weights[..] else {
             return Err(Failure::usage(format!(
                 "--weight is given {} times, but only a DESCRIPTION has several steps",
@@ -288,10 +294,12 @@ fn constants<T: Number>(
     program: &Program,
 ) -> Result<Vec<Weights<T>>, Failure> {
     let biased = program.convs().filter(|conv| conv.spec().bias).count();
-    counted("weight", files.weights.len(), program.steps().len(), "step")?;
+    counted("weight", files.weights.len(), weighted(program), "step that has one")?;
     counted("bias", files.biases.len(), biased, "step with + bias")?;
-    let mut biases = files.biases.iter();
-    let step = |(conv, file): (&Conv, &Named)| -> Result<Weights<T>, Failure> {
+    let (mut weights, mut biases) = (files.weights.iter(), files.biases.iter());
+    let step = |conv: &Conv| -> Result<Weights<T>, Failure> {
+        let file = if conv.has_weight() { weights.next() } else { None };
+        let Some(file) = file else { return Ok(Weights::default()) };
         let (needed, channels) = (conv.weight_shape(), usize::from(!conv.spec().transposed));
         // The kernel may come from this very weight: of another order only the channels can tell.
         let fits = |shape: &[usize]| match args.texts.is_empty() {
@@ -306,7 +314,7 @@ fn constants<T: Number>(
         }
         Ok(Weights { weight, bias: bias.map(|bias| bias.array.values::<T>()) })
     };
-    program.convs().zip(&files.weights).map(step).collect()
+    program.convs().map(step).collect()
 }
 
 /// What the only step adds, if it adds something of the caller's.

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use conv_ir::analysis::Roofline;
 use conv_ir::separate::Accuracy;
-use conv_ir::{PaddingMode, Size, Target};
+use conv_ir::{PaddingMode, Reduction, Size, Target};
 
 /// Spatial extents; a type of its own so that clap takes them as one value.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,11 @@ pub struct Extents(pub Vec<Size>);
 /// `56x56` or `56,56`; a name in capitals is a size that is known only at run time.
 pub fn extents(text: &str) -> Result<Extents, String> {
     text.split([',', 'x']).map(size).collect::<Result<_, _>>().map(Extents)
+}
+
+/// What is made of a window.
+pub fn reduction(text: &str) -> Result<Reduction, String> {
+    text.parse().map_err(|error: conv_ir::Error| error.to_string())
 }
 
 /// `8`, or a name.

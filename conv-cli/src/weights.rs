@@ -22,12 +22,18 @@ pub fn known(program: &Program, weights: &[String]) -> Result<Program, Failure> 
     if weights.is_empty() {
         return Ok(program.clone());
     }
-    counted("weight", weights.len(), program.steps().len(), "step")?;
+    counted("weight", weights.len(), weighted(program), "step that has one")?;
     let mut steps = program.steps().to_vec();
-    for (step, weight) in steps.iter_mut().zip(weights) {
+    let weighted = steps.iter_mut().filter(|step| step.conv.has_weight());
+    for (step, weight) in weighted.zip(weights) {
         step.conv = known_of(&step.conv, weight)?;
     }
     Ok(Program::with_residuals_from_outside(steps)?)
+}
+
+/// How many steps have a weight.
+pub fn weighted(program: &Program) -> usize {
+    program.convs().filter(|conv| conv.has_weight()).count()
 }
 
 /// As many as there are steps that want one.

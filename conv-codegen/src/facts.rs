@@ -24,7 +24,7 @@ fn of_conv(conv: &Conv) -> Vec<(String, TokenStream, String)> {
     list("INPUT_SHAPE", conv.input_shape(), "Batch, channels, spatial extents.");
     list(
         "WEIGHT_SHAPE",
-        Some(conv.weight_shape()),
+        Some(conv.weight_shape()).filter(|_| conv.has_weight()),
         "As the framework of this convolution's layout has it.",
     );
     list("OUTPUT_SHAPE", conv.output_shape(), "Batch, channels, spatial extents.");

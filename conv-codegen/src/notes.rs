@@ -33,9 +33,8 @@ pub(crate) fn notes(described: &Program, lowered: &Lowered, names: &[String]) ->
 
 fn of_conv(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
     let mut notes = vec![format!("`{conv}`"), String::new()];
-    if let Some(known) = conv.known() {
-        notes
-            .push(format!("The weights are compiled in: {}.", known.found(conv.weight_shape()[0])));
+    if let Some(found) = conv.found_in_weights() {
+        notes.push(format!("The weights are compiled in: {found}."));
         notes.push(String::new());
     }
     notes.extend(sizes(conv));
@@ -64,8 +63,7 @@ fn of_steps(described: &Program, names: &[String]) -> Vec<String> {
     for (at, step) in described.steps().iter().enumerate() {
         let name = names.get(at).cloned().unwrap_or_else(|| format!("step {}", at + 1));
         notes.push(format!("* {name}: `{step}`"));
-        if let Some(known) = step.conv.known() {
-            let found = known.found(step.conv.weight_shape()[0]);
+        if let Some(found) = step.conv.found_in_weights() {
             notes.push(format!("  The weights are compiled in: {found}."));
         }
     }

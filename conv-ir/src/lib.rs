@@ -33,7 +33,7 @@ mod values;
 pub mod winograd;
 
 pub use activation::Activation;
-pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
+pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Reduction, Size};
 pub use element::{DType, Element, Format, Unfused};
 pub use error::{Error, Issue, cut};
 pub use nest::Nest;

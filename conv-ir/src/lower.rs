@@ -9,10 +9,13 @@
 //!   output[n, g, oc, oh, ow] = activation(acc + residual[n, g, oc, oh, ow])
 //! ```
 //!
+//! Another [`Reduction`] has another update in the place of `fma`, and an average is divided by the
+//! number of its elements: a constant, or a table for each axis where it depends on the position.
+//!
 //! gives: one chain of serial loops around one leaf without a tile; conditions and folds wherever
 //! an index may leave the image. After this nobody looks at `Conv`.
 
-use crate::conv::{Conv, EquationAxis, Extent, Layout, PaddingMode, Size};
+use crate::conv::{Conv, Count, EquationAxis, Extent, Layout, PaddingMode, Reduction, Size, count};
 use crate::nest::{
     Access, Affine, AxisId, Binary, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index, Leaf,
     Loop, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId,
@@ -70,10 +73,18 @@ struct Axes {
 /// The buffers of the naive nest.
 struct Buffers {
     input: BufferId,
-    weight: BufferId,
+    weight: Option<BufferId>,
     bias: Option<BufferId>,
     residual: Option<BufferId>,
     output: BufferId,
+    /// Of an average: what it is divided by.
+    divisor: Option<Divisor>,
+}
+
+/// A product: a constant, and a table for each axis along which it varies.
+struct Divisor {
+    constant: f64,
+    tables: Vec<(usize, BufferId)>,
 }
 
 impl Lowering<'_> {
@@ -165,27 +176,49 @@ impl Lowering<'_> {
             image(self.layouts.output, oc, &sizes.output),
         );
         let channels = if spec.transposed { [ic, oc] } else { [oc, ic] };
-        let weight = [groups, channels[0], channels[1]]
-            .into_iter()
-            .map(Affine::constant)
-            .chain(kernel)
-            .collect();
+        let weight = [groups, channels[0], channels[1]].into_iter().map(Affine::constant);
+        let weight = self.conv.has_weight().then(|| weight.chain(kernel).collect());
         let residual = spec.residual.then(|| image(self.layouts.residual, oc, &sizes.output));
         let bias = spec.bias.then(|| vec![groups.into(), oc.into()]);
         let mut add = |name, role, extents| self.nest.add_buffer(name, role, extents);
         Buffers {
             input: add("input", BufferRole::Input, input),
-            weight: add("weight", BufferRole::Weight, weight),
+            weight: weight.map(|extents| add("weight", BufferRole::Weight, extents)),
             bias: bias.map(|extents| add("bias", BufferRole::Bias, extents)),
             residual: residual.map(|extents| add("residual", BufferRole::Residual, extents)),
             output: add("output", BufferRole::Output, output),
+            divisor: self.divisor(),
         }
+    }
+
+    /// How many elements of each window count. Only what depends on the position needs a table.
+    fn divisor(&mut self) -> Option<Divisor> {
+        let Reduction::Average { count_include_pad } = self.conv.spec().reduction else {
+            return None;
+        };
+        let mode = self.conv.spec().padding_mode;
+        let mut divisor = Divisor { constant: 1.0, tables: Vec::new() };
+        for (at, axis) in self.equation.iter().enumerate() {
+            match count(axis, count_include_pad, mode) {
+                Count::Same(n) => divisor.constant *= n as f64,
+                Count::Each(each) => {
+                    let name = format!("count_{}", Role::Out(self.equation.len() - 1 - at));
+                    let extents = vec![Affine::constant(each.len() as i64)];
+                    let table = self.nest.add_buffer(name, BufferRole::Packed, extents);
+                    self.nest.buffers[table.index()].values = Some(each);
+                    divisor.tables.push((at, table));
+                }
+            }
+        }
+        Some(divisor)
     }
 
     /// Weights that are compiled in.
     fn known(&mut self, buffers: &Buffers) {
         let Some(known) = self.conv.known() else { return };
-        self.nest.buffers[buffers.weight.index()].values = Some(known.weight.clone());
+        if let Some(weight) = buffers.weight {
+            self.nest.buffers[weight.index()].values = Some(known.weight.clone());
+        }
         if let Some(bias) = buffers.bias {
             self.nest.buffers[bias.index()].values.clone_from(&known.bias);
         }
@@ -198,15 +231,17 @@ impl Lowering<'_> {
         let image = |layout| in_layout(layout, at(axes.n), [at(axes.g), at(axes.oc)], out.clone());
         let init = match buffers.bias {
             Some(bias) => Expr::Load(Access::buffer(bias, [at(axes.g), at(axes.oc)])),
-            None => Expr::Const(0.0),
+            None => Expr::Const(self.conv.spec().reduction.start()),
         };
         let (input, when) = self.input(axes, buffers.input, sizes);
-        let weight = Expr::Load(self.weight(axes, buffers.weight));
-        let fma = Expr::Fma(Box::new(input), Box::new(weight), Box::new(Expr::Reg(acc)));
+        let weight = buffers.weight.map(|weight| Expr::Load(self.weight(axes, weight)));
+        let value = self.update(input, weight, Expr::Reg(acc));
+        let divisor = buffers.divisor.as_ref().map(|divisor| divided_by(divisor, &out));
         let store = Op::Store {
             to: Access::buffer(buffers.output, image(self.layouts.output)),
             value: self.epilogue(
                 acc,
+                divisor,
                 buffers
                     .residual
                     .map(|residual| Access::buffer(residual, image(self.layouts.residual))),
@@ -225,9 +260,29 @@ impl Lowering<'_> {
             registers: vec![Register { name: "acc".to_owned(), axes: Vec::new() }],
             init: vec![Op::set(acc, init)],
             reduce: std::iter::once(Loop::serial(axes.ic, channels)).chain(kernel).collect(),
-            update: vec![Op::Set { reg: acc, value: fma, when }],
+            update: vec![Op::Set { reg: acc, value, when }],
             finish: vec![store],
         }
+    }
+
+    /// The accumulator with one more element. The element comes first, the accumulator last: where
+    /// they are equal, or cannot be compared, it stays what it was.
+    fn update(&self, input: Expr, weight: Option<Expr>, acc: Expr) -> Expr {
+        let two = |op, a, b| Expr::Binary(op, Box::new(a), Box::new(b));
+        let (op, element) = match (self.conv.spec().reduction, weight) {
+            (Reduction::Sum, Some(weight)) => {
+                return Expr::Fma(Box::new(input), Box::new(weight), Box::new(acc));
+            }
+            (Reduction::Dilation, Some(weight)) => (Binary::Max, two(Binary::Add, input, weight)),
+            (Reduction::Erosion, Some(weight)) => (Binary::Min, two(Binary::Sub, input, weight)),
+            (Reduction::Max, _) => (Binary::Max, input),
+            (Reduction::Min, _) => (Binary::Min, input),
+            (Reduction::Average { .. }, _) => (Binary::Add, input),
+            (Reduction::Sum | Reduction::Dilation | Reduction::Erosion, None) => {
+                unreachable!("lower: {} has a weight", self.conv)
+            }
+        };
+        two(op, element, acc)
     }
 
     fn weight(&self, axes: &Axes, weight: BufferId) -> Access {
@@ -280,8 +335,11 @@ impl Lowering<'_> {
         }
     }
 
-    fn epilogue(&self, acc: RegId, residual: Option<Access>) -> Expr {
+    fn epilogue(&self, acc: RegId, divisor: Option<Expr>, residual: Option<Access>) -> Expr {
         let mut value = Expr::Reg(acc);
+        if let Some(divisor) = divisor {
+            value = Expr::Binary(Binary::Div, Box::new(value), Box::new(divisor));
+        }
         if let Some(residual) = residual {
             value = Expr::Binary(Binary::Add, Box::new(value), Box::new(Expr::Load(residual)));
         }
@@ -290,6 +348,17 @@ impl Lowering<'_> {
             None => value,
         }
     }
+}
+
+/// The number of elements that count, at an output.
+fn divided_by(divisor: &Divisor, out: &[Affine]) -> Expr {
+    let tables = divisor
+        .tables
+        .iter()
+        .map(|&(axis, table)| Expr::Load(Access::buffer(table, [out[axis].clone()])));
+    let constant = (divisor.constant != 1.0).then_some(Expr::Const(divisor.constant));
+    let product = |a, b| Expr::Binary(Binary::Mul, Box::new(a), Box::new(b));
+    tables.chain(constant).reduce(product).unwrap_or(Expr::Const(1.0))
 }
 
 /// Dimensions of an image.

@@ -19,14 +19,14 @@ mod program;
 pub use program::{StepWeights, run_program};
 
 use crate::conv::EquationAxis;
-use crate::{Activation, Conv, Element, Error, Layout, PaddingMode};
+use crate::{Activation, Conv, Element, Error, Layout, PaddingMode, Reduction};
 
 /// The arrays of one convolution, in the layouts of its description.
 #[derive(Clone, Copy, Debug)]
 pub struct Arguments<'a, T> {
     /// `[n, c, spatial..]`, or `[n, spatial.., c]` with channels last.
     pub input: &'a [T],
-    /// `[out, in/groups, k..]`; transposed `[in, out/groups, k..]`.
+    /// `[out, in/groups, k..]`; transposed `[in, out/groups, k..]`; empty for pooling.
     pub weight: &'a [T],
     /// One per output channel, where the description has a bias.
     pub bias: Option<&'a [T]>,
@@ -111,7 +111,10 @@ fn compute<T: Element>(
             for g in 0..problem.groups {
                 for o in 0..problem.out_channels {
                     let element = problem.output_index(n, g, o, at);
-                    let mut value = problem.sum(&arguments, &taps, n, g, o);
+                    let mut value = problem.reduce(&arguments, &taps, n, g, o);
+                    if let Reduction::Average { .. } = problem.reduction {
+                        value = value.div(T::from_f64(problem.counted(&position) as f64));
+                    }
                     if let Some(residual) = arguments.residual {
                         value = value.add(residual[element]);
                     }
@@ -141,6 +144,7 @@ struct Tap {
 
 /// The description with every size known, in the equation's terms. Channels are those of one group.
 struct Problem {
+    reduction: Reduction,
     batch: usize,
     groups: usize,
     in_channels: usize,
@@ -164,6 +168,7 @@ impl Problem {
             size.ok_or_else(|| Error::Argument("a size is not given".to_owned()))
         };
         Ok(Problem {
+            reduction: spec.reduction,
             batch: known(spec.batch.known())?,
             groups: spec.groups,
             in_channels: spec.in_channels / spec.groups,
@@ -181,8 +186,9 @@ impl Problem {
         })
     }
 
-    /// One chain of fused multiply-adds, from the bias on, over input channels and then taps.
-    fn sum<T: Element>(
+    /// One chain over input channels and then taps: of fused multiply-adds from the bias on, or of
+    /// what stands in their place.
+    fn reduce<T: Element>(
         &self,
         arguments: &Arguments<'_, T>,
         taps: &[Tap],
@@ -190,18 +196,48 @@ impl Problem {
         g: usize,
         o: usize,
     ) -> T {
-        let mut sum =
-            arguments.bias.map_or(T::from_f64(0.0), |bias| bias[g * self.out_channels + o]);
+        let (least, greatest) = (T::from_f64(f64::NEG_INFINITY), T::from_f64(f64::INFINITY));
+        let mut value = match self.reduction {
+            Reduction::Max | Reduction::Dilation => least,
+            Reduction::Min | Reduction::Erosion => greatest,
+            Reduction::Sum | Reduction::Average { .. } => {
+                arguments.bias.map_or(T::from_f64(0.0), |bias| bias[g * self.out_channels + o])
+            }
+        };
         for i in 0..self.in_channels {
             for tap in taps {
                 let x = match tap.source {
                     Source::Element(at) => arguments.input[self.input_index(n, g, i, at)],
                     Source::Constant(c) => T::from_f64(c),
                 };
-                sum = x.fma(arguments.weight[self.weight_index(g, o, i, tap.weight)], sum);
+                let weight = || arguments.weight[self.weight_index(g, o, i, tap.weight)];
+                let greater = |x: T| if x > value { x } else { value };
+                let less = |x: T| if x < value { x } else { value };
+                value = match self.reduction {
+                    Reduction::Sum => x.fma(weight(), value),
+                    Reduction::Average { .. } => value.add(x),
+                    Reduction::Max => greater(x),
+                    Reduction::Min => less(x),
+                    Reduction::Dilation => greater(x.add(weight())),
+                    Reduction::Erosion => less(x.sub(weight())),
+                };
             }
         }
-        sum
+        value
+    }
+
+    /// The elements under a window that an average is divided by; no window is divided by nothing.
+    fn counted(&self, position: &[usize]) -> usize {
+        let Reduction::Average { count_include_pad: true } = self.reduction else {
+            return self.taps(position).len().max(1);
+        };
+        let is_counted = |k: &Vec<usize>| {
+            self.axes.iter().enumerate().all(|(a, axis)| {
+                let at = position[a] as i64 * axis.stride + k[a] as i64 * axis.dilation;
+                at - axis.pad_lo < self.input[a] as i64 + axis.pad_hi
+            })
+        };
+        points(&self.kernel).filter(is_counted).count().max(1)
     }
 
     /// The taps of an output position in order of `k`, without those that are skipped.
@@ -268,6 +304,9 @@ impl Problem {
     }
 
     fn weight_shape(&self) -> Vec<usize> {
+        if !self.reduction.has_weight() {
+            return vec![0];
+        }
         let channels = if self.transposed {
             [self.groups * self.in_channels, self.out_channels]
         } else {

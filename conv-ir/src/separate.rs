@@ -22,7 +22,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::conv::{Conv, ConvSpec, Padding, PaddingMode, PerAxis, Size};
-use crate::{DType, Error};
+use crate::{DType, Error, Reduction};
 
 /// How exact a result must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -141,6 +141,7 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
     let (height, width) = (down.kernel, across.kernel);
     let pads = !matches!(spec.padding_mode, PaddingMode::Constant(value) if value != 0.0);
     let plain = spec.in_channels == spec.groups
+        && spec.reduction == Reduction::Sum
         && !spec.transposed
         && pads
         && conv.output_len().is_some_and(|len| len > 0);

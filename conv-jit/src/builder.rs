@@ -5,6 +5,7 @@
 //! program's. Channels and sizes follow from step to step. Nothing is checked before
 //! [`Builder::describe`] or [`Builder::compile`], which report every broken rule at once.
 
+mod pools;
 mod starts;
 mod words;
 
@@ -20,7 +21,8 @@ pub use starts::{
 };
 
 /// A program being described. A step begins with one of the functions of this module, or with
-/// [`conv`](Self::conv), [`depthwise`](Self::depthwise) or [`pointwise`](Self::pointwise).
+/// [`conv`](Self::conv), [`depthwise`](Self::depthwise), [`pointwise`](Self::pointwise) or a pool
+/// ([`max_pool`](Self::max_pool), [`avg_pool`](Self::avg_pool), ..).
 ///
 /// ```
 /// let builder = conv_jit::conv2d(3, 8, [3, 1]).input([16, 20]).stride([2, 1]).padding([1, 0]);
@@ -48,6 +50,10 @@ struct Said {
     residual: Residual,
     weight: Option<Vec<f64>>,
     bias: Option<Vec<f64>>,
+    /// The window is the whole input.
+    global: bool,
+    /// Of average pooling, where it was said.
+    count_include_pad: Option<bool>,
 }
 
 /// A tensor of the output's shape that a step adds before its activation.
@@ -105,7 +111,14 @@ impl Builder {
     fn step(mut self, out_channels: usize, kernel: Vec<usize>) -> Self {
         let in_channels = self.channels();
         let spec = ConvSpec { in_channels, out_channels, ..ConvSpec::new([], kernel) };
-        self.steps.push(Said { spec, residual: Residual::None, weight: None, bias: None });
+        self.steps.push(Said {
+            spec,
+            residual: Residual::None,
+            weight: None,
+            bias: None,
+            global: false,
+            count_include_pad: None,
+        });
         self
     }
 
@@ -161,7 +174,8 @@ impl Builder {
         let ConvSpec { dtype, layout, ref batch, ref input, .. } = self.start;
         let batch = batch.clone();
         let input = before.map_or_else(|| input.clone(), |step| step.conv.sizes_behind(number));
-        let conv = Conv::new(ConvSpec { dtype, layout, batch, input, ..said.spec.clone() })?;
+        let spec = ConvSpec { dtype, layout, batch, input, ..said.spec.clone() };
+        let conv = Conv::new(said.pooled(spec)?)?;
         match (&said.weight, &said.bias) {
             (None, None) => Ok(conv),
             (weight, bias) => {

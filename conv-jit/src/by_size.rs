@@ -168,7 +168,7 @@ impl Met {
 }
 
 fn work(sized: &Program) -> u128 {
-    sized.convs().filter_map(|conv| Some(facts(conv)?.multiply_adds)).sum()
+    sized.convs().filter_map(|conv| Some(facts(conv)?.operations / 2)).sum()
 }
 
 fn copy_of<T: Element>(from: &[T]) -> Result<Vec<T>, Error> {

@@ -78,8 +78,7 @@ impl Compiled {
             .iter()
             .map(|step| &step.conv)
         {
-            if let Some(known) = conv.known() {
-                let found = known.found(conv.weight_shape()[0]);
+            if let Some(found) = conv.found_in_weights() {
                 pair(text, "weights", format!("compiled in: {found}"));
             }
         }

@@ -81,7 +81,7 @@ pub use conv_ir::program::{Program, Step};
 pub use conv_ir::separate::Accuracy;
 pub use conv_ir::{
     Activation, Conv, ConvSpec, DType, Element, Isa, Layout, Padding, PaddingMode, PerAxis,
-    Schedule, Size, Target,
+    Reduction, Schedule, Size, Target,
 };
 /// The items are Rust source that needs no crate:
 ///

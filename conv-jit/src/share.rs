@@ -13,7 +13,7 @@ pub(crate) const MOST_THREADS: usize = 1 << 10;
 
 /// As many threads as there is work for in these convolutions.
 pub(crate) fn useful_threads<'a>(convs: impl Iterator<Item = &'a Conv>) -> usize {
-    let work: Option<u128> = convs.map(|conv| Some(facts(conv)?.multiply_adds)).sum();
+    let work: Option<u128> = convs.map(|conv| Some(facts(conv)?.operations / 2)).sum();
     let threads = work.map(|work| usize::try_from(work / WORTH_A_THREAD).unwrap_or(MOST_THREADS));
     threads.unwrap_or(MOST_THREADS).clamp(1, MOST_THREADS)
 }

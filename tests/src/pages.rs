@@ -17,6 +17,7 @@ pages! {
     TwoD = "docs/guide/2d.md",
     ThreeD = "docs/guide/3d.md",
     Dilated = "docs/guide/dilated.md",
+    Pooling = "docs/guide/pooling.md",
     Transposed = "docs/guide/transposed.md",
     Pointwise = "docs/guide/pointwise.md",
     Separable = "docs/guide/separable.md",

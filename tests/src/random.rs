@@ -8,7 +8,9 @@
 use conv_ir::conv::Conv;
 use conv_ir::nest::Role;
 use conv_ir::schedule::{Borders, Pack};
-use conv_ir::{Activation, ConvSpec, DType, Error, Layout, Padding, PaddingMode, Schedule, Size};
+use conv_ir::{
+    Activation, ConvSpec, DType, Error, Layout, Padding, PaddingMode, Reduction, Schedule, Size,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::ops::RangeInclusive;
@@ -83,6 +85,51 @@ fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
     ]
 }
 
+/// Every reduction but the sum.
+pub const POOLS: [Reduction; 6] = [
+    Reduction::Max,
+    Reduction::Min,
+    Reduction::Average { count_include_pad: false },
+    Reduction::Average { count_include_pad: true },
+    Reduction::Dilation,
+    Reduction::Erosion,
+];
+
+/// Mostly sums.
+fn reduction() -> impl Strategy<Value = (Reduction, bool)> {
+    (prop_oneof![5 => Just(Reduction::Sum), 3 => select(POOLS.to_vec())], any::<bool>())
+}
+
+/// The spec with another reduction, without what that cannot have.
+pub fn reduced(spec: ConvSpec, (reduction, ceil_mode): (Reduction, bool)) -> ConvSpec {
+    if reduction == Reduction::Sum {
+        return spec;
+    }
+    let numbers = matches!(spec.padding, Padding::Valid | Padding::Explicit(_));
+    let all = spec.padding_mode != PaddingMode::Zeros;
+    let reduction = match reduction {
+        Reduction::Average { .. } if all => Reduction::Average { count_include_pad: false },
+        other => other,
+    };
+    // Pooling takes each channel by itself; morphology may be dense.
+    let (in_channels, out_channels, groups) = match reduction.has_weight() {
+        true => (spec.in_channels, spec.out_channels, spec.groups),
+        false => (spec.in_channels, spec.in_channels, spec.in_channels),
+    };
+    ConvSpec {
+        reduction,
+        ceil_mode: ceil_mode && numbers,
+        in_channels,
+        out_channels,
+        groups,
+        transposed: false,
+        output_padding: 0.into(),
+        flip: spec.flip && reduction.has_weight(),
+        bias: false,
+        ..spec
+    }
+}
+
 /// Random convolutions of one to three axes, all sizes known.
 pub fn convs() -> impl Strategy<Value = Conv> {
     convs_of(1..=3)
@@ -103,6 +150,7 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
         proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())),
     );
     let types = prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F64)];
+    let words = (words, reduction());
     (proptest::collection::vec(axis(), ranks), channels(), 0usize..=2, words, epilogue, types)
         .prop_filter_map(
             "a legal convolution of little work",
@@ -110,7 +158,7 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
                 axes,
                 (groups, ic, oc),
                 batch,
-                (padding, mode, channels_last, transposed, flip),
+                ((padding, mode, channels_last, transposed, flip), reduction),
                 epilogue,
                 dtype,
             )| {
@@ -143,6 +191,7 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
                     activation: epilogue.2,
                     ..ConvSpec::new(each(|a| 1 + a.spare), each(|a| a.kernel))
                 };
+                let spec = reduced(spec, reduction);
                 repaired(spec).filter(|conv| work(conv) <= MOST_WORK)
             },
         )
@@ -236,5 +285,9 @@ pub fn freed(conv: &Conv) -> Result<(Conv, Vec<(String, usize)>), Error> {
     }
     sizes.push(("N".to_owned(), spec.batch.known().unwrap_or(0)));
     spec.batch = Size::from("N");
-    Conv::new(spec).map(|conv| (conv, sizes))
+    let conv = Conv::new(spec)?;
+    match conv.divisor_by_free_size() {
+        Some(size) => Err(Error::Argument(format!("a divisor depends on {size}"))),
+        None => Ok((conv, sizes)),
+    }
 }

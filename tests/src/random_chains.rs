@@ -1,10 +1,10 @@
 //! Random chains of small convolutions, and random plans for them.
 
-use super::random::{convs, work};
+use super::random::{POOLS, convs, reduced, work};
 use conv_ir::program::Step;
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
-use conv_ir::{Activation, Conv, ConvSpec, Layout, PaddingMode, Program, Size};
+use conv_ir::{Activation, Conv, ConvSpec, Layout, PaddingMode, Program, Reduction, Size};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::fmt;
@@ -38,6 +38,8 @@ struct StepDice {
     mode: PaddingMode,
     channels: usize,
     bias: bool,
+    /// Of a pool.
+    reduction: (Reduction, bool),
     activation: Option<Activation>,
     /// Of the tensors that fit, which one is added; beyond the last, none.
     residual: usize,
@@ -53,11 +55,13 @@ enum Kind {
     /// The window along the last axis only.
     Columns,
     Transposed,
+    /// Max pooling and its like.
+    Pool,
 }
 
 fn step_dice() -> impl Strategy<Value = StepDice> {
-    use Kind::{Columns, Dense, Depthwise, Pointwise, Rows, Transposed};
-    let kinds = prop_oneof![3 => Just(Pointwise), 3 => Just(Depthwise), 3 => Just(Dense), 1 => Just(Rows), 1 => Just(Columns), 1 => Just(Transposed)];
+    use Kind::{Columns, Dense, Depthwise, Pointwise, Pool, Rows, Transposed};
+    let kinds = prop_oneof![3 => Just(Pointwise), 3 => Just(Depthwise), 3 => Just(Dense), 1 => Just(Rows), 1 => Just(Columns), 1 => Just(Transposed), 2 => Just(Pool)];
     let window = (
         1usize..=5,
         prop_oneof![3 => Just(1usize), 1 => 2usize..=3],
@@ -78,14 +82,15 @@ fn step_dice() -> impl Strategy<Value = StepDice> {
         Some(Activation::Relu6),
         Some(Activation::Clamp(-2.0, 5.0)),
     ]);
+    let pool = (select(POOLS.to_vec()), any::<bool>());
     (
         (kinds, window, (0usize..=2, 0usize..=2)),
-        (mode, 1usize..=20, any::<bool>(), activation, 0usize..=4),
+        (mode, 1usize..=20, (any::<bool>(), pool), activation, 0usize..=4),
     )
         .prop_map(
             |(
                 (kind, (kernel, stride, dilation), padding),
-                (mode, channels, bias, activation, residual),
+                (mode, channels, (bias, reduction), activation, residual),
             )| StepDice {
                 kind,
                 kernel,
@@ -95,6 +100,7 @@ fn step_dice() -> impl Strategy<Value = StepDice> {
                 mode,
                 channels,
                 bias,
+                reduction,
                 activation,
                 residual,
             },
@@ -110,9 +116,9 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
         Kind::Pointwise => vec![1; rank],
         Kind::Rows => (0..rank).map(|at| if at == 0 { dice.kernel } else { 1 }).collect(),
         Kind::Columns => (0..rank).map(|at| if at + 1 == rank { dice.kernel } else { 1 }).collect(),
-        Kind::Dense | Kind::Depthwise | Kind::Transposed => vec![dice.kernel; rank],
+        Kind::Dense | Kind::Depthwise | Kind::Transposed | Kind::Pool => vec![dice.kernel; rank],
     };
-    let depthwise = dice.kind == Kind::Depthwise;
+    let depthwise = matches!(dice.kind, Kind::Depthwise | Kind::Pool);
     let transposed = dice.kind == Kind::Transposed;
     let mut spec = ConvSpec {
         dtype: spec.dtype,
@@ -136,6 +142,9 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
         activation: dice.activation,
         ..ConvSpec::new([], window)
     };
+    if dice.kind == Kind::Pool {
+        spec = reduced(spec, dice.reduction);
+    }
     let plain = Conv::new(spec.clone()).ok()?;
     let shape_of = |tensor: usize| match tensor {
         0 => steps[0].conv.input_shape(),

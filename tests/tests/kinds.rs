@@ -51,6 +51,16 @@ const KINDS: &[Kind] = &[
     kind("transposed, group", "g2 ic4 oc4 kernel 3 stride 2 pad 1"),
     kind("transposed, depthwise", "g4 ic4 oc4 kernel 4 stride 2 pad 1"),
     kind("transposed, flip", "g1 ic2 oc3 kernel 3 stride 2 flip"),
+    padded("maxpool", "ic5 kernel 3 stride 2 pad 1"),
+    padded("maxpool, ceil_mode", "ic3 kernel 3 stride 2 pad 1:0 ceil_mode"),
+    padded("minpool, dilated", "ic2 kernel 3 dilation 2 pad 2"),
+    padded("avgpool", "ic4 kernel 3 stride 2 pad 1 ceil_mode"),
+    kind("avgpool, count_include_pad", "ic3 kernel 3 stride 2 pad 2 ceil_mode count_include_pad"),
+    kind("global_avgpool", "ic17"),
+    kind("global_maxpool", "ic3"),
+    padded("dilation", "ic3 kernel 3 pad 1"),
+    padded("dilation, dense", "g1 ic3 oc5 kernel 3 pad 1"),
+    padded("erosion", "ic2 kernel 2 stride 2 pad 1 flip"),
 ];
 
 const MODES: [PaddingMode; 6] = [
@@ -80,15 +90,19 @@ fn text(
     mode: PaddingMode,
     turn: usize,
 ) -> String {
-    let transposed = if kind.name.starts_with("transposed") { "-transposed" } else { "" };
+    // Pools are called by the first word of the text form.
+    let (name, _) = kind.name.split_once(',').unwrap_or((kind.name, ""));
+    let is_pool = name.ends_with("pool") || ["dilation", "erosion"].contains(&name);
+    let head = if is_pool { name } else { "conv" };
+    let transposed = if name == "transposed" { "-transposed" } else { "" };
     let layout = if channels_last { "channels-last " } else { "" };
     let input = ["11", "6x9", "3x5x6", "3x3x4x5"][rank - 1];
     let mode = if kind.pads { format!(" mode {mode}") } else { String::new() };
     let batch = 1 + turn % 2;
     format!(
-        "conv{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}",
+        "{head}{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}",
         kind.text,
-        epilogue(turn)
+        if is_pool { epilogue(turn).replace(" + bias", "") } else { epilogue(turn) }
     )
 }
 
@@ -236,6 +250,32 @@ fn step<T: Element>(conv: &Conv, data: &Data<T>) -> Vec<T> {
     compiled.unwrap_or_else(|e| panic!("{conv}: {e}"));
     agrees("machine code", routes::compiled(conv, data));
     wanted
+}
+
+/// NaN never wins, and of two zeros the first stays: on every route, to the bit.
+#[test]
+fn pools_pass_over_nan() {
+    for text in [
+        "maxpool2d ic3 in 9x21 kernel 3 stride 2 pad 1",
+        "maxpool2d nhwc ic17 in 5x6 kernel 2",
+        "minpool1d ic2 in 40 kernel 3 dilation 2 pad 2 mode replicate",
+    ] {
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut data = Data::<f32>::new(&conv, Fill::Integers, SEED);
+        for (at, x) in data.input.iter_mut().enumerate() {
+            match at % 5 {
+                0 => *x = f32::NAN,
+                1 => *x = -0.0,
+                2 => *x = 0.0,
+                _ => {}
+            }
+        }
+        let wanted = step(&conv, &data);
+        assert!(wanted.iter().all(|x| !x.is_nan()), "{conv}: {wanted:?}");
+        let found = routes::compiled(&conv, &data).unwrap_or_else(|e| panic!("{conv}: {e}"));
+        let bits = |of: &[f32]| of.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+        assert_eq!(bits(&found), bits(&wanted), "{conv}");
+    }
 }
 
 fn pair<T: Element>([first, second]: [&str; 2]) {

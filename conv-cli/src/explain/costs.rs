@@ -2,7 +2,7 @@
 //! schedule.
 
 use conv_ir::analysis::{self, Facts, Roofline};
-use conv_ir::{Conv, Target};
+use conv_ir::{Conv, Reduction, Target};
 
 use crate::table::{seen, thousands, three_digits};
 
@@ -17,23 +17,35 @@ pub fn lines(
     };
     let mut lines = vec![
         ("parameters", format!("{}{}", thousands(facts.parameters.into()), against_dense(conv))),
-        ("multiply-adds", thousands(facts.multiply_adds)),
+        (counted(conv.spec().reduction), thousands(taps(&facts, conv))),
         ("memory", memory(&facts)),
         ("intensity", format!("{:.1} operations a byte", facts.arithmetic_intensity)),
     ];
-    if facts.multiply_adds > 0 {
+    if facts.operations > 0 {
         lines.push(("roofline", busy(&facts, target, conv)));
     }
     lines.extend(
-        roofline
-            .filter(|_| facts.multiply_adds > 0)
-            .map(|roofline| ("", allowed(&facts, roofline))),
+        roofline.filter(|_| facts.operations > 0).map(|roofline| ("", allowed(&facts, roofline))),
     );
     if let Ok(fields) = analysis::receptive_field(std::slice::from_ref(conv)) {
         let sizes: Vec<String> = fields.iter().map(seen).collect();
         lines.push(("sees", format!("{} of the input", sizes.join(" x "))));
     }
     lines
+}
+
+fn taps(facts: &Facts, conv: &Conv) -> u128 {
+    facts.operations / if conv.has_weight() { 2 } else { 1 }
+}
+
+/// What is counted for each element under a window.
+fn counted(reduction: Reduction) -> &'static str {
+    match reduction {
+        Reduction::Sum => "multiply-adds",
+        Reduction::Average { .. } => "additions",
+        Reduction::Max | Reduction::Min => "comparisons",
+        Reduction::Dilation | Reduction::Erosion => "comparisons of sums",
+    }
 }
 
 /// What the memory must give so that the arithmetic never waits: no clock is needed for that.

@@ -51,7 +51,7 @@ const GIGAHERTZ: f64 = 3.0;
 pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     let (computed, plan) = (lowered.program(), &lowered.plan);
     let facts: Option<Vec<_>> = computed.convs().map(facts).collect();
-    let facts = facts.filter(|facts| facts.iter().any(|facts| facts.multiply_adds > 0));
+    let facts = facts.filter(|facts| facts.iter().any(|facts| facts.operations > 0));
     let Some(facts) = facts else { return Vec::new() };
     let images = computed.batch().max(1) as f64;
     let cycles = |plan: &Plan| plan.cost(computed, target).map(|cost| images * cost.total());

@@ -1,6 +1,6 @@
 //! What a convolution is, in a sentence.
 
-use conv_ir::{Conv, Size};
+use conv_ir::{Conv, Reduction, Size};
 
 /// `a dilated depthwise convolution: each of 32 channels has a window of its own; ..`
 pub fn sentence(conv: &Conv) -> String {
@@ -16,10 +16,19 @@ pub fn sentence(conv: &Conv) -> String {
         ("pointwise", is_pointwise),
         ("transposed", spec.transposed),
     ];
+    // Pools and their like are of each channel unless they say otherwise.
+    let is_sum = spec.reduction == Reduction::Sum;
+    let adjectives = adjectives.map(|(word, is)| match word {
+        "depthwise" | "pointwise" => (word, is && is_sum),
+        word => (word, is),
+    });
     let words: Vec<&str> = adjectives.iter().filter(|(_, is)| *is).map(|(word, _)| *word).collect();
     let words = words.join(" ");
     let article = if words.is_empty() { "a" } else { "a " };
-    let mut parts = vec![channels(conv, is_depthwise)];
+    let mut parts = vec![match spec.reduction {
+        Reduction::Sum => channels(conv, is_depthwise),
+        _ => reduced(conv, is_depthwise),
+    }];
     let by = |of: &dyn Fn(usize) -> usize| {
         (0..conv.rank()).map(|axis| of(axis).to_string()).collect::<Vec<_>>().join(" x ")
     };
@@ -35,7 +44,31 @@ pub fn sentence(conv: &Conv) -> String {
     if let Some(batch) = images(&spec.batch) {
         parts.push(batch);
     }
-    format!("{article}{words} {}-D convolution: {}", conv.rank(), parts.join("; "))
+    let (rank, parts) = (conv.rank(), parts.join("; "));
+    match spec.reduction {
+        Reduction::Sum => format!("{article}{words} {rank}-D convolution: {parts}"),
+        other if words.is_empty() => format!("{rank}-D {}: {parts}", other.name()),
+        other => format!("{words} {rank}-D {}: {parts}", other.name()),
+    }
+}
+
+/// What is taken of the elements under a window.
+fn reduced(conv: &Conv, is_depthwise: bool) -> String {
+    let what = match conv.spec().reduction {
+        Reduction::Sum => "their weighted sum",
+        Reduction::Max => "the greatest element",
+        Reduction::Min => "the least element",
+        Reduction::Average { count_include_pad: true } => "the mean, padding counted",
+        Reduction::Average { count_include_pad: false } => "the mean, padding not counted",
+        Reduction::Dilation => "the greatest sum of an element and its weight",
+        Reduction::Erosion => "the least difference of an element and its weight",
+    };
+    let whose = match conv.in_channels() {
+        1 if conv.out_channels() == 1 => "one channel".to_owned(),
+        n if is_depthwise && n == conv.out_channels() => format!("each of {n} channels"),
+        _ => channels(conv, is_depthwise),
+    };
+    format!("{what} under a window, of {whose}")
 }
 
 fn channels(conv: &Conv, is_depthwise: bool) -> String {
@@ -79,6 +112,10 @@ mod tests {
             (
                 "conv1d n2 ic4 oc2 in 8 kernel 1 stride 2",
                 "a strided pointwise 1-D convolution: 4 channels -> 2, each output sees all inputs; one output for 2 inputs; 2 images",
+            ),
+            (
+                "maxpool2d ic64 in 112 kernel 3 stride 2 pad 1",
+                "strided 2-D max pooling: the greatest element under a window, of each of 64 channels; one output for 2 x 2 inputs",
             ),
             (
                 "conv3d-transposed nN g2 ic4 oc2 in 8 kernel 2 stride 2",

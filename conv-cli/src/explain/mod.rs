@@ -302,6 +302,7 @@ fn what(conv: &Conv) -> Vec<(&'static str, String)> {
         ("weight", shape(Some(conv.weight_shape()))),
         ("output", shape(conv.output_shape())),
     ];
+    lines.retain(|line| line.0 != "weight" || conv.has_weight());
     let arithmetic =
         |axis| ("", format!("{}: {}", axis_name(conv.rank(), axis), conv.output_arithmetic(axis)));
     lines.extend((0..conv.rank()).map(arithmetic));
@@ -314,8 +315,8 @@ fn shape(shape: Option<Vec<usize>>) -> String {
 
 /// What there is to find in known weights.
 fn found(conv: &Conv) -> Vec<(&'static str, String)> {
-    let Some(known) = conv.known() else { return Vec::new() };
-    let mut lines = vec![("known", known.found(conv.weight_shape()[0]))];
+    let Some(found) = conv.found_in_weights() else { return Vec::new() };
+    let mut lines = vec![("known", found)];
     lines.extend(
         separate(conv).map(|found| ("", format!("{found}; two passes with --accuracy fast"))),
     );

@@ -75,6 +75,7 @@ fn row(stack: &[Conv]) -> Result<Vec<String>, Failure> {
 struct Sums {
     parameters: u128,
     multiply_adds: u128,
+    operations: u128,
     bytes: u128,
 }
 
@@ -84,12 +85,13 @@ impl Sums {
         Some(Sums {
             parameters: facts.iter().map(|facts| facts.parameters as u128).sum(),
             multiply_adds: facts.iter().map(|facts| facts.multiply_adds).sum(),
+            operations: facts.iter().map(|facts| facts.operations).sum(),
             bytes: facts.iter().map(|facts| facts.total_bytes() as u128).sum(),
         })
     }
 
     fn intensity(&self) -> f64 {
-        2.0 * self.multiply_adds as f64 / self.bytes as f64
+        self.operations as f64 / self.bytes as f64
     }
 }
 
@@ -109,8 +111,8 @@ fn sums(convs: &[Conv]) -> Vec<String> {
 /// and output move.
 fn allowed(convs: &[Conv], roofline: Roofline) -> Option<String> {
     let facts: Vec<Facts> = convs.iter().map(analysis::facts).collect::<Option<_>>()?;
-    let sums = Sums::of(convs).filter(|sums| sums.multiply_adds > 0)?;
-    let flops = 2.0 * sums.multiply_adds as f64;
+    let sums = Sums::of(convs).filter(|sums| sums.operations > 0)?;
+    let flops = sums.operations as f64;
     let times =
         facts.iter().map(|facts| facts.flops() / roofline.attainable(facts.arithmetic_intensity));
     let time: f64 = times.sum();

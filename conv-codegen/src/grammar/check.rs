@@ -7,13 +7,14 @@
 //! be read nothing is inferred from keys: one mistake, one message.
 
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Program, Schedule, Size};
+use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Program, Reduction, Schedule, Size};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 use super::Errors;
 use super::known::{self, Known};
 use super::parse::{Described, Dim, ShapeSource, Tensor};
+use super::pools;
 use super::values::{Settings, unknown_word, words};
 use crate::Library;
 
@@ -33,7 +34,8 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     let first = errors.count();
     let dtype = dtype(item, errors);
     let known = known::read(item, errors);
-    let signature = signature(item, &known, errors);
+    let window = pools::window(item, errors);
+    let signature = signature(item, &known, window.as_ref(), errors);
     let before = errors.count();
     let settings = Settings::read(item.entries, errors);
     let (accuracy, runtime) = (settings.accuracy, settings.runtime);
@@ -88,7 +90,7 @@ fn dtype(item: &Described<'_>, errors: &mut Errors) -> DType {
 /// The tensors by name.
 pub(super) struct Signature<'a> {
     input: &'a Tensor,
-    weight: &'a Tensor,
+    pub weight: &'a Tensor,
     bias: Option<&'a Tensor>,
     pub residual: Option<&'a Tensor>,
 }
@@ -96,6 +98,7 @@ pub(super) struct Signature<'a> {
 fn signature<'a>(
     item: &Described<'a>,
     known: &'a Known,
+    window: Option<&'a Tensor>,
     errors: &mut Errors,
 ) -> Option<Signature<'a>> {
     let mut latest = 0;
@@ -118,6 +121,7 @@ fn signature<'a>(
     let parameter = |name: &str| item.parameters.iter().find(|tensor| tensor.name == name);
     let find = |name: &str| {
         let known = match name {
+            "weight" if window.is_some() => return window,
             "weight" => known.weight.as_ref(),
             "bias" => known.bias.as_ref(),
             _ => None,
@@ -125,7 +129,9 @@ fn signature<'a>(
         parameter(name).or(known.map(|given| &given.tensor))
     };
     for name in ["input", "weight"] {
-        let elsewhere = name == "weight" && item.entries.iter().any(|entry| entry.key == "weight");
+        let has_weight = pools::reduction(item.entries).has_weight();
+        let given = item.entries.iter().any(|entry| entry.key == "weight");
+        let elsewhere = name == "weight" && (given || !has_weight);
         if find(name).is_none() && !elsewhere {
             errors.at(
                 item.name,
@@ -291,13 +297,20 @@ impl<'a> Checker<'a> {
             true => weight.sizes[1].number()?.saturating_mul(settings.groups),
             false => weight.sizes[0].number()?,
         };
+        let in_channels = input.sizes[self.channels_at()].number()?;
+        // Of pools and their like, each channel by itself is the rule.
+        let groups = match settings.reduction {
+            Reduction::Sum => settings.groups,
+            _ if settings.place("groups", None).is_some() => settings.groups,
+            _ => in_channels,
+        };
         Some(ConvSpec {
             dtype,
             layout: settings.layout.0,
             batch: size(&input.sizes[0])?,
-            in_channels: input.sizes[self.channels_at()].number()?,
+            in_channels,
             out_channels,
-            groups: settings.groups,
+            groups,
             input: spatial?,
             kernel: kernel?,
             stride: settings.stride.clone(),
@@ -310,6 +323,8 @@ impl<'a> Checker<'a> {
             bias: bias.is_some(),
             residual: residual.is_some(),
             activation: settings.activation,
+            reduction: settings.reduction,
+            ceil_mode: settings.ceil_mode,
         })
     }
 

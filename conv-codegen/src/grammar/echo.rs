@@ -12,7 +12,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 /// Keys, and what a reader of their documentation wants to know first.
-const DOCS: [(&str, &str); 17] = [
+const DOCS: [(&str, &str); 21] = [
     ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",
@@ -50,6 +50,13 @@ const DOCS: [(&str, &str); 17] = [
         "accuracy",
         "`exact` keeps the bits; `fast` may split a known window in two, within a stated bound; `unfused` rounds products and sums, for CPUs without a fused multiply-add. Default `exact`.",
     ),
+    (
+        "reduction",
+        "What is made of a window: `sum`, or `max`, `min`, `average` (pools, without a weight), `dilation`, `erosion`. Default `sum`.",
+    ),
+    ("kernel", "The window of a pool: `3`, `[3, 2]`, or `global`, which is the whole input."),
+    ("ceil_mode", "Pools: `true` lets the last window hang over the end. Default `false`."),
+    ("count_include_pad", "Averages: `true` counts the padding. Default `false`."),
     (
         "std",
         "`false` for code from `core` alone, whose multiply-adds are slow unless the crate is compiled for fused ones (or `accuracy: unfused`). Default `true`.",

@@ -5,7 +5,7 @@ use conv_ir::{Conv, Size};
 
 use super::Errors;
 use super::check::Checker;
-use super::parse::{Dim, Tensor};
+use super::parse::{Dim, ShapeSource, Tensor};
 
 impl Checker<'_> {
     /// Output and residual against the inferred shape.
@@ -17,11 +17,13 @@ impl Checker<'_> {
             if channels.number().is_some_and(|n| n != conv.spec().out_channels) {
                 let (expected, found) = (conv.spec().out_channels, channels.shown());
                 let source = tensor.source;
+                let whose = match self.signature.weight.source {
+                    ShapeSource::Kernel => "those of the input",
+                    _ => "the weight says",
+                };
                 errors.at(
                     channels,
-                    format!(
-                        "{name} channels are {expected}, as the weight says, but {source} {found}"
-                    ),
+                    format!("{name} channels are {expected}, as {whose}, but {source} {found}"),
                 );
             }
             for axis in 0..self.rank {

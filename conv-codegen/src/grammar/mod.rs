@@ -26,6 +26,7 @@ mod known;
 mod made;
 mod nesting;
 mod parse;
+mod pools;
 mod stand_in;
 mod steps;
 mod values;

@@ -76,6 +76,8 @@ pub(super) enum ShapeSource {
     Literal,
     /// One window for all channels: the shape is worked out.
     LoneWindow,
+    /// The window of a pool.
+    Kernel,
     Input,
     /// A step that is added.
     Step,
@@ -90,6 +92,7 @@ impl fmt::Display for ShapeSource {
             ShapeSource::File => "the file has",
             ShapeSource::Literal => "the literal has",
             ShapeSource::LoneWindow => "a lone window has",
+            ShapeSource::Kernel => "`kernel` says",
             ShapeSource::Input => "the input has",
             ShapeSource::Step => "that step gives",
             ShapeSource::StepBefore => "the step before gives",

@@ -23,6 +23,7 @@ use syn::{Expr, ExprLit, Lit, LitInt};
 use super::Errors;
 use super::check::{Checked, check};
 use super::parse::{Described, Dim, Entry, Item, ShapeSource, Step, Tensor, word};
+use super::pools;
 use super::values::{KEYS, Settings, unknown_word};
 
 /// What is said once, for all steps.
@@ -224,7 +225,9 @@ fn arrays(step: &Step, errors: &mut Errors) -> Vec<Tensor> {
         );
     }
     let is_weight = |name: &Ident| name == "weight";
-    if !arrays.iter().any(|array| is_weight(&array.name))
+    let has_weight = pools::reduction(&step.entries).has_weight();
+    if has_weight
+        && !arrays.iter().any(|array| is_weight(&array.name))
         && !step.entries.iter().any(|entry| is_weight(&entry.key))
     {
         let message = "the step has no weight: write its shape, as in `weight: [f32; 8, 3, 3, 3]`, its numbers or its file";

@@ -5,7 +5,7 @@
 //! and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
 
 use conv_ir::separate::Accuracy;
-use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis, cut};
+use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis, Reduction, cut};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Expr, Lit};
@@ -15,7 +15,7 @@ use super::parse::{Entry, whole_number, word};
 use crate::Library;
 
 /// Every key, as an error message lists them.
-pub(super) const KEYS: [&str; 16] = [
+pub(super) const KEYS: [&str; 20] = [
     "stride",
     "padding",
     "dilation",
@@ -32,6 +32,10 @@ pub(super) const KEYS: [&str; 16] = [
     "bias",
     "accuracy",
     "std",
+    "reduction",
+    "kernel",
+    "ceil_mode",
+    "count_include_pad",
 ];
 
 /// The values given, and where.
@@ -43,6 +47,8 @@ pub(super) struct Settings<'a> {
     pub padding: Padding,
     pub padding_mode: PaddingMode,
     pub groups: usize,
+    pub reduction: Reduction,
+    pub ceil_mode: bool,
     pub transposed: bool,
     pub flip: bool,
     pub activation: Option<Activation>,
@@ -63,6 +69,8 @@ impl<'a> Settings<'a> {
             padding: Padding::Valid,
             padding_mode: PaddingMode::Zeros,
             groups: 1,
+            reduction: Reduction::Sum,
+            ceil_mode: false,
             transposed: false,
             flip: false,
             activation: None,
@@ -80,6 +88,7 @@ impl<'a> Settings<'a> {
             settings.entries.push(entry);
         }
         settings.pad_with(errors);
+        settings.count_padding(errors);
         settings
     }
 
@@ -93,6 +102,10 @@ impl<'a> Settings<'a> {
             "padding_mode" => self.padding_mode = parsed(value)?,
             // Joined with the mode once all entries are read.
             "padding_value" => drop(number(value)?),
+            "reduction" => self.reduction = parsed(value)?,
+            "ceil_mode" => self.ceil_mode = boolean(value)?,
+            // Joined with the reduction once all entries are read.
+            "count_include_pad" => drop(boolean(value)?),
             "groups" => self.groups = whole_number(value)?,
             "transposed" => self.transposed = boolean(value)?,
             "flip" => self.flip = boolean(value)?,
@@ -100,7 +113,7 @@ impl<'a> Settings<'a> {
             "layout" => self.layout = layout(value)?,
             "schedule" => self.schedule = Some(schedule(value)?),
             // Read with the signature, whose tensors they are.
-            "weight" | "bias" => {}
+            "weight" | "bias" | "kernel" => {}
             "std" if boolean(value)? => self.runtime = Library::Std,
             "std" => self.runtime = Library::Core,
             "accuracy" => self.accuracy = parsed(value)?,
@@ -128,6 +141,21 @@ impl<'a> Settings<'a> {
             _ => {
                 let place = self.place("padding_value", None).unwrap_or_default();
                 errors.at(&place, "a padding value needs `padding_mode: constant`".to_owned());
+            }
+        }
+    }
+
+    /// `count_include_pad` belongs to `reduction: average`.
+    fn count_padding(&mut self, errors: &mut Errors) {
+        let Some(Ok(count)) = self.value("count_include_pad").map(boolean) else {
+            return;
+        };
+        match &mut self.reduction {
+            Reduction::Average { count_include_pad } => *count_include_pad = count,
+            _ => {
+                let place = self.place("count_include_pad", None).unwrap_or_default();
+                let message = "counting the padding is about `reduction: average`";
+                errors.at(&place, message.to_owned());
             }
         }
     }

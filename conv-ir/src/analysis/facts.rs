@@ -8,7 +8,7 @@
 //! leaves the padding out: an algorithm that skips it does less than the whole work, and still
 //! saves no multiplication.
 
-use crate::conv::{Conv, ConvAxis};
+use crate::conv::{Conv, ConvAxis, Reduction};
 use crate::numbers::{ceil_div, floor_sum};
 
 /// What a convolution costs and moves.
@@ -18,6 +18,9 @@ pub struct Facts {
     pub parameters: u64,
     /// Of the direct algorithm, padding counted.
     pub multiply_adds: u128,
+    /// Floating-point operations: two per multiply-add, and per tap of a dilation or an erosion;
+    /// one per element that pooling compares or adds.
+    pub operations: u128,
     /// Bytes of the input.
     pub input_bytes: u64,
     /// Bytes of the weight.
@@ -33,9 +36,9 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Floating-point operations: two per multiply-add.
+    /// Floating-point operations.
     pub fn flops(&self) -> f64 {
-        2.0 * self.multiply_adds as f64
+        self.operations as f64
     }
 
     /// Bytes of all tensors.
@@ -59,9 +62,11 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
     } else {
         (output, conv.in_channels_per_group())
     };
+    let taps = steps as u128 * (channels * conv.kernel_volume()) as u128;
     let mut facts = Facts {
         parameters: (conv.weight_len() + bias) as u64,
-        multiply_adds: steps as u128 * (channels * conv.kernel_volume()) as u128,
+        multiply_adds: if spec.reduction == Reduction::Sum { taps } else { 0 },
+        operations: taps * if conv.has_weight() { 2 } else { 1 },
         input_bytes: bytes(input),
         weight_bytes: bytes(conv.weight_len()),
         bias_bytes: bytes(bias),
@@ -75,7 +80,7 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
 
 /// The multiply-adds whose input lies inside the image, not in its padding (whatever the padding
 /// mode reads there); for a transposed convolution those whose output is kept, which are the taps
-/// that hit an input. `None` while a size is free.
+/// that hit an input. Pooling and its like have none. `None` while a size is free.
 ///
 /// Exact, and a product over the axes: whether a tap of an output is inside on one axis has nothing
 /// to do with the others.
@@ -91,6 +96,9 @@ pub fn multiply_adds_inside(conv: &Conv) -> Option<u128> {
     let spec = conv.spec();
     let channels = spec.out_channels as u128 * conv.in_channels_per_group() as u128;
     let planes = spec.batch.known()? as u128 * channels;
+    if spec.reduction != Reduction::Sum {
+        return Some(0);
+    }
     conv.axes()
         .iter()
         .try_fold(planes, |product, axis| Some(product * taps_inside(axis, spec.transposed)?))

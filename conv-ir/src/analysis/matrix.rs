@@ -14,7 +14,7 @@ use std::fmt;
 use super::window::fold;
 use crate::conv::{Conv, EquationAxis};
 use crate::error::Error;
-use crate::{Layout, PaddingMode};
+use crate::{Layout, PaddingMode, Reduction};
 
 /// More weights in it than this are not listed: they take 24 bytes each.
 const MOST_TERMS: usize = 1 << 20;
@@ -58,6 +58,10 @@ impl Matrix {
     /// add), or the matrix is too large to list.
     pub fn of(conv: &Conv) -> Result<Matrix, Error> {
         let spec = conv.spec();
+        if spec.reduction != Reduction::Sum {
+            let message = format!("{} is no matrix of weights", spec.reduction.name());
+            return Err(Error::Argument(message));
+        }
         if matches!(spec.padding_mode, PaddingMode::Constant(_)) {
             let message = "padding with a constant adds to the output whatever the input is, which is no matrix";
             return Err(Error::Argument(message.to_owned()));

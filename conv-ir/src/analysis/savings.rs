@@ -12,7 +12,7 @@ use std::ops::Range;
 
 use super::facts;
 use crate::conv::{Conv, ConvAxis};
-use crate::{ConvSpec, Padding, PerAxis};
+use crate::{ConvSpec, Padding, PerAxis, Reduction};
 
 /// A run of convolutions, and the dense one in its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,10 @@ fn saving(convs: &[Conv], layers: Range<usize>) -> Option<Saving> {
 /// The convolution with the whole window, where no axis is slid along twice.
 fn dense(run: &[Conv]) -> Option<Conv> {
     let (first, last) = (&run[0], &run[run.len() - 1]);
+    let sums = |conv: &Conv| conv.spec().reduction == Reduction::Sum;
+    if !run.iter().all(sums) {
+        return None;
+    }
     if run.iter().any(|conv| conv.rank() != first.rank() || conv.spec().transposed) {
         return None;
     }

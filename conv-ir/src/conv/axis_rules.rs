@@ -20,6 +20,7 @@ impl Check<'_> {
     fn axis(&mut self, at: usize) -> Option<ConvAxis> {
         let mut axis = self.axis_numbers(at)?;
         axis.padding = self.resolve_padding(at, &axis)?;
+        self.hang_over(at, &mut axis)?;
         axis.output = self.output(at, &axis)?;
         Some(axis)
     }
@@ -44,6 +45,7 @@ impl Check<'_> {
             stride,
             dilation,
             padding: (0, 0),
+            overhang: 0,
             output_padding,
         })
     }
@@ -97,6 +99,20 @@ impl Check<'_> {
                 self.same(at, axis, "same-lower").map(|total| (total - total / 2, total / 2))
             }
         }
+    }
+
+    /// `ceil_mode` in numbers: with `min(span - 1, after + stride - 1)` behind the input, rounding
+    /// down gives what rounding up gives without, less a last window that would start behind the
+    /// input. So a free size needs no other formula.
+    fn hang_over(&mut self, at: usize, axis: &mut ConvAxis) -> Option<()> {
+        if self.spec.ceil_mode && !self.spec.transposed {
+            let after = axis.padding.1;
+            let most = span(axis) - 1;
+            let reach = most.min(after as i128 + axis.stride as i128 - 1);
+            axis.padding.1 = self.in_range(at, reach)?;
+            axis.overhang = axis.padding.1.saturating_sub(after);
+        }
+        Some(())
     }
 
     /// What `same` adds to both sides together (transposed: crops).
@@ -219,7 +235,7 @@ impl Check<'_> {
 }
 
 /// The entry for an axis; the number of entries was checked.
-fn entry<T>(list: &PerAxis<T>, axis: usize) -> &T {
+pub(super) fn entry<T>(list: &PerAxis<T>, axis: usize) -> &T {
     match list {
         PerAxis::All(value) => value,
         PerAxis::Each(list) if list.len() == 1 => &list[0],

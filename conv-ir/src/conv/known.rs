@@ -36,7 +36,7 @@ impl Conv {
     ///
     /// # Errors
     /// [`Error::Length`] where a length is not the shape's; [`Error::Argument`] where a number is
-    /// not finite, or a bias is given that the convolution does not add.
+    /// not finite, a bias is given that the convolution does not add, or pooling has no weight.
     pub fn with_weights<T: Element>(
         &self,
         weight: &[T],
@@ -47,6 +47,10 @@ impl Conv {
                 needed if needed == found => Ok(()),
                 needed => Err(Error::Length { name, found, needed, shape: format!("{shape:?}") }),
             };
+        if !self.has_weight() {
+            let message = format!("{} has no weight", self.spec.reduction.name());
+            return Err(Error::Argument(message));
+        }
         check("weight", weight.len(), self.weight_shape())?;
         if let Some(bias) = bias {
             if !self.spec.bias {
@@ -75,10 +79,23 @@ impl Conv {
     }
 }
 
+impl Conv {
+    /// What there is to find in weights that are compiled in: "6 of 9 taps are not zero, 4 of them
+    /// 1 or -1". Nothing where they come later, or where there are none.
+    pub fn found_in_weights(&self) -> Option<String> {
+        let known = self.known.as_ref().filter(|_| self.has_weight())?;
+        Some(known.found(self.weight_shape()[0]))
+    }
+}
+
 impl Known {
-    /// What there is to find in the weights: "6 of 9 taps are not zero, 4 of them 1 or -1". Equal
-    /// windows of the channels count once.
-    pub fn found(&self, windows: usize) -> String {
+    /// Of what has no weight.
+    pub(super) fn nothing() -> Known {
+        Known { weight: Values::exact(Vec::new()), bias: None }
+    }
+
+    /// Equal windows of the channels count once.
+    fn found(&self, windows: usize) -> String {
         let window = self.weight.len() / windows.max(1);
         let same = window > 0 && self.weight.chunks(window).all(|w| *w == self.weight[..window]);
         let taps = if same { &self.weight[..window] } else { &self.weight[..] };

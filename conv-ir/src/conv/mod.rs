@@ -15,16 +15,21 @@
 //! q * lhs_dilation = p * stride + k * dilation - pad_lo      (skipped where q is no whole number)
 //! ```
 //!
+//! Pooling, dilation and erosion are the same with another [`Reduction`] in the place of the sum.
+//!
 //! The sum is one chain of fused multiply-adds that starts at the bias (or zero) and runs over `i`,
 //! then over the kernel axes in order of `k` (outermost axis slowest). The residual is added after
 //! the chain and before the activation, as in ResNet. That order is part of the meaning.
 
 mod axis_rules;
 mod benchdnn;
+mod clauses;
 mod free;
+mod head;
 mod known;
 mod output_size;
 mod print;
+mod reduction;
 mod same;
 mod scan;
 mod shape;
@@ -35,6 +40,8 @@ mod words;
 pub use crate::error::axis_name;
 pub use benchdnn::parse_benchdnn;
 pub use known::Known;
+pub use reduction::Reduction;
+pub(crate) use reduction::{Count, count};
 pub use scan::nearest;
 pub(crate) use text::parse_step;
 
@@ -236,6 +243,8 @@ pub struct ConvSpec {
     pub dtype: DType,
     /// Where the channels stand.
     pub layout: Layout,
+    /// What is made of the elements under a window: their weighted sum, unless said.
+    pub reduction: Reduction,
     /// Batch size `n`; zero is legal.
     pub batch: Size,
     /// Input channels over all groups.
@@ -256,6 +265,10 @@ pub struct ConvSpec {
     pub padding: Padding,
     /// What the padding reads.
     pub padding_mode: PaddingMode,
+    /// Not of a sum: the last window may hang over the end of the padded input, as long as it
+    /// starts in the input or in the padding before it (PyTorch's and ONNX's `ceil_mode`). What
+    /// hangs over is read as padding is.
+    pub ceil_mode: bool,
     /// Transposed only: extra outputs at the end of each axis.
     pub output_padding: PerAxis<usize>,
     /// The transposed convolution (the gradient of the forward one with the same numbers).
@@ -280,6 +293,7 @@ impl ConvSpec {
         ConvSpec {
             dtype: DType::F32,
             layout: Layout::ChannelsFirst,
+            reduction: Reduction::Sum,
             batch: Size::Known(1),
             in_channels: 1,
             out_channels: 1,
@@ -290,6 +304,7 @@ impl ConvSpec {
             dilation: PerAxis::All(1),
             padding: Padding::Valid,
             padding_mode: PaddingMode::Zeros,
+            ceil_mode: false,
             output_padding: PerAxis::All(0),
             transposed: false,
             flip: false,
@@ -328,8 +343,10 @@ pub struct ConvAxis {
     pub stride: usize,
     /// Distance between taps.
     pub dilation: usize,
-    /// Padding `(before, after)`, worked out from `same` and `causal`.
+    /// Padding `(before, after)`, worked out from `same`, `causal` and `ceil_mode`.
     pub padding: (usize, usize),
+    /// How much of the padding after is what `ceil_mode` lets hang over.
+    pub overhang: usize,
     /// Transposed only: extra outputs at the end.
     pub output_padding: usize,
 }
@@ -350,6 +367,8 @@ pub struct EquationAxis {
     /// Position of the first tap of the first output, negated. Negative: the input's start is not
     /// seen.
     pub pad_lo: i64,
+    /// Padding after the input, without what `ceil_mode` lets hang over.
+    pub pad_hi: i64,
     /// Inputs are this far apart.
     pub lhs_dilation: i64,
     /// Tap `k` takes weight `kernel - 1 - k`.
@@ -390,10 +409,12 @@ impl Conv {
     fn equation_axis(&self, axis: &ConvAxis) -> EquationAxis {
         let (kernel, stride, dilation) =
             (axis.kernel as i64, axis.stride as i64, axis.dilation as i64);
-        let (stride, lhs_dilation, pad_lo) = if self.spec.transposed {
-            (1, stride, dilation * (kernel - 1) - axis.padding.0 as i64)
+        let (lo, hi) = (axis.padding.0 as i64, (axis.padding.1 - axis.overhang) as i64);
+        let (stride, lhs_dilation, pad_lo, pad_hi) = if self.spec.transposed {
+            let reach = dilation * (kernel - 1);
+            (1, stride, reach - lo, reach - hi + axis.output_padding as i64)
         } else {
-            (stride, 1, axis.padding.0 as i64)
+            (stride, 1, lo, hi)
         };
         EquationAxis {
             input: axis.input.clone(),
@@ -402,6 +423,7 @@ impl Conv {
             stride,
             dilation,
             pad_lo,
+            pad_hi,
             lhs_dilation,
             flip: self.spec.flip != self.spec.transposed,
         }

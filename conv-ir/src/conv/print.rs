@@ -5,8 +5,9 @@
 
 use std::fmt;
 
+use super::axis_rules::entry;
 use super::words::{Sides, write_list};
-use super::{Conv, Layout, Padding, PaddingMode, Size};
+use super::{Conv, Layout, Padding, PaddingMode, Reduction, Size};
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -20,16 +21,19 @@ impl fmt::Display for Size {
 impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.spec;
-        write!(f, "conv{}d{}", self.rank(), if spec.transposed { "-transposed" } else { "" })?;
+        let turned = if spec.transposed { "-transposed" } else { "" };
+        write!(f, "{}{}d{turned}", spec.reduction.head(), self.rank())?;
         write!(f, " {}", spec.dtype)?;
         if spec.layout == Layout::ChannelsLast {
             write!(f, " {}", channels_last(self.rank()))?;
         }
-        write!(
-            f,
-            " n{} g{} ic{} oc{} in ",
-            spec.batch, spec.groups, spec.in_channels, spec.out_channels
-        )?;
+        // Of pooling and its like, each channel by itself is the rule.
+        let (ic, oc, g) = (spec.in_channels, spec.out_channels, spec.groups);
+        match spec.reduction {
+            Reduction::Sum => write!(f, " n{} g{g} ic{ic} oc{oc} in ", spec.batch)?,
+            _ if (oc, g) == (ic, ic) => write!(f, " n{} ic{ic} in ", spec.batch)?,
+            _ => write!(f, " n{} g{g} ic{ic} oc{oc} in ", spec.batch)?,
+        }
         write_list(f, "x", &spec.input)?;
         f.write_str(" kernel ")?;
         write_list(f, "x", &spec.kernel)?;
@@ -54,14 +58,18 @@ impl Conv {
         self.write_axes(f, "dilation", 1, |axis| axis.dilation)?;
         match &spec.padding {
             Padding::Valid => {}
-            Padding::Explicit(_) => {
+            Padding::Explicit(list) => {
                 f.write_str(" pad ")?;
-                write_list(f, ",", self.axes.iter().map(|axis| Sides(axis.padding)))?;
+                write_list(f, ",", (0..self.rank()).map(|at| Sides(*entry(list, at))))?;
             }
             symbolic => write!(f, " pad {symbolic}")?,
         }
         if spec.padding_mode != PaddingMode::Zeros {
             write!(f, " mode {}", spec.padding_mode)?;
+        }
+        f.write_str(if spec.ceil_mode { " ceil_mode" } else { "" })?;
+        if let Reduction::Average { count_include_pad: true } = spec.reduction {
+            f.write_str(" count_include_pad")?;
         }
         self.write_axes(f, "out_pad", 0, |axis| axis.output_padding)?;
         f.write_str(if spec.flip { " flip" } else { "" })

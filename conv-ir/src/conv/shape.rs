@@ -48,10 +48,17 @@ pub(super) fn arithmetic(axis: &ConvAxis, transposed: bool) -> String {
         format!(
             "({input} - 1) * {stride} - {lo} - {hi} + {dilation} * ({kernel} - 1) + {output_padding} + 1"
         )
-    } else if *dilation == 1 {
-        format!("({input} + {lo} + {hi} - {kernel}) / {stride} + 1")
     } else {
-        format!("({input} + {lo} + {hi} - {dilation} * ({kernel} - 1) - 1) / {stride} + 1")
+        // What hangs over by `ceil_mode` stands by itself.
+        let behind = match axis.overhang {
+            0 => hi.to_string(),
+            more => format!("{} + {more}", hi - more),
+        };
+        let window = match dilation {
+            1 => kernel.to_string(),
+            _ => format!("{dilation} * ({kernel} - 1) - 1"),
+        };
+        format!("({input} + {lo} + {behind} - {window}) / {stride} + 1")
     }
 }
 
@@ -61,9 +68,18 @@ impl Conv {
         self.activation_shape(self.spec.in_channels, |axis| axis.input.known())
     }
 
-    /// Weight shape: `[out, in/groups, k..]`, transposed `[in, out/groups, k..]`.
+    /// Whether there is a weight: pooling has none.
+    pub fn has_weight(&self) -> bool {
+        self.spec.reduction.has_weight()
+    }
+
+    /// Weight shape: `[out, in/groups, k..]`, transposed `[in, out/groups, k..]`; `[0]` where there
+    /// is no weight.
     pub fn weight_shape(&self) -> Vec<usize> {
         let spec = &self.spec;
+        if !self.has_weight() {
+            return vec![0];
+        }
         let channels = if spec.transposed {
             [spec.in_channels, self.out_channels_per_group()]
         } else {

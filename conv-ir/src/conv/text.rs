@@ -4,76 +4,36 @@
 //! ```text
 //! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1:1,1:1 mode reflect + bias + residual, relu
 //!
-//! convolution = "conv" RANK "d" ["-transposed"] clause* ["+" ("bias" | "residual")]*
+//! convolution = kind RANK "d" ["-transposed"] clause* ["+" ("bias" | "residual")]*
 //!               ["," activation]
+//! kind        = "conv" | "maxpool" | "minpool" | "avgpool" | "dilation" | "erosion"
+//!             | "global_maxpool" | "global_minpool" | "global_avgpool"
 //! clause      = "f32" | "f64" | layout | "flip"
 //!             | "n" size | "g" NUMBER | "ic" NUMBER | "oc" NUMBER
 //!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list
-//!             | "out_pad" list | "pad" padding | "mode" mode
+//!             | "out_pad" list | "pad" padding | "mode" mode | "ceil_mode" | "count_include_pad"
 //! size        = NUMBER | NAME            NAME: an upper-case identifier, given at run time
 //! ```
 //!
 //! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the
-//! defaults of [`ConvSpec::new`]. The small words (layout, list, padding, mode, activation) are
-//! those of the flags. One number in a list means all axes. Writing leaves out what is default from
-//! the layout on, and reading gives the same [`Conv`] back.
+//! defaults of [`ConvSpec::new`]. Of pooling, dilation and erosion `g` and `oc` are what `ic` is,
+//! unless said, and the window of global pooling is the input. The small words (layout, list,
+//! padding, mode, activation) are those of the flags. One number in a list means all axes. Writing
+//! leaves out what is default from the layout on, and reading gives the same [`Conv`] back.
 //!
-//! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word and do not begin
-//! with `conv`.
+//! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word that is no kind.
 
 use std::str::FromStr;
 
+use super::clauses::{CLAUSES, our_word};
+use super::head::{Head, begins, head};
 use super::scan::Scanner;
 use super::words::{layout_named, per_axis, scan_activation, scan_mode, scan_padding};
-use super::{Conv, ConvSpec, Size, validate};
+use super::{Conv, ConvSpec, Reduction, Size, validate};
 use crate::element::DType;
 use crate::error::{Error, cut};
 
 const WHAT: &str = "the convolution";
-
-const CLAUSES: [&str; 25] = [
-    "n",
-    "g",
-    "ic",
-    "oc",
-    "in",
-    "kernel",
-    "stride",
-    "dilation",
-    "pad",
-    "mode",
-    "out_pad",
-    "flip",
-    "f32",
-    "f64",
-    "nchw",
-    "nhwc",
-    "channels-last",
-    "bias",
-    "residual",
-    "padding",
-    "padding_mode",
-    "output_padding",
-    "groups",
-    "in_channels",
-    "out_channels",
-];
-
-/// The word of this form for one of PyTorch's, of `conv!` or of the command line.
-fn our_word(word: &str) -> &str {
-    match word {
-        "input" | "size" => "in",
-        "kernel_size" | "kernel-size" => "kernel",
-        "padding" => "pad",
-        "padding_mode" | "padding-mode" => "mode",
-        "output_padding" | "output-padding" | "out-pad" => "out_pad",
-        "batch" => "n",
-        "groups" => "g",
-        "in_channels" | "in-channels" => "ic",
-        "out_channels" | "out-channels" => "oc",
-        ours => ours,
-    }
-}
 
 impl FromStr for Conv {
     type Err = Error;
@@ -81,10 +41,7 @@ impl FromStr for Conv {
     /// Reads the text form, or a benchdnn problem string.
     fn from_str(text: &str) -> Result<Conv, Error> {
         let trimmed = text.trim();
-        if trimmed.is_empty()
-            || trimmed.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("conv"))
-            || trimmed.contains(char::is_whitespace)
-        {
+        if trimmed.is_empty() || begins(trimmed) || trimmed.contains(char::is_whitespace) {
             Conv::new(parse_spec(text)?)
         } else {
             super::parse_benchdnn(text)
@@ -98,8 +55,7 @@ fn parse_spec(text: &str) -> Result<ConvSpec, Error> {
     reader.clauses()?;
     reader.epilogue()?;
     reader.missing("in", "the extents of the input, such as `in 56x56`")?;
-    reader.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
-    Ok(reader.spec)
+    reader.spec()
 }
 
 /// One step of a chain, and where its residual comes from. What it does not say of its input
@@ -124,39 +80,15 @@ pub(crate) fn parse_step(
     if before.is_none_or(|(_, before)| before.rank() != reader.rank) {
         reader.missing("in", "the extents of the input, such as `in 56x56`")?;
     }
-    reader.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
-    Ok((Conv::new(reader.spec)?, reader.from.flatten()))
-}
-
-fn head(scan: &mut Scanner) -> Result<(usize, bool), Error> {
-    scan.skip_spaces();
-    let start = scan.position();
-    let word = scan.word();
-    // PyTorch has a class `ConvTranspose2d` beside the function `conv_transpose2d`.
-    let lower = word.to_ascii_lowercase();
-    let (said, word) = (word, lower.as_str());
-    let others = ["conv_transpose", "conv-transpose", "convtranspose", "deconv"];
-    let behind = others.iter().find_map(|other| word.strip_prefix(other));
-    let marked = word.strip_suffix("-transposed").or(word.strip_suffix("_transposed"));
-    let transposed = behind.is_some() || marked.is_some();
-    let rank = behind
-        .or(marked.unwrap_or(word).strip_prefix("conv"))
-        .and_then(|rest| rest.strip_suffix('d'))
-        .and_then(|n| n.parse().ok());
-    match rank {
-        Some(rank @ 1..=8) => Ok((rank, transposed)),
-        Some(rank) => {
-            Err(scan.error(start, format!("{rank} spatial axes, but there must be 1 to 8")))
-        }
-        None => {
-            Err(scan.unknown(start, said, &["conv1d", "conv2d", "conv3d", "conv2d-transposed"]))
-        }
-    }
+    let spec = reader.spec()?;
+    Ok((Conv::new(spec)?, reader.from.flatten()))
 }
 
 struct Reader<'a> {
     scan: Scanner<'a>,
     rank: usize,
+    /// The window is the whole image.
+    global: bool,
     seen: Vec<&'static str>,
     spec: ConvSpec,
     /// The tensor that is the residual, in the texts that may say so.
@@ -167,14 +99,39 @@ impl<'a> Reader<'a> {
     /// Behind the first word; `spec` is what holds where the text says nothing.
     fn new(text: &'a str, spec: ConvSpec) -> Result<Reader<'a>, Error> {
         let mut scan = Scanner::new(WHAT, text);
-        let (rank, transposed) = head(&mut scan)?;
+        let Head { rank, transposed, reduction, global } = head(&mut scan)?;
         Ok(Reader {
             scan,
             rank,
+            global,
             seen: Vec::new(),
-            spec: ConvSpec { transposed, ..spec },
+            spec: ConvSpec { transposed, reduction, ..spec },
             from: None,
         })
+    }
+
+    /// What was said, with what follows from it.
+    fn spec(&mut self) -> Result<ConvSpec, Error> {
+        if self.global {
+            let known: Option<Vec<usize>> = self.spec.input.iter().map(Size::known).collect();
+            self.spec.kernel = known.ok_or_else(|| {
+                let message = "the window of global pooling is the input, of which a size is free: \
+                               give numbers";
+                self.scan.error(self.scan.position(), message.to_owned())
+            })?;
+        } else {
+            self.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
+        }
+        if self.spec.reduction != Reduction::Sum {
+            let channels = self.spec.in_channels;
+            for (key, count) in [("g", &mut self.spec.groups), ("oc", &mut self.spec.out_channels)]
+            {
+                if !self.seen.contains(&key) {
+                    *count = channels;
+                }
+            }
+        }
+        Ok(self.spec.clone())
     }
 
     fn clauses(&mut self) -> Result<(), Error> {
@@ -225,6 +182,18 @@ impl<'a> Reader<'a> {
             "flip" => {
                 self.spec.flip = true;
                 self.once(at, "flip")
+            }
+            "ceil_mode" => {
+                self.spec.ceil_mode = true;
+                self.once(at, "ceil_mode")
+            }
+            "count_include_pad" => {
+                let Reduction::Average { count_include_pad } = &mut self.spec.reduction else {
+                    let message = "`count_include_pad` is about the divisor of average pooling";
+                    return Err(self.scan.error(at, message.to_owned()));
+                };
+                *count_include_pad = true;
+                self.once(at, "count_include_pad")
             }
             key @ ("n" | "g" | "ic" | "oc") if key != word => {
                 let at = self.value_position();
@@ -326,6 +295,10 @@ impl<'a> Reader<'a> {
 
     fn kernel(&mut self, at: usize) -> Result<(), Error> {
         self.once(at, "kernel")?;
+        if self.global {
+            let message = "the window of global pooling is the input: leave `kernel` out";
+            return Err(self.scan.error(at, message.to_owned()));
+        }
         let at = self.value_position();
         let sizes = self.scan.list(Scanner::number)?;
         self.spec.kernel = self.for_all_axes(at, "kernel", sizes)?;

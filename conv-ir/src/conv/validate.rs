@@ -14,8 +14,9 @@
 //! nothing becomes [`Padding::Valid`], so that equal convolutions compare equal however they were
 //! written.
 
+use super::reduction::counts_by_position;
 use super::shape::padding_sum;
-use super::{Conv, ConvAxis, ConvSpec, Padding, PaddingMode, PerAxis, Size};
+use super::{Conv, ConvAxis, ConvSpec, Known, Padding, PaddingMode, PerAxis, Reduction, Size};
 use crate::activation::Activation;
 use crate::error::{Error, Issue, cut};
 
@@ -26,6 +27,9 @@ const LONGEST_NAME: usize = 40;
 pub(super) const LIMIT: u128 =
     if (isize::MAX as u128) < (1 << 47) { isize::MAX as u128 } else { 1 << 47 };
 
+/// Positions along an axis whose divisors are listed: a table of a few MiB.
+const MOST_DIVISORS: usize = 1 << 20;
+
 /// Largest number of spatial axes.
 const MAX_RANK: usize = 8;
 
@@ -33,15 +37,19 @@ pub(super) fn validate(spec: ConvSpec) -> Result<Conv, Error> {
     let mut check = Check { rank: spec.input.len(), issues: Vec::new(), spec: &spec };
     check.channels();
     check.names();
+    check.reduction();
     check.padding_mode();
     check.activation();
     let axes = if check.counts() { check.axes() } else { Vec::new() };
+    check.divisors(&axes);
     if check.issues.is_empty() {
         check.tensors(&axes);
     }
     let issues = check.issues;
     if issues.is_empty() {
-        Ok(Conv { spec: canonical(spec), axes, known: None })
+        // Where there is no weight, all of it is known.
+        let known = (!spec.reduction.has_weight()).then(Known::nothing);
+        Ok(Conv { spec: canonical(spec), axes, known })
     } else {
         Err(Error::Invalid(issues))
     }
@@ -90,6 +98,87 @@ impl Check<'_> {
         }
         if let Size::Known(batch) = self.spec.batch {
             self.number("batch", None, batch, 0);
+        }
+    }
+
+    /// What a pool, a dilation or an erosion cannot be.
+    fn reduction(&mut self) {
+        let ConvSpec { reduction, in_channels, out_channels, groups, .. } = *self.spec;
+        let name = reduction.name();
+        if reduction == Reduction::Sum {
+            if self.spec.ceil_mode {
+                let message =
+                    "a convolution rounds down: give the padding behind the input instead";
+                self.broken("ceil_mode", message.to_owned());
+            }
+            return;
+        }
+        if self.spec.bias {
+            let message =
+                format!("{name} adds none: a residual or an activation can follow, or a 1x1 step");
+            self.broken("bias", message);
+        }
+        if self.spec.transposed {
+            let message = format!("{name} cannot be transposed: only a convolution can");
+            self.broken("transposed", message);
+        }
+        let symbolic = !matches!(self.spec.padding, Padding::Valid | Padding::Explicit(_));
+        if self.spec.ceil_mode && symbolic {
+            let message =
+                "padding by a word fixes the output already: give numbers, or leave it out";
+            self.broken("ceil_mode", message.to_owned());
+        }
+        if reduction.has_weight() {
+            return;
+        }
+        if self.spec.flip {
+            self.broken("flip", format!("{name} has no weight to turn round"));
+        }
+        if groups != in_channels || groups != out_channels {
+            let message = format!(
+                "{name} takes each channel by itself: in_channels, out_channels and groups must be \
+                 the same, not {in_channels}, {out_channels} and {groups}"
+            );
+            self.broken("groups", message);
+        }
+        if let Reduction::Average { count_include_pad: true } = reduction
+            && self.spec.padding_mode != PaddingMode::Zeros
+        {
+            let message = format!(
+                "in mode {} every element of a window counts anyway: leave it out",
+                self.spec.padding_mode
+            );
+            self.broken("count_include_pad", message);
+        }
+    }
+
+    /// Where an average is divided by a number that depends on the position, there is a table of
+    /// them for each such axis.
+    fn divisors(&mut self, axes: &[ConvAxis]) {
+        let spec = self.spec;
+        let Reduction::Average { count_include_pad } = spec.reduction else { return };
+        let mut tables = 0;
+        for (at, axis) in axes.iter().enumerate() {
+            if !counts_by_position(axis, count_include_pad, spec.padding_mode) {
+                continue;
+            }
+            tables += 1;
+            if let Some(output) = axis.output.known().filter(|output| *output > MOST_DIVISORS) {
+                let message = format!(
+                    "the divisors of {output} positions are listed, but the limit is \
+                     {MOST_DIVISORS}: give count_include_pad and no ceil_mode, or no padding"
+                );
+                self.broken_axis("input", at, message);
+            }
+        }
+        // Their product is exact where it rounds once.
+        let volume = spec.kernel.iter().try_fold(1u64, |n, &k| n.checked_mul(k as u64));
+        let exact = 1u64 << (spec.dtype.format().mantissa + 1);
+        if tables > 2 && volume.is_none_or(|volume| volume > exact) {
+            let message = format!(
+                "a window of more than {exact} elements whose divisor depends on the position"
+            );
+            self.broken("kernel", message);
         }
     }
 

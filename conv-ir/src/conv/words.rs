@@ -10,6 +10,7 @@
 //! list         2   2x1   2,1                                          one number means all axes
 //! padding      valid  same  same-upper  same-lower  full  causal   1   1,0:2    one number means
 //!              both sides
+//! reduction    sum  max  min  average  dilation  erosion
 //! mode         zeros  constant(0.5)  reflect  symmetric  replicate  circular
 //! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish
 //!              hardsigmoid
@@ -23,7 +24,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::scan::Scanner;
-use super::{Layout, Padding, PaddingMode, PerAxis};
+use super::{Layout, Padding, PaddingMode, PerAxis, Reduction};
 use crate::activation::Activation;
 use crate::element::DType;
 use crate::error::Error;
@@ -35,6 +36,7 @@ const LAYOUTS: [&str; 8] =
     ["nchw", "nhwc", "ncw", "nwc", "ncdhw", "ndhwc", "channels-first", "channels-last"];
 const PADDINGS: [&str; 6] = ["valid", "same", "same-upper", "same-lower", "full", "causal"];
 const MODES: [&str; 6] = ["zeros", "constant", "reflect", "symmetric", "replicate", "circular"];
+const REDUCTIONS: [&str; 6] = ["sum", "max", "min", "average", "dilation", "erosion"];
 const ACTIVATIONS: [&str; 10] = [
     "relu",
     "relu6",
@@ -271,6 +273,27 @@ impl FromStr for Layout {
     fn from_str(text: &str) -> Result<Self, Error> {
         whole("the layout", text, |scan| scan_named(scan, layout_named, &LAYOUTS))
             .map(|(layout, _)| layout)
+    }
+}
+
+fn reduction_named(word: &str) -> Option<Reduction> {
+    Some(match word {
+        "sum" => Reduction::Sum,
+        "max" => Reduction::Max,
+        "min" => Reduction::Min,
+        "average" => Reduction::Average { count_include_pad: false },
+        "dilation" => Reduction::Dilation,
+        "erosion" => Reduction::Erosion,
+        _ => return None,
+    })
+}
+
+impl FromStr for Reduction {
+    type Err = Error;
+
+    /// An average without its padding.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        whole("the reduction", text, |scan| scan_named(scan, reduction_named, &REDUCTIONS))
     }
 }
 

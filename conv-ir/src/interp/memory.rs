@@ -251,7 +251,7 @@ impl<'a, T: Element> Given<'a, T> {
     fn from(arrays: Arrays<'a, T>) -> Self {
         Given {
             inputs: VecDeque::from([arrays.input]),
-            weights: arrays.weights.into(),
+            weights: arrays.weights.into_iter().filter(|weight| !weight.is_empty()).collect(),
             biases: arrays.biases.into(),
             residuals: arrays.residuals.into(),
             known: Vec::new(),

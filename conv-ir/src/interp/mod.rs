@@ -28,7 +28,7 @@ use memory::Memory;
 pub struct Arguments<'a, T> {
     /// Input.
     pub input: &'a [T],
-    /// Weight.
+    /// Weight; empty where there is none.
     pub weight: &'a [T],
     /// Bias.
     pub bias: Option<&'a [T]>,
@@ -42,7 +42,7 @@ pub struct Arguments<'a, T> {
 pub struct Arrays<'a, T> {
     /// Input.
     pub input: &'a [T],
-    /// Weights, one per convolution.
+    /// Weights, one per convolution; empty ones stand for those that have none.
     pub weights: Vec<&'a [T]>,
     /// Biases, one per convolution that has one.
     pub biases: Vec<&'a [T]>,

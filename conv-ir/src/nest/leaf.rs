@@ -1,6 +1,6 @@
 //! The leaf: a future micro-kernel.
 
-use super::{Access, Affine, AxisId, Bound, BufferId, Cond, Expr, Loop, Op, RegId};
+use super::{Access, Affine, AxisId, Binary, Bound, BufferId, Cond, Expr, Loop, Op, RegId};
 
 /// One axis of the register tile: `0..extent`, always unrolled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -214,6 +214,20 @@ impl Leaf {
                 matches!(e, Expr::Select { when, .. } if when.iter().any(|c| c.expression().of_axis(lanes.axis) != 0));
         });
         found
+    }
+
+    /// What changes nothing if it is read in the place of an element that is left out: zero in a
+    /// sum, and in a maximum or a minimum what never wins.
+    pub fn neutral(&self) -> f64 {
+        let mut neutral = 0.0;
+        for op in &self.update {
+            op.visit(&mut |op| match op {
+                Op::Set { value: Expr::Binary(Binary::Max, ..), .. } => neutral = f64::NEG_INFINITY,
+                Op::Set { value: Expr::Binary(Binary::Min, ..), .. } => neutral = f64::INFINITY,
+                _ => {}
+            });
+        }
+        neutral
     }
 
     /// The registers that the reduction carries: written by `init` and read by `update`.

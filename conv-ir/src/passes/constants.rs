@@ -176,6 +176,8 @@ struct Taps<'a> {
     direct: bool,
     /// Registers that live on from tap to tap.
     carried: Vec<RegId>,
+    /// The update is a sum of products: a known factor can go into its code.
+    multiplies: bool,
 }
 
 impl<'a> Taps<'a> {
@@ -187,6 +189,7 @@ impl<'a> Taps<'a> {
             held: Vec::new(),
             direct: false,
             carried: leaf.accumulators(),
+            multiplies: false,
         };
         for op in &leaf.update {
             op.visit(&mut |op| match op {
@@ -196,6 +199,7 @@ impl<'a> Taps<'a> {
                     taps.held.push((*reg, access.clone()));
                 }
                 Op::Set { value: Expr::Fma(a, b, _), .. } => {
+                    taps.multiplies = true;
                     let known = |e: &Expr| matches!(e, Expr::Load(access) if taps.knows(access));
                     taps.direct |= known(a) || known(b);
                 }
@@ -206,7 +210,7 @@ impl<'a> Taps<'a> {
     }
 
     fn is_empty(&self) -> bool {
-        self.held.is_empty() && !self.direct
+        !self.multiplies || self.held.is_empty() && !self.direct
     }
 
     /// Whether the number is known once the unrolled loops and the tile are walked.

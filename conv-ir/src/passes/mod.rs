@@ -133,7 +133,8 @@ pub const PASSES: &[Pass] = &[
 ///
 /// # Errors
 /// [`Error::IllegalSchedule`] where the schedule asks for what cannot be done,
-/// [`Error::Unsupported`] where the convolution is of too many kinds of outputs.
+/// [`Error::Unsupported`] where the convolution is of too many kinds of outputs,
+/// [`Error::Argument`] where a size must be known.
 pub fn compile(
     conv: &Conv,
     schedule: &Schedule,
@@ -155,6 +156,13 @@ pub fn compile_as(
     observe: &mut dyn FnMut(&str, &Nest),
 ) -> Result<Nest, Error> {
     schedule.check_words()?;
+    if let Some(size) = conv.divisor_by_free_size() {
+        let message = format!(
+            "how many elements of a window count depends on {size}, which is free: give its value, \
+             or count_include_pad and no ceil_mode, or no padding"
+        );
+        return Err(Error::Argument(message));
+    }
     let mut nest = lower_as(conv, layouts);
     observe("lower", &nest);
     for pass in PASSES {

@@ -154,6 +154,10 @@ fn expr(e: Expr, ranges: &[(AxisId, i64, i64)]) -> Expr {
             let [a, b, c] = [a, b, c].map(|e| Box::new(expr(*e, ranges)));
             Expr::Fma(a, b, c)
         }
+        Expr::Binary(op, a, b) => {
+            let [a, b] = [a, b].map(|e| Box::new(expr(*e, ranges)));
+            Expr::Binary(op, a, b)
+        }
         other => other,
     }
 }

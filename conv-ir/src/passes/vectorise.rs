@@ -148,13 +148,28 @@ fn share_start(leaf: &mut Leaf) {
     leaf.init = under(&axes, ops);
 }
 
-/// Both operands of the multiply-add get registers.
+/// The operands of an update: of a multiply-add, of a maximum of sums, .. Of what has no weight
+/// there is one.
+fn operands(value: &mut Expr) -> Option<(&mut Expr, Option<&mut Expr>)> {
+    match value {
+        Expr::Fma(input, weight, _) => Some((input, Some(weight))),
+        Expr::Binary(_, element, acc) if matches!(**acc, Expr::Reg(_)) => match &mut **element {
+            Expr::Binary(_, input, weight) => Some((input, Some(weight))),
+            input => Some((input, None)),
+        },
+        _ => None,
+    }
+}
+
+/// The operands of the update get registers.
 fn share_operands(leaf: &mut Leaf) {
-    let Some(Op::Set { reg, value: Expr::Fma(input, weight, _), when }) =
-        innermost(&leaf.update).cloned()
-    else {
+    let Some(Op::Set { reg, mut value, when }) = innermost(&leaf.update).cloned() else {
         return;
     };
+    let Some((input, weight)) = operands(&mut value) else { return };
+    let Some(weight) = weight else { return share_input(leaf, (reg, value, when)) };
+    let take = |e: &mut Expr| std::mem::replace(e, Expr::Const(0.0));
+    let (input, weight) = (take(input), take(weight));
     let count = |leaf: &Leaf, axes: &[AxisId]| -> i64 {
         leaf.tile.iter().filter(|t| axes.contains(&t.axis)).map(|t| t.extent).product()
     };
@@ -163,10 +178,12 @@ fn share_operands(leaf: &mut Leaf) {
     let hold_input = count(leaf, &input_axes) < count(leaf, &weight_axes);
     let a = add_register(leaf, "a", if hold_input { input_axes.clone() } else { Vec::new() });
     let b = add_register(leaf, "b", if hold_input { Vec::new() } else { weight_axes.clone() });
-    let load_a = Op::Set { reg: a, value: *input, when: when.clone() };
-    let load_b = Op::set(b, *weight);
-    let fma = Expr::Fma(Box::new(Expr::Reg(a)), Box::new(Expr::Reg(b)), Box::new(Expr::Reg(reg)));
-    let fma = Op::Set { reg, value: fma, when };
+    let load_a = Op::Set { reg: a, value: input, when: when.clone() };
+    let load_b = Op::set(b, weight);
+    if let Some((input, Some(weight))) = operands(&mut value) {
+        (*input, *weight) = (Expr::Reg(a), Expr::Reg(b));
+    }
+    let combine = Op::Set { reg, value, when };
     let (held, held_axes, other, other_axes) = if hold_input {
         (load_a, input_axes, load_b, weight_axes)
     } else {
@@ -175,10 +192,24 @@ fn share_operands(leaf: &mut Leaf) {
     let rest: Vec<AxisId> =
         leaf.tile.iter().map(|t| t.axis).filter(|axis| !other_axes.contains(axis)).collect();
     let mut step = vec![other];
-    step.extend(under(&rest, vec![fma]));
+    step.extend(under(&rest, vec![combine]));
     let mut update = under(&held_axes, vec![held]);
     update.extend(under(&other_axes, step));
     leaf.update = update;
+}
+
+/// The only operand of the update gets a register, for all points of the tile that share it.
+fn share_input(leaf: &mut Leaf, (reg, mut value, when): (RegId, Expr, Vec<Cond>)) {
+    let Some((input, None)) = operands(&mut value) else { return };
+    let axes = tile_axes(leaf, input, &when);
+    let a = add_register(leaf, "a", Vec::new());
+    let load = std::mem::replace(input, Expr::Reg(a));
+    let load = Op::Set { reg: a, value: load, when: when.clone() };
+    let rest: Vec<AxisId> =
+        leaf.tile.iter().map(|t| t.axis).filter(|axis| !axes.contains(axis)).collect();
+    let mut step = vec![load];
+    step.extend(under(&rest, vec![Op::Set { reg, value, when }]));
+    leaf.update = under(&axes, step);
 }
 
 /// The accumulator under an epilogue.

@@ -11,9 +11,9 @@
 //! arrays that come later, and what was done.
 
 use super::{Program, Step, tiled};
-use crate::Conv;
 use crate::separate::{Accuracy, Separable, separate};
 use crate::winograd::Tiles;
+use crate::{Conv, Reduction};
 
 /// A program in the place of another: the same input and output, and the same weights to pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,9 @@ impl Rewritten {
 
 /// Whether a step is of a kind that is computed in tiles where the rest allows it.
 fn is_dense(conv: &Conv) -> bool {
-    conv.spec().groups == 1 && conv.kernel_volume() > 1 && !conv.spec().transposed
+    let spec = conv.spec();
+    let is_sum = spec.reduction == Reduction::Sum && !spec.transposed;
+    is_sum && spec.groups == 1 && conv.kernel_volume() > 1
 }
 
 impl Program {

@@ -12,7 +12,7 @@
 //! does.
 
 use crate::conv::PerAxis;
-use crate::{Conv, ConvSpec, Element, Error, Padding, analysis};
+use crate::{Conv, ConvSpec, Element, Error, Padding, Reduction, analysis};
 
 /// A convolution with its constant arrays.
 #[derive(Clone, Debug)]
@@ -107,6 +107,10 @@ pub fn fold_batch_norm<T: Element>(
     norm: &BatchNorm<'_, T>,
 ) -> Result<Weighted<T>, Error> {
     let channels = of.conv.spec().out_channels;
+    if of.conv.spec().reduction != Reduction::Sum {
+        let name = of.conv.spec().reduction.name();
+        return Err(wrong(format!("{name} has no weights to scale")));
+    }
     for (name, array) in [
         ("scale", norm.scale),
         ("shift", norm.shift),
@@ -216,6 +220,7 @@ fn linear<T>(first: &Weighted<T>, second: &Weighted<T>) -> Result<(), Error> {
         (a.activation.is_some(), "the first has an activation"),
         (a.residual, "the first adds a residual"),
         (padded, "the second sees padding around the tensor between them"),
+        (a.reduction != Reduction::Sum || b.reduction != Reduction::Sum, "one is no convolution"),
         (a.transposed || b.transposed, "one is transposed"),
         (a.groups > 1 || b.groups > 1, "one has groups"),
         (a.flip || b.flip, "one is flipped"),

@@ -60,6 +60,9 @@ pub(crate) struct RowAxis {
     dilation: i64,
     pad_lo: i64,
     fold: Fold,
+    /// Whether the rows of a strip can be told from those of the image, see
+    /// [`Conv::counts_overhang`].
+    counts_overhang: bool,
 }
 
 impl RowAxis {
@@ -73,6 +76,7 @@ impl RowAxis {
             kernel: axis.kernel as i64,
             dilation: axis.dilation as i64,
             pad_lo: axis.padding.0 as i64,
+            counts_overhang: conv.counts_overhang(),
             fold: match conv.spec().padding_mode {
                 PaddingMode::Zeros | PaddingMode::Constant(_) | PaddingMode::Replicate => Fold::No,
                 PaddingMode::Reflect => Fold::Beside(1),
@@ -108,6 +112,7 @@ impl RowAxis {
         let there = self.needed(rows).len();
         match self.fold {
             _ if there == 0 => Some("all rows under a window are padding"),
+            _ if self.counts_overhang => Some("its divisor leaves out what ceil_mode adds"),
             // Around the strip they would come from its other end.
             Fold::Around if (before, after) != (0, 0) => {
                 Some("circular padding reads rows from the other end of the image")

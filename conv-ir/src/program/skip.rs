@@ -50,6 +50,9 @@ fn moved(number: usize, before: &Conv, after: &Conv) -> Option<Result<(Conv, Con
     if before.spec().transposed || after.spec().transposed {
         return None;
     }
+    if before.counts_overhang() || after.counts_overhang() {
+        return None;
+    }
     let steps: Vec<usize> = after
         .axes()
         .iter()
@@ -65,6 +68,7 @@ fn moved(number: usize, before: &Conv, after: &Conv) -> Option<Result<(Conv, Con
             input,
             stride: PerAxis::Each(stride.collect()),
             padding: explicit(after),
+            ceil_mode: false,
             ..after.spec().clone()
         };
         let second = again(after, spec)?;
@@ -79,6 +83,7 @@ fn with_strides(conv: &Conv, steps: &[usize]) -> Result<Conv, Error> {
     let spec = ConvSpec {
         stride: PerAxis::Each(strides.ok_or_else(overflow)?),
         padding: explicit(conv),
+        ceil_mode: false,
         ..conv.spec().clone()
     };
     again(conv, spec)

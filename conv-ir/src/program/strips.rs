@@ -44,6 +44,7 @@ pub(crate) fn of_rows(conv: &Conv, rows: Rows) -> Result<Conv, Error> {
         batch: Size::Known(1),
         input,
         padding: Padding::Explicit(padding.into()),
+        ceil_mode: false,
         ..spec.clone()
     })?;
     Ok(strip.knowing_as(conv))

@@ -5,7 +5,7 @@ use std::fmt;
 use super::Transform;
 use crate::conv::EquationAxis;
 use crate::values::room;
-use crate::{Conv, DType, Element, Error, PaddingMode};
+use crate::{Conv, DType, Element, Error, PaddingMode, Reduction};
 
 /// How a convolution of two axes is cut into tiles: outputs of a tile and taps of the window, rows
 /// first.
@@ -52,6 +52,7 @@ impl Tiles {
         let rules = [
             (conv.rank() == 2, "it has not two spatial axes"),
             (spec.dtype == DType::F32, "the type is not f32"),
+            (spec.reduction == Reduction::Sum, "it is no convolution"),
             (!spec.transposed, "it is transposed"),
             (spec.groups == 1, "it has groups"),
             (all(&|axis| axis.kernel == 3), "the window is not 3x3"),

@@ -101,7 +101,7 @@ impl Builder {
     }
 
     /// About the last step; an error where there is none.
-    fn said(mut self, word: &'static str, f: impl FnOnce(&mut Said)) -> Self {
+    pub(super) fn said(mut self, word: &'static str, f: impl FnOnce(&mut Said)) -> Self {
         match self.steps.last_mut() {
             Some(step) => f(step),
             None => self.early.push(word),

@@ -52,6 +52,10 @@ fn without_selects(e: &Expr, always: &Cond) -> Expr {
             let [a, b, c] = [a, b, c].map(|e| Box::new(without_selects(e, always)));
             Expr::Fma(a, b, c)
         }
+        Expr::Binary(op, a, b) => {
+            let [a, b] = [a, b].map(|e| Box::new(without_selects(e, always)));
+            Expr::Binary(*op, a, b)
+        }
         other => other.clone(),
     }
 }

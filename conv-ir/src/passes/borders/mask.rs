@@ -8,10 +8,10 @@
 //! ```
 //!
 //! gives: masked loads, whose tests may differ from lane to lane. A product of zero and
-//! a finite weight changes no sum but the sign of a zero.
+//! a finite weight changes no sum but the sign of a zero. A maximum or a minimum is refused.
 
 use super::Edge;
-use crate::nest::{Affine, Chain, Cond, Expr, Nest, Op, Role};
+use crate::nest::{Affine, Binary, Chain, Cond, Expr, Leaf, Nest, Op, Role};
 use crate::{Error, Schedule, Target};
 
 /// Whether the target makes such loads, of so many lanes.
@@ -19,6 +19,13 @@ pub(super) fn check(nest: &Nest, schedule: &Schedule, target: &Target) -> Result
     let illegal = |why: String| Err(Error::IllegalSchedule(format!("borders mask: {why}")));
     if !target.masks {
         return illegal(format!("target {target} cannot mask loads by lane"));
+    }
+    let is_zero =
+        |leaf: &&Leaf| leaf.neutral() == 0.0 || !leaf.update.iter().any(tests_columns(nest));
+    if !nest.all_leaves().iter().all(is_zero) {
+        return illegal(
+            "lanes outside the image load zeros, which a maximum or a minimum must not see".into(),
+        );
     }
     let lanes = schedule.lanes_of(Role::Out(0));
     let bytes = lanes * nest.dtype.bytes() as i64;
@@ -28,6 +35,14 @@ pub(super) fn check(nest: &Nest, schedule: &Schedule, target: &Target) -> Result
         false => {
             illegal(format!("{lanes} lanes of {} are no vector of target {target}", nest.dtype))
         }
+    }
+}
+
+/// Whether an operation is left out at some columns.
+fn tests_columns(nest: &Nest) -> impl Fn(&Op) -> bool {
+    |op| {
+        let about = |c: &Cond| c.expression().axes().any(|axis| nest.role(axis) == Role::Out(0));
+        matches!(op, Op::Set { when, .. } if when.iter().any(about))
     }
 }
 
@@ -45,7 +60,7 @@ pub(super) fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chai
         let (columns, others): (Vec<Cond>, Vec<Cond>) =
             when.drain(..).partition(|c| edge.inside.contains(c.expression()));
         *when = others;
-        if let Expr::Fma(input, ..) = value
+        if let Expr::Fma(input, ..) | Expr::Binary(Binary::Add, input, _) = value
             && !columns.is_empty()
         {
             let then = std::mem::replace(&mut **input, Expr::Const(0.0));

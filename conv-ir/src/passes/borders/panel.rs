@@ -294,9 +294,9 @@ fn about_same_axis(nest: &Nest, a: &Affine, b: &Affine) -> bool {
     a.axes().filter_map(spatial).any(|at| of.contains(&at))
 }
 
-/// What a test reads where it fails.
+/// What a test reads where it fails, or, where a tap is left out then, what changes nothing.
 fn padding_value(leaf: &Leaf) -> f64 {
-    let mut value = 0.0;
+    let mut value = leaf.neutral();
     leaf.visit_exprs(&mut |e| {
         if let Expr::Select { otherwise, .. } = e
             && let Expr::Const(c) = **otherwise
