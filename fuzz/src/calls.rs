@@ -8,7 +8,7 @@ use conv_ir::analysis::{
 use conv_ir::interp;
 use conv_ir::{
     Activation, Conv, ConvSpec, DType, Element, Layout, Nest, Padding, PaddingMode, PerAxis,
-    Schedule, Size, Target, passes, reference, separate,
+    Reduction, Schedule, Size, Target, passes, reference, separate,
 };
 
 use crate::texts::sound;
@@ -119,6 +119,31 @@ fn activation(draws: &mut Unstructured<'_>) -> Result<Option<Activation>> {
     })
 }
 
+/// Mostly a sum; of a pool mostly each channel by itself.
+fn reduced(draws: &mut Unstructured<'_>, spec: ConvSpec) -> Result<ConvSpec> {
+    if draws.ratio(2, 3)? {
+        return Ok(spec);
+    }
+    let count_include_pad = draws.arbitrary()?;
+    let all = [
+        Reduction::Max,
+        Reduction::Min,
+        Reduction::Average { count_include_pad },
+        Reduction::Dilation,
+        Reduction::Erosion,
+    ];
+    let spec = ConvSpec { reduction: *draws.choose(&all)?, ceil_mode: draws.arbitrary()?, ..spec };
+    if draws.ratio(1, 8)? {
+        return Ok(spec);
+    }
+    let channels = spec.in_channels;
+    let spec = ConvSpec { transposed: false, bias: false, output_padding: 0.into(), ..spec };
+    Ok(match spec.reduction.has_weight() {
+        true => spec,
+        false => ConvSpec { out_channels: channels, groups: channels, flip: false, ..spec },
+    })
+}
+
 fn spec(draws: &mut Unstructured<'_>) -> Result<ConvSpec> {
     let rank = draws.int_in_range(0..=9)?.clamp(0, 9);
     let rank = if draws.ratio(7, 8)? { 1 + rank % 3 } else { rank };
@@ -133,7 +158,7 @@ fn spec(draws: &mut Unstructured<'_>) -> Result<ConvSpec> {
         let size = size(draws)?;
         Ok(if draws.ratio(7, 8)? { groups.wrapping_mul(size) } else { size })
     };
-    Ok(ConvSpec {
+    let spec = ConvSpec {
         dtype: *draws.choose(&[DType::F32, DType::F64])?,
         layout: *draws.choose(&[Layout::ChannelsFirst, Layout::ChannelsLast])?,
         batch: if free { Size::from("N") } else { Size::Known(size(draws)?) },
@@ -157,7 +182,8 @@ fn spec(draws: &mut Unstructured<'_>) -> Result<ConvSpec> {
         input,
         kernel: sizes(draws, rank)?,
         ..ConvSpec::new([], [])
-    })
+    };
+    reduced(draws, spec)
 }
 
 /// Every question that has an answer without compiling.
