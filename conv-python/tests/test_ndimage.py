@@ -230,6 +230,23 @@ def test_a_large_window_is_packed() -> None:
     assert np.isinf(convc.convolve(x, w)).all()
 
 
+@pytest.mark.parametrize("mode", ["reflect", "mirror", "nearest", "wrap", "constant"])
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_an_inside_and_edges_have_the_bits_of_one_piece(mode: str, dtype: str) -> None:
+    random = np.random.default_rng(7)
+    x = random.standard_normal((1100, 1000)).astype(dtype)
+    for shape in ((3, 3), (5, 5), (1, 5), (4, 2), (2, 1)):
+        w = random.standard_normal(shape)
+        for origin in (0, [-(shape[0] // 2), (shape[1] - 1) // 2]):
+            said = {"mode": mode, "origin": origin, "cval": 0.5}
+            ours = convc.correlate(x, w, **said)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(convc._edges, "_LEAST_SIZE", 1 << 40)
+                np.testing.assert_array_equal(convc.correlate(x, w, **said), ours)
+            scale = 1e-4 if dtype == "f4" else 1e-12
+            np.testing.assert_allclose(ours, scipy.correlate(x, w, **said), atol=scale)
+
+
 def test_threads_and_accuracy() -> None:
     x = np.random.default_rng(4).random((300, 400)).astype("f4")
     w = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _native
+from . import _edges, _native
 from ._arrays import Array, by_rows, needs_room
 
 #: Taps of a dense pass that are compiled in at most: 5 x 5 are as fast as packed ones or faster,
@@ -151,6 +151,34 @@ def convolved(
             x = _one(x, step, options)
         return x
     keys = tuple(_key(step, x.dtype, options.accuracy) for step in passes)
+    if len(keys) == 1 and _edges.worth_it(x.shape, *keys[0][:3]):
+        return _inside_and_edges(x, passes[0], options, into)
+    return _whole(x, passes, keys, options, into)
+
+
+def _inside_and_edges(x: Array, step: Pass, options: Options, into: Array | None) -> Array:
+    inside = _zeros_around(step)
+    key = _key(inside, x.dtype, options.accuracy)
+    result = _whole(x, [inside], (key,), options, into)
+    key = _key(step, x.dtype, options.accuracy)
+    for part, wanted, place in _edges.slabs(x, key.kernel, key.pads):
+        edge = _whole(by_rows(part), [step], (key,), options, None)
+        result[place] = edge[wanted]
+    return result
+
+
+@lru_cache(maxsize=256)
+def _zeros_around(step: Pass) -> Pass:
+    return replace(step, mode="zeros")
+
+
+def _whole(
+    x: Array,
+    passes: Sequence[Pass],
+    keys: tuple[_Key, ...],
+    options: Options,
+    into: Array | None,
+) -> Array:
     shape = x.shape or (1,)
     name = "f32" if x.dtype == np.float32 else "f64"
     program, packed, out_shape = _code(shape, name, keys, options)

@@ -55,5 +55,5 @@ def filled(doc: str) -> str:
     """A docstring with its ``%(word)s`` filled in."""
     shared = {word: textwrap.indent(text, "    ").strip() for word, text in _WORDS.items()}
     for word in ("result", "raises"):
-        shared[word] = f"\n    {shared[word]}\n"
+        shared[word] = f"\n    {shared[word]}"
     return doc % shared
