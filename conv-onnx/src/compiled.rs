@@ -68,7 +68,7 @@ impl Compiled {
     /// What it computes, as text, with what was folded in.
     pub fn describe(&self) -> String {
         let Inner { packed, .. } = &*self.0;
-        packed.program().to_string().replace('\n', " ")
+        packed.program().to_string().replace('\n', "; ")
     }
 
     /// What was folded into the convolutions, in order.
@@ -77,8 +77,14 @@ impl Compiled {
     }
 
     /// Convolutions in it.
-    pub fn steps(&self) -> usize {
-        self.0.packed.program().steps().len()
+    pub fn convolutions(&self) -> usize {
+        let convs = self.0.packed.program().convs();
+        convs.filter(|conv| conv.spec().reduction.has_weight()).count()
+    }
+
+    /// Steps of pooling in it.
+    pub fn pools(&self) -> usize {
+        self.0.packed.program().steps().len() - self.convolutions()
     }
 }
 

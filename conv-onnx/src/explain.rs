@@ -32,6 +32,8 @@ pub struct Node {
     pub is_ours: bool,
     /// Convolutions in it.
     pub convolutions: usize,
+    /// Steps of pooling in it.
+    pub pools: usize,
     /// What it computes, where it is compiled.
     pub what: String,
     /// What was folded into it: `affine`, `relu`, ..
@@ -55,7 +57,8 @@ impl Explanation {
                 name: node.name.clone(),
                 op: node.op.name().into_owned(),
                 is_ours: ours.is_some(),
-                convolutions: ours.map_or(0, Compiled::steps),
+                convolutions: ours.map_or(0, Compiled::convolutions),
+                pools: ours.map_or(0, Compiled::pools),
                 what: ours.map_or_else(String::new, Compiled::describe),
                 folded: ours.map_or_else(Vec::new, |ours| ours.folded().to_vec()),
                 time,

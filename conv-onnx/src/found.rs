@@ -50,7 +50,7 @@ pub fn replace(model: &mut TypedModel) -> TractResult<Vec<Left>> {
 }
 
 /// Whether a convolution gives the shape that tract inferred.
-fn fits(conv: &ConvOf, fact: &TypedFact) -> bool {
+pub fn fits(conv: &ConvOf, fact: &TypedFact) -> bool {
     let shape = conv.output_shape();
     shape.is_some_and(|shape| fact.shape.as_concrete() == Some(&shape[..]))
 }

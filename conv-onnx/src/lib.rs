@@ -6,7 +6,7 @@
 //!
 //! tract reads the file and infers shapes. Every convolution, transposed ones too, becomes a node
 //! that we compile, with what follows it folded in: factors and summands per channel, activations,
-//! residuals. tract runs what is left. [`Model::explain`] says which is which.
+//! residuals. So does pooling. tract runs what is left. [`Model::explain`] says which is which.
 //!
 //! Results differ from the graph's, computed as it stands, by rounding: sums run in another order,
 //! and weights are multiplied by factors that stood behind them.
@@ -22,6 +22,7 @@ mod fold;
 mod found;
 mod model;
 mod outputs;
+mod pools;
 mod region;
 mod sized;
 mod tensor;

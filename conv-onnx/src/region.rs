@@ -45,6 +45,12 @@ impl PartialEq for Region {
 impl Eq for Region {}
 
 impl Step {
+    /// Pooling, which has no weights.
+    pub fn pool(spec: ConvSpec) -> Step {
+        let bias = vec![0.0; spec.out_channels];
+        Step { spec, weight: Vec::new(), bias, residual: None }
+    }
+
     /// The checked convolution.
     pub fn conv(&self) -> Result<Conv, conv_ir::Error> {
         let bias = self.bias.iter().any(|&b| b != 0.0);

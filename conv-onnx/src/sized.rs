@@ -1,7 +1,7 @@
 //! A model for inputs of certain shapes: the way from tract's graph to what runs.
 //!
 //! ```text
-//! parsed graph --shapes--> typed --found--> regions --declutter--> --fold--> fewer nodes
+//! parsed graph --shapes--> typed --found--> regions --declutter, pools, fold--> fewer nodes
 //!   --chain--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
 
@@ -14,7 +14,7 @@ use tract_onnx::tract_core::plan::eval;
 use crate::error::tract;
 use crate::found::Left;
 use crate::model::{Options, Route};
-use crate::{Error, Tensor, chain, compiled, fold, found, outputs};
+use crate::{Error, Tensor, chain, compiled, fold, found, outputs, pools};
 
 /// What runs, for one set of input shapes.
 #[derive(Debug)]
@@ -48,6 +48,7 @@ impl Sized {
                 model.prop_consts()?;
                 let left = found::replace(&mut model)?;
                 model.declutter()?;
+                pools::replace(&mut model)?;
                 fold::fold(&mut model)?;
                 chain::join(&mut model, &options.jit())?;
                 compiled::compile(&mut model, &options.jit())?;

@@ -126,8 +126,8 @@ pub fn behind(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedM
     let Some(affine) = Affine::of(model, reader) else { return Ok(None) };
     let spec = &region.0.last().spec;
     let scales = affine.a.iter().any(|&a| a != 1.0);
-    // A residual is added behind the sum that weights and bias make.
-    if spec.activation.is_some() || spec.residual && scales {
+    // A residual is added behind the sum that weights and bias make. Pooling has neither.
+    if !spec.reduction.has_weight() || spec.activation.is_some() || spec.residual && scales {
         return Ok(None);
     }
     let new = region.0.with("affine", |step| {
@@ -168,7 +168,7 @@ pub fn before(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedM
 /// A region whose first step takes `x` for `a * x + b`.
 fn taken(region: &Region, affine: &Affine) -> Option<Region> {
     let mut work = (*region.0).clone();
-    let first = work.steps.first_mut()?;
+    let first = work.steps.first_mut().filter(|step| step.spec.reduction.has_weight())?;
     first.spec = spec_for(&first.spec, affine)?;
     add_sums(first, affine);
     first.scale_input(|i| affine.a(i));

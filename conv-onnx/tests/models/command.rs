@@ -40,9 +40,13 @@ fn explain_names_what_is_compiled_and_what_is_not() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = model(folder.path());
     let text = told(&["explain", &model, "--size", "x=1x2x8x8"]);
-    for part in
-        ["inputs    x [1, 2, 8, 8]", "1 convolutions in 1 nodes", "1 relu", "Softmax", "conv2d"]
-    {
+    for part in [
+        "inputs    x [1, 2, 8, 8]",
+        "1 convolutions and 0 pools in 1 nodes",
+        "1 relu",
+        "Softmax",
+        "conv2d",
+    ] {
         assert!(text.contains(part), "{part} is not in\n{text}");
     }
     assert!(told(&["explain", &model, "--size", "x=1x2x8x8", "--all"]).contains("Source"));

@@ -58,6 +58,36 @@ fn transposed_convolutions() {
     compiled("ConvTranspose", &[2, 4, 5, 6], &[4, 3, 3, 4], attributes);
 }
 
+/// A node that pools is compiled.
+fn pooled(op: &str, input: &[i64], attributes: Vec<Attribute>) {
+    let mut graph = Graph::new(input);
+    let y = graph.node(op, &["x"], attributes);
+    let shape: Vec<usize> = input.iter().map(|&n| n as usize).collect();
+    let explanation = check(&graph.bytes(&[&y]), &shape);
+    assert_eq!(tracts(&explanation), [""; 0], "{op} {input:?}");
+}
+
+#[test]
+fn pooling() {
+    let window = |kernel: &[i64]| Ints("kernel_shape", kernel.to_vec());
+    for op in ["MaxPool", "AveragePool"] {
+        pooled(op, &[1, 3, 8, 9], vec![window(&[2, 2]), Ints("strides", vec![2, 2])]);
+        let padded = || vec![window(&[3, 2]), Ints("pads", vec![1, 0, 1, 1])];
+        pooled(op, &[2, 3, 7, 8], padded());
+        pooled(op, &[1, 2, 11], vec![window(&[3]), Ints("strides", vec![2])]);
+        pooled(op, &[1, 2, 4, 5, 6], vec![window(&[2, 2, 2])]);
+        let ceil = vec![window(&[3, 3]), Ints("strides", vec![2, 2]), Int("ceil_mode", 1)];
+        pooled(op, &[1, 2, 8, 8], ceil);
+        let same = vec![window(&[3, 3]), Text("auto_pad", "SAME_UPPER")];
+        pooled(op, &[1, 2, 8, 8], same);
+    }
+    let counts = || Int("count_include_pad", 1);
+    let padded = vec![window(&[3, 3]), Ints("pads", vec![1; 4]), counts()];
+    pooled("AveragePool", &[1, 2, 8, 8], padded);
+    let ceil = vec![window(&[3, 3]), Ints("strides", vec![2, 2]), Int("ceil_mode", 1), counts()];
+    pooled("AveragePool", &[1, 2, 8, 8], ceil);
+}
+
 #[test]
 fn weights_that_come_at_run_time_stay_with_tract_and_it_says_so() {
     let mut graph = Graph::new(&[1, 2, 6, 6]);

@@ -29,6 +29,7 @@ pub fn explain(args: &Explain, out: &mut dyn Write) -> Result<(), Failure> {
 fn summary(explanation: &Explanation, out: &mut dyn Write) -> Result<(), Failure> {
     let ours: Vec<&Node> = explanation.nodes.iter().filter(|node| node.is_ours).collect();
     let convolutions: usize = ours.iter().map(|node| node.convolutions).sum();
+    let pools: usize = ours.iter().map(|node| node.pools).sum();
     let mut folded: BTreeMap<&str, usize> = BTreeMap::new();
     ours.iter()
         .flat_map(|node| &node.folded)
@@ -37,7 +38,7 @@ fn summary(explanation: &Explanation, out: &mut dyn Write) -> Result<(), Failure
         folded.iter().map(|(what, count)| format!("{count} {what}")).collect();
     writeln!(
         out,
-        "compiled  {convolutions} convolutions in {} nodes, in {}",
+        "compiled  {convolutions} convolutions and {pools} pools in {} nodes, in {}",
         ours.len(),
         ms(explanation.compile_time)
     )?;
