@@ -85,6 +85,15 @@ def test_arrays_in_any_order_of_memory() -> None:
         np.testing.assert_array_equal(packed(same), y)
     out = np.zeros((1, 8, 32, 32), "f4")[:, :, ::2, ::-2]
     np.testing.assert_array_equal(packed(x, out=out), y)
+    # Addresses that are no multiple of an element's size.
+    odd = np.zeros(x.nbytes + 1, "u1")[1:].view("f4").reshape(x.shape)
+    odd[...] = x
+    assert not odd.flags.aligned
+    np.testing.assert_array_equal(packed(odd), y)
+    out = np.zeros(y.nbytes + 1, "u1")[1:].view("f4").reshape(y.shape)
+    np.testing.assert_array_equal(packed(x, out=out), y)
+    plane = convc.gaussian_filter(odd[0], 1.0, output=odd[0].copy())
+    np.testing.assert_array_equal(convc.gaussian_filter(odd[0], 1.0, output=odd[0]), plane)
     # A square in Fortran order is contiguous as well, but another array.
     square = convc.compile("conv2d in 8 kernel 1").pack(np.ones((1, 1, 1, 1), "f4"))
     z = np.arange(64, dtype="f4").reshape(1, 1, 8, 8)

@@ -247,6 +247,14 @@ def test_an_inside_and_edges_have_the_bits_of_one_piece(mode: str, dtype: str) -
             np.testing.assert_allclose(ours, scipy.correlate(x, w, **said), atol=scale)
 
 
+@pytest.mark.filterwarnings("error")
+def test_weights_that_float32_does_not_hold() -> None:
+    x = np.array([1e-20, 2e-20, 1e-30], "f4")
+    ours = convc.correlate1d(x, [1e39, 0.0, 1.0])
+    np.testing.assert_allclose(ours, scipy.correlate1d(x, [1e39, 0.0, 1.0]))
+    assert np.isinf(convc.correlate1d(x, np.full(40, np.inf))).all()
+
+
 def test_threads_and_accuracy() -> None:
     x = np.random.default_rng(4).random((300, 400)).astype("f4")
     w = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]) / 256
@@ -255,6 +263,14 @@ def test_threads_and_accuracy() -> None:
     np.testing.assert_allclose(convc.convolve(x, w, accuracy="fast"), one, rtol=1e-5)
     with pytest.raises(ValueError, match="expected `exact`"):
         convc.convolve(x, w, accuracy="best")
+    for call in (
+        lambda n: convc.convolve(x, w, threads=n),
+        lambda n: convc.signal.convolve(x, w, threads=n),
+        lambda n: convc.conv2d(x[None, None], x[None, None, :3, :3], threads=n),
+    ):
+        for threads in (0, -1, 1 << 70):
+            with pytest.raises(ValueError, match="threads"):
+                call(threads)
 
 
 def test_nan_is_left_out() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,8 +20,13 @@ def as_array(x: Any) -> Array:
 
 
 def by_rows(x: Array) -> Array:
-    """`x` row by row in memory: itself, or a copy where its strides are others."""
-    return x if x.flags.c_contiguous else x.copy(order="C")
+    """`x` row by row in memory: itself, or a copy where it lies otherwise."""
+    return x if lies_by_rows(x) else x.copy(order="C")
+
+
+def lies_by_rows(x: Array) -> bool:
+    """Whether the elements lie row by row, each at an address that is a multiple of its size."""
+    return x.flags.c_contiguous and x.flags.aligned
 
 
 def typed(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
@@ -55,6 +61,14 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 def needs_room(out: Array, *read: Array | None) -> bool:
     """Whether a result cannot be written to `out` directly: its elements do not lie row by row,
     or it may share memory with an array that is read."""
-    if not out.flags.c_contiguous or not out.flags.writeable:
+    if not lies_by_rows(out) or not out.flags.writeable:
         return True
     return any(x is not None and np.may_share_memory(out, x) for x in read)
+
+
+def check_threads(threads: int) -> int:
+    """The most threads of a call: at least 1."""
+    count = operator.index(threads)
+    if not 1 <= count < 1 << 32:
+        raise ValueError(f"threads: {count}, but must be at least 1 and below 2**32")
+    return count

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import _native, _picture
-from ._arrays import Array, as_array, check_out, check_shape, needs_room, typed
+from ._arrays import Array, as_array, check_out, check_shape, check_threads, needs_room, typed
 
 __all__ = ["Compiled", "Packed", "compile"]
 
@@ -179,9 +179,7 @@ class Compiled:
     )
 
     def __init__(self, text: str, known: _Known, threads: int, accuracy: str) -> None:
-        if threads < 1:
-            raise ValueError(f"threads: {threads}, but must be at least 1")
-        self._native = _native.Program(text, known, threads, accuracy)
+        self._native = _native.Program(text, known, check_threads(threads), accuracy)
         self._known, self._said = known, (threads, accuracy)
         self.text: str = self._native.text
         self.dtype: np.dtype[Any] = np.dtype(self._native.dtype)
@@ -322,8 +320,8 @@ class Packed:
         if residual is not None:
             residual = typed("residual", residual, of.dtype)
             check_shape("residual", residual.shape, shape)
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads: {threads}, but must be at least 1")
+        if threads is not None:
+            check_threads(threads)
         if out is None:
             out = np.empty(shape, of.dtype)
             self._native.run(x, out, residual, sizes, threads)

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _edges, _native
-from ._arrays import Array, by_rows, needs_room
+from ._arrays import Array, by_rows, check_threads, lies_by_rows, needs_room
 
 #: Taps of a dense pass that are compiled in at most: 5 x 5 are as fast as packed ones or faster,
 #: 7 x 7 are slower where a border is folded, and from 9 x 9 on it is equal.
@@ -73,6 +73,11 @@ class Options(NamedTuple):
 
     accuracy: str = "exact"
     threads: int = 1
+
+
+def options(accuracy: str, threads: int) -> Options:
+    """Checked: the accuracy is when something is compiled."""
+    return Options(accuracy, check_threads(threads))
 
 
 class _Key(NamedTuple):
@@ -294,7 +299,7 @@ def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
 
 def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> None:
     work = _work_type(x, terms, output)
-    source = np.ascontiguousarray(x, work).reshape(x.shape)
+    source = by_rows(np.asarray(x, work))
     direct = output.dtype == work and len(terms) == 1 and not needs_room(output, x)
     result = convolved(source, terms[0], options, output if direct else None)
     for passes in terms[1:]:
@@ -321,9 +326,11 @@ def _whole_numbers(
 
 
 def _work_type(x: Array, terms: Sequence[Sequence[Pass]], output: Array) -> np.dtype[Any]:
-    """float32 where input and output are, or where whole numbers are summed without rounding."""
+    """float32 where input and output are and weights fit, or where whole numbers are summed without
+    rounding."""
     if x.dtype.kind == "f" and x.dtype.itemsize == output.dtype.itemsize == 4:
-        return np.dtype(np.float32)
+        fit = all(_fit_float32(step) for passes in terms for step in passes)
+        return np.dtype(np.float32 if fit else np.float64)
     if x.dtype.kind in "biu" and x.dtype.itemsize <= 2 and len(terms) == len(terms[0]) == 1:
         step = terms[0][0]
         weights = np.abs(step.weights)
@@ -332,6 +339,18 @@ def _work_type(x: Array, terms: Sequence[Sequence[Pass]], output: Array) -> np.d
         if whole and weights.sum() * max(largest, abs(step.cval)) <= 1 << 24:
             return np.dtype(np.float32)
     return np.dtype(np.float64)
+
+
+def _fit_float32(step: Pass) -> bool:
+    return (_kept_fit if step.weights.size <= MOST_TAPS else _made_fit)(step)
+
+
+def _made_fit(step: Pass) -> bool:
+    largest = float(np.abs(step.weights).max())
+    return not isfinite(largest) or _fits(largest, np.dtype(np.float32))
+
+
+_kept_fit = lru_cache(maxsize=256)(_made_fit)
 
 
 def int_or_nan(value: float) -> float:
@@ -357,7 +376,7 @@ def store(result: Array, output: Array) -> None:
 
 def _store_low_bits(result: Array, output: Array) -> None:
     """By way of a wider integer, some at a time, which stay in the cache."""
-    room = output if output.flags.c_contiguous else np.empty(output.shape, output.dtype)
+    room = output if lies_by_rows(output) else np.empty(output.shape, output.dtype)
     wide = np.dtype(np.int32 if result.dtype == np.float32 else np.int64)
     to = room.reshape(-1).view(np.uint8) if output.dtype.kind == "b" else room.reshape(-1)
     some = np.empty(min(1 << 14, result.size), wide)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import _native
-from ._arrays import Array, as_array, by_rows, check_out, check_shape, needs_room
+from ._arrays import Array, as_array, by_rows, check_out, check_shape, check_threads, needs_room
 
 __all__ = [
     "conv1d",
@@ -119,7 +119,7 @@ def _run(
     words = tuple(said.items())
     has_bias = bias is not None
     shapes = (batched.shape, weight.shape)
-    program, shape = _program(rank, dtype, *shapes, has_bias, words, threads)
+    program, shape = _program(rank, dtype, *shapes, has_bias, words, check_threads(threads))
     if bias is not None:
         check_shape("bias", bias.shape, (shape[1],))
     packed = program.pack([(weight, bias)])

@@ -24,7 +24,7 @@ from typing import Any
 
 from ._apply import applied, public
 from ._arrays import Array, as_array
-from ._filter import Options
+from ._filter import options
 from ._terms import (
     Weights,
     gaussian1d_terms,
@@ -87,7 +87,7 @@ def correlate(
     """
     input = as_array(input)
     terms = window_terms(input.ndim, Weights(weights), mode, cval, origin, axes, False)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -129,7 +129,7 @@ def convolve(
     """
     input = as_array(input)
     terms = window_terms(input.ndim, Weights(weights), mode, cval, origin, axes, True)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -165,7 +165,7 @@ def correlate1d(
     """
     input = as_array(input)
     terms = line_terms(input.ndim, Weights(weights), axis, mode, cval, origin, False)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -201,7 +201,7 @@ def convolve1d(
     """
     input = as_array(input)
     terms = line_terms(input.ndim, Weights(weights), axis, mode, cval, origin, True)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -243,7 +243,7 @@ def gaussian_filter1d(
     """
     input = as_array(input)
     terms = gaussian1d_terms(input.ndim, sigma, axis, order, mode, cval, truncate, radius)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -287,7 +287,7 @@ def gaussian_filter(
     """
     input = as_array(input)
     terms = gaussian_terms(input.ndim, sigma, order, mode, cval, truncate, radius, axes)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -323,7 +323,7 @@ def uniform_filter1d(
     """
     input = as_array(input)
     terms = uniform1d_terms(input.ndim, size, axis, mode, cval, origin)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -358,7 +358,7 @@ def uniform_filter(
     """
     input = as_array(input)
     terms = uniform_terms(input.ndim, size, mode, cval, origin, axes)
-    return applied(input, terms, output, nan, Options(accuracy, threads))
+    return applied(input, terms, output, nan, options(accuracy, threads))
 
 
 @public
@@ -386,7 +386,7 @@ def sobel(
     """
     input = as_array(input)
     terms = gradient_terms(input.ndim, (1, 2, 1), axis, mode, cval)
-    return applied(input, terms, output, None, Options(accuracy, threads))
+    return applied(input, terms, output, None, options(accuracy, threads))
 
 
 @public
@@ -414,7 +414,7 @@ def prewitt(
     """
     input = as_array(input)
     terms = gradient_terms(input.ndim, (1, 1, 1), axis, mode, cval)
-    return applied(input, terms, output, None, Options(accuracy, threads))
+    return applied(input, terms, output, None, options(accuracy, threads))
 
 
 @public
@@ -441,7 +441,7 @@ def laplace(
     """
     input = as_array(input)
     terms = laplace_terms(input.ndim, mode, cval, axes)
-    return applied(input, terms, output, None, Options(accuracy, threads))
+    return applied(input, terms, output, None, options(accuracy, threads))
 
 
 @public
@@ -474,4 +474,4 @@ def gaussian_laplace(
     """
     input = as_array(input)
     terms = gaussian_laplace_terms(input.ndim, sigma, mode, cval, axes, **said)
-    return applied(input, terms, output, None, Options(accuracy, threads))
+    return applied(input, terms, output, None, options(accuracy, threads))

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, as_array
-from ._filter import Options, Pass, convolved
+from ._arrays import Array, as_array, by_rows
+from ._filter import Options, Pass, convolved, options
 
 __all__ = ["convolve", "convolve2d", "correlate"]
 
@@ -75,7 +75,7 @@ def convolve(
     _check(mode, method)
     if a.ndim == b.ndim == 0:
         return np.asarray(a * b)[()]
-    return _full(a, b, mode, Options(accuracy, threads))
+    return _full(a, b, mode, options(accuracy, threads))
 
 
 def correlate(
@@ -94,7 +94,7 @@ def correlate(
     _check(mode, method)
     if a.ndim == b.ndim == 0:
         return np.asarray(a * np.conj(b))[()]
-    return _full(a, np.conj(_reversed(b)), mode, Options(accuracy, threads))
+    return _full(a, np.conj(_reversed(b)), mode, options(accuracy, threads))
 
 
 def convolve2d(
@@ -144,8 +144,8 @@ def convolve2d(
     fill = complex(value.astype(np.result_type(a, b), casting="unsafe").reshape(-1)[0])
     if a.size == 0 or b.size == 0:
         return np.zeros(_shape(a.shape, b.shape, mode), np.result_type(a, b))
-    options = Options(accuracy, threads)
-    return _summed(a, b, mode, _BOUNDARIES[boundary], fill, options)
+    how = options(accuracy, threads)
+    return _summed(a, b, mode, _BOUNDARIES[boundary], fill, how)
 
 
 def _arrays(in1: Any, in2: Any) -> tuple[Array, Array]:
@@ -230,7 +230,7 @@ def _real(
     work = np.dtype(np.float64) if whole else dtype
     window = np.ascontiguousarray(_reversed(b), np.float64)
     step = Pass(window, tuple(_pad(size, mode) for size in b.shape), border, fill)
-    result = convolved(np.ascontiguousarray(a, work), [step], options)
+    result = convolved(by_rows(np.asarray(a, work)), [step], options)
     return result if not whole else (result != 0) if dtype.kind == "b" else result.astype(dtype)
 
 
