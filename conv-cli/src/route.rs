@@ -4,6 +4,7 @@
 //! what it cost to make. The reference follows the description in plain loops; the interpreter
 //! follows the lowered nest; the other routes make machine code of that nest.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -212,6 +213,12 @@ impl<T: Number> Ready<T> {
         let lowered = Lowered::new(program, &Options { finite_weights, ..how.options() })?;
         let nest = lowered.whole_nest()?;
         let compile = start.elapsed();
+        for (step, &origin) in lowered.rewritten.origins.iter().enumerate() {
+            let of = &mut weights[origin].weight;
+            if let Cow::Owned(used) = lowered.rewritten.weights_of(step, of)? {
+                *of = used;
+            }
+        }
         // What is compiled in has no array of its own.
         let mut known = program.convs().map(|conv| conv.known().is_some());
         weights.retain(|_| known.next() == Some(false));

@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use conv_files::{Array, Number, encode, npy_of, read_place, split_place};
-use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Program, Schedule, Size};
 
 use crate::describe::{self, GRAMMAR, Parameters};
@@ -268,9 +267,9 @@ fn convolve<T: Number>(
         plan: None,
     };
     // Only numbers that are known when code is made can be found to be of low rank.
-    let ready = match args.exactness.accuracy {
-        Accuracy::Fast => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
-        Accuracy::Exact | Accuracy::Unfused => Ready::new(program, &how, weights)?,
+    let ready = match args.exactness.accuracy.admits() {
+        Some(_) => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
+        None => Ready::new(program, &how, weights)?,
     };
     let (input, mut result) =
         (files.input.array.values::<T>(), route::zeros(shape.iter().product())?);

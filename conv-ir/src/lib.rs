@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod accuracy;
 pub mod activation;
 pub mod analysis;
 pub mod conv;
@@ -32,6 +33,7 @@ mod target;
 mod values;
 pub mod winograd;
 
+pub use accuracy::{Accuracy, Bound, Tolerance};
 pub use activation::Activation;
 pub use conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Reduction, Size};
 pub use element::{DType, Element, Format, Unfused};

@@ -19,50 +19,12 @@
 //! as a window that was computed and rounded is from its own formula.
 
 use std::fmt;
-use std::str::FromStr;
 
+use crate::accuracy::{gamma, sums_of_weights};
 use crate::conv::{Conv, ConvSpec, Padding, PaddingMode, PerAxis, Size};
-use crate::{DType, Error, Reduction};
+use crate::{DType, Reduction};
 
-/// How exact a result must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum Accuracy {
-    /// The contract's bits.
-    #[default]
-    Exact,
-    /// Sums may be put together in another order, within a stated bound.
-    Fast,
-    /// Every multiply-add rounds twice, product and sum, those of activations too: the bits that
-    /// [`reference::run`](crate::reference::run) has for numbers of type
-    /// [`Unfused`](crate::Unfused). For CPUs without a fused multiply-add, where one rounding is
-    /// 25 to 550 times the work.
-    Unfused,
-}
-
-impl fmt::Display for Accuracy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Accuracy::Exact => "exact",
-            Accuracy::Fast => "fast",
-            Accuracy::Unfused => "unfused",
-        })
-    }
-}
-
-impl FromStr for Accuracy {
-    type Err = Error;
-    fn from_str(text: &str) -> Result<Accuracy, Error> {
-        match text {
-            "exact" => Ok(Accuracy::Exact),
-            "fast" => Ok(Accuracy::Fast),
-            "unfused" => Ok(Accuracy::Unfused),
-            _ => Err(Error::Argument(format!(
-                "found `{}`, expected `exact`, `fast` or `unfused`",
-                crate::cut(text)
-            ))),
-        }
-    }
-}
+pub use crate::accuracy::Accuracy;
 
 /// The most that a tap may be off for each pair, in units in the last place of the largest tap.
 pub const TOLERANCE: f64 = 4.0;
@@ -90,10 +52,20 @@ impl Separable {
     pub fn bound(&self, largest: f64) -> f64 {
         let column = self.factors.first().map_or(0, |pair| pair.0.len());
         let rows: usize = self.factors.iter().map(|pair| pair.1.len()).sum();
-        let steps = (column + rows) as f64;
+        let steps = column + rows;
         let unit = self.first.dtype().epsilon() / 2.0;
-        let gamma = steps * unit / (1.0 - steps * unit);
+        let gamma = gamma(steps, unit);
         gamma * (self.sums.0 * largest + self.largest_bias) + self.sums.1 * largest
+    }
+}
+
+impl Separable {
+    /// The largest part of the sum of |weights| that an output may be off for an input of 1, over
+    /// the windows of `conv`, which these two passes stand for.
+    pub(crate) fn relative_bound(&self, conv: &Conv) -> f64 {
+        let known = conv.known().map_or(&[][..], |known| &known.weight);
+        let sums = sums_of_weights(conv, known).into_iter();
+        (self.bound(1.0) - self.bound(0.0)) / sums.fold(f64::INFINITY, f64::min)
     }
 }
 

@@ -83,7 +83,7 @@ impl<T: Element> BySize<T> {
         // What is computed was decided once; sizes do not change it.
         let threads = compiled.threads;
         let accuracy = match shared.options.accuracy {
-            Accuracy::Exact | Accuracy::Fast => Accuracy::Exact,
+            Accuracy::Exact | Accuracy::Fast | Accuracy::Within(_) => Accuracy::Exact,
             Accuracy::Unfused => Accuracy::Unfused,
         };
         let options = Options { threads, accuracy, ..shared.options.clone() };

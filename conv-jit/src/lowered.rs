@@ -74,8 +74,8 @@ impl Lowered {
         // A given schedule is for the window as it is.
         let accuracy = if schedule.is_some() { Accuracy::Exact } else { *accuracy };
         let mut rewritten = program.rewritten(accuracy);
-        if accuracy == Accuracy::Fast && options.finite_weights {
-            rewritten = rewritten.in_tiles();
+        if options.finite_weights {
+            rewritten = rewritten.in_tiles(accuracy);
         }
         if let Some(plan) = plan {
             plan.check(&rewritten.program)?;

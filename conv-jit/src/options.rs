@@ -59,7 +59,7 @@ impl Options {
     pub fn made_for(&self) -> Target {
         match self.accuracy {
             Accuracy::Unfused => as_here(Target::CRANELIFT),
-            Accuracy::Exact | Accuracy::Fast => self.target,
+            Accuracy::Exact | Accuracy::Fast | Accuracy::Within(_) => self.target,
         }
     }
 
@@ -73,7 +73,7 @@ impl Options {
     /// Threads that the plan is for, of so many: others give the same code.
     pub(crate) fn planned_for(&self, program: &Program, threads: usize) -> usize {
         let steps = program.steps().len();
-        let is_planned = self.plan.is_none() && (steps > 1 || self.accuracy == Accuracy::Fast);
+        let is_planned = self.plan.is_none() && (steps > 1 || self.accuracy.admits().is_some());
         if is_planned { threads } else { 1 }
     }
 }

@@ -74,6 +74,35 @@ impl<T: Element> Packed<T> {
         &self.inner.shared.described
     }
 
+    /// How far the outputs of each channel may be from the exact sum, before the activation, where
+    /// no input, nor residual, is larger than `largest`, and nothing leaves the range of normal
+    /// numbers. Of a program of one step under [`Accuracy::Fast`](conv_ir::Accuracy) or `Within`.
+    ///
+    /// ```
+    /// use conv_ir::Accuracy;
+    /// let conv = conv_jit::conv2d(32, 32, 3).input([24, 24]).accuracy(Accuracy::Fast).compile()?;
+    /// let conv = conv.pack(&[0.25f32; 32 * 32 * 9], None)?;
+    /// let bound = conv.bound(1.0)?;
+    /// assert!(bound.len() == 32 && bound[0] < 0.02, "{bound:?}");
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for several steps, or another accuracy. Of the contract's sums
+    /// [`Bound::direct`](conv_ir::Bound::direct) speaks.
+    pub fn bound(&self, largest: f64) -> Result<Vec<f64>, Error> {
+        let steps = self.program().steps().len();
+        let accuracy = self.inner.shared.options.accuracy;
+        let refused = || {
+            format!(
+                "a bound is known of one convolution under accuracy fast or within(..), but there \
+                 are {steps} step(s) under {accuracy}"
+            )
+        };
+        let bound = self.inner.bound.as_ref();
+        bound.map(|bound| bound.at(largest)).ok_or_else(|| Error::Argument(refused()))
+    }
+
     /// The code, without the weights.
     pub fn compiled(&self) -> Compiled {
         Compiled { shared: self.inner.shared.clone(), threads: self.threads }

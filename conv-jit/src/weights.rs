@@ -1,9 +1,10 @@
 //! The weights of a program, checked and in the order of their use.
 
 use std::any::TypeId;
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use conv_ir::{Conv, DType, Element, Program, with_element};
+use conv_ir::{Bound, Conv, DType, Element, Program, Reduction, with_element};
 
 use crate::Error;
 use crate::compiled::Compiled;
@@ -17,6 +18,8 @@ pub(crate) struct Inner {
     pub shared: Arc<Shared>,
     /// One per group.
     pub constants: Vec<Constants>,
+    /// Of a program of one step that need not have the contract's bits.
+    pub bound: Option<Bound>,
     pub pool: Pool,
 }
 
@@ -63,7 +66,7 @@ impl Inner {
             false => shared,
         };
         let rewritten = &shared.lowered.rewritten;
-        let mut constants = Vec::new();
+        let (mut constants, mut bound) = (Vec::new(), None);
         for (lowered, compiled) in shared.lowered.groups.iter().zip(&shared.codes) {
             let steps = lowered.group.steps.clone();
             let origins = rewritten.origins[steps.clone()].iter();
@@ -74,21 +77,57 @@ impl Inner {
             let asked = own().filter(|(conv, _)| bias_comes_later(conv));
             let bias: Vec<&[T]> = asked.filter_map(|(_, &origin)| weights[origin].bias).collect();
             let to = (&compiled.code, &compiled.arrays);
-            let transformed = match (rewritten.tiles(steps.start), own().next(), weight.first()) {
-                (Some(tiles), Some((conv, _)), Some(weight)) => tiles.weights(conv, weight)?,
-                _ => Vec::new(),
-            };
-            if !transformed.is_empty() {
-                weight = vec![&transformed];
+            // A step in tiles has a group of its own.
+            let first = weight.first().map(|weight| rewritten.weights_of(steps.start, weight));
+            let first = first.transpose()?;
+            if let (Some(first), Some(weight)) = (&first, weight.first_mut()) {
+                *weight = first;
+            }
+            if steps.start == 0 {
+                bound = bound_of(&shared, weights, first.as_deref())?;
             }
             // SAFETY: every array has the length of its shape, and they stand in the order of the
             // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
-            // weights that come later, but for those of a step in tiles, which has a group of its
-            // own; its nest's weight is as long as what its tiles make of them.
+            // weights that come later, but for those of a step in tiles, whose nest's weight is as
+            // long as what its tiles make of them.
             constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
         }
-        Ok(Inner { shared, constants, pool: Pool::default() })
+        Ok(Inner { shared, constants, bound, pool: Pool::default() })
     }
+}
+
+/// How far off a program of one step may be, where its sums may be put together in another order;
+/// `used` are the weights that its nest takes, where they come later.
+fn bound_of<T: Element>(
+    shared: &Shared,
+    weights: &[StepWeights<'_, T>],
+    used: Option<&[T]>,
+) -> Result<Option<Bound>, Error> {
+    let (Some(conv), [given]) = (shared.described.single(), weights) else { return Ok(None) };
+    let rewritten = &shared.lowered.rewritten;
+    let admits = shared.options.accuracy.admits().is_some();
+    if !admits || conv.spec().reduction != Reduction::Sum {
+        return Ok(None);
+    }
+    if let Some((_, found)) = rewritten.separated.first() {
+        let (fixed, whole) = (found.bound(0.0), found.bound(1.0));
+        let channels = conv.spec().out_channels;
+        return Ok(Some(Bound::everywhere(channels, whole - fixed, fixed)));
+    }
+    let array = |values: &[f64]| values.iter().map(|x| T::from_f64(*x)).collect::<Vec<T>>();
+    let known = conv.known().map(|known| (array(&known.weight), known.bias.as_deref().map(array)));
+    let (weight, bias) = match &known {
+        Some((weight, bias)) => (&weight[..], bias.as_deref().or(given.bias)),
+        None => (given.weight, given.bias),
+    };
+    let Some(tiles) = rewritten.tiles(0) else {
+        return Ok(Some(Bound::direct(conv, weight, bias)));
+    };
+    let used = match used {
+        Some(used) => Cow::Borrowed(used),
+        None => rewritten.weights_of(0, weight)?,
+    };
+    Ok(Some(tiles.bound(conv, (&used, weight), bias)))
 }
 
 /// The same code for weights that may be infinite or NaN.

@@ -3,14 +3,13 @@
 
 use conv_ir::lower::Layouts;
 use conv_ir::nest::verify;
-use conv_ir::program::fuse::{Lowered, Strips};
+use conv_ir::program::fuse::{self, Strips};
 use conv_ir::program::plan::{Group, Plan};
 use conv_ir::program::tiled;
 use conv_ir::reference::{self, Arguments};
-use conv_ir::separate::Accuracy;
-use conv_ir::winograd::{Bound, Tiles};
-use conv_ir::{Conv, Layout, Nest, Program, Schedule, Target, interp, passes};
-use conv_jit::{Compiled, CurrentThread, Options, StepWeights};
+use conv_ir::winograd::Tiles;
+use conv_ir::{Accuracy, Bound, Conv, Layout, Nest, Program, Schedule, Target, interp, passes};
+use conv_jit::{Compiled, CurrentThread, Lowered, Options, StepWeights};
 use conv_tests::judge::quietly;
 use conv_tests::routes::{MACHINES, machines_here, skipped};
 use conv_tests::{Data, Fill, Rng, compare, say};
@@ -56,8 +55,8 @@ fn chain(row: &[f64], x: impl Fn(usize) -> f32) -> f32 {
 }
 
 /// The sums of every output in tiles, in plain loops, without bias, residual and activation.
-fn sums(conv: &Conv, data: &Data<f32>, transformed: &[f32]) -> Vec<f32> {
-    let [rows, columns] = Tiles::of(conv).unwrap().transforms();
+fn sums(conv: &Conv, tiles: &Tiles, data: &Data<f32>, transformed: &[f32]) -> Vec<f32> {
+    let [rows, columns] = tiles.transforms();
     let spec = conv.spec();
     let (ic, oc, last) = (spec.in_channels, spec.out_channels, spec.layout == Layout::ChannelsLast);
     let equation = conv.equation();
@@ -136,15 +135,14 @@ fn finished(conv: &Conv, data: &Data<f32>, sums: &[f32]) -> Vec<f32> {
 }
 
 /// The nest for a machine, and so many threads.
-fn nest(conv: &Conv, target: &Target, threads: usize) -> Nest {
+fn nest(conv: &Conv, tiles: &Tiles, (target, threads): (&Target, usize)) -> Nest {
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
         let chosen = || Schedule::choose_as(conv, layouts, target).schedule;
         let schedule = given.cloned().unwrap_or_else(chosen);
         let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
-        Ok(Lowered { schedule, nest })
+        Ok(fuse::Lowered { schedule, nest })
     };
-    let tiles = Tiles::of(conv).unwrap();
-    tiled::nest(conv, &tiles, (target, threads), &mut lower)
+    tiled::nest(conv, tiles, (target, threads), &mut lower)
         .unwrap_or_else(|e| panic!("{conv}: {e}"))
 }
 
@@ -169,26 +167,20 @@ fn interpreted(
 }
 
 /// The largest error of an output, as a part of its channel's bound.
-fn part_of_bound(conv: &Conv, data: &Data<f32>, transformed: &[f32], found: &[f32]) -> f64 {
+fn part_of_bound(conv: &Conv, data: &Data<f32>, bound: &Bound, found: &[f32]) -> f64 {
     let mut spec = conv.spec().clone();
     spec.activation = None;
     let plain = Conv::new(spec).unwrap();
     let (bias, residual) = (data.bias.as_deref(), data.residual.as_deref());
     let arguments = Arguments { input: &data.input, weight: &data.weight, bias, residual };
     let wanted = reference::run_f64(&plain, arguments, &[]).unwrap();
-    let tiles = Tiles::of(conv).unwrap();
-    let bound = Bound::of(&tiles, conv, (transformed, &data.weight[..]), bias);
     let both = data.input.iter().chain(residual.into_iter().flatten());
     let bound = bound.at(both.fold(0.0f64, |most, x| most.max(f64::from(x.abs()))));
-    let (oc, area) = (
-        conv.spec().out_channels,
-        conv.output_len().unwrap()
-            / conv.spec().out_channels
-            / conv.spec().batch.known().unwrap().max(1),
-    );
+    let channels = conv.spec().out_channels;
+    let area = found.len() / channels / conv.spec().batch.known().unwrap().max(1);
     let channel = |at: usize| match conv.spec().layout {
-        Layout::ChannelsLast => at % oc,
-        Layout::ChannelsFirst => at / area % oc,
+        Layout::ChannelsLast => at % channels,
+        Layout::ChannelsFirst => at / area % channels,
     };
     let parts = found.iter().zip(&wanted).enumerate();
     parts.map(|(at, (a, b))| (f64::from(*a) - b).abs() / bound[channel(at)]).fold(0.0, f64::max)
@@ -197,16 +189,16 @@ fn part_of_bound(conv: &Conv, data: &Data<f32>, transformed: &[f32], found: &[f3
 #[test]
 fn every_machine_and_number_of_threads_gives_the_twins_bits() {
     let mut rng = Rng(2029);
-    let (mut count, mut parts) = (0, Vec::new());
+    let mut count = 0;
     for _ in 0..40 {
         let conv = drawn(&mut rng, (1, 20), (1, 13));
         let data = Data::<f32>::new(&conv, Fill::Reals, 3);
-        let transformed = Tiles::of(&conv).unwrap().weights(&conv, &data.weight).unwrap();
-        let sums = sums(&conv, &data, &transformed);
-        let wanted = finished(&conv, &data, &sums);
+        let tiles = rng.pick(&Tiles::of(&conv).unwrap());
+        let transformed = tiles.weights(&conv, &data.weight).unwrap();
+        let wanted = finished(&conv, &data, &sums(&conv, &tiles, &data, &transformed));
         for target in &MACHINES {
             for threads in 1..=3 {
-                let nest = nest(&conv, target, threads);
+                let nest = nest(&conv, &tiles, (target, threads));
                 assert_eq!(verify(&nest), [], "{conv}\n{nest}");
                 let found = interpreted(&nest, &data, &transformed, wanted.len(), threads);
                 compare(&found, &wanted)
@@ -214,15 +206,100 @@ fn every_machine_and_number_of_threads_gives_the_twins_bits() {
                 count += 1;
             }
         }
-        if conv.spec().activation.is_none() && !wanted.is_empty() {
-            parts.push(part_of_bound(&conv, &data, &transformed, &wanted));
+    }
+    say(format_args!("{count} nests in tiles on the interpreter"));
+}
+
+/// Errors of random layers are within their bound, and that is within the one for any weights.
+#[test]
+fn errors_are_within_their_bound() {
+    let mut rng = Rng(2033);
+    let mut parts = [Vec::new(), Vec::new()];
+    while parts[0].len() + parts[1].len() < 10_000 {
+        let conv = drawn(&mut rng, (1, 6), (1, 6));
+        let mut data = Data::<f32>::new(&conv, Fill::Reals, rng.bits());
+        // What is added hides the sum's own error.
+        data.bias.iter_mut().flatten().for_each(|x| *x *= 0.1);
+        data.residual.iter_mut().flatten().for_each(|x| *x *= 0.1);
+        let at = rng.within(0, 1);
+        let tiles = Tiles::of(&conv).unwrap()[at];
+        let transformed = tiles.weights(&conv, &data.weight).unwrap();
+        let bias = data.bias.as_deref();
+        let bound = tiles.bound(&conv, (&transformed, &data.weight), bias);
+        let relative = tiles.relative_bound(&conv);
+        let window = data.weight.len() / conv.spec().out_channels;
+        for (channel, weights) in data.weight.chunks(window).enumerate() {
+            let sum: f64 = weights.iter().map(|w| f64::from(w.abs())).sum();
+            let added = f64::from(u8::from(conv.spec().residual));
+            let most = relative * (sum + added) * (1.0 + 1e-12);
+            assert!(bound.at(1.0)[channel] - bound.at(0.0)[channel] <= most, "{conv}");
+        }
+        let plain = conv.to_string().replace(", silu", "").replace(", relu", "");
+        let plain: Conv = plain.parse().unwrap();
+        let found = finished(&plain, &data, &sums(&conv, &tiles, &data, &transformed));
+        if !found.is_empty() {
+            parts[at].push(part_of_bound(&conv, &data, &bound, &found));
         }
     }
-    assert!(parts.iter().all(|part| *part <= 1.0), "{parts:?}");
-    say(format_args!(
-        "{count} nests in tiles on the interpreter, {} against their bound",
-        parts.len()
-    ));
+    for mut parts in parts {
+        parts.sort_by(f64::total_cmp);
+        let (median, most) = (parts[parts.len() / 2], parts[parts.len() - 1]);
+        say(format_args!("{} layers: {median:.3} of the bound, {most:.3} at most", parts.len()));
+        assert!(most <= 1.0, "{most}");
+    }
+}
+
+/// Tiles whose inputs and weights have the signs that make numbers on the way as large as they can
+/// be, at one point or in one output: errors are near enough to their bound that it says something.
+/// `TILES` sets how many.
+#[test]
+fn adversarial_tiles_are_within_their_bound() {
+    let mut rng = Rng(2039);
+    let count = std::env::var("TILES").ok().and_then(|n| n.parse().ok()).unwrap_or(200_000);
+    let images = 500;
+    let mut parts = [Vec::new(), Vec::new()];
+    for run in 0..count / images {
+        let ic = rng.within(1, 3);
+        let (at, side) = rng.pick(&[(0, 6), (1, 4)]);
+        let text = format!("conv2d n{images} ic{ic} in {side}x{side} kernel 3");
+        let conv: Conv = text.parse().unwrap();
+        let tiles = Tiles::of(&conv).unwrap()[at];
+        let [rows, columns] = tiles.transforms();
+        let (k, l) = (rng.within(0, side - 1), rng.within(0, side - 1));
+        let mut data = Data::<f32>::new(&conv, Fill::Reals, run);
+        let size = |x: &mut f32, sign: f64| *x = (0.75 + 0.25 * x.abs()).copysign(sign as f32);
+        for (tap, w) in data.weight.iter_mut().enumerate() {
+            size(w, rows.g[k][tap % 9 / 3] * columns.g[l][tap % 3]);
+        }
+        let transformed = tiles.weights(&conv, &data.weight).unwrap();
+        let output = (rng.within(0, side - 3), rng.within(0, side - 3));
+        for (n, image) in data.input.chunks_mut(ic * side * side).enumerate() {
+            for (place, x) in image.iter_mut().enumerate() {
+                let (c, i, j) = (place / side / side, place / side % side, place % side);
+                // In every other image all points of one output add up.
+                let point = |k: usize, l: usize| {
+                    let v = f64::from(transformed[(k * side + l) * ic + c]);
+                    rows.a[output.0][k]
+                        * columns.a[output.1][l]
+                        * v.abs()
+                        * rows.b[k][i]
+                        * columns.b[l][j]
+                };
+                let all = || (0..side * side).map(|kl| point(kl / side, kl % side)).sum();
+                size(x, if n % 2 == 0 { rows.b[k][i] * columns.b[l][j] } else { all() });
+            }
+        }
+        let bound = tiles.bound(&conv, (&transformed, &data.weight), None);
+        let found = sums(&conv, &tiles, &data, &transformed);
+        parts[at].push(part_of_bound(&conv, &data, &bound, &found));
+    }
+    for mut parts in parts {
+        parts.sort_by(f64::total_cmp);
+        let (median, most) = (parts[parts.len() / 2], parts[parts.len() - 1]);
+        let tiles = parts.len() as u64 * images;
+        say(format_args!("{tiles} tiles: {median:.3} of the bound, {most:.3} at most"));
+        assert!(most <= 1.0 && median >= 0.01, "{median}, {most}");
+    }
 }
 
 #[test]
@@ -231,13 +308,20 @@ fn machine_code_gives_the_twins_bits() {
     let mut count = 0;
     while count < 24 {
         let conv = drawn(&mut rng, (16, 48), (7, 24));
-        if tiled::choose(&conv).is_err() || conv.spec().batch.known() == Some(0) {
+        if tiled::choose(&conv, f64::INFINITY).is_err() || conv.spec().batch.known() == Some(0) {
             continue;
         }
-        count += 1;
         let data = Data::<f32>::new(&conv, Fill::Reals, 5);
-        let transformed = Tiles::of(&conv).unwrap().weights(&conv, &data.weight).unwrap();
-        let wanted = finished(&conv, &data, &sums(&conv, &data, &transformed));
+        // Of every third layer only the smaller tiles are exact enough.
+        let all = Tiles::of(&conv).unwrap();
+        let accuracy = match count % 3 {
+            0 => Accuracy::within(all[1].relative_bound(&conv)).unwrap(),
+            _ => Accuracy::Fast,
+        };
+        let Ok(tiles) = tiled::choose(&conv, accuracy.admits().unwrap()) else { continue };
+        let transformed = tiles.weights(&conv, &data.weight).unwrap();
+        let wanted = finished(&conv, &data, &sums(&conv, &tiles, &data, &transformed));
+        count += 1;
         let known = conv.with_weights(&data.weight, data.bias.as_deref()).unwrap();
         for target in machines_here() {
             for parts in 1..=3 {
@@ -245,11 +329,11 @@ fn machine_code_gives_the_twins_bits() {
                     target,
                     threads: parts,
                     cache: false,
-                    accuracy: Accuracy::Fast,
+                    accuracy,
                     ..Options::default()
                 };
                 let compiled = Compiled::new(&conv, options.clone()).unwrap();
-                assert_eq!(compiled.rewritten().tiled.len(), 1, "{}", compiled.explain());
+                assert_eq!(compiled.rewritten().tiled, [(0, tiles)], "{}", compiled.explain());
                 let later = compiled.pack(&data.weight, data.bias.as_deref()).unwrap();
                 let known = Compiled::new(&known, options).unwrap().ready::<f32>().unwrap();
                 for packed in [later, known] {
@@ -332,6 +416,25 @@ fn steps_in_tiles_stand_alone_in_a_program() {
     let mut output = vec![0.0; program.len_of(3)];
     compiled.pack_steps(&steps).unwrap().run(&input, &mut output).unwrap();
     compare(&output, &x).unwrap();
+
+    // All groups as one nest, for the interpreter.
+    let options = Options { accuracy: Accuracy::Fast, ..Options::default() };
+    let lowered = Lowered::new(&program, &options).unwrap();
+    let used = weights.iter().enumerate();
+    let used: Vec<_> =
+        used.map(|(step, w)| lowered.rewritten.weights_of(step, w).unwrap()).collect();
+    let mut interpreted = vec![f32::NAN; output.len()];
+    let arrays = interp::Arrays {
+        input: &input,
+        weights: used.iter().map(|w| &w[..]).collect(),
+        biases: bias(1).into_iter().collect(),
+        residuals: Vec::new(),
+        output: &mut interpreted,
+    };
+    let nest = lowered.whole_nest().unwrap();
+    assert_eq!(verify(&nest), [], "{nest}");
+    interp::run(&nest, arrays, &[]).unwrap();
+    compare(&interpreted, &output).unwrap();
 
     let exact = Compiled::new(&program, Options::default()).unwrap();
     exact.pack_steps(&steps).unwrap().run(&input, &mut x).unwrap();

@@ -14,8 +14,6 @@ mod window;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use conv_ir::separate::Accuracy;
-
 use crate::failure::Failure;
 use crate::route::Route;
 use crate::table::{self, milliseconds};
@@ -126,7 +124,7 @@ fn print(args: &Args, picture: &str, report: &Report, out: &mut dyn Write) -> Re
         ("run", milliseconds(report.run)),
         ("written", args.output.display().to_string()),
     ];
-    if args.exactness.accuracy == Accuracy::Fast {
+    if args.exactness.accuracy.admits().is_some() {
         let split = match &report.split[..] {
             [] => "exact: columns and rows would not be faster".to_owned(),
             split => split.join("; "),

@@ -40,11 +40,13 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     let settings = Settings::read(item.entries, errors);
     let (accuracy, runtime) = (settings.accuracy, settings.runtime);
     let keys_are_sound = errors.count() == before;
-    if let (Accuracy::Fast, None, Some(place)) =
-        (accuracy, &known.weight, settings.place("accuracy", None))
+    if let (Some(_), None, Some(place)) =
+        (accuracy.admits(), &known.weight, settings.place("accuracy", None))
     {
-        let message = "`fast` splits a window that is known into two passes, but the weight is a parameter: give its numbers here, or leave `accuracy` out";
-        errors.at(&place, message.to_owned());
+        let message = format!(
+            "`{accuracy}` splits a window that is known into two passes, but the weight is a parameter: give its numbers here, or leave `accuracy` out"
+        );
+        errors.at(&place, message);
     }
     let checker = Checker { item, settings, signature: signature?, rank: 0 };
     let (conv, schedule) = checker.with_rank(errors)?.conv(dtype, keys_are_sound, errors)?;

@@ -10,10 +10,13 @@
 //! In: a program and how exact its result must be. Out: a program of the same input, output and
 //! arrays that come later, and what was done.
 
+use std::borrow::Cow;
+
 use super::{Program, Step, tiled};
-use crate::separate::{Accuracy, Separable, separate};
+use crate::accuracy::Accuracy;
+use crate::separate::{Separable, separate};
 use crate::winograd::Tiles;
-use crate::{Conv, Reduction};
+use crate::{Conv, Element, Error, Reduction};
 
 /// A program in the place of another: the same input and output, and the same weights to pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,10 +36,26 @@ pub struct Rewritten {
 }
 
 impl Rewritten {
-    /// The same, with steps in tiles where that pays ([`tiled::choose`]).
-    pub fn in_tiles(mut self) -> Rewritten {
+    /// The weights that the nest of a step of [`program`](Self::program) takes, of those described.
+    ///
+    /// # Errors
+    /// [`Error::Memory`].
+    pub fn weights_of<'w, T: Element>(
+        &self,
+        step: usize,
+        weight: &'w [T],
+    ) -> Result<Cow<'w, [T]>, Error> {
+        Ok(match self.tiles(step) {
+            Some(tiles) => Cow::Owned(tiles.weights(&self.program.steps()[step].conv, weight)?),
+            None => Cow::Borrowed(weight),
+        })
+    }
+
+    /// The same, with steps in tiles where that pays and is as exact ([`tiled::choose`]).
+    pub fn in_tiles(mut self, accuracy: Accuracy) -> Rewritten {
+        let Some(most) = accuracy.admits() else { return self };
         for (at, conv) in self.program.convs().enumerate() {
-            match tiled::choose(conv) {
+            match tiled::choose(conv, most) {
                 Ok(tiles) => self.tiled.push((at, tiles)),
                 Err(why) if is_dense(conv) => self.direct.push((at, why)),
                 Err(_) => {}
@@ -67,12 +86,15 @@ impl Rewritten {
         };
         let moved = "strides of 1x1 windows moved to the step before".to_owned();
         let tiled = |(at, tiles): &(usize, Tiles)| {
+            let conv = &self.program.steps()[*at].conv;
             let [rows, columns] = tiles.outputs();
-            let direct = rows * columns * self.program.steps()[*at].conv.kernel_volume();
             format!(
-                "step {}: in tiles, Winograd's {tiles}: {} multiplications for {direct}",
+                "step {}: in tiles, Winograd's {tiles}: {} multiplications for {}; error at most \
+                 {:.1e} of the largest input times the channel's sum of |weights|",
                 at + 1,
-                tiles.points()
+                tiles.points(),
+                rows * columns * conv.kernel_volume(),
+                tiles.relative_bound(conv)
             )
         };
         let direct = |(at, why): &(usize, String)| format!("step {}: not in tiles: {why}", at + 1);
@@ -100,9 +122,9 @@ impl Program {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn rewritten(&self, accuracy: Accuracy) -> Rewritten {
-        let (split, origins, separated) = match accuracy {
-            Accuracy::Exact | Accuracy::Unfused => self.whole_windows(),
-            Accuracy::Fast => self.split_windows(),
+        let (split, origins, separated) = match accuracy.admits() {
+            None => self.whole_windows(),
+            Some(most) => self.split_windows(most),
         };
         let program = split.skipping_strides();
         let skips = program != split;
@@ -113,13 +135,14 @@ impl Program {
         (self.clone(), (0..self.steps.len()).collect(), Vec::new())
     }
 
-    fn split_windows(&self) -> Split {
+    fn split_windows(&self, most: f64) -> Split {
         let (mut steps, mut origins, mut separated) = (Vec::new(), Vec::new(), Vec::new());
         // Where each tensor is, counted in the steps made.
         let mut tensors = vec![0];
         for (at, step) in self.steps.iter().enumerate() {
             let residual = step.residual.map(|tensor| tensors[tensor]);
-            match separate(&step.conv) {
+            let as_exact = |found: &Separable| found.relative_bound(&step.conv) <= most;
+            match separate(&step.conv).filter(as_exact) {
                 Some(found) => {
                     steps.push(found.first.clone().into());
                     steps.push(Step { conv: found.second.clone(), residual });

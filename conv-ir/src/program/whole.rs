@@ -175,7 +175,15 @@ impl<'a> Joining<'a> {
         let found = match buffer.role {
             BufferRole::Input => self.tensors[group.steps.start],
             BufferRole::Output => self.tensors[group.steps.end],
-            BufferRole::Weight => nth(&self.weights),
+            BufferRole::Weight => {
+                let found = nth(&self.weights);
+                // Those of a step in tiles are transformed, and more.
+                let len = from.constant_len(id).expect("nests that are joined have known sizes");
+                if let Some(id) = found.filter(|&id| self.nest.constant_len(id) < Some(len)) {
+                    self.nest.buffers[id.index()].extents = vec![len.into()];
+                }
+                found
+            }
             BufferRole::Bias => nth(&self.biases),
             BufferRole::Residual => {
                 let steps = &self.chain.steps()[group.steps.clone()];

@@ -4,79 +4,83 @@
 //! channels `c` and points `k`, where `V` are the transformed weights and `d` the inputs of the
 //! tile. No product meets more than `n` roundings: one for each term of a row of `B`, one of `V`,
 //! one for each channel, one for each term of a row of `A`, and what is added at the end. So the
-//! error is at most `gamma_n = n u / (1 - n u)` times that sum (Higham, Accuracy and Stability of
-//! Numerical Algorithms, 3.1), `u` half the distance of 1 and the next number.
+//! error is at most [`gamma`] of `n` times that sum.
 //!
 //! It depends on all inputs of the tile, not only on those under the output's own window: no bound
-//! of the form "a constant times the sum of |input * weight|" holds for it.
+//! of the form "a constant times the sum of |input * weight|" holds for it. With the largest input
+//! in the place of `d` it is a number for each output channel ([`Tiles::bound`]); with `|G| |w|` in
+//! the place of `V`, which is as large at least, one relative to the sum of the |weights|
+//! ([`Tiles::relative_bound`]), for any weights.
 
 use super::{Tiles, Transform};
-use crate::{Conv, Element};
+use crate::accuracy::{gamma, sums_of_weights};
+use crate::{Bound, Conv, Element};
 
-/// The bound of each output channel.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Bound {
-    /// By output channel, where no input is larger than 1.
-    factors: Vec<f64>,
-    /// By output channel, whatever the input: what rounds the bias.
-    fixed: Vec<f64>,
-}
-
-impl Bound {
+impl Tiles {
     /// Of a convolution with these transformed weights, the weights that they were made of, and its
     /// bias where it adds one.
-    pub fn of<T: Element>(
-        tiles: &Tiles,
+    pub fn bound<T: Element>(
+        &self,
         conv: &Conv,
         (transformed, weight): (&[T], &[T]),
         bias: Option<&[T]>,
     ) -> Bound {
         let spec = conv.spec();
-        let axes = tiles.transforms();
-        let terms = |matrix: &[Vec<f64>]| {
-            let count = |row: &Vec<f64>| row.iter().filter(|x| **x != 0.0).count();
-            matrix.iter().map(count).max().unwrap_or(0)
-        };
-        let roundings: usize = axes.iter().map(|axis| terms(&axis.a) + terms(&axis.b)).sum();
-        let added = usize::from(spec.bias) + usize::from(spec.residual);
-        let roundings = roundings + 1 + spec.in_channels + added;
-        let gamma = gamma(roundings, spec.dtype.epsilon() / 2.0);
-        // The transform of weights in f64, and its matrix, which is rounded as well.
-        let finer = gamma_of_weights(&axes);
+        let axes = self.transforms();
+        let (gamma, finer) = gammas(conv, &axes);
         let channels = spec.in_channels;
         let pairs = spec.out_channels * channels;
-        let most = spread(&axes);
-        let factor = |channel: usize| {
-            let sum = |of: &[T]| of.iter().map(|x| x.to_f64().abs()).sum::<f64>();
-            let of_point =
-                |point: usize| &transformed[point * pairs + channel * channels..][..channels];
-            let sums: Vec<f64> = (0..tiles.points()).map(|point| sum(of_point(point))).collect();
-            let each = most.iter().map(|most| most.iter().zip(&sums).map(|(a, b)| a * b).sum());
-            let largest = each.fold(0.0f64, |largest, sum: f64| largest.max(sum));
-            let window = conv.kernel_volume() * channels;
-            let weights = sum(&weight[channel * window..][..window]);
-            let residual = f64::from(u8::from(spec.residual));
+        let spread = spread(&axes);
+        let residual = f64::from(u8::from(spec.residual));
+        let factor = |(channel, weights): (usize, f64)| {
+            let sum = |point: usize| {
+                let of = &transformed[point * pairs + channel * channels..][..channels];
+                of.iter().map(|x| x.to_f64().abs()).sum::<f64>()
+            };
+            let sums: Vec<f64> = (0..self.points()).map(sum).collect();
+            let outputs = spread.iter().map(|by| by.iter().zip(&sums).map(|(a, b)| a * b).sum());
+            let largest = outputs.fold(0.0f64, |largest, sum: f64| largest.max(sum));
             gamma * (largest + residual) + finer * weights
         };
         let fixed = |channel: usize| bias.map_or(0.0, |bias| gamma * bias[channel].to_f64().abs());
-        Bound {
-            factors: (0..spec.out_channels).map(factor).collect(),
-            fixed: (0..spec.out_channels).map(fixed).collect(),
-        }
+        let weights = sums_of_weights(conv, weight).into_iter().enumerate();
+        Bound::new(weights.map(factor).collect(), (0..spec.out_channels).map(fixed).collect())
     }
 
-    /// How far the outputs of each channel may be from the exact sum (before the activation), where
-    /// no input, nor residual, is larger than `largest`, and nothing is so large or so small that
-    /// it leaves the range of normal numbers.
-    pub fn at(&self, largest: f64) -> Vec<f64> {
-        self.factors.iter().zip(&self.fixed).map(|(by, fixed)| by * largest + fixed).collect()
+    /// How far off an output may be for any weights, relative to the largest input times the sum of
+    /// its channel's |weights|, bias and residual added.
+    ///
+    /// ```
+    /// use conv_ir::{Conv, winograd::Tiles};
+    /// let conv: Conv = "conv2d ic64 oc64 in 56x56 kernel 3x3 pad 1".parse()?;
+    /// let bounds = Tiles::of(&conv).unwrap().map(|tiles| tiles.relative_bound(&conv));
+    /// // F(4x4, 3x3), F(2x2, 3x3); the direct sum of 576 products has 3.4e-5.
+    /// assert!(bounds[0] < 8e-4 && bounds[1] < 8e-5, "{bounds:?}");
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn relative_bound(&self, conv: &Conv) -> f64 {
+        let axes = self.transforms();
+        let (gamma, finer) = gammas(conv, &axes);
+        let unit = conv.dtype().epsilon();
+        gamma * (1.0 + unit) * axes[0].worst() * axes[1].worst() + finer
     }
 }
 
-/// `n u / (1 - n u)`; infinite where so many roundings leave nothing.
-fn gamma(roundings: usize, unit: f64) -> f64 {
-    let sum = roundings as f64 * unit;
-    if sum < 1.0 { sum / (1.0 - sum) } else { f64::INFINITY }
+/// What roundings amount to: of the computation, and, with the worst way through all matrices, of
+/// the transform of weights in f64, whose own matrix is rounded as well.
+fn gammas(conv: &Conv, axes: &[Transform; 2]) -> (f64, f64) {
+    let spec = conv.spec();
+    let terms = |matrix: &[Vec<f64>]| {
+        let count = |row: &Vec<f64>| row.iter().filter(|x| **x != 0.0).count();
+        matrix.iter().map(count).max().unwrap_or(0)
+    };
+    let transforms: usize = axes.iter().map(|axis| terms(&axis.a) + terms(&axis.b)).sum();
+    let added = usize::from(spec.bias) + usize::from(spec.residual);
+    let roundings = transforms + 1 + spec.in_channels + added;
+    let weights = 2 * (axes[0].taps() + axes[1].taps() + 1);
+    let worst = axes[0].worst() * axes[1].worst();
+    let finer = gamma(weights, f64::EPSILON / 2.0) * worst;
+    (gamma(roundings, spec.dtype.epsilon() / 2.0), finer)
 }
 
 /// For each output of a tile: `|A|_ik` times the sum of row `k` of `|B|`, over all points.
@@ -92,10 +96,4 @@ fn spread([rows, columns]: &[Transform; 2]) -> Vec<Vec<f64>> {
         i.iter().flat_map(|a| j.iter().map(move |b| a * b)).collect()
     };
     rows.iter().flat_map(|i| columns.iter().map(move |j| (i, j))).map(both).collect()
-}
-
-/// What rounding in f64 adds, times the largest weight's way through all matrices.
-fn gamma_of_weights([rows, columns]: &[Transform; 2]) -> f64 {
-    let roundings = 2 * (rows.taps() + columns.taps() + 1);
-    gamma(roundings, f64::EPSILON / 2.0) * rows.worst() * columns.worst()
 }

@@ -16,12 +16,11 @@
 //! al., arXiv 1803.10986).
 //!
 //! Which convolutions are computed so is said by [`Tiles`], their nest is made by
-//! [`crate::program::tiled`], and how far off they may be by [`Bound`].
+//! [`crate::program::tiled`], and how far off they may be by [`Tiles::bound`].
 
 mod bound;
 mod tiles;
 
-pub use bound::Bound;
 pub use tiles::Tiles;
 
 use crate::analysis::Ratio;

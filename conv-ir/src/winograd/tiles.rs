@@ -13,8 +13,9 @@ use crate::{Conv, DType, Element, Error, PaddingMode, Reduction};
 /// ```
 /// use conv_ir::{Conv, winograd::Tiles};
 /// let conv: Conv = "conv2d ic64 oc64 in 56x56 kernel 3x3 pad 1".parse()?;
-/// let tiles = Tiles::of(&conv).unwrap();
+/// let [tiles, smaller] = Tiles::of(&conv).unwrap();
 /// assert_eq!((tiles.to_string(), tiles.points()), ("F(4x4, 3x3)".to_owned(), 36));
+/// assert_eq!((smaller.to_string(), smaller.points()), ("F(2x2, 3x3)".to_owned(), 16));
 /// let conv: Conv = "conv2d ic64 oc64 in 56x56 kernel 3x3 stride 2".parse()?;
 /// assert_eq!(Tiles::of(&conv).unwrap_err(), "the stride is not 1");
 /// # Ok::<(), conv_ir::Error>(())
@@ -34,11 +35,12 @@ impl fmt::Display for Tiles {
 }
 
 impl Tiles {
-    /// The tiles of this convolution.
+    /// The tiles that this convolution may have, larger ones first. Those multiply less, and their
+    /// errors are larger.
     ///
     /// # Errors
     /// Why it has none.
-    pub fn of(conv: &Conv) -> Result<Tiles, &'static str> {
+    pub fn of(conv: &Conv) -> Result<[Tiles; 2], &'static str> {
         let spec = conv.spec();
         let equation = conv.equation();
         let all = |f: &dyn Fn(&EquationAxis) -> bool| equation.iter().all(f);
@@ -64,7 +66,7 @@ impl Tiles {
         ];
         match rules.into_iter().find(|(holds, _)| !holds) {
             Some((_, why)) => Err(why),
-            None => Ok(Tiles { outputs: [4, 4], taps: [3, 3] }),
+            None => Ok([4, 2].map(|outputs| Tiles { outputs: [outputs; 2], taps: [3, 3] })),
         }
     }
 

@@ -137,8 +137,11 @@ impl Builder {
         self
     }
 
-    /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass,
-    /// within a bound that [`Compiled::explain`](crate::Compiled::explain) states.
+    /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass, and
+    /// dense 3x3 steps in tiles of fewer multiplications, within bounds that
+    /// [`Compiled::explain`](crate::Compiled::explain) states and
+    /// [`Packed::bound`](crate::Packed::bound) gives for the weights; [`Accuracy::Within`] where
+    /// the bound is small enough.
     /// [`Accuracy::Unfused`] gives the bits that CPUs without fused multiply-adds can have fast, on
     /// 128 bits: to know here what runs there.
     pub fn accuracy(mut self, accuracy: Accuracy) -> Self {

@@ -115,34 +115,51 @@ fn elements(of: &[i64]) -> i64 {
     of.iter().fold(1, |all, &n| all.saturating_mul(n))
 }
 
-/// What the transforms of a tile cost a channel, and what a weight costs that comes from memory or
-/// a third-level cache once a strip, in multiply-adds. Measured on Zen 5 with 16 to 512 channels:
-/// 570 to 780, and 9.
-const A_CHANNEL: f64 = 700.0;
+/// What the transforms cost a point of a tile and channel, and what a weight costs that comes from
+/// memory or a third-level cache once a strip, in multiply-adds. Measured on Zen 5 with 16 to 512
+/// channels: 16 to 22, and 9.
+const A_POINT: f64 = 20.0;
 const A_WEIGHT: f64 = 9.0;
 
 /// What is left of the direct cost where tiles pay: less is within what the model does not know.
 const WORTH: f64 = 0.95;
 
-/// The tiles of a convolution, where they are expected to be faster than its direct sums.
+/// The tiles of a convolution, where they are expected to be faster than its direct sums: the
+/// cheapest of those whose [relative bound](Tiles::relative_bound) is at most so large.
 ///
 /// The answer follows from the description alone, as the bits do: it is the same for every machine
 /// and number of threads.
 ///
 /// # Errors
 /// Why not.
-pub fn choose(conv: &Conv) -> Result<Tiles, String> {
-    let tiles = Tiles::of(conv).map_err(str::to_owned)?;
+pub fn choose(conv: &Conv, most: f64) -> Result<Tiles, String> {
+    let tiles = Tiles::of(conv)?;
+    let fitting = tiles.into_iter().filter(|tiles| tiles.relative_bound(conv) <= most);
+    let priced: Vec<_> = fitting.map(|tiles| (tiles, priced(conv, &tiles))).collect();
+    let costs = priced.iter().filter_map(|(tiles, cost)| Some((*tiles, cost.as_ref().ok()?)));
+    match costs.min_by(|a, b| a.1.total_cmp(b.1)) {
+        Some((tiles, _)) => Ok(tiles),
+        None => Err(priced.into_iter().find_map(|(_, cost)| cost.err()).unwrap_or_else(|| {
+            let [_, smallest] = tiles.map(|tiles| tiles.relative_bound(conv));
+            format!(
+                "their bound, {smallest:.1e} of the largest input times the |weights|, is larger"
+            )
+        })),
+    }
+}
+
+/// What tiles cost, in multiply-adds, or why they are not worth it.
+fn priced(conv: &Conv, tiles: &Tiles) -> Result<f64, String> {
     if conv.known().is_some_and(|known| !tiles.keeps_finite(&known.weight)) {
         return Err("the weights are so large that their transform would overflow".to_owned());
     }
-    let Some(sizes) = Sizes::of(conv, &tiles, 1) else {
+    let Some(sizes) = Sizes::of(conv, tiles, 1) else {
         let most = MOST_SCRATCH >> 10;
         return Err(format!("a row of tiles {tiles} needs more than {most} KiB of scratch"));
     };
     let [direct, tiled] = multiply_adds(conv, &sizes);
     match tiled < WORTH * direct {
-        true => Ok(tiles),
+        true => Ok(tiled),
         false => Err(format!(
             "tiles {tiles} would cost {tiled:.0} multiply-adds an image instead of {direct:.0}, \
              transforms and weights counted"
@@ -159,5 +176,5 @@ fn multiply_adds(conv: &Conv, sizes: &Sizes) -> [f64; 2] {
     let channels = (sizes.channels + sizes.out_channels) as f64;
     let weights = sizes.strips as f64 * points * pairs * A_WEIGHT;
     let direct = outputs * conv.kernel_volume() as f64 * pairs;
-    [direct, tiles * (points * pairs + A_CHANNEL * channels) + weights]
+    [direct, tiles * points * (pairs + A_POINT * channels) + weights]
 }
