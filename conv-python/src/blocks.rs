@@ -40,6 +40,9 @@ fn step(conv: &Conv, batch: usize, ranges: &mut [Range<i64>]) -> Result<Conv, St
     if spec.residual {
         return Err("a step with a residual is not cut into blocks".to_owned());
     }
+    if spec.ceil_mode {
+        return Err("a step with ceil_mode is not cut into blocks".to_owned());
+    }
     let mut padding = Vec::new();
     for (at, (range, axis)) in ranges.iter_mut().zip(conv.axes()).enumerate() {
         let needed = window(&conv.equation()[at]).needed(range.clone());

@@ -68,6 +68,16 @@ def test_blocks_have_the_bits_of_the_whole(program: Any) -> None:
             np.testing.assert_array_equal(made.compute(), whole)
 
 
+def test_pools() -> None:
+    c = convc.compile(
+        "conv2d oc2 in 37x41 kernel 3 pad 1, relu; maxpool2d kernel 3 stride 2 pad 1;"
+        "avgpool2d kernel 2 pad 1; conv2d oc3 kernel 1"
+    )
+    x, weights = arrays(c)
+    made = convc.dask.run(c, da.from_array(x, chunks=(1, 1, 12, 15)), *weights)
+    np.testing.assert_array_equal(made.compute(scheduler="synchronous"), c(x, *weights))
+
+
 def test_weights_compiled_in_and_circular_padding() -> None:
     c = convc.compile("conv1d in 30 kernel 3 pad 1 mode circular", weights=[[[1.0, 2.0, 3.0]]])
     x = np.arange(30, dtype="f4")[None, None]
@@ -85,6 +95,7 @@ def test_weights_compiled_in_and_circular_padding() -> None:
             "conv1d in 8 kernel 1; conv1d kernel 1 + residual from 0",
             "step 2: a step with a residual",
         ),
+        ("maxpool1d in 8 kernel 3 stride 2 ceil_mode", "step 1: a step with ceil_mode"),
         ("conv1d in W kernel 3", "are numbers"),
         ("conv1d nwc in 8 kernel 3", "channels first"),
     ],

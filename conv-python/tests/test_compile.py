@@ -132,6 +132,22 @@ def test_a_chain_and_a_residual() -> None:
         add(four)
 
 
+def test_pooling_has_no_weights() -> None:
+    x = np.random.default_rng(4).standard_normal((1, 2, 9, 8)).astype("f4")
+    pool = convc.compile("maxpool2d ic2 in 9x8 kernel 3x2 stride 3x2")
+    assert pool.weights == []
+    np.testing.assert_array_equal(pool(x), x.reshape(1, 2, 3, 3, 4, 2).max((3, 5)))
+    said = {"in_channels": 2, "input": (9, 8), "kernel": 3, "padding": 1}
+    mean = convc.compile("avgpool2d", count_include_pad=True, **said)(x)
+    np.testing.assert_allclose(
+        mean, convc.uniform_filter(x, 3, mode="constant", axes=(2, 3)), atol=1e-6
+    )
+    c = convc.compile("conv2d ic2 oc3 in 9x8 kernel 3 pad 1 + bias; maxpool2d kernel 2 stride 2")
+    w, b = np.ones((3, 2, 3, 3), "f4"), np.ones(3, "f4")
+    y = convc.conv2d(x, w, b, padding=1)[:, :, :8]
+    np.testing.assert_array_equal(c(x, w, b), y.reshape(1, 3, 4, 2, 4, 2).max((3, 5)))
+
+
 def test_free_sizes() -> None:
     c = convc.compile("conv2d nN ic2 in HxW kernel 3 pad 1")
     assert (c.input_shape, c.output_shape) == (("N", 2, "H", "W"), None)

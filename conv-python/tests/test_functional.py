@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import convc
+
 from random_calls import Calls
 
 

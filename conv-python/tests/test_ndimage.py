@@ -9,6 +9,7 @@ import pytest
 import scipy.ndimage as scipy
 
 import convc
+
 from random_calls import MODES, TYPES, Calls, close, outcome, same_kind
 
 

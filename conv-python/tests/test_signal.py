@@ -10,6 +10,7 @@ import scipy.signal as scipy
 
 import convc
 from convc import signal
+
 from random_calls import Calls, close, outcome, same_kind
 
 TYPES = ["f8", "f8", "f4", "i4", "u1", "i8", "c8", "c16"]

@@ -12,9 +12,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import convc
 import numpy as np
 from PIL import Image
+
+import convc
 
 PHOTO = Path(__file__).parents[2] / "docs" / "astronaut.png"
 

@@ -13,9 +13,10 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-import convc
 import numpy as np
 from PIL import Image
+
+import convc
 
 
 def sky(size: int = 320) -> Any:

@@ -14,9 +14,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import convc
 import numpy as np
 import scipy.ndimage as scipy
+
+import convc
 
 try:
     import cv2

@@ -15,11 +15,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import convc.dask
 import dask
 import dask.array as da
 import distributed
 import numpy as np
+
+import convc.dask
 
 #: Elements of a block along each axis: 32 MB.
 CHUNK = 200

@@ -49,7 +49,8 @@ def run(compiled: Compiled, x: Any, *weights: Any, chunks: Sequence[int] | None 
     ----------
     compiled : Compiled
         For the whole array: ``convc.compile("conv2d in 40000 kernel 3 stride 2 pad 1")``. Sizes are
-        numbers and the layout has the channels first. Transposed steps and residuals are refused.
+        numbers and the layout has the channels first. Transposed steps, residuals and ceil_mode are
+        refused.
     x : dask.array.Array
         Of shape ``compiled.input_shape`` and type ``compiled.dtype``.
     *weights : array_like

@@ -28,6 +28,9 @@ _CLAUSES = {
     "output_padding": "out_pad",
 }
 
+#: Keywords that are clauses of their own.
+_FLAGS = ("flip", "ceil_mode", "count_include_pad")
+
 
 def compile(
     text: str,
@@ -38,7 +41,7 @@ def compile(
     accuracy: str = "exact",
     **words: Any,
 ) -> Compiled:
-    """Compile a convolution, or several in a row, to machine code.
+    """Compile a convolution, a pooling, or several in a row, to machine code.
 
     Parameters
     ----------
@@ -61,7 +64,8 @@ def compile(
         Where `text` is only a head such as ``"conv2d"`` or ``"conv_transpose1d"``: ``input``
         (sizes), ``kernel``, ``in_channels``, ``out_channels``, ``groups``, ``batch``, ``stride``,
         ``dilation``, ``padding``, ``padding_mode``, ``output_padding``, ``dtype`` (``"f32"``,
-        ``"f64"`` or NumPy's), ``layout``, ``flip``, ``bias``, ``residual``, ``activation``.
+        ``"f64"`` or NumPy's), ``layout``, ``flip``, ``ceil_mode``, ``count_include_pad``,
+        ``bias``, ``residual``, ``activation``.
         One number stands for all axes; a padding may be a pair ``(before, after)`` for an axis.
 
     Returns
@@ -100,14 +104,14 @@ def _text_of(head: str, words: dict[str, Any]) -> str:
             clauses.append(_dtype_word(value))
         elif word == "layout":
             clauses.append(str(value))
-        elif word == "flip":
-            clauses.extend(["flip"] if value else [])
+        elif word in _FLAGS:
+            clauses.extend([word] if value else [])
         elif word in ("bias", "residual"):
             added += f" + {word}" if value else ""
         elif word == "activation":
             last = f", {value}" if value else ""
         else:
-            known = ", ".join([*_CLAUSES, "dtype", "layout", "flip", "bias", "residual"])
+            known = ", ".join([*_CLAUSES, *_FLAGS, "dtype", "layout", "bias", "residual"])
             raise TypeError(f"compile() has no keyword {word!r}: it has {known}, activation")
     for n, g in (("n ", "n"), ("g ", "g"), ("ic ", "ic"), ("oc ", "oc")):
         clauses = [c.replace(n, g, 1) if c.startswith(n) else c for c in clauses]
