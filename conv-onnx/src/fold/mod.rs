@@ -8,6 +8,7 @@
 //! region(x) * a + b             -> weights * a, bias * a + b              `affine::behind`
 //! region(x) + y                 -> region(x) that adds y                  `residual`
 //! region(x * a + b)             -> weights * a, bias + b * sum(weights)   `affine::before`
+//! x + x * s                     -> x * (s + 1)                            `excitation`
 //! ```
 //!
 //! Whatever is folded has no other reader, and is no output of the model. Results differ from the
@@ -15,6 +16,7 @@
 
 mod activation;
 mod affine;
+mod excitation;
 mod residual;
 
 use tract_onnx::tract_core::internal::*;
@@ -25,7 +27,8 @@ type Rule = fn(&TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// In their order: a factor behind an activation may be a part of its spelling, so that it moves on
 /// only where no activation is left to be found.
-const RULES: [Rule; 4] = [activation::fold, affine::behind, residual::fold, affine::before];
+const RULES: [Rule; 5] =
+    [activation::fold, affine::behind, residual::fold, affine::before, excitation::fold];
 
 /// Folds what it can.
 pub fn fold(model: &mut TypedModel) -> TractResult<()> {

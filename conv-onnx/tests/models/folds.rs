@@ -133,6 +133,21 @@ fn residuals() {
     assert_eq!(names.iter().filter(|name| **name == "residual").count(), 2, "{names:?}");
 }
 
+#[test]
+fn a_scaled_tensor_that_is_added_to_itself_is_scaled_by_one_more() {
+    let ops = ["Reduce<Sum>", "Add", "OptMulByScalar"];
+    for comes_first in [true, false] {
+        leaves(&ops, &["hardsigmoid", "affine before"], |graph, y| {
+            let mean = graph.node("GlobalAveragePool", &[y], vec![]);
+            let s = graph.conv(&mean, [4, 4], 1, 0);
+            let s = graph.node("HardSigmoid", &[&s], vec![Float("alpha", 1.0 / 6.0)]);
+            let product = graph.node("Mul", &[y, &s], vec![]);
+            let sum = if comes_first { [y, &product] } else { [&product, y] };
+            vec![graph.node("Add", &sum, vec![])]
+        });
+    }
+}
+
 /// MobileNetV2's inverted residual, which the model fuses at this size.
 #[test]
 fn steps_that_are_fused_become_one_node() {
