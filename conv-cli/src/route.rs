@@ -11,6 +11,7 @@ use clap::ValueEnum;
 use conv_ir::program::Rewritten;
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
+use conv_ir::winograd::Tiles;
 use conv_ir::{Nest, Program, Schedule, Target, interp, reference};
 use conv_jit::{Compiled, Lowered, LoweredGroup, Options, Packed, StepWeights};
 
@@ -119,6 +120,8 @@ pub struct Chosen {
     pub schedule: Option<Schedule>,
     /// Of several steps: which are fused.
     pub plan: Option<Plan>,
+    /// The tiles of one step, where it is computed so.
+    pub tiles: Option<Tiles>,
     /// The columns and rows that weights which are compiled in run as, with the error's bound.
     pub split: Option<String>,
 }
@@ -135,6 +138,7 @@ impl Chosen {
         Chosen {
             schedule: choice.map(|choice| choice.schedule.clone()),
             plan: several.then(|| plan.clone()),
+            tiles: rewritten.tiles(0).filter(|_| !several),
             split: rewritten.separated.first().map(|(_, found)| found.to_string()),
         }
     }

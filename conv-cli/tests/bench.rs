@@ -226,6 +226,19 @@ fn one_description_can_be_timed() {
     assert!(common::refused(&["bench"]).contains("DESCRIPTION"));
 }
 
+/// Layers in tiles say so, on machine code and on the interpreter.
+#[test]
+fn accuracy_is_asked_for() {
+    let layer = "conv2d ic24 oc24 in 12 kernel 3 pad 1";
+    for route in ["auto", "interp"] {
+        let json = ["bench", layer, "--time", "0", "--format", "json", "--route", route];
+        let fast = ok(&[&json[..], &["--accuracy", "fast"]].concat());
+        assert!(fast.contains("\"schedule\":\"in tiles F(4x4, 3x3)\""), "{fast}");
+        let within = ok(&[&json[..], &["--accuracy", "within(1e-9)"]].concat());
+        assert!(within.contains("\"schedule\":\"") && !within.contains("in tiles"), "{within}");
+    }
+}
+
 #[test]
 fn tables_are_built_in_and_names_are_guessed() {
     let says = common::refused(&["bench", "--layers", "public", "--only", "resnet50_3x3_56_46"]);

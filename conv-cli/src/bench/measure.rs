@@ -55,7 +55,7 @@ pub struct Measured {
     pub compile_ms: f64,
     /// Machine code.
     pub code_bytes: usize,
-    /// How one step was computed.
+    /// How one step was computed: the schedule, or in which tiles.
     pub schedule: String,
     /// Which of several steps were fused.
     pub plan: String,
@@ -83,7 +83,8 @@ pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> 
     let median = milliseconds(planned[planned.len() / 2]);
     let facts = program.convs().filter_map(analysis::facts);
     let gflops = facts.map(|facts| facts.flops()).sum::<f64>() / (median * 1e6);
-    let schedule = ready.chosen.schedule.as_ref();
+    let schedule = ready.chosen.schedule.as_ref().map(ToString::to_string);
+    let tiles = ready.chosen.tiles.map(|tiles| format!("in tiles {tiles}"));
     let plan = ready.chosen.plan.as_ref();
     Ok(Measured {
         layer: layer.name.clone(),
@@ -95,7 +96,7 @@ pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> 
         pct_peak: settings.peak.map(|peak| rounded(100.0 * gflops / peak, 2)),
         compile_ms: milliseconds(ready.compile),
         code_bytes: ready.code_bytes,
-        schedule: schedule.map_or(String::new(), ToString::to_string),
+        schedule: schedule.or(tiles).unwrap_or_default(),
         plan: plan.map_or(String::new(), words),
         ms_unfused: apart.map(|times| milliseconds(times[times.len() / 2])),
         gain: apart.and_then(|apart| gain(planned, apart)).map(|gain| rounded(gain, 4)),

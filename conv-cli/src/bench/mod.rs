@@ -33,6 +33,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::describe::GRAMMAR;
 use crate::failure::Failure;
 use crate::route::{How, Route};
+use crate::values::Exactness;
 use crate::{output, values};
 use layers::Layer;
 use measure::{Measured, Settings};
@@ -70,6 +71,7 @@ Examples:
   convc bench --layers public
   convc bench --layers public --only resnet50_3x3_56_64,image_5x5_1080p --format json
   convc bench --layers public --compare others.jsonl --html report.html
+  convc bench --layers public --accuracy fast
   convc bench --layers blocks";
 
 /// Time convolutions, or the layers of a table
@@ -99,6 +101,8 @@ pub struct Args {
     /// Who computes
     #[arg(long, value_enum, default_value_t = Route::Auto)]
     route: Route,
+    #[command(flatten)]
+    exactness: Exactness,
     /// Least time to measure each layer
     #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds, allow_negative_numbers = true)]
     time: Duration,
@@ -194,7 +198,12 @@ fn rows(
     out: &mut dyn Write,
 ) -> Result<Vec<Row>, Failure> {
     let settings = Settings {
-        how: How { route: args.route, threads: args.threads, ..How::default() },
+        how: How {
+            route: args.route,
+            threads: args.threads,
+            accuracy: args.exactness.accuracy,
+            ..How::default()
+        },
         time: args.time,
         peak: peak.map(|peak| peak.gflops * args.threads as f64),
     };
