@@ -14,7 +14,8 @@ The text form of a convolution:
   conv2d in 224x224 kernel 7x7 stride 2 pad 3 ic3 oc64 + bias, relu
   HEAD CLAUSE.. [+ bias] [+ residual] [, ACTIVATION], the clauses in any order
   HEAD        conv1d .. conv8d, conv2d-transposed (also conv_transpose2d, deconv2d); maxpool2d, minpool2d, avgpool2d, and
-              global_maxpool2d, global_avgpool2d over the whole input; dilation2d, erosion2d by a structuring element
+              global_maxpool2d, global_avgpool2d over the whole input; dilation2d, erosion2d by a structuring element;
+              linear, which sees the whole input; upsample_nearest2d scale LIST, which repeats each element
   CLAUSE      in SIZES, kernel SIZES; and if need be
               f32 or f64; nchw, nhwc, .., channels-first or channels-last; nN, gN, icN, ocN (also batch N, groups N, in_channels N, out_channels N)
               stride LIST, dilation LIST, out_pad LIST (also output_padding); flip

@@ -239,6 +239,10 @@ impl<T: Number> Ready<T> {
         let route = conv_jit::route_name(compiled.target());
         let compile = start.elapsed();
         let steps = program.convs().zip(weights).map(|(conv, step)| match conv.known() {
+            // A bias may come later beside known weights.
+            Some(known) if known.bias.is_none() => {
+                StepWeights { weight: &[], bias: step.bias.as_deref() }
+            }
             Some(_) => StepWeights::default(),
             None => StepWeights { weight: &step.weight, bias: step.bias.as_deref() },
         });

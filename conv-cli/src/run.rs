@@ -297,8 +297,19 @@ fn constants<T: Number>(
     counted("bias", files.biases.len(), biased, "step with + bias")?;
     let (mut weights, mut biases) = (files.weights.iter(), files.biases.iter());
     let step = |conv: &Conv| -> Result<Weights<T>, Failure> {
-        let file = if conv.has_weight() { weights.next() } else { None };
-        let Some(file) = file else { return Ok(Weights::default()) };
+        let bias = |biases: &mut std::slice::Iter<'_, Named>| -> Result<_, Failure> {
+            let bias = if conv.spec().bias { biases.next() } else { None };
+            let rule = format!("one number for each of {} output channels", conv.out_channels());
+            if let Some(bias) = bias {
+                bias.check_shape(&conv.bias_shape(), &rule)?;
+            }
+            Ok(bias.map(|bias| bias.array.values::<T>()))
+        };
+        if let Some(known) = conv.known() {
+            let weight = known.weight.iter().map(|&w| T::from_f64(w)).collect();
+            return Ok(Weights { weight, bias: bias(&mut biases)? });
+        }
+        let Some(file) = weights.next() else { return Ok(Weights::default()) };
         let (needed, channels) = (conv.weight_shape(), usize::from(!conv.spec().transposed));
         // The kernel may come from this very weight: of another order only the channels can tell.
         let fits = |shape: &[usize]| match args.texts.is_empty() {
@@ -306,12 +317,7 @@ fn constants<T: Number>(
             false => shape == needed,
         };
         let weight = file.weight(conv, fits)?;
-        let bias = if conv.spec().bias { biases.next() } else { None };
-        let rule = format!("one number for each of {} output channels", conv.out_channels());
-        if let Some(bias) = bias {
-            bias.check_shape(&conv.bias_shape(), &rule)?;
-        }
-        Ok(Weights { weight, bias: bias.map(|bias| bias.array.values::<T>()) })
+        Ok(Weights { weight, bias: bias(&mut biases)? })
     };
     program.convs().map(step).collect()
 }

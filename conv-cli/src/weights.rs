@@ -24,16 +24,16 @@ pub fn known(program: &Program, weights: &[String]) -> Result<Program, Failure> 
     }
     counted("weight", weights.len(), weighted(program), "step that has one")?;
     let mut steps = program.steps().to_vec();
-    let weighted = steps.iter_mut().filter(|step| step.conv.has_weight());
+    let weighted = steps.iter_mut().filter(|step| step.conv.known().is_none());
     for (step, weight) in weighted.zip(weights) {
         step.conv = known_of(&step.conv, weight)?;
     }
     Ok(Program::with_residuals_from_outside(steps)?)
 }
 
-/// How many steps have a weight.
+/// How many steps have a weight that comes later: pools have none, and upsampling knows its own.
 pub fn weighted(program: &Program) -> usize {
-    program.convs().filter(|conv| conv.has_weight()).count()
+    program.convs().filter(|conv| conv.known().is_none()).count()
 }
 
 /// As many as there are steps that want one.

@@ -52,6 +52,8 @@ struct Said {
     bias: Option<Vec<f64>>,
     /// The window is the whole input.
     global: bool,
+    /// The window is of ones.
+    repeats: bool,
     /// Of average pooling, where it was said.
     count_include_pad: Option<bool>,
 }
@@ -108,6 +110,36 @@ impl Builder {
         self.conv(out_channels, 1)
     }
 
+    /// The next step: a linear layer, which sees the whole input of an image. Its weight is
+    /// `[out_channels, in_channels * extents]` in the order of a flattened input.
+    ///
+    /// ```
+    /// let classifier = conv_jit::chain(2, [2, 2]).linear(1).compile()?;
+    /// let classifier = classifier.pack(&[1.0f32, 2.0, 3.0, 4.0, 0.0, 0.0, 0.0, 10.0], None)?;
+    /// let mut output = [0.0];
+    /// classifier.run(&[1.0; 8], &mut output)?;
+    /// assert_eq!(output, [20.0]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn linear(self, out_channels: usize) -> Self {
+        self.conv(out_channels, 1).said("kernel", |step| step.global = true)
+    }
+
+    /// The next step: each element is repeated so often along each axis.
+    ///
+    /// ```
+    /// let twice = conv_jit::chain(1, [1, 2]).upsample_nearest(2).compile()?.ready::<f32>()?;
+    /// let mut output = [0.0; 8];
+    /// twice.run(&[3.0, 4.0], &mut output)?;
+    /// assert_eq!(output, [3.0, 3.0, 4.0, 4.0, 3.0, 3.0, 4.0, 4.0]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn upsample_nearest(self, scale: impl Into<PerAxis<usize>>) -> Self {
+        let scale = scale.into();
+        let step = self.depthwise(scale.clone()).stride(scale).transposed(true);
+        step.said("scale", |step| step.repeats = true)
+    }
+
     fn step(mut self, out_channels: usize, kernel: Vec<usize>) -> Self {
         let in_channels = self.channels();
         let spec = ConvSpec { in_channels, out_channels, ..ConvSpec::new([], kernel) };
@@ -117,6 +149,7 @@ impl Builder {
             weight: None,
             bias: None,
             global: false,
+            repeats: false,
             count_include_pad: None,
         });
         self
@@ -177,6 +210,7 @@ impl Builder {
         let spec = ConvSpec { dtype, layout, batch, input, ..said.spec.clone() };
         let conv = Conv::new(said.pooled(spec)?)?;
         match (&said.weight, &said.bias) {
+            (None, None) if said.repeats => conv.with_ones(),
             (None, None) => Ok(conv),
             (weight, bias) => {
                 conv.with_weights(weight.as_deref().unwrap_or_default(), bias.as_deref())

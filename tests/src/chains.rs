@@ -322,6 +322,8 @@ fn add_expanded<T: Element>(
         arrays.extend(
             own.flat_map(|(weight, bias)| [Some(weight), bias.as_ref()])
                 .flatten()
+                // Pools have no weight to pass.
+                .filter(|array| !array.is_empty())
                 .map(Vec::as_slice),
         );
     }

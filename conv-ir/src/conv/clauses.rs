@@ -1,7 +1,7 @@
 //! The words that clauses of the text form begin with, and those of others that mean the same.
 
 /// Every word of this form, for what is near one.
-pub(super) const CLAUSES: [&str; 27] = [
+pub(super) const CLAUSES: [&str; 28] = [
     "n",
     "g",
     "ic",
@@ -29,6 +29,7 @@ pub(super) const CLAUSES: [&str; 27] = [
     "out_channels",
     "ceil_mode",
     "count_include_pad",
+    "scale",
 ];
 
 /// The word of this form for one of PyTorch's, of `conv!` or of the command line.

@@ -3,8 +3,11 @@
 //! ```text
 //! conv2d  conv2d-transposed (conv_transpose2d ConvTranspose2d deconv2d)  maxpool2d (MaxPool2d
 //! max_pool2d)  minpool2d  avgpool2d  global_maxpool2d  global_avgpool2d (GlobalAveragePool2d)
-//! dilation2d  erosion2d
+//! dilation2d  erosion2d  linear  upsample_nearest2d
 //! ```
+//!
+//! The last two are convolutions by other names: a linear layer's window is the whole input, and
+//! nearest upsampling is transposed and depthwise, its window as large as its stride and of ones.
 
 use super::Reduction;
 use super::scan::Scanner;
@@ -12,14 +15,20 @@ use crate::error::Error;
 
 /// What the first word says.
 pub(super) struct Head {
-    pub rank: usize,
+    /// `None`: as many as the input has.
+    pub rank: Option<usize>,
     pub transposed: bool,
     pub reduction: Reduction,
     /// The window is the whole image.
     pub global: bool,
+    /// Each input is repeated: the window is of ones.
+    pub repeats: bool,
 }
 
-const HEADS: [&str; 11] = [
+/// A word without a number of axes.
+const LINEAR: &str = "linear";
+
+const HEADS: [&str; 13] = [
     "conv1d",
     "conv2d",
     "conv3d",
@@ -31,18 +40,21 @@ const HEADS: [&str; 11] = [
     "global_avgpool2d",
     "dilation2d",
     "erosion2d",
+    "linear",
+    "upsample_nearest2d",
 ];
 
 pub(super) fn head(scan: &mut Scanner) -> Result<Head, Error> {
     scan.skip_spaces();
     let start = scan.position();
     let said = scan.word();
+    if said.eq_ignore_ascii_case(LINEAR) {
+        let (reduction, transposed, repeats) = (Reduction::Sum, false, false);
+        return Ok(Head { rank: None, transposed, reduction, global: true, repeats });
+    }
     let (kind, rank) = split(said);
-    let known = kind.and_then(of_kind);
-    match (known, rank) {
-        (Some((reduction, transposed, global)), Some(rank @ 1..=8)) => {
-            Ok(Head { rank, transposed, reduction, global })
-        }
+    match (kind.and_then(|kind| of_kind(&kind)), rank) {
+        (Some(head), Some(rank @ 1..=8)) => Ok(Head { rank: Some(rank), ..head }),
         (Some(_), Some(rank)) => {
             Err(scan.error(start, format!("{rank} spatial axes, but there must be 1 to 8")))
         }
@@ -54,7 +66,8 @@ pub(super) fn head(scan: &mut Scanner) -> Result<Head, Error> {
 pub(super) fn begins(text: &str) -> bool {
     let word = text.split(|c: char| c.is_whitespace() || c == ',').next().unwrap_or_default();
     let is_conv = word.get(..4).is_some_and(|head| head.eq_ignore_ascii_case("conv"));
-    is_conv || split(word).0.and_then(of_kind).is_some()
+    let is_linear = word.eq_ignore_ascii_case(LINEAR);
+    is_conv || is_linear || split(word).0.is_some_and(|kind| of_kind(&kind).is_some())
 }
 
 /// `maxpool` and 2 of `MaxPool2d`: in lower case, without what joins words.
@@ -72,18 +85,30 @@ fn split(word: &str) -> (Option<String>, Option<usize>) {
     (Some(kind.replace(['_', '-'], "") + turned), rank)
 }
 
-/// The reduction, whether it is transposed, and whether its window is the image.
-fn of_kind(kind: String) -> Option<(Reduction, bool, bool)> {
-    match kind.as_str() {
-        "conv" => Some((Reduction::Sum, false, false)),
+/// The head of a kind, without its axes.
+fn of_kind(kind: &str) -> Option<Head> {
+    let plain = |reduction, global| Head {
+        rank: None,
+        transposed: false,
+        reduction,
+        global,
+        repeats: false,
+    };
+    let sum = plain(Reduction::Sum, false);
+    match kind {
+        "conv" => Some(sum),
         // PyTorch has a class `ConvTranspose2d` beside the function `conv_transpose2d`.
-        "convtranspose" | "deconv" => Some((Reduction::Sum, true, false)),
+        "convtranspose" | "deconv" => Some(Head { transposed: true, ..sum }),
+        "upsamplenearest" | "upsamplingnearest" => {
+            Some(Head { transposed: true, repeats: true, ..sum })
+        }
         kind => {
             let (kind, transposed) = match kind.strip_suffix("transpose") {
                 Some(rest) => (rest, true),
                 None => (kind, false),
             };
-            Reduction::named(kind).map(|(reduction, global)| (reduction, transposed, global))
+            let (reduction, global) = Reduction::named(kind)?;
+            Some(Head { transposed, ..plain(reduction, global) })
         }
     }
 }

@@ -10,7 +10,7 @@
 //! would make leaving out a zero tap visible, and is never meant.
 
 use super::Conv;
-use crate::{Element, Error, Values};
+use crate::{Element, Error, Values, repeated};
 
 /// What is known of a convolution's constant arrays.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -36,7 +36,7 @@ impl Conv {
     ///
     /// # Errors
     /// [`Error::Length`] where a length is not the shape's; [`Error::Argument`] where a number is
-    /// not finite, a bias is given that the convolution does not add, or pooling has no weight.
+    /// not finite, a bias is given that the convolution does not add, or pooling is given a weight.
     pub fn with_weights<T: Element>(
         &self,
         weight: &[T],
@@ -47,6 +47,9 @@ impl Conv {
                 needed if needed == found => Ok(()),
                 needed => Err(Error::Length { name, found, needed, shape: format!("{shape:?}") }),
             };
+        if !self.has_weight() && weight.is_empty() && bias.is_none() {
+            return Ok(self.clone());
+        }
         if !self.has_weight() {
             let message = format!("{} has no weight", self.spec.reduction.name());
             return Err(Error::Argument(message));
@@ -65,6 +68,15 @@ impl Conv {
             bias: bias.map(|bias| Values::rounded("bias", dtype, bias)).transpose()?,
         };
         Ok(Conv { known: Some(known), ..self.clone() })
+    }
+
+    /// The same convolution with a weight of ones, compiled in: a transposed depthwise one repeats
+    /// each element, which is upsampling.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there is no weight, or one of more than 2^27 numbers.
+    pub fn with_ones(&self) -> Result<Conv, Error> {
+        self.with_weights(&repeated(&[1.0], self.weight_len())?, None)
     }
 
     /// This description with what is known of `other`, whose weights are of the same shape.

@@ -178,11 +178,11 @@ fn what_makes_no_sense_is_refused() {
         ),
         (
             "global_avgpool2d in HxW",
-            "cannot read the convolution at column 24: the window of global pooling is the input, of which a size is free: give numbers",
+            "cannot read the convolution at column 24: the window is the whole input, of which a size is free: give numbers",
         ),
         (
             "global_avgpool2d in 8 kernel 3",
-            "cannot read the convolution at column 23: the window of global pooling is the input: leave `kernel` out",
+            "cannot read the convolution at column 23: the window is the whole input: leave `kernel` out",
         ),
     ];
     for (text, message) in cases {
@@ -203,4 +203,48 @@ fn what_makes_no_sense_is_refused() {
     );
     let counted = conv("avgpool1d in W kernel 3 pad 1 count_include_pad");
     assert_eq!(crate::Schedule::default().check(&counted, &target), Ok(()));
+}
+
+#[test]
+fn a_linear_layer_sees_the_whole_input() {
+    assert_eq!(conv("linear ic512 oc10 + bias"), conv("conv1d ic512 oc10 in 1 kernel 1 + bias"));
+    assert_eq!(conv("linear ic3 oc4 in 7x5"), conv("conv2d ic3 oc4 in 7x5 kernel 7x5"));
+    let chain: crate::Program =
+        "conv2d ic3 oc8 in 9 kernel 3; linear oc5, relu; linear oc2".parse().unwrap();
+    let shapes: Vec<Vec<usize>> = chain.convs().map(|conv| conv.weight_shape()).collect();
+    assert_eq!(shapes, [vec![8, 3, 3, 3], vec![5, 8, 7, 7], vec![2, 5, 1, 1]]);
+    assert_eq!(
+        refused("linear ic3 oc4 in HxW"),
+        "cannot read the convolution at column 22: the window is the whole input, of which a size \
+         is free: give numbers"
+    );
+}
+
+#[test]
+fn nearest_upsampling_repeats_elements() {
+    let up = conv("upsample_nearest2d ic2 in 1x2 scale 2x3");
+    assert_eq!(up.output_shape(), Some(vec![1, 2, 2, 6]));
+    let input = [1.0f32, 2.0, 3.0, 4.0];
+    let weight: Vec<f32> = up.known().unwrap().weight.iter().map(|&w| w as f32).collect();
+    let arguments = Arguments { input: &input, weight: &weight, bias: None, residual: None };
+    let row = |a: f32, b: f32| [a, a, a, b, b, b];
+    let wanted = [row(1., 2.), row(1., 2.), row(3., 4.), row(3., 4.)].concat();
+    assert_eq!(run(&up, arguments, &[]).unwrap(), wanted);
+    for (text, message) in [
+        (
+            "upsample_nearest2d in 4",
+            "`scale` is missing: how often each element is repeated, such as `scale 2`",
+        ),
+        ("upsample_nearest2d in 4 scale 2 kernel 3", "the window is the scale: leave `kernel` out"),
+        ("upsample_nearest2d in 4 scale 2 stride 3", "the stride of upsampling is its scale"),
+        (
+            "conv2d in 4 kernel 3 scale 2",
+            "`scale` is about upsampling, such as `upsample_nearest2d`",
+        ),
+    ] {
+        let error = refused(text);
+        assert!(error.ends_with(message), "{error}");
+    }
+    let huge = refused("upsample_nearest2d ic4096 in 1 scale 60000");
+    assert!(huge.contains("cannot be compiled in") || huge.contains("limit"), "{huge}");
 }

@@ -4,22 +4,24 @@
 //! ```text
 //! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1:1,1:1 mode reflect + bias + residual, relu
 //!
-//! convolution = kind RANK "d" ["-transposed"] clause* ["+" ("bias" | "residual")]*
+//! convolution = (kind RANK "d" ["-transposed"] | "linear") clause* ["+" ("bias" | "residual")]*
 //!               ["," activation]
 //! kind        = "conv" | "maxpool" | "minpool" | "avgpool" | "dilation" | "erosion"
-//!             | "global_maxpool" | "global_minpool" | "global_avgpool"
+//!             | "global_maxpool" | "global_minpool" | "global_avgpool" | "upsample_nearest"
 //! clause      = "f32" | "f64" | layout | "flip"
 //!             | "n" size | "g" NUMBER | "ic" NUMBER | "oc" NUMBER
 //!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list
-//!             | "out_pad" list | "pad" padding | "mode" mode | "ceil_mode" | "count_include_pad"
+//!             | "scale" list | "out_pad" list | "pad" padding | "mode" mode
+//!             | "ceil_mode" | "count_include_pad"
 //! size        = NUMBER | NAME            NAME: an upper-case identifier, given at run time
 //! ```
 //!
 //! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the
 //! defaults of [`ConvSpec::new`]. Of pooling, dilation and erosion `g` and `oc` are what `ic` is,
-//! unless said, and the window of global pooling is the input. The small words (layout, list,
-//! padding, mode, activation) are those of the flags. One number in a list means all axes. Writing
-//! leaves out what is default from the layout on, and reading gives the same [`Conv`] back.
+//! unless said, and the window of global pooling and of `linear` is the input. The small words
+//! (layout, list, padding, mode, activation) are those of the flags. One number in a list means all
+//! axes. Writing leaves out what is default from the layout on, and reading gives the same [`Conv`]
+//! back.
 //!
 //! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word that is no kind.
 
@@ -35,6 +37,9 @@ use crate::error::{Error, cut};
 
 const WHAT: &str = "the convolution";
 
+/// What `in` is.
+const IN: &str = "the extents of the input, such as `in 56x56`";
+
 impl FromStr for Conv {
     type Err = Error;
 
@@ -42,20 +47,17 @@ impl FromStr for Conv {
     fn from_str(text: &str) -> Result<Conv, Error> {
         let trimmed = text.trim();
         if trimmed.is_empty() || begins(trimmed) || trimmed.contains(char::is_whitespace) {
-            Conv::new(parse_spec(text)?)
+            let mut reader = Reader::new(text, ConvSpec::new([], []))?;
+            reader.clauses()?;
+            reader.epilogue()?;
+            if !reader.any_rank {
+                reader.missing("in", IN)?;
+            }
+            reader.conv()
         } else {
             super::parse_benchdnn(text)
         }
     }
-}
-
-/// The text form alone, not yet checked.
-fn parse_spec(text: &str) -> Result<ConvSpec, Error> {
-    let mut reader = Reader::new(text, ConvSpec::new([], []))?;
-    reader.clauses()?;
-    reader.epilogue()?;
-    reader.missing("in", "the extents of the input, such as `in 56x56`")?;
-    reader.spec()
 }
 
 /// One step of a chain, and where its residual comes from. What it does not say of its input
@@ -78,17 +80,21 @@ pub(crate) fn parse_step(
     reader.clauses()?;
     reader.epilogue()?;
     if before.is_none_or(|(_, before)| before.rank() != reader.rank) {
-        reader.missing("in", "the extents of the input, such as `in 56x56`")?;
+        reader.missing("in", IN)?;
     }
-    let spec = reader.spec()?;
-    Ok((Conv::new(spec)?, reader.from.flatten()))
+    let conv = reader.conv()?;
+    Ok((conv, reader.from.flatten()))
 }
 
 struct Reader<'a> {
     scan: Scanner<'a>,
     rank: usize,
+    /// As many axes as the input has.
+    any_rank: bool,
     /// The window is the whole image.
     global: bool,
+    /// The window is of ones.
+    repeats: bool,
     seen: Vec<&'static str>,
     spec: ConvSpec,
     /// The tensor that is the residual, in the texts that may say so.
@@ -99,11 +105,13 @@ impl<'a> Reader<'a> {
     /// Behind the first word; `spec` is what holds where the text says nothing.
     fn new(text: &'a str, spec: ConvSpec) -> Result<Reader<'a>, Error> {
         let mut scan = Scanner::new(WHAT, text);
-        let Head { rank, transposed, reduction, global } = head(&mut scan)?;
+        let Head { rank, transposed, reduction, global, repeats } = head(&mut scan)?;
         Ok(Reader {
             scan,
-            rank,
+            rank: rank.unwrap_or(spec.input.len().max(1)),
+            any_rank: rank.is_none(),
             global,
+            repeats,
             seen: Vec::new(),
             spec: ConvSpec { transposed, reduction, ..spec },
             from: None,
@@ -111,18 +119,23 @@ impl<'a> Reader<'a> {
     }
 
     /// What was said, with what follows from it.
-    fn spec(&mut self) -> Result<ConvSpec, Error> {
-        if self.global {
+    fn conv(&mut self) -> Result<Conv, Error> {
+        if self.any_rank && self.spec.input.is_empty() {
+            self.spec.input = vec![Size::Known(1)];
+        }
+        if self.repeats {
+            self.missing("scale", "how often each element is repeated, such as `scale 2`")?;
+        } else if self.global {
             let known: Option<Vec<usize>> = self.spec.input.iter().map(Size::known).collect();
             self.spec.kernel = known.ok_or_else(|| {
-                let message = "the window of global pooling is the input, of which a size is free: \
-                               give numbers";
+                let message =
+                    "the window is the whole input, of which a size is free: give numbers";
                 self.scan.error(self.scan.position(), message.to_owned())
             })?;
         } else {
             self.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
         }
-        if self.spec.reduction != Reduction::Sum {
+        if self.spec.reduction != Reduction::Sum || self.repeats {
             let channels = self.spec.in_channels;
             for (key, count) in [("g", &mut self.spec.groups), ("oc", &mut self.spec.out_channels)]
             {
@@ -131,7 +144,8 @@ impl<'a> Reader<'a> {
                 }
             }
         }
-        Ok(self.spec.clone())
+        let conv = Conv::new(self.spec.clone())?;
+        if self.repeats { conv.with_ones() } else { Ok(conv) }
     }
 
     fn clauses(&mut self) -> Result<(), Error> {
@@ -159,6 +173,10 @@ impl<'a> Reader<'a> {
         match our_word(word) {
             "in" => self.input(at),
             "kernel" => self.kernel(at),
+            "scale" => self.scale(at),
+            "stride" if self.repeats => {
+                Err(self.scan.error(at, "the stride of upsampling is its scale".to_owned()))
+            }
             "stride" => self
                 .once(at, "stride")
                 .and_then(|()| self.list())
@@ -289,19 +307,36 @@ impl<'a> Reader<'a> {
         self.once(at, "in")?;
         let at = self.value_position();
         let sizes = self.scan.list(size_item)?;
+        if self.any_rank {
+            self.rank = sizes.len();
+        }
         self.spec.input = self.for_all_axes(at, "in", sizes)?;
         Ok(())
     }
 
     fn kernel(&mut self, at: usize) -> Result<(), Error> {
         self.once(at, "kernel")?;
-        if self.global {
-            let message = "the window of global pooling is the input: leave `kernel` out";
-            return Err(self.scan.error(at, message.to_owned()));
+        if self.global || self.repeats {
+            let window = if self.global { "whole input" } else { "scale" };
+            let message = format!("the window is the {window}: leave `kernel` out");
+            return Err(self.scan.error(at, message));
         }
         let at = self.value_position();
         let sizes = self.scan.list(Scanner::number)?;
         self.spec.kernel = self.for_all_axes(at, "kernel", sizes)?;
+        Ok(())
+    }
+
+    fn scale(&mut self, at: usize) -> Result<(), Error> {
+        if !self.repeats {
+            let message = "`scale` is about upsampling, such as `upsample_nearest2d`";
+            return Err(self.scan.error(at, message.to_owned()));
+        }
+        self.once(at, "scale")?;
+        let at = self.value_position();
+        let sizes = self.scan.list(Scanner::number)?;
+        self.spec.kernel = self.for_all_axes(at, "scale", sizes)?;
+        self.spec.stride = per_axis(self.spec.kernel.clone());
         Ok(())
     }
 

@@ -93,8 +93,7 @@ impl Said {
         };
         if self.global {
             let known: Option<Vec<usize>> = spec.input.iter().map(Size::known).collect();
-            let free =
-                "the window of global pooling is the input, of which a size is free: give numbers";
+            let free = "the window is the whole input, of which a size is free: give numbers";
             spec.kernel = known.ok_or_else(|| wrong("kernel", free))?;
         }
         match (&mut spec.reduction, self.count_include_pad) {
