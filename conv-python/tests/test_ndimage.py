@@ -262,6 +262,7 @@ def test_threads_and_accuracy() -> None:
     one = convc.convolve(x, w)
     np.testing.assert_array_equal(convc.convolve(x, w, threads=2), one)
     np.testing.assert_allclose(convc.convolve(x, w, accuracy="fast"), one, rtol=1e-5)
+    np.testing.assert_allclose(convc.convolve(x, w, accuracy="within(1e-5)"), one, rtol=1e-4)
     with pytest.raises(ValueError, match="expected `exact`"):
         convc.convolve(x, w, accuracy="best")
     for call in (

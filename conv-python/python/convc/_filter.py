@@ -234,7 +234,7 @@ def _is_known(weights: Array, dtype: np.dtype[Any], accuracy: str) -> bool:
     """Whether the weights are compiled in. Those that are not finite cannot be."""
     if weights.size > MOST_TAPS:
         return False
-    if weights.size > FEW_TAPS and accuracy != "fast":
+    if weights.size > FEW_TAPS and accuracy in ("exact", "unfused"):
         zeros = weights.size - int(np.count_nonzero(weights))
         if 4 * zeros < weights.size:
             return False

@@ -34,7 +34,7 @@ nan : {None, "normalize"}
     "said": """\
 threads : int
     The most threads of the call.
-accuracy : {"exact", "fast", "unfused"}
+accuracy : {"exact", "fast", "within(1e-4)", "unfused"}
     As for `convc.compile`.""",
     "result": """\
 Returns

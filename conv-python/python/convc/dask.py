@@ -3,7 +3,7 @@
 Each block is read with as many elements of its neighbours as its outputs see, filtered by the
 function of the same name in `convc`, and cut. At the border of the array the block ends and the
 mode holds; ``wrap`` reads the blocks at the other end. The result has the bits of the filter of the
-whole array, however it is cut into blocks.
+whole array, however it is cut into blocks, unless another accuracy is asked for than the exact one.
 
 `run` does the same with a compiled program, of any strides and steps.
 

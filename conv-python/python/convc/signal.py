@@ -50,7 +50,7 @@ def convolve(
         Sums are made directly. "fft" is refused.
     threads : int
         The most threads of the call.
-    accuracy : {"exact", "fast", "unfused"}
+    accuracy : {"exact", "fast", "within(1e-4)", "unfused"}
         As for `convc.compile`.
 
     Returns
@@ -121,7 +121,7 @@ def convolve2d(
         The value of boundary "fill".
     threads : int
         The most threads of the call.
-    accuracy : {"exact", "fast", "unfused"}
+    accuracy : {"exact", "fast", "within(1e-4)", "unfused"}
         As for `convc.compile`.
 
     Returns
