@@ -6,7 +6,7 @@ use std::path::Path;
 
 use conv_onnx::{Model, Port, Tensor};
 
-use crate::check_on;
+use crate::check_within;
 use crate::graph::numbers;
 
 #[test]
@@ -33,7 +33,8 @@ fn compare(path: &Path) {
             (port.name.as_str(), Tensor::new(&shape, &numbers).expect("a tensor"))
         })
         .collect();
-    check_on(&std::fs::read(path).expect("bytes"), &inputs);
+    // Layer upon layer, two orders of sums drift apart.
+    check_within(&std::fs::read(path).expect("bytes"), &inputs, 2e-4);
 }
 
 fn shape(port: &Port, said: &str) -> Vec<usize> {
