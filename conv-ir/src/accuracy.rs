@@ -1,7 +1,7 @@
 //! How exact a result is: what is asked for, and what is known of it.
 //!
 //! In: [`Accuracy`], as users write it. Out of an algorithm that puts sums together in another
-//! order: a [`Bound`] for each output channel, with weights in hand, or [relative](gamma) to them.
+//! order: a [`Bound`] for each output channel, with weights in hand, or one relative to them.
 
 use std::fmt;
 use std::str::FromStr;
