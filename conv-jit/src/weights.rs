@@ -127,7 +127,7 @@ fn bound_of<T: Element>(
         Some(used) => Cow::Borrowed(used),
         None => rewritten.weights_of(0, weight)?,
     };
-    Ok(Some(tiles.bound(conv, (&used, weight), bias)))
+    Ok(Some(tiles.bound(conv, (&used, weight), bias)?))
 }
 
 /// The same code for weights that may be infinite or NaN.

@@ -50,6 +50,10 @@ const GIGAHERTZ: f64 = 3.0;
 /// What the model expects of a core, where every size is known.
 pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     let (computed, plan) = (lowered.program(), &lowered.plan);
+    // The model of whole programs prices direct sums.
+    if !lowered.rewritten.tiled.is_empty() {
+        return Vec::new();
+    }
     let facts: Option<Vec<_>> = computed.convs().map(facts).collect();
     let facts = facts.filter(|facts| facts.iter().any(|facts| facts.operations > 0));
     let Some(facts) = facts else { return Vec::new() };

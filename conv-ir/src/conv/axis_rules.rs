@@ -108,7 +108,8 @@ impl Check<'_> {
         if self.spec.ceil_mode && !self.spec.transposed {
             let after = axis.padding.1;
             let most = span(axis) - 1;
-            let reach = most.min(after as i128 + axis.stride as i128 - 1);
+            // Where a window fits into the padding behind, one more would start there.
+            let reach = most.min(after as i128 + axis.stride as i128 - 1).max(after as i128);
             axis.padding.1 = self.in_range(at, reach)?;
             axis.overhang = axis.padding.1.saturating_sub(after);
         }

@@ -175,6 +175,11 @@ pub(crate) fn count(axis: &EquationAxis, include_pad: bool, mode: PaddingMode) -
         return Count::Same(axis.kernel);
     }
     let (lo, hi) = if include_pad { (axis.pad_lo, axis.pad_hi) } else { (0, 0) };
+    // Windows move one way: where the first and the last lie inside, all do.
+    let last = (output as i64 - 1) * axis.stride - axis.pad_lo + axis.dilation * (axis.kernel - 1);
+    if axis.pad_lo <= lo && last < input as i64 + hi {
+        return Count::Same(axis.kernel);
+    }
     // Positions from -lo up to input + hi count. Taps before that: those below a quotient.
     let before = |start: i64, end: i64| {
         let taps = (end - start + axis.dilation - 1).div_euclid(axis.dilation);

@@ -248,3 +248,31 @@ fn nearest_upsampling_repeats_elements() {
     let huge = refused("upsample_nearest2d ic4096 in 1 scale 60000");
     assert!(huge.contains("cannot be compiled in") || huge.contains("limit"), "{huge}");
 }
+
+/// What counts everywhere takes no time in proportion to the extent.
+#[test]
+fn a_long_axis_is_averaged_without_a_list() {
+    for text in [
+        "avgpool1d in 4000000000000 kernel 2",
+        "avgpool1d in 4000000000000 kernel 2 pad 1 count_include_pad",
+    ] {
+        let conv: Conv = text.parse().unwrap();
+        let Reduction::Average { count_include_pad } = conv.spec().reduction else { panic!() };
+        let found = count(&conv.equation()[0], count_include_pad, conv.spec().padding_mode);
+        assert_eq!(found, Count::Same(2), "{text}");
+    }
+}
+
+/// ONNX's rule drops one window at most, and rounding up never takes one away.
+#[test]
+fn padding_wider_than_the_window_keeps_its_outputs() {
+    for (text, output) in [
+        ("maxpool1d in 10 kernel 2 stride 2 pad 0:5", 7),
+        ("maxpool1d in 10 kernel 2 stride 2 pad 0:5 ceil_mode", 7),
+        ("maxpool1d in 4 kernel 1 pad 0:3 ceil_mode", 7),
+        ("maxpool1d in 10 kernel 3 stride 2 ceil_mode", 5),
+    ] {
+        let conv: Conv = text.parse().unwrap();
+        assert_eq!(conv.output_shape(), Some(vec![1, 1, output]), "{text}");
+    }
+}

@@ -14,19 +14,28 @@
 
 use super::{Tiles, Transform};
 use crate::accuracy::{gamma, sums_of_weights};
-use crate::{Bound, Conv, Element};
+use crate::{Bound, Conv, Element, Error};
 
 impl Tiles {
     /// Of a convolution with these transformed weights, the weights that they were made of, and its
-    /// bias where it adds one.
+    /// bias where it adds one; multiply-adds are fused, as on every CPU that has them so.
+    ///
+    /// # Errors
+    /// Where these are not the arrays, or not tiles, of `conv`.
     pub fn bound<T: Element>(
         &self,
         conv: &Conv,
         (transformed, weight): (&[T], &[T]),
         bias: Option<&[T]>,
-    ) -> Bound {
+    ) -> Result<Bound, Error> {
         let spec = conv.spec();
         let axes = self.transforms();
+        self.check(conv, "weight", weight.len(), conv.weight_shape())?;
+        let of_points = vec![self.points(), spec.out_channels, spec.in_channels];
+        self.check(conv, "transformed weight", transformed.len(), of_points)?;
+        if let Some(bias) = bias {
+            self.check(conv, "bias", bias.len(), conv.bias_shape())?;
+        }
         let (gamma, finer) = gammas(conv, &axes);
         let channels = spec.in_channels;
         let pairs = spec.out_channels * channels;
@@ -44,7 +53,8 @@ impl Tiles {
         };
         let fixed = |channel: usize| bias.map_or(0.0, |bias| gamma * bias[channel].to_f64().abs());
         let weights = sums_of_weights(conv, weight).into_iter().enumerate();
-        Bound::new(weights.map(factor).collect(), (0..spec.out_channels).map(fixed).collect())
+        let fixed = (0..spec.out_channels).map(fixed).collect();
+        Ok(Bound::new(weights.map(factor).collect(), fixed))
     }
 
     /// How far off an output may be for any weights, relative to the largest input times the sum of

@@ -88,21 +88,42 @@ impl Tiles {
         (0..2).map(|at| self.outputs[at] + self.taps[at] - 1).product()
     }
 
-    /// Whether the transform of these weights is of finite numbers: none of them is infinite or
-    /// NaN, nor near the largest number there is.
+    /// Whether numbers on the way from these weights stay finite: none of them is infinite or NaN,
+    /// nor so large that inputs which leave exact sums finite may overflow here. Inputs times
+    /// channels have 2^64 left.
     pub fn keeps_finite<T: Element>(&self, weight: &[T]) -> bool {
         let size = |row: &Vec<f64>| row.iter().map(|x| x.abs()).sum::<f64>();
-        let most = |axis: Transform| axis.g.iter().map(size).fold(1.0, f64::max);
-        let grows: f64 = self.transforms().map(most).iter().product();
-        let largest = f64::from(f32::MAX) / grows;
+        let most = |matrix: &[Vec<f64>]| matrix.iter().map(size).fold(1.0, f64::max);
+        let grows = |axis: Transform| most(&axis.a) * most(&axis.g) * most(&axis.b);
+        let grows: f64 = self.transforms().map(grows).iter().product();
+        let largest = f64::from(f32::MAX) / 64f64.exp2() / grows;
         weight.iter().all(|w| w.to_f64().abs() < largest)
+    }
+
+    /// Whether an array of `conv`, which these tiles fit, has the length that it should.
+    pub(super) fn check(
+        &self,
+        conv: &Conv,
+        name: &'static str,
+        found: usize,
+        shape: Vec<usize>,
+    ) -> Result<(), Error> {
+        if !Tiles::of(conv).is_ok_and(|all| all.contains(self)) {
+            return Err(Error::Argument(format!("{self} are no tiles of {conv}")));
+        }
+        match shape.iter().product() {
+            needed if needed == found => Ok(()),
+            needed => Err(Error::Length { name, found, needed, shape: format!("{shape:?}") }),
+        }
     }
 
     /// The transformed weights, `[points, out, in]`: computed in f64, rounded once.
     ///
     /// # Errors
-    /// [`Error::Memory`].
+    /// [`Error::Memory`]; [`Error::Length`] and [`Error::Argument`] where these are not the
+    /// weights, or not tiles, of `conv`.
     pub fn weights<T: Element>(&self, conv: &Conv, weight: &[T]) -> Result<Vec<T>, Error> {
+        self.check(conv, "weight", weight.len(), conv.weight_shape())?;
         let [rows, columns] = self.transforms().map(|axis| axis.g);
         let flip = conv.spec().flip;
         let [height, width] = self.taps;
