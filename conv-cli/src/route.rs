@@ -86,14 +86,16 @@ pub struct Weights<T> {
     pub bias: Option<Vec<T>>,
 }
 
-/// A program with these weights compiled in.
+/// A program with these weights compiled in, as far as all of a step's are finite: known weights
+/// are numbers.
 pub fn compiled_in<T: Number>(
     program: &Program,
     weights: &[Weights<T>],
 ) -> Result<Program, Failure> {
     let mut steps = program.steps().to_vec();
     for (step, Weights { weight, bias }) in steps.iter_mut().zip(weights) {
-        if step.conv.has_weight() {
+        let finite = |array: &[T]| array.iter().all(|x| x.to_f64().is_finite());
+        if step.conv.has_weight() && finite(weight) && bias.as_deref().is_none_or(finite) {
             step.conv = step.conv.with_weights(weight, bias.as_deref())?;
         }
     }

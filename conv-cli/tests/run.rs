@@ -67,6 +67,8 @@ fn infinite_weights_over_padding_have_no_effect() {
         ok(&[&["run", "-o", &out, "--route", route][..], &args].concat());
         assert_eq!(read(&out).1, output, "{route}");
     }
+    // What is not finite is not compiled in, so that nothing else is found in it.
+    gives(&folder, &[&args[..], &["--accuracy", "fast"]].concat(), "(1, 1, 4, 4)", &output);
 }
 
 #[test]

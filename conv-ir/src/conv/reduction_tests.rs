@@ -184,6 +184,10 @@ fn what_makes_no_sense_is_refused() {
             "global_avgpool2d in 8 kernel 3",
             "cannot read the convolution at column 23: the window is the whole input: leave `kernel` out",
         ),
+        (
+            "global_avgpool2d in 8 pad 1",
+            "cannot read the convolution at column 28: the window is the whole input: leave `pad` out",
+        ),
     ];
     for (text, message) in cases {
         assert_eq!(refused(text), message, "{text}");

@@ -126,6 +126,10 @@ impl<'a> Reader<'a> {
         if self.repeats {
             self.missing("scale", "how often each element is repeated, such as `scale 2`")?;
         } else if self.global {
+            if self.seen.contains(&"pad") {
+                let message = "the window is the whole input: leave `pad` out".to_owned();
+                return Err(self.scan.error(self.scan.position(), message));
+            }
             let known: Option<Vec<usize>> = self.spec.input.iter().map(Size::known).collect();
             self.spec.kernel = known.ok_or_else(|| {
                 let message =

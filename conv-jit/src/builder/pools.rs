@@ -1,6 +1,6 @@
 //! Pooling, dilation and erosion: another reduction in the place of the sum.
 
-use conv_ir::{ConvSpec, Error, Issue, PerAxis, Reduction, Size};
+use conv_ir::{ConvSpec, Error, Issue, Padding, PerAxis, Reduction, Size};
 
 use super::{Builder, Said};
 
@@ -79,6 +79,7 @@ impl Builder {
         self.depthwise(kernel).reduction(reduction)
     }
 
+    /// The window is the whole input, so nothing is around it.
     fn over_all(self) -> Self {
         self.said("kernel", |step| step.global = true)
     }
@@ -95,6 +96,9 @@ impl Said {
             let known: Option<Vec<usize>> = spec.input.iter().map(Size::known).collect();
             let free = "the window is the whole input, of which a size is free: give numbers";
             spec.kernel = known.ok_or_else(|| wrong("kernel", free))?;
+            if spec.padding != Padding::Valid {
+                return Err(wrong("padding", "the window is the whole input: leave it out"));
+            }
         }
         match (&mut spec.reduction, self.count_include_pad) {
             (_, None) => {}
