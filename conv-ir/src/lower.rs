@@ -41,6 +41,19 @@ impl Layouts {
     }
 }
 
+/// Spatial extents of the arrays that input, residual and output are boxes of, outermost axis
+/// first. Code for such boxes is given where each of them begins, and touches nothing else of the
+/// arrays.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Within {
+    /// Of the input's array.
+    pub input: Vec<i64>,
+    /// Of the residual's array, where there is one.
+    pub residual: Vec<i64>,
+    /// Of the output's array.
+    pub output: Vec<i64>,
+}
+
 /// The naive nest of a convolution.
 pub fn lower(conv: &Conv) -> Nest {
     lower_as(conv, Layouts::of(conv))
@@ -51,6 +64,33 @@ pub fn lower_as(conv: &Conv, layouts: Layouts) -> Nest {
     let spec = conv.spec();
     let nest = Nest::new(spec.dtype, conv.rank());
     Lowering { conv, layouts, equation: conv.equation(), nest }.run()
+}
+
+/// The naive nest of a convolution whose arrays are boxes of larger ones: only the distances
+/// between elements are others. None where an array has other axes, or is smaller than its box.
+pub fn lower_within(conv: &Conv, within: &Within) -> Option<Nest> {
+    let mut nest = lower(conv);
+    let first = match conv.spec().layout {
+        Layout::ChannelsFirst => 3,
+        Layout::ChannelsLast => 1,
+    };
+    for buffer in &mut nest.buffers {
+        let array = match buffer.role {
+            BufferRole::Input => &within.input,
+            BufferRole::Residual => &within.residual,
+            BufferRole::Output => &within.output,
+            BufferRole::Weight | BufferRole::Bias | BufferRole::Packed | BufferRole::Scratch => {
+                continue;
+            }
+        };
+        let spatial = &mut buffer.extents[first..first + conv.rank()];
+        let least = spatial.iter().map(|extent| extent.as_constant().unwrap_or(i64::MAX));
+        if array.len() != conv.rank() || least.zip(array).any(|(least, extent)| *extent < least) {
+            return None;
+        }
+        spatial.iter_mut().zip(array).for_each(|(to, extent)| *to = (*extent).into());
+    }
+    Some(nest)
 }
 
 struct Lowering<'a> {

@@ -14,14 +14,13 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use conv_ir::analysis::facts;
-use conv_ir::separate::Accuracy;
 use conv_ir::{Element, Program};
 
 use crate::Error;
 use crate::compiled::Compiled;
 use crate::engine::Constants;
 use crate::options::Options;
-use crate::weights::{Inner, StepWeights, bias_comes_later};
+use crate::weights::{Inner, Kept, StepWeights, kept};
 
 /// Sizes that a packed program remembers. Requests of a model seldom come in more shapes at a time.
 pub(crate) const MOST_SIZES: usize = 8;
@@ -39,7 +38,7 @@ pub(crate) struct BySize<T> {
     names: Vec<String>,
     options: Options,
     /// Of the steps that are computed.
-    weights: Vec<(Vec<T>, Option<Vec<T>>)>,
+    weights: Vec<Kept<T>>,
     /// The last used first.
     met: Mutex<Vec<Met>>,
 }
@@ -73,20 +72,10 @@ impl<T: Element> BySize<T> {
         let rewritten = &shared.lowered.rewritten;
         let names = rewritten.program.steps()[0].conv.free_sizes();
         let names = names.into_iter().map(str::to_owned).collect();
-        let mut kept = Vec::new();
-        for (conv, &origin) in rewritten.program.convs().zip(&rewritten.origins) {
-            let StepWeights { weight, bias } = weights[origin];
-            let weight = if conv.known().is_none() { copy_of(weight)? } else { Vec::new() };
-            let bias = bias.filter(|_| bias_comes_later(conv)).map(copy_of).transpose()?;
-            kept.push((weight, bias));
-        }
+        let kept = kept(shared, weights)?;
         // What is computed was decided once; sizes do not change it.
         let threads = compiled.threads;
-        let accuracy = match shared.options.accuracy {
-            Accuracy::Exact | Accuracy::Fast | Accuracy::Within(_) => Accuracy::Exact,
-            Accuracy::Unfused => Accuracy::Unfused,
-        };
-        let options = Options { threads, accuracy, ..shared.options.clone() };
+        let options = Options { threads, ..shared.options.as_decided() };
         Ok(Some(BySize { names, options, weights: kept, met: Mutex::default() }))
     }
 
@@ -129,9 +118,7 @@ impl<T: Element> BySize<T> {
 
     fn make(&self, sized: &Program) -> Result<Arc<Inner>, Error> {
         let compiled = Compiled::new(sized.clone(), self.options.clone())?;
-        let weights = self.weights.iter();
-        let weights = weights.map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() });
-        let weights: Vec<_> = weights.collect();
+        let weights: Vec<_> = self.weights.iter().map(Kept::as_given).collect();
         Ok(Arc::new(Inner::new(compiled.shared, &weights)?))
     }
 
@@ -169,12 +156,4 @@ impl Met {
 
 fn work(sized: &Program) -> u128 {
     sized.convs().filter_map(|conv| Some(facts(conv)?.operations / 2)).sum()
-}
-
-fn copy_of<T: Element>(from: &[T]) -> Result<Vec<T>, Error> {
-    let mut copy = Vec::new();
-    let refused = |e| Error::Memory(format!("a copy of {} weights: {e}", from.len()));
-    copy.try_reserve_exact(from.len()).map_err(refused)?;
-    copy.extend_from_slice(from);
-    Ok(copy)
 }

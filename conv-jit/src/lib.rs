@@ -65,6 +65,7 @@ mod options;
 mod packed;
 mod pages;
 pub mod peak;
+mod placed;
 mod scratch;
 mod share;
 mod shared;
@@ -73,6 +74,7 @@ mod tests;
 #[cfg(feature = "ndarray")]
 mod views;
 mod weights;
+mod windows;
 pub mod x86;
 
 // The words of a description, and of how it is computed: a user needs no other crate.
@@ -118,3 +120,4 @@ pub use scratch::Scratch;
 #[cfg(feature = "ndarray")]
 pub use views::StepViews;
 pub use weights::StepWeights;
+pub use windows::{WindowCall, Windows};

@@ -10,7 +10,7 @@
 //! Then the model is asked again, without masks: whatever the assembler refuses then is
 //! Cranelift's.
 
-use conv_ir::lower::Layouts;
+use conv_ir::lower::{Layouts, Within};
 use conv_ir::program::fuse::{self, Strips};
 use conv_ir::program::plan::{Group, Plan};
 use conv_ir::program::{Rewritten, tiled, whole};
@@ -211,29 +211,68 @@ fn into_ir(error: Error) -> conv_ir::Error {
 const SKIPPED: &str =
     "borders exact: a weight may be infinite or NaN, so padding is skipped, not multiplied by it";
 
+/// How a convolution's arrays lie in memory.
+enum Arrays<'a> {
+    Whole(Layouts),
+    Boxes(&'a Within),
+}
+
+/// A convolution whose arrays are boxes of larger ones, under the model's choice. `Options.target`
+/// is what it is made for.
+pub(crate) fn within(
+    conv: &Conv,
+    within: &Within,
+    options: &Options,
+) -> Result<(Nest, Kernels), Error> {
+    let (_, nest, kernels) = placed(conv, &Arrays::Boxes(within), None, options)?;
+    Ok((nest, kernels))
+}
+
 /// One convolution, under the given schedule or the model's choice.
 fn alone(
     conv: &Conv,
     layouts: Layouts,
     given: Option<&Schedule>,
+    options: &Options,
+) -> Result<(Choice, Nest, Kernels), Error> {
+    placed(conv, &Arrays::Whole(layouts), given, options)
+}
+
+fn placed(
+    conv: &Conv,
+    arrays: &Arrays<'_>,
+    given: Option<&Schedule>,
     Options { target, finite_weights, .. }: &Options,
 ) -> Result<(Choice, Nest, Kernels), Error> {
+    let choose = |target: &Target| match arrays {
+        Arrays::Whole(layouts) => Ok(Schedule::choose_as(conv, *layouts, target)),
+        Arrays::Boxes(within) => Schedule::choose_within(conv, within, target)
+            .ok_or_else(|| Error::Argument(format!("{conv} is of no boxes of {within:?}"))),
+    };
     let under = |mut choice: Choice| {
         if let Some(schedule) = choice.schedule.for_any_weights(conv).filter(|_| !finite_weights) {
             choice.schedule = schedule;
             choice.reasons.push(SKIPPED.to_owned());
         }
-        let nest = passes::compile_as(conv, layouts, &choice.schedule, target, &mut |_, _| {})?;
+        let schedule = &choice.schedule;
+        let nest = match arrays {
+            Arrays::Whole(layouts) => {
+                passes::compile_as(conv, *layouts, schedule, target, &mut |_, _| {})?
+            }
+            Arrays::Boxes(within) => {
+                passes::compile_within(conv, within, schedule, target, &mut |_, _| {})?
+            }
+        };
         with_masks(&nest, target).map(|kernels| (choice, nest, kernels))
     };
     if let Some(schedule) = given {
         let reasons = vec!["the schedule was given".to_owned()];
         return under(Choice { schedule: schedule.clone(), reasons });
     }
-    match under(Schedule::choose_as(conv, layouts, target)) {
+    match under(choose(target)?) {
         Err(Error::Unsupported(why)) if target.masks => {
             let plain = Target { masks: false, ..*target };
-            let mut choice = Schedule::choose_as(conv, layouts, &plain);
+            let mut choice = choose(&plain)?;
             choice.reasons.push(format!("no masks: {why}"));
             under(choice)
         }

@@ -6,6 +6,8 @@
 #[cfg(test)]
 pub(crate) mod guard;
 
+use conv_ir::Element;
+
 use crate::Error;
 
 /// One cache line.
@@ -51,6 +53,23 @@ impl Block {
     /// Bytes that it holds.
     pub(crate) fn bytes(&self) -> usize {
         size_of_val(&self.lines[..])
+    }
+
+    /// Makes room for so many elements.
+    pub(crate) fn grow_for<T: Element>(&mut self, len: usize) -> Result<(), Error> {
+        let bytes = len.checked_mul(size_of::<T>());
+        self.grow(bytes.ok_or_else(|| Error::Memory(format!("{len} elements")))?)
+    }
+
+    /// The first elements, for which there is room.
+    pub(crate) fn elements<T: Element>(&mut self, len: usize) -> &mut [T] {
+        let room = self.bytes() / size_of::<T>();
+        #[cfg(test)]
+        let room = self.guarded.as_ref().map_or(room, |g| g.as_slice().len() / size_of::<T>());
+        assert!(len <= room, "memory: {len} elements of a block of {room}");
+        // SAFETY: the block has so many elements, zeroed when they came, aligned for any number,
+        // and is borrowed as long as the slice; every pattern of bits is a number.
+        unsafe { std::slice::from_raw_parts_mut(self.start().cast(), len) }
     }
 
     /// Its start. Good for writing as long as the block is not grown, moved or borrowed elsewhere.

@@ -63,6 +63,15 @@ impl Options {
         }
     }
 
+    /// The same for what is computed in the place of a program: that was decided once.
+    pub(crate) fn as_decided(&self) -> Options {
+        let accuracy = match self.accuracy {
+            Accuracy::Exact | Accuracy::Fast | Accuracy::Within(_) => Accuracy::Exact,
+            Accuracy::Unfused => Accuracy::Unfused,
+        };
+        Options { accuracy, ..self.clone() }
+    }
+
     /// Cranelift for that target.
     pub(crate) fn backend(&self) -> Result<Backend, Error> {
         let mut backend = Backend::of(&self.made_for())?;

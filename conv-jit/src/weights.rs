@@ -53,14 +53,51 @@ impl<'a, T> From<(&'a [T], &'a [T])> for StepWeights<'a, T> {
     }
 }
 
+/// The weights of one step that is computed, as they were given.
+pub(crate) struct Kept<T> {
+    /// Empty where they are compiled in.
+    weight: Vec<T>,
+    bias: Option<Vec<T>>,
+}
+
+impl<T> Kept<T> {
+    pub fn as_given(&self) -> StepWeights<'_, T> {
+        StepWeights { weight: &self.weight, bias: self.bias.as_deref() }
+    }
+}
+
+/// Copies of the weights of the steps that are computed, for code that is made later. They were
+/// checked.
+pub(crate) fn kept<T: Element>(
+    shared: &Shared,
+    weights: &[StepWeights<'_, T>],
+) -> Result<Vec<Kept<T>>, Error> {
+    let rewritten = &shared.lowered.rewritten;
+    let steps = rewritten.program.convs().zip(&rewritten.origins);
+    let copies = steps.map(|(conv, &origin)| {
+        let StepWeights { weight, bias } = weights[origin];
+        let weight = if conv.known().is_none() { copy_of(weight)? } else { Vec::new() };
+        let bias = bias.filter(|_| bias_comes_later(conv)).map(copy_of).transpose()?;
+        Ok(Kept { weight, bias })
+    });
+    copies.collect()
+}
+
+fn copy_of<T: Element>(from: &[T]) -> Result<Vec<T>, Error> {
+    let mut copy = Vec::new();
+    let refused = |e| Error::Memory(format!("a copy of {} weights: {e}", from.len()));
+    copy.try_reserve_exact(from.len()).map_err(refused)?;
+    copy.extend_from_slice(from);
+    Ok(copy)
+}
+
 impl Inner {
     /// Packs the weights of every step as it was described.
     pub fn new<T: Element>(
         shared: Arc<Shared>,
         weights: &[StepWeights<'_, T>],
     ) -> Result<Inner, Error> {
-        check_dtype::<T>(shared.described.dtype())?;
-        check_weights(&shared.described, weights)?;
+        check::<T>(&shared, weights)?;
         let shared = match shared.needs_finite_weights() && !are_finite(&shared, weights) {
             true => for_any_weights(&shared)?,
             false => shared,
@@ -151,6 +188,15 @@ fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
     }
 }
 
+/// The weights of a program, as it was described, fit it.
+pub(crate) fn check<T: Element>(
+    shared: &Shared,
+    weights: &[StepWeights<'_, T>],
+) -> Result<(), Error> {
+    check_dtype::<T>(shared.described.dtype())?;
+    check_weights(&shared.described, weights)
+}
+
 /// Every array that comes later is there and has the length of its shape, and no other is.
 fn check_weights<T: Element>(
     program: &Program,
@@ -193,7 +239,7 @@ fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(),
 }
 
 /// Whether all weights are finite, and what is made of them.
-fn are_finite<T: Element>(shared: &Shared, weights: &[StepWeights<'_, T>]) -> bool {
+pub(crate) fn are_finite<T: Element>(shared: &Shared, weights: &[StepWeights<'_, T>]) -> bool {
     let rewritten = &shared.lowered.rewritten;
     let mut tiled = rewritten.tiled.iter();
     tiled.all(|(at, tiles)| tiles.keeps_finite(weights[rewritten.origins[*at]].weight))

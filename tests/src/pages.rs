@@ -23,6 +23,7 @@ pages! {
     Separable = "docs/guide/separable.md",
     DepthwiseSeparable = "docs/guide/depthwise-separable.md",
     Group = "docs/guide/group.md",
+    Streaming = "docs/guide/streaming.md",
     Python = "docs/guide/python.md",
     Onnx = "docs/guide/onnx.md",
 }

@@ -161,7 +161,8 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
     }
 }
 
-fn chains() -> impl Strategy<Value = Program> {
+/// Random chains of one to five steps, all sizes known.
+pub fn chains() -> impl Strategy<Value = Program> {
     let first = convs().prop_filter_map("a first step without residual", |conv| {
         let spec = ConvSpec { residual: false, ..conv.spec().clone() };
         Conv::new(spec).ok()

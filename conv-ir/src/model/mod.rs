@@ -11,8 +11,8 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-use crate::lower::Layouts;
-use crate::nest::Role;
+use crate::lower::{Layouts, Within};
+use crate::nest::{Nest, Role};
 use crate::schedule::{Borders, Choice, Pack, Schedule};
 use crate::{Conv, Target, passes};
 use channels::channel_lanes;
@@ -35,10 +35,13 @@ impl Schedule {
 
     /// The model's choice where arrays are laid out like this.
     pub fn choose_as(conv: &Conv, layouts: Layouts, target: &Target) -> Choice {
-        let shape = spelled_where_cheap(Shape::of(&passes::canonical_as(conv, layouts)), target);
-        let mut choice = choose(&shape, target, pick_lanes(&shape, target));
-        choice.reasons.splice(0..0, interleaved(conv, &shape));
-        choice
+        choose_for(conv, &passes::canonical_as(conv, layouts), target)
+    }
+
+    /// The model's choice where arrays are boxes of larger ones; none where one is smaller than its
+    /// box.
+    pub fn choose_within(conv: &Conv, within: &Within, target: &Target) -> Option<Choice> {
+        Some(choose_for(conv, &passes::canonical_within(conv, within)?, target))
     }
 
     /// The model's choices for several machines that read the same packed weights, in panels as
@@ -80,6 +83,13 @@ impl Schedule {
             choice
         })
     }
+}
+
+fn choose_for(conv: &Conv, canonical: &Nest, target: &Target) -> Choice {
+    let shape = spelled_where_cheap(Shape::of(canonical), target);
+    let mut choice = choose(&shape, target, pick_lanes(&shape, target));
+    choice.reasons.splice(0..0, interleaved(conv, &shape));
+    choice
 }
 
 /// What `canonicalise` made of channels that stand innermost.

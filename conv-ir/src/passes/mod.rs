@@ -19,7 +19,7 @@ mod tile;
 mod unroll;
 mod vectorise;
 
-use crate::lower::{Layouts, lower_as};
+use crate::lower::{Layouts, Within, lower_as, lower_within};
 use crate::{Conv, Error, Nest, Schedule, Target};
 
 /// One pass.
@@ -155,6 +155,32 @@ pub fn compile_as(
     target: &Target,
     observe: &mut dyn FnMut(&str, &Nest),
 ) -> Result<Nest, Error> {
+    compile_lowered(lower_as(conv, layouts), conv, (schedule, target), observe)
+}
+
+/// [`compile`] with arrays that are boxes of larger ones.
+///
+/// # Errors
+/// Those of [`compile`], and [`Error::Argument`] where an array is smaller than its box.
+pub fn compile_within(
+    conv: &Conv,
+    within: &Within,
+    schedule: &Schedule,
+    target: &Target,
+    observe: &mut dyn FnMut(&str, &Nest),
+) -> Result<Nest, Error> {
+    let nest = lower_within(conv, within).ok_or_else(|| {
+        Error::Argument(format!("{conv} is of no boxes of the arrays {within:?}"))
+    })?;
+    compile_lowered(nest, conv, (schedule, target), observe)
+}
+
+fn compile_lowered(
+    mut nest: Nest,
+    conv: &Conv,
+    (schedule, target): (&Schedule, &Target),
+    observe: &mut dyn FnMut(&str, &Nest),
+) -> Result<Nest, Error> {
     schedule.check_words()?;
     if let Some(size) = conv.divisor_by_free_size() {
         let message = format!(
@@ -163,7 +189,6 @@ pub fn compile_as(
         );
         return Err(Error::Argument(message));
     }
-    let mut nest = lower_as(conv, layouts);
     observe("lower", &nest);
     for pass in PASSES {
         (pass.run)(&mut nest, schedule, target)?;
@@ -209,7 +234,15 @@ pub fn canonical(conv: &Conv) -> Nest {
 
 /// [`canonical`] with arrays laid out like this.
 pub fn canonical_as(conv: &Conv, layouts: Layouts) -> Nest {
-    let mut nest = lower_as(conv, layouts);
+    canonical_of(lower_as(conv, layouts))
+}
+
+/// [`canonical`] with arrays that are boxes of larger ones; none where one is smaller than its box.
+pub fn canonical_within(conv: &Conv, within: &Within) -> Option<Nest> {
+    lower_within(conv, within).map(canonical_of)
+}
+
+fn canonical_of(mut nest: Nest) -> Nest {
     canonicalise::merge_axes(&mut nest);
     nest
 }

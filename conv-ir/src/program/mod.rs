@@ -33,6 +33,7 @@ mod strips;
 mod text;
 pub mod tiled;
 pub mod whole;
+pub mod window;
 
 pub use algorithm::Rewritten;
 

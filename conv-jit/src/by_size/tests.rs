@@ -6,6 +6,7 @@ use conv_ir::Schedule;
 use super::*;
 use crate::packed::Packed;
 use crate::tests::{bits, fill};
+use crate::weights::bias_comes_later;
 use crate::{Builder, Scratch, chain, conv1d, conv2d};
 
 fn arrays(program: &Program) -> Vec<(Vec<f32>, Option<Vec<f32>>)> {

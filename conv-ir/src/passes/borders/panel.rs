@@ -19,8 +19,8 @@ mod copy;
 
 use super::drop_tests;
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Expr, Fold, Index, Leaf,
-    Loop, Nest, Part, Quotient, Role, Stmt, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index,
+    Leaf, Loop, Nest, Part, Quotient, Role, Stmt, Var,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule};
@@ -232,8 +232,22 @@ fn dimension(
         None if tests => Outside::Value(padding_value(&chain.leaf)),
         None => Outside::Nothing,
     };
-    let limit = nest.buffer(buffer).extents[of].clone();
+    let limit = match &access.index[of] {
+        Index::Folded { extent, .. } => (**extent).clone(),
+        _ => tested_extent(&chain.leaf, &a).unwrap_or(nest.buffer(buffer).extents[of].clone()),
+    };
     Ok(Some(Dimension { of, extent: highest + 1, needed, scale, start, limit, outside, index }))
+}
+
+/// The input's extent as a test of an index has it: the array may be longer than the input. None
+/// where no index reaches the end.
+fn tested_extent(leaf: &Leaf, index: &Affine) -> Option<Affine> {
+    let tests = leaf.conditions().into_iter().filter_map(|c| match c {
+        // `last - index >= 0`
+        Cond::NonNegative(left) => Some(left.plus(index).plus_constant(1)),
+        Cond::Divides(..) => None,
+    });
+    tests.into_iter().find(|extent| extent.axes().next().is_none())
 }
 
 fn unknown(nest: &Nest, index: &Affine) -> Error {
