@@ -17,6 +17,12 @@ use conv_jit::{Compiled, Lowered, LoweredGroup, Options, Packed, StepWeights};
 
 use crate::failure::Failure;
 use conv_files::Number;
+use conv_ir::Element;
+
+/// A number that files hold and that is computed in.
+pub trait Scalar: Number + Element {}
+
+impl<T: Number + Element> Scalar for T {}
 
 /// Who computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum)]
@@ -88,7 +94,7 @@ pub struct Weights<T> {
 
 /// A program with these weights compiled in, as far as all of a step's are finite: known weights
 /// are numbers.
-pub fn compiled_in<T: Number>(
+pub fn compiled_in<T: Scalar>(
     program: &Program,
     weights: &[Weights<T>],
 ) -> Result<Program, Failure> {
@@ -103,7 +109,7 @@ pub fn compiled_in<T: Number>(
 }
 
 /// A program that is ready to run.
-pub struct Ready<T: Number> {
+pub struct Ready<T: Scalar> {
     /// Who computes.
     pub route: &'static str,
     /// Time from the description to code, with nothing cached. Packing the weights is not counted.
@@ -146,13 +152,13 @@ impl Chosen {
     }
 }
 
-enum Engine<T: Number> {
+enum Engine<T: Scalar> {
     Reference(Program, Vec<Weights<T>>),
     Interp(Nest, Vec<Weights<T>>),
     Packed(Packed<T>),
 }
 
-impl<T: Number> Ready<T> {
+impl<T: Scalar> Ready<T> {
     /// Compiles, as far as the route does, and packs the weights, of which there are some for each
     /// step. Those of a step that has them compiled in are for the reference alone.
     pub fn new(
@@ -259,7 +265,7 @@ impl<T: Number> Ready<T> {
     }
 }
 
-fn by_reference<T: Number>(
+fn by_reference<T: Scalar>(
     program: &Program,
     input: &[T],
     residual: Option<&[T]>,
@@ -277,20 +283,20 @@ fn by_reference<T: Number>(
 }
 
 /// Numbers one after the other, so many times, or an error where memory does not hold them.
-pub fn repeated<T: Number>(numbers: &[T], times: usize) -> Result<Vec<T>, Failure> {
+pub fn repeated<T: Scalar>(numbers: &[T], times: usize) -> Result<Vec<T>, Failure> {
     let mut all = with_room(numbers.len().saturating_mul(times))?;
     (0..times).for_each(|_| all.extend_from_slice(numbers));
     Ok(all)
 }
 
 /// An array for a result, or an error where memory does not hold it.
-pub fn zeros<T: Number>(count: usize) -> Result<Vec<T>, Failure> {
+pub fn zeros<T: Scalar>(count: usize) -> Result<Vec<T>, Failure> {
     let mut zeros = with_room(count)?;
     zeros.resize(count, T::default());
     Ok(zeros)
 }
 
-fn with_room<T: Number>(count: usize) -> Result<Vec<T>, Failure> {
+fn with_room<T: Scalar>(count: usize) -> Result<Vec<T>, Failure> {
     let mut room = Vec::new();
     let bytes = count.saturating_mul(size_of::<T>());
     room.try_reserve_exact(count).map_err(|_| {

@@ -15,12 +15,12 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use conv_files::{Array, Number, encode, npy_of, read_place, split_place};
+use conv_files::{Array, Kind, encode, npy_of, read_place, split_place};
 use conv_ir::{Conv, ConvSpec, DType, Program, Schedule, Size};
 
 use crate::describe::{self, GRAMMAR, Parameters};
 use crate::failure::Failure;
-use crate::route::{self, How, Ready, Route, Weights};
+use crate::route::{self, How, Ready, Route, Scalar, Weights};
 use crate::table::milliseconds;
 use crate::values::Exactness;
 use crate::weights::{counted, repeats, weighted};
@@ -119,7 +119,7 @@ impl Named<'_> {
     }
 
     /// The numbers of a weight. `fits`: how to see that its axes are in another's order.
-    fn weight<T: Number>(
+    fn weight<T: Scalar>(
         &self,
         conv: &Conv,
         fits: impl Fn(&[usize]) -> bool,
@@ -144,13 +144,28 @@ impl Named<'_> {
         Err(Failure::file(self.path, message))
     }
 
+    /// What an input is computed in.
+    fn dtype(&self) -> Result<DType, Failure> {
+        match self.array.kind {
+            Kind::F32 => Ok(DType::F32),
+            Kind::F64 => Ok(DType::F64),
+            other => {
+                let message = format!(
+                    "the {} holds {other}; f32 and f64 can be convolved (in NumPy: x.astype('float32'))",
+                    self.role
+                );
+                Err(Failure::file(self.path, message))
+            }
+        }
+    }
+
     fn check_type(&self, dtype: DType) -> Result<(), Failure> {
-        if self.array.dtype == dtype {
+        if self.array.kind.widened() == Some(dtype) {
             return Ok(());
         }
         let message = format!(
             "the {} holds {}, but the input holds {dtype}; all arrays must be of one type",
-            self.role, self.array.dtype
+            self.role, self.array.kind
         );
         Err(Failure::file(self.path, message))
     }
@@ -176,7 +191,7 @@ impl<'a> Files<'a> {
             biases: all("bias", &args.bias)?,
             residual: residual.map(|path| Named::read("residual", path)).transpose()?,
         };
-        let dtype = files.input.array.dtype;
+        let dtype = files.input.dtype()?;
         let others = files.weights.iter().chain(&files.biases).chain(&files.residual);
         others.into_iter().try_for_each(|file| file.check_type(dtype))?;
         Ok(files)
@@ -201,7 +216,7 @@ impl<'a> Files<'a> {
             false => full[0],
         };
         let spec = ConvSpec {
-            dtype: self.input.array.dtype,
+            dtype: self.input.dtype()?,
             batch: Size::Known(seen.batch.unwrap_or(1)),
             in_channels: seen.channels.unwrap_or(1),
             out_channels,
@@ -215,7 +230,7 @@ impl<'a> Files<'a> {
     /// The program that a text describes, with the sizes of the input.
     fn described(&self, texts: &[String]) -> Result<(Seen, Program), Failure> {
         let program = describe::joined(texts)?;
-        let (dtype, found) = (program.dtype(), self.input.array.dtype);
+        let (dtype, found) = (program.dtype(), self.input.dtype()?);
         if dtype != found {
             let message = format!(
                 "the input holds {found}, but the description is of {dtype}: say {found} in it"
@@ -250,7 +265,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     conv_ir::with_element!(program.dtype(), T => convolve::<T>(args, &files, (&program, &seen), out))
 }
 
-fn convolve<T: Number>(
+fn convolve<T: Scalar>(
     args: &Args,
     files: &Files,
     (program, seen): (&Program, &Seen),
@@ -287,7 +302,7 @@ fn convolve<T: Number>(
 }
 
 /// Weight and bias of each step.
-fn constants<T: Number>(
+fn constants<T: Scalar>(
     args: &Args,
     files: &Files,
     program: &Program,
@@ -323,7 +338,7 @@ fn constants<T: Number>(
 }
 
 /// What the only step adds, if it adds something of the caller's.
-fn residual<T: Number>(
+fn residual<T: Scalar>(
     files: &Files,
     program: &Program,
     shape: &[usize],

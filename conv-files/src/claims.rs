@@ -6,14 +6,20 @@ use conv_ir::cut;
 
 /// The next `count` bytes. Who calls has compared `count` with the length of the source.
 pub(crate) fn bytes(source: &mut impl Read, count: usize) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(count)
-        .map_err(|_| format!("needs {count} bytes of memory, more than there is"))?;
+    let mut bytes = room(count)?;
     let read = source.take(count as u64).read_to_end(&mut bytes);
     match read.map_err(|error| format!("cannot be read: {error}"))? {
         found if found == count => Ok(bytes),
         _ => Err("is truncated while it is read".to_owned()),
+    }
+}
+
+/// Room for so many bytes.
+pub(crate) fn room(count: usize) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    match bytes.try_reserve_exact(count) {
+        Ok(()) => Ok(bytes),
+        Err(_) => Err(format!("needs {count} bytes of memory, more than there is")),
     }
 }
 

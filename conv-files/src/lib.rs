@@ -1,8 +1,8 @@
 //! Arrays in files, for whoever reads weights: `conv!`, build scripts and `convc`.
 //!
-//! In: a path, or bytes. Out: an [`Array`] in C order with its shape; and `.npy` files back.
-//! [`npy`] reads NumPy's files, [`safetensors`] one tensor of a model. A [place](read_place) is
-//! `weight.npy` or `model.safetensors#conv1.weight`.
+//! In: a path, or bytes. Out: an [`Array`] in C order with its shape, of one of the [types](Kind);
+//! and files back. [`npy`] reads NumPy's files, [`safetensors`] one tensor of a model. A
+//! [place](read_place) is `weight.npy` or `model.safetensors#conv1.weight`.
 //!
 //! Files are untrusted: a length that a header states is compared with the file's before memory is
 //! asked for. [`npy::read`] and [`safetensors::read`] take any source of bytes.
@@ -12,14 +12,18 @@
 
 #![forbid(unsafe_code)]
 
+mod array;
 mod claims;
 pub mod npy;
+mod numbers;
 pub mod safetensors;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-pub use npy::{Array, Number, encode};
+pub use array::Array;
+pub use npy::encode;
+pub use numbers::{Kind, Number};
 
 /// Why there is no array.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

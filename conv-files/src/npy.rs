@@ -1,114 +1,58 @@
-//! NumPy's `.npy` files: arrays of f32 and f64, any number of axes.
+//! NumPy's `.npy` files: arrays of any number of axes.
 //!
 //! In: a file of format version 1, 2 or 3, either byte order, rows or columns first. Out: an
-//! [`Array`] in C order and native bytes; and back, as version 1, little-endian, C order. Other
-//! element types, structured types and files whose length does not fit their shape are refused.
+//! [`Array`] in C order and native bytes; and back, as version 1, little-endian, C order. Types
+//! that are no [`Kind`], structured types and files whose length does not fit their shape are
+//! refused.
 //!
 //! The existing crates parse the header with a general Python grammar that brings two dozen crates
 //! and a C assembler into the build; the three keys that the format allows need less.
 
 use std::io::Read;
 
-use conv_ir::{DType, Element, cut};
+use conv_ir::cut;
 
-use crate::claims::{bytes, count, shown};
-
-/// A number type that files can hold.
-pub trait Number: Element {
-    /// From eight or four bytes, lowest first.
-    fn from_le(bytes: &[u8]) -> Self;
-    /// From eight or four bytes, highest first.
-    fn from_be(bytes: &[u8]) -> Self;
-    /// To bytes, lowest first.
-    fn push_le(self, bytes: &mut Vec<u8>);
-}
-
-macro_rules! number {
-    ($t:ty) => {
-        impl Number for $t {
-            fn from_le(bytes: &[u8]) -> Self {
-                let mut own = [0; size_of::<$t>()];
-                own.copy_from_slice(bytes);
-                <$t>::from_le_bytes(own)
-            }
-            fn from_be(bytes: &[u8]) -> Self {
-                let mut own = [0; size_of::<$t>()];
-                own.copy_from_slice(bytes);
-                <$t>::from_be_bytes(own)
-            }
-            fn push_le(self, bytes: &mut Vec<u8>) {
-                bytes.extend(self.to_le_bytes());
-            }
-        }
-    };
-}
-
-number!(f32);
-number!(f64);
-
-/// A file's contents: what the header says, and the numbers' bytes.
-pub struct Array {
-    /// Element type.
-    pub dtype: DType,
-    /// Extents, outermost first.
-    pub shape: Vec<usize>,
-    big_endian: bool,
-    columns_first: bool,
-    bytes: Vec<u8>,
-}
-
-impl Array {
-    /// From bytes in C order, lowest byte first.
-    pub(crate) fn in_order(dtype: DType, shape: Vec<usize>, bytes: Vec<u8>) -> Array {
-        Array { dtype, shape, big_endian: false, columns_first: false, bytes }
-    }
-
-    /// The numbers as f64, which holds them all exactly.
-    pub fn exact(&self) -> Vec<f64> {
-        conv_ir::with_element!(self.dtype, T => self.mapped(|x: T| x.to_f64()))
-    }
-
-    /// The numbers in C order. `T` is the array's own type.
-    pub fn values<T: Number>(&self) -> Vec<T> {
-        self.mapped(|x| x)
-    }
-
-    fn mapped<T: Number, U: Copy>(&self, map: impl Fn(T) -> U) -> Vec<U> {
-        let chunks = self.bytes.chunks_exact(self.dtype.bytes());
-        let values = match self.big_endian {
-            true => chunks.map(|chunk| map(T::from_be(chunk))).collect(),
-            false => chunks.map(|chunk| map(T::from_le(chunk))).collect(),
-        };
-        if self.columns_first { rows_first(&self.shape, values) } else { values }
-    }
-}
+use crate::array::{Array, Order};
+use crate::claims::{bytes, count, room, shown};
+use crate::numbers::with_number;
+use crate::{Kind, Number};
 
 /// The bytes of a file, or an error where memory does not hold them beside the numbers.
 ///
 /// # Errors
-/// How much memory it would take.
+/// How much memory it would take; or NumPy has no such type.
 pub fn encode<T: Number>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, String> {
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
     let extents =
         if shape.len() == 1 { extents.trim_end() } else { extents.trim_end_matches(", ") };
-    let width = T::DTYPE.bytes();
+    let kind = T::KIND;
+    let name = kind.npy().ok_or_else(|| {
+        format!("a .npy file cannot hold {kind}: write .safetensors, which can, or convert it")
+    })?;
+    let order = if kind.bytes() == 1 { '|' } else { '<' };
     let mut header =
-        format!("{{'descr': '<f{width}', 'fortran_order': False, 'shape': ({extents}), }}");
+        format!("{{'descr': '{order}{name}', 'fortran_order': False, 'shape': ({extents}), }}");
     // The format wants the numbers to start at a multiple of 64.
     let padding = 63 - (MAGIC.len() + 4 + header.len()) % 64;
     header.extend(std::iter::repeat_n(' ', padding));
     header.push('\n');
-    let needed = MAGIC.len() + 4 + header.len() + size_of_val(values);
-    let mut bytes = Vec::new();
-    bytes
-        .try_reserve_exact(needed)
-        .map_err(|_| format!("the file needs {needed} bytes of memory, more than there is"))?;
+    let mut bytes = room(MAGIC.len() + 4 + header.len() + size_of_val(values))?;
     bytes.extend(MAGIC);
     bytes.extend([1, 0]);
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.as_bytes());
-    values.iter().for_each(|value| value.push_le(&mut bytes));
+    crate::array::push(values, &mut bytes);
     Ok(bytes)
+}
+
+impl Array {
+    /// The bytes of a `.npy` file.
+    ///
+    /// # Errors
+    /// As [`encode`](crate::encode).
+    pub fn to_npy(&self) -> Result<Vec<u8>, String> {
+        with_number!(self.kind, T => encode(&self.shape, &self.values::<T>()))
+    }
 }
 
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -142,13 +86,13 @@ pub fn read(source: &mut impl Read, length: u64, most: usize) -> Result<Array, S
     let found = length.checked_sub(at + u64::from(header)).ok_or(CUT_OFF)?;
     let header = bytes(source, header as usize)?;
     let Header { descr, columns_first, shape } = Header::parse(&String::from_utf8_lossy(&header))?;
-    let (dtype, big_endian) = element_type(&descr)?;
-    let needed = count(&shape, most)?.checked_mul(dtype.bytes());
+    let (kind, big_endian) = element_type(&descr)?;
+    let needed = count(&shape, most)?.checked_mul(kind.bytes());
     let needed = needed.ok_or_else(|| {
         format!("has shape {}, more elements than memory can hold", shown(&shape))
     })?;
     let about = format!(
-        "shape {} of {dtype} needs {needed} bytes after the header, but there are {found}",
+        "shape {} of {kind} needs {needed} bytes after the header, but there are {found}",
         shown(&shape)
     );
     match found.cmp(&(needed as u64)) {
@@ -156,54 +100,37 @@ pub fn read(source: &mut impl Read, length: u64, most: usize) -> Result<Array, S
         std::cmp::Ordering::Greater => Err(format!("is too long: {about}")),
         std::cmp::Ordering::Equal => {
             let bytes = bytes(source, needed)?;
-            Ok(Array { dtype, shape, big_endian, columns_first, bytes })
+            Ok(Array { kind, shape, order: Order { big_endian, columns_first }, bytes })
         }
     }
 }
 
-fn element_type(descr: &str) -> Result<(DType, bool), String> {
+fn element_type(descr: &str) -> Result<(Kind, bool), String> {
     let big_endian = match descr.chars().next() {
         Some('>') => true,
         Some('=') => cfg!(target_endian = "big"),
         _ => false,
     };
-    match descr.trim_start_matches(['<', '>', '=', '|']) {
-        "f4" => Ok((DType::F32, big_endian)),
-        "f8" => Ok((DType::F64, big_endian)),
-        "c8" | "c16" => Err(format!(
-            "holds elements of type '{descr}', complex numbers; convolve their parts one by one (in NumPy: x.real and x.imag)"
-        )),
-        _ => Err(format!(
-            "holds elements of type '{}'; only float32 ('f4') and float64 ('f8') can be convolved (in NumPy: x.astype('float32'))",
-            cut(descr)
-        )),
+    let name = descr.trim_start_matches(['<', '>', '=', '|']);
+    if let Some(kind) = Kind::ALL.iter().find(|kind| kind.npy().as_deref() == Some(name)) {
+        return Ok((*kind, big_endian));
     }
+    let descr = cut(descr);
+    Err(match name {
+        "c8" | "c16" => format!(
+            "holds elements of type '{descr}', complex numbers; convolve their parts one by one (in NumPy: x.real and x.imag)"
+        ),
+        "V2" => format!(
+            "holds elements of type '{descr}', two bytes without a name, as NumPy writes bfloat16; write it as .safetensors, or convert it (in NumPy: x.astype('float32'))"
+        ),
+        _ => format!(
+            "holds elements of type '{descr}'; {NAMES} can be read (in NumPy: x.astype('float32'))"
+        ),
+    })
 }
 
-/// Elements of a Fortran-ordered array, put into C order.
-fn rows_first<T: Copy>(shape: &[usize], values: Vec<T>) -> Vec<T> {
-    if values.is_empty() {
-        return values;
-    }
-    let mut strides = Vec::with_capacity(shape.len());
-    shape.iter().fold(1, |stride, extent| {
-        strides.push(stride);
-        stride * extent
-    });
-    let mut index = vec![0; shape.len()];
-    let place = |_| {
-        let at: usize = index.iter().zip(&strides).map(|(i, stride)| i * stride).sum();
-        for (i, extent) in index.iter_mut().zip(shape).rev() {
-            *i += 1;
-            if *i < *extent {
-                break;
-            }
-            *i = 0;
-        }
-        values[at]
-    };
-    (0..values.len()).map(place).collect()
-}
+/// The types that can be read, as NumPy names them: `i8` is eight bytes there, and one here.
+const NAMES: &str = "int8, uint8, int16, uint16, int32, float16, float32 and float64";
 
 /// The dictionary in front of the numbers.
 #[derive(Debug, PartialEq)]
@@ -226,9 +153,9 @@ impl Header {
             let value = after.trim_start().strip_prefix(':').ok_or_else(bad)?.trim_start();
             rest = match key {
                 "descr" if value.starts_with('[') => {
-                    return Err(
-                        "holds a structured element type; only float32 and float64 can be convolved".to_owned(),
-                    );
+                    return Err(format!(
+                        "holds a structured element type; {NAMES} can be read (in NumPy: x['field'])"
+                    ));
                 }
                 "descr" => quoted(value).map(|(text, rest)| (descr = Some(text.to_owned()), rest)),
                 "fortran_order" => boolean(value).map(|(b, rest)| (columns_first = Some(b), rest)),
@@ -271,6 +198,8 @@ fn tuple(text: &str) -> Option<(Vec<usize>, &str)> {
 
 #[cfg(test)]
 mod tests {
+    use conv_ir::{BF16, F16};
+
     use super::*;
 
     fn file(descr: &str, fortran: &str, shape: &str, data: &[u8]) -> Vec<u8> {
@@ -294,15 +223,42 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        for shape in [vec![], vec![2], vec![0, 3], vec![1, 2, 3]] {
-            let values: Vec<f64> = (0..shape.iter().product()).map(|i| i as f64 - 0.5).collect();
-            let bytes = encode(&shape, &values).unwrap_or_default();
-            let array = parse(&bytes).expect("our own file");
-            assert_eq!(
-                (array.dtype, &array.shape, array.values::<f64>()),
-                (DType::F64, &shape, values)
-            );
+        for &kind in Kind::ALL {
+            with_number!(kind, T => {
+                let values = [-1.5, 0.0, 100.0, 3.0, 7.0, 9.0].map(T::nearest);
+                for shape in [vec![], vec![2], vec![0, 3], vec![1, 2, 3]] {
+                    let values = &values[..shape.iter().product()];
+                    let Ok(bytes) = encode(&shape, values) else {
+                        assert_eq!(kind, Kind::BF16);
+                        continue;
+                    };
+                    let array = parse(&bytes).expect("our own file");
+                    let read = (array.kind, &array.shape, array.values::<T>());
+                    assert_eq!(read, (kind, &shape, values.to_vec()));
+                }
+            });
         }
+        let refused = encode(&[0], &[] as &[BF16]).err().unwrap_or_default();
+        assert!(refused.contains("cannot hold bf16: write .safetensors"), "{refused}");
+    }
+
+    /// As NumPy writes them: `np.array([..], dtype).tofile`.
+    #[test]
+    fn every_type_of_numpys_is_read_exactly() {
+        let read = |descr: &str, data: &[u8]| {
+            let shape = format!("({},)", data.len() / descr[3..4].parse::<usize>().expect("bytes"));
+            parse(&file(descr, "False", &shape, data)).expect("legal")
+        };
+        assert_eq!(read("'|i1'", &[0x80, 0x7f]).values::<i8>(), [-128, 127]);
+        assert_eq!(read("'|u1'", &[0, 0xff]).values::<u8>(), [0, 255]);
+        assert_eq!(read("'<i2'", &[0, 0x80, 1, 0]).values::<i16>(), [-32768, 1]);
+        assert_eq!(read("'>u2'", &[0, 1, 0xff, 0xfe]).values::<u16>(), [1, 0xfffe]);
+        assert_eq!(read("'<i4'", &[0, 0, 0, 0x80]).values::<i32>(), [i32::MIN]);
+        assert_eq!(read("'>i4'", &[0xff, 0xff, 0xff, 0xfe]).exact(), [-2.0]);
+        let halves = read("'<f2'", &[0x00, 0x3c, 0xff, 0x7b, 0x01, 0x80]);
+        assert_eq!(halves.values::<f32>(), [1.0, 65504.0, -(2f32.powi(-24))]);
+        let bits: Vec<u16> = halves.values::<F16>().into_iter().map(F16::to_bits).collect();
+        assert_eq!(bits, [0x3c00, 0x7bff, 0x8001]);
     }
 
     #[test]
@@ -325,7 +281,10 @@ mod tests {
         assert!(message(b"\x93NUMPY\x01\0\xff".to_vec()).contains("ends inside its header"));
         assert!(message(b"\x93NUMPY\x09\0\0\0".to_vec()).contains("version 9"));
         assert!(message(file("'<c8'", "False", "(2,)", &[0; 16])).contains("x.real and x.imag"));
-        assert!(message(file("'<i8'", "False", "(2,)", &[0; 16])).contains("type '<i8'"));
+        assert!(message(file("'<i8'", "False", "(2,)", &[0; 16])).contains(
+            "type '<i8'; int8, uint8, int16, uint16, int32, float16, float32 and float64 can"
+        ));
+        assert!(message(file("'<V2'", "False", "(1,)", &[0; 2])).contains("NumPy writes bfloat16"));
         assert!(message(file("[('a', '<f4')]", "False", "(2,)", &[0; 8])).contains("structured"));
         assert!(
             message(file("'<f4'", "False", "(2,)", &[0; 7]))
@@ -343,7 +302,7 @@ mod tests {
 
     #[test]
     fn any_bytes_are_read_or_refused_in_a_short_line() {
-        for (descr, size) in [("'<f4'", 8), ("'>f8'", 16)] {
+        for (descr, size) in [("'<f4'", 8), ("'>f8'", 16), ("'|i1'", 2), ("'>f2'", 4)] {
             let sound = file(descr, "True", "(1, 2)", &[1; 16][..size]);
             crate::tests::damaged(&sound, |bytes| parse(bytes).map(|array| array.exact().len()));
         }

@@ -1,4 +1,4 @@
-//! `.safetensors`: named tensors of a model, of which one is read.
+//! `.safetensors`: named tensors of a model, of which one is read; and files of one tensor.
 //!
 //! ```text
 //! 8 bytes  length of the header, lowest first
@@ -6,17 +6,18 @@
 //! numbers  lowest byte first
 //! ```
 //!
-//! F32 and F64 are read as they are; F16 and BF16 become f32, which holds each of them exactly. The
-//! crate of that name would bring derive macros into every build of `conv!`; one tensor needs a
-//! page.
+//! Each [`Kind`] is read as it is. The crate of that name would bring derive macros into every
+//! build of `conv!`; one tensor needs a page.
 
 use std::io::{Read, Seek, SeekFrom};
 
-use conv_ir::{DType, cut};
-use serde_json::Value;
+use conv_ir::cut;
+use serde_json::{Value, json};
 
-use crate::claims::{bytes, count, shown};
-use crate::npy::Array;
+use crate::array::{Array, Order, push};
+use crate::claims::{bytes, count, room, shown};
+use crate::numbers::with_number;
+use crate::{Kind, Number};
 
 /// Bytes of the longest header that the format allows.
 const LONGEST: u64 = 100_000_000;
@@ -55,17 +56,12 @@ pub fn read(
     if from > to || to > length - start {
         return Err(format!("is truncated: `{name}` is not all there"));
     }
-    let (width, dtype, widen) = match dtype {
-        "F32" => (4, DType::F32, Widen::No),
-        "F64" => (8, DType::F64, Widen::No),
-        "F16" => (2, DType::F32, Widen::By(from_half)),
-        "BF16" => (2, DType::F32, Widen::By(|bits| f32::from_bits(u32::from(bits) << 16))),
-        other => {
-            let other = cut(other);
-            return Err(format!("holds `{name}` as {other}; F32, F64, F16 and BF16 can be read"));
-        }
+    let Some(&kind) = Kind::ALL.iter().find(|kind| kind.safetensors() == dtype) else {
+        let (dtype, names) = (cut(dtype), Kind::ALL.iter().map(|kind| kind.safetensors()));
+        let names = names.collect::<Vec<_>>().join(", ");
+        return Err(format!("holds `{name}` as {dtype}; {names} can be read"));
     };
-    let needed = count(&shape, most)?.checked_mul(width);
+    let needed = count(&shape, most)?.checked_mul(kind.bytes());
     let Some(needed) = needed.filter(|needed| *needed as u64 == to - from) else {
         let (shape, found) = (shown(&shape), to - from);
         return Err(format!("says that `{name}` is {shape}, but has {found} bytes for it"));
@@ -73,19 +69,37 @@ pub fn read(
     source
         .seek(SeekFrom::Start(start + from))
         .map_err(|error| format!("cannot be read: {error}"))?;
-    let data = bytes(source, needed)?;
-    let numbers = match widen {
-        Widen::No => data,
-        Widen::By(widen) => {
-            let mut numbers = Vec::with_capacity(2 * data.len());
-            for pair in data.chunks_exact(2) {
-                let bits = u16::from_le_bytes([pair[0], pair[1]]);
-                numbers.extend_from_slice(&widen(bits).to_le_bytes());
-            }
-            numbers
-        }
-    };
-    Ok(Array::in_order(dtype, shape, numbers))
+    Ok(Array { kind, shape, order: Order::default(), bytes: bytes(source, needed)? })
+}
+
+/// The bytes of a file of one tensor, or an error where memory does not hold them beside the
+/// numbers.
+///
+/// # Errors
+/// How much memory it would take.
+pub fn encode<T: Number>(name: &str, shape: &[usize], values: &[T]) -> Result<Vec<u8>, String> {
+    let (dtype, size) = (T::KIND.safetensors(), size_of_val(values));
+    let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [0, size]});
+    let mut header = json!({ name: entry }).to_string();
+    // The numbers start at a multiple of eight.
+    header.extend(std::iter::repeat_n(' ', header.len().next_multiple_of(8) - header.len()));
+    let mut bytes = room(8 + header.len() + size)?;
+    bytes.extend((header.len() as u64).to_le_bytes());
+    bytes.extend(header.as_bytes());
+    push(values, &mut bytes);
+    Ok(bytes)
+}
+
+impl Array {
+    /// The bytes of a `.safetensors` file of one tensor.
+    ///
+    /// # Errors
+    /// As [`encode`].
+    pub fn to_safetensors(&self, name: &str) -> Result<Vec<u8>, String> {
+        with_number!(self.kind, T => {
+            encode(name, &self.shape, &self.values::<T>())
+        })
+    }
 }
 
 /// The header, and where the numbers start.
@@ -108,27 +122,6 @@ fn header(source: &mut impl Read, length: u64) -> Result<(Value, u64), String> {
     Ok((table, 8 + header))
 }
 
-/// How a number becomes one that can be computed with.
-enum Widen {
-    /// It is one.
-    No,
-    /// From its bits.
-    By(fn(u16) -> f32),
-}
-
-/// IEEE 754 binary16 as f32, exactly.
-fn from_half(bits: u16) -> f32 {
-    let (sign, exponent, fraction) =
-        (bits >> 15, i32::from(bits >> 10 & 31), f32::from(bits & 1023));
-    let magnitude = match exponent {
-        0 => fraction * 2f32.powi(-24),
-        31 if fraction == 0.0 => f32::INFINITY,
-        31 => f32::NAN,
-        _ => (fraction + 1024.0) * 2f32.powi(exponent - 25),
-    };
-    if sign == 1 { -magnitude } else { magnitude }
-}
-
 fn missing(name: &str, tensors: &serde_json::Map<String, Value>) -> String {
     let names: Vec<&str> =
         tensors.keys().map(String::as_str).filter(|n| *n != "__metadata__").collect();
@@ -146,6 +139,8 @@ fn missing(name: &str, tensors: &serde_json::Map<String, Value>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use conv_ir::F16;
+
     use super::*;
 
     fn parse(bytes: &[u8], name: &str) -> Result<Array, String> {
@@ -157,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn tensors_are_found_by_name_and_widened_exactly() {
+    fn tensors_are_found_by_name_and_keep_their_type() {
         let header = r#"{"__metadata__":{"format":"pt"},"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"h":{"dtype":"F16","shape":[1,2],"data_offsets":[8,12]},"b":{"dtype":"BF16","shape":[1],"data_offsets":[12,14]}}"#;
         let mut data: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|x| x.to_le_bytes()).collect();
         data.extend([0x00, 0x3c, 0x01, 0x80]); // 1, -2^-24
@@ -167,11 +162,30 @@ mod tests {
         assert_eq!(values("a"), Ok((vec![2], vec![1.5, -2.0])));
         assert_eq!(values("h"), Ok((vec![1, 2], vec![1.0, -(2f32.powi(-24))])));
         assert_eq!(values("b"), Ok((vec![1], vec![-3.0])));
+        let half = parse(&bytes, "h")
+            .map(|a| (a.kind, a.values::<F16>().into_iter().map(F16::to_bits).collect::<Vec<_>>()));
+        assert_eq!(half, Ok((Kind::F16, vec![0x3c00, 0x8001])));
         assert_eq!(
             parse(&bytes, "c").err().unwrap_or_default(),
             "has no tensor `c`; it has a, b, h"
         );
         assert!(parse(&bytes, "").err().unwrap_or_default().contains("one of a, b, h"));
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        for &kind in Kind::ALL {
+            with_number!(kind, T => {
+                let values = [-1.5, 0.0, 100.0, 3.0, 7.0, 9.0].map(T::nearest);
+                for shape in [vec![], vec![0, 2], vec![2, 3]] {
+                    let values = &values[..shape.iter().product()];
+                    let bytes = encode("a \"name\"", &shape, values).expect("bytes");
+                    let read = parse(&bytes, "a \"name\"").expect("our own file");
+                    assert_eq!((read.kind, &read.shape, read.values::<T>()), (kind, &shape, values.to_vec()));
+                    assert_eq!((bytes.len(), (bytes.len() - size_of_val(values)) % 8), (bytes.capacity(), 0));
+                }
+            });
+        }
     }
 
     #[test]
@@ -186,7 +200,9 @@ mod tests {
                 &[0; 8],
             )
         };
-        assert!(message(&entry("I8", 2)).contains("as I8"));
+        let names = "I8, U8, I16, U16, I32, F16, BF16, F32, F64 can be read";
+        assert!(message(&entry("F8_E4M3", 2)).contains(&format!("`a` as F8_E4M3; {names}")));
+        assert!(message(&entry("I16", 2)).contains("has 2 bytes for it"));
         assert!(message(&entry("F32", 9)).contains("not all there"));
         assert!(message(&entry("F64", 8)).contains("has 8 bytes for it"));
     }

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use conv_files::{Number, encode, npy_of};
+use conv_files::{encode, npy_of};
 
-use super::{Case, plain as text_of, text};
+use super::{Case, Scalar, plain as text_of, text};
 use crate::common::{Folder, auto, ok, refused};
 
 /// Runs the case; gives what is printed.
 #[track_caller]
-fn checked<T: Number>(case: &Case<T>, more: &[&str]) -> String {
+fn checked<T: Scalar>(case: &Case<T>, more: &[&str]) -> String {
     let folder = Folder::new();
     let write = |name: &str, shape: &[usize], numbers: &[T]| {
         folder.write(name, &encode(shape, numbers).expect("little"))
@@ -34,7 +34,7 @@ fn checked<T: Number>(case: &Case<T>, more: &[&str]) -> String {
     said
 }
 
-pub fn plain<T: Number>(steps: usize) {
+pub fn plain<T: Scalar>(steps: usize) {
     checked(&Case::<T>::new(text_of(steps)), &[]);
 }
 

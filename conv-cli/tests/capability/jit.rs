@@ -2,14 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use conv_files::Number;
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Layout, Target};
 use conv_jit::{Compiled, Executor, Options, Packed, Scratch, StepWeights};
 use ndarray::{Array, ArrayD, IxDyn};
 
-use super::{Case, plain as text_of, text};
+use super::{Case, Scalar, plain as text_of, text};
 
 fn options() -> Options {
     Options { cache: false, ..Options::default() }
@@ -20,23 +19,23 @@ fn steps<T>(case: &Case<T>) -> Vec<StepWeights<'_, T>> {
     steps.map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() }).collect()
 }
 
-fn packed<T: Number>(case: &Case<T>, options: Options) -> Packed<T> {
+fn packed<T: Scalar>(case: &Case<T>, options: Options) -> Packed<T> {
     let compiled = Compiled::new(&case.program, options).expect("it compiles");
     compiled.pack_steps(&steps(case)).expect("they fit")
 }
 
-fn output<T: Number>(case: &Case<T>) -> Vec<T> {
+fn output<T: Scalar>(case: &Case<T>) -> Vec<T> {
     vec![T::from_f64(f64::NAN); case.wanted.len()]
 }
 
 #[track_caller]
-fn checked<T: Number>(case: &Case<T>, packed: &Packed<T>, sizes: &[(&str, usize)]) {
+fn checked<T: Scalar>(case: &Case<T>, packed: &Packed<T>, sizes: &[(&str, usize)]) {
     let mut output = output(case);
     packed.call(&case.input, &mut output).sizes(sizes).run().expect("it runs");
     case.check(&output);
 }
 
-pub fn plain<T: Number>(steps: usize) {
+pub fn plain<T: Scalar>(steps: usize) {
     let case = Case::<T>::new(text_of(steps));
     checked(&case, &packed(&case, options()), &[]);
 }
@@ -161,7 +160,7 @@ pub fn extents(steps: usize) {
     sized(&text, &[&[("H", 9), ("W", 8)], &[("H", 12), ("W", 7)]]);
 }
 
-fn array<T: Number>(shape: &[usize], numbers: &[T]) -> ArrayD<T> {
+fn array<T: Scalar>(shape: &[usize], numbers: &[T]) -> ArrayD<T> {
     Array::from_shape_vec(IxDyn(shape), numbers.to_vec()).expect("they fit")
 }
 

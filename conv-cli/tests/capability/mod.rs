@@ -5,8 +5,13 @@ pub mod jit;
 pub mod made;
 
 use conv_files::Number;
-use conv_ir::Program;
 use conv_ir::reference::{StepWeights, run_program};
+use conv_ir::{Element, Program};
+
+/// A number that files hold and that is computed in.
+pub trait Scalar: Number + Element {}
+
+impl<T: Number + Element> Scalar for T {}
 
 /// A program, arrays of small whole numbers, and the reference's output.
 pub struct Case<T> {
@@ -37,11 +42,11 @@ pub fn text(steps: usize, first: &str, second: &str) -> String {
 }
 
 /// Whole numbers from -3 to 3.
-pub fn numbers<T: Number>(count: usize) -> Vec<T> {
+pub fn numbers<T: Scalar>(count: usize) -> Vec<T> {
     (0..count).map(|at| T::from_f64((at * 5 % 7) as f64 - 3.0)).collect()
 }
 
-impl<T: Number> Case<T> {
+impl<T: Scalar> Case<T> {
     pub fn new(text: &str) -> Case<T> {
         Case::sized(text, &[])
     }

@@ -190,10 +190,10 @@ fn numbers(input: &Tensor, entry: &Entry, errors: &mut Errors) -> Option<Nested>
 fn from_file(input: &Tensor, place: &str, value: &Expr) -> syn::Result<Nested> {
     let wrong = |message: String| syn::Error::new_spanned(value, message);
     let array = read_place(&folder(), place, NUMBERS).map_err(|error| wrong(error.to_string()))?;
-    if input.dtype != array.dtype.to_string() {
+    if array.kind.widened().is_none_or(|dtype| input.dtype != dtype.to_string()) {
         return Err(wrong(format!(
             "the file holds {}, but input is {}: all must agree",
-            array.dtype, input.dtype
+            array.kind, input.dtype
         )));
     }
     let values = array.exact();

@@ -1,0 +1,89 @@
+//! An array as a file holds it.
+
+use crate::numbers::with_number;
+use crate::{Kind, Number};
+
+/// A file's contents: what the header says, and the numbers' bytes.
+pub struct Array {
+    /// The type of the numbers.
+    pub kind: Kind,
+    /// Extents, outermost first.
+    pub shape: Vec<usize>,
+    pub(crate) order: Order,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// How the bytes lie.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Order {
+    /// The highest byte of a number comes first.
+    pub big_endian: bool,
+    /// The first axis is the innermost.
+    pub columns_first: bool,
+}
+
+impl Array {
+    /// The numbers as f64, which holds them all exactly.
+    pub fn exact(&self) -> Vec<f64> {
+        with_number!(self.kind, T => self.mapped(|x: T| x.exact()))
+    }
+
+    /// The numbers in C order, as `T` where they are of another type. f32 holds each f16 and bf16.
+    pub fn values<T: Number>(&self) -> Vec<T> {
+        if self.kind == T::KIND {
+            return self.mapped(|x| x);
+        }
+        with_number!(self.kind, S => self.mapped(|x: S| T::nearest(x.exact())))
+    }
+
+    fn mapped<T: Number, U: Copy>(&self, map: impl Fn(T) -> U) -> Vec<U> {
+        let chunks = self.bytes.chunks_exact(size_of::<T>());
+        let number = |chunk: &[u8]| {
+            let mut bytes = [0; 8];
+            bytes[..size_of::<T>()].copy_from_slice(chunk);
+            map(T::from_bits(u64::from_le_bytes(bytes)))
+        };
+        let turned = |chunk: &[u8]| {
+            let mut bytes = [0; 8];
+            bytes[8 - size_of::<T>()..].copy_from_slice(chunk);
+            map(T::from_bits(u64::from_be_bytes(bytes)))
+        };
+        let values = match self.order.big_endian {
+            true => chunks.map(turned).collect(),
+            false => chunks.map(number).collect(),
+        };
+        if self.order.columns_first { rows_first(&self.shape, values) } else { values }
+    }
+}
+
+/// Appends the bytes of numbers, the lowest byte of each first.
+pub(crate) fn push<T: Number>(values: &[T], bytes: &mut Vec<u8>) {
+    for value in values {
+        bytes.extend_from_slice(&value.bits().to_le_bytes()[..size_of::<T>()]);
+    }
+}
+
+/// Elements of a Fortran-ordered array, put into C order.
+fn rows_first<T: Copy>(shape: &[usize], values: Vec<T>) -> Vec<T> {
+    if values.is_empty() {
+        return values;
+    }
+    let mut strides = Vec::with_capacity(shape.len());
+    shape.iter().fold(1, |stride, extent| {
+        strides.push(stride);
+        stride * extent
+    });
+    let mut index = vec![0; shape.len()];
+    let place = |_| {
+        let at: usize = index.iter().zip(&strides).map(|(i, stride)| i * stride).sum();
+        for (i, extent) in index.iter_mut().zip(shape).rev() {
+            *i += 1;
+            if *i < *extent {
+                break;
+            }
+            *i = 0;
+        }
+        values[at]
+    };
+    (0..values.len()).map(place).collect()
+}
