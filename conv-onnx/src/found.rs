@@ -145,7 +145,8 @@ impl Described<'_> {
     }
 }
 
-fn numbers(tensor: &Tensor) -> Result<Vec<f32>, String> {
+/// The numbers of a constant of f32.
+pub fn numbers(tensor: &Tensor) -> Result<Vec<f32>, String> {
     let plain = tensor.try_as_plain_ram().map_err(|error| error.to_string())?;
     plain.as_slice::<f32>().map(<[f32]>::to_vec).map_err(|error| error.to_string())
 }

@@ -23,7 +23,9 @@ mod found;
 mod model;
 mod outputs;
 mod pools;
+mod reader;
 mod region;
+mod resize;
 mod sized;
 mod tensor;
 

@@ -10,6 +10,7 @@ use tract_onnx::tract_hir::infer::{DimFact, Factoid};
 
 use crate::error::tract;
 use crate::explain::Explanation;
+use crate::reader::reader;
 use crate::sized::Sized;
 use crate::tensor::dtype_name;
 use crate::{Error, Tensor};
@@ -236,11 +237,6 @@ impl Model {
         // Nothing panics while the lock is held; if it did, the list would still be whole.
         self.met.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Shapes of outputs in a file are often wrong, and never needed.
-fn reader() -> tract_onnx::Onnx {
-    tract_onnx::onnx().with_ignore_output_shapes(true)
 }
 
 fn port(model: &InferenceModel, outlet: OutletId) -> TractResult<Port> {

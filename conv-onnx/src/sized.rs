@@ -1,8 +1,9 @@
 //! A model for inputs of certain shapes: the way from tract's graph to what runs.
 //!
 //! ```text
-//! parsed graph --shapes--> typed --found--> regions --declutter, pools, fold--> fewer nodes
-//!   --chain--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
+//! parsed graph --shapes--> typed --found--> regions --declutter, pools, resize--> more regions
+//!   --fold--> fewer nodes --chain--> regions of several steps --compiled--> machine code
+//!   --tract's optimiser--> plan
 //! ```
 
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tract_onnx::tract_core::plan::eval;
 use crate::error::tract;
 use crate::found::Left;
 use crate::model::{Options, Route};
-use crate::{Error, Tensor, chain, compiled, fold, found, outputs, pools};
+use crate::{Error, Tensor, chain, compiled, fold, found, outputs, pools, resize};
 
 /// What runs, for one set of input shapes.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ impl Sized {
                 let left = found::replace(&mut model)?;
                 model.declutter()?;
                 pools::replace(&mut model)?;
+                resize::replace(&mut model)?;
                 fold::fold(&mut model)?;
                 chain::join(&mut model, &options.jit())?;
                 compiled::compile(&mut model, &options.jit())?;

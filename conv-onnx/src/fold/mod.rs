@@ -9,6 +9,8 @@
 //! region(x) + y                 -> region(x) that adds y                  `residual`
 //! region(x * a + b)             -> weights * a, bias + b * sum(weights)   `affine::before`
 //! x + x * s                     -> x * (s + 1)                            `excitation`
+//! log(softmax(x))               -> log-softmax(x)                         `softmax::log`
+//! softmax over an axis          -> over the last one, moved there         `softmax::by_rows`
 //! ```
 //!
 //! Whatever is folded has no other reader, and is no output of the model. Results differ from the
@@ -18,6 +20,7 @@ mod activation;
 mod affine;
 mod excitation;
 mod residual;
+mod softmax;
 
 use tract_onnx::tract_core::internal::*;
 
@@ -27,12 +30,20 @@ type Rule = fn(&TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// In their order: a factor behind an activation may be a part of its spelling, so that it moves on
 /// only where no activation is left to be found.
-const RULES: [Rule; 5] =
-    [activation::fold, affine::behind, residual::fold, affine::before, excitation::fold];
+const RULES: [Rule; 7] = [
+    activation::fold,
+    affine::behind,
+    residual::fold,
+    affine::before,
+    excitation::fold,
+    softmax::log,
+    softmax::by_rows,
+];
 
 /// Folds what it can.
 pub fn fold(model: &mut TypedModel) -> TractResult<()> {
-    // Each rule that applies removes at least one node, so that this ends.
+    // Each rule that applies removes a node, or something that it does not leave behind, so that
+    // this ends.
     while try_rules(model)? {}
     model.compact()
 }

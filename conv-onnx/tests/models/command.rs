@@ -88,6 +88,9 @@ fn bench_prints_a_table_or_an_object() {
         );
         assert!(object["ms_min"].as_f64() <= object["ms_median"].as_f64());
     }
+    for accuracy in ["exact", "fast", "within(1e-4)"] {
+        assert!(line(&["--accuracy", accuracy]).contains("ms median"));
+    }
 }
 
 #[test]
@@ -103,8 +106,10 @@ fn mistakes_are_named() {
         (vec!["run", &model, "-o", "out"], "input 'x' is needed once"),
         (vec!["run", &model, "--input", "x", "-o", "out"], "has no name"),
         (vec!["run", &model, "--input", "x=none.npy", "-o", "out"], "none.npy: cannot be read"),
+        (vec!["bench", &model, "--accuracy", "within(0)"], "found `within(0)`, expected"),
         (vec!["explain", "none.onnx"], "none.onnx: cannot be read"),
         (vec!["bench", &model, "--route", "tract", "--threads", "2"], "tract runs on one thread"),
+        (vec!["bench", &model, "--accuracy", "unfused"], "expected `exact`, `fast` or `within"),
     ] {
         let message = refused(&arguments);
         assert!(message.starts_with("error: ") && message.contains(part), "{part}: {message}");

@@ -93,12 +93,29 @@ impl Graph {
         self.node("Conv", &[x, &weight, &bias], vec![Attribute::Ints("pads", vec![padding; 4])])
     }
 
+    /// The shape that the file claims of a value, with a free first extent.
+    pub fn claim(&mut self, name: &str, rest: &[i64]) {
+        let mut claimed = value(name, Some(&[&[1], rest].concat()));
+        if let Some(type_proto::Value::TensorType(tensor)) =
+            claimed.r#type.as_mut().and_then(|r#type| r#type.value.as_mut())
+        {
+            let first = tensor.shape.as_mut().expect("a shape").dim.first_mut().expect("an extent");
+            first.value = Some(dimension::Value::DimParam("batch".to_owned()));
+        }
+        self.0.value_info.push(claimed);
+    }
+
     /// The file's bytes.
-    pub fn bytes(mut self, outputs: &[&str]) -> Vec<u8> {
+    pub fn bytes(self, outputs: &[&str]) -> Vec<u8> {
+        self.bytes_of(17, outputs)
+    }
+
+    /// The same, of an opset.
+    pub fn bytes_of(mut self, opset: i64, outputs: &[&str]) -> Vec<u8> {
         self.0.output = outputs.iter().map(|name| value(name, None)).collect();
         let model = ModelProto {
             ir_version: 8,
-            opset_import: vec![OperatorSetIdProto { version: 17, ..Default::default() }],
+            opset_import: vec![OperatorSetIdProto { version: opset, ..Default::default() }],
             graph: Some(self.0),
             ..ModelProto::default()
         };

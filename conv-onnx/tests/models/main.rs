@@ -7,6 +7,9 @@ mod folds;
 mod graph;
 mod kinds;
 mod pages;
+mod reading;
+mod resize;
+mod softmax;
 
 use conv_onnx::{Explanation, Model, Options, Route, Tensor};
 use graph::numbers;

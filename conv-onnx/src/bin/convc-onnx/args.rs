@@ -85,9 +85,10 @@ pub struct ModelArgs {
     /// Who runs the convolutions
     #[arg(long, value_enum, default_value_t = RouteName::Compiled)]
     pub route: RouteName,
-    /// Whether sums may be computed in another order
-    #[arg(long, value_enum, default_value_t = AccuracyName::Exact)]
-    pub accuracy: AccuracyName,
+    /// exact: one order of sums; fast: another order where it is faster, within a bound; within(X):
+    /// the same, where the bound is at most X of the largest input times the sum of the |weights|
+    #[arg(long, value_name = "exact|fast|within(X)", default_value_t = Accuracy::Exact, value_parser = accuracy)]
+    pub accuracy: Accuracy,
 }
 
 #[derive(Args)]
@@ -117,14 +118,6 @@ pub enum RouteName {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AccuracyName {
-    /// One order of sums
-    Exact,
-    /// Another order where it is faster
-    Fast,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// For people
     Table,
@@ -138,11 +131,7 @@ impl ModelArgs {
             RouteName::Compiled => Route::Compiled,
             RouteName::Tract => Route::Tract,
         };
-        let accuracy = match self.accuracy {
-            AccuracyName::Exact => Accuracy::Exact,
-            AccuracyName::Fast => Accuracy::Fast,
-        };
-        let threads = self.threads.into();
+        let (accuracy, threads) = (self.accuracy, self.threads.into());
         if route == Route::Tract && threads > 1 {
             return Err(Failure::usage("tract runs on one thread: leave out --threads"));
         }
@@ -150,6 +139,15 @@ impl ModelArgs {
             &self.path,
             Options { route, threads, accuracy, ..Options::default() },
         )?)
+    }
+}
+
+fn accuracy(text: &str) -> Result<Accuracy, String> {
+    let expected = || format!("found `{text}`, expected `exact`, `fast` or `within(1e-4)`");
+    match text.parse() {
+        // Of CPUs that are none of those for which networks are compiled.
+        Ok(Accuracy::Unfused) | Err(_) => Err(expected()),
+        Ok(accuracy) => Ok(accuracy),
     }
 }
 
