@@ -97,7 +97,7 @@ pub fn threads(text: &str) -> Result<usize, String> {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Exactness {
     /// exact: the bits of every other route; fast: known windows of low rank may run as columns
-    /// and rows, and dense 3x3 steps in tiles of fewer multiplications, within a bound that is
+    /// and rows, and steps of stride 1 in tiles of fewer multiplications, within a bound that is
     /// printed; within(X): the same, where the bound is at most X of the largest input times the
     /// sum of the |weights|; unfused: each multiply-add rounds twice, as on CPUs without fused ones
     #[arg(long, value_name = "exact|fast|within(X)|unfused", default_value_t = Accuracy::Exact, value_parser = |text: &str| text.parse::<Accuracy>())]

@@ -182,7 +182,8 @@ fn in_tiles(conv: &Conv, tiles: &Tiles, options: &Options) -> Result<Nest, Error
         let (choice, nest, _) = alone(conv, layouts, given, options).map_err(into_ir)?;
         Ok(fuse::Lowered { schedule: choice.schedule, nest })
     };
-    Ok(tiled::nest(conv, tiles, (&options.target, options.threads), &mut lower)?)
+    let room = tiled::Room { threads: options.threads, scratch: None };
+    Ok(tiled::nest(conv, tiles, (&options.target, room), &mut lower)?)
 }
 
 fn fused(

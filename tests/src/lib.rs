@@ -13,6 +13,7 @@
 //! case      case files
 //! pages     the README and the guide, as doctests
 //! shapes    benchdnn's core, as text
+//! tiled     convolutions in tiles, in plain loops
 //! ```
 
 pub mod case;
@@ -28,6 +29,7 @@ pub mod random;
 pub mod random_chains;
 pub mod routes;
 pub mod shapes;
+pub mod tiled;
 
 pub use chains::fused_and_not;
 pub use data::{Data, Fill, Rng, compare, same};

@@ -4,7 +4,7 @@
 //! ```text
 //! exact   strides of 1x1 windows move to the step before                            same bits
 //! fast    before that, a known window of low rank is two steps                      within a bound
-//!         behind it, dense 3x3 steps are computed in tiles (machine code alone)     within a bound
+//!         behind it, steps of stride 1 are computed in tiles (machine code alone)   within a bound
 //! ```
 //!
 //! In: a program and how exact its result must be. Out: a program of the same input, output and
@@ -87,13 +87,13 @@ impl Rewritten {
         let moved = "strides of 1x1 windows moved to the step before".to_owned();
         let tiled = |(at, tiles): &(usize, Tiles)| {
             let conv = &self.program.steps()[*at].conv;
-            let [rows, columns] = tiles.outputs();
+            let outputs: usize = tiles.outputs().iter().product();
             format!(
                 "step {}: in tiles, Winograd's {tiles}: {} multiplications for {}; error at most \
                  {:.1e} of the largest input times the channel's sum of |weights|",
                 at + 1,
                 tiles.points(),
-                rows * columns * conv.kernel_volume(),
+                outputs * conv.kernel_volume(),
                 tiles.relative_bound(conv)
             )
         };
@@ -108,7 +108,8 @@ impl Rewritten {
 fn is_dense(conv: &Conv) -> bool {
     let spec = conv.spec();
     let is_sum = spec.reduction == Reduction::Sum && !spec.transposed;
-    is_sum && spec.groups == 1 && conv.kernel_volume() > 1
+    let is_dense = spec.groups == 1 || conv.in_channels_per_group() > 1;
+    is_sum && is_dense && conv.kernel_volume() > 1
 }
 
 impl Program {

@@ -31,13 +31,13 @@ impl Tiles {
         let spec = conv.spec();
         let axes = self.transforms();
         self.check(conv, "weight", weight.len(), conv.weight_shape())?;
-        let of_points = vec![self.points(), spec.out_channels, spec.in_channels];
+        let channels = conv.in_channels_per_group();
+        let of_points = vec![self.points(), spec.out_channels, channels];
         self.check(conv, "transformed weight", transformed.len(), of_points)?;
         if let Some(bias) = bias {
             self.check(conv, "bias", bias.len(), conv.bias_shape())?;
         }
         let (gamma, finer) = gammas(conv, &axes);
-        let channels = spec.in_channels;
         let pairs = spec.out_channels * channels;
         let spread = spread(&axes);
         let residual = f64::from(u8::from(spec.residual));
@@ -63,47 +63,48 @@ impl Tiles {
     /// ```
     /// use conv_ir::{Conv, winograd::Tiles};
     /// let conv: Conv = "conv2d ic64 oc64 in 56x56 kernel 3x3 pad 1".parse()?;
-    /// let bounds = Tiles::of(&conv).unwrap().map(|tiles| tiles.relative_bound(&conv));
-    /// // F(4x4, 3x3), F(2x2, 3x3); the direct sum of 576 products has 3.4e-5.
-    /// assert!(bounds[0] < 8e-4 && bounds[1] < 8e-5, "{bounds:?}");
+    /// let bound = |m| Tiles::new(&conv, &[m, m]).unwrap().relative_bound(&conv);
+    /// // The direct sum of 576 products has 3.4e-5.
+    /// assert!(bound(4) < 8e-4 && bound(2) < 8e-5, "{} {}", bound(4), bound(2));
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn relative_bound(&self, conv: &Conv) -> f64 {
         let axes = self.transforms();
         let (gamma, finer) = gammas(conv, &axes);
         let unit = conv.dtype().epsilon();
-        gamma * (1.0 + unit) * axes[0].worst() * axes[1].worst() + finer
+        gamma * (1.0 + unit) * self.worst() + finer
     }
 }
 
 /// What roundings amount to: of the computation, and, with the worst way through all matrices, of
 /// the transform of weights in f64, whose own matrix is rounded as well.
-fn gammas(conv: &Conv, axes: &[Transform; 2]) -> (f64, f64) {
+fn gammas(conv: &Conv, axes: &[&Transform]) -> (f64, f64) {
     let spec = conv.spec();
     let terms = |matrix: &[Vec<f64>]| {
         let count = |row: &Vec<f64>| row.iter().filter(|x| **x != 0.0).count();
         matrix.iter().map(count).max().unwrap_or(0)
     };
-    let transforms: usize = axes.iter().map(|axis| terms(&axis.a) + terms(&axis.b)).sum();
+    let transformed = || axes.iter().filter(|axis| !axis.is_identity());
+    let transforms: usize = transformed().map(|axis| terms(&axis.a) + terms(&axis.b)).sum();
     let added = usize::from(spec.bias) + usize::from(spec.residual);
-    let roundings = transforms + 1 + spec.in_channels + added;
-    let weights = 2 * (axes[0].taps() + axes[1].taps() + 1);
-    let worst = axes[0].worst() * axes[1].worst();
+    let roundings = transforms + 1 + conv.in_channels_per_group() + added;
+    let weights = 2 * (transformed().map(|axis| axis.taps()).sum::<usize>() + 1);
+    let worst: f64 = axes.iter().map(|axis| axis.worst()).product();
     let finer = gamma(weights, f64::EPSILON / 2.0) * worst;
     (gamma(roundings, spec.dtype.epsilon() / 2.0), finer)
 }
 
 /// For each output of a tile: `|A|_ik` times the sum of row `k` of `|B|`, over all points.
-fn spread([rows, columns]: &[Transform; 2]) -> Vec<Vec<f64>> {
+fn spread(axes: &[&Transform]) -> Vec<Vec<f64>> {
     let one = |axis: &Transform| -> Vec<Vec<f64>> {
         let size = |row: &Vec<f64>| row.iter().map(|x| x.abs()).sum::<f64>();
         let inputs: Vec<f64> = axis.b.iter().map(size).collect();
         let of = |row: &Vec<f64>| row.iter().zip(&inputs).map(|(a, b)| a.abs() * b).collect();
         axis.a.iter().map(of).collect()
     };
-    let (rows, columns) = (one(rows), one(columns));
-    let both = |(i, j): (&Vec<f64>, &Vec<f64>)| {
-        i.iter().flat_map(|a| j.iter().map(move |b| a * b)).collect()
-    };
-    rows.iter().flat_map(|i| columns.iter().map(move |j| (i, j))).map(both).collect()
+    let both = |i: &[f64], j: &[f64]| i.iter().flat_map(|a| j.iter().map(move |b| a * b)).collect();
+    axes.iter().fold(vec![vec![1.0]], |outer, axis| {
+        let inner = one(axis);
+        outer.iter().flat_map(|i| inner.iter().map(move |j| both(i, j))).collect()
+    })
 }

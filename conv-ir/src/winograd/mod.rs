@@ -23,6 +23,8 @@ mod tiles;
 
 pub use tiles::Tiles;
 
+use std::sync::OnceLock;
+
 use crate::analysis::Ratio;
 
 /// The finite points, as numerators and denominators, where there are `1 + at` of them: those with
@@ -36,6 +38,11 @@ const POINTS: [&[(i64, i64)]; 7] = [
     &[(1, 3), (-1, 3), (7, 8), (-7, 8), (8, 5), (-8, 5)],
     &[(0, 1), (1, 2), (-1, 2), (1, 1), (-1, 1), (2, 1), (-2, 1)],
 ];
+
+/// The longest window, and the most outputs of a tile along an axis: with two of the other, there
+/// are eight points.
+pub(crate) const MOST_TAPS: usize = POINTS.len();
+pub(crate) const MOST_OUTPUTS: usize = POINTS.len();
 
 /// The matrices of one axis, row by row.
 ///
@@ -62,8 +69,12 @@ pub struct Transform {
 impl Transform {
     /// `outputs` results of a window of `taps`, from `outputs + taps - 1` inputs. `None` where that
     /// saves nothing (one output or one tap) or takes more than eight points, whose worst case is
-    /// too large for single precision.
+    /// too large for single precision. One output of one tap is the input itself.
     pub fn new(outputs: usize, taps: usize) -> Option<Transform> {
+        if (outputs, taps) == (1, 1) {
+            let one = || vec![vec![1.0]];
+            return Some(Transform { a: one(), g: one(), b: one(), worst: 1.0 });
+        }
         if outputs < 2 || taps < 2 {
             return None;
         }
@@ -72,6 +83,18 @@ impl Transform {
         let points: Option<Vec<Ratio>> =
             points.iter().map(|&(above, below)| Ratio::from(above).over(below)).collect();
         Exact::new(outputs, taps, &points?)?.scaled()
+    }
+
+    /// The same, made once.
+    pub fn of(outputs: usize, taps: usize) -> Option<&'static Transform> {
+        static MADE: [[OnceLock<Option<Transform>>; MOST_TAPS + 1]; MOST_OUTPUTS + 1] =
+            [const { [const { OnceLock::new() }; MOST_TAPS + 1] }; MOST_OUTPUTS + 1];
+        MADE.get(outputs)?.get(taps)?.get_or_init(|| Transform::new(outputs, taps)).as_ref()
+    }
+
+    /// Whether nothing is transformed.
+    pub fn is_identity(&self) -> bool {
+        self.inputs() == 1
     }
 
     /// Inputs that a tile reads, which is the number of points and of multiplications.

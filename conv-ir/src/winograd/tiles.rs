@@ -2,90 +2,111 @@
 
 use std::fmt;
 
-use super::Transform;
+use super::{MOST_OUTPUTS, MOST_TAPS, Transform};
 use crate::conv::EquationAxis;
 use crate::values::room;
 use crate::{Conv, DType, Element, Error, PaddingMode, Reduction};
 
-/// How a convolution of two axes is cut into tiles: outputs of a tile and taps of the window, rows
-/// first.
+/// The most spatial axes of a convolution in tiles.
+pub(crate) const MOST_AXES: usize = 3;
+
+/// The largest worst case of what is called fast: that of the usual F(4x4, 3x3) of the literature
+/// is 860. F(6x6, 3x3) has 1565.
+const MOST_WORST: f64 = 1000.0;
+
+/// How a convolution is cut into tiles: along each axis, outermost first, the outputs of a tile and
+/// the taps of the window. An axis with one tap has tiles of one output, which are left alone.
 ///
 /// ```
 /// use conv_ir::{Conv, winograd::Tiles};
 /// let conv: Conv = "conv2d ic64 oc64 in 56x56 kernel 3x3 pad 1".parse()?;
-/// let [tiles, smaller] = Tiles::of(&conv).unwrap();
+/// let tiles = Tiles::new(&conv, &[4, 4]).unwrap();
 /// assert_eq!((tiles.to_string(), tiles.points()), ("F(4x4, 3x3)".to_owned(), 36));
+/// let smaller = Tiles::new(&conv, &[2, 2]).unwrap();
 /// assert_eq!((smaller.to_string(), smaller.points()), ("F(2x2, 3x3)".to_owned(), 16));
+/// let conv: Conv = "conv1d ic64 oc64 in 560 kernel 5".parse()?;
+/// assert_eq!(Tiles::new(&conv, &[4]).unwrap().to_string(), "F(4, 5)");
 /// let conv: Conv = "conv2d ic64 oc64 in 56x56 kernel 3x3 stride 2".parse()?;
 /// assert_eq!(Tiles::of(&conv).unwrap_err(), "the stride is not 1");
 /// # Ok::<(), conv_ir::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tiles {
-    outputs: [usize; 2],
-    taps: [usize; 2],
+    outputs: [usize; MOST_AXES],
+    taps: [usize; MOST_AXES],
+    rank: usize,
 }
 
 impl fmt::Display for Tiles {
     /// `F(4x4, 3x3)`, as the literature has it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ([m, n], [r, s]) = (self.outputs, self.taps);
-        write!(f, "F({m}x{n}, {r}x{s})")
+        let by = |of: &[usize]| of.iter().map(usize::to_string).collect::<Vec<_>>().join("x");
+        write!(f, "F({}, {})", by(self.outputs()), by(self.taps()))
     }
 }
 
 impl Tiles {
-    /// The tiles that this convolution may have, larger ones first. Those multiply less, and their
-    /// errors are larger.
+    /// All tiles that this convolution may have, by the outputs of a tile. Larger ones multiply
+    /// less, and their errors are larger; there is none that may be further off than what is
+    /// usual.
     ///
     /// # Errors
     /// Why it has none.
-    pub fn of(conv: &Conv) -> Result<[Tiles; 2], &'static str> {
-        let spec = conv.spec();
-        let equation = conv.equation();
-        let all = |f: &dyn Fn(&EquationAxis) -> bool| equation.iter().all(f);
-        let padded_less = |axis: &EquationAxis| {
-            let (input, output) = (axis.input.known(), axis.output.known());
-            let behind = input.zip(output).map(|(input, output)| {
-                output as i64 - 1 + axis.kernel - axis.pad_lo - input as i64
-            });
-            axis.pad_lo < axis.kernel && behind.is_some_and(|pad| pad < axis.kernel)
-        };
-        let rules = [
-            (conv.rank() == 2, "it has not two spatial axes"),
-            (spec.dtype == DType::F32, "the type is not f32"),
-            (spec.reduction == Reduction::Sum, "it is no convolution"),
-            (!spec.transposed, "it is transposed"),
-            (spec.groups == 1, "it has groups"),
-            (all(&|axis| axis.kernel == 3), "the window is not 3x3"),
-            (all(&|axis| axis.stride == 1), "the stride is not 1"),
-            (all(&|axis| axis.dilation == 1), "it is dilated"),
-            (conv.free_sizes().is_empty(), "a size is known only at run time"),
-            (spec.padding_mode == PaddingMode::Zeros, "the padding is not of zeros"),
-            (all(&padded_less), "the padding is wider than the window"),
-        ];
-        match rules.into_iter().find(|(holds, _)| !holds) {
-            Some((_, why)) => Err(why),
-            None => Ok([4, 2].map(|outputs| Tiles { outputs: [outputs; 2], taps: [3, 3] })),
+    pub fn of(conv: &Conv) -> Result<Vec<Tiles>, &'static str> {
+        allowed(conv)?;
+        let mut all = vec![Tiles { outputs: [1; MOST_AXES], taps: [1; MOST_AXES], rank: 0 }];
+        for axis in conv.axes() {
+            let longer = |tiles: Tiles| {
+                let sizes = (1..=MOST_OUTPUTS).filter(|m| Transform::of(*m, axis.kernel).is_some());
+                sizes.map(move |outputs| tiles.with_axis(outputs, axis.kernel))
+            };
+            all = all.into_iter().flat_map(longer).collect();
+        }
+        all.retain(|tiles| tiles.worst() <= MOST_WORST);
+        match all.is_empty() {
+            true => Err("no tiles of its window are exact enough"),
+            false => Ok(all),
         }
     }
 
-    /// Outputs of a tile, rows and columns.
-    pub fn outputs(&self) -> [usize; 2] {
-        self.outputs
+    /// Tiles of so many outputs along each axis, where they are among those of the convolution.
+    pub fn new(conv: &Conv, outputs: &[usize]) -> Option<Tiles> {
+        Tiles::of(conv).ok()?.into_iter().find(|tiles| tiles.outputs() == outputs)
     }
 
-    /// The matrices of rows and of columns.
-    pub fn transforms(&self) -> [Transform; 2] {
-        [0, 1].map(|at| {
-            Transform::new(self.outputs[at], self.taps[at])
+    fn with_axis(mut self, outputs: usize, taps: usize) -> Tiles {
+        (self.outputs[self.rank], self.taps[self.rank]) = (outputs, taps);
+        self.rank += 1;
+        self
+    }
+
+    /// Outputs of a tile along each axis.
+    pub fn outputs(&self) -> &[usize] {
+        &self.outputs[..self.rank]
+    }
+
+    /// Taps of the window along each axis.
+    pub fn taps(&self) -> &[usize] {
+        &self.taps[..self.rank]
+    }
+
+    /// The matrices of each axis.
+    pub fn transforms(&self) -> Vec<&'static Transform> {
+        let of = |(outputs, taps): (&usize, &usize)| {
+            Transform::of(*outputs, *taps)
                 .unwrap_or_else(|| unreachable!("{self} was made without a transform"))
-        })
+        };
+        self.outputs().iter().zip(self.taps()).map(of).collect()
     }
 
     /// Multiplications of a tile, for each pair of channels.
     pub fn points(&self) -> usize {
-        (0..2).map(|at| self.outputs[at] + self.taps[at] - 1).product()
+        self.outputs().iter().zip(self.taps()).map(|(outputs, taps)| outputs + taps - 1).product()
+    }
+
+    /// The [worst case](Transform::worst) of all axes.
+    pub fn worst(&self) -> f64 {
+        self.transforms().iter().map(|axis| axis.worst()).product()
     }
 
     /// Whether numbers on the way from these weights stay finite: none of them is infinite or NaN,
@@ -94,8 +115,8 @@ impl Tiles {
     pub fn keeps_finite<T: Element>(&self, weight: &[T]) -> bool {
         let size = |row: &Vec<f64>| row.iter().map(|x| x.abs()).sum::<f64>();
         let most = |matrix: &[Vec<f64>]| matrix.iter().map(size).fold(1.0, f64::max);
-        let grows = |axis: Transform| most(&axis.a) * most(&axis.g) * most(&axis.b);
-        let grows: f64 = self.transforms().map(grows).iter().product();
+        let grows = |axis: &Transform| most(&axis.a) * most(&axis.g) * most(&axis.b);
+        let grows: f64 = self.transforms().into_iter().map(grows).product();
         let largest = f64::from(f32::MAX) / 64f64.exp2() / grows;
         weight.iter().all(|w| w.to_f64().abs() < largest)
     }
@@ -108,7 +129,7 @@ impl Tiles {
         found: usize,
         shape: Vec<usize>,
     ) -> Result<(), Error> {
-        if !Tiles::of(conv).is_ok_and(|all| all.contains(self)) {
+        if Tiles::new(conv, self.outputs()) != Some(*self) {
             return Err(Error::Argument(format!("{self} are no tiles of {conv}")));
         }
         match shape.iter().product() {
@@ -117,37 +138,82 @@ impl Tiles {
         }
     }
 
-    /// The transformed weights, `[points, out, in]`: computed in f64, rounded once.
+    /// The transformed weights, `[points, out, in / groups]`: computed in f64, rounded once.
     ///
     /// # Errors
     /// [`Error::Memory`]; [`Error::Length`] and [`Error::Argument`] where these are not the
     /// weights, or not tiles, of `conv`.
     pub fn weights<T: Element>(&self, conv: &Conv, weight: &[T]) -> Result<Vec<T>, Error> {
         self.check(conv, "weight", weight.len(), conv.weight_shape())?;
-        let [rows, columns] = self.transforms().map(|axis| axis.g);
+        let volume = conv.kernel_volume();
+        let (points, pairs) = (self.points(), weight.len() / volume);
+        let mut made = room("transformed weights", points.saturating_mul(pairs))?;
+        made.resize(points * pairs, T::default());
         let flip = conv.spec().flip;
-        let [height, width] = self.taps;
-        let pairs = conv.spec().out_channels * conv.spec().in_channels;
-        let mut made = room("transformed weights", self.points() * pairs)?;
-        made.resize(self.points() * pairs, T::default());
-        let mut halfway = vec![0.0; rows.len() * width];
-        for (pair, window) in weight.chunks(height * width).enumerate() {
-            let tap = |at: usize| match flip {
-                true => window[window.len() - 1 - at].to_f64(),
-                false => window[at].to_f64(),
-            };
-            for (k, g) in rows.iter().enumerate() {
-                for j in 0..width {
-                    halfway[k * width + j] =
-                        g.iter().enumerate().map(|(i, g)| g * tap(i * width + j)).sum();
-                }
-                let row = &halfway[k * width..][..width];
-                for (l, g) in columns.iter().enumerate() {
-                    let sum: f64 = row.iter().zip(g).map(|(x, g)| x * g).sum();
-                    made[(k * columns.len() + l) * pairs + pair] = T::from_f64(sum);
-                }
+        let (mut window, mut next) = (Vec::new(), Vec::new());
+        for (pair, taps) in weight.chunks(volume).enumerate() {
+            window.clear();
+            window.extend(taps.iter().map(|tap| tap.to_f64()));
+            if flip {
+                window.reverse();
+            }
+            let mut behind = volume;
+            for axis in self.transforms() {
+                behind /= axis.taps();
+                along(&window, (&axis.g, behind), &mut next);
+                std::mem::swap(&mut window, &mut next);
+            }
+            for (point, x) in window.iter().enumerate() {
+                made[point * pairs + pair] = T::from_f64(*x);
             }
         }
         Ok(made)
+    }
+}
+
+/// An array of dimensions `[before, taps, behind]` by a matrix of `points` times `taps`:
+/// `[before, points, behind]`.
+fn along(from: &[f64], (matrix, behind): (&[Vec<f64>], usize), to: &mut Vec<f64>) {
+    to.clear();
+    for block in from.chunks(matrix[0].len() * behind) {
+        for row in matrix {
+            for at in 0..behind {
+                let taps = block[at..].iter().step_by(behind);
+                to.push(row.iter().zip(taps).map(|(g, x)| g * x).sum());
+            }
+        }
+    }
+}
+
+/// Whether a convolution can be computed in tiles.
+fn allowed(conv: &Conv) -> Result<(), &'static str> {
+    let spec = conv.spec();
+    let equation = conv.equation();
+    let all = |f: &dyn Fn(&EquationAxis) -> bool| equation.iter().all(f);
+    let padded_less = |axis: &EquationAxis| {
+        let (input, output) = (axis.input.known(), axis.output.known());
+        let behind = input
+            .zip(output)
+            .map(|(input, output)| output as i64 - 1 + axis.kernel - axis.pad_lo - input as i64);
+        axis.pad_lo < axis.kernel && behind.is_some_and(|pad| pad < axis.kernel)
+    };
+    let has_points =
+        |axis: &EquationAxis| usize::try_from(axis.kernel).is_ok_and(|taps| taps <= MOST_TAPS);
+    let rules = [
+        ((1..=MOST_AXES).contains(&conv.rank()), "it has more than three spatial axes"),
+        (matches!(spec.dtype, DType::F32 | DType::F64), "the type is not f32 or f64"),
+        (spec.reduction == Reduction::Sum, "it is no convolution"),
+        (!spec.transposed, "it is transposed"),
+        (conv.kernel_volume() > 1, "the window is one element"),
+        (all(&has_points), "the window is longer than 7"),
+        (all(&|axis| axis.stride == 1), "the stride is not 1"),
+        (all(&|axis| axis.dilation == 1 || axis.kernel == 1), "it is dilated"),
+        (conv.free_sizes().is_empty(), "a size is known only at run time"),
+        (spec.padding_mode == PaddingMode::Zeros, "the padding is not of zeros"),
+        (all(&padded_less), "the padding is wider than the window"),
+    ];
+    match rules.into_iter().find(|(holds, _)| !holds) {
+        Some((_, why)) => Err(why),
+        None => Ok(()),
     }
 }

@@ -138,7 +138,7 @@ impl Builder {
     }
 
     /// [`Accuracy::Fast`] lets known windows of low rank run as a column pass and a row pass, and
-    /// dense 3x3 steps in tiles of fewer multiplications, within bounds that
+    /// steps of stride 1 in tiles of fewer multiplications, within bounds that
     /// [`Compiled::explain`](crate::Compiled::explain) states and
     /// [`Packed::bound`](crate::Packed::bound) gives for the weights; [`Accuracy::Within`] where
     /// the bound is small enough.

@@ -109,11 +109,11 @@ impl Making<'_> {
         stmts
     }
 
-    /// Zeros in these elements of each row.
+    /// Zeros in these elements of a row, inside these loops.
     pub(super) fn zeros(
         &mut self,
-        each: &Loop,
-        (buffer, row): (BufferId, &Affine),
+        loops: &[Loop],
+        (buffer, row): (BufferId, &[Affine]),
         elements: Range<i64>,
     ) -> Vec<Stmt> {
         let mut stmts = Vec::new();
@@ -121,11 +121,12 @@ impl Making<'_> {
             let lane = self.lane();
             let (inner, element) = self.vectors(&run, lane);
             let element = element.plus_constant(elements.start);
-            let to = Access::buffer(buffer, [row.clone(), element]);
+            let index = row.iter().cloned().chain([element]);
+            let to = Access::buffer(buffer, index.collect::<Vec<_>>());
             let store = Op::Store { to, value: Expr::Const(0.0), when: Vec::new() };
             let mut leaf = Leaf::copy("zeros", inner, vec![store]);
             leaf.lanes = self.lanes(lane, run.cut);
-            stmts.push(Chain { loops: vec![each.clone()], leaf }.into_stmt());
+            stmts.push(Chain { loops: loops.to_vec(), leaf }.into_stmt());
         }
         stmts
     }

@@ -1,32 +1,39 @@
 //! One nest of a convolution in tiles ([`crate::winograd`]): strip by strip through scratch.
 //!
 //! ```text
-//! for strip:
-//!   padded[row, column, ic]     = the strip's rows of the input, zeros around them
-//!   down[k, row, column, ic]    = B down the columns of each tile
-//!   transformed[kl, tile, ic]   = B along the rows of each tile
-//!   for each point kl:            a 1x1 convolution through every pass:
-//!     products[kl, tile, oc]    = sum over ic of transformed[kl, tile, ic] * weight[kl, oc, ic]
-//!   up[i, l, tile, oc]          = A back down the columns
-//!   tiles[row, column, oc]      = A back along the rows
-//!   output[oc, row, column]     = activation(tiles + bias + residual)
+//! for strip:                     of two axes, rows and columns:
+//!   padded[row, column, ic]        the strip's part of the input, zeros around it
+//!   down[k, row, column, ic]       B down the columns of each tile
+//!   transformed[kl, tile, ic]      B along the rows of each tile
+//!   for some output channels:
+//!     for each point kl:             a 1x1 convolution through every pass:
+//!       products[kl, tile, oc]         sum of transformed[kl, tile, ic] * weight[kl, oc, ic]
+//!     up[i, l, tile, oc]             A back down the columns
+//!     done[row, column, oc]          A back along the rows
+//!     output[oc, row, column]        activation(done + bias + residual)
 //! ```
 //!
 //! Channels stand last inside, whatever the caller's layout: transforms and products then have full
-//! vectors for any width, and no edge but the padding, which is written once. A strip is some rows
-//! of tiles, as many as leave the scratch small. Each array is dead when the next but one is
-//! written, so two pieces of memory hold all of them in turns.
+//! vectors for any width, and no edge but the padding, which is written once. Of any number of axes
+//! each is transformed in its turn, the outermost first on both ways; images of the batch are an
+//! axis that is left alone. A strip is a box of tiles, as many as leave the scratch small
+//! ([`sizes`]); weights are read once a strip. Each array is dead when the next but one is written,
+//! so a few pieces of memory hold all of them in turns.
 //!
 //! Each number of a transform is one chain of multiply-adds over a tile's inputs in order, each
 //! product one over the channels. So the bits follow from the description and [`Tiles`] alone; no
 //! schedule, strip, machine or number of threads changes them.
 
+mod choose;
 mod leaves;
 mod moves;
 mod product;
 mod sizes;
+mod transforms;
 
-pub use sizes::choose;
+pub use choose::{choose, direct, price};
+
+use std::ops::Range;
 
 use super::fuse::Lower;
 use crate::nest::{
@@ -34,23 +41,31 @@ use crate::nest::{
 };
 use crate::winograd::{Tiles, Transform};
 use crate::{Conv, Error, Layout, Target, passes};
-use leaves::Row;
 use sizes::Sizes;
 
-/// The nest of `conv`, which `tiles` fits, for so many threads. The one weight buffer has the
-/// transformed weights ([`Tiles::weights`]).
+/// What a convolution in tiles may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Threads that share it.
+    pub threads: usize,
+    /// Bytes of scratch of each at most; `None` is a MiB, more where weights are large.
+    pub scratch: Option<usize>,
+}
+
+/// The nest of `conv`, which `tiles` fits. The one weight buffer has the transformed weights
+/// ([`Tiles::weights`]).
 ///
 /// # Errors
-/// [`Error::Unsupported`] where a row of tiles needs too much scratch; those of `lower`, which
-/// makes the product.
+/// [`Error::Unsupported`] where one tile needs too much scratch; those of `lower`, which makes the
+/// product.
 pub fn nest(
     conv: &Conv,
     tiles: &Tiles,
-    (target, threads): (&Target, usize),
+    (target, room): (&Target, Room),
     lower: &mut Lower<'_>,
 ) -> Result<Nest, Error> {
-    let Some(sizes) = Sizes::of(conv, tiles, threads) else {
-        let message = format!("a row of tiles {tiles} needs too much scratch");
+    let Some(sizes) = Sizes::of(conv, tiles, room) else {
+        let message = format!("one tile of {tiles} needs too much scratch");
         return Err(Error::Unsupported { route: "tiles", message });
     };
     let mut making = Making::new(conv, tiles.transforms(), sizes, target);
@@ -64,45 +79,54 @@ pub fn nest(
 
 struct Making<'a> {
     conv: &'a Conv,
-    transforms: [Transform; 2],
+    transforms: Vec<&'static Transform>,
     sizes: Sizes,
     lanes: i64,
     nest: Nest,
-    left: BufferId,
-    right: BufferId,
-    image: Affine,
-    strip: Affine,
+    /// Pieces of scratch ([`Sizes::scratch`]).
+    scratch: Vec<BufferId>,
+    /// Which strip along each axis, and which block of output channels.
+    strip: Vec<Affine>,
+    block: Affine,
 }
 
 impl<'a> Making<'a> {
-    fn new(conv: &'a Conv, transforms: [Transform; 2], sizes: Sizes, target: &Target) -> Self {
+    fn new(
+        conv: &'a Conv,
+        transforms: Vec<&'static Transform>,
+        sizes: Sizes,
+        target: &Target,
+    ) -> Self {
         let mut nest = Nest::new(conv.dtype(), conv.rank());
-        let scratch = |nest: &mut Nest, name: &str, len: i64| {
-            nest.add_buffer(name, BufferRole::Scratch, constants(&[len]))
-        };
-        let left = scratch(&mut nest, "left", sizes.left());
-        let right = scratch(&mut nest, "right", sizes.right());
+        let pieces = ["left", "right", "back"].into_iter().zip(sizes.scratch());
+        let scratch = pieces
+            .filter(|(_, len)| *len > 0)
+            .map(|(name, len)| nest.add_buffer(name, BufferRole::Scratch, constants(&[len])));
         Making {
             conv,
             transforms,
+            scratch: scratch.collect(),
             lanes: target.lanes(conv.dtype().bytes()) as i64,
             nest,
-            left,
-            right,
-            image: Affine::constant(0),
-            strip: Affine::constant(0),
+            strip: vec![Affine::constant(0); sizes.axes.len()],
+            block: Affine::constant(0),
             sizes,
         }
     }
 
-    /// An image's or a residual's buffer.
-    fn image(&mut self, name: &str, role: BufferRole, channels: i64, size: [i64; 2]) -> BufferId {
-        let [rows, columns] = size;
-        let extents = match self.conv.spec().layout {
-            Layout::ChannelsFirst => [self.sizes.images, channels, rows, columns],
-            Layout::ChannelsLast => [self.sizes.images, rows, columns, channels],
-        };
+    /// An image's or a residual's buffer, with the extents of each axis, images first.
+    fn image(&mut self, name: &str, role: BufferRole, channels: i64, sizes: &[i64]) -> BufferId {
+        let mut extents = sizes.to_vec();
+        match self.conv.spec().layout {
+            Layout::ChannelsFirst => extents.insert(1, channels),
+            Layout::ChannelsLast => extents.push(channels),
+        }
         self.nest.add_buffer(name, role, constants(&extents))
+    }
+
+    /// A piece of scratch as an array.
+    fn array(&mut self, piece: usize, name: &str, extents: &[i64]) -> BufferId {
+        self.view(self.scratch[piece], name, extents)
     }
 
     fn view(&mut self, of: BufferId, name: &str, extents: &[i64]) -> BufferId {
@@ -113,6 +137,16 @@ impl<'a> Making<'a> {
 
     fn axis(&mut self, name: &str) -> AxisId {
         self.nest.add_axis(name, Role::Copy, Part::Outer)
+    }
+
+    /// A driver loop, where there is more than one to count.
+    fn counted(&mut self, name: &str, count: i64, loops: &mut Vec<Loop>) -> Affine {
+        if count == 1 {
+            return Affine::constant(0);
+        }
+        let axis = self.axis(name);
+        loops.push(Loop::serial(axis, count));
+        Affine::axis(axis)
     }
 
     /// The bias, as it is known or comes later.
@@ -127,103 +161,83 @@ impl<'a> Making<'a> {
     /// Every strip of every image.
     fn body(&mut self, tiles: &Tiles, lower: &mut Lower<'_>) -> Result<Vec<Stmt>, Error> {
         let spec = self.conv.spec();
-        let Sizes { input, output, channels, out_channels, .. } = self.sizes;
-        let from = self.image("input", BufferRole::Input, channels, input);
+        let (channels, out_channels) = (self.sizes.channels, self.sizes.out_channels);
+        let sizes = |output: bool| -> Vec<i64> {
+            let of = self.sizes.axes.iter();
+            of.map(|axis| if output { axis.output } else { axis.input }).collect()
+        };
+        let (input, output) = (sizes(false), sizes(true));
+        let from = self.image("input", BufferRole::Input, channels, &input);
         let residual = spec
             .residual
-            .then(|| self.image("residual", BufferRole::Residual, out_channels, output));
+            .then(|| self.image("residual", BufferRole::Residual, out_channels, &output));
         let bias = spec.bias.then(|| self.bias());
-        let to = self.image("output", BufferRole::Output, out_channels, output);
-        let (image, strip) = (self.axis("image"), self.axis("strip"));
-        (self.image, self.strip) = (Affine::axis(image), Affine::axis(strip));
+        let to = self.image("output", BufferRole::Output, out_channels, &output);
+        let strips = self.loops_over_strips();
+        let mut blocks = Vec::new();
+        self.block = self.counted("block", self.sizes.out_blocks(), &mut blocks);
         let mut stmts = self.padded(from);
         stmts.extend(self.transformed());
-        stmts.extend(self.product(tiles, lower)?);
-        stmts.extend(self.tiles());
-        stmts.extend(self.finished((bias, residual), to));
-        let kind = |shared: bool| if shared { LoopKind::Parallel } else { LoopKind::Serial };
-        let by_images = self.sizes.images > 1;
-        let around = |axis, extent: i64, shared, body| {
-            vec![Stmt::For(Loop { kind: kind(shared), ..Loop::serial(axis, extent) }, body)]
-        };
-        let stmts = around(strip, self.sizes.strips, !by_images, stmts);
-        Ok(around(image, self.sizes.images, by_images, stmts))
+        let mut back = self.product(tiles, lower)?;
+        back.extend(self.done());
+        back.extend(self.finished((bias, residual), to));
+        stmts.extend(inside(&blocks, back));
+        Ok(inside(&strips, stmts))
     }
 
-    /// `for row of tiles in the strip`.
-    fn rows_of_tiles(&mut self) -> (Affine, Loop) {
-        let axis = self.axis("row");
-        let left = self.strip.times(-self.sizes.strip).plus_constant(self.sizes.tiles[0]);
-        (
-            Affine::axis(axis),
-            Loop { hi: least(&[self.sizes.strip.into(), left]), ..Loop::serial(axis, 0) },
-        )
+    /// Over the strips of each axis; threads share the first of which there are several.
+    fn loops_over_strips(&mut self) -> Vec<Loop> {
+        let mut loops = Vec::new();
+        for at in 0..=self.sizes.cut {
+            let strips = self.sizes.axes[at].strips();
+            self.strip[at] = self.counted(&format!("strip{at}"), strips, &mut loops);
+        }
+        if loops.is_empty() {
+            loops.push(Loop::serial(self.axis("strip"), 1));
+        }
+        loops[0].kind = LoopKind::Parallel;
+        loops
     }
 
-    /// The input's transform from the padded one.
-    fn transformed(&mut self) -> Vec<Stmt> {
-        let Sizes { channels, tiles, outputs, points, strip, .. } = self.sizes;
-        let [rows, columns] = self.sizes.padded();
-        let [vertical, horizontal] = self.transforms.clone().map(|axis| axis.b);
-        let width = columns * channels;
-        let from = self.view(self.left, "padded_rows", &[rows, width]);
-        let to = self.view(self.right, "down", &[points[0], strip, width]);
-        let (row, each) = self.rows_of_tiles();
-        let down = Row { name: "down", matrix: &vertical, len: width, tiles: 1, from, to };
-        let mut stmts = self.transform(down, &[each], &|k, j, e, _| {
-            let from = vec![row.times(outputs[0]).plus_constant(k), e.clone()];
-            [from, vec![j.into(), row.clone(), e.clone()]]
-        });
-        let down = [points[0], strip, columns, channels];
-        let from = self.view(self.right, "down_tiles", &down);
-        let to = [points[0], points[1], self.sizes.count(), channels];
-        let to = self.view(self.left, "transformed", &to);
-        let point = self.axis("k");
-        let (row, each) = self.rows_of_tiles();
-        let loops = [Loop::serial(point, points[0]), each];
-        let (k, len) = (Affine::axis(point), channels);
-        let along = Row { name: "along", matrix: &horizontal, len, tiles: tiles[1], from, to };
-        stmts.extend(self.transform(along, &loops, &|l, j, e, tile| {
-            let column = tile.times(outputs[1]).plus_constant(l);
-            let tile = row.times(tiles[1]).plus(tile);
-            let from = vec![k.clone(), row.clone(), column, e.clone()];
-            [from, vec![k.clone(), j.into(), tile, e.clone()]]
-        }));
-        stmts
+    /// How many tiles a strip has along the axis that is cut, each with loops around what is done
+    /// for such strips: the last may have fewer.
+    fn each_count(&mut self) -> Vec<(Vec<Loop>, i64)> {
+        let axis = self.sizes.axes[self.sizes.cut];
+        if axis.last() == axis.strip {
+            return vec![(Vec::new(), axis.strip)];
+        }
+        let (before, behind) = (self.axis("before"), self.axis("behind"));
+        // Whether it is the last strip: `strip - (strips - 1)` is 0, else less.
+        let left = self.strip[self.sizes.cut].times(-1).plus_constant(axis.strips() - 1);
+        let before = Loop { hi: least(&[1.into(), left.clone()]), ..Loop::serial(before, 1) };
+        let behind = Loop { lo: least(&[1.into(), left]), ..Loop::serial(behind, 1) };
+        vec![(vec![before], axis.strip), (vec![behind], axis.last())]
     }
 
-    /// The tiles of the output from the products.
-    fn tiles(&mut self) -> Vec<Stmt> {
-        let Sizes { out_channels, tiles, outputs, points, strip, .. } = self.sizes;
-        let [vertical, horizontal] = self.transforms.clone().map(|axis| axis.a);
-        let width = tiles[1] * out_channels;
-        let from = self.view(self.right, "product_rows", &[points[0], points[1], strip, width]);
-        let to = self.view(self.left, "up", &[outputs[0], points[1], strip, width]);
-        let point = self.axis("l");
-        let (row, each) = self.rows_of_tiles();
-        let loops = [Loop::serial(point, points[1]), each];
-        let l = Affine::axis(point);
-        let up = Row { name: "up", matrix: &vertical, len: width, tiles: 1, from, to };
-        let mut stmts = self.transform(up, &loops, &|k, i, e, _| {
-            [k, i].map(|at| vec![at.into(), l.clone(), row.clone(), e.clone()])
-        });
-        let up = [outputs[0], points[1], self.sizes.count(), out_channels];
-        let from = self.view(self.left, "up_tiles", &up);
-        let to = [strip * outputs[0], tiles[1] * outputs[1], out_channels];
-        let to = self.view(self.right, "tiles", &to);
-        let output = self.axis("i");
-        let (row, each) = self.rows_of_tiles();
-        let loops = [each, Loop::serial(output, outputs[0])];
-        let (i, len) = (Affine::axis(output), out_channels);
-        let across = Row { name: "across", matrix: &horizontal, len, tiles: tiles[1], from, to };
-        stmts.extend(self.transform(across, &loops, &|l, j, e, tile| {
-            let from = row.times(tiles[1]).plus(tile);
-            let to = row.times(outputs[0]).plus(&i);
-            let column = tile.times(outputs[1]).plus_constant(j);
-            [vec![i.clone(), l.into(), from, e.clone()], vec![to, column, e.clone()]]
-        }));
-        stmts
+    /// One of the tiles of these axes in a strip, counted through, and the loops over them. Of the
+    /// axis that is cut the last strip has fewer.
+    fn each_tile(&mut self, axes: Range<usize>, loops: &mut Vec<Loop>) -> Affine {
+        let mut tile = Affine::constant(0);
+        for at in axes {
+            tile = tile.times(self.sizes.axes[at].strip).plus(&self.tile_along(at, loops));
+        }
+        tile
     }
+
+    fn tile_along(&mut self, at: usize, loops: &mut Vec<Loop>) -> Affine {
+        let axis = self.sizes.axes[at];
+        let tile = self.counted("tile", axis.strip, loops);
+        if let Some(each) = loops.last_mut().filter(|_| axis.strip > 1 && axis.strips() > 1) {
+            let left = self.strip[at].times(-axis.strip).plus_constant(axis.tiles);
+            each.hi = least(&[axis.strip.into(), left]);
+        }
+        tile
+    }
+}
+
+/// These loops around.
+fn inside(loops: &[Loop], body: Vec<Stmt>) -> Vec<Stmt> {
+    loops.iter().rev().fold(body, |body, each| vec![Stmt::For(each.clone(), body)])
 }
 
 fn constants(of: &[i64]) -> Vec<Affine> {
@@ -232,10 +246,19 @@ fn constants(of: &[i64]) -> Vec<Affine> {
 
 /// The smallest of these.
 fn least(of: &[Affine]) -> Bound {
-    Bound::Min(of.iter().cloned().map(Quotient::from).collect())
+    bound(of, Bound::Min)
 }
 
 /// The largest of these.
 fn largest(of: &[Affine]) -> Bound {
-    Bound::Max(of.iter().cloned().map(Quotient::from).collect())
+    bound(of, Bound::Max)
+}
+
+/// One number where all of them are.
+fn bound(of: &[Affine], choice: fn(Vec<Quotient>) -> Bound) -> Bound {
+    let bound = choice(of.iter().cloned().map(Quotient::from).collect());
+    match bound.as_constant() {
+        Some(constant) => choice(vec![constant.into()]),
+        None => bound,
+    }
 }

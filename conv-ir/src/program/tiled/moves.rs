@@ -3,83 +3,162 @@
 //!
 //! Where channels stand first, a block of as many channels as columns is turned in registers.
 
+use std::ops::Range;
+
 use super::leaves::{Run, runs};
-use super::{Making, Sizes, largest, least};
+use super::sizes::Along;
+use super::{Making, inside, largest, least};
 use crate::Layout;
 use crate::nest::{
     Access, Affine, Binary, BufferId, Chain, Expr, Leaf, Loop, Op, Part, RegId, Register, Role,
     Stmt, TileAxis,
 };
 
-/// A place in an image: row and first column.
+/// A place in an image: where it is along every axis but the last, the first column, and the first
+/// channel.
 #[derive(Clone)]
 struct Spot {
     buffer: BufferId,
-    row: Affine,
-    column: i64,
+    outer: Vec<Affine>,
+    column: Affine,
+    channel: Affine,
 }
 
 impl Spot {
-    /// So many columns and channels further on, in an array without images whose channels stand
-    /// last.
+    /// So many columns and channels further on, in an array whose channels stand last.
     fn last(&self, column: &Affine, channel: &Affine) -> Access {
-        let column = column.plus_constant(self.column);
-        Access::buffer(self.buffer, [self.row.clone(), column, channel.clone()])
+        let ends = [self.column.plus(column), self.channel.plus(channel)];
+        let index: Vec<Affine> = self.outer.iter().cloned().chain(ends).collect();
+        Access::buffer(self.buffer, index)
+    }
+
+    /// The same in an array of the caller's.
+    fn callers(&self, layout: Layout, column: &Affine, channel: &Affine) -> Access {
+        let mut index = self.outer.clone();
+        index.push(self.column.plus(column));
+        let channel = self.channel.plus(channel);
+        match layout {
+            Layout::ChannelsFirst => index.insert(1, channel),
+            Layout::ChannelsLast => index.push(channel),
+        }
+        Access::buffer(self.buffer, index)
     }
 }
 
+/// Strips along the columns that hold the same ones of their first `before + live`.
+struct Columns {
+    strips: Range<i64>,
+    before: i64,
+    live: i64,
+}
+
+/// Strips at each end that may see padding; the others do not.
+const ENDS: i64 = 16;
+
 impl Making<'_> {
-    /// The same in an array of the caller's.
-    fn callers(&self, spot: &Spot, column: &Affine, channel: &Affine) -> Access {
-        let (image, row) = (self.image.clone(), spot.row.clone());
-        let (column, channel) = (column.plus_constant(spot.column), channel.clone());
-        let index = match self.conv.spec().layout {
-            Layout::ChannelsFirst => [image, channel, row, column],
-            Layout::ChannelsLast => [image, row, column, channel],
-        };
-        Access::buffer(spot.buffer, index)
+    /// The strips along the columns, those together of which the same is said.
+    fn columns(&self, of: impl Fn(&Along, i64) -> (i64, i64)) -> Vec<Columns> {
+        let axis = self.sizes.axes[self.sizes.axes.len() - 1];
+        let count = axis.strips();
+        let (front, behind) = (count.min(ENDS), (count - ENDS).max(count.min(ENDS)));
+        let mut all: Vec<Columns> = Vec::new();
+        let middle = (front < behind).then_some(front..behind);
+        let single = |at: i64| at..at + 1;
+        let parts = (0..front).map(single).chain(middle).chain((behind..count).map(single));
+        for strips in parts {
+            let (before, live) = of(&axis, strips.start);
+            match all.last_mut().filter(|last| (last.before, last.live) == (before, live)) {
+                Some(last) => last.strips.end = strips.end,
+                None => all.push(Columns { strips, before, live }),
+            }
+        }
+        all
     }
 
-    /// The strip's rows of the input with channels last, and zeros around them.
-    pub(super) fn padded(&mut self, input: BufferId) -> Vec<Stmt> {
-        let Sizes { channels, outputs, pad, input: [height, width], .. } = self.sizes;
-        let [rows, columns] = self.sizes.padded();
-        let flat = self.view(self.left, "padded_rows", &[rows, columns * channels]);
-        let padded = self.view(self.left, "padded", &[rows, columns, channels]);
-        // The image's row that the strip begins with, and the strip's row that the image does.
-        let first = self.strip.times(self.sizes.strip * outputs[0]).plus_constant(-pad[0]);
-        let start = first.times(-1);
-        let (above, below, inside) = (self.axis("above"), self.axis("below"), self.axis("inside"));
-        let whole = 0..columns * channels;
-        let mut stmts = Vec::new();
-        if pad[0] > 0 {
-            let each = Loop { hi: start.clone().into(), ..Loop::serial(above, 0) };
-            stmts.extend(self.zeros(&each, (flat, &Affine::axis(above)), whole.clone()));
+    /// Which strip along the columns it is, and a loop around where it is one of these alone: one
+    /// turn, or none.
+    fn one_of(&mut self, strips: &Range<i64>) -> (Affine, Vec<Loop>) {
+        let last = self.sizes.axes.len() - 1;
+        let at = self.strip[last].clone();
+        if *strips == (0..self.sizes.axes[last].strips()) {
+            return (at, Vec::new());
         }
-        let over = first.plus_constant(rows - height);
-        let each = Loop { hi: over.into(), ..Loop::serial(below, 0) };
-        let row = Affine::axis(below).times(-1).plus_constant(rows - 1);
-        stmts.extend(self.zeros(&each, (flat, &row), whole.clone()));
-        let each = Loop {
-            lo: largest(&[0.into(), start.clone()]),
-            hi: least(&[rows.into(), start.plus_constant(height)]),
-            ..Loop::serial(inside, 0)
+        let axis = self.axis("here");
+        let lo = largest(&[at.clone(), strips.start.into()]);
+        let hi = least(&[at.plus_constant(1), strips.end.into()]);
+        (Affine::axis(axis), vec![Loop { lo, hi, ..Loop::serial(axis, 0) }])
+    }
+
+    /// The strip's part of the input with channels last, and zeros around it.
+    pub(super) fn padded(&mut self, input: BufferId) -> Vec<Stmt> {
+        let axes = self.sizes.axes.clone();
+        let channels = self.sizes.channels;
+        let piece = self.sizes.piece_there(self.sizes.transformed().len());
+        let (mut extents, mut stmts, mut loops) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut here, mut there) = (Vec::new(), Vec::new());
+        let last = axes.len() - 1;
+        for (at, axis) in axes[..last].iter().enumerate() {
+            let padded = axis.padded();
+            let rest = axes[at + 1..].iter().fold(channels, |all, axis| all * axis.padded());
+            extents.push(padded);
+            let flat = [&extents[..], &[rest]].concat();
+            let flat = self.array(piece, "padded_rows", &flat);
+            // The input's position that the strip begins with, and the strip's that the input does.
+            let (first, apart) = axis.first();
+            let first = self.strip[at].times(apart).plus_constant(first);
+            let start = first.times(-1);
+            let mut zeros = |making: &mut Self, name: &str, hi: Affine, from: i64, step: i64| {
+                let axis = making.axis(name);
+                let each = Loop { hi: hi.into(), ..Loop::serial(axis, 0) };
+                let row = Affine::axis(axis).times(step).plus_constant(from);
+                let around = [&loops[..], &[each]].concat();
+                let row = [&here[..], &[row]].concat();
+                stmts.extend(making.zeros(&around, (flat, &row), 0..rest));
+            };
+            if axis.pad > 0 {
+                zeros(self, "above", start.clone(), 0, 1);
+            }
+            if axis.sees_end() {
+                let over = first.plus_constant(padded - axis.input);
+                zeros(self, "below", over, padded - 1, -1);
+            }
+            let id = self.axis("inside");
+            let hi = least(&[padded.into(), start.plus_constant(axis.input)]);
+            loops.push(Loop { lo: largest(&[0.into(), start]), hi, ..Loop::serial(id, 0) });
+            here.push(Affine::axis(id));
+            there.push(Affine::axis(id).plus(&first));
+        }
+        let columns = axes[last].padded();
+        extents.push(columns);
+        let flat = [&extents[..last], &[columns * channels]].concat();
+        let flat = self.array(piece, "padded_rows", &flat);
+        let padded = self.array(piece, "padded", &[&extents[..], &[channels]].concat());
+        let (first, apart) = axes[last].first();
+        let seen = |axis: &Along, strip: i64| {
+            let first = first + strip * apart;
+            let before = (-first).clamp(0, columns);
+            (before, (axis.input - first.max(0)).clamp(0, columns - before))
         };
-        let row = Affine::axis(inside);
-        let (to, from) = (pad[1].max(0), (-pad[1]).max(0));
-        let live = (width - from).min(columns - to);
-        stmts.extend(self.zeros(&each, (flat, &row), 0..to * channels));
-        stmts.extend(self.zeros(&each, (flat, &row), (to + live) * channels..whole.end));
-        let from = Spot { buffer: input, row: row.plus(&first), column: from };
-        let to = Spot { buffer: padded, row, column: to };
-        stmts.extend(self.turned(&each, (&from, &to), (live, channels)));
+        for Columns { strips, before, live } in self.columns(seen) {
+            let (strip, around) = self.one_of(&strips);
+            let mut part = self.zeros(&loops, (flat, &here), 0..before * channels);
+            let rest = (before + live) * channels..columns * channels;
+            part.extend(self.zeros(&loops, (flat, &here), rest));
+            let column = strip.times(apart).plus_constant(first + before);
+            let zero = || Affine::constant(0);
+            let from = Spot { buffer: input, outer: there.clone(), column, channel: zero() };
+            let column = Affine::constant(before);
+            let to = Spot { buffer: padded, outer: here.clone(), column, channel: zero() };
+            part.extend(self.turned(&loops, (&from, &to), (live, channels)));
+            stmts.extend(inside(&around, part));
+        }
         stmts
     }
 
     /// So many columns of a row of the caller's, with channels last.
     fn turned(
         &mut self,
-        each: &Loop,
+        loops: &[Loop],
         (from, to): (&Spot, &Spot),
         (columns, channels): (i64, i64),
     ) -> Vec<Stmt> {
@@ -88,12 +167,13 @@ impl Making<'_> {
             match self.conv.spec().layout {
                 Layout::ChannelsFirst => {
                     let blocks = runs(columns, self.lanes)
-                        .map(|run| self.turned_block(each, (from, to), (&run, &block)));
+                        .map(|run| self.turned_block(loops, (from, to), (&run, &block)));
                     stmts.extend(blocks);
                 }
-                Layout::ChannelsLast => {
-                    stmts.push(self.copied(each, (from, to), (columns, &block)));
+                Layout::ChannelsLast if columns > 0 => {
+                    stmts.push(self.copied(loops, (from, to), (columns, &block)));
                 }
+                Layout::ChannelsLast => {}
             }
         }
         stmts
@@ -102,7 +182,7 @@ impl Making<'_> {
     /// The same of channels that stand last there, too.
     fn copied(
         &mut self,
-        each: &Loop,
+        loops: &[Loop],
         (from, to): (&Spot, &Spot),
         (columns, block): (i64, &Run),
     ) -> Stmt {
@@ -112,19 +192,19 @@ impl Making<'_> {
         let at = Affine::axis(column);
         let copy = Op::Store {
             to: to.last(&at, &channel),
-            value: Expr::Load(self.callers(from, &at, &channel)),
+            value: Expr::Load(from.callers(self.conv.spec().layout, &at, &channel)),
             when: Vec::new(),
         };
-        let loops = std::iter::once(Loop::serial(column, columns)).chain(inner).collect();
-        let mut leaf = Leaf::copy("copied", loops, vec![copy]);
+        let over = std::iter::once(Loop::serial(column, columns)).chain(inner).collect();
+        let mut leaf = Leaf::copy("copied", over, vec![copy]);
         leaf.lanes = self.lanes(lane, block.cut);
-        Chain { loops: vec![each.clone()], leaf }.into_stmt()
+        Chain { loops: loops.to_vec(), leaf }.into_stmt()
     }
 
     /// The same of channels that stand first there, with columns in the lanes.
     fn turned_block(
         &mut self,
-        each: &Loop,
+        loops: &[Loop],
         (from, to): (&Spot, &Spot),
         (run, block): (&Run, &Run),
     ) -> Stmt {
@@ -133,14 +213,14 @@ impl Making<'_> {
         let (columns, column) = self.blocks("columns", run);
         let (channels, first) = self.blocks("channels", block);
         let (column, at) = (column.plus(&Affine::axis(lane)), first.plus(&Affine::axis(channel)));
-        let load = Expr::Load(self.callers(from, &column, &at));
+        let load = Expr::Load(from.callers(self.conv.spec().layout, &column, &at));
         let store = Op::StoreBlock { to: to.last(&column, &at), reg: RegId(0), along: channel };
         let ops = vec![Op::Each(channel, vec![Op::set(RegId(0), load)]), store];
         let mut leaf = Leaf::copy("turned", Vec::new(), ops);
         leaf.lanes = self.lanes(lane, run.cut);
         leaf.tile = vec![TileAxis { axis: channel, extent: block.cut.unwrap_or(self.lanes) }];
         leaf.registers = vec![Register { name: "a".to_owned(), axes: vec![channel] }];
-        Chain { loops: vec![each.clone(), channels, columns], leaf }.into_stmt()
+        Chain { loops: [loops, &[channels, columns]].concat(), leaf }.into_stmt()
     }
 
     /// A driver loop over the vectors of a run, and the first element of each.
@@ -150,39 +230,61 @@ impl Making<'_> {
         (Loop::serial(axis, run.vectors), first)
     }
 
-    /// The output from its tiles, with what is added and the activation.
+    /// A block of output channels from its tiles, with what is added and the activation.
     pub(super) fn finished(
         &mut self,
         (bias, residual): (Option<BufferId>, Option<BufferId>),
         to: BufferId,
     ) -> Vec<Stmt> {
-        let Sizes { out_channels, outputs, tiles, strip, output, .. } = self.sizes;
-        let shape = [strip * outputs[0], tiles[1] * outputs[1], out_channels];
-        let done = self.view(self.right, "done", &shape);
-        let first = self.strip.times(strip * outputs[0]);
-        let inside = self.axis("inside");
-        let left = first.times(-1).plus_constant(output[0]);
-        let each = Loop { hi: least(&[shape[0].into(), left]), ..Loop::serial(inside, 0) };
-        let row = Affine::axis(inside);
-        let here = |buffer| Spot { buffer, row: row.clone(), column: 0 };
-        let callers = |buffer| Spot { buffer, row: row.plus(&first), column: 0 };
+        let axes = self.sizes.axes.clone();
+        let steps = self.sizes.transformed().len();
+        let channels = self.sizes.block;
+        let shape: Vec<i64> = axes.iter().map(Along::done).chain([channels]).collect();
+        let done = self.array(self.sizes.piece_back(steps), "done", &shape);
+        let added = residual
+            .map(|from| (from, self.array(self.sizes.piece_back(steps + 1), "added", &shape)));
+        let (mut loops, mut here, mut there) = (Vec::new(), Vec::new(), Vec::new());
+        let last = axes.len() - 1;
+        for (at, axis) in axes[..last].iter().enumerate() {
+            let first = self.strip[at].times(axis.done());
+            let left = first.times(-1).plus_constant(axis.output);
+            let id = self.axis("inside");
+            let hi = least(&[axis.done().into(), left]);
+            loops.push(Loop { hi, ..Loop::serial(id, 0) });
+            here.push(Affine::axis(id));
+            there.push(Affine::axis(id).plus(&first));
+        }
+        let zero = || Affine::constant(0);
+        let here = |buffer| Spot { buffer, outer: here.clone(), column: zero(), channel: zero() };
+        let channel = self.block.times(channels);
+        let callers = |buffer, column: &Affine| {
+            let (outer, column) = (there.clone(), column.clone());
+            Spot { buffer, outer, column, channel: channel.clone() }
+        };
+        let seen =
+            |axis: &Along, strip: i64| (0, axis.done().min(axis.output - strip * axis.done()));
         let mut stmts = Vec::new();
-        let added = residual.map(|residual| {
-            let added = here(self.view(self.left, "added", &shape));
-            let size = (output[1], out_channels);
-            stmts.extend(self.turned(&each, (&callers(residual), &added), size));
-            added
-        });
-        let ends = Ends { done: here(done), bias, added, to: callers(to) };
-        for block in runs(out_channels, self.lanes) {
-            let blocks = runs(output[1], self.lanes)
-                .map(|columns| self.finished_block(&each, &ends, (&columns, &block)));
-            stmts.extend(blocks);
+        for Columns { strips, live, .. } in self.columns(seen) {
+            let (strip, around) = self.one_of(&strips);
+            let column = strip.times(axes[last].done());
+            let mut part = Vec::new();
+            if let Some((from, to)) = added {
+                let both = (&callers(from, &column), &here(to));
+                part.extend(self.turned(&loops, both, (live, channels)));
+            }
+            let added = added.map(|(_, added)| here(added));
+            let ends = Ends { done: here(done), bias, added, to: callers(to, &column) };
+            for block in runs(channels, self.lanes) {
+                let blocks = runs(live, self.lanes)
+                    .map(|columns| self.finished_block(&loops, &ends, (&columns, &block)));
+                part.extend(blocks);
+            }
+            stmts.extend(inside(&around, part));
         }
         stmts
     }
 
-    fn finished_block(&mut self, each: &Loop, ends: &Ends, (run, block): (&Run, &Run)) -> Stmt {
+    fn finished_block(&mut self, loops: &[Loop], ends: &Ends, (run, block): (&Run, &Run)) -> Stmt {
         let lane = self.lane();
         let column = self.nest.add_axis("column", Role::Copy, Part::Inner);
         let (columns, first) = self.blocks("columns", run);
@@ -196,7 +298,7 @@ impl Making<'_> {
         let mut value = Expr::Load(ends.done.last(&at, &channel));
         if let Some(bias) = ends.bias {
             leaf.registers.push(Register { name: "b".to_owned(), axes: Vec::new() });
-            let load = Expr::Load(Access::buffer(bias, [channel.clone()]));
+            let load = Expr::Load(Access::buffer(bias, [ends.to.channel.plus(&channel)]));
             leaf.finish.push(Op::set(RegId(1), load));
             value = add(value, Expr::Reg(RegId(1)));
         }
@@ -207,15 +309,16 @@ impl Making<'_> {
             value = Expr::Activation(activation, Box::new(value));
         }
         leaf.finish.push(Op::Each(column, vec![Op::set(RegId(0), value)]));
-        let to = self.callers(&ends.to, &at, &channel);
-        leaf.finish.push(match self.conv.spec().layout {
+        let layout = self.conv.spec().layout;
+        let to = ends.to.callers(layout, &at, &channel);
+        leaf.finish.push(match layout {
             Layout::ChannelsFirst => Op::StoreBlock { to, reg: RegId(0), along: column },
             Layout::ChannelsLast => {
                 let store = Op::Store { to, value: Expr::Reg(RegId(0)), when: Vec::new() };
                 Op::Each(column, vec![store])
             }
         });
-        Chain { loops: vec![each.clone(), channels, columns], leaf }.into_stmt()
+        Chain { loops: [loops, &[channels, columns]].concat(), leaf }.into_stmt()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The products: at every point a 1x1 convolution of a strip's tiles, lowered through every pass
 //! like any other, and repeated over the points.
 
-use super::{Making, Sizes, constants, least};
+use super::{Making, constants, inside};
 use crate::lower::Layouts;
 use crate::nest::{Affine, Base, BufferId, BufferRole, Embedding, Loop, Stmt, for_pointers};
 use crate::program::fuse::Lower;
@@ -9,26 +9,20 @@ use crate::winograd::Tiles;
 use crate::{Conv, ConvSpec, Error, Layout, Schedule, Values};
 
 impl Making<'_> {
-    /// The products of every strip; of the last one, where it has fewer rows, by a nest of its own.
+    /// The products of every strip, for a block of output channels; of a strip that is the last
+    /// along the axis that is cut, where that has fewer tiles, by a nest of its own.
     pub(super) fn product(
         &mut self,
         tiles: &Tiles,
         lower: &mut Lower<'_>,
     ) -> Result<Vec<Stmt>, Error> {
-        let Sizes { strip, strips, tiles: [_, columns], .. } = self.sizes;
-        let last = self.sizes.last();
         let mut shared = Shared::default();
-        let mut stmts = self.products(strip * columns, (tiles, &mut shared), lower)?;
-        if last == strip {
-            return Ok(stmts);
+        let mut stmts = Vec::new();
+        for (around, along) in self.each_count() {
+            let count = self.sizes.count() / self.sizes.axes[self.sizes.cut].strip * along;
+            let products = self.products(count, (tiles, &mut shared), lower)?;
+            stmts.extend(inside(&around, products));
         }
-        let rest = self.products(last * columns, (tiles, &mut shared), lower)?;
-        let (before, behind) = (self.axis("before"), self.axis("behind"));
-        // Whether it is the last strip: `strip - (strips - 1)` is 0, else less.
-        let left = self.strip.times(-1).plus_constant(strips - 1);
-        let before = Loop { hi: least(&[1.into(), left.clone()]), ..Loop::serial(before, 1) };
-        let behind = Loop { lo: least(&[1.into(), left]), ..Loop::serial(behind, 1) };
-        stmts = vec![Stmt::For(before, stmts), Stmt::For(behind, rest)];
         Ok(stmts)
     }
 
@@ -38,7 +32,6 @@ impl Making<'_> {
         (tiles, shared): (&Tiles, &mut Shared),
         lower: &mut Lower<'_>,
     ) -> Result<Vec<Stmt>, Error> {
-        let Sizes { channels, out_channels, .. } = self.sizes;
         let conv = self.one_point(count)?;
         let layouts = Layouts::of(&conv);
         let lowered = match &shared.schedule {
@@ -50,20 +43,30 @@ impl Making<'_> {
         let is_same = shared.schedule.as_ref() == Some(&lowered.schedule);
         let known = if is_same { shared.packed.clone() } else { Vec::new() };
         shared.schedule.get_or_insert(lowered.schedule);
-        let point = self.axis("point");
         let points = self.sizes.all_points();
+        let (block, blocks) = (self.axis("block"), self.sizes.out_blocks());
+        let point = Loop::serial(self.axis("point"), points);
+        let every = [Loop::serial(block, blocks), point.clone()];
         let (mut steps, mut packed, mut buffers) = (Vec::new(), Vec::new(), Vec::new());
         for buffer in &lowered.nest.buffers {
             let extents: Vec<i64> = buffer.extents.iter().filter_map(Affine::as_constant).collect();
-            let len = match buffer.role {
-                BufferRole::Input => self.sizes.count() * channels,
-                BufferRole::Output => self.sizes.count() * out_channels,
-                _ => extents.iter().product(),
+            let all: i64 = extents.iter().product();
+            let tiles_of = |channels: i64| self.sizes.count() * channels;
+            // How far apart it is at each point, and of each block.
+            let (apart, of_block) = match buffer.role {
+                BufferRole::Input => (tiles_of(self.sizes.channels), 0),
+                BufferRole::Output => (tiles_of(self.sizes.block), 0),
+                BufferRole::Weight => (blocks * all, all),
+                _ => (all, points * all),
             };
-            let (step, extents) = repeated(&extents, len, points);
+            let rest: i64 = extents[1..].iter().product();
+            let fits = apart % rest == 0 && of_block % rest == 0;
+            assert!(fits, "tiled: {extents:?} do not repeat every {apart} or {of_block} elements");
+            let len = (points - 1) * apart + (blocks - 1) * of_block + all;
+            let extents = repeated(&extents, len);
             let id = match buffer.role {
-                BufferRole::Input => self.view(self.left, "transformed_tiles", &extents),
-                BufferRole::Output => self.view(self.right, "products", &extents),
+                BufferRole::Input => self.array(0, "transformed_tiles", &extents),
+                BufferRole::Output => self.array(1, "products", &extents),
                 BufferRole::Weight => self.weight(&mut shared.weight, tiles, &extents)?,
                 BufferRole::Packed => {
                     let same = |id: &BufferId| self.nest.buffer(*id).extents == constants(&extents);
@@ -78,16 +81,22 @@ impl Making<'_> {
                     return Err(Error::Unsupported { route: "tiles", message });
                 }
             };
-            steps.push((id, step));
+            let at = |block: &Affine| {
+                let here = Affine::axis(point.axis).times(apart / rest);
+                here.plus(&block.times(of_block / rest))
+            };
+            steps.push((id, at(&self.block), at(&Affine::axis(block))));
             buffers.push(id);
         }
         let embedded = shared.embedding.embed(&mut self.nest, &lowered.nest, &buffers, "");
-        let setup = at_each(embedded.setup, Loop::serial(point, points), &steps);
+        let further = steps.iter().map(|(id, _, setup)| (*id, setup.clone())).collect::<Vec<_>>();
+        let setup = at_each(embedded.setup, &every, &further);
         if packed != known {
             self.nest.setup.extend(setup);
             shared.packed = packed;
         }
-        Ok(at_each(embedded.body, Loop::serial(point, points), &steps))
+        let further = steps.into_iter().map(|(id, body, _)| (id, body)).collect::<Vec<_>>();
+        Ok(at_each(embedded.body, &[point], &further))
     }
 
     /// The transformed weights with these extents: what comes later or, of known ones, numbers.
@@ -122,7 +131,8 @@ impl Making<'_> {
             dtype: spec.dtype,
             layout: Layout::ChannelsLast,
             in_channels: spec.in_channels,
-            out_channels: spec.out_channels,
+            out_channels: self.sizes.block as usize,
+            groups: spec.groups,
             ..ConvSpec::new([count as usize], [1])
         })
     }
@@ -137,26 +147,23 @@ struct Shared {
     embedding: Embedding,
 }
 
-/// A buffer of these extents so many times, each `len` elements behind the one before: how far that
-/// is along the first dimension, and the extents of all.
-fn repeated(extents: &[i64], len: i64, count: i64) -> (i64, Vec<i64>) {
+/// Extents of so many elements, longer than these in the first dimension alone.
+fn repeated(extents: &[i64], len: i64) -> Vec<i64> {
     let rest: i64 = extents[1..].iter().product();
-    assert_eq!(len % rest, 0, "tiled: {extents:?} do not repeat every {len} elements");
-    let step = len / rest;
     let mut all = extents.to_vec();
-    all[0] = step * count;
-    (step, all)
+    all[0] = len / rest;
+    all
 }
 
-/// `for point: stmts`, with each buffer's pointers that far apart.
-fn at_each(mut stmts: Vec<Stmt>, points: Loop, steps: &[(BufferId, i64)]) -> Vec<Stmt> {
-    let point = Affine::axis(points.axis);
+/// These statements in loops, with each buffer's pointers so much further along the first
+/// dimension.
+fn at_each(mut stmts: Vec<Stmt>, loops: &[Loop], further: &[(BufferId, Affine)]) -> Vec<Stmt> {
     for_pointers(&mut stmts, &mut |pointer| {
-        let step = steps.iter().find(|(id, _)| pointer.base == Base::Buffer(*id));
+        let step = further.iter().find(|(id, _)| pointer.base == Base::Buffer(*id));
         let index = pointer.index[0].as_affine();
         if let (Some((_, step)), Some(index)) = (step, index) {
-            pointer.index[0] = index.plus(&point.times(*step)).into();
+            pointer.index[0] = index.plus(step).into();
         }
     });
-    if stmts.is_empty() { stmts } else { vec![Stmt::For(points, stmts)] }
+    if stmts.is_empty() { stmts } else { inside(loops, stmts) }
 }

@@ -1,180 +1,278 @@
-//! How a convolution is cut into strips of tiles, what that takes, and where it pays.
+//! How a convolution is cut into strips of tiles, and what that takes.
 
+use super::Room;
 use crate::Conv;
 use crate::winograd::Tiles;
 
-/// Bytes of a thread's scratch at most. Half of it are the transformed inputs, which wait for the
-/// products of all points, so they stay in a second-level cache of 1 MiB; and the more tiles a
-/// strip has, the less often the weights come from further away.
-const MOST_SCRATCH: i64 = 5 << 18;
+/// Bytes of a thread's scratch at most, where the weights are not large: the transformed inputs,
+/// which wait for the products of all points, and those stay in a second-level cache.
+const MOST_SCRATCH: i64 = 1 << 20;
 
-/// The numbers of a convolution in tiles; of pairs, rows first.
+/// Transformed weights are so many times as large as a thread's scratch may be at least. Weights
+/// that no cache holds come from memory once a strip, so few strips are worth more than a scratch
+/// that stays near.
+const OF_WEIGHTS: i64 = 8;
+
+/// Output channels that are computed at a time are so many times as many, and at least twice as
+/// many: full vectors and registers on every machine.
+const CHANNELS: i64 = 16;
+
+/// One axis: images of the batch, which stand first and are left alone, or positions.
+#[derive(Clone, Copy)]
+pub(super) struct Along {
+    pub input: i64,
+    pub output: i64,
+    /// Zeros before the input; less than none where its start is not seen.
+    pub pad: i64,
+    /// Outputs of a tile.
+    pub outputs: i64,
+    /// Points, and inputs of a tile.
+    pub points: i64,
+    /// Tiles of all of it.
+    pub tiles: i64,
+    /// Tiles of a strip.
+    pub strip: i64,
+}
+
+impl Along {
+    /// Inputs of a strip.
+    pub fn padded(&self) -> i64 {
+        (self.strip - 1) * self.outputs + self.points
+    }
+
+    /// Outputs of a strip, some of them beyond the last.
+    pub fn done(&self) -> i64 {
+        self.strip * self.outputs
+    }
+
+    /// Strips along it.
+    pub fn strips(&self) -> i64 {
+        ceil(self.tiles, self.strip)
+    }
+
+    /// Tiles of the last strip.
+    pub fn last(&self) -> i64 {
+        self.tiles - (self.strips() - 1) * self.strip
+    }
+
+    /// The input's first position that a strip sees is this, and so many further on each strip.
+    pub fn first(&self) -> (i64, i64) {
+        (-self.pad, self.strip * self.outputs)
+    }
+
+    /// Whether a strip sees the input's end.
+    pub fn sees_end(&self) -> bool {
+        let (first, apart) = self.first();
+        first + (self.strips() - 1) * apart + self.padded() > self.input
+    }
+}
+
+/// The numbers of a convolution in tiles. A strip is a box of tiles: one of each axis before the
+/// one that is cut, all of each behind it.
 pub(super) struct Sizes {
-    pub images: i64,
+    /// Images, then the spatial axes.
+    pub axes: Vec<Along>,
     pub channels: i64,
     pub out_channels: i64,
-    pub input: [i64; 2],
-    pub output: [i64; 2],
-    /// Zeros before the input; less than none where its start is not seen.
-    pub pad: [i64; 2],
-    /// Outputs of a tile.
-    pub outputs: [i64; 2],
-    /// Points, and inputs of a tile.
-    pub points: [i64; 2],
-    /// Tiles of an image.
-    pub tiles: [i64; 2],
-    /// Rows of tiles in a strip.
-    pub strip: i64,
-    pub strips: i64,
+    pub groups: i64,
+    /// Output channels that are computed at a time; they divide all.
+    pub block: i64,
+    /// The axis along which strips have not one tile, nor all.
+    pub cut: usize,
 }
 
 impl Sizes {
-    /// With strips as high as scratch allows, and as many as there are threads to share an image;
-    /// `None` where not even one row of tiles fits.
-    pub fn of(conv: &Conv, tiles: &Tiles, threads: usize) -> Option<Sizes> {
-        let [rows, columns] = &tiles.transforms();
+    /// With strips as large as scratch allows, and as many as there are threads to share an image;
+    /// `None` where not even one tile fits.
+    pub fn of(conv: &Conv, tiles: &Tiles, room: Room) -> Option<Sizes> {
         let (spec, equation) = (conv.spec(), conv.equation());
         let extent = |size: Option<usize>| size.and_then(|n| i64::try_from(n).ok());
-        let output = equation.iter().map(|axis| extent(axis.output.known()));
-        let input = equation.iter().map(|axis| extent(axis.input.known()));
-        let both = |of: Vec<i64>| <[i64; 2]>::try_from(of).ok();
-        let output = both(output.collect::<Option<_>>()?)?;
-        let outputs = [rows.outputs() as i64, columns.outputs() as i64];
-        let mut sizes = Sizes {
-            images: extent(spec.batch.known())?,
+        let images = extent(spec.batch.known())?;
+        let batch = Along {
+            input: images,
+            output: images,
+            pad: 0,
+            outputs: 1,
+            points: 1,
+            tiles: images,
+            strip: 1,
+        };
+        let mut axes = vec![batch];
+        for (axis, transform) in equation.iter().zip(tiles.transforms()) {
+            let (output, outputs) = (extent(axis.output.known())?, transform.outputs() as i64);
+            axes.push(Along {
+                input: extent(axis.input.known())?,
+                output,
+                pad: axis.pad_lo,
+                outputs,
+                points: transform.inputs() as i64,
+                tiles: ceil(output, outputs),
+                strip: 1,
+            });
+        }
+        let sizes = Sizes {
+            axes,
             channels: extent(Some(spec.in_channels))?,
             out_channels: extent(Some(spec.out_channels))?,
-            input: both(input.collect::<Option<_>>()?)?,
-            output,
-            pad: [equation[0].pad_lo, equation[1].pad_lo],
-            outputs,
-            points: [rows.inputs() as i64, columns.inputs() as i64],
-            tiles: [0, 1].map(|at| (output[at] + outputs[at] - 1) / outputs[at]),
-            strip: 1,
-            strips: 1,
+            groups: extent(Some(spec.groups))?,
+            block: extent(Some(spec.out_channels))?,
+            cut: 0,
         };
-        let most = MOST_SCRATCH / conv.dtype().bytes() as i64;
-        let fits = |sizes: &Sizes| sizes.left().saturating_add(sizes.right()) <= most;
-        if !fits(&sizes) {
-            return None;
-        }
-        // One row of tiles has 36 points or more of each channel, so these are a few steps.
-        while fits(&sizes) && sizes.strip < sizes.tiles[0] {
-            sizes.strip += 1;
-        }
-        sizes.strip -= i64::from(!fits(&sizes));
-        let shared = if sizes.images > 1 { 1 } else { threads.min(1 << 16) as i64 };
-        let strips = ceil(sizes.tiles[0], sizes.strip).max(shared.min(sizes.tiles[0]));
-        sizes.strip = ceil(sizes.tiles[0], strips);
-        sizes.strips = ceil(sizes.tiles[0], sizes.strip);
+        let bytes = conv.dtype().bytes() as i64;
+        let weights = elements(&[sizes.all_points(), sizes.pairs()]).saturating_mul(bytes);
+        let usual = MOST_SCRATCH.max(weights / OF_WEIGHTS);
+        let most = room.scratch.map_or(usual, |n| i64::try_from(n).unwrap_or(i64::MAX)) / bytes;
+        let cut = sizes.blocks().filter_map(|block| sizes.with_block(block).cut_to(most));
+        // Of as few strips those that stay nearest, then those with the largest blocks.
+        let near = MOST_SCRATCH / bytes;
+        let mut sizes = cut.min_by_key(|sizes| (sizes.strips(), sizes.all_scratch().max(near)))?;
+        sizes.share(i64::try_from(room.threads).unwrap_or(i64::MAX));
         Some(sizes)
     }
 
-    /// Rows and columns of the padded input of a strip.
-    pub fn padded(&self) -> [i64; 2] {
-        let along = |at: usize, tiles: i64| (tiles - 1) * self.outputs[at] + self.points[at];
-        [along(0, self.strip), along(1, self.tiles[1])]
+    /// How many output channels may be computed at a time, the most first.
+    fn blocks(&self) -> impl Iterator<Item = i64> + use<> {
+        let all = self.out_channels;
+        let most = if self.groups == 1 { all / (2 * CHANNELS) } else { 1 };
+        let fits = move |count: &i64| all % count == 0 && (all / count) % CHANNELS == 0;
+        std::iter::once(all).chain((2..=most).filter(fits).map(move |count| all / count))
+    }
+
+    fn with_block(&self, block: i64) -> Sizes {
+        Sizes { axes: self.axes.clone(), block, ..*self }
+    }
+
+    /// Strips that take at most so many elements of scratch: as many tiles as there is room for of
+    /// the last axis, then of the one before.
+    fn cut_to(mut self, most: i64) -> Option<Sizes> {
+        let fits = |sizes: &Sizes| sizes.all_scratch() <= most;
+        if !fits(&self) {
+            return None;
+        }
+        for at in (0..self.axes.len()).rev() {
+            self.cut = at;
+            // The most that fit are in `fit..beyond`.
+            let (mut fit, mut beyond) = (1, self.axes[at].tiles.max(1) + 1);
+            while beyond - fit > 1 {
+                let strip = fit + (beyond - fit) / 2;
+                self.axes[at].strip = strip;
+                if fits(&self) {
+                    fit = strip;
+                } else {
+                    beyond = strip;
+                }
+            }
+            self.axes[at].strip = fit;
+            if fit < self.axes[at].tiles {
+                break;
+            }
+        }
+        Some(self)
+    }
+
+    /// As many strips as threads, where there are tiles for them, and all about as large.
+    fn share(&mut self, threads: i64) {
+        // Where all of an image, or all images, are one strip, the axis that threads share.
+        let several = |at: &usize| self.axes[*at].tiles > 1;
+        self.cut = (self.cut..self.axes.len()).find(several).unwrap_or(self.cut);
+        let before = self.axes[..self.cut].iter().any(|axis| axis.tiles > 1);
+        let cut = &mut self.axes[self.cut];
+        let shared = if before { 1 } else { threads.min(cut.tiles) };
+        let strips = ceil(cut.tiles, cut.strip).max(shared).max(1);
+        cut.strip = ceil(cut.tiles, strips).max(1);
+    }
+
+    /// Strips of the whole batch.
+    pub fn strips(&self) -> i64 {
+        elements(&self.axes[..=self.cut].iter().map(Along::strips).collect::<Vec<_>>())
     }
 
     /// Tiles of a strip.
     pub fn count(&self) -> i64 {
-        self.strip * self.tiles[1]
-    }
-
-    /// Rows of tiles of the last strip.
-    pub fn last(&self) -> i64 {
-        self.tiles[0] - (self.strips - 1) * self.strip
+        self.axes.iter().map(|axis| axis.strip).product()
     }
 
     /// Points of a tile.
     pub fn all_points(&self) -> i64 {
-        self.points[0] * self.points[1]
+        self.axes.iter().map(|axis| axis.points).product()
     }
 
-    /// Elements of the padded input, its transform, half of the way back, and a residual.
-    pub fn left(&self) -> i64 {
-        let [rows, columns] = self.padded();
-        let transformed = elements(&[self.all_points(), self.count(), self.channels]);
-        let up = elements(&[self.outputs[0], self.points[1], self.count(), self.out_channels]);
-        elements(&[rows, columns, self.channels]).max(transformed).max(up)
+    /// Pairs of an input and an output channel.
+    pub fn pairs(&self) -> i64 {
+        elements(&[self.channels / self.groups, self.out_channels])
     }
 
-    /// Elements of half of the way there, the products, and the tiles of the output.
-    pub fn right(&self) -> i64 {
-        let down = elements(&[self.points[0], self.strip, self.padded()[1], self.channels]);
-        down.max(elements(&[self.all_points(), self.count(), self.out_channels]))
+    /// How often the output channels of a block are all of them.
+    pub fn out_blocks(&self) -> i64 {
+        self.out_channels / self.block
+    }
+
+    /// The axes that are transformed, by position.
+    pub fn transformed(&self) -> Vec<usize> {
+        (0..self.axes.len()).filter(|at| self.axes[*at].points > 1).collect()
+    }
+
+    /// Elements of the input where the axes before `at` are transformed.
+    fn there(&self, at: usize) -> i64 {
+        let (before, behind) = self.axes.split_at(at);
+        let before = before.iter().flat_map(|axis| [axis.points, axis.strip]);
+        let all = before.chain(behind.iter().map(Along::padded)).chain([self.channels]);
+        elements(&all.collect::<Vec<_>>())
+    }
+
+    /// Elements of the output where the axes before `at` are transformed back.
+    fn back(&self, at: usize) -> i64 {
+        let (before, behind) = self.axes.split_at(at);
+        let before = before.iter().map(|axis| axis.outputs);
+        let all = before.chain(behind.iter().map(|axis| axis.points));
+        elements(&all.chain([self.count(), self.block]).collect::<Vec<_>>())
+    }
+
+    /// Elements of each piece of scratch. The first has the transformed input, the second the
+    /// products; both take turns on the way there, and the last two on the way back. Where all
+    /// output channels are computed at a time the first is the last as well.
+    pub fn scratch(&self) -> [i64; 3] {
+        let mut most = [0; 3];
+        let axes = self.transformed();
+        let mut take = |piece: usize, len: i64| most[piece] = len.max(most[piece]);
+        let count = axes.len();
+        for (step, at) in axes.iter().enumerate() {
+            take(self.piece_there(count - step), self.there(*at));
+            take(self.piece_back(step), self.back(*at));
+        }
+        let end = self.axes.len();
+        take(0, self.there(end));
+        // The output's tiles and, beside them, a residual.
+        take(self.piece_back(count), self.back(end));
+        take(self.piece_back(count + 1), self.back(end));
+        most
+    }
+
+    /// Elements of all scratch.
+    pub fn all_scratch(&self) -> i64 {
+        self.scratch().iter().fold(0, |all: i64, n| all.saturating_add(*n))
+    }
+
+    /// Where the input is so many transforms before the last.
+    pub fn piece_there(&self, left: usize) -> usize {
+        left % 2
+    }
+
+    /// Where the output is after so many transforms.
+    pub fn piece_back(&self, step: usize) -> usize {
+        match (step % 2, self.out_blocks()) {
+            (0, _) => 1,
+            (_, 1) => 0,
+            _ => 2,
+        }
     }
 }
 
-fn ceil(a: i64, b: i64) -> i64 {
-    (a + b - 1) / b
+pub(super) fn ceil(a: i64, b: i64) -> i64 {
+    a / b + i64::from(a % b > 0)
 }
 
 /// The product, or the largest number.
-fn elements(of: &[i64]) -> i64 {
+pub(super) fn elements(of: &[i64]) -> i64 {
     of.iter().fold(1, |all, &n| all.saturating_mul(n))
-}
-
-/// What the transforms cost a point of a tile and channel, and what a weight costs that comes from
-/// memory or a third-level cache once a strip, in multiply-adds. Measured on Zen 5 with 16 to 512
-/// channels: 16 to 22, and 9.
-const A_POINT: f64 = 20.0;
-const A_WEIGHT: f64 = 9.0;
-
-/// What is left of the direct cost where tiles pay: less is within what the model does not know.
-const WORTH: f64 = 0.95;
-
-/// The tiles of a convolution, where they are expected to be faster than its direct sums: the
-/// cheapest of those whose [relative bound](Tiles::relative_bound) is at most so large.
-///
-/// The answer follows from the description alone, as the bits do: it is the same for every machine
-/// and number of threads.
-///
-/// # Errors
-/// Why not.
-pub fn choose(conv: &Conv, most: f64) -> Result<Tiles, String> {
-    let tiles = Tiles::of(conv)?;
-    let fitting = tiles.into_iter().filter(|tiles| tiles.relative_bound(conv) <= most);
-    let priced: Vec<_> = fitting.map(|tiles| (tiles, priced(conv, &tiles))).collect();
-    let costs = priced.iter().filter_map(|(tiles, cost)| Some((*tiles, cost.as_ref().ok()?)));
-    match costs.min_by(|a, b| a.1.total_cmp(b.1)) {
-        Some((tiles, _)) => Ok(tiles),
-        None => Err(priced.into_iter().find_map(|(_, cost)| cost.err()).unwrap_or_else(|| {
-            let [_, smallest] = tiles.map(|tiles| tiles.relative_bound(conv));
-            format!(
-                "their bound, {smallest:.1e} of the largest input times the |weights|, is larger"
-            )
-        })),
-    }
-}
-
-/// What tiles cost, in multiply-adds, or why they are not worth it.
-fn priced(conv: &Conv, tiles: &Tiles) -> Result<f64, String> {
-    if conv.known().is_some_and(|known| !tiles.keeps_finite(&known.weight)) {
-        return Err("the weights are so large that their transform would overflow".to_owned());
-    }
-    let Some(sizes) = Sizes::of(conv, tiles, 1) else {
-        let most = MOST_SCRATCH >> 10;
-        return Err(format!("a row of tiles {tiles} needs more than {most} KiB of scratch"));
-    };
-    let [direct, tiled] = multiply_adds(conv, &sizes);
-    match tiled < WORTH * direct {
-        true => Ok(tiled),
-        false => Err(format!(
-            "tiles {tiles} would cost {tiled:.0} multiply-adds an image instead of {direct:.0}, \
-             transforms and weights counted"
-        )),
-    }
-}
-
-/// Multiply-adds of an image, direct and in tiles, with what else the latter cost.
-fn multiply_adds(conv: &Conv, sizes: &Sizes) -> [f64; 2] {
-    let pairs = (sizes.channels * sizes.out_channels) as f64;
-    let outputs = (sizes.output[0] * sizes.output[1]) as f64;
-    let tiles = (sizes.tiles[0] * sizes.tiles[1]) as f64;
-    let points = sizes.all_points() as f64;
-    let channels = (sizes.channels + sizes.out_channels) as f64;
-    let weights = sizes.strips as f64 * points * pairs * A_WEIGHT;
-    let direct = outputs * conv.kernel_volume() as f64 * pairs;
-    [direct, tiles * points * (pairs + A_POINT * channels) + weights]
 }

@@ -1,0 +1,114 @@
+//! Which tiles a convolution has, by what they cost.
+
+use super::Room;
+use super::sizes::Sizes;
+use crate::Conv;
+use crate::winograd::Tiles;
+
+/// What an operation of a transform costs, in multiply-adds of the products: one for each number
+/// that is read, written, or multiplied. They run at the pace of the second-level cache.
+const AN_OPERATION: f64 = 2.0;
+
+/// What a number costs that is moved between the caller's array and the strip.
+const A_MOVE: f64 = 6.0;
+
+/// What a weight costs that comes from memory or a third-level cache once a strip.
+const A_WEIGHT: f64 = 9.0;
+
+/// What is left of the direct cost where tiles pay: less is within what the model does not know.
+const WORTH: f64 = 0.95;
+
+/// The tiles of a convolution, where they are expected to be faster than its direct sums: the
+/// cheapest of those whose [relative bound](Tiles::relative_bound) is at most so large.
+///
+/// The answer follows from the description alone, as the bits do: it is the same for every machine
+/// and number of threads.
+///
+/// # Errors
+/// Why not.
+pub fn choose(conv: &Conv, most: f64) -> Result<Tiles, String> {
+    let tiles = Tiles::of(conv)?;
+    let (mut best, mut smallest, mut why): (Option<(f64, Tiles)>, _, _) = (None, f64::MAX, None);
+    for tiles in tiles {
+        let bound = tiles.relative_bound(conv);
+        smallest = bound.min(smallest);
+        if bound > most {
+            continue;
+        }
+        match price(conv, &tiles) {
+            Ok(cost) if best.is_none_or(|(least, _)| cost < least) => best = Some((cost, tiles)),
+            Ok(_) => {}
+            Err(refused) => why = why.or(Some(refused)),
+        }
+    }
+    let Some((cost, tiles)) = best else {
+        return Err(why.unwrap_or_else(|| {
+            format!(
+                "their bound, {smallest:.1e} of the largest input times the |weights|, is larger"
+            )
+        }));
+    };
+    match cost < WORTH * direct(conv) {
+        true => Ok(tiles),
+        false => Err(format!(
+            "tiles {tiles} would cost {cost:.0} multiply-adds instead of {:.0}, transforms and \
+             weights counted",
+            direct(conv)
+        )),
+    }
+}
+
+/// What tiles cost, in multiply-adds, or why there are none.
+///
+/// # Errors
+/// Why not.
+pub fn price(conv: &Conv, tiles: &Tiles) -> Result<f64, String> {
+    if conv.known().is_some_and(|known| !tiles.keeps_finite(&known.weight)) {
+        return Err("the weights are so large that their transform would overflow".to_owned());
+    }
+    let Some(sizes) = Sizes::of(conv, tiles, Room { threads: 1, scratch: None }) else {
+        return Err(format!("one tile of {tiles} needs more scratch than there is"));
+    };
+    let (points, pairs) = (sizes.all_points() as f64, sizes.pairs() as f64);
+    let count: f64 = sizes.axes.iter().map(|axis| axis.tiles as f64).product();
+    let [there, back] = operations(&sizes, tiles);
+    let channels = sizes.channels as f64 * there + sizes.out_channels as f64 * back;
+    let weights = sizes.strips() as f64 * points * pairs * A_WEIGHT;
+    Ok(count * (points * pairs + channels) + weights)
+}
+
+/// The same of direct sums.
+pub fn direct(conv: &Conv) -> f64 {
+    let known = |axis: &crate::conv::EquationAxis| axis.output.known().unwrap_or(0) as f64;
+    let outputs: f64 = conv.equation().iter().map(known).product();
+    let images = conv.spec().batch.known().unwrap_or(0) as f64;
+    let weights = conv.weight_len() as f64;
+    weights * (images * outputs + A_WEIGHT)
+}
+
+/// What the transforms of a tile cost for each input channel, and for each output channel.
+fn operations(sizes: &Sizes, tiles: &Tiles) -> [f64; 2] {
+    let axes = &sizes.axes[1..];
+    let transforms = tiles.transforms();
+    let terms = |matrix: &[Vec<f64>]| {
+        let counted = matrix.iter().flatten().filter(|x| **x != 0.0).count();
+        (counted + matrix.len() + matrix[0].len()) as f64
+    };
+    // Inputs that a tile takes along an axis: some are its neighbours' as well.
+    let taken = |at: usize| axes[at].padded() as f64 / axes[at].strip as f64;
+    let all = |range: std::ops::Range<usize>, of: &dyn Fn(usize) -> f64| -> f64 {
+        range.map(of).product()
+    };
+    let (points, outputs) =
+        (|at: usize| axes[at].points as f64, |at: usize| axes[at].outputs as f64);
+    let count = axes.len();
+    let mut there = A_MOVE * all(0..count, &taken);
+    let mut back = A_MOVE * all(0..count, &outputs);
+    for (at, transform) in transforms.iter().enumerate().filter(|(_, t)| !t.is_identity()) {
+        let behind = at + 1..count;
+        there +=
+            AN_OPERATION * terms(&transform.b) * all(0..at, &points) * all(behind.clone(), &taken);
+        back += AN_OPERATION * terms(&transform.a) * all(0..at, &outputs) * all(behind, &points);
+    }
+    [there, back]
+}
