@@ -28,6 +28,7 @@ mod numbers;
 pub mod passes;
 pub mod program;
 pub mod reference;
+pub mod requantise;
 pub mod schedule;
 pub mod separate;
 mod target;
