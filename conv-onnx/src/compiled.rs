@@ -5,11 +5,13 @@
 
 use std::sync::Arc;
 
+use conv_ir::Program;
 use conv_jit::{Options, Packed, StepWeights};
 use tract_onnx::tract_core::internal::*;
 
 use crate::outputs::Outputs;
 use crate::region::{Region, Work};
+use crate::scale;
 
 /// A compiled program as a node.
 #[derive(Clone, Debug)]
@@ -17,11 +19,20 @@ pub struct Compiled(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    packed: Packed<f32>,
+    code: Code,
     output: TVec<usize>,
     folded: Vec<&'static str>,
     /// Those of all nodes.
     outputs: Arc<Outputs>,
+}
+
+/// What runs.
+#[derive(Debug)]
+enum Code {
+    /// With its weights. The node's inputs are the program's, and the residual.
+    Packed(Packed<f32>),
+    /// One step, whose weights are the node's second input.
+    Scaling(conv_jit::Compiled),
 }
 
 impl PartialEq for Compiled {
@@ -32,9 +43,10 @@ impl PartialEq for Compiled {
 
 impl Eq for Compiled {}
 
-/// Compiles every region.
+/// Compiles every region, and products with numbers per channel.
 pub fn compile(model: &mut TypedModel, options: &Options) -> TractResult<()> {
     let outputs = Arc::new(Outputs::default());
+    scale::replace(model, options, &outputs)?;
     for id in model.eval_order()? {
         let node = model.node(id);
         let Some(region) = node.op_as::<Region>() else { continue };
@@ -56,19 +68,33 @@ impl Compiled {
                 bias: conv.spec().bias.then_some(&step.bias[..]),
             })
             .collect();
-        let packed = compiled.pack_steps(&weights)?;
-        Ok(Compiled(Arc::new(Inner {
-            packed,
-            output,
-            folded: work.folded.clone(),
-            outputs: outputs.clone(),
-        })))
+        let code = Code::Packed(compiled.pack_steps(&weights)?);
+        let (folded, outputs) = (work.folded.clone(), outputs.clone());
+        Ok(Compiled(Arc::new(Inner { code, output, folded, outputs })))
+    }
+
+    /// A depthwise convolution whose weights are the node's second input.
+    pub fn scaling(
+        program: Program,
+        output: TVec<usize>,
+        options: &Options,
+        outputs: &Arc<Outputs>,
+    ) -> TractResult<Compiled> {
+        let code = Code::Scaling(conv_jit::Compiled::new(program, options.clone())?);
+        let (folded, outputs) = (Vec::new(), outputs.clone());
+        Ok(Compiled(Arc::new(Inner { code, output, folded, outputs })))
+    }
+
+    fn program(&self) -> &Program {
+        match &self.0.code {
+            Code::Packed(packed) => packed.program(),
+            Code::Scaling(compiled) => compiled.program(),
+        }
     }
 
     /// What it computes, as text, with what was folded in.
     pub fn describe(&self) -> String {
-        let Inner { packed, .. } = &*self.0;
-        packed.program().to_string().replace('\n', "; ")
+        self.program().to_string().replace('\n', "; ")
     }
 
     /// What was folded into the convolutions, in order.
@@ -78,13 +104,13 @@ impl Compiled {
 
     /// Convolutions in it.
     pub fn convolutions(&self) -> usize {
-        let convs = self.0.packed.program().convs();
+        let convs = self.program().convs();
         convs.filter(|conv| conv.spec().reduction.has_weight()).count()
     }
 
     /// Steps of pooling in it.
     pub fn pools(&self) -> usize {
-        self.0.packed.program().steps().len() - self.convolutions()
+        self.program().steps().len() - self.convolutions()
     }
 }
 
@@ -104,14 +130,22 @@ impl EvalOp for Compiled {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let Inner { packed, output, outputs, .. } = &*self.0;
+        let Inner { code, output, outputs, .. } = &*self.0;
         let plain: Vec<_> =
             inputs.iter().map(|input| input.try_as_plain_ram()).collect::<TractResult<_>>()?;
         let slices: Vec<&[f32]> =
             plain.iter().map(|plain| plain.as_slice::<f32>()).collect::<TractResult<_>>()?;
+        let scaling;
+        let (packed, residual) = match code {
+            Code::Packed(packed) => (packed, slices.get(1)),
+            Code::Scaling(compiled) => {
+                scaling = compiled.pack(slices[1], None)?;
+                (&scaling, slices.get(2))
+            }
+        };
         let result = outputs.written(output, |result| {
             let call = packed.call(slices[0], result);
-            let call = slices.get(1).into_iter().fold(call, |call, slice| call.residual(slice));
+            let call = residual.into_iter().fold(call, |call, slice| call.residual(slice));
             Ok(call.run()?)
         })?;
         Ok(tvec!(TValue::from_const(result)))

@@ -26,6 +26,7 @@ mod pools;
 mod reader;
 mod region;
 mod resize;
+mod scale;
 mod sized;
 mod tensor;
 

@@ -53,6 +53,16 @@ pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
     Ok(None)
 }
 
+/// The activation that stands behind any node, and where it ends.
+pub fn behind(model: &TypedModel, node: &TypedNode) -> TractResult<Option<(usize, Activation)>> {
+    let expression = Expression::behind(model, node)?;
+    let found = expression.ends(model).into_iter().rev().find_map(|(end, values)| {
+        let found = recognised(None, values)?;
+        ((found.factor, found.summand) == (1.0, 0.0)).then_some((end, found.activation))
+    });
+    Ok(found)
+}
+
 /// Nodes that depend on one outlet alone, in the order of their evaluation, with their values at
 /// the [`POINTS`].
 struct Expression {

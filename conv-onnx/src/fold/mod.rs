@@ -16,7 +16,7 @@
 //! Whatever is folded has no other reader, and is no output of the model. Results differ from the
 //! graph's by the rounding of weights and biases.
 
-mod activation;
+pub mod activation;
 mod affine;
 mod excitation;
 mod residual;
@@ -73,7 +73,7 @@ fn region(node: &TypedNode) -> Option<&Region> {
 }
 
 /// The one reader of a node's output, which nobody else sees.
-fn only_reader<'a>(model: &'a TypedModel, node: &TypedNode) -> Option<&'a TypedNode> {
+pub fn only_reader<'a>(model: &'a TypedModel, node: &TypedNode) -> Option<&'a TypedNode> {
     let outlet = OutletId::new(node.id, 0);
     match &node.outputs.first()?.successors[..] {
         [reader] if !model.outputs.contains(&outlet) => Some(model.node(reader.node)),

@@ -9,6 +9,7 @@ mod kinds;
 mod pages;
 mod reading;
 mod resize;
+mod scale;
 mod softmax;
 
 use conv_onnx::{Explanation, Model, Options, Route, Tensor};
