@@ -19,6 +19,7 @@ pub mod analysis;
 pub mod conv;
 mod element;
 mod error;
+pub mod fft;
 mod half;
 pub mod interp;
 pub mod lower;

@@ -19,6 +19,7 @@ use conv_ir::{Element, Program};
 use crate::Error;
 use crate::compiled::Compiled;
 use crate::engine::Constants;
+use crate::fft::Spectra;
 use crate::options::Options;
 use crate::weights::{Inner, Kept, StepWeights, kept};
 
@@ -148,7 +149,10 @@ impl<T: Element> BySize<T> {
 impl Met {
     fn bytes(&self) -> usize {
         match &self.code {
-            Code::Made(inner) => inner.constants.iter().map(Constants::bytes).sum(),
+            Code::Made(inner) => {
+                let spectra = inner.spectra.iter().flatten().map(Spectra::bytes).sum::<usize>();
+                inner.constants.iter().map(Constants::bytes).sum::<usize>() + spectra
+            }
             Code::NotYet | Code::Refused => 0,
         }
     }

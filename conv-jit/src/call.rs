@@ -9,6 +9,7 @@ use conv_ir::{Conv, Element, Program, Size};
 
 use crate::engine::Run;
 use crate::executor::{self, Executor};
+use crate::fft::Ends;
 use crate::lens::Lens;
 use crate::packed::Packed;
 use crate::scratch::Scratch;
@@ -213,7 +214,23 @@ impl<'a, T: Element> Call<'a, T> {
         scratch.place(lens, ends, self.residual.map_or(0, |r| r.as_ptr().expose_provenance()))?;
         let lowered = &inner.shared.lowered;
         let groups = lowered.groups.iter().zip(&inner.shared.codes).zip(&inner.constants);
-        for ((group, compiled), constants) in groups {
+        for (((group, compiled), constants), spectra) in groups.zip(&inner.spectra) {
+            let parts = compiled.parts(self.threads, self.packed.threads);
+            if let Some(spectra) = spectra {
+                let [input, output] = [compiled.arrays.input, compiled.arrays.output];
+                let [input, output] = [input, output].map(|tensor| scratch.addresses[tensor]);
+                // SAFETY: as below.
+                let finite = unsafe {
+                    spectra.run(
+                        Ends { input, output },
+                        &mut scratch.work,
+                        (parts, self.executor),
+                    )?
+                };
+                if finite {
+                    continue;
+                }
+            }
             // Where sizes are free a group is one step.
             let at = group.group.steps.start;
             let sizes = sized.map_or_else(Vec::new, |sized| {
@@ -225,7 +242,7 @@ impl<'a, T: Element> Call<'a, T> {
                 constants,
                 sizes: &sizes,
                 addresses: &scratch.addresses,
-                parts: compiled.parts(self.threads, self.packed.threads),
+                parts,
                 executor: self.executor,
             };
             // SAFETY: every address is a tensor of the program: the caller's arrays, whose lengths

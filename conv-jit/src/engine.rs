@@ -136,7 +136,7 @@ fn is_guarded() -> bool {
 
 /// Guards against an executor of the user's that repeats a part, or invents one: two threads in one
 /// part would share scratch.
-fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + Sync)) {
+pub(crate) fn run_once_each(executor: &dyn Executor, parts: usize, job: &(dyn Fn(usize) + Sync)) {
     use std::sync::atomic::{AtomicUsize, Ordering};
     let done = AtomicUsize::new(0);
     // Parts are handed out here and not by the executor's number, so that each is run exactly once
@@ -171,6 +171,12 @@ impl Work {
             return Ok(bytes);
         }
         self.grow(bytes, parts)
+    }
+
+    /// Room for `parts` times so many bytes, whose exposed address it gives.
+    pub(crate) fn room(&mut self, bytes: usize, parts: usize) -> Result<usize, Error> {
+        self.grow(bytes, parts)?;
+        Ok(self.block.start().expose_provenance())
     }
 
     /// Room for `parts` times so many bytes. Bytes of one thread's.

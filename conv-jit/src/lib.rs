@@ -54,6 +54,7 @@ mod engine;
 mod error;
 mod executor;
 mod explain;
+mod fft;
 mod host;
 mod leaf;
 mod lens;

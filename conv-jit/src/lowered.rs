@@ -75,13 +75,13 @@ impl Lowered {
         let accuracy = if schedule.is_some() { Accuracy::Exact } else { *accuracy };
         let mut rewritten = program.rewritten(accuracy);
         if options.finite_weights {
-            rewritten = rewritten.in_tiles(accuracy);
+            rewritten = rewritten.in_blocks(accuracy).in_tiles(accuracy);
         }
         if let Some(plan) = plan {
             plan.check(&rewritten.program)?;
             let is_alone =
                 |at| plan.groups.iter().any(|g| g.steps == (at..at + 1) && g.strips.is_none());
-            rewritten = rewritten.tiled_where(is_alone);
+            rewritten = rewritten.tiled_where(is_alone).in_blocks_where(is_alone);
         }
         let program = &rewritten.program;
         one_residual_from_outside(program)?;
@@ -93,7 +93,9 @@ impl Lowered {
             }
             None => {
                 let threads = share::useful_threads(program.convs()).min(*threads).max(1);
-                let alone: Vec<usize> = rewritten.tiled.iter().map(|(at, _)| *at).collect();
+                let tiled = rewritten.tiled.iter().map(|(at, _)| *at);
+                let blocks = rewritten.in_blocks.iter().map(|(at, _)| *at);
+                let alone: Vec<usize> = tiled.chain(blocks).collect();
                 let plan = Plan::choose_around(program, &alone, target, threads);
                 fused_where_it_can_be(plan, &mut lower)?
             }

@@ -73,9 +73,11 @@ impl Shared {
         })
     }
 
-    /// Whether padding is multiplied by weights that come later.
+    /// Whether padding is multiplied by weights that come later, or all inputs of a block are.
     pub fn needs_finite_weights(&self) -> bool {
-        self.lowered.groups.iter().any(|group| group.nest.needs_finite_weights)
+        let lowered = &self.lowered;
+        !lowered.rewritten.in_blocks.is_empty()
+            || lowered.groups.iter().any(|group| group.nest.needs_finite_weights)
     }
 
     /// Neither schedule nor plan was given.

@@ -9,6 +9,7 @@ use conv_ir::{Bound, Conv, DType, Element, Program, Reduction, with_element};
 use crate::Error;
 use crate::compiled::Compiled;
 use crate::engine::{self, Constants};
+use crate::fft::Spectra;
 use crate::options::Options;
 use crate::scratch::Pool;
 use crate::shared::Shared;
@@ -18,6 +19,8 @@ pub(crate) struct Inner {
     pub shared: Arc<Shared>,
     /// One per group.
     pub constants: Vec<Constants>,
+    /// One per group: those of a step in blocks.
+    pub spectra: Vec<Option<Spectra>>,
     /// Of a program of one step that need not have the contract's bits.
     pub bound: Option<Bound>,
     pub pool: Pool,
@@ -103,7 +106,7 @@ impl Inner {
             false => shared,
         };
         let rewritten = &shared.lowered.rewritten;
-        let (mut constants, mut bound) = (Vec::new(), None);
+        let (mut constants, mut spectra, mut bound) = (Vec::new(), Vec::new(), None);
         for (lowered, compiled) in shared.lowered.groups.iter().zip(&shared.codes) {
             let steps = lowered.group.steps.clone();
             let origins = rewritten.origins[steps.clone()].iter();
@@ -120,25 +123,49 @@ impl Inner {
             if let (Some(first), Some(weight)) = (&first, weight.first_mut()) {
                 *weight = first;
             }
+            let blocks = spectra_of::<T>(&shared, steps.start, (weight.first(), bias.first()))?;
             if steps.start == 0 {
-                bound = bound_of(&shared, weights, first.as_deref())?;
+                bound = bound_of(&shared, weights, (first.as_deref(), blocks.as_ref()))?;
             }
+            spectra.push(blocks);
             // SAFETY: every array has the length of its shape, and they stand in the order of the
             // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
             // weights that come later, but for those of a step in tiles, whose nest's weight is as
             // long as what its tiles make of them.
             constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
         }
-        Ok(Inner { shared, constants, bound, pool: Pool::default() })
+        Ok(Inner { shared, constants, spectra, bound, pool: Pool::default() })
     }
 }
 
+/// The spectra of a step in blocks, with the weights and the bias that come later.
+fn spectra_of<T: Element>(
+    shared: &Shared,
+    step: usize,
+    (weight, bias): (Option<&&[T]>, Option<&&[T]>),
+) -> Result<Option<Spectra>, Error> {
+    let rewritten = &shared.lowered.rewritten;
+    let Some(blocks) = rewritten.blocks(step) else { return Ok(None) };
+    let conv = &rewritten.program.steps()[step].conv;
+    let known = known_arrays::<T>(conv);
+    let (known_weight, known_bias) = known.unwrap_or_default();
+    let weight = weight.copied().unwrap_or(&known_weight);
+    let bias = bias.copied().or(known_bias.as_deref());
+    Spectra::new(conv, blocks, shared.options.target.isa, (weight, bias)).map(Some)
+}
+
+/// Weights and bias that are compiled in.
+fn known_arrays<T: Element>(conv: &Conv) -> Option<(Vec<T>, Option<Vec<T>>)> {
+    let array = |values: &[f64]| values.iter().map(|x| T::from_f64(*x)).collect::<Vec<T>>();
+    conv.known().map(|known| (array(&known.weight), known.bias.as_deref().map(array)))
+}
+
 /// How far off a program of one step may be, where its sums may be put together in another order;
-/// `used` are the weights that its nest takes, where they come later.
+/// `used` are the weights that its nest takes, where they come later, and its spectra.
 fn bound_of<T: Element>(
     shared: &Shared,
     weights: &[StepWeights<'_, T>],
-    used: Option<&[T]>,
+    (used, spectra): (Option<&[T]>, Option<&Spectra>),
 ) -> Result<Option<Bound>, Error> {
     let (Some(conv), [given]) = (shared.described.single(), weights) else { return Ok(None) };
     let rewritten = &shared.lowered.rewritten;
@@ -151,12 +178,14 @@ fn bound_of<T: Element>(
         let channels = conv.spec().out_channels;
         return Ok(Some(Bound::everywhere(channels, whole - fixed, fixed)));
     }
-    let array = |values: &[f64]| values.iter().map(|x| T::from_f64(*x)).collect::<Vec<T>>();
-    let known = conv.known().map(|known| (array(&known.weight), known.bias.as_deref().map(array)));
+    let known = known_arrays(conv);
     let (weight, bias) = match &known {
         Some((weight, bias)) => (&weight[..], bias.as_deref().or(given.bias)),
         None => (given.weight, given.bias),
     };
+    if let (Some(blocks), Some(spectra)) = (rewritten.blocks(0), spectra) {
+        return Ok(Some(blocks.bound(conv, (&spectra.gains, weight), bias)));
+    }
     let Some(tiles) = rewritten.tiles(0) else {
         return Ok(Some(Bound::direct(conv, weight, bias)));
     };

@@ -148,7 +148,7 @@ fn no_module_uses_what_the_root_of_its_crate_defines() {
 }
 
 /// The rooms of conv-ir, and which others each may use.
-const ROOMS: [(&str, &str); 19] = [
+const ROOMS: [(&str, &str); 20] = [
     ("element", ""),
     ("error", ""),
     ("numbers", ""),
@@ -167,10 +167,11 @@ const ROOMS: [(&str, &str); 19] = [
     ("accuracy", "conv element error"),
     ("separate", "accuracy conv element error"),
     ("winograd", "accuracy analysis conv element error values"),
+    ("fft", "accuracy conv element"),
     // `program/tiled` runs the last passes on a nest of its own making.
     (
         "program",
-        "accuracy activation analysis conv element error lower nest passes schedule separate target values winograd",
+        "accuracy activation analysis conv element error fft lower nest passes schedule separate target values winograd",
     ),
     ("analysis", "conv element error lower numbers target"),
 ];

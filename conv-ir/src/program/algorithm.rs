@@ -5,6 +5,7 @@
 //! exact   strides of 1x1 windows move to the step before                            same bits
 //! fast    before that, a known window of low rank is two steps                      within a bound
 //!         behind it, steps of stride 1 are computed in tiles (machine code alone)   within a bound
+//!         and large windows in blocks through an FFT (machine code alone)           within a bound
 //! ```
 //!
 //! In: a program and how exact its result must be. Out: a program of the same input, output and
@@ -14,6 +15,7 @@ use std::borrow::Cow;
 
 use super::{Program, Step, tiled};
 use crate::accuracy::Accuracy;
+use crate::fft::Blocks;
 use crate::separate::{Separable, separate};
 use crate::winograd::Tiles;
 use crate::{Conv, Element, Error, Reduction};
@@ -31,7 +33,10 @@ pub struct Rewritten {
     pub skips: bool,
     /// Steps of [`program`](Self::program) that are computed in tiles, by position, in order.
     pub tiled: Vec<(usize, Tiles)>,
-    /// Steps that could be asked for it and are not, with the reason.
+    /// Steps of [`program`](Self::program) that are computed in blocks through an FFT, by position,
+    /// in order.
+    pub in_blocks: Vec<(usize, Blocks)>,
+    /// Steps that could be computed in tiles or blocks and are not, with the reason.
     pub direct: Vec<(usize, String)>,
 }
 
@@ -55,9 +60,14 @@ impl Rewritten {
     pub fn in_tiles(mut self, accuracy: Accuracy) -> Rewritten {
         let Some(most) = accuracy.admits() else { return self };
         for (at, conv) in self.program.convs().enumerate() {
+            if self.blocks(at).is_some() {
+                continue;
+            }
             match tiled::choose(conv, most) {
                 Ok(tiles) => self.tiled.push((at, tiles)),
-                Err(why) if is_dense(conv) => self.direct.push((at, why)),
+                Err(why) if is_dense(conv) => {
+                    self.direct.push((at, format!("not in tiles: {why}")));
+                }
                 Err(_) => {}
             }
         }
@@ -69,7 +79,7 @@ impl Rewritten {
         let (tiled, direct) = self.tiled.into_iter().partition(|(at, _)| keep(*at));
         self.tiled = tiled;
         let fused: Vec<(usize, Tiles)> = direct;
-        let why = |(at, _)| (at, "it is fused with others".to_owned());
+        let why = |(at, _)| (at, "not in tiles: it is fused with others".to_owned());
         self.direct.extend(fused.into_iter().map(why));
         self
     }
@@ -97,8 +107,12 @@ impl Rewritten {
                 tiles.relative_bound(conv)
             )
         };
-        let direct = |(at, why): &(usize, String)| format!("step {}: not in tiles: {why}", at + 1);
-        let algorithms = self.tiled.iter().map(tiled).chain(self.direct.iter().map(direct));
+        let blocks = |(at, blocks): &(usize, Blocks)| {
+            format!("step {}: {}", at + 1, blocks.reason(&self.program.steps()[*at].conv))
+        };
+        let direct = |(at, why): &(usize, String)| format!("step {}: {why}", at + 1);
+        let algorithms = self.tiled.iter().map(tiled).chain(self.in_blocks.iter().map(blocks));
+        let algorithms = algorithms.chain(self.direct.iter().map(direct));
         let split = self.separated.iter().map(split).chain(self.skips.then_some(moved));
         split.chain(algorithms).collect()
     }
@@ -129,7 +143,8 @@ impl Program {
         };
         let program = split.skipping_strides();
         let skips = program != split;
-        Rewritten { program, origins, separated, skips, tiled: Vec::new(), direct: Vec::new() }
+        let (tiled, in_blocks, direct) = (Vec::new(), Vec::new(), Vec::new());
+        Rewritten { program, origins, separated, skips, tiled, in_blocks, direct }
     }
 
     fn whole_windows(&self) -> Split {

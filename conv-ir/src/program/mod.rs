@@ -23,6 +23,7 @@
 //! ([`Program::skipping_strides`]), and what changes the order of sums is never done unasked.
 
 mod algorithm;
+mod blocks;
 pub mod fuse;
 pub mod plan;
 mod repeat;
