@@ -4,6 +4,9 @@ use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Standard input, as a file's name.
+pub const STDIN: &str = "-";
+
 /// What went wrong.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
@@ -33,8 +36,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Something about a file.
+    /// Something about a file, or about standard input, whose name is `-`.
     pub fn file(path: &Path, message: impl Display) -> Failure {
+        let path = if path == Path::new(STDIN) { Path::new("standard input") } else { path };
         Failure::File { path: path.to_owned(), message: message.to_string() }
     }
 

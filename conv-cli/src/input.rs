@@ -4,15 +4,16 @@ use std::io::Read;
 use std::path::Path;
 
 use crate::failure::Failure;
-
-/// Standard input, as a file's name.
-pub const STDIN: &str = "-";
+pub use crate::failure::STDIN;
 
 /// Everything in a file.
 pub fn bytes(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     let read = match path == Path::new(STDIN) {
-        true => std::io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes),
+        true => std::io::stdin().lock().read_to_end(&mut bytes).and_then(|read| match read {
+            0 => Err(std::io::Error::other("nothing is there, or it was read already")),
+            _ => Ok(bytes),
+        }),
         false => std::fs::read(path),
     };
     read.map_err(|error| Failure::file(path, format!("cannot be read: {error}")))

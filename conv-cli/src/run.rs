@@ -110,7 +110,7 @@ struct Named<'a> {
 impl Named<'_> {
     fn read<'a>(role: &'static str, path: &'a Path) -> Result<Named<'a>, Failure> {
         let array = match path.to_str() {
-            Some(place) if split_place(place).1.is_some() => {
+            Some(place) if split_place(place).1.is_some() || place.ends_with(".safetensors") => {
                 read_place(Path::new(""), place, usize::MAX)?
             }
             _ => npy_of(path, &input::bytes(path)?)?,

@@ -41,12 +41,15 @@ pub enum Outside {
     /// v v | a b c | v v, where v is --padding-value
     Constant,
     /// c b | a b c | b a
+    #[value(alias = "mirror")]
     Reflect,
     /// b a | a b c | c b
     Symmetric,
     /// a a | a b c | c c
+    #[value(aliases = ["edge", "nearest"])]
     Replicate,
     /// b c | a b c | a b
+    #[value(alias = "wrap")]
     Circular,
 }
 

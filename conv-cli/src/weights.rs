@@ -129,7 +129,11 @@ fn other_order(
         (swapped, [1, 0].into_iter().chain(2..rank + 2).collect()),
     ];
     let ours = |order: &[usize]| order.iter().map(|&axis| shape[axis]).collect::<Vec<_>>();
-    let (whose, order) = orders.iter().find(|(_, order)| fits(&ours(order)))?;
+    // Most windows are as wide as high.
+    let is_square = |order: &[usize]| ours(order)[2..].windows(2).all(|pair| pair[0] == pair[1]);
+    let fitting = || orders.iter().filter(|(_, order)| fits(&ours(order)));
+    let (whose, order) =
+        fitting().find(|(_, order)| is_square(order)).or_else(|| fitting().next())?;
     let order: Vec<String> = order.iter().map(usize::to_string).collect();
     Some(format!("this looks like {whose}: in NumPy, w.transpose({}) is ours", order.join(", ")))
 }

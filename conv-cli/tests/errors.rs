@@ -95,7 +95,7 @@ fn parameters_must_make_sense() {
     run.says(&["--padding", "sane"], &["did you mean `same`"]);
     run.says(&["--padding", "full", "--transposed"], &["is full without padding"]);
     run.says(&["--padding", "-1"], &["--padding"]);
-    run.says(&["--padding-mode", "mirror"], &["possible values", "symmetric"]);
+    run.says(&["--padding-mode", "bounce"], &["possible values", "symmetric"]);
     run.says(&["--padding-value", "1"], &["--padding-value needs --padding-mode constant"]);
     run.says(&["--padding-mode", "constant", "--padding-value", "nan"], &["padding"]);
     run.says(&["--padding-mode", "constant", "--padding-value", "inf"], &["padding"]);

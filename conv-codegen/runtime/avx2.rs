@@ -36,6 +36,14 @@ pub(super) unsafe fn load_between(from: &[f32], at: isize, first: isize, end: is
     unsafe { _mm256_maskload_ps(from.as_ptr().wrapping_offset(at), lanes) }
 }
 
+/// Lanes `first..end` of `value`, `fill` in the others.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn between(value: V, first: isize, end: isize, fill: f32) -> V {
+    let lanes = _mm256_and_ps(lanes_below(end), lanes_from(first));
+    _mm256_blendv_ps(_mm256_set1_ps(fill), value, lanes)
+}
+
 /// The even lanes of `low`, then the odd lanes of `high`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]

@@ -18,6 +18,14 @@ pub(super) unsafe fn load_between(from: &[f32], at: isize, first: isize, end: is
     unsafe { _mm256_maskz_loadu_ps(lanes, from.as_ptr().wrapping_offset(at)) }
 }
 
+/// Lanes `first..end` of `value`, `fill` in the others.
+#[inline]
+#[target_feature(enable = "avx512f,avx512vl,avx512dq,avx2,fma")]
+pub(super) fn between(value: V, first: isize, end: isize, fill: f32) -> V {
+    let lanes = lanes_below(end) & !lanes_below(first);
+    _mm256_mask_blend_ps(lanes, _mm256_set1_ps(fill), value)
+}
+
 /// The even lanes of `low`, then the odd lanes of `high`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512vl,avx512dq,avx2,fma")]

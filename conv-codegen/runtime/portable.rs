@@ -53,6 +53,15 @@ pub(super) fn load_pairs_between(from: &[f32], at: isize, first: isize, end: isi
     })
 }
 
+/// Lanes `first..end` of `value`, `fill` in the others.
+#[inline(always)]
+pub(super) fn between(value: V, first: isize, end: isize, fill: f32) -> V {
+    ::core::array::from_fn(|lane| {
+        let at = lane as isize;
+        if first <= at && at < end { value[lane] } else { fill }
+    })
+}
+
 /// Elements that are `step` apart in the first `live` lanes, zeros in the others.
 #[inline(always)]
 pub(super) fn gather(from: &[f32], at: usize, step: isize, live: usize) -> V {

@@ -99,7 +99,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Who computes
-    #[arg(long, value_enum, default_value_t = Route::Auto)]
+    #[arg(long, visible_alias = "target", value_enum, default_value_t = Route::Auto)]
     route: Route,
     #[command(flatten)]
     exactness: Exactness,

@@ -193,7 +193,9 @@ impl LeafText<'_, '_> {
                 let place = self.place(access, buffer, &at, "1", false);
                 self.call(LaneFn::Splat, &place)
             }
-            Reach::Row | Reach::Pairs if self.live().is_some() => self.load_between(access, &[]),
+            Reach::Row | Reach::Pairs if self.live().is_some() => {
+                self.load_between(access, &[], 0.0)
+            }
             Reach::Row => {
                 let place = self.place(access, buffer, &at, &width.to_string(), false);
                 self.call(LaneFn::Load, &place)
@@ -211,9 +213,9 @@ impl LeafText<'_, '_> {
         }
     }
 
-    /// A load whose conditions may differ from lane to lane; their lanes are an interval. Steps of
-    /// 1 or 2.
-    fn load_between(&mut self, access: &Access, when: &[Cond]) -> Text {
+    /// A load whose conditions may differ from lane to lane; their lanes are an interval, and the
+    /// others hold `fill`. Steps of 1 or 2.
+    fn load_between(&mut self, access: &Access, when: &[Cond], fill: f64) -> Text {
         let Address { buffer, at, .. } = self.address(access);
         let width = self.lanes().map_or(1, |lanes| lanes.width);
         let (mut first, mut end) = (Vec::new(), Vec::new());
@@ -249,7 +251,12 @@ impl LeafText<'_, '_> {
             Reach::Splat | Reach::Row | Reach::Apart(_) => LaneFn::LoadBetween,
         };
         let (from, at) = (self.buffer(buffer), tokens(&at.isize_text()));
-        self.call(function, &[from, at, first, end])
+        let loaded = self.call(function, &[from, at, first.clone(), end.clone()]);
+        if fill == 0.0 {
+            return loaded;
+        }
+        let fill = constant(fill, self.emission.dtype);
+        self.call(LaneFn::Between, &[loaded.tokens, first, end, fill])
     }
 
     /// A choice by conditions on loops, or a masked load.
@@ -270,13 +277,16 @@ impl LeafText<'_, '_> {
         let taken = match (then, tested.as_slice()) {
             (_, []) => self.text(then)?,
             (Expr::Load(access), _) if e.is_masked_load() => {
+                let Expr::Const(fill) = *otherwise else {
+                    unreachable!("a masked load has a fill")
+                };
                 let reach = self.scope.nest.reach(self.leaf, access);
                 if !matches!(reach, Reach::Row | Reach::Pairs) {
                     return Err(Unsupported(
                         "a masked load of elements that are further apart than two".to_owned(),
                     ));
                 }
-                self.load_between(access, &tested)
+                self.load_between(access, &tested, fill)
             }
             _ => return Err(Unsupported("a condition that depends on the lane".to_owned())),
         };

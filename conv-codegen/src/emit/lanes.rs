@@ -53,6 +53,7 @@ lane_fns! {
     LoadBetween load_between,
     LoadPairs load_pairs,
     LoadPairsBetween load_pairs_between,
+    Between between,
     Gather gather,
     Prefetch prefetch,
     Store store,

@@ -80,14 +80,18 @@ fn on_slices(tensors: &[Tensor], output: &Tensor, body: &TokenStream) -> TokenSt
     }
 }
 
-/// The names of sizes, each once.
-fn sizes(item: &Item) -> Vec<&Ident> {
+/// The names of sizes, each once, in small letters: a constant of the caller's would make a pattern
+/// of one in capitals.
+fn sizes(item: &Item) -> Vec<Ident> {
+    let lower = |size: &Ident| {
+        Ident::new(&format!("size_{}", size.to_string().to_lowercase()), size.span())
+    };
     let mut sizes = Vec::new();
     for dim in item.parameters.iter().flat_map(|tensor| &tensor.sizes) {
         if let Dim::Name(size) = dim
-            && !sizes.contains(&size)
+            && !sizes.contains(&lower(size))
         {
-            sizes.push(size);
+            sizes.push(lower(size));
         }
     }
     sizes

@@ -107,6 +107,9 @@ fn loads() {
                 let found = unsafe { load_between(&from, at, first, end) };
                 same("load_between", &lanes(found), &plain::load_between(&from, at, first, end));
             }
+            let all: Lanes = ::core::array::from_fn(|i| i as f32 + 1.0);
+            let cut = unsafe { between(vector(all), first, end, -f32::INFINITY) };
+            same("between", &lanes(cut), &plain::between(all, first, end, -f32::INFINITY));
             if inside(2) {
                 let found = unsafe { load_pairs_between(&from, at, first, end) };
                 let expected = plain::load_pairs_between(&from, at, first, end);

@@ -81,20 +81,25 @@ impl Check<'_> {
                 None
             }
             Padding::Full => self.in_range(at, span(axis) - 1).map(|around| (around, around)),
-            Padding::Same if span(axis) % 2 == 0 => {
-                let message = format!(
-                    "same, but the window spans {}, which is even, so one side gets more: say \
-                     same-upper (the end, as PyTorch and TensorFlow) or same-lower",
-                    span(axis)
-                );
-                self.broken_axis("padding", at, message);
-                None
-            }
             Padding::Causal if spec.transposed => Some((0, self.crop(at, axis, "causal")?)),
             Padding::Causal => Some((self.in_range(at, span(axis) - 1)?, 0)),
-            Padding::Same | Padding::SameUpper => self
-                .same(at, axis, &spec.padding.to_string())
-                .map(|total| (total / 2, total - total / 2)),
+            Padding::Same => {
+                let total = self.same(at, axis, "same")?;
+                if total % 2 == 1 {
+                    let message = format!(
+                        "same, but the padding of a window that spans {} is {total} in all, which \
+                         is odd, so one side gets more: say same-upper (the end, as PyTorch and \
+                         TensorFlow) or same-lower",
+                        span(axis)
+                    );
+                    self.broken_axis("padding", at, message);
+                    return None;
+                }
+                Some((total / 2, total / 2))
+            }
+            Padding::SameUpper => {
+                self.same(at, axis, "same-upper").map(|total| (total / 2, total - total / 2))
+            }
             Padding::SameLower => {
                 self.same(at, axis, "same-lower").map(|total| (total - total / 2, total / 2))
             }

@@ -79,6 +79,16 @@ impl Conv {
         self.with_weights(&repeated(&[1.0], self.weight_len())?, None)
     }
 
+    /// Whether this is nearest upsampling: each element of each channel repeated.
+    pub(super) fn repeats(&self) -> bool {
+        let spec = &self.spec;
+        let is_each = spec.groups == spec.in_channels && spec.groups == spec.out_channels;
+        let is_apart = self.axes.iter().all(|axis| axis.kernel == axis.stride);
+        let ones =
+            |known: &Known| known.bias.is_none() && known.weight.iter().all(|tap| *tap == 1.0);
+        spec.transposed && is_each && is_apart && self.known.as_ref().is_some_and(ones)
+    }
+
     /// This description with what is known of `other`, whose weights are of the same shape.
     pub(crate) fn knowing_as(self, other: &Conv) -> Conv {
         assert_eq!(self.weight_shape(), other.weight_shape(), "known: weights of another shape");

@@ -22,7 +22,10 @@ impl fmt::Display for Conv {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.spec;
         let turned = if spec.transposed { "-transposed" } else { "" };
-        write!(f, "{}{}d{turned}", spec.reduction.head(), self.rank())?;
+        match self.repeats() {
+            true => write!(f, "upsample_nearest{}d", self.rank())?,
+            false => write!(f, "{}{}d{turned}", spec.reduction.head(), self.rank())?,
+        }
         write!(f, " {}", spec.dtype)?;
         if spec.layout == Layout::ChannelsLast {
             write!(f, " {}", channels_last(self.rank()))?;
@@ -30,12 +33,14 @@ impl fmt::Display for Conv {
         // Of pooling and its like, each channel by itself is the rule.
         let (ic, oc, g) = (spec.in_channels, spec.out_channels, spec.groups);
         match spec.reduction {
-            Reduction::Sum => write!(f, " n{} g{g} ic{ic} oc{oc} in ", spec.batch)?,
+            Reduction::Sum if !self.repeats() => {
+                write!(f, " n{} g{g} ic{ic} oc{oc} in ", spec.batch)?
+            }
             _ if (oc, g) == (ic, ic) => write!(f, " n{} ic{ic} in ", spec.batch)?,
             _ => write!(f, " n{} g{g} ic{ic} oc{oc} in ", spec.batch)?,
         }
         write_list(f, "x", &spec.input)?;
-        f.write_str(" kernel ")?;
+        f.write_str(if self.repeats() { " scale " } else { " kernel " })?;
         write_list(f, "x", &spec.kernel)?;
         self.write_window(f)?;
         self.write_epilogue(f)
@@ -54,7 +59,9 @@ fn channels_last(rank: usize) -> &'static str {
 impl Conv {
     fn write_window(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.spec;
-        self.write_axes(f, "stride", 1, |axis| axis.stride)?;
+        if !self.repeats() {
+            self.write_axes(f, "stride", 1, |axis| axis.stride)?;
+        }
         self.write_axes(f, "dilation", 1, |axis| axis.dilation)?;
         match &spec.padding {
             Padding::Valid => {}

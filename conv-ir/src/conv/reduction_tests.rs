@@ -165,6 +165,10 @@ fn what_makes_no_sense_is_refused() {
             "ceil_mode: padding by a word fixes the output already: give numbers, or leave it out",
         ),
         (
+            "minpool1d in 5 kernel 2 stride 2 mode circular ceil_mode",
+            "ceil_mode: what hangs over is never read, but mode circular reads behind the input: use zeros, or give padding as numbers",
+        ),
+        (
             "avgpool2d in 8 kernel 2 pad 1 mode reflect count_include_pad",
             "count_include_pad: in mode reflect every element of a window counts anyway: leave it out",
         ),
@@ -234,7 +238,11 @@ fn nearest_upsampling_repeats_elements() {
     let row = |a: f32, b: f32| [a, a, a, b, b, b];
     let wanted = [row(1., 2.), row(1., 2.), row(3., 4.), row(3., 4.)].concat();
     assert_eq!(run(&up, arguments, &[]).unwrap(), wanted);
+    // Its text reads back, ones and all.
+    assert_eq!(up.to_string(), "upsample_nearest2d f32 n1 ic2 in 1x2 scale 2x3");
+    assert_eq!(conv(&up.to_string()), up);
     for (text, message) in [
+        ("upsample_nearest2d in 4 scale 0", "a scale must be at least 1"),
         (
             "upsample_nearest2d in 4",
             "`scale` is missing: how often each element is repeated, such as `scale 2`",

@@ -139,14 +139,14 @@ impl<'a> Reader<'a> {
         } else {
             self.missing("kernel", "the size of the window, such as `kernel 3x3`")?;
         }
-        if self.spec.reduction != Reduction::Sum || self.repeats {
-            let channels = self.spec.in_channels;
-            for (key, count) in [("g", &mut self.spec.groups), ("oc", &mut self.spec.out_channels)]
-            {
-                if !self.seen.contains(&key) {
-                    *count = channels;
-                }
-            }
+        // Each channel by itself is the rule of pools and their like; in groups, as many channels
+        // come out as go in.
+        let apart = self.spec.reduction != Reduction::Sum || self.repeats;
+        if apart && !self.seen.contains(&"g") {
+            self.spec.groups = self.spec.in_channels;
+        }
+        if (apart || self.spec.groups > 1) && !self.seen.contains(&"oc") {
+            self.spec.out_channels = self.spec.in_channels;
         }
         let conv = Conv::new(self.spec.clone())?;
         if self.repeats { conv.with_ones() } else { Ok(conv) }
@@ -231,6 +231,11 @@ impl<'a> Reader<'a> {
         let value = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
         let key = &word[..word.len() - value.len()];
         match key {
+            "n" | "g" | "ic" | "oc" if value.is_empty() => {
+                let at = self.value_position();
+                let value = self.scan.word();
+                self.value_of(at, key, value)
+            }
             "n" | "g" | "ic" | "oc" => self.value_of(at + key.len(), key, value),
             "bias" | "residual" if value.is_empty() => {
                 Err(self.scan.error(at, format!("`{word}` is added with a plus sign: `+ {word}`")))
@@ -282,10 +287,9 @@ impl<'a> Reader<'a> {
         match text.parse() {
             Ok(n) => Ok(Size::Known(n)),
             Err(_) if validate::is_name(text) => Ok(Size::from(text)),
-            Err(_) if text.is_empty() => Err(self.scan.error(
-                at,
-                "the value is missing: it follows without a space, such as `n1`".to_owned(),
-            )),
+            Err(_) if text.is_empty() => Err(self
+                .scan
+                .error(at, "the value is missing: it follows, such as `n1` or `ic64`".to_owned())),
             Err(_) if text.bytes().all(|b| b.is_ascii_digit()) => {
                 Err(self.scan.error(at, format!("{} is too large", cut(text))))
             }
@@ -340,6 +344,9 @@ impl<'a> Reader<'a> {
         let at = self.value_position();
         let sizes = self.scan.list(Scanner::number)?;
         self.spec.kernel = self.for_all_axes(at, "scale", sizes)?;
+        if self.spec.kernel.contains(&0) {
+            return Err(self.scan.error(at, "a scale must be at least 1".to_owned()));
+        }
         self.spec.stride = per_axis(self.spec.kernel.clone());
         Ok(())
     }

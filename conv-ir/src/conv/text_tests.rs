@@ -78,8 +78,8 @@ fn many_specs_round_trip() {
             groups: [1, 2, 4][seed % 3],
             stride: PerAxis::Each((0..rank).map(|a| 1 + (seed / 3 + a) % 2).collect()),
             dilation: PerAxis::All(1 + seed / 17 % 2),
-            // A transposed one is full by itself.
-            padding: pick(&paddings[..9 - usize::from(transposed)], 2).parse().unwrap(),
+            // A transposed one is full by itself, and what it crops may be odd.
+            padding: pick(if transposed { &paddings[2..8] } else { &paddings }, 2).parse().unwrap(),
             padding_mode: if transposed {
                 PaddingMode::Zeros
             } else {
@@ -131,8 +131,8 @@ fn reading_errors_say_where_and_what() {
             "column 26: found `-1`, expected a number that is not negative",
         ),
         (
-            "conv2d n in 5 kernel 3",
-            "column 9: the value is missing: it follows without a space, such as `n1`",
+            "conv2d in 5 kernel 3 n",
+            "column 23: the value is missing: it follows, such as `n1` or `ic64`",
         ),
         (
             "conv2d icC in 5 kernel 3",
@@ -208,7 +208,7 @@ fn rules_apply_to_text() {
     );
     assert_eq!(
         refused("conv2d in HxH kernel 3"),
-        "input (width): the name H is used twice: each free size needs its own"
+        "input (width): the name H is used twice: each free size needs its own, as in HxW"
     );
     assert!(
         refused("conv2d in 5 kernel 3, clamp(0,inf)")

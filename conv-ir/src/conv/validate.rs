@@ -128,6 +128,14 @@ impl Check<'_> {
                 "padding by a word fixes the output already: give numbers, or leave it out";
             self.broken("ceil_mode", message.to_owned());
         }
+        if self.spec.ceil_mode && self.spec.padding_mode != PaddingMode::Zeros {
+            let message = format!(
+                "what hangs over is never read, but mode {} reads behind the input: use zeros, or \
+                 give padding as numbers",
+                self.spec.padding_mode
+            );
+            self.broken("ceil_mode", message);
+        }
         if reduction.has_weight() {
             return;
         }
@@ -197,7 +205,7 @@ impl Check<'_> {
             } else if name.len() > LONGEST_NAME {
                 format!("the name {} is longer than {LONGEST_NAME} letters", cut(name))
             } else if seen.contains(&name.as_str()) {
-                format!("the name {name} is used twice: each free size needs its own")
+                format!("the name {name} is used twice: each free size needs its own, as in HxW")
             } else {
                 seen.push(name);
                 continue;

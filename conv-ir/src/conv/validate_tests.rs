@@ -138,9 +138,21 @@ fn padding_that_fits() {
     assert_eq!(paddings(numpys(Padding::Same)), [(1, 1), (3, 3)]);
     assert_eq!(
         refused(ConvSpec { padding: Padding::Same, ..ConvSpec::new([9, 9], [3, 4]) }),
-        "padding (width): same, but the window spans 4, which is even, so one side gets more: say \
-         same-upper (the end, as PyTorch and TensorFlow) or same-lower"
+        "padding (width): same, but the padding of a window that spans 4 is 3 in all, which is \
+         odd, so one side gets more: say same-upper (the end, as PyTorch and TensorFlow) or \
+         same-lower"
     );
+    // The parity of the padding counts, which a stride changes.
+    let strided = |kernel| ConvSpec {
+        padding: Padding::Same,
+        stride: 2.into(),
+        ..ConvSpec::new([8], [kernel])
+    };
+    assert_eq!(paddings(strided(4)), [(1, 1)]);
+    assert!(refused(strided(3)).contains("that spans 3 is 1 in all, which is odd"));
+    let transposed = |kernel| ConvSpec { transposed: true, ..strided(kernel) };
+    assert_eq!(paddings(transposed(4)), [(1, 1)]);
+    assert!(refused(transposed(3)).contains("that spans 3 is 1 in all, which is odd"));
     assert_eq!(
         refused(ConvSpec { padding: Padding::Full, transposed: true, ..ConvSpec::new([9], [3]) }),
         "padding (width): full, but a transposed convolution is full without padding"
@@ -383,7 +395,7 @@ fn free_sizes_have_proper_names() {
     let named = |name: &str| {
         refused(ConvSpec { input: vec![name.into(), "W".into()], batch: "W".into(), ..base() })
     };
-    let twice = "input (width): the name W is used twice: each free size needs its own";
+    let twice = "input (width): the name W is used twice: each free size needs its own, as in HxW";
     let ill = "is no name of a size: upper-case letters, digits and _ only, a letter first";
     assert_eq!(named("H_2"), twice);
     for name in ["h", "", "2H", "H-1", "Hé"] {

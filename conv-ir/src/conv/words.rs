@@ -94,7 +94,7 @@ pub(super) fn per_axis<T: Copy>(items: Vec<T>) -> PerAxis<T> {
 
 /// The layout, and the rank that its name implies.
 pub(super) fn layout_named(word: &str) -> Option<(Layout, Option<usize>)> {
-    match word {
+    match word.to_ascii_lowercase().as_str() {
         "channels-first" => Some((Layout::ChannelsFirst, None)),
         "ncw" => Some((Layout::ChannelsFirst, Some(1))),
         "nchw" => Some((Layout::ChannelsFirst, Some(2))),
@@ -141,10 +141,11 @@ pub(super) fn scan_mode(scan: &mut Scanner) -> Result<PaddingMode, Error> {
             scan.arguments().map(|[value]| PaddingMode::Constant(value))
         }
         "constant" => Ok(PaddingMode::Constant(0.0)),
-        "reflect" => Ok(PaddingMode::Reflect),
+        // What NumPy, SciPy and ONNX call them, too, where that names one of them alone.
+        "reflect" | "mirror" => Ok(PaddingMode::Reflect),
         "symmetric" => Ok(PaddingMode::Symmetric),
-        "replicate" => Ok(PaddingMode::Replicate),
-        "circular" => Ok(PaddingMode::Circular),
+        "replicate" | "edge" | "nearest" => Ok(PaddingMode::Replicate),
+        "circular" | "wrap" => Ok(PaddingMode::Circular),
         word => Err(scan.unknown(start, word, &MODES)),
     }
 }
@@ -152,21 +153,22 @@ pub(super) fn scan_mode(scan: &mut Scanner) -> Result<PaddingMode, Error> {
 pub(super) fn scan_activation(scan: &mut Scanner) -> Result<Activation, Error> {
     scan.skip_spaces();
     let start = scan.position();
-    match scan.word() {
+    let said = scan.word();
+    match said.to_ascii_lowercase().as_str() {
         "relu" => Ok(Activation::Relu),
         "relu6" => Ok(Activation::Relu6),
-        "leaky_relu" if scan.peek() == Some('(') => {
+        "leaky_relu" | "leakyrelu" if scan.peek() == Some('(') => {
             scan.arguments().map(|[slope]| Activation::LeakyRelu(slope))
         }
-        "leaky_relu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
+        "leaky_relu" | "leakyrelu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
         "clamp" => scan.arguments().map(|[lo, hi]| Activation::Clamp(lo, hi)),
         "sigmoid" => Ok(Activation::Sigmoid),
         "tanh" => Ok(Activation::Tanh),
-        "silu" => Ok(Activation::Silu),
+        "silu" | "swish" => Ok(Activation::Silu),
         "gelu" => Ok(Activation::Gelu),
-        "hardswish" => Ok(Activation::HardSwish),
-        "hardsigmoid" => Ok(Activation::HardSigmoid),
-        word => Err(scan.unknown(start, word, &ACTIVATIONS)),
+        "hardswish" | "hard_swish" => Ok(Activation::HardSwish),
+        "hardsigmoid" | "hard_sigmoid" => Ok(Activation::HardSigmoid),
+        _ => Err(scan.unknown(start, said, &ACTIVATIONS)),
     }
 }
 
@@ -362,6 +364,13 @@ mod tests {
         assert_eq!(" clamp( 0 , 6 ) ".parse(), Ok(Activation::Clamp(0.0, 6.0)));
         assert_eq!("leaky_relu".parse(), Ok(Activation::LeakyRelu(0.01)));
         assert_eq!("constant".parse(), Ok(PaddingMode::Constant(0.0)));
+        assert_eq!("mirror".parse(), Ok(PaddingMode::Reflect));
+        assert_eq!("edge".parse(), Ok(PaddingMode::Replicate));
+        assert_eq!("nearest".parse(), Ok(PaddingMode::Replicate));
+        assert_eq!("wrap".parse(), Ok(PaddingMode::Circular));
+        assert_eq!("ReLU".parse(), Ok(Activation::Relu));
+        assert_eq!("swish".parse(), Ok(Activation::Silu));
+        assert_eq!("NHWC".parse::<Layout>(), Ok(Layout::ChannelsLast));
     }
 
     #[test]

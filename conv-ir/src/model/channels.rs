@@ -5,7 +5,7 @@
 //! tails, where weights and input come from, and the runs of memory that the output is stored in.
 //! The cheapest wins.
 
-use super::shape::{Shape, product};
+use super::shape::{Shape, UNKNOWN, product};
 use super::{L2_RATE, LATENCY, REPEATS, fma_cycles};
 use crate::nest::Role;
 use crate::schedule::Choice;
@@ -176,17 +176,23 @@ pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target)
     choice.schedule.tile =
         vec![(Role::OutChannel, vectors * lanes), (Role::Out(1), rows), (Role::Out(0), columns)];
     choice.schedule.tile.retain(|t| t.0 != Role::Out(1) || t.1 > 1);
+    let fill = match shape.out_channels % lanes {
+        0 => "fill vectors".to_owned(),
+        rest => format!("leave {} lanes of the last vector empty", lanes - rest),
+    };
     choice.reasons.push(format!(
-        "lanes oc:{lanes}: {} output channels a group fill vectors; weights load as vectors, the input is splat, and any stride or dilation costs nothing",
+        "lanes oc:{lanes}: {} output channels a group {fill}; weights load as vectors, the input is splat, and any stride or dilation costs nothing",
         shape.out_channels
     ));
+    let tail = match shape.columns() {
+        UNKNOWN => "a row is as long as its run says".to_owned(),
+        all => format!("{all} columns leave a tail of {}", all % columns),
+    };
     choice.reasons.push(format!(
-        "tile oc:{} x {rows} row(s) x {columns} column(s): {} accumulators, {vectors} weights and {} for the input in {} registers; {} columns leave a tail of {}",
+        "tile oc:{} x {rows} row(s) x {columns} column(s): {} accumulators, {vectors} weights and {} for the input in {} registers; {tail}",
         vectors * lanes,
         vectors * tile.points(),
         target.step_registers,
         target.vector_registers,
-        shape.columns(),
-        shape.columns() % columns
     ));
 }

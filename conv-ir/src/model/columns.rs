@@ -1,9 +1,9 @@
 //! Columns in the lanes: the input is loaded in vectors, weights are splat. For few output channels
 //! a group: depthwise, grouped, filters.
 //!
-//! Where the target masks loads, edges are lanes that load zeros, and rows that share a vector
-//! under their windows load it once: the tile is priced by counting both. Elsewhere rows are copied
-//! into a padded panel.
+//! Where the target masks loads, edges are lanes that load what changes nothing, and rows that
+//! share a vector under their windows load it once: the tile is priced by counting both. Elsewhere
+//! rows are copied into a padded panel.
 
 use super::shape::{Shape, UNKNOWN, product};
 use super::{IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
@@ -175,9 +175,10 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
         columns.accumulators(),
         if columns.keeps(shape, target) { ", and weights stay in registers" } else { "" }
     ));
-    choice
-        .reasons
-        .push("borders mask: lanes outside the image load zeros, nothing is copied".to_owned());
+    choice.reasons.push(
+        "borders mask: lanes outside the image load what changes nothing, and nothing is copied"
+            .to_owned(),
+    );
 }
 
 /// The tile where edges are not masked.

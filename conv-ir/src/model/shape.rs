@@ -76,8 +76,7 @@ impl Shape {
             })
         };
         let about_columns = |a: &Affine| a.axes().any(|axis| nest.role(axis) == Role::Out(0));
-        // What lies outside a maximum or a minimum is what never wins.
-        let mut folds = leaf.neutral() != 0.0;
+        let mut folds = false;
         let mut ragged = leaf.conditions().iter().any(|c| about_columns(c.expression()));
         leaf.visit_exprs(&mut |e| {
             folds |= matches!(e, Expr::Select { .. }) && !e.is_masked_load();

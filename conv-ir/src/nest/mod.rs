@@ -30,7 +30,8 @@
 //!
 //! How a load reads lanes follows from its index: an index without the lane axis is one scalar in
 //! every lane (splat); with it, the lanes are that far apart. Conditions and folds never depend on
-//! the lane axis, except that `select cond* load else 0` is a masked load, tested lane by lane.
+//! the lane axis, except that `select cond* load else c` is a masked load, tested lane by lane,
+//! where `c` is zero or an infinity.
 //!
 //! A convolution's nest has one input, weight and output. Fused convolutions have several weights,
 //! biases and residuals: the n-th buffer of a role, of those whose numbers are not known, takes the

@@ -104,11 +104,13 @@ impl Expr {
         }
     }
 
-    /// A load that gives zero where a test fails: the one expression whose tests may differ from
-    /// lane to lane.
+    /// A load that gives zero or an infinity, what changes no sum or never wins, where a test
+    /// fails: the one expression whose tests may differ from lane to lane.
     pub fn is_masked_load(&self) -> bool {
-        matches!(self, Expr::Select { then, otherwise, .. }
-            if matches!(**then, Expr::Load(_)) && **otherwise == Expr::Const(0.0))
+        let Expr::Select { then, otherwise, .. } = self else { return false };
+        let is_neutral =
+            matches!(**otherwise, Expr::Const(fill) if fill == 0.0 || fill.is_infinite());
+        matches!(**then, Expr::Load(_)) && is_neutral
     }
 
     /// Visits this expression and everything inside, outermost first.

@@ -39,8 +39,8 @@ pub enum Borders {
     /// edge, whose outside taps are left out.
     #[default]
     Exact,
-    /// The same, but where columns are in the lanes, edges inside a vector load zeros in the lanes
-    /// outside. For zero padding, finite weights and a target with masks.
+    /// The same, but where columns are in the lanes, edges inside a vector load what changes
+    /// nothing in the lanes outside. For zero padding, finite weights and a target with masks.
     Mask,
     /// Rows of the input are copied into a padded panel that stays in cache, then every tile is an
     /// inner one. `rows` output rows share a panel. Zero padding then needs finite weights.

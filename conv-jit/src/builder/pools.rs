@@ -6,7 +6,7 @@ use super::{Builder, Said};
 
 /// Pools, each of every channel by itself, and their words.
 impl Builder {
-    /// The next step: max pooling. Padding never wins.
+    /// The next step: max pooling, of stride 1 unless `stride` says otherwise. Padding never wins.
     ///
     /// ```
     /// // ResNet's stem.

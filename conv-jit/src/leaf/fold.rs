@@ -26,7 +26,7 @@ fn is_operand(shape: Shape, source: &Source, users: usize, sums: usize) -> bool 
             machine.embeds_splat(users as i64, shape.bytes()) && (users == 1 || !has_register)
         }
         Source::Vector { live, .. } => users == 1 && live.is_all(shape.width),
-        Source::Strided { .. } | Source::Bits(_) => false,
+        Source::Strided { .. } | Source::Bits(_) | Source::Around { .. } => false,
     }
 }
 

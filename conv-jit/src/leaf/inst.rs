@@ -87,6 +87,8 @@ pub(crate) enum Source {
     Strided { place: Place, step: i64, live: Live },
     /// These bits in every lane.
     Bits(u64),
+    /// These bits in the lanes outside `live`, zeros in those of it.
+    Around { live: Live, bits: u64 },
 }
 
 /// An operand.

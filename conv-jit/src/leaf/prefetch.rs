@@ -57,6 +57,7 @@ fn reads(inst: &Inst) -> impl Iterator<Item = Place> + '_ {
     };
     args.iter().filter_map(|arg| match arg {
         Arg::From(Source::Splat(place) | Source::Vector { place, .. }) => Some(*place),
-        Arg::From(Source::Strided { .. } | Source::Bits(_)) | Arg::Value(_) => None,
+        Arg::From(Source::Strided { .. } | Source::Bits(_) | Source::Around { .. })
+        | Arg::Value(_) => None,
     })
 }

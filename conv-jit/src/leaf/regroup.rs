@@ -1,5 +1,5 @@
-//! Multiply-adds (and additions, where a known tap is 1 or -1) that read the same vector come
-//! together, so that it is loaded once.
+//! Multiply-adds (and additions, where a known tap is 1 or -1, and greatest and least) that read
+//! the same vector come together, so that it is loaded once.
 //!
 //! ```text
 //! two rows under a window of two    regrouped, by address
@@ -59,12 +59,10 @@ impl Shared {
             };
             let args: SmallVec<[Arg; 3]> = args.iter().map(|arg| renamed(*arg, &names)).collect();
             match (carried[to.0 as usize], kind) {
-                (true, Kind::Fma | Kind::Add | Kind::Sub)
-                    if args[sum_at(*kind)] == Arg::Value(*to) =>
-                {
+                (true, kind) if sum_at(*to, *kind, &args).is_some() => {
                     shared.sums.push((*to, (*kind, args)));
                 }
-                (false, Kind::Copy | Kind::Pick(_)) => {
+                (false, Kind::Copy | Kind::Pick(_) | Kind::Or) => {
                     let meaning = (*kind, args);
                     if let Some(twin) = known.get(&meaning) {
                         saved |= !is_splat(&meaning);
@@ -84,7 +82,7 @@ impl Shared {
     /// change its order.
     fn by_address(&self) -> Option<Vec<usize>> {
         let keys: Option<Vec<(u32, i64)>> =
-            self.sums.iter().map(|(_, sum)| self.address(sum)).collect();
+            self.sums.iter().map(|(to, sum)| self.address(*to, sum)).collect();
         let keys = keys?;
         let mut order: Vec<usize> = (0..self.sums.len()).collect();
         order.sort_by_key(|&at| keys[at]);
@@ -99,23 +97,24 @@ impl Shared {
     }
 
     /// Where the vector among the operands comes from.
-    fn address(&self, (kind, args): &Meaning) -> Option<(u32, i64)> {
-        let factors = args.iter().enumerate().filter(|(at, _)| *at != sum_at(*kind));
-        factors.map(|(_, arg)| arg).find_map(|arg| {
-            let (kind, of) = self.meaning(*arg)?;
-            match (kind, of[0]) {
-                (Kind::Copy, Arg::From(Source::Vector { place, .. })) => {
-                    Some((place.cursor.0, place.bytes))
-                }
-                (Kind::Pick(parity), first) => match self.meaning(first)?.1[0] {
-                    Arg::From(Source::Vector { place, .. }) => {
-                        Some((place.cursor.0, place.bytes + *parity as i64))
-                    }
-                    _ => None,
-                },
-                _ => None,
+    fn address(&self, to: Value, (_, args): &Meaning) -> Option<(u32, i64)> {
+        let others = args.iter().filter(|arg| **arg != Arg::Value(to));
+        others.copied().find_map(|arg| self.address_of(arg))
+    }
+
+    fn address_of(&self, arg: Arg) -> Option<(u32, i64)> {
+        let (kind, of) = self.meaning(arg)?;
+        match (kind, of[0]) {
+            (Kind::Copy, Arg::From(Source::Vector { place, .. })) => {
+                Some((place.cursor.0, place.bytes))
             }
-        })
+            (Kind::Pick(parity), first) => {
+                let (cursor, bytes) = self.address_of(first)?;
+                Some((cursor, bytes + *parity as i64))
+            }
+            (Kind::Or, loaded) => self.address_of(loaded),
+            _ => None,
+        }
     }
 
     fn meaning(&self, arg: Arg) -> Option<&Meaning> {
@@ -177,9 +176,16 @@ impl Shared {
     }
 }
 
-/// Which operand is the sum so far.
-fn sum_at(kind: Kind) -> usize {
-    if kind == Kind::Fma { 2 } else { 0 }
+/// Which operand is the sum, or the greatest or least, so far.
+fn sum_at(to: Value, kind: Kind, args: &[Arg]) -> Option<usize> {
+    let at = match kind {
+        Kind::Fma => 2,
+        Kind::Sub => 0,
+        Kind::Max | Kind::Min => 1,
+        Kind::Add => args.iter().position(|arg| *arg == Arg::Value(to))?,
+        _ => return None,
+    };
+    (args[at] == Arg::Value(to)).then_some(at)
 }
 
 fn renamed(arg: Arg, names: &HashMap<Value, Value>) -> Arg {

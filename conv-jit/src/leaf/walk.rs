@@ -176,12 +176,23 @@ impl<'a> Walk<'a> {
                 if !self.machine.masks {
                     return Err(Refusal::Operation("a masked load".into()));
                 }
-                let (Expr::Load(access), Expr::Const(0.0)) = (&**then, &**otherwise) else {
+                let (Expr::Load(access), Expr::Const(fill)) = (&**then, &**otherwise) else {
                     return Err(Refusal::Condition);
                 };
                 let lanes = self.leaf.lanes_where(when, |axis| self.known(axis));
                 let lanes = lanes.ok_or(Refusal::Condition)?;
-                Arg::From(self.load(access, Live::new(lanes.start, lanes.end))?)
+                let all = Live::first(self.leaf.width());
+                let live = Live::new(lanes.start, lanes.end).and(all);
+                let load = Arg::From(self.load(access, live)?);
+                if *fill == 0.0 || live == all {
+                    load
+                } else {
+                    // Lanes that are not loaded are zero, to which the fill's bits are added.
+                    let load = Arg::Value(self.emit(None, Kind::Copy, &[load]));
+                    let around = Source::Around { live, bits: self.bits(*fill) };
+                    let around = Arg::Value(self.emit(None, Kind::Copy, &[Arg::From(around)]));
+                    return Ok(Arg::Value(self.emit(to, Kind::Or, &[load, around])));
+                }
             }
             Expr::Select { when, then, otherwise } => {
                 let taken = if self.holds(when)? { then } else { otherwise };

@@ -432,7 +432,7 @@ fn add_immediate(bytes: i64) -> Code {
 fn names(insts: &[Inst], cursor: usize) -> bool {
     let is = |place: &Place| place.cursor == Cursor(cursor as u32);
     let reads = |arg: &Arg| match arg {
-        Arg::Value(_) | Arg::From(Source::Bits(_)) => false,
+        Arg::Value(_) | Arg::From(Source::Bits(_) | Source::Around { .. }) => false,
         Arg::From(
             Source::Splat(place) | Source::Vector { place, .. } | Source::Strided { place, .. },
         ) => is(place),

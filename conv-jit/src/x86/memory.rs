@@ -56,6 +56,16 @@ impl Vectors<'_> {
         self.load_constant(self.codes.load, self.name(reg), mask);
     }
 
+    /// `bits` in the lanes outside `live`, zeros in those of it.
+    pub(super) fn load_around(&mut self, reg: Reg, live: Live, bits: u64) {
+        let element = self.shape.element();
+        let (from, to) = live.range();
+        let lane = |at: i64| if (from..to).contains(&at) { 0 } else { bits };
+        let bytes = (0..self.shape.bytes() / element)
+            .flat_map(|at| lane(at).to_le_bytes()[..element as usize].to_vec());
+        self.load_constant(self.codes.load, self.name(reg), bytes.collect());
+    }
+
     fn load_constant(&mut self, code: Code, to: Register, bytes: Vec<u8>) {
         let constant = self.text.constant(bytes);
         let operand = self.text.constant_operand(false);

@@ -155,6 +155,7 @@ impl Vectors<'_> {
             }
             Source::Vector { place, live } => self.load_masked(reg, place, live)?,
             Source::Strided { place, step, live } => self.gather(reg, place, step, live)?,
+            Source::Around { live, bits } => self.load_around(reg, live, bits),
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Edges inside a vector: the lanes outside the image load zeros.
+//! Edges inside a vector: the lanes outside the image load what changes nothing.
 //!
 //! ```text
 //! before  for ow in 0..16 (one tile):
@@ -8,10 +8,11 @@
 //! ```
 //!
 //! gives: masked loads, whose tests may differ from lane to lane. A product of zero and
-//! a finite weight changes no sum but the sign of a zero. A maximum or a minimum is refused.
+//! a finite weight changes no sum but the sign of a zero. In a maximum the lanes outside are minus
+//! infinity, in a minimum infinity, which never win.
 
 use super::Edge;
-use crate::nest::{Affine, Binary, Chain, Cond, Expr, Leaf, Nest, Op, Role};
+use crate::nest::{Affine, Chain, Cond, Expr, Nest, Op, Role};
 use crate::{Error, Schedule, Target};
 
 /// Whether the target makes such loads, of so many lanes.
@@ -19,13 +20,6 @@ pub(super) fn check(nest: &Nest, schedule: &Schedule, target: &Target) -> Result
     let illegal = |why: String| Err(Error::IllegalSchedule(format!("borders mask: {why}")));
     if !target.masks {
         return illegal(format!("target {target} cannot mask loads by lane"));
-    }
-    let is_zero =
-        |leaf: &&Leaf| leaf.neutral() == 0.0 || !leaf.update.iter().any(tests_columns(nest));
-    if !nest.all_leaves().iter().all(is_zero) {
-        return illegal(
-            "lanes outside the image load zeros, which a maximum or a minimum must not see".into(),
-        );
     }
     let lanes = schedule.lanes_of(Role::Out(0));
     let bytes = lanes * nest.dtype.bytes() as i64;
@@ -38,16 +32,8 @@ pub(super) fn check(nest: &Nest, schedule: &Schedule, target: &Target) -> Result
     }
 }
 
-/// Whether an operation is left out at some columns.
-fn tests_columns(nest: &Nest) -> impl Fn(&Op) -> bool {
-    |op| {
-        let about = |c: &Cond| c.expression().axes().any(|axis| nest.role(axis) == Role::Out(0));
-        matches!(op, Op::Set { when, .. } if when.iter().any(about))
-    }
-}
-
-/// A tile at the edge of the columns: what lies outside is loaded as zero, lane by lane, instead of
-/// being left out.
+/// A tile at the edge of the columns: in the place of what lies outside stands, lane by lane, what
+/// changes nothing, instead of its being left out.
 pub(super) fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chain {
     let column = chain.loops[out].axis;
     let is_single = chain.loops[out].constant_extent().is_some_and(|extent| extent <= tile);
@@ -55,21 +41,26 @@ pub(super) fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chai
     if !is_single || !edge.inside.iter().all(knows) {
         return chain; // where the tests are known only at run time
     }
+    let fill = chain.leaf.neutral();
     for op in &mut chain.leaf.update {
         let Op::Set { value, when, .. } = op else { continue };
+        let Some(input) = first_load(value) else { continue };
         let (columns, others): (Vec<Cond>, Vec<Cond>) =
             when.drain(..).partition(|c| edge.inside.contains(c.expression()));
         *when = others;
-        if let Expr::Fma(input, ..) | Expr::Binary(Binary::Add, input, _) = value
-            && !columns.is_empty()
-        {
-            let then = std::mem::replace(&mut **input, Expr::Const(0.0));
-            **input = Expr::Select {
-                when: columns,
-                then: Box::new(then),
-                otherwise: Box::new(Expr::Const(0.0)),
-            };
+        if !columns.is_empty() {
+            let then = Box::new(std::mem::replace(input, Expr::Const(fill)));
+            *input = Expr::Select { when: columns, then, otherwise: Box::new(Expr::Const(fill)) };
         }
     }
     chain
+}
+
+/// The element of the input in an update, which stands first in it.
+fn first_load(value: &mut Expr) -> Option<&mut Expr> {
+    match value {
+        Expr::Load(_) => Some(value),
+        Expr::Fma(input, ..) | Expr::Binary(_, input, _) => first_load(input),
+        _ => None,
+    }
 }

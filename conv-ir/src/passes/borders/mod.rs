@@ -84,11 +84,11 @@ fn skips(chain: &Chain) -> bool {
     chain.leaf.update.iter().any(skips)
 }
 
-/// Whether a load gives zero outside.
+/// Whether a load gives zero outside, which is multiplied.
 fn loads_zeros(chain: &Chain) -> bool {
     let mut found = false;
     chain.leaf.visit_exprs(&mut |e| found |= e.is_masked_load());
-    found
+    found && chain.leaf.neutral() == 0.0
 }
 
 fn leaves(stmts: &[Stmt]) -> usize {
