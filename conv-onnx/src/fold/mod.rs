@@ -8,6 +8,7 @@
 //! region(x) * a + b             -> weights * a, bias * a + b              `affine::behind`
 //! region(x) + y                 -> region(x) that adds y                  `residual`
 //! region(x * a + b)             -> weights * a, bias + b * sum(weights)   `affine::before`
+//! region(pad(x))                -> region(x) with that padding              `pad`
 //! x + x * s                     -> x * (s + 1)                            `excitation`
 //! log(softmax(x))               -> log-softmax(x)                         `softmax::log`
 //! softmax over an axis          -> over the last one, moved there         `softmax::by_rows`
@@ -19,6 +20,7 @@
 pub mod activation;
 mod affine;
 mod excitation;
+mod pad;
 mod residual;
 mod softmax;
 
@@ -30,11 +32,12 @@ type Rule = fn(&TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// In their order: a factor behind an activation may be a part of its spelling, so that it moves on
 /// only where no activation is left to be found.
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     activation::fold,
     affine::behind,
     residual::fold,
     affine::before,
+    pad::fold,
     excitation::fold,
     softmax::log,
     softmax::by_rows,

@@ -2,7 +2,7 @@
 
 use crate::graph::{Attribute, Graph};
 use crate::{check, folded, tracts};
-use Attribute::{Float, Ints};
+use Attribute::{Float, Ints, Text};
 
 const SHAPE: [i64; 4] = [1, 3, 8, 9];
 const SIZE: [usize; 4] = [1, 3, 8, 9];
@@ -218,4 +218,32 @@ fn a_transposed_convolution_takes_a_factor_and_no_summand() {
         let explanation = check(&graph.bytes(&[&y]), &SIZE);
         assert_eq!(tracts(&explanation).is_empty(), taken, "{op}");
     }
+}
+
+/// A convolution with padding of its own behind a node that pads, as opset 10 has it.
+fn padded(pads: Vec<i64>, more: Vec<Attribute>, own: i64, reads_it: bool) -> Vec<String> {
+    let mut graph = Graph::new(&SHAPE);
+    let y = graph.node("Pad", &["x"], [vec![Ints("pads", pads.clone())], more].concat());
+    let z = graph.conv(&y, [3 + pads[1], 4], 3, own);
+    let also = reads_it.then(|| graph.node("Tanh", &[&y], vec![]));
+    let outputs: Vec<&str> = [z.as_str()].into_iter().chain(also.as_deref()).collect();
+    let explanation = check(&graph.bytes_of(10, &outputs), &SIZE);
+    let left = tracts(&explanation).into_iter();
+    folded(&explanation).into_iter().chain(left).map(str::to_owned).collect()
+}
+
+#[test]
+fn padding_in_front_of_convolutions() {
+    let spatial = || vec![0, 0, 1, 0, 0, 0, 2, 3];
+    let mode = |mode| vec![Text("mode", mode)];
+    let value = |value| vec![Float("value", value)];
+    for own in [0, 1] {
+        assert_eq!(padded(spatial(), vec![], own, false), ["padding"]);
+    }
+    for kind in [value(1.5), mode("edge"), mode("reflect")] {
+        assert_eq!(padded(spatial(), kind.clone(), 0, false), ["padding"]);
+        assert_eq!(padded(spatial(), kind, 1, false), ["Pad"]);
+    }
+    assert_eq!(padded(vec![0, 1, 0, 0, 0, 0, 0, 0], vec![], 0, false), ["Pad"]);
+    assert_eq!(padded(spatial(), vec![], 0, true), ["Pad", "Tanh"]);
 }

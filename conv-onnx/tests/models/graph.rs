@@ -15,6 +15,7 @@ use tract_onnx::pb::{
 pub struct Graph(GraphProto);
 
 /// An attribute of a node.
+#[derive(Clone)]
 pub enum Attribute {
     Ints(&'static str, Vec<i64>),
     Int(&'static str, i64),
