@@ -1,11 +1,12 @@
 //! A second of sound through a stack of dilated causal convolutions, as in WaveNet: each layer
-//! looks twice as far back and adds what it was given. No output sees the future.
+//! looks twice as far back and adds what it was given. No output sees the future. The same sound,
+//! streamed in blocks of 64 samples, has the same bits.
 //!
 //! `cargo run --release -p conv-tests --example wavenet -- out.wav`
 
 use conv_ir::Activation::Tanh;
 use conv_ir::Padding::Causal;
-use conv_jit::StepWeights;
+use conv_jit::{Builder, Size, StepWeights};
 use conv_tests::{Fill, Rng};
 use std::error::Error;
 
@@ -19,21 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|i| (std::f64::consts::TAU * (100.0 * at(i) + 450.0 * at(i) * at(i))).sin() as f32)
         .collect();
 
-    let channels = 16;
-    let mut stack = conv_jit::chain(1, [RATE]).pointwise(channels).bias(true);
-    for layer in 0..4 {
-        stack = stack
-            .conv(channels, 2)
-            .dilation(1 << layer)
-            .padding(Causal)
-            .bias(true)
-            .activation(Tanh)
-            .residual(layer + 1);
-    }
-    let stack = stack.pointwise(1).bias(true).describe()?;
+    let described = stack(RATE).describe()?;
 
     let mut rng = Rng(3);
-    let weights: Vec<(Vec<f32>, Vec<f32>)> = stack
+    let weights: Vec<(Vec<f32>, Vec<f32>)> = described
         .convs()
         .map(|conv| {
             let scaled = |rng: &mut Rng, len: usize| -> Vec<f32> {
@@ -47,12 +37,37 @@ fn main() -> Result<(), Box<dyn Error>> {
         weights.iter().map(|(w, b)| (w.as_slice(), b.as_slice()).into()).collect();
 
     let mut sound = vec![0.0; RATE];
-    conv_tests::fused_and_not(&stack, &steps, &clip, &mut sound)?;
-    let field = conv_ir::analysis::receptive_field(&stack.convs().cloned().collect::<Vec<_>>())?;
+    conv_tests::fused_and_not(&described, &steps, &clip, &mut sound)?;
+    let field =
+        conv_ir::analysis::receptive_field(&described.convs().cloned().collect::<Vec<_>>())?;
     println!("each sample hears {} samples", field[0].size);
-    std::fs::write(&to, wav(&sound))?;
+
+    let stream = stack("T").stream(0, &steps)?;
+    let (mut state, mut streamed) = (stream.state()?, vec![0.0; RATE]);
+    for (block, output) in clip.chunks(64).zip(streamed.chunks_mut(64)) {
+        stream.push(&mut state, block, output)?;
+    }
+    assert!(streamed == sound, "a stream has the bits of the whole");
+    println!("streamed with {} bytes of state: the same bits", stream.state_bytes());
+    std::fs::write(&to, wav(&streamed))?;
     println!("wrote {to}");
     Ok(())
+}
+
+/// Four layers of 16 channels between a sample and a sample.
+fn stack(samples: impl Into<Size>) -> Builder {
+    let channels = 16;
+    let mut stack = conv_jit::chain(1, [samples]).pointwise(channels).bias(true);
+    for layer in 0..4 {
+        stack = stack
+            .conv(channels, 2)
+            .dilation(1 << layer)
+            .padding(Causal)
+            .bias(true)
+            .activation(Tanh)
+            .residual(layer + 1);
+    }
+    stack.pointwise(1).bias(true)
 }
 
 /// One channel of 16-bit samples, as loud as they get.

@@ -13,6 +13,21 @@ fn says(args: &[&str], parts: &[&str]) {
 }
 
 #[test]
+fn a_stream_tells_its_state() {
+    let stack =
+        "conv1d oc8 in T kernel 3 dilation 4 padding causal, tanh; conv1d oc1 kernel 3 pad 1";
+    let told = ok(&["explain", stack, "--stream", "w"]);
+    for part in [
+        "along w, blocks of any length, put together of 64, 8, 1",
+        "positions still read: 8 of the input, 2 of step 1",
+        "the first output is known with input 2",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(ok(&["explain", "conv2d in Hx9 kernel 3", "--stream", "h"]).contains("delay"));
+}
+
+#[test]
 fn the_three_forms_of_a_description_agree() {
     let text = ok(&["explain", "conv2d f32 n2 g1 ic3 oc64 in 224x224 kernel 7x7 stride 2 pad 3"]);
     assert_eq!(text, ok(&["explain", "ic3ih224oc64oh112kh7sh2ph3"]));

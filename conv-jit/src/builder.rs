@@ -40,7 +40,7 @@ pub struct Builder {
     steps: Vec<Said>,
     /// What was said before there was a step.
     early: Vec<&'static str>,
-    options: Options,
+    pub(crate) options: Options,
 }
 
 /// What is said of one step.

@@ -73,7 +73,7 @@ impl<T: Element> BySize<T> {
         let rewritten = &shared.lowered.rewritten;
         let names = rewritten.program.steps()[0].conv.free_sizes();
         let names = names.into_iter().map(str::to_owned).collect();
-        let kept = kept(shared, weights)?;
+        let kept = kept(rewritten, weights)?;
         // What is computed was decided once; sizes do not change it.
         let threads = compiled.threads;
         let options = Options { threads, ..shared.options.as_decided() };

@@ -70,6 +70,7 @@ mod placed;
 mod scratch;
 mod share;
 mod shared;
+mod stream;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "ndarray")]
@@ -118,6 +119,7 @@ pub use lowered::{Lowered, LoweredGroup};
 pub use options::Options;
 pub use packed::Packed;
 pub use scratch::Scratch;
+pub use stream::{PIECES, State, Stream, state_bytes};
 #[cfg(feature = "ndarray")]
 pub use views::StepViews;
 pub use weights::StepWeights;

@@ -4,6 +4,7 @@ use std::any::TypeId;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use conv_ir::program::Rewritten;
 use conv_ir::{Bound, Conv, DType, Element, Program, Reduction, with_element};
 
 use crate::Error;
@@ -72,10 +73,9 @@ impl<T> Kept<T> {
 /// Copies of the weights of the steps that are computed, for code that is made later. They were
 /// checked.
 pub(crate) fn kept<T: Element>(
-    shared: &Shared,
+    rewritten: &Rewritten,
     weights: &[StepWeights<'_, T>],
 ) -> Result<Vec<Kept<T>>, Error> {
-    let rewritten = &shared.lowered.rewritten;
     let steps = rewritten.program.convs().zip(&rewritten.origins);
     let copies = steps.map(|(conv, &origin)| {
         let StepWeights { weight, bias } = weights[origin];
@@ -100,7 +100,7 @@ impl Inner {
         shared: Arc<Shared>,
         weights: &[StepWeights<'_, T>],
     ) -> Result<Inner, Error> {
-        check::<T>(&shared, weights)?;
+        check::<T>(&shared.described, weights)?;
         let shared = match shared.needs_finite_weights() && !are_finite(&shared, weights) {
             true => for_any_weights(&shared)?,
             false => shared,
@@ -219,11 +219,11 @@ fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
 
 /// The weights of a program, as it was described, fit it.
 pub(crate) fn check<T: Element>(
-    shared: &Shared,
+    program: &Program,
     weights: &[StepWeights<'_, T>],
 ) -> Result<(), Error> {
-    check_dtype::<T>(shared.described.dtype())?;
-    check_weights(&shared.described, weights)
+    check_dtype::<T>(program.dtype())?;
+    check_weights(program, weights)
 }
 
 /// Every array that comes later is there and has the length of its shape, and no other is.

@@ -99,7 +99,7 @@ impl Compiled {
     /// bits depend on where its tiles begin.
     pub fn windows<T: Element>(&self, weights: &[StepWeights<'_, T>]) -> Result<Windows<T>, Error> {
         let shared = self.shared.clone();
-        weights::check(&shared, weights)?;
+        weights::check(&shared.described, weights)?;
         if let Some((step, tiles)) = shared.lowered.rewritten.tiled.first() {
             return Err(Error::Unsupported(format!(
                 "step {} is computed in tiles ({tiles}), which begin elsewhere in a window: its \
@@ -109,7 +109,7 @@ impl Compiled {
         }
         let finite_weights = shared.options.finite_weights && weights::are_finite(&shared, weights);
         Ok(Windows {
-            weights: weights::kept(&shared, weights)?,
+            weights: weights::kept(&shared.lowered.rewritten, weights)?,
             options: Options { finite_weights, ..shared.options.as_decided() },
             threads: self.threads,
             met: Mutex::default(),

@@ -171,7 +171,7 @@ const ROOMS: [(&str, &str); 20] = [
     // `program/tiled` runs the last passes on a nest of its own making.
     (
         "program",
-        "accuracy activation analysis conv element error fft lower nest passes schedule separate target values winograd",
+        "accuracy activation analysis conv element error fft lower nest numbers passes schedule separate target values winograd",
     ),
     ("analysis", "conv element error lower numbers target"),
 ];

@@ -17,6 +17,7 @@ mod kind;
 mod leaves;
 mod matrix;
 mod stack;
+mod stream;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -51,6 +52,8 @@ Examples:
   The 4 x 16 matrix of a 3x3 window, and how much of 150 GFLOP/s a memory of 20 GB/s allows
       convc explain --size 4x4 --kernel 3x3 --matrix
       convc explain g32ic64ih56oc64oh56kh3ph1 --roofline 150:20
+  A stream of samples: what its state holds, and how far it looks ahead
+      convc explain 'conv1d oc8 in T kernel 3 dilation 4 padding causal, tanh; conv1d oc1 kernel 3 pad 1' --stream w
   Micro-kernels, those with most work first
       convc explain g32ic64ih56oc64oh56kh3ph1 --leaves
   Several steps, in one text or several: which steps are fused, and why; sizes follow from the first step
@@ -81,14 +84,17 @@ pub struct Args {
     /// runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
     target: Option<Target>,
+    /// Also tell what a stream along this axis, whose size is a name, holds in its state: w, h or d
+    #[arg(long, value_name = "AXIS")]
+    stream: Option<String>,
     /// Show the convolution as a sparse matrix instead: which weight stands where
-    #[arg(long, conflicts_with_all = ["after", "all", "leaves", "target", "schedule", "accuracy", "roofline"])]
+    #[arg(long, conflicts_with_all = ["after", "all", "leaves", "stream", "target", "schedule", "accuracy", "roofline"])]
     matrix: bool,
     /// Also tell what this machine allows: its peak in GFLOP/s and its memory's bandwidth in GB/s
     #[arg(long, value_name = "PEAK:BANDWIDTH", value_parser = values::roofline)]
     roofline: Option<Roofline>,
     /// Draw it into this file instead: what one output sees of every layer, down to the input
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["after", "all", "leaves", "target", "schedule", "accuracy", "roofline", "matrix"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["after", "all", "leaves", "stream", "target", "schedule", "accuracy", "roofline", "matrix"])]
     svg: Option<PathBuf>,
     /// What --svg draws
     #[arg(long, value_enum, default_value_t = View::Space, requires = "svg")]
@@ -105,7 +111,11 @@ impl Args {
     /// Whether it asks how a program is computed.
     fn is_about_how(&self) -> bool {
         let is_exact = self.exactness.accuracy == Accuracy::Exact;
-        self.leaves || self.target.is_some() || self.schedule.is_some() || !is_exact
+        self.leaves
+            || self.stream.is_some()
+            || self.target.is_some()
+            || self.schedule.is_some()
+            || !is_exact
     }
 }
 
@@ -132,7 +142,7 @@ pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
             stack::explain(convs, args.roofline, out)
         }
         _ => Err(Failure::usage(
-            "--after, --all, --leaves, --target, --schedule and --accuracy are about how it is computed, but these convolutions do not follow each other",
+            "--after, --all, --leaves, --stream, --target, --schedule and --accuracy are about how it is computed, but these convolutions do not follow each other",
         )),
     }
 }
@@ -237,6 +247,10 @@ fn computed(
     if !expected.is_empty() {
         lines.push(blank());
         lines.extend(expected);
+    }
+    if let Some(axis) = &args.stream {
+        lines.push(blank());
+        lines.extend(stream::lines(&lowered.rewritten.program, axis)?);
     }
     out.write_all(table::pairs(&lines).as_bytes())?;
     if args.leaves {

@@ -30,6 +30,7 @@ mod repeat;
 pub mod rewrite;
 mod rows;
 mod skip;
+pub mod stream;
 mod strips;
 mod text;
 pub mod tiled;

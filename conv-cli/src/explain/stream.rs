@@ -1,0 +1,45 @@
+//! What a stream of a program holds between calls, and how far its outputs look ahead.
+
+use conv_ir::Program;
+use conv_ir::program::stream::Stream;
+use conv_jit::PIECES;
+
+use super::costs::size;
+use crate::failure::Failure;
+use crate::table::thousands;
+
+/// Names of axes, from the innermost.
+const AXES: [&str; 3] = ["w", "h", "d"];
+
+/// The lines about the stream along an axis.
+pub fn lines(program: &Program, axis: &str) -> Result<Vec<(&'static str, String)>, Failure> {
+    let input = &program.steps()[0].conv.spec().input;
+    let letters = &AXES[..input.len().min(AXES.len())];
+    let found = letters.iter().position(|letter| letter.eq_ignore_ascii_case(axis));
+    let Some(from_inside) = found else {
+        let known = letters.join(", ");
+        return Err(Failure::usage(format!("--stream {axis}: the axes are {known}")));
+    };
+    let stream = Stream::new(program, input.len() - 1 - from_inside, &PIECES)?;
+    let bytes = conv_jit::state_bytes(program, &stream)?;
+    let held = stream.held.iter().enumerate().map(|(tensor, held)| match tensor {
+        0 => format!("{} of the input", thousands(*held as u128)),
+        step => format!("{} of step {step}", thousands(*held as u128)),
+    });
+    let held: Vec<String> = held.collect();
+    let pieces = PIECES.map(|piece| piece.to_string()).join(", ");
+    Ok(vec![
+        ("stream", format!("along {axis}, blocks of any length, put together of {pieces}")),
+        ("state", size(bytes as u64)),
+        ("", format!("positions still read: {}", held.join(", "))),
+        (
+            "delay",
+            match stream.first() {
+                1 => "none: the first input gives the first output".to_owned(),
+                first => {
+                    format!("the first output is known with input {}", thousands(first as u128))
+                }
+            },
+        ),
+    ])
+}

@@ -1,0 +1,429 @@
+//! A program whose input comes piece by piece along one axis that has no length.
+//!
+//! ```text
+//! conv1d kernel 3 pad 2:0; conv1d kernel 3 pad 1        inputs so far     tensor 1    tensor 2
+//!                                                       0                 0           0
+//!                                                       5                 5           4
+//!                                                       5, and no more    5           5
+//! ```
+//!
+//! In: a program with a free size, pieces that code is made for. Out: a [`Stream`], which is
+//! arithmetic: how many outputs of each step are known with so many inputs, which input an output
+//! reads first, how many positions of each tensor must stay until its last reader has been there,
+//! and the convolutions that compute a piece. Each of them has no padding along the axis: what lies
+//! before the first position of a tensor, and behind its last one, is in memory like everything
+//! else, as the number that the reader finds in its padding.
+//!
+//! Every output is the sum that it was in the whole run, so the bits do not depend on the pieces.
+//! Positions go on counting as long as the stream does; there are 2^62 of them.
+
+use std::ops::Range;
+
+use super::Program;
+use crate::conv::{PerAxis, axis_name};
+use crate::{Conv, ConvSpec, Error, Padding, PaddingMode, Reduction, Size};
+
+/// The largest product of strides, along the axis.
+const MOST_RATE: i128 = 1 << 20;
+
+/// A program along an axis without a length.
+///
+/// ```
+/// use conv_ir::program::stream::Stream;
+/// let first = "conv1d oc8 in T kernel 3 dilation 4 padding causal";
+/// let program: conv_ir::Program = format!("{first}; conv1d oc1 kernel 3 pad 1").parse()?;
+/// let stream = Stream::new(&program, 0, &[64])?;
+/// // The second step looks one position ahead.
+/// assert_eq!((stream.known(64), stream.total(64)), (63, 64));
+/// assert_eq!((stream.held[0], stream.held[1], stream.first()), (8, 2, 2));
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// The axis, counted from the outermost.
+    pub axis: usize,
+    /// The steps, first one first.
+    pub steps: Vec<StreamStep>,
+    /// Of each tensor but the output: positions that its readers may still need when all that is
+    /// known has been computed. More is never needed.
+    pub held: Vec<i64>,
+    /// Largest piece of each tensor: of the input, then of each step's outputs.
+    pub pieces: Vec<i64>,
+    /// How many positions of each tensor are in memory: those held, a piece, and what a piece
+    /// reads. No more than a piece of the output.
+    pub rings: Vec<i64>,
+}
+
+/// A step along the axis.
+#[derive(Clone, Debug)]
+pub struct StreamStep {
+    /// Outputs that are computed at a time, with their convolution; most first.
+    pub convs: Vec<(i64, Conv)>,
+    /// What its padding reads.
+    pub fill: f64,
+    /// The tensor that it adds.
+    pub residual: Option<usize>,
+    /// Padding along the axis is multiplied by weights, which must be finite.
+    pub multiplies_padding: bool,
+    line: Line,
+}
+
+/// The numbers of a step along the axis.
+#[derive(Clone, Copy, Debug)]
+struct Line {
+    stride: i64,
+    transposed: bool,
+    reach: i64,
+    lo: i64,
+    hi: i64,
+    output_padding: i64,
+}
+
+impl Line {
+    fn of(conv: &Conv, axis: usize) -> Line {
+        let found = &conv.axes()[axis];
+        Line {
+            stride: found.stride as i64,
+            transposed: conv.spec().transposed,
+            reach: found.dilation as i64 * (found.kernel as i64 - 1),
+            lo: found.padding.0 as i64,
+            hi: found.padding.1 as i64,
+            output_padding: found.output_padding as i64,
+        }
+    }
+
+    /// Outputs that read no input from `inputs` on.
+    fn read_before(&self, inputs: i64) -> i64 {
+        match self.transposed {
+            true => inputs * self.stride - self.lo,
+            false => (inputs - 1 + self.lo - self.reach).div_euclid(self.stride) + 1,
+        }
+    }
+
+    /// Outputs of an input of that length.
+    fn total(&self, inputs: i64) -> i64 {
+        let padding = self.lo + self.hi;
+        match self.transposed {
+            true => (inputs - 1) * self.stride - padding + self.reach + 1 + self.output_padding,
+            false => (inputs + padding - self.reach - 1).div_euclid(self.stride) + 1,
+        }
+    }
+
+    /// Outputs that are there whatever follows. Those at the end that a crop would take away, if
+    /// nothing followed, are not.
+    fn known(&self, inputs: i64) -> i64 {
+        match self.transposed {
+            true => self.read_before(inputs).min(self.total(inputs)),
+            false => self.read_before(inputs),
+        }
+    }
+
+    /// Outputs come in multiples of this.
+    fn each(&self) -> i64 {
+        if self.transposed { self.stride } else { 1 }
+    }
+
+    /// Where outputs begin: at 0, or before it, so that pieces of whole strides end where outputs
+    /// are known.
+    fn start(&self) -> i64 {
+        -(-self.known(0)).rem_euclid(self.each())
+    }
+
+    /// The first input of the window of an output.
+    fn first_input(&self, output: i64) -> i64 {
+        let at = output + self.lo;
+        match self.transposed {
+            true => (at - self.reach + self.stride - 1)
+                .div_euclid(self.stride)
+                .min(at.div_euclid(self.stride)),
+            false => output * self.stride - self.lo,
+        }
+    }
+
+    /// One past the last input that outputs before `end` read.
+    fn end_input(&self, end: i64) -> i64 {
+        match self.transposed {
+            true => (end - 1 + self.lo).div_euclid(self.stride) + 1,
+            false => (end - 1) * self.stride - self.lo + self.reach + 1,
+        }
+    }
+
+    /// Positions of the input that may be needed behind all known outputs.
+    fn held(&self) -> i64 {
+        match self.transposed {
+            true => (0..=1).map(|n| n - self.first_input(self.known(n).max(self.start()))).max(),
+            // Before the first input all of the padding is.
+            false => Some(self.reach.max(self.lo)),
+        }
+        .unwrap_or(0)
+        .max(0)
+    }
+}
+
+impl StreamStep {
+    /// Outputs that are there with so many inputs, whatever follows.
+    pub fn known(&self, inputs: i64) -> i64 {
+        // Of an input that is empty there is no output, whatever the padding.
+        if inputs > 0 { self.line.known(inputs).max(self.start()) } else { self.start() }
+    }
+
+    /// Outputs of an input of that length; none or less where it is too short.
+    pub fn total(&self, inputs: i64) -> i64 {
+        self.line.total(inputs)
+    }
+
+    /// Outputs that read no input from `inputs` on, of an input whose padding is there too.
+    pub fn read_before(&self, inputs: i64) -> i64 {
+        self.line.read_before(inputs)
+    }
+
+    /// The first position that is computed: 0, or a few before it that are none of the output's.
+    pub fn start(&self) -> i64 {
+        self.line.start()
+    }
+
+    /// Outputs are computed in multiples of this, but for the last ones.
+    pub fn each(&self) -> i64 {
+        self.line.each()
+    }
+
+    /// The first input that outputs from here on read.
+    pub fn first_input(&self, output: i64) -> i64 {
+        self.line.first_input(output)
+    }
+
+    /// One past the last input that outputs before `end` read.
+    pub fn end_input(&self, end: i64) -> i64 {
+        self.line.end_input(end)
+    }
+}
+
+impl Stream {
+    /// Prepares a program for pieces of so many inputs; others are put together of them.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for an axis that is not there or whose size is known, for another size
+    /// that is free, or for a piece of nothing; [`Error::Unsupported`] for padding that reads what
+    /// comes later, for divisors that depend on the position, and for a residual from outside.
+    pub fn new(program: &Program, axis: usize, pieces: &[usize]) -> Result<Stream, Error> {
+        check_sizes(program, axis, pieces)?;
+        let several = program.steps().len() > 1;
+        let numbered =
+            |at: usize| move |error| if several { super::of_step(at + 1, error) } else { error };
+        let mut steps = Vec::with_capacity(program.steps().len());
+        let mut rates = vec![(1i128, 1i128)];
+        let mut most = vec![pieces.iter().copied().max().unwrap_or(1) as i64];
+        for (at, step) in program.steps().iter().enumerate() {
+            let line = Line::of(&step.conv, axis);
+            refuse(&step.conv, axis, at)?;
+            if step.conv.spec().residual && step.residual.is_none() {
+                return Err(unsupported("a residual of the caller's", at));
+            }
+            let rate = rate(rates[at], &line).ok_or_else(|| unsupported("strides", at))?;
+            rates.push(rate);
+            let mut sizes: Vec<i64> =
+                pieces.iter().map(|piece| of_rate(*piece, rate, &line)).collect();
+            sizes.sort_unstable_by(|a, b| b.cmp(a));
+            sizes.dedup();
+            let convs = sizes.iter().map(|&size| Ok((size, piece(&step.conv, axis, &line, size)?)));
+            let convs: Vec<_> = convs.collect::<Result<_, Error>>().map_err(numbered(at))?;
+            most.push(sizes[0]);
+            let spec = step.conv.spec();
+            let is_padded = (line.lo, line.hi) != (0, 0) || line.transposed;
+            let zeros = spec.padding_mode == PaddingMode::Zeros;
+            steps.push(StreamStep {
+                convs,
+                fill: match spec.padding_mode {
+                    PaddingMode::Constant(value) => value,
+                    _ => spec.reduction.start(),
+                },
+                residual: step.residual,
+                multiplies_padding: is_padded && zeros && spec.reduction.has_weight(),
+                line,
+            });
+        }
+        let held = held(&steps)?;
+        let rings = rings(axis, &steps, &held, &most);
+        Ok(Stream { axis, steps, held, pieces: most, rings })
+    }
+
+    /// Outputs that are known with so many inputs, whatever follows.
+    pub fn known(&self, inputs: i64) -> i64 {
+        self.steps.iter().fold(inputs, |inputs, step| step.known(inputs)).max(0)
+    }
+
+    /// Outputs of an input of that length; 0 where it is too short for one.
+    pub fn total(&self, inputs: i64) -> i64 {
+        let through = |inputs: i64, step: &StreamStep| match inputs {
+            0 => 0,
+            inputs => step.total(inputs).max(0),
+        };
+        self.steps.iter().fold(inputs.max(0), through)
+    }
+
+    /// With how many inputs the first output is known.
+    pub fn first(&self) -> i64 {
+        let mut enough = 1i64;
+        while self.known(enough) < 1 && enough < 1 << 50 {
+            enough *= 2;
+        }
+        let (mut less, mut enough) = (0, enough);
+        while enough - less > 1 {
+            let middle = less + (enough - less) / 2;
+            if self.known(middle) < 1 { less = middle } else { enough = middle }
+        }
+        enough
+    }
+}
+
+fn unsupported(what: &str, at: usize) -> Error {
+    let message = format!("{what} of step {} cannot be streamed", at + 1);
+    Error::Unsupported { route: "stream", message }
+}
+
+fn check_sizes(program: &Program, axis: usize, pieces: &[usize]) -> Result<(), Error> {
+    let wrong = |message: String| Err(Error::Argument(message));
+    let spec = program.steps()[0].conv.spec();
+    let rank = spec.input.len();
+    if axis >= rank {
+        return wrong(format!("there is no axis {axis}: the program has {rank} spatial axes"));
+    }
+    let name = axis_name(rank, axis);
+    for (at, size) in spec.input.iter().enumerate() {
+        match size {
+            Size::Known(n) if at == axis => {
+                return wrong(format!(
+                    "the {name} that is streamed is {n}: give it a name, as `T`"
+                ));
+            }
+            Size::Free(free) if at != axis => {
+                return wrong(format!(
+                    "the size {free} is free: only the {name} that is streamed may be"
+                ));
+            }
+            _ => {}
+        }
+    }
+    match &spec.batch {
+        Size::Free(free) => {
+            return wrong(format!("the size {free} of the batch is free: give it a value"));
+        }
+        Size::Known(0) => return wrong("a batch of no images cannot be streamed".to_owned()),
+        Size::Known(_) => {}
+    }
+    const MOST_PIECE: usize = 1 << 24;
+    if pieces.is_empty() || pieces.iter().any(|piece| !(1..=MOST_PIECE).contains(piece)) {
+        return wrong(format!(
+            "pieces of {pieces:?} positions: give lengths from 1 to {MOST_PIECE}"
+        ));
+    }
+    Ok(())
+}
+
+/// What cannot be known as a stream goes on.
+fn refuse(conv: &Conv, axis: usize, at: usize) -> Result<(), Error> {
+    let (spec, along) = (conv.spec(), &conv.axes()[axis]);
+    let padded = along.padding != (0, 0);
+    let repeats = crate::lower::fold(spec.padding_mode).is_some();
+    if padded && repeats {
+        let what = format!("padding of mode {} along the axis", spec.padding_mode);
+        return Err(unsupported(&what, at));
+    }
+    let zeros = spec.padding_mode == PaddingMode::Zeros;
+    let by_place = match spec.reduction {
+        Reduction::Average { count_include_pad: true } => conv.counts_overhang(),
+        Reduction::Average { count_include_pad: false } => padded && zeros,
+        _ => false,
+    };
+    if by_place {
+        return Err(unsupported("an average whose divisor is another at the ends", at));
+    }
+    Ok(())
+}
+
+/// Outputs for inputs, as a fraction in lowest terms.
+fn rate((up, down): (i128, i128), line: &Line) -> Option<(i128, i128)> {
+    let stride = i128::from(line.stride);
+    let (up, down) = if line.transposed { (up * stride, down) } else { (up, down * stride) };
+    let common = crate::numbers::gcd(up, down);
+    let (up, down) = (up / common, down / common);
+    (up <= MOST_RATE && down <= MOST_RATE).then_some((up, down))
+}
+
+/// Outputs of a step that come with a piece of the input.
+fn of_rate(piece: usize, (up, down): (i128, i128), line: &Line) -> i64 {
+    let outputs = (piece as i128 * up + down - 1) / down;
+    let each = i128::from(line.each());
+    ((outputs + each - 1) / each * each) as i64
+}
+
+/// The convolution of so many outputs, without padding along the axis.
+fn piece(conv: &Conv, axis: usize, line: &Line, outputs: i64) -> Result<Conv, Error> {
+    let start = line.start();
+    let inputs = line.first_input(start)..line.end_input(start + outputs);
+    let mut input = conv.spec().input.clone();
+    let mut padding: Vec<_> = conv.axes().iter().map(|axis| axis.padding).collect();
+    let mut output_padding: Vec<_> = conv.axes().iter().map(|axis| axis.output_padding).collect();
+    input[axis] = Size::Known((inputs.end - inputs.start) as usize);
+    (padding[axis], output_padding[axis]) = match line.transposed {
+        false => ((0, 0), 0),
+        true => cropped(line, start..start + outputs, &inputs),
+    };
+    let made = Conv::new(ConvSpec {
+        input,
+        padding: Padding::Explicit(PerAxis::Each(padding)),
+        output_padding: PerAxis::Each(output_padding),
+        ceil_mode: false,
+        ..conv.spec().clone()
+    })?;
+    Ok(made.knowing_as(conv))
+}
+
+/// Crop and output padding of a transposed step from these inputs to these outputs.
+fn cropped(line: &Line, outputs: Range<i64>, inputs: &Range<i64>) -> ((usize, usize), usize) {
+    let before = outputs.start + line.lo - inputs.start * line.stride;
+    let after = (inputs.end - 1) * line.stride + line.reach + 1 - (outputs.end + line.lo);
+    ((before as usize, after.max(0) as usize), (-after).max(0) as usize)
+}
+
+/// Positions of each tensor that its readers may still need.
+fn held(steps: &[StreamStep]) -> Result<Vec<i64>, Error> {
+    let mut held: Vec<i64> = steps.iter().map(|step| step.line.held()).collect();
+    for (at, step) in steps.iter().enumerate() {
+        let Some(from) = step.residual else { continue };
+        // Free sizes have the same name where every step between keeps the length.
+        if steps[from..=at].iter().any(|step| step.line.stride > 1) {
+            return Err(unsupported("a residual from before strides", at));
+        }
+        let behind: i64 = steps[from..=at].iter().map(|step| -step.line.known(0)).sum();
+        held[from] = held[from].max(behind);
+    }
+    Ok(held)
+}
+
+/// How long the memory of each tensor is, in positions: what readers need while a piece is written.
+fn rings(axis: usize, steps: &[StreamStep], held: &[i64], pieces: &[i64]) -> Vec<i64> {
+    let read = |tensor: usize| {
+        let behind = steps.get(tensor).and_then(|step| step.convs.first());
+        let inputs = behind.map_or(0, |(_, conv)| along(conv, axis));
+        let adding =
+            steps.iter().zip(&pieces[1..]).filter(|(step, _)| step.residual == Some(tensor));
+        adding.map(|(_, piece)| *piece).fold(inputs, i64::max)
+    };
+    let ring = |tensor: usize| match held.get(tensor) {
+        // Rows begin alike, at cache lines, but not all in the same few places of a cache: an odd
+        // number of lines of f32.
+        Some(held) => (((held + pieces[tensor]).max(read(tensor)) + 15) / 16 * 16) | 16,
+        None => pieces[tensor],
+    };
+    (0..pieces.len()).map(ring).collect()
+}
+
+/// Positions of a convolution's input.
+fn along(conv: &Conv, axis: usize) -> i64 {
+    conv.axes()[axis].input.known().unwrap_or(0) as i64
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,189 @@
+//! Random programs along an axis without a length: blocks of 1, 3, 64, 1000 and random lengths give
+//! the bits of the whole run, and each call gives what is known by then.
+//!
+//! `PROPTEST_CASES` sets how many programs are drawn (1000 without it); the seed is fixed unless
+//! `PROPTEST_RNG_SEED` is set.
+
+use std::cell::Cell;
+
+use conv_ir::program::Step;
+use conv_ir::reference::{self, run_program};
+use conv_ir::{
+    Conv, ConvSpec, Element, Error as IrError, Layout, Program, Size, Target, with_element,
+};
+use conv_jit::{Error, Options, StepWeights, Stream};
+use conv_tests::random_chains::chains;
+use conv_tests::routes::machines_here;
+use conv_tests::{Fill, Rng, compare};
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
+
+fn from_environment(name: &str, or: u64) -> u64 {
+    std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(or)
+}
+
+/// The same program with a name for the extent of an axis, where it is one.
+fn freed(program: &Program, axis: usize) -> Result<Program, IrError> {
+    let mut steps: Vec<Step> = Vec::new();
+    for step in program.steps() {
+        let mut input = step.conv.spec().input.clone();
+        input[axis] = match steps.last() {
+            None => Size::Free("T".to_owned()),
+            Some(before) => before.conv.sizes_behind(steps.len())[axis].clone(),
+        };
+        let conv = Conv::new(ConvSpec { input, ..step.conv.spec().clone() })?;
+        steps.push(Step { conv, residual: step.residual });
+    }
+    Program::new(steps)
+}
+
+/// Which dimension positions along an axis are counted by.
+fn dimension(program: &Program, axis: usize) -> usize {
+    match program.steps()[0].conv.spec().layout {
+        Layout::ChannelsFirst => axis + 2,
+        Layout::ChannelsLast => axis + 1,
+    }
+}
+
+/// Positions `from..to` along a dimension of an array.
+fn part<T: Copy>(
+    array: &[T],
+    shape: &[usize],
+    dimension: usize,
+    (from, to): (usize, usize),
+) -> Vec<T> {
+    let inner: usize = shape[dimension + 1..].iter().product();
+    let blocks = array.chunks_exact((shape[dimension] * inner).max(1));
+    blocks.flat_map(|block| block[from * inner..to * inner].iter().copied()).collect()
+}
+
+/// Puts the parts of an array together again.
+fn joined<T: Copy>(parts: &[(Vec<T>, usize)], blocks: usize, inner: usize) -> Vec<T> {
+    let block = |at: usize| {
+        parts
+            .iter()
+            .flat_map(move |(part, len)| part[at * len * inner..][..len * inner].iter().copied())
+    };
+    (0..blocks).flat_map(block).collect()
+}
+
+/// One program along one axis; `false` where it cannot be streamed.
+fn judge<T: Element>(whole: &Program, target: &Target, at: usize) -> Result<bool, String> {
+    let mut rng = Rng(at as u64);
+    let axis = rng.within(0, whole.steps()[0].conv.rank() - 1);
+    let Ok(free) = freed(whole, axis) else { return Ok(false) };
+    if free.batch() == 0 {
+        return Ok(false);
+    }
+    let fill = Fill::Reals;
+    let of = |conv: &Conv| {
+        let bias = conv.spec().bias.then(|| rng.array::<T>(fill, conv.bias_len()));
+        (rng.weights::<T>(fill, conv.weight_len()), bias)
+    };
+    let weights: Vec<_> = free.convs().map(of).collect();
+    let given: Vec<_> = weights
+        .iter()
+        .map(|(weight, bias)| StepWeights { weight: &weight[..], bias: bias.as_deref() })
+        .collect();
+    let options = Options { target: *target, cache: false, ..Options::default() };
+    let pieces: &[usize] = [&[16, 4, 1][..], &[64], &[7]][at % 3];
+    let stream = match Stream::new(&free, (axis, pieces), &given, &options) {
+        Ok(stream) => stream,
+        Err(Error::Conv(IrError::Unsupported { .. })) => return Ok(false),
+        Err(e) => return Err(e.to_string()),
+    };
+    let mut state = stream.state().map_err(|e| e.to_string())?;
+    let volume: usize = whole.input_shape().iter().product();
+    for length in [1, 3, 64, 1000, 0] {
+        // Not so long that the reference takes long.
+        let most = (200_000 / (volume + 1)).clamp(4, 150);
+        let inputs = rng.within(1, most);
+        let Ok(sized) = free.with_sizes(&[("T", inputs)]) else { continue };
+        let work: usize = sized.convs().map(conv_tests::random::work).sum();
+        if work > 400_000 {
+            continue;
+        }
+        let input = rng.array::<T>(fill, sized.len_of(0));
+        let steps: Vec<_> = weights
+            .iter()
+            .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
+            .collect();
+        let wanted = run_program(&sized, &input, &steps).map_err(|e| e.to_string())?;
+        let (shape, along) = (sized.output_shape(), dimension(&free, axis));
+        let (blocks, inner) = (
+            shape[..along].iter().product::<usize>(),
+            shape[along + 1..].iter().product::<usize>(),
+        );
+        let mut parts = Vec::new();
+        let (mut at, mut known) = (0, 0);
+        while at < inputs {
+            let block = if length > 0 { length } else { rng.within(0, 40) };
+            let end = (at + block).min(inputs);
+            let block = part(&input, &sized.input_shape(), along, (at, end));
+            let next = stream.next(&state, end - at);
+            let mut output = vec![T::from_f64(f64::NAN); blocks * next * inner];
+            stream.push(&mut state, &block, &mut output).map_err(|e| e.to_string())?;
+            parts.push((output, next));
+            (at, known) = (end, known + next);
+            // Nothing that is known stays away: whatever comes, what is there is there.
+            if known > 0 && at < inputs {
+                let now = free.with_sizes(&[("T", at)]);
+                let least = now.map_or(0, |now| now.output_shape()[along]);
+                if known > least {
+                    return Err(format!(
+                        "{known} outputs are known of {at} inputs, which have {least}"
+                    ));
+                }
+            }
+        }
+        let left = stream.left(&state);
+        let mut output = vec![T::from_f64(f64::NAN); blocks * left * inner];
+        stream.flush(&mut state, &mut output).map_err(|e| e.to_string())?;
+        parts.push((output, left));
+        compare(&joined(&parts, blocks, inner), &wanted)
+            .map_err(|e| format!("axis {axis}, {inputs} inputs in blocks of {length}: {e}"))?;
+        stream.reset(&mut state);
+    }
+    Ok(true)
+}
+
+#[test]
+fn any_blocks_give_the_whole() {
+    let wanted = from_environment("PROPTEST_CASES", 1000) as usize;
+    let targets: Vec<Target> = machines_here().collect();
+    let (ran, refused) = (Cell::new(0), Cell::new(0));
+    let test = |program: Program| {
+        let at = ran.get() + refused.get();
+        let target = &targets[at % targets.len()];
+        let judged = with_element!(program.dtype(), T => judge::<T>(&program, target, at));
+        match judged {
+            Ok(true) => ran.set(ran.get() + 1),
+            Ok(false) => refused.set(refused.get() + 1),
+            Err(what) => return Err(TestCaseError::fail(format!("{target}: {what}"))),
+        }
+        Ok(())
+    };
+    // Until as many were streamed.
+    for seed in from_environment("PROPTEST_RNG_SEED", 2026).. {
+        let mut runner = TestRunner::new(Config {
+            cases: (wanted - ran.get()) as u32,
+            failure_persistence: None,
+            max_shrink_iters: 2000,
+            max_global_rejects: 100_000,
+            rng_seed: RngSeed::Fixed(seed),
+            ..Config::default()
+        });
+        match runner.run(&chains(), test) {
+            Ok(()) => {}
+            Err(TestError::Fail(reason, least)) => panic!("{reason}\n\n{least}"),
+            Err(TestError::Abort(reason)) => panic!("{reason}"),
+        }
+        if ran.get() >= wanted {
+            break;
+        }
+    }
+    conv_tests::say(format_args!(
+        "{} random programs streamed, {} depend on the end, or have no free size",
+        ran.get(),
+        refused.get()
+    ));
+}
