@@ -5,6 +5,7 @@
 //! that is in memory as a whole, or in part.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use conv_ir::lower::Within;
 use conv_ir::{Conv, Element, Isa, Layout, Nest};
@@ -17,30 +18,47 @@ use crate::options::Options;
 use crate::weights::{StepWeights, bias_comes_later};
 use crate::{Error, lowered, share};
 
-/// Machine code with its weights, for boxes of certain arrays, wherever the boxes begin.
-pub(crate) struct Placed {
+/// Machine code for boxes of certain arrays, wherever the boxes begin.
+pub(crate) struct Made {
     nest: Nest,
     code: Code,
-    constants: Constants,
     divisible: bool,
     useful_threads: usize,
+}
+
+/// The same with its weights.
+pub(crate) struct Placed {
+    made: Arc<Made>,
+    constants: Constants,
 }
 
 /// The order of the addresses of a run.
 const ARRAYS: [usize; 3] = [0, 1, 2];
 
-impl Placed {
-    /// Compiles, and packs the weights, which were checked. `options.target` is what code is made
-    /// for, and the backend that of the options.
-    pub fn new<T: Element>(
+impl Made {
+    /// Compiles. `options.target` is what code is made for, and the backend that of the options.
+    pub fn new(
         conv: &Conv,
         within: &Within,
-        given: StepWeights<'_, T>,
         (options, backend): (&Options, &Backend),
-    ) -> Result<Placed, Error> {
+    ) -> Result<Made, Error> {
         let (nest, kernels) = lowered::within(conv, within, options)?;
         let isa: Isa = options.target.isa;
         let code = Code::new(&nest, backend, isa, kernels)?;
+        let divisible = share::is_divisible(&nest);
+        let useful_threads = share::useful_threads(std::iter::once(conv));
+        Ok(Made { nest, code, divisible, useful_threads })
+    }
+}
+
+impl Placed {
+    /// Packs the weights of the convolution that the code was made for; they were checked.
+    pub fn new<T: Element>(
+        made: Arc<Made>,
+        conv: &Conv,
+        given: StepWeights<'_, T>,
+    ) -> Result<Placed, Error> {
+        let Made { nest, code, .. } = &*made;
         let [input, output, residual] = ARRAYS;
         let arrays = Arrays { input, output, residuals: vec![residual] };
         let weights: Vec<&[T]> =
@@ -48,10 +66,8 @@ impl Placed {
         let biases: Vec<&[T]> = given.bias.filter(|_| bias_comes_later(conv)).into_iter().collect();
         // SAFETY: the arrays have the lengths of the convolution's shapes, which are those of the
         // step that it computes a part of, and stand in the order of the nest's buffers.
-        let constants = unsafe { engine::pack(&nest, (&code, &arrays), &weights, &biases)? };
-        let divisible = share::is_divisible(&nest);
-        let useful_threads = share::useful_threads(std::iter::once(conv));
-        Ok(Placed { nest, code, constants, divisible, useful_threads })
+        let constants = unsafe { engine::pack(nest, (code, &arrays), &weights, &biases)? };
+        Ok(Placed { made, constants })
     }
 
     /// Bytes of its weights.
@@ -72,13 +88,14 @@ impl Placed {
         executor: &dyn Executor,
         work: &mut Work,
     ) -> Result<(), Error> {
-        let parts = match self.divisible {
-            true => asked.unwrap_or(self.useful_threads.min(most)),
+        let Made { nest, code, divisible, useful_threads } = &*self.made;
+        let parts = match divisible {
+            true => asked.unwrap_or(most.min(*useful_threads)),
             false => 1,
         };
         let run = Run {
-            nest: &self.nest,
-            code: &self.code,
+            nest,
+            code,
             constants: &self.constants,
             sizes: &[],
             addresses: &addresses,

@@ -21,20 +21,23 @@
 //!
 //! A call allocates nothing and takes no lock: memory is the state's.
 
-use std::ops::Range;
+mod memory;
+mod run;
+
+use std::sync::Arc;
 
 use conv_ir::lower::Within;
 use conv_ir::program::stream as plan;
-use conv_ir::{Element, Layout, Program, with_element};
+use conv_ir::{Conv, Element, Program, with_element};
 
 use crate::Error;
 use crate::builder::Builder;
 use crate::engine::Work;
-use crate::executor::CurrentThread;
 use crate::memory::Block;
 use crate::options::Options;
-use crate::placed::Placed;
+use crate::placed::{Made, Placed};
 use crate::weights::{self, StepWeights, check_len};
+use memory::{Tensor, elements, tensors};
 
 /// Positions that code is made for, where nothing is said: of blocks that audio comes in, of the
 /// rest of other ones, and one.
@@ -57,10 +60,6 @@ pub fn state_bytes(program: &Program, stream: &plan::Stream) -> Result<usize, Er
         let tensors = tensors::<T>(program, stream)?;
         Ok(elements(&tensors) * size_of::<T>())
     })
-}
-
-fn elements<T: Element>(tensors: &[Tensor<T>]) -> usize {
-    tensors.last().map_or(0, |last| last.at + last.len())
 }
 
 /// A program with its weights, along an axis that has no length.
@@ -96,75 +95,6 @@ struct Code {
     residual: Option<usize>,
 }
 
-/// How a tensor lies in memory.
-struct Tensor<T> {
-    /// Of an array of no positions.
-    shape: Vec<usize>,
-    /// The dimension of the positions.
-    dimension: usize,
-    /// Of its first element in the state's memory.
-    at: usize,
-    /// Blocks of positions: images, channels, axes outside the streamed one.
-    outer: usize,
-    /// Elements at a position of a block.
-    inner: usize,
-    /// Positions that are there, and as many once more behind them. Of the output there is no more
-    /// than a piece, once.
-    ring: i64,
-    /// What lies outside.
-    fill: T,
-    /// The steps that read it.
-    readers: Vec<Reader>,
-}
-
-#[derive(Clone, Copy)]
-enum Reader {
-    Convolves(usize),
-    Adds(usize),
-}
-
-impl<T: Element> Tensor<T> {
-    /// Positions in memory.
-    fn length(&self) -> usize {
-        self.ring as usize * if self.readers.is_empty() { 1 } else { 2 }
-    }
-
-    fn len(&self) -> usize {
-        self.outer * self.length() * self.inner
-    }
-
-    /// Where a position of the first block is, in positions.
-    fn slot(&self, position: i64) -> usize {
-        if self.readers.is_empty() { 0 } else { position.rem_euclid(self.ring) as usize }
-    }
-
-    /// Its memory, of the state's, a block of positions at a time.
-    fn blocks<'m>(&self, memory: &'m mut [T]) -> impl Iterator<Item = &'m mut [T]> {
-        memory[self.at..][..self.len()].chunks_exact_mut(self.length() * self.inner)
-    }
-
-    /// Writes what lies outside to these positions, where they are written and read first.
-    fn erase(&self, memory: &mut [T], positions: Range<i64>) {
-        let (slot, count) = (self.slot(positions.start), positions.end - positions.start);
-        let place = slot * self.inner..(slot + count as usize) * self.inner;
-        self.blocks(memory).for_each(|block| block[place.clone()].fill(self.fill));
-    }
-
-    /// Writes these positions, which are there once, to where they are a second time.
-    fn repeat(&self, memory: &mut [T], positions: Range<i64>) {
-        let (inner, ring) = (self.inner, self.ring as usize);
-        let start = self.slot(positions.start);
-        let end = start + (positions.end - positions.start) as usize;
-        let wrap = end.min(ring).max(start);
-        for block in self.blocks(memory) {
-            block.copy_within(start * inner..wrap * inner, (start + ring) * inner);
-            if end > wrap {
-                block.copy_within(wrap * inner..end * inner, (wrap - ring) * inner);
-            }
-        }
-    }
-}
-
 /// What a stream remembers between calls. Its size does not change.
 pub struct State<T> {
     memory: Block,
@@ -173,6 +103,8 @@ pub struct State<T> {
     ends: Vec<i64>,
     /// One past the last position that has the padding behind the end in it.
     padded: Vec<i64>,
+    /// Whether the padding before the first position is there.
+    begun: Vec<bool>,
     /// Lengths of the tensors, once the input has ended.
     totals: Vec<i64>,
     ended: bool,
@@ -230,6 +162,8 @@ impl<T: Element> Stream<T> {
         let options = &Options { target: options.made_for(), ..options.as_decided() };
         let backend = options.backend()?;
         let mut steps = Vec::with_capacity(stream.steps.len());
+        // Steps that are alike share their code.
+        let mut made: Vec<(Conv, Within, bool, Arc<Made>)> = Vec::new();
         for (at, step) in stream.steps.iter().enumerate() {
             let given = given[at].as_given();
             let known = rewritten.program.steps()[at].conv.known();
@@ -261,7 +195,17 @@ impl<T: Element> Stream<T> {
                     residual: step.residual.map_or_else(Vec::new, |from| around(from, conv, false)),
                     output: around(at + 1, conv, false),
                 };
-                pieces.push((*outputs, Placed::new(conv, &within, given, (&options, &backend))?));
+                let finite = options.finite_weights;
+                let same = made.iter().find(|m| (&m.0, &m.1, m.2) == (conv, &within, finite));
+                let code = match same {
+                    Some((.., code)) => code.clone(),
+                    None => {
+                        let code = Arc::new(Made::new(conv, &within, (&options, &backend))?);
+                        made.push((conv.clone(), within, finite, code.clone()));
+                        code
+                    }
+                };
+                pieces.push((*outputs, Placed::new(code, conv, given)?));
             }
             steps.push(Code { pieces, residual: step.residual });
         }
@@ -300,6 +244,7 @@ impl<T: Element> Stream<T> {
             work: Work::default(),
             ends: vec![0; self.tensors.len()],
             padded: vec![0; self.tensors.len()],
+            begun: vec![false; self.tensors.len()],
             totals: vec![0; self.tensors.len()],
             ended: false,
             given: 0,
@@ -323,6 +268,8 @@ impl<T: Element> Stream<T> {
             let start = at.checked_sub(1).map_or(0, |step| self.stream.steps[step].start());
             (state.ends[at], state.padded[at]) = (start, 0);
         }
+        let repeats = |at: usize| self.stream.steps.get(at).is_some_and(|step| step.fold.is_some());
+        state.begun.iter_mut().enumerate().for_each(|(at, begun)| *begun = !repeats(at));
         (state.ended, state.given) = (false, 0);
     }
 
@@ -380,179 +327,6 @@ impl<T: Element> Stream<T> {
         shape[tensor.dimension] = of.1;
         check_len(name, found, shape)
     }
-
-    /// Takes the input and computes what becomes known, piece by piece, until nothing more does.
-    fn work(
-        &self,
-        state: &mut State<T>,
-        (input, positions): (&[T], usize),
-        output: &mut [T],
-    ) -> Result<(), Error> {
-        let given = state.given;
-        let mut taken = 0;
-        loop {
-            let more = self.take(state, (input, positions), taken);
-            let mut moved = more > 0;
-            taken += more;
-            for at in 0..self.steps.len() {
-                self.pad(state, at);
-                moved |= self.step(state, at, (&mut *output, given))?;
-            }
-            if !moved {
-                let row = self.tensors.last().map_or(1, |last| last.outer * last.inner) as i64;
-                let (found, wanted) = ((state.given - given) * row, output.len() as i64);
-                let is_all = (taken, found) == (positions, wanted);
-                assert!(is_all, "stream: it waits for memory, {state:?}\n{}", self.described);
-                return Ok(());
-            }
-        }
-    }
-
-    /// Takes as many positions of the input as there is room for.
-    fn take(&self, state: &mut State<T>, (input, positions): (&[T], usize), taken: usize) -> usize {
-        let tensor = &self.tensors[0];
-        let most = self.room(state, 0).min(self.stream.pieces[0]).max(0) as usize;
-        let count = most.min(positions - taken);
-        if count == 0 {
-            return 0;
-        }
-        let inner = tensor.inner;
-        let end = state.ends[0];
-        let slot = tensor.slot(end);
-        let memory = state.memory.elements::<T>(self.elements());
-        for (block, from) in tensor.blocks(memory).zip(input.chunks_exact(positions * inner)) {
-            let from = &from[taken * inner..(taken + count) * inner];
-            block[slot * inner..(slot + count) * inner].copy_from_slice(from);
-        }
-        tensor.repeat(memory, end..end + count as i64);
-        state.ends[0] += count as i64;
-        count
-    }
-
-    /// The first position of a tensor that is still read.
-    fn needed(&self, state: &State<T>, tensor: usize) -> i64 {
-        let first = |reader: &Reader| {
-            let (Reader::Convolves(step) | Reader::Adds(step)) = *reader;
-            let end = state.ends[step + 1];
-            let is_done = state.ended && end >= state.totals[step + 1];
-            (!is_done).then(|| match reader {
-                Reader::Convolves(step) => self.stream.steps[*step].first_input(end),
-                Reader::Adds(_) => end,
-            })
-        };
-        let first = self.tensors[tensor].readers.iter().filter_map(first).min();
-        first.unwrap_or(state.ends[tensor])
-    }
-
-    /// How many positions of a tensor can be written.
-    fn room(&self, state: &State<T>, tensor: usize) -> i64 {
-        match self.tensors[tensor].readers.is_empty() {
-            true => i64::MAX,
-            false => self.needed(state, tensor) + self.tensors[tensor].ring - state.ends[tensor],
-        }
-    }
-
-    /// Writes the padding behind the end of a step's input, as far as there is room.
-    fn pad(&self, state: &mut State<T>, at: usize) {
-        if !state.ended || state.ends[at] < state.totals[at] {
-            return;
-        }
-        let tensor = &self.tensors[at];
-        let wanted = self.stream.steps[at].end_input(state.totals[at + 1]);
-        let start = state.padded[at].max(state.ends[at]);
-        let end = wanted.min(self.needed(state, at) + tensor.ring);
-        // No stretch is longer than the memory.
-        let end = end.min(start + tensor.ring);
-        if end > start {
-            let memory = state.memory.elements::<T>(self.elements());
-            tensor.erase(memory, start..end);
-            tensor.repeat(memory, start..end);
-            state.padded[at] = end;
-        }
-    }
-
-    /// Computes a piece of a step's outputs; whether there was one.
-    fn step(
-        &self,
-        state: &mut State<T>,
-        at: usize,
-        (output, given): (&mut [T], i64),
-    ) -> Result<bool, Error> {
-        let (step, code) = (&self.stream.steps[at], &self.steps[at]);
-        let is_whole = state.ended && state.ends[at] >= state.totals[at];
-        let known = match is_whole {
-            true => {
-                let inputs = state.padded[at].max(state.ends[at]);
-                step.read_before(inputs).min(state.totals[at + 1])
-            }
-            false => step.known(state.ends[at]),
-        };
-        let known = code.residual.map_or(known, |from| known.min(state.ends[from]));
-        let end = state.ends[at + 1];
-        let Some((piece, code)) = chosen(&code.pieces, known - end, self.room(state, at + 1))
-        else {
-            return Ok(false);
-        };
-        let count = piece.min(known - end);
-        self.run(state, at, code)?;
-        let tensor = &self.tensors[at + 1];
-        let memory = state.memory.elements::<T>(self.elements());
-        state.ends[at + 1] = end + count;
-        if tensor.readers.is_empty() {
-            let skipped = (-end).clamp(0, count);
-            if skipped < count {
-                let (inner, start) = (tensor.inner, (end + skipped - given) as usize);
-                let row = output.len() / tensor.outer;
-                for (block, to) in tensor.blocks(memory).zip(output.chunks_exact_mut(row)) {
-                    let from = &block[skipped as usize * inner..count as usize * inner];
-                    to[start * inner..][..from.len()].copy_from_slice(from);
-                }
-            }
-            state.given += count - skipped;
-        } else {
-            if end < 0 {
-                tensor.erase(memory, end..(end + count).min(0));
-            }
-            tensor.repeat(memory, end..end + count);
-        }
-        Ok(true)
-    }
-
-    /// Runs a step's code for a piece of its outputs from their end on.
-    fn run(&self, state: &mut State<T>, at: usize, code: &Placed) -> Result<(), Error> {
-        let end = state.ends[at + 1];
-        let memory = state.memory.elements::<T>(self.elements());
-        let mut place = |tensor: usize, position: i64| {
-            let tensor = &self.tensors[tensor];
-            let start = tensor.at + tensor.slot(position) * tensor.inner;
-            memory[start..].as_mut_ptr().expose_provenance()
-        };
-        let input = place(at, self.stream.steps[at].first_input(end));
-        let output = place(at + 1, end);
-        let residual = self.steps[at].residual.map_or(0, |from| place(from, end));
-        let addresses = [input, output, residual];
-        // SAFETY: the memory is the state's, which is borrowed for us alone, and holds each tensor
-        // as long as `Within` said when this code was made. A box begins within the first ring of
-        // two, and none is longer than a ring (`rings` of the plan); the output's is written where
-        // no tensor that is read lies.
-        unsafe { code.run(addresses, (None, 1), &CurrentThread, &mut state.work) }
-    }
-}
-
-/// The piece to compute next, of so many outputs that are known, where there is room: a longer one
-/// that is at least half full, or the longest that is full.
-fn chosen(pieces: &[(i64, Placed)], known: i64, room: i64) -> Option<(i64, &Placed)> {
-    if known <= 0 {
-        return None;
-    }
-    let fitting = || pieces.iter().filter(|(piece, _)| *piece <= room);
-    let longer = fitting().rfind(|(piece, _)| *piece >= known);
-    let full = fitting().find(|(piece, _)| *piece <= known);
-    let found = match (longer, full) {
-        (Some(longer), Some(_)) if longer.0 <= 2 * known => longer,
-        (longer, full) => full.or(longer)?,
-    };
-    Some((found.0, &found.1))
 }
 
 fn not_ended(ended: bool) -> Result<(), Error> {
@@ -560,53 +334,4 @@ fn not_ended(ended: bool) -> Result<(), Error> {
         true => Err(Error::Argument("the stream has ended: `reset` its state".to_owned())),
         false => Ok(()),
     }
-}
-
-/// How the tensors of a program lie in a state's memory.
-fn tensors<T: Element>(program: &Program, stream: &plan::Stream) -> Result<Vec<Tensor<T>>, Error> {
-    let mut tensors: Vec<Tensor<T>> = Vec::new();
-    let mut at = 0usize;
-    let last = stream.steps.len();
-    for number in 0..=last {
-        let conv = &program.steps()[number.saturating_sub(1)].conv;
-        let spec = conv.spec();
-        let (channels, axes): (usize, Vec<usize>) = match number {
-            0 => (
-                spec.in_channels,
-                conv.axes().iter().map(|a| a.input.known().unwrap_or(0)).collect(),
-            ),
-            _ => (
-                spec.out_channels,
-                conv.axes().iter().map(|a| a.output.known().unwrap_or(0)).collect(),
-            ),
-        };
-        let mut shape = vec![program.batch()];
-        shape.extend(axes);
-        let (channel, dimension) = match spec.layout {
-            Layout::ChannelsFirst => (1, stream.axis + 2),
-            Layout::ChannelsLast => (shape.len(), stream.axis + 1),
-        };
-        shape.insert(channel, channels);
-        shape[dimension] = 0;
-        let adds = (0..last).filter(|&step| stream.steps[step].residual == Some(number));
-        let convolves = (number < last).then_some(Reader::Convolves(number));
-        let tensor = Tensor {
-            at,
-            outer: shape[..dimension].iter().product(),
-            inner: shape[dimension + 1..].iter().product(),
-            shape,
-            dimension,
-            ring: stream.rings[number],
-            fill: T::from_f64(stream.steps.get(number).map_or(0.0, |step| step.fill)),
-            readers: convolves.into_iter().chain(adds.map(Reader::Adds)).collect(),
-        };
-        let positions = tensor.length() as u128 * tensor.outer as u128 * tensor.inner as u128;
-        if (positions + at as u128) * size_of::<T>() as u128 > isize::MAX as u128 {
-            return Err(Error::Memory("the state of the stream".to_owned()));
-        }
-        // Each tensor begins at a cache line.
-        at = (at + tensor.len()).next_multiple_of(64 / size_of::<T>());
-        tensors.push(tensor);
-    }
-    Ok(tensors)
 }

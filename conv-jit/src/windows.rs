@@ -10,11 +10,13 @@
 //! the caller's are read and written where they lie; in between there is as much of each tensor as
 //! the window needs.
 
+mod tensors;
+
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use conv_ir::lower::Within;
-use conv_ir::program::window::{Part, Window, WindowStep};
+use conv_ir::program::window::{Part, Window};
 use conv_ir::{Conv, Element, Program};
 
 use crate::compiled::Compiled;
@@ -22,10 +24,11 @@ use crate::engine::Work;
 use crate::executor::{self, Executor};
 use crate::memory::Block;
 use crate::options::Options;
-use crate::placed::{self, Held, Placed};
+use crate::placed::{self, Made, Placed};
 use crate::shared::Shared;
 use crate::weights::{self, Kept, StepWeights, check_len};
 use crate::{Error, share};
+use tensors::{Added, Tensors, starts};
 
 /// Windows that are remembered: the nine kinds of an image with edges, and some more.
 const MOST_WINDOWS: usize = 16;
@@ -100,10 +103,13 @@ impl Compiled {
     pub fn windows<T: Element>(&self, weights: &[StepWeights<'_, T>]) -> Result<Windows<T>, Error> {
         let shared = self.shared.clone();
         weights::check(&shared.described, weights)?;
-        if let Some((step, tiles)) = shared.lowered.rewritten.tiled.first() {
+        let rewritten = &shared.lowered.rewritten;
+        let tiled = rewritten.tiled.iter().map(|(step, _)| (step, "tiles"));
+        let all = tiled.chain(rewritten.in_blocks.iter().map(|(step, _)| (step, "blocks by FFT")));
+        if let Some((step, how)) = all.min() {
             return Err(Error::Unsupported(format!(
-                "step {} is computed in tiles ({tiles}), which begin elsewhere in a window: its \
-                 bits would be others. Compile with `accuracy exact`",
+                "step {} is computed in {how}, which begin elsewhere in a window: its bits would \
+                 be others. Compile with `accuracy exact`",
                 step + 1
             )));
         }
@@ -204,7 +210,8 @@ impl<T: Element> Windows<T> {
                 None => {
                     let weights = self.weights[at].as_given();
                     let how = (&self.options, &self.shared.backend);
-                    Arc::new(Placed::new(&step.0, &step.1, weights, how)?)
+                    let made = Arc::new(Made::new(&step.0, &step.1, how)?);
+                    Arc::new(Placed::new(made, &step.0, weights)?)
                 }
             });
         }
@@ -397,88 +404,5 @@ impl<'a, T: Element> WindowCall<'a, T> {
         let target = room.copy.elements::<T>(to.len());
         placed::copy((from, source), positions, (&to, &mut *target), &vec![0; part.len()]);
         Ok(target.as_mut_ptr().expose_provenance())
-    }
-}
-
-/// The first position of a part.
-fn starts(part: &Part) -> impl Iterator<Item = i64> + '_ {
-    part.iter().map(|range| range.start)
-}
-
-/// What a step adds.
-#[derive(Clone, Copy)]
-enum Added {
-    Tensor(usize),
-    Outside,
-}
-
-/// Where the tensors of a window are.
-struct Tensors {
-    /// What is in memory of each.
-    held: Vec<Held>,
-    /// All of each.
-    whole: Vec<Held>,
-    /// By step.
-    residuals: Vec<Option<Added>>,
-    /// Of the output, what was asked for.
-    wanted: Part,
-    /// It is computed where the caller's output is.
-    in_place: bool,
-    likes: Vec<(conv_ir::Layout, usize, usize)>,
-}
-
-impl Tensors {
-    fn new(program: &Program, window: &Window, ranges: &[Range<usize>]) -> Tensors {
-        let wanted: Part = ranges.iter().map(|r| r.start as i64..r.end as i64).collect();
-        let last = window.steps.len();
-        let spec = |tensor: usize| program.steps()[tensor.saturating_sub(1)].conv.spec();
-        let channels = |tensor: usize| match tensor {
-            0 => spec(0).in_channels,
-            _ => spec(tensor).out_channels,
-        };
-        let likes: Vec<_> =
-            (0..=last).map(|at| (spec(at).layout, program.batch(), channels(at))).collect();
-        let made =
-            |part: &Part, (layout, images, channels)| Held::new(part, layout, images, channels);
-        let all = |tensor: usize| -> Part {
-            program.extents(tensor).unwrap_or_default().into_iter().map(|n| 0..n).collect()
-        };
-        let whole: Vec<Held> = (0..=last).map(|at| made(&all(at), likes[at])).collect();
-        let in_place = window.needed[last] == wanted;
-        let is_callers = |at: usize| at == 0 || (at == last && in_place);
-        let held = (0..=last).map(|at| match is_callers(at) {
-            true => whole[at].clone(),
-            false => made(&window.needed[at], likes[at]),
-        });
-        let residuals = program.steps().iter().map(|step| match step.residual {
-            Some(from) => Some(Added::Tensor(from)),
-            None => step.conv.spec().residual.then_some(Added::Outside),
-        });
-        let (held, residuals) = (held.collect(), residuals.collect());
-        Tensors { held, whole, residuals, wanted, in_place, likes }
-    }
-
-    fn is_callers(&self, tensor: usize) -> bool {
-        tensor == 0 || (tensor + 1 == self.held.len() && self.in_place)
-    }
-
-    /// A part by itself, of as many images and channels as a tensor.
-    fn like(&self, tensor: usize, part: &Part) -> Held {
-        let (layout, images, channels) = self.likes[tensor];
-        Held::new(part, layout, images, channels)
-    }
-
-    /// The arrays around the boxes of a step.
-    fn around(&self, at: usize, step: &WindowStep) -> Within {
-        let input = match &step.copy {
-            Some(positions) => positions.iter().map(|listed| listed.len() as i64).collect(),
-            None => self.held[at].extents.clone(),
-        };
-        let residual = match self.residuals[at] {
-            Some(Added::Tensor(from)) => self.held[from].extents.clone(),
-            Some(Added::Outside) => self.whole[at + 1].extents.clone(),
-            None => Vec::new(),
-        };
-        Within { input, residual, output: self.held[at + 1].extents.clone() }
     }
 }

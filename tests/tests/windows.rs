@@ -206,6 +206,13 @@ fn a_window_costs_its_cone() {
 
 #[test]
 fn what_cannot_be_a_window_is_refused() {
+    for (taps, how) in [(3, "tiles"), (31, "blocks by FFT")] {
+        let fast = conv_jit::conv2d(16, 16, taps).input([128, 128]);
+        let fast = fast.accuracy(conv_ir::Accuracy::Fast).compile().expect("code");
+        let weights = vec![0.5f32; 16 * 16 * taps * taps];
+        let error = fast.windows(&[weights[..].into()]).expect_err("it is refused").to_string();
+        assert!(error.contains(how), "{error}");
+    }
     let ceil = conv_jit::chain(1, [12]).avg_pool(4).stride(4).padding(1).ceil_mode(true);
     let ceil =
         ceil.count_include_pad(true).compile().and_then(|c| c.windows(&[Default::default()]));

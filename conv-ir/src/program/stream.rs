@@ -12,16 +12,21 @@
 //! reads first, how many positions of each tensor must stay until its last reader has been there,
 //! and the convolutions that compute a piece. Each of them has no padding along the axis: what lies
 //! before the first position of a tensor, and behind its last one, is in memory like everything
-//! else, as the number that the reader finds in its padding.
+//! else, as what the reader finds in its padding: a number, or what the padding repeats. Where it
+//! is mirrored, the first outputs wait for what it mirrors.
 //!
 //! Every output is the sum that it was in the whole run, so the bits do not depend on the pieces.
 //! Positions go on counting as long as the stream does; there are 2^62 of them.
+
+mod line;
 
 use std::ops::Range;
 
 use super::Program;
 use crate::conv::{PerAxis, axis_name};
+use crate::nest::Fold;
 use crate::{Conv, ConvSpec, Error, Padding, PaddingMode, Reduction, Size};
+use line::Line;
 
 /// The largest product of strides, along the axis.
 const MOST_RATE: i128 = 1 << 20;
@@ -59,8 +64,10 @@ pub struct Stream {
 pub struct StreamStep {
     /// Outputs that are computed at a time, with their convolution; most first.
     pub convs: Vec<(i64, Conv)>,
-    /// What its padding reads.
+    /// What its padding reads, where that is a number.
     pub fill: f64,
+    /// How its padding repeats the input, where it does.
+    pub fold: Option<Fold>,
     /// The tensor that it adds.
     pub residual: Option<usize>,
     /// Padding along the axis is multiplied by weights, which must be finite.
@@ -68,103 +75,27 @@ pub struct StreamStep {
     line: Line,
 }
 
-/// The numbers of a step along the axis.
-#[derive(Clone, Copy, Debug)]
-struct Line {
-    stride: i64,
-    transposed: bool,
-    reach: i64,
-    lo: i64,
-    hi: i64,
-    output_padding: i64,
-}
-
-impl Line {
-    fn of(conv: &Conv, axis: usize) -> Line {
-        let found = &conv.axes()[axis];
-        Line {
-            stride: found.stride as i64,
-            transposed: conv.spec().transposed,
-            reach: found.dilation as i64 * (found.kernel as i64 - 1),
-            lo: found.padding.0 as i64,
-            hi: found.padding.1 as i64,
-            output_padding: found.output_padding as i64,
-        }
-    }
-
-    /// Outputs that read no input from `inputs` on.
-    fn read_before(&self, inputs: i64) -> i64 {
-        match self.transposed {
-            true => inputs * self.stride - self.lo,
-            false => (inputs - 1 + self.lo - self.reach).div_euclid(self.stride) + 1,
-        }
-    }
-
-    /// Outputs of an input of that length.
-    fn total(&self, inputs: i64) -> i64 {
-        let padding = self.lo + self.hi;
-        match self.transposed {
-            true => (inputs - 1) * self.stride - padding + self.reach + 1 + self.output_padding,
-            false => (inputs + padding - self.reach - 1).div_euclid(self.stride) + 1,
-        }
-    }
-
-    /// Outputs that are there whatever follows. Those at the end that a crop would take away, if
-    /// nothing followed, are not.
-    fn known(&self, inputs: i64) -> i64 {
-        match self.transposed {
-            true => self.read_before(inputs).min(self.total(inputs)),
-            false => self.read_before(inputs),
-        }
-    }
-
-    /// Outputs come in multiples of this.
-    fn each(&self) -> i64 {
-        if self.transposed { self.stride } else { 1 }
-    }
-
-    /// Where outputs begin: at 0, or before it, so that pieces of whole strides end where outputs
-    /// are known.
-    fn start(&self) -> i64 {
-        -(-self.known(0)).rem_euclid(self.each())
-    }
-
-    /// The first input of the window of an output.
-    fn first_input(&self, output: i64) -> i64 {
-        let at = output + self.lo;
-        match self.transposed {
-            true => (at - self.reach + self.stride - 1)
-                .div_euclid(self.stride)
-                .min(at.div_euclid(self.stride)),
-            false => output * self.stride - self.lo,
-        }
-    }
-
-    /// One past the last input that outputs before `end` read.
-    fn end_input(&self, end: i64) -> i64 {
-        match self.transposed {
-            true => (end - 1 + self.lo).div_euclid(self.stride) + 1,
-            false => (end - 1) * self.stride - self.lo + self.reach + 1,
-        }
-    }
-
-    /// Positions of the input that may be needed behind all known outputs.
-    fn held(&self) -> i64 {
-        match self.transposed {
-            true => (0..=1).map(|n| n - self.first_input(self.known(n).max(self.start()))).max(),
-            // Before the first input all of the padding is.
-            false => Some(self.reach.max(self.lo)),
-        }
-        .unwrap_or(0)
-        .max(0)
-    }
-}
-
 impl StreamStep {
     /// Outputs that are there with so many inputs, whatever follows.
     pub fn known(&self, inputs: i64) -> i64 {
         // Of an input that is empty there is no output, whatever the padding.
-        if inputs > 0 { self.line.known(inputs).max(self.start()) } else { self.start() }
+        let least = self.front().map_or(1, |front| front.max(1));
+        if inputs >= least { self.line.known(inputs).max(self.start()) } else { self.start() }
+    }
+
+    /// How many inputs the padding before the first one repeats, where it does.
+    pub fn front(&self) -> Option<i64> {
+        Some(self.line.repeated(self.fold?, self.line.lo))
+    }
+
+    /// How many of the last inputs the padding behind them repeats; 0 where it does not.
+    pub fn back(&self) -> i64 {
+        self.fold.map_or(0, |fold| self.line.repeated(fold, self.line.hi))
+    }
+
+    /// Positions of padding before the first input, which [`front`](Self::front) says more of.
+    pub fn before(&self) -> i64 {
+        self.line.lo
     }
 
     /// Outputs of an input of that length; none or less where it is too short.
@@ -237,6 +168,7 @@ impl Stream {
                     PaddingMode::Constant(value) => value,
                     _ => spec.reduction.start(),
                 },
+                fold: crate::lower::fold(spec.padding_mode).filter(|_| is_padded),
                 residual: step.residual,
                 multiplies_padding: is_padded && zeros && spec.reduction.has_weight(),
                 line,
@@ -324,10 +256,8 @@ fn check_sizes(program: &Program, axis: usize, pieces: &[usize]) -> Result<(), E
 fn refuse(conv: &Conv, axis: usize, at: usize) -> Result<(), Error> {
     let (spec, along) = (conv.spec(), &conv.axes()[axis]);
     let padded = along.padding != (0, 0);
-    let repeats = crate::lower::fold(spec.padding_mode).is_some();
-    if padded && repeats {
-        let what = format!("padding of mode {} along the axis", spec.padding_mode);
-        return Err(unsupported(&what, at));
+    if padded && spec.padding_mode == PaddingMode::Circular {
+        return Err(unsupported("padding that reads the other end", at));
     }
     let zeros = spec.padding_mode == PaddingMode::Zeros;
     let by_place = match spec.reduction {
@@ -388,7 +318,14 @@ fn cropped(line: &Line, outputs: Range<i64>, inputs: &Range<i64>) -> ((usize, us
 
 /// Positions of each tensor that its readers may still need.
 fn held(steps: &[StreamStep]) -> Result<Vec<i64>, Error> {
-    let mut held: Vec<i64> = steps.iter().map(|step| step.line.held()).collect();
+    let of = |step: &StreamStep| {
+        let Line { lo, hi, .. } = step.line;
+        // All of the padding is there beside what it repeats.
+        let front = step.front().map_or(0, |front| lo + front);
+        let back = if step.fold.is_some() { hi + step.back() } else { 0 };
+        step.line.held().max(front).max(back)
+    };
+    let mut held: Vec<i64> = steps.iter().map(of).collect();
     for (at, step) in steps.iter().enumerate() {
         let Some(from) = step.residual else { continue };
         // Free sizes have the same name where every step between keeps the length.

@@ -36,6 +36,17 @@ fn a_tensor_stays_until_its_last_reader_was_there() {
 }
 
 #[test]
+fn mirrored_padding_waits_for_what_it_mirrors() {
+    let known = |mode: &str| {
+        let stream = made(&format!("conv1d in T kernel 3 pad 2:0 mode {mode}"));
+        ((0..6).map(|n| stream.known(n)).collect::<Vec<_>>(), stream.held[0])
+    };
+    assert_eq!(known("replicate"), (vec![0, 1, 2, 3, 4, 5], 3));
+    assert_eq!(known("symmetric"), (vec![0, 0, 2, 3, 4, 5], 4));
+    assert_eq!(known("reflect"), (vec![0, 0, 0, 3, 4, 5], 5));
+}
+
+#[test]
 fn pieces_have_no_padding_along_the_axis() {
     let convs = |text: &str| {
         let found = made(text);
@@ -68,7 +79,7 @@ fn what_depends_on_the_end_is_refused() {
         ("conv1d in 9 kernel 3", "the width that is streamed is 9: give it a name"),
         ("conv2d in HxW kernel 3", "the size W is free: only the height"),
         ("conv1d nN in T kernel 3", "the size N of the batch is free"),
-        ("conv1d in T kernel 3 pad 1 mode reflect", "padding of mode reflect"),
+        ("conv1d in T kernel 3 pad 1 mode circular", "padding that reads the other end"),
         ("avgpool1d in T kernel 3 pad 1", "an average whose divisor is another at the ends"),
         ("conv1d in T kernel 1 + residual", "a residual of the caller's"),
         ("conv1d in T kernel 1; conv1d kernel 3 pad 1 mode circular", "of step 2"),
