@@ -9,13 +9,17 @@
 //! Each array is held against the shape that the program asks for before anything is computed, so
 //! that an error names the file, its shape and the rule.
 
+mod integers;
+mod place;
+mod quantised;
 mod seen;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use conv_files::{Array, Kind, encode, npy_of, read_place, split_place};
+use conv_files::{Array, Kind, npy_of, read_place, split_place};
+use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Program, Schedule, Size};
 
 use crate::describe::{self, GRAMMAR, Parameters};
@@ -25,6 +29,8 @@ use crate::table::milliseconds;
 use crate::values::Exactness;
 use crate::weights::{counted, repeats, weighted};
 use crate::{input, output, values};
+use place::Place;
+use quantised::Quantised;
 use seen::Seen;
 
 const NOTES: &str = "\
@@ -41,19 +47,22 @@ An input may leave out the batch, or the batch and its only channel: as many axe
 output leaves them out too. A weight of one or two axes is a lone window beside an input of as many axes, and of two axes [out, in], as linear \
 layers have it, beside a larger one.
 
+Numbers: f32 and f64 are computed in and written as they are. f16 and bf16 are computed in f32 and rounded to the input's type; weights and biases may be of any of the three. Integers beside integers have sums in i32, exact, as ONNX's ConvInteger has them; with scales and --output-type they are requantised, as QLinearConv does.
+
 Examples:
   convc run --input x.npy --weight w.npy --bias b.npy --padding 1 --activation relu -o y.npy
   convc run --input x.npy --weight w.npy --transposed --stride 2,1 --padding 1,0:2 -o y.npy
   convc run --input x.npy --weight w.npy --padding 2 --padding-mode reflect --groups 4 -o y.npy
   convc run --input picture.npy --weight window.npy --padding full -o y.npy
   cat x.npy | convc run --input - --weight model.safetensors#conv1.weight -o - > y.npy
+  convc run -i x.npy -w w.npy -b b.npy --input-zero-point 128 --input-scale 0.02 --weight-scale 0.1,0.2,0.1 --output-scale 0.05 --output-zero-point 128 --output-type u8 -o y.npy
   convc run 'maxpool2d ic64 in HxW kernel 3 stride 2 pad 1' --input x.npy -o y.npy
   convc run 'conv2d g8 ic8 oc8 in HxW kernel 3 pad 1, relu; conv2d oc16 kernel 1' --input x.npy --weight dw.npy --weight pw.npy -o y.npy";
 
 /// Convolve NumPy arrays (.npy in, .npy out)
 ///
-/// Sizes and element type (float32 or float64) come from the arrays. Fortran-ordered and big-endian
-/// files are read too.
+/// Sizes and element types (floating point of 16 to 64 bits, integers of 8 to 32) come from the
+/// arrays. Fortran-ordered and big-endian files are read too.
 #[derive(clap::Args)]
 #[command(after_help = format!("{NOTES}\n\n{GRAMMAR}"))]
 pub struct Args {
@@ -72,9 +81,12 @@ pub struct Args {
     /// Added before the activation
     #[arg(long, value_name = "R.npy")]
     residual: Option<PathBuf>,
-    /// The file to write; - is standard output
+    /// The file to write, a .npy or FILE.safetensors#TENSOR; - is standard output
     #[arg(long, short, value_name = "Y.npy")]
     output: PathBuf,
+    /// The type of its numbers [default: the input's; of sums of integers i32]
+    #[arg(long, value_name = "TYPE", value_parser = values::kind)]
+    output_type: Option<Kind>,
     #[command(flatten)]
     parameters: Parameters,
     /// Who computes it
@@ -88,6 +100,8 @@ pub struct Args {
     schedule: Option<Schedule>,
     #[command(flatten)]
     exactness: Exactness,
+    #[command(flatten)]
+    quantised: Quantised,
 }
 
 impl Args {
@@ -95,8 +109,9 @@ impl Args {
     fn inputs(&self) -> Vec<PathBuf> {
         let arrays = self.weight.iter().chain(&self.bias).chain(&self.residual);
         let file = |path: &'_ PathBuf| path.to_str().map(|place| split_place(place).0.to_owned());
-        let all = [&self.input].into_iter().chain(arrays);
-        all.map(|path| file(path).map_or(path.clone(), PathBuf::from)).collect()
+        let all = [&self.input].into_iter().chain(arrays).cloned();
+        let all = all.chain(self.quantised.files().map(Path::to_owned));
+        all.map(|path| file(&path).map_or(path, PathBuf::from)).collect()
     }
 }
 
@@ -144,29 +159,28 @@ impl Named<'_> {
         Err(Failure::file(self.path, message))
     }
 
-    /// What an input is computed in.
-    fn dtype(&self) -> Result<DType, Failure> {
-        match self.array.kind {
-            Kind::F32 => Ok(DType::F32),
-            Kind::F64 => Ok(DType::F64),
-            other => {
-                let message = format!(
-                    "the {} holds {other}; f32 and f64 can be convolved (in NumPy: x.astype('float32'))",
-                    self.role
-                );
-                Err(Failure::file(self.path, message))
-            }
-        }
+    /// The floating-point type that an input is computed in; `None` of integers.
+    fn dtype(&self) -> Option<DType> {
+        self.array.kind.widened()
     }
 
-    fn check_type(&self, dtype: DType) -> Result<(), Failure> {
-        if self.array.kind.widened() == Some(dtype) {
+    /// Beside an input that is computed in this type.
+    fn check_type(&self, input: &Named) -> Result<(), Failure> {
+        let (dtype, found) = (input.dtype(), self.dtype());
+        let fits = match (dtype, found) {
+            (Some(DType::F32), None) | (None, Some(_)) => false,
+            (dtype, found) => dtype == found,
+        };
+        if fits {
             return Ok(());
         }
-        let message = format!(
-            "the {} holds {}, but the input holds {dtype}; all arrays must be of one type",
-            self.role, self.array.kind
-        );
+        let rule = match dtype {
+            Some(DType::F32) => "all arrays must be f32, f16 or bf16",
+            Some(_) => "all arrays must be of one type",
+            None => "all arrays must be integers",
+        };
+        let (role, kind, input) = (self.role, self.array.kind, input.array.kind);
+        let message = format!("the {role} holds {kind}, but the input holds {input}; {rule}");
         Err(Failure::file(self.path, message))
     }
 }
@@ -191,9 +205,8 @@ impl<'a> Files<'a> {
             biases: all("bias", &args.bias)?,
             residual: residual.map(|path| Named::read("residual", path)).transpose()?,
         };
-        let dtype = files.input.dtype()?;
         let others = files.weights.iter().chain(&files.biases).chain(&files.residual);
-        others.into_iter().try_for_each(|file| file.check_type(dtype))?;
+        others.into_iter().try_for_each(|file| file.check_type(&files.input))?;
         Ok(files)
     }
 
@@ -216,7 +229,7 @@ impl<'a> Files<'a> {
             false => full[0],
         };
         let spec = ConvSpec {
-            dtype: self.input.dtype()?,
+            dtype: self.input.dtype().unwrap_or(DType::F32),
             batch: Size::Known(seen.batch.unwrap_or(1)),
             in_channels: seen.channels.unwrap_or(1),
             out_channels,
@@ -230,7 +243,7 @@ impl<'a> Files<'a> {
     /// The program that a text describes, with the sizes of the input.
     fn described(&self, texts: &[String]) -> Result<(Seen, Program), Failure> {
         let program = describe::joined(texts)?;
-        let (dtype, found) = (program.dtype(), self.input.dtype()?);
+        let (dtype, found) = (program.dtype(), self.input.dtype().unwrap_or(program.dtype()));
         if dtype != found {
             let message = format!(
                 "the input holds {found}, but the description is of {dtype}: say {found} in it"
@@ -247,8 +260,10 @@ impl<'a> Files<'a> {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let inputs = args.inputs();
     let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
-    output::check(&[&args.output], &inputs)?;
-    let out = &mut *output::remarks(out, &[&args.output]);
+    let place = Place::of(&args.output);
+    output::check(&[&place.path], &inputs)?;
+    place.check()?;
+    let out = &mut *output::remarks(out, &[&place.path]);
     if !args.texts.is_empty() && args.parameters != Parameters::default() {
         return Err(Failure::usage(
             "give either a DESCRIPTION or flags, not both: say everything in one of them",
@@ -262,6 +277,14 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         }
         false => files.described(&args.texts)?,
     };
+    if files.input.dtype().is_none() {
+        return integers::run(args, &files, (&program, &seen), out);
+    }
+    if args.quantised != Quantised::default() {
+        let kind = files.input.array.kind;
+        let message = "zero points, scales and their rounding are those of integers";
+        return Err(Failure::file(&args.input, format!("the input holds {kind}: {message}")));
+    }
     conv_ir::with_element!(program.dtype(), T => convolve::<T>(args, &files, (&program, &seen), out))
 }
 
@@ -271,34 +294,77 @@ fn convolve<T: Scalar>(
     (program, seen): (&Program, &Seen),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    let kind = args.output_type.unwrap_or(files.input.array.kind);
+    if kind.widened().is_none() {
+        let input = files.input.array.kind;
+        return Err(Failure::usage(format!(
+            "--output-type {kind}: the input holds {input}, whose results are f16, bf16, f32 or f64"
+        )));
+    }
     let shape = seen.output_shape(program);
     let weights = constants::<T>(args, files, program)?;
     let residual = residual(files, program, &shape)?;
+    let input = files.input.array.values::<T>();
+    let arrays = (&input[..], residual.as_deref());
+    let (numbers, said) = compute(args, args.exactness.accuracy, program, weights, arrays)?;
+    let place = Place::of(&args.output);
+    let bytes = match T::KIND == kind {
+        true => place.encode(&shape, &numbers)?,
+        false => {
+            let numbers: Vec<f64> = numbers.iter().map(|x| x.exact()).collect();
+            place.bytes(&Array::of(kind, shape.clone(), &numbers).map_err(Failure::Usage)?)?
+        }
+    };
+    report((&place, &bytes), format_args!("{kind} {shape:?}"), &said, out)
+}
+
+/// Who computed, and how long it took.
+struct Said {
+    route: &'static str,
+    compile: Duration,
+    taken: Duration,
+    split: Option<String>,
+}
+
+/// The output of a program for an input and what is added to it.
+fn compute<T: Scalar>(
+    args: &Args,
+    accuracy: Accuracy,
+    program: &Program,
+    weights: Vec<Weights<T>>,
+    (input, residual): (&[T], Option<&[T]>),
+) -> Result<(Vec<T>, Said), Failure> {
     let how = How {
         route: args.route,
         threads: args.threads,
-        accuracy: args.exactness.accuracy,
+        accuracy,
         schedule: args.schedule.clone(),
         plan: None,
     };
     // Only numbers that are known when code is made can be found to be of low rank.
-    let ready = match args.exactness.accuracy.admits() {
+    let ready = match accuracy.admits() {
         Some(_) => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
         None => Ready::new(program, &how, weights)?,
     };
-    let (input, mut result) =
-        (files.input.array.values::<T>(), route::zeros(shape.iter().product())?);
+    let mut result = route::zeros(program.output_shape().iter().product())?;
     let start = Instant::now();
-    ready.run(&input, residual.as_deref(), &mut result)?;
-    let taken = start.elapsed();
-    output::write(&[(&args.output, &encode(&shape, &result).map_err(Failure::Usage)?)])?;
-    let (path, dtype, route) = (args.output.display(), T::DTYPE, ready.route);
-    let (compile, run) = (milliseconds(ready.compile), milliseconds(taken));
-    let split = ready.chosen.split.map_or(String::new(), |split| format!("; {split}"));
-    Ok(writeln!(
-        out,
-        "{path}: {dtype} {shape:?}, route {route}, compiled in {compile}, ran in {run}{split}"
-    )?)
+    ready.run(input, residual, &mut result)?;
+    let (taken, split) = (start.elapsed(), ready.chosen.split);
+    Ok((result, Said { route: ready.route, compile: ready.compile, taken, split }))
+}
+
+/// Writes the file and says so.
+fn report(
+    (place, bytes): (&Place, &[u8]),
+    what: std::fmt::Arguments<'_>,
+    said: &Said,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    output::write(&[(&place.path, bytes)])?;
+    let (path, route) = (place.path.display(), said.route);
+    let (compile, run) = (milliseconds(said.compile), milliseconds(said.taken));
+    let split = said.split.as_ref().map_or(String::new(), |split| format!("; {split}"));
+    Ok(writeln!(out, "{path}: {what}, route {route}, compiled in {compile}, ran in {run}{split}")?)
 }
 
 /// Weight and bias of each step.

@@ -2,6 +2,7 @@
 
 use clap::ValueEnum;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
+use conv_files::Kind;
 use conv_ir::analysis::Roofline;
 use conv_ir::separate::Accuracy;
 use conv_ir::{PaddingMode, Reduction, Size, Target};
@@ -18,6 +19,14 @@ pub fn extents(text: &str) -> Result<Extents, String> {
 /// What is made of a window.
 pub fn reduction(text: &str) -> Result<Reduction, String> {
     text.parse().map_err(|error: conv_ir::Error| error.to_string())
+}
+
+/// The type of an array's numbers.
+pub fn kind(text: &str) -> Result<Kind, String> {
+    Kind::ALL.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        format!("there is no type '{}'; there are {}", conv_ir::cut(text), names.join(", "))
+    })
 }
 
 /// `8`, or a name.

@@ -1,5 +1,6 @@
 //! An array as a file holds it.
 
+use crate::claims::room;
 use crate::numbers::with_number;
 use crate::{Kind, Number};
 
@@ -23,6 +24,16 @@ pub(crate) struct Order {
 }
 
 impl Array {
+    /// Of these numbers in C order, each rounded to the nearest of that type.
+    ///
+    /// # Errors
+    /// How much memory it would take.
+    pub fn of(kind: Kind, shape: Vec<usize>, numbers: &[f64]) -> Result<Array, String> {
+        let mut bytes = room(numbers.len().saturating_mul(kind.bytes()))?;
+        with_number!(kind, T => numbers.iter().for_each(|&x| push(&[T::nearest(x)], &mut bytes)));
+        Ok(Array { kind, shape, order: Order::default(), bytes })
+    }
+
     /// The numbers as f64, which holds them all exactly.
     pub fn exact(&self) -> Vec<f64> {
         with_number!(self.kind, T => self.mapped(|x: T| x.exact()))

@@ -55,6 +55,18 @@ impl Kind {
         self.row().1
     }
 
+    /// The least and the greatest of integers.
+    pub const fn range(self) -> Option<(i32, i32)> {
+        match self {
+            Kind::I8 => Some((i8::MIN as i32, i8::MAX as i32)),
+            Kind::U8 => Some((0, u8::MAX as i32)),
+            Kind::I16 => Some((i16::MIN as i32, i16::MAX as i32)),
+            Kind::U16 => Some((0, u16::MAX as i32)),
+            Kind::I32 => Some((i32::MIN, i32::MAX)),
+            Kind::F16 | Kind::BF16 | Kind::F32 | Kind::F64 => None,
+        }
+    }
+
     const fn row(self) -> (&'static str, usize) {
         match self {
             Kind::I8 => ("i8", 1),
