@@ -1,14 +1,16 @@
 //! What became of a model's nodes, and how long each of them takes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::compiled::Compiled;
 use crate::found::Left;
 use crate::sized::Sized;
 use crate::{Error, Tensor};
 
-/// Runs of which the fastest counts, node by node.
+/// Runs of which the fastest counts, node by node: so many at least, and for so long. A run of some
+/// milliseconds can meet the same other process again and again.
 const RUNS: usize = 3;
+const TIME: Duration = Duration::from_millis(200);
 
 /// Which part of a model is compiled, and why the rest is not.
 #[derive(Clone, Debug)]
@@ -44,8 +46,10 @@ pub struct Node {
 
 impl Explanation {
     pub(crate) fn of(sized: &Sized, inputs: &[Tensor]) -> Result<Explanation, Error> {
-        let mut times = sized.run_timed(inputs)?;
-        for _ in 1..RUNS {
+        let start = Instant::now();
+        let (mut times, mut runs) = (sized.run_timed(inputs)?, 1);
+        while runs < RUNS || start.elapsed() < TIME {
+            runs += 1;
             let again = sized.run_timed(inputs)?;
             times.iter_mut().zip(again).for_each(|(time, new)| time.1 = time.1.min(new.1));
         }
