@@ -155,7 +155,7 @@ pub struct Sizes {
     /// Images [default: 1]
     #[arg(long, value_name = "N", value_parser = values::size, allow_negative_numbers = true)]
     batch: Option<Size>,
-    /// Element type, f32 or f64 [default: f32]
+    /// Element type, such as f64 or f16 [default: f32]
     #[arg(long = "type", value_name = "TYPE")]
     dtype: Option<DType>,
     /// A bias per output channel is added
@@ -232,7 +232,7 @@ impl Description {
             PerAxis::Each(each) => each.clone(),
         };
         let spec = ConvSpec {
-            dtype: dtype.unwrap_or(DType::F32),
+            types: dtype.unwrap_or(DType::F32).into(),
             batch: batch.clone().unwrap_or(1.into()),
             in_channels: in_channels.unwrap_or(1),
             out_channels: out_channels.unwrap_or(match self.parameters.reduction {

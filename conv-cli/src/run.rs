@@ -229,7 +229,7 @@ impl<'a> Files<'a> {
             false => full[0],
         };
         let spec = ConvSpec {
-            dtype: self.input.dtype().unwrap_or(DType::F32),
+            types: self.input.dtype().unwrap_or(DType::F32).into(),
             batch: Size::Known(seen.batch.unwrap_or(1)),
             in_channels: seen.channels.unwrap_or(1),
             out_channels,
@@ -243,6 +243,14 @@ impl<'a> Files<'a> {
     /// The program that a text describes, with the sizes of the input.
     fn described(&self, texts: &[String]) -> Result<(Seen, Program), Failure> {
         let program = describe::joined(texts)?;
+        if let Some(conv) = program.convs().find(|conv| conv.types().single().is_none()) {
+            let types = conv.types();
+            let message = format!(
+                "the description is of {types}: say f32 or f64 in it, in which files of other \
+                 types are computed"
+            );
+            return Err(Failure::usage(message));
+        }
         let (dtype, found) = (program.dtype(), self.input.dtype().unwrap_or(program.dtype()));
         if dtype != found {
             let message = format!(

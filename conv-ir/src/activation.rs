@@ -49,6 +49,8 @@
 pub mod coefficients;
 mod program;
 
+use crate::dtype::DType;
+
 pub use program::{Operand, Step, binary, eval, program, unary};
 
 /// Applied to each output element, last.
@@ -88,6 +90,9 @@ pub enum Unary {
     Round,
     /// `2^x` for an integer `x` whose power is a normal number.
     Exp2Int,
+    /// The nearest value of a narrower type that is computed in this one, ties to even; NaN stays
+    /// NaN.
+    To(DType),
 }
 
 /// Two operands in.

@@ -6,8 +6,11 @@
 //!   for ic, kh, kw:
 //!     acc = fma(input[n, g, ic, oh + kh - 1, ow + kw - 1], weight[g, oc, ic, kh, kw], acc)
 //!       when inside
-//!   output[n, g, oc, oh, ow] = activation(acc + residual[n, g, oc, oh, ow])
+//!   output[n, g, oc, oh, ow] = f16(activation(acc + residual[n, g, oc, oh, ow]))
 //! ```
+//!
+//! Loads widen to the type of the sums; what is stored is rounded first, where the output is of
+//! another type than the sums.
 //!
 //! Another [`Reduction`] has another update in the place of `fma`, and an average is divided by the
 //! number of its elements: a constant, or a table for each axis where it depends on the position.
@@ -18,7 +21,7 @@
 use crate::conv::{Conv, Count, EquationAxis, Extent, Layout, PaddingMode, Reduction, Size, count};
 use crate::nest::{
     Access, Affine, AxisId, Binary, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index, Leaf,
-    Loop, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId,
+    Loop, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId, Unary,
 };
 
 /// Where the channels stand in each of a convolution's arrays. A user's are all alike; what stays
@@ -61,8 +64,7 @@ pub fn lower(conv: &Conv) -> Nest {
 
 /// The naive nest of a convolution whose arrays are laid out like this.
 pub fn lower_as(conv: &Conv, layouts: Layouts) -> Nest {
-    let spec = conv.spec();
-    let nest = Nest::new(spec.dtype, conv.rank());
+    let nest = Nest::new(conv.dtype(), conv.rank());
     Lowering { conv, layouts, equation: conv.equation(), nest }.run()
 }
 
@@ -220,13 +222,25 @@ impl Lowering<'_> {
         let weight = self.conv.has_weight().then(|| weight.chain(kernel).collect());
         let residual = spec.residual.then(|| image(self.layouts.residual, oc, &sizes.output));
         let bias = spec.bias.then(|| vec![groups.into(), oc.into()]);
-        let mut add = |name, role, extents| self.nest.add_buffer(name, role, extents);
+        let types = spec.types;
+        let mut add = |role, extents, dtype| {
+            let name = match role {
+                BufferRole::Weight => "weight",
+                BufferRole::Bias => "bias",
+                BufferRole::Residual => "residual",
+                BufferRole::Output => "output",
+                _ => "input",
+            };
+            let id = self.nest.add_buffer(name, role, extents);
+            self.nest.store_as(id, dtype);
+            id
+        };
         Buffers {
-            input: add("input", BufferRole::Input, input),
-            weight: weight.map(|extents| add("weight", BufferRole::Weight, extents)),
-            bias: bias.map(|extents| add("bias", BufferRole::Bias, extents)),
-            residual: residual.map(|extents| add("residual", BufferRole::Residual, extents)),
-            output: add("output", BufferRole::Output, output),
+            input: add(BufferRole::Input, input, types.input),
+            weight: weight.map(|extents| add(BufferRole::Weight, extents, types.weight)),
+            bias: bias.map(|extents| add(BufferRole::Bias, extents, types.bias)),
+            residual: residual.map(|extents| add(BufferRole::Residual, extents, types.output)),
+            output: add(BufferRole::Output, output, types.output),
             divisor: self.divisor(),
         }
     }
@@ -253,14 +267,17 @@ impl Lowering<'_> {
         Some(divisor)
     }
 
-    /// Weights that are compiled in.
+    /// Weights that are compiled in. They are numbers of their type, kept in the nest's.
     fn known(&mut self, buffers: &Buffers) {
         let Some(known) = self.conv.known() else { return };
+        let dtype = self.nest.dtype;
         if let Some(weight) = buffers.weight {
             self.nest.buffers[weight.index()].values = Some(known.weight.clone());
+            self.nest.store_as(weight, dtype);
         }
-        if let Some(bias) = buffers.bias {
-            self.nest.buffers[bias.index()].values.clone_from(&known.bias);
+        if let (Some(bias), Some(values)) = (buffers.bias, &known.bias) {
+            self.nest.buffers[bias.index()].values = Some(values.clone());
+            self.nest.store_as(bias, dtype);
         }
     }
 
@@ -383,9 +400,12 @@ impl Lowering<'_> {
         if let Some(residual) = residual {
             value = Expr::Binary(Binary::Add, Box::new(value), Box::new(Expr::Load(residual)));
         }
-        match self.conv.spec().activation {
-            Some(activation) => Expr::Activation(activation, Box::new(value)),
-            None => value,
+        if let Some(activation) = self.conv.spec().activation {
+            value = Expr::Activation(activation, Box::new(value));
+        }
+        match self.conv.types().output {
+            output if output == self.nest.dtype => value,
+            output => Expr::Unary(Unary::To(output), Box::new(value)),
         }
     }
 }

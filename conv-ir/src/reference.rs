@@ -58,10 +58,10 @@ pub fn run<T: Element>(
     arguments: Arguments<'_, T>,
     free: &[(&str, usize)],
 ) -> Result<Vec<T>, Error> {
-    if conv.spec().dtype != T::DTYPE {
+    if conv.dtype() != T::DTYPE {
         return Err(Error::Argument(format!(
             "the convolution is of {}, the arrays of {}",
-            conv.spec().dtype,
+            conv.dtype(),
             T::DTYPE
         )));
     }
@@ -104,6 +104,7 @@ fn compute<T: Element>(
     if len == 0 {
         return Ok(output); // an empty batch, however large its images are
     }
+    let output_type = if T::DTYPE == conv.dtype() { conv.types().output } else { T::DTYPE };
     for position in points(&problem.output) {
         let taps = problem.taps(&position);
         let at = flat(&position, &problem.output);
@@ -118,7 +119,8 @@ fn compute<T: Element>(
                     if let Some(residual) = arguments.residual {
                         value = value.add(residual[element]);
                     }
-                    output[element] = problem.activation.map_or(value, |a| activate(a, value));
+                    let value = problem.activation.map_or(value, |a| activate(a, value));
+                    output[element] = value.rounded_to(output_type);
                 }
             }
         }

@@ -22,7 +22,7 @@ use std::fmt;
 
 use crate::accuracy::{gamma, sums_of_weights};
 use crate::conv::{Conv, ConvSpec, Padding, PaddingMode, PerAxis, Size};
-use crate::{DType, Reduction};
+use crate::{DType, Reduction, Types};
 
 pub use crate::accuracy::Accuracy;
 
@@ -128,7 +128,8 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
         return None;
     }
     let windows = known.weight.chunks(height * width);
-    let all: Option<Vec<Factors>> = windows.map(|w| factors(w, width, most, spec.dtype)).collect();
+    let sums = spec.types.accumulator;
+    let all: Option<Vec<Factors>> = windows.map(|w| factors(w, width, most, sums)).collect();
     let mut all = all?;
     // Windows of a lower rank than others get products of nothing.
     let rank = all.iter().map(|f| f.pairs.len()).max().unwrap_or(1);
@@ -144,6 +145,7 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
     let row: Vec<f64> = pairs().flat_map(|pair| pair.1.clone()).collect();
     let between = spec.out_channels.checked_mul(rank)?;
     let first = ConvSpec {
+        types: Types { input: spec.types.input, ..sums.into() },
         out_channels: between,
         kernel: vec![height, 1],
         stride: PerAxis::Each(vec![down.stride, 1]),
@@ -155,6 +157,7 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
         ..spec.clone()
     };
     let second = ConvSpec {
+        types: Types { output: spec.types.output, bias: spec.types.bias, ..sums.into() },
         in_channels: between,
         groups: spec.out_channels,
         input: vec![Size::Known(rows), across.input.clone()],

@@ -204,10 +204,11 @@ impl Builder {
 
     /// A step behind another one, which is step `number`.
     fn checked(&self, said: &Said, before: Option<&Step>, number: usize) -> Result<Conv, IrError> {
-        let ConvSpec { dtype, layout, ref batch, ref input, .. } = self.start;
+        let ConvSpec { types, layout, ref batch, ref input, .. } = self.start;
         let batch = batch.clone();
         let input = before.map_or_else(|| input.clone(), |step| step.conv.sizes_behind(number));
-        let spec = ConvSpec { dtype, layout, batch, input, ..said.spec.clone() };
+        let types = before.map_or(types, |step| step.conv.types().next());
+        let spec = ConvSpec { types, layout, batch, input, ..said.spec.clone() };
         let conv = Conv::new(said.pooled(spec)?)?;
         match (&said.weight, &said.bias) {
             (None, None) if said.repeats => conv.with_ones(),

@@ -13,15 +13,15 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use conv_ir::Program;
 use conv_ir::analysis::facts;
-use conv_ir::{Element, Program};
 
 use crate::Error;
 use crate::compiled::Compiled;
 use crate::engine::Constants;
 use crate::fft::Spectra;
 use crate::options::Options;
-use crate::weights::{Inner, Kept, StepWeights, kept};
+use crate::weights::{Inner, StepArrays, kept};
 
 /// Sizes that a packed program remembers. Requests of a model seldom come in more shapes at a time.
 pub(crate) const MOST_SIZES: usize = 8;
@@ -34,12 +34,12 @@ const MOST_BYTES: usize = 64 << 20;
 const WORTH_COMPILING: u128 = 1 << 23;
 
 /// What was compiled for the sizes that were met.
-pub(crate) struct BySize<T> {
+pub(crate) struct BySize {
     /// Of the free sizes.
     names: Vec<String>,
     options: Options,
     /// Of the steps that are computed.
-    weights: Vec<Kept<T>>,
+    weights: Vec<StepArrays<'static>>,
     /// The last used first.
     met: Mutex<Vec<Met>>,
 }
@@ -59,13 +59,10 @@ enum Code {
     Made(Arc<Inner>),
 }
 
-impl<T: Element> BySize<T> {
+impl BySize {
     /// For a program with free sizes. None where all are known, or where a given schedule or plan
     /// says how to compute: it need not be legal where the model would choose another.
-    pub fn new(
-        compiled: &Compiled,
-        weights: &[StepWeights<'_, T>],
-    ) -> Result<Option<BySize<T>>, Error> {
+    pub fn new(compiled: &Compiled, weights: &[StepArrays<'_>]) -> Result<Option<BySize>, Error> {
         let shared = &*compiled.shared;
         if shared.lens.is_some() || !shared.is_models_choice() {
             return Ok(None);
@@ -119,8 +116,7 @@ impl<T: Element> BySize<T> {
 
     fn make(&self, sized: &Program) -> Result<Arc<Inner>, Error> {
         let compiled = Compiled::new(sized.clone(), self.options.clone())?;
-        let weights: Vec<_> = self.weights.iter().map(Kept::as_given).collect();
-        Ok(Arc::new(Inner::new(compiled.shared, &weights)?))
+        Ok(Arc::new(Inner::new(compiled.shared, &self.weights)?))
     }
 
     /// Remembers the code of sizes, and forgets those that were used longest ago.

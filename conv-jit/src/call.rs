@@ -5,7 +5,7 @@
 //! in a pool, or passed in. Nor does one of sizes for which there is code; new ones are checked in
 //! a program of their own.
 
-use conv_ir::{Conv, Element, Program, Size};
+use conv_ir::{Conv, Program, Size, Stored};
 
 use crate::engine::Run;
 use crate::executor::{self, Executor};
@@ -16,13 +16,13 @@ use crate::scratch::Scratch;
 use crate::weights::{Inner, check_len};
 use crate::{Error, share};
 
-impl<T: Element> Packed<T> {
+impl<I: Stored, O: Stored> Packed<I, O> {
     /// Computes the output.
     ///
     /// # Errors
     /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] where the description
     /// asks for a residual or has free sizes.
-    pub fn run(&self, input: &[T], output: &mut [T]) -> Result<(), Error> {
+    pub fn run(&self, input: &[I], output: &mut [O]) -> Result<(), Error> {
         self.call(input, output).run()
     }
 
@@ -30,7 +30,7 @@ impl<T: Element> Packed<T> {
     ///
     /// # Errors
     /// As [`run`](Self::run).
-    pub fn run_residual(&self, input: &[T], residual: &[T], output: &mut [T]) -> Result<(), Error> {
+    pub fn run_residual(&self, input: &[I], residual: &[O], output: &mut [O]) -> Result<(), Error> {
         self.call(input, output).residual(residual).run()
     }
 
@@ -47,15 +47,15 @@ impl<T: Element> Packed<T> {
     /// As [`run`](Self::run), and [`Error::Conv`] where sizes are missing, unknown or break a rule.
     pub fn run_sized(
         &self,
-        input: &[T],
-        output: &mut [T],
+        input: &[I],
+        output: &mut [O],
         sizes: &[(&str, usize)],
     ) -> Result<(), Error> {
         self.call(input, output).sizes(sizes).run()
     }
 
     /// A run about which more can be said before it starts.
-    pub fn call<'a>(&'a self, input: &'a [T], output: &'a mut [T]) -> Call<'a, T> {
+    pub fn call<'a>(&'a self, input: &'a [I], output: &'a mut [O]) -> Call<'a, I, O> {
         Call::new(self, input, output)
     }
 }
@@ -77,11 +77,11 @@ impl<T: Element> Packed<T> {
 /// # Ok::<(), conv_jit::Error>(())
 /// ```
 #[must_use = "nothing runs before `run`"]
-pub struct Call<'a, T> {
-    packed: &'a Packed<T>,
-    input: &'a [T],
-    output: &'a mut [T],
-    residual: Option<&'a [T]>,
+pub struct Call<'a, I, O = I> {
+    packed: &'a Packed<I, O>,
+    input: &'a [I],
+    output: &'a mut [O],
+    residual: Option<&'a [O]>,
     sizes: &'a [(&'a str, usize)],
     scratch: Option<&'a mut Scratch>,
     executor: &'a dyn Executor,
@@ -89,8 +89,8 @@ pub struct Call<'a, T> {
     threads: Option<usize>,
 }
 
-impl<'a, T: Element> Call<'a, T> {
-    pub(crate) fn new(packed: &'a Packed<T>, input: &'a [T], output: &'a mut [T]) -> Self {
+impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
+    pub(crate) fn new(packed: &'a Packed<I, O>, input: &'a [I], output: &'a mut [O]) -> Self {
         Call {
             packed,
             input,
@@ -104,7 +104,7 @@ impl<'a, T: Element> Call<'a, T> {
     }
 
     /// Added before the activation, where the program adds a residual that is none of its tensors.
-    pub fn residual(self, residual: &'a [T]) -> Self {
+    pub fn residual(self, residual: &'a [O]) -> Self {
         Call { residual: Some(residual), ..self }
     }
 
@@ -167,7 +167,7 @@ impl<'a, T: Element> Call<'a, T> {
 
     /// Every array has the length that the program says. Allocates only to report.
     fn check(&self, lens: &Lens, program: &Program) -> Result<(), Error> {
-        let found = (self.input.len(), self.output.len(), self.residual.map(<[T]>::len));
+        let found = (self.input.len(), self.output.len(), self.residual.map(<[O]>::len));
         if found == (lens.input, lens.output, lens.residual) {
             return Ok(());
         }

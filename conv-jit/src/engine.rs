@@ -4,7 +4,7 @@
 //! takes the n-th array.
 
 use conv_ir::nest::{BufferId, BufferRole, Var};
-use conv_ir::{Element, Nest};
+use conv_ir::{Array, DType, Nest, with_stored};
 
 use crate::code::{Code, Entry};
 use crate::emit::scratch::{bytes, layout};
@@ -230,11 +230,11 @@ fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
 /// # Safety
 /// `weights` and `biases` hold one slice per weight and bias buffer, in buffer order, each exactly
 /// as long as that buffer. Surplus slices are ignored.
-pub(crate) unsafe fn pack<T: Element>(
+pub(crate) unsafe fn pack(
     nest: &Nest,
     (code, arrays): (&Code, &Arrays),
-    weights: &[&[T]],
-    biases: &[&[T]],
+    weights: &[Array<'_>],
+    biases: &[Array<'_>],
 ) -> Result<Constants, Error> {
     let mut blocks = Vec::new();
     let (mut during, mut places) = (Vec::new(), Vec::new());
@@ -243,14 +243,15 @@ pub(crate) unsafe fn pack<T: Element>(
         let id = BufferId(at as u32);
         let null = std::ptr::null_mut();
         if let Some(values) = &nest.buffer(id).values {
-            let start = known_block::<T>(values, code.slack[at], &mut blocks)?;
+            let start = known_block(values, nest.buffer(id).dtype, code.slack[at], &mut blocks)?;
             during.push(start);
             places.push(fixed(start));
             continue;
         }
-        let given = |arrays: &[&[T]]| arrays[nest.position_in_role(id)].as_ptr().cast_mut().cast();
+        let given = |arrays: &[Array<'_>]| bytes_of(&arrays[nest.position_in_role(id)]).as_ptr();
+        let given = |arrays: &[Array<'_>]| given(arrays).cast_mut();
         let mut kept =
-            |arrays: &[&[T]]| copy(nest, id, arrays[nest.position_in_role(id)], &mut blocks);
+            |arrays: &[Array<'_>]| copy(nest, id, &arrays[nest.position_in_role(id)], &mut blocks);
         let (now, later) = match nest.buffer(id).role {
             BufferRole::Weight => (given(weights), fixed(kept(weights)?)),
             BufferRole::Bias => (given(biases), fixed(kept(biases)?)),
@@ -277,17 +278,18 @@ pub(crate) unsafe fn pack<T: Element>(
 }
 
 /// Known numbers that the code reads from memory.
-fn known_block<T: Element>(
+fn known_block(
     values: &[f64],
+    dtype: DType,
     slack: i64,
     blocks: &mut Vec<Block>,
 ) -> Result<*mut u8, Error> {
-    let mut block = Block::new(size_of::<T>() * (values.len() + slack as usize))?;
+    let mut block = Block::new(dtype.bytes() * (values.len() + slack as usize))?;
     let start = block.start();
-    for (at, &value) in values.iter().enumerate() {
+    with_stored!(dtype, T => for (at, &value) in values.iter().enumerate() {
         // SAFETY: the block is fresh, longer than the numbers, and starts where any number may.
-        unsafe { start.cast::<T>().add(at).write(T::from_f64(value)) };
-    }
+        unsafe { start.cast::<T>().add(at).write(<T as conv_ir::Stored>::from_f64(value)) };
+    });
     blocks.push(block);
     Ok(start)
 }
@@ -314,19 +316,29 @@ fn packed_block(
 }
 
 /// A copy of the caller's array, where the body needs one after packing.
-fn copy<T: Element>(
+fn copy(
     nest: &Nest,
     id: BufferId,
-    from: &[T],
+    from: &Array<'_>,
     blocks: &mut Vec<Block>,
 ) -> Result<*mut u8, Error> {
     if nest.buffer(id).view_of.is_some() || !share::body_reads(nest, id) {
         return Ok(std::ptr::null_mut());
     }
-    let mut block = Block::new(size_of_val(from))?;
+    let from = bytes_of(from);
+    let mut block = Block::new(from.len())?;
     let start = block.start();
-    // SAFETY: the block is fresh and at least as long as `from`, whose elements are plain numbers.
-    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr().cast::<u8>(), start, size_of_val(from)) };
+    // SAFETY: the block is fresh and at least as long as `from`.
+    unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), start, from.len()) };
     blocks.push(block);
     Ok(start)
+}
+
+/// The bytes of an array's numbers.
+fn bytes_of<'a>(array: &'a Array<'_>) -> &'a [u8] {
+    with_stored!(array.dtype(), T => {
+        let numbers: &[T] = <T as conv_ir::Stored>::numbers(array).unwrap_or_default();
+        // SAFETY: plain numbers without padding, borrowed for as long as their bytes.
+        unsafe { std::slice::from_raw_parts(numbers.as_ptr().cast(), size_of_val(numbers)) }
+    })
 }

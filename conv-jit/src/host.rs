@@ -24,11 +24,17 @@ pub fn is_here(isa: Isa) -> bool {
     #[cfg(target_arch = "x86_64")]
     return match isa {
         Isa::Portable => true,
-        Isa::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+        // Conversions of f16 and words in the wider registers come with every such CPU.
+        Isa::Avx2 => {
+            is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma")
+                && is_x86_feature_detected!("f16c")
+        }
         Isa::Avx512 => {
             is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512vl")
                 && is_x86_feature_detected!("avx512dq")
+                && is_x86_feature_detected!("avx512bw")
         }
     };
     #[cfg(not(target_arch = "x86_64"))]

@@ -27,7 +27,7 @@ impl Lens {
             k => program.steps()[k - 1].conv.output_len(),
         };
         let ends = plan.groups.iter().map(|group| group.steps.end).filter(|end| *end < last);
-        let between = ends.map(|end| Some((end, elements(end)? * program.dtype().bytes())));
+        let between = ends.map(|end| Some((end, elements(end)? * program.type_of(end).bytes())));
         let outside = program
             .steps()
             .iter()

@@ -84,8 +84,8 @@ pub use conv_ir::program::plan::Plan;
 pub use conv_ir::program::{Program, Step};
 pub use conv_ir::separate::Accuracy;
 pub use conv_ir::{
-    Activation, Conv, ConvSpec, DType, Element, Isa, Layout, Padding, PaddingMode, PerAxis,
-    Reduction, Schedule, Size, Target,
+    Activation, Array, BF16, Conv, ConvSpec, DType, Element, F16, Isa, Layout, Padding,
+    PaddingMode, PerAxis, Reduction, Schedule, Size, Stored, Target, Types,
 };
 /// The items are Rust source that needs no crate:
 ///
@@ -122,5 +122,5 @@ pub use scratch::Scratch;
 pub use stream::{PIECES, State, Stream, state_bytes};
 #[cfg(feature = "ndarray")]
 pub use views::StepViews;
-pub use weights::StepWeights;
+pub use weights::{StepArrays, StepWeights};
 pub use windows::{WindowCall, Windows};

@@ -6,7 +6,7 @@
 #[cfg(test)]
 pub(crate) mod guard;
 
-use conv_ir::Element;
+use conv_ir::Stored;
 
 use crate::Error;
 
@@ -56,13 +56,13 @@ impl Block {
     }
 
     /// Makes room for so many elements.
-    pub(crate) fn grow_for<T: Element>(&mut self, len: usize) -> Result<(), Error> {
+    pub(crate) fn grow_for<T: Stored>(&mut self, len: usize) -> Result<(), Error> {
         let bytes = len.checked_mul(size_of::<T>());
         self.grow(bytes.ok_or_else(|| Error::Memory(format!("{len} elements")))?)
     }
 
     /// The first elements, for which there is room.
-    pub(crate) fn elements<T: Element>(&mut self, len: usize) -> &mut [T] {
+    pub(crate) fn elements<T: Stored>(&mut self, len: usize) -> &mut [T] {
         let room = self.bytes() / size_of::<T>();
         #[cfg(test)]
         let room = self.guarded.as_ref().map_or(room, |g| g.as_slice().len() / size_of::<T>());

@@ -7,14 +7,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use conv_ir::{Element, Program};
+use conv_ir::{Program, Stored};
 
 use crate::Error;
 use crate::by_size::BySize;
 use crate::compiled::Compiled;
-use crate::weights::{Inner, StepWeights, bias_comes_later};
+use crate::weights::{Inner, StepArrays, StepWeights, bias_comes_later, check_dtype};
 
-/// A compiled program with packed weights. Cheap to clone; clones share code, weights and pool.
+/// A compiled program with packed weights, which takes an input of `I` and gives an output of `O`.
+/// Cheap to clone; clones share code, weights and pool.
 ///
 /// ```
 /// let conv = conv_jit::conv2d(1, 2, 1).input(["H", "W"]).compile()?.pack(&[2.0f32, 3.0], None)?;
@@ -25,32 +26,35 @@ use crate::weights::{Inner, StepWeights, bias_comes_later};
 /// assert_eq!(error.to_string(), "input has 1 elements, but its shape [1, 1, 1, 2] needs 2");
 /// # Ok::<(), conv_jit::Error>(())
 /// ```
-pub struct Packed<T> {
+pub struct Packed<I, O = I> {
     pub(crate) inner: Arc<Inner>,
     /// Where sizes are free.
-    pub(crate) by_size: Option<Arc<BySize<T>>>,
+    pub(crate) by_size: Option<Arc<BySize>>,
     pub(crate) threads: usize,
-    dtype: PhantomData<fn() -> T>,
+    types: PhantomData<fn(I) -> O>,
 }
 
-impl<T> Clone for Packed<T> {
+impl<I, O> Clone for Packed<I, O> {
     fn clone(&self) -> Self {
         let (inner, by_size) = (self.inner.clone(), self.by_size.clone());
-        Packed { inner, by_size, threads: self.threads, dtype: PhantomData }
+        Packed { inner, by_size, threads: self.threads, types: PhantomData }
     }
 }
 
-impl<T: Element> fmt::Debug for Packed<T> {
+impl<I: Stored, O: Stored> fmt::Debug for Packed<I, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Packed").field(&self.compiled()).finish()
     }
 }
 
-impl<T: Element> Packed<T> {
-    pub(crate) fn new(compiled: &Compiled, weights: &[StepWeights<'_, T>]) -> Result<Self, Error> {
+impl<I: Stored, O: Stored> Packed<I, O> {
+    pub(crate) fn new(compiled: &Compiled, weights: &[StepArrays<'_>]) -> Result<Self, Error> {
+        let program = compiled.program();
+        check_dtype::<I>(program.type_of(0))?;
+        check_dtype::<O>(program.type_of(program.steps().len()))?;
         let inner = Arc::new(Inner::new(compiled.shared.clone(), weights)?);
         let by_size = BySize::new(compiled, weights)?.map(Arc::new);
-        Ok(Packed { inner, by_size, threads: compiled.threads, dtype: PhantomData })
+        Ok(Packed { inner, by_size, threads: compiled.threads, types: PhantomData })
     }
 
     /// With everything compiled in.
@@ -66,7 +70,7 @@ impl<T: Element> Packed<T> {
             let message = format!("the {missing} of step {step} is not compiled in: `pack` it");
             return Err(Error::Argument(message));
         }
-        Packed::new(compiled, &vec![StepWeights::default(); program.steps().len()])
+        Packed::new(compiled, &vec![StepArrays::default(); program.steps().len()])
     }
 
     /// The description.
@@ -115,7 +119,15 @@ impl Compiled {
     ///
     /// # Errors
     /// [`Error::DType`]; [`Error::Argument`] where a weight or bias comes later.
-    pub fn ready<T: Element>(&self) -> Result<Packed<T>, Error> {
+    pub fn ready<T: Stored>(&self) -> Result<Packed<T>, Error> {
+        Packed::ready(self)
+    }
+
+    /// [`ready`](Self::ready) where input and output are of two types.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn ready_as<I: Stored, O: Stored>(&self) -> Result<Packed<I, O>, Error> {
         Packed::ready(self)
     }
 
@@ -126,7 +138,7 @@ impl Compiled {
     /// # Errors
     /// [`Error::DType`], [`Error::Length`], or [`Error::Argument`] where a bias is missing or not
     /// asked for, or there are several steps; those of compiling.
-    pub fn pack<T: Element>(&self, weight: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
+    pub fn pack<T: Stored>(&self, weight: &[T], bias: Option<&[T]>) -> Result<Packed<T>, Error> {
         self.pack_steps(&[StepWeights { weight, bias }])
     }
 
@@ -134,10 +146,36 @@ impl Compiled {
     ///
     /// # Errors
     /// As [`pack`](Self::pack), with the step's number.
-    pub fn pack_steps<T: Element>(
+    pub fn pack_steps<T: Stored>(
         &self,
         weights: &[StepWeights<'_, T>],
     ) -> Result<Packed<T>, Error> {
+        let arrays = weights.iter().map(StepWeights::arrays).collect::<Result<Vec<_>, _>>()?;
+        Packed::new(self, &arrays)
+    }
+
+    /// [`pack_steps`](Self::pack_steps) where arrays are of several types, as
+    /// [`Types`](conv_ir::Types) says for each step.
+    ///
+    /// ```
+    /// use conv_jit::{Array, DType, F16, Packed, StepArrays, Stored, Types, conv2d};
+    /// let types = Types::of(DType::F32, DType::F16);
+    /// let conv = conv2d(1, 1, 1).input([1, 2]).dtype(types).compile()?;
+    /// let weight = [F16::from_f64(0.5)];
+    /// let step = StepArrays { weight: Some(Array::from(&weight[..])), bias: None };
+    /// let conv: Packed<f32> = conv.pack_arrays(&[step])?;
+    /// let mut output = [0.0; 2];
+    /// conv.run(&[1.0, 3.0], &mut output)?;
+    /// assert_eq!(output, [0.5, 1.5]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`pack_steps`](Self::pack_steps).
+    pub fn pack_arrays<I: Stored, O: Stored>(
+        &self,
+        weights: &[StepArrays<'_>],
+    ) -> Result<Packed<I, O>, Error> {
         Packed::new(self, weights)
     }
 }

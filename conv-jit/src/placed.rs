@@ -8,14 +8,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use conv_ir::lower::Within;
-use conv_ir::{Conv, Element, Isa, Layout, Nest};
+use conv_ir::{Conv, Isa, Layout, Nest};
 
 use crate::backend::Backend;
 use crate::code::Code;
 use crate::engine::{self, Arrays, Constants, Run, Work};
 use crate::executor::Executor;
 use crate::options::Options;
-use crate::weights::{StepWeights, bias_comes_later};
+use crate::weights::{StepArrays, bias_comes_later};
 use crate::{Error, lowered, share};
 
 /// Machine code for boxes of certain arrays, wherever the boxes begin.
@@ -53,17 +53,13 @@ impl Made {
 
 impl Placed {
     /// Packs the weights of the convolution that the code was made for; they were checked.
-    pub fn new<T: Element>(
-        made: Arc<Made>,
-        conv: &Conv,
-        given: StepWeights<'_, T>,
-    ) -> Result<Placed, Error> {
+    pub fn new(made: Arc<Made>, conv: &Conv, given: StepArrays<'_>) -> Result<Placed, Error> {
         let Made { nest, code, .. } = &*made;
         let [input, output, residual] = ARRAYS;
         let arrays = Arrays { input, output, residuals: vec![residual] };
-        let weights: Vec<&[T]> =
-            conv.known().is_none().then_some(given.weight).into_iter().collect();
-        let biases: Vec<&[T]> = given.bias.filter(|_| bias_comes_later(conv)).into_iter().collect();
+        let weight = given.weight.filter(|_| conv.known().is_none());
+        let bias = given.bias.filter(|_| bias_comes_later(conv));
+        let (weights, biases) = (Vec::from_iter(weight), Vec::from_iter(bias));
         // SAFETY: the arrays have the lengths of the convolution's shapes, which are those of the
         // step that it computes a part of, and stand in the order of the nest's buffers.
         let constants = unsafe { engine::pack(nest, (code, &arrays), &weights, &biases)? };

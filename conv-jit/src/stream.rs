@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use conv_ir::lower::Within;
 use conv_ir::program::stream as plan;
-use conv_ir::{Conv, Element, Program, with_element};
+use conv_ir::{Array, Conv, Element, Program, with_element};
 
 use crate::Error;
 use crate::builder::Builder;
@@ -154,10 +154,10 @@ impl<T: Element> Stream<T> {
         weights: &[StepWeights<'_, T>],
         options: &Options,
     ) -> Result<Stream<T>, Error> {
-        weights::check(program, weights)?;
+        let weights = weights::of_one_type(program, weights, "streams")?;
         let rewritten = program.rewritten(options.accuracy);
         let stream = plan::Stream::new(&rewritten.program, axis, pieces)?;
-        let given = weights::kept(&rewritten, weights)?;
+        let given = weights::kept(&rewritten, &weights)?;
         let tensors = tensors(&rewritten.program, &stream)?;
         let options = &Options { target: options.made_for(), ..options.as_decided() };
         let backend = options.backend()?;
@@ -165,9 +165,9 @@ impl<T: Element> Stream<T> {
         // Steps that are alike share their code.
         let mut made: Vec<(Conv, Within, bool, Arc<Made>)> = Vec::new();
         for (at, step) in stream.steps.iter().enumerate() {
-            let given = given[at].as_given();
+            let given = given[at].borrowed();
             let known = rewritten.program.steps()[at].conv.known();
-            let is_finite = given.weight.iter().all(|w| w.to_f64().is_finite())
+            let is_finite = given.weight.iter().all(Array::is_finite)
                 && known.is_none_or(|known| known.weight.iter().all(|w| w.is_finite()));
             if step.multiplies_padding && !is_finite {
                 return Err(Error::Unsupported(format!(
@@ -205,7 +205,7 @@ impl<T: Element> Stream<T> {
                         code
                     }
                 };
-                pieces.push((*outputs, Placed::new(code, conv, given)?));
+                pieces.push((*outputs, Placed::new(code, conv, given.borrowed())?));
             }
             steps.push(Code { pieces, residual: step.residual });
         }

@@ -3,7 +3,7 @@
 //! Arrays are not copied: each must be in standard layout (row-major, no gaps), and the error for
 //! any other names its strides.
 
-use conv_ir::{Conv, Element};
+use conv_ir::{Conv, Stored};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use crate::Error;
@@ -19,7 +19,7 @@ impl Compiled {
     ///
     /// # Errors
     /// As there, and [`Error::Shape`], [`Error::Strides`].
-    pub fn pack_view<T: Element>(
+    pub fn pack_view<T: Stored>(
         &self,
         weight: ArrayViewD<'_, T>,
         bias: Option<ArrayViewD<'_, T>>,
@@ -31,7 +31,7 @@ impl Compiled {
     ///
     /// # Errors
     /// As there, and [`Error::Shape`], [`Error::Strides`].
-    pub fn pack_step_views<T: Element>(
+    pub fn pack_step_views<T: Stored>(
         &self,
         steps: &[StepViews<'_, T>],
     ) -> Result<Packed<T>, Error> {
@@ -57,15 +57,15 @@ fn step<'a, T>(
     Ok(StepWeights { weight: elements("weight", weight)?, bias })
 }
 
-impl<T: Element> Packed<T> {
+impl<I: Stored, O: Stored> Packed<I, O> {
     /// [`run`](Self::run) with views. Free sizes are read off the input's shape.
     ///
     /// # Errors
     /// As there, and [`Error::Shape`], [`Error::Strides`].
     pub fn run_view(
         &self,
-        input: ArrayViewD<'_, T>,
-        mut output: ArrayViewMutD<'_, T>,
+        input: ArrayViewD<'_, I>,
+        mut output: ArrayViewMutD<'_, O>,
     ) -> Result<(), Error> {
         let sizes = sizes(&self.program().steps()[0].conv, input.shape());
         let sizes: Vec<(&str, usize)> =

@@ -1,11 +1,11 @@
 //! The weights of a program, checked and in the order of their use.
 
-use std::any::TypeId;
 use std::borrow::Cow;
 use std::sync::Arc;
 
 use conv_ir::program::Rewritten;
-use conv_ir::{Bound, Conv, DType, Element, Program, Reduction, with_element};
+use conv_ir::winograd::Tiles;
+use conv_ir::{Array, Bound, Conv, DType, Element, Program, Reduction, Stored};
 
 use crate::Error;
 use crate::compiled::Compiled;
@@ -57,50 +57,61 @@ impl<'a, T> From<(&'a [T], &'a [T])> for StepWeights<'a, T> {
     }
 }
 
-/// The weights of one step that is computed, as they were given.
-pub(crate) struct Kept<T> {
-    /// Empty where they are compiled in.
-    weight: Vec<T>,
-    bias: Option<Vec<T>>,
+/// The weights of one step, each array of a type of its own. `None` where there is no such array,
+/// or it is compiled in.
+#[derive(Clone, Debug, Default)]
+pub struct StepArrays<'a> {
+    /// As in [`StepWeights`].
+    pub weight: Option<Array<'a>>,
+    /// As in [`StepWeights`].
+    pub bias: Option<Array<'a>>,
 }
 
-impl<T> Kept<T> {
-    pub fn as_given(&self) -> StepWeights<'_, T> {
-        StepWeights { weight: &self.weight, bias: self.bias.as_deref() }
+impl<'a, T: Stored> StepWeights<'a, T> {
+    /// # Errors
+    /// [`Error::Argument`] for numbers that only judge code.
+    pub(crate) fn arrays(&self) -> Result<StepArrays<'a>, Error> {
+        let array = |numbers: &'a [T]| T::array(numbers).ok_or_else(only_judges::<T>);
+        let weight = Some(self.weight).filter(|weight| !weight.is_empty());
+        Ok(StepArrays {
+            weight: weight.map(array).transpose()?,
+            bias: self.bias.map(array).transpose()?,
+        })
+    }
+}
+
+impl StepArrays<'_> {
+    pub(crate) fn borrowed(&self) -> StepArrays<'_> {
+        StepArrays {
+            weight: self.weight.as_ref().map(Array::borrowed),
+            bias: self.bias.as_ref().map(Array::borrowed),
+        }
     }
 }
 
 /// Copies of the weights of the steps that are computed, for code that is made later. They were
 /// checked.
-pub(crate) fn kept<T: Element>(
+pub(crate) fn kept(
     rewritten: &Rewritten,
-    weights: &[StepWeights<'_, T>],
-) -> Result<Vec<Kept<T>>, Error> {
+    weights: &[StepArrays<'_>],
+) -> Result<Vec<StepArrays<'static>>, Error> {
     let steps = rewritten.program.convs().zip(&rewritten.origins);
     let copies = steps.map(|(conv, &origin)| {
-        let StepWeights { weight, bias } = weights[origin];
-        let weight = if conv.known().is_none() { copy_of(weight)? } else { Vec::new() };
-        let bias = bias.filter(|_| bias_comes_later(conv)).map(copy_of).transpose()?;
-        Ok(Kept { weight, bias })
+        let StepArrays { weight, bias } = &weights[origin];
+        let weight = weight.as_ref().filter(|_| conv.known().is_none());
+        let bias = bias.as_ref().filter(|_| bias_comes_later(conv));
+        Ok(StepArrays {
+            weight: weight.map(Array::copied).transpose()?,
+            bias: bias.map(Array::copied).transpose()?,
+        })
     });
     copies.collect()
 }
 
-fn copy_of<T: Element>(from: &[T]) -> Result<Vec<T>, Error> {
-    let mut copy = Vec::new();
-    let refused = |e| Error::Memory(format!("a copy of {} weights: {e}", from.len()));
-    copy.try_reserve_exact(from.len()).map_err(refused)?;
-    copy.extend_from_slice(from);
-    Ok(copy)
-}
-
 impl Inner {
     /// Packs the weights of every step as it was described.
-    pub fn new<T: Element>(
-        shared: Arc<Shared>,
-        weights: &[StepWeights<'_, T>],
-    ) -> Result<Inner, Error> {
-        check::<T>(&shared.described, weights)?;
+    pub fn new(shared: Arc<Shared>, weights: &[StepArrays<'_>]) -> Result<Inner, Error> {
+        check_weights(&shared.described, weights)?;
         let shared = match shared.needs_finite_weights() && !are_finite(&shared, weights) {
             true => for_any_weights(&shared)?,
             false => shared,
@@ -113,19 +124,21 @@ impl Inner {
             let own = || rewritten.program.convs().skip(steps.start).zip(origins.clone());
             // What is compiled in has no buffer of its own.
             let asked = own().filter(|(conv, _)| conv.known().is_none());
-            let mut weight: Vec<&[T]> = asked.map(|(_, &origin)| weights[origin].weight).collect();
+            let given = asked.filter_map(|(_, &origin)| weights[origin].borrowed().weight);
+            let mut weight: Vec<Array<'_>> = given.collect();
             let asked = own().filter(|(conv, _)| bias_comes_later(conv));
-            let bias: Vec<&[T]> = asked.filter_map(|(_, &origin)| weights[origin].bias).collect();
+            let bias = asked.filter_map(|(_, &origin)| weights[origin].borrowed().bias);
+            let bias: Vec<Array<'_>> = bias.collect();
             let to = (&compiled.code, &compiled.arrays);
             // A step in tiles has a group of its own.
-            let first = weight.first().map(|weight| rewritten.weights_of(steps.start, weight));
-            let first = first.transpose()?;
-            if let (Some(first), Some(weight)) = (&first, weight.first_mut()) {
-                *weight = first;
+            if let Some(weight) = weight.first_mut()
+                && rewritten.tiles(steps.start).is_some()
+            {
+                *weight = transformed(rewritten, steps.start, weight)?;
             }
-            let blocks = spectra_of::<T>(&shared, steps.start, (weight.first(), bias.first()))?;
+            let blocks = spectra_of(&shared, steps.start, (weight.first(), bias.first()))?;
             if steps.start == 0 {
-                bound = bound_of(&shared, weights, (first.as_deref(), blocks.as_ref()))?;
+                bound = bound_of(&shared, weights, (weight.first(), blocks.as_ref()))?;
             }
             spectra.push(blocks);
             // SAFETY: every array has the length of its shape, and they stand in the order of the
@@ -139,33 +152,57 @@ impl Inner {
 }
 
 /// The spectra of a step in blocks, with the weights and the bias that come later.
-fn spectra_of<T: Element>(
+fn spectra_of(
     shared: &Shared,
     step: usize,
-    (weight, bias): (Option<&&[T]>, Option<&&[T]>),
+    (weight, bias): (Option<&Array<'_>>, Option<&Array<'_>>),
 ) -> Result<Option<Spectra>, Error> {
     let rewritten = &shared.lowered.rewritten;
     let Some(blocks) = rewritten.blocks(step) else { return Ok(None) };
     let conv = &rewritten.program.steps()[step].conv;
-    let known = known_arrays::<T>(conv);
-    let (known_weight, known_bias) = known.unwrap_or_default();
-    let weight = weight.copied().unwrap_or(&known_weight);
-    let bias = bias.copied().or(known_bias.as_deref());
-    Spectra::new(conv, blocks, shared.options.target.isa, (weight, bias)).map(Some)
+    let (weight, bias) = values_of(conv, weight, bias);
+    let given = (&weight[..], bias.as_deref());
+    Spectra::new(conv, blocks, shared.options.target.isa, given).map(Some)
 }
 
-/// Weights and bias that are compiled in.
-fn known_arrays<T: Element>(conv: &Conv) -> Option<(Vec<T>, Option<Vec<T>>)> {
-    let array = |values: &[f64]| values.iter().map(|x| T::from_f64(*x)).collect::<Vec<T>>();
-    conv.known().map(|known| (array(&known.weight), known.bias.as_deref().map(array)))
+/// Weights and bias as numbers: those that are compiled in, or those that come later.
+fn values_of(
+    conv: &Conv,
+    weight: Option<&Array<'_>>,
+    bias: Option<&Array<'_>>,
+) -> (Vec<f64>, Option<Vec<f64>>) {
+    let later = bias.map(Array::values);
+    match conv.known() {
+        Some(known) => {
+            let bias = known.bias.as_ref().map(|bias| bias.to_vec());
+            (known.weight.to_vec(), bias.or(later))
+        }
+        None => (weight.map(Array::values).unwrap_or_default(), later),
+    }
+}
+
+/// The weights that a step in tiles takes.
+fn transformed(
+    rewritten: &Rewritten,
+    step: usize,
+    weight: &Array<'_>,
+) -> Result<Array<'static>, Error> {
+    fn of<T: Element>(rewritten: &Rewritten, step: usize, weight: &[T]) -> Result<Vec<T>, Error> {
+        Ok(rewritten.weights_of(step, weight)?.into_owned())
+    }
+    Ok(match weight {
+        Array::F64(weight) => of(rewritten, step, weight)?.into(),
+        Array::F32(weight) => of(rewritten, step, weight)?.into(),
+        other => unreachable!("tiles are of f32 and f64, not of {}", other.dtype()),
+    })
 }
 
 /// How far off a program of one step may be, where its sums may be put together in another order;
 /// `used` are the weights that its nest takes, where they come later, and its spectra.
-fn bound_of<T: Element>(
+fn bound_of(
     shared: &Shared,
-    weights: &[StepWeights<'_, T>],
-    (used, spectra): (Option<&[T]>, Option<&Spectra>),
+    weights: &[StepArrays<'_>],
+    (used, spectra): (Option<&Array<'_>>, Option<&Spectra>),
 ) -> Result<Option<Bound>, Error> {
     let (Some(conv), [given]) = (shared.described.single(), weights) else { return Ok(None) };
     let rewritten = &shared.lowered.rewritten;
@@ -178,22 +215,35 @@ fn bound_of<T: Element>(
         let channels = conv.spec().out_channels;
         return Ok(Some(Bound::everywhere(channels, whole - fixed, fixed)));
     }
-    let known = known_arrays(conv);
-    let (weight, bias) = match &known {
-        Some((weight, bias)) => (&weight[..], bias.as_deref().or(given.bias)),
-        None => (given.weight, given.bias),
-    };
+    let (weight, bias) = values_of(conv, given.weight.as_ref(), given.bias.as_ref());
+    let bias = bias.as_deref();
     if let (Some(blocks), Some(spectra)) = (rewritten.blocks(0), spectra) {
-        return Ok(Some(blocks.bound(conv, (&spectra.gains, weight), bias)));
+        return Ok(Some(blocks.bound(conv, (&spectra.gains, &weight), bias)));
     }
     let Some(tiles) = rewritten.tiles(0) else {
-        return Ok(Some(Bound::direct(conv, weight, bias)));
+        return Ok(Some(Bound::direct(conv, &weight, bias)));
     };
-    let used = match used {
+    let given = (&weight[..], bias);
+    Ok(Some(match conv.dtype() {
+        DType::F64 => tiled_bound::<f64>(conv, (rewritten, tiles), given, used)?,
+        _ => tiled_bound::<f32>(conv, (rewritten, tiles), given, used)?,
+    }))
+}
+
+/// The same of a step in tiles, whose numbers are of type `T`.
+fn tiled_bound<T: Element>(
+    conv: &Conv,
+    (rewritten, tiles): (&Rewritten, Tiles),
+    (weight, bias): (&[f64], Option<&[f64]>),
+    used: Option<&Array<'_>>,
+) -> Result<Bound, Error> {
+    let own = |values: &[f64]| values.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>();
+    let (weight, bias) = (own(weight), bias.map(own));
+    let used = match used.and_then(|used| T::numbers(used)) {
         Some(used) => Cow::Borrowed(used),
-        None => rewritten.weights_of(0, weight)?,
+        None => rewritten.weights_of(0, &weight)?,
     };
-    Ok(Some(tiles.bound(conv, (&used, weight), bias)?))
+    Ok(tiles.bound(conv, (&used, &weight), bias.as_deref())?)
 }
 
 /// The same code for weights that may be infinite or NaN.
@@ -204,33 +254,41 @@ fn for_any_weights(shared: &Shared) -> Result<Arc<Shared>, Error> {
 
 /// Arrays are of the type that machine code reads, not of one that is named so and computes in
 /// another way.
-fn check_dtype<T: Element>(needed: DType) -> Result<(), Error> {
-    let found = T::DTYPE;
-    let is_machines = with_element!(found, M => TypeId::of::<T>() == TypeId::of::<M>());
-    match is_machines {
-        true if found == needed => Ok(()),
-        true => Err(Error::DType { found, needed }),
-        false => Err(Error::Argument(format!(
-            "arrays are of {}, which judges code, but machine code takes {needed}",
-            std::any::type_name::<T>()
-        ))),
+pub(crate) fn check_dtype<T: Stored>(needed: DType) -> Result<(), Error> {
+    match T::array(&[]) {
+        Some(_) if T::DTYPE == needed => Ok(()),
+        Some(_) => Err(Error::DType { found: T::DTYPE, needed }),
+        None => Err(only_judges::<T>()),
     }
 }
 
-/// The weights of a program, as it was described, fit it.
-pub(crate) fn check<T: Element>(
+/// The weights of a program that has one type for all arrays, which `what` is about; they fit it.
+pub(crate) fn of_one_type<'a, T: Stored>(
     program: &Program,
-    weights: &[StepWeights<'_, T>],
-) -> Result<(), Error> {
+    weights: &[StepWeights<'a, T>],
+    what: &str,
+) -> Result<Vec<StepArrays<'a>>, Error> {
     check_dtype::<T>(program.dtype())?;
-    check_weights(program, weights)
+    if let Some(conv) = program.convs().find(|conv| conv.types().single().is_none()) {
+        let types = conv.types();
+        let message = format!("{what} are of programs of f32 or f64, not of {types}");
+        return Err(Error::Unsupported(message));
+    }
+    let arrays = weights.iter().map(StepWeights::arrays).collect::<Result<Vec<_>, _>>()?;
+    check_weights(program, &arrays)?;
+    Ok(arrays)
+}
+
+fn only_judges<T: Stored>() -> Error {
+    Error::Argument(format!(
+        "arrays are of {}, which judges code, but machine code takes {}",
+        std::any::type_name::<T>(),
+        T::DTYPE
+    ))
 }
 
 /// Every array that comes later is there and has the length of its shape, and no other is.
-fn check_weights<T: Element>(
-    program: &Program,
-    weights: &[StepWeights<'_, T>],
-) -> Result<(), Error> {
+pub(crate) fn check_weights(program: &Program, weights: &[StepArrays<'_>]) -> Result<(), Error> {
     let count = program.steps().len();
     if weights.len() != count {
         let given = weights.len();
@@ -246,17 +304,23 @@ fn check_weights<T: Element>(
     Ok(())
 }
 
-fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(), Error> {
-    match (conv.known(), given.weight) {
-        (None, weight) => check_len("weight", weight.len(), conv.weight_shape())?,
-        (Some(_), []) => {}
-        (Some(_), _) => {
+fn check_step(conv: &Conv, given: &StepArrays<'_>) -> Result<(), Error> {
+    let types = conv.types();
+    let check = |name, array: &Array<'_>, needed, shape| match array.dtype() == needed {
+        true => check_len(name, array.len(), shape),
+        false => Err(Error::DType { found: array.dtype(), needed }),
+    };
+    match (conv.known(), &given.weight) {
+        (None, Some(weight)) => check("weight", weight, types.weight, conv.weight_shape())?,
+        (None, None) => check_len("weight", 0, conv.weight_shape())?,
+        (Some(_), None) => {}
+        (Some(_), Some(_)) => {
             let message = "weights were given, but this convolution has its weights compiled in";
             return Err(Error::Argument(message.to_owned()));
         }
     }
-    match (bias_comes_later(conv), given.bias) {
-        (true, Some(bias)) => check_len("bias", bias.len(), conv.bias_shape()),
+    match (bias_comes_later(conv), &given.bias) {
+        (true, Some(bias)) => check("bias", bias, types.bias, conv.bias_shape()),
         (false, None) => Ok(()),
         (true, None) => {
             Err(Error::Argument("the convolution adds a bias, but none was given".to_owned()))
@@ -268,11 +332,15 @@ fn check_step<T: Element>(conv: &Conv, given: &StepWeights<'_, T>) -> Result<(),
 }
 
 /// Whether all weights are finite, and what is made of them.
-pub(crate) fn are_finite<T: Element>(shared: &Shared, weights: &[StepWeights<'_, T>]) -> bool {
+pub(crate) fn are_finite(shared: &Shared, weights: &[StepArrays<'_>]) -> bool {
     let rewritten = &shared.lowered.rewritten;
     let mut tiled = rewritten.tiled.iter();
-    tiled.all(|(at, tiles)| tiles.keeps_finite(weights[rewritten.origins[*at]].weight))
-        && weights.iter().flat_map(|step| step.weight).all(|w| w.to_f64().is_finite())
+    let keeps = |(at, tiles): &(usize, Tiles)| match &weights[rewritten.origins[*at]].weight {
+        Some(Array::F32(weight)) => tiles.keeps_finite(weight),
+        Some(Array::F64(weight)) => tiles.keeps_finite(weight),
+        _ => true,
+    };
+    tiled.all(keeps) && weights.iter().flat_map(|step| &step.weight).all(Array::is_finite)
 }
 
 pub(crate) fn bias_comes_later(conv: &Conv) -> bool {

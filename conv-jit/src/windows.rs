@@ -12,12 +12,13 @@
 
 mod tensors;
 
+use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use conv_ir::lower::Within;
 use conv_ir::program::window::{Part, Window};
-use conv_ir::{Conv, Element, Program};
+use conv_ir::{Conv, Program, Stored};
 
 use crate::compiled::Compiled;
 use crate::engine::Work;
@@ -26,7 +27,7 @@ use crate::memory::Block;
 use crate::options::Options;
 use crate::placed::{self, Made, Placed};
 use crate::shared::Shared;
-use crate::weights::{self, Kept, StepWeights, check_len};
+use crate::weights::{self, StepArrays, StepWeights, check_len};
 use crate::{Error, share};
 use tensors::{Added, Tensors, starts};
 
@@ -56,12 +57,13 @@ const MOST_BYTES: usize = 64 << 20;
 pub struct Windows<T> {
     shared: Arc<Shared>,
     /// Of the steps that are computed.
-    weights: Vec<Kept<T>>,
+    weights: Vec<StepArrays<'static>>,
     options: Options,
     threads: usize,
     /// The last used first.
     met: Mutex<Vec<Arc<Met>>>,
     rooms: Mutex<Vec<Room>>,
+    dtype: PhantomData<fn() -> T>,
 }
 
 impl<T> std::fmt::Debug for Windows<T> {
@@ -100,9 +102,10 @@ impl Compiled {
     /// # Errors
     /// As [`pack_steps`](Compiled::pack_steps); [`Error::Unsupported`] for a step in tiles, whose
     /// bits depend on where its tiles begin.
-    pub fn windows<T: Element>(&self, weights: &[StepWeights<'_, T>]) -> Result<Windows<T>, Error> {
+    pub fn windows<T: Stored>(&self, weights: &[StepWeights<'_, T>]) -> Result<Windows<T>, Error> {
         let shared = self.shared.clone();
-        weights::check(&shared.described, weights)?;
+        let program = &shared.described;
+        let weights = weights::of_one_type::<T>(program, weights, "windows")?;
         let rewritten = &shared.lowered.rewritten;
         let tiled = rewritten.tiled.iter().map(|(step, _)| (step, "tiles"));
         let all = tiled.chain(rewritten.in_blocks.iter().map(|(step, _)| (step, "blocks by FFT")));
@@ -113,19 +116,21 @@ impl Compiled {
                 step + 1
             )));
         }
-        let finite_weights = shared.options.finite_weights && weights::are_finite(&shared, weights);
+        let finite_weights =
+            shared.options.finite_weights && weights::are_finite(&shared, &weights);
         Ok(Windows {
-            weights: weights::kept(&shared.lowered.rewritten, weights)?,
+            weights: weights::kept(&shared.lowered.rewritten, &weights)?,
             options: Options { finite_weights, ..shared.options.as_decided() },
             threads: self.threads,
             met: Mutex::default(),
             rooms: Mutex::default(),
+            dtype: PhantomData,
             shared,
         })
     }
 }
 
-impl<T: Element> Windows<T> {
+impl<T: Stored> Windows<T> {
     /// The description.
     pub fn program(&self) -> &Program {
         &self.shared.described
@@ -208,7 +213,7 @@ impl<T: Element> Windows<T> {
             code.push(match same {
                 Some(met) => met.code[at].clone(),
                 None => {
-                    let weights = self.weights[at].as_given();
+                    let weights = self.weights[at].borrowed();
                     let how = (&self.options, &self.shared.backend);
                     let made = Arc::new(Made::new(&step.0, &step.1, how)?);
                     Arc::new(Placed::new(made, &step.0, weights)?)
@@ -251,7 +256,7 @@ pub struct WindowCall<'a, T> {
     threads: Option<usize>,
 }
 
-impl<'a, T: Element> WindowCall<'a, T> {
+impl<'a, T: Stored> WindowCall<'a, T> {
     /// Added before the activation, where the program adds a residual that is none of its tensors:
     /// the whole array.
     pub fn residual(self, residual: &'a [T]) -> Self {

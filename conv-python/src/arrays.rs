@@ -22,6 +22,8 @@ pub fn numpy_name(dtype: DType) -> &'static str {
     match dtype {
         DType::F32 => "float32",
         DType::F64 => "float64",
+        DType::F16 => "float16",
+        DType::BF16 => "bfloat16",
     }
 }
 

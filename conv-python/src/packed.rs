@@ -28,8 +28,9 @@ enum Of {
 impl Packed {
     pub fn new(py: Python<'_>, compiled: &Compiled, weights: &[StepArrays<'_>]) -> PyResult<Self> {
         let of = match compiled.dtype() {
-            DType::F32 => Of::F32(pack(py, compiled, weights)?),
             DType::F64 => Of::F64(pack(py, compiled, weights)?),
+            // Arrays of narrower types are refused there.
+            _ => Of::F32(pack(py, compiled, weights)?),
         };
         Ok(Packed { of })
     }

@@ -159,7 +159,7 @@ fn spec(draws: &mut Unstructured<'_>) -> Result<ConvSpec> {
         Ok(if draws.ratio(7, 8)? { groups.wrapping_mul(size) } else { size })
     };
     let spec = ConvSpec {
-        dtype: *draws.choose(&[DType::F32, DType::F64])?,
+        types: (*draws.choose(&[DType::F32, DType::F64])?).into(),
         layout: *draws.choose(&[Layout::ChannelsFirst, Layout::ChannelsLast])?,
         batch: if free { Size::from("N") } else { Size::Known(size(draws)?) },
         in_channels: channels(draws)?,

@@ -1,7 +1,7 @@
 //! Random chains under random plans, on every route that runs here: each must give the bits of the
 //! steps' references one after the other.
 
-use crate::data::{Fill, Rng, compare};
+use crate::data::{Fill, Rng, array, compare, rounded, stored};
 use crate::emitted::{Emitted, exactly};
 use crate::judge::{SEED, quietly};
 use crate::random_chains::DrawnChain;
@@ -12,8 +12,10 @@ use conv_ir::program::fuse::Lowered;
 use conv_ir::program::plan::{self, Plan};
 use conv_ir::program::whole;
 use conv_ir::reference::{self, run_program};
-use conv_ir::{Conv, Element, Error, Program, Schedule, Target, interp, nest, passes};
-use conv_jit::{Compiled, CurrentThread, Options, StepWeights};
+use conv_ir::{
+    Conv, Element, Error, Program, Schedule, Stored, Target, interp, nest, passes, with_stored,
+};
+use conv_jit::{Compiled, CurrentThread, Options, StepArrays, StepWeights};
 
 /// The arrays of a chain.
 struct ChainData<T> {
@@ -25,16 +27,18 @@ struct ChainData<T> {
 impl<T: Element> ChainData<T> {
     fn new(chain: &Program, fill: Fill) -> Result<Self, Error> {
         let mut rng = Rng(SEED);
-        let input = rng.array(fill, chain.len_of(0));
+        let input = rounded(rng.array(fill, chain.len_of(0)), chain.type_of(0));
         // One step's weights are enough: what follows an infinity is soon NaN everywhere.
         let any = (fill == Fill::AnyWeights).then(|| rng.within(1, chain.steps().len()) - 1);
         let weights: Vec<_> = chain
             .convs()
             .enumerate()
             .map(|(at, conv)| {
+                let types = conv.types();
                 let bias = conv.spec().bias.then(|| rng.array(fill, conv.bias_len()));
                 let fill = if any.is_some_and(|any| any != at) { Fill::Reals } else { fill };
-                (rng.weights(fill, conv.weight_len()), bias)
+                let weight = rounded(rng.weights(fill, conv.weight_len()), types.weight);
+                (weight, bias.map(|bias| rounded(bias, types.bias)))
             })
             .collect();
         let steps: Vec<reference::StepWeights<'_, T>> = weights
@@ -45,11 +49,14 @@ impl<T: Element> ChainData<T> {
         Ok(ChainData { input, weights, wanted })
     }
 
-    fn steps(&self) -> Vec<StepWeights<'_, T>> {
-        self.weights
-            .iter()
-            .map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() })
-            .collect()
+    /// The weights as they are stored.
+    fn steps(&self, chain: &Program) -> Vec<StepArrays<'static>> {
+        let steps = self.weights.iter().zip(chain.convs());
+        let arrays = steps.map(|((weight, bias), conv)| StepArrays {
+            weight: array(weight, conv.types().weight),
+            bias: bias.as_ref().and_then(|bias| array(bias, conv.types().bias)),
+        });
+        arrays.collect()
     }
 
     /// What the interpreter makes of the nest of the whole chain.
@@ -142,7 +149,11 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
     let data = data.map_err(|e| said(e.to_string()))?;
     whole(drawn, &data, fill).map_err(said)?;
     for target in machines_here() {
-        machine(drawn, &data, &target).map_err(|what| said(format!("{target}: {what}")))?;
+        let types = (drawn.chain.type_of(0), drawn.chain.type_of(drawn.chain.steps().len()));
+        let ran = with_stored!(types.0, I => with_stored!(types.1, O => {
+            machine::<T, I, O>(drawn, &data, &target)
+        }));
+        ran.map_err(|what| said(format!("{target}: {what}")))?;
     }
     Ok(true)
 }
@@ -207,7 +218,7 @@ fn whole<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, fill: Fill) -> Res
 }
 
 /// Machine code under the drawn plan, and under the model's own for as many threads.
-fn machine<T: Element>(
+fn machine<T: Element, I: Stored, O: Stored>(
     drawn: &DrawnChain,
     data: &ChainData<T>,
     target: &Target,
@@ -215,17 +226,19 @@ fn machine<T: Element>(
     let compiled = |plan: Option<Plan>, threads: usize| {
         let options =
             Options { plan, target: *target, threads, cache: false, ..Options::default() };
-        let packed = quietly(|| Compiled::new(&drawn.chain, options)?.pack_steps(&data.steps()))?;
+        let steps = data.steps(&drawn.chain);
+        let packed = quietly(|| Compiled::new(&drawn.chain, options)?.pack_arrays::<I, O>(&steps))?;
         packed.map_err(|e| e.to_string())
     };
     let given = compiled(Some(drawn.plan.clone()), 1)?;
     let runs = [("drawn", &given, 1), ("drawn", &given, 2), ("drawn", &given, 3)];
     let own = compiled(None, 3)?;
+    let input = stored::<T, I>(&data.input);
     for (whose, packed, parts) in runs.into_iter().chain([("model's", &own, 3)]) {
-        let mut output = vec![T::from_f64(f64::NAN); data.wanted.len()];
-        let ran =
-            packed.call(&data.input, &mut output).threads(parts).executor(&CurrentThread).run();
+        let mut output = vec![O::from_f64(f64::NAN); data.wanted.len()];
+        let ran = packed.call(&input, &mut output).threads(parts).executor(&CurrentThread).run();
         ran.map_err(|e| e.to_string())?;
+        let output: Vec<T> = output.iter().map(|x| T::from_f64(x.to_f64())).collect();
         compare(&output, &data.wanted)
             .map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
     }

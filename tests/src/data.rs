@@ -6,7 +6,7 @@
 //! agree bit for bit whatever they do (benchdnn's rule: tolerance zero). Reals have full mantissas,
 //! so that only the contract's order gives the contract's bits.
 
-use conv_ir::{Conv, Element, Error, Nest, interp, reference};
+use conv_ir::{Array, Conv, DType, Element, Error, Nest, Stored, interp, reference, with_stored};
 
 /// A small deterministic generator (Steele, Lea and Flood's SplitMix64), so that a case is its
 /// seed.
@@ -92,12 +92,13 @@ impl<T: Element> Data<T> {
         let mut rng = Rng(seed);
         let spec = conv.spec();
         let output = conv.output_len().unwrap_or(0);
-        let mut data = Data {
-            input: rng.array(fill, conv.input_len().unwrap_or(0)),
-            weight: rng.weights(fill, conv.weight_len()),
-            bias: spec.bias.then(|| rng.array(fill, conv.bias_len())),
-            residual: spec.residual.then(|| rng.array(fill, output)),
-        };
+        let types = conv.types();
+        let mut array = |len, dtype| rounded(rng.array(fill, len), dtype);
+        let input = array(conv.input_len().unwrap_or(0), types.input);
+        let bias = spec.bias.then(|| array(conv.bias_len(), types.bias));
+        let residual = spec.residual.then(|| array(output, types.output));
+        let weight = rounded(rng.weights(fill, conv.weight_len()), types.weight);
+        let mut data = Data { input, weight, bias, residual };
         // What is compiled in is what the reference is given.
         if let Some(known) = conv.known() {
             let array = |values: &[f64]| values.iter().map(|&x| T::from_f64(x)).collect();
@@ -145,6 +146,21 @@ impl<T: Element> Data<T> {
         interp::run_parts(nest, arguments, free, parts)?;
         Ok(output)
     }
+}
+
+/// Numbers of a type, as values of the one that they are computed in.
+pub fn rounded<T: Element>(numbers: Vec<T>, dtype: DType) -> Vec<T> {
+    numbers.into_iter().map(|x| x.rounded_to(dtype)).collect()
+}
+
+/// Values as they are stored.
+pub fn stored<T: Element, S: Stored>(values: &[T]) -> Vec<S> {
+    values.iter().map(|x| S::from_f64(x.to_f64())).collect()
+}
+
+/// Values as an array of a type; no array of no values.
+pub fn array<T: Element>(values: &[T], dtype: DType) -> Option<Array<'static>> {
+    with_stored!(dtype, S => (!values.is_empty()).then(|| stored::<T, S>(values).into()))
 }
 
 /// Whether two results are the same: equal, or both NaN (the sign of a zero aside).

@@ -11,7 +11,7 @@ use crate::data::Data;
 use conv_codegen::{Form, Isa, Library, Options, rust_source};
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, DType, Element, Program};
+use conv_ir::{Conv, DType, Element, Program, Stored};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;

@@ -10,6 +10,7 @@ use conv_ir::nest::Role;
 use conv_ir::schedule::{Borders, Pack};
 use conv_ir::{
     Activation, ConvSpec, DType, Error, Layout, Padding, PaddingMode, Reduction, Schedule, Size,
+    Types,
 };
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -135,6 +136,17 @@ pub fn convs() -> impl Strategy<Value = Conv> {
     convs_of(1..=3)
 }
 
+/// One type for all, or one for each array of those that are computed in f32.
+pub fn types() -> impl Strategy<Value = Types> {
+    let stored = || select(vec![DType::F32, DType::F16, DType::BF16]);
+    let mixed = (stored(), stored(), stored(), stored());
+    let mixed = mixed.prop_map(|(input, weight, bias, output)| {
+        Types::of(input, weight).adding(bias).giving(output)
+    });
+    let one = |dtype: DType| Just(Types::from(dtype));
+    prop_oneof![4 => one(DType::F32), 2 => one(DType::F64), 1 => one(DType::F16), 2 => mixed]
+}
+
 /// Random convolutions of so many axes, all sizes known.
 pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
     let words = (
@@ -149,9 +161,8 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
         any::<bool>(),
         proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())),
     );
-    let types = prop_oneof![3 => Just(DType::F32), 1 => Just(DType::F64)];
     let words = (words, reduction());
-    (proptest::collection::vec(axis(), ranks), channels(), 0usize..=2, words, epilogue, types)
+    (proptest::collection::vec(axis(), ranks), channels(), 0usize..=2, words, epilogue, types())
         .prop_filter_map(
             "a legal convolution of little work",
             |(
@@ -160,12 +171,12 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
                 batch,
                 ((padding, mode, channels_last, transposed, flip), reduction),
                 epilogue,
-                dtype,
+                types,
             )| {
                 let each = |f: fn(&AxisDice) -> usize| axes.iter().map(f).collect::<Vec<_>>();
                 let lo_hi = axes.iter().map(|a| a.padding).collect::<Vec<_>>();
                 let spec = ConvSpec {
-                    dtype,
+                    types,
                     layout: if channels_last {
                         Layout::ChannelsLast
                     } else {

@@ -121,7 +121,7 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
     let depthwise = matches!(dice.kind, Kind::Depthwise | Kind::Pool);
     let transposed = dice.kind == Kind::Transposed;
     let mut spec = ConvSpec {
-        dtype: spec.dtype,
+        types: spec.types.next(),
         layout: spec.layout,
         batch: spec.batch.clone(),
         in_channels: spec.out_channels,

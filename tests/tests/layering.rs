@@ -148,36 +148,43 @@ fn no_module_uses_what_the_root_of_its_crate_defines() {
 }
 
 /// The rooms of conv-ir, and which others each may use.
-const ROOMS: [(&str, &str); 20] = [
-    ("element", ""),
+const ROOMS: [(&str, &str); 24] = [
+    ("dtype", "half"),
+    ("types", "dtype"),
+    ("stored", "dtype error half"),
+    ("element", "dtype stored"),
+    ("half", ""),
     ("error", ""),
     ("numbers", ""),
     ("requantise", "error"),
-    ("target", "element"),
-    ("activation", "element"),
-    ("values", "element error"),
-    ("conv", "activation element error values"),
-    ("nest", "activation element values"),
-    ("interp", "activation element error nest"),
+    ("target", "dtype element"),
+    ("activation", "dtype element"),
+    ("values", "dtype element error stored types"),
+    ("conv", "activation dtype element error stored types values"),
+    ("nest", "activation dtype element stored types values"),
+    ("interp", "activation dtype element error nest stored types"),
     ("lower", "activation conv nest"),
     ("schedule", "conv error nest"),
     // `passes/mod.rs` lowers, then runs the table; what a pass may see is below.
-    ("passes", "activation conv element error lower nest numbers schedule target values"),
+    (
+        "passes",
+        "activation conv dtype element error lower nest numbers schedule stored target types values",
+    ),
     ("model", "conv lower nest passes schedule target"),
-    ("accuracy", "conv element error"),
-    ("separate", "accuracy conv element error"),
-    ("winograd", "accuracy analysis conv element error values"),
-    ("fft", "accuracy conv element"),
+    ("accuracy", "conv dtype element error stored types"),
+    ("separate", "accuracy conv dtype element error stored types"),
+    ("winograd", "accuracy analysis conv dtype element error stored types values"),
+    ("fft", "accuracy conv dtype element types"),
     // `program/tiled` runs the last passes on a nest of its own making.
     (
         "program",
-        "accuracy activation analysis conv element error fft lower nest numbers passes schedule separate target values winograd",
+        "accuracy activation analysis conv dtype element error fft lower nest numbers passes schedule separate stored target types values winograd",
     ),
-    ("analysis", "conv element error lower numbers target"),
+    ("analysis", "conv dtype element error lower numbers stored target types"),
 ];
 
 /// The reference shares nothing with what it judges; it is no room that others use.
-const REFERENCE: &str = "activation conv element error program values";
+const REFERENCE: &str = "activation conv dtype element error program stored types values";
 
 #[test]
 fn rooms_use_those_that_they_may() {

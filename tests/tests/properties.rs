@@ -172,7 +172,7 @@ fn adjoint(conv: &Conv) -> Result<bool, String> {
         bias: false,
         residual: false,
         activation: None,
-        dtype: DType::F64,
+        types: DType::F64.into(),
         padding_mode: conv_ir::PaddingMode::Zeros,
         ..spec.clone()
     };

@@ -54,7 +54,7 @@ pub fn run(
         }
     };
     let conv = Conv::new(ConvSpec {
-        dtype,
+        types: dtype.into(),
         padding_mode: padding(args, conv.spec().padding_mode, kind)?,
         ..conv.spec().clone()
     })?;

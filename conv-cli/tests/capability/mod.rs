@@ -75,7 +75,7 @@ impl<T: Scalar> Case<T> {
     ) -> Case<T> {
         let of = match T::DTYPE {
             conv_ir::DType::F32 => text.to_owned(),
-            conv_ir::DType::F64 => text.replacen(" ic", " f64 ic", 1),
+            other => text.replacen(" ic", &format!(" {other} ic"), 1),
         };
         let program: Program = of.parse().expect("legal");
         let sized = program.with_sizes(sizes).expect("legal");

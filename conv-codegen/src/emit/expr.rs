@@ -316,6 +316,7 @@ impl LeafText<'_, '_> {
             Unary::Abs => LaneFn::Abs,
             Unary::Round => LaneFn::Round,
             Unary::Exp2Int => LaneFn::Exp2,
+            Unary::To(dtype) => return Err(Unsupported(format!("a result of {dtype}"))),
         };
         Ok(match (self.lanes(), op) {
             (Some(_), _) => self.call(vector, &[value.tokens]),
@@ -325,7 +326,7 @@ impl LeafText<'_, '_> {
                 let value = value.operand();
                 Text { tokens: quote!(-#value), atomic: false }
             }
-            (None, Unary::Abs) => self.method("abs", &[value.tokens]),
+            (None, Unary::Abs | Unary::To(_)) => self.method("abs", &[value.tokens]),
         })
     }
 

@@ -51,8 +51,13 @@ pub(super) struct Item<'a> {
 impl<'a> Item<'a> {
     pub fn new(version: &'a Version, form: Form) -> Result<Item<'a>, Unsupported> {
         let nest = &version.nest;
-        if nest.accumulator != nest.dtype || nest.buffers.iter().any(|b| b.dtype != nest.dtype) {
-            return Err(Unsupported("an accumulator of another type than the elements".to_owned()));
+        if let Some(other) = nest.buffers.iter().find(|b| b.dtype != nest.dtype) {
+            let message = format!(
+                "`{}` is of {}, and emitted Rust has f32 and f64 alone: machine code, the \
+                 interpreter and the reference have the other types",
+                other.name, other.dtype
+            );
+            return Err(Unsupported(message));
         }
         let mut scope = Scope::new(nest);
         scope.fresh("run");

@@ -128,5 +128,7 @@ pub(super) fn type_name(dtype: DType) -> TokenStream {
     match dtype {
         DType::F32 => quote!(f32),
         DType::F64 => quote!(f64),
+        // By its bits: Rust has no such type.
+        DType::F16 | DType::BF16 => quote!(u16),
     }
 }

@@ -102,8 +102,8 @@ impl Vectors {
             (Isa::Avx512, ..) => &[&AVX512, &AVX],
         };
         let element: &'static [Piece] = match self.dtype {
-            DType::F32 => &AVX_F32,
             DType::F64 => &AVX_F64,
+            DType::F32 | DType::F16 | DType::BF16 => &AVX_F32,
         };
         let element = (self.isa != Isa::Portable && self.width > 0).then_some(element);
         let unfused = (!self.rounds_once).then_some(UNFUSED.as_slice());

@@ -68,13 +68,14 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
 fn dtype(item: &Described<'_>, errors: &mut Errors) -> DType {
     let mut first: Option<(DType, &Tensor)> = None;
     for tensor in item.parameters.iter().chain(item.output) {
-        match (tensor.dtype.to_string().parse::<DType>(), first) {
-            (Err(_), _) => errors.at(
+        let known = DType::named(&tensor.dtype.to_string()).filter(|dtype| dtype.is_computed());
+        match (known, first) {
+            (None, _) => errors.at(
                 &tensor.dtype,
                 format!("element type `{}`: expected `f32` or `f64`", tensor.dtype),
             ),
-            (Ok(dtype), None) => first = Some((dtype, tensor)),
-            (Ok(dtype), Some((expected, other))) if dtype != expected => {
+            (Some(dtype), None) => first = Some((dtype, tensor)),
+            (Some(dtype), Some((expected, other))) if dtype != expected => {
                 errors.at(
                     &tensor.dtype,
                     format!(
@@ -83,7 +84,7 @@ fn dtype(item: &Described<'_>, errors: &mut Errors) -> DType {
                     ),
                 );
             }
-            (Ok(_), Some(_)) => {}
+            (Some(_), Some(_)) => {}
         }
     }
     first.map_or(DType::F32, |(dtype, _)| dtype)
@@ -307,7 +308,7 @@ impl<'a> Checker<'a> {
             _ => in_channels,
         };
         Some(ConvSpec {
-            dtype,
+            types: dtype.into(),
             layout: settings.layout.0,
             batch: size(&input.sizes[0])?,
             in_channels,

@@ -11,7 +11,7 @@
 //! Every f32 constant is an f32 exactly, except `log2_e`, `1/6` and the user's own, which round to
 //! the nearest; nothing depends on how.
 
-use crate::element::DType;
+use crate::dtype::DType;
 
 /// The constants for one element type.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ pub struct Coefficients {
 impl Coefficients {
     /// The constants for a type.
     pub fn of(dtype: DType) -> &'static Coefficients {
-        match dtype {
-            DType::F32 => &F32,
+        match dtype.format().computed {
             DType::F64 => &F64,
+            _ => &F32,
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use super::coefficients::Coefficients;
 use super::{Activation, Binary, Unary};
-use crate::element::{DType, Element};
+use crate::dtype::DType;
+use crate::element::Element;
 
 /// An operand of a [`Step`]: the position of an earlier step.
 pub type Operand = usize;
@@ -80,6 +81,7 @@ pub fn unary<T: Element>(op: Unary, a: T) -> T {
         Unary::Abs => a.abs(),
         Unary::Round => a.round_even(),
         Unary::Exp2Int => a.exp2_int(),
+        Unary::To(dtype) => a.rounded_to(dtype),
     }
 }
 

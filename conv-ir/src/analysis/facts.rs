@@ -8,6 +8,7 @@
 //! leaves the padding out: an algorithm that skips it does less than the whole work, and still
 //! saves no multiplication.
 
+use crate::DType;
 use crate::conv::{Conv, ConvAxis, Reduction};
 use crate::numbers::{ceil_div, floor_sum};
 
@@ -54,7 +55,8 @@ impl Facts {
 /// The facts, `None` while a size is free.
 pub fn facts(conv: &Conv) -> Option<Facts> {
     let spec = conv.spec();
-    let bytes = |elements: usize| elements as u64 * spec.dtype.bytes() as u64;
+    let bytes = |elements: usize, dtype: DType| elements as u64 * dtype.bytes() as u64;
+    let types = spec.types;
     let (input, output) = (conv.input_len()?, conv.output_len()?);
     let bias = if spec.bias { conv.bias_len() } else { 0 };
     let (steps, channels) = if spec.transposed {
@@ -67,11 +69,11 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
         parameters: (conv.weight_len() + bias) as u64,
         multiply_adds: if spec.reduction == Reduction::Sum { taps } else { 0 },
         operations: taps * if conv.has_weight() { 2 } else { 1 },
-        input_bytes: bytes(input),
-        weight_bytes: bytes(conv.weight_len()),
-        bias_bytes: bytes(bias),
-        residual_bytes: bytes(if spec.residual { output } else { 0 }),
-        output_bytes: bytes(output),
+        input_bytes: bytes(input, types.input),
+        weight_bytes: bytes(conv.weight_len(), types.weight),
+        bias_bytes: bytes(bias, types.bias),
+        residual_bytes: bytes(if spec.residual { output } else { 0 }, types.output),
+        output_bytes: bytes(output, types.output),
         arithmetic_intensity: 0.0,
     };
     facts.arithmetic_intensity = facts.flops() / facts.total_bytes() as f64;

@@ -23,7 +23,7 @@ pub struct Known {
 
 impl Conv {
     /// The same convolution with its weight, and its bias where given, compiled in. Numbers are
-    /// rounded to the element type.
+    /// rounded to the types of weight and bias.
     ///
     /// ```
     /// use conv_ir::Conv;
@@ -62,10 +62,10 @@ impl Conv {
             }
             check("bias", bias.len(), self.bias_shape())?;
         }
-        let dtype = self.dtype();
+        let types = self.types();
         let known = Known {
-            weight: Values::rounded("weight", dtype, weight)?,
-            bias: bias.map(|bias| Values::rounded("bias", dtype, bias)).transpose()?,
+            weight: Values::rounded("weight", types.weight, weight)?,
+            bias: bias.map(|bias| Values::rounded("bias", types.bias, bias)).transpose()?,
         };
         Ok(Conv { known: Some(known), ..self.clone() })
     }

@@ -46,7 +46,8 @@ pub use scan::nearest;
 pub(crate) use text::parse_step;
 
 use crate::activation::Activation;
-use crate::element::DType;
+use crate::dtype::DType;
+use crate::types::Types;
 
 /// A size: known now, or a name whose value comes at run time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -239,8 +240,8 @@ pub enum Layout {
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ConvSpec {
-    /// Type of input, weight, bias, residual, output and of the accumulator.
-    pub dtype: DType,
+    /// Types of input, weight, bias, output (and residual), and of the sums.
+    pub types: Types,
     /// Where the channels stand.
     pub layout: Layout,
     /// What is made of the elements under a window: their weighted sum, unless said.
@@ -291,7 +292,7 @@ impl ConvSpec {
         kernel: impl IntoIterator<Item = usize>,
     ) -> Self {
         ConvSpec {
-            dtype: DType::F32,
+            types: DType::F32.into(),
             layout: Layout::ChannelsFirst,
             reduction: Reduction::Sum,
             batch: Size::Known(1),

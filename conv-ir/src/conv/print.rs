@@ -26,7 +26,7 @@ impl fmt::Display for Conv {
             true => write!(f, "upsample_nearest{}d", self.rank())?,
             false => write!(f, "{}{}d{turned}", spec.reduction.head(), self.rank())?,
         }
-        write!(f, " {}", spec.dtype)?;
+        write!(f, " {}", spec.types)?;
         if spec.layout == Layout::ChannelsLast {
             write!(f, " {}", channels_last(self.rank()))?;
         }
@@ -99,6 +99,9 @@ impl Conv {
     fn write_epilogue(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.spec;
         f.write_str(if spec.bias { " + bias" } else { "" })?;
+        if spec.bias && spec.types.bias != spec.types.weight {
+            write!(f, " {}", spec.types.bias)?;
+        }
         f.write_str(if spec.residual { " + residual" } else { "" })?;
         match spec.activation {
             Some(activation) => write!(f, ", {activation}"),

@@ -66,6 +66,13 @@ impl<'a> Scanner<'a> {
         found
     }
 
+    /// Takes `wanted` if it comes next and is all of a word.
+    pub fn eat_alone(&mut self, wanted: &str) -> bool {
+        let behind = self.rest().strip_prefix(wanted).map(|rest| rest.chars().next());
+        let goes_on = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        behind.is_some_and(|next| !next.is_some_and(goes_on)) && self.eat_word(wanted)
+    }
+
     pub fn expect(&mut self, wanted: char) -> Result<(), Error> {
         self.skip_spaces();
         if self.eat(wanted) { Ok(()) } else { Err(self.expected(&format!("`{wanted}`"))) }

@@ -14,7 +14,8 @@
 //! ```
 
 use super::{Conv, ConvAxis, Extent, Layout, Size};
-use crate::element::DType;
+use crate::dtype::DType;
+use crate::types::Types;
 
 /// Padding on both sides together.
 pub(super) fn padding_sum(axis: &ConvAxis) -> i128 {
@@ -145,9 +146,14 @@ impl Conv {
         self.spec.kernel.iter().product()
     }
 
-    /// Element type.
+    /// The type that sums are computed in.
     pub fn dtype(&self) -> DType {
-        self.spec.dtype
+        self.spec.types.accumulator
+    }
+
+    /// The types of the arrays.
+    pub fn types(&self) -> Types {
+        self.spec.types
     }
 
     /// Where the channels stand.

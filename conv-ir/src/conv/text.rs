@@ -4,16 +4,17 @@
 //! ```text
 //! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1:1,1:1 mode reflect + bias + residual, relu
 //!
-//! convolution = (kind RANK "d" ["-transposed"] | "linear") clause* ["+" ("bias" | "residual")]*
-//!               ["," activation]
+//! convolution = (kind RANK "d" ["-transposed"] | "linear") clause*
+//!               ["+" ("bias" [TYPE] | "residual")]* ["," activation]
 //! kind        = "conv" | "maxpool" | "minpool" | "avgpool" | "dilation" | "erosion"
 //!             | "global_maxpool" | "global_minpool" | "global_avgpool" | "upsample_nearest"
-//! clause      = "f32" | "f64" | layout | "flip"
+//! clause      = TYPE ["x" TYPE ["->" TYPE]] | layout | "flip"
 //!             | "n" size | "g" NUMBER | "ic" NUMBER | "oc" NUMBER
 //!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list
 //!             | "scale" list | "out_pad" list | "pad" padding | "mode" mode
 //!             | "ceil_mode" | "count_include_pad"
 //! size        = NUMBER | NAME            NAME: an upper-case identifier, given at run time
+//! TYPE        = "f32" | "f64" | "f16" | "bf16"                   of input, weight and output
 //! ```
 //!
 //! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the
@@ -30,9 +31,11 @@ use std::str::FromStr;
 use super::clauses::{CLAUSES, our_word};
 use super::head::{Head, begins, head};
 use super::scan::Scanner;
-use super::words::{layout_named, per_axis, scan_activation, scan_mode, scan_padding};
+use super::words::{
+    layout_named, per_axis, scan_activation, scan_bias_type, scan_mode, scan_padding, scan_types,
+};
 use super::{Conv, ConvSpec, Reduction, Size, validate};
-use crate::element::DType;
+use crate::dtype::DType;
 use crate::error::{Error, cut};
 
 const WHAT: &str = "the convolution";
@@ -69,7 +72,7 @@ pub(crate) fn parse_step(
     let mut spec = ConvSpec::new([], []);
     if let Some((number, before)) = before {
         let given = before.spec();
-        spec.dtype = given.dtype;
+        spec.types = given.types.next();
         spec.layout = given.layout;
         spec.batch = given.batch.clone();
         spec.in_channels = given.out_channels;
@@ -166,7 +169,7 @@ impl<'a> Reader<'a> {
         let at = self.scan.position();
         let word = self.scan.word();
         if let Some(dtype) = DType::named(word) {
-            self.spec.dtype = dtype;
+            self.spec.types = scan_types(&mut self.scan, dtype)?;
             return self.once(at, "the element type");
         }
         if let Some((layout, rank)) = layout_named(word) {
@@ -399,6 +402,9 @@ impl<'a> Reader<'a> {
                 "bias" => {
                     self.spec.bias = true;
                     self.once(at, "bias")?;
+                    if let Some(dtype) = scan_bias_type(&mut self.scan) {
+                        self.spec.types.bias = dtype;
+                    }
                 }
                 "residual" => {
                     self.spec.residual = true;

@@ -1,7 +1,7 @@
 use super::*;
 use crate::activation::Activation;
 use crate::conv::PerAxis;
-use crate::element::DType;
+use crate::dtype::DType;
 use crate::{Layout, PaddingMode};
 
 fn conv(text: &str) -> Conv {
@@ -70,7 +70,7 @@ fn many_specs_round_trip() {
         let rank = 1 + seed % 4;
         let transposed = seed % 5 == 0;
         let spec = ConvSpec {
-            dtype: if seed % 7 < 3 { DType::F64 } else { DType::F32 },
+            types: if seed % 7 < 3 { DType::F64.into() } else { DType::F32.into() },
             layout: if seed % 3 == 0 { Layout::ChannelsLast } else { Layout::ChannelsFirst },
             batch: if seed % 11 == 0 { Size::from("N") } else { Size::Known(seed % 4) },
             in_channels: 4,

@@ -12,7 +12,7 @@
 //!
 //! Canonical: a per-axis list of equal entries becomes [`PerAxis::All`], and explicit padding of
 //! nothing becomes [`Padding::Valid`], so that equal convolutions compare equal however they were
-//! written.
+//! written. An array that is not there has the type that follows from the others.
 
 use super::reduction::counts_by_position;
 use super::shape::padding_sum;
@@ -36,6 +36,7 @@ const MAX_RANK: usize = 8;
 pub(super) fn validate(spec: ConvSpec) -> Result<Conv, Error> {
     let mut check = Check { rank: spec.input.len(), issues: Vec::new(), spec: &spec };
     check.channels();
+    check.types();
     check.names();
     check.reduction();
     check.padding_mode();
@@ -98,6 +99,13 @@ impl Check<'_> {
         }
         if let Size::Known(batch) = self.spec.batch {
             self.number("batch", None, batch, 0);
+        }
+    }
+
+    /// Types that do not go together.
+    fn types(&mut self) {
+        if let Some(fault) = self.spec.types.fault() {
+            self.broken("types", fault);
         }
     }
 
@@ -181,7 +189,7 @@ impl Check<'_> {
         }
         // Their product is exact where it rounds once.
         let volume = spec.kernel.iter().try_fold(1u64, |n, &k| n.checked_mul(k as u64));
-        let exact = 1u64 << (spec.dtype.format().mantissa + 1);
+        let exact = 1u64 << (spec.types.accumulator.format().mantissa + 1);
         if tables > 2 && volume.is_none_or(|volume| volume > exact) {
             let message = format!(
                 "a window of more than {exact} elements whose divisor depends on the position"
@@ -247,7 +255,7 @@ impl Check<'_> {
     }
 
     fn finite(&mut self, field: &'static str, what: &str, value: f64) -> bool {
-        let dtype = self.spec.dtype;
+        let dtype = self.spec.types.accumulator;
         let fits = dtype.round(value).is_finite();
         if !value.is_finite() {
             self.broken(field, format!("{what} is {value}, but must be finite"));
@@ -337,7 +345,7 @@ impl Check<'_> {
         what: &str,
         shape: impl Iterator<Item = u64> + Clone,
     ) {
-        let bytes = self.spec.dtype.bytes() as u64;
+        let bytes = self.spec.types.accumulator.bytes() as u64;
         let total = shape.clone().try_fold(bytes, |product, n| {
             product.checked_mul(n).filter(|&p| u128::from(p) <= LIMIT)
         });
@@ -375,7 +383,15 @@ fn canonical(spec: ConvSpec) -> ConvSpec {
         },
         symbolic => symbolic,
     };
+    let mut types = spec.types;
+    if !spec.reduction.has_weight() {
+        types.weight = types.input;
+    }
+    if !spec.bias {
+        types.bias = types.weight;
+    }
     ConvSpec {
+        types,
         stride: collapse(spec.stride),
         dilation: collapse(spec.dilation),
         output_padding: collapse(spec.output_padding),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::conv::{Extent, Layout};
-use crate::element::DType;
+use crate::dtype::DType;
 
 /// A 2-D convolution of 8 channels, to be broken by the test.
 fn base() -> ConvSpec {
@@ -240,7 +240,7 @@ fn values_must_be_finite() {
         refused(constant(1e300)),
         "padding_mode: the padding value is 1e300, too large for f32"
     );
-    assert!(Conv::new(ConvSpec { dtype: DType::F64, ..constant(1e300) }).is_ok());
+    assert!(Conv::new(ConvSpec { types: DType::F64.into(), ..constant(1e300) }).is_ok());
     let activation = |activation| ConvSpec { activation: Some(activation), ..base() };
     assert_eq!(
         refused(activation(Activation::LeakyRelu(f64::NAN))),

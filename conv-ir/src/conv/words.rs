@@ -26,8 +26,9 @@ use std::str::FromStr;
 use super::scan::Scanner;
 use super::{Layout, Padding, PaddingMode, PerAxis, Reduction};
 use crate::activation::Activation;
-use crate::element::DType;
+use crate::dtype::DType;
 use crate::error::Error;
+use crate::types::Types;
 
 /// PyTorch's slope where none is given.
 const LEAKY_SLOPE: f64 = 0.01;
@@ -130,6 +131,31 @@ pub(super) fn scan_padding(scan: &mut Scanner) -> Result<Padding, Error> {
 fn sides(scan: &mut Scanner) -> Result<(usize, usize), Error> {
     let lo = scan.number()?;
     Ok((lo, if scan.eat(':') { scan.number()? } else { lo }))
+}
+
+fn scan_dtype(scan: &mut Scanner) -> Result<DType, Error> {
+    let names: Vec<&str> = DType::ALL.iter().map(|dtype| dtype.format().name).collect();
+    scan_named(scan, DType::named, &names)
+}
+
+/// `x WEIGHT -> OUTPUT` behind the type of the input.
+pub(super) fn scan_types(scan: &mut Scanner, input: DType) -> Result<Types, Error> {
+    scan.skip_spaces();
+    if !scan.eat_alone("x") {
+        return Ok(input.into());
+    }
+    let types = Types::of(input, scan_dtype(scan)?);
+    scan.skip_spaces();
+    if !scan.eat_word("->") {
+        return Ok(types);
+    }
+    scan_dtype(scan).map(|output| types.giving(output))
+}
+
+/// The type behind `bias`, where there is one.
+pub(super) fn scan_bias_type(scan: &mut Scanner) -> Option<DType> {
+    scan.skip_spaces();
+    DType::ALL.iter().copied().find(|dtype| scan.eat_alone(dtype.format().name))
 }
 
 pub(super) fn scan_mode(scan: &mut Scanner) -> Result<PaddingMode, Error> {
@@ -264,8 +290,7 @@ impl FromStr for DType {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let names: Vec<&str> = DType::ALL.iter().map(|dtype| dtype.format().name).collect();
-        whole("the element type", text, |scan| scan_named(scan, DType::named, &names))
+        whole("the element type", text, scan_dtype)
     }
 }
 
@@ -346,7 +371,7 @@ mod tests {
 
     #[test]
     fn words_round_trip() {
-        ["f32", "f64"].into_iter().for_each(round_trip::<DType>);
+        ["f32", "f64", "f16", "bf16"].into_iter().for_each(round_trip::<DType>);
         ["channels-first", "channels-last"].into_iter().for_each(round_trip::<Layout>);
         ["zeros", "constant(-0.5)", "reflect", "symmetric", "replicate", "circular"]
             .into_iter()
@@ -376,8 +401,9 @@ mod tests {
     #[test]
     fn wrong_words_are_named() {
         assert_eq!(
-            refused::<DType>("f16"),
-            "cannot read the element type at column 1: found `f16`, expected `f32` or `f64`"
+            refused::<DType>("half"),
+            "cannot read the element type at column 1: found `half`, expected `f32`, `f64`, \
+             `f16` or `bf16`"
         );
         assert_eq!(
             refused::<PaddingMode>("reflct"),

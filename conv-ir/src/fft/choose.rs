@@ -112,8 +112,9 @@ fn lengths(reach: &Reach, folded: bool, zeros: bool) -> Vec<BlockAxis> {
 fn fits(conv: &Conv, blocks: &Blocks) -> bool {
     let spec = conv.spec();
     let pairs = conv.in_channels_per_group().checked_mul(spec.out_channels);
-    let bytes = pairs
-        .and_then(|pairs| pairs.checked_mul(blocks.points())?.checked_mul(2 * spec.dtype.bytes()));
+    let bytes = pairs.and_then(|pairs| {
+        pairs.checked_mul(blocks.points())?.checked_mul(2 * spec.types.accumulator.bytes())
+    });
     bytes.is_some_and(|bytes| bytes <= MOST_WEIGHTS) && held(conv, blocks) <= MOST_POINTS
 }
 
@@ -131,7 +132,7 @@ fn cost(conv: &Conv, blocks: &Blocks) -> f64 {
     let spec = conv.spec();
     let images = spec.batch.known().unwrap_or(1);
     let (input, output) = (conv.in_channels_per_group(), conv.out_channels_per_group());
-    let lanes = (POINT / 2 / spec.dtype.bytes()) as f64;
+    let lanes = (POINT / 2 / spec.types.accumulator.bytes()) as f64;
     // Blocks of a group lie side by side in the lanes, or the channels of a block.
     let items = (images * blocks.count()) as f64;
     let groups = spec.groups as f64;

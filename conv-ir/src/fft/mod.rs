@@ -22,7 +22,7 @@ mod choose;
 use std::fmt;
 
 use crate::conv::EquationAxis;
-use crate::{Conv, DType, PaddingMode, Reduction};
+use crate::{Conv, PaddingMode, Reduction};
 pub(crate) use choose::FEWEST_TAPS;
 pub use choose::choose;
 
@@ -174,7 +174,7 @@ impl Reach {
 fn reaches(conv: &Conv) -> Result<Vec<Reach>, &'static str> {
     let spec = conv.spec();
     let rules = [
-        (matches!(spec.dtype, DType::F32 | DType::F64), "the type is neither f32 nor f64"),
+        (spec.types.single().is_some(), "the type is neither f32 nor f64"),
         (spec.reduction == Reduction::Sum, "it is no convolution"),
         (!spec.transposed, "it is transposed"),
         (conv.free_sizes().is_empty(), "a size is known only at run time"),

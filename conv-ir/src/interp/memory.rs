@@ -2,7 +2,7 @@
 
 use super::Arrays;
 use crate::nest::{Buffer, BufferId, BufferRole, Nest, Var};
-use crate::{Element, Error};
+use crate::{DType, Element, Error};
 use std::collections::VecDeque;
 
 /// What is behind a buffer.
@@ -23,6 +23,7 @@ enum Data<'a, T> {
 
 struct Array<'a, T> {
     extents: Vec<i64>,
+    dtype: DType,
     /// Where its elements are: here, or where the buffer is whose view it is.
     memory: usize,
     data: Data<'a, T>,
@@ -51,6 +52,8 @@ pub(super) enum Fault {
     ReadOnly,
     /// The output is not read.
     WriteOnly,
+    /// The value is none of the buffer's type.
+    NotRounded { value: f64, dtype: DType },
 }
 
 impl Fault {
@@ -67,6 +70,7 @@ impl Fault {
             Fault::WrittenTwice => "that element was written before".into(),
             Fault::ReadOnly => "that buffer is not written here".into(),
             Fault::WriteOnly => "the output is not read".into(),
+            Fault::NotRounded { value, dtype } => format!("{value:?} is no {dtype}"),
         }
     }
 }
@@ -87,7 +91,7 @@ impl<'a, T: Element> Memory<'a, T> {
                 None => given.data(buffer, &extents)?,
             };
             let memory = buffer.view_of.map_or(at, BufferId::index);
-            arrays.push(Array { extents, memory, data });
+            arrays.push(Array { extents, dtype: buffer.dtype, memory, data });
         }
         given.nothing_left()?;
         Ok(Memory {
@@ -172,6 +176,10 @@ impl<'a, T: Element> Memory<'a, T> {
         position: usize,
         value: T,
     ) -> Result<(), Fault> {
+        let dtype = self.arrays[buffer.index()].dtype;
+        if value.rounded_to(dtype) != value && !value.to_f64().is_nan() {
+            return Err(Fault::NotRounded { value: value.to_f64(), dtype });
+        }
         let setup = self.in_setup;
         let memory = self.arrays[buffer.index()].memory;
         match &mut self.arrays[memory].data {

@@ -11,6 +11,9 @@
 //! and write nothing, so that a route may do anything with them, and a leak shows; those that a
 //! load touches lie within their buffer's slack.
 //!
+//! All arrays hold values of the nest's type; a buffer of a narrower one holds those values that it
+//! has. A store of any other is a bug, as every nest rounds before it stores.
+//!
 //! Values are computed lane by lane: an index is evaluated with the lane axis bound to each lane in
 //! turn, which makes splats and vectors one rule. No speed is sought, except that nothing is looked
 //! up by name inside loops.
@@ -113,13 +116,6 @@ fn types_match(nest: &Nest, dtype: DType) -> Result<(), Error> {
             "the arrays are {dtype}, but the convolution is {}",
             nest.dtype
         )));
-    }
-    if nest.accumulator != dtype {
-        let message = format!(
-            "it computes in one type, not {} accumulated in {}",
-            nest.dtype, nest.accumulator
-        );
-        return Err(Error::Unsupported { route: "interp", message });
     }
     Ok(())
 }

@@ -68,7 +68,7 @@ pub use rewrite::{Chain, for_leaves, fuse, map_chains, substitute};
 pub use verify::{Violation, verify};
 
 pub use crate::activation::{Binary, Unary};
-use crate::element::DType;
+use crate::dtype::DType;
 use crate::values::Values;
 
 macro_rules! ids {
@@ -253,10 +253,9 @@ pub struct Call {
 /// A program: what one convolution runs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Nest {
-    /// Type of the numbers in buffers.
+    /// Type of everything in registers, and of buffers of our own unless they say otherwise. A
+    /// load from a buffer of another type widens; a store to one takes values of that type alone.
     pub dtype: DType,
-    /// Type of the accumulators and of everything in registers.
-    pub accumulator: DType,
     /// Number of spatial axes.
     pub rank: usize,
     /// All axes ever used.
@@ -277,11 +276,10 @@ pub struct Nest {
 }
 
 impl Nest {
-    /// Nothing yet, over so many spatial axes; sums are of the elements' type.
+    /// Nothing yet, over so many spatial axes.
     pub fn new(dtype: DType, rank: usize) -> Nest {
         Nest {
             dtype,
-            accumulator: dtype,
             rank,
             axes: Vec::new(),
             symbols: Vec::new(),
@@ -299,7 +297,7 @@ impl Nest {
         AxisId(self.axes.len() as u32 - 1)
     }
 
-    /// Adds a buffer of the nest's value type.
+    /// Adds a buffer of the nest's type.
     pub fn add_buffer(
         &mut self,
         name: impl Into<String>,
@@ -317,11 +315,17 @@ impl Nest {
         BufferId(self.buffers.len() as u32 - 1)
     }
 
+    /// Gives a buffer another type, which is computed in the nest's.
+    pub fn store_as(&mut self, id: BufferId, dtype: DType) {
+        self.buffers[id.index()].dtype = dtype;
+    }
+
     /// Adds a buffer that is another one's memory, seen with other extents.
     pub fn add_view(&mut self, of: BufferId, extents: Vec<Affine>) -> BufferId {
         let base = self.buffer(of);
         let name = format!("{}_view", base.name);
         let id = self.add_buffer(name, base.role, extents);
+        self.buffers[id.index()].dtype = self.buffers[of.index()].dtype;
         self.buffers[id.index()].view_of = Some(of);
         id
     }

@@ -56,12 +56,7 @@ impl<'a> Text<'a> {
 
     fn nest(&mut self) {
         let nest = self.names.nest;
-        let accumulated = if nest.accumulator == nest.dtype {
-            String::new()
-        } else {
-            format!(" in {}", nest.accumulator)
-        };
-        self.line(format!("nest {}{accumulated}", nest.dtype));
+        self.line(format!("nest {}", nest.dtype));
         nest.symbols.iter().for_each(|symbol| self.symbol(symbol));
         nest.buffers.iter().for_each(|buffer| self.buffer(buffer));
         nest.leaves.iter().for_each(|leaf| self.leaf(leaf));

@@ -35,7 +35,6 @@ fn nest(axes: &[&str], buffers: &[(&str, BufferRole, &[i64])]) -> Nest {
     };
     Nest {
         dtype: DType::F32,
-        accumulator: DType::F32,
         rank: 1,
         axes: axes.iter().map(axis).collect(),
         symbols: Vec::new(),

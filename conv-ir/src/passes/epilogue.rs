@@ -13,7 +13,7 @@ use crate::nest::{Expr, Leaf, Nest, Op, RegId, Register, for_leaves};
 use crate::{Activation, DType, Error, Schedule, Target};
 
 pub(super) fn epilogue(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
-    let dtype = nest.accumulator;
+    let dtype = nest.dtype;
     for_leaves(&mut nest.body, &mut |leaf: &mut Leaf| {
         let finish = std::mem::take(&mut leaf.finish);
         leaf.finish = finish.into_iter().flat_map(|op| spell_out(leaf, op, dtype)).collect();
@@ -29,17 +29,30 @@ fn spell_out(leaf: &mut Leaf, op: Op, dtype: DType) -> Vec<Op> {
                 body.into_iter().flat_map(|op| spell_out(leaf, op, dtype)).collect(),
             )]
         }
-        Op::Set { reg, value: Expr::Activation(which, x), when } => {
-            let (mut ops, value) = expand(leaf, which, *x, dtype);
+        Op::Set { reg, value, when } => {
+            let (mut ops, value) = spelled_out(leaf, value, dtype);
             ops.push(Op::Set { reg, value, when });
             ops
         }
-        Op::Store { to, value: Expr::Activation(which, x), when } => {
-            let (mut ops, value) = expand(leaf, which, *x, dtype);
+        Op::Store { to, value, when } => {
+            let (mut ops, value) = spelled_out(leaf, value, dtype);
             ops.push(Op::Store { to, value, when });
             ops
         }
-        other => vec![other],
+        Op::StoreBlock { .. } => vec![op],
+    }
+}
+
+/// The operations before the last, and the last as an expression: of an activation, or of what is
+/// made of one.
+fn spelled_out(leaf: &mut Leaf, value: Expr, dtype: DType) -> (Vec<Op>, Expr) {
+    match value {
+        Expr::Activation(which, x) => expand(leaf, which, *x, dtype),
+        Expr::Unary(op, inner) => {
+            let (ops, inner) = spelled_out(leaf, *inner, dtype);
+            (ops, Expr::Unary(op, Box::new(inner)))
+        }
+        other => (Vec::new(), other),
     }
 }
 

@@ -24,16 +24,37 @@ use crate::nest::{
     Part, Quotient, Role, for_leaves,
 };
 use crate::schedule::Pack;
-use crate::{Error, Schedule, Target};
+use crate::{DType, Error, Schedule, Target};
 
-pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     match schedule.pack {
-        Pack::Tiles => pack_in(nest, &|role| schedule.tile_of(role)),
+        Pack::Tiles => pack_in(nest, &|role| schedule.tile_of(role), target),
+        Pack::No if is_widened(nest) => pack_in(nest, &|_| 1, target),
         Pack::Panels { .. } | Pack::No => Ok(()),
     }
 }
 
-pub(super) fn pack_panels(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
+/// Whether packing widens what leaves would widen at each use.
+fn is_widened(nest: &Nest) -> bool {
+    let mut arrays =
+        [BufferRole::Weight, BufferRole::Bias].into_iter().flat_map(|role| nest.buffer_of(role));
+    arrays.any(|buffer| nest.buffer(buffer).dtype != nest.dtype)
+}
+
+/// The type of a packed buffer. Weights that do not stay in a cache are read from further away
+/// each time, which takes longer than to widen them; others are widened once, when they are packed.
+fn packed_type(nest: &Nest, from: BufferId, target: &Target) -> DType {
+    let Buffer { role, dtype, .. } = *nest.buffer(from);
+    let bytes = nest.constant_len(from).unwrap_or(0) * nest.dtype.bytes() as i64;
+    let streams = role == BufferRole::Weight && bytes > target.l2_bytes as i64;
+    if streams { dtype } else { nest.dtype }
+}
+
+pub(super) fn pack_panels(
+    nest: &mut Nest,
+    schedule: &Schedule,
+    target: &Target,
+) -> Result<(), Error> {
     let Pack::Panels { role, width } = schedule.pack else {
         return Ok(());
     };
@@ -43,14 +64,15 @@ pub(super) fn pack_panels(nest: &mut Nest, schedule: &Schedule, _: &Target) -> R
             "pack {role}:{width}: panels are as wide as the lanes along {role}, here {lanes}, or as the tile, here {tile}"
         )));
     }
-    pack_in(nest, &|of| if of == role { width } else { 1 })
+    pack_in(nest, &|of| if of == role { width } else { 1 }, target)
 }
 
 /// Weight and bias in blocks of `width` channels or groups.
-fn pack_in(nest: &mut Nest, width: &dyn Fn(Role) -> i64) -> Result<(), Error> {
+fn pack_in(nest: &mut Nest, width: &dyn Fn(Role) -> i64, target: &Target) -> Result<(), Error> {
     for role in [BufferRole::Weight, BufferRole::Bias] {
         if let Some(buffer) = nest.buffer_of(role) {
-            pack_buffer(nest, width, buffer)?;
+            let dtype = packed_type(nest, buffer, target);
+            pack_buffer(nest, width, buffer, dtype)?;
         }
     }
     Ok(())
@@ -73,7 +95,12 @@ impl Dimension {
     }
 }
 
-fn pack_buffer(nest: &mut Nest, width: &dyn Fn(Role) -> i64, from: BufferId) -> Result<(), Error> {
+fn pack_buffer(
+    nest: &mut Nest,
+    width: &dyn Fn(Role) -> i64,
+    from: BufferId,
+    dtype: DType,
+) -> Result<(), Error> {
     let Some(dimensions) = dimensions(nest, width, from) else {
         return Ok(());
     };
@@ -88,6 +115,7 @@ fn pack_buffer(nest: &mut Nest, width: &dyn Fn(Role) -> i64, from: BufferId) -> 
     let extents = extents.collect();
     let name = format!("packed_{}", nest.buffer(from).name);
     let to = nest.add_buffer(name, BufferRole::Packed, extents);
+    nest.store_as(to, dtype);
     let mut body = std::mem::take(&mut nest.body);
     for_leaves(&mut body, &mut |leaf| {
         *leaf = leaf.map(

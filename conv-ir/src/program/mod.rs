@@ -160,9 +160,14 @@ impl Program {
         self.steps.iter().map(|step| &step.conv)
     }
 
-    /// The element type of all steps.
+    /// The type that all steps compute in.
     pub fn dtype(&self) -> DType {
         self.steps[0].conv.dtype()
+    }
+
+    /// The type of a tensor: 0 is the input, `n` the output of step `n`.
+    pub fn type_of(&self, tensor: usize) -> DType {
+        type_of(&self.steps, tensor)
     }
 
     /// The convolution, where it is one.
@@ -284,6 +289,9 @@ fn edge(number: usize, before: &Conv, after: &Conv) -> Vec<Issue> {
             "step {number} computes in {}, but step {next} in {}: a chain has one type",
             types.0, types.1
         ));
+    } else if before.types().output != after.types().input {
+        let types = (before.types().output, after.types().input);
+        found.push(format!("step {number} gives {}, but step {next} takes {}", types.0, types.1));
     }
     if before.spec().layout != after.spec().layout {
         let layouts = (layout_name(before), layout_name(after));
@@ -330,6 +338,13 @@ fn differences(number: usize, before: &Conv, after: &Conv) -> String {
     texts.collect::<Vec<_>>().join(", ")
 }
 
+fn type_of(steps: &[Step], tensor: usize) -> DType {
+    match tensor.checked_sub(1) {
+        None => steps[0].conv.types().input,
+        Some(step) => steps[step].conv.types().output,
+    }
+}
+
 /// What is wrong with the residual of the step at position `at`.
 fn residual(steps: &[Step], at: usize) -> Option<Issue> {
     let (step, number) = (&steps[at], at + 1);
@@ -349,8 +364,15 @@ fn residual(steps: &[Step], at: usize) -> Option<Issue> {
                 from => given(from, &steps[from - 1].conv),
             };
             let needed = given(number, &step.conv);
-            if there == needed {
+            let types = [steps[at].conv.types().output, type_of(steps, from)];
+            if there == needed && types[0] == types[1] {
                 return None;
+            }
+            if there == needed {
+                let [gives, adds] = types;
+                let message =
+                    format!("step {number} gives {gives}, but the residual from {from} is {adds}");
+                return Some(issue(message));
             }
             let (needed, there) = (list(&needed), list(&there));
             format!("step {number} gives {needed}, but the residual from {from} has shape {there}")

@@ -122,10 +122,12 @@ pub fn fold_batch_norm<T: Element>(
     let factor =
         |c: usize| norm.scale[c].to_f64() / (norm.variance[c].to_f64() + norm.epsilon).sqrt();
     let weight = of.weight.iter().enumerate();
-    let weight = weight.map(|(at, w)| T::from_f64(w.to_f64() * factor(of.channel(at)))).collect();
+    let types = of.conv.types();
+    let scaled = |(at, w): (usize, &T)| w.to_f64() * factor(of.channel(at));
+    let weight = weight.map(|w| T::from_f64(types.weight.round(scaled(w)))).collect();
     let bias = (0..channels).map(|c| {
         let centred = of.bias_at(c) - norm.mean[c].to_f64();
-        T::from_f64(centred * factor(c) + norm.shift[c].to_f64())
+        T::from_f64(types.bias.round(centred * factor(c) + norm.shift[c].to_f64()))
     });
     let spec = ConvSpec { bias: true, ..of.conv.spec().clone() };
     Weighted::new(Conv::new(spec)?, weight, Some(bias.collect()))
@@ -216,7 +218,8 @@ fn linear<T>(first: &Weighted<T>, second: &Weighted<T>) -> Result<(), Error> {
             first.conv.output_shape() != second.conv.input_shape(),
             "the second does not take what the first gives",
         ),
-        (a.dtype != b.dtype || a.layout != b.layout, "their types or layouts differ"),
+        (a.types != b.types || a.layout != b.layout, "their types or layouts differ"),
+        (a.types.single().is_none(), "the tensor between them is rounded"),
         (a.activation.is_some(), "the first has an activation"),
         (a.residual, "the first adds a residual"),
         (padded, "the second sees padding around the tensor between them"),

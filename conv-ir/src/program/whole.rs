@@ -86,10 +86,14 @@ impl<'a> Joining<'a> {
             chain.shape(tensor).into_iter().map(|n| Affine::constant(n as i64)).collect()
         };
         let mut tensors = vec![None; count + 1];
-        tensors[0] = Some(nest.add_buffer("input", BufferRole::Input, shape(0)));
+        let input = nest.add_buffer("input", BufferRole::Input, shape(0));
+        nest.store_as(input, chain.type_of(0));
+        tensors[0] = Some(input);
         let arrays = chain.convs().enumerate();
         let arrays: Vec<_> = arrays.map(|(at, conv)| constants(&mut nest, conv, at + 1)).collect();
-        tensors[count] = Some(nest.add_buffer("output", BufferRole::Output, shape(count)));
+        let output = nest.add_buffer("output", BufferRole::Output, shape(count));
+        nest.store_as(output, chain.type_of(count));
+        tensors[count] = Some(output);
         let (weights, biases) = arrays.into_iter().unzip();
         let mut last_reader = vec![0; count + 1];
         for (at, group) in plan.groups.iter().enumerate() {
@@ -191,11 +195,12 @@ impl<'a> Joining<'a> {
                     steps.iter().filter(|step| step.adds_from_before(group.steps.start));
                 match outside.nth(position).and_then(|step| step.residual) {
                     Some(tensor) => self.tensors[tensor],
-                    None => Some(self.nest.add_buffer(
-                        "residual",
-                        BufferRole::Residual,
-                        buffer.extents.clone(),
-                    )),
+                    None => {
+                        let extents = buffer.extents.clone();
+                        let id = self.nest.add_buffer("residual", BufferRole::Residual, extents);
+                        self.nest.store_as(id, buffer.dtype);
+                        Some(id)
+                    }
                 }
             }
             BufferRole::Packed => {
@@ -203,7 +208,10 @@ impl<'a> Joining<'a> {
                     Some(_) => buffer.name.clone(),
                     None => format!("{}_{}", buffer.name, group.steps.end),
                 };
-                Some(self.nest.add_buffer(name, BufferRole::Packed, buffer.extents.clone()))
+                let extents = buffer.extents.clone();
+                let id = self.nest.add_buffer(name, BufferRole::Packed, extents);
+                self.nest.store_as(id, buffer.dtype);
+                Some(id)
             }
             BufferRole::Scratch => {
                 let len = from.constant_len(id).expect("nests that are joined have known sizes");

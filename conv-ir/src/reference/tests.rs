@@ -268,7 +268,8 @@ fn free_sizes_are_given_by_name() {
 #[test]
 fn arrays_are_checked() {
     let conv =
-        Conv::new(ConvSpec { bias: true, dtype: DType::F64, ..ConvSpec::new([2], [1]) }).unwrap();
+        Conv::new(ConvSpec { bias: true, types: DType::F64.into(), ..ConvSpec::new([2], [1]) })
+            .unwrap();
     let good = Arguments { input: &[1f64, 2.], weight: &[1.], bias: Some(&[0.]), residual: None };
     let message = |arguments| run(&conv, arguments, &[]).unwrap_err().to_string();
     assert_eq!(run(&conv, good, &[]), Ok(vec![1., 2.]));

@@ -5,7 +5,7 @@ use std::fmt;
 use super::{MOST_OUTPUTS, MOST_TAPS, Transform};
 use crate::conv::EquationAxis;
 use crate::values::room;
-use crate::{Conv, DType, Element, Error, PaddingMode, Reduction};
+use crate::{Conv, Element, Error, PaddingMode, Reduction};
 
 /// The most spatial axes of a convolution in tiles.
 pub(crate) const MOST_AXES: usize = 3;
@@ -201,7 +201,7 @@ fn allowed(conv: &Conv) -> Result<(), &'static str> {
         |axis: &EquationAxis| usize::try_from(axis.kernel).is_ok_and(|taps| taps <= MOST_TAPS);
     let rules = [
         ((1..=MOST_AXES).contains(&conv.rank()), "it has more than three spatial axes"),
-        (matches!(spec.dtype, DType::F32 | DType::F64), "the type is not f32 or f64"),
+        (spec.types.single().is_some(), "the type is not f32 or f64"),
         (spec.reduction == Reduction::Sum, "it is no convolution"),
         (!spec.transposed, "it is transposed"),
         (conv.kernel_volume() > 1, "the window is one element"),

@@ -3,12 +3,12 @@
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{
-    Activation, DType, Element, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Target,
+    Activation, Layout, Padding, PaddingMode, PerAxis, Schedule, Size, Stored, Target, Types,
 };
 
 use super::{Builder, Residual, Said};
 
-fn exact<T: Element>(numbers: &[T]) -> Option<Vec<f64>> {
+fn exact<T: Stored>(numbers: &[T]) -> Option<Vec<f64>> {
     Some(numbers.iter().map(|x| x.to_f64()).collect())
 }
 
@@ -88,12 +88,12 @@ impl Builder {
     /// assert_eq!(output[4..8], [4.0, 0.0, 0.0, -4.0]);
     /// # Ok::<(), conv_jit::Error>(())
     /// ```
-    pub fn weights_known<T: Element>(self, weight: &[T]) -> Self {
+    pub fn weights_known<T: Stored>(self, weight: &[T]) -> Self {
         self.said("weights_known", |step| step.weight = exact(weight))
     }
 
     /// Compiles the bias in, beside [known weights](Self::weights_known).
-    pub fn bias_known<T: Element>(self, bias: &[T]) -> Self {
+    pub fn bias_known<T: Stored>(self, bias: &[T]) -> Self {
         self.said("bias_known", |step| {
             step.bias = exact(bias);
             step.spec.bias = true;
@@ -131,9 +131,10 @@ impl Builder {
         self
     }
 
-    /// Element type.
-    pub fn dtype(mut self, dtype: DType) -> Self {
-        self.start.dtype = dtype;
+    /// The types of all steps' arrays: one for all of them, or [`Types`]. What a step gives is
+    /// what the next one takes.
+    pub fn dtype(mut self, types: impl Into<Types>) -> Self {
+        self.start.types = types.into();
         self
     }
 

@@ -4,6 +4,7 @@
 use conv_ir::Schedule;
 
 use super::*;
+use crate::StepWeights;
 use crate::packed::Packed;
 use crate::tests::{bits, fill};
 use crate::weights::bias_comes_later;

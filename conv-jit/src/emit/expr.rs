@@ -1,10 +1,11 @@
 //! Expressions: values of registers, chunk by chunk.
 
-use conv_ir::nest::Expr;
+use conv_ir::nest::{Expr, Unary};
 use cranelift_codegen::ir::InstBuilder;
 
 use super::emitter::Emitter;
 use super::int::Truth;
+use super::stored;
 use super::tile::Tile;
 use super::vector::{self, Vector};
 
@@ -24,6 +25,13 @@ impl Tile<'_> {
                     e.branch(holds, |e| self.eval(e, then), |e| self.eval(e, otherwise))
                 }
             },
+            Expr::Unary(Unary::To(dtype), a) => {
+                let a = self.eval(e, a);
+                self.per_chunk(|at, chunk| {
+                    let bits = stored::narrow(e, chunk, *dtype, a[at]);
+                    stored::widen(e, chunk, *dtype, bits)
+                })
+            }
             Expr::Unary(op, a) => {
                 let a = self.eval(e, a);
                 self.per_chunk(|at, chunk| vector::unary(e, chunk, *op, a[at]))

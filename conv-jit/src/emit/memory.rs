@@ -2,11 +2,13 @@
 //!
 //! Lanes at one element are a splat, neighbours one load, and any others are loaded one by one.
 
+use conv_ir::DType;
 use conv_ir::nest::{Access, Expr, Reach};
-use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Type, Value};
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 
 use super::address::{Detail, Place};
 use super::emitter::Emitter;
+use super::stored::{self, is_stored};
 use super::tile::Tile;
 use super::vector::{Chunk, Vector, constant};
 
@@ -49,30 +51,29 @@ impl Tile<'_> {
             return constant(e, chunk, 0.0);
         }
         let first = self.place_of(e, access, chunk.first);
+        let buffer = e.nest.buffer(e.nest.buffer_behind(self.leaf, access.base));
         if chunk.is_scalar() {
-            return load_at(e, chunk.ty(), &first);
+            return load_at(e, chunk, buffer.dtype, &first);
         }
         match e.nest.reach(self.leaf, access) {
             Reach::Splat => {
-                let scalar = load_at(e, chunk.scalar(), &first);
+                let scalar = load_at(e, chunk.one(), buffer.dtype, &first);
                 e.b.ins().splat(chunk.ty(), scalar)
             }
-            Reach::Row => {
-                let buffer = e.nest.buffer(e.nest.buffer_behind(self.leaf, access.base));
-                match buffer.touched(chunk.lanes, live, Reach::Row) == chunk.lanes {
-                    true => load_at(e, chunk.ty(), &first),
-                    false => self.gather(e, access, chunk, live),
-                }
-            }
+            Reach::Row => match buffer.touched(chunk.lanes, live, Reach::Row) == chunk.lanes {
+                true => load_at(e, chunk, buffer.dtype, &first),
+                false => self.gather(e, access, chunk, live),
+            },
             Reach::Pairs | Reach::Apart(_) => self.gather(e, access, chunk, live),
         }
     }
 
     fn gather(&self, e: &mut Emitter<'_, '_>, access: &Access, chunk: Chunk, live: i64) -> Value {
         let mut vector = constant(e, chunk, 0.0);
+        let dtype = e.nest.buffer(e.nest.buffer_behind(self.leaf, access.base)).dtype;
         for lane in 0..live {
             let place = self.place_of(e, access, chunk.first + lane);
-            let scalar = load_at(e, chunk.scalar(), &place);
+            let scalar = load_at(e, chunk.one(), dtype, &place);
             vector = e.b.ins().insertlane(vector, scalar, lane as u8);
         }
         vector
@@ -97,6 +98,17 @@ impl Tile<'_> {
         if live == 0 {
             return;
         }
+        let dtype = e.nest.buffer(e.nest.buffer_behind(self.leaf, to.base)).dtype;
+        if is_stored(e, dtype) {
+            let bits = stored::narrow(e, chunk, dtype, value);
+            for lane in 0..live {
+                let place = self.place_of(e, to, chunk.first + lane);
+                let (pointer, displacement) = e.address(&place);
+                let one = stored::lane(e, chunk, bits, lane);
+                stored::store(e, one, (pointer, displacement), flags());
+            }
+            return;
+        }
         let first = self.place_of(e, to, chunk.first);
         let whole = live == chunk.lanes;
         if chunk.is_scalar() || whole && e.nest.reach(self.leaf, to) == Reach::Row {
@@ -110,9 +122,16 @@ impl Tile<'_> {
     }
 }
 
-fn load_at(e: &mut Emitter<'_, '_>, ty: Type, place: &Place) -> Value {
-    let (pointer, displacement) = e.address(place);
-    e.b.ins().load(ty, flags(), pointer, displacement)
+/// A chunk's elements, which lie side by side in a buffer of this type.
+fn load_at(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, place: &Place) -> Value {
+    let address = e.address(place);
+    match is_stored(e, dtype) {
+        true => {
+            let bits = stored::load(e, chunk, address, flags());
+            stored::widen(e, chunk, dtype, bits)
+        }
+        false => e.b.ins().load(chunk.ty(), flags(), address.0, address.1),
+    }
 }
 
 pub(super) fn store_at(e: &mut Emitter<'_, '_>, value: Value, place: &Place) {

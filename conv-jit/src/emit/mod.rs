@@ -26,6 +26,7 @@ mod leaf;
 mod memory;
 mod reduce;
 pub(crate) mod scratch;
+mod stored;
 mod terms;
 mod tile;
 mod transpose;
@@ -151,9 +152,6 @@ fn words(count: usize, conv: CallConv) -> Signature {
 /// What this route cannot do, said before it starts.
 fn check(nest: &Nest) -> Result<(), Error> {
     let unsupported = |message: String| Err(Error::Unsupported(message));
-    if nest.dtype != nest.accumulator {
-        return unsupported(format!("{} accumulated in {}", nest.dtype, nest.accumulator));
-    }
     for leaf in nest.all_leaves() {
         if has_activation(leaf) {
             return unsupported(format!(

@@ -28,7 +28,7 @@ pub(super) struct Tile<'a> {
 
 impl<'a> Tile<'a> {
     pub(super) fn new(e: &Emitter<'_, '_>, leaf: &'a Leaf) -> Self {
-        let chunks = vector::chunks(e.nest.accumulator, leaf.width(), e.facts.simd);
+        let chunks = vector::chunks(e.nest.dtype, leaf.width(), e.facts.simd);
         Tile { leaf, chunks, registers: BTreeMap::new(), dying: VecDeque::new(), now: [false; 2] }
     }
 

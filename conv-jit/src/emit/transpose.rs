@@ -16,6 +16,7 @@ use cranelift_codegen::ir::{ConstantData, InstBuilder, Value, types};
 
 use super::emitter::Emitter;
 use super::memory::store_at;
+use super::stored::is_stored;
 use super::terms::Int;
 use super::tile::Tile;
 use super::vector::{Chunk, bitcast};
@@ -41,10 +42,11 @@ impl Tile<'_> {
         // Neighbours along the axis are neighbours in memory.
         let buffer = e.nest.buffer_behind(self.leaf, to.base);
         let is_row = e.nest.step_along(buffer, to, along) == Some(1);
+        let stores_bits = is_stored(e, e.nest.buffer(buffer).dtype);
         for at in 0..self.chunks.len() {
             let chunk = self.chunks[at];
             let live = (live - chunk.first).clamp(0, chunk.lanes);
-            let neighbours = chunk.lanes > 1 && is_row;
+            let neighbours = chunk.lanes > 1 && is_row && !stores_bits;
             let mut done = 0;
             while live > 0 && done < extent {
                 let step = match neighbours {

@@ -41,10 +41,15 @@ impl Chunk {
         self.lanes == 1
     }
 
-    pub(super) fn scalar(&self) -> Type {
+    /// Its first lane by itself.
+    pub(super) fn one(&self) -> Chunk {
+        Chunk { lanes: 1, ..*self }
+    }
+
+    fn scalar(&self) -> Type {
         match self.dtype {
-            DType::F32 => types::F32,
             DType::F64 => types::F64,
+            DType::F32 | DType::F16 | DType::BF16 => types::F32,
         }
     }
 
@@ -53,7 +58,7 @@ impl Chunk {
     }
 
     /// Integers of the same shape.
-    fn ints(&self) -> Type {
+    pub(super) fn ints(&self) -> Type {
         self.ty().as_int()
     }
 }
@@ -84,6 +89,7 @@ pub(super) fn unary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Unary, a: Value) 
         Unary::Abs => e.b.ins().fabs(a),
         Unary::Round => e.b.ins().nearest(a),
         Unary::Exp2Int => exp2_int(e, chunk, a),
+        Unary::To(dtype) => unreachable!("emit: {dtype} is narrowed by `stored`"),
     }
 }
 

@@ -88,7 +88,6 @@ impl Spectra {
         let of = match conv.dtype() {
             DType::F32 => OfType::F32(Window::new(conv, blocks, isa, (&weight, bias), &mut gains)?),
             DType::F64 => OfType::F64(Window::new(conv, blocks, isa, (&weight, bias), &mut gains)?),
-            #[allow(unreachable_patterns)]
             other => unreachable!("fft: {conv} has blocks, but is of {other}"),
         };
         Ok(Spectra { gains, of })

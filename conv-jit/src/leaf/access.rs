@@ -7,6 +7,7 @@
 //! displacement                16
 //! ```
 
+use conv_ir::DType;
 use conv_ir::nest::{Access, Affine, AxisId, Base, Expr, Index, Reach, RegId, Var};
 use smallvec::{SmallVec, smallvec};
 
@@ -25,13 +26,18 @@ impl Walk<'_> {
         let buffer = self.nest.buffer(self.nest.buffer_behind(self.leaf, access.base));
         let counts = self.leaf.live_lanes(|axis| self.known(axis));
         let live = Live::first(buffer.touched(width, counts, reach)).and(within);
+        let dtype = buffer.dtype;
         Ok(match reach {
             _ if Live::first(counts).and(within).is_empty() && follows => Source::Bits(0),
+            _ if dtype != self.nest.dtype => {
+                let step = if width == 1 { 0 } else { self.lane_step(reach, dtype)? };
+                Source::Stored { dtype, place, step, live }
+            }
             _ if width == 1 => Source::Splat(place),
             Reach::Splat => Source::Splat(place),
             Reach::Row => Source::Vector { place, live },
             Reach::Pairs | Reach::Apart(_) => {
-                Source::Strided { place, step: self.lane_step(reach)?, live }
+                Source::Strided { place, step: self.lane_step(reach, dtype)?, live }
             }
         })
     }
@@ -46,7 +52,9 @@ impl Walk<'_> {
         if reach == Reach::Splat && self.leaf.width() > 1 {
             return Err(Refusal::Operation("a store of all lanes to one element".into()));
         }
-        self.out.push(Inst::Store { place, step: self.lane_step(reach)?, live, value });
+        let dtype = self.dtype_of(to);
+        let step = self.lane_step(reach, dtype)?;
+        self.out.push(Inst::Store { dtype, place, step, live, value });
         Ok(())
     }
 
@@ -62,19 +70,22 @@ impl Walk<'_> {
         let Some(&place) = places.first().filter(|_| live > 0) else {
             return Ok(());
         };
-        let step = self.lane_step(self.nest.reach(self.leaf, to))?;
-        let along = places.get(1).map_or(self.bytes(), |second| second.bytes - place.bytes);
-        self.out.push(Inst::Block { place, step, along, live, values });
+        let dtype = self.dtype_of(to);
+        let step = self.lane_step(self.nest.reach(self.leaf, to), dtype)?;
+        let element = dtype.bytes() as i64;
+        let along = places.get(1).map_or(element, |second| second.bytes - place.bytes);
+        self.out.push(Inst::Block { dtype, place, step, along, live, values });
         Ok(())
     }
 
     /// Bytes from lane to lane.
-    fn lane_step(&self, reach: Reach) -> Result<i64, Refusal> {
-        reach.step().map(|step| step * self.bytes()).ok_or(Refusal::Stride)
+    fn lane_step(&self, reach: Reach, dtype: DType) -> Result<i64, Refusal> {
+        reach.step().map(|step| step * dtype.bytes() as i64).ok_or(Refusal::Stride)
     }
 
-    fn bytes(&self) -> i64 {
-        self.nest.dtype.bytes() as i64
+    /// The type of the buffer that an access reaches into.
+    fn dtype_of(&self, access: &Access) -> DType {
+        self.nest.buffer(self.nest.buffer_behind(self.leaf, access.base)).dtype
     }
 
     /// Where the first lane is.
@@ -82,7 +93,8 @@ impl Walk<'_> {
         let Base::Pointer(pointer) = access.base else {
             return Err(Refusal::Operation("a leaf that is not outlined".into()));
         };
-        let element = self.bytes();
+
+        let element = self.dtype_of(access).bytes() as i64;
         let (mut bytes, mut moves) = (0, smallvec![0; self.serial.len()]);
         for (dimension, index) in access.index.iter().enumerate() {
             let stride = self.strides[pointer.index()][dimension].map(|s| s * element);

@@ -26,7 +26,10 @@ fn is_operand(shape: Shape, source: &Source, users: usize, sums: usize) -> bool 
             machine.embeds_splat(users as i64, shape.bytes()) && (users == 1 || !has_register)
         }
         Source::Vector { live, .. } => users == 1 && live.is_all(shape.width),
-        Source::Strided { .. } | Source::Bits(_) | Source::Around { .. } => false,
+        Source::Strided { .. }
+        | Source::Stored { .. }
+        | Source::Bits(_)
+        | Source::Around { .. } => false,
     }
 }
 
@@ -78,7 +81,9 @@ fn takes(inst: &Inst, value: Value) -> bool {
             here(0) && others(0) || here(1) && others(1)
         }
         Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
-        Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose | Kind::Pick(_) => false,
+        Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose | Kind::Pick(_) | Kind::To(_) => {
+            false
+        }
     }
 }
 

@@ -12,6 +12,7 @@
 //!
 //! No axis, no condition and no index is left: a place is a cursor and a number of bytes.
 
+use conv_ir::DType;
 use smallvec::SmallVec;
 
 /// Something that needs a vector register while it lives.
@@ -85,6 +86,9 @@ pub(crate) enum Source {
     Vector { place: Place, live: Live },
     /// Elements `step` bytes apart, of which those of `live` may be touched; other lanes are zero.
     Strided { place: Place, step: i64, live: Live },
+    /// Elements of a narrower type, widened: `step` bytes apart, or one in every lane where that is
+    /// 0. Those of `live` may be touched; other lanes are zero.
+    Stored { dtype: DType, place: Place, step: i64, live: Live },
     /// These bits in every lane.
     Bits(u64),
     /// These bits in the lanes outside `live`, zeros in those of it.
@@ -123,6 +127,8 @@ pub(crate) enum Kind {
     Choose,
     /// Every second element of two vectors side by side, from the first (0) or second (1) on.
     Pick(usize),
+    /// The nearest number of a narrower type.
+    To(DType),
 }
 
 /// A straight-line instruction.
@@ -130,12 +136,12 @@ pub(crate) enum Kind {
 pub(crate) enum Inst {
     /// `to = kind(args)`.
     Set { to: Value, kind: Kind, args: SmallVec<[Arg; 3]> },
-    /// The first `live` lanes, `step` bytes apart.
-    Store { place: Place, step: i64, live: i64, value: Arg },
+    /// The first `live` lanes, `step` bytes apart, as numbers of a type that has them.
+    Store { dtype: DType, place: Place, step: i64, live: i64, value: Arg },
     /// A line that will be read.
     Prefetch { place: Place },
     /// Lanes `step` bytes apart, values `along` bytes apart.
-    Block { place: Place, step: i64, along: i64, live: i64, values: Vec<Value> },
+    Block { dtype: DType, place: Place, step: i64, along: i64, live: i64, values: Vec<Value> },
 }
 
 impl Inst {

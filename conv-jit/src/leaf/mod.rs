@@ -87,12 +87,6 @@ pub(crate) struct Shape {
 
 impl Shape {
     fn of(nest: &Nest, leaf: &Leaf, isa: Isa) -> Result<Shape, Refusal> {
-        if nest.dtype != nest.accumulator {
-            return Err(Refusal::Operation(format!(
-                "{} accumulated in {}",
-                nest.dtype, nest.accumulator
-            )));
-        }
         let shape = Shape { isa, dtype: nest.dtype, width: leaf.width() };
         let is_vector = shape.machine().has_vector(shape.width * shape.element());
         if shape.width == 1 || is_vector { Ok(shape) } else { Err(Refusal::Width(shape.width)) }

@@ -56,7 +56,8 @@ fn reads(inst: &Inst) -> impl Iterator<Item = Place> + '_ {
         Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => &[],
     };
     args.iter().filter_map(|arg| match arg {
-        Arg::From(Source::Splat(place) | Source::Vector { place, .. }) => Some(*place),
+        Arg::From(Source::Splat(place) | Source::Vector { place, .. })
+        | Arg::From(Source::Stored { place, .. }) => Some(*place),
         Arg::From(Source::Strided { .. } | Source::Bits(_) | Source::Around { .. })
         | Arg::Value(_) => None,
     })

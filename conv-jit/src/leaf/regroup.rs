@@ -108,6 +108,9 @@ impl Shared {
             (Kind::Copy, Arg::From(Source::Vector { place, .. })) => {
                 Some((place.cursor.0, place.bytes))
             }
+            (Kind::Copy, Arg::From(Source::Stored { place, step, .. })) if step > 0 => {
+                Some((place.cursor.0, place.bytes))
+            }
             (Kind::Pick(parity), first) => {
                 let (cursor, bytes) = self.address_of(first)?;
                 Some((cursor, bytes + *parity as i64))

@@ -230,7 +230,7 @@ impl<'a> Walk<'a> {
     fn unary(&mut self, op: Unary, a: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
         // Integers up to the magic number have their last digit in the last bit: adding it turns
         // the number into bits, which move to where the exponent is.
-        let format = self.nest.accumulator.format();
+        let format = self.nest.dtype.format();
         let magic = (3u64 << (format.mantissa - 1)) as f64 + format.bias as f64;
         let a = self.expr(a, None)?;
         let constant = |bits| Arg::From(Source::Bits(bits));
@@ -238,6 +238,7 @@ impl<'a> Walk<'a> {
             Unary::Neg => self.emit(to, Kind::Mul, &[a, constant(self.bits(-1.0))]),
             Unary::Abs => self.emit(to, Kind::And, &[a, constant(self.sign() - 1)]),
             Unary::Round => self.emit(to, Kind::Round, &[a]),
+            Unary::To(dtype) => self.emit(to, Kind::To(dtype), &[a]),
             Unary::Exp2Int => {
                 let sum = self.emit(None, Kind::Add, &[a, constant(self.bits(magic))]);
                 self.emit(to, Kind::Shift(format.mantissa as i32), &[Arg::Value(sum)])
@@ -275,7 +276,7 @@ impl<'a> Walk<'a> {
     }
 
     fn bits(&self, c: f64) -> u64 {
-        self.nest.accumulator.bits_of(c)
+        self.nest.dtype.bits_of(c)
     }
 
     fn sign(&self) -> u64 {

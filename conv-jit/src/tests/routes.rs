@@ -12,8 +12,8 @@ fn compiled(conv: &Conv) -> Compiled {
 
 fn check(spec: ConvSpec) {
     for layout in [Layout::ChannelsFirst, Layout::ChannelsLast] {
-        check_as::<f32>(&ConvSpec { layout, dtype: DType::F32, ..spec.clone() });
-        check_as::<f64>(&ConvSpec { layout, dtype: DType::F64, ..spec.clone() });
+        check_as::<f32>(&ConvSpec { layout, types: DType::F32.into(), ..spec.clone() });
+        check_as::<f64>(&ConvSpec { layout, types: DType::F64.into(), ..spec.clone() });
     }
 }
 
@@ -141,8 +141,11 @@ fn activations() {
 /// On every machine there is here, in vectors and in what they leave over.
 fn at_the_ends<T: Element>(activation: Activation) {
     let input: Vec<T> = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN].map(T::from_f64).repeat(7);
-    let spec =
-        ConvSpec { dtype: T::DTYPE, activation: Some(activation), ..spec(&[21], &[1], (1, 1)) };
+    let spec = ConvSpec {
+        types: T::DTYPE.into(),
+        activation: Some(activation),
+        ..spec(&[21], &[1], (1, 1))
+    };
     let conv = Conv::new(spec).unwrap();
     let weight = [T::from_f64(1.0)];
     let arguments = conv_ir::reference::Arguments {

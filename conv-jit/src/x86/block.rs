@@ -18,6 +18,8 @@
 
 use iced_x86::{Code, Instruction};
 
+use conv_ir::DType;
+
 use super::Refusal;
 use super::encoding::Encoding;
 use super::vectors::{Reg, Vectors};
@@ -49,6 +51,7 @@ impl Vectors<'_> {
     /// Stores `values`, `along` bytes apart, their lanes `step` bytes apart.
     pub(super) fn block(
         &mut self,
+        dtype: DType,
         place: Place,
         (step, along): (i64, i64),
         live: i64,
@@ -56,6 +59,14 @@ impl Vectors<'_> {
     ) -> Result<(), Refusal> {
         let element = self.shape.element();
         let is_used_up = values.iter().all(|v| self.dies(*v));
+        if dtype != self.shape.dtype {
+            for (at, value) in values.iter().enumerate() {
+                let (reg, place) = (self.home(*value)?, place.offset(at as i64 * along));
+                self.store_stored(dtype, place, (step, live), reg)?;
+                self.bury(*value);
+            }
+            return Ok(());
+        }
         if along != element || step == element || self.shape.width == 1 || !is_used_up {
             for (at, value) in values.iter().enumerate() {
                 let reg = self.home(*value)?;

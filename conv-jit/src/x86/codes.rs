@@ -56,16 +56,16 @@ pub(super) struct Codes {
 /// The table for vectors of `bytes` bytes (16, 32 or 64).
 pub(super) fn codes(encoding: Encoding, bytes: i64, dtype: DType) -> &'static Codes {
     match (encoding, bytes, dtype) {
-        (Encoding::Evex, 64, DType::F32) => &EVEX_Z_32,
         (Encoding::Evex, 64, DType::F64) => &EVEX_Z_64,
-        (Encoding::Evex, 32, DType::F32) => &EVEX_Y_32,
         (Encoding::Evex, 32, DType::F64) => &EVEX_Y_64,
-        (Encoding::Evex, _, DType::F32) => &EVEX_X_32,
         (Encoding::Evex, _, DType::F64) => &EVEX_X_64,
-        (Encoding::Vex, 32, DType::F32) => &VEX_Y_32,
+        (Encoding::Evex, 64, _) => &EVEX_Z_32,
+        (Encoding::Evex, 32, _) => &EVEX_Y_32,
+        (Encoding::Evex, ..) => &EVEX_X_32,
         (Encoding::Vex, 32, DType::F64) => &VEX_Y_64,
-        (Encoding::Vex, _, DType::F32) => &VEX_X_32,
         (Encoding::Vex, _, DType::F64) => &VEX_X_64,
+        (Encoding::Vex, 32, _) => &VEX_Y_32,
+        (Encoding::Vex, ..) => &VEX_X_32,
     }
 }
 

@@ -434,7 +434,10 @@ fn names(insts: &[Inst], cursor: usize) -> bool {
     let reads = |arg: &Arg| match arg {
         Arg::Value(_) | Arg::From(Source::Bits(_) | Source::Around { .. }) => false,
         Arg::From(
-            Source::Splat(place) | Source::Vector { place, .. } | Source::Strided { place, .. },
+            Source::Splat(place)
+            | Source::Vector { place, .. }
+            | Source::Strided { place, .. }
+            | Source::Stored { place, .. },
         ) => is(place),
     };
     insts.iter().any(|inst| match inst {

@@ -42,7 +42,12 @@ impl Masks {
     }
 
     fn source(&mut self, arg: &Arg, shape: Shape) {
-        if let Arg::From(Source::Vector { live, .. } | Source::Strided { live, .. }) = arg {
+        if let Arg::From(
+            Source::Vector { live, .. }
+            | Source::Strided { live, .. }
+            | Source::Stored { live, .. },
+        ) = arg
+        {
             self.add(*live, shape);
         }
     }

@@ -6,6 +6,8 @@
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
+use conv_ir::DType;
+
 use super::Refusal;
 use super::codes::codes;
 use super::encoding::Encoding;
@@ -15,7 +17,7 @@ use crate::leaf::inst::{Arg, Live, Place};
 
 impl Vectors<'_> {
     /// The mask of these lanes, in a register of its own or for the next instruction only.
-    fn mask(&mut self, live: Live) -> Register {
+    pub(super) fn mask(&mut self, live: Live) -> Register {
         self.masks.kept(live).unwrap_or_else(|| {
             masks::set(&mut self.text, SCRATCH_MASK, live);
             SCRATCH_MASK
@@ -146,13 +148,16 @@ impl Vectors<'_> {
     /// Stores the first `live` lanes, `step` bytes apart.
     pub(super) fn store(
         &mut self,
+        dtype: DType,
         place: Place,
-        step: i64,
-        live: i64,
+        (step, live): (i64, i64),
         value: Arg,
     ) -> Result<(), Refusal> {
         let (reg, is_mine) = self.register(value)?;
-        self.store_lanes(place, step, live, reg)?;
+        match dtype == self.shape.dtype {
+            true => self.store_lanes(place, step, live, reg)?,
+            false => self.store_stored(dtype, place, (step, live), reg)?,
+        }
         self.release(is_mine.then_some(reg));
         Ok(())
     }

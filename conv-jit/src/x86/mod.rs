@@ -28,6 +28,7 @@ mod masks;
 mod memory;
 mod operands;
 mod registers;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod text;

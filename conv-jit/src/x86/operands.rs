@@ -156,6 +156,9 @@ impl Vectors<'_> {
             Source::Vector { place, live } => self.load_masked(reg, place, live)?,
             Source::Strided { place, step, live } => self.gather(reg, place, step, live)?,
             Source::Around { live, bits } => self.load_around(reg, live, bits),
+            Source::Stored { dtype, place, step, live } => {
+                self.load_stored(reg, dtype, place, (step, live))?
+            }
         }
         Ok(())
     }

@@ -140,11 +140,11 @@ impl<'a> Vectors<'a> {
                     let line = self.memory(*place, false)?;
                     self.text.push(Instruction::with1(Code::Prefetcht0_m8, line));
                 }
-                Inst::Store { place, step, live, value } => {
-                    self.store(*place, *step, *live, *value)?
+                Inst::Store { dtype, place, step, live, value } => {
+                    self.store(*dtype, *place, (*step, *live), *value)?
                 }
-                Inst::Block { place, step, along, live, values } => {
-                    self.block(*place, (*step, *along), *live, values)?
+                Inst::Block { dtype, place, step, along, live, values } => {
+                    self.block(*dtype, *place, (*step, *along), *live, values)?
                 }
             }
             self.locked = 0;
@@ -175,6 +175,7 @@ impl<'a> Vectors<'a> {
             (Kind::Max, &[a, b]) => self.binary(codes.max, to, a, b),
             (Kind::Shift(by), &[a]) => self.immediate(codes.shift, to, a, by as u32),
             (Kind::Round, &[a]) => self.immediate(codes.round, to, a, NEAREST),
+            (Kind::To(dtype), &[a]) => self.nearest_stored(to, dtype, a),
             (Kind::Pick(parity), &[a, b]) => self.pick(to, parity, a, b),
             (Kind::Choose, &[a, b, then, otherwise]) => self.choose(to, [a, b, then, otherwise]),
             (kind, _) => Err(Refusal::Operation(format!("{kind:?} of {} operands", args.len()))),
@@ -257,7 +258,7 @@ impl<'a> Vectors<'a> {
     }
 
     /// A register for the result of an instruction that is the last to read some of its operands.
-    fn result(&mut self, to: Value, args: &[Arg]) -> Result<Reg, Refusal> {
+    pub(super) fn result(&mut self, to: Value, args: &[Arg]) -> Result<Reg, Refusal> {
         for arg in args {
             if let Arg::Value(value) = arg
                 && *value != to

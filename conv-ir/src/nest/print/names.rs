@@ -234,6 +234,7 @@ fn unary_word(op: Unary) -> &'static str {
         Unary::Abs => "abs",
         Unary::Round => "round",
         Unary::Exp2Int => "exp2int",
+        Unary::To(dtype) => dtype.format().name,
     }
 }
 

@@ -1,6 +1,5 @@
 //! The two hand-written nests as text, and the small print.
 
-use crate::DType;
 use crate::nest::samples::{ax, lowered, naive};
 use crate::nest::{Affine, Axis, Bound, Cond, Fold, Index, Names, Nest, Part, Quotient, Role};
 
@@ -81,6 +80,4 @@ fn small_print() {
     assert_eq!(names.index(&folded), "reflect(a - 1, 6)");
     assert_eq!(names.cond(&Cond::NonNegative(ax(0).times(-1))), "0 >= a");
     assert_eq!(names.cond(&Cond::Divides(2, ax(0).minus(&ax(1)))), "(a - b) % 2 == 0");
-    let mixed = Nest { accumulator: DType::F64, ..naive() };
-    assert!(mixed.to_string().starts_with("nest f32 in f64\n"));
 }

@@ -140,6 +140,7 @@ impl Fusing<'_> {
         }
         let name = format!("{}_{}", buffer.name, self.steps.start + step + 1);
         let id = self.nest.add_buffer(name, BufferRole::Packed, buffer.extents.clone());
+        self.nest.store_as(id, buffer.dtype);
         fresh.push(id);
         self.packed.push(PackedBuffer { step, role, schedule: lowered.schedule.clone(), id });
         id
@@ -171,8 +172,11 @@ pub(in crate::program) fn constants(
     conv: &Conv,
     number: usize,
 ) -> (Option<BufferId>, Option<BufferId>) {
+    let types = conv.types();
     let mut add = |name: &str, role, len: usize| {
-        nest.add_buffer(format!("{name}_{number}"), role, vec![(len as i64).into()])
+        let id = nest.add_buffer(format!("{name}_{number}"), role, vec![(len as i64).into()]);
+        nest.store_as(id, if role == BufferRole::Bias { types.bias } else { types.weight });
+        id
     };
     let (known, has_bias) = (conv.known(), conv.spec().bias);
     let weight = known.is_none().then(|| add("weight", BufferRole::Weight, conv.weight_len()));
@@ -189,6 +193,7 @@ pub(in crate::program) fn same_numbers(nest: &mut Nest, buffer: &Buffer) -> Buff
         return BufferId(at as u32);
     }
     let id = nest.add_buffer(buffer.name.clone(), buffer.role, buffer.extents.clone());
+    nest.store_as(id, buffer.dtype);
     nest.buffers[id.index()].values.clone_from(&buffer.values);
     id
 }

@@ -34,7 +34,7 @@ use crate::nest::{
     Affine, Bound, BufferId, BufferRole, Embedding, LeafId, Loop, LoopKind, Nest, Part, Quotient,
     Role, Stmt,
 };
-use crate::{Conv, Error, Layout, Schedule, Target};
+use crate::{Conv, DType, Error, Layout, Schedule, Target};
 use buffers::PackedBuffer;
 pub(super) use buffers::{constants, same_numbers};
 use template::Template;
@@ -260,12 +260,28 @@ impl<'a> Fusing<'a> {
         for (tensor, name, role, extents) in wanted {
             let extents = extents.into_iter().map(Affine::constant).collect();
             let id = self.nest.add_buffer(name, role, extents);
+            if let Some(dtype) = self.type_of(tensor) {
+                self.nest.store_as(id, dtype);
+            }
             self.tensors.push((tensor, id));
         }
         for at in self.steps.clone() {
             let (weight, bias) = constants(&mut self.nest, &self.chain.steps()[at].conv, at + 1);
             self.weights.push(weight);
             self.biases.push(bias);
+        }
+    }
+
+    /// The type of a tensor that is not inside the group. Those inside are in the type of the sums,
+    /// rounded to their own.
+    fn type_of(&self, tensor: Tensor) -> Option<DType> {
+        let steps = &self.chain.steps()[self.steps.clone()];
+        let mut adds = steps.iter().filter(|step| step.adds_from_before(self.steps.start));
+        match tensor {
+            Tensor::Input => steps.first().map(|step| step.conv.types().input),
+            Tensor::Output => steps.last().map(|step| step.conv.types().output),
+            Tensor::Residual(at) => adds.nth(at).map(|step| step.conv.types().output),
+            Tensor::Line(_) => None,
         }
     }
 

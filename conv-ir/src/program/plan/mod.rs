@@ -140,7 +140,7 @@ pub fn scratch_bytes(nest: &Nest) -> u64 {
 /// Bytes that the tensors inside a group would take as a whole.
 pub fn whole_bytes(chain: &Program, group: &Group) -> u64 {
     let inside = group.steps.start + 1..group.steps.end;
-    inside.map(|tensor| (chain.len_of(tensor) * chain.dtype().bytes()) as u64).sum()
+    inside.map(|tensor| (chain.len_of(tensor) * chain.type_of(tensor).bytes()) as u64).sum()
 }
 
 impl Plan {

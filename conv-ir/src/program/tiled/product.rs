@@ -128,7 +128,7 @@ impl Making<'_> {
     fn one_point(&self, count: i64) -> Result<Conv, Error> {
         let spec = self.conv.spec();
         Conv::new(ConvSpec {
-            dtype: spec.dtype,
+            types: spec.types,
             layout: Layout::ChannelsLast,
             in_channels: spec.in_channels,
             out_channels: self.sizes.block as usize,

@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use conv_ir::program::Step;
 use conv_ir::reference::{self, Arguments};
-use conv_ir::{Element, Program};
+use conv_ir::{Array, DType, Element, Program, Stored, with_stored};
 
 use super::case::Case;
 use crate::memory::guard::{Guarded, Side, guarded};
 use crate::share::is_divisible;
 use crate::tests::{bits, fill};
-use crate::{Backend, Compiled, CurrentThread, Error, Options, Packed, StepWeights};
+use crate::{Backend, Compiled, CurrentThread, Error, Options, Packed, StepArrays};
 
 /// Told of each guard before anything runs at it.
 type Tell<'a> = dyn Fn(&str) + 'a;
@@ -77,15 +77,19 @@ impl<T: Element> Arrays<T> {
         let sized = case.program.with_sizes(&sizes(case));
         let sized = sized.unwrap_or_else(|e| panic!("{case}: {e}"));
         let weights = sized.convs().zip(2..).map(|(conv, at)| {
+            let types = conv.types();
             let bias = conv.spec().bias.then(|| fill(conv.bias_len(), 90 + at));
-            (fill(conv.weight_len(), at), bias)
+            let weight = rounded(fill(conv.weight_len(), at), types.weight);
+            (weight, bias.map(|bias| rounded(bias, types.bias)))
         });
         let outside = |step: &Step| step.conv.spec().residual && step.residual.is_none();
         let residual = sized.steps().iter().find(|step| outside(step));
         let mut arrays = Arrays {
-            input: fill(sized.len_of(0), 1),
+            input: rounded(fill(sized.len_of(0), 1), sized.type_of(0)),
             weights: weights.collect(),
-            residual: residual.map(|step| fill(step.conv.output_len().unwrap(), 4)),
+            residual: residual.map(|step| {
+                rounded(fill(step.conv.output_len().unwrap(), 4), step.conv.types().output)
+            }),
             want: Rc::default(),
         };
         if last.0.as_ref().is_none_or(|(known, _)| *known != sized) {
@@ -122,14 +126,26 @@ impl<T: Element> Arrays<T> {
 
     /// Runs it with every array at a guard. How often.
     fn run(&self, case: &Case, compiled: &Compiled, side: Side) -> u64 {
-        let place = |values: &[T]| Guarded::new(values, side);
-        let optional = |values: &Option<Vec<T>>| values.as_deref().map(place);
-        let packed = self.pack(case, compiled, side);
-        let (input, residual) = (place(&self.input), optional(&self.residual));
+        let (from, to) = (case.program.type_of(0), case.program.type_of(self.weights.len()));
+        with_stored!(from, I => with_stored!(to, O => {
+            self.run_stored::<I, O>(case, compiled, side)
+        }))
+    }
+
+    fn run_stored<I: Stored, O: Stored>(
+        &self,
+        case: &Case,
+        compiled: &Compiled,
+        side: Side,
+    ) -> u64 {
+        let given = |values: &Vec<T>| Guarded::new(&stored::<T, O>(values), side);
+        let packed = self.pack::<I, O>(case, compiled, side);
+        let input = Guarded::new(&stored::<T, I>(&self.input), side);
+        let residual = self.residual.as_ref().map(given);
         let sizes = sizes(case);
         let most = if compiled.nests().any(is_divisible) { 3 } else { 1 };
         for threads in 1..=most {
-            let mut output = place(&vec![T::from_f64(f64::NAN); self.want.len()]);
+            let mut output = given(&vec![T::from_f64(f64::NAN); self.want.len()]);
             let call = packed.call(input.as_slice(), output.as_mut_slice());
             let call = call.sizes(&sizes).threads(threads).executor(&CurrentThread);
             let call = match &residual {
@@ -139,28 +155,56 @@ impl<T: Element> Arrays<T> {
             call.run().unwrap();
             // Where the CPU rounds a multiply-add twice, no bits are promised.
             let fused = Backend::host().is_ok_and(|backend| backend.has_fma());
-            let same = bits(output.as_slice()) == *self.want;
+            let found = output.as_slice().iter().map(|x| T::from_f64(x.to_f64()));
+            let same = bits(&found.collect::<Vec<T>>()) == *self.want;
             assert!(!fused || same, "other bits by {threads} thread(s)");
         }
         most as u64
     }
 
-    fn pack(&self, case: &Case, compiled: &Compiled, side: Side) -> Packed<T> {
+    fn pack<I: Stored, O: Stored>(
+        &self,
+        case: &Case,
+        compiled: &Compiled,
+        side: Side,
+    ) -> Packed<I, O> {
         if case.known {
-            return compiled.ready().unwrap();
+            return compiled.ready_as().unwrap();
         }
-        let place = |values: &[T]| Guarded::new(values, side);
-        let arrays = self.weights.iter().map(|(weight, bias)| {
-            let bias = bias.as_deref().map(place);
-            (place(weight), bias)
+        let place = |values: &[T], dtype: DType| -> Box<dyn Placed> {
+            with_stored!(dtype, S => Box::new(Guarded::new(&stored::<T, S>(values), side)))
+        };
+        let arrays = self.weights.iter().zip(case.program.convs());
+        let arrays = arrays.map(|((weight, bias), conv)| {
+            let weight = (!weight.is_empty()).then(|| place(weight, conv.types().weight));
+            (weight, bias.as_deref().map(|bias| place(bias, conv.types().bias)))
         });
         let arrays: Vec<_> = arrays.collect();
-        let steps = arrays.iter().map(|(weight, bias)| StepWeights {
-            weight: weight.as_slice(),
-            bias: bias.as_ref().map(Guarded::as_slice),
+        let steps = arrays.iter().map(|(weight, bias)| StepArrays {
+            weight: weight.as_ref().map(|weight| weight.array()),
+            bias: bias.as_ref().map(|bias| bias.array()),
         });
-        compiled.pack_steps(&steps.collect::<Vec<_>>()).unwrap()
+        compiled.pack_arrays(&steps.collect::<Vec<_>>()).unwrap()
     }
+}
+
+/// An array at a guard, of any type.
+trait Placed {
+    fn array(&self) -> Array<'_>;
+}
+
+impl<S: Stored> Placed for Guarded<S> {
+    fn array(&self) -> Array<'_> {
+        S::array(self.as_slice()).expect("a type that machine code takes")
+    }
+}
+
+fn rounded<T: Element>(values: Vec<T>, dtype: DType) -> Vec<T> {
+    values.into_iter().map(|x| x.rounded_to(dtype)).collect()
+}
+
+fn stored<T: Element, S: Stored>(values: &[T]) -> Vec<S> {
+    values.iter().map(|x| S::from_f64(x.to_f64())).collect()
 }
 
 fn sizes(case: &Case) -> Vec<(&str, usize)> {

@@ -1,0 +1,348 @@
+//! Elements of 16 bits: widened as they are loaded, narrowed as they are stored.
+//!
+//! ```text
+//! f16   vcvtph2ps, vcvtps2ph                         registers or memory, masked with AVX-512
+//! bf16  vpmovzxwd and a shift; a shift and vpmovdw, or vpackusdw
+//! ```
+//!
+//! What is stored was rounded before (`Kind::To`), so that narrowing is exact. One element for all
+//! lanes is a broadcast of its word; words that are apart, or that AVX2 cannot mask, are inserted
+//! and extracted one by one.
+
+use conv_ir::DType;
+use iced_x86::{Code, Instruction, MemoryOperand, Register};
+
+use super::Refusal;
+use super::encoding::Encoding;
+use super::masks::SCRATCH_MASK;
+use super::vectors::{Kept, Operand, Reg, Vectors, masked};
+use crate::leaf::inst::{Arg, Live, Place, Value};
+
+/// `a` or `b` is NaN, no exception for quiet NaN.
+const UNORDERED: u32 = 3;
+/// Round as the immediate says: to nearest even.
+const NEAREST_EVEN: u32 = 0;
+/// Words in 128 bits.
+const WORDS: i64 = 8;
+
+/// The instructions for words of one vector shape.
+struct Words {
+    from_f16: Code,
+    to_f16: Code,
+    extend: Code,
+    splat: Code,
+    shift_right: Code,
+    add: Code,
+}
+
+const EVEX_Z: Words = Words {
+    from_f16: Code::EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae,
+    to_f16: Code::EVEX_Vcvtps2ph_ymmm256_k1z_zmm_imm8_sae,
+    extend: Code::EVEX_Vpmovzxwd_zmm_k1z_ymmm256,
+    splat: Code::EVEX_Vpbroadcastw_ymm_k1z_xmmm16,
+    shift_right: Code::EVEX_Vpsrld_zmm_k1z_zmmm512b32_imm8,
+    add: Code::EVEX_Vpaddd_zmm_k1z_zmm_zmmm512b32,
+};
+
+const EVEX_Y: Words = Words {
+    from_f16: Code::EVEX_Vcvtph2ps_ymm_k1z_xmmm128,
+    to_f16: Code::EVEX_Vcvtps2ph_xmmm128_k1z_ymm_imm8,
+    extend: Code::EVEX_Vpmovzxwd_ymm_k1z_xmmm128,
+    splat: Code::EVEX_Vpbroadcastw_xmm_k1z_xmmm16,
+    shift_right: Code::EVEX_Vpsrld_ymm_k1z_ymmm256b32_imm8,
+    add: Code::EVEX_Vpaddd_ymm_k1z_ymm_ymmm256b32,
+};
+
+const EVEX_X: Words = Words {
+    from_f16: Code::EVEX_Vcvtph2ps_xmm_k1z_xmmm64,
+    to_f16: Code::EVEX_Vcvtps2ph_xmmm64_k1z_xmm_imm8,
+    extend: Code::EVEX_Vpmovzxwd_xmm_k1z_xmmm64,
+    splat: Code::EVEX_Vpbroadcastw_xmm_k1z_xmmm16,
+    shift_right: Code::EVEX_Vpsrld_xmm_k1z_xmmm128b32_imm8,
+    add: Code::EVEX_Vpaddd_xmm_k1z_xmm_xmmm128b32,
+};
+
+const VEX_Y: Words = Words {
+    from_f16: Code::VEX_Vcvtph2ps_ymm_xmmm128,
+    to_f16: Code::VEX_Vcvtps2ph_xmmm128_ymm_imm8,
+    extend: Code::VEX_Vpmovzxwd_ymm_xmmm128,
+    splat: Code::VEX_Vpbroadcastw_xmm_xmmm16,
+    shift_right: Code::VEX_Vpsrld_ymm_ymm_imm8,
+    add: Code::VEX_Vpaddd_ymm_ymm_ymmm256,
+};
+
+const VEX_X: Words = Words {
+    from_f16: Code::VEX_Vcvtph2ps_xmm_xmmm64,
+    to_f16: Code::VEX_Vcvtps2ph_xmmm64_xmm_imm8,
+    extend: Code::VEX_Vpmovzxwd_xmm_xmmm64,
+    splat: Code::VEX_Vpbroadcastw_xmm_xmmm16,
+    shift_right: Code::VEX_Vpsrld_xmm_xmm_imm8,
+    add: Code::VEX_Vpaddd_xmm_xmm_xmmm128,
+};
+
+impl Vectors<'_> {
+    fn words(&self) -> &'static Words {
+        match (self.encoding, self.shape.bytes()) {
+            (Encoding::Evex, 64) => &EVEX_Z,
+            (Encoding::Evex, 32) => &EVEX_Y,
+            (Encoding::Evex, _) => &EVEX_X,
+            (Encoding::Vex, 32) => &VEX_Y,
+            (Encoding::Vex, _) => &VEX_X,
+        }
+    }
+
+    /// The name of a register that holds a word for each lane.
+    fn narrow(&self, reg: Reg) -> Register {
+        self.sized(reg, (self.shape.bytes() / 2).max(16))
+    }
+
+    /// One of two instructions.
+    fn either(&self, evex: Code, vex: Code) -> Code {
+        if self.encoding == Encoding::Evex { evex } else { vex }
+    }
+
+    /// Loads and widens.
+    pub(super) fn load_stored(
+        &mut self,
+        reg: Reg,
+        dtype: DType,
+        place: Place,
+        (step, live): (i64, Live),
+    ) -> Result<(), Refusal> {
+        let (width, element) = (self.shape.width, dtype.bytes() as i64);
+        let from_memory = match dtype {
+            DType::F16 => self.words().from_f16,
+            _ => self.words().extend,
+        };
+        if step == element && live.is_all(width) && width > 1 {
+            let operand = self.memory(place, false)?;
+            self.text.push(Instruction::with2(from_memory, self.name(reg), operand));
+            self.moved_up(reg, dtype);
+            return Ok(());
+        }
+        if step == element && width > 1 && self.encoding == Encoding::Evex {
+            let (operand, mask) = (self.memory(place, false)?, self.mask(live));
+            let load = masked(Instruction::with2(from_memory, self.name(reg), operand), mask);
+            self.text.push(load.map(|mut i| {
+                i.set_zeroing_masking(true);
+                i
+            }));
+            self.moved_up(reg, dtype);
+            return Ok(());
+        }
+        if step == 0 && width > 1 {
+            let operand = self.memory(place, false)?;
+            let splat = Instruction::with2(self.words().splat, self.narrow(reg), operand);
+            self.text.push(splat);
+        } else {
+            let live = if width == 1 { Live::first(1) } else { live };
+            self.insert(reg, place, step, live)?;
+        }
+        let widen = Instruction::with2(from_memory, self.name(reg), self.narrow(reg));
+        self.text.push(widen);
+        self.moved_up(reg, dtype);
+        Ok(())
+    }
+
+    /// The upper half of a number is all that bf16 has of it.
+    fn moved_up(&mut self, reg: Reg, dtype: DType) {
+        if dtype != DType::F16 {
+            let name = self.name(reg);
+            self.text.push(Instruction::with3(self.codes.shift, name, name, 16));
+        }
+    }
+
+    /// Words one by one into a register, zeros in other lanes.
+    fn insert(&mut self, reg: Reg, place: Place, step: i64, live: Live) -> Result<(), Refusal> {
+        let code = self
+            .either(Code::EVEX_Vpinsrw_xmm_xmm_r32m16_imm8, Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8);
+        let (from, to) = live.range();
+        let high = if self.shape.width > WORDS { Some(self.take()?) } else { None };
+        for part in [Some(reg), high].into_iter().flatten() {
+            self.shuffle(self.codes.xor, part, part, part);
+        }
+        for lane in from.max(0)..to.min(self.shape.width) {
+            let part = if lane < WORDS { reg } else { high.unwrap_or(reg) };
+            let (name, operand) =
+                (self.sized(part, 16), self.memory(place.offset(lane * step), false)?);
+            let at = (lane % WORDS) as u32;
+            self.text.push(Instruction::with4(code, name, name, operand, at));
+        }
+        if let Some(high) = high {
+            let (whole, part) = (self.sized(reg, 32), self.sized(high, 16));
+            let code = Code::EVEX_Vinserti32x4_ymm_k1z_ymm_xmmm128_imm8;
+            self.text.push(Instruction::with4(code, whole, whole, part, 1));
+            self.give(high);
+        }
+        Ok(())
+    }
+
+    /// `to` is the nearest number of the type.
+    pub(super) fn nearest_stored(
+        &mut self,
+        to: Value,
+        dtype: DType,
+        a: Arg,
+    ) -> Result<(), Refusal> {
+        let (from, is_mine) = self.register(a)?;
+        let rounded = self.take()?;
+        match dtype {
+            DType::F16 => {
+                let (words, name) = (self.words(), self.name(rounded));
+                let (narrow, from) = (self.narrow(rounded), self.name(from));
+                self.text.push(Instruction::with3(words.to_f16, narrow, from, NEAREST_EVEN));
+                self.text.push(Instruction::with2(words.from_f16, name, narrow));
+            }
+            _ => self.round_to_upper_half(rounded, from)?,
+        }
+        self.release(is_mine.then_some(from));
+        let reg = self.result(to, &[a])?;
+        self.two(self.codes.copy, reg, rounded);
+        self.give(rounded);
+        Ok(())
+    }
+
+    /// Half a unit of the last bit that stays is added, less one where that bit is even. NaN keeps
+    /// its upper half, and is quiet.
+    fn round_to_upper_half(&mut self, rounded: Reg, from: Reg) -> Result<(), Refusal> {
+        let (words, codes) = (self.words(), self.codes);
+        let (to, value) = (self.name(rounded), self.name(from));
+        self.text.push(Instruction::with3(words.shift_right, to, value, 16));
+        let one = self.kept(Kept::Bits(1))?;
+        self.three(codes.and, rounded, rounded, Operand::Reg(one));
+        self.three(words.add, rounded, rounded, Operand::Reg(from));
+        let half = self.kept(Kept::Bits(0x7fff))?;
+        self.three(words.add, rounded, rounded, Operand::Reg(half));
+        let quiet = self.kept(Kept::Bits(0x40_0000))?;
+        let nan = self.take()?;
+        self.three(codes.or, nan, from, Operand::Reg(quiet));
+        let (nan_name, value) = (self.name(nan), self.name(from));
+        match self.encoding {
+            Encoding::Evex => {
+                let compare =
+                    Instruction::with4(codes.compare, SCRATCH_MASK, value, value, UNORDERED);
+                self.text.push(compare);
+                let blend = Instruction::with3(codes.blend, to, to, nan_name);
+                self.text.push(masked(blend, SCRATCH_MASK));
+            }
+            Encoding::Vex => {
+                let mask = self.take()?;
+                let mask_name = self.name(mask);
+                let compare = Instruction::with4(codes.compare, mask_name, value, value, UNORDERED);
+                self.text.push(compare);
+                self.text.push(Instruction::with4(codes.blend, to, to, nan_name, mask_name));
+                self.give(mask);
+            }
+        }
+        self.give(nan);
+        let upper = self.kept(Kept::Bits(0xffff_0000))?;
+        self.three(codes.and, rounded, rounded, Operand::Reg(upper));
+        Ok(())
+    }
+
+    /// Narrows and stores the first `live` lanes, `step` bytes apart. The register keeps its value.
+    pub(super) fn store_stored(
+        &mut self,
+        dtype: DType,
+        place: Place,
+        (step, live): (i64, i64),
+        reg: Reg,
+    ) -> Result<(), Refusal> {
+        let (width, evex) = (self.shape.width, self.encoding == Encoding::Evex);
+        let is_row = step == dtype.bytes() as i64 && width > 1;
+        let whole = is_row && live == width;
+        let operand = self.memory(place, false)?;
+        let name = self.name(reg);
+        if dtype == DType::F16 && (whole || is_row && evex) {
+            let store = Instruction::with3(self.words().to_f16, operand, name, NEAREST_EVEN);
+            return self.push_row(store, whole, live);
+        }
+        let words = self.take()?;
+        if dtype == DType::F16 {
+            let narrow = self.narrow(words);
+            let code = self.words().to_f16;
+            self.text.push(Instruction::with3(code, narrow, name, NEAREST_EVEN));
+        } else {
+            let shifted = self.name(words);
+            self.text.push(Instruction::with3(self.words().shift_right, shifted, name, 16));
+            if is_row && evex {
+                let store = Instruction::with2(self.truncate(), operand, shifted);
+                self.push_row(store, whole, live)?;
+                self.give(words);
+                return Ok(());
+            }
+            self.pack_words(words)?;
+        }
+        match (whole, width) {
+            (true, 8) => {
+                let xmm = self.sized(words, 16);
+                self.text.push(Instruction::with2(self.codes.store_128, operand, xmm));
+            }
+            (true, 4) => {
+                let xmm = self.sized(words, 16);
+                self.text.push(Instruction::with2(self.codes.store_low, operand, xmm));
+            }
+            _ => self.extract(words, place, step, live)?,
+        }
+        self.give(words);
+        Ok(())
+    }
+
+    /// A store of a row, of its first lanes only where it is not whole.
+    fn push_row(
+        &mut self,
+        store: Result<Instruction, iced_x86::IcedError>,
+        whole: bool,
+        live: i64,
+    ) -> Result<(), Refusal> {
+        let store = if whole { store } else { masked(store, self.mask(Live::first(live))) };
+        self.text.push(store);
+        Ok(())
+    }
+
+    fn truncate(&self) -> Code {
+        match self.shape.bytes() {
+            64 => Code::EVEX_Vpmovdw_ymmm256_k1z_zmm,
+            32 => Code::EVEX_Vpmovdw_xmmm128_k1z_ymm,
+            _ => Code::EVEX_Vpmovdw_xmmm64_k1z_xmm,
+        }
+    }
+
+    /// The low words of all lanes side by side.
+    fn pack_words(&mut self, words: Reg) -> Result<(), Refusal> {
+        let (xmm, whole) = (self.sized(words, 16), self.name(words));
+        if self.encoding == Encoding::Evex {
+            let truncate = Instruction::with2(self.truncate(), self.narrow(words), whole);
+            self.text.push(truncate);
+            return Ok(());
+        }
+        let high = self.take()?;
+        let high_name = self.sized(high, 16);
+        if self.shape.bytes() == 32 {
+            self.text.push(Instruction::with3(self.codes.extract, high_name, whole, 1));
+        } else {
+            self.text.push(Instruction::with2(self.codes.copy, high_name, xmm));
+        }
+        let pack = Code::VEX_Vpackusdw_xmm_xmm_xmmm128;
+        self.text.push(Instruction::with3(pack, xmm, xmm, high_name));
+        self.give(high);
+        Ok(())
+    }
+
+    /// Words one by one to memory.
+    fn extract(&mut self, words: Reg, place: Place, step: i64, live: i64) -> Result<(), Refusal> {
+        let code =
+            self.either(Code::EVEX_Vpextrw_r32m16_xmm_imm8, Code::VEX_Vpextrw_r32m16_xmm_imm8);
+        for lane in 0..live {
+            if lane == WORDS {
+                let (xmm, whole) = (self.sized(words, 16), self.sized(words, 32));
+                let high = Code::EVEX_Vextracti32x4_xmmm128_k1z_ymm_imm8;
+                self.text.push(Instruction::with3(high, xmm, whole, 1));
+            }
+            let operand: MemoryOperand = self.memory(place.offset(lane * step), false)?;
+            let at = (lane % WORDS) as u32;
+            self.text.push(Instruction::with3(code, operand, self.sized(words, 16), at));
+        }
+        Ok(())
+    }
+}
