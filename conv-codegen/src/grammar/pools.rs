@@ -11,11 +11,15 @@ use syn::Expr;
 use super::Errors;
 use super::parse::{Described, Dim, Entry, ShapeSource, Tensor, whole_number, word};
 
-/// What the entries make of a window; a sum where they say nothing that can be read.
+/// What the entries make of a window. Where that cannot be read, which is an error of its own, what
+/// has a `kernel` is a pool, and the rest a sum.
 pub(super) fn reduction(entries: &[Entry]) -> Reduction {
-    let said = entries.iter().find(|entry| entry.key == "reduction");
-    let said = said.and_then(|entry| word(&entry.value)?.to_string().parse().ok());
-    said.unwrap_or_default()
+    let Some(said) = entries.iter().find(|entry| entry.key == "reduction") else {
+        return Reduction::Sum;
+    };
+    let read = word(&said.value).and_then(|word| word.to_string().parse().ok());
+    let is_pool = || entries.iter().any(|entry| entry.key == "kernel");
+    read.unwrap_or_else(|| if is_pool() { Reduction::Max } else { Reduction::Sum })
 }
 
 /// The window of what has no weight.

@@ -45,8 +45,9 @@ pub fn joined<'n>(
     nests: impl IntoIterator<Item = &'n Nest>,
 ) -> Result<Nest, Error> {
     if let Some(free) = chain.free_sizes().first() {
-        let message = format!("the size {free} is known only at run time");
-        return Err(Error::Unsupported { route: "one nest for all steps", message });
+        let message =
+            format!("the size {free} is known only at run time: give numbers, or emit each step");
+        return Err(Error::Unsupported { route: "source of several steps", message });
     }
     let mut joining = Joining::new(chain, plan);
     for (at, (group, nest)) in plan.groups.iter().zip(nests).enumerate() {
