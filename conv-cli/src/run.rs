@@ -18,7 +18,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use conv_files::{Array, Kind, npy_of, read_place, split_place};
+use conv_files::{Array, Kind, npy_of, read_npy, read_place, split_place};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Program, Schedule, Size};
 
@@ -128,6 +128,8 @@ impl Named<'_> {
             Some(place) if split_place(place).1.is_some() || place.ends_with(".safetensors") => {
                 read_place(Path::new(""), place, usize::MAX)?
             }
+            // A pipe is read to its end; of a file no more than it should have.
+            _ if std::fs::metadata(path).is_ok_and(|about| about.is_file()) => read_npy(path)?,
             _ => npy_of(path, &input::bytes(path)?)?,
         };
         Ok(Named { role, path, array })

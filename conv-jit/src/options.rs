@@ -24,9 +24,10 @@ pub struct Options {
     /// Threads that a run uses at most, unless it says otherwise: each gets work for longer than
     /// it takes to wake it.
     pub threads: usize,
-    /// Whether known weights may be computed in another order of sums, within a bound that
-    /// [`explain`](crate::Compiled::explain) states (a given schedule is for the exact order), or
-    /// multiply-adds round twice, which code for [`Target::CRANELIFT`] does, whatever the target.
+    /// Whether sums may be put together in another order, known windows of low rank as two passes,
+    /// others in tiles or by FFT, within a bound that [`explain`](crate::Compiled::explain) states
+    /// (a given schedule is for the exact order), or multiply-adds round twice, which code for
+    /// [`Target::CRANELIFT`] does, whatever the target.
     pub accuracy: Accuracy,
     /// Whether weights that come later are finite. Then zero padding may be multiplied by them,
     /// where that is faster than skipping it. Packing weights that are not compiles anew, without.

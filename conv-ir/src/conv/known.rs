@@ -83,7 +83,10 @@ impl Conv {
     pub(super) fn repeats(&self) -> bool {
         let spec = &self.spec;
         let is_each = spec.groups == spec.in_channels && spec.groups == spec.out_channels;
-        let is_apart = self.axes.iter().all(|axis| axis.kernel == axis.stride);
+        let is_apart = self
+            .axes
+            .iter()
+            .all(|axis| (axis.kernel, axis.dilation, axis.output_padding) == (axis.stride, 1, 0));
         let ones =
             |known: &Known| known.bias.is_none() && known.weight.iter().all(|tap| *tap == 1.0);
         spec.transposed && is_each && is_apart && self.known.as_ref().is_some_and(ones)

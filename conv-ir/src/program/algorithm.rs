@@ -60,7 +60,7 @@ impl Rewritten {
     pub fn in_tiles(mut self, accuracy: Accuracy) -> Rewritten {
         let Some(most) = accuracy.admits() else { return self };
         for (at, conv) in self.program.convs().enumerate() {
-            if self.blocks(at).is_some() {
+            if self.blocks(at).is_some() || self.is_pass(at) {
                 continue;
             }
             match tiled::choose(conv, most) {
@@ -82,6 +82,12 @@ impl Rewritten {
         let why = |(at, _)| (at, "not in tiles: it is fused with others".to_owned());
         self.direct.extend(fused.into_iter().map(why));
         self
+    }
+
+    /// Whether a step of [`program`](Self::program) is one of the two that a window of low rank
+    /// became: their bound is of direct sums, which they have.
+    pub(super) fn is_pass(&self, step: usize) -> bool {
+        self.separated.iter().any(|(origin, _)| *origin == self.origins[step])
     }
 
     /// The tiles of a step of [`program`](Self::program).

@@ -22,9 +22,13 @@ impl Rewritten {
         let (mut in_blocks, mut direct) = (Vec::new(), Vec::new());
         // Where each tensor is, counted in the steps made.
         let mut tensors = vec![0];
-        for (step, &origin) in self.program.steps().iter().zip(&self.origins) {
+        for (at, (step, &origin)) in self.program.steps().iter().zip(&self.origins).enumerate() {
             let residual = step.residual.map(|tensor| tensors[tensor]);
-            match in_two(&step.conv, most) {
+            let two = match self.is_pass(at) {
+                true => Err("it is a pass of a window of low rank".to_owned()),
+                false => in_two(&step.conv, most),
+            };
+            match two {
                 Ok((blocks, window, rest)) => {
                     in_blocks.push((steps.len(), blocks));
                     let all = [Some(window), rest].into_iter().flatten();

@@ -153,7 +153,8 @@ impl Program {
     fn checked(&self, tensor: usize, ranges: &[Range<usize>]) -> Result<Part, Error> {
         let name = if tensor == 0 { "input" } else { "output" };
         let wrong = |message: String| Err(Error::Argument(message));
-        let Some(extents) = self.extents(tensor) else {
+        let known = self.free_sizes().is_empty();
+        let Some(extents) = self.extents(tensor).filter(|_| known) else {
             return wrong("a window is of known sizes: give the free ones values".to_owned());
         };
         if ranges.len() != extents.len() {
@@ -186,7 +187,7 @@ fn of_step(step: &Step, wanted: &Part) -> Result<(WindowStep, Part), Error> {
         axes.push(match folds {
             _ if spec.transposed => along.transposed(wanted),
             None => along.padded(wanted),
-            Some(fold) => along.folded(wanted, fold, spec.padding_mode),
+            Some(fold) => along.folded(wanted, fold, spec.padding_mode)?,
         });
     }
     let leaves_out = spec.reduction == Reduction::Average { count_include_pad: true };
@@ -201,7 +202,10 @@ fn of_step(step: &Step, wanted: &Part) -> Result<(WindowStep, Part), Error> {
         }
     }
     let copies = axes.iter().any(|axis| axis.copied.is_some());
-    let own = |axis: &AxisPart| axis.copied.clone().unwrap_or_else(|| axis.input.clone().collect());
+    let own = |axis: &AxisPart| match &axis.copied {
+        Some(positions) => Ok(positions.clone()),
+        None => listed(axis.input.clone()),
+    };
     let made = Conv::new(ConvSpec {
         input: axes.iter().map(|axis| Size::Known(axis.extent() as usize)).collect(),
         padding: Padding::Explicit(PerAxis::Each(
@@ -216,9 +220,17 @@ fn of_step(step: &Step, wanted: &Part) -> Result<(WindowStep, Part), Error> {
         conv: made.knowing_as(conv),
         input: axes.iter().map(|axis| axis.input.clone()).collect(),
         output: axes.iter().map(|axis| axis.output.clone()).collect(),
-        copy: copies.then(|| axes.iter().map(own).collect()),
+        copy: copies.then(|| axes.iter().map(own).collect()).transpose()?,
     };
     Ok((window, axes.into_iter().map(|axis| axis.input).collect()))
+}
+
+/// The positions of a range, where there is room for so many.
+fn listed(range: Range<i64>) -> Result<Vec<i64>, Error> {
+    let count = usize::try_from(range.end - range.start).unwrap_or(0);
+    let mut positions = crate::values::room("the places that a window copies", count)?;
+    positions.extend(range);
+    Ok(positions)
 }
 
 /// A step for a part of its output, along one axis.
@@ -303,17 +315,25 @@ impl<'a> Along<'a> {
     }
 
     /// Padding that repeats the input: a copy where a window meets it.
-    fn folded(&self, wanted: &Range<i64>, fold: Fold, mode: PaddingMode) -> AxisPart {
+    fn folded(
+        &self,
+        wanted: &Range<i64>,
+        fold: Fold,
+        mode: PaddingMode,
+    ) -> Result<AxisPart, Error> {
         let under = self.under(wanted);
         let meets = under.start < 0 || under.end > self.input;
-        let positions = || under.clone().map(|at| fold.apply(at, self.input)).collect();
-        AxisPart {
+        let mut copied = meets.then(|| listed(under.clone())).transpose()?;
+        for at in copied.iter_mut().flatten() {
+            *at = fold.apply(*at, self.input);
+        }
+        Ok(AxisPart {
             output: wanted.clone(),
-            input: analysis::read(under.clone(), self.input, mode),
+            input: analysis::read(under, self.input, mode),
             padding: (0, 0),
             output_padding: 0,
-            copied: meets.then(positions),
-        }
+            copied,
+        })
     }
 
     /// ```text

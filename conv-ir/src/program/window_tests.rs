@@ -78,10 +78,14 @@ fn what_is_no_window_is_refused() {
         refused(plane, &[0..1, 2..2]),
         "the range 2..2 of the output's width must have a position, and end at 7 at most"
     );
-    assert_eq!(
-        refused("conv1d in W kernel 3", &[0..1]),
-        "a window is of known sizes: give the free ones values"
-    );
+    for text in ["conv1d in W kernel 3", "conv1d nN in 9 kernel 3"] {
+        let message = "a window is of known sizes: give the free ones values";
+        assert_eq!(refused(text, &[0..1]), message);
+    }
+    // The places that are copied are listed, if there is room.
+    let long = "conv1d in 1000000000000000 kernel 3 pad 1 mode circular";
+    let message = refused(long, &[0..1_000_000_000_000_000]);
+    assert!(message.contains("the places that a window copies needs"), "{message}");
 }
 
 #[test]
