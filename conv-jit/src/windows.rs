@@ -100,8 +100,8 @@ impl Compiled {
     /// [`pack_steps`](Compiled::pack_steps).
     ///
     /// # Errors
-    /// As [`pack_steps`](Compiled::pack_steps); [`Error::Unsupported`] for a step in tiles, whose
-    /// bits depend on where its tiles begin.
+    /// As [`pack_steps`](Compiled::pack_steps); [`Error::Unsupported`] for a step in tiles or
+    /// blocks, whose bits depend on where those begin.
     pub fn windows<T: Stored>(&self, weights: &[StepWeights<'_, T>]) -> Result<Windows<T>, Error> {
         let shared = self.shared.clone();
         let program = &shared.described;

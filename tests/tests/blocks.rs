@@ -234,6 +234,47 @@ fn accuracy_says_whether_there_are_blocks() {
     assert!(fast(transposed).explain().contains("not by FFT: it is transposed"));
 }
 
+/// Blocks of a window of the output would begin elsewhere.
+#[test]
+fn windows_of_the_output_are_refused() {
+    let compiled = fast("conv2d in 200x200 kernel 31x31 pad 15".parse::<Conv>().unwrap());
+    let weight = [0.5f32; 31 * 31];
+    let error = compiled.windows(&[StepWeights::from(&weight[..])]).map(|_| ()).unwrap_err();
+    assert!(error.to_string().contains("step 1 is computed in blocks by FFT"), "{error}");
+}
+
+/// What is too large for a block, or has too many axes, has direct sums; and no size makes a run
+/// hold more than it says.
+#[test]
+fn what_no_block_holds_has_direct_sums() {
+    for (text, why) in [
+        ("conv1d in 2000000 kernel 600000", "no block is small enough"),
+        ("conv2d ic512 oc512 in 64x64 kernel 31x31 pad 15", "no block is small enough"),
+        ("conv4d in 9x9x9x9 kernel 5x5x5x5 pad 2", "it has more than three spatial axes"),
+        ("conv1d in 40 kernel 40", "of the direct sums"),
+        ("conv2d in HxW kernel 31x31", "a size is known only at run time"),
+        ("conv2d n0 in 99x99 kernel 31x31", "there is no output"),
+    ] {
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let refused = fft::choose(&conv, f64::INFINITY).expect_err(text);
+        assert!(refused.contains(why), "{text}: {refused}");
+    }
+    for text in [
+        "conv1d in 10000000 kernel 60000",
+        "conv2d in 30000x30000 kernel 301x301",
+        "conv3d in 2000x2000x2000 kernel 41x41x41",
+        "conv2d ic16 oc16 in 30000x30000 kernel 31x31 dilation 3",
+    ] {
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let blocks = fft::choose(&conv, f64::INFINITY).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let channels = conv.spec().in_channels;
+        let held = if channels > 1 { channels + 1 } else { 1 };
+        assert!(blocks.points() * held <= 1 << 18, "{text}: {blocks}");
+        let pairs = channels * conv.spec().out_channels;
+        assert!(blocks.points() * pairs * 8 <= 1 << 28, "{text}: {blocks}");
+    }
+}
+
 /// Such a step has a group of its own in a program, and what is added to it is a step.
 #[test]
 fn steps_in_blocks_stand_alone_in_a_program() {

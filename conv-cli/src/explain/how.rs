@@ -51,7 +51,8 @@ const GIGAHERTZ: f64 = 3.0;
 pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     let (computed, plan) = (lowered.program(), &lowered.plan);
     // The model of whole programs prices direct sums.
-    if !lowered.rewritten.tiled.is_empty() {
+    let rewritten = &lowered.rewritten;
+    if !rewritten.tiled.is_empty() || !rewritten.in_blocks.is_empty() {
         return Vec::new();
     }
     let facts: Option<Vec<_>> = computed.convs().map(facts).collect();

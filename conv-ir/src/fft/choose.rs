@@ -11,8 +11,8 @@ use crate::Conv;
 pub(crate) const FEWEST_TAPS: usize = 32;
 
 /// The most complex points of a block's input channels together, one block in each lane of a cache
-/// line: 8 MiB.
-const MOST_POINTS: usize = 1 << 16;
+/// line: 32 MiB.
+const MOST_POINTS: usize = 1 << 18;
 
 /// Bytes of a point: a cache line of real parts, one of imaginary parts.
 const POINT: usize = 128;
@@ -95,7 +95,7 @@ fn direct(conv: &Conv) -> f64 {
 fn lengths(reach: &Reach, folded: bool, zeros: bool) -> Vec<BlockAxis> {
     let mut found = Vec::new();
     let longest = reach.window.saturating_mul(16).max(64);
-    let complex = (2..=17u32).flat_map(|log| [1usize << log, (1 << log) / 2 * 3]);
+    let complex = (2..=18u32).flat_map(|log| [1usize << log, (1 << log) / 2 * 3]);
     for points in complex.map(|n| if folded { 2 * n } else { n }) {
         debug_assert!(radices(points).is_some());
         if let Some(axis) = reach.in_blocks(points, zeros) {

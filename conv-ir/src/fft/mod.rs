@@ -176,6 +176,7 @@ fn reaches(conv: &Conv) -> Result<Vec<Reach>, &'static str> {
     let rules = [
         (spec.types.single().is_some(), "the type is neither f32 nor f64"),
         (spec.reduction == Reduction::Sum, "it is no convolution"),
+        (conv.rank() <= 3, "it has more than three spatial axes"),
         (!spec.transposed, "it is transposed"),
         (conv.free_sizes().is_empty(), "a size is known only at run time"),
         (conv.output_len().is_some_and(|len| len > 0), "there is no output"),

@@ -145,6 +145,36 @@ fn filled<V: Clone>(of: V, len: usize) -> Result<Vec<V>, Error> {
 /// Windows that are transformed at a time.
 const AT_A_TIME: usize = 8;
 
+/// The transform of windows, in the widest vectors.
+///
+/// # Safety
+/// This CPU has the instructions of `isa`.
+unsafe fn forward_here(isa: Isa, grid: &Grid<f64>, data: &mut [Point<f64, AT_A_TIME>]) {
+    /// # Safety
+    /// This CPU has AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx512vl,avx512dq")]
+    unsafe fn avx512(grid: &Grid<f64>, data: &mut [Point<f64, AT_A_TIME>]) {
+        grid.forward::<<f64 as Vectors<AT_A_TIME>>::Wide, AT_A_TIME>(data);
+    }
+    /// # Safety
+    /// This CPU has AVX2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    unsafe fn avx2(grid: &Grid<f64>, data: &mut [Point<f64, AT_A_TIME>]) {
+        grid.forward::<<f64 as Vectors<AT_A_TIME>>::Half, AT_A_TIME>(data);
+    }
+    match isa {
+        // SAFETY: the caller's word.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512 => unsafe { avx512(grid, data) },
+        // SAFETY: the caller's word.
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx2 => unsafe { avx2(grid, data) },
+        _ => grid.forward::<Plain<f64, AT_A_TIME>, AT_A_TIME>(data),
+    }
+}
+
 impl<T: Vectors<L>, const L: usize> Window<T, L> {
     fn new(
         conv: &Conv,
@@ -169,12 +199,16 @@ impl<T: Vectors<L>, const L: usize> Window<T, L> {
             let some = first..pairs.min(first + AT_A_TIME);
             some.clone()
                 .for_each(|pair| shape.place(&finer, weight, pair, pair - first, &mut data));
-            finer.forward::<Plain<f64, AT_A_TIME>, AT_A_TIME>(&mut data);
+            // SAFETY: compiling for vectors that the CPU does not have was refused.
+            unsafe { forward_here(isa, &finer, &mut data) };
             for pair in some {
                 let (lane, mut largest) = (pair - first, 0.0f64);
                 for (at, point) in data.iter().enumerate() {
                     let (re, im) = (point.re[lane], point.im[lane]);
-                    largest = largest.max(re.hypot(im));
+                    // Nothing larger than this sum is worth the time of a root.
+                    if re.abs() + im.abs() > largest {
+                        largest = largest.max(re.hypot(im));
+                    }
                     let (re, im) = (T::of(re * scale), T::of(im * scale));
                     match &mut spectrum {
                         Spectrum::Shared(all) => all[pair * len + at] = (re, im),

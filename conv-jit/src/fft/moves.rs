@@ -217,6 +217,9 @@ pub(super) unsafe fn store<T: Real, V: Vector<T, L>, const L: usize>(
                     let End { to, count, bias } = ends[lane];
                     let count = count.saturating_sub(first).min(L);
                     let apart = shape.output.axes[2];
+                    if count == 0 {
+                        continue;
+                    }
                     if let Some(bias) = bias {
                         tile[lane] = tile[lane].map(|x| x + bias);
                     }
@@ -229,7 +232,7 @@ pub(super) unsafe fn store<T: Real, V: Vector<T, L>, const L: usize>(
                             sum[k] = sum[k] + tile[lane][k] * T::default();
                         }
                     }
-                    // SAFETY: these are outputs of this block, which lie in the output.
+                    // SAFETY: `End::of` has seen that the row's outputs lie in the output.
                     unsafe {
                         let to = output.add(to + first * apart);
                         if apart == 1 {
@@ -277,6 +280,8 @@ impl<T: Real> End<T> {
         if let Some(bias) = bias {
             end.bias = Some(bias[channel]);
         }
+        let last = end.to + end.count.saturating_sub(1) * shape.output.axes[2];
+        assert!(last < shape.images * shape.output.image, "fft: a row of outputs lies outside");
         end
     }
 }

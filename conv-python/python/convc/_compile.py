@@ -58,9 +58,12 @@ def compile(
     accuracy : {"exact", "fast", "within(1e-4)", "unfused"}
         ``"exact"``: one chain of fused multiply-adds for each output, the same bits on every CPU
         and with any number of threads. ``"fast"``: sums may be put together in another order, so
-        that known windows of low rank (a Gaussian, a box) are two cheap ones.
-        ``"within(1e-4)"``: the same where no output is off by more, relative to the largest input
-        times the sum of the absolute weights. ``"unfused"``: products round as well.
+        that known windows of low rank (a Gaussian, a box) are two cheap ones, and large ones
+        (from about 15 x 15) go through a Fourier transform: an output may then be off by some
+        units of the largest input around it, not of itself, and the bits are still the same on
+        every CPU. A result that is not finite is that of ``"exact"``. ``"within(1e-4)"``: the same
+        where no output is off by more, relative to the largest input times the sum of the absolute
+        weights. ``"unfused"``: products round as well.
     **words
         Where `text` is only a head such as ``"conv2d"`` or ``"conv_transpose1d"``: ``input``
         (sizes), ``kernel``, ``in_channels``, ``out_channels``, ``groups``, ``batch``, ``stride``,
