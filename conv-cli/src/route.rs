@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use conv_ir::program::Rewritten;
 use conv_ir::program::plan::Plan;
+use conv_ir::program::{Algorithm, Rewritten};
 use conv_ir::separate::Accuracy;
 use conv_ir::winograd::Tiles;
 use conv_ir::{Nest, Program, Schedule, Target, interp, reference};
@@ -67,6 +67,8 @@ pub struct How {
     pub schedule: Option<Schedule>,
     /// Of several steps, instead of the model's choice.
     pub plan: Option<Plan>,
+    /// Of one step, instead of the model's choice.
+    pub algorithm: Option<Algorithm>,
 }
 
 impl How {
@@ -74,6 +76,7 @@ impl How {
         Options {
             schedule: self.schedule.clone(),
             plan: self.plan.clone(),
+            algorithm: self.algorithm,
             target: self.route.target(),
             threads: self.threads,
             accuracy: self.accuracy,
@@ -114,6 +117,8 @@ pub struct Ready<T: Scalar> {
     pub route: &'static str,
     /// Time from the description to code, with nothing cached. Packing the weights is not counted.
     pub compile: Duration,
+    /// Time that packing the weights took.
+    pub packing: Duration,
     /// Bytes of machine code.
     pub code_bytes: usize,
     /// How, where there was a choice.
@@ -176,7 +181,8 @@ impl<T: Scalar> Ready<T> {
             Route::Reference => {
                 let engine = Engine::Reference(program.clone(), weights);
                 let (compile, chosen) = (Duration::ZERO, Chosen::default());
-                Ok(Ready { route: "reference", compile, code_bytes: 0, chosen, engine })
+                let packing = Duration::ZERO;
+                Ok(Ready { route: "reference", compile, packing, code_bytes: 0, chosen, engine })
             }
             Route::Interp => Ready::interp(program, how, weights),
             Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
@@ -224,20 +230,21 @@ impl<T: Scalar> Ready<T> {
         let finite_weights = weights.iter().all(are_finite);
         let lowered = Lowered::new(program, &Options { finite_weights, ..how.options() })?;
         let nest = lowered.whole_nest()?;
-        let compile = start.elapsed();
+        let (compile, start) = (start.elapsed(), Instant::now());
         for (step, &origin) in lowered.rewritten.origins.iter().enumerate() {
             let of = &mut weights[origin].weight;
             if let Cow::Owned(used) = lowered.rewritten.weights_of(step, of)? {
                 *of = used;
             }
         }
+        let packing = start.elapsed();
         // What is compiled in has no array of its own.
         let mut known = program.convs().map(|conv| conv.known().is_some());
         weights.retain(|_| known.next() == Some(false));
         let Lowered { rewritten, plan, groups } = &lowered;
         let chosen = Chosen::of(program, rewritten, plan, groups);
         let engine = Engine::Interp(nest, weights);
-        Ok(Ready { route: "interp", compile, code_bytes: 0, chosen, engine })
+        Ok(Ready { route: "interp", compile, packing, code_bytes: 0, chosen, engine })
     }
 
     fn machine(program: &Program, how: &How, weights: &[Weights<T>]) -> Result<Ready<T>, Failure> {
@@ -255,13 +262,15 @@ impl<T: Scalar> Ready<T> {
             None => StepWeights { weight: &step.weight, bias: step.bias.as_deref() },
         });
         let steps: Vec<StepWeights<'_, T>> = steps.collect();
+        let start = Instant::now();
         let packed = compiled.pack_steps(&steps)?;
+        let packing = start.elapsed();
         // Packing may have found weights that ask for other code.
         let compiled = packed.compiled();
         let (rewritten, plan) = (compiled.rewritten(), compiled.plan());
         let chosen = Chosen::of(program, rewritten, plan, compiled.groups());
         let (code_bytes, engine) = (compiled.code_bytes(), Engine::Packed(packed));
-        Ok(Ready { route, compile, code_bytes, chosen, engine })
+        Ok(Ready { route, compile, packing, code_bytes, chosen, engine })
     }
 }
 

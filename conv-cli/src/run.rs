@@ -350,6 +350,7 @@ fn compute<T: Scalar>(
         accuracy,
         schedule: args.schedule.clone(),
         plan: None,
+        algorithm: None,
     };
     // Only numbers that are known when code is made can be found to be of low rank.
     let ready = match accuracy.admits() {

@@ -269,3 +269,21 @@ fn a_plan_against_itself_is_no_gain() {
     let json = ok(&["bench", "--chains", &chains, "--time", "0", "--format", "json"]);
     assert!(json.contains("\"gain\":null"), "{json}");
 }
+
+/// Every algorithm of a layer, and the model's choice among them.
+#[test]
+fn algorithms_are_timed_side_by_side() {
+    let layer = "conv2d ic16 oc16 in 20 kernel 3x1 pad 1,0";
+    let all = ["bench", layer, "--time", "0", "--all-algorithms"];
+    let text = ok(&[&all[..], &["--accuracy", "fast"]].concat());
+    for algorithm in ["direct", "F(2x1, 3x1)", "F(4x1, 3x1)", "F(6x1, 3x1)"] {
+        assert!(text.contains(algorithm), "{text}");
+    }
+    assert_eq!(text.matches('*').count(), 1, "{text}");
+    assert!(text.contains("the choice takes 1.") && text.contains("at worst: conv2d"), "{text}");
+    let refused = common::refused(&all);
+    assert!(refused.contains("one algorithm under accuracy exact"), "{refused}");
+    let strided = ["bench", "conv2d in 9 kernel 3 stride 2", "--all-algorithms"];
+    let text = ok(&[&strided[..], &["--time", "0", "--accuracy", "fast"]].concat());
+    assert_eq!(text, "no layer has more than one algorithm\n");
+}

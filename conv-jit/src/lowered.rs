@@ -74,9 +74,13 @@ impl Lowered {
         // A given schedule is for the window as it is.
         let accuracy = if schedule.is_some() { Accuracy::Exact } else { *accuracy };
         let mut rewritten = program.rewritten(accuracy);
-        if options.finite_weights {
-            rewritten = rewritten.in_blocks(accuracy).in_tiles(accuracy);
-        }
+        rewritten = match options.algorithm {
+            Some(algorithm) if options.finite_weights => {
+                rewritten.computed_by(accuracy, algorithm)?
+            }
+            None if options.finite_weights => rewritten.in_blocks(accuracy).in_tiles(accuracy),
+            _ => rewritten,
+        };
         if let Some(plan) = plan {
             plan.check(&rewritten.program)?;
             let is_alone =

@@ -1,5 +1,6 @@
 //! How a program is compiled, as a caller says it.
 
+use conv_ir::program::Algorithm;
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Program, Schedule, Target};
@@ -16,6 +17,9 @@ pub struct Options {
     /// Which steps are fused, of those that are computed
     /// ([`rewritten`](conv_ir::Program::rewritten)). `None`: the model's choice.
     pub plan: Option<Plan>,
+    /// How a program of one step is computed, of what its accuracy admits
+    /// ([`Algorithm::of`]). `None`: the model's choice.
+    pub algorithm: Option<Algorithm>,
     /// What the model and the passes may assume of the machine. One with vectors of 256 or 512
     /// bits has its leaves assembled by us; this CPU must have them.
     pub target: Target,
@@ -39,6 +43,7 @@ impl Default for Options {
         Options {
             schedule: None,
             plan: None,
+            algorithm: None,
             target: host_target(),
             cache: true,
             threads: 1,
@@ -70,7 +75,7 @@ impl Options {
             Accuracy::Exact | Accuracy::Fast | Accuracy::Within(_) => Accuracy::Exact,
             Accuracy::Unfused => Accuracy::Unfused,
         };
-        Options { accuracy, ..self.clone() }
+        Options { accuracy, algorithm: None, ..self.clone() }
     }
 
     /// Cranelift for that target.

@@ -144,7 +144,8 @@ fn errors_are_within_their_bound() {
         let found = finished(&plain, &data, &sums(&conv, &tiles, &data, &transformed));
         if !found.is_empty() {
             let part = part_of_bound(&conv, &data, &bound, &found);
-            parts.entry(format!("of {} points", tiles.points())).or_default().push(part);
+            let axes = tiles.taps().iter().filter(|taps| **taps > 1).count();
+            parts.entry(format!("along {axes} axes")).or_default().push(part);
         }
     }
     judged(parts, 0.0);

@@ -53,6 +53,9 @@ pub struct Measured {
     pub pct_peak: Option<f64>,
     /// From the description to code, with nothing cached.
     pub compile_ms: f64,
+    /// Weights to the order of their use, once.
+    #[serde(skip)]
+    pub packing_ms: f64,
     /// Machine code.
     pub code_bytes: usize,
     /// How one step was computed: the schedule, or in which tiles.
@@ -95,6 +98,7 @@ pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> 
         gflops: rounded(gflops, 3),
         pct_peak: settings.peak.map(|peak| rounded(100.0 * gflops / peak, 2)),
         compile_ms: milliseconds(ready.compile),
+        packing_ms: milliseconds(ready.packing),
         code_bytes: ready.code_bytes,
         schedule: schedule.or(tiles).unwrap_or_default(),
         plan: plan.map_or(String::new(), words),

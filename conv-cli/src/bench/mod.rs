@@ -8,6 +8,7 @@
 //!
 //! Files are read, and every mistake in them found, before the first layer is timed.
 
+mod algorithms;
 mod html;
 mod layers;
 mod measure;
@@ -52,6 +53,8 @@ fused multiply-adds that one core can do without memory, measured in the same ru
 Several steps, of which some are fused, are timed step by step too, in turns. The gain is that time over the time as planned. There is none (-) where the \
 plan is to go step by step, nor where the middle halves of both times overlap: that is noise.
 
+--all-algorithms, with --accuracy fast or within(X), times each algorithm of a layer of one step. What the model expects is its price by that of direct sums, times the time of those. A star marks the model's choice.
+
 JSON is one line a layer: layer, route, threads, ms_min, ms_median, gflops, pct_peak, compile_ms, code_bytes, schedule, plan, ms_unfused, gain.
 
 --compare takes results of other libraries, one JSON object a line: layer, peer (the library), threads, status, ms_median; and where they are \
@@ -72,6 +75,7 @@ Examples:
   convc bench --layers public --only resnet50_3x3_56_64,image_5x5_1080p --format json
   convc bench --layers public --compare others.jsonl --html report.html
   convc bench --layers public --accuracy fast
+  convc bench --accuracy fast --all-algorithms --time 0.1 'conv2d ic64 oc64 in 56 kernel 3 pad 1'
   convc bench --layers blocks";
 
 /// Time convolutions, or the layers of a table
@@ -103,6 +107,10 @@ pub struct Args {
     route: Route,
     #[command(flatten)]
     exactness: Exactness,
+    /// Time every algorithm that the accuracy admits of each layer of one step, beside what the
+    /// model expects
+    #[arg(long, conflicts_with_all = ["compare", "html", "format"])]
+    all_algorithms: bool,
     /// Least time to measure each layer
     #[arg(long, value_name = "SECONDS", default_value = "0.3", value_parser = seconds, allow_negative_numbers = true)]
     time: Duration,
@@ -151,6 +159,9 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     };
     let known = table.iter().map(|layer| layer.name.clone()).collect();
     let layers = layers::pick(table, &args.only, path)?;
+    if args.all_algorithms {
+        return algorithms::print(&layers, &settings(args, None), out);
+    }
     let peers = Peers::read(&args.compare, args.threads)?;
     if let Some(html) = &args.html {
         let read: Vec<&Path> =
@@ -189,15 +200,8 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-/// Everybody's time for each layer; JSON lines are printed on the way.
-fn rows(
-    args: &Args,
-    layers: &[Layer],
-    peers: &Peers,
-    peak: Option<Peak>,
-    out: &mut dyn Write,
-) -> Result<Vec<Row>, Failure> {
-    let settings = Settings {
+fn settings(args: &Args, peak: Option<Peak>) -> Settings {
+    Settings {
         how: How {
             route: args.route,
             threads: args.threads,
@@ -206,7 +210,18 @@ fn rows(
         },
         time: args.time,
         peak: peak.map(|peak| peak.gflops * args.threads as f64),
-    };
+    }
+}
+
+/// Everybody's time for each layer; JSON lines are printed on the way.
+fn rows(
+    args: &Args,
+    layers: &[Layer],
+    peers: &Peers,
+    peak: Option<Peak>,
+    out: &mut dyn Write,
+) -> Result<Vec<Row>, Failure> {
+    let settings = settings(args, peak);
     let mut rows = Vec::new();
     each(layers, &settings, |layer, measured| {
         let row = Row::new(layer, measured, peers, settings.peak);

@@ -25,6 +25,7 @@ pub fn measured(layer: &str, ms: f64, pct_peak: f64) -> Measured {
         gflops: pct_peak,
         pct_peak: Some(pct_peak),
         compile_ms: 3.25,
+        packing_ms: 0.5,
         code_bytes: 4096,
         schedule: "lanes oc:4".to_owned(),
         plan: String::new(),

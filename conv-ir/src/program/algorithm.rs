@@ -12,6 +12,7 @@
 //! arrays that come later, and what was done.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use super::{Program, Step, tiled};
 use crate::accuracy::Accuracy;
@@ -19,6 +20,70 @@ use crate::fft::Blocks;
 use crate::separate::{Separable, separate};
 use crate::winograd::Tiles;
 use crate::{Conv, Element, Error, Reduction};
+
+/// How the sums of one step are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// As the contract says: a chain of multiply-adds each.
+    Direct,
+    /// In tiles of fewer multiplications.
+    Tiles(Tiles),
+    /// In blocks through an FFT, of the model's size.
+    Blocks,
+}
+
+impl Algorithm {
+    /// Every algorithm that a step may have under an accuracy; direct sums come first.
+    ///
+    /// ```
+    /// use conv_ir::{Accuracy, Conv, program::Algorithm};
+    /// let conv: Conv = "conv2d ic64 oc64 in 56x56 kernel 3x3 pad 1".parse()?;
+    /// assert_eq!(Algorithm::of(&conv, Accuracy::Exact), [Algorithm::Direct]);
+    /// assert_eq!(Algorithm::of(&conv, Accuracy::within(1e-4)?).len(), 2);
+    /// assert!(Algorithm::of(&conv, Accuracy::Fast).len() > 20);
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn of(conv: &Conv, accuracy: Accuracy) -> Vec<Algorithm> {
+        let most = accuracy.admits().unwrap_or(0.0);
+        let fits =
+            |tiles: &Tiles| tiles.relative_bound(conv) <= most && tiled::price(conv, tiles).is_ok();
+        let tiles = Tiles::of(conv).unwrap_or_default().into_iter().filter(fits);
+        let blocks = crate::fft::choose(conv, most).is_ok().then_some(Algorithm::Blocks);
+        let all = std::iter::once(Algorithm::Direct).chain(tiles.map(Algorithm::Tiles));
+        all.chain(blocks).collect()
+    }
+
+    /// The model's choice.
+    pub fn choose(conv: &Conv, accuracy: Accuracy) -> Algorithm {
+        let Some(most) = accuracy.admits() else { return Algorithm::Direct };
+        match (crate::fft::choose(conv, most), tiled::choose(conv, most)) {
+            (Ok(_), _) => Algorithm::Blocks,
+            (Err(_), Ok(tiles)) => Algorithm::Tiles(tiles),
+            (Err(_), Err(_)) => Algorithm::Direct,
+        }
+    }
+
+    /// What the model expects it to cost, in multiply-adds of direct sums, where sizes are known, it
+    /// is one of [`of`](Self::of), and the model's price is in them: that of an FFT is not.
+    pub fn price(&self, conv: &Conv) -> Option<f64> {
+        match self {
+            Algorithm::Direct => Some(tiled::direct(conv)),
+            Algorithm::Tiles(tiles) => tiled::price(conv, tiles).ok(),
+            Algorithm::Blocks => None,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Algorithm::Direct => f.write_str("direct"),
+            Algorithm::Tiles(tiles) => tiles.fmt(f),
+            Algorithm::Blocks => f.write_str("FFT"),
+        }
+    }
+}
 
 /// A program in the place of another: the same input and output, and the same weights to pass.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +139,34 @@ impl Rewritten {
         self
     }
 
+    /// The same, with the only step computed by this algorithm.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] where there are several steps, or it is not one of
+    /// [`Algorithm::of`].
+    pub fn computed_by(
+        mut self,
+        accuracy: Accuracy,
+        algorithm: Algorithm,
+    ) -> Result<Rewritten, Error> {
+        let Some(conv) = self.program.single() else {
+            let count = self.program.steps().len();
+            let message = format!("an algorithm is for one step, but there are {count}");
+            return Err(Error::Argument(message));
+        };
+        if !Algorithm::of(conv, accuracy).contains(&algorithm) {
+            let message =
+                format!("{algorithm} is not computed under accuracy {accuracy} of {conv}");
+            return Err(Error::Argument(message));
+        }
+        match algorithm {
+            Algorithm::Direct => self.direct.push((0, "direct sums were asked for".to_owned())),
+            Algorithm::Tiles(tiles) => self.tiled.push((0, tiles)),
+            Algorithm::Blocks => return Ok(self.in_blocks(accuracy)),
+        }
+        Ok(self)
+    }
+
     /// The same, where steps for which `keep` is false have direct sums.
     pub fn tiled_where(mut self, keep: impl Fn(usize) -> bool) -> Rewritten {
         let (tiled, direct) = self.tiled.into_iter().partition(|(at, _)| keep(*at));
@@ -104,13 +197,18 @@ impl Rewritten {
         let tiled = |(at, tiles): &(usize, Tiles)| {
             let conv = &self.program.steps()[*at].conv;
             let outputs: usize = tiles.outputs().iter().product();
+            let pairs = conv.in_channels_per_group() * conv.spec().out_channels;
+            let bytes = |each: usize| (pairs * conv.dtype().bytes()).saturating_mul(each);
             format!(
                 "step {}: in tiles, Winograd's {tiles}: {} multiplications for {}; error at most \
-                 {:.1e} of the largest input times the channel's sum of |weights|",
+                 {:.1e} of the largest input times the channel's sum of |weights|; {} bytes of \
+                 weights, transformed from {}",
                 at + 1,
                 tiles.points(),
                 outputs * conv.kernel_volume(),
-                tiles.relative_bound(conv)
+                tiles.relative_bound(conv),
+                bytes(tiles.points()),
+                bytes(conv.kernel_volume())
             )
         };
         let blocks = |(at, blocks): &(usize, Blocks)| {

@@ -37,7 +37,7 @@ pub mod tiled;
 pub mod whole;
 pub mod window;
 
-pub use algorithm::Rewritten;
+pub use algorithm::{Algorithm, Rewritten};
 
 use std::sync::Arc;
 

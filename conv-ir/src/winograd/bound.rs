@@ -4,7 +4,8 @@
 //! channels `c` and points `k`, where `V` are the transformed weights and `d` the inputs of the
 //! tile. No product meets more than `n` roundings: one for each term of a row of `B`, one of `V`,
 //! one for each channel, one for each term of a row of `A`, and what is added at the end. So the
-//! error is at most [`gamma`] of `n` times that sum.
+//! error is at most [`gamma`] of `n` times that sum. Multiply-adds may be fused or not: no chain
+//! begins with a number, so where a product is rounded by itself there is one sum less to round.
 //!
 //! It depends on all inputs of the tile, not only on those under the output's own window: no bound
 //! of the form "a constant times the sum of |input * weight|" holds for it. With the largest input
@@ -18,7 +19,7 @@ use crate::{Bound, Conv, Element, Error};
 
 impl Tiles {
     /// Of a convolution with these transformed weights, the weights that they were made of, and its
-    /// bias where it adds one; multiply-adds are fused, as on every CPU that has them so.
+    /// bias where it adds one.
     ///
     /// # Errors
     /// Where these are not the arrays, or not tiles, of `conv`.

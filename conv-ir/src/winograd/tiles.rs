@@ -150,6 +150,7 @@ impl Tiles {
         let mut made = room("transformed weights", points.saturating_mul(pairs))?;
         made.resize(points * pairs, T::default());
         let flip = conv.spec().flip;
+        let axes = self.transforms();
         let (mut window, mut next) = (Vec::new(), Vec::new());
         for (pair, taps) in weight.chunks(volume).enumerate() {
             window.clear();
@@ -158,7 +159,7 @@ impl Tiles {
                 window.reverse();
             }
             let mut behind = volume;
-            for axis in self.transforms() {
+            for axis in &axes {
                 behind /= axis.taps();
                 along(&window, (&axis.g, behind), &mut next);
                 std::mem::swap(&mut window, &mut next);

@@ -13,9 +13,12 @@ use std::str::FromStr;
 
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
-use conv_ir::{Conv, Layout, Program, Schedule, Target};
+use conv_ir::{Accuracy, Conv, Layout, Program, Schedule, Target};
 
 use crate::host::{TARGETS, as_here};
+
+/// What most cases ask for.
+pub(super) const EXACT: Accuracy = Accuracy::Exact;
 
 /// What runs, and how.
 pub(super) struct Case {
@@ -28,6 +31,8 @@ pub(super) struct Case {
     /// Of one step.
     pub schedule: Option<Schedule>,
     pub plan: Option<Plan>,
+    /// Other than the contract's bits may be admitted: those of a run without guards are wanted.
+    pub accuracy: Accuracy,
 }
 
 impl fmt::Display for Case {
@@ -46,7 +51,10 @@ impl fmt::Display for Case {
             let groups: Vec<String> = plan.groups.iter().map(group_text).collect();
             write!(f, " | plan {}", groups.join(", "))?;
         }
-        Ok(())
+        match self.accuracy {
+            Accuracy::Exact => Ok(()),
+            accuracy => write!(f, " | accuracy {accuracy}"),
+        }
     }
 }
 
@@ -86,11 +94,14 @@ impl FromStr for Case {
 
     fn from_str(text: &str) -> Result<Case, String> {
         let (what, fields) = text.split_once(" | ").ok_or("no target")?;
-        let mut known = false;
+        let (mut known, mut accuracy) = (false, Accuracy::Exact);
         let (mut target, mut schedule, mut plan, mut sizes) = (None, None, None, Vec::new());
         for field in fields.split(" | ") {
             match field.split_once(' ').unwrap_or((field, "")) {
                 ("known", "") => known = true,
+                ("accuracy", text) => {
+                    accuracy = text.parse().map_err(|e| format!("{text}: {e}"))?;
+                }
                 ("target", name) => target = TARGETS.into_iter().find(|t| t.name == name),
                 ("schedule", text) => {
                     schedule = Some(text.parse().map_err(|e| format!("{text}: {e}"))?);
@@ -115,7 +126,7 @@ impl FromStr for Case {
             // One step may add a residual of the caller's.
             false => what.parse::<Conv>().map_err(message)?.into(),
         };
-        Ok(Case { program, sizes, known, target, schedule, plan })
+        Ok(Case { program, sizes, known, target, schedule, plan, accuracy })
     }
 }
 
@@ -123,6 +134,7 @@ impl FromStr for Case {
 fn cases_are_read_as_they_print() {
     for text in [
         "conv1d f32 n1 g1 ic2 oc3 in N kernel 3 | sizes N:17 | known | target avx2 | schedule lanes oc:8 tile oc:8 pack",
+        "conv1d f32 n1 g1 ic16 oc16 in 99 kernel 3 | target avx2 | accuracy fast",
         "conv1d f32 n1 g1 ic1 oc2 in 9 kernel 1; conv1d f32 n1 g1 ic2 oc1 in 9 kernel 3 | target avx512 | plan 0..2 rows 3 chunks 2 keep yn layouts fl",
     ] {
         let case: Case = text.parse().unwrap();

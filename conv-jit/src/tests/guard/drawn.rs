@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
-use super::case::Case;
+use super::case::{Case, EXACT};
 use crate::targets_here;
 
 #[path = "../../../../tests/src/random.rs"]
@@ -68,7 +68,15 @@ impl Draw<'_> {
             let target = self.target()?;
             let schedule = if at == 0 { None } else { Some(self.schedule(&conv, &target)?) };
             let (program, sizes) = (program.clone(), sizes.clone());
-            cases.push(Case { program, sizes, known, target, schedule, plan: None });
+            cases.push(Case {
+                program,
+                sizes,
+                known,
+                target,
+                schedule,
+                plan: None,
+                accuracy: EXACT,
+            });
         }
         Some(cases)
     }
@@ -117,7 +125,7 @@ impl Draw<'_> {
         let ways = self.targets.iter().flat_map(|target| plans.iter().map(move |p| (target, p)));
         let cases = ways.map(|(&target, plan)| {
             let (program, sizes, plan) = (program.clone(), sizes.clone(), plan.clone());
-            Case { program, sizes, known, target, schedule: None, plan }
+            Case { program, sizes, known, target, schedule: None, plan, accuracy: EXACT }
         });
         Some(cases.collect())
     }

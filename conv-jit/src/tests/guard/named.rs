@@ -3,9 +3,9 @@
 
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
-use conv_ir::{Conv, DType, Layout, Program, Schedule, Target};
+use conv_ir::{Accuracy, Conv, DType, Layout, Program, Schedule, Target};
 
-use super::case::Case;
+use super::case::{Case, EXACT};
 use crate::targets_here;
 
 #[path = "../../../../tests/src/shapes.rs"]
@@ -15,7 +15,7 @@ mod shapes;
 const KEPT: &str = include_str!("kept.txt");
 
 pub(super) fn cases() -> impl Iterator<Item = Case> {
-    kept().chain(scheduled()).chain(fused())
+    kept().chain(scheduled()).chain(fused()).chain(tiled())
 }
 
 fn kept() -> impl Iterator<Item = Case> {
@@ -36,7 +36,7 @@ fn scheduled() -> impl Iterator<Item = Case> {
             SCHEDULES.into_iter().map(move |text| {
                 let schedule = text.map(|text| schedule(text, conv.dtype(), target));
                 let (program, sizes) = (conv.clone().into(), Vec::new());
-                Case { program, sizes, known: false, target, schedule, plan: None }
+                Case { program, sizes, known: false, target, schedule, plan: None, accuracy: EXACT }
             })
         };
         targets_here().flat_map(on)
@@ -54,11 +54,38 @@ fn fused() -> impl Iterator<Item = Case> {
             targets_here().map(move |target| {
                 let plan = Some(strips(chain.steps().len(), rows, layout));
                 let (program, sizes) = (chain.clone(), Vec::new());
-                Case { program, sizes, known: false, target, schedule: None, plan }
+                Case { program, sizes, known: false, target, schedule: None, plan, accuracy: EXACT }
             })
         })
     })
 }
+
+/// What is computed in tiles, with weights that come later or are compiled in.
+fn tiled() -> impl Iterator<Item = Case> {
+    let on = |text: &str| -> Program {
+        text.parse::<Conv>().unwrap_or_else(|e| panic!("{text}: {e}")).into()
+    };
+    let both = |text| [false, true].map(|known| (text, known));
+    TILED.into_iter().flat_map(both).flat_map(move |(text, known)| {
+        let program = on(text);
+        targets_here().map(move |target| {
+            let (program, sizes, accuracy) = (program.clone(), Vec::new(), Accuracy::Fast);
+            Case { program, sizes, known, target, schedule: None, plan: None, accuracy }
+        })
+    })
+}
+
+/// Of one to three axes, in both layouts, with edges, tails of channels and large extents.
+const TILED: [&str; 8] = [
+    "conv2d ic24 oc40 in 13x17 kernel 3 pad 1 + bias, relu",
+    "conv2d nhwc ic27 oc33 in 14x15 kernel 3 pad 2:1,0 + residual",
+    "conv2d n3 ic48 oc64 in 7x7 kernel 3 pad 1 + bias + residual, silu",
+    "conv2d g2 ic64 oc64 in 9x11 kernel 5 pad 2 + bias",
+    "conv2d ic64 oc64 in 9x15 kernel 1x7 pad 0,3",
+    "conv1d ic32 oc48 in 3001 kernel 3 pad 1 + bias",
+    "conv2d ic40 oc96 in 4x400 kernel 3 pad 1",
+    "conv3d ic24 oc32 in 5x9x10 kernel 3 pad 1 + bias, relu",
+];
 
 fn strips(count: usize, rows: usize, layout: Layout) -> Plan {
     let strips = Strips {
