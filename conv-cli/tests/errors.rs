@@ -318,7 +318,7 @@ fn descriptions_must_be_readable() {
         says(&["--kernel", "3"], &["both --size and --kernel"]);
         says(&["--size", "8xx8", "--kernel", "3"], &["neither a whole number nor a name"]);
         says(&["--size", "8x8", "--kernel", "3x3x3"], &["kernel"]);
-        says(&["--size", "8", "--kernel", "3", "--type", "f16"], &["f16"]);
+        says(&["--size", "8", "--kernel", "3", "--type", "f8"], &["f8"]);
         says(
             &["--size", "99999999999", "--kernel", "3", "--in-channels", "9999999999"],
             &["input"],

@@ -4,7 +4,7 @@
 use crate::data::{Fill, Rng, array, compare, rounded, stored};
 use crate::emitted::{Emitted, exactly};
 use crate::judge::{SEED, quietly};
-use crate::random_chains::DrawnChain;
+use crate::random_chains::{DrawnChain, chains};
 use crate::routes::machines_here;
 use conv_ir::lower::Layouts;
 use conv_ir::program::Step;
@@ -16,6 +16,13 @@ use conv_ir::{
     Conv, Element, Error, Program, Schedule, Stored, Target, interp, nest, passes, with_stored,
 };
 use conv_jit::{Compiled, CurrentThread, Options, StepArrays, StepWeights};
+use proptest::strategy::Strategy;
+
+/// Random chains whose arrays are all of the type of the sums.
+pub fn chains_of_one_type() -> impl Strategy<Value = Program> {
+    let is_of_one = |program: &Program| program.convs().all(|c| c.types() == c.dtype().into());
+    chains().prop_filter("all arrays are of one type", is_of_one)
+}
 
 /// The arrays of a chain.
 struct ChainData<T> {

@@ -97,11 +97,16 @@ fn text(
     let transposed = if name == "transposed" { "-transposed" } else { "" };
     let layout = if channels_last { "channels-last " } else { "" };
     let input = ["11", "6x9", "3x5x6", "3x3x4x5"][rank - 1];
+    // What hangs over is read in no mode but zeros.
+    let words = match mode {
+        PaddingMode::Zeros => kind.text.to_owned(),
+        _ => kind.text.replace(" ceil_mode", ""),
+    };
     let mode = if kind.pads { format!(" mode {mode}") } else { String::new() };
     let batch = 1 + turn % 2;
     format!(
         "{head}{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}",
-        kind.text,
+        words,
         if is_pool { epilogue(turn).replace(" + bias", "") } else { epilogue(turn) }
     )
 }

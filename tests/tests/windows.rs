@@ -14,7 +14,7 @@ use conv_ir::program::window::Part;
 use conv_ir::reference::{self, run_program};
 use conv_ir::{Element, Layout, Program, Schedule, Target, nest, passes, with_element};
 use conv_jit::{Compiled, CurrentThread, Error, Options, StepWeights};
-use conv_tests::random_chains::chains;
+use conv_tests::chains::chains_of_one_type;
 use conv_tests::routes::machines_here;
 use conv_tests::{Fill, Rng, compare};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
@@ -150,7 +150,7 @@ fn any_window_is_that_of_the_whole() {
         }
         Ok(())
     };
-    match runner.run(&chains(), test) {
+    match runner.run(&chains_of_one_type(), test) {
         Ok(()) => {}
         Err(TestError::Fail(reason, least)) => panic!("{reason}\n\n{least}"),
         Err(TestError::Abort(reason)) => panic!("{reason}"),

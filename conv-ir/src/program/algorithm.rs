@@ -64,8 +64,8 @@ impl Algorithm {
         }
     }
 
-    /// What the model expects it to cost, in multiply-adds of direct sums, where sizes are known, it
-    /// is one of [`of`](Self::of), and the model's price is in them: that of an FFT is not.
+    /// What the model expects it to cost, in multiply-adds of direct sums, where sizes are known,
+    /// it is one of [`of`](Self::of), and the model's price is in them: that of an FFT is not.
     pub fn price(&self, conv: &Conv) -> Option<f64> {
         match self {
             Algorithm::Direct => Some(tiled::direct(conv)),

@@ -94,7 +94,7 @@ impl Program {
     /// # Errors
     /// [`Error::Argument`] where a size is free, or a range is empty, is missing or leaves the
     /// output; [`Error::Unsupported`] where the windows of an average hang over the end by
-    /// `ceil_mode`.
+    /// `ceil_mode`, or more than 2^27 places along an axis are copied.
     pub fn window(&self, outputs: &[Range<usize>]) -> Result<Window, Error> {
         let last = self.steps.len();
         let mut needed: Vec<Option<Part>> = vec![None; last + 1];
@@ -225,10 +225,20 @@ fn of_step(step: &Step, wanted: &Part) -> Result<(WindowStep, Part), Error> {
     Ok((window, axes.into_iter().map(|axis| axis.input).collect()))
 }
 
+/// Places of one axis that a window copies at most: a list of 1 GiB.
+const LONGEST_LIST: i64 = 1 << 27;
+
 /// The positions of a range, where there is room for so many.
 fn listed(range: Range<i64>) -> Result<Vec<i64>, Error> {
-    let count = usize::try_from(range.end - range.start).unwrap_or(0);
-    let mut positions = crate::values::room("the places that a window copies", count)?;
+    let count = range.end - range.start;
+    if count > LONGEST_LIST {
+        let message = format!(
+            "padding that repeats the input is copied place by place, {count} along an axis, but \
+             the limit is {LONGEST_LIST}: take smaller windows"
+        );
+        return Err(Error::Unsupported { route: "window", message });
+    }
+    let mut positions = crate::values::room("the places that a window copies", count as usize)?;
     positions.extend(range);
     Ok(positions)
 }
