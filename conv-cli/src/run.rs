@@ -9,6 +9,7 @@
 //! Each array is held against the shape that the program asks for before anything is computed, so
 //! that an error names the file, its shape and the rule.
 
+mod described;
 mod integers;
 mod place;
 mod quantised;
@@ -22,7 +23,7 @@ use conv_files::{Array, Kind, npy_of, read_npy, read_place, split_place};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, ConvSpec, DType, Program, Schedule, Size};
 
-use crate::describe::{self, GRAMMAR, Parameters};
+use crate::describe::{GRAMMAR, Parameters};
 use crate::failure::Failure;
 use crate::route::{self, How, Ready, Route, Scalar, Weights};
 use crate::table::milliseconds;
@@ -241,29 +242,6 @@ impl<'a> Files<'a> {
         };
         Ok((seen, parameters.conv(spec)?))
     }
-
-    /// The program that a text describes, with the sizes of the input.
-    fn described(&self, texts: &[String]) -> Result<(Seen, Program), Failure> {
-        let program = describe::joined(texts)?;
-        if let Some(conv) = program.convs().find(|conv| conv.types().single().is_none()) {
-            let types = conv.types();
-            let message = format!(
-                "the description is of {types}: say f32 or f64 in it, in which files of other \
-                 types are computed"
-            );
-            return Err(Failure::usage(message));
-        }
-        let (dtype, found) = (program.dtype(), self.input.dtype().unwrap_or(program.dtype()));
-        if dtype != found {
-            let message = format!(
-                "the input holds {found}, but the description is of {dtype}: say {found} in it"
-            );
-            return Err(Failure::file(self.input.path, message));
-        }
-        let seen = Seen::of(&self.input, &program)?;
-        let program = seen.sized(&self.input, &program)?;
-        Ok((seen, program))
-    }
 }
 
 /// The command.
@@ -280,10 +258,10 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         ));
     }
     let files = Files::read(args)?;
-    let (seen, program) = match args.texts.is_empty() {
+    let (seen, program, kind) = match args.texts.is_empty() {
         true => {
             let (seen, conv) = files.convolution(&args.parameters)?;
-            (seen, conv.into())
+            (seen, conv.into(), None)
         }
         false => files.described(&args.texts)?,
     };
@@ -295,16 +273,17 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         let message = "zero points, scales and their rounding are those of integers";
         return Err(Failure::file(&args.input, format!("the input holds {kind}: {message}")));
     }
-    conv_ir::with_element!(program.dtype(), T => convolve::<T>(args, &files, (&program, &seen), out))
+    let kind = args.output_type.or(kind).unwrap_or(files.input.array.kind);
+    let described = (&program, &seen, kind);
+    conv_ir::with_element!(program.dtype(), T => convolve::<T>(args, &files, described, out))
 }
 
 fn convolve<T: Scalar>(
     args: &Args,
     files: &Files,
-    (program, seen): (&Program, &Seen),
+    (program, seen, kind): (&Program, &Seen, Kind),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let kind = args.output_type.unwrap_or(files.input.array.kind);
     if kind.widened().is_none() {
         let input = files.input.array.kind;
         return Err(Failure::usage(format!(

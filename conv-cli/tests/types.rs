@@ -502,3 +502,33 @@ fn what_integers_cannot_is_refused() {
     all(&["-i", &large, "-w", &twice], "output 0 is 4294967294, more than i32 holds");
     all(&["-i", &large, "-w", &large], "integers are exact up to 2^53");
 }
+
+/// A DESCRIPTION says the types of all arrays, and they are held against it.
+#[test]
+fn descriptions_of_halves() {
+    let folder = Folder::new();
+    let near_one = 1025.0 / 1024.0;
+    let halves = |numbers: &[f64]| numbers.iter().map(|x| F16::from_f64(*x)).collect::<Vec<_>>();
+    let x = file(&folder, "x.npy", &[1, 1, 4], &halves(&[1.0, 2.0, 3.0, near_one]));
+    let w = file(&folder, "w.npy", &[1, 1, 2], &halves(&[0.5, 3.0]));
+    let single = file(&folder, "single.npy", &[1, 1, 2], &[0.5f32, 3.0]);
+    let exact = [6.5, 10.0, 1.5 + 3.0 * near_one];
+    let rounded = exact.map(|sum| F16::from_f64(sum).to_f64());
+    assert_ne!(exact, rounded, "the last one shows the type of the output");
+    let args = ["conv1d f16 in W kernel 2", "-i", &x, "-w", &w];
+    gives(&folder, &args, Kind::F16, &[1, 1, 3], &rounded);
+    let args = ["conv1d f16 x f32 -> f32 in W kernel 2", "-i", &x, "-w", &single];
+    gives(&folder, &args, Kind::F32, &[1, 1, 3], &exact);
+    let says = |args: &[&str], words: &str| {
+        let error = refused(&[&["run", "-o", &folder.path("y.npy")], args].concat());
+        assert!(error.contains(words), "{error}");
+    };
+    says(
+        &["conv1d f16 in W kernel 2", "-i", &x, "-w", &single],
+        "the weight holds f32, but is described as f16",
+    );
+    says(
+        &["conv1d f16 in W kernel 2; conv1d kernel 1", "-i", &x, "-w", &w, "-w", &w],
+        "several steps round what is between them",
+    );
+}

@@ -18,11 +18,14 @@
 //! gives: one chain of serial loops around one leaf without a tile; conditions and folds wherever
 //! an index may leave the image. After this nobody looks at `Conv`.
 
-use crate::conv::{Conv, Count, EquationAxis, Extent, Layout, PaddingMode, Reduction, Size, count};
+mod divisor;
+
+use crate::conv::{Conv, EquationAxis, Extent, Layout, PaddingMode, Reduction, Size};
 use crate::nest::{
     Access, Affine, AxisId, Binary, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index, Leaf,
     Loop, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId, Unary,
 };
+use divisor::Divisor;
 
 /// Where the channels stand in each of a convolution's arrays. A user's are all alike; what stays
 /// inside a fused chain may be laid out as its readers like it.
@@ -121,12 +124,6 @@ struct Buffers {
     output: BufferId,
     /// Of an average: what it is divided by.
     divisor: Option<Divisor>,
-}
-
-/// A product: a constant, and a table for each axis along which it varies.
-struct Divisor {
-    constant: f64,
-    tables: Vec<(usize, BufferId)>,
 }
 
 impl Lowering<'_> {
@@ -245,28 +242,6 @@ impl Lowering<'_> {
         }
     }
 
-    /// How many elements of each window count. Only what depends on the position needs a table.
-    fn divisor(&mut self) -> Option<Divisor> {
-        let Reduction::Average { count_include_pad } = self.conv.spec().reduction else {
-            return None;
-        };
-        let mode = self.conv.spec().padding_mode;
-        let mut divisor = Divisor { constant: 1.0, tables: Vec::new() };
-        for (at, axis) in self.equation.iter().enumerate() {
-            match count(axis, count_include_pad, mode) {
-                Count::Same(n) => divisor.constant *= n as f64,
-                Count::Each(each) => {
-                    let name = format!("count_{}", Role::Out(self.equation.len() - 1 - at));
-                    let extents = vec![Affine::constant(each.len() as i64)];
-                    let table = self.nest.add_buffer(name, BufferRole::Packed, extents);
-                    self.nest.buffers[table.index()].values = Some(each);
-                    divisor.tables.push((at, table));
-                }
-            }
-        }
-        Some(divisor)
-    }
-
     /// Weights that are compiled in. They are numbers of their type, kept in the nest's.
     fn known(&mut self, buffers: &Buffers) {
         let Some(known) = self.conv.known() else { return };
@@ -293,7 +268,7 @@ impl Lowering<'_> {
         let (input, when) = self.input(axes, buffers.input, sizes);
         let weight = buffers.weight.map(|weight| Expr::Load(self.weight(axes, weight)));
         let value = self.update(input, weight, Expr::Reg(acc));
-        let divisor = buffers.divisor.as_ref().map(|divisor| divided_by(divisor, &out));
+        let divisor = buffers.divisor.as_ref().map(|divisor| divisor.at(&out));
         let store = Op::Store {
             to: Access::buffer(buffers.output, image(self.layouts.output)),
             value: self.epilogue(
@@ -408,17 +383,6 @@ impl Lowering<'_> {
             output => Expr::Unary(Unary::To(output), Box::new(value)),
         }
     }
-}
-
-/// The number of elements that count, at an output.
-fn divided_by(divisor: &Divisor, out: &[Affine]) -> Expr {
-    let tables = divisor
-        .tables
-        .iter()
-        .map(|&(axis, table)| Expr::Load(Access::buffer(table, [out[axis].clone()])));
-    let constant = (divisor.constant != 1.0).then_some(Expr::Const(divisor.constant));
-    let product = |a, b| Expr::Binary(Binary::Mul, Box::new(a), Box::new(b));
-    tables.chain(constant).reduce(product).unwrap_or(Expr::Const(1.0))
 }
 
 /// Dimensions of an image.

@@ -72,8 +72,9 @@ impl Compiled {
         &self.shared.described
     }
 
-    /// What is computed in its place: windows of low rank are two steps under
-    /// [`Accuracy::Fast`](conv_ir::separate::Accuracy::Fast), and strides may have moved.
+    /// What is computed in its place: under [`Accuracy::Fast`](conv_ir::separate::Accuracy::Fast)
+    /// windows of low rank are two steps, others are in tiles or blocks; and strides may have
+    /// moved.
     pub fn rewritten(&self) -> &Rewritten {
         &self.shared.lowered.rewritten
     }

@@ -15,7 +15,7 @@ pub struct Options {
     /// Of a program of one step. `None`: the model's choice.
     pub schedule: Option<Schedule>,
     /// Which steps are fused, of those that are computed
-    /// ([`rewritten`](conv_ir::Program::rewritten)). `None`: the model's choice.
+    /// ([`Compiled::rewritten`](crate::Compiled::rewritten)). `None`: the model's choice.
     pub plan: Option<Plan>,
     /// How a program of one step is computed, of what its accuracy admits
     /// ([`Algorithm::of`]). `None`: the model's choice.

@@ -248,7 +248,11 @@ fn tiled_bound<T: Element>(
 
 /// The same code for weights that may be infinite or NaN.
 fn for_any_weights(shared: &Shared) -> Result<Arc<Shared>, Error> {
-    let options = Options { finite_weights: false, ..shared.options.clone() };
+    let mut options = Options { finite_weights: false, ..shared.options.clone() };
+    if !shared.lowered.rewritten.in_blocks.is_empty() {
+        // The plan counts steps that are in blocks, as these are not.
+        options.plan = None;
+    }
     Ok(Compiled::new(shared.described.clone(), options)?.shared)
 }
 

@@ -307,4 +307,16 @@ fn steps_in_blocks_stand_alone_in_a_program() {
     let mut output = vec![0.0; program.len_of(3)];
     compiled.pack_steps(&steps).unwrap().run(&input, &mut output).unwrap();
     compare(&output, &x).unwrap();
+    // A plan that was given counts the steps in blocks, which weights that are not finite undo.
+    let options = Options {
+        accuracy: Accuracy::Fast,
+        plan: Some(compiled.plan().clone()),
+        ..Options::default()
+    };
+    let planned = Compiled::new(program, options).unwrap();
+    let mut weights = weights;
+    weights[0][0] = f32::NAN;
+    let steps = weights.iter().enumerate().map(|(at, w)| StepWeights { weight: w, bias: bias(at) });
+    planned.pack_steps(&steps.collect::<Vec<_>>()).unwrap().run(&input, &mut output).unwrap();
+    assert!(output.iter().any(|y| y.is_nan()));
 }

@@ -1,7 +1,7 @@
 //! The words that clauses of the text form begin with, and those of others that mean the same.
 
 /// Every word of this form, for what is near one.
-pub(super) const CLAUSES: [&str; 28] = [
+pub(super) const CLAUSES: [&str; 30] = [
     "n",
     "g",
     "ic",
@@ -16,6 +16,8 @@ pub(super) const CLAUSES: [&str; 28] = [
     "flip",
     "f32",
     "f64",
+    "f16",
+    "bf16",
     "nchw",
     "nhwc",
     "channels-last",

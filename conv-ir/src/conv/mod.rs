@@ -33,6 +33,7 @@ mod reduction;
 mod same;
 mod scan;
 mod shape;
+mod sizes;
 mod text;
 mod validate;
 mod words;

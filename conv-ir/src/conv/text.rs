@@ -31,12 +31,13 @@ use std::str::FromStr;
 use super::clauses::{CLAUSES, our_word};
 use super::head::{Head, begins, head};
 use super::scan::Scanner;
+use super::sizes::size_item;
 use super::words::{
     layout_named, per_axis, scan_activation, scan_bias_type, scan_mode, scan_padding, scan_types,
 };
-use super::{Conv, ConvSpec, Reduction, Size, validate};
+use super::{Conv, ConvSpec, Reduction, Size};
 use crate::dtype::DType;
-use crate::error::{Error, cut};
+use crate::error::Error;
 
 const WHAT: &str = "the convolution";
 
@@ -255,51 +256,21 @@ impl<'a> Reader<'a> {
     fn value_of(&mut self, at: usize, key: &str, value: &str) -> Result<(), Error> {
         match key {
             "n" => {
-                self.spec.batch = self.size(at, value)?;
+                self.spec.batch = self.scan.size(at, value)?;
                 self.once(at, "n")
             }
             "g" => {
-                self.spec.groups = self.count(at, value)?;
+                self.spec.groups = self.scan.count(at, value)?;
                 self.once(at, "g")
             }
             "ic" => {
-                self.spec.in_channels = self.count(at, value)?;
+                self.spec.in_channels = self.scan.count(at, value)?;
                 self.once(at, "ic")
             }
             _ => {
-                self.spec.out_channels = self.count(at, value)?;
+                self.spec.out_channels = self.scan.count(at, value)?;
                 self.once(at, "oc")
             }
-        }
-    }
-
-    fn count(&self, at: usize, value: &str) -> Result<usize, Error> {
-        match self.size(at, value)? {
-            Size::Known(n) => Ok(n),
-            Size::Free(_) => {
-                let message = format!(
-                    "`{}` is a name, but only the batch and the input's extents can be free",
-                    cut(value)
-                );
-                Err(self.scan.error(at, message))
-            }
-        }
-    }
-
-    fn size(&self, at: usize, text: &str) -> Result<Size, Error> {
-        match text.parse() {
-            Ok(n) => Ok(Size::Known(n)),
-            Err(_) if validate::is_name(text) => Ok(Size::from(text)),
-            Err(_) if text.is_empty() => Err(self
-                .scan
-                .error(at, "the value is missing: it follows, such as `n1` or `ic64`".to_owned())),
-            Err(_) if text.bytes().all(|b| b.is_ascii_digit()) => {
-                Err(self.scan.error(at, format!("{} is too large", cut(text))))
-            }
-            Err(_) => Err(self.scan.error(
-                at,
-                format!("found `{}`, expected a number or an upper-case name", cut(text)),
-            )),
         }
     }
 
@@ -443,17 +414,6 @@ impl Reader<'_> {
         *from = Some(self.scan.number()?);
         Ok(())
     }
-}
-
-fn size_item(scan: &mut Scanner) -> Result<Size, Error> {
-    if scan.peek().is_some_and(|c| c.is_ascii_uppercase()) {
-        let name = scan.run(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
-        return Ok(Size::from(name));
-    }
-    if scan.peek().is_some_and(|c| c.is_ascii_digit()) {
-        return scan.number().map(Size::Known);
-    }
-    Err(scan.expected("a number or an upper-case name"))
 }
 
 #[cfg(test)]
