@@ -10,7 +10,7 @@ use crate::stored::{Array, Sealed, Stored};
 ///
 /// The operations are those that every route offers with the same bits: the four basic ones, the
 /// fused multiply-add, rounding to the nearest integer (ties to even), and scaling by a power of
-/// two. The types that a [`Format`] computes in have it, and [`Unfused`], which judges code.
+/// two. The types that sums are computed in have it, and [`Unfused`], which judges code.
 pub trait Element: Stored + PartialOrd {
     /// `self + y`.
     fn add(self, y: Self) -> Self;

@@ -16,9 +16,9 @@
 //! Channels stand last inside, whatever the caller's layout: transforms and products then have full
 //! vectors for any width, and no edge but the padding, which is written once. Of any number of axes
 //! each is transformed in its turn, the outermost first on both ways; images of the batch are an
-//! axis that is left alone. A strip is a box of tiles, as many as leave the scratch small
-//! ([`sizes`]); weights are read once a strip. Each array is dead when the next but one is written,
-//! so a few pieces of memory hold all of them in turns.
+//! axis that is left alone. A strip is a box of tiles, as many as leave the scratch small (by
+//! `sizes.rs`); weights are read once a strip. Each array is dead when the next but one is
+//! written, so a few pieces of memory hold all of them in turns.
 //!
 //! Each number of a transform is one chain of multiply-adds over a tile's inputs in order, each
 //! product one over the channels. So the bits follow from the description and [`Tiles`] alone; no
