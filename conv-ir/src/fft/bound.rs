@@ -57,11 +57,13 @@ impl Blocks {
         let spec = conv.spec();
         let unit = spec.types.accumulator.epsilon() / 2.0;
         let steps: f64 = self.complex().map(|n| transform(n, unit)).sum();
-        // The spectrum of the window is computed in f64, scaled, and rounded once.
+        let inputs: f64 = self.axes.iter().map(|axis| axis.points as f64).product();
+        // The spectrum of the window is computed in f64, scaled, and rounded once. Its error is
+        // bounded by its norm, which may be the root of so many points times its largest number.
         let finer: f64 = self.complex().map(|n| transform(n, f64::EPSILON / 2.0)).sum();
+        let finer = finer * inputs.sqrt();
         let product = 2f64.sqrt() * gamma(2 + conv.in_channels_per_group(), unit);
         let relative = (1.0 + steps).powi(2) * (1.0 + product) * (1.0 + unit) * (1.0 + finer) - 1.0;
-        let inputs: f64 = self.axes.iter().map(|axis| axis.points as f64).product();
         let added = gamma(1 + usize::from(spec.bias) + usize::from(spec.residual), unit);
         (relative * inputs.sqrt(), added)
     }

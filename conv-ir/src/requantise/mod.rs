@@ -183,7 +183,7 @@ impl Rescale {
     /// ```
     pub fn output(self, sum: i32, zero_point: i32, (least, most): (i32, i32)) -> i32 {
         let value = self.apply(sum).saturating_add(zero_point.into());
-        value.clamp(least.into(), most.into()) as i32
+        value.max(least.into()).min(most.into()) as i32
     }
 }
 

@@ -3,6 +3,7 @@
 
 use conv_ir::conv::EquationAxis;
 use conv_ir::fft::{BlockAxis, Blocks};
+use conv_ir::nest::Fold;
 use conv_ir::{Conv, Layout, PaddingMode};
 
 use super::transform::{Grid, Point};
@@ -170,18 +171,17 @@ impl AxisShape {
     #[inline(always)]
     pub fn source(&self, padding: PaddingMode, at: usize) -> Option<usize> {
         let (index, n) = (at as i64 - self.pad_lo as i64, self.input as i64);
-        let inside = match padding {
-            _ if (0..n).contains(&index) => index,
-            PaddingMode::Replicate => index.clamp(0, n - 1),
-            PaddingMode::Circular => index.rem_euclid(n),
-            PaddingMode::Symmetric => mirrored(index.rem_euclid(2 * n), 2 * n - 1, n),
-            PaddingMode::Reflect => {
-                let period = (2 * n - 2).max(1);
-                mirrored(index.rem_euclid(period), period, n)
-            }
+        if (0..n).contains(&index) {
+            return Some(index as usize);
+        }
+        let fold = match padding {
+            PaddingMode::Replicate => Fold::Replicate,
+            PaddingMode::Circular => Fold::Circular,
+            PaddingMode::Symmetric => Fold::Symmetric,
+            PaddingMode::Reflect => Fold::Reflect,
             _ => return None,
         };
-        Some(inside as usize)
+        Some(fold.apply(index, n) as usize)
     }
 
     /// Outputs of a block that begins at position `at`.
@@ -189,11 +189,6 @@ impl AxisShape {
         let first = at / self.stride;
         self.blocks.outputs.div_ceil(self.stride).min(self.output.saturating_sub(first))
     }
-}
-
-/// The way forth, or the way back behind the end.
-fn mirrored(index: i64, sum: i64, n: i64) -> i64 {
-    if index < n { index } else { sum - index }
 }
 
 impl Shape {
