@@ -18,7 +18,7 @@ The text form of a convolution:
               linear, which sees the whole input; upsample_nearest2d scale LIST, which repeats each element
   CLAUSE      in SIZES, kernel SIZES; and if need be
               f32 or f64; nchw, nhwc, .., channels-first or channels-last; nN, gN, icN, ocN (also batch N, groups N, in_channels N, out_channels N)
-              stride LIST, dilation LIST, out_pad LIST (also output_padding); flip
+              stride LIST, dilation LIST, out_pad LIST (also output_padding) or output_size LIST of transposed ones; flip
               pad LIST (also padding), each entry N or BEFORE:AFTER; or valid, same, same-upper, same-lower, full, causal
               of pools and their like also ceil_mode, and of averages count_include_pad
               mode MODE (also padding_mode): zeros, constant(V), reflect, symmetric, replicate, circular

@@ -28,7 +28,7 @@ use crate::failure::Failure;
 use crate::route::{self, How, Ready, Route, Scalar, Weights};
 use crate::table::milliseconds;
 use crate::values::Exactness;
-use crate::weights::{counted, repeats, weighted};
+use crate::weights::{counted, literal, repeats, weighted};
 use crate::{input, output, values};
 use place::Place;
 use quantised::Quantised;
@@ -73,7 +73,8 @@ pub struct Args {
     /// The array to convolve; - is standard input
     #[arg(long, short, value_name = "X.npy")]
     input: PathBuf,
-    /// The windows, in a .npy or as FILE.safetensors#TENSOR; one for each step that has a weight
+    /// The windows, in a .npy, as FILE.safetensors#TENSOR or as numbers in brackets; one for each
+    /// step that has a weight
     #[arg(long, short, value_name = "W.npy")]
     weight: Vec<PathBuf>,
     /// Added to each output channel; one for each step that has a bias
@@ -108,12 +109,18 @@ pub struct Args {
 impl Args {
     /// All files that are read.
     fn inputs(&self) -> Vec<PathBuf> {
-        let arrays = self.weight.iter().chain(&self.bias).chain(&self.residual);
+        let weights = self.weight.iter().filter(|path| !is_literal(path));
+        let arrays = weights.chain(&self.bias).chain(&self.residual);
         let file = |path: &'_ PathBuf| path.to_str().map(|place| split_place(place).0.to_owned());
         let all = [&self.input].into_iter().chain(arrays).cloned();
         let all = all.chain(self.quantised.files().map(Path::to_owned));
         all.map(|path| file(&path).map_or(path, PathBuf::from)).collect()
     }
+}
+
+/// Whether a weight is numbers in brackets.
+fn is_literal(weight: &Path) -> bool {
+    weight.to_str().is_some_and(|text| text.starts_with('['))
 }
 
 /// A file and what it holds.
@@ -124,6 +131,24 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
+    /// A weight in a file, or of numbers in brackets, which are of the input's kind.
+    fn weight_beside<'a>(input: &Named, path: &'a Path) -> Result<Named<'a>, Failure> {
+        let Some(text) = path.to_str().filter(|_| is_literal(path)) else {
+            return Named::read("weight", path);
+        };
+        let wrong = |message| Failure::usage(format!("--weight: {message}"));
+        let (shape, numbers) = literal(text).map_err(wrong)?;
+        let whole =
+            |x: &f64| x.fract() == 0.0 && f64::from(i32::MIN) <= *x && *x <= i32::MAX.into();
+        let kind = match input.dtype() {
+            Some(_) => input.array.kind,
+            None if numbers.iter().all(whole) => Kind::I32,
+            None => return Err(wrong("beside integers its numbers must be whole".to_owned())),
+        };
+        let array = Array::of(kind, shape, &numbers).map_err(wrong)?;
+        Ok(Named { role: "weight", path, array })
+    }
+
     fn read<'a>(role: &'static str, path: &'a Path) -> Result<Named<'a>, Failure> {
         let array = match path.to_str() {
             Some(place) if split_place(place).1.is_some() || place.ends_with(".safetensors") => {
@@ -178,8 +203,8 @@ impl Named<'_> {
             return Ok(());
         }
         let rule = match dtype {
-            Some(DType::F32) => "all arrays must be f32, f16 or bf16",
-            Some(_) => "all arrays must be of one type",
+            Some(DType::F32) => "all arrays must be f32, f16 or bf16: a.astype('float32') in NumPy",
+            Some(_) => "all arrays must be of one type: a.astype('float64') in NumPy",
             None => "all arrays must be integers",
         };
         let (role, kind, input) = (self.role, self.array.kind, input.array.kind);
@@ -202,9 +227,11 @@ impl<'a> Files<'a> {
             paths.iter().map(|path| Named::read(role, path)).collect::<Result<Vec<_>, _>>()
         };
         let residual = args.residual.as_deref();
+        let input = Named::read("input", &args.input)?;
+        let weights = args.weight.iter().map(|path| Named::weight_beside(&input, path));
         let files = Files {
-            input: Named::read("input", &args.input)?,
-            weights: all("weight", &args.weight)?,
+            weights: weights.collect::<Result<_, _>>()?,
+            input,
             biases: all("bias", &args.bias)?,
             residual: residual.map(|path| Named::read("residual", path)).transpose()?,
         };

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use conv_ir::{Conv, Program};
+use conv_ir::{Conv, Layout, Program};
 use serde_json::Value;
 
 use crate::failure::Failure;
@@ -94,7 +94,11 @@ fn axes(conv: &Conv) -> String {
         true => "[in, out/groups, kernel..]",
         false => "[out, in/groups, kernel..]",
     };
-    format!("{axes} with {} input channels and groups {}", spec.in_channels, spec.groups)
+    let place = match spec.layout {
+        Layout::ChannelsFirst => "",
+        Layout::ChannelsLast => ", the last axis of the input,",
+    };
+    format!("{axes} with {} input channels{place} and groups {}", spec.in_channels, spec.groups)
 }
 
 /// One window for every output channel.
@@ -139,7 +143,7 @@ fn other_order(
 }
 
 /// Numbers in brackets: the extent of each level, outermost first, and the numbers.
-fn literal(text: &str) -> Result<(Vec<usize>, Vec<f64>), String> {
+pub fn literal(text: &str) -> Result<(Vec<usize>, Vec<f64>), String> {
     let value: Value = serde_json::from_str(text)
         .map_err(|e| format!("numbers in brackets, as in [[1,0,-1],[2,0,-2],[1,0,-1]]: {e}"))?;
     let mut numbers = Vec::new();

@@ -29,6 +29,22 @@ fn a_window_slides_over_rows() {
     gives(&folder, &flipped, "(1, 1, 4)", &[1.0, 12.0, 123.0, 234.0]);
 }
 
+/// As `explain` and `emit` take it, in the type of the input.
+#[test]
+fn a_weight_may_be_numbers_in_brackets() {
+    let folder = Folder::new();
+    let input = folder.array("x.npy", &[1, 1, 5]);
+    let args = ["--input", &input, "--weight", "[[[1,10,100]]]"];
+    gives(&folder, &args, "(1, 1, 3)", &[210.0, 321.0, 432.0]);
+    let line = folder.array("line.npy", &[5]);
+    gives(&folder, &["-i", &line, "-w", "[1, 10, 100]"], "(3,)", &[210.0, 321.0, 432.0]);
+    let bytes = folder.write("u.npy", &npy("|u1", false, &[1, 1, 3], &[1, 2, 3]));
+    let out = folder.path("y.npy");
+    ok(&["run", "-i", &bytes, "-w", "[[[1, -1]]]", "-o", &out]);
+    let refused = refused(&["run", "-i", &bytes, "-w", "[[[0.5]]]", "-o", &out]);
+    assert!(refused.contains("--weight: beside integers its numbers must be whole"), "{refused}");
+}
+
 #[test]
 fn every_parameter_is_heard() {
     let folder = Folder::new();

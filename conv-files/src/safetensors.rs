@@ -22,10 +22,13 @@ use crate::{Kind, Number};
 /// Bytes of the longest header that the format allows.
 const LONGEST: u64 = 100_000_000;
 
+/// The entry of the header that is about the file.
+const NO_TENSOR: &str = "__metadata__";
+
 /// Tensors listed in a message.
 const LISTED: usize = 12;
 
-/// Reads one tensor, of at most so many numbers, of a source that is at the beginning of a file of
+/// Reads one tensor (the only one, where `name` is empty), of at most so many numbers, of a source
 /// `length` bytes: its header and that tensor, nothing else.
 ///
 /// # Errors
@@ -38,8 +41,13 @@ pub fn read(
 ) -> Result<Array, String> {
     let (header, start) = header(source, length)?;
     let tensors = header.as_object().ok_or("has a header that is no table of tensors")?;
-    let Some(tensor) = tensors.get(name).filter(|_| name != "__metadata__") else {
-        return Err(missing(name, tensors));
+    let names: Vec<&str> = tensors.keys().map(String::as_str).filter(|n| *n != NO_TENSOR).collect();
+    let name = match names[..] {
+        [only] if name.is_empty() => only,
+        _ => name,
+    };
+    let Some(tensor) = tensors.get(name).filter(|_| name != NO_TENSOR) else {
+        return Err(missing(name, &names));
     };
     let name = cut(name);
     let bad =
@@ -122,14 +130,13 @@ fn header(source: &mut impl Read, length: u64) -> Result<(Value, u64), String> {
     Ok((table, 8 + header))
 }
 
-fn missing(name: &str, tensors: &serde_json::Map<String, Value>) -> String {
-    let names: Vec<&str> =
-        tensors.keys().map(String::as_str).filter(|n| *n != "__metadata__").collect();
+fn missing(name: &str, names: &[&str]) -> String {
     let more = names.len().saturating_sub(LISTED);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let shown: Vec<String> = names.iter().take(LISTED).map(|name| cut(name)).collect();
     let shown = shown.join(", ");
     match name {
+        "" if names.is_empty() => "holds no tensor".to_owned(),
         "" => format!(
             "holds several tensors: write `#` and a name behind the file, one of {shown}{more}"
         ),
@@ -170,6 +177,16 @@ mod tests {
             "has no tensor `c`; it has a, b, h"
         );
         assert!(parse(&bytes, "").err().unwrap_or_default().contains("one of a, b, h"));
+    }
+
+    #[test]
+    fn the_only_tensor_needs_no_name() {
+        let entry = r#""w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}"#;
+        let about = r#""__metadata__":{"format":"pt"}"#;
+        let read = |header: &str| parse(&file(header, &[3, 4]), "").map(|a| a.exact());
+        assert_eq!(read(&format!("{{{entry}}}")), Ok(vec![3.0, 4.0]));
+        assert_eq!(read(&format!("{{{about},{entry}}}")), Ok(vec![3.0, 4.0]));
+        assert_eq!(read(&format!("{{{about}}}")), Err("holds no tensor".to_owned()));
     }
 
     #[test]

@@ -110,8 +110,23 @@ pub fn cut(text: &str) -> String {
 }
 
 fn list(issues: &[Issue]) -> String {
-    let texts = issues.iter().take(MOST_ISSUES).map(Issue::to_string);
-    let mut lines: Vec<String> = texts.map(|text| shortened(&text).into_owned()).collect();
+    let mut lines: Vec<(&Issue, Vec<Cow<str>>)> = Vec::new();
+    for issue in issues.iter().take(MOST_ISSUES) {
+        let axis = issue.axis.map(|axis| axis_name(issue.rank, axis));
+        let is_same = |(first, axes): &(&Issue, Vec<Cow<str>>)| {
+            !axes.is_empty() && first.field == issue.field && first.message == issue.message
+        };
+        // What is wrong in the same way along several axes was mostly written once.
+        match lines.last_mut().filter(|line| axis.is_some() && is_same(line)) {
+            Some((_, axes)) => axes.extend(axis),
+            None => lines.push((issue, axis.into_iter().collect())),
+        }
+    }
+    let line = |(issue, axes): &(&Issue, Vec<Cow<str>>)| {
+        let axes = if axes.is_empty() { String::new() } else { format!(" ({})", axes.join(", ")) };
+        shortened(&format!("{}{axes}: {}", issue.field, issue.message)).into_owned()
+    };
+    let mut lines: Vec<String> = lines.iter().map(line).collect();
     if let Some(more) = issues.len().checked_sub(MOST_ISSUES).filter(|more| *more > 0) {
         lines.push(format!("and {more} more"));
     }

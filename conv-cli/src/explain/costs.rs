@@ -13,7 +13,7 @@ pub fn lines(
     roofline: Option<Roofline>,
 ) -> Vec<(&'static str, String)> {
     let Some(facts) = analysis::facts(conv) else {
-        return vec![("costs", "follow from sizes known at run time".to_owned())];
+        return of_free_sizes(conv);
     };
     let mut lines = vec![
         ("parameters", format!("{}{}", thousands(facts.parameters.into()), against_dense(conv))),
@@ -27,11 +27,32 @@ pub fn lines(
     lines.extend(
         roofline.filter(|_| facts.operations > 0).map(|roofline| ("", allowed(&facts, roofline))),
     );
-    if let Ok(fields) = analysis::receptive_field(std::slice::from_ref(conv)) {
-        let sizes: Vec<String> = fields.iter().map(seen).collect();
-        lines.push(("sees", format!("{} of the input", sizes.join(" x "))));
-    }
+    lines.extend(field(conv));
     lines
+}
+
+/// What does not follow from the sizes that come at run time.
+fn of_free_sizes(conv: &Conv) -> Vec<(&'static str, String)> {
+    let bias = if conv.spec().bias { conv.bias_len() } else { 0 };
+    let parameters = thousands((conv.weight_len() + bias) as u128);
+    let (channels, side) = match conv.spec().transposed {
+        true => (conv.out_channels_per_group(), "input"),
+        false => (conv.in_channels_per_group(), "output"),
+    };
+    let taps = thousands((channels * conv.kernel_volume()) as u128);
+    let mut lines = vec![
+        ("parameters", format!("{parameters}{}", against_dense(conv))),
+        (counted(conv.spec().reduction), format!("{taps} for each element of the {side}")),
+    ];
+    lines.extend(field(conv));
+    lines
+}
+
+/// How far an output sees.
+fn field(conv: &Conv) -> Option<(&'static str, String)> {
+    let fields = analysis::receptive_field(std::slice::from_ref(conv)).ok()?;
+    let sizes: Vec<String> = fields.iter().map(seen).collect();
+    Some(("sees", format!("{} of the input", sizes.join(" x "))))
 }
 
 fn taps(facts: &Facts, conv: &Conv) -> u128 {

@@ -63,13 +63,19 @@ pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     let Some(planned) = cycles(plan) else { return Vec::new() };
     let flops: f64 = facts.iter().map(|facts| facts.flops()).sum();
     let share = 100.0 * flops / operations_a_cycle(target, computed.dtype()) / planned;
-    let milliseconds = three_digits(planned / (GIGAHERTZ * 1e6));
+    let time = match planned / (GIGAHERTZ * 1e3) {
+        micros if micros < 1e3 => format!("{} us", three_digits(micros)),
+        micros => format!("{} ms", three_digits(micros / 1e3)),
+    };
+    // What vanishes or is compared is no multiply-add that the machine could do.
+    let all = computed.convs().all(|conv| conv.has_weight() && conv.known().is_none());
+    let share = match all {
+        true => format!(": {share:.0} % of the multiply-adds that it can do"),
+        false => String::new(),
+    };
     let mut lines = vec![(
         "expect",
-        format!(
-            "{} cycles of one core, {milliseconds} ms at {GIGAHERTZ} GHz: {share:.0} % of the multiply-adds that it can do",
-            large(planned)
-        ),
+        format!("{} cycles of one core, {time} at {GIGAHERTZ} GHz{share}", large(planned)),
     )];
     let unfused = Plan::unfused(computed);
     if let Some(apart) = cycles(&unfused).filter(|_| unfused.groups != plan.groups) {

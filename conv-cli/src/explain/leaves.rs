@@ -24,10 +24,14 @@ pub fn line(lowered: &Lowered, target: &Target) -> (&'static str, String) {
     let all = alike(lowered, target);
     let count: usize = all.iter().map(|one| one.names.len()).sum();
     let Some(hot) = all.first() else { return ("kernels", "none".to_owned()) };
-    let by = if hot.is_refused { format!("; {}", hot.made) } else { String::new() };
-    let text =
-        format!("{count}; most work is in {}: {}{by} (--leaves shows all)", hot.names[0], hot.bill);
-    ("kernels", text)
+    // What is assembled says itself what it loads, which neighbours share.
+    let (shape, _) = hot.bill.split_once(": ").unwrap_or((&hot.bill, ""));
+    let does = match (hot.bytes > 0, hot.is_refused) {
+        (true, _) => format!("{shape}; {}", hot.made),
+        (false, true) => format!("{}; {}", hot.bill, hot.made),
+        (false, false) => hot.bill.clone(),
+    };
+    ("kernels", format!("{count}; most work is in {}: {does} (--leaves shows all)", hot.names[0]))
 }
 
 /// All of them.

@@ -197,7 +197,10 @@ fn literal(text: &str) -> Result<Window, String> {
             row.len()
         ));
     }
-    Ok(Window::Literal(rows))
+    match rows.iter().flatten().find(|tap| !(**tap as f32).is_finite()) {
+        Some(tap) => Err(format!("{tap} is beyond the numbers of 32 bits that pictures are")),
+        None => Ok(Window::Literal(rows)),
+    }
 }
 
 #[cfg(test)]
@@ -234,5 +237,6 @@ mod tests {
         assert!(message("[]").contains("at least one number"));
         assert!(message("[[1,2],[3]]").contains("row 1 of the window has 1 numbers"));
         assert!(message("[[1,a]]").contains("rows of numbers"));
+        assert!(message("[[1e40,0]]").contains("beyond the numbers of 32 bits"));
     }
 }

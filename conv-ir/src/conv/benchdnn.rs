@@ -315,7 +315,8 @@ mod tests {
             assert!(found.starts_with(&expected), "{problem}\n{found}\n{expected}");
         }
         assert!(
-            refused("ic3oc3ih5kh3sh0oh4").starts_with("stride (height): 0, but must be at least 1")
+            refused("ic3oc3ih5kh3sh0oh4")
+                .starts_with("stride (height, width): 0, but must be at least 1")
         );
         assert!(refused("g0ic3oc3ih5kh3").starts_with("groups: 0, but must be at least 1"));
         assert!(

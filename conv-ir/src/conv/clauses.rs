@@ -1,7 +1,7 @@
 //! The words that clauses of the text form begin with, and those of others that mean the same.
 
 /// Every word of this form, for what is near one.
-pub(super) const CLAUSES: [&str; 30] = [
+pub(super) const CLAUSES: [&str; 31] = [
     "n",
     "g",
     "ic",
@@ -32,6 +32,7 @@ pub(super) const CLAUSES: [&str; 30] = [
     "ceil_mode",
     "count_include_pad",
     "scale",
+    "output_size",
 ];
 
 /// The word of this form for one of PyTorch's, of `conv!` or of the command line.
@@ -47,6 +48,7 @@ pub(super) fn our_word(word: &str) -> &str {
         "in_channels" | "in-channels" | "channels" => "ic",
         "out_channels" | "out-channels" => "oc",
         "ceil-mode" => "ceil_mode",
+        "output-size" => "output_size",
         "count-include-pad" => "count_include_pad",
         ours => ours,
     }

@@ -58,6 +58,12 @@ pub(super) fn head(scan: &mut Scanner) -> Result<Head, Error> {
         (Some(_), Some(rank)) => {
             Err(scan.error(start, format!("{rank} spatial axes, but there must be 1 to 8")))
         }
+        (None, Some(rank)) if said.to_ascii_lowercase().starts_with("depthwise") => {
+            let message = format!(
+                "a depthwise convolution has as many groups as channels: `conv{rank}d g32 ic32 ..`"
+            );
+            Err(scan.error(start, message))
+        }
         _ => Err(scan.unknown(start, said, &HEADS)),
     }
 }

@@ -73,11 +73,6 @@ impl<'a> Scanner<'a> {
         behind.is_some_and(|next| !next.is_some_and(goes_on)) && self.eat_word(wanted)
     }
 
-    pub fn expect(&mut self, wanted: char) -> Result<(), Error> {
-        self.skip_spaces();
-        if self.eat(wanted) { Ok(()) } else { Err(self.expected(&format!("`{wanted}`"))) }
-    }
-
     pub fn end(&mut self) -> Result<(), Error> {
         self.skip_spaces();
         if self.peek().is_none() { Ok(()) } else { Err(self.expected("nothing more")) }
@@ -129,18 +124,23 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// `name(a,b)`: exactly `count` numbers in parentheses.
-    pub fn arguments<const COUNT: usize>(&mut self) -> Result<[f64; COUNT], Error> {
+    /// `name(a,b)`: exactly as many numbers in parentheses as the `form` has.
+    pub fn arguments<const COUNT: usize>(&mut self, form: &str) -> Result<[f64; COUNT], Error> {
         let mut values = [0.0; COUNT];
-        self.expect('(')?;
         for (i, value) in values.iter_mut().enumerate() {
-            if i > 0 {
-                self.expect(',')?;
-            }
+            self.punctuation(if i == 0 { '(' } else { ',' }, form)?;
             *value = self.float()?;
         }
-        self.expect(')')?;
+        self.punctuation(')', form)?;
         Ok(values)
+    }
+
+    fn punctuation(&mut self, c: char, form: &str) -> Result<(), Error> {
+        self.skip_spaces();
+        match self.eat(c) {
+            true => Ok(()),
+            false => Err(self.expected(&format!("`{c}`, as in `{form}`"))),
+        }
     }
 
     pub fn error(&self, at: usize, message: String) -> Error {
@@ -167,6 +167,11 @@ impl<'a> Scanner<'a> {
             None => format!("found `{}`, expected {}", cut(word), alternatives(known)),
         };
         self.error(at, message)
+    }
+
+    /// A word that means something else than its neighbours among the known ones.
+    pub fn not_there(&self, at: usize, word: &str, known: &[&str]) -> Error {
+        self.error(at, format!("there is no `{}`, but {}", cut(word), alternatives(known)))
     }
 }
 

@@ -11,7 +11,7 @@
 //! clause      = TYPE ["x" TYPE ["->" TYPE]] | layout | "flip"
 //!             | "n" size | "g" NUMBER | "ic" NUMBER | "oc" NUMBER
 //!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list
-//!             | "scale" list | "out_pad" list | "pad" padding | "mode" mode
+//!             | "scale" list | "out_pad" list | "output_size" list | "pad" padding | "mode" mode
 //!             | "ceil_mode" | "count_include_pad"
 //! size        = NUMBER | NAME            NAME: an upper-case identifier, given at run time
 //! TYPE        = "f32" | "f64" | "f16" | "bf16"                   of input, weight and output
@@ -21,7 +21,7 @@
 //! defaults of [`ConvSpec::new`]. Of pooling, dilation and erosion `g` and `oc` are what `ic` is,
 //! unless said, and the window of global pooling and of `linear` is the input. The small words
 //! (layout, list, padding, mode, activation) are those of the flags. One number in a list means all
-//! axes. Writing leaves out what is default from the layout on, and reading gives the same [`Conv`]
+//! axes. `output_size` is written as the `out_pad` that it means. Writing leaves out what is default from the layout on, and reading gives the same [`Conv`]
 //! back.
 //!
 //! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word that is no kind.
@@ -37,7 +37,7 @@ use super::words::{
 };
 use super::{Conv, ConvSpec, Reduction, Size};
 use crate::dtype::DType;
-use crate::error::Error;
+use crate::error::{Error, cut};
 
 const WHAT: &str = "the convolution";
 
@@ -83,8 +83,10 @@ pub(crate) fn parse_step(
     reader.from = Some(None);
     reader.clauses()?;
     reader.epilogue()?;
-    if before.is_none_or(|(_, before)| before.rank() != reader.rank) {
-        reader.missing("in", IN)?;
+    match before {
+        Some((_, before)) if !reader.seen.contains(&"in") => reader.same_rank(before.rank())?,
+        Some(_) => {}
+        None => reader.missing("in", IN)?,
     }
     let conv = reader.conv()?;
     Ok((conv, reader.from.flatten()))
@@ -101,6 +103,8 @@ struct Reader<'a> {
     repeats: bool,
     seen: Vec<&'static str>,
     spec: ConvSpec,
+    /// The extents of the output, where they are said.
+    output_size: Option<Vec<usize>>,
     /// The tensor that is the residual, in the texts that may say so.
     from: Option<Option<usize>>,
 }
@@ -117,9 +121,21 @@ impl<'a> Reader<'a> {
             global,
             repeats,
             seen: Vec::new(),
+            output_size: None,
             spec: ConvSpec { transposed, reduction, ..spec },
             from: None,
         })
+    }
+
+    /// Without `in` a step has as many axes as the one before.
+    fn same_rank(&self, before: usize) -> Result<(), Error> {
+        if self.rank == before {
+            return Ok(());
+        }
+        let axes = |rank| if rank == 1 { "1 axis".to_owned() } else { format!("{rank} axes") };
+        let message =
+            format!("it has {}, but the step before has {}", axes(self.rank), axes(before));
+        Err(self.scan.error(0, message))
     }
 
     /// What was said, with what follows from it.
@@ -153,7 +169,11 @@ impl<'a> Reader<'a> {
             self.spec.out_channels = self.spec.in_channels;
         }
         let conv = Conv::new(self.spec.clone())?;
-        if self.repeats { conv.with_ones() } else { Ok(conv) }
+        match &self.output_size {
+            Some(output) => conv.with_output_size(output),
+            None if self.repeats => conv.with_ones(),
+            None => Ok(conv),
+        }
     }
 
     fn clauses(&mut self) -> Result<(), Error> {
@@ -193,10 +213,14 @@ impl<'a> Reader<'a> {
                 .once(at, "dilation")
                 .and_then(|()| self.list())
                 .map(|list| self.spec.dilation = list),
+            "out_pad" if self.output_size.is_some() => {
+                Err(self.scan.error(at, "`output_size` says the same: give one of them".to_owned()))
+            }
             "out_pad" => self
                 .once(at, "out_pad")
                 .and_then(|()| self.list())
                 .map(|list| self.spec.output_padding = list),
+            "output_size" => self.output_size(at),
             "pad" => self
                 .once(at, "pad")
                 .and_then(|()| scan_padding(&mut self.scan))
@@ -247,7 +271,15 @@ impl<'a> Reader<'a> {
             _ if word.parse::<crate::Activation>().is_ok() || word == "clamp" => Err(self
                 .scan
                 .error(at, format!("an activation comes last, after a comma: `, {word}`"))),
-            _ if word.is_empty() => Err(self.scan.expected("a clause such as `stride 2`")),
+            _ if word.is_empty() => Err(match self.scan.peek() {
+                Some('.') => self.scan.expected("a space: sizes are whole numbers"),
+                Some(':') => self.scan.expected("a space: a padding is `1`, or `before:after`"),
+                _ => self.scan.expected("a clause such as `stride 2`"),
+            }),
+            "transposed" => Err(self.scan.error(
+                at,
+                format!("it is part of the first word: `conv{}d-transposed`", self.rank),
+            )),
             _ => Err(self.scan.unknown(at, word, &CLAUSES)),
         }
     }
@@ -292,6 +324,14 @@ impl<'a> Reader<'a> {
         if self.any_rank {
             self.rank = sizes.len();
         }
+        if let ([Size::Free(name)], 2..) = (&sizes[..], self.rank) {
+            let message = format!(
+                "`{}` is one name for {} axes, but each free size has its own, as in `in HxW`",
+                cut(name),
+                self.rank
+            );
+            return Err(self.scan.error(at, message));
+        }
         self.spec.input = self.for_all_axes(at, "in", sizes)?;
         Ok(())
     }
@@ -322,6 +362,18 @@ impl<'a> Reader<'a> {
             return Err(self.scan.error(at, "a scale must be at least 1".to_owned()));
         }
         self.spec.stride = per_axis(self.spec.kernel.clone());
+        Ok(())
+    }
+
+    fn output_size(&mut self, at: usize) -> Result<(), Error> {
+        self.once(at, "output_size")?;
+        if self.seen.contains(&"out_pad") {
+            let message = "`out_pad` says the same: give one of them".to_owned();
+            return Err(self.scan.error(at, message));
+        }
+        let at = self.value_position();
+        let sizes = self.scan.list(Scanner::number)?;
+        self.output_size = Some(self.for_all_axes(at, "output_size", sizes)?);
         Ok(())
     }
 

@@ -12,6 +12,10 @@ fn refused(text: &str) -> String {
     text.parse::<Conv>().unwrap_err().to_string()
 }
 
+fn same(ours: &str, theirs: &str) {
+    assert_eq!(ours.parse::<Conv>().unwrap(), theirs.parse::<Conv>().unwrap(), "{theirs}");
+}
+
 #[test]
 fn full_line_round_trips() {
     for text in [
@@ -177,9 +181,6 @@ fn reading_errors_say_where_and_what() {
 
 #[test]
 fn the_words_of_others_are_understood() {
-    let same = |ours: &str, theirs: &str| {
-        assert_eq!(ours.parse::<Conv>().unwrap(), theirs.parse::<Conv>().unwrap(), "{theirs}");
-    };
     same(
         "conv2d n2 g4 ic4 oc8 in 5x6 kernel 3 pad 1 mode reflect",
         "conv2d batch 2 groups 4 in_channels 4 out-channels 8 input 5x6 kernel_size 3 padding 1 padding_mode reflect",
@@ -198,6 +199,59 @@ fn the_words_of_others_are_understood() {
         refused("conv2d groups in 5 kernel 3").contains("column 15: found `in`, expected a number")
     );
     assert!(refused("conv2d ic3 in_channels 3 in 5 kernel 3").contains("ic is given twice"));
+}
+
+#[test]
+fn a_transposed_output_may_be_said_by_its_size() {
+    let up = |text: &str| format!("conv2d-transposed in 5x7 kernel 3x4 stride 2x3 {text}");
+    same(&up("out_pad 1x0"), &up("output_size 12x22"));
+    same(&up("out_pad 1x0"), &up("output-size 12,22"));
+    for (text, message) in [
+        (
+            "output_size 30x22",
+            "output_size (height): 30, but it can be from 11 to 12 with these numbers",
+        ),
+        ("output_size 12x22 out_pad 1", "column 66: `output_size` says the same: give one of them"),
+        ("out_pad 1 output_size 12x22", "column 58: `out_pad` says the same: give one of them"),
+    ] {
+        let found = refused(&up(text));
+        assert!(found.ends_with(message), "{found}");
+    }
+    assert_eq!(
+        refused("conv1d in 5 kernel 3 output_size 9"),
+        "output_size: only a transposed convolution has a choice of it"
+    );
+}
+
+/// Words that people write, which the list of all words would not help with.
+#[test]
+fn what_people_write_is_answered() {
+    for (text, message) in [
+        (
+            "conv2d in H kernel 3",
+            "column 11: `H` is one name for 2 axes, but each free size has its own, as in `in HxW`",
+        ),
+        (
+            "conv2d in 8 kernel 3 transposed",
+            "column 22: it is part of the first word: `conv2d-transposed`",
+        ),
+        (
+            "conv2d in 8 kernel 3 stride 1.5",
+            "column 30: found `.5`, expected a space: sizes are whole numbers",
+        ),
+        (
+            "conv2d in 8 kernel 3 pad 1:2:3",
+            "column 29: found `:3`, expected a space: a padding is `1`, or `before:after`",
+        ),
+        (
+            "depthwise2d in 8 kernel 3",
+            "column 1: a depthwise convolution has as many groups as channels: `conv2d g32 ic32 ..`",
+        ),
+    ] {
+        assert_eq!(refused(text), format!("cannot read the convolution at {message}"));
+    }
+    let elu = refused("conv2d in 8 kernel 3, elu");
+    assert!(elu.contains("column 23: there is no `elu`, but `relu`, `relu6`,"), "{elu}");
 }
 
 #[test]

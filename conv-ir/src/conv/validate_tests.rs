@@ -78,9 +78,9 @@ fn axes_are_called_by_their_names() {
             .replace(": 0, but must be at least 1", "")
     };
     assert_eq!(name(1), "input (width)");
-    assert_eq!(name(2), "input (height)\ninput (width)");
-    assert_eq!(name(3), "input (depth)\ninput (height)\ninput (width)");
-    assert_eq!(name(4), "input (axis 0)\ninput (axis 1)\ninput (axis 2)\ninput (axis 3)");
+    assert_eq!(name(2), "input (height, width)");
+    assert_eq!(name(3), "input (depth, height, width)");
+    assert_eq!(name(4), "input (axis 0, axis 1, axis 2, axis 3)");
 }
 
 #[test]
@@ -283,7 +283,7 @@ fn sizes_stay_addressable() {
     );
     assert!(
         refused(ConvSpec { stride: usize::MAX.into(), ..base() })
-            .starts_with("stride (height): 18446744073709551615 is too large")
+            .starts_with("stride (height, width): 18446744073709551615 is too large")
     );
     assert!(
         refused(ConvSpec { dilation: (1 << 46).into(), ..base() })

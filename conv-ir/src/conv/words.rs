@@ -164,7 +164,7 @@ pub(super) fn scan_mode(scan: &mut Scanner) -> Result<PaddingMode, Error> {
     match scan.word() {
         "zeros" => Ok(PaddingMode::Zeros),
         "constant" if scan.peek() == Some('(') => {
-            scan.arguments().map(|[value]| PaddingMode::Constant(value))
+            scan.arguments("constant(0.5)").map(|[value]| PaddingMode::Constant(value))
         }
         "constant" => Ok(PaddingMode::Constant(0.0)),
         // What NumPy, SciPy and ONNX call them, too, where that names one of them alone.
@@ -184,16 +184,20 @@ pub(super) fn scan_activation(scan: &mut Scanner) -> Result<Activation, Error> {
         "relu" => Ok(Activation::Relu),
         "relu6" => Ok(Activation::Relu6),
         "leaky_relu" | "leakyrelu" if scan.peek() == Some('(') => {
-            scan.arguments().map(|[slope]| Activation::LeakyRelu(slope))
+            scan.arguments("leaky_relu(0.01)").map(|[slope]| Activation::LeakyRelu(slope))
         }
         "leaky_relu" | "leakyrelu" => Ok(Activation::LeakyRelu(LEAKY_SLOPE)),
-        "clamp" => scan.arguments().map(|[lo, hi]| Activation::Clamp(lo, hi)),
+        "clamp" => scan.arguments("clamp(0,6)").map(|[lo, hi]| Activation::Clamp(lo, hi)),
         "sigmoid" => Ok(Activation::Sigmoid),
         "tanh" => Ok(Activation::Tanh),
         "silu" | "swish" => Ok(Activation::Silu),
         "gelu" => Ok(Activation::Gelu),
         "hardswish" | "hard_swish" => Ok(Activation::HardSwish),
         "hardsigmoid" | "hard_sigmoid" => Ok(Activation::HardSigmoid),
+        // Near to one of ours by letters alone.
+        "elu" | "celu" | "selu" | "prelu" | "rrelu" | "mish" | "softplus" | "softmax" => {
+            Err(scan.not_there(start, said, &ACTIVATIONS))
+        }
         _ => Err(scan.unknown(start, said, &ACTIVATIONS)),
     }
 }
@@ -419,7 +423,7 @@ mod tests {
         );
         assert_eq!(
             refused::<Activation>("clamp(0)"),
-            "cannot read the activation at column 8: found `)`, expected `,`"
+            "cannot read the activation at column 8: found `)`, expected `,`, as in `clamp(0,6)`"
         );
         assert_eq!(
             refused::<Activation>("relu relu"),

@@ -101,6 +101,10 @@ fn errors_of_the_text_say_where() {
         "cannot read the chain at column 30: step 2: found `kernl`, did you mean `kernel`?"
     );
     assert_eq!(
+        error("conv2d in 9 kernel 3; conv1d kernel 3"),
+        "cannot read the chain at column 23: step 2: it has 1 axis, but the step before has 2 axes"
+    );
+    assert_eq!(
         error("conv2d in 9 kernel 3\nconv2d kernel 3 + residual, relu"),
         "cannot read the chain at column 27: step 2: found `,`, expected `from` and the number of a tensor: 0 is the chain's input, 1 the first step's output"
     );
