@@ -77,8 +77,8 @@ pub struct Args {
     /// True convolution: the window is reversed
     #[arg(long)]
     flip: bool,
-    /// Also save the numbers as they were before rounding: [height, width] or [height, width, 3], on
-    /// the scale 0 to 255, of pictures of 16 bits too
+    /// Also save the numbers as they were before rounding: [height, width] or [height, width, 3],
+    /// on the scale 0 to 255, of pictures of 16 bits too
     #[arg(long, value_name = "OUT.npy")]
     npy: Option<PathBuf>,
     /// Who computes it

@@ -21,8 +21,8 @@
 //! defaults of [`ConvSpec::new`]. Of pooling, dilation and erosion `g` and `oc` are what `ic` is,
 //! unless said, and the window of global pooling and of `linear` is the input. The small words
 //! (layout, list, padding, mode, activation) are those of the flags. One number in a list means all
-//! axes. `output_size` is written as the `out_pad` that it means. Writing leaves out what is default from the layout on, and reading gives the same [`Conv`]
-//! back.
+//! axes. `output_size` is written as the `out_pad` that it means. Writing leaves out what is
+//! default from the layout on, and reading gives the same [`Conv`] back.
 //!
 //! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word that is no kind.
 
