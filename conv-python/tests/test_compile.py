@@ -177,6 +177,10 @@ def test_weights_compiled_in() -> None:
     )
     y = two(np.ones((1, 1, 5)), np.ones((1, 1, 1)))
     assert (y == 3).all()
+    out = np.empty((1, 1, 9, 9))
+    assert c(x, out=out) is out and (out == c.pack()(x)).all()
+    with pytest.raises(TypeError, match="1 arrays were given, but the program takes none"):
+        c(x, sobel)
     with pytest.raises(ValueError, match="weight has 4 elements"):
         convc.compile("conv2d in 9 kernel 3", weights=np.ones(4))
 

@@ -112,27 +112,6 @@ def test_without_a_batch_and_the_same() -> None:
     assert convc.conv2d(X[:0], W, groups=2).shape == (0, 6, 7, 6)
 
 
-class Elsewhere:
-    """An array of another library."""
-
-    def __init__(self, array: Any) -> None:
-        self.array = array
-
-    def __dlpack__(self, **said: Any) -> Any:
-        return self.array.__dlpack__(**said)
-
-    def __dlpack_device__(self) -> Any:
-        return self.array.__dlpack_device__()
-
-
-def test_arrays_of_other_libraries_are_read_where_they_are() -> None:
-    y = convc.conv2d(Elsewhere(X), Elsewhere(W), groups=2)
-    np.testing.assert_array_equal(y, convc.conv2d(X, W, groups=2))
-    assert np.shares_memory(convc._arrays.as_array(Elsewhere(X)), X)
-    filtered = convc.correlate(Elsewhere(X[0, 0]), np.ones((3, 3)))
-    np.testing.assert_array_equal(filtered, convc.correlate(X[0, 0], np.ones((3, 3))))
-
-
 WRONG = [
     (ValueError, "weight has shape", (X, W), {}),
     (ValueError, "groups: 3 does not divide", (X, W), {"groups": 3}),

@@ -275,6 +275,56 @@ def test_threads_and_accuracy() -> None:
                 call(threads)
 
 
+def test_whole_numbers_are_exact_whatever_the_accuracy() -> None:
+    random = np.random.default_rng(8)
+    x, w = random.integers(0, 256, (200, 210)), random.integers(0, 3, (21, 21))
+    for dtype in ("u1", "i4"):
+        ours = convc.correlate(x.astype(dtype), w, output=np.int64, accuracy="fast")
+        np.testing.assert_array_equal(ours, scipy.correlate(x, w))
+
+
+def test_a_call_that_was_met() -> None:
+    x = np.random.default_rng(9).random((6, 7))
+    w = np.array([[1.0, 2.0, 3.0], [0.0, 1.0, 0.0], [0.0, 0.0, 5.0]])
+    first = convc.correlate(x, w)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(convc._apply, "_computed", None)
+        np.testing.assert_array_equal(convc.correlate(x, w), first)
+    # Of a view, whose elements lie otherwise, and into one.
+    wide = np.zeros((12, 7))
+    wide[::2] = x
+    np.testing.assert_array_equal(convc.correlate(wide[::2], w), first)
+    assert convc.correlate(x, w, wide[1::2]).base is wide
+    np.testing.assert_array_equal(wide[1::2], first)
+    # Into the input, another type, another shape of the output, one that is read-only.
+    y = x.copy()
+    assert convc.correlate(y, w, y) is y
+    np.testing.assert_array_equal(y, first)
+    assert convc.correlate(x, w, "f4").dtype == np.float32
+    np.testing.assert_array_equal(convc.correlate(x, w, np.zeros((6, 7), "i4")), first.astype("i4"))
+    with pytest.raises(RuntimeError, match="output has shape"):
+        convc.correlate(x, w, np.zeros((7, 6)))
+    y.setflags(write=False)
+    with pytest.raises(ValueError, match="read-only"):
+        convc.correlate(x, w, y)
+    # Weights that change, and lists.
+    w[0, 0] = -1.0
+    np.testing.assert_array_equal(convc.correlate(x, w.tolist()), convc.correlate(x, w))
+    assert (convc.correlate(x, w) != first).any()
+    # 1.0 is no origin, whatever 1 was.
+    convc.correlate1d(x, [1.0, 2.0, 3.0], origin=1)
+    with pytest.raises(TypeError):
+        convc.correlate1d(x, [1.0, 2.0, 3.0], origin=1.0)
+    with pytest.raises(TypeError):
+        convc.correlate(x, w, origin=[0, 0.0])
+
+
+def test_calls_that_are_kept_are_bounded() -> None:
+    for size in range(1, 300):
+        convc.correlate1d(np.ones(size), [1.0, 2.0])
+    assert len(convc._apply._MET) <= 256
+
+
 def test_nan_is_left_out() -> None:
     x = np.array([1.0, np.nan, 3.0, 4.0, np.nan, np.nan, np.nan, 8.0])
     ours = convc.correlate(x, [0.25, 0.5, 0.25], nan="normalize", mode="nearest")

@@ -74,8 +74,6 @@ def test_same_mistakes_same_exceptions(name: str, args: Any, said: Any) -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(ValueError, match="no FFT"):
-        signal.convolve(ONE, ONE, method="fft")
     large = np.full(3, 2**40)
     with pytest.raises(ValueError, match="2\\*\\*53"):
         signal.convolve(large, large)
@@ -94,7 +92,16 @@ def test_two_large_arrays() -> None:
     random = np.random.default_rng(1)
     x, y = random.random((60, 70)), random.random((50, 40))
     for mode in ("full", "same", "valid"):
-        np.testing.assert_allclose(
-            signal.convolve(x, y, mode), scipy.convolve(x, y, mode), rtol=1e-10
-        )
+        wanted = scipy.convolve(x, y, mode)
+        np.testing.assert_allclose(signal.convolve(x, y, mode), wanted, rtol=1e-10)
+        for call in (signal.convolve, lambda a, b, *s: signal.correlate(a, b[::-1, ::-1], *s)):
+            np.testing.assert_allclose(call(x, y, mode, "fft"), wanted, rtol=1e-10)
     assert convc.signal is signal
+
+
+def test_whole_numbers_are_exact_by_any_method() -> None:
+    random = np.random.default_rng(2)
+    x, y = random.integers(0, 256, (60, 70)), random.integers(-9, 9, (20, 20))
+    wanted = scipy.convolve(x, y, method="direct")
+    np.testing.assert_array_equal(signal.convolve(x, y, method="fft"), wanted)
+    np.testing.assert_array_equal(signal.convolve(x, y, accuracy="fast"), wanted)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import platform
 import time
+import timeit
 from collections.abc import Callable
 from typing import Any
 
@@ -153,19 +154,23 @@ def others() -> list[Case]:
 
 
 def opencv() -> list[Case]:
-    """OpenCV's filter2D and sepFilter2D, into an array that is there, border reflect-101."""
+    """OpenCV's filter2D (from 13x13 on an FFT) and sepFilter2D, into an array that is there, border
+    reflect-101."""
     cases: list[Case] = []
     x = random(1080, 1920)
     ours, theirs = np.empty_like(x), np.empty_like(x)
-    for size in (3, 5, 7, 9, 11, 15, 21, 31):
+    for size in (3, 5, 7, 9, 11, 15, 21, 31, 51):
         w = random(size, size)
-        cases.append(
-            (
-                f"filter2D {size}x{size} on 1080x1920",
-                lambda w=w: convc.correlate(x, w, output=ours, mode="mirror"),
-                lambda w=w: cv2.filter2D(x, -1, w, dst=theirs),
+        for accuracy in ("exact", "fast")[: 1 if size < 15 else 2]:
+            cases.append(
+                (
+                    f"filter2D {size}x{size} on 1080x1920, {accuracy}",
+                    lambda w=w, a=accuracy: convc.correlate(
+                        x, w, output=ours, mode="mirror", accuracy=a
+                    ),
+                    lambda w=w: cv2.filter2D(x, -1, w, dst=theirs),
+                )
             )
-        )
     for sigma in (1.0, 2.0, 5.0):
         radius = int(4 * sigma + 0.5)
         w = cv2.getGaussianKernel(2 * radius + 1, sigma).astype("f4")
@@ -177,6 +182,28 @@ def opencv() -> list[Case]:
             )
         )
     return cases
+
+
+def overhead() -> None:
+    """What a call takes beside its code: one element, a shape that was met."""
+    x, w = random(1), np.ones(1)
+    c = convc.compile("conv1d in 1 kernel 1", weights=np.ones((1, 1, 1)))
+    x3, out = x.reshape(1, 1, 1), np.empty((1, 1, 1), "f4")
+    layer = convc.compile("conv1d in 1 kernel 1").pack(x3)
+    weight = random(1, 1, 1)
+    print(f"\n{overhead.__doc__}")
+    for name, call in (
+        ("c(x, out=out), weights compiled in", lambda: c(x3, out=out)),
+        ("layer(x, out=out), weights packed", lambda: layer(x3, out=out)),
+        ("layer(x)", lambda: layer(x3)),
+        ("convolve(x, w)", lambda: convc.convolve(x, w)),
+        ("convolve(x, w, output=out)", lambda: convc.convolve(x, w, output=out.reshape(1))),
+        ("gaussian_filter(x, 0.1)", lambda: convc.gaussian_filter(x, 0.1)),
+        ("conv1d(x, weight), which packs it", lambda: convc.conv1d(x3, weight)),
+        ("scipy.ndimage.convolve(x, w)", lambda: scipy.convolve(x, w)),
+    ):
+        least = min(timeit.repeat(call, number=200, repeat=100)) / 200
+        print(f"  {name:36} {least * 1e6:9.2f} us")
 
 
 def main() -> None:
@@ -197,6 +224,8 @@ def main() -> None:
         if ratios:
             mean = float(np.exp(np.log(ratios).mean()))
             print(f"  geometric mean {mean:.2f}, least {min(ratios):.2f}")
+    if not said.only:
+        overhead()
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, TypeVar, cast
@@ -10,8 +11,8 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from . import _nan
-from ._arrays import Array
-from ._filter import Options, Pass, filtered
+from ._arrays import Array, as_array, as_given, by_rows, needs_room, to_write
+from ._filter import MOST_TAPS, Options, Pass, Way, filtered, options
 from ._scipy import output_of
 from ._terms import Terms
 from ._words import filled
@@ -21,26 +22,101 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def public(function: _Function) -> _Function:
     """Fills in what the docstrings share. A dask array goes to `convc.dask`, to the function of the
-    same name."""
+    same name; of an array of another library the result is one of that, too."""
 
     @functools.wraps(function)
     def called(input: Any, *args: Any, **kwargs: Any) -> Any:
-        if type(input) is not np.ndarray and type(input).__module__.startswith("dask."):
+        if type(input) is np.ndarray:
+            return function(input, *args, **kwargs)
+        if type(input).__module__.startswith("dask."):
             from . import dask
 
             return getattr(dask, function.__name__)(input, *args, **kwargs)
-        return function(input, *args, **kwargs)
+        return as_given(function(input, *args, **kwargs), input)
 
     called.__doc__ = filled(function.__doc__ or "")
     return cast(_Function, called)
 
 
+#: What calls did with arrays of a shape and type, by all that they were told: the last of them.
+_MET: dict[tuple[Any, ...], Way] = {}
+_MOST_MET = 256
+_lock = threading.Lock()
+
+#: Types of arguments that are keys as they are.
+_PLAIN = frozenset(
+    [int, float, bool, str, type(None), np.float64, np.float32, np.int64, np.int32, np.str_]
+)
+
+
 def applied(
+    input: Any,
+    make: Callable[..., Terms],
+    words: tuple[Any, ...],
+    output: Any,
+    nan: str | None,
+    how: tuple[str, int],
+    **said: Any,
+) -> Array:
+    """What a filter whose terms are ``make(ndim, *words, **said)`` gives. `how`: accuracy and
+    threads. A call that was met is one look-up and one run."""
+    x = as_array(input)
+    key = None
+    if nan is None:
+        try:
+            key = make, x.shape, x.dtype, *map(_frozen, (*words, *how, *said.items()))
+        except TypeError:
+            pass
+        else:
+            met = _MET.get(key)
+            if met is not None:
+                if output is None:
+                    return met(by_rows(x), None)
+                if _takes(output, x):
+                    return met(by_rows(x), output)
+    terms = make(x.ndim, *words, **said)
+    to = to_write(output)
+    made = _computed(x, terms, to, nan, options(*how), key)
+    return made if to is output else cast(Array, output)
+
+
+def _frozen(value: Any) -> Any:
+    """An argument as a part of a key, or `TypeError`. 1 and 1.0 are two, as one of them may be a
+    mistake."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if kind is np.ndarray and value.size <= MOST_TAPS and value.dtype.kind in "biufc":
+        return value.dtype, value.shape, value.tobytes()
+    if kind in (tuple, list):
+        return kind, *map(_frozen, value)
+    raise TypeError(f"{kind} is no key")
+
+
+def _takes(output: Any, x: Array) -> bool:
+    """Whether a result of the shape and type of `x` can be written to `output` directly."""
+    return (
+        type(output) is np.ndarray
+        and output.dtype == x.dtype
+        and output.shape == x.shape
+        and not needs_room(output, x)
+    )
+
+
+def _keep(key: tuple[Any, ...], way: Way) -> None:
+    with _lock:
+        while len(_MET) >= _MOST_MET:
+            del _MET[next(iter(_MET))]
+        _MET[key] = way
+
+
+def _computed(
     input: Array,
     terms: Terms,
     output: Any,
     nan: str | None,
     options: Options,
+    key: tuple[Any, ...] | None,
 ) -> Array:
     """The sum of the terms. Complex arrays and weights are computed by their parts."""
     is_complex = input.dtype.kind == "c" or _any_complex(p.weights for t in terms for p in t)
@@ -54,7 +130,9 @@ def applied(
             _nan.normalized(input, terms, made, options)
             return made
     if not is_complex:
-        filtered(input, terms, made, options)
+        way = filtered(input, terms, made, options)
+        if key is not None and way is not None:
+            _keep(key, way)
         return made
     result = np.empty(made.shape, made.dtype)
     _complex(input, terms, result, options)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from typing import Any, TypeAlias
+import sys
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
@@ -14,9 +15,29 @@ def as_array(x: Any) -> Array:
     """A NumPy array of `x`, without a copy where `x` is one or has ``__dlpack__`` on the CPU."""
     if isinstance(x, np.ndarray):
         return x if type(x) is np.ndarray else np.asarray(x)
-    if hasattr(x, "__dlpack__") and not np.isscalar(x):
+    if hasattr(x, "__dlpack__"):
         return np.from_dlpack(x)
     return np.asarray(x)
+
+
+def as_given(result: Array, x: Any) -> Array:
+    """A result as an array of the library of `x`, without a copy; NumPy's where that library takes
+    none from others (``from_dlpack``)."""
+    if isinstance(x, np.ndarray) or type(result) is not np.ndarray or not hasattr(x, "__dlpack__"):
+        return result
+    if hasattr(x, "__array_namespace__"):
+        library = x.__array_namespace__()
+    else:
+        library = sys.modules.get(type(x).__module__.partition(".")[0])
+    from_dlpack = getattr(library, "from_dlpack", None)
+    return result if from_dlpack is None else cast(Array, from_dlpack(result))
+
+
+def to_write(out: Any) -> Any:
+    """An array of another library as NumPy's, in the same memory; all else as it is."""
+    if isinstance(out, np.ndarray) or not hasattr(out, "__dlpack__"):
+        return out
+    return np.from_dlpack(out)
 
 
 def by_rows(x: Array) -> Array:

@@ -9,7 +9,17 @@ from typing import Any
 import numpy as np
 
 from . import _native, _picture
-from ._arrays import Array, as_array, check_out, check_shape, check_threads, needs_room, typed
+from ._arrays import (
+    Array,
+    as_array,
+    as_given,
+    check_out,
+    check_shape,
+    check_threads,
+    needs_room,
+    to_write,
+    typed,
+)
 
 __all__ = ["Compiled", "Packed", "compile"]
 
@@ -179,7 +189,9 @@ class Compiled:
         "_known",
         "_native",
         "_out",
+        "_ready",
         "_said",
+        "_steps",
         "dtype",
         "input_shape",
         "output_shape",
@@ -200,14 +212,16 @@ class Compiled:
             shapes = self._native.shapes([])
             self._in, self._out = tuple(shapes[0]), tuple(shapes[1])
             self.output_shape = self._out
+        self._steps = self._native.steps()
+        # Where nothing is left to pack.
+        self._ready = None if self.weights else self._native.pack([(None, None)] * len(self._steps))
 
     @property
     def weights(self) -> list[tuple[str, tuple[int, ...]]]:
         """Names and shapes of the arrays that a call takes behind `x`, in order."""
         asked: list[tuple[str, tuple[int, ...]]] = []
-        steps = self._native.steps()
-        for at, (weight, bias, has_weight, has_bias) in enumerate(steps, 1):
-            of = f" of step {at}" if len(steps) > 1 else ""
+        for at, (weight, bias, has_weight, has_bias) in enumerate(self._steps, 1):
+            of = f" of step {at}" if len(self._steps) > 1 else ""
             if not has_weight:
                 asked.append((f"weight{of}", tuple(weight)))
             if bias is not None and not has_bias:
@@ -251,7 +265,7 @@ class Compiled:
             return given
 
         steps: list[tuple[Array | None, Array | None]] = []
-        for _, bias, has_weight, has_bias in self._native.steps():
+        for _, bias, has_weight, has_bias in self._steps:
             weight = None if has_weight else array(next(wanted))
             steps.append((weight, None if bias is None or has_bias else array(next(wanted))))
         return Packed(self, self._native.pack(steps))
@@ -274,7 +288,7 @@ class Compiled:
         *weights : array_like
             As for `pack`.
         out : ndarray, optional
-            Where the result goes. It may overlap `x`.
+            Where the result goes, or another library's array on the CPU. It may overlap `x`.
         residual : array_like, optional
             Of the output's shape, where the description says ``+ residual``.
         threads : int, optional
@@ -283,9 +297,11 @@ class Compiled:
         Returns
         -------
         ndarray
-            `out`, or a new array.
+            `out`, or a new array; of the library of `x`, where that is another.
         """
-        return self.pack(*weights)(x, out=out, residual=residual, threads=threads)
+        if self._ready is None or weights:
+            return self.pack(*weights)(x, out=out, residual=residual, threads=threads)
+        return _computed(self, self._ready, x, out, residual, threads)
 
     def explain(self) -> str:
         """What was compiled and why: shapes, schedule, sizes, what each part costs."""
@@ -318,41 +334,52 @@ class Packed:
         threads: int | None = None,
     ) -> Array:
         """Compute the output. Arguments are those of `Compiled.__call__`."""
-        of = self.compiled
-        x = typed("x", x, of.dtype)
-        if of._free is None:
-            sizes, shape = None, of._out
-            check_shape("x", x.shape, of._in)
-        else:
-            sizes, shape = self._sizes(x)
-        if residual is not None:
-            residual = typed("residual", residual, of.dtype)
-            check_shape("residual", residual.shape, shape)
-        if threads is not None:
-            check_threads(threads)
-        if out is None:
-            out = np.empty(shape, of.dtype)
-            self._native.run(x, out, residual, sizes, threads)
-            return out
-        out = check_out(out, shape, of.dtype)
-        room = np.empty(shape, of.dtype) if needs_room(out, x, residual) else out
-        self._native.run(x, room, residual, sizes, threads)
-        if room is not out:
-            out[...] = room
-        return out
-
-    def _sizes(self, x: Array) -> tuple[Sequence[tuple[str, int]], tuple[int, ...]]:
-        of = self.compiled
-        free = of._free or []
-        if x.ndim != len(free):
-            raise ValueError(f"x has {x.ndim} axes, but the convolution needs {len(free)}")
-        sizes = [(name, size) for name, size in zip(free, x.shape) if name]
-        needed, shape = of._native.shapes(sizes)
-        check_shape("x", x.shape, tuple(needed))
-        return sizes, tuple(shape)
+        return _computed(self.compiled, self._native, x, out, residual, threads)
 
     def __reduce__(self) -> Any:
         raise TypeError("packed weights are for this CPU: pickle `.compiled` and the weights")
 
     def __repr__(self) -> str:
         return f"<weights packed for {self.compiled!r}>"
+
+
+def _computed(
+    of: Compiled,
+    native: _native.Packed,
+    x: Any,
+    out: Array | None,
+    residual: Any,
+    threads: int | None,
+) -> Array:
+    """The output of `native`, the code of `of` with its weights."""
+    given = typed("x", x, of.dtype)
+    if of._free is None:
+        sizes, shape = None, of._out
+        check_shape("x", given.shape, of._in)
+    else:
+        sizes, shape = _sizes(of, given)
+    if residual is not None:
+        residual = typed("residual", residual, of.dtype)
+        check_shape("residual", residual.shape, shape)
+    if threads is not None:
+        check_threads(threads)
+    if out is None:
+        made = np.empty(shape, of.dtype)
+        native.run(given, made, residual, sizes, threads)
+        return made if given is x else as_given(made, x)
+    to = check_out(to_write(out), shape, of.dtype)
+    room = np.empty(shape, of.dtype) if needs_room(to, given, residual) else to
+    native.run(given, room, residual, sizes, threads)
+    if room is not to:
+        to[...] = room
+    return out
+
+
+def _sizes(of: Compiled, x: Array) -> tuple[Sequence[tuple[str, int]], tuple[int, ...]]:
+    free = of._free or []
+    if x.ndim != len(free):
+        raise ValueError(f"x has {x.ndim} axes, but the convolution needs {len(free)}")
+    sizes = [(name, size) for name, size in zip(free, x.shape) if name]
+    needed, shape = of._native.shapes(sizes)
+    check_shape("x", x.shape, tuple(needed))
+    return sizes, tuple(shape)

@@ -5,15 +5,15 @@ as many axes as the array, and what its border reads. Axes without a window are 
 together with their neighbours, so that any number of axes becomes at most eight.
 
 Code is kept by shape and description for the last 256 of them. Weights are compiled in where that
-is faster: windows of few taps, and those with taps of zero, which vanish. Others are packed in each
-call, so that new weights need no new code.
+is faster: windows of few taps, and those with taps of zero, which vanish. Others are packed when
+they come, so that new weights need no new code.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isfinite, prod
 from typing import Any, NamedTuple
 
@@ -47,8 +47,7 @@ _Pads = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, eq=False)
 class Pass:
-    """One pass: correlation with a window. Equal to itself alone, so that what was worked out of it
-    is found again."""
+    """One pass: correlation with a window."""
 
     #: As many axes as the array; float64.
     weights: Array
@@ -78,6 +77,11 @@ class Options(NamedTuple):
 def options(accuracy: str, threads: int) -> Options:
     """Checked: the accuracy is when something is compiled."""
     return Options(accuracy, check_threads(threads))
+
+
+def exact(options: Options) -> Options:
+    """For whole numbers: what is off by a little is cut to another one."""
+    return options if options.accuracy == "unfused" else options._replace(accuracy="exact")
 
 
 class _Key(NamedTuple):
@@ -146,66 +150,82 @@ def merged(shape: tuple[int, ...], passes: Sequence[_Key]) -> tuple[int, list[tu
     return batch, groups
 
 
-def convolved(
-    x: Array, passes: Sequence[Pass], options: Options, into: Array | None = None
-) -> Array:
+#: How passes are computed: of an array row by row, into an array where one is given.
+Way = Callable[[Array, "Array | None"], Array]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a program."""
+
+    packed: _native.Packed
+    shape: tuple[int, ...]
+
+    def __call__(self, x: Array, into: Array | None = None) -> Array:
+        if into is None:
+            into = np.empty(self.shape, x.dtype)
+        self.packed.run(x, into)
+        return into
+
+
+def convolved(x: Array, passes: Sequence[Pass], options: Options) -> Array:
     """The passes one after the other, of an array that is float32 or float64, row by row and not
-    empty. `into`: an array that the result may be written to directly."""
-    if any(step.mode == "constant" and not _fits(step.cval, x.dtype) for step in passes):
-        for step in passes:
-            x = _one(x, step, options)
-        return x
-    keys = tuple(_key(step, x.dtype, options.accuracy) for step in passes)
-    if len(keys) == 1 and _edges.worth_it(x.shape, *keys[0][:3]):
-        return _inside_and_edges(x, passes[0], options, into)
-    return _whole(x, passes, keys, options, into)
+    empty."""
+    return way(x.shape, x.dtype, passes, options)(x, None)
 
 
-def _inside_and_edges(x: Array, step: Pass, options: Options, into: Array | None) -> Array:
-    inside = _zeros_around(step)
-    key = _key(inside, x.dtype, options.accuracy)
-    result = _whole(x, [inside], (key,), options, into)
-    key = _key(step, x.dtype, options.accuracy)
-    for part, wanted, place in _edges.slabs(x, key.kernel, key.pads):
-        edge = _whole(by_rows(part), [step], (key,), options, None)
-        result[place] = edge[wanted]
-    return result
+def way(
+    shape: tuple[int, ...], dtype: np.dtype[Any], passes: Sequence[Pass], options: Options
+) -> Way:
+    """How the passes are computed, of arrays of this shape and type."""
+    if any(step.mode == "constant" and not _fits(step.cval, dtype) for step in passes):
+        return partial(_one_by_one, passes, options)
+    keys = tuple(_key(step, dtype, options.accuracy) for step in passes)
+    if len(keys) == 1 and _edges.worth_it(shape, *keys[0][:3]):
+        return partial(_inside_and_edges, passes[0], options)
+    return _run(shape, dtype, passes, keys, options)
 
 
-@lru_cache(maxsize=256)
-def _zeros_around(step: Pass) -> Pass:
-    return replace(step, mode="zeros")
-
-
-def _whole(
-    x: Array,
+def _run(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     passes: Sequence[Pass],
     keys: tuple[_Key, ...],
     options: Options,
-    into: Array | None,
-) -> Array:
-    shape = x.shape or (1,)
-    name = "f32" if x.dtype == np.float32 else "f64"
-    program, packed, out_shape = _code(shape, name, keys, options)
+) -> Run:
+    """All of it in one run, weights packed."""
+    name = "f32" if dtype == np.float32 else "f64"
+    program, packed, out_shape = _code(shape or (1,), name, keys, options)
     if packed is None:
         later = [
-            None if key.weights is not None else by_rows(step.weights.astype(x.dtype, copy=False))
+            None if key.weights is not None else by_rows(step.weights.astype(dtype, copy=False))
             for step, key in zip(passes, keys)
         ]
         packed = program.pack([(weight, None) for weight in later])
-    if into is None:
-        into = np.empty(out_shape if x.ndim else (), x.dtype)
-    packed.run(x, into)
-    return into
+    return Run(packed, out_shape if shape else ())
 
 
-def _one(x: Array, step: Pass, options: Options) -> Array:
-    """One pass, whose border may read what no text can say: an infinite or NaN constant."""
-    if step.mode == "constant" and not _fits(step.cval, x.dtype):
-        with np.errstate(over="ignore"):
-            x = np.pad(x, step.pads, constant_values=step.cval)
-        step = replace(step, pads=((0, 0),) * x.ndim, mode="zeros")
-    return convolved(x, [step], options)
+def _inside_and_edges(step: Pass, options: Options, x: Array, into: Array | None) -> Array:
+    def run(of: Array, step: Pass) -> Run:
+        key = _key(step, x.dtype, options.accuracy)
+        return _run(of.shape, x.dtype, [step], (key,), options)
+
+    result = run(x, replace(step, mode="zeros"))(x, into)
+    kernel = step.weights.shape
+    for part, wanted, place in _edges.slabs(x, kernel, step.pads):
+        result[place] = run(part, step)(by_rows(part))[wanted]
+    return result
+
+
+def _one_by_one(passes: Sequence[Pass], options: Options, x: Array, into: Array | None) -> Array:
+    """Where a border reads what no text can say: an infinite or NaN constant."""
+    for step in passes:
+        if step.mode == "constant" and not _fits(step.cval, x.dtype):
+            with np.errstate(over="ignore"):
+                x = np.pad(x, step.pads, constant_values=step.cval)
+            step = replace(step, pads=((0, 0),) * x.ndim, mode="zeros")
+        x = convolved(x, [step], options)
+    return x
 
 
 def _fits(value: float, dtype: np.dtype[Any]) -> bool:
@@ -214,20 +234,11 @@ def _fits(value: float, dtype: np.dtype[Any]) -> bool:
 
 
 def _key(step: Pass, dtype: np.dtype[Any], accuracy: str) -> _Key:
-    """Kept, where the pass is small enough to be kept with it."""
-    make = _kept_key if step.weights.size <= MOST_TAPS else _made_key
-    return make(step, dtype, accuracy)
-
-
-def _made_key(step: Pass, dtype: np.dtype[Any], accuracy: str) -> _Key:
     weights, mode = step.weights, step.mode
     if mode == "constant":
         mode = f"constant({step.cval!r})" if step.cval else "zeros"
     known = weights.tobytes() if _is_known(weights, dtype, accuracy) else None
     return _Key(weights.shape or (1,), step.pads or ((0, 0),), mode, known)
-
-
-_kept_key = lru_cache(maxsize=256)(_made_key)
 
 
 def _is_known(weights: Array, dtype: np.dtype[Any], accuracy: str) -> bool:
@@ -258,23 +269,29 @@ def supported(array: Array) -> None:
         raise RuntimeError(f"array type {dtype!r} not supported")
 
 
-def filtered(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> None:
-    """Writes the sum of the terms to `output`, an array of the input's shape. Both are real."""
+def filtered(
+    x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options
+) -> Way | None:
+    """Writes the sum of the terms to `output`, an array of the input's shape. Both are real.
+    Returns how, where that is all there is to do with arrays of this shape and type."""
     supported(x)
     supported(output)
     if not output.flags.writeable:
         raise ValueError("output array is read-only.")
     if output.size == 0:
-        return
+        return None
+    if output.dtype.kind != "f":
+        options = exact(options)
     if not terms or len(terms) == 1 and not terms[0]:
         output[...] = x
     elif output.dtype.kind == "f":
         scaled = [[step.scaled() for step in passes] for passes in terms]
-        _sum(x, joined(scaled), output, options)
+        return _sum(x, joined(scaled), output, options)
     elif len(terms) == len(terms[0]) == 1:
         _sum(x, terms, output, options)
     else:
         _whole_numbers(x, terms, output, options)
+    return None
 
 
 def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
@@ -297,17 +314,21 @@ def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
     return [[replace(passes[0], weights=weights, pads=tuple(zip(before, behind)))]]
 
 
-def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> None:
+def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> Way | None:
     work = _work_type(x, terms, output)
     source = by_rows(np.asarray(x, work))
     direct = output.dtype == work and len(terms) == 1 and not needs_room(output, x)
-    result = convolved(source, terms[0], options, output if direct else None)
+    first = way(x.shape, work, terms[0], options)
+    result = first(source, output if direct else None)
     for passes in terms[1:]:
         result += convolved(source, passes, options)
-    if terms[0][0].divisor != 1.0:
-        result /= terms[0][0].divisor
+    divisor = terms[0][0].divisor
+    if divisor != 1.0:
+        result /= divisor
     if result is not output:
         store(result, output)
+    is_all = len(terms) == 1 and divisor == 1.0
+    return first if is_all and x.dtype == output.dtype == work else None
 
 
 def _whole_numbers(
@@ -342,15 +363,8 @@ def _work_type(x: Array, terms: Sequence[Sequence[Pass]], output: Array) -> np.d
 
 
 def _fit_float32(step: Pass) -> bool:
-    return (_kept_fit if step.weights.size <= MOST_TAPS else _made_fit)(step)
-
-
-def _made_fit(step: Pass) -> bool:
     largest = float(np.abs(step.weights).max())
     return not isfinite(largest) or _fits(largest, np.dtype(np.float32))
-
-
-_kept_fit = lru_cache(maxsize=256)(_made_fit)
 
 
 def int_or_nan(value: float) -> float:

@@ -37,7 +37,8 @@ def normalized(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options
         )
     missing = np.isnan(x)
     if not missing.any():
-        return filtered(x, terms, output, options)
+        filtered(x, terms, output, options)
+        return
     sums, weight = np.empty(x.shape, work), np.empty(x.shape, work)
     filtered(np.where(missing, x.dtype.type(0), x), [passes], sums, options)
     presence = [

@@ -2,63 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, TypeVar, cast
+from typing import Any
 
 import numpy as np
 
 from ._arrays import Array, as_array
-from ._filter import MOST_TAPS, Pass
+from ._filter import Pass
 from ._scipy import axes_of, axis_of, cval_of, embedded, mode_of, origin_of, per_axis
 
 Terms = list[list[Pass]]
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 #: Below, a Gaussian is an identity: SciPy's bound.
 _LEAST_SIGMA = 1e-15
 
 
-def _kept(make: _Function) -> _Function:
-    """Keeps the last terms for the same arguments, where they can be keys. Nobody changes them."""
-    kept = functools.lru_cache(maxsize=256, typed=True)(make)
-
-    @functools.wraps(make)
-    def made(*args: Any, **kwargs: Any) -> Any:
-        try:
-            hash((args, tuple(kwargs.values())))
-        except TypeError:
-            return make(*args, **kwargs)
-        return kept(*args, **kwargs)
-
-    return cast(_Function, made)
-
-
-class Weights:
-    """A window as a key: equal to one of the same numbers, where it is small enough to be kept."""
-
-    __slots__ = ("_key", "array")
-    array: Array
-
-    def __init__(self, weights: Any) -> None:
-        given = as_array(weights)
-        self.array = given.astype(np.complex128 if given.dtype.kind == "c" else np.float64)
-        self._key = (
-            (self.array.tobytes(), self.array.shape, self.array.dtype.char)
-            if given.size <= MOST_TAPS
-            else id(self)
-        )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Weights) and self._key == other._key
-
-    def __hash__(self) -> int:
-        if isinstance(self._key, int):
-            raise TypeError("too many weights to be kept")
-        return hash(self._key)
+def _weights(given: Any) -> Array:
+    """A window as float64, or complex128."""
+    array = as_array(given)
+    return array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
 
 
 def _line(ndim: int, axis: int, weights: Array, mode: Any, cval: Any, origin: int = 0) -> Pass:
@@ -71,10 +36,9 @@ def _line(ndim: int, axis: int, weights: Array, mode: Any, cval: Any, origin: in
     return Pass(weights.reshape(shape), tuple(pads), mode_of(mode), cval_of(cval))
 
 
-@_kept
 def window_terms(
     ndim: int,
-    weights: Weights,
+    weights: Any,
     mode: Any = "reflect",
     cval: Any = 0.0,
     origin: Any = 0,
@@ -83,7 +47,7 @@ def window_terms(
 ) -> Terms:
     """Of `correlate` and, with `flip`, of `convolve`."""
     filtered_axes = axes_of(axes, ndim)
-    window = weights.array
+    window = _weights(weights)
     if window.ndim != len(filtered_axes) or window.size == 0:
         raise RuntimeError(
             f"weights have shape {window.shape}, but must have {len(filtered_axes)} axes, one for "
@@ -108,10 +72,9 @@ def window_terms(
     return [[Pass(window, tuple(pads), mode_of(mode), cval_of(cval))]]
 
 
-@_kept
 def line_terms(
     ndim: int,
-    weights: Weights,
+    weights: Any,
     axis: int = -1,
     mode: Any = "reflect",
     cval: Any = 0.0,
@@ -119,7 +82,7 @@ def line_terms(
     flip: bool = False,
 ) -> Terms:
     """Of `correlate1d` and, with `flip`, of `convolve1d`."""
-    line = weights.array
+    line = _weights(weights)
     if line.ndim != 1 or line.size == 0:
         raise RuntimeError(f"no filter weights given: they have shape {line.shape}")
     axis, origin = axis_of(axis, ndim), operator.index(origin)
@@ -157,7 +120,6 @@ def _gaussian_pass(
     return _line(ndim, axis, gaussian_weights(sd, order, int(radius)), mode, cval)
 
 
-@_kept
 def gaussian1d_terms(
     ndim: int,
     sigma: Any,
@@ -175,7 +137,6 @@ def gaussian1d_terms(
     return [[_line(ndim, axis_of(axis, ndim), made, mode, cval)]]
 
 
-@_kept
 def gaussian_terms(
     ndim: int,
     sigma: Any,
@@ -199,7 +160,6 @@ def gaussian_terms(
     ]
 
 
-@_kept
 def gradient_terms(ndim: int, across: Sequence[int], axis: int, mode: Any, cval: Any) -> Terms:
     """Of `sobel` and `prewitt`: a difference along an axis, smoothed by `across` along others."""
     axis = axis_of(axis, ndim)
@@ -210,7 +170,6 @@ def gradient_terms(ndim: int, across: Sequence[int], axis: int, mode: Any, cval:
     return [[first, *(_line(ndim, other, smooth, modes[other], cval) for other in others)]]
 
 
-@_kept
 def laplace_terms(ndim: int, mode: Any = "reflect", cval: Any = 0.0, axes: Any = None) -> Terms:
     """Of `laplace`: a term for each axis."""
     axes = axes_of(axes, ndim)
@@ -219,7 +178,6 @@ def laplace_terms(ndim: int, mode: Any = "reflect", cval: Any = 0.0, axes: Any =
     return [[_line(ndim, axis, second, m, cval)] for axis, m in zip(axes, modes)]
 
 
-@_kept
 def gaussian_laplace_terms(
     ndim: int,
     sigma: Any,
@@ -251,7 +209,6 @@ def _uniform_pass(ndim: int, axis: int, size: int, mode: Any, cval: Any, origin:
     return replace(ones, divisor=float(size))
 
 
-@_kept
 def uniform1d_terms(
     ndim: int, size: int, axis: int = -1, mode: Any = "reflect", cval: Any = 0.0, origin: int = 0
 ) -> Terms:
@@ -260,7 +217,6 @@ def uniform1d_terms(
     return [[_uniform_pass(ndim, axis, operator.index(size), mode, cval, origin)]]
 
 
-@_kept
 def uniform_terms(
     ndim: int,
     size: Any = 3,

@@ -124,8 +124,6 @@ def _mapped(name: str, x: Any, said: dict[str, Any], rechunk: str | None) -> Any
     if any(isnan(size) for sizes in x.chunks for size in sizes):
         raise ValueError("a block has an unknown size: call compute_chunk_sizes() first")
     what = {word: value for word, value in said.items() if word not in _HOW}
-    if "weights" in what:
-        what["weights"] = _terms.Weights(what["weights"])
     terms = _TERMS[name](x.ndim, **what)
     steps = [step for passes in terms for step in passes]
     is_complex = x.dtype.kind == "c" or any(np.iscomplexobj(step.weights) for step in steps)

@@ -1,9 +1,8 @@
 """`torch.nn.functional`'s convolutions, on NumPy arrays and on anything with ``__dlpack__``.
 
 Shapes, arguments and results are PyTorch's. Arrays are float32 or float64, all of one type; a
-torch or jax array on the CPU is read where it is. The result is a NumPy array
-(``torch.from_dlpack`` takes it without a copy). Code is made when a shape comes first and kept for
-the last 256 of them.
+torch or jax array on the CPU is read where it is, and the result of one is one, without a copy.
+Code is made when a shape comes first and kept for the last 256 of them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,17 @@ from typing import Any
 import numpy as np
 
 from . import _native
-from ._arrays import Array, as_array, by_rows, check_out, check_shape, check_threads, needs_room
+from ._arrays import (
+    Array,
+    as_array,
+    as_given,
+    by_rows,
+    check_out,
+    check_shape,
+    check_threads,
+    needs_room,
+    to_write,
+)
 
 __all__ = [
     "conv1d",
@@ -125,12 +134,14 @@ def _run(
     packed = program.pack([(weight, bias)])
     shape = shape if x.ndim == rank + 2 else shape[1:]
     if out is None:
-        out = np.empty(shape, x.dtype)
-    out = check_out(out, shape, x.dtype)
-    room = np.empty(shape, x.dtype) if needs_room(out, x) else out
+        made = np.empty(shape, x.dtype)
+        packed.run(x, made)
+        return as_given(made, input)
+    to = check_out(to_write(out), shape, x.dtype)
+    room = np.empty(shape, x.dtype) if needs_room(to, x) else to
     packed.run(x, room)
-    if room is not out:
-        out[...] = room
+    if room is not to:
+        to[...] = room
     return out
 
 

@@ -23,10 +23,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ._apply import applied, public
-from ._arrays import Array, as_array
-from ._filter import options
+from ._arrays import Array
 from ._terms import (
-    Weights,
     gaussian1d_terms,
     gaussian_laplace_terms,
     gaussian_terms,
@@ -85,9 +83,8 @@ def correlate(
     %(result)s
     %(raises)s
     """
-    input = as_array(input)
-    terms = window_terms(input.ndim, Weights(weights), mode, cval, origin, axes, False)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (weights, mode, cval, origin, axes, False)
+    return applied(input, window_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -127,9 +124,8 @@ def convolve(
     >>> convc.convolve(np.array([0.0, 1.0, 0.0, 0.0]), [1.0, 2.0, 3.0])
     array([1., 2., 3., 0.])
     """
-    input = as_array(input)
-    terms = window_terms(input.ndim, Weights(weights), mode, cval, origin, axes, True)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (weights, mode, cval, origin, axes, True)
+    return applied(input, window_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -163,9 +159,8 @@ def correlate1d(
     %(nan)s
     %(result)s
     """
-    input = as_array(input)
-    terms = line_terms(input.ndim, Weights(weights), axis, mode, cval, origin, False)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (weights, axis, mode, cval, origin, False)
+    return applied(input, line_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -199,9 +194,8 @@ def convolve1d(
     %(nan)s
     %(result)s
     """
-    input = as_array(input)
-    terms = line_terms(input.ndim, Weights(weights), axis, mode, cval, origin, True)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (weights, axis, mode, cval, origin, True)
+    return applied(input, line_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -241,9 +235,8 @@ def gaussian_filter1d(
     %(nan)s
     %(result)s
     """
-    input = as_array(input)
-    terms = gaussian1d_terms(input.ndim, sigma, axis, order, mode, cval, truncate, radius)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (sigma, axis, order, mode, cval, truncate, radius)
+    return applied(input, gaussian1d_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -285,9 +278,8 @@ def gaussian_filter(
     %(nan)s
     %(result)s
     """
-    input = as_array(input)
-    terms = gaussian_terms(input.ndim, sigma, order, mode, cval, truncate, radius, axes)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (sigma, order, mode, cval, truncate, radius, axes)
+    return applied(input, gaussian_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -321,9 +313,8 @@ def uniform_filter1d(
     %(nan)s
     %(result)s
     """
-    input = as_array(input)
-    terms = uniform1d_terms(input.ndim, size, axis, mode, cval, origin)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (size, axis, mode, cval, origin)
+    return applied(input, uniform1d_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -356,9 +347,8 @@ def uniform_filter(
     %(nan)s
     %(result)s
     """
-    input = as_array(input)
-    terms = uniform_terms(input.ndim, size, mode, cval, origin, axes)
-    return applied(input, terms, output, nan, options(accuracy, threads))
+    words = (size, mode, cval, origin, axes)
+    return applied(input, uniform_terms, words, output, nan, (accuracy, threads))
 
 
 @public
@@ -384,9 +374,8 @@ def sobel(
     %(said)s
     %(result)s
     """
-    input = as_array(input)
-    terms = gradient_terms(input.ndim, (1, 2, 1), axis, mode, cval)
-    return applied(input, terms, output, None, options(accuracy, threads))
+    words = ((1, 2, 1), axis, mode, cval)
+    return applied(input, gradient_terms, words, output, None, (accuracy, threads))
 
 
 @public
@@ -412,9 +401,8 @@ def prewitt(
     %(said)s
     %(result)s
     """
-    input = as_array(input)
-    terms = gradient_terms(input.ndim, (1, 1, 1), axis, mode, cval)
-    return applied(input, terms, output, None, options(accuracy, threads))
+    words = ((1, 1, 1), axis, mode, cval)
+    return applied(input, gradient_terms, words, output, None, (accuracy, threads))
 
 
 @public
@@ -439,9 +427,8 @@ def laplace(
     %(said)s
     %(result)s
     """
-    input = as_array(input)
-    terms = laplace_terms(input.ndim, mode, cval, axes)
-    return applied(input, terms, output, None, options(accuracy, threads))
+    words = (mode, cval, axes)
+    return applied(input, laplace_terms, words, output, None, (accuracy, threads))
 
 
 @public
@@ -472,6 +459,6 @@ def gaussian_laplace(
     %(said)s
     %(result)s
     """
-    input = as_array(input)
-    terms = gaussian_laplace_terms(input.ndim, sigma, mode, cval, axes, **said)
-    return applied(input, terms, output, None, options(accuracy, threads))
+    words = (sigma, mode, cval, axes)
+    how = (accuracy, threads)
+    return applied(input, gaussian_laplace_terms, words, output, None, how, **said)

@@ -1,7 +1,8 @@
-"""`scipy.signal`'s convolutions, summed directly: `convolve`, `correlate`, `convolve2d`.
+"""`scipy.signal`'s convolutions: `convolve`, `correlate`, `convolve2d`.
 
-What differs from SciPy: there is no FFT, so that two large arrays cost all their products; sums of
-integers are exact, and refused where they might pass 2**53 (SciPy's wrap around).
+What differs from SciPy: nothing goes through an FFT unasked, so that two large arrays cost all
+their products without ``method="fft"``; sums of integers are exact, whatever the method, and
+refused where they might pass 2**53 (SciPy's wrap around).
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, as_array, by_rows
-from ._filter import Options, Pass, convolved, options
+from ._arrays import Array, as_array, as_given, by_rows
+from ._filter import Options, Pass, convolved, exact, options
 
 __all__ = ["convolve", "convolve2d", "correlate"]
 
@@ -46,8 +47,9 @@ def convolve(
     mode : {"full", "valid", "same"}
         Every output that sees an element, those that see elements only, or as many as `in1` has,
         from the middle.
-    method : {"auto", "direct"}
-        Sums are made directly. "fft" is refused.
+    method : {"auto", "direct", "fft"}
+        "fft" is ``accuracy="fast"``: a Fourier transform of blocks, where it is faster. Otherwise
+        sums are made directly, whatever the sizes.
     threads : int
         The most threads of the call.
     accuracy : {"exact", "fast", "within(1e-4)", "unfused"}
@@ -75,7 +77,7 @@ def convolve(
     _check(mode, method)
     if a.ndim == b.ndim == 0:
         return np.asarray(a * b)[()]
-    return _full(a, b, mode, options(accuracy, threads))
+    return as_given(_full(a, b, mode, _options(method, accuracy, threads)), in1)
 
 
 def correlate(
@@ -94,7 +96,8 @@ def correlate(
     _check(mode, method)
     if a.ndim == b.ndim == 0:
         return np.asarray(a * np.conj(b))[()]
-    return _full(a, np.conj(_reversed(b)), mode, options(accuracy, threads))
+    made = _full(a, np.conj(_reversed(b)), mode, _options(method, accuracy, threads))
+    return as_given(made, in1)
 
 
 def convolve2d(
@@ -143,9 +146,9 @@ def convolve2d(
         raise ValueError(f"fillvalue has {value.size} elements, but must be one number")
     fill = complex(value.astype(np.result_type(a, b), casting="unsafe").reshape(-1)[0])
     if a.size == 0 or b.size == 0:
-        return np.zeros(_shape(a.shape, b.shape, mode), np.result_type(a, b))
+        return as_given(np.zeros(_shape(a.shape, b.shape, mode), np.result_type(a, b)), in1)
     how = options(accuracy, threads)
-    return _summed(a, b, mode, _BOUNDARIES[boundary], fill, how)
+    return as_given(_summed(a, b, mode, _BOUNDARIES[boundary], fill, how), in1)
 
 
 def _arrays(in1: Any, in2: Any) -> tuple[Array, Array]:
@@ -160,10 +163,13 @@ def _arrays(in1: Any, in2: Any) -> tuple[Array, Array]:
 def _check(mode: str, method: str) -> None:
     if mode not in ("full", "valid", "same"):
         raise ValueError(f"mode: found {mode!r}, expected 'full', 'valid' or 'same'")
-    if method == "fft":
-        raise ValueError("method 'fft': there is no FFT here, give 'auto' or 'direct'")
-    if method not in ("auto", "direct"):
-        raise ValueError(f"method: found {method!r}, expected 'auto' or 'direct'")
+    if method not in ("auto", "direct", "fft"):
+        raise ValueError(f"method: found {method!r}, expected 'auto', 'direct' or 'fft'")
+
+
+def _options(method: str, accuracy: str, threads: int) -> Options:
+    is_fast = method == "fft" and accuracy == "exact"
+    return options("fast" if is_fast else accuracy, threads)
 
 
 def _is_swapped(a: tuple[int, ...], b: tuple[int, ...], mode: str) -> bool:
@@ -227,6 +233,7 @@ def _real(
     whole = dtype.kind in "biu"
     if whole:
         _check_exact(a, b, fill)
+        options = exact(options)
     work = np.dtype(np.float64) if whole else dtype
     window = np.ascontiguousarray(_reversed(b), np.float64)
     step = Pass(window, tuple(_pad(size, mode) for size in b.shape), border, fill)
