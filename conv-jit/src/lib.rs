@@ -38,7 +38,8 @@
 //! ([`Backend::has_fma`]).
 //!
 //! This is the only crate of the workspace with `unsafe`: executable memory (`pages`), the calls
-//! into machine code (`packed`, `engine`, `call`, `code`) and the instruction chains of [`peak`].
+//! into machine code (`packed`, `engine`, `call`, `code`), the instruction chains of [`peak`], and
+//! slices of other types (`halves`).
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
@@ -55,6 +56,7 @@ mod error;
 mod executor;
 mod explain;
 mod fft;
+mod halves;
 mod host;
 mod leaf;
 mod lens;
@@ -113,6 +115,7 @@ pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::{CurrentThread, Executor};
+pub use halves::{bf16s, bf16s_mut, f16s, f16s_mut};
 pub use host::{TARGETS, as_here, host_target, is_here, targets_here};
 pub use listing::{clif, clif_for, disassembly, disassembly_for};
 pub use lowered::{Lowered, LoweredGroup};

@@ -1,39 +1,61 @@
 //! A compiled program with its weights: what runs.
 
-use conv_jit::{Compiled, DType, StepWeights};
-use numpy::PyReadonlyArrayDyn;
+use conv_ir::with_stored;
+use conv_jit::{Compiled, Conv, StepArrays};
 use pyo3::prelude::*;
 
-use crate::arrays::{Number, read, write};
+use crate::arrays::{Given, Number, read, write};
 use crate::error::to_python;
 use crate::threads::Pool;
 
 /// Weight and bias of a step, where they are not compiled in.
-type StepArrays<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
-
-/// Arrays of a step while they are borrowed.
-type Borrowed<'py, T> = (Option<PyReadonlyArrayDyn<'py, T>>, Option<PyReadonlyArrayDyn<'py, T>>);
+type Weights<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
 /// A program with packed weights. Made by `Program.pack`.
 #[pyclass(frozen, module = "convc._native")]
 pub struct Packed {
-    of: Of,
-}
-
-enum Of {
-    F32(conv_jit::Packed<f32>),
-    F64(conv_jit::Packed<f64>),
+    of: Box<dyn Run>,
 }
 
 impl Packed {
-    pub fn new(py: Python<'_>, compiled: &Compiled, weights: &[StepArrays<'_>]) -> PyResult<Self> {
-        let of = match compiled.dtype() {
-            DType::F64 => Of::F64(pack(py, compiled, weights)?),
-            // Arrays of narrower types are refused there.
-            _ => Of::F32(pack(py, compiled, weights)?),
-        };
+    pub fn new(py: Python<'_>, compiled: &Compiled, weights: &[Weights<'_>]) -> PyResult<Self> {
+        let program = compiled.program();
+        let mut borrowed = Vec::with_capacity(weights.len());
+        // How many there should be is said by `pack_arrays`.
+        let convs = program.convs().map(Some).chain(std::iter::repeat(None));
+        for (conv, (weight, bias)) in convs.zip(weights) {
+            borrowed.push(match conv {
+                Some(conv) => borrow(conv, weight.as_ref(), bias.as_ref())?,
+                None => (None, None),
+            });
+        }
+        let mut steps = Vec::with_capacity(weights.len());
+        for (weight, bias) in &borrowed {
+            let weight = weight.as_ref().map(Given::array).transpose()?;
+            let bias = bias.as_ref().map(Given::array).transpose()?;
+            steps.push(StepArrays { weight, bias });
+        }
+        let (input, output) = (program.type_of(0), program.type_of(program.steps().len()));
+        let of = with_stored!(input, I => with_stored!(output, O => {
+            let packed = py.detach(|| compiled.pack_arrays::<I, O>(&steps)).map_err(to_python)?;
+            Box::new(packed) as Box<dyn Run>
+        }));
         Ok(Packed { of })
     }
+}
+
+/// Weight and bias of a step while they are borrowed.
+type Borrowed<'py> = (Option<Given<'py>>, Option<Given<'py>>);
+
+fn borrow<'py>(
+    conv: &Conv,
+    weight: Option<&Bound<'py, PyAny>>,
+    bias: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Borrowed<'py>> {
+    let types = conv.types();
+    let weight = weight.map(|weight| Given::read("weight", types.weight, weight)).transpose()?;
+    let bias = bias.map(|bias| Given::read("bias", types.bias, bias)).transpose()?;
+    Ok((weight, bias))
 }
 
 #[pymethods]
@@ -51,10 +73,7 @@ impl Packed {
         threads: Option<usize>,
     ) -> PyResult<()> {
         let said = Said { residual, sizes: sizes.unwrap_or_default(), threads };
-        match &self.of {
-            Of::F32(packed) => run(py, packed, x, out, &said),
-            Of::F64(packed) => run(py, packed, x, out, &said),
-        }
+        self.of.run(py, (x, out), &said)
     }
 }
 
@@ -65,49 +84,41 @@ struct Said<'a, 'py> {
     threads: Option<usize>,
 }
 
-fn run<T: Number>(
-    py: Python<'_>,
-    packed: &conv_jit::Packed<T>,
-    x: &Bound<'_, PyAny>,
-    out: &Bound<'_, PyAny>,
-    said: &Said<'_, '_>,
-) -> PyResult<()> {
-    let x = read::<T>("x", x)?;
-    let residual = said.residual.map(|residual| read::<T>("residual", residual)).transpose()?;
-    let mut out = write::<T>("out", out)?;
-    let (x, out) = (x.as_slice()?, out.as_slice_mut()?);
-    let residual = residual.as_ref().map(|residual| residual.as_slice()).transpose()?;
-    let sizes: Vec<_> = said.sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
-    let threads = said.threads;
-    let compute = move || {
-        let mut call = packed.call(x, out).sizes(&sizes).executor(&Pool);
-        if let Some(residual) = residual {
-            call = call.residual(residual);
-        }
-        if let Some(threads) = threads {
-            call = call.threads(threads);
-        }
-        call.run()
-    };
-    py.detach(compute).map_err(to_python)
+/// Packed weights whose input and output are of any types.
+trait Run: Send + Sync {
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        arrays: (&Bound<'py, PyAny>, &Bound<'py, PyAny>),
+        said: &Said<'_, 'py>,
+    ) -> PyResult<()>;
 }
 
-fn pack<T: Number>(
-    py: Python<'_>,
-    compiled: &Compiled,
-    weights: &[StepArrays<'_>],
-) -> PyResult<conv_jit::Packed<T>> {
-    let mut borrowed: Vec<Borrowed<'_, T>> = Vec::with_capacity(weights.len());
-    for (weight, bias) in weights {
-        let weight = weight.as_ref().map(|weight| read("weight", weight)).transpose()?;
-        let bias = bias.as_ref().map(|bias| read("bias", bias)).transpose()?;
-        borrowed.push((weight, bias));
+impl<I: Number, O: Number> Run for conv_jit::Packed<I, O> {
+    fn run<'py>(
+        &self,
+        py: Python<'py>,
+        (x, out): (&Bound<'py, PyAny>, &Bound<'py, PyAny>),
+        said: &Said<'_, 'py>,
+    ) -> PyResult<()> {
+        let x = read::<I>("x", x)?;
+        let residual = said.residual.map(|residual| read::<O>("residual", residual)).transpose()?;
+        let mut out = write::<O>("out", out)?;
+        let (x, out) = (I::of(x.as_slice()?), O::of_mut(out.as_slice_mut()?));
+        let residual = residual.as_ref().map(|residual| residual.as_slice()).transpose()?;
+        let residual = residual.map(O::of);
+        let sizes: Vec<_> = said.sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
+        let threads = said.threads;
+        let compute = move || {
+            let mut call = self.call(x, out).sizes(&sizes).executor(&Pool);
+            if let Some(residual) = residual {
+                call = call.residual(residual);
+            }
+            if let Some(threads) = threads {
+                call = call.threads(threads);
+            }
+            call.run()
+        };
+        py.detach(compute).map_err(to_python)
     }
-    let mut steps: Vec<StepWeights<'_, T>> = Vec::with_capacity(weights.len());
-    for (weight, bias) in &borrowed {
-        let weight = weight.as_ref().map(|weight| weight.as_slice()).transpose()?;
-        let bias = bias.as_ref().map(|bias| bias.as_slice()).transpose()?;
-        steps.push(StepWeights { weight: weight.unwrap_or_default(), bias });
-    }
-    py.detach(|| compiled.pack_steps(&steps)).map_err(to_python)
 }

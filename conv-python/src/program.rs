@@ -2,7 +2,6 @@
 
 use conv_ir::{Conv, Error as IrError};
 use conv_jit::{Compiled, Layout, Options, Size};
-use numpy::PyReadonlyArrayDyn;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -14,9 +13,9 @@ use crate::packed::Packed;
 /// Weight and bias of a step; none where they come later.
 type StepArrays<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
 
-/// What of a step's arrays is looked at: shape of its weight, length of its bias, and whether they
-/// are compiled in.
-type StepShape = (Vec<usize>, Option<usize>, bool, bool);
+/// What of a step's arrays is looked at: shape of its weight, length of its bias, whether they are
+/// compiled in, and their types.
+type StepShape = (Vec<usize>, Option<usize>, bool, bool, (&'static str, &'static str));
 
 /// A compiled program. `Program(text, known, threads, accuracy)`.
 #[pyclass(frozen, module = "convc._native")]
@@ -51,10 +50,11 @@ impl Program {
         self.compiled.program().to_string()
     }
 
-    /// NumPy's name of the element type.
+    /// NumPy's names of the types of input and output.
     #[getter]
-    fn dtype(&self) -> &'static str {
-        numpy_name(self.compiled.dtype())
+    fn dtypes(&self) -> (&'static str, &'static str) {
+        let program = self.compiled.program();
+        (numpy_name(program.type_of(0)), numpy_name(program.type_of(program.steps().len())))
     }
 
     /// Shape of the input with sizes for the free ones; empty names where all are known.
@@ -73,13 +73,15 @@ impl Program {
         input_sizes(&self.compiled.program().steps()[0].conv)
     }
 
-    /// Of each step: shape of its weight, length of its bias, which of them are compiled in.
+    /// Of each step: shape of its weight, length of its bias, which of them are compiled in, and
+    /// NumPy's names of their types.
     fn steps(&self) -> Vec<StepShape> {
         let of = |conv: &Conv| {
             let known = conv.known();
             let bias = conv.spec().bias.then(|| conv.bias_len());
             let has_bias = known.is_some_and(|known| known.bias.is_some());
-            (conv.weight_shape(), bias, known.is_some(), has_bias)
+            let types = (numpy_name(conv.types().weight), numpy_name(conv.types().bias));
+            (conv.weight_shape(), bias, known.is_some(), has_bias, types)
         };
         self.compiled.program().convs().map(of).collect()
     }
@@ -140,7 +142,7 @@ fn with_known(program: conv_jit::Program, known: &[StepArrays<'_>]) -> PyResult<
     }
     for (step, (weight, bias)) in steps.iter_mut().zip(known) {
         let Some(weight) = weight else { continue };
-        let weight: PyReadonlyArrayDyn<'_, f64> = read("weight", weight)?;
+        let weight = read::<f64>("weight", weight)?;
         let bias = bias.as_ref().map(|bias| read::<f64>("bias", bias)).transpose()?;
         let bias = bias.as_ref().map(|bias| bias.as_slice()).transpose()?;
         step.conv = step.conv.with_weights(weight.as_slice()?, bias).map_err(of_description)?;

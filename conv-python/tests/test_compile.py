@@ -70,6 +70,59 @@ def test_keywords_are_the_text() -> None:
         convc.compile("conv1d in 9", kernel=3)
 
 
+def test_types_of_sixteen_bits() -> None:
+    """Sums are those of float32, rounded once."""
+    said = "ic2 oc3 in 9 kernel 3 pad 1 + bias"
+    shapes = ((1, 2, 9, 9), (3, 2, 3, 3), (3,))
+    random = np.random.default_rng(5)
+    x, w, b = (random.standard_normal(shape).astype("f2") for shape in shapes)
+    x4, w4, b4 = (a.astype("f4") for a in (x, w, b))
+    wide = convc.compile(f"conv2d {said}")(x4, w4, b4)
+    c = convc.compile(f"conv2d f16 {said}")
+    assert c.dtype == c.output_dtype == np.float16
+    for made in (c(x, w, b), c(x[:, :, ::-1][:, :, ::-1], w, b), c.pack(w, b)(x)):
+        assert made.dtype == np.float16
+        np.testing.assert_array_equal(made, wide.astype("f2"))
+    np.testing.assert_array_equal(convc.conv2d(x, w, b, padding=1), wide.astype("f2"))
+    out = np.zeros((1, 3, 9, 18), "f2")[..., ::2]
+    assert c(x, w, b, out=out) is out
+    np.testing.assert_array_equal(out, wide.astype("f2"))
+    c = convc.compile(f"conv2d f32 x f16 {said} f32")
+    np.testing.assert_array_equal(c(x4, w, b4), wide)
+    c = convc.compile(f"conv2d f32 x f16 -> f16 {said}; conv2d oc1 kernel 1", weights=None)
+    assert (c.dtype, c.output_dtype) == (np.float32, np.float16)
+    one = random.standard_normal((1, 3, 1, 1)).astype("f2")
+    second = convc.conv2d(wide.astype("f2"), one)
+    np.testing.assert_array_equal(c(x4, w, b, one), second)
+    added = convc.compile("conv1d f16 in 4 kernel 1 + residual")(
+        x[0, :1, :1, :4], one[:, :1, 0], residual=x[0, :1, 1:2, :4]
+    )
+    assert added.dtype == np.float16
+    with pytest.raises(TypeError, match="x holds float32, but the convolution takes float16"):
+        convc.compile(f"conv2d f16 {said}")(x4, w, b)
+    with pytest.raises(TypeError, match="weight holds float32, but the convolution takes float16"):
+        convc.compile(f"conv2d f16 {said}").pack(w4, b)
+    with pytest.raises(TypeError, match="bias holds float32"):
+        convc.conv2d(x, w, b4)
+
+
+def test_bfloat16_is_of_another_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    with pytest.raises(TypeError, match="install ml_dtypes"):
+        convc.compile("conv1d bf16 in 4 kernel 1")
+
+
+def test_bfloat16() -> None:
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    x = np.arange(8, dtype="f4").reshape(1, 1, 8).astype(bfloat16)
+    w = np.array([[[0.5, 1.0, -3.0]]]).astype(bfloat16)
+    c = convc.compile("conv1d bf16 in 8 kernel 3")
+    made = c(x, w)
+    assert made.dtype == c.dtype == bfloat16
+    wide = convc.conv1d(x.astype("f4"), w.astype("f4"))
+    np.testing.assert_array_equal(made.astype("f4"), wide.astype(bfloat16).astype("f4"))
+
+
 def test_arrays_in_any_order_of_memory() -> None:
     x, w, b = arrays()
     packed = convc.compile(STEM).pack(w, b)

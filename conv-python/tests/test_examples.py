@@ -32,6 +32,12 @@ def test_sky(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "sky.png").size == (1280, 320)
 
 
+def test_tensors(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    assert "is a Tensor" in run(tmp_path, "tensors.py", "-o", "tensors.png")
+    assert Image.open(tmp_path / "tensors.png").size == (1024, 512)
+
+
 def test_volume(tmp_path: Path) -> None:
     said = run(tmp_path, "volume.py", "--gigabytes", "0.002", "--window", "3", "--peer")
     assert "convc: " in said and "dask-image: " in said

@@ -11,6 +11,32 @@ import numpy as np
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
+#: NumPy's names of types, and the compiler's. bfloat16 is of the package ml_dtypes.
+DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """NumPy's type of that name."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        from ml_dtypes import bfloat16
+    except ImportError:
+        raise TypeError("NumPy has no bfloat16: install ml_dtypes, which has it") from None
+    made: np.dtype[Any] = np.dtype(bfloat16)
+    return made
+
+
+def is_held(dtype: np.dtype[Any]) -> bool:
+    """Whether the compiled half takes arrays of the type as they are."""
+    return dtype.itemsize != 2 or dtype.kind in "iu"
+
+
+def held(x: Array) -> Array:
+    """As the compiled half takes it: numbers of 16 bits as their bits."""
+    return x if is_held(x.dtype) else x.view(np.uint16)
+
+
 def as_array(x: Any) -> Array:
     """A NumPy array of `x`, without a copy where `x` is one or has ``__dlpack__`` on the CPU."""
     if isinstance(x, np.ndarray):
@@ -55,8 +81,8 @@ def typed(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
     x = as_array(x)
     if x.dtype != dtype:
         raise TypeError(
-            f"{name} holds {x.dtype}, but the convolution computes in {dtype}: convert it by "
-            f"{name}.astype(numpy.{dtype}), or describe the other type"
+            f"{name} holds {x.dtype}, but the convolution takes {dtype}: convert it by "
+            f"{name}.astype('{dtype}'), or describe the other type"
         )
     return by_rows(x)
 
@@ -72,7 +98,7 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out is no NumPy array, but a {type(out).__name__}")
     if out.dtype != dtype:
-        raise TypeError(f"out holds {out.dtype}, but the convolution computes in {dtype}")
+        raise TypeError(f"out holds {out.dtype}, but the convolution gives {dtype}")
     check_shape("out", out.shape, shape)
     if not out.flags.writeable:
         raise ValueError("out is read-only")

@@ -10,12 +10,16 @@ import numpy as np
 
 from . import _native, _picture
 from ._arrays import (
+    DTYPES,
     Array,
     as_array,
     as_given,
     check_out,
     check_shape,
     check_threads,
+    dtype_of,
+    held,
+    is_held,
     needs_room,
     to_write,
     typed,
@@ -78,7 +82,7 @@ def compile(
         Where `text` is only a head such as ``"conv2d"`` or ``"conv_transpose1d"``: ``input``
         (sizes), ``kernel``, ``in_channels``, ``out_channels``, ``groups``, ``batch``, ``stride``,
         ``dilation``, ``padding``, ``padding_mode``, ``output_padding``, ``dtype`` (``"f32"``,
-        ``"f64"`` or NumPy's), ``layout``, ``flip``, ``ceil_mode``, ``count_include_pad``,
+        ``"f32 x f16"`` or NumPy's), ``layout``, ``flip``, ``ceil_mode``, ``count_include_pad``,
         ``bias``, ``residual``, ``activation``.
         One number stands for all axes; a padding may be a pair ``(before, after)`` for an axis.
 
@@ -134,7 +138,7 @@ def _text_of(head: str, words: dict[str, Any]) -> str:
 
 def _dtype_word(dtype: Any) -> str:
     try:
-        return {"float32": "f32", "float64": "f64"}[np.dtype(dtype).name]
+        return DTYPES[np.dtype(dtype).name]
     except (KeyError, TypeError):
         return str(dtype)
 
@@ -176,7 +180,9 @@ class Compiled:
     text : str
         The description, everything said.
     dtype : numpy.dtype
-        Type of all arrays.
+        Type of the input; of all arrays unless the description says others.
+    output_dtype : numpy.dtype
+        Type of the output, and of a residual.
     input_shape : tuple
         Sizes, or names of those that are free.
     output_shape : tuple or None
@@ -186,6 +192,7 @@ class Compiled:
     __slots__ = (
         "_free",
         "_in",
+        "_is_held",
         "_known",
         "_native",
         "_out",
@@ -194,6 +201,7 @@ class Compiled:
         "_steps",
         "dtype",
         "input_shape",
+        "output_dtype",
         "output_shape",
         "text",
     )
@@ -202,7 +210,8 @@ class Compiled:
         self._native = _native.Program(text, known, check_threads(threads), accuracy)
         self._known, self._said = known, (threads, accuracy)
         self.text: str = self._native.text
-        self.dtype: np.dtype[Any] = np.dtype(self._native.dtype)
+        self.dtype, self.output_dtype = map(dtype_of, self._native.dtypes)
+        self._is_held = is_held(self.dtype) and is_held(self.output_dtype)
         sizes = self._native.input()
         self.input_shape: tuple[int | str, ...] = tuple(name or size for name, size in sizes)
         free = [name for name, _ in sizes]
@@ -219,13 +228,16 @@ class Compiled:
     @property
     def weights(self) -> list[tuple[str, tuple[int, ...]]]:
         """Names and shapes of the arrays that a call takes behind `x`, in order."""
-        asked: list[tuple[str, tuple[int, ...]]] = []
-        for at, (weight, bias, has_weight, has_bias) in enumerate(self._steps, 1):
+        return [(name, shape) for name, shape, _ in self._asked()]
+
+    def _asked(self) -> list[tuple[str, tuple[int, ...], str]]:
+        asked: list[tuple[str, tuple[int, ...], str]] = []
+        for at, (weight, bias, has_weight, has_bias, dtypes) in enumerate(self._steps, 1):
             of = f" of step {at}" if len(self._steps) > 1 else ""
             if not has_weight:
-                asked.append((f"weight{of}", tuple(weight)))
+                asked.append((f"weight{of}", tuple(weight), dtypes[0]))
             if bias is not None and not has_bias:
-                asked.append((f"bias{of}", (bias,)))
+                asked.append((f"bias{of}", (bias,), dtypes[1]))
         return asked
 
     def pack(self, *weights: Any) -> Packed:
@@ -249,23 +261,23 @@ class Compiled:
         ValueError
             An array has another shape.
         """
-        asked = self.weights
+        asked = self._asked()
         if len(asked) == len(weights) + 1 and asked[-1][0] == "bias":
             raise TypeError("bias is missing: the convolution adds one")
         if len(asked) != len(weights):
-            names = ", ".join(name for name, _ in asked) or "none"
+            names = ", ".join(name for name, *_ in asked) or "none"
             raise TypeError(f"{len(weights)} arrays were given, but the program takes {names}")
         arrays = iter(weights)
         wanted = iter(asked)
 
-        def array(name_shape: tuple[str, tuple[int, ...]]) -> Array:
-            name, shape = name_shape
-            given = typed(name, next(arrays), self.dtype)
+        def array(one: tuple[str, tuple[int, ...], str]) -> Array:
+            name, shape, dtype = one
+            given = typed(name, next(arrays), dtype_of(dtype))
             check_shape(name, given.shape, shape)
-            return given
+            return held(given)
 
         steps: list[tuple[Array | None, Array | None]] = []
-        for _, bias, has_weight, has_bias in self._steps:
+        for _, bias, has_weight, has_bias, _ in self._steps:
             weight = None if has_weight else array(next(wanted))
             steps.append((weight, None if bias is None or has_bias else array(next(wanted))))
         return Packed(self, self._native.pack(steps))
@@ -359,17 +371,21 @@ def _computed(
     else:
         sizes, shape = _sizes(of, given)
     if residual is not None:
-        residual = typed("residual", residual, of.dtype)
+        residual = typed("residual", residual, of.output_dtype)
         check_shape("residual", residual.shape, shape)
     if threads is not None:
         check_threads(threads)
-    if out is None:
-        made = np.empty(shape, of.dtype)
-        native.run(given, made, residual, sizes, threads)
-        return made if given is x else as_given(made, x)
-    to = check_out(to_write(out), shape, of.dtype)
-    room = np.empty(shape, of.dtype) if needs_room(to, given, residual) else to
-    native.run(given, room, residual, sizes, threads)
+    to = None if out is None else check_out(to_write(out), shape, of.output_dtype)
+    room = to
+    if room is None or needs_room(room, given, residual):
+        room = np.empty(shape, of.output_dtype)
+    if of._is_held:
+        native.run(given, room, residual, sizes, threads)
+    else:
+        beside = None if residual is None else held(residual)
+        native.run(held(given), held(room), beside, sizes, threads)
+    if out is None or to is None:
+        return room if given is x else as_given(room, x)
     if room is not to:
         to[...] = room
     return out

@@ -1,8 +1,8 @@
 """`torch.nn.functional`'s convolutions, on NumPy arrays and on anything with ``__dlpack__``.
 
-Shapes, arguments and results are PyTorch's. Arrays are float32 or float64, all of one type; a
-torch or jax array on the CPU is read where it is, and the result of one is one, without a copy.
-Code is made when a shape comes first and kept for the last 256 of them.
+Shapes, arguments and results are PyTorch's. Arrays are float32, float64 or float16, all of one
+type; a torch or jax array on the CPU is read where it is, and the result of one is one, without a
+copy. Code is made when a shape comes first and kept for the last 256 of them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from ._arrays import (
     check_out,
     check_shape,
     check_threads,
+    held,
     needs_room,
     to_write,
 )
@@ -36,6 +37,8 @@ __all__ = [
 ]
 
 _PerAxis = int | Sequence[int]
+
+_DTYPES = {np.dtype("f4"): "f32", np.dtype("f8"): "f64", np.dtype("f2"): "f16"}
 
 
 @lru_cache(maxsize=256)
@@ -94,8 +97,8 @@ def _padding(value: Any, rank: int) -> Any:
 
 def _array(name: str, x: Any) -> Array:
     x = as_array(x)
-    if x.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name} holds {x.dtype}, but must hold float32 or float64")
+    if x.dtype not in _DTYPES:
+        raise TypeError(f"{name} holds {x.dtype}, but must hold float32, float64 or float16")
     return by_rows(x)
 
 
@@ -124,22 +127,22 @@ def _run(
     if said["padding"] == "same-upper" and _any_above_one(said["stride"]):
         raise ValueError("padding='same' is for a stride of 1")
     said["pad"] = said.pop("padding")
-    dtype = "f32" if x.dtype == np.float32 else "f64"
     words = tuple(said.items())
     has_bias = bias is not None
     shapes = (batched.shape, weight.shape)
+    dtype = _DTYPES[x.dtype]
     program, shape = _program(rank, dtype, *shapes, has_bias, words, check_threads(threads))
     if bias is not None:
         check_shape("bias", bias.shape, (shape[1],))
-    packed = program.pack([(weight, bias)])
+    packed = program.pack([(held(weight), None if bias is None else held(bias))])
     shape = shape if x.ndim == rank + 2 else shape[1:]
     if out is None:
         made = np.empty(shape, x.dtype)
-        packed.run(x, made)
+        packed.run(held(x), held(made))
         return as_given(made, input)
     to = check_out(to_write(out), shape, x.dtype)
     room = np.empty(shape, x.dtype) if needs_room(to, x) else to
-    packed.run(x, room)
+    packed.run(held(x), held(room))
     if room is not to:
         to[...] = room
     return out
@@ -217,7 +220,7 @@ def conv1d(
     ValueError
         Shapes or numbers do not fit; the sentence says which.
     TypeError
-        An array is neither float32 nor float64, or types differ.
+        An array is none of float32, float64 and float16, or types differ.
     """
     return _forward(1, input, weight, bias, stride, padding, dilation, groups, out, threads)
 
@@ -265,7 +268,7 @@ def conv2d(
     ValueError
         Shapes or numbers do not fit; the sentence says which.
     TypeError
-        An array is neither float32 nor float64, or types differ.
+        An array is none of float32, float64 and float16, or types differ.
     """
     return _forward(2, input, weight, bias, stride, padding, dilation, groups, out, threads)
 
@@ -313,7 +316,7 @@ def conv3d(
     ValueError
         Shapes or numbers do not fit; the sentence says which.
     TypeError
-        An array is neither float32 nor float64, or types differ.
+        An array is none of float32, float64 and float16, or types differ.
     """
     return _forward(3, input, weight, bias, stride, padding, dilation, groups, out, threads)
 
