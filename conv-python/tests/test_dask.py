@@ -19,6 +19,9 @@ import convc.dask
 
 MODES = ["reflect", "constant", "nearest", "mirror", "wrap"]
 
+#: Filters that take a mode for each axis.
+BY_AXIS = ("gaussian_filter", "gaussian_laplace", "laplace", "prewitt", "sobel", "uniform_filter")
+
 
 @st.composite
 def calls(draw: Any) -> tuple[Any, ...]:
@@ -41,10 +44,14 @@ def calls(draw: Any) -> tuple[Any, ...]:
         args = [draw(st.integers(1, 6))]
     if name in ("sobel", "prewitt"):
         said["axis"] = draw(st.integers(0, ndim - 1))
-    if name in ("convolve", "gaussian_filter", "uniform_filter") and draw(st.booleans()):
+    if name in BY_AXIS and draw(st.booleans()):
+        said["mode"] = [draw(st.sampled_from(MODES)) for _ in range(ndim)]
+    dtype = draw(st.sampled_from(["f4", "f8", "i4", "u1", "c16"]))
+    takes_nan = name in ("convolve", "gaussian_filter", "uniform_filter") and dtype != "c16"
+    if takes_nan and draw(st.booleans()):
         said["nan"] = "normalize"
         args = [np.abs(args[0]) + 0.1] if name == "convolve" else args
-    return name, args, said, shape, chunks, draw(st.sampled_from(["f4", "f8", "i4", "u1"]))
+    return name, args, said, shape, chunks, dtype
 
 
 @settings(max_examples=int(os.environ.get("CONVC_CASES", "250")) // 2, deadline=None)
@@ -111,7 +118,15 @@ def test_unknown_blocks() -> None:
 
 
 def test_what_travels_is_small() -> None:
-    call = convc.dask._Call("gaussian_filter", {"sigma": 2.0, "output": np.dtype("f4")})
+    call = convc.dask._Call(
+        "gaussian_filter",
+        {"sigma": 2.0},
+        ("exact", 1),
+        None,
+        np.dtype("f4"),
+        (3, 3, 0),
+        ((0, 0), (0, 0), (0, 1)),
+    )
     assert len(pickle.dumps(call)) < 300
 
 

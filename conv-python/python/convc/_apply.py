@@ -12,7 +12,7 @@ import numpy as np
 
 from . import _nan
 from ._arrays import Array, as_array, as_given, by_rows, needs_room, to_write
-from ._filter import MOST_TAPS, Options, Pass, Way, filtered, options
+from ._filter import MOST_TAPS, Options, Pass, Way, filtered, options, result_shape
 from ._scipy import output_of
 from ._terms import Terms
 from ._words import filled
@@ -55,11 +55,11 @@ def applied(
     words: tuple[Any, ...],
     output: Any,
     nan: str | None,
-    how: tuple[str, int],
+    how: tuple[Any, ...],
     **said: Any,
 ) -> Array:
-    """What a filter whose terms are ``make(ndim, *words, **said)`` gives. `how`: accuracy and
-    threads. A call that was met is one look-up and one run."""
+    """What a filter whose terms are ``make(ndim, *words, **said)`` gives. `how`: accuracy, threads,
+    and of a block where its array goes on. A call that was met is one look-up and one run."""
     x = as_array(input)
     key = None
     if nan is None:
@@ -123,7 +123,7 @@ def _computed(
     if input.dtype.kind != "c" and _any_complex(p.cval for t in terms for p in t):
         kind = ValueError if is_complex else TypeError
         raise kind("cval must be a real number where the input is real")
-    made = output_of(output, input, is_complex)
+    made = output_of(output, input, is_complex, result_shape(input.shape, terms, options))
     if nan is not None:
         _nan.check(nan, is_complex)
         if input.dtype.kind == "f":

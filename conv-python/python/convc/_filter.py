@@ -72,11 +72,14 @@ class Options(NamedTuple):
 
     accuracy: str = "exact"
     threads: int = 1
+    #: Of a block of an array: for each axis whether the array goes on before and behind. What it
+    #: has there comes with the block, and no border is read.
+    goes_on: tuple[tuple[bool, bool], ...] = ()
 
 
-def options(accuracy: str, threads: int) -> Options:
+def options(accuracy: str, threads: int, goes_on: tuple[tuple[bool, bool], ...] = ()) -> Options:
     """Checked: the accuracy is when something is compiled."""
-    return Options(accuracy, check_threads(threads))
+    return Options(accuracy, check_threads(threads), goes_on)
 
 
 def exact(options: Options) -> Options:
@@ -272,7 +275,7 @@ def supported(array: Array) -> None:
 def filtered(
     x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options
 ) -> Way | None:
-    """Writes the sum of the terms to `output`, an array of the input's shape. Both are real.
+    """Writes the sum of the terms to `output`, an array of the result's shape. Both are real.
     Returns how, where that is all there is to do with arrays of this shape and type."""
     supported(x)
     supported(output)
@@ -316,12 +319,12 @@ def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
 
 def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> Way | None:
     work = _work_type(x, terms, output)
-    source = by_rows(np.asarray(x, work))
+    (source, passes), *others = _of_block(np.asarray(x, work), terms, options)
     direct = output.dtype == work and len(terms) == 1 and not needs_room(output, x)
-    first = way(x.shape, work, terms[0], options)
-    result = first(source, output if direct else None)
-    for passes in terms[1:]:
-        result += convolved(source, passes, options)
+    first = way(source.shape, work, passes, options)
+    result = first(by_rows(source), output if direct else None)
+    for source, passes in others:
+        result += convolved(by_rows(source), passes, options)
     divisor = terms[0][0].divisor
     if divisor != 1.0:
         result /= divisor
@@ -331,15 +334,49 @@ def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Opti
     return first if is_all and x.dtype == output.dtype == work else None
 
 
+def _of_block(
+    x: Array, terms: Sequence[Sequence[Pass]], options: Options
+) -> list[tuple[Array, Sequence[Pass]]]:
+    """Of each term the elements that it reads, of those that come with a block, and its passes
+    without a border where the array goes on."""
+    if not options.goes_on:
+        return [(x, passes) for passes in terms]
+    reach = halo(terms, x.ndim)
+    made: list[tuple[Array, Sequence[Pass]]] = []
+    for passes in terms:
+        ends = zip(x.shape, reach, halo([passes], x.ndim), options.goes_on)
+        cut = tuple(
+            slice((all_[0] - own[0]) * on[0], n - (all_[1] - own[1]) * on[1])
+            for n, all_, own, on in ends
+        )
+        made.append((x[cut], [_without_border(step, options) for step in passes]))
+    return made
+
+
+def _without_border(step: Pass, options: Options) -> Pass:
+    sides = zip(step.pads, options.goes_on)
+    pads = tuple((0 if on[0] else p[0], 0 if on[1] else p[1]) for p, on in sides)
+    return replace(step, pads=pads)
+
+
+def result_shape(
+    shape: tuple[int, ...], terms: Sequence[Sequence[Pass]], options: Options
+) -> tuple[int, ...]:
+    """Of an array of this shape, or of the block of one that comes with what it sees."""
+    if not options.goes_on:
+        return shape
+    sides = zip(shape, halo(terms, len(shape)), options.goes_on)
+    return tuple(n - seen[0] * on[0] - seen[1] * on[1] for n, seen, on in sides)
+
+
 def _whole_numbers(
     x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options
 ) -> None:
     """Of several passes each is cut to whole numbers before the next, as SciPy's are."""
     total = None
-    for passes in terms:
-        value = x
+    for (value, _), passes in zip(_of_block(x, terms, options), terms):
         for step in passes:
-            made = np.empty(x.shape, output.dtype)
+            made = np.empty(result_shape(value.shape, [[step]], options), output.dtype)
             _sum(value, [[step]], made, options)
             value = made
         total = value.astype(output.dtype) if total is None else total + value

@@ -29,7 +29,7 @@ def normalized(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options
     """As `filtered`, of one term."""
     passes = [step.scaled() for step in terms[0]]
     work = output.dtype if output.dtype.kind == "f" else np.dtype(np.float64)
-    made = _of_ones(passes, x.dtype, work, options)
+    made = _of_ones(passes, x.dtype, work, options._replace(goes_on=()))
     total = made[-1]
     if total == 0.0 or not np.isfinite(total):
         raise ValueError(
@@ -39,7 +39,7 @@ def normalized(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options
     if not missing.any():
         filtered(x, terms, output, options)
         return
-    sums, weight = np.empty(x.shape, work), np.empty(x.shape, work)
+    sums, weight = np.empty(output.shape, work), np.empty(output.shape, work)
     filtered(np.where(missing, x.dtype.type(0), x), [passes], sums, options)
     presence = [
         replace(step, cval=beyond) if step.mode == "constant" else step

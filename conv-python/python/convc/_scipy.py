@@ -77,9 +77,8 @@ def origin_of(origin: Any, size: int) -> int:
     return moved
 
 
-def output_of(output: Any, input: Array, is_complex: bool) -> Array:
+def output_of(output: Any, input: Array, is_complex: bool, shape: tuple[int, ...]) -> Array:
     """The caller's output, or a new array of the type that was asked for."""
-    shape = input.shape
     if output is None:
         dtype = input.dtype.newbyteorder("=")
         return np.empty(shape, np.promote_types(dtype, np.complex64) if is_complex else dtype)

@@ -1,9 +1,9 @@
 """The filters on dask arrays: arrays that no machine holds, block by block.
 
-Each block is read with as many elements of its neighbours as its outputs see, filtered by the
-function of the same name in `convc`, and cut. At the border of the array the block ends and the
-mode holds; ``wrap`` reads the blocks at the other end. The result has the bits of the filter of the
-whole array, however it is cut into blocks, unless another accuracy is asked for than the exact one.
+Each block is read with as many elements of its neighbours as its outputs see, and gives its outputs
+alone. The mode holds at the border of the array; ``wrap`` reads the blocks at the other end. The
+result has the bits of the filter of the whole array, however it is cut into blocks, unless another
+accuracy is asked for than the exact one.
 
 `run` does the same with a compiled program, of any strides and steps.
 
@@ -25,10 +25,11 @@ from functools import partial
 from math import isnan, prod
 from typing import Any
 
-import dask.array as da
 import numpy as np
+from dask.array.overlap import overlap
 
 from . import _terms, ndimage
+from ._apply import applied
 from ._blocks import run
 from ._filter import Pass, halo
 from ._scipy import output_of
@@ -91,9 +92,21 @@ class _Call:
 
     name: str
     said: dict[str, Any] = field(hash=False)
+    how: tuple[str, int]
+    nan: str | None
+    dtype: np.dtype[Any]
+    #: Of each axis: how many blocks there are; 0 where blocks at both ends are neighbours.
+    blocks: tuple[int, ...]
+    #: Elements that come with a block before and behind, and are not seen.
+    unseen: tuple[tuple[int, int], ...]
 
-    def __call__(self, x: Any) -> Any:
-        return getattr(ndimage, self.name)(x, **self.said)
+    def __call__(self, x: Any, block_id: tuple[int, ...] = ()) -> Any:
+        cut = tuple(slice(n[0], size - n[1]) for n, size in zip(self.unseen, x.shape))
+        places = zip(block_id, self.blocks)
+        goes_on = tuple((at > 0 or not count, at + 1 != count) for at, count in places)
+        output = None if self.dtype == x.dtype else self.dtype
+        how = (*self.how, goes_on)
+        return applied(x[cut], _TERMS[self.name], (), output, self.nan, how, **self.said)
 
 
 def _on_blocks(name: str) -> Callable[..., Any]:
@@ -127,23 +140,33 @@ def _mapped(name: str, x: Any, said: dict[str, Any], rechunk: str | None) -> Any
     terms = _TERMS[name](x.ndim, **what)
     steps = [step for passes in terms for step in passes]
     is_complex = x.dtype.kind == "c" or any(np.iscomplexobj(step.weights) for step in steps)
-    meta = output_of(output, np.empty((0,) * x.ndim, x.dtype), is_complex)
+    empty = np.empty((0,) * x.ndim, x.dtype)
+    meta = output_of(output, empty, is_complex, empty.shape)
     depth = halo(terms, x.ndim)
     if rechunk == "auto":
         x = x.rechunk(suggested_chunks(x.shape, x.dtype, depth))
     x, depths, boundary = _overlap(x, depth, steps)
-    call = _Call(name, {**said, "output": meta.dtype})
-    if not any(depths.values()):
-        return x.map_blocks(call, dtype=meta.dtype, meta=meta)
-    return da.map_overlap(  # type: ignore[no-untyped-call]
-        call,
-        x,
-        depth=depths,
-        boundary=boundary,
-        allow_rechunk=False,
-        dtype=meta.dtype,
-        meta=meta,
+    wraps = [boundary[axis] == "periodic" for axis in range(x.ndim)]
+    call = _Call(
+        name,
+        what,
+        (said.get("accuracy", "exact"), said.get("threads", 1)),
+        said.get("nan"),
+        meta.dtype,
+        tuple(0 if wrap else len(sizes) for wrap, sizes in zip(wraps, x.chunks)),
+        tuple(_unseen(seen) if wrap else (0, 0) for wrap, seen in zip(wraps, depth)),
     )
+    blocks = x
+    if any(depths.values()):
+        blocks = overlap(  # type: ignore[no-untyped-call]
+            x, depth=depths, boundary=boundary, allow_rechunk=False
+        )
+    return blocks.map_blocks(call, chunks=x.chunks, dtype=meta.dtype, meta=meta)
+
+
+def _unseen(seen: tuple[int, int]) -> tuple[int, int]:
+    """Elements beyond the halo where both sides are as deep."""
+    return max(seen) - seen[0], max(seen) - seen[1]
 
 
 def _overlap(
