@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use conv_ir::program::Rewritten;
 use conv_ir::winograd::Tiles;
-use conv_ir::{Array, Bound, Conv, DType, Element, Program, Reduction, Stored};
+use conv_ir::{Array, Bound, Conv, DType, Element, Program, Reduction, Stored, Values};
 
 use crate::Error;
 use crate::compiled::Compiled;
@@ -215,18 +215,17 @@ fn bound_of(
         let channels = conv.spec().out_channels;
         return Ok(Some(Bound::everywhere(channels, whole - fixed, fixed)));
     }
+    if let Some(tiles) = rewritten.tiles(0) {
+        return Ok(Some(match conv.dtype() {
+            DType::F64 => tiled_bound::<f64>(conv, (rewritten, tiles), given, used)?,
+            _ => tiled_bound::<f32>(conv, (rewritten, tiles), given, used)?,
+        }));
+    }
     let (weight, bias) = values_of(conv, given.weight.as_ref(), given.bias.as_ref());
     let bias = bias.as_deref();
-    if let (Some(blocks), Some(spectra)) = (rewritten.blocks(0), spectra) {
-        return Ok(Some(blocks.bound(conv, (&spectra.gains, &weight), bias)));
-    }
-    let Some(tiles) = rewritten.tiles(0) else {
-        return Ok(Some(Bound::direct(conv, &weight, bias)));
-    };
-    let given = (&weight[..], bias);
-    Ok(Some(match conv.dtype() {
-        DType::F64 => tiled_bound::<f64>(conv, (rewritten, tiles), given, used)?,
-        _ => tiled_bound::<f32>(conv, (rewritten, tiles), given, used)?,
+    Ok(Some(match (rewritten.blocks(0), spectra) {
+        (Some(blocks), Some(spectra)) => blocks.bound(conv, (&spectra.gains, &weight), bias),
+        _ => Bound::direct(conv, &weight, bias),
     }))
 }
 
@@ -234,16 +233,29 @@ fn bound_of(
 fn tiled_bound<T: Element>(
     conv: &Conv,
     (rewritten, tiles): (&Rewritten, Tiles),
-    (weight, bias): (&[f64], Option<&[f64]>),
+    given: &StepArrays<'_>,
     used: Option<&Array<'_>>,
 ) -> Result<Bound, Error> {
-    let own = |values: &[f64]| values.iter().map(|&x| T::from_f64(x)).collect::<Vec<T>>();
-    let (weight, bias) = (own(weight), bias.map(own));
+    let known = conv.known();
+    let weight = numbers::<T>(known.map(|known| &known.weight), given.weight.as_ref());
+    let weight = weight.unwrap_or_default();
+    let bias = numbers::<T>(known.and_then(|known| known.bias.as_ref()), given.bias.as_ref());
     let used = match used.and_then(|used| T::numbers(used)) {
         Some(used) => Cow::Borrowed(used),
         None => rewritten.weights_of(0, &weight)?,
     };
     Ok(tiles.bound(conv, (&used, &weight), bias.as_deref())?)
+}
+
+/// An array's numbers: those that are compiled in, or those that come later.
+fn numbers<'a, T: Element>(
+    known: Option<&Values>,
+    later: Option<&'a Array<'_>>,
+) -> Option<Cow<'a, [T]>> {
+    match known {
+        Some(known) => Some(known.iter().map(|&x| T::from_f64(x)).collect()),
+        None => later.and_then(|later| T::numbers(later)).map(Cow::Borrowed),
+    }
 }
 
 /// The same code for weights that may be infinite or NaN.

@@ -249,8 +249,45 @@ fn divided(a: &Affine, tile: i64) -> Affine {
     a.terms().iter().fold(start, |sum, &(var, coefficient)| sum.plus_term(var, coefficient / tile))
 }
 
+/// Elements that are copied in a row of each channel of a tile. Rows of as many channels lie far
+/// apart; a line of each stays near until all of it is copied.
+const ROW: i64 = 128;
+
+/// The part of what a channel has that is copied in a row: the last dimensions, of the first of
+/// them so many elements at a time where not all fit.
+struct Row {
+    /// By position in the packed order.
+    dimensions: std::ops::Range<usize>,
+    chunk: Option<i64>,
+}
+
+impl Row {
+    fn of(dimensions: &[Dimension], order: &[(Piece, usize)]) -> Row {
+        let end = order.iter().position(|(piece, _)| *piece == Piece::Tile).unwrap_or(order.len());
+        let (mut start, mut len) = (end, 1);
+        while let Some((Piece::Block, d)) = start.checked_sub(1).map(|before| order[before]) {
+            let Dimension { tile, step, .. } = dimensions[d];
+            let all = dimensions[d].blocks();
+            let chunk = ROW / len;
+            if tile > 1 || chunk < 2 {
+                break;
+            }
+            if all > chunk {
+                let cut = step == 1;
+                start -= usize::from(cut);
+                // One that leaves nothing, if it is not much shorter.
+                let whole = (chunk / 2 + 1..=chunk).rev().find(|chunk| all % chunk == 0);
+                let chunk = whole.unwrap_or(chunk);
+                return Row { dimensions: start..end, chunk: cut.then_some(chunk) };
+            }
+            (start, len) = (start - 1, len * all);
+        }
+        Row { dimensions: start..end, chunk: None }
+    }
+}
+
 /// The loops that fill the packed buffer: blocks and residues outside, where the last one is short;
-/// the rest in one leaf.
+/// in a leaf the channels of a tile, a row of each.
 fn copy(
     nest: &mut Nest,
     (from, to): (BufferId, BufferId),
@@ -262,42 +299,64 @@ fn copy(
     let axes = names.map(|(piece, letter)| {
         (piece, (0..dimensions.len()).map(|d| axis(format!("{letter}{d}"))).collect::<Vec<_>>())
     });
+    let row = Row::of(dimensions, order);
+    let chunked = row.chunk.map(|chunk| (order[row.dimensions.start].1, chunk, axis("row".into())));
     let of =
         |piece: Piece, d: usize| axes.iter().find(|a| a.0 == piece).map_or(AxisId(0), |a| a.1[d]);
+    let index = |piece: Piece, d: usize| match chunked {
+        Some((cut, chunk, first)) if (piece, d) == (Piece::Block, cut) => {
+            Affine::axis(first).times(chunk).plus(&Affine::axis(of(piece, d)))
+        }
+        _ => Affine::axis(of(piece, d)),
+    };
     let source = dimensions.iter().enumerate().map(|(d, dimension)| {
-        let mut index = Affine::axis(of(Piece::Block, d)).times(dimension.tile * dimension.step);
+        let mut from = index(Piece::Block, d).times(dimension.tile * dimension.step);
         for (piece, count) in [(Piece::Tile, dimension.tile), (Piece::Residue, dimension.step)] {
             if count > 1 {
-                index = index.plus(&Affine::axis(of(piece, d)));
+                from = from.plus(&index(piece, d));
             }
         }
-        index
+        from
     });
     let store = Op::Store {
-        to: Access::buffer(to, order.iter().map(|&(piece, d)| Affine::axis(of(piece, d)))),
+        to: Access::buffer(to, order.iter().map(|&(piece, d)| index(piece, d))),
         value: Expr::Load(Access::buffer(from, source)),
         when: Vec::new(),
     };
-    let mut loops = Vec::new();
-    let mut reduce = Vec::new();
-    for &(piece, d) in order {
+    let (mut loops, mut tiles, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, &(piece, d)) in order.iter().enumerate() {
         let Dimension { extent, tile, step, .. } = dimensions[d];
-        let (l, outside) = match piece {
-            Piece::Residue => (Loop::serial(of(piece, d), step), true),
+        let l = match piece {
+            Piece::Residue => Loop::serial(of(piece, d), step),
             Piece::Block if step > 1 => {
-                (short(of(piece, d), &dimensions[d], of(Piece::Residue, d), (extent, step)), false)
+                short(of(piece, d), &dimensions[d], of(Piece::Residue, d), (extent, step))
             }
-            Piece::Block => (Loop::serial(of(piece, d), dimensions[d].blocks()), tile > 1),
-            Piece::Tile => {
-                let left = Affine::axis(of(Piece::Block, d)).times(-tile).plus_constant(extent);
-                let hi = Bound::Min(vec![tile.into(), Quotient::from(left)]);
-                (Loop { hi, ..Loop::serial(of(piece, d), 0) }, false)
-            }
+            Piece::Block => Loop::serial(of(piece, d), dimensions[d].blocks()),
+            Piece::Tile => part(of(piece, d), of(Piece::Block, d), (extent, tile)),
         };
-        if outside { loops.push(l) } else { reduce.push(l) }
+        match (piece, chunked) {
+            (Piece::Tile, _) => tiles.push(l),
+            (_, Some((cut, chunk, first))) if at == row.dimensions.start => {
+                let all = dimensions[cut].blocks();
+                loops.push(Loop::serial(first, (all + chunk - 1) / chunk));
+                rows.push(part(l.axis, first, (all, chunk)));
+            }
+            _ if row.dimensions.contains(&at) => rows.push(l),
+            _ => loops.push(l),
+        }
     }
+    let reduce = tiles.into_iter().chain(rows).collect();
     let leaf = Leaf::copy(format!("pack_{}", nest.buffer(from).name), reduce, vec![store]);
     crate::nest::Chain { loops, leaf }.into_stmt()
+}
+
+/// The elements of one part of a dimension, of which the last may be short.
+fn part(axis: AxisId, which: AxisId, (extent, size): (i64, i64)) -> Loop {
+    if extent % size == 0 {
+        return Loop::serial(axis, size);
+    }
+    let left = Affine::axis(which).times(-size).plus_constant(extent);
+    Loop { hi: Bound::Min(vec![size.into(), Quotient::from(left)]), ..Loop::serial(axis, 0) }
 }
 
 /// The taps of one residue, of which the last may not exist.

@@ -14,7 +14,7 @@
 //! ([`Tiles::relative_bound`]), for any weights.
 
 use super::{Tiles, Transform};
-use crate::accuracy::{gamma, sums_of_weights};
+use crate::accuracy::{gamma, sum_of_sizes, sums_of_weights};
 use crate::{Bound, Conv, Element, Error};
 
 impl Tiles {
@@ -44,8 +44,7 @@ impl Tiles {
         let residual = f64::from(u8::from(spec.residual));
         let factor = |(channel, weights): (usize, f64)| {
             let sum = |point: usize| {
-                let of = &transformed[point * pairs + channel * channels..][..channels];
-                of.iter().map(|x| x.to_f64().abs()).sum::<f64>()
+                sum_of_sizes(&transformed[point * pairs + channel * channels..][..channels])
             };
             let sums: Vec<f64> = (0..self.points()).map(sum).collect();
             let outputs = spread.iter().map(|by| by.iter().zip(&sums).map(|(a, b)| a * b).sum());

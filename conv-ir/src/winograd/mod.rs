@@ -20,6 +20,7 @@
 
 mod bound;
 mod tiles;
+mod weights;
 
 pub use tiles::Tiles;
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use super::{MOST_OUTPUTS, MOST_TAPS, Transform};
 use crate::conv::EquationAxis;
-use crate::values::room;
 use crate::{Conv, Element, Error, PaddingMode, Reduction};
 
 /// The most spatial axes of a convolution in tiles.
@@ -135,53 +134,6 @@ impl Tiles {
         match shape.iter().product() {
             needed if needed == found => Ok(()),
             needed => Err(Error::Length { name, found, needed, shape: format!("{shape:?}") }),
-        }
-    }
-
-    /// The transformed weights, `[points, out, in / groups]`: computed in f64, rounded once.
-    ///
-    /// # Errors
-    /// [`Error::Memory`]; [`Error::Length`] and [`Error::Argument`] where these are not the
-    /// weights, or not tiles, of `conv`.
-    pub fn weights<T: Element>(&self, conv: &Conv, weight: &[T]) -> Result<Vec<T>, Error> {
-        self.check(conv, "weight", weight.len(), conv.weight_shape())?;
-        let volume = conv.kernel_volume();
-        let (points, pairs) = (self.points(), weight.len() / volume);
-        let mut made = room("transformed weights", points.saturating_mul(pairs))?;
-        made.resize(points * pairs, T::default());
-        let flip = conv.spec().flip;
-        let axes = self.transforms();
-        let (mut window, mut next) = (Vec::new(), Vec::new());
-        for (pair, taps) in weight.chunks(volume).enumerate() {
-            window.clear();
-            window.extend(taps.iter().map(|tap| tap.to_f64()));
-            if flip {
-                window.reverse();
-            }
-            let mut behind = volume;
-            for axis in &axes {
-                behind /= axis.taps();
-                along(&window, (&axis.g, behind), &mut next);
-                std::mem::swap(&mut window, &mut next);
-            }
-            for (point, x) in window.iter().enumerate() {
-                made[point * pairs + pair] = T::from_f64(*x);
-            }
-        }
-        Ok(made)
-    }
-}
-
-/// An array of dimensions `[before, taps, behind]` by a matrix of `points` times `taps`:
-/// `[before, points, behind]`.
-fn along(from: &[f64], (matrix, behind): (&[Vec<f64>], usize), to: &mut Vec<f64>) {
-    to.clear();
-    for block in from.chunks(matrix[0].len() * behind) {
-        for row in matrix {
-            for at in 0..behind {
-                let taps = block[at..].iter().step_by(behind);
-                to.push(row.iter().zip(taps).map(|(g, x)| g * x).sum());
-            }
         }
     }
 }

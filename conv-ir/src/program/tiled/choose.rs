@@ -1,7 +1,7 @@
 //! Which tiles a convolution has, by what they cost.
 
 use super::Room;
-use super::sizes::Sizes;
+use super::sizes::{HELD, Sizes};
 use crate::Conv;
 use crate::winograd::Tiles;
 
@@ -14,11 +14,10 @@ const AN_OPERATION: f64 = 1.5;
 const A_MOVE: f64 = 6.0;
 
 /// What a weight costs that is read once a strip, from a third-level cache as far as that holds so
-/// many bytes; more for each MiB beyond; and at most this, from memory.
+/// many bytes ([`HELD`]); more for each MiB beyond; and at most this, from memory.
 const A_WEIGHT: f64 = 2.0;
-const A_WEIGHT_BEYOND: f64 = 0.5;
-const A_WEIGHT_OF_MEMORY: f64 = 12.0;
-const HELD: f64 = 14.0 * (1 << 20) as f64;
+const A_WEIGHT_BEYOND: f64 = 0.3;
+const A_WEIGHT_OF_MEMORY: f64 = 11.0;
 
 /// What is left of the direct cost where tiles pay: less is within what the model does not know.
 const WORTH: f64 = 0.95;
@@ -84,7 +83,7 @@ pub fn price(conv: &Conv, tiles: &Tiles) -> Result<f64, String> {
 
 /// What it costs to read so many weights once.
 fn reading(conv: &Conv, weights: f64) -> f64 {
-    let beyond = (weights * conv.dtype().bytes() as f64 - HELD) / (1 << 20) as f64;
+    let beyond = (weights * conv.dtype().bytes() as f64 - HELD as f64) / (1 << 20) as f64;
     let each = (A_WEIGHT + A_WEIGHT_BEYOND * beyond.max(0.0)).min(A_WEIGHT_OF_MEMORY);
     weights * each
 }

@@ -48,7 +48,7 @@ use sizes::Sizes;
 pub struct Room {
     /// Threads that share it.
     pub threads: usize,
-    /// Bytes of scratch of each at most; `None` is a MiB, more where weights are large.
+    /// Bytes of scratch of each at most; `None` is a MiB, more where no cache holds the weights.
     pub scratch: Option<usize>,
 }
 

@@ -4,13 +4,15 @@ use super::Room;
 use crate::Conv;
 use crate::winograd::Tiles;
 
-/// Bytes of a thread's scratch at most, where the weights are not large: the transformed inputs,
+/// Bytes of a thread's scratch at most, where a cache holds the weights: the transformed inputs,
 /// which wait for the products of all points, and those stay in a second-level cache.
 const MOST_SCRATCH: i64 = 1 << 20;
 
-/// Transformed weights are so many times as large as a thread's scratch may be at least. Weights
-/// that no cache holds come from memory once a strip, so few strips are worth more than a scratch
-/// that stays near.
+/// Bytes of weights that a third-level cache still holds, fitted to layers of 4 to 56 MiB on Zen 5.
+pub(super) const HELD: i64 = 18 << 20;
+
+/// Larger transformed weights are so many times as large as a thread's scratch may be at least:
+/// they come from memory once a strip, so few strips are worth more than a scratch that stays near.
 const OF_WEIGHTS: i64 = 8;
 
 /// Output channels that are computed at a time are so many times as many, and at least twice as
@@ -120,7 +122,8 @@ impl Sizes {
         };
         let bytes = conv.dtype().bytes() as i64;
         let weights = elements(&[sizes.all_points(), sizes.pairs()]).saturating_mul(bytes);
-        let usual = MOST_SCRATCH.max(weights / OF_WEIGHTS);
+        let is_far = weights > HELD;
+        let usual = if is_far { MOST_SCRATCH.max(weights / OF_WEIGHTS) } else { MOST_SCRATCH };
         let most = room.scratch.map_or(usual, |n| i64::try_from(n).unwrap_or(i64::MAX)) / bytes;
         let cut = sizes.blocks().filter_map(|block| sizes.with_block(block).cut_to(most));
         // Of as few strips those that stay nearest, then those with the largest blocks.
