@@ -7,7 +7,7 @@
 //! ```
 
 use conv_ir::reference::{self, Arguments};
-use conv_ir::winograd::Tiles;
+use conv_ir::winograd::{Tiles, Transform};
 use conv_ir::{Bound, Conv, Element, Error, Layout};
 
 use crate::{Data, Rng};
@@ -44,6 +44,8 @@ pub fn drawn(rng: &mut Rng, (least, most): (usize, usize), sides: (usize, usize)
             format!("{}:{}", rng.within(0, most), rng.within(0, most))
         });
         text += &pads.collect::<Vec<_>>().join(",");
+        let dilation = |_| rng.pick(&["1", "1", "1", "1", "2", "3"]);
+        text += &format!(" dilation {}", (0..rank).map(dilation).collect::<Vec<_>>().join(","));
         text += rng.pick(&["", " flip"]);
         text += rng.pick(&["", " channels-last"]);
         text += rng.pick(&["", " + bias"]);
@@ -128,8 +130,14 @@ pub fn sums<T: Element>(conv: &Conv, tiles: &Tiles, data: &Data<T>, weights: &[T
     let equation = conv.equation();
     let input: Vec<usize> = equation.iter().map(|axis| axis.input.known().unwrap()).collect();
     let output: Vec<usize> = equation.iter().map(|axis| axis.output.known().unwrap()).collect();
-    let counts: Vec<usize> =
-        output.iter().zip(&axes).map(|(output, axis)| output.div_ceil(axis.outputs())).collect();
+    // Tiles lie in one another where what they take is apart.
+    let apart = axes.iter().zip(&equation);
+    let apart = apart.map(|(axis, of)| if axis.inputs() > 1 { of.dilation as usize } else { 1 });
+    let apart: Vec<usize> = apart.collect();
+    let count = |((output, axis), apart): ((&usize, &&Transform), &usize)| {
+        output.div_ceil(axis.outputs() * apart) * apart
+    };
+    let counts: Vec<usize> = output.iter().zip(&axes).zip(&apart).map(count).collect();
     let inputs: Vec<usize> = axes.iter().map(|axis| axis.inputs()).collect();
     let outputs: Vec<usize> = axes.iter().map(|axis| axis.outputs()).collect();
     let there: Vec<_> = axes.iter().map(|axis| &axis.b).collect();
@@ -138,11 +146,13 @@ pub fn sums<T: Element>(conv: &Conv, tiles: &Tiles, data: &Data<T>, weights: &[T
     for (image, tile) in (0..spec.batch.known().unwrap())
         .flat_map(|n| points(&counts).into_iter().map(move |t| (n, t)))
     {
-        let first: Vec<usize> = tile.iter().zip(&outputs).map(|(at, m)| at * m).collect();
+        let first = tile.iter().zip(&outputs).zip(&apart);
+        let first = first.map(|((at, m), apart)| at / apart * m * apart + at % apart);
+        let first: Vec<usize> = first.collect();
         let seen = |channel: usize, at: &[usize]| {
             let mut here = Vec::new();
             for (i, at) in at.iter().enumerate() {
-                let x = (first[i] + at) as i64 - equation[i].pad_lo;
+                let x = (first[i] + at * apart[i]) as i64 - equation[i].pad_lo;
                 match usize::try_from(x) {
                     Ok(x) if x < input[i] => here.push(x),
                     _ => return T::default(),
@@ -166,8 +176,9 @@ pub fn sums<T: Element>(conv: &Conv, tiles: &Tiles, data: &Data<T>, weights: &[T
         for (o, product) in products.into_iter().enumerate() {
             let done = transformed(product, &back);
             for (at, y) in points(&outputs).iter().zip(done) {
-                let here: Vec<usize> =
-                    at.iter().zip(&first).map(|(at, first)| at + first).collect();
+                let here = at.iter().zip(&first).zip(&apart);
+                let here = here.map(|((at, first), apart)| first + at * apart);
+                let here: Vec<usize> = here.collect();
                 if here.iter().zip(&output).all(|(at, size)| at < size) {
                     sums[place(last, image, (o, oc), &here, &output)] = y;
                 }

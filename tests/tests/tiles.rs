@@ -108,6 +108,11 @@ fn strips_and_blocks_leave_the_bits() {
         ("conv3d n2 ic2 oc5 in 5x6x9 kernel 3x1x3 pad 2,0,1", vec![2, 1, 4], 5 << 10),
         ("conv2d ic3 oc6 in 7x51 kernel 3x1 pad 1,0", vec![4, 1], 2 << 10),
         ("conv2d n5 g2 ic8 oc6 in 7x7 kernel 3 pad 1", vec![4, 4], 20 << 10),
+        ("conv2d ic4 oc6 in 11x61 kernel 3 dilation 2 pad 2 + bias", vec![2, 4], 12 << 10),
+        ("conv2d ic2 oc64 in 9x33 kernel 3 dilation 3,2 pad 3,2 + residual", vec![2, 2], 32 << 10),
+        ("conv2d channels-last ic3 oc5 in 40x9 kernel 3x1 dilation 5 pad 5,0", vec![4, 1], 8 << 10),
+        ("conv1d ic4 oc64 in 150 kernel 3 dilation 5 pad 5:10", vec![4], 9 << 10),
+        ("conv3d ic2 oc5 in 6x7x19 kernel 3 dilation 2 pad 2", vec![2, 2, 2], 48 << 10),
     ] {
         let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let tiles = Tiles::new(&conv, &outputs).unwrap();

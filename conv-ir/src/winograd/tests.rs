@@ -1,6 +1,7 @@
 //! The matrices against the definition, and the worst cases against the literature.
 
 use super::*;
+use crate::Conv;
 
 /// Every size with at most eight points.
 fn sizes() -> impl Iterator<Item = (usize, usize)> {
@@ -76,4 +77,17 @@ fn what_saves_nothing_or_loses_too_much_is_none() {
     for (outputs, taps) in [(0, 3), (1, 3), (4, 1), (4, 0), (7, 3), (usize::MAX, 3)] {
         assert_eq!(Transform::new(outputs, taps), None);
     }
+}
+
+#[test]
+fn tiles_lie_in_one_another_as_far_as_there_are_outputs() {
+    let tiles = |text: &str| {
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        Tiles::of(&conv).map(|tiles| tiles.len())
+    };
+    let all = tiles("conv1d ic4 oc4 in 24 kernel 3");
+    assert_eq!(tiles("conv1d ic4 oc4 in 24 kernel 3 dilation 8"), all);
+    let why = "it is dilated by more than its output is long";
+    assert_eq!(tiles("conv1d ic4 oc4 in 24 kernel 3 dilation 9"), Err(why));
+    assert_eq!(tiles("conv1d in 4 kernel 3 dilation 1000000007 pad same-upper"), Err(why));
 }

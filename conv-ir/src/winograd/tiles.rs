@@ -138,6 +138,11 @@ impl Tiles {
     }
 }
 
+/// Inputs that a window spans; the largest number where that is more.
+fn span(axis: &EquationAxis) -> i64 {
+    axis.dilation.saturating_mul(axis.kernel - 1).saturating_add(1)
+}
+
 /// Whether a convolution can be computed in tiles.
 fn allowed(conv: &Conv) -> Result<(), &'static str> {
     let spec = conv.spec();
@@ -147,8 +152,12 @@ fn allowed(conv: &Conv) -> Result<(), &'static str> {
         let (input, output) = (axis.input.known(), axis.output.known());
         let behind = input
             .zip(output)
-            .map(|(input, output)| output as i64 - 1 + axis.kernel - axis.pad_lo - input as i64);
-        axis.pad_lo < axis.kernel && behind.is_some_and(|pad| pad < axis.kernel)
+            .map(|(input, output)| output as i64 - 1 + span(axis) - axis.pad_lo - input as i64);
+        axis.pad_lo < span(axis) && behind.is_some_and(|pad| pad < span(axis))
+    };
+    let is_small = |axis: &EquationAxis| {
+        let output = axis.output.known().and_then(|output| i64::try_from(output).ok());
+        axis.kernel == 1 || output.is_some_and(|output| axis.dilation <= output.max(1))
     };
     let has_points =
         |axis: &EquationAxis| usize::try_from(axis.kernel).is_ok_and(|taps| taps <= MOST_TAPS);
@@ -160,7 +169,7 @@ fn allowed(conv: &Conv) -> Result<(), &'static str> {
         (conv.kernel_volume() > 1, "the window is one element"),
         (all(&has_points), "the window is longer than 7"),
         (all(&|axis| axis.stride == 1), "the stride is not 1"),
-        (all(&|axis| axis.dilation == 1 || axis.kernel == 1), "it is dilated"),
+        (all(&is_small), "it is dilated by more than its output is long"),
         (conv.free_sizes().is_empty(), "a size is known only at run time"),
         (spec.padding_mode == PaddingMode::Zeros, "the padding is not of zeros"),
         (all(&padded_less), "the padding is wider than the window"),

@@ -3,6 +3,7 @@
 use super::Room;
 use super::sizes::{HELD, Sizes};
 use crate::Conv;
+use crate::analysis::multiply_adds_inside;
 use crate::winograd::Tiles;
 
 /// What an operation of a transform costs, in multiply-adds of the products: one for each number
@@ -74,7 +75,7 @@ pub fn price(conv: &Conv, tiles: &Tiles) -> Result<f64, String> {
         return Err(format!("one tile of {tiles} needs more scratch than there is"));
     };
     let (points, pairs) = (sizes.all_points() as f64, sizes.pairs() as f64);
-    let count: f64 = sizes.axes.iter().map(|axis| axis.tiles as f64).product();
+    let count: f64 = sizes.axes.iter().map(|axis| (axis.tiles * axis.apart) as f64).product();
     let [there, back] = operations(&sizes, tiles);
     let channels = sizes.channels as f64 * there + sizes.out_channels as f64 * back;
     let weights = sizes.strips() as f64 * reading(conv, points * pairs);
@@ -88,13 +89,10 @@ fn reading(conv: &Conv, weights: f64) -> f64 {
     weights * each
 }
 
-/// The same of direct sums.
+/// The same of direct sums, which skip taps over padding.
 pub fn direct(conv: &Conv) -> f64 {
-    let known = |axis: &crate::conv::EquationAxis| axis.output.known().unwrap_or(0) as f64;
-    let outputs: f64 = conv.equation().iter().map(known).product();
-    let images = conv.spec().batch.known().unwrap_or(0) as f64;
-    let weights = conv.weight_len() as f64;
-    weights * images * outputs + reading(conv, weights)
+    let products = multiply_adds_inside(conv).unwrap_or(0) as f64;
+    products + reading(conv, conv.weight_len() as f64)
 }
 
 /// What the transforms of a tile cost for each input channel, and for each output channel.
@@ -106,7 +104,7 @@ fn operations(sizes: &Sizes, tiles: &Tiles) -> [f64; 2] {
         (counted + matrix.len() + matrix[0].len()) as f64
     };
     // Inputs that a tile takes along an axis: some are its neighbours' as well.
-    let taken = |at: usize| axes[at].padded() as f64 / axes[at].strip as f64;
+    let taken = |at: usize| axes[at].padded() as f64 / axes[at].count() as f64;
     let all = |range: std::ops::Range<usize>, of: &dyn Fn(usize) -> f64| -> f64 {
         range.map(of).product()
     };

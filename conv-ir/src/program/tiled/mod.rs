@@ -18,7 +18,8 @@
 //! each is transformed in its turn, the outermost first on both ways; images of the batch are an
 //! axis that is left alone. A strip is a box of tiles, as many as leave the scratch small (by
 //! `sizes.rs`); weights are read once a strip. Each array is dead when the next but one is
-//! written, so a few pieces of memory hold all of them in turns.
+//! written, so a few pieces of memory hold all of them in turns. Under a dilated window the inputs
+//! of a tile are as far apart as its taps, so are its outputs, and tiles lie in one another.
 //!
 //! Each number of a transform is one chain of multiply-adds over a tile's inputs in order, each
 //! product one over the channels. So the bits follow from the description and [`Tiles`] alone; no
@@ -219,20 +220,36 @@ impl<'a> Making<'a> {
     fn each_tile(&mut self, axes: Range<usize>, loops: &mut Vec<Loop>) -> Affine {
         let mut tile = Affine::constant(0);
         for at in axes {
-            tile = tile.times(self.sizes.axes[at].strip).plus(&self.tile_along(at, loops));
+            tile = tile.times(self.sizes.axes[at].count()).plus(&self.tile_along(at, loops).number);
         }
         tile
     }
 
-    fn tile_along(&mut self, at: usize, loops: &mut Vec<Loop>) -> Affine {
+    fn tile_along(&mut self, at: usize, loops: &mut Vec<Loop>) -> Tile {
         let axis = self.sizes.axes[at];
-        let tile = self.counted("tile", axis.strip, loops);
+        let clump = self.counted("tile", axis.strip, loops);
         if let Some(each) = loops.last_mut().filter(|_| axis.strip > 1 && axis.strips() > 1) {
             let left = self.strip[at].times(-axis.strip).plus_constant(axis.tiles);
             each.hi = least(&[axis.strip.into(), left]);
         }
-        tile
+        self.tile_of_clump(at, &clump, loops)
     }
+
+    /// One of the tiles of a clump, counted through.
+    fn tile_of_clump(&mut self, at: usize, clump: &Affine, loops: &mut Vec<Loop>) -> Tile {
+        let axis = self.sizes.axes[at];
+        let one = self.counted("apart", axis.apart, loops);
+        Tile {
+            number: clump.times(axis.apart).plus(&one),
+            first: clump.times(axis.further()).plus(&one),
+        }
+    }
+}
+
+/// A tile along an axis: which one of a strip, and its first input and output.
+struct Tile {
+    number: Affine,
+    first: Affine,
 }
 
 /// These loops around.

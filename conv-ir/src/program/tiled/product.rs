@@ -1,6 +1,7 @@
 //! The products: at every point a 1x1 convolution of a strip's tiles, lowered through every pass
 //! like any other, and repeated over the points.
 
+use super::sizes::Along;
 use super::{Making, constants, inside};
 use crate::lower::Layouts;
 use crate::nest::{Affine, Base, BufferId, BufferRole, Embedding, Loop, Stmt, for_pointers};
@@ -18,21 +19,28 @@ impl Making<'_> {
     ) -> Result<Vec<Stmt>, Error> {
         let mut shared = Shared::default();
         let mut stmts = Vec::new();
+        let (before, _) = self.sizes.axes.split_at(self.sizes.cut);
+        let rows: i64 = before.iter().map(Along::count).product();
+        let strip = self.sizes.axes[self.sizes.cut].strip;
         for (around, along) in self.each_count() {
-            let count = self.sizes.count() / self.sizes.axes[self.sizes.cut].strip * along;
-            let products = self.products(count, (tiles, &mut shared), lower)?;
-            stmts.extend(inside(&around, products));
+            // Fewer tiles along the axis that is cut are the first of each row of them.
+            let rows = if along < strip { rows } else { 1 };
+            let (mut loops, apart) = (around, self.sizes.count() / rows);
+            let first = self.counted("row", rows, &mut loops).times(apart);
+            let row = Row { first, last: (rows - 1) * apart, count: apart / strip * along };
+            let products = self.products(&row, (tiles, &mut shared), lower)?;
+            stmts.extend(inside(&loops, products));
         }
         Ok(stmts)
     }
 
     fn products(
         &mut self,
-        count: i64,
+        row: &Row,
         (tiles, shared): (&Tiles, &mut Shared),
         lower: &mut Lower<'_>,
     ) -> Result<Vec<Stmt>, Error> {
-        let conv = self.one_point(count)?;
+        let conv = self.one_point(row.count)?;
         let layouts = Layouts::of(&conv);
         let lowered = match &shared.schedule {
             Some(schedule) => {
@@ -52,17 +60,19 @@ impl Making<'_> {
             let extents: Vec<i64> = buffer.extents.iter().filter_map(Affine::as_constant).collect();
             let all: i64 = extents.iter().product();
             let tiles_of = |channels: i64| self.sizes.count() * channels;
-            // How far apart it is at each point, and of each block.
-            let (apart, of_block) = match buffer.role {
-                BufferRole::Input => (tiles_of(self.sizes.channels), 0),
-                BufferRole::Output => (tiles_of(self.sizes.block), 0),
-                BufferRole::Weight => (blocks * all, all),
-                _ => (all, points * all),
+            // How far apart it is at each point, of each block, and of each tile.
+            let (apart, of_block, of_tile) = match buffer.role {
+                BufferRole::Input => (tiles_of(self.sizes.channels), 0, self.sizes.channels),
+                BufferRole::Output => (tiles_of(self.sizes.block), 0, self.sizes.block),
+                BufferRole::Weight => (blocks * all, all, 0),
+                _ => (all, points * all, 0),
             };
             let rest: i64 = extents[1..].iter().product();
-            let fits = apart % rest == 0 && of_block % rest == 0;
+            let fits =
+                [apart, of_block, of_tile * row.last.min(1)].iter().all(|step| step % rest == 0);
             assert!(fits, "tiled: {extents:?} do not repeat every {apart} or {of_block} elements");
-            let len = (points - 1) * apart + (blocks - 1) * of_block + all;
+            let len = (points - 1) * apart + (blocks - 1) * of_block + of_tile * row.last + all;
+            let first = row.first.times(of_tile / rest);
             let extents = repeated(&extents, len);
             let id = match buffer.role {
                 BufferRole::Input => self.array(0, "transformed_tiles", &extents),
@@ -82,7 +92,7 @@ impl Making<'_> {
                 }
             };
             let at = |block: &Affine| {
-                let here = Affine::axis(point.axis).times(apart / rest);
+                let here = Affine::axis(point.axis).times(apart / rest).plus(&first);
                 here.plus(&block.times(of_block / rest))
             };
             steps.push((id, at(&self.block), at(&Affine::axis(block))));
@@ -136,6 +146,13 @@ impl Making<'_> {
             ..ConvSpec::new([count as usize], [1])
         })
     }
+}
+
+/// Tiles that stand in a row of a strip: the first of them, that of the last row, and how many.
+struct Row {
+    first: Affine,
+    last: i64,
+    count: i64,
 }
 
 /// What the nests of several strips share.

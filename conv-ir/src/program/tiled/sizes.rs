@@ -26,25 +26,38 @@ pub(super) struct Along {
     pub output: i64,
     /// Zeros before the input; less than none where its start is not seen.
     pub pad: i64,
+    /// How far apart the inputs of a tile are, and its outputs: of a dilated window its dilation.
+    /// So many tiles lie in one another, a clump of them: what is counted in tiles below.
+    pub apart: i64,
     /// Outputs of a tile.
     pub outputs: i64,
     /// Points, and inputs of a tile.
     pub points: i64,
-    /// Tiles of all of it.
+    /// Clumps of all of it; without dilation, tiles.
     pub tiles: i64,
-    /// Tiles of a strip.
+    /// Clumps of a strip.
     pub strip: i64,
 }
 
 impl Along {
     /// Inputs of a strip.
     pub fn padded(&self) -> i64 {
-        (self.strip - 1) * self.outputs + self.points
+        (self.strip - 1) * self.further() + self.points * self.apart
     }
 
     /// Outputs of a strip, some of them beyond the last.
     pub fn done(&self) -> i64 {
-        self.strip * self.outputs
+        self.strip * self.further()
+    }
+
+    /// Outputs of a clump.
+    pub fn further(&self) -> i64 {
+        self.outputs * self.apart
+    }
+
+    /// Tiles of a strip.
+    pub fn count(&self) -> i64 {
+        self.strip * self.apart
     }
 
     /// Strips along it.
@@ -52,14 +65,14 @@ impl Along {
         ceil(self.tiles, self.strip)
     }
 
-    /// Tiles of the last strip.
+    /// Clumps of the last strip.
     pub fn last(&self) -> i64 {
         self.tiles - (self.strips() - 1) * self.strip
     }
 
     /// The input's first position that a strip sees is this, and so many further on each strip.
     pub fn first(&self) -> (i64, i64) {
-        (-self.pad, self.strip * self.outputs)
+        (-self.pad, self.done())
     }
 
     /// Whether a strip sees the input's end.
@@ -94,6 +107,7 @@ impl Sizes {
             input: images,
             output: images,
             pad: 0,
+            apart: 1,
             outputs: 1,
             points: 1,
             tiles: images,
@@ -102,13 +116,15 @@ impl Sizes {
         let mut axes = vec![batch];
         for (axis, transform) in equation.iter().zip(tiles.transforms()) {
             let (output, outputs) = (extent(axis.output.known())?, transform.outputs() as i64);
+            let apart = if transform.is_identity() { 1 } else { axis.dilation };
             axes.push(Along {
                 input: extent(axis.input.known())?,
                 output,
                 pad: axis.pad_lo,
+                apart,
                 outputs,
                 points: transform.inputs() as i64,
-                tiles: ceil(output, outputs),
+                tiles: ceil(output, outputs * apart),
                 strip: 1,
             });
         }
@@ -192,7 +208,7 @@ impl Sizes {
 
     /// Tiles of a strip.
     pub fn count(&self) -> i64 {
-        self.axes.iter().map(|axis| axis.strip).product()
+        self.axes.iter().map(Along::count).product()
     }
 
     /// Points of a tile.
@@ -218,7 +234,7 @@ impl Sizes {
     /// Elements of the input where the axes before `at` are transformed.
     fn there(&self, at: usize) -> i64 {
         let (before, behind) = self.axes.split_at(at);
-        let before = before.iter().flat_map(|axis| [axis.points, axis.strip]);
+        let before = before.iter().flat_map(|axis| [axis.points, axis.count()]);
         let all = before.chain(behind.iter().map(Along::padded)).chain([self.channels]);
         elements(&all.collect::<Vec<_>>())
     }

@@ -8,9 +8,9 @@
 //! What stands behind an axis lies in a row, channels last; the last transform back puts each
 //! output to its place.
 
-use super::Making;
 use super::leaves::Row;
 use super::sizes::{Along, elements};
+use super::{Making, Tile};
 use crate::nest::{Affine, Loop, Stmt};
 
 fn product(axes: &[Along], of: impl Fn(&Along) -> i64) -> i64 {
@@ -42,12 +42,15 @@ impl Making<'_> {
         self.sizes.cut + 1 == self.sizes.axes.len()
     }
 
-    /// The first of the tiles of an axis that a leaf counts through, and how many there are: one,
-    /// where what stands behind the axis that is cut is long.
-    fn in_leaf(&mut self, at: usize, loops: &mut Vec<Loop>) -> (Affine, i64) {
+    /// The first of the tiles of an axis that a leaf counts through, one of each clump, and how
+    /// many there are: one, where what stands behind the axis that is cut is long.
+    fn in_leaf(&mut self, at: usize, loops: &mut Vec<Loop>) -> (Tile, i64) {
         match at == self.sizes.cut && !self.cuts_last() {
             true => (self.tile_along(at, loops), 1),
-            false => (Affine::constant(0), self.sizes.axes[at].strip),
+            false => {
+                let first = self.tile_of_clump(at, &Affine::constant(0), loops);
+                (first, self.sizes.axes[at].strip)
+            }
         }
     }
 
@@ -56,11 +59,11 @@ impl Making<'_> {
         let axis = self.sizes.axes[at];
         let (before, behind) = (&self.sizes.axes[..at], &self.sizes.axes[at + 1..]);
         let points = product(before, |axis| axis.points);
-        let tiles = product(before, |axis| axis.strip);
+        let tiles = product(before, Along::count);
         let len = product(behind, Along::padded) * self.sizes.channels;
         let (from, to) = (self.sizes.piece_there(left), self.sizes.piece_there(left - 1));
         let from = self.array(from, "inputs", &[points, tiles, axis.padded(), len]);
-        let to = self.array(to, "points", &[points, axis.points, tiles, axis.strip, len]);
+        let to = self.array(to, "points", &[points, axis.points, tiles, axis.count(), len]);
         let mut loops = Vec::new();
         let k = self.counted("point", points, &mut loops);
         let tile = self.each_tile(0..at, &mut loops);
@@ -69,8 +72,9 @@ impl Making<'_> {
         let matrix = &transform.b;
         let row = Row { name: "there", matrix, len, tiles: count, from, to };
         self.transform(row, &loops, &|l, j, e, within| {
-            let here = first.plus(within);
-            let input = here.times(axis.outputs).plus_constant(l);
+            let here = first.number.plus(&within.times(axis.apart));
+            let input = first.first.plus(&within.times(axis.further()));
+            let input = input.plus_constant(l * axis.apart);
             let from = vec![k.clone(), tile.clone(), input, e.clone()];
             [from, vec![k.clone(), j.into(), tile.clone(), here, e.clone()]]
         })
@@ -82,21 +86,21 @@ impl Making<'_> {
         let outputs = product(&self.sizes.axes[..at], |axis| axis.outputs);
         let points = product(&self.sizes.axes[at + 1..], |axis| axis.points);
         // Tiles of the axis that is cut one by one, if there is something in a row behind.
-        let each = if self.cuts_last() { 0 } else { self.sizes.cut + 1 };
-        let tiles = product(&self.sizes.axes[..each], |axis| axis.strip);
-        let len = product(&self.sizes.axes[each..], |axis| axis.strip) * self.sizes.block;
+        let each = self.sizes.cut + usize::from(!self.cuts_last());
+        let tiles = product(&self.sizes.axes[..each], Along::count);
+        let len = product(&self.sizes.axes[each..], Along::count) * self.sizes.block;
         let (from, to) = (self.sizes.piece_back(step), self.sizes.piece_back(step + 1));
         let from = self.array(from, "sums", &[outputs, axis.points, points, tiles, len]);
         let to = self.array(to, "back", &[outputs, axis.outputs, points, tiles, len]);
         let mut stmts = Vec::new();
         let cut = self.strip_cut();
-        for (mut loops, along) in self.each_end(each == 0) {
+        for (mut loops, along) in self.each_end(self.cuts_last()) {
             let output = self.counted("output", outputs, &mut loops);
             let point = self.counted("point", points, &mut loops);
             let tile = self.each_tile(0..each, &mut loops);
             let matrix = &self.transforms[at - 1].a;
             // All of them, where they are not in the row.
-            let len = if each == 0 { len / cut * along } else { len };
+            let len = if self.cuts_last() { len / cut * along } else { len };
             let row = Row { name: "back", matrix, len, tiles: 1, from, to };
             stmts.extend(self.transform(row, &loops, &|k, i, e, _| {
                 [k, i].map(|here| {
@@ -115,7 +119,7 @@ impl Making<'_> {
         }
     }
 
-    /// Tiles of a strip along the axis that is cut.
+    /// Clumps of a strip along the axis that is cut.
     fn strip_cut(&self) -> i64 {
         self.sizes.axes[self.sizes.cut].strip
     }
@@ -125,10 +129,10 @@ impl Making<'_> {
         let axis = self.sizes.axes[at];
         let before = self.sizes.axes[..at].to_vec();
         let outputs = product(&before, |axis| axis.outputs);
-        let tiles = product(&before, |axis| axis.strip);
-        let len = product(&self.sizes.axes[at + 1..], |axis| axis.strip) * self.sizes.block;
+        let tiles = product(&before, Along::count);
+        let len = product(&self.sizes.axes[at + 1..], Along::count) * self.sizes.block;
         let (from, to) = (self.sizes.piece_back(step), self.sizes.piece_back(step + 1));
-        let from = self.array(from, "sums", &[outputs, axis.points, tiles, axis.strip, len]);
+        let from = self.array(from, "sums", &[outputs, axis.points, tiles, axis.count(), len]);
         let to = self.array(to, "places", &[product(&before, Along::done), axis.done(), len]);
         let (is_cut, cut) = (at == self.sizes.cut, self.strip_cut());
         let mut stmts = Vec::new();
@@ -140,8 +144,9 @@ impl Making<'_> {
                 let one = self.tile_along(at, &mut loops);
                 let i = self.counted("output", axis.outputs, &mut loops);
                 output = output.times(axis.outputs).plus(&i);
-                tile = tile.times(axis.strip).plus(&one);
-                place = place.times(axis.done()).plus(&one.times(axis.outputs)).plus(&i);
+                tile = tile.times(axis.count()).plus(&one.number);
+                let i = i.times(axis.apart);
+                place = place.times(axis.done()).plus(&one.first).plus(&i);
             }
             let (first, count) = self.in_leaf(at, &mut loops);
             let matrix = &self.transforms[at - 1].a;
@@ -151,8 +156,9 @@ impl Making<'_> {
             };
             let row = Row { name: "places", matrix, len, tiles, from, to };
             stmts.extend(self.transform(row, &loops, &|k, i, e, within| {
-                let here = first.plus(within);
-                let column = here.times(axis.outputs).plus_constant(i);
+                let here = first.number.plus(&within.times(axis.apart));
+                let column = first.first.plus(&within.times(axis.further()));
+                let column = column.plus_constant(i * axis.apart);
                 let from = vec![output.clone(), k.into(), tile.clone(), here, e.clone()];
                 [from, vec![place.clone(), column, e.clone()]]
             }));
