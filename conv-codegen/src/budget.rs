@@ -149,6 +149,21 @@ fn kinds(conv: &Conv) -> Vec<usize> {
     conv.axes().iter().map(of).collect()
 }
 
+/// The pieces of a stream so far, and one more. A step's are in an item of their own.
+///
+/// # Errors
+/// [`Error::Argument`].
+pub(crate) fn check_stream(before: usize, nest: &Nest) -> Result<usize, Error> {
+    let all = before + all_statements(nest);
+    match all > STATEMENTS {
+        true => Err(Error::Argument(format!(
+            "the pieces of the stream have {all} statements a version, but at most {STATEMENTS} \
+             are written out: give one length of pieces, as in `stream: w(64)`"
+        ))),
+        false => Ok(all),
+    }
+}
+
 /// Names the axis with the most kinds, and how they multiply.
 fn too_many(conv: &Conv, found: &str) -> Error {
     let kinds = kinds(conv);

@@ -77,14 +77,18 @@ fn of_steps(chain: &Program) -> Vec<(String, TokenStream, String)> {
         let value = proc_macro2::Literal::u128_unsuffixed(value);
         (name.to_owned(), quote!(u64 = #value), doc.to_owned())
     };
+    let parameters = chain.convs().map(|conv| {
+        let bias = if conv.spec().bias { conv.bias_len() } else { 0 };
+        (conv.weight_len() + bias) as u128
+    });
+    let parameters = number("PARAMETERS", parameters.sum(), "Weights and biases of all steps.");
+    if facts.len() < chain.steps().len() {
+        return vec![parameters];
+    }
     vec![
         shape("INPUT_SHAPE", chain.input_shape()),
         shape("OUTPUT_SHAPE", chain.output_shape()),
-        number(
-            "PARAMETERS",
-            facts.iter().map(|f| u128::from(f.parameters)).sum(),
-            "Weights and biases of all steps.",
-        ),
+        parameters,
         number(
             "MULTIPLY_ADDS",
             facts.iter().map(|f| f.multiply_adds).sum(),

@@ -22,15 +22,17 @@ mod grammar;
 mod lowered;
 mod notes;
 mod options;
+mod streamed;
 
 use conv_ir::{Error, Program};
 use quote::quote;
+use streamed::Streamed;
 
 pub use conv_ir::Isa;
 pub use emit::{Head, Library, STACK_LIMIT, Version, emit, emit_type};
 pub use grammar::expand;
 pub use lowered::{Lowered, lowered};
-pub use options::{Form, Options};
+pub use options::{Along, Form, Options};
 
 /// A program as the source of one public function or type, formatted; a file of its own. The arrays
 /// of several steps are `weight_1`, `bias_1` and so on.
@@ -53,16 +55,17 @@ pub fn rust_source(
     options: &Options,
 ) -> Result<String, Error> {
     let (program, name) = (program.into(), named(name)?);
+    let head =
+        |notes| Head { docs: quote!(), notes, attributes: quote!(), visibility: quote!(pub), name };
+    let constants = facts::constants(&program);
+    if let Some(along) = &options.stream {
+        let stream = Streamed::new(&program, (along, options), &[])?;
+        return Ok(format_source(stream.item(&head(stream.notes(&[])), &constants)?));
+    }
     let mut lowered = lowered(&program, options)?;
     notes::rename(&program, &mut lowered, &[]);
-    let head = Head {
-        docs: quote!(),
-        notes: notes::notes(&program, &lowered, &[]),
-        attributes: quote!(),
-        visibility: quote!(pub),
-        name,
-    };
-    Ok(format_source(options.form.tokens(&lowered.versions, &head, &facts::constants(&program))?))
+    let head = head(notes::notes(&program, &lowered, &[]));
+    Ok(format_source(options.form.tokens(&lowered.versions, &head, &constants)?))
 }
 
 fn named(name: &str) -> Result<syn::Ident, Error> {

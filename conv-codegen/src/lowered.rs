@@ -5,7 +5,7 @@
 //! which fused steps hand over strips of rows through line buffers. All versions follow one plan,
 //! so that they share packed weights, and all are scheduled for the caches of no one machine.
 
-use conv_ir::lower::Layouts;
+use conv_ir::lower::{Layouts, Within};
 use conv_ir::nest::Role;
 use conv_ir::program::plan::Plan;
 use conv_ir::program::{Rewritten, fuse, whole};
@@ -46,14 +46,27 @@ pub fn lowered(program: impl Into<Program>, options: &Options) -> Result<Lowered
     let accuracy = if options.schedule.is_some() { Accuracy::Exact } else { options.accuracy };
     let rewritten = program.rewritten(accuracy);
     budget::check(rewritten.program.convs(), budget::copies(options))?;
-    let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
-    let making = Making { program: &rewritten.program, options, targets };
+    let making = Making::new(&rewritten.program, None, options);
     let (versions, plan) = making.planned()?;
     let schedule = rewritten.program.single().map(|conv| {
         let [widest, ..] = making.schedules(conv, Layouts::of(conv));
         widest
     });
     Ok(Lowered { versions, plan, schedule, rewritten })
+}
+
+/// The versions of a convolution whose arrays are boxes of larger ones.
+///
+/// # Errors
+/// As for [`lowered`]; [`Error::Argument`] where an array is smaller than its box.
+pub(crate) fn within(
+    conv: &Conv,
+    within: &Within,
+    options: &Options,
+) -> Result<Vec<Version>, Error> {
+    budget::check(std::iter::once(conv), budget::copies(options))?;
+    let program = Program::from(conv.clone());
+    Making::new(&program, Some(within), options).versions(&Plan::unfused(&program))
 }
 
 /// The caches of no one machine, for code that runs on several: between a Zen 4 (1 MiB, a KiB from
@@ -93,12 +106,19 @@ fn plain(conv: &Conv, schedule: Schedule) -> Schedule {
 
 struct Making<'a> {
     program: &'a Program,
+    /// Of one step: what its arrays are boxes of.
+    within: Option<&'a Within>,
     options: &'a Options,
     /// One for each of [`Isa::ALL`].
     targets: [Target; 3],
 }
 
-impl Making<'_> {
+impl<'a> Making<'a> {
+    fn new(program: &'a Program, within: Option<&'a Within>, options: &'a Options) -> Making<'a> {
+        let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
+        Making { program, within, options, targets }
+    }
+
     /// The versions under the plan that is given or chosen.
     fn planned(&self) -> Result<(Vec<Version>, Plan), Error> {
         if let Some(plan) = &self.options.plan {
@@ -134,7 +154,8 @@ impl Making<'_> {
             }
             let nest = self.nest(at, plan, &|_, schedule| schedule)?;
             if has_vectors_for(isa, &nest) {
-                versions.push(Version { isa, runtime, rounds_once, nest, any_weights: false });
+                let (any_weights, boxes) = (false, self.within.is_some());
+                versions.push(Version { isa, runtime, rounds_once, nest, any_weights, boxes });
             }
         }
         // The portable one takes infinite and NaN weights, unless it multiplies padding as well.
@@ -146,6 +167,7 @@ impl Making<'_> {
                 rounds_once,
                 nest,
                 any_weights: true,
+                boxes: self.within.is_some(),
             });
         }
         Ok(versions)
@@ -171,7 +193,11 @@ impl Making<'_> {
                 Some(schedule) => schedule.clone(),
                 None => change(conv, self.schedules(conv, layouts)[at].clone()),
             };
-            let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
+            let watch = &mut |_: &str, _: &Nest| {};
+            let nest = match self.within {
+                None => passes::compile_as(conv, layouts, &schedule, target, watch)?,
+                Some(within) => passes::compile_within(conv, within, &schedule, target, watch)?,
+            };
             Ok(fuse::Lowered { schedule, nest })
         };
         let Some(conv) = self.program.single() else {
@@ -188,7 +214,12 @@ impl Making<'_> {
     fn schedules(&self, conv: &Conv, layouts: Layouts) -> [Schedule; 3] {
         let Some(mut schedule) = self.options.schedule.clone() else {
             let [widest, narrower, portable] = &self.targets;
-            return Schedule::choose_together_as(conv, layouts, [widest, narrower, portable])
+            let targets = [widest, narrower, portable];
+            let boxes = self
+                .within
+                .and_then(|within| Schedule::choose_together_within(conv, within, targets));
+            return boxes
+                .unwrap_or_else(|| Schedule::choose_together_as(conv, layouts, targets))
                 .map(|choice| choice.schedule);
         };
         // A type holds packed weights, whatever else the schedule says.

@@ -31,6 +31,16 @@ pub(crate) fn notes(described: &Program, lowered: &Lowered, names: &[String]) ->
     notes
 }
 
+/// The description alone.
+pub(crate) fn of_stream(described: &Program, names: &[String]) -> Vec<String> {
+    let mut notes = match described.single() {
+        Some(conv) => vec![format!("`{conv}`")],
+        None => of_steps(described, names),
+    };
+    notes.push(String::new());
+    notes
+}
+
 fn of_conv(conv: &Conv, schedule: Option<&Schedule>) -> Vec<String> {
     let mut notes = vec![format!("`{conv}`"), String::new()];
     if let Some(found) = conv.found_in_weights() {

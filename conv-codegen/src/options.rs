@@ -17,6 +17,15 @@ pub enum Form {
     Type,
 }
 
+/// The axis of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Along {
+    /// Counted from the outermost.
+    pub axis: usize,
+    /// Lengths that code is made for; others are put together of them.
+    pub pieces: Vec<usize>,
+}
+
 /// How it is made.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -31,6 +40,8 @@ pub struct Options {
     pub schedule: Option<Schedule>,
     /// Of several steps, which are fused, instead of the model's choice.
     pub plan: Option<Plan>,
+    /// A stream along an axis whose extent is a name; a type.
+    pub stream: Option<Along>,
     /// Whether known weights may be computed in another order of sums (a given schedule is for the
     /// exact order), or multiply-adds round twice.
     pub accuracy: Accuracy,
@@ -44,6 +55,7 @@ impl Default for Options {
             isas: vec![Isa::Avx512, Isa::Avx2],
             schedule: None,
             plan: None,
+            stream: None,
             accuracy: Accuracy::Exact,
         }
     }

@@ -1,7 +1,7 @@
 //! Source for `core` alone: a `#![no_std]` crate with a function and a type, built for a bare
 //! target where rustc has one, linked into a program here, and its bits judged.
 
-use conv_codegen::{Form, Library, Options, rust_source};
+use conv_codegen::{Along, Form, Library, Options, rust_source};
 use conv_ir::program::plan::Plan;
 use conv_ir::{Conv, Program, reference};
 use std::path::Path;
@@ -11,6 +11,10 @@ const F32: &str = "conv2d f32 n1 g1 ic3 oc10 in 9x11 kernel 3x3 pad 1 + bias, ge
 const F64: &str = "conv2d f64 n1 g1 ic2 oc5 in 6x7 kernel 3x3 pad 1 + bias, silu";
 /// The tensor between its steps is longer than a stack.
 const CHAIN: &str = "conv1d ic1 oc64 in 2000 kernel 3 pad 1 + bias, relu; conv1d oc1 kernel 1";
+
+/// Looks two ahead, and two steps are added to each other.
+const STREAM: &str = "conv1d oc6 in T kernel 5 pad 2 + bias, tanh; conv1d oc6 kernel 1 + residual from 1; conv1d-transposed oc1 kernel 4 stride 2 pad 1";
+const SAMPLES: usize = 90;
 
 /// Versions are chosen by these.
 const FEATURES: [&str; 3] = ["", "+avx2,+fma", "+avx512f,+avx512vl,+avx512dq,+avx2,+fma"];
@@ -28,8 +32,17 @@ fn source() -> String {
         ..Options::default()
     };
     let chain = rust_source(&chain, "Program", &options).unwrap();
+    let options = Options {
+        form: Form::Type,
+        runtime: Library::Core,
+        stream: Some(Along { axis: 0, pieces: vec![16, 1] }),
+        ..Options::default()
+    };
+    let stream: Program = STREAM.parse().unwrap();
+    let stream = rust_source(&stream, "Stream", &options).unwrap();
     let items = [
         chain,
+        stream,
         one(F32, "function", Form::Function),
         one(F32, "Type", Form::Type),
         one(F64, "function64", Form::Function),
@@ -89,6 +102,18 @@ fn main() {
     let chain = bare::Program::new(&short(), &short(), &short());
     chain.run(&short(), &mut output, unsafe { &mut *(&raw mut SCRATCH) });
     for x in output { println!(\"{:x}\", x.to_bits()); }
+    let stream = bare::Stream::new(&short(), &short(), &short(), &short());
+    let (mut state, input) = ([0.0; bare::Stream::STATE], short::<90>());
+    for block in input.chunks(7) {
+        let mut output = [0.0; 99];
+        let output = &mut output[..bare::Stream::next(&state, block.len())];
+        stream.push(&mut state, block, output).unwrap();
+        for x in output { println!(\"{:x}\", x.to_bits()); }
+    }
+    let mut output = [0.0; 99];
+    let output = &mut output[..bare::Stream::left(&state)];
+    stream.flush(&mut state, output).unwrap();
+    for x in output { println!(\"{:x}\", x.to_bits()); }
 }
 ";
 
@@ -103,7 +128,19 @@ fn expected() -> Vec<String> {
     let arguments =
         reference::Arguments { input: &input, weight: &weight, bias: Some(&bias), residual: None };
     let output64 = reference::run(&conv64, arguments, &[]).unwrap();
-    let chain: Program = CHAIN.parse().unwrap();
+    let stream: Program = STREAM.parse().unwrap();
+    let stream = stream.with_sizes(&[("T", SAMPLES)]).unwrap();
+    let chained = [of_steps(&CHAIN.parse().unwrap()), of_steps(&stream)].concat();
+    let first = output.iter().chain(&output).map(|x| format!("{:x}", x.to_bits()));
+    first
+        .chain(output64.iter().map(|x| format!("{:x}", x.to_bits())))
+        .chain(chained.iter().map(|x| format!("{:x}", x.to_bits())))
+        .collect()
+}
+
+/// What the reference makes of a program.
+fn of_steps(chain: &Program) -> Vec<f32> {
+    let short = |len: usize| fill(len).into_iter().map(|x| x as f32).collect::<Vec<_>>();
     let arrays: Vec<(Vec<f32>, Option<Vec<f32>>)> = chain
         .convs()
         .map(|conv| (short(conv.weight_len()), conv.spec().bias.then(|| short(conv.bias_len()))))
@@ -112,12 +149,7 @@ fn expected() -> Vec<String> {
         .iter()
         .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
         .collect();
-    let chained = reference::run_program(&chain, &short(chain.len_of(0)), &steps).unwrap();
-    let first = output.iter().chain(&output).map(|x| format!("{:x}", x.to_bits()));
-    first
-        .chain(output64.iter().map(|x| format!("{:x}", x.to_bits())))
-        .chain(chained.iter().map(|x| format!("{:x}", x.to_bits())))
-        .collect()
+    reference::run_program(chain, &short(chain.len_of(0)), &steps).unwrap()
 }
 
 #[test]

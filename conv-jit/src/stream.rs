@@ -5,29 +5,18 @@
 //!   --state--> push, push, .. flush
 //! ```
 //!
-//! Each tensor is in memory for as long as it is read, twice, so that any stretch of it lies in one
-//! piece and nothing is moved:
-//!
-//! ```text
-//! positions 5 6 7 of a memory of 4        slots  0 1 2 3 | 4 5 6 7
-//! (4 is the oldest that is there)                4 5 6 7 | 4 5 6 7
-//! ```
-//!
-//! A step computes what became known in pieces of the lengths that its code has. A shorter piece is
-//! computed as a longer one, whose last outputs are not used: what they read is there, though not
-//! yet known. So a call runs the same code for every length of block, and the sums are those of the
-//! whole run. What lies before the first position, or behind the last one, is written into memory
-//! as the number that the reader finds in its padding.
+//! How tensors lie in memory, and what is computed when, is the plan's
+//! ([`driver`](conv_ir::program::stream::driver)). Here is the code of the pieces.
 //!
 //! A call allocates nothing and takes no lock: memory is the state's.
 
-mod memory;
 mod run;
 
 use std::sync::Arc;
 
 use conv_ir::lower::Within;
 use conv_ir::program::stream as plan;
+use conv_ir::program::stream::driver::{self, Place, Step, Tensor};
 use conv_ir::{Array, Conv, Element, Program, with_element};
 
 use crate::Error;
@@ -37,19 +26,17 @@ use crate::memory::Block;
 use crate::options::Options;
 use crate::placed::{Made, Placed};
 use crate::weights::{self, StepWeights, check_len};
-use memory::{Tensor, elements, tensors};
 
-/// Positions that code is made for, where nothing is said: of blocks that audio comes in, of the
-/// rest of other ones, and one.
-pub const PIECES: [usize; 3] = [64, 8, 1];
+pub use conv_ir::program::stream::PIECES;
 
 /// Bytes of the state of a stream in pieces of so many positions.
 ///
 /// ```
 /// use conv_ir::program::stream::Stream;
 /// let sum: conv_jit::Program = "conv1d in T kernel 3 padding causal".parse()?;
-/// // An input is there for two more, and there is room for a piece: twice 80 of them, 64 outputs.
-/// assert_eq!(conv_jit::state_bytes(&sum, &Stream::new(&sum, 0, &[64])?)?, 4 * (2 * 80 + 64));
+/// // There is room for eight pieces of the input. The first 80 positions are there twice, so that
+/// // no window wraps around; and there are 64 outputs.
+/// assert_eq!(conv_jit::state_bytes(&sum, &Stream::new(&sum, 0, &[64])?)?, 4 * (512 + 80 + 64));
 /// # Ok::<(), conv_jit::Error>(())
 /// ```
 ///
@@ -57,8 +44,8 @@ pub const PIECES: [usize; 3] = [64, 8, 1];
 /// [`Error::Memory`] where there is no such number.
 pub fn state_bytes(program: &Program, stream: &plan::Stream) -> Result<usize, Error> {
     with_element!(program.dtype(), T => {
-        let tensors = tensors::<T>(program, stream)?;
-        Ok(elements(&tensors) * size_of::<T>())
+        let tensors = stream.tensors::<T>(program)?;
+        Ok(plan::Stream::elements(&tensors) * size_of::<T>())
     })
 }
 
@@ -84,6 +71,7 @@ pub struct Stream<T> {
     described: Program,
     stream: plan::Stream,
     steps: Vec<Code>,
+    lines: Vec<Step<Vec<i64>>>,
     /// Of the input first.
     tensors: Vec<Tensor<T>>,
 }
@@ -91,25 +79,15 @@ pub struct Stream<T> {
 /// The code of a step, most outputs first.
 struct Code {
     pieces: Vec<(i64, Placed)>,
-    /// The tensor that it adds.
-    residual: Option<usize>,
 }
 
 /// What a stream remembers between calls. Its size does not change.
 pub struct State<T> {
     memory: Block,
     work: Work,
-    /// One past the last position of each tensor.
-    ends: Vec<i64>,
-    /// One past the last position that has the padding behind the end in it.
-    padded: Vec<i64>,
-    /// Whether the padding before the first position is there.
-    begun: Vec<bool>,
-    /// Lengths of the tensors, once the input has ended.
-    totals: Vec<i64>,
+    /// How far each tensor has come.
+    places: Vec<Place>,
     ended: bool,
-    /// Outputs that were given.
-    given: i64,
     element: std::marker::PhantomData<T>,
 }
 
@@ -121,7 +99,7 @@ impl<T> std::fmt::Debug for Stream<T> {
 
 impl<T> std::fmt::Debug for State<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("ends", &self.ends).finish_non_exhaustive()
+        f.debug_struct("State").field("places", &self.places).finish_non_exhaustive()
     }
 }
 
@@ -158,7 +136,7 @@ impl<T: Element> Stream<T> {
         let rewritten = program.rewritten(options.accuracy);
         let stream = plan::Stream::new(&rewritten.program, axis, pieces)?;
         let given = weights::kept(&rewritten, &weights)?;
-        let tensors = tensors(&rewritten.program, &stream)?;
+        let tensors = stream.tensors(&rewritten.program)?;
         let options = &Options { target: options.made_for(), ..options.as_decided() };
         let backend = options.backend()?;
         let mut steps = Vec::with_capacity(stream.steps.len());
@@ -185,7 +163,7 @@ impl<T: Element> Stream<T> {
                 };
                 let mut extents: Vec<i64> =
                     axes.map(|axis| known(axis).unwrap_or(0) as i64).collect();
-                extents[axis] = tensors[tensor].length() as i64;
+                extents[axis] = (tensors[tensor].ring + tensors[tensor].twin) as i64;
                 extents
             };
             let mut pieces = Vec::with_capacity(step.convs.len());
@@ -207,9 +185,10 @@ impl<T: Element> Stream<T> {
                 };
                 pieces.push((*outputs, Placed::new(code, conv, given.borrowed())?));
             }
-            steps.push(Code { pieces, residual: step.residual });
+            steps.push(Code { pieces });
         }
-        Ok(Stream { described: program.clone(), stream, steps, tensors })
+        let lines = stream.driven();
+        Ok(Stream { described: program.clone(), stream, steps, lines, tensors })
     }
 
     /// The description.
@@ -229,7 +208,7 @@ impl<T: Element> Stream<T> {
     }
 
     fn elements(&self) -> usize {
-        elements(&self.tensors)
+        plan::Stream::elements(&self.tensors)
     }
 
     /// A state at the start of a stream. It holds all memory that calls use.
@@ -242,46 +221,40 @@ impl<T: Element> Stream<T> {
         let mut state = State {
             memory,
             work: Work::default(),
-            ends: vec![0; self.tensors.len()],
-            padded: vec![0; self.tensors.len()],
-            begun: vec![false; self.tensors.len()],
-            totals: vec![0; self.tensors.len()],
+            places: vec![Place::default(); self.tensors.len()],
             ended: false,
-            given: 0,
             element: std::marker::PhantomData,
         };
         // Each piece once, so that working memory is as large as it gets.
+        let starts = |at: usize| {
+            let residual = self.lines[at].residual.unwrap_or(0);
+            [at, at + 1, residual].map(|tensor| self.tensors[tensor].at)
+        };
+        let (driven, work) = state.driven(self.elements());
         for (at, step) in self.steps.iter().enumerate() {
             for (_, code) in &step.pieces {
-                self.run(&mut state, at, code)?;
+                self.run((at, code), starts(at), driven.memory, work)?;
             }
         }
-        self.reset(&mut state);
+        self.begin(&mut state);
         Ok(state)
     }
 
     /// Begins anew.
     pub fn reset(&self, state: &mut State<T>) {
-        let memory = state.memory.elements::<T>(self.elements());
-        for (at, tensor) in self.tensors.iter().enumerate() {
-            memory[tensor.at..][..tensor.len()].fill(tensor.fill);
-            let start = at.checked_sub(1).map_or(0, |step| self.stream.steps[step].start());
-            (state.ends[at], state.padded[at]) = (start, 0);
-        }
-        let repeats = |at: usize| self.stream.steps.get(at).is_some_and(|step| step.fold.is_some());
-        state.begun.iter_mut().enumerate().for_each(|(at, begun)| *begun = !repeats(at));
-        (state.ended, state.given) = (false, 0);
+        self.begin(state);
+        state.ended = false;
     }
 
     /// Outputs along the axis that become known with so many more inputs.
     pub fn next(&self, state: &State<T>, inputs: usize) -> usize {
-        let known = self.stream.known(state.ends[0] + inputs as i64);
-        (known - state.given).max(0) as usize
+        let known = self.stream.known(state.places[0].end + inputs as i64);
+        (known - state.given()).max(0) as usize
     }
 
     /// Outputs along the axis that [`flush`](Self::flush) gives, if the input ends now.
     pub fn left(&self, state: &State<T>) -> usize {
-        (self.stream.total(state.ends[0]) - state.given).max(0) as usize
+        (self.stream.total(state.places[0].end) - state.given()).max(0) as usize
     }
 
     /// Takes a block of the input, of any length along the axis, and gives the outputs that became
@@ -295,9 +268,10 @@ impl<T: Element> Stream<T> {
         let first = &self.tensors[0];
         let each = first.outer * first.inner;
         let positions = input.len() / each;
-        self.check("input", input.len(), (0, positions))?;
-        self.check("output", output.len(), (self.steps.len(), self.next(state, positions)))?;
-        self.work(state, (input, positions), output)
+        let next = self.next(state, positions);
+        self.check("input", input.len(), positions)?;
+        self.check("output", output.len(), next)?;
+        self.work(state, (input, positions), (output, next))
     }
 
     /// Ends the stream: gives the outputs that look into the padding behind the end, as many
@@ -307,25 +281,35 @@ impl<T: Element> Stream<T> {
     /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end.
     pub fn flush(&self, state: &mut State<T>, output: &mut [T]) -> Result<(), Error> {
         not_ended(state.ended)?;
-        self.check("output", output.len(), (self.steps.len(), self.left(state)))?;
+        let left = self.left(state);
+        self.check("output", output.len(), left)?;
+        self.driver().end(&mut state.driven(self.elements()).0);
         state.ended = true;
-        state.totals[0] = state.ends[0];
-        for (at, step) in self.stream.steps.iter().enumerate() {
-            let inputs = state.totals[at];
-            state.totals[at + 1] = if inputs > 0 { step.total(inputs).max(0) } else { 0 };
-        }
-        state.padded.clone_from(&state.ends);
-        self.work(state, (&[], 0), output)
+        self.work(state, (&[], 0), (output, left))
     }
 
-    fn check(&self, name: &'static str, found: usize, of: (usize, usize)) -> Result<(), Error> {
-        let tensor = &self.tensors[of.0];
-        if found == tensor.outer * tensor.inner * of.1 {
+    fn check(&self, name: &'static str, found: usize, positions: usize) -> Result<(), Error> {
+        let is_output = name == "output";
+        let tensor = &self.tensors[if is_output { self.steps.len() } else { 0 }];
+        if found == tensor.outer * tensor.inner * positions {
             return Ok(());
         }
-        let mut shape = tensor.shape.clone();
-        shape[tensor.dimension] = of.1;
+        let (mut shape, dimension) = self.stream.shape(&self.described, is_output);
+        shape[dimension] = positions;
         check_len(name, found, shape)
+    }
+}
+
+impl<T: Element> State<T> {
+    /// What the driver changes, and working memory of code.
+    fn driven(&mut self, elements: usize) -> (driver::State<'_, T>, &mut Work) {
+        let memory = self.memory.elements::<T>(elements);
+        (driver::State { memory, places: &mut self.places, ended: self.ended }, &mut self.work)
+    }
+
+    /// Outputs along the axis that were given.
+    fn given(&self) -> i64 {
+        self.places.last().map_or(0, |last| last.end.max(0))
     }
 }
 

@@ -8,7 +8,7 @@
 //! AVX2, and portable.
 
 use crate::data::Data;
-use conv_codegen::{Form, Isa, Library, Options, rust_source};
+use conv_codegen::{Along, Form, Isa, Library, Options, rust_source};
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, DType, Element, Program, Stored};
@@ -40,6 +40,18 @@ pub struct Function {
     sizes: Vec<String>,
     /// Weight and bias are arguments, and not in its source.
     takes: [bool; 2],
+}
+
+/// An input of a stream: its blocks one after the other, and their lengths.
+pub struct Blocks<T> {
+    /// Block by block.
+    pub input: Vec<T>,
+    /// Positions of each.
+    pub blocks: Vec<usize>,
+    /// Elements of all outputs.
+    pub outputs: usize,
+    /// Of one position of them.
+    pub each: usize,
 }
 
 /// A program in the making.
@@ -112,6 +124,61 @@ impl Emitted {
             array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
         }
         self.outputs.push(outputs * T::DTYPE.bytes());
+        Ok(())
+    }
+
+    /// Adds a stream of a program with these weights and biases, to which each of some inputs comes
+    /// in blocks of so many positions, one after the other in its array.
+    ///
+    /// # Errors
+    /// Why the Rust route cannot print it.
+    pub fn stream<T: Element>(
+        &mut self,
+        program: &Program,
+        along: &Along,
+        arrays: &[&[T]],
+        inputs: &[Blocks<T>],
+    ) -> Result<(), conv_ir::Error> {
+        let (name, options) = self.next();
+        let runtime = if self.functions.is_multiple_of(2) { Library::Core } else { Library::Std };
+        let stream = Some(along.clone());
+        let options = Options { form: Form::Type, stream, runtime, ..options };
+        self.source += &rust_source(program, &name, &options)?;
+        let (t, b) = (T::DTYPE, T::DTYPE.bytes());
+        let mut given = String::new();
+        self.calls += "{\n";
+        for (at, array) in arrays.iter().enumerate() {
+            let len = array.len();
+            let _ = writeln!(
+                self.calls,
+                "    let a{at} = take::<{b}, {t}>(from, {len}, {t}::from_le_bytes);"
+            );
+            let _ = write!(given, "a{at}[..].try_into().unwrap(), ");
+        }
+        let _ = writeln!(
+            self.calls,
+            "    let (stream, mut state) = ({name}::new({given}), vec![0.0; {name}::STATE]);
+    let state: &mut [{t}; {name}::STATE] = (&mut state[..]).try_into().unwrap();"
+        );
+        for Blocks { input, blocks, outputs, each } in inputs {
+            let row = input.len() / blocks.iter().sum::<usize>();
+            let _ = writeln!(
+                self.calls,
+                "    for len in {blocks:?} {{
+        let block = take::<{b}, {t}>(from, len * {row}, {t}::from_le_bytes);
+        let mut output = vec![{t}::NAN; {name}::next(state, len) * {each}];
+        stream.push(state, &block, &mut output).unwrap();
+        output.iter().for_each(|x| to.extend(x.to_le_bytes()));
+    }}
+    let mut output = vec![{t}::NAN; {name}::left(state) * {each}];
+    stream.flush(state, &mut output).unwrap();
+    output.iter().for_each(|x| to.extend(x.to_le_bytes()));"
+            );
+            self.outputs.push(outputs * T::DTYPE.bytes());
+        }
+        self.calls += "}\n";
+        let all = arrays.iter().copied().chain(inputs.iter().map(|blocks| &blocks.input[..]));
+        all.flatten().for_each(|x| self.arrays.extend(bytes(*x)));
         Ok(())
     }
 

@@ -1,20 +1,24 @@
 //! Random programs along an axis without a length: blocks of 1, 3, 64, 1000 and random lengths give
-//! the bits of the whole run, and each call gives what is known by then.
+//! the bits of the whole run, and each call gives what is known by then. Machine code, and some of
+//! them as emitted Rust.
 //!
 //! `PROPTEST_CASES` sets how many programs are drawn (1000 without it); the seed is fixed unless
 //! `PROPTEST_RNG_SEED` is set.
 
 use std::cell::Cell;
 
-use conv_ir::program::Step;
+use conv_codegen::Along;
+use conv_ir::program::{Step, stream as plan};
 use conv_ir::reference::{self, run_program};
 use conv_ir::{
     Conv, ConvSpec, Element, Error as IrError, Layout, Program, Size, Target, with_element,
 };
 use conv_jit::{Error, Options, StepWeights, Stream};
 use conv_tests::chains::chains_of_one_type;
+use conv_tests::emitted::{Blocks, Emitted, numbers};
 use conv_tests::routes::machines_here;
 use conv_tests::{Fill, Rng, compare};
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
 fn from_environment(name: &str, or: u64) -> u64 {
@@ -144,6 +148,107 @@ fn judge<T: Element>(whole: &Program, target: &Target, at: usize) -> Result<bool
         stream.reset(&mut state);
     }
     Ok(true)
+}
+
+/// What an emitted stream is judged by.
+type Judge = Box<dyn Fn(&[u8]) -> Result<(), String>>;
+
+/// Adds a program along one axis to those that are emitted, with a judge for each of its inputs;
+/// none where it cannot be streamed.
+fn emit<T: Element>(
+    whole: &Program,
+    (emitted, judges): (&mut Emitted, &mut Vec<Judge>),
+    at: usize,
+) -> Result<bool, String> {
+    let mut rng = Rng(at as u64);
+    let axis = rng.within(0, whole.steps()[0].conv.rank() - 1);
+    let Ok(free) = freed(whole, axis) else { return Ok(false) };
+    let fill = Fill::Reals;
+    let of = |conv: &Conv| {
+        let bias = conv.spec().bias.then(|| rng.array::<T>(fill, conv.bias_len()));
+        (rng.weights::<T>(fill, conv.weight_len()), bias)
+    };
+    let weights: Vec<_> = free.convs().map(of).collect();
+    let pieces: &[usize] = [&[16, 4, 1][..], &[32], &[7]][at % 3];
+    let Ok(plan) = plan::Stream::new(&free, axis, pieces) else { return Ok(false) };
+    let along = dimension(&free, axis);
+    let mut inputs = Vec::new();
+    let mut these: Vec<Judge> = Vec::new();
+    for length in [1, 3, 64, 0] {
+        let count = rng.within(1, 90);
+        let Ok(sized) = free.with_sizes(&[("T", count)]) else { continue };
+        if sized.convs().map(conv_tests::random::work).sum::<usize>() > 400_000 {
+            continue;
+        }
+        let array = rng.array::<T>(fill, sized.len_of(0));
+        let steps: Vec<_> = weights
+            .iter()
+            .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
+            .collect();
+        let wanted = run_program(&sized, &array, &steps).map_err(|e| e.to_string())?;
+        let (mut blocks, mut input, mut outputs, mut at) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        while at < count {
+            let length = if length > 0 { length } else { rng.within(0, 40) };
+            let end = (at + length).min(count);
+            input.extend(part(&array, &sized.input_shape(), along, (at, end)));
+            blocks.push(end - at);
+            outputs.push((plan.known(end as i64) - plan.known(at as i64)) as usize);
+            at = end;
+        }
+        let shape = sized.output_shape();
+        outputs.push(shape[along] - outputs.iter().sum::<usize>());
+        let rows = shape[..along].iter().product::<usize>();
+        let inner = shape[along + 1..].iter().product::<usize>();
+        let (each, text) = (rows * inner, free.to_string());
+        inputs.push(Blocks { input, blocks, outputs: wanted.len(), each });
+        these.push(Box::new(move |bytes| {
+            let (all, mut at) = (numbers::<T>(bytes), 0);
+            let parts: Vec<_> = outputs
+                .iter()
+                .map(|&len| {
+                    at += len * each;
+                    (all[at - len * each..at].to_vec(), len)
+                })
+                .collect();
+            compare(&joined(&parts, rows, inner), &wanted)
+                .map_err(|e| format!("{text}\naxis {axis}, {count} inputs: {e}"))
+        }));
+    }
+    let arrays = free.convs().zip(&weights).flat_map(|(conv, (weight, bias))| {
+        conv.has_weight().then_some(&weight[..]).into_iter().chain(bias.as_deref())
+    });
+    let arrays: Vec<&[T]> = arrays.collect();
+    let along = Along { axis, pieces: pieces.to_vec() };
+    match emitted.stream(&free, &along, &arrays, &inputs) {
+        Ok(()) => judges.extend(these),
+        Err(IrError::Unsupported { .. }) => return Ok(false),
+        Err(e) => return Err(format!("{free}\n{e}")),
+    }
+    Ok(true)
+}
+
+/// The same bits as Rust, in state that the caller owns.
+#[test]
+fn emitted_streams_give_the_whole() {
+    let (mut emitted, mut judges, mut streamed) = (Emitted::default(), Vec::new(), 0);
+    let mut runner = TestRunner::new(Config {
+        rng_seed: RngSeed::Fixed(from_environment("PROPTEST_RNG_SEED", 2026)),
+        ..Config::default()
+    });
+    let mut drawn = 0;
+    while streamed < 24 {
+        let program = chains_of_one_type().new_tree(&mut runner).expect("a program").current();
+        let of = (&mut emitted, &mut judges);
+        let is_one = with_element!(program.dtype(), T => emit::<T>(&program, of, drawn));
+        streamed += usize::from(is_one.unwrap_or_else(|e| panic!("{e}")));
+        drawn += 1;
+    }
+    let results = emitted.run();
+    assert_eq!(results.len(), judges.len());
+    for (bytes, judge) in results.iter().zip(&judges) {
+        judge(bytes).unwrap_or_else(|e| panic!("{e}"));
+    }
+    conv_tests::say(format_args!("{streamed} random programs streamed by emitted Rust"));
 }
 
 #[test]

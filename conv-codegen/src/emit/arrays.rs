@@ -186,10 +186,12 @@ impl Item<'_> {
         (0..self.nest.buffers.len()).filter(is_one).collect()
     }
 
-    /// An array where the size is known, else a slice.
+    /// An array where the size is known, else a slice, as what begins at a box is.
     pub fn array_type(&self, buffer: usize) -> TokenStream {
         let t = type_name(self.nest.dtype);
-        match self.scope.length(buffer).as_constant() {
+        let is_box = self.boxes
+            && CALLER.iter().any(|class| class.contains(&self.nest.buffers[buffer].role));
+        match self.scope.length(buffer).as_constant().filter(|_| !is_box) {
             Some(length) => {
                 let length = tokens(&length.to_string());
                 quote!([#t; #length])

@@ -365,7 +365,7 @@ impl LeafText<'_, '_> {
 }
 
 /// The nearest value of the type, as a literal that reads back exactly.
-pub(super) fn constant(value: f64, dtype: DType) -> TokenStream {
+pub(crate) fn constant(value: f64, dtype: DType) -> TokenStream {
     match dtype.round(value).is_finite() {
         true => tokens(&dtype.digits(value)),
         false if value.is_nan() => tokens(&format!("{dtype}::NAN")),

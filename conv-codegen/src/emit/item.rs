@@ -46,6 +46,7 @@ pub(super) struct Item<'a> {
     pub parameters: Vec<Parameters>,
     pub leaf_names: Vec<String>,
     pub form: Form,
+    pub boxes: bool,
 }
 
 impl<'a> Item<'a> {
@@ -70,7 +71,8 @@ impl<'a> Item<'a> {
             called: BTreeSet::new(),
         };
         let parameters = vec![Parameters::default(); nest.leaves.len()];
-        Ok(Item { nest, scope, emission, parameters, leaf_names, form })
+        let boxes = version.boxes;
+        Ok(Item { nest, scope, emission, parameters, leaf_names, form, boxes })
     }
 }
 

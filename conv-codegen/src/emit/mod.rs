@@ -68,11 +68,12 @@ use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 
+pub(crate) use expr::constant;
 pub use head::Head;
 pub(crate) use hot::bills;
 use item::{Form, Home};
 pub(crate) use lanes::has_vectors_for;
-pub(crate) use packed::{Constant, same_packing};
+pub(crate) use packed::{Constant, constants, same_packing};
 use versions::Bodies;
 
 /// Bytes of scratch and packed buffers that an emitted function keeps on its stack at most: an
@@ -95,6 +96,8 @@ pub struct Version {
     pub nest: Nest,
     /// Made for infinite and NaN weights, where others multiply padding by them.
     pub any_weights: bool,
+    /// The caller's arrays begin at boxes of larger ones: they are slices, as long as they may be.
+    pub boxes: bool,
 }
 
 impl Version {
@@ -179,12 +182,12 @@ fn function(versions: &[Version], head: &Head) -> Result<TokenStream, Unsupporte
 }
 
 /// Text made here as tokens; it is Rust by construction.
-fn tokens(text: &str) -> TokenStream {
+pub(crate) fn tokens(text: &str) -> TokenStream {
     text.parse().unwrap_or_else(|error| panic!("emitted text is no Rust ({error}): {text}"))
 }
 
 /// Whether a name occurs in the tokens.
-fn uses(body: &TokenStream, name: &str) -> bool {
+pub(crate) fn uses(body: &TokenStream, name: &str) -> bool {
     body.clone().into_iter().any(|tree| match tree {
         TokenTree::Group(group) => uses(&group.stream(), name),
         TokenTree::Ident(ident) => ident == name,

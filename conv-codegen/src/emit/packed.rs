@@ -197,7 +197,7 @@ fn boxed(sources: &TokenStream, arguments: &TokenStream) -> TokenStream {
 }
 
 /// The associated constants.
-fn constants(all: &[Constant]) -> TokenStream {
+pub(crate) fn constants(all: &[Constant]) -> TokenStream {
     let one = |(constant, value, doc): &Constant| {
         let (constant, doc) = (tokens(constant), format!(" {doc}"));
         quote!(#[doc = #doc] pub const #constant: #value;)
@@ -214,7 +214,7 @@ impl Item<'_> {
     /// The call on slices, for arrays whose lengths rustc does not know. Where a size is free `run`
     /// takes slices itself.
     fn run_on_slices(&self, scratch: Option<&TokenStream>) -> Option<TokenStream> {
-        if !self.nest.symbols.is_empty() {
+        if self.boxes || !self.nest.symbols.is_empty() {
             return None;
         }
         let buffers = CALLER.iter().flat_map(|class| self.arrays_of(class));

@@ -16,7 +16,7 @@ use super::known::{self, Known};
 use super::parse::{Described, Dim, ShapeSource, Tensor};
 use super::pools;
 use super::values::{Settings, unknown_word, words};
-use crate::Library;
+use crate::{Along, Library};
 
 /// The parameters a signature may have, in order.
 const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
@@ -27,6 +27,22 @@ pub(super) struct Checked {
     pub schedule: Option<Schedule>,
     pub accuracy: Accuracy,
     pub runtime: Library,
+    pub stream: Option<Along>,
+}
+
+/// The axis that streams, of so many.
+pub(super) fn along(settings: &Settings<'_>, rank: usize, errors: &mut Errors) -> Option<Along> {
+    const AXES: [char; 3] = ['w', 'h', 'd'];
+    let (letter, pieces) = settings.stream.clone()?;
+    let from_inside = AXES.iter().position(|axis| *axis == letter).filter(|at| *at < rank);
+    let Some(from_inside) = from_inside else {
+        let axes: Vec<String> =
+            AXES[..rank.min(3)].iter().map(|axis| format!("`{axis}`")).collect();
+        let place = settings.place("stream", None).unwrap_or_default();
+        errors.at(&place, format!("no axis `{letter}`: the axes are {}", axes.join(", ")));
+        return None;
+    };
+    Some(Along { axis: rank - 1 - from_inside, pieces })
 }
 
 /// What a convolution asks for; `None` where `errors` says why.
@@ -48,12 +64,14 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
         );
         errors.at(&place, message);
     }
-    let checker = Checker { item, settings, signature: signature?, rank: 0 };
-    let (conv, schedule) = checker.with_rank(errors)?.conv(dtype, keys_are_sound, errors)?;
+    let checker = Checker { item, settings, signature: signature?, rank: 0 }.with_rank(errors)?;
+    let stream = along(&checker.settings, checker.rank, errors);
+    let (conv, schedule) = checker.conv(dtype, keys_are_sound, errors)?;
     if errors.count() > first {
         return None;
     }
-    let checked = |conv: Conv| Checked { program: conv.into(), schedule, accuracy, runtime };
+    let checked =
+        |conv: Conv| Checked { program: conv.into(), schedule, accuracy, runtime, stream };
     let Some(weight) = &known.weight else {
         return Some(checked(conv));
     };

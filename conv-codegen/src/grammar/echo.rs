@@ -12,7 +12,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 /// Keys, and what a reader of their documentation wants to know first.
-const DOCS: [(&str, &str); 21] = [
+const DOCS: [(&str, &str); 22] = [
     ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",
@@ -57,6 +57,10 @@ const DOCS: [(&str, &str); 21] = [
     ("kernel", "The window of a pool: `3`, `[3, 2]`, or `global`, which is the whole input."),
     ("ceil_mode", "Pools: `true` lets the last window hang over the end. Default `false`."),
     ("count_include_pad", "Averages: `true` counts the padding. Default `false`."),
+    (
+        "stream",
+        "The axis along which a `struct` takes blocks of any length, `w`, `h` or `d`, whose size is a name; `w(64, 8)` says the lengths that code is made for. Default: whole arrays.",
+    ),
     (
         "std",
         "`false` for code from `core` alone, whose multiply-adds are slow unless the crate is compiled for fused ones (or `accuracy: unfused`). Default `true`.",

@@ -13,19 +13,25 @@ use syn::ext::IdentExt;
 use super::check::Checked;
 use super::parse::{Item, Tensor};
 use crate::emit::Head;
+use crate::streamed::Streamed;
 use crate::{Options, facts, notes};
 
 /// The item of a checked description.
 pub(super) fn made(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
-    let Checked { program, schedule, accuracy, runtime } = checked;
+    let Checked { program, schedule, accuracy, runtime, stream } = checked;
     let options = Options {
         form: item.form,
         runtime: *runtime,
         schedule: schedule.clone(),
         accuracy: *accuracy,
+        stream: stream.clone(),
         ..Options::default()
     };
     let names: Vec<String> = item.steps.iter().map(|step| step.name.unraw().to_string()).collect();
+    if let Some(along) = stream {
+        let stream = Streamed::new(program, (along, &options), &names)?;
+        return stream.item(&head(item, stream.notes(&names)), &facts::constants(program));
+    }
     let mut lowered = crate::lowered(program, &options)?;
     notes::rename(program, &mut lowered, &names);
     let head = head(item, notes::notes(program, &lowered, &names));
@@ -69,6 +75,8 @@ pub(super) fn blamed(item: &Item, error: &Error) -> TokenStream {
                 .map(|input| size(input, issue.axis.filter(|_| value("layout").is_none()))),
             key => value(key),
         }),
+        // What a stream cannot be is said of it.
+        Error::Argument(_) | Error::Unsupported { .. } => value("stream"),
         _ => None,
     };
     blamed.unwrap_or_else(|| item.name.to_token_stream())

@@ -41,6 +41,13 @@ pub(super) fn of(item: &Item) -> TokenStream {
             };
             let boxed = (!item.entries.iter().any(is_core))
                 .then(|| quote!(pub fn boxed(#weights) -> ::std::boxed::Box<Self> { #body }));
+            let runs = match item.entries.iter().any(|entry| entry.key == "stream") {
+                true => stream(&element(output), &body),
+                false => quote! {
+                    pub fn run(&self, #(#sizes: usize,)* #images output: &mut #result) { #body }
+                    #on_slices
+                },
+            };
             quote! {
                 #attributes
                 #[derive(Clone)]
@@ -55,11 +62,25 @@ pub(super) fn of(item: &Item) -> TokenStream {
                     pub const fn new(#weights) -> Self { Self {} }
                     #boxed
                     pub const fn pack(&mut self, #weights) {}
-                    pub fn run(&self, #(#sizes: usize,)* #images output: &mut #result) { #body }
-                    #on_slices
+                    #runs
                 }
             }
         }
+    }
+}
+
+/// What a stream has in the place of `run`.
+fn stream(t: &TokenStream, body: &TokenStream) -> TokenStream {
+    let result = quote!(::core::result::Result<(), &'static str>);
+    quote! {
+        pub const STATE: usize = 1;
+        pub const FIRST: usize = 1;
+        pub fn next(state: &[#t; Self::STATE], inputs: usize) -> usize { #body }
+        pub fn left(state: &[#t; Self::STATE]) -> usize { #body }
+        pub fn push(
+            &self, state: &mut [#t; Self::STATE], input: &[#t], output: &mut [#t],
+        ) -> #result { #body }
+        pub fn flush(&self, state: &mut [#t; Self::STATE], output: &mut [#t]) -> #result { #body }
     }
 }
 

@@ -14,20 +14,20 @@
 //! sizes would be guesses.
 
 use conv_ir::program::Step as ChainStep;
-use conv_ir::{Conv, Program};
+use conv_ir::{Conv, Layout, Program, Size};
 use proc_macro2::{Ident, Span};
 use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::{Expr, ExprLit, Lit, LitInt};
 
 use super::Errors;
-use super::check::{Checked, check};
+use super::check::{Checked, along as axis_of, check};
 use super::parse::{Described, Dim, Entry, Item, ShapeSource, Step, Tensor, word};
 use super::pools;
 use super::values::{KEYS, Settings, unknown_word};
 
 /// What is said once, for all steps.
-const SHARED: [&str; 3] = ["layout", "std", "accuracy"];
+const SHARED: [&str; 4] = ["layout", "std", "accuracy", "stream"];
 
 /// `expand_weight`: what the caller passes for an array of a step.
 pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
@@ -51,8 +51,14 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
         return None;
     }
     let chain = Program::new(along.steps).map_err(|error| errors.at(&item.name, error.to_string()));
+    let chain = chain.ok()?;
+    let stream = axis_of(&settings, chain.steps()[0].conv.rank(), errors);
+    if errors.count() > first {
+        return None;
+    }
     Some(Checked {
-        program: chain.ok()?,
+        program: chain,
+        stream,
         schedule: None,
         accuracy: settings.accuracy,
         runtime: settings.runtime,
@@ -73,11 +79,15 @@ fn signature<'a>(item: &'a Item, errors: &mut Errors) -> Option<&'a Tensor> {
     if input.is_none() {
         errors.at(&item.name, "parameter `input` is missing".to_owned());
     }
-    for size in input.iter().flat_map(|input| &input.sizes) {
+    // What else must be a number is a stream's to say.
+    let streams = item.entries.iter().any(|entry| entry.key == "stream");
+    for size in input.iter().filter(|_| !streams).flat_map(|input| &input.sizes) {
         if let Dim::Name(name) = size {
             errors.at(
                 name,
-                format!("{name} must be a number: sizes of a chain are known when code is made"),
+                format!(
+                    "{name} must be a number: sizes of a chain are known when code is made, but for the one along which it has `stream: w`"
+                ),
             );
         }
     }
@@ -155,7 +165,7 @@ impl<'a> Along<'a> {
         // What is missing was reported.
         let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();
         if let Some(conv) = checked.as_ref().and_then(|checked| checked.program.single()) {
-            self.tensors.push(given(step, conv, &self.tensors[0]));
+            self.tensors.push(given(step, (conv, at + 1), &self.tensors[0]));
             let residual = residual.map(|(from, _)| from);
             self.steps.push(ChainStep { conv: conv.clone(), residual });
         }
@@ -183,8 +193,11 @@ impl<'a> Along<'a> {
 
     /// A tensor as a residual, its sizes where it is named.
     fn added(&self, from: usize, place: &Expr) -> Tensor {
-        let sizes = self.tensors[from].sizes.iter();
-        let sizes = sizes.map(|size| Dim::Number(size.number().unwrap_or(0), place.clone()));
+        let sizes = self.tensors[from].sizes.iter().map(|size| match size {
+            Dim::Number(n, _) => Dim::Number(*n, place.clone()),
+            // The one that streams.
+            other => other.clone(),
+        });
         Tensor {
             name: Ident::new("residual", Span::call_site()),
             sizes: sizes.collect(),
@@ -237,12 +250,23 @@ fn arrays(step: &Step, errors: &mut Errors) -> Vec<Tensor> {
 }
 
 /// The output of a step, as the next one's input: its sizes stand on the step's name.
-fn given(step: &Step, conv: &Conv, input: &Tensor) -> Tensor {
-    let shape = conv.output_shape().unwrap_or_default();
+fn given(step: &Step, (conv, number_of): (&Conv, usize), input: &Tensor) -> Tensor {
+    let spec = conv.spec();
+    let mut shape = vec![spec.batch.clone()];
+    shape.extend(conv.sizes_behind(number_of));
+    let channels = match spec.layout {
+        Layout::ChannelsFirst => 1,
+        Layout::ChannelsLast => shape.len(),
+    };
+    shape.insert(channels, Size::Known(spec.out_channels));
+    let dim = |size: Size| match size {
+        Size::Known(n) => number(n, step.name.span()),
+        Size::Free(name) => Dim::Name(Ident::new(&name, step.name.span())),
+    };
     Tensor {
         name: step.name.clone(),
         dtype: input.dtype.clone(),
-        sizes: shape.into_iter().map(|n| number(n, step.name.span())).collect(),
+        sizes: shape.into_iter().map(dim).collect(),
         shape: step.name.to_token_stream(),
         source: ShapeSource::StepBefore,
     }

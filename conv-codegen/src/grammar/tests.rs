@@ -40,6 +40,28 @@ fn every_mistake_is_found_on_its_token() {
 }
 
 #[test]
+fn a_stream_is_a_type_with_a_state() {
+    let input = "/// Doc.
+        pub struct Echo(input: [f32; 1, 1, T]) -> [f32; 1, 1, T];
+        taps: { weight: [f32; 4, 1, 8], padding: causal, activation: tanh },
+        mix:  { weight: [f32; 1, 4, 1], bias: [f32; 1], residual: input },
+        stream: w(32), std: false";
+    let (items, errors) = expand_items(input.parse().unwrap());
+    assert!(errors.is_empty(), "{}", errors[0]);
+    let text = crate::format_source(items);
+    for part in [
+        "/// Doc.\n///\n/// * taps: `conv1d f32",
+        "pub struct Echo {\n    step_1_of_32: echo_stream::Piece1,\n    step_2_of_32:",
+        "taps_weight: &[f32; 32],\n        mix_weight: &[f32; 4],\n        mix_bias: &[f32; 1],",
+        "pub const STATE: usize = ",
+        "pub fn push(\n        &self,\n        state: &mut [f32; Self::STATE],",
+        "residual: ::core::option::Option::Some(0)",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+}
+
+#[test]
 fn sound_items_have_no_mistakes_and_keep_their_attributes() {
     let input = "/// Doc.
         #[inline] pub(crate) fn f(input: [f32; 1, 3, 8, 8], weight: [f32; 4, 3, 3, 3]) -> [f32; 1, 4, 4, 4]; stride: 2, padding: 1

@@ -4,6 +4,7 @@
 //! underscore stands for its hyphen. Numbers per axis are `2` or `[2, 1]`, padding is also `(1, 2)`
 //! and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
 
+use conv_ir::program::stream::PIECES;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis, Reduction, cut};
 use proc_macro2::TokenStream;
@@ -15,7 +16,7 @@ use super::parse::{Entry, whole_number, word};
 use crate::Library;
 
 /// Every key, as an error message lists them.
-pub(super) const KEYS: [&str; 20] = [
+pub(super) const KEYS: [&str; 21] = [
     "stride",
     "padding",
     "dilation",
@@ -36,6 +37,7 @@ pub(super) const KEYS: [&str; 20] = [
     "kernel",
     "ceil_mode",
     "count_include_pad",
+    "stream",
 ];
 
 /// The values given, and where.
@@ -56,6 +58,8 @@ pub(super) struct Settings<'a> {
     pub schedule: Option<conv_ir::Schedule>,
     pub accuracy: Accuracy,
     pub runtime: Library,
+    /// The letter of the axis that streams, and lengths of pieces.
+    pub stream: Option<(char, Vec<usize>)>,
 }
 
 impl<'a> Settings<'a> {
@@ -78,6 +82,7 @@ impl<'a> Settings<'a> {
             schedule: None,
             accuracy: Accuracy::Exact,
             runtime: Library::Std,
+            stream: None,
         };
         for entry in entries {
             if settings.value(&entry.key.to_string()).is_some() {
@@ -117,6 +122,7 @@ impl<'a> Settings<'a> {
             "std" if boolean(value)? => self.runtime = Library::Std,
             "std" => self.runtime = Library::Core,
             "accuracy" => self.accuracy = parsed(value)?,
+            "stream" => self.stream = Some(stream(value)?),
             "residual" => {
                 let message = "a residual is a parameter behind the others: `residual: [f32; 1, 8, 14, 14]`, shaped as the output";
                 return Err(syn::Error::new_spanned(&entry.key, message));
@@ -264,6 +270,23 @@ fn layout(value: &Expr) -> syn::Result<(Layout, Option<usize>)> {
         Err(_) => Err(syn::Error::new_spanned(
             value,
             unknown_word("layout", &value.to_token_stream().to_string(), &LAYOUTS),
+        )),
+    }
+}
+
+/// `w`, or `w(64, 8, 1)`.
+fn stream(value: &Expr) -> syn::Result<(char, Vec<usize>)> {
+    let (name, pieces) = match value {
+        Expr::Call(call) => (word(&call.func), call.args.iter().map(whole_number).collect()),
+        name => (word(name), Ok(PIECES.to_vec())),
+    };
+    match name.map(|name| name.to_string()).as_deref() {
+        Some("w") => Ok(('w', pieces?)),
+        Some("h") => Ok(('h', pieces?)),
+        Some("d") => Ok(('d', pieces?)),
+        _ => Err(syn::Error::new_spanned(
+            value,
+            "expected the axis that streams, `w`, `h` or `d`, or with lengths of pieces, such as `w(64, 8, 1)`",
         )),
     }
 }

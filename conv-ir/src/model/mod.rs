@@ -65,24 +65,41 @@ impl Schedule {
         layouts: Layouts,
         targets: [&Target; N],
     ) -> [Choice; N] {
-        let shape = Shape::of(&passes::canonical_as(conv, layouts));
-        let shape = match targets.first() {
-            Some(target) => spelled_where_cheap(shape, target),
-            None => shape,
-        };
-        let mut first: Option<(LanesOn, Pack)> = None;
-        targets.map(|target| {
-            let on = first.map_or_else(|| pick_lanes(&shape, target), |f| f.0);
-            let mut shape = shape.clone();
-            shape.panel = first.and_then(|(_, pack)| pack.panel());
-            let mut choice = choose(&shape, target, on);
-            choice.reasons.splice(0..0, interleaved(conv, &shape));
-            if choice.schedule.pack != Pack::No {
-                choice.schedule.pack = first.get_or_insert((on, choice.schedule.panels())).1;
-            }
-            choice
-        })
+        choose_for_all(conv, &passes::canonical_as(conv, layouts), targets)
     }
+
+    /// The same where arrays are boxes of larger ones; none where one is smaller than its box.
+    pub fn choose_together_within<const N: usize>(
+        conv: &Conv,
+        within: &Within,
+        targets: [&Target; N],
+    ) -> Option<[Choice; N]> {
+        Some(choose_for_all(conv, &passes::canonical_within(conv, within)?, targets))
+    }
+}
+
+fn choose_for_all<const N: usize>(
+    conv: &Conv,
+    canonical: &Nest,
+    targets: [&Target; N],
+) -> [Choice; N] {
+    let shape = Shape::of(canonical);
+    let shape = match targets.first() {
+        Some(target) => spelled_where_cheap(shape, target),
+        None => shape,
+    };
+    let mut first: Option<(LanesOn, Pack)> = None;
+    targets.map(|target| {
+        let on = first.map_or_else(|| pick_lanes(&shape, target), |f| f.0);
+        let mut shape = shape.clone();
+        shape.panel = first.and_then(|(_, pack)| pack.panel());
+        let mut choice = choose(&shape, target, on);
+        choice.reasons.splice(0..0, interleaved(conv, &shape));
+        if choice.schedule.pack != Pack::No {
+            choice.schedule.pack = first.get_or_insert((on, choice.schedule.panels())).1;
+        }
+        choice
+    })
 }
 
 fn choose_for(conv: &Conv, canonical: &Nest, target: &Target) -> Choice {

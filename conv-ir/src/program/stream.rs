@@ -18,15 +18,25 @@
 //! Every output is the sum that it was in the whole run, so the bits do not depend on the pieces.
 //! Positions go on counting as long as the stream does; there are 2^62 of them.
 
-mod line;
+pub mod driver;
+pub mod line;
+mod memory;
 
 use std::ops::Range;
 
 use super::Program;
 use crate::conv::{PerAxis, axis_name};
-use crate::nest::Fold;
 use crate::{Conv, ConvSpec, Error, Padding, PaddingMode, Reduction, Size};
-use line::Line;
+use line::{Line, Repeat};
+pub use memory::Ring;
+
+/// The files of [`line`] and [`driver`], which emitted Rust has as they stand.
+pub const SOURCES: [(&str, &str); 2] =
+    [("line", include_str!("stream/line.rs")), ("driver", include_str!("stream/driver.rs"))];
+
+/// Positions that code is made for, where nothing is said: of blocks that audio comes in, of the
+/// rest of other ones, and one.
+pub const PIECES: [usize; 3] = [64, 8, 1];
 
 /// The largest product of strides, along the axis.
 const MOST_RATE: i128 = 1 << 20;
@@ -54,9 +64,8 @@ pub struct Stream {
     pub held: Vec<i64>,
     /// Largest piece of each tensor: of the input, then of each step's outputs.
     pub pieces: Vec<i64>,
-    /// How many positions of each tensor are in memory: those held, a piece, and what a piece
-    /// reads. No more than a piece of the output.
-    pub rings: Vec<i64>,
+    /// How many positions of each tensor are in memory.
+    pub rings: Vec<Ring>,
 }
 
 /// A step along the axis.
@@ -66,67 +75,12 @@ pub struct StreamStep {
     pub convs: Vec<(i64, Conv)>,
     /// What its padding reads, where that is a number.
     pub fill: f64,
-    /// How its padding repeats the input, where it does.
-    pub fold: Option<Fold>,
     /// The tensor that it adds.
     pub residual: Option<usize>,
     /// Padding along the axis is multiplied by weights, which must be finite.
     pub multiplies_padding: bool,
-    line: Line,
-}
-
-impl StreamStep {
-    /// Outputs that are there with so many inputs, whatever follows.
-    pub fn known(&self, inputs: i64) -> i64 {
-        // Of an input that is empty there is no output, whatever the padding.
-        let least = self.front().map_or(1, |front| front.max(1));
-        if inputs >= least { self.line.known(inputs).max(self.start()) } else { self.start() }
-    }
-
-    /// How many inputs the padding before the first one repeats, where it does.
-    pub fn front(&self) -> Option<i64> {
-        Some(self.line.repeated(self.fold?, self.line.lo))
-    }
-
-    /// How many of the last inputs the padding behind them repeats; 0 where it does not.
-    pub fn back(&self) -> i64 {
-        self.fold.map_or(0, |fold| self.line.repeated(fold, self.line.hi))
-    }
-
-    /// Positions of padding before the first input, which [`front`](Self::front) says more of.
-    pub fn before(&self) -> i64 {
-        self.line.lo
-    }
-
-    /// Outputs of an input of that length; none or less where it is too short.
-    pub fn total(&self, inputs: i64) -> i64 {
-        self.line.total(inputs)
-    }
-
-    /// Outputs that read no input from `inputs` on, of an input whose padding is there too.
-    pub fn read_before(&self, inputs: i64) -> i64 {
-        self.line.read_before(inputs)
-    }
-
-    /// The first position that is computed: 0, or a few before it that are none of the output's.
-    pub fn start(&self) -> i64 {
-        self.line.start()
-    }
-
-    /// Outputs are computed in multiples of this, but for the last ones.
-    pub fn each(&self) -> i64 {
-        self.line.each()
-    }
-
-    /// The first input that outputs from here on read.
-    pub fn first_input(&self, output: i64) -> i64 {
-        self.line.first_input(output)
-    }
-
-    /// One past the last input that outputs before `end` read.
-    pub fn end_input(&self, end: i64) -> i64 {
-        self.line.end_input(end)
-    }
+    /// Its numbers along the axis.
+    pub line: Line,
 }
 
 impl Stream {
@@ -145,7 +99,7 @@ impl Stream {
         let mut rates = vec![(1i128, 1i128)];
         let mut most = vec![pieces.iter().copied().max().unwrap_or(1) as i64];
         for (at, step) in program.steps().iter().enumerate() {
-            let line = Line::of(&step.conv, axis);
+            let line = line_of(&step.conv, axis);
             refuse(&step.conv, axis, at)?;
             if step.conv.spec().residual && step.residual.is_none() {
                 return Err(unsupported("a residual of the caller's", at));
@@ -168,29 +122,28 @@ impl Stream {
                     PaddingMode::Constant(value) => value,
                     _ => spec.reduction.start(),
                 },
-                fold: crate::lower::fold(spec.padding_mode).filter(|_| is_padded),
                 residual: step.residual,
                 multiplies_padding: is_padded && zeros && spec.reduction.has_weight(),
                 line,
             });
         }
         let held = held(&steps)?;
-        let rings = rings(axis, &steps, &held, &most);
+        let rings = memory::rings(program, axis, (&steps, &held, &most));
         Ok(Stream { axis, steps, held, pieces: most, rings })
     }
 
     /// Outputs that are known with so many inputs, whatever follows.
     pub fn known(&self, inputs: i64) -> i64 {
-        self.steps.iter().fold(inputs, |inputs, step| step.known(inputs)).max(0)
+        line::known(self.lines(), inputs)
     }
 
     /// Outputs of an input of that length; 0 where it is too short for one.
     pub fn total(&self, inputs: i64) -> i64 {
-        let through = |inputs: i64, step: &StreamStep| match inputs {
-            0 => 0,
-            inputs => step.total(inputs).max(0),
-        };
-        self.steps.iter().fold(inputs.max(0), through)
+        line::total(self.lines(), inputs)
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Line> {
+        self.steps.iter().map(|step| step.line)
     }
 
     /// With how many inputs the first output is known.
@@ -250,6 +203,30 @@ fn check_sizes(program: &Program, axis: usize, pieces: &[usize]) -> Result<(), E
         ));
     }
     Ok(())
+}
+
+/// The numbers of a convolution along an axis.
+fn line_of(conv: &Conv, axis: usize) -> Line {
+    let along = &conv.axes()[axis];
+    let transposed = conv.spec().transposed;
+    let is_padded = along.padding != (0, 0) || transposed;
+    let repeat = match conv.spec().padding_mode {
+        PaddingMode::Reflect => Some(Repeat::Reflect),
+        PaddingMode::Symmetric => Some(Repeat::Symmetric),
+        PaddingMode::Replicate => Some(Repeat::Replicate),
+        // The one that is refused where there is padding.
+        PaddingMode::Circular => None,
+        PaddingMode::Zeros | PaddingMode::Constant(_) => None,
+    };
+    Line {
+        stride: along.stride as i64,
+        transposed,
+        reach: along.dilation as i64 * (along.kernel as i64 - 1),
+        lo: along.padding.0 as i64,
+        hi: along.padding.1 as i64,
+        output_padding: along.output_padding as i64,
+        repeat: repeat.filter(|_| is_padded),
+    }
 }
 
 /// What cannot be known as a stream goes on.
@@ -319,11 +296,11 @@ fn cropped(line: &Line, outputs: Range<i64>, inputs: &Range<i64>) -> ((usize, us
 /// Positions of each tensor that its readers may still need.
 fn held(steps: &[StreamStep]) -> Result<Vec<i64>, Error> {
     let of = |step: &StreamStep| {
-        let Line { lo, hi, .. } = step.line;
+        let line = &step.line;
         // All of the padding is there beside what it repeats.
-        let front = step.front().map_or(0, |front| lo + front);
-        let back = if step.fold.is_some() { hi + step.back() } else { 0 };
-        step.line.held().max(front).max(back)
+        let front = if line.repeat.is_some() { line.lo + line.front() } else { 0 };
+        let back = if line.repeat.is_some() { line.hi + line.back() } else { 0 };
+        line.held().max(front).max(back)
     };
     let mut held: Vec<i64> = steps.iter().map(of).collect();
     for (at, step) in steps.iter().enumerate() {
@@ -332,33 +309,10 @@ fn held(steps: &[StreamStep]) -> Result<Vec<i64>, Error> {
         if steps[from..=at].iter().any(|step| step.line.stride > 1) {
             return Err(unsupported("a residual from before strides", at));
         }
-        let behind: i64 = steps[from..=at].iter().map(|step| -step.line.known(0)).sum();
+        let behind: i64 = steps[from..=at].iter().map(|step| -step.line.windows(0)).sum();
         held[from] = held[from].max(behind);
     }
     Ok(held)
-}
-
-/// How long the memory of each tensor is, in positions: what readers need while a piece is written.
-fn rings(axis: usize, steps: &[StreamStep], held: &[i64], pieces: &[i64]) -> Vec<i64> {
-    let read = |tensor: usize| {
-        let behind = steps.get(tensor).and_then(|step| step.convs.first());
-        let inputs = behind.map_or(0, |(_, conv)| along(conv, axis));
-        let adding =
-            steps.iter().zip(&pieces[1..]).filter(|(step, _)| step.residual == Some(tensor));
-        adding.map(|(_, piece)| *piece).fold(inputs, i64::max)
-    };
-    let ring = |tensor: usize| match held.get(tensor) {
-        // Rows begin alike, at cache lines, but not all in the same few places of a cache: an odd
-        // number of lines of f32.
-        Some(held) => (((held + pieces[tensor]).max(read(tensor)) + 15) / 16 * 16) | 16,
-        None => pieces[tensor],
-    };
-    (0..pieces.len()).map(ring).collect()
-}
-
-/// Positions of a convolution's input.
-fn along(conv: &Conv, axis: usize) -> i64 {
-    conv.axes()[axis].input.known().unwrap_or(0) as i64
 }
 
 #[cfg(test)]

@@ -32,7 +32,21 @@ fn a_tensor_stays_until_its_last_reader_was_there() {
     let text = "conv1d in T kernel 3 pad 1; conv1d kernel 5 pad 2; conv1d kernel 3 pad 2:0 + residual from 0";
     // The third step is three positions behind the input.
     assert_eq!(made(text).held, [3, 4, 2]);
-    assert_eq!((made(text).rings, made(text).first()), (vec![48, 48, 48, 16], 4));
+    let rings: Vec<_> = made(text).rings.iter().map(|ring| (ring.positions, ring.twin)).collect();
+    assert_eq!((rings, made(text).first()), (vec![(80, 32), (80, 32), (80, 32), (16, 0)], 4));
+}
+
+/// What the next step reads at once lies at the start of its memory, once.
+#[test]
+fn nothing_stays_of_what_is_read_at_once() {
+    let passes = |text: &str| made(text).rings.iter().map(|ring| ring.passes).collect::<Vec<_>>();
+    assert_eq!(
+        passes("conv1d in T kernel 3 padding causal; conv1d kernel 1; conv1d kernel 1 pad 0:1"),
+        [false, true, false, true]
+    );
+    // The residual is read when the steps between are done, not before.
+    let text = "conv1d in T kernel 1; conv1d kernel 3 pad 1; conv1d kernel 1 + residual from 1";
+    assert_eq!(passes(text), [true, false, true, true]);
 }
 
 #[test]
