@@ -293,7 +293,7 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         false => files.described(&args.texts)?,
     };
     if files.input.dtype().is_none() {
-        return integers::run(args, &files, (&program, &seen), out);
+        return integers::run(args, &files, (&program, &seen, kind), out);
     }
     if args.quantised != Quantised::default() {
         let kind = files.input.array.kind;

@@ -138,7 +138,7 @@ impl Bound {
         let spec = conv.spec();
         let added = usize::from(spec.bias) + usize::from(spec.residual);
         let terms = conv.in_channels_per_group() * conv.kernel_volume() + added;
-        let gamma = gamma(terms, spec.types.accumulator.epsilon() / 2.0);
+        let gamma = gamma(terms, spec.types.accumulator.unit());
         let residual = f64::from(u8::from(spec.residual));
         let sums = sums_of_weights(conv, weight).into_iter();
         let fixed = |channel: usize| bias.map_or(0.0, |bias| gamma * bias[channel].to_f64().abs());

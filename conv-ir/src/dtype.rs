@@ -6,6 +6,9 @@
 //! the type. Others are stored: they are widened when they are loaded, and a result is rounded to
 //! them ([`DType::round`]), to nearest even, or to the end of an integer's range. A new type is a
 //! row of [`DType::format`], and instructions for it in conv-codegen and conv-jit.
+//!
+//! Integers are computed in i32, modulo 2^32, as ONNX's `ConvInteger` says: so any order gives the
+//! same sum.
 
 use std::fmt;
 
@@ -52,11 +55,31 @@ pub enum DType {
     F16,
     /// The upper half of a binary32. Stored; computed in f32.
     BF16,
+    /// Signed, 32 bits.
+    I32,
+    /// Signed, 8 bits. Stored; computed in i32.
+    I8,
+    /// Not negative, 8 bits. Stored; computed in i32.
+    U8,
+    /// Signed, 16 bits. Stored; computed in i32.
+    I16,
+    /// Not negative, 16 bits. Stored; computed in i32.
+    U16,
 }
 
 impl DType {
     /// All of them.
-    pub const ALL: &[DType] = &[DType::F32, DType::F64, DType::F16, DType::BF16];
+    pub const ALL: &[DType] = &[
+        DType::F32,
+        DType::F64,
+        DType::F16,
+        DType::BF16,
+        DType::I32,
+        DType::I8,
+        DType::U8,
+        DType::I16,
+        DType::U16,
+    ];
 
     /// What the type looks like.
     pub const fn format(self) -> &'static Format {
@@ -68,11 +91,24 @@ impl DType {
         ) -> Format {
             Format { name, bytes, kind: Kind::Float, mantissa, bias, computed }
         }
+        const fn signed(name: &'static str, bytes: usize) -> Format {
+            let mantissa = 8 * bytes as u32 - 2;
+            Format { name, bytes, kind: Kind::Signed, mantissa, bias: 0, computed: DType::I32 }
+        }
+        const fn unsigned(name: &'static str, bytes: usize) -> Format {
+            let mantissa = 8 * bytes as u32 - 1;
+            Format { name, bytes, kind: Kind::Unsigned, mantissa, bias: 0, computed: DType::I32 }
+        }
         match self {
             DType::F32 => const { &float("f32", 4, (23, 127), DType::F32) },
             DType::F64 => const { &float("f64", 8, (52, 1023), DType::F64) },
             DType::F16 => const { &float("f16", 2, (10, 15), DType::F32) },
             DType::BF16 => const { &float("bf16", 2, (7, 127), DType::F32) },
+            DType::I32 => const { &signed("i32", 4) },
+            DType::I8 => const { &signed("i8", 1) },
+            DType::U8 => const { &unsigned("u8", 1) },
+            DType::I16 => const { &signed("i16", 2) },
+            DType::U16 => const { &unsigned("u16", 2) },
         }
     }
 }
@@ -100,9 +136,36 @@ impl DType {
         self.format().computed == self
     }
 
-    /// The nearest value to `x`, ties to even, which is infinite where `x` is too large.
+    /// Whether its values are integers.
+    pub fn is_integer(self) -> bool {
+        self.format().kind != Kind::Float
+    }
+
+    /// The least and the greatest value of an integer type.
+    ///
+    /// ```
+    /// use conv_ir::DType;
+    /// assert_eq!(DType::I8.range(), Some((-128, 127)));
+    /// assert_eq!((DType::U16.range(), DType::F32.range()), (Some((0, 65535)), None));
+    /// ```
+    pub fn range(self) -> Option<(i64, i64)> {
+        let bits = 8 * self.bytes() as u32;
+        match self.format().kind {
+            Kind::Float => None,
+            Kind::Signed => Some((-(1 << (bits - 1)), (1 << (bits - 1)) - 1)),
+            Kind::Unsigned => Some((0, (1 << bits) - 1)),
+        }
+    }
+
+    /// The nearest value to `x`, ties to even. What is too large becomes infinite, or the end of an
+    /// integer's range, where NaN is 0.
     pub fn round(self, x: f64) -> f64 {
+        if let Some((least, greatest)) = self.range() {
+            return (x.round_ties_even() as i64).clamp(least, greatest) as f64;
+        }
         match self {
+            // Integers, which have a range.
+            DType::I32 | DType::I8 | DType::U8 | DType::I16 | DType::U16 => x,
             DType::F32 => f64::from(x as f32),
             DType::F64 => x,
             DType::F16 => F16::from_f64(x).to_f64(),
@@ -117,12 +180,20 @@ impl DType {
             DType::F64 => x.to_bits(),
             DType::F16 => F16::from_f64(x).to_bits().into(),
             DType::BF16 => BF16::from_f64(x).to_bits().into(),
+            DType::I32 | DType::I8 | DType::U8 | DType::I16 | DType::U16 => {
+                self.round(x) as i64 as u64 & (u64::MAX >> (64 - 8 * self.bytes()))
+            }
         }
     }
 
     /// The value whose bits are the lowest of these.
     pub fn value_of(self, bits: u64) -> f64 {
         match self {
+            DType::I32 => f64::from(bits as i32),
+            DType::I8 => f64::from(bits as i8),
+            DType::U8 => f64::from(bits as u8),
+            DType::I16 => f64::from(bits as i16),
+            DType::U16 => f64::from(bits as u16),
             DType::F32 => f64::from(f32::from_bits(bits as u32)),
             DType::F64 => f64::from_bits(bits),
             DType::F16 => F16::from_bits(bits as u16).to_f64(),
@@ -136,13 +207,19 @@ impl DType {
         let x = self.round(x);
         match self.format().computed {
             DType::F64 => format!("{x:?}"),
+            DType::I32 => format!("{x}"),
             _ => format!("{:?}", x as f32),
         }
     }
 
     /// Distance from 1 to the next larger value: the unit in the last place of 1.
     pub fn epsilon(self) -> f64 {
-        0.5f64.powi(self.format().mantissa as i32)
+        if self.is_integer() { 1.0 } else { 0.5f64.powi(self.format().mantissa as i32) }
+    }
+
+    /// The most that an operation rounds by, relative to its result; integers are never rounded.
+    pub(crate) fn unit(self) -> f64 {
+        if self.is_integer() { 0.0 } else { self.epsilon() / 2.0 }
     }
 }
 
@@ -167,11 +244,37 @@ mod tests {
         for &dtype in DType::ALL {
             assert_eq!(DType::named(&dtype.to_string()), Some(dtype));
             assert_eq!(dtype.round(1.0 + dtype.epsilon()), 1.0 + dtype.epsilon());
+            if dtype.is_integer() {
+                continue;
+            }
             assert_eq!(dtype.round(1.0 + dtype.epsilon() / 2.0), 1.0);
             let one = dtype.format().bias as u64;
             assert_eq!(dtype.bits_of(1.0), one << dtype.format().mantissa);
         }
         assert_eq!((DType::F32.digits(0.1), DType::F64.digits(0.1)), ("0.1".into(), "0.1".into()));
+    }
+
+    #[test]
+    fn integers_end_at_their_range() {
+        for (dtype, least, greatest, bytes) in [
+            (DType::I8, f64::from(i8::MIN), f64::from(i8::MAX), 1),
+            (DType::U8, 0.0, f64::from(u8::MAX), 1),
+            (DType::I16, f64::from(i16::MIN), f64::from(i16::MAX), 2),
+            (DType::U16, 0.0, f64::from(u16::MAX), 2),
+            (DType::I32, f64::from(i32::MIN), f64::from(i32::MAX), 4),
+        ] {
+            assert_eq!((dtype.bytes(), dtype.format().computed), (bytes, DType::I32));
+            assert_eq!((dtype.round(-1e300), dtype.round(f64::INFINITY)), (least, greatest));
+            assert_eq!(dtype.round(f64::NAN), 0.0);
+            let ties = [(0.5, 0.0), (1.5, 2.0), (2.5, 2.0), (2.51, 3.0)];
+            ties.iter().for_each(|(x, to)| assert_eq!(dtype.round(*x), *to));
+            for x in [least, greatest, 1.0, least / 2.0] {
+                let x = dtype.round(x);
+                assert_eq!(dtype.value_of(dtype.bits_of(x)), x, "{dtype}");
+                assert!(dtype.bits_of(x) >> (8 * bytes) == 0);
+            }
+        }
+        assert_eq!((DType::I8.digits(-3.4), DType::U8.digits(-3.4)), ("-3".into(), "0".into()));
     }
 
     /// Every f16 and bf16, the points half-way to the next one, and those beside.

@@ -10,8 +10,13 @@ use crate::stored::{Array, Sealed, Stored};
 ///
 /// The operations are those that every route offers with the same bits: the four basic ones, the
 /// fused multiply-add, rounding to the nearest integer (ties to even), and scaling by a power of
-/// two. The types that sums are computed in have it, and [`Unfused`], which judges code.
+/// two. The types that sums are computed in have it, and [`Unfused`], which judges code. Integers
+/// wrap; what divides or scales is not described of them.
 pub trait Element: Stored + PartialOrd {
+    /// What nobody may use: NaN, or an integer that is as good as any.
+    fn poison() -> Self {
+        Self::from_f64(f64::NAN)
+    }
     /// `self + y`.
     fn add(self, y: Self) -> Self;
     /// `self - y`.
@@ -79,6 +84,39 @@ elements! {
     f64 u64;
 }
 
+impl Element for i32 {
+    fn poison() -> Self {
+        0x5a5a_a5a5
+    }
+    fn add(self, y: Self) -> Self {
+        self.wrapping_add(y)
+    }
+    fn sub(self, y: Self) -> Self {
+        self.wrapping_sub(y)
+    }
+    fn mul(self, y: Self) -> Self {
+        self.wrapping_mul(y)
+    }
+    fn div(self, y: Self) -> Self {
+        if y == 0 { 0 } else { self.wrapping_div(y) }
+    }
+    fn fma(self, y: Self, z: Self) -> Self {
+        self.wrapping_mul(y).wrapping_add(z)
+    }
+    fn round_even(self) -> Self {
+        self
+    }
+    fn exp2_int(self) -> Self {
+        1i32.wrapping_shl(self as u32)
+    }
+    fn abs(self) -> Self {
+        self.wrapping_abs()
+    }
+    fn copysign(self, sign: Self) -> Self {
+        if (self < 0) == (sign < 0) { self } else { self.wrapping_neg() }
+    }
+}
+
 /// An expression in which `T` is the [`Element`] of a type that sums are computed in.
 ///
 /// ```
@@ -95,6 +133,9 @@ macro_rules! with_element {
             $body
         } else if dtype == $crate::DType::F64 {
             type $T = f64;
+            $body
+        } else if dtype == $crate::DType::I32 {
+            type $T = i32;
             $body
         } else {
             unreachable!("nothing is computed in {dtype}")

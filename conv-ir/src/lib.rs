@@ -38,6 +38,7 @@ mod target;
 mod types;
 mod values;
 pub mod winograd;
+pub mod zero_point;
 
 pub use accuracy::{Accuracy, Bound, Tolerance};
 pub use activation::Activation;

@@ -18,7 +18,7 @@ pub(crate) use sealed::Sealed;
 pub trait Stored: Sealed + Copy + fmt::Debug + Default + PartialEq + Send + Sync + 'static {
     /// The type's name in descriptions and buffers.
     const DTYPE: DType;
-    /// The nearest value to `x`.
+    /// The nearest value to `x`, as [`DType::round`] has it.
     fn from_f64(x: f64) -> Self;
     /// The value as f64, exactly.
     fn to_f64(self) -> f64;
@@ -122,6 +122,11 @@ arrays! {
     F64 f64;
     F16 F16;
     BF16 BF16;
+    I32 i32;
+    I8 i8;
+    U8 u8;
+    I16 i16;
+    U16 u16;
 }
 
 /// How a type's own arrays are told from those of others.
@@ -165,6 +170,37 @@ macro_rules! machine_floats {
 machine_floats! {
     f32 F32 u32;
     f64 F64 u64;
+}
+
+macro_rules! integers {
+    ($($t:ident $name:ident $bits:ident;)*) => {$(
+        impl Sealed for $t {}
+
+        impl Stored for $t {
+            const DTYPE: DType = DType::$name;
+            fn from_f64(x: f64) -> Self {
+                x.round_ties_even() as $t
+            }
+            fn to_f64(self) -> f64 {
+                self.into()
+            }
+            fn from_bits(bits: u64) -> Self {
+                bits as $t
+            }
+            fn bits(self) -> u64 {
+                (self as $bits).into()
+            }
+            own_arrays!($name);
+        }
+    )*};
+}
+
+integers! {
+    i32 I32 u32;
+    i8 I8 u8;
+    u8 U8 u8;
+    i16 I16 u16;
+    u16 U16 u16;
 }
 
 macro_rules! halves {
@@ -221,6 +257,26 @@ macro_rules! with_stored {
             }
             $crate::DType::BF16 => {
                 type $T = $crate::BF16;
+                $body
+            }
+            $crate::DType::I32 => {
+                type $T = i32;
+                $body
+            }
+            $crate::DType::I8 => {
+                type $T = i8;
+                $body
+            }
+            $crate::DType::U8 => {
+                type $T = u8;
+                $body
+            }
+            $crate::DType::I16 => {
+                type $T = i16;
+                $body
+            }
+            $crate::DType::U16 => {
+                type $T = u16;
                 $body
             }
         }

@@ -12,6 +12,8 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, VL and DQ.
     Avx512,
+    /// The same with VNNI.
+    Avx512Vnni,
 }
 
 /// What an instruction set gives a leaf, the same on every CPU that has it.
@@ -29,10 +31,12 @@ pub struct Machine {
     pub embeds_broadcasts: bool,
     /// Loads may leave lanes out, which are zero then.
     pub masks: bool,
+    /// An instruction adds four products of bytes to each lane of 32 bits.
+    pub dots: bool,
 }
 
 impl Isa {
-    /// The widest first.
+    /// Those that emitted code has versions for, the widest first.
     pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
 
     /// What it gives a leaf.
@@ -45,6 +49,7 @@ impl Isa {
                 vector_registers: 16,
                 embeds_broadcasts: false,
                 masks: false,
+                dots: false,
             },
             Isa::Avx2 => &Machine {
                 name: "avx2",
@@ -53,6 +58,7 @@ impl Isa {
                 vector_registers: 16,
                 embeds_broadcasts: false,
                 masks: true,
+                dots: false,
             },
             Isa::Avx512 => &Machine {
                 name: "avx512",
@@ -61,6 +67,16 @@ impl Isa {
                 vector_registers: 32,
                 embeds_broadcasts: true,
                 masks: true,
+                dots: false,
+            },
+            Isa::Avx512Vnni => &Machine {
+                name: "avx512",
+                features: &["avx512f", "avx512vl", "avx512dq", "avx512vnni", "avx2", "fma"],
+                vector_bytes: 64,
+                vector_registers: 32,
+                embeds_broadcasts: true,
+                masks: true,
+                dots: true,
             },
         }
     }
@@ -205,9 +221,13 @@ impl Target {
         ..Target::CRANELIFT
     };
 
+    /// The same with VNNI: four products of bytes at a time.
+    pub const AVX512_VNNI: Target =
+        Target { name: "avx512vnni", isa: Isa::Avx512Vnni, ..Target::AVX512 };
+
     /// The known targets, for text forms.
     pub const ALL: &'static [Target] =
-        &[Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512];
+        &[Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512, Target::AVX512_VNNI];
 
     /// The target of that name.
     pub fn by_name(name: &str) -> Option<Target> {

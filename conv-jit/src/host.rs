@@ -36,6 +36,7 @@ pub fn is_here(isa: Isa) -> bool {
                 && is_x86_feature_detected!("avx512dq")
                 && is_x86_feature_detected!("avx512bw")
         }
+        Isa::Avx512Vnni => is_here(Isa::Avx512) && is_x86_feature_detected!("avx512vnni"),
     };
     #[cfg(not(target_arch = "x86_64"))]
     return isa == Isa::Portable;
@@ -46,12 +47,19 @@ pub fn host_target() -> Target {
     targets_here().next().unwrap_or_else(|| as_here(Target::CRANELIFT))
 }
 
-/// The target with this CPU's caches and pipes, whether it runs here or not.
+/// The target with this CPU's caches and pipes, whether it runs here or not; with its instructions
+/// for bytes, where it has those of the target.
 pub fn as_here(target: Target) -> Target {
     static CORE: OnceLock<Core> = OnceLock::new();
     let core = CORE.get_or_init(machine::core);
-    let wide = target.isa == Isa::Avx512 && core.is_wide;
+    let is_widest = matches!(target.isa, Isa::Avx512 | Isa::Avx512Vnni);
+    let wide = is_widest && core.is_wide;
+    let isa = match is_widest && is_here(Isa::Avx512Vnni) {
+        true => Isa::Avx512Vnni,
+        false => target.isa,
+    };
     Target {
+        isa,
         l1_bytes: core.l1_bytes.unwrap_or(target.l1_bytes),
         l2_bytes: core.l2_bytes.unwrap_or(target.l2_bytes),
         l2_cycles: if core.is_mesh { 20 } else { target.l2_cycles },
@@ -167,7 +175,13 @@ mod tests {
     fn a_machine_changes_the_numbers_of_a_target_alone() {
         let usual = TARGETS.into_iter().filter(|target| is_here(target.isa));
         for (here, usual) in targets_here().zip(usual) {
+            // Its instructions for bytes are beside the others.
+            let isa = match here.isa {
+                Isa::Avx512Vnni => Isa::Avx512,
+                isa => isa,
+            };
             let back = Target {
+                isa,
                 l1_bytes: usual.l1_bytes,
                 l2_bytes: usual.l2_bytes,
                 l2_cycles: usual.l2_cycles,

@@ -89,6 +89,7 @@ pub use conv_ir::{
     Activation, Array, BF16, Conv, ConvSpec, DType, Element, F16, Isa, Layout, Padding,
     PaddingMode, PerAxis, Reduction, Schedule, Size, Stored, Target, Types,
 };
+pub use conv_ir::{requantise, zero_point};
 /// The items are Rust source that needs no crate:
 ///
 /// ```

@@ -42,6 +42,11 @@ numbers! {
     f64 f64 "float64" |held| held, |held| held;
     F16 u16 "float16" conv_jit::f16s, conv_jit::f16s_mut;
     BF16 u16 "bfloat16" conv_jit::bf16s, conv_jit::bf16s_mut;
+    i32 i32 "int32" |held| held, |held| held;
+    i8 i8 "int8" |held| held, |held| held;
+    u8 u8 "uint8" |held| held, |held| held;
+    i16 i16 "int16" |held| held, |held| held;
+    u16 u16 "uint16" |held| held, |held| held;
 }
 
 /// NumPy's name of a type.

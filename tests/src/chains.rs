@@ -1,7 +1,7 @@
 //! Random chains under random plans, on every route that runs here: each must give the bits of the
 //! steps' references one after the other.
 
-use crate::data::{Fill, Rng, array, compare, rounded, stored};
+use crate::data::{Fill, Rng, array, compare, stored};
 use crate::emitted::{Emitted, exactly};
 use crate::judge::{SEED, quietly};
 use crate::random_chains::{DrawnChain, chains};
@@ -18,10 +18,14 @@ use conv_ir::{
 use conv_jit::{Compiled, CurrentThread, Options, StepArrays, StepWeights};
 use proptest::strategy::Strategy;
 
-/// Random chains whose arrays are all of the type of the sums.
+/// Whether all arrays are of one floating-point type.
+pub fn is_of_one_type(program: &Program) -> bool {
+    program.convs().all(|conv| conv.types().single().is_some())
+}
+
+/// Random chains whose arrays are all of one floating-point type.
 pub fn chains_of_one_type() -> impl Strategy<Value = Program> {
-    let is_of_one = |program: &Program| program.convs().all(|c| c.types() == c.dtype().into());
-    chains().prop_filter("all arrays are of one type", is_of_one)
+    chains().prop_filter("all arrays are of one type", is_of_one_type)
 }
 
 /// The arrays of a chain.
@@ -34,7 +38,7 @@ struct ChainData<T> {
 impl<T: Element> ChainData<T> {
     fn new(chain: &Program, fill: Fill) -> Result<Self, Error> {
         let mut rng = Rng(SEED);
-        let input = rounded(rng.array(fill, chain.len_of(0)), chain.type_of(0));
+        let input = rng.of_type(fill, chain.len_of(0), chain.type_of(0));
         // One step's weights are enough: what follows an infinity is soon NaN everywhere.
         let any = (fill == Fill::AnyWeights).then(|| rng.within(1, chain.steps().len()) - 1);
         let weights: Vec<_> = chain
@@ -42,10 +46,10 @@ impl<T: Element> ChainData<T> {
             .enumerate()
             .map(|(at, conv)| {
                 let types = conv.types();
-                let bias = conv.spec().bias.then(|| rng.array(fill, conv.bias_len()));
+                let bias = conv.spec().bias.then(|| rng.of_type(fill, conv.bias_len(), types.bias));
                 let fill = if any.is_some_and(|any| any != at) { Fill::Reals } else { fill };
-                let weight = rounded(rng.weights(fill, conv.weight_len()), types.weight);
-                (weight, bias.map(|bias| rounded(bias, types.bias)))
+                let weight = rng.weights_of_type(fill, conv.weight_len(), types.weight);
+                (weight, bias)
             })
             .collect();
         let steps: Vec<reference::StepWeights<'_, T>> = weights

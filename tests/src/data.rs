@@ -4,7 +4,8 @@
 //! Integers are at most 3, and no case sums more than a few thousand products of them: every
 //! partial sum is an integer below 2^24 and exact in f32, in any order. With them all routes must
 //! agree bit for bit whatever they do (benchdnn's rule: tolerance zero). Reals have full mantissas,
-//! so that only the contract's order gives the contract's bits.
+//! so that only the contract's order gives the contract's bits. Where arrays are of integers,
+//! "reals" are any of theirs, the ends of their range more often than others.
 
 use conv_ir::{Array, Conv, DType, Element, Error, Nest, Stored, interp, reference, with_stored};
 
@@ -33,6 +34,19 @@ impl Rng {
         of[self.within(0, of.len() - 1)].clone()
     }
 
+    /// An array of one fill, of numbers that a type has.
+    pub fn of_type<T: Element>(&mut self, fill: Fill, len: usize, dtype: DType) -> Vec<T> {
+        let Some((least, greatest)) = dtype.range().filter(|_| fill != Fill::Integers) else {
+            return rounded(self.array(fill, len), dtype);
+        };
+        let number = |_| match self.within(0, 7) {
+            0 => T::from_f64(least as f64),
+            1 => T::from_f64(greatest as f64),
+            _ => T::from_f64(dtype.value_of(self.bits())),
+        };
+        (0..len).map(number).collect()
+    }
+
     /// An array of one fill.
     pub fn array<T: Element>(&mut self, fill: Fill, len: usize) -> Vec<T> {
         let number = |_| match fill {
@@ -42,6 +56,14 @@ impl Rng {
             }
         };
         (0..len).map(number).collect()
+    }
+
+    /// Weights of one fill, numbers that a type has.
+    pub fn weights_of_type<T: Element>(&mut self, fill: Fill, len: usize, of: DType) -> Vec<T> {
+        match of.is_integer() {
+            true => self.of_type(fill, len, of),
+            false => rounded(self.weights(fill, len), of),
+        }
     }
 
     /// Weights of one fill.
@@ -93,11 +115,11 @@ impl<T: Element> Data<T> {
         let spec = conv.spec();
         let output = conv.output_len().unwrap_or(0);
         let types = conv.types();
-        let mut array = |len, dtype| rounded(rng.array(fill, len), dtype);
+        let mut array = |len, dtype| rng.of_type(fill, len, dtype);
         let input = array(conv.input_len().unwrap_or(0), types.input);
         let bias = spec.bias.then(|| array(conv.bias_len(), types.bias));
         let residual = spec.residual.then(|| array(output, types.output));
-        let weight = rounded(rng.weights(fill, conv.weight_len()), types.weight);
+        let weight = rng.weights_of_type(fill, conv.weight_len(), types.weight);
         let mut data = Data { input, weight, bias, residual };
         // What is compiled in is what the reference is given.
         if let Some(known) = conv.known() {
@@ -135,7 +157,7 @@ impl<T: Element> Data<T> {
         free: &[(&str, usize)],
         parts: usize,
     ) -> Result<Vec<T>, Error> {
-        let mut output = vec![T::from_f64(f64::NAN); outputs];
+        let mut output = vec![T::poison(); outputs];
         let arguments = interp::Arguments {
             input: &self.input,
             weight: &self.weight,

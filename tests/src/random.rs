@@ -131,13 +131,36 @@ pub fn reduced(spec: ConvSpec, (reduction, ceil_mode): (Reduction, bool)) -> Con
     }
 }
 
+/// An activation, of integers one that gives integers.
+pub(crate) fn suited(activation: Option<Activation>, types: Types) -> Option<Activation> {
+    match activation {
+        Some(Activation::Relu | Activation::Relu6) | None => activation,
+        Some(Activation::Clamp(..)) if types.accumulator.is_integer() => {
+            Some(Activation::Clamp(-100.0, 90.0))
+        }
+        Some(_) if types.accumulator.is_integer() => None,
+        other => other,
+    }
+}
+
 /// Random convolutions of one to three axes, all sizes known.
 pub fn convs() -> impl Strategy<Value = Conv> {
     convs_of(1..=3)
 }
 
-/// One type for all, or one for each array of those that are computed in f32.
+/// One type for all, or one for each array of those that are computed in f32, or of integers.
 pub fn types() -> impl Strategy<Value = Types> {
+    let factor = || select(vec![DType::I8, DType::U8, DType::I16, DType::U16, DType::I32]);
+    let added = || prop_oneof![3 => Just(DType::I32), 2 => factor()];
+    let integers = (factor(), factor(), added(), added());
+    let integers = integers.prop_map(|(input, weight, bias, output)| {
+        Types::of(input, weight).adding(bias).giving(output)
+    });
+    prop_oneof![3 => floats(), 1 => integers]
+}
+
+/// One type for all, or one for each array of those that are computed in f32.
+pub fn floats() -> impl Strategy<Value = Types> {
     let stored = || select(vec![DType::F32, DType::F16, DType::BF16]);
     let mixed = (stored(), stored(), stored(), stored());
     let mixed = mixed.prop_map(|(input, weight, bias, output)| {
@@ -199,7 +222,7 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
                     flip,
                     bias: epilogue.0,
                     residual: epilogue.1,
-                    activation: epilogue.2,
+                    activation: suited(epilogue.2, types),
                     ..ConvSpec::new(each(|a| 1 + a.spare), each(|a| a.kernel))
                 };
                 let spec = reduced(spec, reduction);

@@ -1,6 +1,6 @@
 //! Random chains of small convolutions, and random plans for them.
 
-use super::random::{POOLS, convs, reduced, work};
+use super::random::{POOLS, convs, reduced, suited, work};
 use conv_ir::program::Step;
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
@@ -139,7 +139,7 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
         padding_mode: if transposed { PaddingMode::Zeros } else { dice.mode },
         transposed,
         bias: dice.bias,
-        activation: dice.activation,
+        activation: suited(dice.activation, spec.types),
         ..ConvSpec::new([], window)
     };
     if dice.kind == Kind::Pool {

@@ -20,6 +20,13 @@ pub const NAMES: &[&str] = &[
 /// What machine code is made for.
 pub const MACHINES: [Target; 3] = [Target::CRANELIFT, Target::AVX2, Target::AVX512];
 
+/// Those that have code of their own for a convolution, of [`MACHINES`] and of those with
+/// instructions for bytes.
+fn machines_for(conv: &Conv) -> impl Iterator<Item = Target> {
+    let bytes = conv.dtype().is_integer().then_some(Target::AVX512_VNNI);
+    machines_here().chain(bytes.filter(|target| conv_jit::is_here(target.isa)))
+}
+
 /// The targets of [`MACHINES`] that this CPU runs.
 pub fn machines_here() -> impl Iterator<Item = Target> {
     let here = |t: &Target| conv_jit::is_here(t.isa);
@@ -61,7 +68,7 @@ fn every_as<T: Element>(
     }
     // A schedule for wide vectors would be pages of narrow ones elsewhere; one for narrow vectors
     // is good anywhere.
-    machines_here()
+    machines_for(conv)
         .filter(|t| {
             t.vector_bytes >= target.vector_bytes && (t.masks || schedule.borders != Borders::Mask)
         })
@@ -89,7 +96,7 @@ fn finished_as<T: Element>(conv: &Conv, judged: &Target, fill: Fill) -> Result<(
     let nest =
         passes::compile(conv, &schedule, judged, &mut |_, _| {}).map_err(|e| e.to_string())?;
     judge_threads::<T>(conv, &nest, fill, 1)?;
-    machines_here().try_for_each(|target| machine::<T>(conv, &chosen(&target), &target, fill))
+    machines_for(conv).try_for_each(|target| machine::<T>(conv, &chosen(&target), &target, fill))
 }
 
 /// Whether machine code here owes the reference's bits. Without a fused multiply-add it rounds

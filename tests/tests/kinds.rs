@@ -1,13 +1,14 @@
 //! Every kind of convolution, on every route: the design's table of kinds, as a cross product.
 //!
 //! Kinds x 1-D, 2-D, 3-D (some 4-D) x both layouts x f32 and f64 x padding modes, with bias,
-//! residual and activations taking turns. Each case runs on exact integers and on random reals; the
-//! reference's bits must come from the interpreter after every pass, from threads, from machine
-//! code, and from the expanded Rust, of which all cases make one program. Pairs (spatially
-//! separable, depthwise separable) run as pairs: what the first gives, the second takes; and a
-//! transposed one is held against the gradient that it is.
+//! residual and activations taking turns; the same of integers, whose types take turns. Each case
+//! runs on exact integers and on random reals; the reference's bits must come from the interpreter
+//! after every pass, from threads, from machine code, and (but for integers) from the expanded
+//! Rust, of which all cases make one program. Pairs (spatially separable, depthwise separable) run
+//! as pairs: what the first gives, the second takes; and a transposed one is held against the
+//! gradient that it is.
 
-use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Schedule, Target, passes};
+use conv_ir::{Activation, Conv, Element, PaddingMode, Schedule, Target, passes};
 use conv_tests::data::{Data, compare};
 use conv_tests::emitted::{Emitted, exactly};
 use conv_tests::judge::SEED;
@@ -72,21 +73,36 @@ const MODES: [PaddingMode; 6] = [
     PaddingMode::Circular,
 ];
 
+/// Types of integers that take turns.
+const INTEGERS: [&str; 8] = [
+    "u8 x i8",
+    "i8",
+    "u8 x i8 -> u8",
+    "i8 x i8 -> i8",
+    "i16 x i8 -> i16",
+    "u8",
+    "u16 x i16 -> u16",
+    "i32 x u8 -> i8",
+];
+
 /// What every case of the cross product has different, taking turns: the epilogue.
-fn epilogue(turn: usize) -> String {
+fn epilogue(turn: usize, types: &str) -> String {
     let bias = if turn.is_multiple_of(2) { " + bias" } else { "" };
     let residual = if turn % 3 == 1 { " + residual" } else { "" };
     // Every fourth case has none.
     let activation: Option<Activation> =
         (turn % 4 != 3).then(|| ACTIVATIONS[turn % ACTIVATIONS.len()]);
+    let activation = match (types.starts_with('f'), activation) {
+        (false, Some(Activation::Relu | Activation::Relu6)) | (true, _) => activation,
+        (false, other) => other.map(|_| Activation::Clamp(-90.0, 300.0)),
+    };
     format!("{bias}{residual}{}", activation.map_or(String::new(), |a| format!(", {a}")))
 }
 
 fn text(
     kind: &Kind,
     rank: usize,
-    channels_last: bool,
-    dtype: DType,
+    (channels_last, types): (bool, &str),
     mode: PaddingMode,
     turn: usize,
 ) -> String {
@@ -105,9 +121,9 @@ fn text(
     let mode = if kind.pads { format!(" mode {mode}") } else { String::new() };
     let batch = 1 + turn % 2;
     format!(
-        "{head}{rank}d{transposed} {dtype} {layout}n{batch} in {input} {}{mode}{}",
+        "{head}{rank}d{transposed} {types} {layout}n{batch} in {input} {}{mode}{}",
         words,
-        if is_pool { epilogue(turn).replace(" + bias", "") } else { epilogue(turn) }
+        if is_pool { epilogue(turn, types).replace(" + bias", "") } else { epilogue(turn, types) }
     )
 }
 
@@ -116,21 +132,58 @@ fn cases() -> Vec<(String, Conv)> {
     let mut texts = Vec::new();
     for kind in KINDS {
         for rank in 1..=4 {
-            for (channels_last, dtype) in
-                [(false, DType::F32), (true, DType::F32), (false, DType::F64), (true, DType::F64)]
-            {
+            for of in [(false, "f32"), (true, "f32"), (false, "f64"), (true, "f64")] {
                 for &mode in if kind.pads { &MODES[..] } else { &MODES[..1] } {
-                    let plain = mode == PaddingMode::Zeros && !channels_last && dtype == DType::F32;
+                    let plain = mode == PaddingMode::Zeros && of == (false, "f32");
                     if rank < 4 || plain {
-                        texts.push((
-                            kind.name,
-                            text(kind, rank, channels_last, dtype, mode, texts.len()),
-                        ));
+                        texts.push((kind.name, text(kind, rank, of, mode, texts.len())));
                     }
                 }
             }
         }
     }
+    parsed(texts)
+}
+
+/// The cross product of integers, up to three axes: every kind but averages and morphology, which
+/// they have none of. Each case has one layout and its types, in turn.
+fn cases_of_integers() -> Vec<(String, Conv)> {
+    let mut texts = Vec::new();
+    let is_none = |kind: &&Kind| {
+        ["avgpool", "dilation", "erosion"]
+            .iter()
+            .any(|name| kind.name.trim_start_matches("global_").starts_with(name))
+    };
+    for kind in KINDS.iter().filter(|kind| !is_none(kind)) {
+        for rank in 1..=3 {
+            for &mode in if kind.pads { &MODES[..] } else { &MODES[..1] } {
+                for _ in 0..2 {
+                    let turn = texts.len();
+                    let of = (turn % 2 == 1, INTEGERS[turn / 2 % INTEGERS.len()]);
+                    texts.push((kind.name, text(kind, rank, of, mode, turn)));
+                }
+            }
+        }
+    }
+    // Four bytes at a time: whole vectors and parts of them, strides, groups, edges.
+    for of in ["u8 x i8", "i8 x u8 -> i8", "u8 x i8 -> u8", "i8"] {
+        for rest in [
+            "in 13 ic8 oc20 kernel 3 pad 1",
+            "in 9 ic16 oc16 kernel 1 + bias",
+            "in 31 ic12 oc40 kernel 3 stride 2 pad 2 + bias i32, relu",
+            "in 10 g2 ic8 oc34 kernel 2 dilation 2",
+            "in 6 ic20 oc3 kernel 3 pad 1 + residual",
+            "in 6 ic4 oc18 kernel 3 pad 2 mode reflect",
+        ] {
+            let (one, two) =
+                (format!("conv1d {of} nwc {rest}"), format!("conv2d {of} nhwc {rest}"));
+            texts.extend([("by fours", one), ("by fours", two)]);
+        }
+    }
+    parsed(texts)
+}
+
+fn parsed(texts: Vec<(&str, String)>) -> Vec<(String, Conv)> {
     let parse = |(name, text): (&str, String)| {
         let conv = text.parse().unwrap_or_else(|e| panic!("{name}: {text}: {e}"));
         (name.to_owned(), conv)
@@ -140,7 +193,15 @@ fn cases() -> Vec<(String, Conv)> {
 
 #[test]
 fn every_kind_on_the_interpreter_and_machine_code() {
-    let cases = cases();
+    on_machines(&cases());
+}
+
+#[test]
+fn every_kind_of_integers_on_the_interpreter_and_machine_code() {
+    on_machines(&cases_of_integers());
+}
+
+fn on_machines(cases: &[(String, Conv)]) {
     let mut failures = Vec::new();
     let (mut judged, mut finished) = (0, 0);
     for (at, (name, conv)) in cases.iter().enumerate() {

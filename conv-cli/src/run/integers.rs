@@ -5,9 +5,9 @@
 //!     --> i32, or times a scale: f32, or rounded, the zero point added, saturated
 //! ```
 //!
-//! The sums are computed in floating point, in f32 where no sum of magnitudes passes 2^24 and in
-//! f64 where none passes 2^53: there every partial sum is an integer that the type holds, so that
-//! nothing is rounded, in whatever order. ONNX's `ConvInteger` and `QLinearConv` have this meaning.
+//! The sums are computed in i32 where no sum of magnitudes passes 2^31 and in f64 where none passes
+//! 2^53: there every partial sum is an integer that the type holds, so that nothing wraps or is
+//! rounded, in whatever order. ONNX's `ConvInteger` and `QLinearConv` have this meaning.
 
 use std::io::Write;
 
@@ -22,8 +22,8 @@ use super::{Args, Files, Said, compute, constants, report, residual};
 use crate::failure::Failure;
 use crate::route::{Scalar, Weights};
 
-/// Integers up to this are all numbers of f32, and up to the second of f64.
-const EXACT: [f64; 2] = [(1u64 << 24) as f64, (1u64 << 53) as f64];
+/// Integers up to this are all numbers of i32, and up to the second of f64.
+const EXACT: [f64; 2] = [i32::MAX as f64, (1u64 << 53) as f64];
 
 /// The arrays as whole numbers, their zero points subtracted.
 struct Whole {
@@ -36,16 +36,17 @@ struct Whole {
 pub fn run(
     args: &Args,
     files: &Files,
-    (program, seen): (&Program, &Seen),
+    (program, seen, described): (&Program, &Seen, Option<Kind>),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
     let kind = files.input.array.kind;
     let conv = step(args, program, kind)?;
-    let output = output_kind(args, conv, kind)?;
+    let output = output_kind(args, conv, (kind, described))?;
     let whole = Whole::read(args, files, program, &seen.output_shape(program))?;
     let bound = whole.bound(conv);
+    let is_described = !matches!(conv.spec().reduction, Reduction::Dilation | Reduction::Erosion);
     let dtype = match EXACT {
-        [single, _] if bound <= single => DType::F32,
+        [whole, _] if bound <= whole && is_described => DType::I32,
         [_, double] if bound <= double => DType::F64,
         _ => {
             return Err(Failure::usage(format!(
@@ -59,7 +60,7 @@ pub fn run(
         ..conv.spec().clone()
     })?;
     let (sums, said) = match dtype {
-        DType::F32 => sums::<f32>(args, conv.clone(), whole)?,
+        DType::I32 => sums::<i32>(args, conv.clone(), whole)?,
         _ => sums::<f64>(args, conv.clone(), whole)?,
     };
     let numbers = outputs(args, &conv, output, sums)?;
@@ -112,10 +113,14 @@ fn step<'a>(args: &Args, program: &'a Program, kind: Kind) -> Result<&'a Conv, F
     Ok(conv)
 }
 
-/// The type that is written.
-fn output_kind(args: &Args, conv: &Conv, input: Kind) -> Result<Kind, Failure> {
+/// The type that is written: that of the flag, or of the description.
+fn output_kind(
+    args: &Args,
+    conv: &Conv,
+    (input, described): (Kind, Option<Kind>),
+) -> Result<Kind, Failure> {
     let sums = if conv.has_weight() { Kind::I32 } else { input };
-    let output = args.output_type.unwrap_or(sums);
+    let output = args.output_type.or(described).unwrap_or(sums);
     let quantised = &args.quantised;
     if output.range().is_none() && output != Kind::F32 {
         return Err(Failure::usage(format!(
@@ -234,7 +239,7 @@ fn outputs(args: &Args, conv: &Conv, kind: Kind, sums: Vec<f64>) -> Result<Vec<f
             sums[at]
         )));
     }
-    if kind == Kind::I32 || !conv.has_weight() && args.output_type.is_none() {
+    if kind == Kind::I32 {
         return Ok(sums);
     }
     let channels = conv.out_channels();

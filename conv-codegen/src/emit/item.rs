@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use conv_ir::Nest;
 use conv_ir::nest::Leaf;
+use conv_ir::{DType, Nest};
 
 use super::emission::Emission;
 use super::expr::{Declared, LeafText};
@@ -52,7 +52,9 @@ pub(super) struct Item<'a> {
 impl<'a> Item<'a> {
     pub fn new(version: &'a Version, form: Form) -> Result<Item<'a>, Unsupported> {
         let nest = &version.nest;
-        if let Some(other) = nest.buffers.iter().find(|b| b.dtype != nest.dtype) {
+        let is_float = |dtype| matches!(dtype, DType::F32 | DType::F64);
+        let is_plain = |dtype| is_float(dtype) && dtype == nest.dtype;
+        if let Some(other) = nest.buffers.iter().find(|b| !is_plain(b.dtype)) {
             let message = format!(
                 "`{}` is of {}, and emitted Rust has f32 and f64 alone: machine code, the \
                  interpreter and the reference have the other types",

@@ -130,5 +130,10 @@ pub(super) fn type_name(dtype: DType) -> TokenStream {
         DType::F64 => quote!(f64),
         // By its bits: Rust has no such type.
         DType::F16 | DType::BF16 => quote!(u16),
+        DType::I32 => quote!(i32),
+        DType::I8 => quote!(i8),
+        DType::U8 => quote!(u8),
+        DType::I16 => quote!(i16),
+        DType::U16 => quote!(u16),
     }
 }

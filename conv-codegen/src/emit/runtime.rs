@@ -99,11 +99,11 @@ impl Vectors {
             (Isa::Portable, ..) => &[&PORTABLE],
             (Isa::Avx2, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
             (Isa::Avx2, ..) => &[&AVX2, &AVX],
-            (Isa::Avx512, ..) => &[&AVX512, &AVX],
+            (Isa::Avx512 | Isa::Avx512Vnni, ..) => &[&AVX512, &AVX],
         };
         let element: &'static [Piece] = match self.dtype {
             DType::F64 => &AVX_F64,
-            DType::F32 | DType::F16 | DType::BF16 => &AVX_F32,
+            _ => &AVX_F32,
         };
         let element = (self.isa != Isa::Portable && self.width > 0).then_some(element);
         let unfused = (!self.rounds_once).then_some(UNFUSED.as_slice());

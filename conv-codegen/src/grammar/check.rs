@@ -86,7 +86,8 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
 fn dtype(item: &Described<'_>, errors: &mut Errors) -> DType {
     let mut first: Option<(DType, &Tensor)> = None;
     for tensor in item.parameters.iter().chain(item.output) {
-        let known = DType::named(&tensor.dtype.to_string()).filter(|dtype| dtype.is_computed());
+        let known = DType::named(&tensor.dtype.to_string())
+            .filter(|dtype| matches!(dtype, DType::F32 | DType::F64));
         match (known, first) {
             (None, _) => errors.at(
                 &tensor.dtype,

@@ -1,7 +1,7 @@
 //! The words that clauses of the text form begin with, and those of others that mean the same.
 
 /// Every word of this form, for what is near one.
-pub(super) const CLAUSES: [&str; 31] = [
+pub(super) const CLAUSES: [&str; 34] = [
     "n",
     "g",
     "ic",
@@ -18,6 +18,9 @@ pub(super) const CLAUSES: [&str; 31] = [
     "f64",
     "f16",
     "bf16",
+    "i32",
+    "i16",
+    "u16",
     "nchw",
     "nhwc",
     "channels-last",

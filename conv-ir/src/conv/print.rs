@@ -99,7 +99,7 @@ impl Conv {
     fn write_epilogue(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.spec;
         f.write_str(if spec.bias { " + bias" } else { "" })?;
-        if spec.bias && spec.types.bias != spec.types.weight {
+        if spec.bias && !spec.types.has_plain_bias() {
             write!(f, " {}", spec.types.bias)?;
         }
         f.write_str(if spec.residual { " + residual" } else { "" })?;

@@ -15,6 +15,7 @@
 //!             | "ceil_mode" | "count_include_pad"
 //! size        = NUMBER | NAME            NAME: an upper-case identifier, given at run time
 //! TYPE        = "f32" | "f64" | "f16" | "bf16"                   of input, weight and output
+//!             | "i32" | "i8" | "u8" | "i16" | "u16"
 //! ```
 //!
 //! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the

@@ -19,6 +19,7 @@ use super::shape::padding_sum;
 use super::{Conv, ConvAxis, ConvSpec, Known, Padding, PaddingMode, PerAxis, Reduction, Size};
 use crate::activation::Activation;
 use crate::error::{Error, Issue, cut};
+use crate::types::Types;
 
 /// Characters of the longest name of a free size.
 const LONGEST_NAME: usize = 40;
@@ -113,6 +114,16 @@ impl Check<'_> {
     fn reduction(&mut self) {
         let ConvSpec { reduction, in_channels, out_channels, groups, .. } = *self.spec;
         let name = reduction.name();
+        let dtype = self.spec.types.accumulator;
+        let why = match reduction {
+            Reduction::Average { .. } => Some("divides"),
+            // A number that never wins would wrap where one is added to it.
+            Reduction::Dilation | Reduction::Erosion => Some("adds before it compares"),
+            Reduction::Sum | Reduction::Max | Reduction::Min => None,
+        };
+        if let Some(why) = why.filter(|_| dtype.is_integer()) {
+            self.broken("types", format!("{name} {why}, which {dtype} cannot do here: use f32"));
+        }
         if reduction == Reduction::Sum {
             if self.spec.ceil_mode {
                 let message =
@@ -232,10 +243,35 @@ impl Check<'_> {
         }
         if let PaddingMode::Constant(value) = mode {
             self.finite("padding_mode", "the padding value", value);
+            let input = self.spec.types.input;
+            if let Some((least, greatest)) = input.range()
+                && input.round(value) != value
+            {
+                let message = format!(
+                    "the padding value is {value}, but the input is {input}, whole numbers from \
+                     {least} to {greatest}"
+                );
+                self.broken("padding_mode", message);
+            }
         }
     }
 
     fn activation(&mut self) {
+        let dtype = self.spec.types.accumulator;
+        let is_whole = |x: f64| !x.is_finite() || dtype.round(x) == x;
+        match self.spec.activation.filter(|_| dtype.is_integer()) {
+            None | Some(Activation::Relu | Activation::Relu6) => {}
+            Some(Activation::Clamp(lo, hi)) if is_whole(lo) && is_whole(hi) => {}
+            Some(Activation::Clamp(lo, hi)) => {
+                let message = format!("clamp from {lo} to {hi}: sums are {dtype}, whole numbers");
+                self.broken("activation", message);
+            }
+            Some(other) => {
+                let message =
+                    format!("{other} of {dtype} is no whole number: relu, relu6 and clamp are");
+                self.broken("activation", message);
+            }
+        }
         match self.spec.activation {
             Some(Activation::LeakyRelu(slope)) => {
                 self.finite("activation", "the slope of leaky_relu", slope);
@@ -388,7 +424,7 @@ fn canonical(spec: ConvSpec) -> ConvSpec {
         types.weight = types.input;
     }
     if !spec.bias {
-        types.bias = types.weight;
+        types.bias = Types::of(types.input, types.weight).bias;
     }
     ConvSpec {
         types,

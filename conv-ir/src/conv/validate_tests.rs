@@ -226,6 +226,51 @@ fn padding_modes_reach_beyond_the_input() {
 }
 
 #[test]
+fn integers_have_what_gives_integers() {
+    let of = |types: Types| ConvSpec { types, ..base() };
+    let bytes = || of(Types::of(DType::U8, DType::I8));
+    let types = Conv::new(bytes()).unwrap().types();
+    assert_eq!((types.output, types.bias, types.accumulator), (DType::I32, DType::I32, DType::I32));
+    assert_eq!(
+        refused(of(Types::of(DType::U8, DType::F32))),
+        "types: sums are computed in i32, but the weight is f32, which is computed in f32: f32, \
+         f16 and bf16 go together, f64 with f64, integers with integers"
+    );
+    let constant = |value| ConvSpec { padding_mode: PaddingMode::Constant(value), ..bytes() };
+    for value in ["-1", "256", "0.5"] {
+        assert_eq!(
+            refused(constant(value.parse().unwrap())),
+            format!(
+                "padding_mode: the padding value is {value}, but the input is u8, whole numbers \
+                 from 0 to 255"
+            )
+        );
+    }
+    assert!(Conv::new(constant(255.0)).is_ok());
+    let activation = |activation| ConvSpec { activation: Some(activation), ..bytes() };
+    assert_eq!(
+        refused(activation(Activation::Sigmoid)),
+        "activation: sigmoid of i32 is no whole number: relu, relu6 and clamp are"
+    );
+    assert_eq!(
+        refused(activation(Activation::Clamp(-0.5, 4.0))),
+        "activation: clamp from -0.5 to 4: sums are i32, whole numbers"
+    );
+    assert!(Conv::new(activation(Activation::Clamp(-128.0, 127.0))).is_ok());
+    let apart = |groups| ConvSpec { groups, out_channels: groups, ..bytes() };
+    let reduced = |reduction| ConvSpec { reduction, ..apart(8) };
+    assert_eq!(
+        refused(reduced(Reduction::Average { count_include_pad: false })),
+        "types: average pooling divides, which i32 cannot do here: use f32"
+    );
+    assert_eq!(
+        refused(reduced(Reduction::Dilation)),
+        "types: dilation adds before it compares, which i32 cannot do here: use f32"
+    );
+    assert!(Conv::new(reduced(Reduction::Max)).is_ok());
+}
+
+#[test]
 fn values_must_be_finite() {
     let constant = |value| ConvSpec { padding_mode: PaddingMode::Constant(value), ..base() };
     assert_eq!(

@@ -376,6 +376,7 @@ mod tests {
     #[test]
     fn words_round_trip() {
         ["f32", "f64", "f16", "bf16"].into_iter().for_each(round_trip::<DType>);
+        ["i32", "i8", "u8", "i16", "u16"].into_iter().for_each(round_trip::<DType>);
         ["channels-first", "channels-last"].into_iter().for_each(round_trip::<Layout>);
         ["zeros", "constant(-0.5)", "reflect", "symmetric", "replicate", "circular"]
             .into_iter()
@@ -407,7 +408,7 @@ mod tests {
         assert_eq!(
             refused::<DType>("half"),
             "cannot read the element type at column 1: found `half`, expected `f32`, `f64`, \
-             `f16` or `bf16`"
+             `f16`, `bf16`, `i32`, `i8`, `u8`, `i16` or `u16`"
         );
         assert_eq!(
             refused::<PaddingMode>("reflct"),

@@ -55,7 +55,7 @@ impl Blocks {
     /// the spectra; and of what is added to their results.
     fn errors(&self, conv: &Conv) -> (f64, f64) {
         let spec = conv.spec();
-        let unit = spec.types.accumulator.epsilon() / 2.0;
+        let unit = spec.types.accumulator.unit();
         let steps: f64 = self.complex().map(|n| transform(n, unit)).sum();
         let inputs: f64 = self.axes.iter().map(|axis| axis.points as f64).product();
         // The spectrum of the window is computed in f64, scaled, and rounded once. Its error is

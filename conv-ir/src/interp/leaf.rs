@@ -189,7 +189,7 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
         let dead = self.is_dead() && self.follows_lanes(access);
         let buffer = self.machine.nest.buffer_behind(self.leaf, access.base);
         if dead && self.machine.memory.is_callers(buffer) {
-            return T::from_f64(f64::NAN);
+            return T::poison();
         }
         if dead {
             self.check_dead(buffer, access);
@@ -199,7 +199,7 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
             .and_then(|position| self.machine.memory.read(buffer, position))
         {
             Ok(value) => value,
-            Err(_) if dead => T::from_f64(f64::NAN),
+            Err(_) if dead => T::poison(),
             Err(fault) => self.fail("load", access, fault),
         }
     }

@@ -84,12 +84,13 @@ fn choose_for_all<const N: usize>(
     targets: [&Target; N],
 ) -> [Choice; N] {
     let shape = Shape::of(canonical);
+    let targets = targets.map(|target| with_room(canonical, target));
     let shape = match targets.first() {
         Some(target) => spelled_where_cheap(shape, target),
         None => shape,
     };
     let mut first: Option<(LanesOn, Pack)> = None;
-    targets.map(|target| {
+    targets.each_ref().map(|target| {
         let on = first.map_or_else(|| pick_lanes(&shape, target), |f| f.0);
         let mut shape = shape.clone();
         shape.panel = first.and_then(|(_, pack)| pack.panel());
@@ -102,7 +103,18 @@ fn choose_for_all<const N: usize>(
     })
 }
 
+/// Registers that integers need beside: the product, which is no part of a multiply-add, and the
+/// splat, which is widened and so no operand in memory.
+const INTEGERS_NEED: usize = 2;
+
+/// The target, with as many registers as are left for a tile.
+fn with_room(canonical: &Nest, target: &Target) -> Target {
+    let need = if canonical.dtype.is_integer() { INTEGERS_NEED } else { 0 };
+    Target { vector_registers: target.vector_registers.saturating_sub(need), ..*target }
+}
+
 fn choose_for(conv: &Conv, canonical: &Nest, target: &Target) -> Choice {
+    let target = &with_room(canonical, target);
     let shape = spelled_where_cheap(Shape::of(canonical), target);
     let mut choice = choose(&shape, target, pick_lanes(&shape, target));
     choice.reasons.splice(0..0, interleaved(conv, &shape));
@@ -130,7 +142,7 @@ fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
     if target.packs {
         choice.schedule.pack = Pack::Tiles;
     }
-    taps(&mut choice, shape);
+    taps(&mut choice, shape, target);
     // One at a time is no step.
     choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1);
     order::order(&mut choice, shape, target);
@@ -278,12 +290,22 @@ fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
 }
 
 /// Taps are repeated in the code from the innermost axis on, while the body stays small.
-fn taps(choice: &mut Choice, shape: &Shape) {
+fn taps(choice: &mut Choice, shape: &Shape, target: &Target) {
     let points: i64 = choice.schedule.tile.iter().map(|t| t.1).product::<i64>()
         / choice.schedule.lanes.map_or(1, |l| l.1);
     let mut body = points.max(1);
     if let Some(taps) = shape.spelled_taps().filter(|taps| body * taps <= REPEATS) {
         spell_taps(choice, shape, taps);
+        return;
+    }
+    let steps = [16, 8, 4].into_iter().filter(|step| shape.in_channels % step == 0);
+    let dots = steps.filter(|step| *step == 4 || body * step <= 128).max();
+    let has_dots = target.isa.machine().dots && shape.is_free && shape.channels_last;
+    if let Some(step) = dots.filter(|_| has_dots) {
+        choice.schedule.step = Some((Role::InChannel, step));
+        choice.reasons.push(format!(
+            "unroll: {step} channels lie side by side, of which four bytes make one product"
+        ));
         return;
     }
     for (at, &taps) in shape.taps.iter().enumerate() {

@@ -29,6 +29,8 @@ pub(super) struct Shape {
     pub row_step: i64,
     /// The output stores channels innermost.
     pub channels_last: bool,
+    /// A sum of integers, which may be put together in any order.
+    pub is_free: bool,
     /// Taps may fall outside along the columns.
     pub ragged: bool,
     /// What lies outside is not zero.
@@ -98,6 +100,7 @@ impl Shape {
             dilation: dilation(nest, leaf),
             column_step,
             row_step: row_step(nest, leaf),
+            is_free: nest.dtype.is_integer(),
             channels_last: last_index(BufferRole::Output).is_some_and(|i| is_channel(&i)),
             ragged,
             folds,

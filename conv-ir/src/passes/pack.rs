@@ -29,25 +29,26 @@ use crate::{DType, Error, Schedule, Target};
 pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     match schedule.pack {
         Pack::Tiles => pack_in(nest, &|role| schedule.tile_of(role), target),
-        Pack::No if is_widened(nest) => pack_in(nest, &|_| 1, target),
+        Pack::No if is_widened(nest, target) => pack_in(nest, &|_| 1, target),
         Pack::Panels { .. } | Pack::No => Ok(()),
     }
 }
 
 /// Whether packing widens what leaves would widen at each use.
-fn is_widened(nest: &Nest) -> bool {
+fn is_widened(nest: &Nest, target: &Target) -> bool {
     let mut arrays =
         [BufferRole::Weight, BufferRole::Bias].into_iter().flat_map(|role| nest.buffer_of(role));
-    arrays.any(|buffer| nest.buffer(buffer).dtype != nest.dtype)
+    arrays.any(|buffer| nest.buffer(buffer).dtype != packed_type(nest, buffer, target))
 }
 
 /// The type of a packed buffer. Weights that do not stay in a cache are read from further away
 /// each time, which takes longer than to widen them; others are widened once, when they are packed.
+/// Integers stay narrow: a leaf that knows that its factors are can multiply them faster.
 fn packed_type(nest: &Nest, from: BufferId, target: &Target) -> DType {
     let Buffer { role, dtype, .. } = *nest.buffer(from);
     let bytes = nest.constant_len(from).unwrap_or(0) * nest.dtype.bytes() as i64;
     let streams = role == BufferRole::Weight && bytes > target.l2_bytes as i64;
-    if streams { dtype } else { nest.dtype }
+    if streams || dtype.is_integer() { dtype } else { nest.dtype }
 }
 
 pub(super) fn pack_panels(

@@ -8,6 +8,13 @@
 //! after   for ic.o in 0..16, ic.i in 0..4 unrolled: update
 //! ```
 //!
+//! Integers may be summed in any order. Steps of channels then go inside, where no tap is tested:
+//!
+//! ```text
+//! before  for ic in 0..64, kh in 0..3, kw in 0..3: update
+//! after   for kh in 0..3, kw in 0..3, ic.o in 0..16, ic.i in 0..4 unrolled: update
+//! ```
+//!
 //! requires: reduce loops.
 //! gives: innermost loops marked as unrolled, within a budget of multiply-adds; the rest stay
 //! loops.
@@ -32,6 +39,7 @@ pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result
     }
     let mut body = std::mem::take(&mut nest.body);
     for_leaves(&mut body, &mut |leaf| {
+        put_channels_inside(nest, schedule, leaf);
         if let Some(at) = unroll_taps(nest, schedule, leaf) {
             unroll_steps(nest, schedule, leaf, at);
         }
@@ -39,6 +47,18 @@ pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result
     })?;
     nest.body = body;
     Ok(())
+}
+
+/// Makes channels the innermost loop of a sum of integers, where the schedule has steps of them.
+fn put_channels_inside(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) {
+    let is_channels = |axis: AxisId| nest.role(axis) == Role::InChannel;
+    let wanted = schedule.step.is_some_and(|step| step.0 == Role::InChannel);
+    let axes: Vec<AxisId> = leaf.reduce.iter().map(|l| l.axis).collect();
+    let tested = leaf.tests_depend_on(|axis| axes.contains(&axis));
+    if wanted && nest.dtype.is_integer() && !tested {
+        // Bounds of other loops do not name channels.
+        leaf.reduce.sort_by_key(|l| is_channels(l.axis));
+    }
 }
 
 /// Multiply-adds of one step, as the code has them now.

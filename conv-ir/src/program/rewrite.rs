@@ -111,6 +111,9 @@ pub fn fold_batch_norm<T: Element>(
         let name = of.conv.spec().reduction.name();
         return Err(wrong(format!("{name} has no weights to scale")));
     }
+    if of.conv.dtype().is_integer() {
+        return Err(wrong("weights of integers are not scaled, which would round them".to_owned()));
+    }
     for (name, array) in [
         ("scale", norm.scale),
         ("shift", norm.shift),

@@ -91,7 +91,7 @@ fn gammas(conv: &Conv, axes: &[&Transform]) -> (f64, f64) {
     let weights = 2 * (transformed().map(|axis| axis.taps()).sum::<usize>() + 1);
     let worst: f64 = axes.iter().map(|axis| axis.worst()).product();
     let finer = gamma(weights, f64::EPSILON / 2.0) * worst;
-    (gamma(roundings, spec.types.accumulator.epsilon() / 2.0), finer)
+    (gamma(roundings, spec.types.accumulator.unit()), finer)
 }
 
 /// For each output of a tile: `|A|_ik` times the sum of row `k` of `|B|`, over all points.

@@ -1,7 +1,6 @@
 //! Expressions: values of registers, chunk by chunk.
 
 use conv_ir::nest::{Expr, Unary};
-use cranelift_codegen::ir::InstBuilder;
 
 use super::emitter::Emitter;
 use super::int::Truth;
@@ -27,10 +26,7 @@ impl Tile<'_> {
             },
             Expr::Unary(Unary::To(dtype), a) => {
                 let a = self.eval(e, a);
-                self.per_chunk(|at, chunk| {
-                    let bits = stored::narrow(e, chunk, *dtype, a[at]);
-                    stored::widen(e, chunk, *dtype, bits)
-                })
+                self.per_chunk(|at, chunk| stored::nearest(e, chunk, *dtype, a[at]))
             }
             Expr::Unary(op, a) => {
                 let a = self.eval(e, a);
@@ -60,12 +56,6 @@ impl Tile<'_> {
         let swap = spare(b, b_dies) && !spare(a, a_dies);
         let (first, second) = if swap { (b, a) } else { (a, b) };
         let (x, y, z) = (self.eval(e, first), self.eval(e, second), self.eval(e, c));
-        self.per_chunk(|at, _| match e.facts.fma {
-            true => e.b.ins().fma(x[at], y[at], z[at]),
-            false => {
-                let product = e.b.ins().fmul(x[at], y[at]);
-                e.b.ins().fadd(product, z[at])
-            }
-        })
+        self.per_chunk(|at, chunk| vector::multiply_add(e, chunk, [x[at], y[at], z[at]]))
     }
 }

@@ -105,7 +105,7 @@ impl Tile<'_> {
                 let place = self.place_of(e, to, chunk.first + lane);
                 let (pointer, displacement) = e.address(&place);
                 let one = stored::lane(e, chunk, bits, lane);
-                stored::store(e, one, (pointer, displacement), flags());
+                stored::store(e, dtype, one, (pointer, displacement), flags());
             }
             return;
         }
@@ -127,7 +127,7 @@ fn load_at(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, place: &Place) -
     let address = e.address(place);
     match is_stored(e, dtype) {
         true => {
-            let bits = stored::load(e, chunk, address, flags());
+            let bits = stored::load(e, chunk, dtype, address, flags());
             stored::widen(e, chunk, dtype, bits)
         }
         false => e.b.ins().load(chunk.ty(), flags(), address.0, address.1),

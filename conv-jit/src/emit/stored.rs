@@ -1,5 +1,5 @@
-//! Elements of 16 bits that are computed in f32: widened and narrowed in integers, four lanes or
-//! one.
+//! Elements of narrower types than they are computed in: widened and narrowed in integers, four
+//! lanes or one.
 //!
 //! ```text
 //! f16   widen    magnitude << 13 is the number times 2^-112, subnormal ones too; all ones in the
@@ -8,13 +8,15 @@
 //!                subnormal add 1/2, whose unit is f16's least: the adder rounds
 //! bf16  widen    << 16
 //!       narrow   the same addition and shift, without another exponent
+//! i8 .. widen    by the load
+//!       narrow   the lowest bits, of what was brought into the range before
 //! ```
 //!
-//! Everything rounds to nearest even, and NaN stays NaN.
+//! Floating-point numbers are rounded to nearest even, and NaN stays NaN.
 
-use conv_ir::DType;
+use conv_ir::{DType, Kind};
 use cranelift_codegen::ir::condcodes::IntCC;
-use cranelift_codegen::ir::{ConstantData, InstBuilder, MemFlagsData, Value, types};
+use cranelift_codegen::ir::{ConstantData, Endianness, InstBuilder, MemFlagsData, Value, types};
 
 use super::emitter::Emitter;
 use super::vector::{Chunk, bitcast, constant};
@@ -24,17 +26,45 @@ pub(super) fn is_stored(e: &Emitter<'_, '_>, dtype: DType) -> bool {
     dtype != e.nest.dtype
 }
 
-/// The bits of neighbouring elements, zeros above them.
+/// The bits of neighbouring elements, above them zeros, or the sign of a signed integer.
 pub(super) fn load(
     e: &mut Emitter<'_, '_>,
     chunk: Chunk,
+    dtype: DType,
     (pointer, displacement): (Value, i32),
     flags: MemFlagsData,
 ) -> Value {
-    match chunk.is_scalar() {
-        true => e.b.ins().uload16(types::I32, flags, pointer, displacement),
-        false => e.b.ins().uload16x4(flags, pointer, displacement),
+    let signed = dtype.format().kind == Kind::Signed;
+    if dtype.bytes() == 1 && !chunk.is_scalar() {
+        return load_bytes(e, signed, (pointer, displacement), flags);
     }
+    match (chunk.is_scalar(), dtype.bytes(), signed) {
+        (true, 1, false) => e.b.ins().uload8(types::I32, flags, pointer, displacement),
+        (true, 1, true) => e.b.ins().sload8(types::I32, flags, pointer, displacement),
+        (true, _, false) => e.b.ins().uload16(types::I32, flags, pointer, displacement),
+        (true, _, true) => e.b.ins().sload16(types::I32, flags, pointer, displacement),
+        (false, _, false) => e.b.ins().uload16x4(flags, pointer, displacement),
+        (false, _, true) => e.b.ins().sload16x4(flags, pointer, displacement),
+    }
+}
+
+/// Four bytes, widened twice.
+fn load_bytes(
+    e: &mut Emitter<'_, '_>,
+    signed: bool,
+    (pointer, displacement): (Value, i32),
+    flags: MemFlagsData,
+) -> Value {
+    let flags = flags.with_endianness(Endianness::Little);
+    let all = e.b.ins().load(types::I32, flags, pointer, displacement);
+    let first = e.b.ins().scalar_to_vector(types::I32X4, all);
+    let bytes = bitcast(e, types::I8X16, first);
+    if signed {
+        let words = e.b.ins().swiden_low(bytes);
+        return e.b.ins().swiden_low(words);
+    }
+    let words = e.b.ins().uwiden_low(bytes);
+    e.b.ins().uwiden_low(words)
 }
 
 /// One lane's bits.
@@ -45,15 +75,33 @@ pub(super) fn lane(e: &mut Emitter<'_, '_>, chunk: Chunk, bits: Value, lane: i64
 /// Stores the bits of one element.
 pub(super) fn store(
     e: &mut Emitter<'_, '_>,
+    dtype: DType,
     bits: Value,
     (pointer, displacement): (Value, i32),
     flags: MemFlagsData,
 ) {
-    e.b.ins().istore16(flags, bits, pointer, displacement);
+    match dtype.bytes() {
+        1 => e.b.ins().istore8(flags, bits, pointer, displacement),
+        _ => e.b.ins().istore16(flags, bits, pointer, displacement),
+    };
 }
 
-/// The numbers with these bits, in f32.
+/// The nearest numbers of a type.
+pub(super) fn nearest(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, value: Value) -> Value {
+    let Some((least, greatest)) = dtype.range() else {
+        let bits = narrow(e, chunk, dtype, value);
+        return widen(e, chunk, dtype, bits);
+    };
+    let (least, greatest) = (int(e, chunk, least as i32), int(e, chunk, greatest as i32));
+    let value = e.b.ins().smax(value, least);
+    e.b.ins().smin(value, greatest)
+}
+
+/// The numbers with these bits, in the type that they are computed in.
 pub(super) fn widen(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, bits: Value) -> Value {
+    if dtype.is_integer() {
+        return bits;
+    }
     if dtype != DType::F16 {
         let shifted = e.b.ins().ishl_imm_u(bits, 16);
         return bitcast(e, chunk.ty(), shifted);
@@ -76,8 +124,12 @@ pub(super) fn widen(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, bits: V
     bitcast(e, chunk.ty(), number)
 }
 
-/// The bits of the nearest numbers, zeros above them.
+/// The bits of the nearest numbers, zeros above them; of integers their lowest bits, whatever is
+/// above.
 pub(super) fn narrow(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, value: Value) -> Value {
+    if dtype.is_integer() {
+        return value;
+    }
     let bits = bitcast(e, chunk.ints(), value);
     let all = int(e, chunk, 0x7fff_ffff);
     let magnitude = e.b.ins().band(bits, all);

@@ -5,7 +5,7 @@
 
 use conv_ir::nest::{Binary, Unary};
 use conv_ir::{DType, Format};
-use cranelift_codegen::ir::condcodes::FloatCC;
+use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{
     ConstantData, Endianness, InstBuilder, MemFlagsData, Type, Value, types,
 };
@@ -50,7 +50,12 @@ impl Chunk {
         match self.dtype {
             DType::F64 => types::F64,
             DType::F32 | DType::F16 | DType::BF16 => types::F32,
+            DType::I32 | DType::I8 | DType::U8 | DType::I16 | DType::U16 => types::I32,
         }
+    }
+
+    fn is_integer(&self) -> bool {
+        self.dtype.is_integer()
     }
 
     pub(super) fn ty(&self) -> Type {
@@ -74,6 +79,7 @@ pub(super) fn constant(e: &mut Emitter<'_, '_>, chunk: Chunk, c: f64) -> Value {
     match chunk.ty() {
         types::F32 => e.b.ins().f32const(c as f32),
         types::F64 => e.b.ins().f64const(c),
+        types::I32 => e.b.ins().iconst(types::I32, chunk.dtype.bits_of(c) as i64),
         vector => {
             let bits = chunk.dtype.bits_of(c).to_le_bytes();
             let bytes = bits[..chunk.dtype.bytes()].repeat(chunk.lanes as usize);
@@ -85,6 +91,12 @@ pub(super) fn constant(e: &mut Emitter<'_, '_>, chunk: Chunk, c: f64) -> Value {
 
 pub(super) fn unary(e: &mut Emitter<'_, '_>, chunk: Chunk, op: Unary, a: Value) -> Value {
     match op {
+        Unary::Neg if chunk.is_integer() => e.b.ins().ineg(a),
+        Unary::Abs if chunk.is_integer() => e.b.ins().iabs(a),
+        Unary::Round if chunk.is_integer() => a,
+        Unary::Exp2Int if chunk.is_integer() => {
+            unreachable!("emit: no activation of integers scales")
+        }
         Unary::Neg => e.b.ins().fneg(a),
         Unary::Abs => e.b.ins().fabs(a),
         Unary::Round => e.b.ins().nearest(a),
@@ -112,6 +124,14 @@ pub(super) fn binary(
     b: Value,
 ) -> Value {
     match op {
+        Binary::Add if chunk.is_integer() => e.b.ins().iadd(a, b),
+        Binary::Sub if chunk.is_integer() => e.b.ins().isub(a, b),
+        Binary::Mul if chunk.is_integer() => e.b.ins().imul(a, b),
+        Binary::Min if chunk.is_integer() => e.b.ins().smin(a, b),
+        Binary::Max if chunk.is_integer() => e.b.ins().smax(a, b),
+        Binary::Div | Binary::CopySign if chunk.is_integer() => {
+            unreachable!("emit: {op:?} of integers is in no description")
+        }
         Binary::Add => e.b.ins().fadd(a, b),
         Binary::Sub => e.b.ins().fsub(a, b),
         Binary::Mul => e.b.ins().fmul(a, b),
@@ -128,6 +148,15 @@ pub(super) fn binary(
     }
 }
 
+/// `x * y + z`, rounded once where the machine can; of integers modulo 2^32.
+pub(super) fn multiply_add(e: &mut Emitter<'_, '_>, chunk: Chunk, [x, y, z]: [Value; 3]) -> Value {
+    if !chunk.is_integer() && e.facts.fma {
+        return e.b.ins().fma(x, y, z);
+    }
+    let product = binary(e, chunk, Binary::Mul, x, y);
+    binary(e, chunk, Binary::Add, product, z)
+}
+
 /// `then` where `a < b`, else `otherwise`.
 pub(super) fn choose(
     e: &mut Emitter<'_, '_>,
@@ -136,7 +165,10 @@ pub(super) fn choose(
     then: Value,
     otherwise: Value,
 ) -> Value {
-    let less = e.b.ins().fcmp(FloatCC::LessThan, a, b);
+    let less = match chunk.is_integer() {
+        true => e.b.ins().icmp(IntCC::SignedLessThan, a, b),
+        false => e.b.ins().fcmp(FloatCC::LessThan, a, b),
+    };
     if chunk.is_scalar() {
         return e.b.ins().select(less, then, otherwise);
     }

@@ -167,7 +167,7 @@ unsafe fn forward_here(isa: Isa, grid: &Grid<f64>, data: &mut [Point<f64, AT_A_T
     match isa {
         // SAFETY: the caller's word.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 => unsafe { avx512(grid, data) },
+        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(grid, data) },
         // SAFETY: the caller's word.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 => unsafe { avx2(grid, data) },
@@ -280,7 +280,7 @@ impl<T: Vectors<L>, const L: usize> Window<T, L> {
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => self.unit_avx512(unit, ends, data),
+                Isa::Avx512 | Isa::Avx512Vnni => self.unit_avx512(unit, ends, data),
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 => self.unit_avx2(unit, ends, data),
                 _ => self.unit::<Plain<T, L>>(unit, ends, data),

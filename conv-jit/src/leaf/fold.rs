@@ -77,9 +77,10 @@ fn takes(inst: &Inst, value: Value) -> bool {
         args.iter().enumerate().all(|(i, a)| i == at || matches!(a, Arg::Value(v) if *v != value))
     };
     match kind {
-        Kind::Fma | Kind::Add | Kind::Mul | Kind::And | Kind::Or => {
+        Kind::Fma | Kind::Narrow | Kind::Add | Kind::Mul | Kind::And | Kind::Or => {
             here(0) && others(0) || here(1) && others(1)
         }
+        Kind::Dot => here(1) && others(1),
         Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
         Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose | Kind::Pick(_) | Kind::To(_) => {
             false

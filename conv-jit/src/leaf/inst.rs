@@ -109,6 +109,11 @@ pub(crate) enum Kind {
     Copy,
     /// `a * b + c`.
     Fma,
+    /// [`Fma`](Kind::Fma) of factors that 16 bits hold, the upper half of one of them zero.
+    Narrow,
+    /// `c` and the sum of the products of four bytes in each lane of `a`, which are not negative,
+    /// and of `b`, which may be.
+    Dot,
     Add,
     Sub,
     Mul,

@@ -1,7 +1,8 @@
 //! A leaf below all machines: what it computes as straight lines of instructions on values.
 //!
 //! ```text
-//! Leaf --walk--> straight lines --pairs, regroup--> fewer loads --fold--> loads inside operands
+//! Leaf --walk--> straight lines --dots--> four products of bytes at a time
+//!      --pairs, regroup--> fewer loads --fold--> loads inside operands
 //!      --prefetch--> LeafCode --a machine's encoder--> bytes
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! compiles it.
 
 mod access;
+mod dots;
 mod fold;
 pub(crate) mod inst;
 mod loops;
@@ -118,6 +120,9 @@ pub(crate) fn lower<T>(
 ) -> Result<T, Refusal> {
     let shape = Shape::of(nest, leaf, isa)?;
     let mut code = walk::straight(nest, leaf, shape.machine())?;
+    if nest.dtype == DType::I32 && shape.width > 1 {
+        dots::dots(&mut code, shape.machine());
+    }
     pairs::pair(&mut code.update, &mut code.carried, shape.element(), shape.width);
     let shared = regroup::regrouped(&code.update, &code.carried, shape.machine());
     if let Some((update, carried)) = shared {

@@ -182,7 +182,7 @@ impl Shared {
 /// Which operand is the sum, or the greatest or least, so far.
 fn sum_at(to: Value, kind: Kind, args: &[Arg]) -> Option<usize> {
     let at = match kind {
-        Kind::Fma => 2,
+        Kind::Fma | Kind::Narrow => 2,
         Kind::Sub => 0,
         Kind::Max | Kind::Min => 1,
         Kind::Add => args.iter().position(|arg| *arg == Arg::Value(to))?,

@@ -201,6 +201,9 @@ impl<'a> Walk<'a> {
             Expr::Unary(op, a) => return self.unary(*op, a, to),
             Expr::Binary(op, a, b) => return self.binary(*op, a, b, to),
             Expr::Fma(a, b, c) => return self.compute(to, Kind::Fma, &[a, b, c]),
+            Expr::Choose { .. } if self.nest.dtype.is_integer() => {
+                return Err(Refusal::Operation("a choice between integers".into()));
+            }
             Expr::Choose { a, b, then, otherwise } => {
                 return self.compute(to, Kind::Choose, &[a, b, then, otherwise]);
             }
@@ -228,6 +231,10 @@ impl<'a> Walk<'a> {
     }
 
     fn unary(&mut self, op: Unary, a: &Expr, to: Option<Value>) -> Result<Arg, Refusal> {
+        let is_integer = self.nest.dtype.is_integer();
+        if is_integer && !matches!(op, Unary::Neg | Unary::To(_)) {
+            return Err(Refusal::Operation(format!("{op:?} of integers")));
+        }
         // Integers up to the magic number have their last digit in the last bit: adding it turns
         // the number into bits, which move to where the exponent is.
         let format = self.nest.dtype.format();
@@ -238,7 +245,14 @@ impl<'a> Walk<'a> {
             Unary::Neg => self.emit(to, Kind::Mul, &[a, constant(self.bits(-1.0))]),
             Unary::Abs => self.emit(to, Kind::And, &[a, constant(self.sign() - 1)]),
             Unary::Round => self.emit(to, Kind::Round, &[a]),
-            Unary::To(dtype) => self.emit(to, Kind::To(dtype), &[a]),
+            Unary::To(dtype) => match dtype.range() {
+                Some((least, greatest)) => {
+                    let [least, greatest] = [least, greatest].map(|x| self.bits(x as f64));
+                    let raised = self.emit(None, Kind::Max, &[a, constant(least)]);
+                    self.emit(to, Kind::Min, &[Arg::Value(raised), constant(greatest)])
+                }
+                None => self.emit(to, Kind::To(dtype), &[a]),
+            },
             Unary::Exp2Int => {
                 let sum = self.emit(None, Kind::Add, &[a, constant(self.bits(magic))]);
                 self.emit(to, Kind::Shift(format.mantissa as i32), &[Arg::Value(sum)])
@@ -254,6 +268,9 @@ impl<'a> Walk<'a> {
         b: &Expr,
         to: Option<Value>,
     ) -> Result<Arg, Refusal> {
+        if self.nest.dtype.is_integer() && matches!(op, Binary::Div | Binary::CopySign) {
+            return Err(Refusal::Operation(format!("{op:?} of integers")));
+        }
         let kind = match op {
             Binary::Add => Kind::Add,
             Binary::Sub => Kind::Sub,

@@ -19,7 +19,7 @@ pub struct Bill {
     pub spills: usize,
     /// Instructions.
     pub instructions: usize,
-    /// Fused multiply-adds.
+    /// Fused multiply-adds; of integers, products.
     pub fmas: usize,
     /// Of these, with a broadcast as operand.
     pub broadcasts: usize,
@@ -70,7 +70,11 @@ impl MicroKernel {
                 (1..instruction.op_count()).any(|at| instruction.op_kind(at) == OpKind::Memory);
             let is_vector =
                 (0..instruction.op_count()).any(|at| is_vector(instruction.op_register(at)));
-            if format!("{:?}", instruction.mnemonic()).starts_with("Vfmadd") {
+            let name = format!("{:?}", instruction.mnemonic());
+            if ["Vfmadd", "Vpmulld", "Vpmaddwd", "Vpdp"]
+                .iter()
+                .any(|multiplies| name.starts_with(multiplies))
+            {
                 bill.fmas += 1;
                 bill.broadcasts += usize::from(instruction.is_broadcast());
             } else if instruction.mnemonic() == Mnemonic::Prefetcht0 {

@@ -69,7 +69,7 @@ pub(super) fn codes(encoding: Encoding, bytes: i64, dtype: DType) -> &'static Co
     }
 }
 
-const EVEX_Z_32: Codes = Codes {
+pub(super) const EVEX_Z_32: Codes = Codes {
     fma231: Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er,
     fma213: Code::EVEX_Vfmadd213ps_zmm_k1z_zmm_zmmm512b32_er,
     add: Code::EVEX_Vaddps_zmm_k1z_zmm_zmmm512b32_er,
@@ -106,7 +106,7 @@ const EVEX_Z_32: Codes = Codes {
     store_lane: Code::EVEX_Vextractps_rm32_xmm_imm8,
 };
 
-const EVEX_Y_32: Codes = Codes {
+pub(super) const EVEX_Y_32: Codes = Codes {
     fma231: Code::EVEX_Vfmadd231ps_ymm_k1z_ymm_ymmm256b32,
     fma213: Code::EVEX_Vfmadd213ps_ymm_k1z_ymm_ymmm256b32,
     add: Code::EVEX_Vaddps_ymm_k1z_ymm_ymmm256b32,
@@ -143,7 +143,7 @@ const EVEX_Y_32: Codes = Codes {
     store_lane: Code::EVEX_Vextractps_rm32_xmm_imm8,
 };
 
-const EVEX_X_32: Codes = Codes {
+pub(super) const EVEX_X_32: Codes = Codes {
     fma231: Code::EVEX_Vfmadd231ps_xmm_k1z_xmm_xmmm128b32,
     fma213: Code::EVEX_Vfmadd213ps_xmm_k1z_xmm_xmmm128b32,
     add: Code::EVEX_Vaddps_xmm_k1z_xmm_xmmm128b32,
@@ -180,7 +180,7 @@ const EVEX_X_32: Codes = Codes {
     store_lane: Code::EVEX_Vextractps_rm32_xmm_imm8,
 };
 
-const VEX_Y_32: Codes = Codes {
+pub(super) const VEX_Y_32: Codes = Codes {
     fma231: Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256,
     fma213: Code::VEX_Vfmadd213ps_ymm_ymm_ymmm256,
     add: Code::VEX_Vaddps_ymm_ymm_ymmm256,
@@ -217,7 +217,7 @@ const VEX_Y_32: Codes = Codes {
     store_lane: Code::VEX_Vextractps_rm32_xmm_imm8,
 };
 
-const VEX_X_32: Codes = Codes {
+pub(super) const VEX_X_32: Codes = Codes {
     fma231: Code::VEX_Vfmadd231ps_xmm_xmm_xmmm128,
     fma213: Code::VEX_Vfmadd213ps_xmm_xmm_xmmm128,
     add: Code::VEX_Vaddps_xmm_xmm_xmmm128,

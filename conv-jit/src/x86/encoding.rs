@@ -18,7 +18,7 @@ impl Encoding {
         match isa {
             Isa::Portable => Err(Refusal::Machine),
             Isa::Avx2 => Ok(Encoding::Vex),
-            Isa::Avx512 => Ok(Encoding::Evex),
+            Isa::Avx512 | Isa::Avx512Vnni => Ok(Encoding::Evex),
         }
     }
 }

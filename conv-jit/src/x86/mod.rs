@@ -24,6 +24,8 @@ mod block;
 mod codes;
 mod encoding;
 mod frame;
+mod integer_codes;
+mod integers;
 mod masks;
 mod memory;
 mod operands;

@@ -1,13 +1,14 @@
-//! Elements of 16 bits: widened as they are loaded, narrowed as they are stored.
+//! Elements of narrower types: widened as they are loaded, narrowed as they are stored.
 //!
 //! ```text
 //! f16   vcvtph2ps, vcvtps2ph                         registers or memory, masked with AVX-512
 //! bf16  vpmovzxwd and a shift; a shift and vpmovdw, or vpackusdw
+//! i8 .. in `integers`, where instructions have other names
 //! ```
 //!
 //! What is stored was rounded before (`Kind::To`), so that narrowing is exact. One element for all
-//! lanes is a broadcast of its word; words that are apart, or that AVX2 cannot mask, are inserted
-//! and extracted one by one.
+//! lanes is a broadcast of it; elements that are apart, or that AVX2 cannot mask, are inserted and
+//! extracted one by one.
 
 use conv_ir::DType;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
@@ -22,8 +23,8 @@ use crate::leaf::inst::{Arg, Live, Place, Value};
 const UNORDERED: u32 = 3;
 /// Round as the immediate says: to nearest even.
 const NEAREST_EVEN: u32 = 0;
-/// Words in 128 bits.
-const WORDS: i64 = 8;
+/// Bytes of f16 and bf16.
+const WORD: i64 = 2;
 
 /// The instructions for words of one vector shape.
 struct Words {
@@ -91,9 +92,9 @@ impl Vectors<'_> {
         }
     }
 
-    /// The name of a register that holds a word for each lane.
-    fn narrow(&self, reg: Reg) -> Register {
-        self.sized(reg, (self.shape.bytes() / 2).max(16))
+    /// The name of a register that holds an element of so many bytes for each lane.
+    pub(super) fn narrow(&self, reg: Reg, element: i64) -> Register {
+        self.sized(reg, (self.shape.width * element).max(16))
     }
 
     /// One of two instructions.
@@ -110,9 +111,10 @@ impl Vectors<'_> {
         (step, live): (i64, Live),
     ) -> Result<(), Refusal> {
         let (width, element) = (self.shape.width, dtype.bytes() as i64);
-        let from_memory = match dtype {
-            DType::F16 => self.words().from_f16,
-            _ => self.words().extend,
+        let (from_memory, repeat) = match dtype {
+            DType::F16 => (self.words().from_f16, self.words().splat),
+            DType::BF16 => (self.words().extend, self.words().splat),
+            _ => (self.widening(dtype), self.repeating(dtype)),
         };
         if step == element && live.is_all(width) && width > 1 {
             let operand = self.memory(place, false)?;
@@ -132,13 +134,13 @@ impl Vectors<'_> {
         }
         if step == 0 && width > 1 {
             let operand = self.memory(place, false)?;
-            let splat = Instruction::with2(self.words().splat, self.narrow(reg), operand);
+            let splat = Instruction::with2(repeat, self.narrow(reg, element), operand);
             self.text.push(splat);
         } else {
             let live = if width == 1 { Live::first(1) } else { live };
-            self.insert(reg, place, step, live)?;
+            self.insert(reg, place, (step, live), element)?;
         }
-        let widen = Instruction::with2(from_memory, self.name(reg), self.narrow(reg));
+        let widen = Instruction::with2(from_memory, self.name(reg), self.narrow(reg, element));
         self.text.push(widen);
         self.moved_up(reg, dtype);
         Ok(())
@@ -146,26 +148,41 @@ impl Vectors<'_> {
 
     /// The upper half of a number is all that bf16 has of it.
     fn moved_up(&mut self, reg: Reg, dtype: DType) {
-        if dtype != DType::F16 {
+        if dtype == DType::BF16 {
             let name = self.name(reg);
             self.text.push(Instruction::with3(self.codes.shift, name, name, 16));
         }
     }
 
-    /// Words one by one into a register, zeros in other lanes.
-    fn insert(&mut self, reg: Reg, place: Place, step: i64, live: Live) -> Result<(), Refusal> {
-        let code = self
-            .either(Code::EVEX_Vpinsrw_xmm_xmm_r32m16_imm8, Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8);
+    /// Elements of so many bytes one by one into a register, zeros in other lanes.
+    fn insert(
+        &mut self,
+        reg: Reg,
+        place: Place,
+        (step, live): (i64, Live),
+        element: i64,
+    ) -> Result<(), Refusal> {
+        let code = match element {
+            1 => self.either(
+                Code::EVEX_Vpinsrb_xmm_xmm_r32m8_imm8,
+                Code::VEX_Vpinsrb_xmm_xmm_r32m8_imm8,
+            ),
+            _ => self.either(
+                Code::EVEX_Vpinsrw_xmm_xmm_r32m16_imm8,
+                Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8,
+            ),
+        };
         let (from, to) = live.range();
-        let high = if self.shape.width > WORDS { Some(self.take()?) } else { None };
+        let per = 16 / element;
+        let high = if self.shape.width > per { Some(self.take()?) } else { None };
         for part in [Some(reg), high].into_iter().flatten() {
             self.shuffle(self.codes.xor, part, part, part);
         }
         for lane in from.max(0)..to.min(self.shape.width) {
-            let part = if lane < WORDS { reg } else { high.unwrap_or(reg) };
+            let part = if lane < per { reg } else { high.unwrap_or(reg) };
             let (name, operand) =
                 (self.sized(part, 16), self.memory(place.offset(lane * step), false)?);
-            let at = (lane % WORDS) as u32;
+            let at = (lane % per) as u32;
             self.text.push(Instruction::with4(code, name, name, operand, at));
         }
         if let Some(high) = high {
@@ -189,7 +206,7 @@ impl Vectors<'_> {
         match dtype {
             DType::F16 => {
                 let (words, name) = (self.words(), self.name(rounded));
-                let (narrow, from) = (self.narrow(rounded), self.name(from));
+                let (narrow, from) = (self.narrow(rounded, WORD), self.name(from));
                 self.text.push(Instruction::with3(words.to_f16, narrow, from, NEAREST_EVEN));
                 self.text.push(Instruction::with2(words.from_f16, name, narrow));
             }
@@ -248,6 +265,9 @@ impl Vectors<'_> {
         (step, live): (i64, i64),
         reg: Reg,
     ) -> Result<(), Refusal> {
+        if dtype.is_integer() {
+            return self.store_integers(dtype, place, (step, live), reg);
+        }
         let (width, evex) = (self.shape.width, self.encoding == Encoding::Evex);
         let is_row = step == dtype.bytes() as i64 && width > 1;
         let whole = is_row && live == width;
@@ -259,7 +279,7 @@ impl Vectors<'_> {
         }
         let words = self.take()?;
         if dtype == DType::F16 {
-            let narrow = self.narrow(words);
+            let narrow = self.narrow(words, WORD);
             let code = self.words().to_f16;
             self.text.push(Instruction::with3(code, narrow, name, NEAREST_EVEN));
         } else {
@@ -282,14 +302,14 @@ impl Vectors<'_> {
                 let xmm = self.sized(words, 16);
                 self.text.push(Instruction::with2(self.codes.store_low, operand, xmm));
             }
-            _ => self.extract(words, place, step, live)?,
+            _ => self.extract(words, place, (step, live), WORD)?,
         }
         self.give(words);
         Ok(())
     }
 
     /// A store of a row, of its first lanes only where it is not whole.
-    fn push_row(
+    pub(super) fn push_row(
         &mut self,
         store: Result<Instruction, iced_x86::IcedError>,
         whole: bool,
@@ -312,7 +332,7 @@ impl Vectors<'_> {
     fn pack_words(&mut self, words: Reg) -> Result<(), Refusal> {
         let (xmm, whole) = (self.sized(words, 16), self.name(words));
         if self.encoding == Encoding::Evex {
-            let truncate = Instruction::with2(self.truncate(), self.narrow(words), whole);
+            let truncate = Instruction::with2(self.truncate(), self.narrow(words, WORD), whole);
             self.text.push(truncate);
             return Ok(());
         }
@@ -329,18 +349,27 @@ impl Vectors<'_> {
         Ok(())
     }
 
-    /// Words one by one to memory.
-    fn extract(&mut self, words: Reg, place: Place, step: i64, live: i64) -> Result<(), Refusal> {
-        let code =
-            self.either(Code::EVEX_Vpextrw_r32m16_xmm_imm8, Code::VEX_Vpextrw_r32m16_xmm_imm8);
+    /// Elements of so many bytes one by one to memory.
+    pub(super) fn extract(
+        &mut self,
+        words: Reg,
+        place: Place,
+        (step, live): (i64, i64),
+        element: i64,
+    ) -> Result<(), Refusal> {
+        let code = match element {
+            1 => self.either(Code::EVEX_Vpextrb_r32m8_xmm_imm8, Code::VEX_Vpextrb_r32m8_xmm_imm8),
+            _ => self.either(Code::EVEX_Vpextrw_r32m16_xmm_imm8, Code::VEX_Vpextrw_r32m16_xmm_imm8),
+        };
+        let per = 16 / element;
         for lane in 0..live {
-            if lane == WORDS {
+            if lane == per {
                 let (xmm, whole) = (self.sized(words, 16), self.sized(words, 32));
                 let high = Code::EVEX_Vextracti32x4_xmmm128_k1z_ymm_imm8;
                 self.text.push(Instruction::with3(high, xmm, whole, 1));
             }
             let operand: MemoryOperand = self.memory(place.offset(lane * step), false)?;
-            let at = (lane % WORDS) as u32;
+            let at = (lane % per) as u32;
             self.text.push(Instruction::with3(code, operand, self.sized(words, 16), at));
         }
         Ok(())

@@ -14,6 +14,7 @@ use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 use super::Refusal;
 use super::codes::{Codes, codes};
 use super::encoding::Encoding;
+use super::integer_codes;
 use super::masks::{Masks, SCRATCH_MASK};
 use super::text::{Constant, Text};
 use crate::leaf::Shape;
@@ -103,7 +104,10 @@ impl<'a> Vectors<'a> {
             text: Text::new(),
             shape,
             encoding,
-            codes: codes(encoding, shape.bytes(), shape.dtype),
+            codes: match shape.dtype.is_integer() {
+                true => integer_codes::codes(encoding, shape.bytes()),
+                false => codes(encoding, shape.bytes(), shape.dtype),
+            },
             masks,
             bases: given.bases,
             code,
@@ -165,6 +169,11 @@ impl<'a> Vectors<'a> {
                 self.load(reg, source)
             }
             (Kind::Fma, &[a, b, c]) => self.fma(to, a, b, c),
+            (Kind::Narrow, &[a, b, c]) => self.narrow_product(to, a, b, c),
+            (Kind::Dot, &[a, b, c]) => {
+                let code = self.dot_of_bytes()?;
+                self.dot(code, to, [a, b, c])
+            }
             (Kind::Add, &[a, b]) => self.commutative(codes.add, to, a, b),
             (Kind::Mul, &[a, b]) => self.commutative(codes.mul, to, a, b),
             (Kind::And, &[a, b]) => self.commutative(codes.and, to, a, b),
@@ -193,6 +202,9 @@ impl<'a> Vectors<'a> {
     }
 
     fn fma(&mut self, to: Value, a: Arg, b: Arg, c: Arg) -> Result<(), Refusal> {
+        if self.shape.dtype.is_integer() {
+            return self.multiply_add(to, a, b, c);
+        }
         let (a, b) = if matches!(b, Arg::Value(_)) { (b, a) } else { (a, b) };
         if let Some(sum) = self.reusable(to, c) {
             return self.accumulate(to, sum, a, b);
@@ -221,7 +233,7 @@ impl<'a> Vectors<'a> {
     }
 
     /// The value of an operand whose register may become the result's.
-    fn reusable(&self, to: Value, arg: Arg) -> Option<Value> {
+    pub(super) fn reusable(&self, to: Value, arg: Arg) -> Option<Value> {
         let Arg::Value(value) = arg else { return None };
         let home = self.homes[to.0 as usize];
         let fits = home.is_some() && home == self.homes[value.0 as usize]

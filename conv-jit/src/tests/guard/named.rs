@@ -24,12 +24,17 @@ fn kept() -> impl Iterator<Item = Case> {
     lines.map(read).filter(|case| targets_here().any(|target| target.name == case.target.name))
 }
 
-/// Every convolution in both types, on every target, under every schedule.
+/// Every convolution in both types, and one in three of integers, on every target, under every
+/// schedule.
 fn scheduled() -> impl Iterator<Item = Case> {
-    let types = |text: String| {
-        [DType::F32, DType::F64].map(|dtype| text.replace(" f32 ", &format!(" {dtype} ")))
+    let types = |(at, text): (usize, String)| {
+        let of = |types: &str| text.replace(" f32 ", &format!(" {types} "));
+        let integers = of(["u8 x i8 -> i8", "i8 x i8", "i16 x u8 -> u16"][at / 3 % 3]);
+        // Some activations are none of integers.
+        let integers = Some(integers).filter(|text| at % 3 == 0 && text.parse::<Conv>().is_ok());
+        ["f32", "f64"].map(of).into_iter().chain(integers)
     };
-    convs().into_iter().flat_map(types).flat_map(|text| {
+    convs().into_iter().enumerate().flat_map(types).flat_map(|text| {
         let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let on = move |target: Target| {
             let conv = conv.clone();

@@ -1,0 +1,232 @@
+//! Four products of neighbouring bytes that are added to one sum become one instruction.
+//!
+//! ```text
+//! %0 = splat u8 c1[0]; %4 = i8 c2[0]; %9 = fma(%0, %4, %9)       %20 = splat c1[0..4]
+//! %1 = splat u8 c1[1]; %5 = i8 c2[16]; %9 = fma(%1, %5, %9)  ->  %21 = %4 | %5 << 8 | ..
+//! %2 = splat u8 c1[2]; ..                                        %9 = dot(%20, %21, %9)
+//! ```
+//!
+//! The four splats are one, of 32 bits; the vectors are put together once for all sums that they
+//! are factors of. Bytes of one factor have a sign, those of the other have none, as the
+//! instruction wants it. Sums of integers are modulo 2^32, in any order: nothing changes but the
+//! number of instructions.
+//!
+//! Nothing is touched that was not touched before.
+//!
+//! A product of two factors of 16 bits, one of which is a byte without a sign, has a faster
+//! instruction, of two products and their sum: here the other is of zeros.
+
+use conv_ir::{DType, Machine};
+use rustc_hash::FxHashMap as HashMap;
+use smallvec::{SmallVec, smallvec};
+
+use super::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
+
+/// Products in an instruction.
+const FOUR: usize = 4;
+
+/// A multiply-add of bytes.
+#[derive(Clone, Copy)]
+struct Product {
+    /// Where it stands.
+    at: usize,
+    sum: Value,
+    /// The byte that is in every lane.
+    splat: (DType, Place),
+    /// The bytes of the lanes.
+    vector: Source,
+}
+
+/// Sums of bytes in the update, four at a time where they lie so, and one by one of what is left.
+pub(super) fn dots(code: &mut LeafCode, machine: &Machine) {
+    if machine.dots {
+        four_at_a_time(code);
+    }
+    one_by_one(code);
+}
+
+/// Multiply-adds whose factors are known to be narrow.
+fn one_by_one(code: &mut LeafCode) {
+    let mut sets = vec![0; code.carried.len()];
+    code.all().filter_map(Inst::sets).for_each(|value| sets[value.0 as usize] += 1);
+    let loads = code.init.iter().chain(&code.update).filter_map(Inst::load);
+    let known: HashMap<Value, DType> = loads
+        .filter(|(value, _)| sets[value.0 as usize] == 1)
+        .filter_map(|(value, source)| match source {
+            Source::Stored { dtype, .. } => Some((value, dtype)),
+            _ => None,
+        })
+        .collect();
+    let of = |arg: &Arg| match arg {
+        Arg::Value(value) => known.get(value).copied(),
+        Arg::From(Source::Stored { dtype, .. }) => Some(*dtype),
+        Arg::From(_) => None,
+    };
+    // In lanes of 32 bits, bytes without a sign have nothing but zeros in the upper half.
+    let is_narrow = |a, b| {
+        let fits = |dtype| matches!(dtype, Some(DType::U8 | DType::I8 | DType::I16));
+        (a == Some(DType::U8) || b == Some(DType::U8)) && fits(a) && fits(b)
+    };
+    for inst in &mut code.update {
+        if let Inst::Set { kind, args, .. } = inst
+            && *kind == Kind::Fma
+            && is_narrow(of(&args[0]), of(&args[1]))
+        {
+            *kind = Kind::Narrow;
+        }
+    }
+}
+
+fn four_at_a_time(code: &mut LeafCode) {
+    let products = products(&code.update, &code.carried);
+    let mut fours = fours(products);
+    if fours.is_empty() {
+        return;
+    }
+    fours.sort_by_key(|four| four[0].at);
+    let mut is_replaced = vec![false; code.update.len()];
+    fours.iter().flatten().for_each(|product| is_replaced[product.at] = true);
+    let kept = std::mem::take(&mut code.update).into_iter().zip(is_replaced);
+    let kept: Vec<Inst> = kept.filter(|(_, gone)| !gone).map(|(inst, _)| inst).collect();
+    code.update = without_unread(kept, &code.carried);
+    Writer { code, splats: HashMap::default(), vectors: HashMap::default() }.write(&fours);
+}
+
+/// The multiply-adds whose factors are a byte in every lane and bytes side by side, one signed.
+fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
+    let mut loads: HashMap<Value, Source> = HashMap::default();
+    let mut found = Vec::new();
+    for (at, inst) in update.iter().enumerate() {
+        if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize]) {
+            loads.insert(value, source);
+        }
+        let Inst::Set { to, kind: Kind::Fma, args } = inst else { continue };
+        let source = |arg: Arg| match arg {
+            Arg::Value(value) => loads.get(&value).copied(),
+            Arg::From(source) => Some(source),
+        };
+        let is_sum = carried[to.0 as usize] && args[2] == Arg::Value(*to);
+        let factors = source(args[0]).zip(source(args[1])).filter(|_| is_sum);
+        let Some((a, b)) = factors else { continue };
+        let product = [(a, b), (b, a)].into_iter().find_map(|(splat, vector)| {
+            let (
+                Source::Stored { dtype, place, step: 0, .. },
+                Source::Stored { dtype: of, step: 1, .. },
+            ) = (splat, vector)
+            else {
+                return None;
+            };
+            let is_pair = matches!((dtype, of), (DType::U8, DType::I8) | (DType::I8, DType::U8));
+            is_pair.then_some(Product { at, sum: *to, splat: (dtype, place), vector })
+        });
+        found.extend(product);
+    }
+    found
+}
+
+/// Those of one sum whose splats are neighbours, in fours.
+fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
+    let mut by_sum: Vec<(Value, Vec<Product>)> = Vec::new();
+    let mut of_sum: HashMap<Value, usize> = HashMap::default();
+    for product in products {
+        let at = *of_sum.entry(product.sum).or_insert_with(|| {
+            by_sum.push((product.sum, Vec::new()));
+            by_sum.len() - 1
+        });
+        by_sum[at].1.push(product);
+    }
+    let mut found = Vec::new();
+    for (_, mut of) in by_sum {
+        of.sort_by_key(|product| {
+            let (_, place) = product.splat;
+            (place.cursor.0, place.bytes, product.at)
+        });
+        let mut left = &of[..];
+        while let Some(first) = left.first() {
+            let next = |by: usize| {
+                let (dtype, place) = first.splat;
+                let wanted = (dtype, place.offset(by as i64));
+                left.get(by).copied().filter(|product| product.splat == wanted)
+            };
+            match (next(1), next(2), next(3)) {
+                (Some(b), Some(c), Some(d)) => {
+                    found.push([*first, b, c, d]);
+                    left = &left[FOUR..];
+                }
+                _ => left = &left[1..],
+            }
+        }
+    }
+    found
+}
+
+/// Without loads that nobody reads any more.
+fn without_unread(insts: Vec<Inst>, carried: &[bool]) -> Vec<Inst> {
+    let mut is_read = vec![false; carried.len()];
+    insts.iter().flat_map(Inst::reads).for_each(|value| is_read[value.0 as usize] = true);
+    let is_needed = |inst: &Inst| match inst.load() {
+        Some((value, _)) => carried[value.0 as usize] || is_read[value.0 as usize],
+        None => true,
+    };
+    insts.into_iter().filter(is_needed).collect()
+}
+
+struct Writer<'a> {
+    code: &'a mut LeafCode,
+    splats: HashMap<Place, Value>,
+    vectors: HashMap<[Source; FOUR], Value>,
+}
+
+impl Writer<'_> {
+    fn write(mut self, fours: &[[Product; FOUR]]) {
+        for four in fours {
+            let (dtype, place) = four[0].splat;
+            let vector = self.vector(four.map(|product| product.vector));
+            let splat = match self.splats.get(&place) {
+                Some(known) => *known,
+                None => self.set(Kind::Copy, smallvec![Arg::From(Source::Splat(place))]),
+            };
+            self.splats.insert(place, splat);
+            let (unsigned, signed) =
+                if dtype == DType::U8 { (splat, vector) } else { (vector, splat) };
+            let sum = four[0].sum;
+            let args = smallvec![Arg::Value(unsigned), Arg::Value(signed), Arg::Value(sum)];
+            self.code.update.push(Inst::Set { to: sum, kind: Kind::Dot, args });
+        }
+    }
+
+    /// The bytes of four vectors, those of the first lowest in each lane.
+    fn vector(&mut self, parts: [Source; FOUR]) -> Value {
+        if let Some(known) = self.vectors.get(&parts) {
+            return *known;
+        }
+        let mut all = None;
+        for (at, part) in parts.into_iter().enumerate() {
+            // Zeros stand above the byte, whatever its sign.
+            let part = match part {
+                Source::Stored { place, step, live, .. } => {
+                    Source::Stored { dtype: DType::U8, place, step, live }
+                }
+                other => other,
+            };
+            let mut byte = self.set(Kind::Copy, smallvec![Arg::From(part)]);
+            if at > 0 {
+                byte = self.set(Kind::Shift(8 * at as i32), smallvec![Arg::Value(byte)]);
+            }
+            all = Some(match all {
+                Some(all) => self.set(Kind::Or, smallvec![Arg::Value(all), Arg::Value(byte)]),
+                None => byte,
+            });
+        }
+        let all = all.expect("there are four");
+        self.vectors.insert(parts, all);
+        all
+    }
+
+    fn set(&mut self, kind: Kind, args: SmallVec<[Arg; 3]>) -> Value {
+        self.code.carried.push(false);
+        let to = Value(self.code.carried.len() as u32 - 1);
+        self.code.update.push(Inst::Set { to, kind, args });
+        to
+    }
+}
