@@ -95,8 +95,9 @@ impl Channels {
         let again = if weights_near || input as usize <= target.l2_bytes / 2 { 0.2 } else { 1.5 };
         // A channel's outputs are a run of memory each: some cycles for it and for each of its
         // lines, over all steps of the sum.
+        let along = if shape.spreads(self.lanes, target) { shape.apart } else { 1 };
         let runs = (vectors * self.lanes * rows) as f64
-            * (1.0 + (columns * shape.bytes as i64) as f64 / 64.0);
+            * (1.0 + (columns * along * shape.bytes as i64) as f64 / 64.0);
         let steps = (shape.steps() / shape.phases).max(1);
         let stores = if shape.channels_last { 0.0 } else { 3.0 * runs / steps as f64 };
         let from_l2 =

@@ -22,6 +22,10 @@ const MOST_FOLDED: usize = 5;
 const LARGEST_PANEL: i64 = 16 << 20;
 /// Bytes a cycle that are copied into a panel that leaves the second-level cache.
 const COPY_RATE: f64 = 8.0;
+/// Channels whose splats stay in registers while a row of vectors passes.
+const MOST_HELD: i64 = 4;
+/// Channels of a tile whose splats are operands in memory: 14 x 2 vectors fill 32 registers.
+const MOST_EMBEDDED: i64 = 14;
 /// Rows of the highest tile.
 const HIGHEST: i64 = 24;
 
@@ -53,7 +57,7 @@ impl Columns {
         let fma = fma_cycles(target, bytes);
         let across_lines = if bytes >= 64 { 2.0 } else { 1.44 };
         let load = across_lines * (bytes as f64 / target.load_bytes as f64).max(0.5);
-        let across = (shape.columns() + self.lanes - 1) / self.lanes;
+        let across = shape.vectors_across(self.lanes);
         let down = shape.rows();
         let mut cycles = 0.0;
         // Whole tiles, and those at the end of rows and columns.
@@ -68,7 +72,7 @@ impl Columns {
             }
         }
         let blocks = (shape.out_channels + self.channels - 1) / self.channels;
-        cycles * blocks as f64
+        cycles * blocks as f64 * shape.apart as f64
     }
 
     fn tile(
@@ -90,7 +94,14 @@ impl Columns {
         let reads =
             (shape.in_channels * lines * shape.taps[0] * vectors) as f64 / shape.phases as f64;
         let per_read = if shape.column_step == 2 { 1.5 * load + 0.5 } else { load };
-        let splats = if self.keeps(shape, target) { 0.0 } else { 0.5 * sums * steps };
+        let splats = match self.keeps(shape, target) {
+            true => 0.0,
+            // A splat in a register serves all vectors of a row.
+            false if self.channels > MOST_HELD && target.fits(self.accumulators(), vectors + 1) => {
+                0.5 * self.channels as f64 * steps
+            }
+            false => 0.5 * sums * steps,
+        };
         let latency = LATENCY * steps;
         // Rows that the first-level cache does not hold until the next row of tiles come from the
         // second.
@@ -101,8 +112,13 @@ impl Columns {
         };
         let busy =
             (sums * steps * fma).max(latency).max(reads * per_read + splats).max(from_l2 / L2_RATE);
-        // Outputs of one phase are apart: lanes are stored one by one.
-        let stores = if shape.phases > 1 { 1.5 * self.lanes as f64 } else { 2.0 * fma };
+        // Outputs of one phase are apart: where vectors cannot be spread, lanes are stored one by
+        // one.
+        let stores = match shape.phases > 1 {
+            true if shape.spreads(self.lanes, target) => 2.0 * shape.apart as f64,
+            true => 1.5 * self.lanes as f64,
+            false => 2.0 * fma,
+        };
         busy + stores * sums + 30.0
     }
 }
@@ -112,13 +128,20 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     let native = target.lanes(shape.bytes) as i64;
     let mut all: Vec<(f64, Columns)> = Vec::new();
     for lanes in [native, native / 2, native / 4].into_iter().filter(|&lanes| lanes > 1) {
-        for channels in 1..=shape.out_channels.min(4) {
-            for (rows, vectors) in (1..=HIGHEST).flat_map(|r| (1..=8).map(move |v| (r, v))) {
+        let most = match lanes == native && target.isa.machine().embeds_broadcasts {
+            true => MOST_EMBEDDED,
+            false => MOST_HELD,
+        };
+        for channels in 1..=shape.out_channels.min(most) {
+            let highest = if channels > MOST_HELD { 1 } else { HIGHEST };
+            for (rows, vectors) in (1..=highest).flat_map(|r| (1..=8).map(move |v| (r, v))) {
                 let columns = Columns { lanes, channels, rows, vectors };
-                let across = (shape.columns() + lanes - 1) / lanes;
+                let across = shape.vectors_across(lanes);
                 // Two vectors and what is picked of them, a splat for each channel, and numbers for
-                // picking.
-                let others = 3 + channels + if shape.column_step == 2 { 2 } else { 0 };
+                // picking. Of more channels than are held, the input is, and each splat is an
+                // operand of one multiply-add after the other.
+                let held = if channels > MOST_HELD { vectors.max(3) } else { 3 + channels };
+                let others = held + if shape.column_step == 2 { 2 } else { 0 };
                 let fits = target.fits(columns.accumulators(), others);
                 // Known taps are spelled out for every output of the tile.
                 let fits = fits

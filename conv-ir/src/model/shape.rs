@@ -3,10 +3,14 @@
 use crate::nest::{Affine, BufferRole, Cond, Expr, Index, Leaf, Nest, Role, Stmt};
 
 use super::REPEATS;
+use crate::{Isa, Target};
 
 /// Outputs of one channel that share a leaf, at least, for its taps to be worth spelling out: fewer
 /// would not hide the latency.
 const FEW_OUTPUTS: i64 = 4;
+
+/// Bytes that shuffles move at the least.
+const CHUNK: i64 = 16;
 
 /// What the model needs to know of a canonical nest. An axis that is not there counts 1; a run-time
 /// size counts as a large one.
@@ -37,6 +41,8 @@ pub(super) struct Shape {
     pub folds: bool,
     /// Of a transposed convolution: outputs fall into so many classes, each under its own taps.
     pub phases: i64,
+    /// Output elements between neighbouring columns of a class.
+    pub apart: i64,
     /// Weights lie in panels of so many channels, whatever the tile.
     pub panel: Option<i64>,
     /// The taps that are not zero, of known weights that are the same in every group: of all
@@ -104,7 +110,8 @@ impl Shape {
             channels_last: last_index(BufferRole::Output).is_some_and(|i| is_channel(&i)),
             ragged,
             folds,
-            phases: phases(leaf),
+            phases: phases(leaf, |_| true),
+            apart: phases(leaf, about_columns),
             panel: None,
             known_taps: known_taps(nest, leaf),
         }
@@ -123,6 +130,12 @@ impl Shape {
 
     pub(super) fn columns(&self) -> i64 {
         self.out.first().copied().unwrap_or(1)
+    }
+
+    /// Vectors of so many lanes along the columns of a class.
+    pub(super) fn vectors_across(&self, lanes: i64) -> i64 {
+        let columns = self.columns().saturating_add(self.apart - 1) / self.apart;
+        columns.saturating_add(lanes - 1) / lanes
     }
 
     pub(super) fn rows(&self) -> i64 {
@@ -154,6 +167,13 @@ impl Shape {
         self.out_channels.saturating_mul(self.steps())
     }
 
+    /// Whether columns of a class, in vectors of so many lanes, are stored as whole vectors under a
+    /// mask: every second or fourth element, where the target masks stores.
+    pub(super) fn spreads(&self, lanes: i64, target: &Target) -> bool {
+        let whole = lanes * self.bytes as i64 / self.apart >= CHUNK;
+        target.isa == Isa::Avx512 && matches!(self.apart, 2 | 4) && whole
+    }
+
     /// Input planes under the window, of a convolution with more than two axes.
     pub(super) fn planes(&self) -> i64 {
         product(self.taps.iter().skip(2).copied())
@@ -178,11 +198,11 @@ fn known_taps(nest: &Nest, leaf: &Leaf) -> Option<i64> {
     (!load.index.iter().any(by_group)).then_some(count)
 }
 
-/// Classes of outputs by their taps: the product of the divisors that are tested.
-fn phases(leaf: &Leaf) -> i64 {
+/// Classes of outputs by their taps, along some axes: the product of the divisors that are tested.
+fn phases(leaf: &Leaf, along: impl Fn(&Affine) -> bool) -> i64 {
     let divisor = |c: &&Cond| match c {
-        Cond::Divides(by, _) => *by,
-        Cond::NonNegative(_) => 1,
+        Cond::Divides(by, a) if along(a) => *by,
+        Cond::Divides(..) | Cond::NonNegative(_) => 1,
     };
     product(leaf.conditions().iter().map(divisor))
 }

@@ -67,3 +67,29 @@ fn tall_windows_with_a_folding_border_have_a_panel() {
         assert_eq!(choice.schedule.borders, Borders::Exact, "{text}: {:?}", choice.reasons);
     }
 }
+
+/// What stands in the lanes for a target with masks and splats as operands.
+fn in_the_lanes(conv: &str) -> Option<Role> {
+    let conv: Conv = conv.parse().unwrap();
+    Schedule::choose(&conv, &Target::AVX512).schedule.lanes.map(|l| l.0)
+}
+
+#[test]
+fn channels_that_fill_vectors_badly_leave_the_lanes_to_columns() {
+    let columns = Some(Role::Out(0));
+    assert_eq!(in_the_lanes("conv2d ic144 oc24 in 56 kernel 1 + bias"), columns);
+    assert_eq!(in_the_lanes("conv2d ic240 oc40 in 28 kernel 1 + bias"), columns);
+    assert_eq!(in_the_lanes("conv2d ic96 oc24 in 160 kernel 3 pad 1 + bias, relu"), columns);
+    assert_eq!(in_the_lanes("conv2d-transposed ic24 oc24 in 160 kernel 2 stride 2"), columns);
+    // Too few columns for a vector, or every second one.
+    let channels = Some(Role::OutChannel);
+    assert_eq!(in_the_lanes("conv2d ic96 oc24 in 7 kernel 3 pad 1"), channels);
+    assert_eq!(in_the_lanes("conv2d ic96 oc24 in 160 kernel 3 stride 2 pad 1"), channels);
+    assert_eq!(in_the_lanes("conv2d ic144 oc32 in 56 kernel 1 + bias"), channels);
+}
+
+#[test]
+fn short_sums_are_stored_as_rows() {
+    assert_eq!(in_the_lanes("conv2d ic16 oc96 in 112 kernel 1"), Some(Role::Out(0)));
+    assert_eq!(in_the_lanes("conv2d ic128 oc96 in 112 kernel 1"), Some(Role::OutChannel));
+}

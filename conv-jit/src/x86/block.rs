@@ -1,5 +1,5 @@
-//! Blocks of lanes x `along`, stored where `along` is contiguous and lanes are not: transposed in
-//! registers.
+//! Blocks of lanes x `along`, stored where `along` is contiguous, or near, and lanes are not:
+//! transposed in registers.
 //!
 //! ```text
 //! 4 registers, lanes l0 l1 .. l15     4 x 4 of one register a column, in chunks of 128 bits each
@@ -22,6 +22,7 @@ use conv_ir::DType;
 
 use super::Refusal;
 use super::encoding::Encoding;
+use super::masks::Spread;
 use super::vectors::{Reg, Vectors};
 use crate::leaf::inst::{Place, Value};
 
@@ -45,6 +46,8 @@ struct Rows {
     live: i64,
     /// Columns to store.
     columns: i64,
+    /// Bytes between columns.
+    along: i64,
 }
 
 impl Vectors<'_> {
@@ -67,7 +70,8 @@ impl Vectors<'_> {
             }
             return Ok(());
         }
-        if along != element || step == element || self.shape.width == 1 || !is_used_up {
+        let has_rows = along == element || Spread::of(self.shape, dtype, along).is_some();
+        if !has_rows || step == element || self.shape.width == 1 || !is_used_up {
             for (at, value) in values.iter().enumerate() {
                 let reg = self.home(*value)?;
                 self.store_lanes(place.offset(at as i64 * along), step, live, reg)?;
@@ -76,8 +80,9 @@ impl Vectors<'_> {
             return Ok(());
         }
         for (at, columns) in values.chunks(self.shape.width as usize).enumerate() {
-            let place = place.offset(at as i64 * self.shape.bytes());
-            self.rows(columns, Rows { place, step, live, columns: columns.len() as i64 })?;
+            let place = place.offset(at as i64 * self.shape.width * along);
+            let columns_here = columns.len() as i64;
+            self.rows(columns, Rows { place, step, live, columns: columns_here, along })?;
         }
         Ok(())
     }
@@ -88,8 +93,8 @@ impl Vectors<'_> {
         let mut groups: Vec<Vec<Reg>> = Vec::new();
         for (at, group) in columns.chunks(per as usize).enumerate() {
             let regs = self.group(group)?;
-            let has_rows = to.columns > per
-                && (self.encoding == Encoding::Evex || to.columns == self.shape.width);
+            let is_row = self.encoding == Encoding::Evex || to.columns == self.shape.width;
+            let has_rows = to.columns > per && is_row || to.along != self.shape.element();
             if has_rows {
                 groups.push(regs);
                 continue;
@@ -194,12 +199,7 @@ impl Vectors<'_> {
     fn store_row(&mut self, row: Reg, chunk: i64, j: i64, to: Rows) -> Result<(), Refusal> {
         let lane = chunk * self.shape.chunk() + j;
         if lane < to.live {
-            self.store_lanes(
-                to.place.offset(lane * to.step),
-                self.shape.element(),
-                to.columns,
-                row,
-            )?;
+            self.store_lanes(to.place.offset(lane * to.step), to.along, to.columns, row)?;
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! Lane masks of AVX-512: which lanes a leaf cuts to, and the register for each. The first six are
 //! set once, at the entry; others where they are used.
 
+use conv_ir::{DType, Isa};
 use iced_x86::{Code, Instruction, Register};
 
 use super::encoding::Encoding;
@@ -11,9 +12,12 @@ use crate::leaf::inst::{Arg, Inst, LeafCode, Live, Source};
 /// Never holds a lane mask: comparisons write it, gathers use it up.
 pub(super) const SCRATCH_MASK: Register = Register::K7;
 
+/// A bit per lane.
+pub(super) type Lanes = u32;
+
 /// `k1` is the first of these, and so on.
 #[derive(Default)]
-pub(super) struct Masks(Vec<Live>);
+pub(super) struct Masks(Vec<Lanes>);
 
 /// k0 means no mask, and the last one is scratch.
 const KEPT: usize = 6;
@@ -28,13 +32,24 @@ impl Masks {
         for inst in code.all() {
             match inst {
                 Inst::Set { args, .. } => args.iter().for_each(|a| masks.source(a, shape)),
-                Inst::Store { live, value, .. } => {
-                    masks.add(Live::first(*live), shape);
+                Inst::Store { dtype, step, live, value, .. } => {
+                    match Spread::of(shape, *dtype, *step) {
+                        Some(spread) => spread.masks(*live).for_each(|m| masks.add_bits(m)),
+                        None => masks.add(Live::first(*live), shape),
+                    }
                     masks.source(value, shape);
                 }
                 Inst::Prefetch { .. } => {}
-                Inst::Block { values, .. } => {
-                    masks.add(Live::first(values.len() as i64 % shape.width), shape)
+                Inst::Block { dtype, along, values, .. } => {
+                    let columns = values.len() as i64;
+                    let last = columns % shape.width;
+                    match Spread::of(shape, *dtype, *along) {
+                        Some(spread) => [columns.min(shape.width), last]
+                            .into_iter()
+                            .flat_map(|columns| spread.masks(columns))
+                            .for_each(|mask| masks.add_bits(mask)),
+                        None => masks.add(Live::first(last), shape),
+                    }
                 }
             }
         }
@@ -53,30 +68,72 @@ impl Masks {
     }
 
     fn add(&mut self, live: Live, shape: Shape) {
-        let is_some = !live.is_empty() && !live.is_all(shape.width);
-        if is_some && !self.0.contains(&live) && self.0.len() < KEPT {
-            self.0.push(live);
+        if !live.is_empty() && !live.is_all(shape.width) {
+            self.add_bits(bits(live));
+        }
+    }
+
+    fn add_bits(&mut self, lanes: Lanes) {
+        if !self.0.contains(&lanes) && self.0.len() < KEPT {
+            self.0.push(lanes);
         }
     }
 
     /// The register that holds the mask of these lanes all along, if one does.
-    pub fn kept(&self, live: Live) -> Option<Register> {
-        let at = self.0.iter().position(|l| *l == live);
+    pub fn kept(&self, lanes: Lanes) -> Option<Register> {
+        let at = self.0.iter().position(|l| *l == lanes);
         at.map(|at| Register::K1 + at as u32)
     }
 
     /// Sets all, by way of `eax`.
     pub fn set(&self, text: &mut Text) {
-        for (at, live) in self.0.iter().enumerate() {
-            set(text, Register::K1 + at as u32, *live);
+        for (at, lanes) in self.0.iter().enumerate() {
+            set(text, Register::K1 + at as u32, *lanes);
         }
     }
 }
 
-/// Sets a mask, by way of `eax`.
-pub(super) fn set(text: &mut Text, mask: Register, live: Live) {
+/// Lanes that are stored `by` elements apart, as whole vectors under a mask.
+#[derive(Clone, Copy)]
+pub(super) struct Spread {
+    by: i64,
+    width: i64,
+}
+
+impl Spread {
+    /// For lanes `step` bytes apart, of buffers with elements of `dtype`: where masks are, and each
+    /// of the vectors to store takes whole chunks of the register.
+    pub fn of(shape: Shape, dtype: DType, step: i64) -> Option<Spread> {
+        let by = step / shape.element();
+        let is_spread = shape.isa == Isa::Avx512
+            && dtype == shape.dtype
+            && step % shape.element() == 0
+            && matches!(by, 2 | 4)
+            && shape.width / by >= shape.chunk();
+        is_spread.then_some(Spread { by, width: shape.width })
+    }
+
+    /// Lanes that stand in one of the vectors to store.
+    pub fn part(self) -> i64 {
+        self.width / self.by
+    }
+
+    /// The mask of each vector to store, of the first `live` lanes.
+    pub fn masks(self, live: i64) -> impl Iterator<Item = Lanes> {
+        let counts = (0..self.by).map(move |at| (live - at * self.part()).min(self.part()));
+        let mask = move |count: i64| (0..count).fold(0, |mask, at| mask | 1 << (at * self.by));
+        counts.take_while(|count| *count > 0).map(mask)
+    }
+}
+
+/// The lanes of a range.
+pub(super) fn bits(live: Live) -> Lanes {
     let (from, to) = live.range();
-    let bits = ((1u64 << to) - (1u64 << from)) as u32;
-    text.push(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, bits));
+    ((1u64 << to) - (1u64 << from)) as Lanes
+}
+
+/// Sets a mask, by way of `eax`.
+pub(super) fn set(text: &mut Text, mask: Register, lanes: Lanes) {
+    text.push(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, lanes));
     text.push(Instruction::with2(Code::VEX_Kmovw_kr_r32, mask, Register::EAX));
 }

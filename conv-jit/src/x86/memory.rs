@@ -2,7 +2,7 @@
 //!
 //! AVX-512 masks lanes; AVX2 masks loads and stores in pieces of 16, 8 and 4 bytes (its masked
 //! stores are microcoded on AMD). Lanes that are apart in memory are gathered by index, and stored
-//! one by one.
+//! one by one where they are not [spread](super::spread).
 
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
@@ -11,15 +11,20 @@ use conv_ir::DType;
 use super::Refusal;
 use super::codes::codes;
 use super::encoding::Encoding;
-use super::masks::{self, SCRATCH_MASK};
+use super::masks::{self, Lanes, SCRATCH_MASK, Spread};
 use super::vectors::{Reg, Vectors, masked};
 use crate::leaf::inst::{Arg, Live, Place};
 
 impl Vectors<'_> {
     /// The mask of these lanes, in a register of its own or for the next instruction only.
     pub(super) fn mask(&mut self, live: Live) -> Register {
-        self.masks.kept(live).unwrap_or_else(|| {
-            masks::set(&mut self.text, SCRATCH_MASK, live);
+        self.mask_of(masks::bits(live))
+    }
+
+    /// The same of any lanes.
+    pub(super) fn mask_of(&mut self, lanes: Lanes) -> Register {
+        self.masks.kept(lanes).unwrap_or_else(|| {
+            masks::set(&mut self.text, SCRATCH_MASK, lanes);
             SCRATCH_MASK
         })
     }
@@ -123,7 +128,7 @@ impl Vectors<'_> {
         self.shuffle(self.codes.xor, reg, reg, reg);
         match self.encoding {
             Encoding::Evex => {
-                masks::set(&mut self.text, SCRATCH_MASK, live);
+                masks::set(&mut self.text, SCRATCH_MASK, masks::bits(live));
                 self.text.push(masked(
                     Instruction::with2(self.codes.gather, self.name(reg), operand),
                     SCRATCH_MASK,
@@ -172,6 +177,8 @@ impl Vectors<'_> {
         let (shape, name, operand) = (self.shape, self.name(reg), self.memory(place, false)?);
         if shape.width == 1 {
             self.text.push(Instruction::with2(self.codes.store_one, operand, name));
+        } else if let Some(spread) = Spread::of(shape, shape.dtype, step) {
+            self.spread(spread, place, live, reg)?;
         } else if step != shape.element() {
             self.scatter(place, step, live, reg)?;
         } else if live == shape.width {

@@ -30,6 +30,7 @@ mod masks;
 mod memory;
 mod operands;
 mod registers;
+mod spread;
 mod stored;
 #[cfg(test)]
 mod tests;

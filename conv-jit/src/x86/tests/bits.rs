@@ -67,6 +67,27 @@ const CASES: &[(&str, &str)] = &[
         "conv2d-transposed F n1 g2 ic6 oc20 in 7x5 kernel 4x4 stride 2 + bias, clamp(-0.5,0.5)",
         "lanes oc:L tile oc:L,ow:4 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc",
     ),
+    // Outputs of a phase are two or four apart: whole vectors under a mask.
+    (
+        "conv2d-transposed F n1 g1 ic3 oc5 in 9x37 kernel 2x2 stride 2 + bias, relu",
+        "lanes ow:L tile oc:2,ow:2L order n,g,oc,oh,ow borders exact pack parallel oc",
+    ),
+    (
+        "conv2d-transposed F n1 g1 ic3 oc20 in 5x40 kernel 2x2 stride 2 + bias",
+        "lanes oc:L tile oc:L,ow:L order n,g,oc,oh,ow borders exact pack parallel oc",
+    ),
+    (
+        "conv2d-transposed F n1 g1 ic3 oc20 in 5x23 kernel 2x2 stride 2 + bias",
+        "lanes oc:L tile oc:L,ow:21 order n,g,oc,oh,ow borders exact pack parallel oc",
+    ),
+    (
+        "conv1d-transposed F n1 g1 ic3 oc3 in 75 kernel 4 stride 4 + bias, silu",
+        "lanes ow:L tile ow:2L order n,g,oc,ow borders exact pack parallel oc",
+    ),
+    (
+        "conv1d-transposed F n1 g1 ic3 oc19 in 75 kernel 8 stride 4 pad 2 + bias",
+        "lanes oc:L tile oc:L,ow:6 order n,g,oc,ow borders exact unroll kw pack parallel oc",
+    ),
     (
         "conv1d F n1 g1 ic3 oc19 in 100 kernel 7 pad 6 dilation 2 + bias",
         "lanes oc:L tile oc:L,ow:6 order n,g,oc,ow borders exact pack parallel oc",
