@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _edges, _native
-from ._arrays import Array, by_rows, check_threads, lies_by_rows, needs_room
+from ._arrays import Array, by_rows, check_threads, needs_room
+from ._store import store
 
 #: Taps of a dense pass that are compiled in at most: 5 x 5 are as fast as packed ones or faster,
 #: 7 x 7 are slower where a border is folded, and from 9 x 9 on it is equal.
@@ -40,6 +41,15 @@ MODES = {
     "grid-wrap": "circular",
     "constant": "constant",
     "grid-constant": "constant",
+}
+
+#: The compiler's modes as `numpy.pad` calls them.
+_NUMPY_MODES: dict[str, Any] = {
+    "symmetric": "symmetric",
+    "reflect": "reflect",
+    "replicate": "edge",
+    "circular": "wrap",
+    "constant": "constant",
 }
 
 _Pads = tuple[tuple[int, int], ...]
@@ -323,14 +333,14 @@ def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Opti
     direct = output.dtype == work and len(terms) == 1 and not needs_room(output, x)
     first = way(source.shape, work, passes, options)
     result = first(by_rows(source), output if direct else None)
-    for source, passes in others:
-        result += convolved(by_rows(source), passes, options)
+    for other, passes in others:
+        result += convolved(by_rows(other), passes, options)
     divisor = terms[0][0].divisor
     if divisor != 1.0:
         result /= divisor
     if result is not output:
         store(result, output)
-    is_all = len(terms) == 1 and divisor == 1.0
+    is_all = len(terms) == 1 and divisor == 1.0 and source.shape == x.shape
     return first if is_all and x.dtype == output.dtype == work else None
 
 
@@ -349,8 +359,21 @@ def _of_block(
             slice((all_[0] - own[0]) * on[0], n - (all_[1] - own[1]) * on[1])
             for n, all_, own, on in ends
         )
-        made.append((x[cut], [_without_border(step, options) for step in passes]))
+        made.append(_bordered(x[cut], [_without_border(step, options) for step in passes]))
     return made
+
+
+def _bordered(x: Array, passes: Sequence[Pass]) -> tuple[Array, Sequence[Pass]]:
+    """One pass over a block at the edge of its array: with its border, so that it is computed as an
+    inner one. Code that folds along some axes alone is large, and takes long to make."""
+    step = passes[0]
+    is_zero = step.mode == "constant" and not step.cval
+    is_inner = not any(map(any, step.pads))
+    if len(passes) > 1 or is_inner or is_zero or not _fits(step.cval, x.dtype):
+        return x, passes
+    said = {"constant_values": step.cval} if step.mode == "constant" else {}
+    x = np.pad(x, step.pads, _NUMPY_MODES[step.mode], **said)
+    return x, [replace(step, pads=((0, 0),) * x.ndim, mode="zeros")]
 
 
 def _without_border(step: Pass, options: Options) -> Pass:
@@ -407,36 +430,3 @@ def _fit_float32(step: Pass) -> bool:
 def int_or_nan(value: float) -> float:
     """The value cut to a whole number; NaN where there is none."""
     return float(int(value)) if isfinite(value) else float("nan")
-
-
-def store(result: Array, output: Array) -> None:
-    """Writes real numbers to an array of any real type, as C does: whole numbers are cut towards
-    zero, those that are out of range lose their upper bits."""
-    kind, size = output.dtype.kind, output.dtype.itemsize
-    with np.errstate(invalid="ignore", over="ignore"):
-        if kind == "f" or (kind == "i" and size >= 4):
-            output[...] = result
-        elif kind == "u" and size == 8:
-            below = result < 0
-            output[...] = np.where(
-                below, result.astype(np.int64).astype(np.uint64), result.astype(np.uint64)
-            )
-        else:
-            _store_low_bits(result, output)
-
-
-def _store_low_bits(result: Array, output: Array) -> None:
-    """By way of a wider integer, some at a time, which stay in the cache."""
-    room = output if lies_by_rows(output) else np.empty(output.shape, output.dtype)
-    wide = np.dtype(np.int32 if result.dtype == np.float32 else np.int64)
-    to = room.reshape(-1).view(np.uint8) if output.dtype.kind == "b" else room.reshape(-1)
-    some = np.empty(min(1 << 14, result.size), wide)
-    for start in range(0, result.size, some.size):
-        part = result.reshape(-1)[start : start + some.size]
-        whole = some[: part.size]
-        np.copyto(whole, part, casting="unsafe")
-        np.copyto(to[start : start + part.size], whole, casting="unsafe")
-    if output.dtype.kind == "b":
-        np.not_equal(to, 0, out=room.reshape(-1))
-    if room is not output:
-        output[...] = room
