@@ -8,8 +8,9 @@ use crate::winograd::Tiles;
 /// which wait for the products of all points, and those stay in a second-level cache.
 const MOST_SCRATCH: i64 = 1 << 20;
 
-/// Bytes of weights that a third-level cache still holds, fitted to layers of 4 to 56 MiB on Zen 5.
-pub(super) const HELD: i64 = 18 << 20;
+/// Bytes of weights that a third-level cache still holds where others use it too: of 32 MiB, on
+/// Zen 5.
+pub(super) const HELD: i64 = 14 << 20;
 
 /// Larger transformed weights are so many times as large as a thread's scratch may be at least:
 /// they come from memory once a strip, so few strips are worth more than a scratch that stays near.
