@@ -7,6 +7,7 @@
 use conv_ir::Activation::Tanh;
 use conv_ir::Padding::Causal;
 use conv_jit::{Builder, Size, StepWeights};
+use conv_tests::wav::Sound;
 use conv_tests::{Fill, Rng};
 use std::error::Error;
 
@@ -49,7 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     assert!(streamed == sound, "a stream has the bits of the whole");
     println!("streamed with {} bytes of state: the same bits", stream.state_bytes());
-    std::fs::write(&to, wav(&streamed))?;
+    let sound = Sound { rate: RATE as u32, samples: streamed };
+    std::fs::write(&to, sound.loudest().written())?;
     println!("wrote {to}");
     Ok(())
 }
@@ -68,26 +70,4 @@ fn stack(samples: impl Into<Size>) -> Builder {
             .residual(layer + 1);
     }
     stack.pointwise(1).bias(true)
-}
-
-/// One channel of 16-bit samples, as loud as they get.
-fn wav(samples: &[f32]) -> Vec<u8> {
-    let loudest = samples.iter().fold(f32::MIN_POSITIVE, |most, s| most.max(s.abs()));
-    let data: Vec<u8> =
-        samples.iter().flat_map(|s| ((s / loudest * 32_767.0) as i16).to_le_bytes()).collect();
-    let (rate, len) = (RATE as u32, data.len() as u32);
-    let mut file =
-        [b"RIFF".as_slice(), &(36 + len).to_le_bytes(), b"WAVEfmt ", &16u32.to_le_bytes()].concat();
-    for word in [1u16, 1] {
-        file.extend(word.to_le_bytes()); // PCM, one channel
-    }
-    file.extend(rate.to_le_bytes());
-    file.extend((2 * rate).to_le_bytes()); // bytes a second
-    for word in [2u16, 16] {
-        file.extend(word.to_le_bytes()); // bytes a sample, bits
-    }
-    file.extend(b"data");
-    file.extend(len.to_le_bytes());
-    file.extend(data);
-    file
 }

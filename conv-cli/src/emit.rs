@@ -10,6 +10,7 @@ use conv_ir::{Nest, Program, Schedule, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
 use crate::describe::{Description, GRAMMAR};
+use crate::explain::stream::axis_named;
 use crate::failure::Failure;
 use crate::values::Exactness;
 use crate::{output, values, weights};
@@ -20,6 +21,7 @@ Examples:
   convc emit 'conv1d ic4 oc8 in 64 kernel 3' --as rust --std false --target avx2
   convc emit g32ic64ih56oc64oh56kh3ph1 --as asm
   convc emit g32ic64ih56oc64oh56kh3ph1 --as asm --target avx2
+  convc emit 'conv1d in T kernel 64 padding causal' --as rust-type --name Fir --stream w
   convc emit --size 64x64 --kernel 3 --as nest --schedule 'lanes ow:4 tile ow:16'
   convc emit 'conv2d in 1080x1920 kernel 15x1 pad 7,0; conv2d kernel 1x15 pad 0,7' --as rust --name blur";
 
@@ -46,6 +48,9 @@ pub struct Args {
     /// The emitted Rust item's name [default: convolution, or Convolution for a type]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// Of a Rust type, the axis along which it takes blocks, whose size is a name: w, h or d
+    #[arg(long, value_name = "AXIS")]
+    stream: Option<String>,
     /// The file to write instead of standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -81,6 +86,9 @@ pub fn emit(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         output::check(&[path], &weights::files(&args.weight))?;
     }
     let program = weights::known(&args.description.program()?, &args.weight)?;
+    if args.stream.is_some() && !matches!(args.form, Form::RustType) {
+        return Err(Failure::usage("--stream makes a Rust type: add --as rust-type"));
+    }
     let text = text(args, &program)?;
     match &args.output {
         Some(path) => output::write(&[(path, text.as_bytes())]),
@@ -112,7 +120,11 @@ fn text(args: &Args, program: &Program) -> Result<String, Failure> {
 }
 
 fn rust(args: &Args, program: &Program) -> Result<String, Failure> {
-    Ok(conv_codegen::rust_source(program, name(args), &rust_options(args))?)
+    let rank = program.steps()[0].conv.rank();
+    let stream = args.stream.as_deref().map(|axis| axis_named(axis, rank)).transpose()?;
+    let stream = stream.map(conv_codegen::Along::new);
+    let options = conv_codegen::Options { stream, ..rust_options(args) };
+    Ok(conv_codegen::rust_source(program, name(args), &options)?)
 }
 
 /// What the Rust item is called: a type as types are.

@@ -28,6 +28,15 @@ fn a_stream_tells_its_state() {
 }
 
 #[test]
+fn a_stream_is_emitted_as_a_type() {
+    let fir = "conv1d in T kernel 64 padding causal";
+    let text = ok(&["emit", fir, "--as", "rust-type", "--name", "Fir", "--stream", "w"]);
+    for part in ["pub struct Fir {", "pub const STATE: usize =", "pub fn push("] {
+        assert!(text.contains(part), "{part} is not in\n{text}");
+    }
+}
+
+#[test]
 fn the_three_forms_of_a_description_agree() {
     let text = ok(&["explain", "conv2d f32 n2 g1 ic3 oc64 in 224x224 kernel 7x7 stride 2 pad 3"]);
     assert_eq!(text, ok(&["explain", "ic3ih224oc64oh112kh7sh2ph3"]));

@@ -149,7 +149,7 @@ impl<T: Stored> Windows<T> {
     /// it is.
     ///
     /// A window of a new size, or at another edge, is compiled within its run; the last 16 are
-    /// kept.
+    /// kept. Each run works its ranges out anew, in some short lists that it allocates.
     ///
     /// # Errors
     /// [`Error::Length`] for a slice of the wrong length; [`Error::Conv`] for ranges that are none

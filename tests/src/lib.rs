@@ -30,6 +30,7 @@ pub mod random_chains;
 pub mod routes;
 pub mod shapes;
 pub mod tiled;
+pub mod wav;
 
 pub use chains::fused_and_not;
 pub use data::{Data, Fill, Rng, compare, same};

@@ -251,6 +251,52 @@ fn emitted_streams_give_the_whole() {
     conv_tests::say(format_args!("{streamed} random programs streamed by emitted Rust"));
 }
 
+/// ONNX's CausalConvWithState: a depthwise window over what came before and the input. Its past
+/// state is inputs that were pushed, its present state the last of them. The shapes are those of
+/// its node tests: batch 2, 4 channels, 4 taps, with and without bias, past and SiLU; one input at
+/// a time; a window of one tap.
+#[test]
+fn a_causal_convolution_with_state_is_a_stream() {
+    const BATCH: usize = 2;
+    const CHANNELS: usize = 4;
+    let mut rng = Rng(11);
+    for (length, taps, bias, past, silu) in [
+        (8, 4, false, false, false),
+        (8, 4, true, false, false),
+        (8, 4, false, true, false),
+        (8, 4, false, false, true),
+        (1, 4, true, true, true),
+        (2, 4, true, true, false),
+        (8, 1, true, false, false),
+    ] {
+        let channels = format!("n{BATCH} g{CHANNELS} ic{CHANNELS} oc{CHANNELS}");
+        let mut text = format!("conv1d {channels} in T kernel {taps} padding causal");
+        text += if bias { " + bias" } else { "" };
+        text += if silu { ", silu" } else { "" };
+        let program = Program::from(text.parse::<Conv>().unwrap_or_else(|e| panic!("{text}: {e}")));
+        let weight = rng.array::<f32>(Fill::Reals, CHANNELS * taps);
+        let bias = bias.then(|| rng.array::<f32>(Fill::Reals, CHANNELS));
+        let given = StepWeights { weight: &weight[..], bias: bias.as_deref() };
+        let stream = Stream::new(&program, (0, &[8, 1]), &[given], &Options::default());
+        let stream = stream.unwrap_or_else(|e| panic!("{text}: {e}"));
+        let mut state = stream.state().expect("memory");
+        let before = if past { taps - 1 } else { 0 };
+        let all = rng.array::<f32>(Fill::Reals, BATCH * CHANNELS * (before + length));
+        let shape = [BATCH, CHANNELS, before + length];
+        let mut output = Vec::new();
+        for (from, to) in [(0, before), (before, before + length)] {
+            output = vec![0.0; BATCH * CHANNELS * (to - from)];
+            let block = part(&all, &shape, 2, (from, to));
+            stream.push(&mut state, &block, &mut output).unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
+        let whole = program.with_sizes(&[("T", before + length)]).expect("a length");
+        let step = reference::StepWeights { weight: &weight, bias: bias.as_deref() };
+        let whole = run_program(&whole, &all, &[step]).expect("a run");
+        let wanted = part(&whole, &shape, 2, (before, before + length));
+        compare(&output, &wanted).unwrap_or_else(|e| panic!("{text}: {e}"));
+    }
+}
+
 #[test]
 fn any_blocks_give_the_whole() {
     let wanted = from_environment("PROPTEST_CASES", 1000) as usize;

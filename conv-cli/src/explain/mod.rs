@@ -17,7 +17,7 @@ mod kind;
 mod leaves;
 mod matrix;
 mod stack;
-mod stream;
+pub mod stream;
 
 use std::io::Write;
 use std::path::PathBuf;

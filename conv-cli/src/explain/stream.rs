@@ -11,16 +11,24 @@ use crate::table::thousands;
 /// Names of axes, from the innermost.
 const AXES: [&str; 3] = ["w", "h", "d"];
 
-/// The lines about the stream along an axis.
-pub fn lines(program: &Program, axis: &str) -> Result<Vec<(&'static str, String)>, Failure> {
-    let input = &program.steps()[0].conv.spec().input;
-    let letters = &AXES[..input.len().min(AXES.len())];
+/// The axis with this letter, counted from the outermost.
+///
+/// # Errors
+/// Which letters there are.
+pub fn axis_named(axis: &str, rank: usize) -> Result<usize, Failure> {
+    let letters = &AXES[..rank.min(AXES.len())];
     let found = letters.iter().position(|letter| letter.eq_ignore_ascii_case(axis));
     let Some(from_inside) = found else {
         let known = letters.join(", ");
         return Err(Failure::usage(format!("--stream {axis}: the axes are {known}")));
     };
-    let stream = Stream::new(program, input.len() - 1 - from_inside, &PIECES)?;
+    Ok(rank - 1 - from_inside)
+}
+
+/// The lines about the stream along an axis.
+pub fn lines(program: &Program, axis: &str) -> Result<Vec<(&'static str, String)>, Failure> {
+    let along = axis_named(axis, program.steps()[0].conv.rank())?;
+    let stream = Stream::new(program, along, &PIECES)?;
     let bytes = conv_jit::state_bytes(program, &stream)?;
     let held = stream.held.iter().enumerate().map(|(tensor, held)| match tensor {
         0 => format!("{} of the input", thousands(*held as u128)),

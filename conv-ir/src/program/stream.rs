@@ -234,7 +234,7 @@ fn refuse(conv: &Conv, axis: usize, at: usize) -> Result<(), Error> {
     let (spec, along) = (conv.spec(), &conv.axes()[axis]);
     let padded = along.padding != (0, 0);
     if padded && spec.padding_mode == PaddingMode::Circular {
-        return Err(unsupported("padding that reads the other end", at));
+        return Err(unsupported("circular padding, whose first output reads the last input,", at));
     }
     let zeros = spec.padding_mode == PaddingMode::Zeros;
     let by_place = match spec.reduction {
@@ -243,7 +243,10 @@ fn refuse(conv: &Conv, axis: usize, at: usize) -> Result<(), Error> {
         _ => false,
     };
     if by_place {
-        return Err(unsupported("an average whose divisor is another at the ends", at));
+        return Err(unsupported(
+            "an average whose divisor is another one at the ends (count_include_pad, or no padding, gives it one)",
+            at,
+        ));
     }
     Ok(())
 }

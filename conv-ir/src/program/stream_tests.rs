@@ -93,8 +93,14 @@ fn what_depends_on_the_end_is_refused() {
         ("conv1d in 9 kernel 3", "the width that is streamed is 9: give it a name"),
         ("conv2d in HxW kernel 3", "the size W is free: only the height"),
         ("conv1d nN in T kernel 3", "the size N of the batch is free"),
-        ("conv1d in T kernel 3 pad 1 mode circular", "padding that reads the other end"),
-        ("avgpool1d in T kernel 3 pad 1", "an average whose divisor is another at the ends"),
+        (
+            "conv1d in T kernel 3 pad 1 mode circular",
+            "circular padding, whose first output reads the last input, of step 1",
+        ),
+        (
+            "avgpool1d in T kernel 3 pad 1",
+            "an average whose divisor is another one at the ends (count_include_pad",
+        ),
         ("conv1d in T kernel 1 + residual", "a residual of the caller's"),
         ("conv1d in T kernel 1; conv1d kernel 3 pad 1 mode circular", "of step 2"),
     ] {

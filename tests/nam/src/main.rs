@@ -20,6 +20,9 @@ use conv_jit::{Builder, Options, Padding, StepWeights, Stream, chain};
 use nam_rs::{Model, NamModel};
 use serde_json::json;
 
+#[path = "../../../examples/nam/model.rs"]
+mod model;
+
 /// Samples a block.
 const BLOCK: usize = 64;
 
@@ -48,7 +51,8 @@ fn numbers(len: usize, seed: usize) -> Vec<f32> {
     (0..len).map(|i| (((i * 7919 + seed * 104_729) % 1009) as f32 / 1009.0 - 0.5) * 0.3).collect()
 }
 
-fn peer() -> Model {
+/// The model as a file.
+fn file() -> String {
     let (taps, dilations): (Vec<usize>, Vec<usize>) = layers().into_iter().unzip();
     let count = taps.len();
     let each = |value: serde_json::Value| vec![value; count];
@@ -56,7 +60,7 @@ fn peer() -> Model {
         + taps.iter().map(|k| CHANNELS * (CHANNELS * k + 1 + 1 + CHANNELS + 1)).sum::<usize>()
         + CHANNELS * 16
         + 2;
-    let model = json!({
+    json!({
         "version": "0.7.0", "architecture": "WaveNet",
         "config": {
             "layers": [{
@@ -70,9 +74,38 @@ fn peer() -> Model {
             "head": null, "head_scale": 0.5
         },
         "weights": numbers(weights, 1)
-    });
-    let model = NamModel::from_json_str(&model.to_string()).expect("a model");
+    })
+    .to_string()
+}
+
+fn peer() -> Model {
+    let model = NamModel::from_json_str(&file()).expect("a model");
     Model::from_nam(&model).expect("a model that runs")
+}
+
+/// The file as the example reads it, beside nam-rs: the same sound, after as much silence as is
+/// heard.
+fn compare() {
+    let (program, arrays) = model::read(&file()).expect("a model");
+    let weights: Vec<StepWeights<'_, f32>> =
+        arrays.iter().map(|(weight, bias)| StepWeights { weight, bias: Some(&bias[..]) }).collect();
+    let stream = Stream::new(&program, (0, &[BLOCK]), &weights, &Options::default());
+    let stream = stream.expect("a stream");
+    let (mut state, mut peer) = (stream.state().expect("memory"), peer());
+    let (mut most, mut off) = (0.0f32, 0.0f32);
+    for block in 0..256 {
+        let sound = |i: usize| if block < 128 { 0.0 } else { ((block * BLOCK + i) as f32).sin() };
+        let sound: [f32; BLOCK] = std::array::from_fn(sound);
+        let (mut ours, mut theirs) = ([0.0; BLOCK], sound);
+        stream.push(&mut state, &sound, &mut ours).expect("a block");
+        peer.process_buffer(&mut theirs);
+        if block >= 128 {
+            most = theirs.iter().fold(most, |most, x| most.max(x.abs()));
+            off = ours.iter().zip(&theirs).fold(off, |off, (a, b)| off.max((a - b).abs()));
+        }
+    }
+    println!("the file as examples/nam reads it: off by {off:.1e} of {most:.2} from nam-rs");
+    assert!(off < 1e-4 * most, "the two are the same function");
 }
 
 /// Seconds that a block takes, block by block.
@@ -125,6 +158,7 @@ fn minute(mut block: impl FnMut(), median: f64) {
 }
 
 fn main() {
+    compare();
     let blocks: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(2000);
     let program = stack().describe().expect("a program");
     let arrays: Vec<(Vec<f32>, Option<Vec<f32>>)> = program
