@@ -31,6 +31,8 @@ pub struct Machine {
     pub embeds_broadcasts: bool,
     /// Loads may leave lanes out, which are zero then.
     pub masks: bool,
+    /// Masks have registers of their own: stores take them as loads do, at no price.
+    pub mask_registers: bool,
     /// An instruction adds four products of bytes to each lane of 32 bits.
     pub dots: bool,
 }
@@ -49,6 +51,7 @@ impl Isa {
                 vector_registers: 16,
                 embeds_broadcasts: false,
                 masks: false,
+                mask_registers: false,
                 dots: false,
             },
             Isa::Avx2 => &Machine {
@@ -58,6 +61,7 @@ impl Isa {
                 vector_registers: 16,
                 embeds_broadcasts: false,
                 masks: true,
+                mask_registers: false,
                 dots: false,
             },
             Isa::Avx512 => &Machine {
@@ -67,6 +71,7 @@ impl Isa {
                 vector_registers: 32,
                 embeds_broadcasts: true,
                 masks: true,
+                mask_registers: true,
                 dots: false,
             },
             Isa::Avx512Vnni => &Machine {
@@ -76,6 +81,7 @@ impl Isa {
                 vector_registers: 32,
                 embeds_broadcasts: true,
                 masks: true,
+                mask_registers: true,
                 dots: true,
             },
         }

@@ -3,7 +3,7 @@
 use crate::nest::{Affine, BufferRole, Cond, Expr, Index, Leaf, Nest, Role, Stmt};
 
 use super::REPEATS;
-use crate::{Isa, Target};
+use crate::Target;
 
 /// Outputs of one channel that share a leaf, at least, for its taps to be worth spelling out: fewer
 /// would not hide the latency.
@@ -171,7 +171,7 @@ impl Shape {
     /// mask: every second or fourth element, where the target masks stores.
     pub(super) fn spreads(&self, lanes: i64, target: &Target) -> bool {
         let whole = lanes * self.bytes as i64 / self.apart >= CHUNK;
-        target.isa == Isa::Avx512 && matches!(self.apart, 2 | 4) && whole
+        target.isa.machine().mask_registers && matches!(self.apart, 2 | 4) && whole
     }
 
     /// Input planes under the window, of a convolution with more than two axes.

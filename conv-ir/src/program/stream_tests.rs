@@ -33,7 +33,7 @@ fn a_tensor_stays_until_its_last_reader_was_there() {
     // The third step is three positions behind the input.
     assert_eq!(made(text).held, [3, 4, 2]);
     let rings: Vec<_> = made(text).rings.iter().map(|ring| (ring.positions, ring.twin)).collect();
-    assert_eq!((rings, made(text).first()), (vec![(80, 32), (80, 32), (80, 32), (16, 0)], 4));
+    assert_eq!((rings, made(text).first()), (vec![(144, 32), (144, 32), (144, 32), (16, 0)], 4));
 }
 
 /// What the next step reads at once lies at the start of its memory, once.

@@ -102,7 +102,7 @@ fn errors_of_the_text_say_where() {
     );
     assert_eq!(
         error("conv2d in 9 kernel 3; conv1d kernel 3"),
-        "cannot read the chain at column 23: step 2: it has 1 axis, but the step before has 2 axes"
+        "cannot read the chain at column 22: step 2: it has 1 axis, but the step before has 2 axes"
     );
     assert_eq!(
         error("conv2d in 9 kernel 3\nconv2d kernel 3 + residual, relu"),

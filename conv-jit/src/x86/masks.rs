@@ -1,7 +1,7 @@
 //! Lane masks of AVX-512: which lanes a leaf cuts to, and the register for each. The first six are
 //! set once, at the entry; others where they are used.
 
-use conv_ir::{DType, Isa};
+use conv_ir::DType;
 use iced_x86::{Code, Instruction, Register};
 
 use super::encoding::Encoding;
@@ -105,7 +105,7 @@ impl Spread {
     /// of the vectors to store takes whole chunks of the register.
     pub fn of(shape: Shape, dtype: DType, step: i64) -> Option<Spread> {
         let by = step / shape.element();
-        let is_spread = shape.isa == Isa::Avx512
+        let is_spread = shape.isa.machine().mask_registers
             && dtype == shape.dtype
             && step % shape.element() == 0
             && matches!(by, 2 | 4)
