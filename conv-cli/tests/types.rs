@@ -407,6 +407,8 @@ fn pictures_keep_their_own_numbers() {
     gives(&folder, &stored, Kind::U16, &[5], &[0.0, 65535.0, 0.0, 0.0, 39998.0]);
     let max = ["maxpool1d ic1 in L kernel 3", "-i", &x];
     gives(&folder, &max, Kind::U16, &[3], &[65535.0, 65535.0, 40000.0]);
+    let said = ["maxpool1d u16 ic1 in L kernel 3", "-i", &x];
+    gives(&folder, &said, Kind::U16, &[3], &[65535.0, 65535.0, 40000.0]);
     let constant = ["-i", &x, "-w", &w, "--padding", "1", "--input-zero-point", "2"];
     let constant = [&constant[..], &["--mode", "constant", "--padding-value", "3"]].concat();
     let sums = [-65538.0, 131069.0, -65535.0, -39997.0, 79995.0];

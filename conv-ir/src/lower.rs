@@ -22,8 +22,8 @@ mod divisor;
 
 use crate::conv::{Conv, EquationAxis, Extent, Layout, PaddingMode, Reduction, Size};
 use crate::nest::{
-    Access, Affine, AxisId, Binary, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index, Leaf,
-    Loop, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId, Unary,
+    Access, Affine, AxisId, Binary, BufferId, BufferRole, Cond, Expr, Fold, Index, Leaf, Loop,
+    LoopPath, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId, Unary,
 };
 use divisor::Divisor;
 
@@ -143,7 +143,7 @@ impl Lowering<'_> {
         loops.extend(
             axes.out.iter().zip(sizes.output).map(|(&axis, extent)| Loop::serial(axis, extent)),
         );
-        self.nest.body = vec![Chain { loops, leaf }.into_stmt()];
+        self.nest.body = vec![LoopPath { loops, leaf }.into_stmt()];
         self.nest
     }
 

@@ -41,8 +41,10 @@ pub use conv_ir::program::stream::PIECES;
 /// ```
 ///
 /// # Errors
-/// [`Error::Memory`] where there is no such number.
+/// [`Error::Memory`] where there is no such number; [`Error::Unsupported`] of types that streams do
+/// not take.
 pub fn state_bytes(program: &Program, stream: &plan::Stream) -> Result<usize, Error> {
+    weights::one_type(program, "streams")?;
     with_element!(program.dtype(), T => {
         let tensors = stream.tensors::<T>(program)?;
         Ok(plan::Stream::elements(&tensors) * size_of::<T>())

@@ -278,6 +278,16 @@ pub(crate) fn check_dtype<T: Stored>(needed: DType) -> Result<(), Error> {
     }
 }
 
+/// Fails where not all arrays of a program are of one type, which `what` is about.
+pub(crate) fn one_type(program: &Program, what: &str) -> Result<(), Error> {
+    let Some(conv) = program.convs().find(|conv| conv.types().single().is_none()) else {
+        return Ok(());
+    };
+    let types = conv.types();
+    let message = format!("{what} are of programs of f32 or f64, not of {types}");
+    Err(Error::Unsupported(message))
+}
+
 /// The weights of a program that has one type for all arrays, which `what` is about; they fit it.
 pub(crate) fn of_one_type<'a, T: Stored>(
     program: &Program,
@@ -285,11 +295,7 @@ pub(crate) fn of_one_type<'a, T: Stored>(
     what: &str,
 ) -> Result<Vec<StepArrays<'a>>, Error> {
     check_dtype::<T>(program.dtype())?;
-    if let Some(conv) = program.convs().find(|conv| conv.types().single().is_none()) {
-        let types = conv.types();
-        let message = format!("{what} are of programs of f32 or f64, not of {types}");
-        return Err(Error::Unsupported(message));
-    }
+    one_type(program, what)?;
     let arrays = weights.iter().map(StepWeights::arrays).collect::<Result<Vec<_>, _>>()?;
     check_weights(program, &arrays)?;
     Ok(arrays)

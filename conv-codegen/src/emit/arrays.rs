@@ -6,8 +6,8 @@ use conv_ir::nest::{Buffer, BufferRole, SymbolId, Var};
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::constants::is_bytes;
 use super::item::{Form, Home, Item};
-use super::known::is_bytes;
 use super::lanes::type_name;
 use super::line::{LINE, whole_lines};
 use super::range::Range;

@@ -36,14 +36,14 @@
 
 mod arrays;
 mod call;
+mod constants;
 pub(crate) mod debug;
 mod door;
 mod emission;
 mod expr;
 mod head;
-mod hot;
+mod hot_leaf;
 mod item;
-mod known;
 mod lanes;
 mod leaf;
 mod line;
@@ -70,7 +70,7 @@ use syn::ext::IdentExt;
 
 pub(crate) use expr::constant;
 pub use head::Head;
-pub(crate) use hot::bills;
+pub(crate) use hot_leaf::bills;
 use item::{Form, Home};
 pub(crate) use lanes::has_vectors_for;
 pub(crate) use packed::{Constant, constants, same_packing};

@@ -5,8 +5,8 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::arrays::PublicBuffers;
+use super::constants::Known;
 use super::item::{Form, Home, Item, leaf_text};
-use super::known::Known;
 use super::lanes::{attribute, type_name};
 use super::line::aligned;
 use super::loops::{braced, loop_head};

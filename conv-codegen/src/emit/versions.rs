@@ -4,8 +4,8 @@ use conv_ir::Isa;
 use proc_macro2::TokenStream;
 use quote::quote;
 
+use super::constants::Known;
 use super::item::{Form, Home, Item};
-use super::known::Known;
 use super::{STACK_LIMIT, Unsupported, Version, need_finite_weights, tokens};
 use crate::Library;
 

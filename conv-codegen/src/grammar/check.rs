@@ -12,10 +12,10 @@ use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 use super::Errors;
-use super::known::{self, Known};
 use super::parse::{Described, Dim, ShapeSource, Tensor};
 use super::pools;
 use super::values::{Settings, unknown_word, words};
+use super::weights::{self, Known};
 use crate::{Along, Library};
 
 /// The parameters a signature may have, in order.
@@ -49,7 +49,7 @@ pub(super) fn along(settings: &Settings<'_>, rank: usize, errors: &mut Errors) -
 pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked> {
     let first = errors.count();
     let dtype = dtype(item, errors);
-    let known = known::read(item, errors);
+    let known = weights::read(item, errors);
     let window = pools::window(item, errors);
     let signature = signature(item, &known, window.as_ref(), errors);
     let before = errors.count();

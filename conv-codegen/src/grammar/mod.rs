@@ -20,16 +20,16 @@
 //! of their own.
 
 mod check;
-mod echo;
+mod completion;
+mod expand;
 mod images;
-mod known;
-mod made;
 mod nesting;
 mod parse;
 mod pools;
 mod stand_in;
 mod steps;
 mod values;
+mod weights;
 
 use std::collections::BTreeSet;
 
@@ -90,7 +90,7 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
             let mut errors = Errors::default();
             let item: Item = input.parse()?;
             keys.extend(item.keys.iter().cloned());
-            files.extend(known::files(&item));
+            files.extend(weights::files(&item));
             output.0.extend(function(item, &mut errors));
             output.1.append(&mut errors.all);
         }
@@ -102,9 +102,9 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
     }
     if output.1.is_empty() {
         // A file that was refused may be none that can be included.
-        output.0.extend(known::tracked(&files));
+        output.0.extend(weights::tracked(&files));
     }
-    output.0.extend(echo::of(&keys));
+    output.0.extend(completion::of(&keys));
     output
 }
 
@@ -117,11 +117,11 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
         true => check::check(&item.described(), errors),
         false => steps::check_steps(&item, errors),
     };
-    let emitted = checked.filter(|_| sound).map(|checked| made::made(&item, &checked));
+    let emitted = checked.filter(|_| sound).map(|checked| expand::made(&item, &checked));
     let emitted = emitted.and_then(|made| match made {
         Ok(text) => Some(text),
         Err(error) => {
-            errors.at(&made::blamed(&item, &error), error.to_string());
+            errors.at(&expand::blamed(&item, &error), error.to_string());
             None
         }
     });

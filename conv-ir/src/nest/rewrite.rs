@@ -1,35 +1,35 @@
-//! What passes do to a nest, in words they share: chains, substitution, fusion.
+//! What passes do to a nest, in words they share: paths, substitution, fusion.
 //!
-//! A *chain* is a maximal run of driver loops with one statement each, down to a leaf in place.
-//! Most passes map one chain to a few chains (a domain is cut, a loop is split) and never look at
+//! A *path* is a maximal run of driver loops with one statement each, down to a leaf in place.
+//! Most passes map one path to a few paths (a domain is cut, a loop is split) and never look at
 //! the tree above; [`fuse`] then shares equal outer loops again.
 
 use super::{Affine, AxisId, Bound, Leaf, Loop, Stmt, Var};
 
 /// A run of loops around a leaf.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Chain {
+pub struct LoopPath {
     /// The loops, outermost first.
     pub loops: Vec<Loop>,
     /// The leaf.
     pub leaf: Leaf,
 }
 
-impl Chain {
-    /// The statement that this chain stands for.
+impl LoopPath {
+    /// The statement that this path stands for.
     pub fn into_stmt(self) -> Stmt {
         let leaf = Stmt::Leaf(Box::new(self.leaf));
         self.loops.into_iter().rev().fold(leaf, |inner, l| Stmt::For(l, vec![inner]))
     }
 
     /// Every occurrence of `axis` replaced by `by`, in the leaf and in the bounds of inner loops.
-    pub fn substitute(&self, axis: AxisId, by: &Affine) -> Chain {
+    pub fn substitute(&self, axis: AxisId, by: &Affine) -> LoopPath {
         let mut f = |a: &Affine| a.substitute(Var::Axis(axis), by);
         let bounds = |l: &Loop, f: &mut dyn FnMut(&Affine) -> Affine| {
             let mut g = |a: &Affine| f(a);
             Loop { lo: l.lo.map(&mut g), hi: l.hi.map(&mut g), ..l.clone() }
         };
-        Chain {
+        LoopPath {
             loops: self.loops.iter().map(|l| bounds(l, &mut f)).collect(),
             leaf: self.leaf.map_affine(&mut f),
         }
@@ -40,8 +40,8 @@ impl Chain {
         self.loops.iter().position(|l| l.axis == axis)
     }
 
-    /// The chain without loop `at`, whose axis takes the one value `value`.
-    pub fn without(&self, at: usize, value: &Affine) -> Chain {
+    /// The path without loop `at`, whose axis takes the one value `value`.
+    pub fn without(&self, at: usize, value: &Affine) -> LoopPath {
         let mut rest = self.clone();
         let gone = rest.loops.remove(at);
         rest.substitute(gone.axis, value)
@@ -53,37 +53,37 @@ impl Chain {
     }
 }
 
-impl From<Chain> for Stmt {
-    fn from(chain: Chain) -> Stmt {
-        chain.into_stmt()
+impl From<LoopPath> for Stmt {
+    fn from(path: LoopPath) -> Stmt {
+        path.into_stmt()
     }
 }
 
-/// Replaces every chain by what `f` makes of it. Loops with several statements in them stay.
-pub fn map_chains<S: Into<Stmt>, E>(
+/// Replaces every path by what `f` makes of it. Loops with several statements in them stay.
+pub fn map_paths<S: Into<Stmt>, E>(
     stmts: Vec<Stmt>,
-    f: &mut impl FnMut(Chain) -> Result<Vec<S>, E>,
+    f: &mut impl FnMut(LoopPath) -> Result<Vec<S>, E>,
 ) -> Result<Vec<Stmt>, E> {
     let mut out = Vec::new();
     for stmt in stmts {
-        match chain_of(stmt) {
-            Ok(chain) => out.extend(f(chain)?.into_iter().map(S::into)),
-            Err(Stmt::For(l, body)) => out.push(Stmt::For(l, map_chains(body, f)?)),
+        match path_of(stmt) {
+            Ok(path) => out.extend(f(path)?.into_iter().map(S::into)),
+            Err(Stmt::For(l, body)) => out.push(Stmt::For(l, map_paths(body, f)?)),
             Err(other) => out.push(other),
         }
     }
     Ok(out)
 }
 
-/// The statement as a chain, or the statement back.
-fn chain_of(stmt: Stmt) -> Result<Chain, Stmt> {
+/// The statement as a path, or the statement back.
+fn path_of(stmt: Stmt) -> Result<LoopPath, Stmt> {
     match stmt {
-        Stmt::Leaf(leaf) => Ok(Chain { loops: Vec::new(), leaf: *leaf }),
+        Stmt::Leaf(leaf) => Ok(LoopPath { loops: Vec::new(), leaf: *leaf }),
         Stmt::Call(_) => Err(stmt),
-        Stmt::For(l, mut body) if body.len() == 1 => match chain_of(body.remove(0)) {
-            Ok(mut chain) => {
-                chain.loops.insert(0, l);
-                Ok(chain)
+        Stmt::For(l, mut body) if body.len() == 1 => match path_of(body.remove(0)) {
+            Ok(mut path) => {
+                path.loops.insert(0, l);
+                Ok(path)
             }
             Err(inner) => Err(Stmt::For(l, vec![inner])),
         },

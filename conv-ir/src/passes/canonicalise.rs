@@ -16,8 +16,8 @@
 //! A 1x1 convolution of a 7x7 image becomes one row of 49, which tiles better than seven rows of 7.
 
 use crate::nest::{
-    Access, Affine, AxisId, Base, Buffer, BufferId, Chain, Cond, Index, Leaf, Loop, Nest, Part,
-    Role, Var, map_chains,
+    Access, Affine, AxisId, Base, Buffer, BufferId, Cond, Index, Leaf, Loop, LoopPath, Nest, Part,
+    Role, Var, map_paths,
 };
 use crate::{Error, Schedule, Target, Values};
 use std::convert::Infallible;
@@ -30,7 +30,7 @@ pub(super) fn canonicalise(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<
 /// The pass, without a schedule: what the model looks at.
 pub(super) fn merge_axes(nest: &mut Nest) {
     let body = std::mem::take(&mut nest.body);
-    let result = map_chains(body, &mut |chain| {
+    let result = map_paths(body, &mut |chain| {
         let mut chain = drop_unit_axes(chain);
         share_groups(nest, &mut chain.leaf);
         drop_unit_dimensions(nest, &mut chain.leaf);
@@ -45,7 +45,7 @@ pub(super) fn merge_axes(nest: &mut Nest) {
     nest.body = result.unwrap_or_else(|never| match never {});
 }
 
-fn drop_unit_axes(mut chain: Chain) -> Chain {
+fn drop_unit_axes(mut chain: LoopPath) -> LoopPath {
     while let Some(at) = chain.loops.iter().position(|l| l.constant_range() == Some((0, 1))) {
         chain = chain.without(at, &Affine::constant(0));
     }
@@ -132,7 +132,7 @@ fn map_accesses(leaf: &Leaf, mut f: impl FnMut(&mut Access)) -> Leaf {
 }
 
 /// The chain with two driver loops merged into one, if two can be.
-fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
+fn merge_one_pair(nest: &mut Nest, chain: &LoopPath) -> Option<LoopPath> {
     let mergeable = |l: &&Loop| matches!(nest.role(l.axis), Role::Batch | Role::Out(_));
     let loops: Vec<&Loop> = chain.loops.iter().filter(mergeable).collect();
     let pair = loops.windows(2).find(|pair| side_by_side(nest, chain, pair[0], pair[1]))?;
@@ -162,7 +162,7 @@ fn merge_one_pair(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
         .iter_mut()
         .filter(|l| l.axis == inner.axis)
         .for_each(|l| *l = Loop::serial(merged, extent.clone()));
-    Some(Chain { loops, leaf })
+    Some(LoopPath { loops, leaf })
 }
 
 /// Groups from which on they fill the widest lanes themselves.
@@ -177,7 +177,7 @@ const MANY_GROUPS: i64 = 16;
 ///
 /// The same sums in the same order, of full vectors. Columns must be a step of one apart, and what
 /// lies outside must not fold, which mixes channels.
-fn merge_channels(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
+fn merge_channels(nest: &mut Nest, chain: &LoopPath) -> Option<LoopPath> {
     let find = |role| chain.loops.iter().find(|l| nest.role(l.axis) == role);
     let (group, column) = (find(Role::Group)?, find(Role::Out(0))?);
     let width = group.constant_extent().filter(|width| *width < MANY_GROUPS)?;
@@ -222,12 +222,12 @@ fn merge_channels(nest: &mut Nest, chain: &Chain) -> Option<Chain> {
     let at = loops.iter().position(|l| l.axis == column)?;
     let extent = loops[at].hi.quotients().first()?.numerator.times(width);
     loops[at] = Loop::serial(merged, extent);
-    Some(Chain { loops, leaf })
+    Some(LoopPath { loops, leaf })
 }
 
 /// Whether every access that uses either axis ends in columns, a step of one apart, and then the
 /// group, over its full extent; and conditions tell nothing but sides of the image.
-fn are_columns(nest: &Nest, chain: &Chain, group: &Loop, column: &Loop) -> bool {
+fn are_columns(nest: &Nest, chain: &LoopPath, group: &Loop, column: &Loop) -> bool {
     let mentions = |a: &Affine| a.of_axis(group.axis) != 0 || a.of_axis(column.axis) != 0;
     let uses = |index: &Index| {
         let mut uses = false;
@@ -266,7 +266,7 @@ fn dimension_of(access: &Access, axis: AxisId) -> Option<usize> {
 
 /// Whether every access that uses either axis has them as neighbouring dimensions, the inner one
 /// over its full extent.
-fn side_by_side(nest: &Nest, chain: &Chain, outer: &Loop, inner: &Loop) -> bool {
+fn side_by_side(nest: &Nest, chain: &LoopPath, outer: &Loop, inner: &Loop) -> bool {
     let mentions = |a: &Affine| a.of_axis(outer.axis) != 0 || a.of_axis(inner.axis) != 0;
     let mut mentioned = 0;
     chain.leaf.map_affine(&mut |a| {

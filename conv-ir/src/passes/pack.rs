@@ -348,7 +348,7 @@ fn copy(
     }
     let reduce = tiles.into_iter().chain(rows).collect();
     let leaf = Leaf::copy(format!("pack_{}", nest.buffer(from).name), reduce, vec![store]);
-    crate::nest::Chain { loops, leaf }.into_stmt()
+    crate::nest::LoopPath { loops, leaf }.into_stmt()
 }
 
 /// The elements of one part of a dimension, of which the last may be short.

@@ -21,8 +21,8 @@
 //! such a run.
 
 use crate::nest::{
-    Affine, AxisId, Bound, Chain, Cond, Index, Loop, LoopKind, Nest, Part, Quotient, Role, Var,
-    map_chains,
+    Affine, AxisId, Bound, Cond, Index, Loop, LoopKind, LoopPath, Nest, Part, Quotient, Role, Var,
+    map_paths,
 };
 use crate::numbers::{congruent, first_below, gcd};
 use crate::{Error, Schedule, Target};
@@ -37,7 +37,7 @@ const MOST: usize = 1 << 10;
 pub(super) fn phases(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
     let mut made = 0;
-    nest.body = map_chains(body, &mut |chain| split_all(nest, chain, &mut made))?;
+    nest.body = map_paths(body, &mut |chain| split_all(nest, chain, &mut made))?;
     Ok(())
 }
 
@@ -53,7 +53,7 @@ struct Divided {
 }
 
 /// The phases of a chain along all axes; `made` counts them over all chains.
-fn split_all(nest: &mut Nest, chain: Chain, made: &mut usize) -> Result<Vec<Chain>, Error> {
+fn split_all(nest: &mut Nest, chain: LoopPath, made: &mut usize) -> Result<Vec<LoopPath>, Error> {
     let Some(axis) = find(nest, &chain) else {
         *made += 1;
         return Ok(vec![chain]);
@@ -77,7 +77,7 @@ fn too_many(nest: &Nest, axis: &Divided) -> Error {
     ))
 }
 
-fn find(nest: &Nest, chain: &Chain) -> Option<Divided> {
+fn find(nest: &Nest, chain: &LoopPath) -> Option<Divided> {
     let quotient =
         chain.leaf.accesses().into_iter().flat_map(|a| &a.index).find_map(|i| match i {
             Index::Quotient(q) => Some(q.clone()),
@@ -115,7 +115,7 @@ fn extent_of(loops: &[Loop], axis: AxisId) -> Option<i64> {
 }
 
 /// The runs of an axis in order; `None` where there are more than [`MOST`].
-fn runs(axis: &Divided, chain: &Chain) -> Option<Vec<Run>> {
+fn runs(axis: &Divided, chain: &LoopPath) -> Option<Vec<Run>> {
     let residues = Residues {
         axis,
         taps: axis.tap.and_then(|tap| extent_of(&chain.leaf.reduce, tap)).unwrap_or(1),
@@ -271,7 +271,7 @@ impl Residues<'_> {
 }
 
 /// The chain for the residues of one run.
-fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run) -> Chain {
+fn phase(nest: &mut Nest, chain: &LoopPath, axis: &Divided, run: &Run) -> LoopPath {
     let mut chain = chain.clone();
     let mut residue = Affine::constant(0);
     if run.count > 1 {
@@ -316,7 +316,7 @@ fn phase(nest: &mut Nest, chain: &Chain, axis: &Divided, run: &Run) -> Chain {
 }
 
 /// What is divided is replaced by its exact quotient; conditions on it lose the factor.
-fn divide(chain: &mut Chain, stride: i64, input: &Affine) {
+fn divide(chain: &mut LoopPath, stride: i64, input: &Affine) {
     let undivided = input.times(stride);
     let is_it = |q: &Quotient| q.divisor == stride && q.numerator == undivided;
     let access = &mut |access: &crate::nest::Access| {

@@ -20,15 +20,15 @@
 //! depends on another loop stays inside it.
 
 use crate::nest::{
-    Affine, AxisId, Bound, BufferRole, Chain, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt,
-    fuse, map_chains,
+    Affine, AxisId, Bound, BufferRole, Loop, LoopKind, LoopPath, Nest, Part, Quotient, Role, Stmt,
+    fuse, map_paths,
 };
 use crate::{Error, Schedule, Target};
 
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
     let mut before = Vec::new();
-    let body = map_chains(body, &mut |mut chain| {
+    let body = map_paths(body, &mut |mut chain| {
         if chain.is_copy() {
             before.clear();
             return Ok(vec![chain]);
@@ -62,7 +62,7 @@ fn order(nest: &Nest, schedule: &Schedule, mut loops: Vec<Loop>) -> Vec<Loop> {
 
 /// The loop over tiles of output channels in two: blocks where it stood, the tiles of a block
 /// innermost.
-fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
+fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut LoopPath) {
     let tiles = schedule.cache / schedule.tile_of(Role::OutChannel);
     let is_it =
         |l: &Loop| nest.role(l.axis) == Role::OutChannel && nest.axis(l.axis).part == Part::Outer;
@@ -89,7 +89,7 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut Chain) {
 /// row of tiles has been split by itself, but shares the walk down the image, so that
 /// memory is walked through once. Measured on Sobel over 1080p: 0.60 ms, and 0.70 with each edge a
 /// walk of its own, where a copy takes 0.56 (Sapphire Rapids).
-fn share(nest: &Nest, mut chain: Chain, before: &[Loop]) -> Chain {
+fn share(nest: &Nest, mut chain: LoopPath, before: &[Loop]) -> LoopPath {
     for (at, outer) in before.iter().enumerate() {
         let Some(own) = chain.loops.get(at).cloned() else { break };
         if own == *outer {
@@ -107,7 +107,7 @@ fn share(nest: &Nest, mut chain: Chain, before: &[Loop]) -> Chain {
     chain
 }
 
-fn check(nest: &Nest, chain: &Chain) -> Result<(), Error> {
+fn check(nest: &Nest, chain: &LoopPath) -> Result<(), Error> {
     for (at, l) in chain.loops.iter().enumerate() {
         let used =
             [&l.lo, &l.hi].into_iter().flat_map(|b| b.quotients()).flat_map(|q| q.numerator.axes());

@@ -10,18 +10,18 @@
 //!           leaf tile oc.i 8 x ow.i 1: ..
 //! ```
 //!
-//! requires: chains of whole output axes.
-//! gives: leaves with a register tile, operations under `each`; a main chain of whole tiles and a
-//! tail chain per tiled axis, each exact.
+//! requires: paths of whole output axes.
+//! gives: leaves with a register tile, operations under `each`; a main path of whole tiles and a
+//! tail path per tiled axis, each exact.
 //!
 //! A tail is a tile of just the rest, so nothing is computed twice or beyond the end. Where a
 //! condition or fold depends on the axis that would be the lanes, it is different in each lane:
-//! that edge chain gets a scalar tile (lanes of 1), and no more than a vector's worth of it.
+//! that edge path gets a scalar tile (lanes of 1), and no more than a vector's worth of it.
 //! An extent known only at run time has a tail loop of single elements.
 
 use crate::nest::{
-    Affine, AxisId, Bound, Chain, Cond, Leaf, Loop, Nest, Op, Part, Quotient, Role, TileAxis,
-    map_chains,
+    Affine, AxisId, Bound, Cond, Leaf, Loop, LoopPath, Nest, Op, Part, Quotient, Role, TileAxis,
+    map_paths,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
@@ -34,16 +34,16 @@ pub(super) fn tile(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Res
     check(nest, schedule)?;
     check_size(nest, schedule, target)?;
     let body = std::mem::take(&mut nest.body);
-    nest.body = map_chains(body, &mut |chain| {
-        if chain.is_copy() {
-            return Ok(vec![chain]);
+    nest.body = map_paths(body, &mut |path| {
+        if path.is_copy() {
+            return Ok(vec![path]);
         }
-        let tiles = tiles_for(nest, schedule, &chain);
-        let mut chains = vec![chain];
+        let tiles = tiles_for(nest, schedule, &path);
+        let mut paths = vec![path];
         for tile in tiles {
-            chains = chains.into_iter().flat_map(|chain| split(nest, chain, tile)).collect();
+            paths = paths.into_iter().flat_map(|path| split(nest, path, tile)).collect();
         }
-        Ok::<_, Error>(chains.into_iter().map(|chain| fission(nest, chain)).collect())
+        Ok::<_, Error>(paths.into_iter().map(|path| fission(nest, path)).collect())
     })?;
     Ok(())
 }
@@ -99,12 +99,12 @@ struct Split {
     in_driver: bool,
 }
 
-/// The tile that this chain gets.
-fn tiles_for(nest: &Nest, schedule: &Schedule, chain: &Chain) -> Vec<Split> {
+/// The tile that this path gets.
+fn tiles_for(nest: &Nest, schedule: &Schedule, path: &LoopPath) -> Vec<Split> {
     let scalar = schedule
         .lanes
         .map(|l| l.0)
-        .filter(|&lanes| masks_are_not_enough(nest, schedule, &chain.leaf, lanes));
+        .filter(|&lanes| masks_are_not_enough(nest, schedule, &path.leaf, lanes));
     let mut tiles: Vec<Split> = schedule
         .tile
         .iter()
@@ -129,66 +129,66 @@ fn masks_are_not_enough(nest: &Nest, schedule: &Schedule, leaf: &Leaf, lanes: Ro
         || schedule.borders != Borders::Mask && leaf.conditions().into_iter().any(tests)
 }
 
-fn split(nest: &mut Nest, chain: Chain, tile: Split) -> Vec<Chain> {
+fn split(nest: &mut Nest, path: LoopPath, tile: Split) -> Vec<LoopPath> {
     let is_it = |l: &Loop| nest.role(l.axis) == tile.role && nest.axis(l.axis).part == Part::Whole;
-    let Some(at) = chain.loops.iter().position(is_it) else {
-        return vec![chain];
+    let Some(at) = path.loops.iter().position(is_it) else {
+        return vec![path];
     };
-    let axis = chain.loops[at].axis;
+    let axis = path.loops[at].axis;
     let depends = |b: &Bound| b.quotients().iter().any(|q| q.numerator.of_axis(axis) != 0);
-    if chain.leaf.reduce.iter().any(|l| depends(&l.lo) || depends(&l.hi)) {
-        return vec![chain]; // its taps have bounds by position, which a tile does not have
+    if path.leaf.reduce.iter().any(|l| depends(&l.lo) || depends(&l.hi)) {
+        return vec![path]; // its taps have bounds by position, which a tile does not have
     }
-    match chain.loops[at].constant_range() {
-        Some((lo, hi)) => split_constant(nest, &chain, at, (lo, hi), tile),
-        None => split_symbolic(nest, chain, at, tile),
+    match path.loops[at].constant_range() {
+        Some((lo, hi)) => split_constant(nest, &path, at, (lo, hi), tile),
+        None => split_symbolic(nest, path, at, tile),
     }
 }
 
 fn split_constant(
     nest: &mut Nest,
-    chain: &Chain,
+    path: &LoopPath,
     at: usize,
     (lo, hi): (i64, i64),
     tile: Split,
-) -> Vec<Chain> {
+) -> Vec<LoopPath> {
     let extent = tile.extent;
     let (tiles, rest) = ((hi - lo).max(0) / extent, (hi - lo).max(0) % extent);
-    let mut chains = Vec::new();
+    let mut paths = Vec::new();
     if tiles > 0 {
-        chains.push(main(nest, chain, at, (lo.into(), tiles.into()), tile));
+        paths.push(main(nest, path, at, (lo.into(), tiles.into()), tile));
     }
     if rest > 0 {
-        chains.push(main(
+        paths.push(main(
             nest,
-            chain,
+            path,
             at,
             ((lo + tiles * extent).into(), 1.into()),
             Split { extent: rest, ..tile },
         ));
     }
-    chains
+    paths
 }
 
-fn split_symbolic(nest: &mut Nest, chain: Chain, at: usize, tile: Split) -> Vec<Chain> {
+fn split_symbolic(nest: &mut Nest, path: LoopPath, at: usize, tile: Split) -> Vec<LoopPath> {
     let extent = tile.extent;
-    let l = &chain.loops[at];
+    let l = &path.loops[at];
     let (Some(lo), [hi]) = (l.lo.as_constant(), l.hi.quotients()) else {
-        return vec![chain];
+        return vec![path];
     };
     if hi.numerator.axes().next().is_some() {
-        return vec![chain]; // depends on another loop: not worth a tile of its own
+        return vec![path]; // depends on another loop: not worth a tile of its own
     }
     let length = hi.numerator.plus_constant(-lo * hi.divisor);
     let exact = hi.divisor == 1
         && length.constant % extent == 0
         && length.terms().iter().all(|t| t.1 % extent == 0);
     let tiles = nest.add_symbol("tiles", Quotient::floor(length, hi.divisor * extent));
-    let whole = main(nest, &chain, at, (lo.into(), tiles.clone().into()), tile);
+    let whole = main(nest, &path, at, (lo.into(), tiles.clone().into()), tile);
     if exact {
         return vec![whole];
     }
-    let mut rest = chain;
+    let mut rest = path;
     rest.loops[at].lo = Bound::Max(vec![lo.into(), tiles.times(extent).plus_constant(lo).into()]);
     vec![whole, rest]
 }
@@ -196,18 +196,18 @@ fn split_symbolic(nest: &mut Nest, chain: Chain, at: usize, tile: Split) -> Vec<
 /// `tiles` whole tiles from `lo` on.
 fn main(
     nest: &mut Nest,
-    chain: &Chain,
+    path: &LoopPath,
     at: usize,
     (lo, tiles): (Affine, Bound),
     tile: Split,
-) -> Chain {
+) -> LoopPath {
     let extent = tile.extent;
-    let axis = chain.loops[at].axis;
+    let axis = path.loops[at].axis;
     let (name, role) = (nest.role(axis).to_string(), nest.role(axis));
     let inner = nest.add_axis(format!("{name}.i"), role, Part::Inner);
     let single = tiles.as_constant() == Some(1);
     let mut start = lo;
-    let mut split = chain.clone();
+    let mut split = path.clone();
     if single {
         split.loops.remove(at);
     } else {
@@ -227,13 +227,13 @@ fn main(
 
 /// The tile moves inside: accumulators become arrays over it, and every operation runs for each
 /// point.
-fn fission(nest: &Nest, mut chain: Chain) -> Chain {
-    let axes: Vec<AxisId> = chain.leaf.tile.iter().map(|t| t.axis).collect();
+fn fission(nest: &Nest, mut path: LoopPath) -> LoopPath {
+    let axes: Vec<AxisId> = path.leaf.tile.iter().map(|t| t.axis).collect();
     if axes.is_empty() {
-        chain.leaf.name = name(nest, &chain.leaf);
-        return chain;
+        path.leaf.name = name(nest, &path.leaf);
+        return path;
     }
-    for register in &mut chain.leaf.registers {
+    for register in &mut path.leaf.registers {
         register.axes = axes.clone();
     }
     let each = |ops: Vec<Op>| {
@@ -241,12 +241,12 @@ fn fission(nest: &Nest, mut chain: Chain) -> Chain {
             .rev()
             .fold(ops, |ops, &axis| if ops.is_empty() { ops } else { vec![Op::Each(axis, ops)] })
     };
-    let leaf = &mut chain.leaf;
+    let leaf = &mut path.leaf;
     leaf.init = each(std::mem::take(&mut leaf.init));
     leaf.update = each(std::mem::take(&mut leaf.update));
     leaf.finish = each(std::mem::take(&mut leaf.finish));
     leaf.name = name(nest, leaf);
-    chain
+    path
 }
 
 /// `tile_oc8_ow5`: what it computes at once.

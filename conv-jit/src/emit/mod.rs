@@ -18,10 +18,10 @@
 
 mod address;
 mod driver;
-mod dying;
 mod emitter;
 mod expr;
 mod int;
+mod last_use;
 mod leaf;
 mod memory;
 mod reduce;

@@ -88,7 +88,7 @@ def _frozen(value: Any) -> Any:
         return kind, value
     if kind is np.ndarray and value.size <= MOST_TAPS and value.dtype.kind in "biufc":
         return value.dtype, value.shape, value.tobytes()
-    if kind in (tuple, list):
+    if kind in (tuple, list) and len(value) <= MOST_TAPS:
         return kind, *map(_frozen, value)
     raise TypeError(f"{kind} is no key")
 

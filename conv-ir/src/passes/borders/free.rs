@@ -9,7 +9,7 @@
 //! ```
 //!
 //! requires: zeros outside; neighbouring columns of the output read neighbouring columns of the
-//! input. gives: edge chains of one tile whose tests are constants once lanes are numbered, as in
+//! input. gives: edge paths of one tile whose tests are constants once lanes are numbered, as in
 //! images of known width. The last tile is counted from the right edge, so that its tests are the
 //! same in every image. Some columns are computed twice, with the same bits.
 //!
@@ -18,7 +18,7 @@
 
 use super::inside::drop_tests;
 use super::{Edge, SEPARATE, bound_taps, mask, single};
-use crate::nest::{Affine, Bound, Chain, Loop, Nest, Part, Quotient, Var};
+use crate::nest::{Affine, Bound, Loop, LoopPath, Nest, Part, Quotient, Var};
 
 /// More columns than images have, and still an index where addresses have 32 bits. Of a wider image
 /// the columns beyond are computed twice.
@@ -30,10 +30,10 @@ struct Interior {
     right: i64,
 }
 
-fn interior(chain: &Chain, edge: &Edge, out: usize, width: &Affine) -> Option<Interior> {
-    let axis = chain.loops[out].axis;
+fn interior(path: &LoopPath, edge: &Edge, out: usize, width: &Affine) -> Option<Interior> {
+    let axis = path.loops[out].axis;
     let tap = edge.tap?;
-    let taps = chain.leaf.reduce.iter().find(|l| l.axis == tap)?.constant_range()?;
+    let taps = path.leaf.reduce.iter().find(|l| l.axis == tap)?.constant_range()?;
     let mut found = Interior { left: 0, right: 0 };
     for inside in &edge.inside {
         for tap_at in [taps.0, taps.1 - 1] {
@@ -66,19 +66,19 @@ fn spelled_out(nest: &Nest, width: &Affine) -> Affine {
     })
 }
 
-/// The chains above; `None` where edges do not follow from the width like that.
+/// The paths above; `None` where edges do not follow from the width like that.
 pub(super) fn columns(
     nest: &mut Nest,
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     out: usize,
     tile: i64,
     lanes: i64,
-) -> Option<Vec<Chain>> {
-    let width = single(&chain.loops[out].hi)
-        .filter(|q| q.divisor == 1 && chain.loops[out].lo.as_constant() == Some(0))?;
+) -> Option<Vec<LoopPath>> {
+    let width = single(&path.loops[out].hi)
+        .filter(|q| q.divisor == 1 && path.loops[out].lo.as_constant() == Some(0))?;
     let width = spelled_out(nest, &width.numerator);
-    let Interior { left, right } = interior(chain, edge, out, &width)?;
+    let Interior { left, right } = interior(path, edge, out, &width)?;
     if left > tile {
         return None;
     }
@@ -96,20 +96,20 @@ pub(super) fn columns(
         nest.add_symbol("from", Bound::Min(vec![width.clone().into(), fits.times(BEYOND).into()]));
     let sides: Vec<Affine> = edge.inside.clone();
     let (lefts, rights): (Vec<Affine>, Vec<Affine>) =
-        sides.into_iter().partition(|a| a.of_axis(chain.loops[out].axis) > 0);
+        sides.into_iter().partition(|a| a.of_axis(path.loops[out].axis) > 0);
 
-    let mut chains = vec![first(nest, chain, edge, (out, tile), &rights, &fits)];
-    let mut inner = chain.clone();
+    let mut paths = vec![first(nest, path, edge, (out, tile), &rights, &fits)];
+    let mut inner = path.clone();
     inner.loops[out].lo = Bound::Max(vec![tile.into()]);
     inner.loops[out].hi = tiles.times(tile).plus_constant(tile).into();
     inner.leaf = drop_tests(&inner.leaf, &edge.inside);
-    chains.push(inner);
+    paths.push(inner);
     let mut at = last;
     while at > 0 {
         let columns = at.min(tile);
-        chains.push(from_the_right(
+        paths.push(from_the_right(
             nest,
-            chain,
+            path,
             edge,
             (out, columns),
             (&width.plus_constant(-at), &lefts),
@@ -117,50 +117,50 @@ pub(super) fn columns(
         ));
         at -= columns;
     }
-    let mut narrow = chain.clone();
+    let mut narrow = path.clone();
     narrow.loops[out].lo = Bound::Max(vec![from.into()]);
-    chains.push(bound_taps(narrow, edge));
-    Some(chains)
+    paths.push(bound_taps(narrow, edge));
+    Some(paths)
 }
 
 /// A loop that runs once in images that are wide enough.
-fn once(nest: &mut Nest, chain: &mut Chain, out: usize, fits: &Affine) {
-    let role = nest.role(chain.loops[out].axis);
+fn once(nest: &mut Nest, path: &mut LoopPath, out: usize, fits: &Affine) {
+    let role = nest.role(path.loops[out].axis);
     let axis = nest.add_axis(format!("{role}.o"), role, Part::Outer);
-    chain.loops.insert(out, Loop::serial(axis, fits.clone()));
+    path.loops.insert(out, Loop::serial(axis, fits.clone()));
 }
 
 fn first(
     nest: &mut Nest,
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     (out, tile): (usize, i64),
     rights: &[Affine],
     fits: &Affine,
-) -> Chain {
-    let mut chain = chain.clone();
-    chain.loops[out].hi = tile.into();
-    chain.leaf = drop_tests(&chain.leaf, rights);
-    let mut chain = mask::mask(chain, edge, out, tile);
-    once(nest, &mut chain, out, fits);
-    chain
+) -> LoopPath {
+    let mut path = path.clone();
+    path.loops[out].hi = tile.into();
+    path.leaf = drop_tests(&path.leaf, rights);
+    let mut path = mask::mask(path, edge, out, tile);
+    once(nest, &mut path, out, fits);
+    path
 }
 
-/// The chain for `columns` columns from `start` on, which is counted from the right edge.
+/// The path for `columns` columns from `start` on, which is counted from the right edge.
 fn from_the_right(
     nest: &mut Nest,
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     (out, columns): (usize, i64),
     (start, lefts): (&Affine, &[Affine]),
     fits: &Affine,
-) -> Chain {
-    let mut chain = chain.clone();
-    chain.leaf = drop_tests(&chain.leaf, lefts);
-    let axis = chain.loops[out].axis;
-    chain.loops[out].hi = columns.into();
+) -> LoopPath {
+    let mut path = path.clone();
+    path.leaf = drop_tests(&path.leaf, lefts);
+    let axis = path.loops[out].axis;
+    path.loops[out].hi = columns.into();
     let place = start.plus(&Affine::axis(axis));
-    let mut chain = chain.substitute(axis, &place);
+    let mut path = path.substitute(axis, &place);
     let inside = edge.inside.iter().filter(|a| !lefts.contains(a));
     let edge = Edge {
         inside: inside.map(|a| a.substitute(Var::Axis(axis), &place)).collect(),
@@ -168,7 +168,7 @@ fn from_the_right(
         tap: edge.tap,
         skips: edge.skips,
     };
-    chain = mask::mask(chain, &edge, out, columns);
-    once(nest, &mut chain, out, fits);
-    chain
+    path = mask::mask(path, &edge, out, columns);
+    once(nest, &mut path, out, fits);
+    path
 }

@@ -12,7 +12,7 @@
 //! infinity, in a minimum infinity, which never win.
 
 use super::Edge;
-use crate::nest::{Affine, Chain, Cond, Expr, Nest, Op, Role};
+use crate::nest::{Affine, Cond, Expr, LoopPath, Nest, Op, Role};
 use crate::{Error, Schedule, Target};
 
 /// Whether the target makes such loads, of so many lanes.
@@ -34,15 +34,15 @@ pub(super) fn check(nest: &Nest, schedule: &Schedule, target: &Target) -> Result
 
 /// A tile at the edge of the columns: in the place of what lies outside stands, lane by lane, what
 /// changes nothing, instead of its being left out.
-pub(super) fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chain {
-    let column = chain.loops[out].axis;
-    let is_single = chain.loops[out].constant_extent().is_some_and(|extent| extent <= tile);
+pub(super) fn mask(mut path: LoopPath, edge: &Edge, out: usize, tile: i64) -> LoopPath {
+    let column = path.loops[out].axis;
+    let is_single = path.loops[out].constant_extent().is_some_and(|extent| extent <= tile);
     let knows = |a: &Affine| a.axes().all(|axis| axis == column || Some(axis) == edge.tap);
     if !is_single || !edge.inside.iter().all(knows) {
-        return chain; // where the tests are known only at run time
+        return path; // where the tests are known only at run time
     }
-    let fill = chain.leaf.neutral();
-    for op in &mut chain.leaf.update {
+    let fill = path.leaf.neutral();
+    for op in &mut path.leaf.update {
         let Op::Set { value, when, .. } = op else { continue };
         let Some(input) = first_load(value) else { continue };
         let (columns, others): (Vec<Cond>, Vec<Cond>) =
@@ -53,7 +53,7 @@ pub(super) fn mask(mut chain: Chain, edge: &Edge, out: usize, tile: i64) -> Chai
             *input = Expr::Select { when: columns, then, otherwise: Box::new(Expr::Const(fill)) };
         }
     }
-    chain
+    path
 }
 
 /// The element of the input in an update, which stands first in it.

@@ -14,7 +14,7 @@
 //! edge.
 //!
 //! requires: conditions and folds are about one output axis and one kernel axis each (plus a
-//! residue of `phases`). gives: no condition or fold in inner chains; edge chains of one tile,
+//! residue of `phases`). gives: no condition or fold in inner paths; edge paths of one tile,
 //! whose conditions are constants once the tile is unrolled.
 //!
 //! A tile is *inner* for a tap if the tap is inside the image for all its outputs, *outer* if for
@@ -37,15 +37,15 @@ mod pieces;
 mod symbolic;
 
 use crate::nest::{
-    Affine, AxisId, Bound, BufferRole, Chain, Cond, Expr, Index, Nest, Op, Quotient, Role, Stmt,
-    Var, map_chains,
+    Affine, AxisId, Bound, BufferRole, Cond, Expr, Index, LoopPath, Nest, Op, Quotient, Role, Stmt,
+    Var, map_paths,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
 
 use inside::drop_tests;
 
-/// Mixed tiles of one axis that get a chain of their own. Beyond it the edge is one chain that
+/// Mixed tiles of one axis that get a path of their own. Beyond it the edge is one path that
 /// tests at run time.
 const SEPARATE: usize = 16;
 
@@ -61,15 +61,15 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
     let most = (CHAINS / leaves(&body).max(1)).max(1);
     let mut multiplies = false;
     nest.body = match schedule.borders {
-        Borders::Panel { rows } => map_chains(body, &mut |chain| {
-            multiplies |= skips(&chain);
-            panel::panel(nest, schedule, chain, rows)
+        Borders::Panel { rows } => map_paths(body, &mut |path| {
+            multiplies |= skips(&path);
+            panel::panel(nest, schedule, path, rows)
         })?,
-        Borders::Exact | Borders::Mask => map_chains(body, &mut |chain| {
-            let skips = skips(&chain);
-            let chains = cut_all(nest, schedule, &chain, most);
-            multiplies |= skips && chains.iter().any(loads_zeros);
-            Ok::<_, Error>(chains)
+        Borders::Exact | Borders::Mask => map_paths(body, &mut |path| {
+            let skips = skips(&path);
+            let paths = cut_all(nest, schedule, &path, most);
+            multiplies |= skips && paths.iter().any(loads_zeros);
+            Ok::<_, Error>(paths)
         })?,
     };
     let weight = nest.buffer_of(BufferRole::Weight);
@@ -79,16 +79,16 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
 }
 
 /// Whether taps in the padding are left out. In other modes something is read there.
-fn skips(chain: &Chain) -> bool {
+fn skips(path: &LoopPath) -> bool {
     let skips = |op: &Op| matches!(op, Op::Set { when, .. } if !when.is_empty());
-    chain.leaf.update.iter().any(skips)
+    path.leaf.update.iter().any(skips)
 }
 
 /// Whether a load gives zero outside, which is multiplied.
-fn loads_zeros(chain: &Chain) -> bool {
+fn loads_zeros(path: &LoopPath) -> bool {
     let mut found = false;
-    chain.leaf.visit_exprs(&mut |e| found |= e.is_masked_load());
-    found && chain.leaf.neutral() == 0.0
+    path.leaf.visit_exprs(&mut |e| found |= e.is_masked_load());
+    found && path.leaf.neutral() == 0.0
 }
 
 fn leaves(stmts: &[Stmt]) -> usize {
@@ -99,46 +99,46 @@ fn leaves(stmts: &[Stmt]) -> usize {
     stmts.iter().map(of).sum()
 }
 
-/// The pieces along all axes, or along as many of the inner ones as make at most `most` chains.
-fn cut_all(nest: &mut Nest, schedule: &Schedule, chain: &Chain, most: usize) -> Vec<Chain> {
+/// The pieces along all axes, or along as many of the inner ones as make at most `most` paths.
+fn cut_all(nest: &mut Nest, schedule: &Schedule, path: &LoopPath, most: usize) -> Vec<LoopPath> {
     let (axes, symbols) = (nest.axes.len(), nest.symbols.len());
     for cut in (1..=nest.rank).rev() {
-        if let Some(chains) = cut_inner(nest, schedule, chain, cut, most) {
-            return chains;
+        if let Some(paths) = cut_inner(nest, schedule, path, cut, most) {
+            return paths;
         }
         nest.axes.truncate(axes);
         nest.symbols.truncate(symbols);
     }
-    cut_inner(nest, schedule, chain, 0, usize::MAX).expect("an uncut chain is within any bound")
+    cut_inner(nest, schedule, path, 0, usize::MAX).expect("an uncut path is within any bound")
 }
 
 fn cut_inner(
     nest: &mut Nest,
     schedule: &Schedule,
-    chain: &Chain,
+    path: &LoopPath,
     cut: usize,
     most: usize,
-) -> Option<Vec<Chain>> {
-    let mut chains = vec![chain.clone()];
+) -> Option<Vec<LoopPath>> {
+    let mut paths = vec![path.clone()];
     // Outer axes first: the pieces of a row then stand side by side, and share the loop over rows.
     for at in (0..nest.rank).rev() {
-        let pieces = |chain| match at < cut {
-            true => cut_axis(nest, schedule, chain, at),
-            false => vec![uncut(nest, chain, at)],
+        let pieces = |path| match at < cut {
+            true => cut_axis(nest, schedule, path, at),
+            false => vec![uncut(nest, path, at)],
         };
-        chains = chains.into_iter().flat_map(pieces).collect();
-        if chains.len() > most {
+        paths = paths.into_iter().flat_map(pieces).collect();
+        if paths.len() > most {
             return None;
         }
     }
-    Some(chains)
+    Some(paths)
 }
 
-/// The chain with taps that are bounded by position along an axis, where that is possible.
-fn uncut(nest: &Nest, chain: Chain, at: usize) -> Chain {
-    match edge_of(nest, &chain, at) {
-        Some(edge) => bound_taps(chain, &edge),
-        None => chain,
+/// The path with taps that are bounded by position along an axis, where that is possible.
+fn uncut(nest: &Nest, path: LoopPath, at: usize) -> LoopPath {
+    match edge_of(nest, &path, at) {
+        Some(edge) => bound_taps(path, &edge),
+        None => path,
     }
 }
 
@@ -153,31 +153,31 @@ struct Edge {
     skips: bool,
 }
 
-fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Vec<Chain> {
-    let Some(edge) = edge_of(nest, &chain, at) else {
-        return vec![chain];
+fn cut_axis(nest: &mut Nest, schedule: &Schedule, path: LoopPath, at: usize) -> Vec<LoopPath> {
+    let Some(edge) = edge_of(nest, &path, at) else {
+        return vec![path];
     };
     let tile = schedule.tile_of(Role::Out(at)).max(schedule.lanes_of(Role::Out(at)));
-    let Some(out) = edge.out.and_then(|out| chain.find(out)) else {
-        return vec![bound_taps(chain, &edge)];
+    let Some(out) = edge.out.and_then(|out| path.find(out)) else {
+        return vec![bound_taps(path, &edge)];
     };
     let repeats = schedule.unroll.contains(&Role::Kernel(at));
     // Masked tiles whose rows of taps stay a loop have no constants to test: their edges are single
     // rows, with bounds for that loop. So are those of a high image: less code for little time.
-    let high = chain.loops[out].constant_extent().is_none_or(|extent| extent >= 8 * tile);
+    let high = path.loops[out].constant_extent().is_none_or(|extent| extent >= 8 * tile);
     let by_row = schedule.borders == Borders::Mask && at > 0 && (!repeats || high);
     if edge.skips && (tile == 1 || by_row) {
-        return match inner_rows(&chain, &edge, out).filter(|_| repeats || by_row) {
-            Some(rows) => peel(chain, &edge, out, rows, if by_row { tile } else { 1 }),
-            None if by_row && chain.loops[out].constant_extent().is_none() => {
-                peel_free(nest, chain, &edge, out, tile)
+        return match inner_rows(&path, &edge, out).filter(|_| repeats || by_row) {
+            Some(rows) => peel(path, &edge, out, rows, if by_row { tile } else { 1 }),
+            None if by_row && path.loops[out].constant_extent().is_none() => {
+                peel_free(nest, path, &edge, out, tile)
             }
-            None => vec![bound_taps(chain, &edge)],
+            None => vec![bound_taps(path, &edge)],
         };
     }
-    match chain.loops[out].constant_range() {
+    match path.loops[out].constant_range() {
         Some((0, extent)) => {
-            let pieces = pieces::cut(&chain, &edge, out, extent, tile);
+            let pieces = pieces::cut(&path, &edge, out, extent, tile);
             let masks = schedule.borders == Borders::Mask && schedule.lanes_of(Role::Out(at)) > 1;
             match masks && edge.skips {
                 true => pieces.into_iter().map(|p| mask::mask(p, &edge, out, tile)).collect(),
@@ -188,15 +188,15 @@ fn cut_axis(nest: &mut Nest, schedule: &Schedule, chain: Chain, at: usize) -> Ve
             let lanes = schedule.lanes_of(Role::Out(at));
             let masks = schedule.borders == Borders::Mask && lanes > 1 && edge.skips;
             masks
-                .then(|| free::columns(nest, &chain, &edge, out, tile, lanes))
+                .then(|| free::columns(nest, &path, &edge, out, tile, lanes))
                 .flatten()
-                .unwrap_or_else(|| symbolic::cut(nest, &chain, &edge, out, tile))
+                .unwrap_or_else(|| symbolic::cut(nest, &path, &edge, out, tile))
         }
     }
 }
 
 /// The conditions about spatial axis `at`, in operations, selects and folds.
-fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
+fn edge_of(nest: &Nest, path: &LoopPath, at: usize) -> Option<Edge> {
     let mine = |a: &Affine| {
         a.axes().any(|axis| matches!(nest.role(axis), Role::Out(i) | Role::Kernel(i) if i == at))
     };
@@ -206,11 +206,11 @@ fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
             edge.inside.push(a);
         }
     };
-    for condition in chain.leaf.conditions() {
+    for condition in path.leaf.conditions() {
         add(condition.expression().clone());
     }
     let mut folds = false;
-    for access in chain.leaf.accesses() {
+    for access in path.leaf.accesses() {
         for index in &access.index {
             if let Index::Folded { index, extent, .. } = index {
                 folds |= mine(index);
@@ -219,7 +219,7 @@ fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
             }
         }
     }
-    chain.leaf.visit_exprs(&mut |e| {
+    path.leaf.visit_exprs(&mut |e| {
         folds |=
             matches!(e, Expr::Select { when, .. } if when.iter().any(|c| mine(c.expression())));
     });
@@ -227,7 +227,7 @@ fn edge_of(nest: &Nest, chain: &Chain, at: usize) -> Option<Edge> {
     for axis in edge.inside.iter().flat_map(|a| a.axes().collect::<Vec<_>>()) {
         match nest.role(axis) {
             Role::Out(_)
-                if chain.find(axis).is_some_and(|l| chain.loops[l].axis == axis)
+                if path.find(axis).is_some_and(|l| path.loops[l].axis == axis)
                     && !is_residue(nest, axis) =>
             {
                 edge.out = Some(axis);
@@ -245,17 +245,17 @@ fn is_residue(nest: &Nest, axis: AxisId) -> bool {
 }
 
 /// Conditions `rest + b * tap >= 0` become bounds of the tap's loop.
-fn bound_taps(mut chain: Chain, edge: &Edge) -> Chain {
-    let Some(tap) = edge.tap else { return chain };
-    let Some(at) = chain.leaf.reduce.iter().position(|l| l.axis == tap) else {
-        return chain;
+fn bound_taps(mut path: LoopPath, edge: &Edge) -> LoopPath {
+    let Some(tap) = edge.tap else { return path };
+    let Some(at) = path.leaf.reduce.iter().position(|l| l.axis == tap) else {
+        return path;
     };
     if !edge.skips {
-        return chain;
+        return path;
     }
     let (mut lo, mut hi) = (
-        chain.leaf.reduce[at].lo.quotients().to_vec(),
-        chain.leaf.reduce[at].hi.quotients().to_vec(),
+        path.leaf.reduce[at].lo.quotients().to_vec(),
+        path.leaf.reduce[at].hi.quotients().to_vec(),
     );
     let mut moved = Vec::new();
     for inside in &edge.inside {
@@ -268,30 +268,30 @@ fn bound_taps(mut chain: Chain, edge: &Edge) -> Chain {
         }
         moved.push(Cond::NonNegative(inside.clone()));
     }
-    chain.leaf.reduce[at].lo = Bound::Max(lo);
-    chain.leaf.reduce[at].hi = Bound::Min(hi);
-    for op in &mut chain.leaf.update {
+    path.leaf.reduce[at].lo = Bound::Max(lo);
+    path.leaf.reduce[at].hi = Bound::Min(hi);
+    for op in &mut path.leaf.update {
         if let Op::Set { when, .. } = op {
             when.retain(|c| !moved.contains(c));
         }
     }
-    chain
+    path
 }
 
 /// Positions of an untiled axis for which every tap is inside: half-open, and most of the axis.
-fn inner_rows(chain: &Chain, edge: &Edge, out: usize) -> Option<(i64, i64)> {
-    let (0, extent) = chain.loops[out].constant_range()? else {
+fn inner_rows(path: &LoopPath, edge: &Edge, out: usize) -> Option<(i64, i64)> {
+    let (0, extent) = path.loops[out].constant_range()? else {
         return None;
     };
-    let taps = chain.leaf.reduce.iter().find(|l| Some(l.axis) == edge.tap)?.constant_range()?;
-    let rows = all_inside(chain, edge, chain.loops[out].axis, taps, extent)?;
+    let taps = path.leaf.reduce.iter().find(|l| Some(l.axis) == edge.tap)?.constant_range()?;
+    let rows = all_inside(path, edge, path.loops[out].axis, taps, extent)?;
     (2 * (rows.1 - rows.0) > extent).then_some(rows)
 }
 
 /// Positions for which every tap is inside. Each condition moves one way from tap to tap, so the
 /// first and the last tap tell.
 fn all_inside(
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     axis: AxisId,
     taps: (i64, i64),
@@ -299,7 +299,7 @@ fn all_inside(
 ) -> Option<(i64, i64)> {
     let mut inside = (0, extent);
     for tap in [taps.0, taps.1 - 1].into_iter().filter(|tap| (taps.0..taps.1).contains(tap)) {
-        let sure = reach(chain, edge, axis, tap, extent)?.sure;
+        let sure = reach(path, edge, axis, tap, extent)?.sure;
         inside = (inside.0.max(sure.0), inside.1.min(sure.1));
     }
     Some(inside)
@@ -310,10 +310,10 @@ fn all_inside(
 ///
 /// Rows of the interior that are no whole tile stand alone, before columns are cut: then all pieces
 /// of a row of tiles share the loop over those, and memory is walked through once.
-fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64), tile: i64) -> Vec<Chain> {
-    let extent = chain.loops[out].constant_range().map_or(rows.1, |range| range.1);
+fn peel(path: LoopPath, edge: &Edge, out: usize, rows: (i64, i64), tile: i64) -> Vec<LoopPath> {
+    let extent = path.loops[out].constant_range().map_or(rows.1, |range| range.1);
     let part = |lo: i64, hi: i64| {
-        let mut part = chain.clone();
+        let mut part = path.clone();
         (part.loops[out].lo, part.loops[out].hi) = (Bound::Max(vec![lo.into()]), hi.into());
         part
     };
@@ -336,10 +336,11 @@ fn peel(chain: Chain, edge: &Edge, out: usize, rows: (i64, i64), tile: i64) -> V
 }
 
 /// The same where the number of rows is known at run time only.
-fn peel_free(nest: &mut Nest, chain: Chain, edge: &Edge, out: usize, tile: i64) -> Vec<Chain> {
-    let Ok([low, inner, high]) = <[Chain; 3]>::try_from(symbolic::cut(nest, &chain, edge, out, 1))
+fn peel_free(nest: &mut Nest, path: LoopPath, edge: &Edge, out: usize, tile: i64) -> Vec<LoopPath> {
+    let Ok([low, inner, high]) =
+        <[LoopPath; 3]>::try_from(symbolic::cut(nest, &path, edge, out, 1))
     else {
-        return vec![bound_taps(chain, edge)];
+        return vec![bound_taps(path, edge)];
     };
     let (Some(start), Some(end)) =
         (inner.loops[out].lo.as_constant(), single(&inner.loops[out].hi))
@@ -363,14 +364,14 @@ struct Reach {
 
 /// Ranges of the output axis in which `tap` is inside, over all values of the other axes
 /// (residues).
-fn reach(chain: &Chain, edge: &Edge, out: AxisId, tap: i64, extent: i64) -> Option<Reach> {
+fn reach(path: &LoopPath, edge: &Edge, out: AxisId, tap: i64, extent: i64) -> Option<Reach> {
     let mut reach = Reach { sure: (0, extent), may: (0, extent) };
     for inside in &edge.inside {
         let inside =
             edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
         let a = inside.of_axis(out);
         let rest = inside.substitute(Var::Axis(out), &Affine::constant(0));
-        let (low, high) = interval(chain, &rest)?;
+        let (low, high) = interval(path, &rest)?;
         for (range, c) in [(&mut reach.sure, low), (&mut reach.may, high)] {
             // a * o + c >= 0
             match a {
@@ -388,11 +389,11 @@ fn reach(chain: &Chain, edge: &Edge, out: AxisId, tap: i64, extent: i64) -> Opti
 }
 
 /// The least and greatest value of an expression over constant driver loops.
-fn interval(chain: &Chain, a: &Affine) -> Option<(i64, i64)> {
+fn interval(path: &LoopPath, a: &Affine) -> Option<(i64, i64)> {
     let (mut low, mut high) = (a.constant, a.constant);
     for &(var, coefficient) in a.terms() {
         let Var::Axis(axis) = var else { return None };
-        let (lo, hi) = chain.loops[chain.find(axis)?].constant_range()?;
+        let (lo, hi) = path.loops[path.find(axis)?].constant_range()?;
         let ends = [coefficient * lo, coefficient * (hi - 1)];
         low += ends[0].min(ends[1]);
         high += ends[0].max(ends[1]);

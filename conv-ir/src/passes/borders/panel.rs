@@ -19,8 +19,8 @@ mod copy;
 
 use super::drop_tests;
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Chain, Cond, Expr, Fold, Index,
-    Leaf, Loop, Nest, Part, Quotient, Role, Stmt, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Cond, Expr, Fold, Index, Leaf, Loop,
+    LoopPath, Nest, Part, Quotient, Role, Stmt, Var,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule};
@@ -60,21 +60,21 @@ struct Dimension {
 pub(super) fn panel(
     nest: &mut Nest,
     schedule: &Schedule,
-    chain: Chain,
+    path: LoopPath,
     rows: i64,
 ) -> Result<Vec<Stmt>, Error> {
     let Some(input) = nest.buffer_of(BufferRole::Input) else {
-        return Ok(vec![chain.into_stmt()]);
+        return Ok(vec![path.into_stmt()]);
     };
-    let Some(access) = input_access(&chain.leaf, input) else {
-        return Ok(vec![chain.into_stmt()]);
+    let Some(access) = input_access(&path.leaf, input) else {
+        return Ok(vec![path.into_stmt()]);
     };
-    let once: Vec<bool> = access.index.iter().map(|index| turns_once(&chain, index)).collect();
-    let chain = block_rows(nest, chain, rows);
-    let access = input_access(&chain.leaf, input).unwrap_or(access);
+    let once: Vec<bool> = access.index.iter().map(|index| turns_once(&path, index)).collect();
+    let path = block_rows(nest, path, rows);
+    let access = input_access(&path.leaf, input).unwrap_or(access);
     let mut dimensions = Vec::new();
     for of in 0..access.index.len() {
-        if let Some(mut dimension) = dimension(nest, schedule, &chain, &access, of)? {
+        if let Some(mut dimension) = dimension(nest, schedule, &path, &access, of)? {
             if let Outside::Turned(fold) = dimension.outside
                 && !once[of]
             {
@@ -84,7 +84,7 @@ pub(super) fn panel(
         }
     }
     if dimensions.is_empty() {
-        return Ok(vec![chain.into_stmt()]); // nothing of the input varies inside a panel
+        return Ok(vec![path.into_stmt()]); // nothing of the input varies inside a panel
     }
     let copies: usize = dimensions.iter().map(copy::parts).product();
     if copies > COPIES {
@@ -105,11 +105,11 @@ pub(super) fn panel(
         .collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
     let (outer, inner): (Vec<Loop>, Vec<Loop>) =
-        chain.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
+        path.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
     let copies = copy::copies(nest, (input, panel), &access, &dimensions, width);
-    let compute = compute(&chain.leaf, &access, panel, &dimensions);
-    let mut body: Vec<Stmt> = copies.into_iter().map(Chain::into_stmt).collect();
-    body.push(Chain { loops: inner, leaf: compute }.into_stmt());
+    let compute = compute(&path.leaf, &access, panel, &dimensions);
+    let mut body: Vec<Stmt> = copies.into_iter().map(LoopPath::into_stmt).collect();
+    body.push(LoopPath { loops: inner, leaf: compute }.into_stmt());
     Ok(outer.into_iter().rev().fold(body, |body, l| vec![Stmt::For(l, body)]))
 }
 
@@ -131,28 +131,27 @@ fn is_outer(nest: &Nest, schedule: &Schedule, l: &Loop) -> bool {
 }
 
 /// The row loop in blocks of `rows`.
-fn block_rows(nest: &mut Nest, chain: Chain, rows: i64) -> Chain {
+fn block_rows(nest: &mut Nest, path: LoopPath, rows: i64) -> LoopPath {
     let is_rows =
         |l: &Loop| nest.role(l.axis) == Role::Out(1) && nest.axis(l.axis).part == Part::Whole;
-    let Some(at) = chain.loops.iter().position(is_rows) else {
-        return chain;
+    let Some(at) = path.loops.iter().position(is_rows) else {
+        return path;
     };
-    let (axis, hi) = (chain.loops[at].axis, chain.loops[at].hi.quotients().to_vec());
+    let (axis, hi) = (path.loops[at].axis, path.loops[at].hi.quotients().to_vec());
     let block = nest.add_axis("oh.o", Role::Out(1), Part::Outer);
     let row = nest.add_axis("oh", Role::Out(1), Part::Whole);
     let start = Affine::axis(block).times(rows);
-    let mut chain = chain.substitute(axis, &start.plus(&Affine::axis(row)));
+    let mut path = path.substitute(axis, &start.plus(&Affine::axis(row)));
     let blocks = hi.iter().map(|q| ceil_of(q, rows)).collect();
     let left = |q: &Quotient| Quotient {
         numerator: q.numerator.minus(&start.times(q.divisor)),
         divisor: q.divisor,
     };
     let inner = std::iter::once(Quotient::from(rows)).chain(hi.iter().map(left)).collect();
-    chain.loops[at] = Loop { hi: Bound::Min(blocks), ..Loop::serial(block, 0) };
-    chain
-        .loops
+    path.loops[at] = Loop { hi: Bound::Min(blocks), ..Loop::serial(block, 0) };
+    path.loops
         .insert(at + 1, Loop { hi: exact(Bound::Min(inner), &hi, rows), ..Loop::serial(row, 0) });
-    chain
+    path
 }
 
 /// `ceil(q / rows)` as one quotient.
@@ -190,7 +189,7 @@ fn innermost_axis(nest: &Nest, index: &Index) -> std::cmp::Reverse<usize> {
 fn dimension(
     nest: &Nest,
     schedule: &Schedule,
-    chain: &Chain,
+    path: &LoopPath,
     access: &Access,
     of: usize,
 ) -> Result<Option<Dimension>, Error> {
@@ -201,8 +200,8 @@ fn dimension(
             return Err(Error::IllegalSchedule("borders panel: before pass phases".to_owned()));
         }
     };
-    let shared = |axis: AxisId| match chain.find(axis) {
-        Some(at) => !is_outer(nest, schedule, &chain.loops[at]),
+    let shared = |axis: AxisId| match path.find(axis) {
+        Some(at) => !is_outer(nest, schedule, &path.loops[at]),
         None => true,
     };
     let (inner, start) = a.split(shared);
@@ -220,21 +219,21 @@ fn dimension(
         Some(tap) => (inner.of_axis(tap), Affine::axis(tap)),
         None => (1, inner),
     };
-    let needed = needed(chain, &index);
-    let highest = highest(chain, &index).ok_or_else(|| unknown(nest, &index))?;
+    let needed = needed(path, &index);
+    let highest = highest(path, &index).ok_or_else(|| unknown(nest, &index))?;
     let buffer = match access.base {
         Base::Buffer(buffer) => buffer,
         Base::Pointer(_) => return Ok(None),
     };
-    let tests = chain.leaf.conditions().iter().any(|c| about_same_axis(nest, c.expression(), &a));
+    let tests = path.leaf.conditions().iter().any(|c| about_same_axis(nest, c.expression(), &a));
     let outside = match fold {
         Some(fold) => Outside::Turned(fold),
-        None if tests => Outside::Value(padding_value(&chain.leaf)),
+        None if tests => Outside::Value(padding_value(&path.leaf)),
         None => Outside::Nothing,
     };
     let limit = match &access.index[of] {
         Index::Folded { extent, .. } => (**extent).clone(),
-        _ => tested_extent(&chain.leaf, &a).unwrap_or(nest.buffer(buffer).extents[of].clone()),
+        _ => tested_extent(&path.leaf, &a).unwrap_or(nest.buffer(buffer).extents[of].clone()),
     };
     Ok(Some(Dimension { of, extent: highest + 1, needed, scale, start, limit, outside, index }))
 }
@@ -258,19 +257,19 @@ fn unknown(nest: &Nest, index: &Affine) -> Error {
 }
 
 /// Whether a folded index is known to turn at most once at either end of the image.
-fn turns_once(chain: &Chain, index: &Index) -> bool {
+fn turns_once(path: &LoopPath, index: &Index) -> bool {
     let Index::Folded { index, extent, fold } = index else { return true };
     // Strides and dilations are positive, so the first index is the lowest.
-    let range = highest(chain, index).map(|highest| (index.constant, highest));
+    let range = highest(path, index).map(|highest| (index.constant, highest));
     range.zip(extent.as_constant()).is_some_and(|(range, n)| fold.is_one_turn(range, n))
 }
 
 /// The largest value of an index over constant loops that start at 0.
-fn highest(chain: &Chain, index: &Affine) -> Option<i64> {
+fn highest(path: &LoopPath, index: &Affine) -> Option<i64> {
     let mut high = index.constant;
     for &(var, coefficient) in index.terms() {
         let Var::Axis(axis) = var else { return None };
-        let l = chain.loops.iter().chain(&chain.leaf.reduce).find(|l| l.axis == axis)?;
+        let l = path.loops.iter().chain(&path.leaf.reduce).find(|l| l.axis == axis)?;
         let constants = l.hi.quotients().iter().filter_map(Quotient::as_constant);
         high += coefficient * (constants.min()? - 1).max(0);
     }
@@ -278,16 +277,16 @@ fn highest(chain: &Chain, index: &Affine) -> Option<i64> {
 }
 
 /// One past the largest index, for each bound of a loop in it that is not a constant.
-fn needed(chain: &Chain, index: &Affine) -> Vec<Quotient> {
+fn needed(path: &LoopPath, index: &Affine) -> Vec<Quotient> {
     let mut needed = Vec::new();
-    for l in &chain.loops {
+    for l in &path.loops {
         let step = index.of_axis(l.axis);
         let varying = l.hi.quotients().iter().filter(|q| step > 0 && q.as_constant().is_none());
         // step * (floor(n / d) - 1) + the rest is one quotient if either is 1; no description makes
         // both larger.
         for q in varying.filter(|q| step == 1 || q.divisor == 1) {
             let others = index.clone().plus_term(Var::Axis(l.axis), -step);
-            let Some(rest) = highest(chain, &others) else { continue };
+            let Some(rest) = highest(path, &others) else { continue };
             let constant = (rest + 1 - step) * q.divisor;
             needed.push(Quotient {
                 numerator: q.numerator.times(step).plus_constant(constant),

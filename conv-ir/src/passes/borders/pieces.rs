@@ -15,7 +15,7 @@
 
 use super::inside::drop_tests;
 use super::{Edge, Reach, SEPARATE, all_inside, interval, reach};
-use crate::nest::{Affine, AxisId, Bound, Chain, Var};
+use crate::nest::{Affine, AxisId, Bound, LoopPath, Var};
 
 /// Taps of one axis that are looked at one by one, to tell tiles apart in which all taps are inside
 /// or outside. Of more taps only the first and the last are looked at.
@@ -43,38 +43,44 @@ struct Piece {
 }
 
 /// The pieces of an axis of constant extent.
-pub(super) fn cut(chain: &Chain, edge: &Edge, out: usize, extent: i64, tile: i64) -> Vec<Chain> {
-    let axis = chain.loops[out].axis;
+pub(super) fn cut(
+    path: &LoopPath,
+    edge: &Edge,
+    out: usize,
+    extent: i64,
+    tile: i64,
+) -> Vec<LoopPath> {
+    let axis = path.loops[out].axis;
     let taps =
-        edge.tap.and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t)).map_or((0, 1), |l| {
+        edge.tap.and_then(|t| path.leaf.reduce.iter().find(|l| l.axis == t)).map_or((0, 1), |l| {
             // A condition that holds for no tap at all still needs a tap loop to bound.
             l.constant_range().unwrap_or((0, 1))
         });
     let by_tap = match taps.1 - taps.0 <= TAPS {
-        true => pieces_by_tap(chain, edge, axis, taps, (extent, tile)),
+        true => pieces_by_tap(path, edge, axis, taps, (extent, tile)),
         false => None,
     };
     let pieces = by_tap
         .filter(|pieces| pieces.len() <= PIECES)
-        .or_else(|| three_pieces(chain, edge, axis, taps, (extent, tile)));
+        .or_else(|| three_pieces(path, edge, axis, taps, (extent, tile)));
     let Some(pieces) = pieces else {
-        return vec![chain.clone()];
+        return vec![path.clone()];
     };
     let range = |(lo, hi): (i64, i64)| (lo * tile, (hi * tile).min(extent));
-    pieces.iter().map(|p| piece(chain, edge, out, range(p.tiles), p)).collect()
+    pieces.iter().map(|p| piece(path, edge, out, range(p.tiles), p)).collect()
 }
 
 /// Tiles with the same state of every tap together. Beyond [`SEPARATE`] of them that are mixed,
 /// neighbours that are share one.
 fn pieces_by_tap(
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     axis: AxisId,
     taps: (i64, i64),
     (extent, tile): (i64, i64),
 ) -> Option<Vec<Piece>> {
     let reaches: Vec<Reach> =
-        (taps.0..taps.1).map(|tap| reach(chain, edge, axis, tap, extent)).collect::<Option<_>>()?;
+        (taps.0..taps.1).map(|tap| reach(path, edge, axis, tap, extent)).collect::<Option<_>>()?;
     let tiles = (extent + tile - 1) / tile;
     let mut cuts = vec![0, tiles];
     for r in &reaches {
@@ -147,13 +153,13 @@ fn lump(pieces: Vec<Piece>, taps: (i64, i64)) -> Vec<Piece> {
 
 /// The tiles for which every tap is inside, and those before and after.
 fn three_pieces(
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     axis: AxisId,
     taps: (i64, i64),
     (extent, tile): (i64, i64),
 ) -> Option<Vec<Piece>> {
-    let inside = all_inside(chain, edge, axis, taps, extent)?;
+    let inside = all_inside(path, edge, axis, taps, extent)?;
     let tiles = (extent + tile - 1) / tile;
     let first = (inside.0 + tile - 1) / tile;
     let last = if inside.1 == extent { tiles } else { inside.1 / tile };
@@ -161,7 +167,7 @@ fn three_pieces(
     let all = [((0, first), false), ((first, last), true), ((last, tiles), false)];
     let pieces = all.into_iter().filter(|(tiles, _)| tiles.0 < tiles.1).map(|(tiles, is_sure)| {
         let outputs = (tiles.0 * tile, (tiles.1 * tile).min(extent));
-        let taps = if is_sure { taps } else { taps_under(chain, edge, axis, taps, outputs) };
+        let taps = if is_sure { taps } else { taps_under(path, edge, axis, taps, outputs) };
         Piece { tiles, taps, is_sure }
     });
     Some(pieces.collect())
@@ -169,7 +175,7 @@ fn three_pieces(
 
 /// From the first tap to the last that may be inside for some of the outputs.
 fn taps_under(
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     axis: AxisId,
     taps: (i64, i64),
@@ -181,7 +187,7 @@ fn taps_under(
         let rest = edge
             .tap
             .map_or(inside.clone(), |tap| inside.substitute(Var::Axis(tap), &Affine::constant(0)));
-        let at = |o: i64| interval(chain, &rest.substitute(Var::Axis(axis), &o.into()));
+        let at = |o: i64| interval(path, &rest.substitute(Var::Axis(axis), &o.into()));
         let (Some(first), Some(last)) = (at(outputs.0), at(outputs.1 - 1)) else { continue };
         let most = first.1.max(last.1);
         // by_tap * tap + most >= 0
@@ -194,21 +200,21 @@ fn taps_under(
     (under.0.min(taps.1), under.1.max(under.0.min(taps.1)))
 }
 
-/// The chain restricted to output positions `range`.
-fn piece(chain: &Chain, edge: &Edge, out: usize, range: (i64, i64), piece: &Piece) -> Chain {
-    let mut chain = chain.clone();
-    chain.loops[out].lo = Bound::Max(vec![range.0.into()]);
-    chain.loops[out].hi = range.1.into();
+/// The path restricted to output positions `range`.
+fn piece(path: &LoopPath, edge: &Edge, out: usize, range: (i64, i64), piece: &Piece) -> LoopPath {
+    let mut path = path.clone();
+    path.loops[out].lo = Bound::Max(vec![range.0.into()]);
+    path.loops[out].hi = range.1.into();
     if edge.skips
         && let Some(tap) = edge.tap
     {
         let (lo, hi) = piece.taps;
-        for l in chain.leaf.reduce.iter_mut().filter(|l| l.axis == tap) {
+        for l in path.leaf.reduce.iter_mut().filter(|l| l.axis == tap) {
             (l.lo, l.hi) = (Bound::Max(vec![lo.into()]), hi.into());
         }
     }
     if piece.is_sure {
-        chain.leaf = drop_tests(&chain.leaf, &edge.inside);
+        path.leaf = drop_tests(&path.leaf, &edge.inside);
     }
-    chain
+    path
 }

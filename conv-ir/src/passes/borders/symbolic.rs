@@ -12,27 +12,27 @@
 
 use super::inside::drop_tests;
 use super::{Edge, single};
-use crate::nest::{Affine, Bound, Chain, Loop, Nest, Quotient, Var};
+use crate::nest::{Affine, Bound, Loop, LoopPath, Nest, Quotient, Var};
 
 /// The output extent is known only at run time: edge, interior in whole tiles, edge; the edges test
 /// at run time.
 pub(super) fn cut(
     nest: &mut Nest,
-    chain: &Chain,
+    path: &LoopPath,
     edge: &Edge,
     out: usize,
     tile: i64,
-) -> Vec<Chain> {
-    let l = &chain.loops[out];
+) -> Vec<LoopPath> {
+    let l = &path.loops[out];
     let taps = edge
         .tap
-        .and_then(|t| chain.leaf.reduce.iter().find(|l| l.axis == t))
+        .and_then(|t| path.leaf.reduce.iter().find(|l| l.axis == t))
         .and_then(Loop::constant_range);
     let (Some(taps), Some(hi)) = (taps.or(Some((0, 1))), single(&l.hi)) else {
-        return vec![chain.clone()];
+        return vec![path.clone()];
     };
-    let Some(numerator) = least(chain, &hi.numerator) else {
-        return vec![chain.clone()];
+    let Some(numerator) = least(path, &hi.numerator) else {
+        return vec![path.clone()];
     };
     // First and last output for which every tap is inside, per condition, of every residue.
     let (mut start, mut ends) = (0i64, vec![Quotient { numerator, divisor: hi.divisor }]);
@@ -41,13 +41,13 @@ pub(super) fn cut(
             let inside =
                 edge.tap.map_or(inside.clone(), |t| inside.substitute(Var::Axis(t), &tap.into()));
             let a = inside.of_axis(l.axis);
-            let rest = least(chain, &inside.substitute(Var::Axis(l.axis), &Affine::constant(0)));
+            let rest = least(path, &inside.substitute(Var::Axis(l.axis), &Affine::constant(0)));
             match (a, rest.as_ref().and_then(Affine::as_constant), rest) {
                 (a, Some(c), _) if a > 0 => start = start.max((-c + a - 1).div_euclid(a)),
                 (a, _, Some(rest)) if a < 0 => {
                     ends.push(Quotient::floor(rest.plus_constant(-a), -a));
                 }
-                _ => return vec![chain.clone()],
+                _ => return vec![path.clone()],
             }
         }
     }
@@ -58,7 +58,7 @@ pub(super) fn cut(
     };
     let tiles = Bound::Min(ends.into_iter().map(whole).collect());
     let end = nest.add_symbol("tiles", tiles).times(tile).plus_constant(start);
-    let [mut low, mut inner, mut high] = [chain.clone(), chain.clone(), chain.clone()];
+    let [mut low, mut inner, mut high] = [path.clone(), path.clone(), path.clone()];
     low.loops[out].hi = Bound::Min(vec![hi.clone(), start.into()]);
     inner.loops[out].lo = Bound::Max(vec![start.into()]);
     inner.loops[out].hi = end.clone().into();
@@ -69,9 +69,9 @@ pub(super) fn cut(
 }
 
 /// The expression with the axes of constant driver loops (residues) where they make it least.
-fn least(chain: &Chain, a: &Affine) -> Option<Affine> {
+fn least(path: &LoopPath, a: &Affine) -> Option<Affine> {
     a.axes().try_fold(a.clone(), |a, axis| {
-        let (lo, hi) = chain.loops[chain.find(axis)?].constant_range()?;
+        let (lo, hi) = path.loops[path.find(axis)?].constant_range()?;
         let at = if a.of_axis(axis) > 0 { lo } else { hi - 1 };
         Some(a.substitute(Var::Axis(axis), &at.into()))
     })

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::Making;
 use crate::nest::{
-    Access, Affine, AxisId, Binary, BufferId, Chain, Expr, Lanes, Leaf, Loop, Op, Part, RegId,
+    Access, Affine, AxisId, Binary, BufferId, Expr, Lanes, Leaf, Loop, LoopPath, Op, Part, RegId,
     Register, Role, Stmt,
 };
 
@@ -104,7 +104,7 @@ impl Making<'_> {
                 let (to, value) = (Access::buffer(to, index), sum(row, &inputs));
                 leaf.update.push(Op::Store { to, value, when: Vec::new() });
             }
-            stmts.push(Chain { loops: loops.to_vec(), leaf }.into_stmt());
+            stmts.push(LoopPath { loops: loops.to_vec(), leaf }.into_stmt());
         }
         stmts
     }
@@ -126,7 +126,7 @@ impl Making<'_> {
             let store = Op::Store { to, value: Expr::Const(0.0), when: Vec::new() };
             let mut leaf = Leaf::copy("zeros", inner, vec![store]);
             leaf.lanes = self.lanes(lane, run.cut);
-            stmts.push(Chain { loops: loops.to_vec(), leaf }.into_stmt());
+            stmts.push(LoopPath { loops: loops.to_vec(), leaf }.into_stmt());
         }
         stmts
     }

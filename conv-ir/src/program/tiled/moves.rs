@@ -10,7 +10,7 @@ use super::sizes::Along;
 use super::{Making, inside, largest, least};
 use crate::Layout;
 use crate::nest::{
-    Access, Affine, Binary, BufferId, Chain, Expr, Leaf, Loop, Op, Part, RegId, Register, Role,
+    Access, Affine, Binary, BufferId, Expr, Leaf, Loop, LoopPath, Op, Part, RegId, Register, Role,
     Stmt, TileAxis,
 };
 
@@ -198,7 +198,7 @@ impl Making<'_> {
         let over = std::iter::once(Loop::serial(column, columns)).chain(inner).collect();
         let mut leaf = Leaf::copy("copied", over, vec![copy]);
         leaf.lanes = self.lanes(lane, block.cut);
-        Chain { loops: loops.to_vec(), leaf }.into_stmt()
+        LoopPath { loops: loops.to_vec(), leaf }.into_stmt()
     }
 
     /// The same of channels that stand first there, with columns in the lanes.
@@ -220,7 +220,7 @@ impl Making<'_> {
         leaf.lanes = self.lanes(lane, run.cut);
         leaf.tile = vec![TileAxis { axis: channel, extent: block.cut.unwrap_or(self.lanes) }];
         leaf.registers = vec![Register { name: "a".to_owned(), axes: vec![channel] }];
-        Chain { loops: [loops, &[channels, columns]].concat(), leaf }.into_stmt()
+        LoopPath { loops: [loops, &[channels, columns]].concat(), leaf }.into_stmt()
     }
 
     /// A driver loop over the vectors of a run, and the first element of each.
@@ -318,7 +318,7 @@ impl Making<'_> {
                 Op::Each(column, vec![store])
             }
         });
-        Chain { loops: [loops, &[channels, columns]].concat(), leaf }.into_stmt()
+        LoopPath { loops: [loops, &[channels, columns]].concat(), leaf }.into_stmt()
     }
 }
 

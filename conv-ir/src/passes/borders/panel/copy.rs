@@ -1,4 +1,4 @@
-//! The loops that fill a panel: one chain per combination of segments.
+//! The loops that fill a panel: one path per combination of segments.
 //!
 //! ```text
 //! before  panel[row, x] is input[oh + row - 1, x - 1], or the padding outside
@@ -14,7 +14,7 @@
 
 use super::{Dimension, Outside};
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, Chain, Expr, Fold, Index, Lanes, Leaf, Loop,
+    Access, Affine, AxisId, Base, Bound, BufferId, Expr, Fold, Index, Lanes, Leaf, Loop, LoopPath,
     Nest, Op, Part, Quotient, Role, Var,
 };
 
@@ -103,7 +103,7 @@ fn turned(d: &Dimension, fold: Fold) -> (Source, Source) {
     }
 }
 
-/// The chains that fill the panel: one per combination of segments; once a dimension is outside by
+/// The paths that fill the panel: one per combination of segments; once a dimension is outside by
 /// value, the ones within need no cutting.
 pub(super) fn copies(
     nest: &mut Nest,
@@ -111,7 +111,7 @@ pub(super) fn copies(
     access: &Access,
     dimensions: &[Dimension],
     width: i64,
-) -> Vec<Chain> {
+) -> Vec<LoopPath> {
     let mut partial: Vec<Vec<Segment>> = vec![Vec::new()];
     for d in dimensions {
         let mut longer = Vec::new();
@@ -132,7 +132,7 @@ pub(super) fn copies(
         Outside::Nothing | Outside::Turned(_) | Outside::Folded(_) => None,
     });
     let fill = Fill { input, panel, access, dimensions, value: value.unwrap_or(0.0) };
-    partial.iter().flat_map(|segments| fill.chains(nest, segments, width)).collect()
+    partial.iter().flat_map(|segments| fill.paths(nest, segments, width)).collect()
 }
 
 impl Segment {
@@ -152,7 +152,7 @@ struct Fill<'a> {
 impl Fill<'_> {
     /// The copy of one combination of segments: whole vectors along the innermost dimension, then
     /// the rest.
-    fn chains(&self, nest: &mut Nest, segments: &[Segment], width: i64) -> Vec<Chain> {
+    fn paths(&self, nest: &mut Nest, segments: &[Segment], width: i64) -> Vec<LoopPath> {
         let axes: Vec<AxisId> = segments
             .iter()
             .enumerate()
@@ -167,7 +167,7 @@ impl Fill<'_> {
             .map(|(&axis, s)| bounds(axis, s))
             .take(axes.len() - 1)
             .collect();
-        let scalar = |l: Loop| Chain {
+        let scalar = |l: Loop| LoopPath {
             loops: outer.clone(),
             leaf: Leaf::copy("fill", vec![l], vec![self.store(segments, &axes)]),
         };
@@ -196,11 +196,11 @@ impl Fill<'_> {
             hi: hi.into(),
             ..Loop::serial(inner, 0)
         };
-        let mut chains = vec![Chain { loops: outer.clone(), leaf }];
+        let mut paths = vec![LoopPath { loops: outer.clone(), leaf }];
         if lo + vectors * width < hi {
-            chains.push(scalar(rest));
+            paths.push(scalar(rest));
         }
-        chains
+        paths
     }
 
     fn store(&self, segments: &[Segment], axes: &[AxisId]) -> Op {
