@@ -71,6 +71,17 @@ def test_blocks_have_the_bits_of_the_whole(call: Any) -> None:
         np.testing.assert_array_equal(blocks.compute(), whole)
 
 
+@pytest.mark.parametrize(("kind", "output"), [("u1", None), ("i4", None), ("f8", "i4"), ("u1", "f4")])
+def test_sums_of_terms_in_whole_numbers(kind: str, output: str | None) -> None:
+    x = (np.random.default_rng(7).random((15, 8)) * 200).astype(kind)
+    for function in (convc.laplace, convc.gaussian_laplace, convc.sobel):
+        extra = {"sigma": 1.0} if function is convc.gaussian_laplace else {}
+        whole = function(x, output=output, **extra)
+        blocks = function(da.from_array(x, chunks=(5, 8)), output=output, **extra).compute()
+        assert blocks.dtype == whole.dtype
+        np.testing.assert_array_equal(blocks, whole)
+
+
 def test_nothing_is_computed_before_it_is_asked_for() -> None:
     def fail(block: Any) -> Any:
         raise AssertionError("computed")

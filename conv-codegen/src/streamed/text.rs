@@ -86,7 +86,8 @@ impl Streamed<'_> {
         let steps = self.plan.steps.iter().zip(&self.sources);
         let tested = steps.filter(|(step, _)| step.multiplies_padding);
         let tested = tested.filter_map(|(_, sources)| {
-            let (name, _) = sources.iter().find(|(name, _)| name.to_string().contains("weight"))?;
+            let (name, _) =
+                sources.iter().find(|(name, _)| name.to_string().ends_with("weight"))?;
             Some(quote! {
                 let mut at = 0;
                 while at < #name.len() {

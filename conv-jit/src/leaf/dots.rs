@@ -16,7 +16,7 @@
 //! A product of two factors of 16 bits, one of which is a byte without a sign, has a faster
 //! instruction, of two products and their sum: here the other is of zeros.
 
-use conv_ir::{DType, Machine};
+use conv_ir::DType;
 use rustc_hash::FxHashMap as HashMap;
 use smallvec::{SmallVec, smallvec};
 
@@ -38,15 +38,13 @@ struct Product {
 }
 
 /// Sums of bytes in the update, four at a time where they lie so, and one by one of what is left.
-pub(super) fn dots(code: &mut LeafCode, machine: &Machine) {
-    if machine.dots {
-        four_at_a_time(code);
-    }
-    one_by_one(code);
+pub(super) fn by_fours(mut code: LeafCode) -> LeafCode {
+    four_at_a_time(&mut code);
+    one_by_one(code)
 }
 
 /// Multiply-adds whose factors are known to be narrow.
-fn one_by_one(code: &mut LeafCode) {
+pub(super) fn one_by_one(mut code: LeafCode) -> LeafCode {
     let mut sets = vec![0; code.carried.len()];
     code.all().filter_map(Inst::sets).for_each(|value| sets[value.0 as usize] += 1);
     let loads = code.init.iter().chain(&code.update).filter_map(Inst::load);
@@ -75,6 +73,7 @@ fn one_by_one(code: &mut LeafCode) {
             *kind = Kind::Narrow;
         }
     }
+    code
 }
 
 fn four_at_a_time(code: &mut LeafCode) {

@@ -111,7 +111,8 @@ impl Shape {
 }
 
 /// The straight-line code of an outlined leaf of `nest`, handed to `encode`. Where its registers do
-/// not hold the code that shares loads, it gets the code that does not.
+/// not hold the code that shares loads, or that adds four products of bytes at a time, it gets the
+/// code that does not.
 pub(crate) fn lower<T>(
     nest: &Nest,
     leaf: &Leaf,
@@ -119,10 +120,24 @@ pub(crate) fn lower<T>(
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let shape = Shape::of(nest, leaf, isa)?;
-    let mut code = walk::straight(nest, leaf, shape.machine())?;
-    if nest.dtype == DType::I32 && shape.width > 1 {
-        dots::dots(&mut code, shape.machine());
+    let code = walk::straight(nest, leaf, shape.machine())?;
+    if nest.dtype != DType::I32 || shape.width == 1 {
+        return shared(code, shape, encode);
     }
+    if shape.machine().dots {
+        match shared(dots::by_fours(code.clone()), shape, &encode) {
+            Err(Refusal::Registers) => {}
+            result => return result,
+        }
+    }
+    shared(dots::one_by_one(code), shape, encode)
+}
+
+fn shared<T>(
+    mut code: LeafCode,
+    shape: Shape,
+    encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
     pairs::pair(&mut code.update, &mut code.carried, shape.element(), shape.width);
     let shared = regroup::regrouped(&code.update, &code.carried, shape.machine());
     if let Some((update, carried)) = shared {

@@ -79,3 +79,18 @@ fn too_many_accumulators_are_refused() {
         .collect::<Vec<_>>();
     assert_eq!(refusals, [super::Refusal::Registers]);
 }
+
+/// Four products of bytes at a time want more registers than one product does.
+#[test]
+fn where_fours_do_not_fit_products_are_added_one_by_one() {
+    for text in [
+        "conv2d u8 x i8 ic16 oc16 in 56 kernel 9 pad 4",
+        "conv2d u8 x i8 ic16 oc32 in 28 kernel 11 pad 5",
+    ] {
+        let nest = nest(text, "", &Target::AVX512_VNNI);
+        for leaf in &nest.leaves {
+            let refused = assemble(&nest, leaf, Isa::Avx512Vnni).err();
+            assert_eq!(refused, None, "{text}: {}", leaf.name);
+        }
+    }
+}

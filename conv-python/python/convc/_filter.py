@@ -329,7 +329,10 @@ def joined(terms: Sequence[Sequence[Pass]]) -> Sequence[Sequence[Pass]]:
 
 def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Options) -> Way | None:
     work = _work_type(x, terms, output)
-    (source, passes), *others = _of_block(np.asarray(x, work), terms, options)
+    blocks = _of_block(np.asarray(x, work), terms, options)
+    if options.goes_on:
+        blocks = [_bordered(*block) for block in blocks]
+    (source, passes), *others = blocks
     direct = output.dtype == work and len(terms) == 1 and not needs_room(output, x)
     first = way(source.shape, work, passes, options)
     result = first(by_rows(source), output if direct else None)
@@ -359,7 +362,7 @@ def _of_block(
             slice((all_[0] - own[0]) * on[0], n - (all_[1] - own[1]) * on[1])
             for n, all_, own, on in ends
         )
-        made.append(_bordered(x[cut], [_without_border(step, options) for step in passes]))
+        made.append((x[cut], [_without_border(step, options) for step in passes]))
     return made
 
 
