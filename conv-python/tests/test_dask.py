@@ -57,6 +57,7 @@ def calls(draw: Any) -> tuple[Any, ...]:
 @settings(max_examples=int(os.environ.get("CONVC_CASES", "250")) // 2, deadline=None)
 @given(calls())
 @example(("convolve", [np.array([[0.25, 0.5]])], {"mode": "mirror"}, (1, 2), (1, 1), "f4"))
+@example(("gaussian_laplace", [0.5], {"mode": ["reflect", "wrap"]}, (5, 8), (5, 4), "f4"))
 def test_blocks_have_the_bits_of_the_whole(call: Any) -> None:
     name, args, said, shape, chunks, dtype = call
     x = (np.random.default_rng(2).standard_normal(shape) * 9).astype(dtype)
@@ -71,7 +72,10 @@ def test_blocks_have_the_bits_of_the_whole(call: Any) -> None:
         np.testing.assert_array_equal(blocks.compute(), whole)
 
 
-@pytest.mark.parametrize(("kind", "output"), [("u1", None), ("i4", None), ("f8", "i4"), ("u1", "f4")])
+KINDS = ("u1", None), ("i4", None), ("f8", "i4"), ("u1", "f4")
+
+
+@pytest.mark.parametrize(("kind", "output"), KINDS)
 def test_sums_of_terms_in_whole_numbers(kind: str, output: str | None) -> None:
     x = (np.random.default_rng(7).random((15, 8)) * 200).astype(kind)
     for function in (convc.laplace, convc.gaussian_laplace, convc.sobel):

@@ -115,7 +115,9 @@ def _on_blocks(name: str) -> Callable[..., Any]:
     signature = inspect.signature(function)
 
     def filtered(input: Any, *args: Any, rechunk: str | None = None, **kwargs: Any) -> Any:
-        said = signature.bind(input, *args, **kwargs).arguments
+        bound = signature.bind(input, *args, **kwargs)
+        bound.apply_defaults()
+        said = dict(bound.arguments)
         said.update(said.pop("said", {}))
         return _mapped(name, said.pop("input"), said, rechunk)
 
@@ -178,11 +180,13 @@ def _overlap(
     boundary: dict[int, str] = {}
     chunks = list(x.chunks)
     for axis, (before, behind) in enumerate(depth):
-        wraps = any(step.mode == "circular" and any(step.pads[axis]) for step in steps)
+        modes = {step.mode for step in steps if any(step.pads[axis])}
+        wraps = "circular" in modes
         least = max(before, behind)
-        # A mirror that does not repeat the edge reads one element more.
-        mirrors = any(step.mode == "reflect" and any(step.pads[axis]) for step in steps)
-        chunks[axis] = _no_smaller(x.chunks[axis], least + int(mirrors))
+        # A mirror that does not repeat the edge reads one element more. What lies beyond an end for
+        # one term and at the other end for another cannot come with a block.
+        whole = x.shape[axis] if wraps and len(modes) > 1 else 0
+        chunks[axis] = _no_smaller(x.chunks[axis], max(least + int("reflect" in modes), whole))
         boundary[axis] = "none"
         if len(chunks[axis]) == 1 or least == 0:
             depths[axis] = 0
