@@ -30,7 +30,7 @@ use crate::{Conv, ConvSpec, Error, Padding, PaddingMode, Reduction, Size};
 use line::{Line, Repeat};
 pub use memory::Ring;
 
-/// The files of [`line`] and [`driver`], which emitted Rust has as they stand.
+/// The files of [`mod@line`] and [`driver`], which emitted Rust has as they stand.
 pub const SOURCES: [(&str, &str); 2] =
     [("line", include_str!("stream/line.rs")), ("driver", include_str!("stream/driver.rs"))];
 
