@@ -205,7 +205,8 @@ const SHORT: i64 = 32;
 /// 16 to 96, 74 and 84 %.
 fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     let lanes = target.lanes(shape.bytes) as i64;
-    let fills = shape.out_channels % lanes == 0;
+    let padded = shape.out_channels.saturating_add(lanes - 1) / lanes * lanes;
+    let fills = shape.out_channels.saturating_mul(10) > padded.saturating_mul(9);
     let is_short = shape.steps() / shape.phases <= SHORT;
     target.isa.machine().embeds_broadcasts
         && shape.out_channels * 4 >= lanes * 3

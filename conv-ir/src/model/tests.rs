@@ -87,6 +87,8 @@ fn channels_that_fill_vectors_badly_leave_the_lanes_to_columns() {
     // Too few columns for a vector, or every second one.
     let channels = Some(Role::OutChannel);
     assert_eq!(in_the_lanes("conv2d ic96 oc24 in 7 kernel 3 pad 1"), channels);
+    // Eight lanes of 736 are empty.
+    assert_eq!(in_the_lanes("conv2d ic728 oc728 in 19 kernel 1"), channels);
     assert_eq!(in_the_lanes("conv2d ic96 oc24 in 160 kernel 3 stride 2 pad 1"), channels);
     assert_eq!(in_the_lanes("conv2d ic144 oc32 in 56 kernel 1 + bias"), channels);
 }
