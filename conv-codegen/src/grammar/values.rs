@@ -114,7 +114,7 @@ impl<'a> Settings<'a> {
             "groups" => self.groups = whole_number(value)?,
             "transposed" => self.transposed = boolean(value)?,
             "flip" => self.flip = boolean(value)?,
-            "activation" => self.activation = Some(activation(value)?),
+            "activation" => self.activation = Some(parsed(value)?),
             "layout" => self.layout = layout(value)?,
             "schedule" => self.schedule = Some(schedule(value)?),
             // Read with the signature, whose tensors they are.
@@ -242,19 +242,6 @@ fn parsed<T: std::str::FromStr<Err = Error>>(value: &Expr) -> syn::Result<T> {
         _ => text,
     };
     text.parse().map_err(|error| syn::Error::new_spanned(value, plain(error)))
-}
-
-/// A word; one that takes numbers says how many.
-fn activation(value: &Expr) -> syn::Result<Activation> {
-    parsed(value).map_err(|error: syn::Error| {
-        let Expr::Call(call) = value else { return error };
-        let example = match word(&call.func) {
-            Some(name) if name == "clamp" => "clamp(0.0, 6.0)",
-            Some(name) if name == "leaky_relu" => "leaky_relu(0.01)",
-            _ => return error,
-        };
-        syn::Error::new_spanned(value, format!("{error}: write it as in `{example}`"))
-    })
 }
 
 fn layout(value: &Expr) -> syn::Result<(Layout, Option<usize>)> {
