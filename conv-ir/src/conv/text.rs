@@ -27,15 +27,15 @@
 //!
 //! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word that is no kind.
 
+mod epilogue;
+
 use std::str::FromStr;
 
 use super::clauses::{CLAUSES, our_word};
 use super::head::{Head, begins, head};
 use super::scan::Scanner;
 use super::sizes::size_item;
-use super::words::{
-    layout_named, per_axis, scan_activation, scan_bias_type, scan_mode, scan_padding, scan_types,
-};
+use super::words::{layout_named, per_axis, scan_mode, scan_padding, scan_types};
 use super::{Conv, ConvSpec, Reduction, Size};
 use crate::dtype::DType;
 use crate::error::{Error, cut};
@@ -416,56 +416,6 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         Err(self.scan.error(self.scan.position(), format!("`{key}` is missing: {meaning}")))
-    }
-
-    fn epilogue(&mut self) -> Result<(), Error> {
-        while self.scan.eat('+') {
-            self.scan.skip_spaces();
-            let at = self.scan.position();
-            match self.scan.word() {
-                "bias" => {
-                    self.spec.bias = true;
-                    self.once(at, "bias")?;
-                    if let Some(dtype) = scan_bias_type(&mut self.scan) {
-                        self.spec.types.bias = dtype;
-                    }
-                }
-                "residual" => {
-                    self.spec.residual = true;
-                    self.once(at, "residual")?;
-                    self.source()?;
-                }
-                word => return Err(self.scan.unknown(at, word, &["bias", "residual"])),
-            }
-            self.scan.skip_spaces();
-        }
-        if self.scan.eat(',') {
-            self.spec.activation = Some(scan_activation(&mut self.scan)?);
-        }
-        self.scan.skip_spaces();
-        match self.scan.peek() {
-            None => Ok(()),
-            Some('+') => Err(self.scan.expected("nothing more: the activation comes last")),
-            Some(_) => {
-                Err(self.scan.expected("`+ bias`, `+ residual` or `, activation` at the end"))
-            }
-        }
-    }
-}
-
-impl Reader<'_> {
-    /// `from 2`, which a step of a chain says behind `residual`.
-    fn source(&mut self) -> Result<(), Error> {
-        let Some(from) = &mut self.from else { return Ok(()) };
-        self.scan.skip_spaces();
-        if !self.scan.eat_word("from") {
-            return Err(self
-                .scan
-                .expected("`from` and the number of a tensor: 0 is the chain's input, 1 the first step's output"));
-        }
-        self.scan.skip_spaces();
-        *from = Some(self.scan.number()?);
-        Ok(())
     }
 }
 
