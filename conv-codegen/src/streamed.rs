@@ -72,6 +72,13 @@ impl<'a> Streamed<'a> {
             let message = "a stream keeps packed weights: make it a type, `struct NAME(..)`";
             return Err(Error::Argument(message.to_owned()));
         }
+        if let Some(conv) = described.convs().find(|conv| conv.types().single().is_none()) {
+            let message = format!(
+                "a stream of `{}`: streams are of f32 or f64, all arrays of one type",
+                conv.types()
+            );
+            return Err(Error::Unsupported { route: "rust", message });
+        }
         let rewritten = described.rewritten(options.accuracy);
         let plan = Stream::new(&rewritten.program, along.axis, &along.pieces)?;
         let tensors = with_element!(described.dtype(), T => {

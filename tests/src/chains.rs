@@ -313,7 +313,7 @@ pub fn expanded(all: &[DrawnChain], fill: Fill) -> Result<usize, String> {
     }
     let mut failures = String::new();
     for (bytes, Expanded { drawn, wanted }) in program.run().iter().zip(&cases) {
-        let found = exactly(drawn.chain.dtype(), bytes);
+        let found = exactly(drawn.chain.type_of(drawn.chain.steps().len()), bytes);
         if let Err(difference) = compare(&found, wanted) {
             failures += &format!("{drawn:?}\n{difference}\n");
         }
@@ -331,7 +331,7 @@ fn add_expanded<T: Element>(
     (fill, known): (Fill, bool),
 ) -> Result<Option<Vec<f64>>, String> {
     let data = ChainData::<T>::new(&drawn.chain, fill).map_err(|e| e.to_string())?;
-    let mut arrays = vec![data.input.as_slice()];
+    let mut arrays = vec![(data.input.as_slice(), drawn.chain.type_of(0))];
     let mut chain = drawn.chain.clone();
     if known {
         let steps = chain.steps().iter().zip(&data.weights);
@@ -342,13 +342,15 @@ fn add_expanded<T: Element>(
         let steps: Result<Vec<Step>, Error> = steps.collect();
         chain = steps.and_then(Program::new).map_err(|e| e.to_string())?;
     } else {
-        let own = data.weights.iter();
+        let own = data.weights.iter().zip(chain.convs().map(Conv::types));
         arrays.extend(
-            own.flat_map(|(weight, bias)| [Some(weight), bias.as_ref()])
-                .flatten()
-                // Pools have no weight to pass.
-                .filter(|array| !array.is_empty())
-                .map(Vec::as_slice),
+            own.flat_map(|((weight, bias), types)| {
+                [Some((weight, types.weight)), bias.as_ref().map(|bias| (bias, types.bias))]
+            })
+            .flatten()
+            // Pools have no weight to pass.
+            .filter(|(array, _)| !array.is_empty())
+            .map(|(array, dtype)| (array.as_slice(), dtype)),
         );
     }
     match program.chain(&chain, &drawn.plan, &arrays) {

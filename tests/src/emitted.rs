@@ -11,7 +11,7 @@ use crate::data::Data;
 use conv_codegen::{Along, Form, Isa, Library, Options, rust_source};
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, DType, Element, Program, Stored};
+use conv_ir::{Conv, DType, Element, Program, Stored, Types};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
@@ -40,6 +40,7 @@ pub struct Function {
     sizes: Vec<String>,
     /// Weight and bias are arguments, and not in its source.
     takes: [bool; 2],
+    types: Types,
 }
 
 /// An input of a stream: its blocks one after the other, and their lengths.
@@ -83,6 +84,7 @@ impl Emitted {
             name,
             form,
             sizes: conv.free_sizes().into_iter().map(str::to_owned).collect(),
+            types: conv.types(),
             takes: [conv.known().is_none(), conv.known().is_none_or(|known| known.bias.is_none())],
         })
     }
@@ -96,10 +98,10 @@ impl Emitted {
         outputs: usize,
     ) {
         self.calls += &call(function, free, data, outputs);
-        for array in arrays(function, data) {
-            array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
+        for (array, dtype) in arrays(function, data) {
+            array.iter().for_each(|x| self.arrays.extend(bytes_as(*x, dtype)));
         }
-        self.outputs.push(outputs * T::DTYPE.bytes());
+        self.outputs.push(outputs * function.types.output.bytes());
     }
 
     /// Adds a chain under a plan, and its call on these arrays: the input, then what each step
@@ -111,19 +113,21 @@ impl Emitted {
         &mut self,
         chain: &Program,
         plan: &Plan,
-        arrays: &[&[T]],
+        arrays: &[(&[T], DType)],
     ) -> Result<(), conv_ir::Error> {
         let (name, options) = self.next();
         let options = Options { plan: Some(plan.clone()), ..options };
         let source = rust_source(chain, &name, &options)?;
         let outputs = chain.len_of(chain.steps().len());
-        self.calls +=
-            &chain_call(&name, options.form, arrays, (outputs, source.contains("SCRATCH: usize")));
+        let types = (chain.dtype(), chain.type_of(chain.steps().len()));
+        let wants_scratch = source.contains("SCRATCH: usize");
+        let result = (outputs, wants_scratch);
+        self.calls += &chain_call(&name, options.form, arrays, (types, result));
         self.source += &source;
-        for array in arrays {
-            array.iter().for_each(|x| self.arrays.extend(bytes(*x)));
+        for (array, dtype) in arrays {
+            array.iter().for_each(|x| self.arrays.extend(bytes_as(*x, *dtype)));
         }
-        self.outputs.push(outputs * T::DTYPE.bytes());
+        self.outputs.push(outputs * chain.type_of(chain.steps().len()).bytes());
         Ok(())
     }
 
@@ -240,28 +244,44 @@ fn compile(file: &Path, binary: &Path) {
     assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
 }
 
-/// The arrays that a function takes, in order.
-fn arrays<'a, T>(function: &Function, data: &'a Data<T>) -> impl Iterator<Item = &'a Vec<T>> {
-    let [weight, bias] = function.takes;
+/// The arrays that a function takes, in order, with their types.
+fn arrays<'a, T>(
+    function: &Function,
+    data: &'a Data<T>,
+) -> impl Iterator<Item = (&'a Vec<T>, DType)> {
+    let ([weight, bias], types) = (function.takes, function.types);
     let arrays = [
-        Some(&data.input),
-        Some(&data.weight).filter(|_| weight),
-        data.bias.as_ref().filter(|_| bias),
-        data.residual.as_ref(),
+        (Some(&data.input), types.input),
+        (Some(&data.weight).filter(|_| weight), types.weight),
+        (data.bias.as_ref().filter(|_| bias), types.bias),
+        (data.residual.as_ref(), types.output),
     ];
-    arrays.into_iter().flatten()
+    arrays.into_iter().filter_map(|(array, dtype)| Some((array?, dtype)))
 }
 
-/// The call of a chain's item; `(outputs, true)` where it wants scratch.
+/// A type as emitted Rust has it: halves are their bits.
+fn rust(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F16 | DType::BF16 => "u16",
+        other => other.format().name,
+    }
+}
+
+fn bytes_as<T: Element>(x: T, dtype: DType) -> Vec<u8> {
+    dtype.bits_of(x.to_f64()).to_le_bytes()[..dtype.bytes()].to_vec()
+}
+
+/// The call of a chain's item, by the types of sums and output; `(outputs, true)` where it wants
+/// scratch.
 fn chain_call<T: Element>(
     name: &str,
     form: Form,
-    arrays: &[&[T]],
-    (outputs, scratch): (usize, bool),
+    arrays: &[(&[T], DType)],
+    ((sums, output), (outputs, scratch)): ((DType, DType), (usize, bool)),
 ) -> String {
-    let (t, b) = (T::DTYPE, T::DTYPE.bytes());
     let mut lets = String::new();
-    for (at, array) in arrays.iter().enumerate() {
+    for (at, (array, dtype)) in arrays.iter().enumerate() {
+        let (t, b) = (rust(*dtype), dtype.bytes());
         let _ = writeln!(
             lets,
             "    let a{at} = take::<{b}, {t}>(from, {}, {t}::from_le_bytes);",
@@ -280,12 +300,15 @@ fn chain_call<T: Element>(
         }
         Form::Type => (format!("{name}::new({}).run({input}", list(1)), format!("{name}::SCRATCH")),
     };
+    let t = rust(output);
     let scratch = match scratch {
-        true => format!(", (&mut vec![{t}::NAN; {constant}][..]).try_into().unwrap()"),
+        true => format!(
+            ", (&mut vec![<{sums}>::from_le_bytes([0xa5; _]); {constant}][..]).try_into().unwrap()"
+        ),
         false => String::new(),
     };
     format!(
-        "{{\n{lets}    let mut output = vec![{t}::NAN; {outputs}];\n    {call}(&mut output[..]).try_into().unwrap(){scratch});\n    \
+        "{{\n{lets}    let mut output = vec![<{t}>::from_le_bytes([0xa5; _]); {outputs}];\n    {call}(&mut output[..]).try_into().unwrap(){scratch});\n    \
          output.iter().for_each(|x| to.extend(x.to_le_bytes()));\n}}\n"
     )
 }
@@ -296,33 +319,36 @@ fn call<T: Element>(
     data: &Data<T>,
     outputs: usize,
 ) -> String {
-    let (t, b) = (T::DTYPE, T::DTYPE.bytes());
-    let take = |len: usize| format!("&take::<{b}, {t}>(from, {len}, {t}::from_le_bytes)[..]");
+    let take = |len: usize, dtype: DType| {
+        let (t, b) = (rust(dtype), dtype.bytes());
+        format!("&take::<{b}, {t}>(from, {len}, {t}::from_le_bytes)[..]")
+    };
     let (mut arguments, mut packed) = (String::new(), String::new());
-    let Function { name, form, sizes, takes } = function;
+    let Function { name, form, sizes, takes, types } = function;
+    let t = rust(types.output);
     for size in sizes {
         let value = free.iter().find(|(name, _)| *name == size).map_or(0, |f| f.1);
         let _ = write!(arguments, "{value}, ");
     }
     let arrays = [
-        (Some(&data.input), false),
-        (Some(&data.weight).filter(|_| takes[0]), true),
-        (data.bias.as_ref().filter(|_| takes[1]), true),
-        (data.residual.as_ref(), false),
+        (Some(&data.input), types.input, false),
+        (Some(&data.weight).filter(|_| takes[0]), types.weight, true),
+        (data.bias.as_ref().filter(|_| takes[1]), types.bias, true),
+        (data.residual.as_ref(), types.output, false),
     ];
     let mut lets = String::new();
-    for (at, (array, is_weight)) in arrays.into_iter().enumerate() {
+    for (at, (array, dtype, is_weight)) in arrays.into_iter().enumerate() {
         let Some(array) = array else { continue };
         let list = if is_weight && *form == Form::Type { &mut packed } else { &mut arguments };
         let _ = write!(list, "a{at}.try_into().unwrap(), ");
-        let _ = writeln!(lets, "    let a{at} = {};", take(array.len()));
+        let _ = writeln!(lets, "    let a{at} = {};", take(array.len(), dtype));
     }
     let callee = match form {
         Form::Function => name.clone(),
         Form::Type => format!("{name}::new({packed}).run"),
     };
     format!(
-        "{{\n{lets}    let mut output = vec![{t}::NAN; {outputs}];\n    {callee}({arguments}(&mut output[..]).try_into().unwrap());\n    \
+        "{{\n{lets}    let mut output = vec![<{t}>::from_le_bytes([0xa5; _]); {outputs}];\n    {callee}({arguments}(&mut output[..]).try_into().unwrap());\n    \
          output.iter().for_each(|x| to.extend(x.to_le_bytes()));\n}}\n"
     )
 }
@@ -333,11 +359,11 @@ fn bytes<T: Element>(x: T) -> Vec<u8> {
 
 /// The numbers of a type behind bytes, as f64, which holds them all.
 pub fn exactly(dtype: DType, bytes: &[u8]) -> Vec<f64> {
-    conv_ir::with_element!(dtype, T => numbers::<T>(bytes).iter().map(|x| x.to_f64()).collect())
+    conv_ir::with_stored!(dtype, T => numbers::<T>(bytes).iter().map(|x| x.to_f64()).collect())
 }
 
 /// The numbers behind bytes.
-pub fn numbers<T: Element>(bytes: &[u8]) -> Vec<T> {
+pub fn numbers<T: Stored>(bytes: &[u8]) -> Vec<T> {
     let number = |bytes: &[u8]| {
         let mut bits = [0; 8];
         bits[..bytes.len()].copy_from_slice(bytes);

@@ -8,7 +8,7 @@
 //! as pairs: what the first gives, the second takes; and a transposed one is held against the
 //! gradient that it is.
 
-use conv_ir::{Activation, Conv, Element, PaddingMode, Schedule, Target, passes};
+use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Schedule, Target, passes};
 use conv_tests::data::{Data, compare};
 use conv_tests::emitted::{Emitted, exactly};
 use conv_tests::judge::SEED;
@@ -268,7 +268,7 @@ fn expanded(cases: &[(String, Conv)]) {
     for ((bytes, (what, wanted)), conv) in
         program.run().iter().zip(&wanted).zip(cases.iter().flat_map(|c| [&c.1, &c.1]))
     {
-        let found = exactly(conv.dtype(), bytes);
+        let found = exactly(conv.types().output, bytes);
         if let Err(difference) = compare(&found, wanted) {
             failures.push(format!("{what}\n{difference}"));
         }
@@ -291,6 +291,21 @@ fn every_kind_as_expanded_rust() {
         .filter(|(at, _)| at % 4 == at / 24 % 4)
         .map(|(_, c)| c.clone())
         .collect();
+    expanded(&chosen);
+}
+
+/// Each of the types that are stored, in turn: of integers every kind, of halves a choice.
+#[test]
+fn every_kind_of_integers_and_halves_as_expanded_rust() {
+    const HALVES: [&str; 4] = ["f16", "bf16", "f32 x f16", "f16 x f32 -> bf16"];
+    let integers = cases_of_integers().into_iter().enumerate();
+    let mut chosen: Vec<_> =
+        integers.filter(|(at, _)| at % 4 == at / 24 % 4).map(|(_, case)| case).collect();
+    let floats = cases().into_iter().filter(|(_, conv)| conv.dtype() == DType::F32);
+    for (at, (name, conv)) in floats.step_by(9).enumerate() {
+        let text = conv.to_string().replacen("f32", HALVES[at % HALVES.len()], 1);
+        chosen.push((name, text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))));
+    }
     expanded(&chosen);
 }
 

@@ -19,10 +19,7 @@ impl Files<'_> {
             }
             program => {
                 let (conv, kind) = self.narrow(&program)?;
-                // The greatest of bytes is a byte, unless the text says another type.
-                let is_plain = |conv: &Conv| conv.types() == Types::from(conv.types().input);
-                let is_said = conv.has_weight() || !program.convs().all(is_plain);
-                (conv.into(), is_said.then_some(kind))
+                (conv.into(), Some(kind))
             }
         };
         let (dtype, found) = (program.dtype(), self.input.dtype().unwrap_or(program.dtype()));

@@ -8,7 +8,7 @@ use quote::quote;
 
 use super::constants::is_bytes;
 use super::item::{Form, Home, Item};
-use super::lanes::type_name;
+use super::lanes::{type_name, zero};
 use super::line::{LINE, whole_lines};
 use super::range::Range;
 use super::{Unsupported, expr, tokens};
@@ -85,16 +85,22 @@ impl Item<'_> {
         own.map(known).collect()
     }
 
-    /// Elements of a cache line.
+    /// Elements of a cache line, of the type of the sums.
     fn line(&self) -> i64 {
         LINE / self.nest.dtype.bytes() as i64
+    }
+
+    /// Elements of the type of the sums that hold an array in whole cache lines.
+    fn lines_of(&self, at: usize, length: i64) -> i64 {
+        let bytes = length.saturating_mul(self.nest.buffers[at].dtype.bytes() as i64);
+        whole_lines(bytes, LINE) / self.nest.dtype.bytes() as i64
     }
 
     /// Elements of all of them in one array, each at the start of a cache line, wherever the array
     /// begins. Zero if there are none.
     pub fn local_len(&self) -> Result<i64, Unsupported> {
         let locals = self.locals()?;
-        let lines = locals.iter().map(|(_, length)| whole_lines(*length, self.line()));
+        let lines = locals.iter().map(|(at, length)| self.lines_of(*at, *length));
         let all = lines.fold(0, i64::saturating_add);
         Ok(if all > 0 { all.saturating_add(self.line() - 1) } else { 0 })
     }
@@ -111,16 +117,23 @@ impl Item<'_> {
         }
         for (at, length) in self.locals()? {
             let name = tokens(&self.scope.buffers[at]);
+            let Buffer { dtype, role, .. } = self.nest.buffers[at];
+            let zero = zero(dtype);
             match home {
                 Home::Stack => {
                     let length = tokens(&length.to_string());
-                    text.extend(quote!(let #name = &mut Aligned([0.0; #length]).0;));
+                    text.extend(quote!(let #name = &mut Aligned([#zero; #length]).0;));
                 }
                 Home::Callers(_) => {
-                    let length = tokens(&whole_lines(length, self.line()).to_string());
+                    let length = tokens(&self.lines_of(at, length).to_string());
                     text.extend(quote!(let (#name, scratch) = scratch.split_at_mut(#length);));
-                    if self.nest.buffers[at].role == BufferRole::Packed {
-                        text.extend(quote!(#name.fill(0.0);));
+                    if self.emission.stored(dtype).is_some() {
+                        let t = type_name(dtype);
+                        // Numbers of any bits, at a cache line.
+                        text.extend(quote!(let #name = unsafe { #name.align_to_mut::<#t>() }.1;));
+                    }
+                    if role == BufferRole::Packed {
+                        text.extend(quote!(#name.fill(#zero);));
                     }
                 }
             }
@@ -141,7 +154,7 @@ impl Item<'_> {
         match (values.len() as i64) < self.line() {
             true => quote!(static #constant: [#t; #len] = [#(#numbers),*]; let #name = &#constant;),
             false => {
-                quote!(static #constant: Aligned<#len> = Aligned([#(#numbers),*]); let #name = &#constant.0;)
+                quote!(static #constant: Aligned<[#t; #len]> = Aligned([#(#numbers),*]); let #name = &#constant.0;)
             }
         }
     }
@@ -188,7 +201,7 @@ impl Item<'_> {
 
     /// An array where the size is known, else a slice, as what begins at a box is.
     pub fn array_type(&self, buffer: usize) -> TokenStream {
-        let t = type_name(self.nest.dtype);
+        let t = type_name(self.nest.buffers[buffer].dtype);
         let is_box = self.boxes
             && CALLER.iter().any(|class| class.contains(&self.nest.buffers[buffer].role));
         match self.scope.length(buffer).as_constant().filter(|_| !is_box) {

@@ -134,9 +134,9 @@ impl<'a> Item<'a> {
         let nest = self.nest;
         let (leaf, ranges) = (&nest.leaves[id.index()], &self.parameters[id.index()]);
         let mut parameters = Vec::new();
-        let t = type_name(nest.dtype);
         for (at, (buffer, range)) in leaf.pointers.iter().zip(&ranges.pointers).enumerate() {
             if let Some(buffer) = first_pointer_into(leaf, at) {
+                let t = type_name(nest.buffers[buffer].dtype);
                 let ty = if writes(leaf, buffer) { quote!(&mut [#t]) } else { quote!(&[#t]) };
                 parameters.push((scope.buffers[buffer].clone(), ty));
             }

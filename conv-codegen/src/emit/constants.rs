@@ -1,7 +1,7 @@
 //! Known numbers that leaves read from memory, too many to be written one by one.
 //!
 //! ```text
-//! static PACKED_WEIGHT: Aligned<4096> = numbers(b"\x00\x00\x80?..");
+//! static PACKED_WEIGHT: Aligned<[f32; 4096]> = numbers(b"\x00\x00\x80?..");
 //! return unsafe { avx512::run(&PACKED_WEIGHT.0, input, output) };
 //! ```
 //!
@@ -71,22 +71,27 @@ impl Known {
         let Some((_, dtype, _)) = self.arrays.first() else {
             return TokenStream::new();
         };
+        let t = type_name(*dtype);
         let arrays = self.arrays.iter().map(|(name, dtype, values)| {
             let (name, len) = (tokens(name), tokens(&values.len().to_string()));
             let bytes = Literal::byte_string(&bytes(*dtype, values));
-            quote!(static #name: Aligned<#len> = numbers(#bytes);)
+            quote!(static #name: Aligned<[#t; #len]> = numbers(#bytes);)
         });
-        let (aligned, t) = (aligned(*dtype), type_name(*dtype));
+        let swapped = match dtype.is_integer() {
+            true => quote!(numbers[at].swap_bytes()),
+            false => quote!(#t::from_bits(numbers[at].to_bits().swap_bytes())),
+        };
+        let aligned = aligned();
         quote! {
             #aligned
             /// The numbers that these bytes are, the lowest byte of each first.
-            const fn numbers<const BYTES: usize, const N: usize>(bytes: &[u8; BYTES]) -> Aligned<N> {
+            const fn numbers<const BYTES: usize, const N: usize>(bytes: &[u8; BYTES]) -> Aligned<[#t; N]> {
                 assert!(BYTES == N * ::core::mem::size_of::<#t>());
                 // There are as many bytes, and all of them are numbers.
                 let mut numbers = unsafe { bytes.as_ptr().cast::<[#t; N]>().read_unaligned() };
                 let mut at = if cfg!(target_endian = "big") { 0 } else { N };
                 while at < N {
-                    numbers[at] = #t::from_bits(numbers[at].to_bits().swap_bytes());
+                    numbers[at] = #swapped;
                     at += 1;
                 }
                 Aligned(numbers)

@@ -56,10 +56,48 @@ impl LeafText<'_, '_> {
     }
 
     pub fn call_tokens(&mut self, function: LaneFn, arguments: &[TokenStream]) -> TokenStream {
+        self.call_of(function, None, arguments)
+    }
+
+    /// A function that reads or writes a buffer.
+    pub fn memory_tokens(
+        &mut self,
+        function: LaneFn,
+        buffer: usize,
+        arguments: &[TokenStream],
+    ) -> TokenStream {
+        self.call_of(function, self.stored(buffer), arguments)
+    }
+
+    fn call_of(
+        &mut self,
+        function: LaneFn,
+        stored: Option<DType>,
+        arguments: &[TokenStream],
+    ) -> TokenStream {
         let width = self.lanes().map_or(0, |lanes| lanes.width);
-        self.emission.call(width, function);
-        let name = function.ident();
+        self.emission.call_of(width, function, stored);
+        let name = function.ident(stored);
         quote!(#name(#(#arguments),*))
+    }
+
+    /// The type of a buffer's elements, where sums are computed in another.
+    pub fn stored(&self, buffer: usize) -> Option<DType> {
+        self.emission.stored(self.scope.nest.buffers[buffer].dtype)
+    }
+
+    /// A number brought from the type that it is stored in to that of the sums, or back.
+    pub fn converted(
+        &mut self,
+        function: LaneFn,
+        stored: DType,
+        number: TokenStream,
+    ) -> TokenStream {
+        self.call_of(function, Some(stored), &[number])
+    }
+
+    fn memory(&mut self, function: LaneFn, buffer: usize, arguments: &[TokenStream]) -> Text {
+        atom(self.memory_tokens(function, buffer, arguments))
     }
 
     fn call(&mut self, function: LaneFn, arguments: &[TokenStream]) -> Text {
@@ -185,30 +223,33 @@ impl LeafText<'_, '_> {
         let Address { buffer, at, step } = self.address(access);
         let Some(lanes) = self.lanes() else {
             let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
-            return atom(quote!(#name[#at]));
+            return atom(match self.stored(buffer) {
+                None => quote!(#name[#at]),
+                Some(dtype) => self.converted(LaneFn::Widen, dtype, quote!(#name[#at])),
+            });
         };
         let width = lanes.width;
         match self.scope.nest.reach(self.leaf, access) {
             Reach::Splat => {
                 let place = self.place(access, buffer, &at, "1", false);
-                self.call(LaneFn::Splat, &place)
+                self.memory(LaneFn::Splat, buffer, &place)
             }
             Reach::Row | Reach::Pairs if self.live().is_some() => {
                 self.load_between(access, &[], 0.0)
             }
             Reach::Row => {
                 let place = self.place(access, buffer, &at, &width.to_string(), false);
-                self.call(LaneFn::Load, &place)
+                self.memory(LaneFn::Load, buffer, &place)
             }
             Reach::Pairs => {
                 let place = self.place(access, buffer, &at, &(2 * width - 1).to_string(), false);
-                self.call(LaneFn::LoadPairs, &place)
+                self.memory(LaneFn::LoadPairs, buffer, &place)
             }
             Reach::Apart(_) => {
                 let step = step.unwrap_or_default().isize_text();
                 let (live, step) = (tokens(&self.live_or_all()), tokens(&step));
                 let (from, at) = (self.buffer(buffer), tokens(&at.usize_text()));
-                self.call(LaneFn::Gather, &[from, at, step, live])
+                self.memory(LaneFn::Gather, buffer, &[from, at, step, live])
             }
         }
     }
@@ -251,7 +292,7 @@ impl LeafText<'_, '_> {
             Reach::Splat | Reach::Row | Reach::Apart(_) => LaneFn::LoadBetween,
         };
         let (from, at) = (self.buffer(buffer), tokens(&at.isize_text()));
-        let loaded = self.call(function, &[from, at, first.clone(), end.clone()]);
+        let loaded = self.memory(function, buffer, &[from, at, first.clone(), end.clone()]);
         if fill == 0.0 {
             return loaded;
         }
@@ -316,17 +357,24 @@ impl LeafText<'_, '_> {
             Unary::Abs => LaneFn::Abs,
             Unary::Round => LaneFn::Round,
             Unary::Exp2Int => LaneFn::Exp2,
-            Unary::To(dtype) => return Err(Unsupported(format!("a result of {dtype}"))),
+            Unary::To(_) => LaneFn::To,
         };
+        let is_integer = self.emission.dtype.is_integer();
         Ok(match (self.lanes(), op) {
+            (Some(_), Unary::To(dtype)) => atom(self.converted(LaneFn::To, dtype, value.tokens)),
+            (None, Unary::To(dtype)) => atom(self.converted(LaneFn::ToScalar, dtype, value.tokens)),
             (Some(_), _) => self.call(vector, &[value.tokens]),
             (None, Unary::Exp2Int) => self.call(LaneFn::Exp2Scalar, &[value.tokens]),
             (None, Unary::Round) => self.call(LaneFn::RoundScalar, &[value.tokens]),
+            (None, Unary::Neg | Unary::Abs) if is_integer => {
+                let name = if op == Unary::Neg { "wrapping_neg" } else { "wrapping_abs" };
+                self.method(name, &[value.tokens])
+            }
             (None, Unary::Neg) => {
                 let value = value.operand();
                 Text { tokens: quote!(-#value), atomic: false }
             }
-            (None, Unary::Abs | Unary::To(_)) => self.method("abs", &[value.tokens]),
+            (None, Unary::Abs) => self.method("abs", &[value.tokens]),
         })
     }
 
@@ -346,6 +394,11 @@ impl LeafText<'_, '_> {
             (None, Binary::Min) => self.call(LaneFn::MinScalar, &[a.tokens, b.tokens]),
             (None, Binary::Max) => self.call(LaneFn::MaxScalar, &[a.tokens, b.tokens]),
             (None, Binary::CopySign) => self.method("copysign", &[a.tokens, b.tokens]),
+            (None, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
+                if self.emission.dtype.is_integer() =>
+            {
+                self.method(&format!("wrapping_{}", vector.name()), &[a.tokens, b.tokens])
+            }
             (None, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div) => {
                 let (a, b) = (a.operand(), b.operand());
                 Text { tokens: quote!(#a #scalar #b), atomic: false }

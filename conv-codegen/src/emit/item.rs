@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use conv_ir::Nest;
 use conv_ir::nest::Leaf;
-use conv_ir::{DType, Nest};
 
 use super::emission::Emission;
 use super::expr::{Declared, LeafText};
@@ -52,16 +52,6 @@ pub(super) struct Item<'a> {
 impl<'a> Item<'a> {
     pub fn new(version: &'a Version, form: Form) -> Result<Item<'a>, Unsupported> {
         let nest = &version.nest;
-        let is_float = |dtype| matches!(dtype, DType::F32 | DType::F64);
-        let is_plain = |dtype| is_float(dtype) && dtype == nest.dtype;
-        if let Some(other) = nest.buffers.iter().find(|b| !is_plain(b.dtype)) {
-            let message = format!(
-                "`{}` is of {}, and emitted Rust has f32 and f64 alone: machine code, the \
-                 interpreter and the reference have the other types",
-                other.name, other.dtype
-            );
-            return Err(Unsupported(message));
-        }
         let mut scope = Scope::new(nest);
         scope.fresh("run");
         let leaf_names = nest.leaves.iter().map(|leaf| scope.fresh(&leaf.name)).collect();

@@ -83,6 +83,10 @@ lane_fns! {
     Symmetric symmetric,
     Replicate replicate,
     Circular circular,
+    Widen widen,
+    Narrow narrow,
+    To to,
+    ToScalar to_scalar,
 }
 
 impl LaneFn {
@@ -95,8 +99,22 @@ impl LaneFn {
         }
     }
 
-    pub fn ident(self) -> Ident {
-        Ident::new(self.name(), Span::call_site())
+    /// Its name in text: `load`, or `load_u8` of what is stored in another type than it is computed
+    /// in.
+    pub fn text(self, stored: Option<DType>) -> String {
+        match stored {
+            None => self.name().to_owned(),
+            Some(dtype) => format!("{}_{dtype}", self.name()),
+        }
+    }
+
+    pub fn ident(self, stored: Option<DType>) -> Ident {
+        Ident::new(&self.text(stored), Span::call_site())
+    }
+
+    /// What there is only between a type that is stored and the one that it is computed in.
+    pub fn converts(self) -> bool {
+        matches!(self, LaneFn::Widen | LaneFn::Narrow | LaneFn::To | LaneFn::ToScalar)
     }
 }
 
@@ -123,6 +141,14 @@ pub(super) fn square(dtype: DType) -> i64 {
     16 / dtype.bytes() as i64
 }
 
+/// Zero, of a type as Rust has it.
+pub(super) fn zero(dtype: DType) -> TokenStream {
+    match dtype {
+        DType::F32 | DType::F64 => quote!(0.0),
+        _ => quote!(0),
+    }
+}
+
 /// The element type as a Rust type.
 pub(super) fn type_name(dtype: DType) -> TokenStream {
     match dtype {
@@ -135,5 +161,16 @@ pub(super) fn type_name(dtype: DType) -> TokenStream {
         DType::U8 => quote!(u8),
         DType::I16 => quote!(i16),
         DType::U16 => quote!(u16),
+    }
+}
+
+/// Whether a number is neither infinite nor NaN, as an expression.
+pub(super) fn finite(dtype: DType, number: TokenStream) -> TokenStream {
+    match dtype {
+        DType::F32 | DType::F64 => quote!(#number.is_finite()),
+        // Not all bits of the exponent are set.
+        DType::F16 => quote!((#number & 0x7c00 != 0x7c00)),
+        DType::BF16 => quote!((#number & 0x7f80 != 0x7f80)),
+        DType::I32 | DType::I8 | DType::U8 | DType::I16 | DType::U16 => quote!(true),
     }
 }

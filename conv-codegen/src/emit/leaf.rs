@@ -19,7 +19,7 @@ use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::expr::{Declared, LeafText};
-use super::lanes::type_name;
+use super::lanes::{type_name, zero};
 use super::node::{Node, nodes, reads, used, written_first, zeroes};
 use super::rows::Rows;
 use super::scope::Truth;
@@ -150,7 +150,7 @@ impl<'a> LeafText<'_, 'a> {
             .filter(|axis| !around.contains(axis));
         let axes: Vec<AxisId> = axes.collect();
         let mut ty = self.value_type();
-        let mut zero = self.everywhere(quote!(0.0));
+        let mut zero = self.everywhere(zero(self.emission.dtype));
         for axis in axes.iter().rev() {
             let extent = tokens(&self.leaf.extent(*axis).to_string());
             (zero, ty) = (quote!([#zero; #extent]), quote!([#ty; #extent]));
@@ -214,6 +214,9 @@ impl<'a> LeafText<'_, 'a> {
                 Ok(quote!(#to = #value;))
             }
             Node::Store(to, value) => {
+                if let Some(copy) = self.copy(to, value) {
+                    return Ok(copy);
+                }
                 let text = self.expr(value)?;
                 Ok(self.store(to, text))
             }

@@ -1,10 +1,8 @@
 //! Cache lines: arrays of emitted code start at one.
 
-use conv_ir::DType;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::lanes::type_name;
 use super::tokens;
 
 /// Bytes of a cache line.
@@ -16,12 +14,11 @@ pub(super) fn whole_lines(length: i64, line: i64) -> i64 {
 }
 
 /// The type of arrays that start at a cache line: vectors do not lie across two.
-pub(super) fn aligned(dtype: DType) -> TokenStream {
-    let t = type_name(dtype);
+pub(super) fn aligned() -> TokenStream {
     let bytes = tokens(&LINE.to_string());
     quote! {
         /// Starts at a cache line, so that vectors do not lie across two.
         #[repr(align(#bytes))]
-        struct Aligned<const N: usize>([#t; N]);
+        struct Aligned<T>(T);
     }
 }

@@ -7,7 +7,7 @@ use quote::quote;
 use super::arrays::PublicBuffers;
 use super::constants::Known;
 use super::item::{Form, Home, Item, leaf_text};
-use super::lanes::{attribute, type_name};
+use super::lanes::{attribute, finite, type_name};
 use super::line::aligned;
 use super::loops::{braced, loop_head};
 use super::{Unsupported, tokens, uses};
@@ -49,7 +49,7 @@ impl<'a> Item<'a> {
                 (Some(quote!(scratch: &mut [#t; #length],)), Some(quote!(scratch,)))
             }
         };
-        let aligned = uses(&arrays, "Aligned").then(|| aligned(self.nest.dtype));
+        let aligned = uses(&arrays, "Aligned").then(aligned);
         let names = sizes.iter();
         let size_names = sizes.iter();
         let run = quote! {
@@ -79,7 +79,8 @@ impl<'a> Item<'a> {
         let tests = weights.map(|at| {
             let name = tokens(&self.scope.buffers[at]);
             // To the end, whatever is found: such a loop is vectorised.
-            quote!(#name.iter().fold(true, |all, weight| all & weight.is_finite()))
+            let finite = finite(self.nest.buffers[at].dtype, quote!(weight));
+            quote!(#name.iter().fold(true, |all, weight| all & #finite))
         });
         match self.form {
             Form::Function => quote!(#(#tests)&*),

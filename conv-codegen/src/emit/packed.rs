@@ -13,13 +13,14 @@
 //! With `new` a `static` packs at build time. `boxed` packs where the weights will stay: they may
 //! be larger than a stack.
 
+use conv_ir::DType;
 use conv_ir::nest::{Buffer, BufferRole};
 use proc_macro2::TokenStream;
 use quote::quote;
 
 use super::arrays::CALLER;
 use super::item::{Form, Home, Item};
-use super::lanes::type_name;
+use super::lanes::{finite, type_name, zero};
 use super::line::LINE;
 use super::versions::Bodies;
 use super::{Head, Unsupported, Version, debug, door, need_finite_weights, tokens};
@@ -54,11 +55,12 @@ pub(super) fn item(
     let buffers = (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
     let mut buffers: Vec<usize> = buffers.collect();
     // Whole cache lines first, so that as many as can be start at one.
-    buffers.sort_by_key(|at| length(at) * first.nest.dtype.bytes() as i64 % LINE != 0);
+    let dtype = |at: &usize| first.nest.buffers[*at].dtype;
+    buffers.sort_by_key(|at| length(at) * dtype(at).bytes() as i64 % LINE != 0);
     let names: Vec<TokenStream> =
         buffers.iter().map(|&at| tokens(&packing.scope.buffers[at])).collect();
     let types = buffers.iter().map(|&at| packing.array_type(at));
-    let lengths: Vec<i64> = buffers.iter().map(length).collect();
+    let arrays: Vec<_> = buffers.iter().map(|at| (length(at), dtype(at))).collect();
     let (finite, rest) = match need_finite_weights(versions) {
         true => (Some(quote!(, finite: bool)), Some(quote!(, ..))),
         false => (None, None),
@@ -73,7 +75,7 @@ pub(super) fn item(
     let making = Making {
         sources,
         arguments,
-        zeros: zeros(&names, &lengths, finite.is_some()),
+        zeros: zeros(&names, &arrays, finite.is_some()),
         pack,
         runtime: first.runtime,
     };
@@ -124,9 +126,12 @@ fn scratch_of(home: Home, t: &TokenStream) -> (Option<TokenStream>, Option<Token
 }
 
 /// The fields before anything is packed.
-fn zeros(names: &[TokenStream], lengths: &[i64], notes_finite: bool) -> TokenStream {
-    let lengths = lengths.iter().map(|length| tokens(&length.to_string()));
-    let fields = quote!(#(#names: [0.0; #lengths]),*);
+fn zeros(names: &[TokenStream], arrays: &[(i64, DType)], notes_finite: bool) -> TokenStream {
+    let arrays = arrays.iter().map(|(length, dtype)| {
+        let (zero, length) = (zero(*dtype), tokens(&length.to_string()));
+        quote!([#zero; #length])
+    });
+    let fields = quote!(#(#names: #arrays),*);
     match notes_finite {
         true => quote!(#fields, finite: true),
         false => fields,
@@ -137,7 +142,7 @@ fn zeros(names: &[TokenStream], lengths: &[i64], notes_finite: bool) -> TokenStr
 pub(crate) fn same_packing(versions: &[Version]) -> bool {
     let packed = |version: &Version| -> Vec<_> {
         let buffers = version.nest.buffers.iter().filter(|b| is_held(b));
-        buffers.map(|b| b.extents.clone()).collect()
+        buffers.map(|b| (b.extents.clone(), b.dtype)).collect()
     };
     versions.windows(2).all(|pair| packed(&pair[0]) == packed(&pair[1]))
 }
@@ -218,13 +223,13 @@ impl Item<'_> {
             return None;
         }
         let buffers = CALLER.iter().flat_map(|class| self.arrays_of(class));
-        let t = type_name(self.nest.dtype);
         let (mut parameters, mut arguments) = (TokenStream::new(), TokenStream::new());
         for at in buffers {
             let length = self.scope.length(at).as_constant()?;
             let (name, array) = (tokens(&self.scope.buffers[at]), self.array_type(at));
             let message = format!("`{name}` must have {length} elements");
             let mutable = (self.nest.buffers[at].role == BufferRole::Output).then(|| quote!(mut));
+            let t = type_name(self.nest.buffers[at].dtype);
             parameters.extend(quote!(#name: & #mutable [#t],));
             arguments.extend(quote! {
                 match <& #mutable #array as ::core::convert::TryFrom<& #mutable [#t]>>::try_from(#name) {
@@ -252,10 +257,11 @@ impl Item<'_> {
         let weights = self.arrays_of(&[BufferRole::Weight]).into_iter();
         let tests = weights.map(|at| {
             let name = tokens(&self.scope.buffers[at]);
+            let finite = finite(self.nest.buffers[at].dtype, quote!(#name[at]));
             quote! {
                 let mut at = 0;
                 while at < #name.len() {
-                    self.finite &= #name[at].is_finite();
+                    self.finite &= #finite;
                     at += 1;
                 }
             }
@@ -284,6 +290,7 @@ impl Item<'_> {
                 quote!(let #name = &mut self.#name;)
             })
             .collect();
-        Ok((sources, quote!(#packed #body #leaves)))
+        let functions = self.emission.functions_beside();
+        Ok((sources, quote!(#packed #body #leaves #functions)))
     }
 }

@@ -104,9 +104,8 @@ impl LeafText<'_, '_> {
             Base::Pointer(pointer) => {
                 let length =
                     self.scope.length(self.leaf.pointers[pointer.index()].index()).as_constant();
-                length.is_none_or(|length| {
-                    length * self.emission.dtype.bytes() as i64 > Target::AVX512.l2_bytes as i64
-                })
+                let bytes = self.bytes_of(input);
+                length.is_none_or(|length| length * bytes > Target::AVX512.l2_bytes as i64)
             }
             Base::Buffer(_) => false,
         };
@@ -118,7 +117,7 @@ impl LeafText<'_, '_> {
         let Some(ahead) = self.largest_step(access) else {
             return TokenStream::new();
         };
-        let line = 64 / self.emission.dtype.bytes() as i64;
+        let line = 64 / self.bytes_of(access);
         let last = access.index.last().and_then(|i| i.as_affine());
         let along = self.leaf.tile.iter().filter(|t| Some(t.axis) != lanes.vectors);
         let span: i64 = along.map(|t| (t.extent - 1) * last.map_or(0, |a| a.of_axis(t.axis))).sum();
@@ -140,12 +139,18 @@ impl LeafText<'_, '_> {
                 }
                 asked.push(at.clone());
                 let (from, at) = (self.buffer(buffer), tokens(&at.usize_text()));
-                let call = self.call_tokens(LaneFn::Prefetch, &[from, at]);
+                let call = self.memory_tokens(LaneFn::Prefetch, buffer, &[from, at]);
                 all.extend(quote!(#call;));
             }
         }
         self.scope.close(mark);
         all
+    }
+
+    /// Bytes of an element behind an access.
+    fn bytes_of(&self, access: &Access) -> i64 {
+        let buffer = self.scope.nest.buffer_behind(self.leaf, access.base);
+        self.scope.nest.buffer(buffer).dtype.bytes() as i64
     }
 
     /// Elements that the reduction loop with the largest steps moves an access by, where that is a
@@ -163,6 +168,6 @@ impl LeafText<'_, '_> {
         };
         let steps = self.leaf.reduce.iter().map(step).collect::<Option<Vec<i64>>>()?;
         let largest = steps.into_iter().max()?;
-        (largest * self.emission.dtype.bytes() as i64 >= 64).then_some(largest)
+        (largest * self.bytes_of(access) >= 64).then_some(largest)
     }
 }

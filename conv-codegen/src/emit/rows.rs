@@ -300,7 +300,7 @@ impl<'a> LeafText<'_, 'a> {
         }
         let axes = loops.iter().map(|l| l.axis).chain(tile.iter().copied()).collect();
         let name = self.name_register(rows.scalar.reg, axes);
-        let zero = self.everywhere(quote!(0.0));
+        let zero = self.everywhere(super::lanes::zero(self.emission.dtype));
         let zeros = extents.iter().rev().fold(zero, |zero, extent| {
             let extent = tokens(&extent.to_string());
             quote!([#zero; #extent])

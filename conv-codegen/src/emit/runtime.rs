@@ -19,7 +19,7 @@ use conv_ir::{DType, Isa};
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::quote;
 
-use super::lanes::{LaneFn, Vectors, attribute};
+use super::lanes::{LaneFn, Vectors, attribute, type_name};
 use super::tokens;
 use crate::Library;
 
@@ -47,7 +47,10 @@ macro_rules! files {
 
 files! {
     SCALAR "scalar.rs", UNFUSED "unfused.rs", CORE_ONLY "core_only.rs", SOFT "soft.rs", PORTABLE "portable.rs", AVX "avx.rs",
-    AVX_F32 "avx_f32.rs", AVX_F64 "avx_f64.rs", AVX2 "avx2.rs", AVX2_128 "avx2_128.rs", AVX512 "avx512.rs"
+    AVX_F32 "avx_f32.rs", AVX_F64 "avx_f64.rs", AVX2 "avx2.rs", AVX2_128 "avx2_128.rs", AVX512 "avx512.rs",
+    WRAPPING "wrapping.rs", AVX_I32 "avx_i32.rs", AVX2_I32 "avx2_i32.rs", STORED "stored.rs",
+    STORED_CHECKED "stored_checked.rs", STORED_TRUSTED "stored_trusted.rs", HALF "stored_half.rs",
+    STORED_INTEGER "stored_integer.rs", STORED_F16 "stored_f16.rs", STORED_BF16 "stored_bf16.rs"
 }
 
 /// The items of a file. Formatted as files are, one ends with a line that is not indented.
@@ -76,9 +79,10 @@ fn cut(text: &'static str) -> Vec<Piece> {
 
 /// The name that an item gives.
 fn name(code: &str) -> &str {
-    let before =
-        ["fn ", "const ", "type "].iter().filter_map(|word| Some(code.find(word)? + word.len()));
-    let rest = &code[before.min().unwrap_or_default()..];
+    // A `const fn` is a function.
+    let mut words = ["fn ", "const ", "type "].iter();
+    let before = words.find_map(|word| Some(code.find(word)? + word.len()));
+    let rest = &code[before.unwrap_or_default()..];
     let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
     &rest[..end]
 }
@@ -86,65 +90,121 @@ fn name(code: &str) -> &str {
 impl LaneFn {
     /// Whether it stands beside the modules of vectors rather than in one.
     pub fn is_scalar(self) -> bool {
-        SCALAR.iter().any(|piece| piece.name == self.name())
+        use LaneFn::{Narrow, ToScalar, Widen};
+        let converts = matches!(self, Widen | Narrow | ToScalar);
+        converts || SCALAR.iter().any(|piece| piece.name == self.name())
     }
 }
 
 impl Vectors {
     /// Where its functions are looked for, in order.
     fn files(self) -> Vec<&'static [Piece]> {
+        let is_integer = self.dtype.is_integer();
         let files: &[&'static LazyLock<Vec<Piece>>] = match (self.isa, self.runtime, self.width) {
+            (_, _, 0) if is_integer => &[&WRAPPING, &SCALAR],
             (_, Library::Std, 0) => &[&SCALAR],
             (_, Library::Core, 0) => &[&CORE_ONLY, &SOFT, &SCALAR],
+            (Isa::Portable, ..) if is_integer => &[&WRAPPING, &PORTABLE],
             (Isa::Portable, ..) => &[&PORTABLE],
+            (Isa::Avx2, ..) if is_integer => &[&AVX2_I32, &AVX_I32, &AVX],
+            (Isa::Avx512 | Isa::Avx512Vnni, ..) if is_integer => &[&AVX_I32, &AVX512, &AVX],
             (Isa::Avx2, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
             (Isa::Avx2, ..) => &[&AVX2, &AVX],
             (Isa::Avx512 | Isa::Avx512Vnni, ..) => &[&AVX512, &AVX],
         };
-        let element: &'static [Piece] = match self.dtype {
-            DType::F64 => &AVX_F64,
-            _ => &AVX_F32,
+        let element: &[&'static LazyLock<Vec<Piece>>] = match self.dtype {
+            _ if self.isa == Isa::Portable || self.width == 0 || is_integer => &[],
+            DType::F64 => &[&AVX_F64],
+            _ => &[&AVX_F32],
         };
-        let element = (self.isa != Isa::Portable && self.width > 0).then_some(element);
-        let unfused = (!self.rounds_once).then_some(UNFUSED.as_slice());
-        unfused.into_iter().chain(files.iter().map(|file| file.as_slice())).chain(element).collect()
+        let unfused = (!self.rounds_once && !is_integer).then_some(UNFUSED.as_slice());
+        let files = files.iter().chain(element).map(|file| file.as_slice());
+        unfused.into_iter().chain(files).collect()
     }
 
-    fn piece(self, name: &str) -> Option<&'static Piece> {
-        self.files().into_iter().flatten().find(|piece| piece.name == name)
+    /// Where functions of a type are looked for that is computed in another.
+    fn files_of(self, stored: DType) -> Vec<&'static [Piece]> {
+        let lanes: &[&'static LazyLock<Vec<Piece>>] = match self.isa {
+            _ if self.width == 0 => &[],
+            Isa::Portable => &[&STORED_CHECKED, &STORED],
+            _ => &[&STORED_TRUSTED, &STORED],
+        };
+        let numbers: &[&'static LazyLock<Vec<Piece>>] = match stored {
+            _ if self.width > 0 => &[],
+            DType::F16 => &[&STORED_F16, &HALF],
+            DType::BF16 => &[&STORED_BF16, &HALF],
+            _ => &[&STORED_INTEGER],
+        };
+        lanes.iter().chain(numbers).map(|file| file.as_slice()).collect()
+    }
+
+    /// An item by its name in emitted text: `fma`, or `load_u8`, which is `load_stored` of u8.
+    fn piece(self, name: &str) -> Option<(&'static Piece, Option<DType>)> {
+        let of = |files: Vec<&'static [Piece]>, name: &str| {
+            files.into_iter().flatten().find(|piece| piece.name == name)
+        };
+        if let Some(piece) = of(self.files(), name) {
+            return Some((piece, None));
+        }
+        let is_integer = self.dtype.is_integer();
+        let is_stored = |dtype: &&DType| {
+            dtype.format().computed == self.dtype && (is_integer || **dtype != self.dtype)
+        };
+        let types = DType::ALL.iter().filter(is_stored);
+        let of_type = |&dtype: &DType| {
+            let stem = name.strip_suffix(&format!("_{dtype}"))?;
+            let piece = of(self.files_of(dtype), &format!("{stem}_stored"))?;
+            Some((piece, Some(dtype)))
+        };
+        // What all of them share has no type in its name.
+        let shared = || {
+            let dtype = types.clone().find(|dtype| of(self.files_of(**dtype), name).is_some())?;
+            Some((of(self.files_of(*dtype), name)?, Some(*dtype)))
+        };
+        // Nor have arrays of i32 beside vectors.
+        let own = || {
+            let is_memory = LaneFn::ALL.iter().any(|f| f.name() == name && !f.converts());
+            let piece = of(self.files_of(self.dtype), &format!("{name}_stored"))?;
+            (is_integer && is_memory).then_some((piece, Some(self.dtype)))
+        };
+        types.clone().find_map(of_type).or_else(shared).or_else(own)
     }
 
     /// The items that these functions are made of, by name: their own, and what those mention. What
     /// they call of the scalar functions is put into `scalars`.
-    pub fn items(self, called: &[&str], scalars: &mut BTreeSet<&'static str>) -> TokenStream {
+    pub fn items(self, called: &[String], scalars: &mut BTreeSet<String>) -> TokenStream {
         let (scalar, mut left) = (Vectors { width: 0, ..self }, called.to_vec());
-        let mut found: Vec<(&str, TokenStream)> = Vec::new();
+        let mut found: Vec<(String, &Piece, TokenStream)> = Vec::new();
         while let Some(name) = left.pop() {
-            if found.iter().any(|(known, _)| *known == name) {
+            if found.iter().any(|(known, ..)| *known == name) {
                 continue;
             }
-            if let Some(piece) = self.piece(name) {
-                let text = match name {
+            if let Some((piece, stored)) = self.piece(&name) {
+                let text = match &*name {
                     "W" => self.lanes(),
-                    _ => self.fitted(tokens(piece.code)),
+                    _ => self.fitted(tokens(piece.code), stored),
                 };
                 words(&text, &mut |word| {
-                    left.extend(self.piece(&word).or(scalar.piece(&word)).map(|piece| piece.name));
+                    let is_known = self.piece(&word).or(scalar.piece(&word)).is_some();
+                    left.extend(is_known.then_some(word));
                 });
-                found.push((piece.name, text));
-            } else if let Some(piece) = scalar.piece(name) {
-                scalars.insert(piece.name);
+                found.push((name, piece, text));
+            } else if scalar.piece(&name).is_some() {
+                scalars.insert(name);
             }
         }
         let mut seen = BTreeSet::new();
         let pieces = self.files().into_iter().flatten().filter(|piece| seen.insert(piece.name));
-        let (functions, others): (Vec<_>, Vec<_>) = pieces.partition(|piece| piece.is_function());
-        let of = |piece: &Piece| {
-            let (_, text) = found.iter().find(|(name, _)| *name == piece.name)?;
+        let order: Vec<&str> = pieces.map(|piece| piece.name).collect();
+        found.sort_by_key(|(name, piece, _)| {
+            let place = order.iter().position(|known| known == name).unwrap_or(order.len());
+            (piece.is_function(), place, name.clone())
+        });
+        let of = |(_, piece, text): &(String, &Piece, TokenStream)| {
             let (docs, attributes) = (tokens(piece.docs), self.attributes(piece));
-            Some(quote!(#docs #attributes #text))
+            quote!(#docs #attributes #text)
         };
-        others.into_iter().chain(functions).filter_map(of).collect()
+        found.iter().map(of).collect()
     }
 
     /// How many there are.
@@ -164,28 +224,48 @@ impl Vectors {
         })
     }
 
-    /// A text for eight f32 (or 256 bits) as one for these vectors.
-    fn fitted(self, text: TokenStream) -> TokenStream {
+    /// A text for eight f32 (or 256 bits) as one for these vectors, and numbers that are stored so.
+    fn fitted(self, text: TokenStream, stored: Option<DType>) -> TokenStream {
         let one = |tree: TokenTree| -> TokenStream {
             match tree {
                 TokenTree::Group(group) => {
-                    let inner = self.fitted(group.stream());
+                    let inner = self.fitted(group.stream(), stored);
                     TokenTree::Group(Group::new(group.delimiter(), inner)).into()
                 }
-                TokenTree::Ident(word) => self.fitted_word(&word.to_string()),
+                TokenTree::Ident(word) => self.fitted_word(&word.to_string(), stored),
+                TokenTree::Literal(number)
+                    if self.dtype.is_integer() && number.to_string() == "0.0" =>
+                {
+                    quote!(0)
+                }
                 other => other.into(),
             }
         };
         text.into_iter().flat_map(one).collect()
     }
 
-    fn fitted_word(self, word: &str) -> TokenStream {
-        let is_f64 = self.dtype == DType::F64;
-        let word = if is_f64 { word.replace("f32", "f64") } else { word.to_owned() };
+    fn fitted_word(self, word: &str, stored: Option<DType>) -> TokenStream {
+        let (is_f64, is_integer) = (self.dtype == DType::F64, self.dtype.is_integer());
+        let word = match (stored, word) {
+            // What is checked needs none.
+            (Some(_), "unsafe") if self.isa == Isa::Portable => return TokenStream::new(),
+            (Some(dtype), "Stored") => return type_name(dtype),
+            (Some(dtype), _) if word.ends_with("_stored") => {
+                let kept = ["widen", "narrow", "to_scalar", "read", "write"];
+                let stem = word.trim_end_matches("_stored");
+                let is_own = dtype == self.dtype && !kept.contains(&stem);
+                return tokens(&if is_own { stem.to_owned() } else { format!("{stem}_{dtype}") });
+            }
+            _ => word.replace("f32", self.dtype.format().name),
+        };
         if !word.starts_with("_mm") && !word.starts_with("__m") {
             return tokens(&word);
         }
-        let word = if is_f64 { word.replace("ps", "pd").replace("ss", "sd") } else { word };
+        let word = match self.dtype {
+            _ if is_f64 => word.replace("ps", "pd").replace("ss", "sd"),
+            _ if is_integer => word.replace("ps", "epi32"),
+            _ => word,
+        };
         if self.width == 0 {
             return tokens(&word);
         }
@@ -237,17 +317,19 @@ mod tests {
     /// Everything that leaves may call of these vectors, and arrays beside it.
     fn module(name: &TokenStream, vectors: Vectors) -> TokenStream {
         let is_there = |vectors: Vectors| {
-            let called = LaneFn::ALL.iter().map(|function| function.name());
+            let called = LaneFn::ALL.iter().map(|function| function.text(None));
             called.filter(|name| vectors.piece(name).is_some()).collect::<Vec<_>>()
         };
         let plain = Vectors { isa: Isa::Portable, ..vectors };
         let scalar = Vectors { width: 0, ..vectors };
         let [own, plain] = [vectors, plain].map(|vectors| {
-            let called = [&is_there(vectors)[..], &["V", "W", "SQUARE", "pick_pairs"]].concat();
+            let others = ["V", "W", "SQUARE", "pick_pairs"].map(str::to_owned);
+            let called = [&is_there(vectors)[..], &others].concat();
             vectors.items(&called, &mut BTreeSet::new())
         });
         let scalars = scalar.items(&is_there(scalar), &mut BTreeSet::new());
-        let check = scalar.fitted(tokens(&CHECK.replace("\nuse super::*;", "use super::*;")));
+        let check = tokens(&CHECK.replace("\nuse super::*;", "use super::*;"));
+        let check = scalar.fitted(check, None);
         quote! {
             mod #name {
                 use own::*;
@@ -264,7 +346,8 @@ mod tests {
         let (mut modules, mut main) = (TokenStream::new(), TokenStream::new());
         for vectors in all() {
             let Vectors { isa, dtype, width, .. } = vectors;
-            for function in LaneFn::ALL.iter().filter(|function| !function.is_scalar()) {
+            let functions = LaneFn::ALL.iter().filter(|f| !f.is_scalar() && !f.converts());
+            for function in functions {
                 assert!(vectors.piece(function.name()).is_some(), "{isa:?} has no {function:?}");
             }
             let name = tokens(&format!("{}_{dtype}x{width}", isa.machine().name));

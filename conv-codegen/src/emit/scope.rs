@@ -5,10 +5,10 @@
 //! also live the two translations that need nothing but names: index expressions to [`Sum`]s, and
 //! loop bounds to text.
 
-use conv_ir::Nest;
 use conv_ir::nest::{
     Access, Affine, AxisId, Base, Bound, Cond, Index, Leaf, PointerId, Quotient, SymbolId, Var,
 };
+use conv_ir::{DType, Nest};
 
 use super::lanes::LaneFn;
 use super::range::Range;
@@ -42,7 +42,9 @@ impl<'a> Scope<'a> {
     /// A scope that knows the buffers' names and no variable.
     pub fn new(nest: &'a Nest) -> Scope<'a> {
         let words = ["V", "row", "scratch", "portable", "avx2", "avx512"].map(str::to_owned);
-        let taken = LaneFn::ALL.iter().map(|f| f.name().to_owned()).chain(words).collect();
+        let types = || std::iter::once(None).chain(DType::ALL.iter().map(|dtype| Some(*dtype)));
+        let functions = LaneFn::ALL.iter().flat_map(|f| types().map(|stored| f.text(stored)));
+        let taken = functions.chain(words).collect();
         let mut scope = Scope {
             nest,
             buffers: Vec::new(),

@@ -3,7 +3,7 @@
 //! In: a store of the nest and its value's text. Out: the call of the lane function that does it,
 //! or an assignment in a scalar leaf.
 
-use conv_ir::nest::{Access, AxisId, Reach, RegId};
+use conv_ir::nest::{Access, AxisId, Expr, Reach, RegId};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -13,28 +13,50 @@ use super::scope::Address;
 use super::{Unsupported, tokens};
 
 impl LeafText<'_, '_> {
+    /// A number that is moved as it is, from one array to another of its type: nothing is widened.
+    pub fn copy(&mut self, to: &Access, value: &Expr) -> Option<TokenStream> {
+        let Expr::Load(from) = value else { return None };
+        let dtype = |access: &Access| {
+            let buffer = self.scope.nest.buffer_behind(self.leaf, access.base);
+            self.scope.nest.buffer(buffer).dtype
+        };
+        if self.lanes().is_some() || dtype(from) != dtype(to) || dtype(to) == self.emission.dtype {
+            return None;
+        }
+        let [to, from] = [to, from].map(|access| {
+            let Address { buffer, at, .. } = self.address(access);
+            let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
+            quote!(#name[#at])
+        });
+        Some(quote!(#to = #from;))
+    }
+
     pub fn store(&mut self, to: &Access, value: TokenStream) -> TokenStream {
         let Address { buffer, at, step } = self.address(to);
         let Some(lanes) = self.lanes() else {
             let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
+            let value = match self.stored(buffer) {
+                None => value,
+                Some(dtype) => self.converted(LaneFn::Narrow, dtype, value),
+            };
             return quote!(#name[#at] = #value;);
         };
         let (reach, live) = (self.scope.nest.reach(self.leaf, to), self.live());
         let call = match (reach, live) {
             (Reach::Row, None) => {
                 let [to, at] = self.place(to, buffer, &at, &lanes.width.to_string(), true);
-                self.call_tokens(LaneFn::Store, &[to, at, value])
+                self.memory_tokens(LaneFn::Store, buffer, &[to, at, value])
             }
             (Reach::Row, Some(live)) => {
                 let [to, at] = self.place(to, buffer, &at, &live, true);
-                self.call_tokens(LaneFn::StoreFirst, &[to, at, tokens(&live), value])
+                self.memory_tokens(LaneFn::StoreFirst, buffer, &[to, at, tokens(&live), value])
             }
             (Reach::Splat | Reach::Pairs | Reach::Apart(_), _) => {
                 let (step, live) = (step.unwrap_or_default().usize_text(), self.live_or_all());
                 let span = format!("(({live}).max(1) - 1) * ({step}) + 1");
                 let [to, at] = self.place(to, buffer, &at, &span, true);
                 let (step, live) = (tokens(&step), tokens(&live));
-                self.call_tokens(LaneFn::Scatter, &[to, at, step, live, value])
+                self.memory_tokens(LaneFn::Scatter, buffer, &[to, at, step, live, value])
             }
         };
         quote!(#call;)
@@ -72,8 +94,8 @@ impl LeafText<'_, '_> {
             let span = format!("(({live}).max(1) - 1) * ({step}) + {square}");
             let [to, at] = self.place(to, buffer, &at, &span, true);
             let (step, live) = (tokens(&step), tokens(&live));
-            let call = self
-                .call_tokens(LaneFn::StoreSquare, &[to, at, step, live, quote!([#(#columns),*])]);
+            let arguments = [to, at, step, live, quote!([#(#columns),*])];
+            let call = self.memory_tokens(LaneFn::StoreSquare, buffer, &arguments);
             all.extend(quote!(#call;));
             self.scope.close(mark);
         }

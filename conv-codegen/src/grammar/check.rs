@@ -7,13 +7,14 @@
 //! be read nothing is inferred from keys: one mistake, one message.
 
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, ConvSpec, DType, Error, Issue, Layout, Program, Reduction, Schedule, Size};
+use conv_ir::{Conv, ConvSpec, Error, Issue, Layout, Program, Reduction, Schedule, Size, Types};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 
 use super::Errors;
 use super::parse::{Described, Dim, ShapeSource, Tensor};
 use super::pools;
+use super::types;
 use super::values::{Settings, unknown_word, words};
 use super::weights::{self, Known};
 use crate::{Along, Library};
@@ -48,8 +49,8 @@ pub(super) fn along(settings: &Settings<'_>, rank: usize, errors: &mut Errors) -
 /// What a convolution asks for; `None` where `errors` says why.
 pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked> {
     let first = errors.count();
-    let dtype = dtype(item, errors);
     let known = weights::read(item, errors);
+    let types = types::types(item, known.weight.as_ref().map(|weight| &weight.tensor), errors);
     let window = pools::window(item, errors);
     let signature = signature(item, &known, window.as_ref(), errors);
     let before = errors.count();
@@ -66,7 +67,7 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     }
     let checker = Checker { item, settings, signature: signature?, rank: 0 }.with_rank(errors)?;
     let stream = along(&checker.settings, checker.rank, errors);
-    let (conv, schedule) = checker.conv(dtype, keys_are_sound, errors)?;
+    let (conv, schedule) = checker.conv(types, keys_are_sound, errors)?;
     if errors.count() > first {
         return None;
     }
@@ -80,33 +81,6 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     let conv =
         with_weights.map_err(|error| errors.at(&weight.tensor.shape, error.to_string())).ok()?;
     Some(checked(conv))
-}
-
-/// The one element type; f32 where it is in doubt.
-fn dtype(item: &Described<'_>, errors: &mut Errors) -> DType {
-    let mut first: Option<(DType, &Tensor)> = None;
-    for tensor in item.parameters.iter().chain(item.output) {
-        let known = DType::named(&tensor.dtype.to_string())
-            .filter(|dtype| matches!(dtype, DType::F32 | DType::F64));
-        match (known, first) {
-            (None, _) => errors.at(
-                &tensor.dtype,
-                format!("element type `{}`: expected `f32` or `f64`", tensor.dtype),
-            ),
-            (Some(dtype), None) => first = Some((dtype, tensor)),
-            (Some(dtype), Some((expected, other))) if dtype != expected => {
-                errors.at(
-                    &tensor.dtype,
-                    format!(
-                        "{} is {dtype}, but {} is {expected}: all must agree",
-                        tensor.name, other.name
-                    ),
-                );
-            }
-            (Some(_), Some(_)) => {}
-        }
-    }
-    first.map_or(DType::F32, |(dtype, _)| dtype)
 }
 
 /// The tensors by name.
@@ -237,12 +211,12 @@ impl<'a> Checker<'a> {
 
     fn conv(
         &self,
-        dtype: DType,
+        types: Types,
         keys_are_sound: bool,
         errors: &mut Errors,
     ) -> Option<(Conv, Option<Schedule>)> {
         self.names(errors);
-        let spec = self.spec(dtype)?;
+        let spec = self.spec(types)?;
         if !keys_are_sound {
             return None;
         }
@@ -304,7 +278,7 @@ impl<'a> Checker<'a> {
     }
 
     /// `None` where a size that must be a number is none; that was reported.
-    fn spec(&self, dtype: DType) -> Option<ConvSpec> {
+    fn spec(&self, types: Types) -> Option<ConvSpec> {
         let (settings, Signature { input, weight, bias, residual }) =
             (&self.settings, &self.signature);
         let size = |dim: &Dim| match dim {
@@ -327,7 +301,7 @@ impl<'a> Checker<'a> {
             _ => in_channels,
         };
         Some(ConvSpec {
-            types: dtype.into(),
+            types,
             layout: settings.layout.0,
             batch: size(&input.sizes[0])?,
             in_channels,
@@ -422,6 +396,7 @@ impl<'a> Checker<'a> {
                 .item
                 .output
                 .map_or_else(|| self.item.name.to_token_stream(), |output| output.shape.clone()),
+            "types" => input.dtype.to_token_stream(),
             "kernel" => dim(weight, issue.axis.map(|axis| 2 + axis)),
             key => self
                 .settings

@@ -28,6 +28,7 @@ mod parse;
 mod pools;
 mod stand_in;
 mod steps;
+mod types;
 mod values;
 mod weights;
 

@@ -1,7 +1,8 @@
 //! What an item with mistakes expands to: the same names and types, so that those who use it have
 //! no errors of their own.
 
-use proc_macro2::TokenStream;
+use conv_ir::DType;
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote};
 use syn::Ident;
 
@@ -143,7 +144,15 @@ fn arguments(tensors: &[Tensor], chosen: impl Fn(&Ident) -> bool) -> TokenStream
 }
 
 fn element(tensor: &Tensor) -> TokenStream {
-    if tensor.dtype == "f64" { quote!(f64) } else { quote!(f32) }
+    match DType::named(&tensor.dtype.to_string()) {
+        // By its bits: Rust has no such type.
+        Some(DType::F16 | DType::BF16) => quote!(u16),
+        Some(dtype) => {
+            let name = Ident::new(dtype.format().name, Span::call_site());
+            quote!(#name)
+        }
+        None => quote!(f32),
+    }
 }
 
 /// The type behind a reference to the tensor.

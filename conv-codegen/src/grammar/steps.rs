@@ -165,7 +165,7 @@ impl<'a> Along<'a> {
         // What is missing was reported.
         let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();
         if let Some(conv) = checked.as_ref().and_then(|checked| checked.program.single()) {
-            self.tensors.push(given(step, (conv, at + 1), &self.tensors[0]));
+            self.tensors.push(given(step, (conv, at + 1)));
             let residual = residual.map(|(from, _)| from);
             self.steps.push(ChainStep { conv: conv.clone(), residual });
         }
@@ -250,7 +250,7 @@ fn arrays(step: &Step, errors: &mut Errors) -> Vec<Tensor> {
 }
 
 /// The output of a step, as the next one's input: its sizes stand on the step's name.
-fn given(step: &Step, (conv, number_of): (&Conv, usize), input: &Tensor) -> Tensor {
+fn given(step: &Step, (conv, number_of): (&Conv, usize)) -> Tensor {
     let spec = conv.spec();
     let mut shape = vec![spec.batch.clone()];
     shape.extend(conv.sizes_behind(number_of));
@@ -265,7 +265,7 @@ fn given(step: &Step, (conv, number_of): (&Conv, usize), input: &Tensor) -> Tens
     };
     Tensor {
         name: step.name.clone(),
-        dtype: input.dtype.clone(),
+        dtype: Ident::new(&conv.types().output.to_string(), step.name.span()),
         sizes: shape.into_iter().map(dim).collect(),
         shape: step.name.to_token_stream(),
         source: ShapeSource::StepBefore,

@@ -10,13 +10,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use conv_files::{read_place, split_place};
-use conv_ir::cut;
+use conv_ir::{DType, cut};
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote};
 use syn::{Expr, Lit, UnOp};
 
 use super::Errors;
 use super::parse::{Described, Dim, Entry, Item, ShapeSource, Tensor};
+use super::types::sums;
 use crate::budget::NUMBERS;
 
 /// An array whose numbers are known.
@@ -153,7 +154,7 @@ fn given(
     let sizes = shape.into_iter().map(|n| Dim::Number(n, entry.value.clone())).collect();
     let tensor = Tensor {
         name: Ident::new(&entry.key.to_string(), entry.key.span()),
-        dtype: input.dtype.clone(),
+        dtype: Ident::new(&sums(input).to_string(), input.dtype.span()),
         sizes,
         shape: entry.value.to_token_stream(),
         source,
@@ -190,7 +191,8 @@ fn numbers(input: &Tensor, entry: &Entry, errors: &mut Errors) -> Option<Nested>
 fn from_file(input: &Tensor, place: &str, value: &Expr) -> syn::Result<Nested> {
     let wrong = |message: String| syn::Error::new_spanned(value, message);
     let array = read_place(&folder(), place, NUMBERS).map_err(|error| wrong(error.to_string()))?;
-    if array.kind.widened().is_none_or(|dtype| input.dtype != dtype.to_string()) {
+    let kind = DType::named(array.kind.name());
+    if kind.is_none_or(|dtype| dtype.format().computed != sums(input)) {
         return Err(wrong(format!(
             "the file holds {}, but input is {}: all must agree",
             array.kind, input.dtype
@@ -263,14 +265,25 @@ fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
         },
         _ => return wrong("expected a number, such as `0.5` or `-1`".to_owned()),
     };
-    if !suffix.is_empty() && input.dtype != suffix {
+    let dtype = sums(input);
+    let named = DType::named(&suffix).map(|dtype| dtype.format().computed);
+    if !suffix.is_empty() && named != Some(dtype) {
         let (found, expected) = (cut(&suffix), &input.dtype);
         return wrong(format!("this is {found}, but input is {expected}: all must agree"));
     }
     let x: f64 = digits.parse().unwrap_or(f64::NAN);
-    let fits = if input.dtype == "f64" { x.is_finite() } else { (x as f32).is_finite() };
+    let fits = match dtype.range() {
+        // The sign is in front, so that the least number is one more.
+        Some((least, greatest)) => x.abs() <= (greatest.max(-least)) as f64,
+        None => dtype.round(x).is_finite(),
+    };
     match fits {
+        true if dtype.is_integer() && x.fract() != 0.0 => wrong(format!(
+            "{} is no whole number, but input is {}: its weights are integers",
+            cut(&digits),
+            input.dtype
+        )),
         true => Ok(x),
-        false => wrong(format!("{} is larger than any {}", cut(&digits), input.dtype)),
+        false => wrong(format!("{} is larger than any {}", cut(&digits), dtype)),
     }
 }

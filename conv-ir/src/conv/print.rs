@@ -8,6 +8,7 @@ use std::fmt;
 use super::axis_rules::entry;
 use super::words::{Sides, write_list};
 use super::{Conv, Layout, Padding, PaddingMode, Reduction, Size};
+use crate::Types;
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +27,12 @@ impl fmt::Display for Conv {
             true => write!(f, "upsample_nearest{}d", self.rank())?,
             false => write!(f, "{}{}d{turned}", spec.reduction.head(), self.rank())?,
         }
-        write!(f, " {}", spec.types)?;
+        let Types { input, weight, output, .. } = spec.types;
+        match spec.reduction {
+            Reduction::Max | Reduction::Min if output == input => write!(f, " {input}")?,
+            Reduction::Max | Reduction::Min => write!(f, " {input} x {weight} -> {output}")?,
+            _ => write!(f, " {}", spec.types)?,
+        }
         if spec.layout == Layout::ChannelsLast {
             write!(f, " {}", channels_last(self.rank()))?;
         }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::DType;
 use crate::reference::{Arguments, run};
 
 fn conv(text: &str) -> Conv {
@@ -287,4 +288,21 @@ fn padding_wider_than_the_window_keeps_its_outputs() {
         let conv: Conv = text.parse().unwrap();
         assert_eq!(conv.output_shape(), Some(vec![1, 1, output]), "{text}");
     }
+}
+
+#[test]
+fn the_greatest_of_bytes_is_a_byte_unless_it_is_said() {
+    for (text, output, printed) in [
+        ("maxpool2d u8 ic3 in 8 kernel 2", DType::U8, "maxpool2d u8 n1"),
+        ("minpool1d i16 ic3 in 8 kernel 2", DType::I16, "minpool1d i16 n1"),
+        ("maxpool1d u8 x u8 -> i32 in 8 kernel 2", DType::I32, "maxpool1d u8 x u8 -> i32 n1"),
+    ] {
+        let conv: Conv = text.parse().unwrap();
+        assert_eq!(conv.types().output, output, "{text}");
+        assert!(conv.to_string().starts_with(printed), "{conv}");
+        assert_eq!(conv.to_string().parse(), Ok(conv));
+    }
+    let next: crate::Program =
+        "maxpool2d u8 ic3 in 8 kernel 2 stride 2; conv2d u8 x i8 oc4 kernel 1".parse().unwrap();
+    assert_eq!(next.convs().last().unwrap().types().output, DType::I32);
 }

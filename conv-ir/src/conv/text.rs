@@ -103,6 +103,8 @@ struct Reader<'a> {
     /// The window is of ones.
     repeats: bool,
     seen: Vec<&'static str>,
+    /// The type of the output is said.
+    gives: bool,
     spec: ConvSpec,
     /// The extents of the output, where they are said.
     output_size: Option<Vec<usize>>,
@@ -116,6 +118,7 @@ impl<'a> Reader<'a> {
         let mut scan = Scanner::new(WHAT, text);
         let Head { rank, transposed, reduction, global, repeats } = head(&mut scan)?;
         Ok(Reader {
+            gives: false,
             scan,
             rank: rank.unwrap_or(spec.input.len().max(1)),
             any_rank: rank.is_none(),
@@ -169,6 +172,10 @@ impl<'a> Reader<'a> {
         if (apart || self.spec.groups > 1) && !self.seen.contains(&"oc") {
             self.spec.out_channels = self.spec.in_channels;
         }
+        // The greatest of bytes is a byte.
+        if matches!(self.spec.reduction, Reduction::Max | Reduction::Min) && !self.gives {
+            self.spec.types = self.spec.types.giving(self.spec.types.input);
+        }
         let conv = Conv::new(self.spec.clone())?;
         match &self.output_size {
             Some(output) => conv.with_output_size(output),
@@ -191,7 +198,7 @@ impl<'a> Reader<'a> {
         let at = self.scan.position();
         let word = self.scan.word();
         if let Some(dtype) = DType::named(word) {
-            self.spec.types = scan_types(&mut self.scan, dtype)?;
+            (self.spec.types, self.gives) = scan_types(&mut self.scan, dtype)?;
             return self.once(at, "the element type");
         }
         if let Some((layout, rank)) = layout_named(word) {

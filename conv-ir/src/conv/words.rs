@@ -138,18 +138,18 @@ fn scan_dtype(scan: &mut Scanner) -> Result<DType, Error> {
     scan_named(scan, DType::named, &names)
 }
 
-/// `x WEIGHT -> OUTPUT` behind the type of the input.
-pub(super) fn scan_types(scan: &mut Scanner, input: DType) -> Result<Types, Error> {
+/// `x WEIGHT -> OUTPUT` behind the type of the input, and whether the output is said.
+pub(super) fn scan_types(scan: &mut Scanner, input: DType) -> Result<(Types, bool), Error> {
     scan.skip_spaces();
     if !scan.eat_alone("x") {
-        return Ok(input.into());
+        return Ok((input.into(), false));
     }
     let types = Types::of(input, scan_dtype(scan)?);
     scan.skip_spaces();
     if !scan.eat_word("->") {
-        return Ok(types);
+        return Ok((types, false));
     }
-    scan_dtype(scan).map(|output| types.giving(output))
+    scan_dtype(scan).map(|output| (types.giving(output), true))
 }
 
 /// The type behind `bias`, where there is one.

@@ -74,7 +74,8 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
     };
     let weight = nest.buffer_of(BufferRole::Weight);
     let comes_later = weight.is_some_and(|weight| nest.buffer(weight).values.is_none());
-    nest.needs_finite_weights = multiplies && comes_later;
+    // Zero times an integer is zero.
+    nest.needs_finite_weights = multiplies && comes_later && !nest.dtype.is_integer();
     Ok(())
 }
 
