@@ -191,6 +191,30 @@ fn monsters_cost_what_small_ones_do() {
     eprintln!("counted: {judged} monsters, {refused} refused for a target");
 }
 
+/// Those whose edges were up to 1.2 MiB of code, a fold for each tap of each output.
+const FOLDED: &[&str] = &[
+    "conv2d ic64 oc64 in 56 kernel 3 pad 1 mode reflect",
+    "conv2d ic64 oc64 in 56 kernel 7 pad 3 mode circular",
+    "conv2d in 512 kernel 15 pad 7x0 mode reflect",
+    "conv3d in 64 kernel 5 pad 2x2x0 mode reflect",
+    "conv3d in 64 kernel 7 pad 3x3x0 mode circular",
+    "conv3d ic8 oc8 in 64 kernel 5 pad 2x2x0 mode replicate",
+    "conv3d ic16 oc16 in 24 kernel 5 pad 2 mode symmetric",
+];
+
+#[test]
+fn edges_that_fold_are_short_code() {
+    let targets = [conv_jit::Options::default().target, Target::CRANELIFT];
+    for (text, target) in FOLDED.iter().flat_map(|text| targets.map(|target| (text, target))) {
+        let options = Options { target, cache: false, ..Options::default() };
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let bytes = Compiled::new(conv, options).map(|compiled| compiled.code_bytes());
+        let bytes = bytes.unwrap_or_else(|e| panic!("{text}: {e}"));
+        eprintln!("counted: {bytes} bytes of code on {} for {text}", target.name);
+        assert!(bytes <= 256 << 10, "{text} on {}: {bytes} bytes of code", target.name);
+    }
+}
+
 /// Every field of a few descriptions as large as it can be, beside words that change the nest.
 fn enlarged() -> Vec<String> {
     let bases = [

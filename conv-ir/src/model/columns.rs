@@ -254,7 +254,7 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
 
 /// Where lanes run along the columns, an edge inside a vector must be a panel or a scalar tile.
 fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) {
-    if !shape.ragged || !target.packs {
+    if !(shape.ragged || shape.folds) || !target.packs {
         return;
     }
     let window = shape.span(1);

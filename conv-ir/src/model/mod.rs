@@ -273,7 +273,7 @@ fn cheaper(shape: &Shape, target: &Target, masks: bool) -> LanesOn {
 /// Whether columns can be in the lanes with their edges masked.
 fn can_mask(shape: &Shape, target: &Target) -> bool {
     let is_known = shape.columns() < UNKNOWN && shape.rows() < UNKNOWN;
-    let zeros = !(shape.ragged && shape.folds);
+    let zeros = !(shape.folds && (shape.ragged || shape.has_many_taps()));
     let is_known = is_known || target.masks_free && shape.column_step == 1;
     target.masks && zeros && is_known && !shape.channels_last && matches!(shape.column_step, 1 | 2)
 }

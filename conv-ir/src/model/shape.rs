@@ -128,6 +128,12 @@ impl Shape {
         self.known_taps.filter(|_| few).map(|_| all)
     }
 
+    /// Whether a window has many taps. Where rows fold, each of an edge has an address of its own,
+    /// which is found as the code runs.
+    pub(super) fn has_many_taps(&self) -> bool {
+        product(self.taps.iter().copied()) > 64
+    }
+
     pub(super) fn columns(&self) -> i64 {
         self.out.first().copied().unwrap_or(1)
     }

@@ -43,6 +43,13 @@ fn tall_windows_with_a_folding_border_have_a_panel() {
         let panel = matches!(choice.schedule.borders, Borders::Panel { .. });
         assert!(panel, "{text}: {:?}", choice.reasons);
     }
+    // Rows alone fold: many taps are read from a panel, few from where they are.
+    let borders = |text| Schedule::choose(&conv(text), &Target::AVX512).schedule.borders;
+    assert!(matches!(
+        borders("conv2d in 512 kernel 15 pad 7x0 mode reflect"),
+        Borders::Panel { .. }
+    ));
+    assert_eq!(borders("conv2d in 512 kernel 5 pad 2x0 mode reflect"), Borders::Mask);
     // A schedule's numbers end at 65535, however high the image is.
     let narrow = conv("conv2d in 200000x16 kernel 140001x3 pad 70000,1 mode reflect");
     let choice = Schedule::choose(&narrow, &Target::AVX512);

@@ -60,6 +60,10 @@ pub struct Leaf {
     pub finish: Vec<Op>,
 }
 
+/// The most multiply-adds in a straight line. A few hundred more than schedules ask for, and still
+/// a quarter of the first-level instruction cache.
+const LONGEST: i64 = 1024;
+
 impl Leaf {
     /// A scalar leaf that only moves elements: `ops` for every iteration of the loops.
     pub fn copy(name: impl Into<String>, loops: Vec<Loop>, ops: Vec<Op>) -> Leaf {
@@ -144,6 +148,30 @@ impl Leaf {
                 Op::Each(..) | Op::StoreBlock { .. } => {}
             });
         }
+    }
+
+    /// Multiply-adds of the reduce loop at that depth, with those inside it, at all points of the
+    /// tile; `None` where a loop is of unknown length.
+    pub fn repeats_from(&self, depth: usize) -> Option<i64> {
+        let loops = self.reduce[depth..].iter().map(Loop::constant_extent);
+        let mut extents = self.tile.iter().map(|t| Some(t.extent)).chain(loops);
+        extents.try_fold(1, |product: i64, extent| Some(product.saturating_mul(extent?)))
+    }
+
+    /// Whether the reduce loop at that depth, with those inside it, can be a straight line of code.
+    pub fn is_straight_from(&self, depth: usize) -> bool {
+        self.repeats_from(depth).is_some_and(|repeats| repeats <= LONGEST)
+    }
+
+    /// Whether it is known where every index folds, from the values that the leaf's code repeats and
+    /// those of the axes `around`.
+    pub fn folds_are_known(&self, around: impl Fn(AxisId) -> bool) -> bool {
+        let straight = (0..self.reduce.len()).filter(|&at| self.is_straight_from(at));
+        let own = self.tile.iter().map(|t| t.axis).chain(self.lanes.map(|l| l.axis));
+        let own: Vec<AxisId> = own.chain(straight.map(|at| self.reduce[at].axis)).collect();
+        let known = |axis| (own.contains(&axis) || around(axis)).then_some(0);
+        let mut indices = self.accesses().into_iter().flat_map(|access| &access.index);
+        indices.all(|index| index.as_affine().is_some() || index.at(known).is_some())
     }
 
     /// Every access, loads and stores.

@@ -16,12 +16,12 @@
 
 use crate::nest::{
     Access, Affine, AxisId, Base, Bound, Call, Index, Leaf, LeafId, Nest, Part, PointerId, Role,
-    Stmt,
+    Stmt, Var,
 };
 use crate::{Error, Schedule, Target};
 
 pub(super) fn outline(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
-    let mut outlining = Outlining { pool: Vec::new() };
+    let mut outlining = Outlining { pool: Vec::new(), once: Vec::new() };
     let setup = std::mem::take(&mut nest.setup);
     nest.setup = outlining.stmts(nest, setup);
     let body = std::mem::take(&mut nest.body);
@@ -33,6 +33,8 @@ pub(super) fn outline(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), E
 /// of that name, role and part.
 struct Outlining {
     pool: Vec<AxisId>,
+    /// The loops around that are gone through once, and their value.
+    once: Vec<(AxisId, i64)>,
 }
 
 impl Outlining {
@@ -40,7 +42,14 @@ impl Outlining {
         let mut out = Vec::new();
         for stmt in stmts {
             out.push(match stmt {
-                Stmt::For(l, body) => Stmt::For(l, self.stmts(nest, body)),
+                Stmt::For(l, body) => {
+                    let around = self.once.len();
+                    let range = l.constant_range().filter(|(lo, hi)| hi - lo == 1);
+                    self.once.extend(range.map(|(lo, _)| (l.axis, lo)));
+                    let body = self.stmts(nest, body);
+                    self.once.truncate(around);
+                    Stmt::For(l, body)
+                }
                 Stmt::Leaf(leaf) => Stmt::Call(self.leaf(nest, *leaf)),
                 Stmt::Call(call) => Stmt::Call(call),
             });
@@ -50,7 +59,9 @@ impl Outlining {
 
     fn leaf(&mut self, nest: &mut Nest, leaf: Leaf) -> Call {
         let own = own_axes(&leaf);
-        let mut signature = Signature { own: own.clone(), pointers: Vec::new(), ints: Vec::new() };
+        let once = self.places(&leaf);
+        let mut signature =
+            Signature { own: own.clone(), once, pointers: Vec::new(), ints: Vec::new() };
         let mut leaf = signature.rewrite(nest, &leaf);
         leaf.ints = signature.ints.iter().map(|i| i.0).collect();
         let mut names: Vec<(AxisId, AxisId)> = Vec::new();
@@ -67,6 +78,13 @@ impl Outlining {
             pointers: signature.pointers,
             ints: signature.ints.into_iter().map(|i| i.1).collect(),
         }
+    }
+
+    /// The values around the leaf that say where all its indices fold; none, where a loop or another
+    /// axis around moves a fold, so that such leaves stay equal.
+    fn places(&self, leaf: &Leaf) -> Vec<(AxisId, i64)> {
+        let all = leaf.folds_are_known(|axis| self.once.iter().any(|o| o.0 == axis));
+        if all { self.once.clone() } else { Vec::new() }
     }
 
     /// A pooled axis like `axis`, not yet taken by this leaf.
@@ -99,6 +117,7 @@ fn own_axes(leaf: &Leaf) -> Vec<AxisId> {
 /// The leaf's parameters as they are found.
 struct Signature {
     own: Vec<AxisId>,
+    once: Vec<(AxisId, i64)>,
     pointers: Vec<Access>,
     ints: Vec<(AxisId, Bound)>,
 }
@@ -128,7 +147,8 @@ impl Signature {
     }
 
     /// The pointer from outside, the rest relative to it: to an earlier one, where they are a
-    /// constant apart. A folded index stays whole, with an int for what comes from outside.
+    /// constant apart. A folded index stays whole, with an int for what comes from outside; an edge
+    /// of one row or column knows its place, so nothing folds at run time.
     fn access(&mut self, nest: &mut Nest, access: &Access) -> Access {
         let (mut outer, mut inner) = (Vec::new(), Vec::new());
         for index in &access.index {
@@ -140,7 +160,7 @@ impl Signature {
                 }
                 Index::Quotient(_) | Index::Folded { .. } => {
                     outer.push(Index::Affine(Affine::constant(0)));
-                    inner.push(index.map(&mut |a| self.affine(nest, a)));
+                    inner.push(index.map(&mut |a| self.affine(nest, &self.at_once(a))));
                 }
             }
         }
@@ -157,6 +177,13 @@ impl Signature {
             base: Base::Pointer(PointerId(at as u32)),
             index: inner.iter().zip(apart).map(shift).collect(),
         }
+    }
+
+    fn at_once(&self, a: &Affine) -> Affine {
+        let constant = |a: Affine, &(axis, at): &(AxisId, i64)| {
+            a.substitute(Var::Axis(axis), &Affine::constant(at))
+        };
+        self.once.iter().fold(a.clone(), constant)
     }
 
     /// The expression with one int for all that varies outside.

@@ -31,7 +31,9 @@ impl<'a> Tile<'a> {
             return self.update(e);
         };
         match (l.kind, l.constant_range()) {
-            (LoopKind::Unrolled, Some((lo, hi))) => self.unrolled(e, l.axis, lo..hi, depth),
+            (LoopKind::Unrolled, Some((lo, hi))) if depth >= self.straight => {
+                self.unrolled(e, l.axis, lo..hi, depth)
+            }
             (LoopKind::Unrolled | LoopKind::Serial | LoopKind::Parallel, _) => {
                 self.looped(e, l, depth)
             }
@@ -95,7 +97,7 @@ impl<'a> Tile<'a> {
             return self.walk(e, &leaf.update, &mut |tile, e, op| tile.find_op(e, op, found));
         };
         match (l.kind, l.constant_range()) {
-            (LoopKind::Unrolled, Some((lo, hi))) => {
+            (LoopKind::Unrolled, Some((lo, hi))) if depth >= self.straight => {
                 for at in lo..hi {
                     e.env.insert(l.axis, Int::Known(at));
                     self.find(e, depth + 1, found);

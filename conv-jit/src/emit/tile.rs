@@ -16,6 +16,8 @@ pub(super) type Dying = [bool; 2];
 
 pub(super) struct Tile<'a> {
     pub leaf: &'a Leaf,
+    /// The depth from which on unrolled loops are repeated in the code; those around stay loops.
+    pub straight: usize,
     /// How a vector is cut into machine registers.
     pub chunks: Vec<Chunk>,
     /// What the registers hold now.
@@ -29,7 +31,8 @@ pub(super) struct Tile<'a> {
 impl<'a> Tile<'a> {
     pub(super) fn new(e: &Emitter<'_, '_>, leaf: &'a Leaf) -> Self {
         let chunks = vector::chunks(e.nest.dtype, leaf.width(), e.facts.simd);
-        Tile { leaf, chunks, registers: BTreeMap::new(), dying: VecDeque::new(), now: [false; 2] }
+        let (registers, dying) = (BTreeMap::new(), VecDeque::new());
+        Tile { leaf, straight: straight(leaf), chunks, registers, dying, now: [false; 2] }
     }
 
     /// For each value of a tile axis.
@@ -83,6 +86,18 @@ impl<'a> Tile<'a> {
             }
         }
     }
+}
+
+/// Loads that fold at run time are many instructions each; a few of them are enough in one line.
+const MOST_FOLDED: i64 = 64;
+
+/// The depth from which on unrolled loops are repeated.
+fn straight(leaf: &Leaf) -> usize {
+    if leaf.folds_are_known(|_| false) {
+        return 0;
+    }
+    let few = |at: &usize| leaf.repeats_from(*at).is_some_and(|repeats| repeats <= MOST_FOLDED);
+    (0..leaf.reduce.len()).find(few).unwrap_or(leaf.reduce.len())
 }
 
 /// The truth of conditions where every variable is known, without code.

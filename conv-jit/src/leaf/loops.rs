@@ -5,26 +5,13 @@ use conv_ir::nest::{AxisId, Bound, Index, Leaf, Loop, LoopKind, Var};
 use super::Refusal;
 use super::inst::{LoopEnd, SerialLoop};
 
-/// The most multiply-adds in a straight line. A few hundred more than schedules ask for, and still
-/// a quarter of the first-level instruction cache.
-const LONGEST: i64 = 1024;
-
 /// How many of the loops stay loops: those before the first unrolled one, and before the first that
 /// a condition or a fold names, if repeating that is not too long.
 pub(super) fn serial(leaf: &Leaf) -> usize {
     let asked =
         leaf.reduce.iter().position(|l| l.kind == LoopKind::Unrolled).unwrap_or(leaf.reduce.len());
-    let Some(named) =
-        leaf.reduce.iter().position(|l| decides(leaf, l.axis)).filter(|at| *at < asked)
-    else {
-        return asked;
-    };
-    let extents = leaf.reduce[named..].iter().map(Loop::constant_extent);
-    let points: i64 = leaf.tile.iter().map(|t| t.extent).product();
-    match extents.product::<Option<i64>>() {
-        Some(repeats) if repeats * points <= LONGEST => named,
-        _ => asked,
-    }
+    let named = leaf.reduce.iter().position(|l| decides(leaf, l.axis));
+    named.filter(|at| *at < asked && leaf.is_straight_from(*at)).unwrap_or(asked)
 }
 
 /// Whether what happens, or where, depends on the axis otherwise than by a stride.
