@@ -99,8 +99,8 @@ impl<I: Stored, O: Stored> Packed<I, O> {
         let accuracy = self.inner.shared.options.accuracy;
         let refused = || {
             format!(
-                "a bound is known of one convolution under accuracy fast or within(..), but there \
-                 are {steps} step(s) under {accuracy}"
+                "a bound is known of one convolution under accuracy fast or within(..): the steps \
+                 here are {steps}, and the accuracy {accuracy}"
             )
         };
         let bound = self.inner.bound.as_ref();

@@ -1,7 +1,7 @@
 //! The words that clauses of the text form begin with, and those of others that mean the same.
 
 /// Every word of this form, for what is near one.
-pub(super) const CLAUSES: [&str; 34] = [
+pub(super) const CLAUSES: [&str; 36] = [
     "n",
     "g",
     "ic",
@@ -19,6 +19,8 @@ pub(super) const CLAUSES: [&str; 34] = [
     "f16",
     "bf16",
     "i32",
+    "i8",
+    "u8",
     "i16",
     "u16",
     "nchw",

@@ -89,7 +89,7 @@ impl Blocks {
     pub(crate) fn reason(&self, conv: &Conv) -> String {
         let outputs = self.axes.iter().map(|axis| axis.outputs).product::<usize>();
         format!(
-            "by FFT, {} block(s) of {self} an image, {} outputs each: {} complex products for {}; \
+            "by FFT, blocks of {self}, {} an image, {} outputs each: {} complex products for {}; \
              error at most {:.1e} of the largest input times the channel's sum of |weights| (by \
              norms: of the block's largest input, however small the output); a result that is not \
              finite is computed again by direct sums, whose code follows",

@@ -6,7 +6,7 @@
 //! The cheapest wins.
 
 use super::shape::{Shape, UNKNOWN, product};
-use super::{L2_RATE, LATENCY, REPEATS, fma_cycles};
+use super::{L2_RATE, LATENCY, REPEATS, counted, fma_cycles};
 use crate::nest::Role;
 use crate::schedule::Choice;
 use crate::{MAX_EMBEDDED_BROADCASTS, Target};
@@ -190,8 +190,10 @@ pub(super) fn channel_lanes(choice: &mut Choice, shape: &Shape, target: &Target)
         all => format!("{all} columns leave a tail of {}", all % columns),
     };
     choice.reasons.push(format!(
-        "tile oc:{} x {rows} row(s) x {columns} column(s): {} accumulators, {vectors} weights and {} for the input in {} registers; {tail}",
+        "tile oc:{} x {} x {}: {} accumulators, {vectors} weights and {} for the input in {} registers; {tail}",
         vectors * lanes,
+        counted(rows, "row"),
+        counted(columns, "column"),
         vectors * tile.points(),
         target.step_registers,
         target.vector_registers,

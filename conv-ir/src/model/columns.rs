@@ -6,7 +6,7 @@
 //! rows are copied into a padded panel.
 
 use super::shape::{Shape, UNKNOWN, product};
-use super::{IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, fma_cycles};
+use super::{IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles};
 use crate::Target;
 use crate::nest::Role;
 use crate::schedule::{Borders, Choice, MOST};
@@ -39,6 +39,11 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    fn said(self) -> String {
+        let (channels, rows) = (counted(self.channels, "channel"), counted(self.rows, "row"));
+        format!("{channels} x {rows} x {}", counted(self.vectors, "vector"))
+    }
+
     fn accumulators(self) -> i64 {
         self.channels * self.rows * self.vectors
     }
@@ -190,11 +195,12 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
     choice.schedule.tile = tile.into_iter().filter(|t| t.1 > 1).collect();
     choice.schedule.borders = Borders::Mask;
     choice.reasons.push(format!(
-        "lanes ow:{lanes}: {} output channel(s) a group are too few for lanes; columns load and store as vectors, weights are splat",
-        shape.out_channels
+        "lanes ow:{lanes}: with {} a group, columns fill lanes better: they load and store as vectors, weights are splat",
+        counted(shape.out_channels, "output channel")
     ));
     choice.reasons.push(format!(
-        "tile {channels} channel(s) x {rows} row(s) x {vectors} vector(s): {} accumulators; a vector is loaded once for all rows under whose windows it lies{}",
+        "tile {}: {} accumulators; a vector is loaded once for all rows under whose windows it lies{}",
+        columns.said(),
         columns.accumulators(),
         if columns.keeps(shape, target) { ", and weights stay in registers" } else { "" }
     ));
@@ -234,7 +240,8 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     if can_mask(shape, target) {
         return masked_columns(choice, shape, target);
     }
-    let Columns { lanes, channels, rows, vectors } = plain(shape, target);
+    let columns = plain(shape, target);
+    let Columns { lanes, channels, rows, vectors } = columns;
     choice.schedule.lanes = Some((Role::Out(0), lanes));
     choice.schedule.tile =
         [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)]
@@ -242,12 +249,13 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
             .filter(|t| t.1 > 1)
             .collect();
     choice.reasons.push(format!(
-        "lanes ow:{lanes}: {} output channel(s) a group are too few for lanes; columns load and store as vectors, weights are splat",
-        shape.out_channels
+        "lanes ow:{lanes}: with {} a group, columns fill lanes better: they load and store as vectors, weights are splat",
+        counted(shape.out_channels, "output channel")
     ));
     choice.reasons.push(format!(
-        "tile {channels} channel(s) x {rows} row(s) x {vectors} vector(s): {} accumulators, at least {IN_FLIGHT} to hide the latency",
-        channels * rows * vectors
+        "tile {}: {} accumulators, at least {IN_FLIGHT} to hide the latency",
+        columns.said(),
+        columns.accumulators()
     ));
     borders(choice, shape, target, rows);
 }
@@ -290,7 +298,8 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
         } else {
             choice.schedule.borders = Borders::Panel { rows };
             choice.reasons.push(format!(
-                "borders panel:{rows}: padded rows of {row_bytes} bytes are copied for {rows} output row(s), {} KiB beyond L2; scalar tiles at the edges would take {edges:.0} cycles a row",
+                "borders panel:{rows}: padded rows of {row_bytes} bytes are copied for {}, {} KiB beyond L2; scalar tiles at the edges would take {edges:.0} cycles a row",
+                counted(rows, "output row"),
                 panel_bytes(rows) / 1024
             ));
         }
@@ -313,7 +322,8 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
         };
     choice.schedule.borders = Borders::Panel { rows };
     choice.reasons.push(format!(
-        "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {rows} output row(s), {} KiB in cache",
+        "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {}, {} KiB in cache",
+        counted(rows, "output row"),
         panel_bytes(rows) / 1024
     ));
 }

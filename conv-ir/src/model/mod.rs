@@ -237,6 +237,11 @@ fn spelled_where_cheap(shape: Shape, target: &Target) -> Shape {
     }
 }
 
+/// `1 row`, `6 rows`.
+fn counted(count: i64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// A model that is a tenth off decides nothing.
 const CLEARLY: f64 = 1.1;
 
@@ -360,9 +365,8 @@ fn taps(choice: &mut Choice, shape: &Shape, target: &Target) {
     let most = (64 / body).clamp(1, 8);
     choice.schedule.step = Some((Role::InChannel, most));
     let channels = (1..=most).rev().find(|s| shape.in_channels % s == 0).unwrap_or(1);
-    choice
-        .reasons
-        .push(format!("unroll: {} multiply-adds a step of {channels} channel(s)", body * channels));
+    let (sums, channels) = (body * channels, counted(channels, "channel"));
+    choice.reasons.push(format!("unroll: {sums} multiply-adds a step of {channels}"));
 }
 
 /// Known taps: all of them are repeated in the code, which leaves out those of zero.

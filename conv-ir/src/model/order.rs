@@ -7,6 +7,7 @@
 //! two: blocks outermost, whose weights stay near while the tiles of a block run innermost. Each is
 //! priced in cycles, by what is read again and from where.
 
+use super::counted;
 use super::shape::Shape;
 use crate::Target;
 use crate::nest::Role;
@@ -188,8 +189,8 @@ impl Loops<'_> {
                 kib(self.weights())
             )),
             Place::Outside(outside) => Some(format!(
-                "order oc inside {} loop(s) over the image: {} KiB of the input stay near while all channels use them",
-                outside,
+                "order oc inside {} over the image: {} KiB of the input stay near while all channels use them",
+                counted(outside as i64, "loop"),
                 kib(self.chunk(outside))
             )),
             Place::Blocks(block) => Some(format!(
