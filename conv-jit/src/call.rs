@@ -5,6 +5,8 @@
 //! in a pool, or passed in. Nor does one of sizes for which there is code; new ones are checked in
 //! a program of their own.
 
+use std::sync::Arc;
+
 use conv_ir::{Conv, Program, Size, Stored};
 
 use crate::engine::Run;
@@ -12,6 +14,7 @@ use crate::executor::{self, Executor};
 use crate::fft::Ends;
 use crate::lens::Lens;
 use crate::packed::Packed;
+use crate::placed::Placed;
 use crate::scratch::Scratch;
 use crate::weights::{Inner, check_len};
 use crate::{Error, share};
@@ -173,18 +176,7 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
         }
         check_len("input", self.input.len(), program.input_shape())?;
         check_len("output", self.output.len(), program.output_shape())?;
-        match (outside(program), self.residual) {
-            (Some(conv), Some(residual)) => {
-                check_len("residual", residual.len(), conv.residual_shape().unwrap_or_default())
-            }
-            (None, None) => Ok(()),
-            (Some(_), None) => Err(Error::Argument(
-                "the convolution adds a residual, but none was given".to_owned(),
-            )),
-            (None, Some(_)) => Err(Error::Argument(
-                "a residual was given, but the convolution adds none".to_owned(),
-            )),
-        }
+        check_residual(program, self.residual.map(<[O]>::len))
     }
 
     /// Runs in the caller's scratch or the pool's. `sized`: the program with its free sizes filled
@@ -209,24 +201,62 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
         scratch: &mut Scratch,
         (lens, sized): (&Lens, Option<&Program>),
     ) -> Result<(), Error> {
-        let ends =
-            (self.input.as_ptr().expose_provenance(), self.output.as_mut_ptr().expose_provenance());
-        scratch.place(lens, ends, self.residual.map_or(0, |r| r.as_ptr().expose_provenance()))?;
+        let addresses = [
+            self.input.as_ptr().expose_provenance(),
+            self.output.as_mut_ptr().expose_provenance(),
+            self.residual.map_or(0, |r| r.as_ptr().expose_provenance()),
+        ];
+        let threads = (self.threads, self.packed.threads);
+        let groups = Groups { inner, placed: &[], threads, executor: self.executor };
+        // SAFETY: these are the caller's arrays, whose lengths `check` compared and whose output is
+        // borrowed for us alone.
+        unsafe { groups.run(addresses, scratch, (lens, sized)) }
+    }
+}
+
+/// A run of all groups.
+pub(crate) struct Groups<'a> {
+    pub inner: &'a Inner,
+    /// Instead of the code of some.
+    pub placed: &'a [(usize, Arc<Placed>)],
+    /// Parts that were asked for, and the most otherwise.
+    pub threads: (Option<usize>, usize),
+    pub executor: &'a dyn Executor,
+}
+
+impl Groups<'_> {
+    /// Runs. `sized`: the program with its free sizes filled in, where it has some.
+    ///
+    /// # Safety
+    /// The addresses are exposed ones of input, output and the residual of the caller's, where there
+    /// is one: arrays as long as `lens` says, or such as their code in `placed` was made for. That
+    /// of the output is nobody else's.
+    pub(crate) unsafe fn run(
+        &self,
+        [input, output, residual]: [usize; 3],
+        scratch: &mut Scratch,
+        (lens, sized): (&Lens, Option<&Program>),
+    ) -> Result<(), Error> {
+        let Groups { inner, executor, threads: (asked, most), .. } = *self;
+        scratch.place(lens, (input, output), residual)?;
         let lowered = &inner.shared.lowered;
         let groups = lowered.groups.iter().zip(&inner.shared.codes).zip(&inner.constants);
-        for (((group, compiled), constants), spectra) in groups.zip(&inner.spectra) {
-            let parts = compiled.parts(self.threads, self.packed.threads);
+        let groups = groups.zip(&inner.spectra).enumerate();
+        for (number, (((group, compiled), constants), spectra)) in groups {
+            if let Some((_, placed)) = self.placed.iter().find(|(of, _)| *of == number) {
+                let Scratch { addresses, work, .. } = &mut *scratch;
+                // SAFETY: the caller's arrays lie as the code was made for (his word), and others
+                // are whole, as it was told; as below.
+                unsafe { placed.run(addresses, self.threads, executor, work)? };
+                continue;
+            }
+            let parts = compiled.parts(asked, most);
             if let Some(spectra) = spectra {
                 let [input, output] = [compiled.arrays.input, compiled.arrays.output];
                 let [input, output] = [input, output].map(|tensor| scratch.addresses[tensor]);
+                let ends = Ends { input, output };
                 // SAFETY: as below.
-                let finite = unsafe {
-                    spectra.run(
-                        Ends { input, output },
-                        &mut scratch.work,
-                        (parts, self.executor),
-                    )?
-                };
+                let finite = unsafe { spectra.run(ends, &mut scratch.work, (parts, executor))? };
                 if finite {
                     continue;
                 }
@@ -243,14 +273,30 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
                 sizes: &sizes,
                 addresses: &scratch.addresses,
                 parts,
-                executor: self.executor,
+                executor,
             };
-            // SAFETY: every address is a tensor of the program: the caller's arrays, whose lengths
-            // `check` compared and whose output is borrowed for us alone, or blocks that `place`
-            // made as long as their shapes say. No group writes a tensor that it reads.
+            // SAFETY: every address is a tensor of the program: the caller's arrays (his word), or
+            // blocks that `place` made as long as their shapes say. No group writes a tensor that
+            // it reads.
             unsafe { run.run(&mut scratch.work)? };
         }
         Ok(())
+    }
+}
+
+/// A residual of so many elements was given where the program adds one, and nowhere else.
+pub(crate) fn check_residual(program: &Program, given: Option<usize>) -> Result<(), Error> {
+    match (outside(program), given) {
+        (Some(conv), Some(len)) => {
+            check_len("residual", len, conv.residual_shape().unwrap_or_default())
+        }
+        (None, None) => Ok(()),
+        (Some(_), None) => Err(Error::Argument(
+            "the convolution adds a residual, but none was given".to_owned(),
+        )),
+        (None, Some(_)) => Err(Error::Argument(
+            "a residual was given, but the convolution adds none".to_owned(),
+        )),
     }
 }
 

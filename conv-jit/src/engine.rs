@@ -3,7 +3,7 @@
 //! In: a nest, its code and arrays whose lengths somebody has checked. The n-th buffer of a role
 //! takes the n-th array.
 
-use conv_ir::nest::{BufferId, BufferRole, Var};
+use conv_ir::nest::{Buffer, BufferId, BufferRole, Var};
 use conv_ir::{Array, DType, Nest, with_stored};
 
 use crate::code::{Code, Entry};
@@ -37,6 +37,12 @@ enum Place {
 impl Constants {
     pub fn bytes(&self) -> usize {
         self.blocks.iter().map(Block::bytes).sum()
+    }
+
+    /// Those of a nest that [`packs_alike`](packs_alike), whose blocks are still theirs: they must
+    /// not be dropped before.
+    pub fn lent(&self, nest: &Nest, slack: &[i64]) -> Constants {
+        Constants::new(nest, slack, Vec::new(), self.places.clone())
     }
 
     /// With offsets in scratch, where they follow from the nest.
@@ -222,6 +228,30 @@ fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
         .find(|(known, _)| *known == name)
         .and_then(|(_, size)| i64::try_from(*size).ok());
     found.ok_or_else(|| Error::Argument(format!("the size {name} is missing")))
+}
+
+/// Whether what was packed for `nest` serves `other`, of the same convolution under the same
+/// schedule, whose arrays lie otherwise.
+pub(crate) fn packs_alike(nest: &Nest, other: &Nest) -> bool {
+    let (slack, needed) = (nest.slack(), other.slack());
+    let same = |(at, (a, b)): (usize, (&Buffer, &Buffer))| {
+        let id = BufferId(at as u32);
+        a.role == b.role
+            && match a.role {
+                BufferRole::Weight | BufferRole::Bias | BufferRole::Packed => {
+                    (a.dtype, &a.extents, &a.values) == (b.dtype, &b.extents, &b.values)
+                        && a.view_of == b.view_of
+                        && slack[at] >= needed[at]
+                        && (share::body_reads(nest, id) || !share::body_reads(other, id))
+                }
+                BufferRole::Input
+                | BufferRole::Residual
+                | BufferRole::Output
+                | BufferRole::Scratch => a.values == b.values,
+            }
+    };
+    let pairs = nest.buffers.iter().zip(&other.buffers);
+    nest.buffers.len() == other.buffers.len() && pairs.enumerate().all(same)
 }
 
 /// Runs `setup`: the packed buffers, and copies of weights and biases where the body reads them as

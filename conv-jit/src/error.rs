@@ -32,17 +32,6 @@ pub enum Error {
         /// The shape it should have.
         needed: Vec<usize>,
     },
-    /// An array is not contiguous in memory.
-    #[error(
-        "{name} has strides {strides:?}, but its elements must lie row by row: give `.as_standard_layout().view()` \
-         of it, or describe the layout that they lie in (channels last: `.layout(Layout::ChannelsLast)`)"
-    )]
-    Strides {
-        /// Which argument.
-        name: &'static str,
-        /// Its strides, in elements.
-        strides: Vec<isize>,
-    },
     /// The arrays hold another type than the convolution computes in.
     #[error("the convolution computes in {needed}, but the arrays hold {found}")]
     DType {

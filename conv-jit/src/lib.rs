@@ -73,6 +73,8 @@ mod scratch;
 mod share;
 mod shared;
 mod stream;
+#[cfg(feature = "ndarray")]
+mod strided;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "ndarray")]
@@ -125,6 +127,6 @@ pub use packed::Packed;
 pub use scratch::Scratch;
 pub use stream::{PIECES, State, Stream, state_bytes};
 #[cfg(feature = "ndarray")]
-pub use views::StepViews;
+pub use views::{StepViews, ViewCall};
 pub use weights::{StepArrays, StepWeights};
 pub use windows::{WindowCall, Windows};

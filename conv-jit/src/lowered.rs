@@ -235,6 +235,17 @@ pub(crate) fn within(
     Ok((nest, kernels))
 }
 
+/// The same under a given schedule.
+pub(crate) fn within_as(
+    conv: &Conv,
+    within: &Within,
+    schedule: &Schedule,
+    options: &Options,
+) -> Result<(Nest, Kernels), Error> {
+    let (_, nest, kernels) = placed(conv, &Arrays::Boxes(within), Some(schedule), options)?;
+    Ok((nest, kernels))
+}
+
 /// One convolution, under the given schedule or the model's choice.
 fn alone(
     conv: &Conv,

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use conv_ir::lower::Within;
-use conv_ir::{Conv, Isa, Layout, Nest};
+use conv_ir::{Conv, Isa, Layout, Nest, Schedule};
 
 use crate::backend::Backend;
 use crate::code::Code;
@@ -16,6 +16,7 @@ use crate::engine::{self, Arrays, Constants, Run, Work};
 use crate::executor::Executor;
 use crate::options::Options;
 use crate::weights::{StepArrays, bias_comes_later};
+use crate::x86::Kernels;
 use crate::{Error, lowered, share};
 
 /// Machine code for boxes of certain arrays, wherever the boxes begin.
@@ -42,7 +43,28 @@ impl Made {
         within: &Within,
         (options, backend): (&Options, &Backend),
     ) -> Result<Made, Error> {
-        let (nest, kernels) = lowered::within(conv, within, options)?;
+        Made::of(conv, lowered::within(conv, within, options)?, (options, backend))
+    }
+
+    /// The same under the schedule of a convolution whose arrays are whole, for its constants;
+    /// none where those do not serve.
+    pub fn like(
+        (conv, whole, schedule): (&Conv, &Nest, &Schedule),
+        within: &Within,
+        (options, backend): (&Options, &Backend),
+    ) -> Result<Option<Made>, Error> {
+        let (nest, kernels) = lowered::within_as(conv, within, schedule, options)?;
+        match engine::packs_alike(whole, &nest) {
+            true => Made::of(conv, (nest, kernels), (options, backend)).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn of(
+        conv: &Conv,
+        (nest, kernels): (Nest, Kernels),
+        (options, backend): (&Options, &Backend),
+    ) -> Result<Made, Error> {
         let isa: Isa = options.target.isa;
         let code = Code::new(&nest, backend, isa, kernels)?;
         let divisible = share::is_divisible(&nest);
@@ -66,20 +88,27 @@ impl Placed {
         Ok(Placed { made, constants })
     }
 
+    /// With the constants of the whole convolution that the code is [`like`](Made::like): they must
+    /// not be dropped before.
+    pub fn with_constants(made: Arc<Made>, whole: &Constants) -> Placed {
+        let constants = whole.lent(&made.nest, &made.code.slack);
+        Placed { made, constants }
+    }
+
     /// Bytes of its weights.
     pub fn bytes(&self) -> usize {
         self.constants.bytes()
     }
 
     /// Runs. Addresses are exposed ones, of the first element of the boxes of input, output and
-    /// residual.
+    /// residual; with constants of the whole convolution, they stand where its arrays do.
     ///
     /// # Safety
     /// From each address on there is a box of the convolution's shape, in an array of the extents
     /// that the code was made for; that of the output is nobody else's.
     pub unsafe fn run(
         &self,
-        addresses: [usize; 3],
+        addresses: &[usize],
         (asked, most): (Option<usize>, usize),
         executor: &dyn Executor,
         work: &mut Work,
@@ -94,7 +123,7 @@ impl Placed {
             code,
             constants: &self.constants,
             sizes: &[],
-            addresses: &addresses,
+            addresses,
             parts,
             executor,
         };

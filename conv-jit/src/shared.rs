@@ -27,6 +27,9 @@ pub(crate) struct Shared {
     pub lens: Option<Lens>,
     /// From the description to nests: rewriting, planning, scheduling, passes.
     pub lowering: Duration,
+    /// For arrays that do not lie row by row.
+    #[cfg(feature = "ndarray")]
+    pub strided: crate::strided::Strided,
 }
 
 /// The machine code of a group, and what a run must know of it.
@@ -70,6 +73,8 @@ impl Shared {
             lowered,
             backend,
             lowering,
+            #[cfg(feature = "ndarray")]
+            strided: crate::strided::Strided::default(),
         })
     }
 

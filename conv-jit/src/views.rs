@@ -1,15 +1,24 @@
 //! Runs on `ndarray` views, shapes checked as well as lengths.
 //!
-//! Arrays are not copied: each must be in standard layout (row-major, no gaps), and the error for
-//! any other names its strides.
+//! Views that lie row by row are used as they are. So are others whose rows do, where there is code
+//! for their strides (see `strided`): a crop, planes, some of the channels. The rest is copied.
+
+mod copies;
+
+use std::borrow::Cow;
 
 use conv_ir::{Conv, Stored};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use crate::Error;
+use crate::call::{Groups, check_residual};
 use crate::compiled::Compiled;
+use crate::executor::{self, Executor};
 use crate::packed::Packed;
-use crate::weights::StepWeights;
+use crate::share;
+use crate::strided::{Ends, Lies};
+use crate::weights::{Inner, StepWeights};
+use copies::{by_rows, write, zeros};
 
 /// Weight and bias of a step. The weight has no elements where it is compiled in.
 pub type StepViews<'a, T> = (ArrayViewD<'a, T>, Option<ArrayViewD<'a, T>>);
@@ -18,7 +27,7 @@ impl Compiled {
     /// [`pack`](Self::pack) with views.
     ///
     /// # Errors
-    /// As there, and [`Error::Shape`], [`Error::Strides`].
+    /// As there, and [`Error::Shape`].
     pub fn pack_view<T: Stored>(
         &self,
         weight: ArrayViewD<'_, T>,
@@ -30,7 +39,7 @@ impl Compiled {
     /// [`pack_steps`](Self::pack_steps) with views.
     ///
     /// # Errors
-    /// As there, and [`Error::Shape`], [`Error::Strides`].
+    /// As there, and [`Error::Shape`].
     pub fn pack_step_views<T: Stored>(
         &self,
         steps: &[StepViews<'_, T>],
@@ -43,39 +52,171 @@ impl Compiled {
                 check_shape("bias", bias.shape(), &conv.bias_shape())?;
             }
         }
-        let slices = steps.iter().map(|(weight, bias)| step(weight, bias));
-        let slices: Vec<StepWeights<'_, T>> = slices.collect::<Result<_, _>>()?;
-        self.pack_steps(&slices)
+        let mut slices: Vec<(Cow<'_, [T]>, Option<Cow<'_, [T]>>)> = Vec::new();
+        for (weight, bias) in steps {
+            slices.push((by_rows(weight)?, bias.as_ref().map(by_rows).transpose()?));
+        }
+        let weights = slices.iter();
+        let weights = weights.map(|(w, b)| StepWeights { weight: w, bias: b.as_deref() });
+        self.pack_steps(&weights.collect::<Vec<_>>())
     }
-}
-
-fn step<'a, T>(
-    weight: &'a ArrayViewD<'_, T>,
-    bias: &'a Option<ArrayViewD<'_, T>>,
-) -> Result<StepWeights<'a, T>, Error> {
-    let bias = bias.as_ref().map(|bias| elements("bias", bias)).transpose()?;
-    Ok(StepWeights { weight: elements("weight", weight)?, bias })
 }
 
 impl<I: Stored, O: Stored> Packed<I, O> {
     /// [`run`](Self::run) with views. Free sizes are read off the input's shape.
     ///
     /// # Errors
-    /// As there, and [`Error::Shape`], [`Error::Strides`].
+    /// As there, and [`Error::Shape`].
     pub fn run_view(
         &self,
         input: ArrayViewD<'_, I>,
-        mut output: ArrayViewMutD<'_, O>,
+        output: ArrayViewMutD<'_, O>,
     ) -> Result<(), Error> {
-        let sizes = sizes(&self.program().steps()[0].conv, input.shape());
+        self.call_view(input, output).run()
+    }
+
+    /// A run with views about which more can be said before it starts.
+    ///
+    /// ```
+    /// use ndarray::{Array, s};
+    /// let sum = conv_jit::conv2d(1, 1, 2).input([3, 3]).compile()?.pack(&[1.0f32; 4], None)?;
+    /// let picture = Array::from_shape_fn((1, 1, 5, 8), |(_, _, y, x)| (10 * y + x) as f32);
+    /// let mut output = Array::zeros((1, 1, 2, 2));
+    /// let crop = picture.slice(s![.., .., 1..4, 2..5]).into_dyn();
+    /// sum.call_view(crop, output.view_mut().into_dyn()).threads(1).run()?;
+    /// assert_eq!(output, ndarray::array![[[[70.0, 74.0], [110.0, 114.0]]]]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn call_view<'a>(
+        &'a self,
+        input: ArrayViewD<'a, I>,
+        output: ArrayViewMutD<'a, O>,
+    ) -> ViewCall<'a, I, O> {
+        ViewCall {
+            packed: self,
+            input,
+            output,
+            residual: None,
+            executor: executor::default_executor(),
+            threads: None,
+        }
+    }
+}
+
+/// One run on views, with everything that can be said about it. Made by [`Packed::call_view`].
+#[must_use = "nothing runs before `run`"]
+pub struct ViewCall<'a, I, O = I> {
+    packed: &'a Packed<I, O>,
+    input: ArrayViewD<'a, I>,
+    output: ArrayViewMutD<'a, O>,
+    residual: Option<ArrayViewD<'a, O>>,
+    executor: &'a dyn Executor,
+    threads: Option<usize>,
+}
+
+impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
+    /// Added before the activation, where the program adds a residual that is none of its tensors.
+    pub fn residual(self, residual: ArrayViewD<'a, O>) -> Self {
+        ViewCall { residual: Some(residual), ..self }
+    }
+
+    /// Into how many parts the work is cut; 1024 at most. The bits do not depend on it.
+    pub fn threads(self, threads: usize) -> Self {
+        ViewCall { threads: Some(threads.clamp(1, share::MOST_THREADS)), ..self }
+    }
+
+    /// Who runs the parts, instead of rayon (the calling thread without feature `rayon`).
+    pub fn executor(self, executor: &'a dyn Executor) -> Self {
+        ViewCall { executor, ..self }
+    }
+
+    /// Runs.
+    ///
+    /// # Errors
+    /// As [`Packed::run_view`].
+    pub fn run(mut self) -> Result<(), Error> {
+        let packed = self.packed;
+        let sizes = sizes(&packed.program().steps()[0].conv, self.input.shape());
         let sizes: Vec<(&str, usize)> =
             sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
-        let program = self.program().with_sizes(&sizes)?;
-        check_shape("input", input.shape(), &program.input_shape())?;
-        check_shape("output", output.shape(), &program.output_shape())?;
-        let strides = output.strides().to_vec();
-        let output = output.as_slice_mut().ok_or(Error::Strides { name: "output", strides })?;
-        self.call(elements("input", &input)?, output).sizes(&sizes).run()
+        let program = packed.program().with_sizes(&sizes)?;
+        check_shape("input", self.input.shape(), &program.input_shape())?;
+        check_shape("output", self.output.shape(), &program.output_shape())?;
+        let residual = self.residual.take();
+        if let Some(residual) = &residual {
+            check_shape("residual", residual.shape(), &program.output_shape())?;
+        }
+        check_residual(&program, residual.as_ref().map(|residual| residual.len()))?;
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let residual = residual.as_ref().map(by_rows).transpose()?;
+        // Code for sizes that came at run time may have some for strides.
+        let met = packed.by_size.as_ref().and_then(|by_size| by_size.find(&sizes));
+        let inner = met.as_deref().unwrap_or(&packed.inner);
+        let ends = self.ends(inner);
+        let mut copy = match ends.output || self.output.is_standard_layout() {
+            true => Vec::new(),
+            false => zeros::<O>(self.output.len())?,
+        };
+        let input = if ends.input { Cow::default() } else { by_rows(&self.input)? };
+        match &inner.shared.lens {
+            Some(lens) if !ends.placed.is_empty() => {
+                let start = match copy.is_empty() {
+                    true => self.output.as_mut_ptr(),
+                    false => copy.as_mut_ptr(),
+                };
+                let addresses = [
+                    if ends.input { self.input.as_ptr() } else { input.as_ptr() }
+                        .expose_provenance(),
+                    start.expose_provenance(),
+                    residual.as_ref().map_or(0, |r| r.as_ptr().expose_provenance()),
+                ];
+                let threads = (self.threads, packed.threads);
+                let groups =
+                    Groups { inner, placed: &ends.placed, threads, executor: self.executor };
+                let mut scratch = packed.inner.pool.take();
+                // SAFETY: shapes were compared. What `ends` takes as it lies is a view with the
+                // strides that its code was made for; others lie row by row, as they are or as
+                // copies. The output is borrowed for us alone, or our copy.
+                let done = unsafe { groups.run(addresses, &mut scratch, (lens, None)) };
+                packed.inner.pool.give_back(scratch);
+                done?;
+            }
+            _ => {
+                let output = match copy.is_empty() {
+                    true => self.output.as_slice_mut().unwrap_or_default(),
+                    false => &mut copy,
+                };
+                let mut call = packed.call(&input, output).sizes(&sizes).executor(self.executor);
+                if let Some(residual) = &residual {
+                    call = call.residual(residual);
+                }
+                if let Some(threads) = self.threads {
+                    call = call.threads(threads);
+                }
+                call.run()?;
+            }
+        }
+        if !copy.is_empty() {
+            write(&copy, self.output);
+        }
+        Ok(())
+    }
+
+    /// What code takes as it lies, of arrays that do not lie row by row.
+    fn ends(&self, inner: &Inner) -> Ends {
+        fn lies<'a, T>(shape: &'a [usize], strides: &'a [isize]) -> Lies<'a> {
+            Lies { shape, strides, bytes: shape.iter().product::<usize>() * size_of::<T>() }
+        }
+        let (input, output) = (&self.input, &self.output);
+        let is_input = !input.is_standard_layout();
+        let is_output = !output.is_standard_layout();
+        if inner.shared.lens.is_none() || !(is_input || is_output) {
+            return Ends::default();
+        }
+        let input = is_input.then(|| lies::<I>(input.shape(), input.strides()));
+        inner.strided(input, is_output.then(|| lies::<O>(output.shape(), output.strides())))
     }
 }
 
@@ -104,8 +245,4 @@ fn check_shape(name: &'static str, found: &[usize], needed: &[usize]) -> Result<
         return Ok(());
     }
     Err(Error::Shape { name, found: found.to_vec(), needed: needed.to_vec() })
-}
-
-fn elements<'a, T>(name: &'static str, view: &'a ArrayViewD<'_, T>) -> Result<&'a [T], Error> {
-    view.as_slice().ok_or_else(|| Error::Strides { name, strides: view.strides().to_vec() })
 }

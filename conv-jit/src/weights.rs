@@ -25,6 +25,9 @@ pub(crate) struct Inner {
     /// Of a program of one step that need not have the contract's bits.
     pub bound: Option<Bound>,
     pub pool: Pool,
+    /// For arrays that do not lie row by row.
+    #[cfg(feature = "ndarray")]
+    pub strided: crate::strided::Ready,
 }
 
 /// The weights of one step.
@@ -147,7 +150,15 @@ impl Inner {
             // long as what its tiles make of them.
             constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
         }
-        Ok(Inner { shared, constants, spectra, bound, pool: Pool::default() })
+        Ok(Inner {
+            shared,
+            constants,
+            spectra,
+            bound,
+            pool: Pool::default(),
+            #[cfg(feature = "ndarray")]
+            strided: crate::strided::Ready::default(),
+        })
     }
 }
 

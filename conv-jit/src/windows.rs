@@ -363,7 +363,7 @@ impl<'a, T: Stored> WindowCall<'a, T> {
             // that `Tensors::around` gave for this step: the caller's, whose lengths were checked
             // and whose output is borrowed for us alone, or a block of this room, as long as its
             // tensor's part or copy. No step writes what it reads.
-            unsafe { code.run(addresses, threads, self.executor, &mut room.work)? };
+            unsafe { code.run(&addresses, threads, self.executor, &mut room.work)? };
         }
         if !arrays.is_callers(last) {
             let held = &arrays.held[last];

@@ -49,6 +49,6 @@ impl<T: Element> Stream<T> {
         // as long as `Within` said when this code was made. A box begins within a tensor's ring,
         // and none is longer than its twin behind that (`rings` of the plan); the output's is
         // written where no tensor that is read lies.
-        unsafe { code.run(addresses, (None, 1), &CurrentThread, work) }
+        unsafe { code.run(&addresses, (None, 1), &CurrentThread, work) }
     }
 }

@@ -9,6 +9,8 @@ mod routes;
 #[cfg(target_arch = "x86_64")]
 mod stack;
 mod surface;
+#[cfg(feature = "ndarray")]
+mod views;
 
 use conv_ir::{Conv, Element, Nest, interp};
 

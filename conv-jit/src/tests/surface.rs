@@ -220,8 +220,6 @@ fn views_are_checked_by_shape_and_layout() {
         Err(Error::Shape { name: "output", .. })
     ));
     let turned = narrow.view_mut().permuted_axes(IxDyn(&[0, 1, 3, 2]));
-    assert!(matches!(
-        packed.run_view(input.view(), turned),
-        Err(Error::Strides { name: "output", .. })
-    ));
+    packed.run_view(input.view(), turned).unwrap();
+    assert_eq!(narrow[[0, 0, 2, 2]], 13.5);
 }

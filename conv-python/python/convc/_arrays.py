@@ -12,7 +12,17 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 
 
 #: NumPy's names of types, and the compiler's. bfloat16 is of the package ml_dtypes.
-DTYPES = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
+DTYPES = {
+    "float32": "f32",
+    "float64": "f64",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "int8": "i8",
+    "uint8": "u8",
+    "int16": "i16",
+    "uint16": "u16",
+    "int32": "i32",
+}
 
 
 def dtype_of(name: str) -> np.dtype[Any]:

@@ -137,10 +137,17 @@ def _text_of(head: str, words: dict[str, Any]) -> str:
 
 
 def _dtype_word(dtype: Any) -> str:
+    """The compiler's word for a type of NumPy's; words of its own, such as ``"u8 x i8"``, as they
+    are."""
+    if isinstance(dtype, str) and (dtype in DTYPES.values() or len(dtype.split()) > 1):
+        return dtype
     try:
-        return DTYPES[np.dtype(dtype).name]
-    except (KeyError, TypeError):
+        found = np.dtype(dtype)
+    except TypeError:
         return str(dtype)
+    if found.name not in DTYPES or not found.isnative:
+        raise TypeError(f"dtype: {found.str}, but the types are {', '.join(DTYPES)}")
+    return DTYPES[found.name]
 
 
 def _values(value: Any) -> str:

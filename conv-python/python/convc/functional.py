@@ -3,6 +3,10 @@
 Shapes, arguments and results are PyTorch's. Arrays are float32, float64 or float16, all of one
 type; a torch or jax array on the CPU is read where it is, and the result of one is one, without a
 copy. Code is made when a shape comes first and kept for the last 256 of them.
+
+Input and weight may also be of whole numbers of 8 and 16 bits and int32, each of a type of its own.
+Then bias and result are int32, and sums are modulo 2^32. PyTorch takes int64 alone there, which is
+refused here.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy as np
 
 from . import _native
 from ._arrays import (
+    DTYPES,
     Array,
     as_array,
     as_given,
@@ -38,7 +43,8 @@ __all__ = [
 
 _PerAxis = int | Sequence[int]
 
-_DTYPES = {np.dtype("f4"): "f32", np.dtype("f8"): "f64", np.dtype("f2"): "f16"}
+#: Types of input and weight, and the compiler's words.
+_DTYPES = {np.dtype(name): word for name, word in DTYPES.items() if name != "bfloat16"}
 
 
 @lru_cache(maxsize=256)
@@ -98,8 +104,24 @@ def _padding(value: Any, rank: int) -> Any:
 def _array(name: str, x: Any) -> Array:
     x = as_array(x)
     if x.dtype not in _DTYPES:
-        raise TypeError(f"{name} holds {x.dtype}, but must hold float32, float64 or float16")
+        types = ", ".join(dtype.name for dtype in _DTYPES)
+        raise TypeError(f"{name} holds {x.dtype}, but must hold one of {types}")
     return by_rows(x)
+
+
+def _types(x: Array, weight: Array, bias: Array | None) -> tuple[str, np.dtype[Any]]:
+    """The compiler's words for the types, and the result's. Whole numbers come together, with a
+    bias of int32; all else is of one type."""
+    dtype, words = x.dtype, _DTYPES[x.dtype]
+    if dtype.kind in "iu" and weight.dtype.kind in "iu":
+        dtype = np.dtype(np.int32)
+        words = f"{words} x {_DTYPES[weight.dtype]}"
+    elif weight.dtype != dtype:
+        raise TypeError(f"weight holds {weight.dtype}, but input holds {dtype}")
+    if bias is not None and bias.dtype != dtype:
+        of = "input holds" if dtype == x.dtype else "sums are of"
+        raise TypeError(f"bias holds {bias.dtype}, but {of} {dtype}")
+    return words, dtype
 
 
 def _run(
@@ -120,28 +142,23 @@ def _run(
     if weight.ndim != rank + 2:
         raise ValueError(f"weight has {weight.ndim} axes, but conv{rank}d takes {rank + 2}")
     bias = None if bias is None else _array("bias", bias)
-    for name, other in (("weight", weight), ("bias", bias)):
-        if other is not None and other.dtype != x.dtype:
-            raise TypeError(f"{name} holds {other.dtype}, but input holds {x.dtype}")
+    words, dtype = _types(x, weight, bias)
     batched = x if x.ndim == rank + 2 else x[None]
     if said["padding"] == "same-upper" and _any_above_one(said["stride"]):
         raise ValueError("padding='same' is for a stride of 1")
     said["pad"] = said.pop("padding")
-    words = tuple(said.items())
-    has_bias = bias is not None
-    shapes = (batched.shape, weight.shape)
-    dtype = _DTYPES[x.dtype]
-    program, shape = _program(rank, dtype, *shapes, has_bias, words, check_threads(threads))
+    how = (bias is not None, tuple(said.items()), check_threads(threads))
+    program, shape = _program(rank, words, batched.shape, weight.shape, *how)
     if bias is not None:
         check_shape("bias", bias.shape, (shape[1],))
     packed = program.pack([(held(weight), None if bias is None else held(bias))])
     shape = shape if x.ndim == rank + 2 else shape[1:]
     if out is None:
-        made = np.empty(shape, x.dtype)
+        made = np.empty(shape, dtype)
         packed.run(held(x), held(made))
         return as_given(made, input)
-    to = check_out(to_write(out), shape, x.dtype)
-    room = np.empty(shape, x.dtype) if needs_room(to, x) else to
+    to = check_out(to_write(out), shape, dtype)
+    room = np.empty(shape, dtype) if needs_room(to, x) else to
     packed.run(held(x), held(room))
     if room is not to:
         to[...] = room
@@ -213,14 +230,14 @@ def conv1d(
     Returns
     -------
     ndarray
-        ``(N, out, L_out)`` of the type of `input`.
+        ``(N, out, L_out)`` of the type of `input`; int32 of whole numbers.
 
     Raises
     ------
     ValueError
         Shapes or numbers do not fit; the sentence says which.
     TypeError
-        An array is none of float32, float64 and float16, or types differ.
+        An array holds a type that is not taken, or types do not go together.
     """
     return _forward(1, input, weight, bias, stride, padding, dilation, groups, out, threads)
 
@@ -261,14 +278,14 @@ def conv2d(
     Returns
     -------
     ndarray
-        ``(N, out, H_out, W_out)`` of the type of `input`.
+        ``(N, out, H_out, W_out)`` of the type of `input`; int32 of whole numbers.
 
     Raises
     ------
     ValueError
         Shapes or numbers do not fit; the sentence says which.
     TypeError
-        An array is none of float32, float64 and float16, or types differ.
+        An array holds a type that is not taken, or types do not go together.
     """
     return _forward(2, input, weight, bias, stride, padding, dilation, groups, out, threads)
 
@@ -309,14 +326,14 @@ def conv3d(
     Returns
     -------
     ndarray
-        ``(N, out, D_out, H_out, W_out)`` of the type of `input`.
+        ``(N, out, D_out, H_out, W_out)`` of the type of `input`; int32 of whole numbers.
 
     Raises
     ------
     ValueError
         Shapes or numbers do not fit; the sentence says which.
     TypeError
-        An array is none of float32, float64 and float16, or types differ.
+        An array holds a type that is not taken, or types do not go together.
     """
     return _forward(3, input, weight, bias, stride, padding, dilation, groups, out, threads)
 
