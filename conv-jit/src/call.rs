@@ -291,12 +291,12 @@ pub(crate) fn check_residual(program: &Program, given: Option<usize>) -> Result<
             check_len("residual", len, conv.residual_shape().unwrap_or_default())
         }
         (None, None) => Ok(()),
-        (Some(_), None) => Err(Error::Argument(
-            "the convolution adds a residual, but none was given".to_owned(),
-        )),
-        (None, Some(_)) => Err(Error::Argument(
-            "a residual was given, but the convolution adds none".to_owned(),
-        )),
+        (Some(_), None) => {
+            Err(Error::Argument("the convolution adds a residual, but none was given".to_owned()))
+        }
+        (None, Some(_)) => {
+            Err(Error::Argument("a residual was given, but the convolution adds none".to_owned()))
+        }
     }
 }
 

@@ -39,7 +39,7 @@
 //!
 //! This is the only crate of the workspace with `unsafe`: executable memory (`pages`), the calls
 //! into machine code (`packed`, `engine`, `call`, `code`), the instruction chains of [`peak`], and
-//! slices of other types (`halves`).
+//! slices of other types (`halves`), runs on views (`views`).
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
@@ -118,6 +118,8 @@ pub use error::Error;
 #[cfg(feature = "rayon")]
 pub use executor::Rayon;
 pub use executor::{CurrentThread, Executor};
+#[cfg(feature = "ndarray")]
+pub use halves::{bf16_view, bf16_view_mut, f16_view, f16_view_mut};
 pub use halves::{bf16s, bf16s_mut, f16s, f16s_mut};
 pub use host::{TARGETS, as_here, host_target, is_here, targets_here};
 pub use listing::{clif, clif_for, disassembly, disassembly_for};

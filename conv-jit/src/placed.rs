@@ -118,15 +118,8 @@ impl Placed {
             true => asked.unwrap_or(most.min(*useful_threads)),
             false => 1,
         };
-        let run = Run {
-            nest,
-            code,
-            constants: &self.constants,
-            sizes: &[],
-            addresses,
-            parts,
-            executor,
-        };
+        let run =
+            Run { nest, code, constants: &self.constants, sizes: &[], addresses, parts, executor };
         // SAFETY: code touches the elements of its boxes alone, which are there (the caller's
         // word): the nest's distances are those of the arrays, its loops those of the boxes, and of
         // callers' arrays no dead lane is touched.

@@ -99,9 +99,8 @@ impl Inner {
                 residual: dense.residual,
                 output: output_around.cloned().unwrap_or(dense.output),
             };
-            let bytes = |lies: Option<Lies<'_>>, is: bool| {
-                lies.filter(|_| is).map_or(0, |lies| lies.bytes)
-            };
+            let bytes =
+                |lies: Option<Lies<'_>>, is: bool| lies.filter(|_| is).map_or(0, |lies| lies.bytes);
             let bytes = bytes(input, input_around.is_some())
                 .saturating_add(bytes(output, output_around.is_some()));
             let Some(placed) = self.find_or_make(group, within, bytes) else { continue };
@@ -146,9 +145,9 @@ impl Strided {
             Some(Code::Made(made)) => return Some(made),
             Some(Code::Refused) => return None,
             None if bytes < WORTH_COMPILING => Code::NotYet,
-            None | Some(Code::NotYet) => make(shared, group, within).map_or(Code::Refused, |made| {
-                Code::Made(Arc::new(made))
-            }),
+            None | Some(Code::NotYet) => {
+                make(shared, group, within).map_or(Code::Refused, |made| Code::Made(Arc::new(made)))
+            }
         };
         let mut met = lock(&self.0);
         met.retain(|met| !is(met));

@@ -14,6 +14,7 @@ use crate::Error;
 use crate::call::{Groups, check_residual};
 use crate::compiled::Compiled;
 use crate::executor::{self, Executor};
+use crate::lens::Lens;
 use crate::packed::Packed;
 use crate::share;
 use crate::strided::{Ends, Lies};
@@ -52,13 +53,13 @@ impl Compiled {
                 check_shape("bias", bias.shape(), &conv.bias_shape())?;
             }
         }
-        let mut slices: Vec<(Cow<'_, [T]>, Option<Cow<'_, [T]>>)> = Vec::new();
-        for (weight, bias) in steps {
-            slices.push((by_rows(weight)?, bias.as_ref().map(by_rows).transpose()?));
-        }
-        let weights = slices.iter();
-        let weights = weights.map(|(w, b)| StepWeights { weight: w, bias: b.as_deref() });
-        self.pack_steps(&weights.collect::<Vec<_>>())
+        let weights = steps.iter().map(|(weight, _)| by_rows(weight));
+        let biases = steps.iter().map(|(_, bias)| bias.as_ref().map(by_rows).transpose());
+        let weights = weights.collect::<Result<Vec<_>, _>>()?;
+        let biases = biases.collect::<Result<Vec<_>, _>>()?;
+        let pairs = weights.iter().zip(&biases);
+        let steps = pairs.map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() });
+        self.pack_steps(&steps.collect::<Vec<_>>())
     }
 }
 
@@ -159,44 +160,14 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
             true => Vec::new(),
             false => zeros::<O>(self.output.len())?,
         };
-        let input = if ends.input { Cow::default() } else { by_rows(&self.input)? };
+        let seen = self.input.clone();
+        let input = if ends.input { Cow::default() } else { by_rows(&seen)? };
+        let given = (&input[..], residual.as_deref());
         match &inner.shared.lens {
             Some(lens) if !ends.placed.is_empty() => {
-                let start = match copy.is_empty() {
-                    true => self.output.as_mut_ptr(),
-                    false => copy.as_mut_ptr(),
-                };
-                let addresses = [
-                    if ends.input { self.input.as_ptr() } else { input.as_ptr() }
-                        .expose_provenance(),
-                    start.expose_provenance(),
-                    residual.as_ref().map_or(0, |r| r.as_ptr().expose_provenance()),
-                ];
-                let threads = (self.threads, packed.threads);
-                let groups =
-                    Groups { inner, placed: &ends.placed, threads, executor: self.executor };
-                let mut scratch = packed.inner.pool.take();
-                // SAFETY: shapes were compared. What `ends` takes as it lies is a view with the
-                // strides that its code was made for; others lie row by row, as they are or as
-                // copies. The output is borrowed for us alone, or our copy.
-                let done = unsafe { groups.run(addresses, &mut scratch, (lens, None)) };
-                packed.inner.pool.give_back(scratch);
-                done?;
+                self.run_as_it_lies((inner, lens), &ends, given, &mut copy)?;
             }
-            _ => {
-                let output = match copy.is_empty() {
-                    true => self.output.as_slice_mut().unwrap_or_default(),
-                    false => &mut copy,
-                };
-                let mut call = packed.call(&input, output).sizes(&sizes).executor(self.executor);
-                if let Some(residual) = &residual {
-                    call = call.residual(residual);
-                }
-                if let Some(threads) = self.threads {
-                    call = call.threads(threads);
-                }
-                call.run()?;
-            }
+            _ => self.run_by_rows(given, &mut copy, &sizes)?,
         }
         if !copy.is_empty() {
             write(&copy, self.output);
@@ -204,10 +175,59 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
         Ok(())
     }
 
+    /// With code for what lies otherwise. `input` and `copy` are empty where it takes the views.
+    fn run_as_it_lies(
+        &mut self,
+        (inner, lens): (&Inner, &Lens),
+        ends: &Ends,
+        (input, residual): (&[I], Option<&[O]>),
+        copy: &mut [O],
+    ) -> Result<(), Error> {
+        let input = if ends.input { self.input.as_ptr() } else { input.as_ptr() };
+        let output = if copy.is_empty() { self.output.as_mut_ptr() } else { copy.as_mut_ptr() };
+        let residual = residual.map_or(0, |residual| residual.as_ptr().expose_provenance());
+        let addresses = [input.expose_provenance(), output.expose_provenance(), residual];
+        let threads = (self.threads, self.packed.threads);
+        let groups = Groups { inner, placed: &ends.placed, threads, executor: self.executor };
+        let pool = &self.packed.inner.pool;
+        let mut scratch = pool.take();
+        // SAFETY: shapes were compared. What `ends` takes as it lies is a view with the strides that
+        // its code was made for; others lie row by row, as they are or as copies. The output is
+        // borrowed for us alone, or our copy.
+        let done = unsafe { groups.run(addresses, &mut scratch, (lens, None)) };
+        pool.give_back(scratch);
+        done
+    }
+
+    /// With elements that lie row by row. `copy` is empty where the output's do.
+    fn run_by_rows(
+        &mut self,
+        (input, residual): (&[I], Option<&[O]>),
+        copy: &mut [O],
+        sizes: &[(&str, usize)],
+    ) -> Result<(), Error> {
+        let output = match copy.is_empty() {
+            true => self.output.as_slice_mut().unwrap_or_default(),
+            false => copy,
+        };
+        let mut call = self.packed.call(input, output).sizes(sizes).executor(self.executor);
+        if let Some(residual) = residual {
+            call = call.residual(residual);
+        }
+        if let Some(threads) = self.threads {
+            call = call.threads(threads);
+        }
+        call.run()
+    }
+
     /// What code takes as it lies, of arrays that do not lie row by row.
     fn ends(&self, inner: &Inner) -> Ends {
         fn lies<'a, T>(shape: &'a [usize], strides: &'a [isize]) -> Lies<'a> {
-            Lies { shape, strides, bytes: shape.iter().product::<usize>() * size_of::<T>() }
+            Lies {
+                shape,
+                strides,
+                bytes: shape.iter().product::<usize>().saturating_mul(size_of::<T>()),
+            }
         }
         let (input, output) = (&self.input, &self.output);
         let is_input = !input.is_standard_layout();

@@ -1,10 +1,12 @@
-//! NumPy arrays as slices.
+//! NumPy arrays as slices and views.
 //!
-//! An array must hold the element type and lie row by row: one in Fortran order is contiguous too,
-//! but its elements come in another order. Borrows are counted, so that an output which is also
-//! read is an error. Arrays of `float16` and `bfloat16` come as the `uint16` of their bits.
+//! An array must hold the element type, and as a slice lie row by row: one in Fortran order is
+//! contiguous too, but its elements come in another order. Borrows are counted, so that an output
+//! which is also read is an error. Arrays of `float16` and `bfloat16` come as the `uint16` of their
+//! bits.
 
 use conv_jit::{Array, BF16, DType, F16, Stored};
+use numpy::ndarray::{ArrayViewD, ArrayViewMutD};
 use numpy::{
     Element, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyReadwriteArrayDyn, PyUntypedArray,
     PyUntypedArrayMethods,
@@ -20,34 +22,52 @@ pub trait Number: Stored {
     const NAME: &str;
     fn of(held: &[Self::Held]) -> &[Self];
     fn of_mut(held: &mut [Self::Held]) -> &mut [Self];
+    fn view(held: ArrayViewD<'_, Self::Held>) -> ArrayViewD<'_, Self>;
+    fn view_mut(held: ArrayViewMutD<'_, Self::Held>) -> ArrayViewMutD<'_, Self>;
 }
 
 macro_rules! numbers {
-    ($($t:ident $held:ident $name:literal $numbers:expr, $numbers_mut:expr;)*) => {$(
+    ($($t:ident $held:ident $name:literal $way:tt;)*) => {$(
         impl Number for $t {
             type Held = $held;
             const NAME: &str = $name;
             fn of(held: &[$held]) -> &[$t] {
-                $numbers(held)
+                numbers!(0 $way)(held)
             }
             fn of_mut(held: &mut [$held]) -> &mut [$t] {
-                $numbers_mut(held)
+                numbers!(1 $way)(held)
+            }
+            fn view(held: ArrayViewD<'_, $held>) -> ArrayViewD<'_, $t> {
+                numbers!(2 $way)(held)
+            }
+            fn view_mut(held: ArrayViewMutD<'_, $held>) -> ArrayViewMutD<'_, $t> {
+                numbers!(3 $way)(held)
             }
         }
     )*};
+    ($n:tt itself) => { |held| held };
+    (0 ($a:path, $b:path, $c:path, $d:path)) => { $a };
+    (1 ($a:path, $b:path, $c:path, $d:path)) => { $b };
+    (2 ($a:path, $b:path, $c:path, $d:path)) => { $c };
+    (3 ($a:path, $b:path, $c:path, $d:path)) => { $d };
 }
 
 numbers! {
-    f32 f32 "float32" |held| held, |held| held;
-    f64 f64 "float64" |held| held, |held| held;
-    F16 u16 "float16" conv_jit::f16s, conv_jit::f16s_mut;
-    BF16 u16 "bfloat16" conv_jit::bf16s, conv_jit::bf16s_mut;
-    i32 i32 "int32" |held| held, |held| held;
-    i8 i8 "int8" |held| held, |held| held;
-    u8 u8 "uint8" |held| held, |held| held;
-    i16 i16 "int16" |held| held, |held| held;
-    u16 u16 "uint16" |held| held, |held| held;
+    f32 f32 "float32" itself;
+    f64 f64 "float64" itself;
+    F16 u16 "float16"
+        (conv_jit::f16s, conv_jit::f16s_mut, conv_jit::f16_view, conv_jit::f16_view_mut);
+    BF16 u16 "bfloat16"
+        (conv_jit::bf16s, conv_jit::bf16s_mut, conv_jit::bf16_view, conv_jit::bf16_view_mut);
+    i32 i32 "int32" itself;
+    i8 i8 "int8" itself;
+    u8 u8 "uint8" itself;
+    i16 i16 "int16" itself;
+    u16 u16 "uint16" itself;
 }
+
+/// Axes of an array of ours; of NumPy's views there are no more.
+const MOST_AXES: usize = 32;
 
 /// NumPy's name of a type.
 pub fn numpy_name(dtype: DType) -> &'static str {
@@ -60,9 +80,9 @@ pub struct Given<'py> {
 }
 
 impl<'py> Given<'py> {
-    pub fn read(name: &str, dtype: DType, array: &Bound<'py, PyAny>) -> PyResult<Self> {
+    pub fn read(name: &'static str, dtype: DType, array: &Bound<'py, PyAny>) -> PyResult<Self> {
         conv_ir::with_stored!(dtype, T => {
-            let array = Box::new(Of::<T>(read::<T>(name, array)?));
+            let array = Box::new(Of::<T>(read::<T>(name, array)?, name));
             Ok(Given { array })
         })
     }
@@ -72,7 +92,7 @@ impl<'py> Given<'py> {
     }
 }
 
-struct Of<'py, T: Number>(PyReadonlyArrayDyn<'py, T::Held>);
+struct Of<'py, T: Number>(PyReadonlyArrayDyn<'py, T::Held>, &'static str);
 
 trait AsArray {
     fn array(&self) -> PyResult<Array<'_>>;
@@ -80,8 +100,21 @@ trait AsArray {
 
 impl<T: Number> AsArray for Of<'_, T> {
     fn array(&self) -> PyResult<Array<'_>> {
-        let numbers = T::of(self.0.as_slice()?);
+        let numbers = T::of(elements(self.1, &self.0)?);
         T::array(numbers).ok_or_else(|| PyTypeError::new_err("an array of no type"))
+    }
+}
+
+/// An array's elements, which lie row by row.
+pub fn elements<'a, T: Element>(
+    name: &str,
+    array: &'a PyReadonlyArrayDyn<'_, T>,
+) -> PyResult<&'a [T]> {
+    match array.is_c_contiguous() {
+        true => Ok(array.as_slice()?),
+        false => Err(PyValueError::new_err(format!(
+            "the elements of {name} do not lie row by row: give numpy.ascontiguousarray({name})"
+        ))),
     }
 }
 
@@ -118,12 +151,22 @@ fn of_type<'a, 'py, T: Number>(
         let kind = array.get_type().name()?;
         return Err(PyTypeError::new_err(format!("{name} is no NumPy array, but a {kind}")));
     };
-    if !array.is_c_contiguous() {
+    if array.ndim() > MOST_AXES {
+        let message = format!("{name} has {} axes, but {MOST_AXES} at most", array.ndim());
+        return Err(PyValueError::new_err(message));
+    }
+    let typed = array.cast::<PyArrayDyn<T::Held>>();
+    let typed = typed.map_err(|_| wrong_type(name, array, T::NAME))?;
+    let size = size_of::<T::Held>();
+    let is_odd = |(&n, &stride): (&usize, &isize)| n > 1 && stride % size as isize != 0;
+    let odd = typed.shape().iter().zip(typed.strides()).any(is_odd);
+    if odd || !(typed.data() as usize).is_multiple_of(align_of::<T::Held>()) {
         return Err(PyValueError::new_err(format!(
-            "the elements of {name} do not lie row by row: give numpy.ascontiguousarray({name})"
+            "the elements of {name} lie at addresses that are no multiples of {size} bytes: give \
+             {name}.copy()"
         )));
     }
-    array.cast::<PyArrayDyn<T::Held>>().map_err(|_| wrong_type(name, array, T::NAME))
+    Ok(typed)
 }
 
 fn wrong_type(name: &str, array: &Bound<'_, PyUntypedArray>, needed: &str) -> PyErr {

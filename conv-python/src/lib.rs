@@ -4,7 +4,7 @@
 //! text --Program--> machine code --pack--> Packed --run--> NumPy arrays
 //! ```
 //!
-//! In: texts and NumPy arrays of the element type, row by row in memory. Out: errors as
+//! In: texts and NumPy arrays of the element type. Out: errors as
 //! `ValueError`, `TypeError` and `MemoryError` with the compiler's sentences. What is SciPy's or
 //! PyTorch's manner (defaults, axes, types of integers, copies) is Python's half, in
 //! `python/convc`: here is nothing that Python can do as well.
@@ -26,6 +26,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("__version__", env!("CARGO_PKG_VERSION"))?;
     module.add_class::<program::Program>()?;
     module.add_class::<packed::Packed>()?;
+    module.add_function(wrap_pyfunction!(program::without_zero_point, module)?)?;
+    module.add_function(wrap_pyfunction!(threads::before_fork, module)?)?;
     module.add_function(wrap_pyfunction!(threads::after_fork, module)?)?;
     module.add_function(wrap_pyfunction!(target, module)?)?;
     module.add_function(wrap_pyfunction!(forget, module)?)

@@ -2,11 +2,12 @@
 
 use conv_ir::with_stored;
 use conv_jit::{Compiled, Conv, StepArrays};
+use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 
 use crate::arrays::{Given, Number, read, write};
 use crate::error::to_python;
-use crate::threads::Pool;
+use crate::threads::{Pool, apart};
 
 /// Weight and bias of a step, where they are not compiled in.
 type Weights<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
@@ -37,7 +38,7 @@ impl Packed {
         }
         let (input, output) = (program.type_of(0), program.type_of(program.steps().len()));
         let of = with_stored!(input, I => with_stored!(output, O => {
-            let packed = py.detach(|| compiled.pack_arrays::<I, O>(&steps)).map_err(to_python)?;
+            let packed = apart(py, || compiled.pack_arrays::<I, O>(&steps)).map_err(to_python)?;
             Box::new(packed) as Box<dyn Run>
         }));
         Ok(Packed { of })
@@ -60,8 +61,9 @@ fn borrow<'py>(
 
 #[pymethods]
 impl Packed {
-    /// Computes `out` from `x`. Arrays lie row by row and have as many elements as their shapes
-    /// say; whose shape they have is not looked at.
+    /// Computes `out` from `x`. Arrays that lie row by row have as many elements as their shapes
+    /// say; whose shape they have is not looked at. Others have their shapes, and those whose rows
+    /// do are used as they lie.
     #[pyo3(signature = (x, out, residual=None, sizes=None, threads=None))]
     fn run(
         &self,
@@ -104,21 +106,34 @@ impl<I: Number, O: Number> Run for conv_jit::Packed<I, O> {
         let x = read::<I>("x", x)?;
         let residual = said.residual.map(|residual| read::<O>("residual", residual)).transpose()?;
         let mut out = write::<O>("out", out)?;
-        let (x, out) = (I::of(x.as_slice()?), O::of_mut(out.as_slice_mut()?));
-        let residual = residual.as_ref().map(|residual| residual.as_slice()).transpose()?;
-        let residual = residual.map(O::of);
-        let sizes: Vec<_> = said.sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
-        let threads = said.threads;
-        let compute = move || {
-            let mut call = self.call(x, out).sizes(&sizes).executor(&Pool);
-            if let Some(residual) = residual {
-                call = call.residual(residual);
+        let rows = residual.as_ref().is_none_or(|residual| residual.is_c_contiguous());
+        let result = match rows && x.is_c_contiguous() && out.is_c_contiguous() {
+            true => {
+                let (x, out) = (I::of(x.as_slice()?), O::of_mut(out.as_slice_mut()?));
+                let residual = residual.as_ref().map(|residual| residual.as_slice()).transpose()?;
+                let sizes = said.sizes.iter().map(|(name, size)| (name.as_str(), *size));
+                let sizes: Vec<_> = sizes.collect();
+                let mut call = self.call(x, out).sizes(&sizes).executor(&Pool);
+                if let Some(residual) = residual {
+                    call = call.residual(O::of(residual));
+                }
+                if let Some(threads) = said.threads {
+                    call = call.threads(threads);
+                }
+                apart(py, move || call.run())
             }
-            if let Some(threads) = threads {
-                call = call.threads(threads);
+            false => {
+                let (x, out) = (I::view(x.as_array()), O::view_mut(out.as_array_mut()));
+                let mut call = self.call_view(x, out).executor(&Pool);
+                if let Some(residual) = &residual {
+                    call = call.residual(O::view(residual.as_array()));
+                }
+                if let Some(threads) = said.threads {
+                    call = call.threads(threads);
+                }
+                apart(py, move || call.run())
             }
-            call.run()
         };
-        py.detach(compute).map_err(to_python)
+        result.map_err(to_python)
     }
 }

@@ -1,14 +1,16 @@
 //! A description and its machine code.
 
 use conv_ir::{Conv, Error as IrError};
-use conv_jit::{Compiled, Layout, Options, Size};
+use conv_jit::{Compiled, Layout, Options, Size, zero_point};
+use numpy::PyArray1;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
-use crate::arrays::{numpy_name, read};
+use crate::arrays::{Given, elements, numpy_name, read};
 use crate::blocks;
 use crate::error::{of_description, to_python};
 use crate::packed::Packed;
+use crate::threads::apart;
 
 /// Weight and bias of a step; none where they come later.
 type StepArrays<'py> = (Option<Bound<'py, PyAny>>, Option<Bound<'py, PyAny>>);
@@ -36,11 +38,11 @@ impl Program {
         threads: usize,
         accuracy: &str,
     ) -> PyResult<Program> {
-        let described = py.detach(|| parse(text)).map_err(of_description)?;
+        let described = apart(py, || parse(text)).map_err(of_description)?;
         let described = with_known(described, &known)?;
         let accuracy = accuracy.parse().map_err(of_description)?;
         let options = Options { threads, accuracy, ..Options::default() };
-        let compiled = py.detach(|| Compiled::new(described, options)).map_err(to_python)?;
+        let compiled = apart(py, || Compiled::new(described, options)).map_err(to_python)?;
         Ok(Program { compiled })
     }
 
@@ -109,7 +111,7 @@ impl Program {
 
     /// What was compiled, for a person to read.
     fn explain(&self, py: Python<'_>) -> String {
-        py.detach(|| self.compiled.explain())
+        apart(py, || self.compiled.explain())
     }
 
     /// Copies weights into the order of their use: weight and bias of each step, `None` where they
@@ -117,6 +119,30 @@ impl Program {
     fn pack(&self, py: Python<'_>, weights: Vec<StepArrays<'_>>) -> PyResult<Packed> {
         Packed::new(py, &self.compiled, &weights)
     }
+}
+
+/// The description of what takes an input whose zero point is still in it, and the bias that takes
+/// it out of the sums.
+#[pyfunction]
+#[pyo3(signature = (text, zero, weight, bias=None))]
+pub fn without_zero_point<'py>(
+    py: Python<'py>,
+    text: &str,
+    zero: i32,
+    weight: &Bound<'py, PyAny>,
+    bias: Option<&Bound<'py, PyAny>>,
+) -> PyResult<(String, Bound<'py, PyArray1<i32>>)> {
+    let conv: Conv = text.parse().map_err(of_description)?;
+    let weight = Given::read("weight", conv.types().weight, weight)?;
+    let bias = bias.map(|bias| read::<i32>("bias", bias)).transpose()?;
+    let bias = bias.as_ref().map(|bias| elements("bias", bias)).transpose()?;
+    let weight = weight.array()?;
+    let made = conv_ir::with_stored!(conv.types().weight, W => {
+        let weight = <W as conv_ir::Stored>::numbers(&weight).unwrap_or_default();
+        zero_point::without(&conv, zero, weight, bias)
+    });
+    let (raw, bias) = made.map_err(of_description)?;
+    Ok((raw.to_string(), PyArray1::from_vec(py, bias)))
 }
 
 /// A convolution in either form, or several.
@@ -144,8 +170,9 @@ fn with_known(program: conv_jit::Program, known: &[StepArrays<'_>]) -> PyResult<
         let Some(weight) = weight else { continue };
         let weight = read::<f64>("weight", weight)?;
         let bias = bias.as_ref().map(|bias| read::<f64>("bias", bias)).transpose()?;
-        let bias = bias.as_ref().map(|bias| bias.as_slice()).transpose()?;
-        step.conv = step.conv.with_weights(weight.as_slice()?, bias).map_err(of_description)?;
+        let bias = bias.as_ref().map(|bias| elements("bias", bias)).transpose()?;
+        let weight = elements("weight", &weight)?;
+        step.conv = step.conv.with_weights(weight, bias).map_err(of_description)?;
     }
     conv_jit::Program::with_residuals_from_outside(steps).map_err(of_description)
 }

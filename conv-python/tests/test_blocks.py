@@ -106,3 +106,15 @@ def test_what_is_not_cut(text: str, sentence: str) -> None:
     weights = [np.ones(shape, "f4") for _, shape in c.weights]
     with pytest.raises(ValueError, match=sentence):
         convc.dask.run(c, x, *weights)
+
+
+def test_blocks_of_whole_numbers() -> None:
+    random = np.random.default_rng(6)
+    x = random.integers(0, 255, (1, 2, 20, 24), "u1")
+    w = random.integers(-128, 127, (3, 2, 3, 3), "i1")
+    c = convc.compile("conv2d u8 x i8 ic2 oc3 in 20x24 kernel 3 pad 1 stride 2")
+    blocks = convc.dask.run(c, da.from_array(x, chunks=(1, 2, 8, 8)), w)
+    assert blocks.dtype == np.int32
+    made = blocks.compute()
+    assert made.dtype == np.int32
+    np.testing.assert_array_equal(made, c(x, w))

@@ -361,6 +361,31 @@ def test_a_fork_after_threads_were_used() -> None:
     assert child.exitcode == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_forks_while_another_thread_compiles() -> None:
+    """A child waits for no lock that a thread held which is not there."""
+    code = (
+        "import convc, itertools, numpy as np, os, signal, threading, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "def often():\n"
+        "    for n in itertools.count(8):\n"
+        "        convc.compile(f'conv1d in {n} kernel 3').pack(np.ones((1, 1, 3), 'f4'))\n"
+        "        convc.correlate1d(np.ones(n), [1.0, 2.0])\n"
+        "for _ in range(2): threading.Thread(target=often, daemon=True).start()\n"
+        "for n in range(60):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        signal.alarm(20)\n"
+        "        assert convc.correlate1d(np.ones(5 + n), [1.0, 2.0]).sum() > 0\n"
+        "        convc.compile(f'conv1d in {n + 10**6} kernel 3')\n"
+        "        os._exit(0)\n"
+        "    assert os.waitpid(child, 0)[1] == 0, n\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=240, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_interpreter_exits_while_a_thread_computes() -> None:
     code = (
         "import convc, numpy as np, threading\n"

@@ -18,15 +18,16 @@ def each(value: Any, rank: int) -> tuple[int, ...]:
 
 
 def forward(x: Any, w: Any, b: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The definition, tap by tap."""
-    rank = x.ndim - 2
+    """The definition, tap by tap, of float64 or, of whole numbers, int64."""
+    rank, sums = x.ndim - 2, np.int64 if x.dtype.kind in "iu" else np.float64
+    x, w = x.astype(sums), w.astype(sums)
     stride, padding, dilation = (each(v, rank) for v in (stride, padding, dilation))
     x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
     out = [
         (n - d * (k - 1) - 1) // s + 1
         for n, k, s, d in zip(x.shape[2:], w.shape[2:], stride, dilation)
     ]
-    y = np.zeros((x.shape[0], w.shape[0], *out))
+    y = np.zeros((x.shape[0], w.shape[0], *out), sums)
     xs = x.reshape(x.shape[0], groups, -1, *x.shape[2:])
     ws = w.reshape(groups, -1, *w.shape[1:])
     for tap in itertools.product(*map(range, w.shape[2:])):
@@ -43,13 +44,14 @@ def transposed(
     x: Any, w: Any, b: Any, stride: Any, padding: Any, extra: Any, groups: int, dilation: Any
 ) -> Any:
     """Each input adds its window to the output."""
-    rank = x.ndim - 2
+    rank, sums = x.ndim - 2, np.int64 if x.dtype.kind in "iu" else np.float64
+    x, w = x.astype(sums), w.astype(sums)
     stride, padding, extra, dilation = (each(v, rank) for v in (stride, padding, extra, dilation))
     full = [
         (n - 1) * s + d * (k - 1) + 1 + e
         for n, s, d, k, e in zip(x.shape[2:], stride, dilation, w.shape[2:], extra)
     ]
-    y = np.zeros((x.shape[0], groups, w.shape[1], *full))
+    y = np.zeros((x.shape[0], groups, w.shape[1], *full), sums)
     xs = x.reshape(x.shape[0], groups, -1, *x.shape[2:])
     ws = w.reshape(groups, -1, *w.shape[1:])
     for tap in itertools.product(*map(range, w.shape[2:])):

@@ -77,7 +77,8 @@ mod tests {
 
     #[test]
     fn elements_come_in_their_order() {
-        let whole = Array::from_shape_fn((3, 70, 45), |(a, b, c)| (a * 10_000 + b * 100 + c) as f32);
+        let whole =
+            Array::from_shape_fn((3, 70, 45), |(a, b, c)| (a * 10_000 + b * 100 + c) as f32);
         let turned = whole.view().permuted_axes([2, 0, 1]);
         let backwards = whole.slice(s![..;-1, 3..60;2, ..;-3]);
         let once = whole.slice(s![1..2, .., 4..5]);

@@ -17,8 +17,8 @@ array([[0.502, 0.329, 0.168],
 
 import os as _os
 
-from . import _native, functional, ndimage, signal
-from ._compile import Compiled, Packed, compile
+from . import _apply, _native, functional, ndimage, signal
+from ._compile import Compiled, Packed, compile, without_zero_point
 from ._native import __version__
 from .functional import *
 from .ndimage import *
@@ -31,10 +31,21 @@ __all__ = [
     "functional",
     "ndimage",
     "signal",
+    "without_zero_point",
     *functional.__all__,
     *ndimage.__all__,
 ]
 
 if hasattr(_os, "register_at_fork"):
-    # Threads do not follow into a fork: a child runs on one.
-    _os.register_at_fork(after_in_child=_native.after_fork)
+    # Neither threads nor who holds a lock follow into a fork: it waits until calls are done, and a
+    # child runs on one thread.
+    _os.register_at_fork(
+        before=_native.before_fork,
+        after_in_parent=lambda: _native.after_fork(False),
+        after_in_child=lambda: _native.after_fork(True),
+    )
+    _os.register_at_fork(
+        before=_apply.lock.acquire,
+        after_in_parent=_apply.lock.release,
+        after_in_child=_apply.lock.release,
+    )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from . import _nan
-from ._arrays import Array, as_array, as_given, by_rows, needs_room, to_write
+from ._arrays import Array, aligned, as_array, as_given, needs_room, to_write
 from ._filter import MOST_TAPS, Options, Pass, Way, filtered, options, result_shape
 from ._scipy import output_of
 from ._terms import Terms
@@ -41,7 +41,9 @@ def public(function: _Function) -> _Function:
 #: What calls did with arrays of a shape and type, by all that they were told: the last of them.
 _MET: dict[tuple[Any, ...], Way] = {}
 _MOST_MET = 256
-_lock = threading.Lock()
+
+#: Held while a call is remembered, and around a fork.
+lock = threading.Lock()
 
 #: Types of arguments that are keys as they are.
 _PLAIN = frozenset(
@@ -71,9 +73,9 @@ def applied(
             met = _MET.get(key)
             if met is not None:
                 if output is None:
-                    return met(by_rows(x), None)
+                    return met(aligned(x), None)
                 if _takes(output, x):
-                    return met(by_rows(x), output)
+                    return met(aligned(x), output)
     terms = make(x.ndim, *words, **said)
     to = to_write(output)
     made = _computed(x, terms, to, nan, options(*how), key)
@@ -104,7 +106,7 @@ def _takes(output: Any, x: Array) -> bool:
 
 
 def _keep(key: tuple[Any, ...], way: Way) -> None:
-    with _lock:
+    with lock:
         while len(_MET) >= _MOST_MET:
             del _MET[next(iter(_MET))]
         _MET[key] = way

@@ -81,20 +81,25 @@ def by_rows(x: Array) -> Array:
     return x if lies_by_rows(x) else x.copy(order="C")
 
 
+def aligned(x: Array) -> Array:
+    """`x` itself, or a copy where an element's address is no multiple of its size."""
+    return x if x.flags.aligned else x.copy(order="C")
+
+
 def lies_by_rows(x: Array) -> bool:
     """Whether the elements lie row by row, each at an address that is a multiple of its size."""
     return x.flags.c_contiguous and x.flags.aligned
 
 
 def typed(name: str, x: Any, dtype: np.dtype[Any]) -> Array:
-    """An array of that type, row by row. Another type is an error: nothing is cast unasked."""
+    """An array of that type. Another type is an error: nothing is cast unasked."""
     x = as_array(x)
     if x.dtype != dtype:
         raise TypeError(
             f"{name} holds {x.dtype}, but the convolution takes {dtype}: convert it by "
             f"{name}.astype('{dtype}'), or describe the other type"
         )
-    return by_rows(x)
+    return aligned(x)
 
 
 def check_shape(name: str, found: tuple[int, ...], needed: tuple[int, ...]) -> None:
@@ -116,11 +121,23 @@ def check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 def needs_room(out: Array, *read: Array | None) -> bool:
-    """Whether a result cannot be written to `out` directly: its elements do not lie row by row,
-    or it may share memory with an array that is read."""
-    if not lies_by_rows(out) or not out.flags.writeable:
+    """Whether a result cannot be written to `out` directly: it may share memory with an array that
+    is read, or an element with another one."""
+    if not (out.flags.aligned and out.flags.writeable):
+        return True
+    if not out.flags.c_contiguous and _is_folded(out):
         return True
     return any(x is not None and np.may_share_memory(out, x) for x in read)
+
+
+def _is_folded(x: Array) -> bool:
+    """Whether elements may share memory with each other."""
+    reach = x.itemsize
+    for stride, n in sorted((abs(s), n) for s, n in zip(x.strides, x.shape) if n > 1):
+        if stride < reach:
+            return True
+        reach += stride * (n - 1)
+    return False
 
 
 def check_threads(threads: int) -> int:

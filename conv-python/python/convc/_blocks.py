@@ -114,9 +114,9 @@ def _block(compiled: Compiled, x: Any, weights: Any, ranges: Sequence[Range]) ->
         .rechunk(-1)
         .map_blocks(
             call,
-            dtype=compiled.dtype,
+            dtype=compiled.output_dtype,
             chunks=tuple((size,) for size in sizes),
-            meta=np.empty((0,) * x.ndim, compiled.dtype),
+            meta=np.empty((0,) * x.ndim, compiled.output_dtype),
         )
     )
 

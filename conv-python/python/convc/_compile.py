@@ -14,6 +14,7 @@ from ._arrays import (
     Array,
     as_array,
     as_given,
+    by_rows,
     check_out,
     check_shape,
     check_threads,
@@ -25,7 +26,7 @@ from ._arrays import (
     typed,
 )
 
-__all__ = ["Compiled", "Packed", "compile"]
+__all__ = ["Compiled", "Packed", "compile", "without_zero_point"]
 
 #: Keywords of `compile` whose value is a clause: the clause's word.
 _CLAUSES = {
@@ -159,6 +160,50 @@ def _values(value: Any) -> str:
     )
 
 
+def without_zero_point(text: str, zero: int, weight: Any, bias: Any = None) -> tuple[str, Array]:
+    """Take the zero point of an input of integers into padding and bias.
+
+    The sums of ``(x - zero) * weight``, padded with 0, are those of ``x * weight``, padded with
+    ``zero``, less ``zero`` times the sum of the weights. So bytes are read as they are.
+
+    Parameters
+    ----------
+    text : str
+        A convolution of integers in the text form, as if the input had no zero point.
+    zero : int
+        The number of the input's type that stands for 0.
+    weight : array_like
+        Of the convolution's shape and type.
+    bias : array_like of int32, optional
+        One number for each output channel, where the text says ``+ bias``.
+
+    Returns
+    -------
+    text : str
+        For `compile`.
+    bias : ndarray of int32
+        For its calls, beside the same weight.
+
+    Raises
+    ------
+    ValueError
+        Sums are not of integers, or the zero point is no number of the input's type, or the
+        convolution is transposed.
+    TypeError
+        An array holds another type.
+
+    Examples
+    --------
+    >>> import numpy as np, convc
+    >>> weight = np.array([[[1, 2, 3]]], "i1")
+    >>> text, bias = convc.without_zero_point("conv1d u8 x i8 in 3 kernel 3 pad 1", 128, weight)
+    >>> convc.compile(text)(np.array([[[128, 129, 127]]], "u1"), weight, bias)
+    array([[[ 3, -1, -1]]], dtype=int32)
+    """
+    given = None if bias is None else typed("bias", by_rows(as_array(bias)), np.dtype(np.int32))
+    return _native.without_zero_point(text, zero, by_rows(as_array(weight)), given)
+
+
 _Known = list[tuple[Array | None, Array | None]]
 
 
@@ -279,7 +324,7 @@ class Compiled:
 
         def array(one: tuple[str, tuple[int, ...], str]) -> Array:
             name, shape, dtype = one
-            given = typed(name, next(arrays), dtype_of(dtype))
+            given = by_rows(typed(name, next(arrays), dtype_of(dtype)))
             check_shape(name, given.shape, shape)
             return held(given)
 
@@ -303,7 +348,8 @@ class Compiled:
         ----------
         x : array_like
             Of shape `input_shape` and type `dtype`; anything with ``__dlpack__`` on the CPU is
-            read where it is. One whose elements do not lie row by row is copied first.
+            read where it is, also a crop, planes or channels of a larger array. One whose rows are
+            no rows in memory (transposed, reversed, every second column) is copied first.
         *weights : array_like
             As for `pack`.
         out : ndarray, optional

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import _edges, _native
-from ._arrays import Array, by_rows, check_threads, needs_room
+from ._arrays import Array, aligned, by_rows, check_threads, needs_room
 from ._store import store
 
 #: Taps of a dense pass that are compiled in at most: 5 x 5 are as fast as packed ones or faster,
@@ -109,8 +109,14 @@ class _Key(NamedTuple):
 @lru_cache(maxsize=256)
 def _code(
     shape: tuple[int, ...], dtype: str, passes: tuple[_Key, ...], options: Options
-) -> tuple[_native.Program, _native.Packed | None, tuple[int, ...]]:
-    """The program, its weights where all are compiled in, and the output's shape."""
+) -> tuple[
+    _native.Program,
+    _native.Packed | None,
+    tuple[int, ...],
+    tuple[Sequence[int], Sequence[int]],
+]:
+    """The program, its weights where all are compiled in, the output's shape, and the shapes of
+    input and output with the program's axes."""
     batch, axes = merged(shape, passes)
     lines = []
     for step in passes:
@@ -129,7 +135,7 @@ def _code(
     grown = list(shape)
     for step in passes:
         grown = [n + sum(p) - k + 1 for n, p, k in zip(grown, step.pads, step.kernel)]
-    return program, packed, tuple(grown)
+    return program, packed, tuple(grown), program.shapes([])
 
 
 def _pad(step: _Key, axis: Sequence[int]) -> tuple[int, int]:
@@ -163,7 +169,7 @@ def merged(shape: tuple[int, ...], passes: Sequence[_Key]) -> tuple[int, list[tu
     return batch, groups
 
 
-#: How passes are computed: of an array row by row, into an array where one is given.
+#: How passes are computed: of an array, into an array where one is given.
 Way = Callable[[Array, "Array | None"], Array]
 
 
@@ -173,17 +179,25 @@ class Run:
 
     packed: _native.Packed
     shape: tuple[int, ...]
+    #: Of input and output, with the program's axes.
+    axes: tuple[Sequence[int], Sequence[int]]
 
     def __call__(self, x: Array, into: Array | None = None) -> Array:
         if into is None:
             into = np.empty(self.shape, x.dtype)
-        self.packed.run(x, into)
+        if x.flags.c_contiguous and into.flags.c_contiguous:
+            self.packed.run(x, into)
+            return into
+        # Axes that do not come together in memory are copied by `reshape`.
+        there = into.reshape(self.axes[1])
+        self.packed.run(x.reshape(self.axes[0]), there)
+        if not np.may_share_memory(there, into):
+            into[...] = there.reshape(self.shape)
         return into
 
 
 def convolved(x: Array, passes: Sequence[Pass], options: Options) -> Array:
-    """The passes one after the other, of an array that is float32 or float64, row by row and not
-    empty."""
+    """The passes one after the other, of an array that is float32 or float64 and not empty."""
     return way(x.shape, x.dtype, passes, options)(x, None)
 
 
@@ -208,14 +222,14 @@ def _run(
 ) -> Run:
     """All of it in one run, weights packed."""
     name = "f32" if dtype == np.float32 else "f64"
-    program, packed, out_shape = _code(shape or (1,), name, keys, options)
+    program, packed, out_shape, axes = _code(shape or (1,), name, keys, options)
     if packed is None:
         later = [
             None if key.weights is not None else by_rows(step.weights.astype(dtype, copy=False))
             for step, key in zip(passes, keys)
         ]
         packed = program.pack([(weight, None) for weight in later])
-    return Run(packed, out_shape if shape else ())
+    return Run(packed, out_shape if shape else (), axes)
 
 
 def _inside_and_edges(step: Pass, options: Options, x: Array, into: Array | None) -> Array:
@@ -335,9 +349,9 @@ def _sum(x: Array, terms: Sequence[Sequence[Pass]], output: Array, options: Opti
     (source, passes), *others = blocks
     direct = output.dtype == work and len(terms) == 1 and not needs_room(output, x)
     first = way(source.shape, work, passes, options)
-    result = first(by_rows(source), output if direct else None)
+    result = first(aligned(source), output if direct else None)
     for other, passes in others:
-        result += convolved(by_rows(other), passes, options)
+        result += convolved(aligned(other), passes, options)
     divisor = terms[0][0].divisor
     if divisor != 1.0:
         result /= divisor

@@ -21,6 +21,7 @@ from . import _native
 from ._arrays import (
     DTYPES,
     Array,
+    aligned,
     as_array,
     as_given,
     by_rows,
@@ -106,7 +107,7 @@ def _array(name: str, x: Any) -> Array:
     if x.dtype not in _DTYPES:
         types = ", ".join(dtype.name for dtype in _DTYPES)
         raise TypeError(f"{name} holds {x.dtype}, but must hold one of {types}")
-    return by_rows(x)
+    return aligned(x)
 
 
 def _types(x: Array, weight: Array, bias: Array | None) -> tuple[str, np.dtype[Any]]:
@@ -133,7 +134,7 @@ def _run(
     out: Array | None,
     threads: int,
 ) -> Array:
-    x, weight = _array("input", input), _array("weight", weight)
+    x, weight = _array("input", input), by_rows(_array("weight", weight))
     if x.ndim not in (rank + 1, rank + 2):
         raise ValueError(
             f"input has {x.ndim} axes, but conv{rank}d takes {rank + 2}, or {rank + 1} without a "
@@ -141,7 +142,7 @@ def _run(
         )
     if weight.ndim != rank + 2:
         raise ValueError(f"weight has {weight.ndim} axes, but conv{rank}d takes {rank + 2}")
-    bias = None if bias is None else _array("bias", bias)
+    bias = None if bias is None else by_rows(_array("bias", bias))
     words, dtype = _types(x, weight, bias)
     batched = x if x.ndim == rank + 2 else x[None]
     if said["padding"] == "same-upper" and _any_above_one(said["stride"]):
@@ -155,11 +156,11 @@ def _run(
     shape = shape if x.ndim == rank + 2 else shape[1:]
     if out is None:
         made = np.empty(shape, dtype)
-        packed.run(held(x), held(made))
+        packed.run(held(batched), held(made))
         return as_given(made, input)
     to = check_out(to_write(out), shape, dtype)
     room = np.empty(shape, dtype) if needs_room(to, x) else to
-    packed.run(held(x), held(room))
+    packed.run(held(batched), held(room))
     if room is not to:
         to[...] = room
     return out

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Array, as_array, as_given, by_rows
+from ._arrays import Array, aligned, as_array, as_given
 from ._filter import Options, Pass, convolved, exact, options
 
 __all__ = ["convolve", "convolve2d", "correlate"]
@@ -237,7 +237,7 @@ def _real(
     work = np.dtype(np.float64) if whole else dtype
     window = np.ascontiguousarray(_reversed(b), np.float64)
     step = Pass(window, tuple(_pad(size, mode) for size in b.shape), border, fill)
-    result = convolved(by_rows(np.asarray(a, work)), [step], options)
+    result = convolved(aligned(np.asarray(a, work)), [step], options)
     return result if not whole else (result != 0) if dtype.kind == "b" else result.astype(dtype)
 
 
