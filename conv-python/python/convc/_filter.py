@@ -44,7 +44,7 @@ MODES = {
 }
 
 #: The compiler's modes as `numpy.pad` calls them.
-_NUMPY_MODES: dict[str, Any] = {
+NUMPY_MODES: dict[str, Any] = {
     "symmetric": "symmetric",
     "reflect": "reflect",
     "replicate": "edge",
@@ -389,7 +389,7 @@ def _bordered(x: Array, passes: Sequence[Pass]) -> tuple[Array, Sequence[Pass]]:
     if len(passes) > 1 or is_inner or is_zero or not _fits(step.cval, x.dtype):
         return x, passes
     said = {"constant_values": step.cval} if step.mode == "constant" else {}
-    x = np.pad(x, step.pads, _NUMPY_MODES[step.mode], **said)
+    x = np.pad(x, step.pads, NUMPY_MODES[step.mode], **said)
     return x, [replace(step, pads=((0, 0),) * x.ndim, mode="zeros")]
 
 

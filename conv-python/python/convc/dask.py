@@ -19,18 +19,23 @@ in each process and kept there.
 from __future__ import annotations
 
 import inspect
+import itertools
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import isnan, prod
 from typing import Any
 
+import dask.array as da
 import numpy as np
-from dask.array.overlap import overlap
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
 
 from . import _terms, ndimage
 from ._apply import applied
 from ._blocks import run
+from ._border import fill_border, room
 from ._filter import Pass, halo
 from ._scipy import output_of
 
@@ -95,18 +100,44 @@ class _Call:
     how: tuple[str, int]
     nan: str | None
     dtype: np.dtype[Any]
-    #: Of each axis: how many blocks there are; 0 where blocks at both ends are neighbours.
-    blocks: tuple[int, ...]
-    #: Elements that come with a block before and behind, and are not seen.
-    unseen: tuple[tuple[int, int], ...]
+    #: What a border reads that comes with a block, as if the array went on; else it is the code's.
+    border: tuple[str, Any] | None
 
-    def __call__(self, x: Any, block_id: tuple[int, ...] = ()) -> Any:
-        cut = tuple(slice(n[0], size - n[1]) for n, size in zip(self.unseen, x.shape))
-        places = zip(block_id, self.blocks)
-        goes_on = tuple((at > 0 or not count, at + 1 != count) for at, count in places)
+    def of(self, x: Any, goes_on: tuple[tuple[bool, bool], ...]) -> Any:
         output = None if self.dtype == x.dtype else self.dtype
         how = (*self.how, goes_on)
-        return applied(x[cut], _TERMS[self.name], (), output, self.nan, how, **self.said)
+        return applied(x, _TERMS[self.name], (), output, self.nan, how, **self.said)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """The call of a block, and how what it sees lies around it."""
+
+    call: _Call
+    #: Of each axis: what is seen before and behind, and whether the array goes on there.
+    seen: tuple[tuple[int, int], ...]
+    goes_on: tuple[tuple[bool, bool], ...]
+    #: Of each piece: on which side of the block it lies, -1, 0 or 1 for each axis.
+    sides: tuple[tuple[int, ...], ...]
+
+    def __call__(self, *pieces: Any) -> Any:
+        block = pieces[0]
+        border = self.call.border
+        margins = [
+            (seen[0] * (on[0] or border is not None), seen[1] * (on[1] or border is not None))
+            for seen, on in zip(self.seen, self.goes_on)
+        ]
+        if not any(map(any, margins)):
+            return self.call.of(block, self.goes_on)
+        x = room([n + sum(m) for n, m in zip(block.shape, margins)], block.dtype)
+        for sides, piece in zip(self.sides, pieces):
+            starts = [m[0] + (0, n, -m[0])[side] for m, n, side in zip(margins, block.shape, sides)]
+            x[tuple(slice(s, s + n) for s, n in zip(starts, piece.shape))] = piece
+        if border is None:
+            return self.call.of(x, self.goes_on)
+        outer = [(m[0] * (not on[0]), m[1] * (not on[1])) for m, on in zip(margins, self.goes_on)]
+        fill_border(x, outer, *border)
+        return self.call.of(x, ((True, True),) * x.ndim)
 
 
 def _on_blocks(name: str) -> Callable[..., Any]:
@@ -147,54 +178,107 @@ def _mapped(name: str, x: Any, said: dict[str, Any], rechunk: str | None) -> Any
     depth = halo(terms, x.ndim)
     if rechunk == "auto":
         x = x.rechunk(suggested_chunks(x.shape, x.dtype, depth))
-    x, depths, boundary = _overlap(x, depth, steps)
-    wraps = [boundary[axis] == "periodic" for axis in range(x.ndim)]
-    call = _Call(
-        name,
-        what,
-        (said.get("accuracy", "exact"), said.get("threads", 1)),
-        said.get("nan"),
-        meta.dtype,
-        tuple(0 if wrap else len(sizes) for wrap, sizes in zip(wraps, x.chunks)),
-        tuple(_unseen(seen) if wrap else (0, 0) for wrap, seen in zip(wraps, depth)),
-    )
-    blocks = x
-    if any(depths.values()):
-        blocks = overlap(  # type: ignore[no-untyped-call]
-            x, depth=depths, boundary=boundary, allow_rechunk=False
+    x, seen, wraps = _overlap(x, depth, steps)
+    how = (said.get("accuracy", "exact"), said.get("threads", 1))
+    border = _border(terms, x.dtype) if said.get("nan") is None else None
+    call = _Call(name, what, how, said.get("nan"), meta.dtype, border)
+    return _placed(call, x, seen, wraps, depth, meta)
+
+
+def _placed(
+    call: _Call,
+    x: Any,
+    seen: Sequence[tuple[int, int]],
+    wraps: Sequence[bool],
+    depth: Sequence[tuple[int, int]],
+    meta: Any,
+) -> Any:
+    """The array whose blocks are the call's, each of a block with what it sees of its
+    neighbours."""
+    token = tokenize(call, x.name, seen)
+    name, pieces = f"convc-{call.name}-{token}", f"seen-{token}"
+    tasks: dict[Any, Any] = {}
+    for at in itertools.product(*map(range, x.numblocks)):
+        keys: list[Any] = []
+        sides = []
+        for side in itertools.product(*((0, -1, 1) if any(s) else (0,) for s in seen)):
+            piece = _piece(x.chunks, at, side, seen, wraps)
+            if piece is None:
+                continue
+            near, cut = piece
+            key: Any = (x.name, *near)
+            if any(side):
+                tasks[(pieces, *at, len(keys))] = (operator.getitem, key, cut)
+                key = (pieces, *at, len(keys))
+            keys.append(key)
+            sides.append(side)
+        goes_on = tuple(
+            (bool(any(s)) and (wrap or n > 0), bool(any(s)) and (wrap or n + 1 < count))
+            for s, wrap, n, count in zip(seen, wraps, at, x.numblocks)
         )
-    return blocks.map_blocks(call, chunks=x.chunks, dtype=meta.dtype, meta=meta)
+        place = _Place(call, tuple(depth), goes_on, tuple(sides))
+        tasks[(name, *at)] = (place, *keys)
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[x])
+    return da.Array(graph, name, x.chunks, meta=meta)  # type: ignore[no-untyped-call]
 
 
-def _unseen(seen: tuple[int, int]) -> tuple[int, int]:
-    """Elements beyond the halo where both sides are as deep."""
-    return max(seen) - seen[0], max(seen) - seen[1]
+def _piece(
+    chunks: Sequence[Sequence[int]],
+    at: Sequence[int],
+    side: Sequence[int],
+    seen: Sequence[tuple[int, int]],
+    wraps: Sequence[bool],
+) -> tuple[tuple[int, ...], tuple[slice, ...]] | None:
+    """The block on a side of another one, and what of it is seen; none where there is none."""
+    near, cut = [], []
+    for sizes, n, where, (before, behind), wrap in zip(chunks, at, side, seen, wraps):
+        other = n + where
+        if wrap:
+            other %= len(sizes)
+        elif not 0 <= other < len(sizes):
+            return None
+        depth = (0, behind, before)[where]
+        if where and not depth:
+            return None
+        near.append(other)
+        cut.append((slice(None), slice(0, depth), slice(sizes[other] - depth, None))[where])
+    return tuple(near), tuple(cut)
+
+
+def _border(terms: _terms.Terms, dtype: np.dtype[Any]) -> tuple[str, Any] | None:
+    """What comes with a block in the place of a border: of one pass, so that all blocks have the
+    same code. None where the array's type cannot hold it."""
+    if len(terms) != 1 or len(terms[0]) != 1:
+        return None
+    step = terms[0][0]
+    if step.mode == "constant":
+        with np.errstate(all="ignore"):
+            held = step.cval == 0 or np.asarray(step.cval).astype(dtype) == step.cval
+        return (step.mode, step.cval) if held else None
+    return step.mode, None
 
 
 def _overlap(
     x: Any, depth: Sequence[tuple[int, int]], steps: Sequence[Pass]
-) -> tuple[Any, dict[int, Any], dict[int, str]]:
-    """The array with blocks that are no smaller than what their neighbours read of them, and how
-    deep they overlap. An axis of one block is whole: its mode holds, and nothing overlaps."""
-    depths: dict[int, Any] = {}
-    boundary: dict[int, str] = {}
+) -> tuple[Any, list[tuple[int, int]], list[bool]]:
+    """The array with blocks that are no smaller than what their neighbours read of them, how far
+    each sees into those, and whether the blocks at both ends are neighbours. An axis of one block
+    is whole: its mode holds, and there are no neighbours."""
+    seen: list[tuple[int, int]] = []
+    wraps: list[bool] = []
     chunks = list(x.chunks)
     for axis, (before, behind) in enumerate(depth):
         modes = {step.mode for step in steps if any(step.pads[axis])}
-        wraps = "circular" in modes
+        is_wrap = "circular" in modes
         least = max(before, behind)
         # A mirror that does not repeat the edge reads one element more. What lies beyond an end for
         # one term and at the other end for another cannot come with a block.
-        whole = x.shape[axis] if wraps and len(modes) > 1 else 0
+        whole = x.shape[axis] if is_wrap and len(modes) > 1 else 0
         chunks[axis] = _no_smaller(x.chunks[axis], max(least + int("reflect" in modes), whole))
-        boundary[axis] = "none"
-        if len(chunks[axis]) == 1 or least == 0:
-            depths[axis] = 0
-        elif wraps:
-            depths[axis], boundary[axis] = least, "periodic"
-        else:
-            depths[axis] = least if before == behind else (before, behind)
-    return x.rechunk(tuple(chunks)), depths, boundary
+        is_cut = len(chunks[axis]) > 1 and least > 0
+        seen.append((before, behind) if is_cut else (0, 0))
+        wraps.append(is_cut and is_wrap)
+    return x.rechunk(tuple(chunks)), seen, wraps
 
 
 def _no_smaller(chunks: tuple[int, ...], least: int) -> tuple[int, ...]:
