@@ -228,9 +228,9 @@ impl Groups<'_> {
     /// Runs. `sized`: the program with its free sizes filled in, where it has some.
     ///
     /// # Safety
-    /// The addresses are exposed ones of input, output and the residual of the caller's, where there
-    /// is one: arrays as long as `lens` says, or such as their code in `placed` was made for. That
-    /// of the output is nobody else's.
+    /// The addresses are exposed ones of input, output and the residual of the caller's, where
+    /// there is one: arrays as long as `lens` says, or such as their code in `placed` was made for.
+    /// That of the output is nobody else's.
     pub(crate) unsafe fn run(
         &self,
         [input, output, residual]: [usize; 3],

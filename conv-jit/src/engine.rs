@@ -3,7 +3,7 @@
 //! In: a nest, its code and arrays whose lengths somebody has checked. The n-th buffer of a role
 //! takes the n-th array.
 
-use conv_ir::nest::{Buffer, BufferId, BufferRole, Var};
+use conv_ir::nest::{BufferId, BufferRole, Var};
 use conv_ir::{Array, DType, Nest, with_stored};
 
 use crate::code::{Code, Entry};
@@ -41,6 +41,7 @@ impl Constants {
 
     /// Those of a nest that [`packs_alike`](packs_alike), whose blocks are still theirs: they must
     /// not be dropped before.
+    #[cfg(feature = "ndarray")]
     pub fn lent(&self, nest: &Nest, slack: &[i64]) -> Constants {
         Constants::new(nest, slack, Vec::new(), self.places.clone())
     }
@@ -232,9 +233,10 @@ fn given(name: &str, sizes: &[(&str, usize)]) -> Result<i64, Error> {
 
 /// Whether what was packed for `nest` serves `other`, of the same convolution under the same
 /// schedule, whose arrays lie otherwise.
+#[cfg(feature = "ndarray")]
 pub(crate) fn packs_alike(nest: &Nest, other: &Nest) -> bool {
     let (slack, needed) = (nest.slack(), other.slack());
-    let same = |(at, (a, b)): (usize, (&Buffer, &Buffer))| {
+    let same = |(at, (a, b)): (usize, (&conv_ir::nest::Buffer, &conv_ir::nest::Buffer))| {
         let id = BufferId(at as u32);
         a.role == b.role
             && match a.role {

@@ -33,7 +33,9 @@ macro_rules! halves {
 
         /// The same, to be written.
         #[cfg(feature = "ndarray")]
-        pub fn $view_mut(mut bits: ndarray::ArrayViewMutD<'_, u16>) -> ndarray::ArrayViewMutD<'_, $t> {
+        pub fn $view_mut(
+            mut bits: ndarray::ArrayViewMutD<'_, u16>,
+        ) -> ndarray::ArrayViewMutD<'_, $t> {
             // SAFETY: as above; the view was handed over, so nobody else has its bits.
             unsafe { bits.raw_view_mut().cast().deref_into_view_mut() }
         }

@@ -44,6 +44,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod backend;
+mod boxes;
 mod builder;
 mod by_size;
 pub mod cache;

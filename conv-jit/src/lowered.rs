@@ -236,6 +236,7 @@ pub(crate) fn within(
 }
 
 /// The same under a given schedule.
+#[cfg(feature = "ndarray")]
 pub(crate) fn within_as(
     conv: &Conv,
     within: &Within,

@@ -17,9 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use conv_ir::lower::Within;
 use conv_ir::{Conv, Layout};
 
-use crate::placed::{Made, Placed};
-use crate::shared::Shared;
-use crate::weights::Inner;
+use crate::boxes::{Made, Placed};
 
 /// Strides that are remembered.
 const MOST: usize = 8;
@@ -50,23 +48,6 @@ enum Code {
 #[derive(Default)]
 pub(crate) struct Ready(Mutex<Vec<(usize, Within, Arc<Placed>)>>);
 
-#[cfg(test)]
-impl Ready {
-    pub(crate) fn len(&self) -> usize {
-        lock(&self.0).len()
-    }
-}
-
-/// A run's arrays, as far as code takes them as they lie.
-#[derive(Default)]
-pub(crate) struct Ends {
-    /// Instead of a group's code.
-    pub placed: Vec<(usize, Arc<Placed>)>,
-    /// Whether it takes the input, and the output.
-    pub input: bool,
-    pub output: bool,
-}
-
 /// An array of a run: its shape, and its strides in elements.
 #[derive(Clone, Copy)]
 pub(crate) struct Lies<'a> {
@@ -75,69 +56,41 @@ pub(crate) struct Lies<'a> {
     pub bytes: usize,
 }
 
-impl Inner {
-    /// Code for an input and an output that lie like this, of those that do not lie row by row.
-    pub(crate) fn strided(&self, input: Option<Lies<'_>>, output: Option<Lies<'_>>) -> Ends {
-        let groups = &self.shared.lowered.groups;
-        let steps = self.shared.lowered.program().steps();
-        let last = groups.len() - 1;
-        let of = |lies: Option<Lies<'_>>, step: usize| {
-            lies.and_then(|lies| around(lies, steps[step].conv.spec().layout))
-        };
-        let (input_around, output_around) = (of(input, 0), of(output, steps.len() - 1));
-        let mut ends = Ends::default();
-        for group in if last == 0 { vec![0] } else { vec![0, last] } {
-            let input_around = input_around.as_ref().filter(|_| group == 0);
-            let output_around = output_around.as_ref().filter(|_| group == last);
-            if input_around.is_none() && output_around.is_none() {
-                continue;
-            }
-            let conv = &steps[groups[group].group.steps.start].conv;
-            let Some(dense) = dense(conv) else { continue };
-            let within = Within {
-                input: input_around.cloned().unwrap_or(dense.input),
-                residual: dense.residual,
-                output: output_around.cloned().unwrap_or(dense.output),
-            };
-            let bytes =
-                |lies: Option<Lies<'_>>, is: bool| lies.filter(|_| is).map_or(0, |lies| lies.bytes);
-            let bytes = bytes(input, input_around.is_some())
-                .saturating_add(bytes(output, output_around.is_some()));
-            let Some(placed) = self.find_or_make(group, within, bytes) else { continue };
-            ends.input |= input_around.is_some();
-            ends.output |= output_around.is_some();
-            ends.placed.push((group, placed));
-        }
-        ends
-    }
-
-    fn find_or_make(&self, group: usize, within: Within, bytes: usize) -> Option<Arc<Placed>> {
-        let found = {
-            let mut ready = lock(&self.strided.0);
-            let at = ready.iter().position(|(of, like, _)| (*of, like) == (group, &within));
-            at.map(|at| {
+impl Ready {
+    /// The code for the arrays of a group with weights; none where they are copied.
+    pub fn find_or_make(
+        &self,
+        (group, within): (usize, &Within),
+        make: impl FnOnce() -> Option<Placed>,
+    ) -> Option<Arc<Placed>> {
+        {
+            let mut ready = lock(&self.0);
+            let at = ready.iter().position(|(of, like, _)| (*of, like) == (group, within));
+            if let Some(at) = at {
                 ready[..=at].rotate_right(1);
-                ready[0].2.clone()
-            })
-        };
-        if found.is_some() {
-            return found;
+                return Some(ready[0].2.clone());
+            }
         }
-        let made = self.shared.strided.find_or_make(&self.shared, (group, &within), bytes)?;
-        let placed = Arc::new(Placed::with_constants(made, &self.constants[group]));
-        let mut ready = lock(&self.strided.0);
-        ready.insert(0, (group, within, placed.clone()));
+        let placed = Arc::new(make()?);
+        let mut ready = lock(&self.0);
+        ready.insert(0, (group, within.clone(), placed.clone()));
         ready.truncate(MOST);
         Some(placed)
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        lock(&self.0).len()
     }
 }
 
 impl Strided {
-    fn find_or_make(
+    /// The code for the arrays of a group, made now if it is worth that. None: they are copied.
+    pub fn find_or_make(
         &self,
-        shared: &Shared,
         (group, within): (usize, &Within),
         bytes: usize,
+        make: impl FnOnce() -> Option<Made>,
     ) -> Option<Arc<Made>> {
         let is = |met: &Met| (met.group, &met.within) == (group, within);
         let known = lock(&self.0).iter().find(|met| is(met)).map(|met| met.code.clone());
@@ -146,7 +99,7 @@ impl Strided {
             Some(Code::Refused) => return None,
             None if bytes < WORTH_COMPILING => Code::NotYet,
             None | Some(Code::NotYet) => {
-                make(shared, group, within).map_or(Code::Refused, |made| Code::Made(Arc::new(made)))
+                make().map_or(Code::Refused, |made| Code::Made(Arc::new(made)))
             }
         };
         let mut met = lock(&self.0);
@@ -160,28 +113,13 @@ impl Strided {
     }
 }
 
-/// Code for a group of one step whose arrays lie like this; none where there is no such code.
-fn make(shared: &Shared, group: usize, within: &Within) -> Option<Made> {
-    let lowered = &shared.lowered;
-    let group = &lowered.groups[group];
-    let at = group.group.steps.start;
-    let schedule = &group.choice.as_ref()?.schedule;
-    if lowered.rewritten.blocks(at).is_some() {
-        return None;
-    }
-    let conv = &lowered.program().steps()[at].conv;
-    let how = (&shared.options, &shared.backend);
-    // Without a legal schedule, or memory for code, arrays are copied.
-    Made::like((conv, &group.nest, schedule), within, how).ok().flatten()
-}
-
 fn lock<T>(of: &Mutex<Vec<T>>) -> MutexGuard<'_, Vec<T>> {
     // Nothing panics while the lock is held; if it did, the list would still be whole.
     of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The arrays of a convolution as boxes of themselves; none where a size is free.
-fn dense(conv: &Conv) -> Option<Within> {
+pub(crate) fn dense(conv: &Conv) -> Option<Within> {
     let of = |shape: Vec<usize>| {
         let all = shape.iter().map(|n| i64::try_from(*n).ok()).collect::<Option<Vec<_>>>()?;
         Some(channels_first(&all, conv.spec().layout))
@@ -201,7 +139,7 @@ fn channels_first(of_axes: &[i64], layout: Layout) -> Vec<i64> {
 
 /// Extents of the array around a box: channels, then the spatial axes. None where elements of a row
 /// are no neighbours, or an axis steps by no multiple of the one inside it.
-fn around(lies: Lies<'_>, layout: Layout) -> Option<Vec<i64>> {
+pub(crate) fn around(lies: Lies<'_>, layout: Layout) -> Option<Vec<i64>> {
     let mut extents = vec![1; lies.shape.len()];
     let mut apart = 1;
     for axis in (0..lies.shape.len()).rev() {

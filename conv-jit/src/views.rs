@@ -4,6 +4,7 @@
 //! for their strides (see `strided`): a crop, planes, some of the channels. The rest is copied.
 
 mod copies;
+mod ends;
 
 use std::borrow::Cow;
 
@@ -17,9 +18,10 @@ use crate::executor::{self, Executor};
 use crate::lens::Lens;
 use crate::packed::Packed;
 use crate::share;
-use crate::strided::{Ends, Lies};
+use crate::strided::Lies;
 use crate::weights::{Inner, StepWeights};
 use copies::{by_rows, write, zeros};
+use ends::Ends;
 
 /// Weight and bias of a step. The weight has no elements where it is compiled in.
 pub type StepViews<'a, T> = (ArrayViewD<'a, T>, Option<ArrayViewD<'a, T>>);
@@ -191,9 +193,9 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
         let groups = Groups { inner, placed: &ends.placed, threads, executor: self.executor };
         let pool = &self.packed.inner.pool;
         let mut scratch = pool.take();
-        // SAFETY: shapes were compared. What `ends` takes as it lies is a view with the strides that
-        // its code was made for; others lie row by row, as they are or as copies. The output is
-        // borrowed for us alone, or our copy.
+        // SAFETY: shapes were compared. What `ends` takes as it lies is a view with the strides
+        // that its code was made for; others lie row by row, as they are or as copies. The output
+        // is borrowed for us alone, or our copy.
         let done = unsafe { groups.run(addresses, &mut scratch, (lens, None)) };
         pool.give_back(scratch);
         done
@@ -236,7 +238,8 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
             return Ends::default();
         }
         let input = is_input.then(|| lies::<I>(input.shape(), input.strides()));
-        inner.strided(input, is_output.then(|| lies::<O>(output.shape(), output.strides())))
+        let output = is_output.then(|| lies::<O>(output.shape(), output.strides()));
+        Ends::of(inner, input, output)
     }
 }
 
