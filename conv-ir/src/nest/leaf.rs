@@ -163,8 +163,8 @@ impl Leaf {
         self.repeats_from(depth).is_some_and(|repeats| repeats <= LONGEST)
     }
 
-    /// Whether it is known where every index folds, from the values that the leaf's code repeats and
-    /// those of the axes `around`.
+    /// Whether it is known where every index folds, from the values that the leaf's code repeats
+    /// and those of the axes `around`.
     pub fn folds_are_known(&self, around: impl Fn(AxisId) -> bool) -> bool {
         let straight = (0..self.reduce.len()).filter(|&at| self.is_straight_from(at));
         let own = self.tile.iter().map(|t| t.axis).chain(self.lanes.map(|l| l.axis));

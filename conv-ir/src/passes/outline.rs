@@ -80,8 +80,8 @@ impl Outlining {
         }
     }
 
-    /// The values around the leaf that say where all its indices fold; none, where a loop or another
-    /// axis around moves a fold, so that such leaves stay equal.
+    /// The values around the leaf that say where all its indices fold; none, where a loop or
+    /// another axis around moves a fold, so that such leaves stay equal.
     fn places(&self, leaf: &Leaf) -> Vec<(AxisId, i64)> {
         let all = leaf.folds_are_known(|axis| self.once.iter().any(|o| o.0 == axis));
         if all { self.once.clone() } else { Vec::new() }
