@@ -10,6 +10,7 @@
 //!
 //! A call allocates nothing and takes no lock: memory is the state's.
 
+mod parts;
 mod run;
 
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use crate::memory::Block;
 use crate::options::Options;
 use crate::placed::{Made, Placed};
 use crate::weights::{self, StepWeights, check_len};
+use parts::{Cut, Kept};
 
 pub use conv_ir::program::stream::PIECES;
 
@@ -47,7 +49,8 @@ pub fn state_bytes(program: &Program, stream: &plan::Stream) -> Result<usize, Er
     weights::one_type(program, "streams")?;
     with_element!(program.dtype(), T => {
         let tensors = stream.tensors::<T>(program)?;
-        Ok(plan::Stream::elements(&tensors) * size_of::<T>())
+        let elements = plan::Stream::elements(&tensors) + stream.part_elements(program)?;
+        Ok(elements * size_of::<T>())
     })
 }
 
@@ -76,11 +79,15 @@ pub struct Stream<T> {
     lines: Vec<Step<Vec<i64>>>,
     /// Of the input first.
     tensors: Vec<Tensor<T>>,
+    /// Elements that steps in parts hold.
+    in_parts: usize,
 }
 
 /// The code of a step, most outputs first.
 struct Code {
     pieces: Vec<(i64, Placed)>,
+    /// Where its window is in parts.
+    cut: Option<Cut>,
 }
 
 /// What a stream remembers between calls. Its size does not change.
@@ -89,8 +96,9 @@ pub struct State<T> {
     work: Work,
     /// How far each tensor has come.
     places: Vec<Place>,
+    /// Of each step, where its window is in parts.
+    kept: Vec<Option<Kept<T>>>,
     ended: bool,
-    element: std::marker::PhantomData<T>,
 }
 
 impl<T> std::fmt::Debug for Stream<T> {
@@ -137,6 +145,7 @@ impl<T: Element> Stream<T> {
         let weights = weights::of_one_type(program, weights, "streams")?;
         let rewritten = program.rewritten(options.accuracy);
         let stream = plan::Stream::new(&rewritten.program, axis, pieces)?;
+        let stream = stream.in_partitions(&rewritten.program, options.accuracy)?;
         let given = weights::kept(&rewritten, &weights)?;
         let tensors = stream.tensors(&rewritten.program)?;
         let options = &Options { target: options.made_for(), ..options.as_decided() };
@@ -187,10 +196,20 @@ impl<T: Element> Stream<T> {
                 };
                 pieces.push((*outputs, Placed::new(code, conv, given.borrowed())?));
             }
-            steps.push(Code { pieces });
+            // What is not finite has no finite spectrum, and direct sums at once.
+            let cut = step.cut.as_ref().filter(|_| is_finite).map(|cut| {
+                let conv = &rewritten.program.steps()[at].conv;
+                let within = Within {
+                    input: around(at, conv, true),
+                    residual: Vec::new(),
+                    output: around(at + 1, conv, false),
+                };
+                Cut::new((step, cut), conv, &within, &given, (&options, &backend))
+            });
+            steps.push(Code { pieces, cut: cut.transpose()? });
         }
-        let lines = stream.driven();
-        Ok(Stream { described: program.clone(), stream, steps, lines, tensors })
+        let (lines, in_parts) = (stream.driven(), stream.part_elements(&rewritten.program)?);
+        Ok(Stream { described: program.clone(), stream, steps, lines, tensors, in_parts })
     }
 
     /// The description.
@@ -200,7 +219,7 @@ impl<T: Element> Stream<T> {
 
     /// Bytes of the memory of a state: the positions of all tensors that are still read.
     pub fn state_bytes(&self) -> usize {
-        self.elements() * size_of::<T>()
+        (self.elements() + self.in_parts) * size_of::<T>()
     }
 
     /// The input with which the first output is known, counted from 1: 1 where no output looks
@@ -220,23 +239,30 @@ impl<T: Element> Stream<T> {
     pub fn state(&self) -> Result<State<T>, Error> {
         let mut memory = Block::default();
         memory.grow_for::<T>(self.elements())?;
+        let mut kept = Vec::with_capacity(self.steps.len());
+        for (at, Code { cut, .. }) in self.steps.iter().enumerate() {
+            let tensor = &self.tensors[at + 1];
+            let piece = self.stream.pieces[at + 1] as usize * tensor.outer * tensor.inner;
+            kept.push(cut.as_ref().map(|cut| cut.kept::<T>(piece)).transpose()?);
+        }
         let mut state = State {
             memory,
             work: Work::default(),
             places: vec![Place::default(); self.tensors.len()],
+            kept,
             ended: false,
-            element: std::marker::PhantomData,
         };
         // Each piece once, so that working memory is as large as it gets.
-        let starts = |at: usize| {
-            let residual = self.lines[at].residual.unwrap_or(0);
-            [at, at + 1, residual].map(|tensor| self.tensors[tensor].at)
-        };
-        let (driven, work) = state.driven(self.elements());
+        let (driven, kept, work) = state.driven(self.elements());
         for (at, step) in self.steps.iter().enumerate() {
+            let residual = self.lines[at].residual;
+            let starts = [at, at + 1, residual.unwrap_or(0)].map(|tensor| self.tensors[tensor].at);
+            let residual = residual.map(|_| driven.memory[starts[2]..].as_mut_ptr());
+            let residual = residual.map(|residual| residual.expose_provenance());
             for (_, code) in &step.pieces {
-                self.run((at, code), starts(at), driven.memory, work)?;
+                self.run((code, residual), starts, driven.memory, work)?;
             }
+            self.try_cut((at, starts), driven.memory, (&mut kept[at], work))?;
         }
         self.begin(&mut state);
         Ok(state)
@@ -303,10 +329,11 @@ impl<T: Element> Stream<T> {
 }
 
 impl<T: Element> State<T> {
-    /// What the driver changes, and working memory of code.
-    fn driven(&mut self, elements: usize) -> (driver::State<'_, T>, &mut Work) {
+    /// What the driver changes, what steps in parts remember, and working memory of code.
+    fn driven(&mut self, elements: usize) -> Driven<'_, T> {
         let memory = self.memory.elements::<T>(elements);
-        (driver::State { memory, places: &mut self.places, ended: self.ended }, &mut self.work)
+        let driven = driver::State { memory, places: &mut self.places, ended: self.ended };
+        (driven, &mut self.kept, &mut self.work)
     }
 
     /// Outputs along the axis that were given.
@@ -314,6 +341,8 @@ impl<T: Element> State<T> {
         self.places.last().map_or(0, |last| last.end.max(0))
     }
 }
+
+type Driven<'a, T> = (driver::State<'a, T>, &'a mut [Option<Kept<T>>], &'a mut Work);
 
 fn not_ended(ended: bool) -> Result<(), Error> {
     match ended {

@@ -250,7 +250,7 @@ fn computed(
     }
     if let Some(axis) = &args.stream {
         lines.push(blank());
-        lines.extend(stream::lines(&lowered.rewritten.program, axis)?);
+        lines.extend(stream::lines(&lowered.rewritten.program, axis, accuracy)?);
     }
     out.write_all(table::pairs(&lines).as_bytes())?;
     if args.leaves {

@@ -1,7 +1,7 @@
 //! What a stream of a program holds between calls, and how far its outputs look ahead.
 
-use conv_ir::Program;
 use conv_ir::program::stream::Stream;
+use conv_ir::{Accuracy, Program};
 use conv_jit::PIECES;
 
 use super::costs::size;
@@ -26,9 +26,13 @@ pub fn axis_named(axis: &str, rank: usize) -> Result<usize, Failure> {
 }
 
 /// The lines about the stream along an axis.
-pub fn lines(program: &Program, axis: &str) -> Result<Vec<(&'static str, String)>, Failure> {
+pub fn lines(
+    program: &Program,
+    axis: &str,
+    accuracy: Accuracy,
+) -> Result<Vec<(&'static str, String)>, Failure> {
     let along = axis_named(axis, program.steps()[0].conv.rank())?;
-    let stream = Stream::new(program, along, &PIECES)?;
+    let stream = Stream::new(program, along, &PIECES)?.in_partitions(program, accuracy)?;
     let bytes = conv_jit::state_bytes(program, &stream)?;
     let held = stream.held.iter().enumerate().map(|(tensor, held)| match tensor {
         0 => format!("{} of the input", thousands(*held as u128)),
@@ -36,7 +40,7 @@ pub fn lines(program: &Program, axis: &str) -> Result<Vec<(&'static str, String)
     });
     let held: Vec<String> = held.collect();
     let pieces = PIECES.map(|piece| piece.to_string()).join(", ");
-    Ok(vec![
+    let mut lines = vec![
         ("stream", format!("along {axis}, blocks of any length, put together of {pieces}")),
         ("state", size(bytes as u64)),
         ("", format!("positions still read: {}", held.join(", "))),
@@ -49,5 +53,16 @@ pub fn lines(program: &Program, axis: &str) -> Result<Vec<(&'static str, String)
                 }
             },
         ),
-    ])
+    ];
+    let several = stream.steps.len() > 1;
+    for (at, (step, of)) in stream.steps.iter().zip(program.steps()).enumerate() {
+        let said = match (&step.cut, &step.whole) {
+            (Some(cut), _) => cut.parts.reason(&of.conv),
+            (None, Some(why)) => format!("direct sums of all taps: {why}"),
+            (None, None) => continue,
+        };
+        let number = if several { format!("step {}: ", at + 1) } else { String::new() };
+        lines.push(("window", number + &said));
+    }
+    Ok(lines)
 }

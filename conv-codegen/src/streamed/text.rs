@@ -212,7 +212,7 @@ impl Streamed<'_> {
                 }
                 let done: ::core::result::Result<(), ::core::convert::Infallible> = driver.work(
                     &mut now, (input, positions), (output, outputs),
-                    &mut |step, piece, starts, memory| {
+                    &mut |[step, piece], _, starts, memory| {
                         self.piece(step, piece, starts, memory);
                         ::core::result::Result::Ok(())
                     },

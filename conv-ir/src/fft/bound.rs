@@ -56,16 +56,37 @@ impl Blocks {
     fn errors(&self, conv: &Conv) -> (f64, f64) {
         let spec = conv.spec();
         let unit = spec.types.accumulator.unit();
-        let steps: f64 = self.complex().map(|n| transform(n, unit)).sum();
         let inputs: f64 = self.axes.iter().map(|axis| axis.points as f64).product();
+        let sums = conv.in_channels_per_group();
+        let relative = Roundings { complex: self.complex().collect(), inputs, sums, unit };
+        let added = gamma(1 + usize::from(spec.bias) + usize::from(spec.residual), unit);
+        (relative.relative(), added)
+    }
+}
+
+/// What is rounded from a block's inputs to its outputs.
+pub(super) struct Roundings {
+    /// Complex points of the transforms, one behind the other.
+    pub complex: Vec<usize>,
+    /// Real numbers of a block.
+    pub inputs: f64,
+    /// Products that are summed at a point.
+    pub sums: usize,
+    pub unit: f64,
+}
+
+impl Roundings {
+    /// How far off an output may be, relative to the largest input times the largest numbers of the
+    /// windows' spectra, summed.
+    pub fn relative(&self) -> f64 {
+        let all = |unit: f64| self.complex.iter().map(|n| transform(*n, unit)).sum::<f64>();
         // The spectrum of the window is computed in f64, scaled, and rounded once. Its error is
         // bounded by its norm, which may be the root of so many points times its largest number.
-        let finer: f64 = self.complex().map(|n| transform(n, f64::EPSILON / 2.0)).sum();
-        let finer = finer * inputs.sqrt();
-        let product = 2f64.sqrt() * gamma(2 + conv.in_channels_per_group(), unit);
-        let relative = (1.0 + steps).powi(2) * (1.0 + product) * (1.0 + unit) * (1.0 + finer) - 1.0;
-        let added = gamma(1 + usize::from(spec.bias) + usize::from(spec.residual), unit);
-        (relative * inputs.sqrt(), added)
+        let finer = all(f64::EPSILON / 2.0) * self.inputs.sqrt();
+        let product = 2f64.sqrt() * gamma(2 + self.sums, self.unit);
+        let steps = (1.0 + all(self.unit)).powi(2);
+        let relative = steps * (1.0 + product) * (1.0 + self.unit) * (1.0 + finer) - 1.0;
+        relative * self.inputs.sqrt()
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod bound;
 mod choose;
+mod partitions;
 
 use std::fmt;
 
@@ -25,6 +26,7 @@ use crate::conv::EquationAxis;
 use crate::{Conv, PaddingMode, Reduction};
 pub(crate) use choose::FEWEST_TAPS;
 pub use choose::choose;
+pub use partitions::Partitions;
 
 /// How a convolution is cut into blocks, each through one transform.
 ///

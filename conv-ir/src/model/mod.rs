@@ -202,21 +202,28 @@ const SHORT: i64 = 32;
 ///
 /// Measured on Zen 5, with channels and with columns in the lanes: 1x1 over 56x56, 144 to 24
 /// channels, 73 and 97 % of the peak; 3x3 over 160x160, 96 to 24, 69 and 89 %; 1x1 over 112x112,
-/// 16 to 96, 74 and 84 %.
+/// 16 to 96, 74 and 84 %. With AVX2, where splats are loads of their own, short sums alone: 1x1
+/// over 56x56, 16 to 96 channels, 76 and 86 %; over 64 columns, 8 to 8, 24 and 56 %.
 fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     let lanes = target.lanes(shape.bytes) as i64;
-    let padded = shape.out_channels.saturating_add(lanes - 1) / lanes * lanes;
-    let fills = shape.out_channels.saturating_mul(10) > padded.saturating_mul(9);
+    let fill = |extent: i64| {
+        let padded = extent.saturating_add(lanes - 1) / lanes * lanes;
+        extent.saturating_mul(10) > padded.saturating_mul(9)
+    };
     let is_short = shape.steps() / shape.phases <= SHORT;
-    target.isa.machine().embeds_broadcasts
-        && shape.out_channels * 4 >= lanes * 3
+    let embeds = target.isa.machine().embeds_broadcasts;
+    let pays = match embeds {
+        true => !fill(shape.out_channels) || is_short || shape.phases > 1,
+        // The prices of stores are those of wide vectors.
+        false => is_short && fill(shape.columns()),
+    };
+    pays && shape.out_channels * 4 >= lanes * 3
         && shape.in_channels > 1
         && !shape.is_free
         && shape.column_step == 1
         && can_mask(shape, target)
         && shape.columns() >= lanes
-        && (!fills || is_short || shape.phases > 1)
-        && matches!(cheaper(shape, target, true), LanesOn::Columns)
+        && (!embeds || matches!(cheaper(shape, target, true), LanesOn::Columns))
 }
 
 /// Taps that are spelled out leave room for few outputs in a leaf: where little of them is zero,

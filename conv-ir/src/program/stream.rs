@@ -21,6 +21,7 @@
 pub mod driver;
 pub mod line;
 mod memory;
+mod parts;
 
 use std::ops::Range;
 
@@ -29,6 +30,7 @@ use crate::conv::{PerAxis, axis_name};
 use crate::{Conv, ConvSpec, Error, Padding, PaddingMode, Reduction, Size};
 use line::{Line, Repeat};
 pub use memory::Ring;
+pub use parts::Cut;
 
 /// The files of [`mod@line`] and [`driver`], which emitted Rust has as they stand.
 pub const SOURCES: [(&str, &str); 2] =
@@ -81,6 +83,10 @@ pub struct StreamStep {
     pub multiplies_padding: bool,
     /// Its numbers along the axis.
     pub line: Line,
+    /// How its window is cut, where it is not computed as a whole.
+    pub cut: Option<Cut>,
+    /// Why a long window is computed as a whole, where the accuracy allows parts.
+    pub whole: Option<String>,
 }
 
 impl Stream {
@@ -125,6 +131,8 @@ impl Stream {
                 residual: step.residual,
                 multiplies_padding: is_padded && zeros && spec.reduction.has_weight(),
                 line,
+                cut: None,
+                whole: None,
             });
         }
         let held = held(&steps)?;

@@ -18,7 +18,9 @@
 
 mod moves;
 mod roots;
+mod row;
 mod shape;
+mod tail;
 mod transform;
 mod vector;
 
@@ -32,6 +34,7 @@ use crate::engine::{self, Work};
 use crate::executor::Executor;
 use moves::{load, store};
 use shape::Shape;
+pub(crate) use tail::{Past, Tail, Window as TailWindow};
 use transform::{Grid, Pair, Point};
 use vector::{Plain, Vector, Vectors};
 

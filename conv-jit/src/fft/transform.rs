@@ -71,7 +71,7 @@ impl<V: Lanes> Pair<V> {
     }
 
     #[inline(always)]
-    fn minus(self, other: Self) -> Self {
+    pub fn minus(self, other: Self) -> Self {
         Pair { re: self.re.minus(other.re), im: self.im.minus(other.im) }
     }
 
@@ -97,11 +97,22 @@ impl<V: Lanes> Pair<V> {
 
     /// Times the conjugate.
     #[inline(always)]
-    fn back_by(self, Pair { re, im }: Self) -> Self {
+    pub fn back_by(self, Pair { re, im }: Self) -> Self {
         Pair {
             re: self.re.times(re).plus(self.im.times(im)),
             im: self.im.times(re).minus(self.re.times(im)),
         }
+    }
+
+    /// As [`Vector::exchanged`].
+    #[inline(always)]
+    pub fn exchanged<T: Copy, const L: usize, const APART: usize>(self, other: Self) -> (Self, Self)
+    where
+        V: Vector<T, L>,
+    {
+        let (re, other_re) = self.re.exchanged::<APART>(other.re);
+        let (im, other_im) = self.im.exchanged::<APART>(other.im);
+        (Pair { re, im }, Pair { re: other_re, im: other_im })
     }
 
     #[inline(always)]
@@ -112,7 +123,7 @@ impl<V: Lanes> Pair<V> {
 
 /// The transform of one axis.
 #[derive(Clone, Debug)]
-struct Axis<T> {
+pub(super) struct Axis<T> {
     points: usize,
     /// The first step first.
     steps: Vec<Step<T>>,
@@ -132,6 +143,11 @@ struct Step<T> {
 impl<T: Real> Axis<T> {
     /// Of so many points, which [`radices`] takes apart.
     fn new(points: usize, folded: bool) -> Axis<T> {
+        Axis::grown(points, folded).0
+    }
+
+    /// The same, and of each node that is left the turn of its root, of so many.
+    pub fn grown(points: usize, folded: bool) -> (Axis<T>, Vec<u64>, u64) {
         let mut steps = Vec::new();
         // The modulus of each node is x^len - e^(2 pi i turn / of).
         let mut nodes: Vec<u64> = vec![u64::from(folded)];
@@ -145,7 +161,7 @@ impl<T: Real> Axis<T> {
             nodes = nodes.iter().flat_map(|turn| (0..count).map(move |k| turn + k * of)).collect();
             (len, of) = (len / radix, whole);
         }
-        Axis { points, steps }
+        (Axis { points, steps }, nodes, of)
     }
 }
 
@@ -228,10 +244,10 @@ impl<T: Real> Grid<T> {
 
 /// Where a step's numbers are: the first one, how far apart they are, and how many lines.
 #[derive(Clone, Copy)]
-struct Lines {
-    start: usize,
-    stride: usize,
-    run: usize,
+pub(super) struct Lines {
+    pub start: usize,
+    pub stride: usize,
+    pub run: usize,
 }
 
 impl<T: Real> Axis<T> {
@@ -241,7 +257,7 @@ impl<T: Real> Axis<T> {
     }
 
     #[inline(always)]
-    fn forward<V: Vector<T, L>, const L: usize>(&self, data: &mut [Point<T, L>], lines: Lines) {
+    pub fn forward<V: Vector<T, L>, const L: usize>(&self, data: &mut [Point<T, L>], lines: Lines) {
         let (wide, near) = self.steps.split_at(self.cut());
         for step in wide {
             step.run::<V, L, false>(data, 0..self.points / step.len, lines);
@@ -256,7 +272,7 @@ impl<T: Real> Axis<T> {
     }
 
     #[inline(always)]
-    fn back<V: Vector<T, L>, const L: usize>(&self, data: &mut [Point<T, L>], lines: Lines) {
+    pub fn back<V: Vector<T, L>, const L: usize>(&self, data: &mut [Point<T, L>], lines: Lines) {
         let (wide, near) = self.steps.split_at(self.cut());
         if let Some(first) = near.first() {
             for block in 0..self.points / first.len {

@@ -1,8 +1,7 @@
 //! A model of the size of NAM's "A2", in blocks of 64 samples on one thread: 23 dilated layers of 8
 //! channels, windows of 6 and 15 taps, dilations from 1 to 239, each with a 1x1 layer and a
 //! residual, and a head of 16 taps. Streamed, and by nam-rs, in turns; the least of the rounds
-//! counts. Then a minute of audio, each block followed by a loop that does nothing for as long:
-//! what is late in both is the machine's doing.
+//! counts. Then a minute of audio ([`minute`]), emitted Rust, and filters ([`emitted`]).
 //!
 //! The two are not the same function: a program has no sum of all layers in front of the head, and
 //! no input that each layer sees. Both are 3 % of the multiply-adds, and counted for nam-rs.
@@ -11,40 +10,26 @@
 //! [`fma_peak_at`](conv_jit::peak::fma_peak_at) at the target's width: activations, biases and
 //! residuals are not counted.
 //!
-//! `cargo run --release --manifest-path tests/nam/Cargo.toml`
+//! `cargo run --release --manifest-path tests/nam/Cargo.toml`; `-- filters` for the last part alone
 
 use std::time::Instant;
 
-use conv_ir::{Activation, Target};
-use conv_jit::{Builder, Options, Padding, StepWeights, Stream, chain};
+use conv_ir::{Program, Target};
+use conv_jit::{Options, StepWeights, Stream};
 use nam_rs::{Model, NamModel};
 use serde_json::json;
 
 #[path = "../../../examples/nam/model.rs"]
 mod model;
 
+mod emitted;
+mod minute;
+mod stack;
+
+use stack::{CHANNELS, layers};
+
 /// Samples a block.
 const BLOCK: usize = 64;
-
-const CHANNELS: usize = 8;
-
-/// Taps and dilation of each layer.
-fn layers() -> Vec<(usize, usize)> {
-    let thrice = [1, 3, 7, 17, 41, 101, 239].map(|dilation| (6, dilation));
-    [&thrice[..], &thrice, &thrice, &[(15, 1), (15, 13)]].concat()
-}
-
-fn stack() -> Builder {
-    let mut stack = chain(1, ["T"]).pointwise(CHANNELS);
-    let mut before = 1;
-    for (taps, dilation) in layers() {
-        stack = stack.conv(CHANNELS, taps).dilation(dilation).padding(Padding::Causal).bias(true);
-        stack = stack.activation(Activation::LeakyRelu(0.01));
-        stack = stack.pointwise(CHANNELS).bias(true).residual(before);
-        before += 2;
-    }
-    stack.conv(1, 16).padding(Padding::Causal).bias(true)
-}
 
 /// Small numbers that are not tidy.
 fn numbers(len: usize, seed: usize) -> Vec<f32> {
@@ -125,42 +110,14 @@ fn at(times: &[f64], part: f64) -> f64 {
     sorted[((sorted.len() - 1) as f64 * part) as usize]
 }
 
-/// Does nothing, so many times.
-fn idle(turns: u64) {
-    (0..turns).for_each(|turn| {
-        std::hint::black_box(turn);
-    });
-}
-
-/// A minute of audio: times of the blocks, and of a loop that is as long as most of them.
-fn minute(mut block: impl FnMut(), median: f64) {
-    const TURNS: u64 = 100_000;
-    let turn = at(&times(20, |_| idle(TURNS)), 0.5) / TURNS as f64;
-    let turns = (median / turn) as u64;
-    let (mut ours, mut empty) = (Vec::new(), Vec::new());
-    for _ in 0..60 * 48_000 / BLOCK {
-        ours.extend(times(1, |_| block()));
-        empty.extend(times(1, |_| idle(turns)));
-    }
-    for (name, times) in [("a minute", ours), ("an empty loop", empty)] {
-        let most = [0.99, 0.999, 0.9999, 1.0].map(|part| at(&times, part) / at(&times, 0.5));
-        println!(
-            "  {name}: median {:.1} us; 99 %, 99.9 %, 99.99 % and all of {} blocks within {:.2}, \
-             {:.2}, {:.2} and {:.2} of it",
-            at(&times, 0.5) * 1e6,
-            times.len(),
-            most[0],
-            most[1],
-            most[2],
-            most[3],
-        );
-    }
-}
-
 fn main() {
     compare();
-    let blocks: usize = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(2000);
-    let program = stack().describe().expect("a program");
+    const BLOCKS: usize = 2000;
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if words.iter().any(|word| word == "filters") {
+        return emitted::measure();
+    }
+    let program: Program = stack::stack().parse().expect("a program");
     let arrays: Vec<(Vec<f32>, Option<Vec<f32>>)> = program
         .convs()
         .enumerate()
@@ -172,7 +129,7 @@ fn main() {
     let weights: Vec<StepWeights<'_, f32>> =
         arrays.iter().map(|(weight, bias)| StepWeights { weight, bias: bias.as_deref() }).collect();
     let macs: usize = program.convs().map(|conv| conv.weight_len()).sum();
-    let sound: Vec<f32> = (0..BLOCK * blocks).map(|i| (i as f32 * 0.05).sin() * 0.25).collect();
+    let sound: Vec<f32> = (0..BLOCK * BLOCKS).map(|i| (i as f32 * 0.05).sin() * 0.25).collect();
     for target in conv_jit::targets_here() {
         let options = Options { target, cache: false, ..Options::default() };
         let start = Instant::now();
@@ -180,6 +137,7 @@ fn main() {
         let compile = start.elapsed();
         measure(&stream, &target, macs, &sound, compile.as_secs_f64());
     }
+    emitted::measure();
 }
 
 fn measure(stream: &Stream<f32>, target: &Target, macs: usize, sound: &[f32], compile: f64) {
@@ -222,10 +180,11 @@ fn measure(stream: &Stream<f32>, target: &Target, macs: usize, sound: &[f32], co
         theirs_median * 1e6,
         theirs_median / ours_median,
     );
-    let mut next = 0;
-    let push = || {
-        stream.push(&mut state, block(next % blocks), &mut output).expect("a block");
-        next += 1;
-    };
-    minute(push, ours_median);
+    minute::report(5, ours_median, |next| match next {
+        None => stream.reset(&mut state),
+        Some(at) => {
+            stream.push(&mut state, block(at % blocks), &mut output).expect("a block");
+            std::hint::black_box(&output);
+        }
+    });
 }

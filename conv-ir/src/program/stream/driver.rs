@@ -78,8 +78,9 @@ pub struct State<'a, T> {
     pub ended: bool,
 }
 
-/// A stream whose code is somebody else's: it is asked to run a piece of a step, by number, on
-/// memory where input, output and residual begin at some elements.
+/// A stream whose code is somebody else's: it is asked to run a step's piece, by number, for the
+/// outputs from a position on, of which so many are known, on memory where input, output and
+/// residual begin at some elements.
 #[derive(Clone, Copy, Debug)]
 pub struct Driver<'a, T, P> {
     /// The input, then the output of each step.
@@ -193,7 +194,7 @@ impl<T: Copy, P: AsRef<[i64]>> Driver<'_, T, P> {
         state: &mut State<'_, T>,
         (input, positions): (&[T], usize),
         (output, outputs): (&mut [T], usize),
-        run: &mut impl FnMut(usize, usize, [usize; 3], &mut [T]) -> Result<(), E>,
+        run: &mut impl FnMut([usize; 2], [i64; 2], [usize; 3], &mut [T]) -> Result<(), E>,
     ) -> Result<(), E> {
         let given = state.places[self.steps.len()].end.max(0);
         let mut taken = 0;
@@ -371,7 +372,7 @@ impl<T: Copy, P: AsRef<[i64]>> Driver<'_, T, P> {
         &self,
         state: &mut State<'_, T>,
         (at, unknown): (usize, i64),
-        run: &mut impl FnMut(usize, usize, [usize; 3], &mut [T]) -> Result<(), E>,
+        run: &mut impl FnMut([usize; 2], [i64; 2], [usize; 3], &mut [T]) -> Result<(), E>,
     ) -> Result<Option<i64>, E> {
         let (step, tensor) = (&self.steps[at], &self.tensors[at + 1]);
         let pieces = step.pieces.as_ref();
@@ -387,7 +388,7 @@ impl<T: Copy, P: AsRef<[i64]>> Driver<'_, T, P> {
         let input = place(at, step.line.first_input(end));
         let residual = step.residual.map_or(0, |from| place(from, end));
         let output = tensor.at + slot * tensor.inner;
-        run(at, piece, [input, output, residual], &mut *state.memory)?;
+        run([at, piece], [end, count], [input, output, residual], &mut *state.memory)?;
         if end < 0 {
             tensor.erase(state.memory, slot, count.min(-end) as usize);
         }
