@@ -66,8 +66,18 @@ numbers! {
     u16 u16 "uint16" itself;
 }
 
-/// Axes of an array of ours; of NumPy's views there are no more.
+/// Axes of a view at most; NumPy's arrays have up to 64.
 const MOST_AXES: usize = 32;
+
+/// Fails where an array has more axes than a view.
+pub fn check_axes(name: &str, axes: usize) -> PyResult<()> {
+    match axes > MOST_AXES {
+        true => {
+            Err(PyValueError::new_err(format!("{name} has {axes} axes, but {MOST_AXES} at most")))
+        }
+        false => Ok(()),
+    }
+}
 
 /// NumPy's name of a type.
 pub fn numpy_name(dtype: DType) -> &'static str {
@@ -151,10 +161,6 @@ fn of_type<'a, 'py, T: Number>(
         let kind = array.get_type().name()?;
         return Err(PyTypeError::new_err(format!("{name} is no NumPy array, but a {kind}")));
     };
-    if array.ndim() > MOST_AXES {
-        let message = format!("{name} has {} axes, but {MOST_AXES} at most", array.ndim());
-        return Err(PyValueError::new_err(message));
-    }
     let typed = array.cast::<PyArrayDyn<T::Held>>();
     let typed = typed.map_err(|_| wrong_type(name, array, T::NAME))?;
     let size = size_of::<T::Held>();

@@ -5,7 +5,7 @@ use conv_jit::{Compiled, Conv, StepArrays};
 use numpy::PyUntypedArrayMethods;
 use pyo3::prelude::*;
 
-use crate::arrays::{Given, Number, read, write};
+use crate::arrays::{Given, Number, check_axes, read, write};
 use crate::error::to_python;
 use crate::threads::{Pool, apart};
 
@@ -123,6 +123,11 @@ impl<I: Number, O: Number> Run for conv_jit::Packed<I, O> {
                 apart(py, move || call.run())
             }
             false => {
+                check_axes("x", x.ndim())?;
+                check_axes("out", out.ndim())?;
+                if let Some(residual) = &residual {
+                    check_axes("residual", residual.ndim())?;
+                }
                 let (x, out) = (I::view(x.as_array()), O::view_mut(out.as_array_mut()));
                 let mut call = self.call_view(x, out).executor(&Pool);
                 if let Some(residual) = &residual {

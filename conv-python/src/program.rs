@@ -2,7 +2,7 @@
 
 use conv_ir::{Conv, Error as IrError};
 use conv_jit::{Compiled, Layout, Options, Size, zero_point};
-use numpy::PyArray1;
+use numpy::{PyArray1, PyUntypedArray, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -133,6 +133,13 @@ pub fn without_zero_point<'py>(
     bias: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<(String, Bound<'py, PyArray1<i32>>)> {
     let conv: Conv = text.parse().map_err(of_description)?;
+    if let Ok(array) = weight.cast::<PyUntypedArray>()
+        && array.shape() != conv.weight_shape()
+    {
+        let (found, needed) = (array.shape(), conv.weight_shape());
+        let message = format!("weight has shape {found:?}, but the convolution needs {needed:?}");
+        return Err(PyValueError::new_err(message));
+    }
     let weight = Given::read("weight", conv.types().weight, weight)?;
     let bias = bias.map(|bias| read::<i32>("bias", bias)).transpose()?;
     let bias = bias.as_ref().map(|bias| elements("bias", bias)).transpose()?;

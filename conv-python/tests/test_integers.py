@@ -98,7 +98,9 @@ def test_a_zero_point() -> None:
         np.testing.assert_array_equal(convc.compile(text)(x, w, left), wanted)
     for mistake, sentence in (
         ((described, 256, w), "256 is no u8"),
-        ((described, 1, w[:3]), "weight has 81 elements"),
+        ((described, 2**40, w), "1099511627776 is no number of the input's type"),
+        ((described, 1, w[:3]), "weight has shape"),
+        ((described, 1, w.ravel()), "weight has shape"),
         (("conv1d in 9 kernel 3", 1, np.ones((1, 1, 3), "f4")), "no sums of integers"),
     ):
         with pytest.raises(ValueError, match=sentence):

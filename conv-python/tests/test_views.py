@@ -105,3 +105,11 @@ def test_an_output_whose_elements_share_memory() -> None:
     out = np.lib.stride_tricks.as_strided(room, (1, 1, 2, 3), (0, 0, 4, 4))
     c(x, out=out)
     np.testing.assert_array_equal(room, [0, 3, 4, 5])
+
+
+def test_more_axes_than_a_view_has() -> None:
+    x = np.ones((1,) * 30 + (2, 1, 1, 3))
+    np.testing.assert_array_equal(convc.convolve(x, np.ones((1,) * 33 + (3,))), 3 * x)
+    c = convc.compile("conv1d in 2 kernel 1", weights=[[[1.0]]])
+    with pytest.raises(ValueError, match="x has 34 axes, but 32 at most"):
+        c._ready.run(np.ones((1,) * 33 + (4,), "f4")[..., ::2], np.ones((1, 1, 2), "f4"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -175,7 +176,7 @@ def without_zero_point(text: str, zero: int, weight: Any, bias: Any = None) -> t
     weight : array_like
         Of the convolution's shape and type.
     bias : array_like of int32, optional
-        One number for each output channel, where the text says ``+ bias``.
+        One number for each output channel, where one is added.
 
     Returns
     -------
@@ -200,6 +201,9 @@ def without_zero_point(text: str, zero: int, weight: Any, bias: Any = None) -> t
     >>> convc.compile(text)(np.array([[[128, 129, 127]]], "u1"), weight, bias)
     array([[[ 3, -1, -1]]], dtype=int32)
     """
+    zero = operator.index(zero)
+    if not -(2**31) <= zero < 2**31:
+        raise ValueError(f"zero point: {zero} is no number of the input's type")
     given = None if bias is None else typed("bias", by_rows(as_array(bias)), np.dtype(np.int32))
     return _native.without_zero_point(text, zero, by_rows(as_array(weight)), given)
 
