@@ -112,6 +112,14 @@ pub enum Binary {
     Max,
     /// The magnitude of `a` with the sign of `b`.
     CopySign,
+    /// Of integers: `a` as f32, times the f32 whose bits `b` is, to the nearest integer, ties to
+    /// even; at most 2^30 away from zero.
+    Scale,
+    /// Of integers: `a * b / 2^31`, of 64 bits, to the nearest integer, ties up; `b` is not
+    /// negative.
+    MulHigh,
+    /// Of integers: `a / 2^b`, to the nearest integer, ties away from zero; `b` is 0 to 31.
+    ShiftRound,
 }
 
 #[cfg(test)]

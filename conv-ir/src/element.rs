@@ -35,6 +35,18 @@ pub trait Element: Stored + PartialOrd {
     fn abs(self) -> Self;
     /// The magnitude of `self` with the sign of `sign`.
     fn copysign(self, sign: Self) -> Self;
+    /// As [`Binary::Scale`](crate::activation::Binary::Scale) says, of integers alone.
+    fn scaled(self, _: Self) -> Self {
+        unreachable!("{} is not requantised", Self::DTYPE)
+    }
+    /// As [`Binary::MulHigh`](crate::activation::Binary::MulHigh) says, of integers alone.
+    fn mul_high(self, _: Self) -> Self {
+        unreachable!("{} is not requantised", Self::DTYPE)
+    }
+    /// As [`Binary::ShiftRound`](crate::activation::Binary::ShiftRound) says, of integers alone.
+    fn shift_round(self, _: Self) -> Self {
+        unreachable!("{} is not requantised", Self::DTYPE)
+    }
     /// The nearest value of a type that is computed in this one.
     fn rounded_to(self, dtype: DType) -> Self {
         if dtype == Self::DTYPE { self } else { Self::from_f64(dtype.round(self.to_f64())) }
@@ -114,6 +126,19 @@ impl Element for i32 {
     }
     fn copysign(self, sign: Self) -> Self {
         if (self < 0) == (sign < 0) { self } else { self.wrapping_neg() }
+    }
+    fn scaled(self, scale: Self) -> Self {
+        let most = (1 << 30) as f32;
+        (self as f32 * f32::from_bits(scale as u32)).clamp(-most, most).round_ties_even() as i32
+    }
+    fn mul_high(self, multiplier: Self) -> Self {
+        ((i64::from(self) * i64::from(multiplier) + (1 << 30)) >> 31) as i32
+    }
+    fn shift_round(self, shift: Self) -> Self {
+        // Lanes that nobody reads may have a shift that is none.
+        let below = (1i64.wrapping_shl(shift as u32) - 1) as i32;
+        let tie = (below >> 1).wrapping_add(i32::from(self < 0));
+        self.wrapping_shr(shift as u32).wrapping_add(i32::from(self & below > tie))
     }
 }
 
@@ -200,5 +225,14 @@ impl<T: Element> Element for Unfused<T> {
     }
     fn copysign(self, sign: Self) -> Self {
         Unfused(self.0.copysign(sign.0))
+    }
+    fn scaled(self, scale: Self) -> Self {
+        Unfused(self.0.scaled(scale.0))
+    }
+    fn mul_high(self, multiplier: Self) -> Self {
+        Unfused(self.0.mul_high(multiplier.0))
+    }
+    fn shift_round(self, shift: Self) -> Self {
+        Unfused(self.0.shift_round(shift.0))
     }
 }

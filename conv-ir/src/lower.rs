@@ -19,6 +19,7 @@
 //! an index may leave the image. After this nobody looks at `Conv`.
 
 mod divisor;
+mod requantise;
 
 use crate::conv::{Conv, EquationAxis, Extent, Layout, PaddingMode, Reduction, Size};
 use crate::nest::{
@@ -146,6 +147,8 @@ struct Buffers {
     output: BufferId,
     /// Of an average: what it is divided by.
     divisor: Option<Divisor>,
+    /// What requantises a sum, in order: an operation, and its second operand by channel.
+    tables: Vec<(Binary, BufferId)>,
 }
 
 impl Lowering<'_> {
@@ -261,6 +264,7 @@ impl Lowering<'_> {
             residual: residual.map(|extents| add(BufferRole::Residual, extents, types.output)),
             output: add(BufferRole::Output, output, types.output),
             divisor: self.divisor(),
+            tables: self.tables(),
         }
     }
 
@@ -293,13 +297,13 @@ impl Lowering<'_> {
         let divisor = buffers.divisor.as_ref().map(|divisor| divisor.at(&out));
         let store = Op::Store {
             to: Access::buffer(buffers.output, image(self.layouts.output)),
-            value: self.epilogue(
-                acc,
-                divisor,
-                buffers
+            value: {
+                let residual = buffers
                     .residual
-                    .map(|residual| Access::buffer(residual, image(self.layouts.residual))),
-            ),
+                    .map(|residual| Access::buffer(residual, image(self.layouts.residual)));
+                let value = self.epilogue(acc, divisor, residual);
+                self.narrowed(self.requantised(value, axes, &buffers.tables))
+            },
             when: Vec::new(),
         };
         let kernel =
@@ -400,6 +404,11 @@ impl Lowering<'_> {
         if let Some(activation) = self.conv.spec().activation {
             value = Expr::Activation(activation, Box::new(value));
         }
+        value
+    }
+
+    /// Rounded to the type of the output.
+    fn narrowed(&self, value: Expr) -> Expr {
         match self.conv.types().output {
             output if output == self.nest.dtype => value,
             output => Expr::Unary(Unary::To(output), Box::new(value)),

@@ -105,6 +105,8 @@ fn compute<T: Element>(
         return Ok(output); // an empty batch, however large its images are
     }
     let output_type = if T::DTYPE == conv.dtype() { conv.types().output } else { T::DTYPE };
+    let range = conv.types().output.range().map(|(least, most)| (least as i32, most as i32));
+    let requantised = conv.requantisation().zip(range);
     for position in points(&problem.output) {
         let taps = problem.taps(&position);
         let at = flat(&position, &problem.output);
@@ -119,7 +121,13 @@ fn compute<T: Element>(
                     if let Some(residual) = arguments.residual {
                         value = value.add(residual[element]);
                     }
-                    let value = problem.activation.map_or(value, |a| activate(a, value));
+                    let mut value = problem.activation.map_or(value, |a| activate(a, value));
+                    if let Some((requantised, range)) = &requantised {
+                        let rescale = requantised.of_channel(g * problem.out_channels + o);
+                        let sum = value.to_f64() as i32;
+                        let number = rescale.output(sum, requantised.zero_point(), *range);
+                        value = T::from_f64(number.into());
+                    }
                     output[element] = value.rounded_to(output_type);
                 }
             }

@@ -81,7 +81,7 @@ pub fn without<W: Stored>(
     };
     let types = spec.types.adding(spec.types.accumulator);
     let raw = ConvSpec { padding_mode, types, bias: true, ..spec.clone() };
-    Ok((Conv::new(raw)?, left))
+    Ok((Conv::new(raw)?.requantised_as(conv), left))
 }
 
 #[cfg(test)]

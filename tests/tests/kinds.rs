@@ -8,6 +8,7 @@
 //! as pairs: what the first gives, the second takes; and a transposed one is held against the
 //! gradient that it is.
 
+use conv_ir::requantise::Rounding;
 use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Schedule, Target, passes};
 use conv_tests::data::{Data, compare};
 use conv_tests::emitted::{Emitted, exactly};
@@ -237,6 +238,45 @@ fn on_machines(cases: &[(String, Conv)]) {
         cases.len() * 2,
         failures.join("\n\n")
     );
+}
+
+/// Sums that become integers of few bits: the cases of integers that have an output of them, with a
+/// scale for each channel or one, and each rounding that compiled code has, in turn.
+fn requantised_cases() -> Vec<(String, Conv)> {
+    let mut rng = conv_tests::data::Rng(SEED);
+    let mut requantised = Vec::new();
+    for (name, conv) in cases_of_integers() {
+        let output = conv.types().output;
+        if conv.spec().residual || !conv.has_weight() || output == DType::I32 {
+            continue;
+        }
+        let rounding = [Rounding::Onnx, Rounding::TfliteDouble][requantised.len() % 2];
+        // From what moves most sums to the ends to what makes zeros of all.
+        let mut scale =
+            || 2f64.powi(-(rng.within(1, 20) as i32)) / (1.0 + rng.within(1, 99) as f64);
+        let scales: Vec<f64> = match requantised.len() % 3 {
+            0 => vec![scale()],
+            _ => (0..conv.out_channels()).map(|_| scale()).collect(),
+        };
+        let (least, most) = output.range().expect("of integers");
+        let zero_points = [0, least, most, (least + most + 1) / 2 + 7];
+        let zero_point = zero_points[requantised.len() / 2 % 4] as i32;
+        let conv = conv.requantised(rounding, &scales, zero_point);
+        requantised.push((name, conv.unwrap_or_else(|e| panic!("{e}"))));
+    }
+    assert!(requantised.len() > 80, "{}", requantised.len());
+    requantised
+}
+
+#[test]
+fn every_kind_requantised_on_the_interpreter_and_machine_code() {
+    on_machines(&requantised_cases());
+}
+
+#[test]
+fn every_kind_requantised_as_expanded_rust() {
+    let cases = requantised_cases().into_iter().step_by(3).collect::<Vec<_>>();
+    expanded(&cases);
 }
 
 /// Adds a case with both fills to the program, and what the reference makes of it.

@@ -160,7 +160,7 @@ const ROOMS: [(&str, &str); 25] = [
     ("target", "dtype element"),
     ("activation", "dtype element"),
     ("values", "dtype element error stored types"),
-    ("conv", "activation dtype element error stored types values"),
+    ("conv", "activation dtype element error requantise stored types values"),
     ("zero_point", "conv error stored"),
     ("nest", "activation dtype element stored types values"),
     ("interp", "activation dtype element error nest stored types"),

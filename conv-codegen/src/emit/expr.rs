@@ -388,11 +388,19 @@ impl LeafText<'_, '_> {
             Binary::Min => (LaneFn::Min, quote!()),
             Binary::Max => (LaneFn::Max, quote!()),
             Binary::CopySign => (LaneFn::CopySign, quote!()),
+            Binary::Scale => (LaneFn::Scale, quote!()),
+            Binary::MulHigh => (LaneFn::MulHigh, quote!()),
+            Binary::ShiftRound => (LaneFn::ShiftRound, quote!()),
         };
         Ok(match (self.lanes(), op) {
             (Some(_), _) => self.call(vector, &[a.tokens, b.tokens]),
             (None, Binary::Min) => self.call(LaneFn::MinScalar, &[a.tokens, b.tokens]),
             (None, Binary::Max) => self.call(LaneFn::MaxScalar, &[a.tokens, b.tokens]),
+            (None, Binary::Scale) => self.call(LaneFn::ScaleScalar, &[a.tokens, b.tokens]),
+            (None, Binary::MulHigh) => self.call(LaneFn::MulHighScalar, &[a.tokens, b.tokens]),
+            (None, Binary::ShiftRound) => {
+                self.call(LaneFn::ShiftRoundScalar, &[a.tokens, b.tokens])
+            }
             (None, Binary::CopySign) => self.method("copysign", &[a.tokens, b.tokens]),
             (None, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
                 if self.emission.dtype.is_integer() =>

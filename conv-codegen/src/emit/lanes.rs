@@ -83,6 +83,12 @@ lane_fns! {
     Symmetric symmetric,
     Replicate replicate,
     Circular circular,
+    Scale scale,
+    MulHigh mul_high,
+    ShiftRound shift_round,
+    ScaleScalar scale_scalar,
+    MulHighScalar mul_high_scalar,
+    ShiftRoundScalar shift_round_scalar,
     Widen widen,
     Narrow narrow,
     To to,
@@ -110,6 +116,12 @@ impl LaneFn {
 
     pub fn ident(self, stored: Option<DType>) -> Ident {
         Ident::new(&self.text(stored), Span::call_site())
+    }
+
+    /// What integers alone have.
+    #[cfg(test)]
+    pub fn requantises(self) -> bool {
+        matches!(self, LaneFn::Scale | LaneFn::MulHigh | LaneFn::ShiftRound)
     }
 
     /// What there is only between a type that is stored and the one that it is computed in.

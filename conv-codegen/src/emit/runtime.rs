@@ -48,7 +48,7 @@ macro_rules! files {
 files! {
     SCALAR "scalar.rs", UNFUSED "unfused.rs", CORE_ONLY "core_only.rs", SOFT "soft.rs", PORTABLE "portable.rs", AVX "avx.rs",
     AVX_F32 "avx_f32.rs", AVX_F64 "avx_f64.rs", AVX2 "avx2.rs", AVX2_128 "avx2_128.rs", AVX512 "avx512.rs",
-    WRAPPING "wrapping.rs", AVX_I32 "avx_i32.rs", AVX2_I32 "avx2_i32.rs", STORED "stored.rs",
+    REQUANTISE "requantise.rs", WRAPPING "wrapping.rs", AVX_I32 "avx_i32.rs", AVX2_I32 "avx2_i32.rs", STORED "stored.rs",
     STORED_CHECKED "stored_checked.rs", STORED_TRUSTED "stored_trusted.rs", HALF "stored_half.rs",
     STORED_INTEGER "stored_integer.rs", STORED_F16 "stored_f16.rs", STORED_BF16 "stored_bf16.rs"
 }
@@ -92,7 +92,9 @@ impl LaneFn {
     pub fn is_scalar(self) -> bool {
         use LaneFn::{Narrow, ToScalar, Widen};
         let converts = matches!(self, Widen | Narrow | ToScalar);
-        converts || SCALAR.iter().any(|piece| piece.name == self.name())
+        converts
+            || self.name().ends_with("_scalar")
+            || SCALAR.iter().any(|piece| piece.name == self.name())
     }
 }
 
@@ -101,13 +103,15 @@ impl Vectors {
     fn files(self) -> Vec<&'static [Piece]> {
         let is_integer = self.dtype.is_integer();
         let files: &[&'static LazyLock<Vec<Piece>>] = match (self.isa, self.runtime, self.width) {
-            (_, _, 0) if is_integer => &[&WRAPPING, &SCALAR],
+            (_, _, 0) if is_integer => &[&WRAPPING, &REQUANTISE, &SCALAR],
             (_, Library::Std, 0) => &[&SCALAR],
             (_, Library::Core, 0) => &[&CORE_ONLY, &SOFT, &SCALAR],
-            (Isa::Portable, ..) if is_integer => &[&WRAPPING, &PORTABLE],
+            (Isa::Portable, ..) if is_integer => &[&WRAPPING, &REQUANTISE, &PORTABLE],
             (Isa::Portable, ..) => &[&PORTABLE],
-            (Isa::Avx2, ..) if is_integer => &[&AVX2_I32, &AVX_I32, &AVX],
-            (Isa::Avx512 | Isa::Avx512Vnni, ..) if is_integer => &[&AVX_I32, &AVX512, &AVX],
+            (Isa::Avx2, ..) if is_integer => &[&AVX2_I32, &AVX_I32, &REQUANTISE, &AVX],
+            (Isa::Avx512 | Isa::Avx512Vnni, ..) if is_integer => {
+                &[&AVX_I32, &REQUANTISE, &AVX512, &AVX]
+            }
             (Isa::Avx2, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
             (Isa::Avx2, ..) => &[&AVX2, &AVX],
             (Isa::Avx512 | Isa::Avx512Vnni, ..) => &[&AVX512, &AVX],
@@ -250,6 +254,7 @@ impl Vectors {
             // What is checked needs none.
             (Some(_), "unsafe") if self.isa == Isa::Portable => return TokenStream::new(),
             (Some(dtype), "Stored") => return type_name(dtype),
+            (_, "Float") => return quote!(f32),
             (Some(dtype), _) if word.ends_with("_stored") => {
                 let kept = ["widen", "narrow", "to_scalar", "read", "write"];
                 let stem = word.trim_end_matches("_stored");
@@ -347,6 +352,7 @@ mod tests {
         for vectors in all() {
             let Vectors { isa, dtype, width, .. } = vectors;
             let functions = LaneFn::ALL.iter().filter(|f| !f.is_scalar() && !f.converts());
+            let functions = functions.filter(|f| !f.requantises());
             for function in functions {
                 assert!(vectors.piece(function.name()).is_some(), "{isa:?} has no {function:?}");
             }

@@ -96,6 +96,9 @@ pub fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
         Binary::Max if a > b => a,
         Binary::Min | Binary::Max => b,
         Binary::CopySign => a.copysign(b),
+        Binary::Scale => a.scaled(b),
+        Binary::MulHigh => a.mul_high(b),
+        Binary::ShiftRound => a.shift_round(b),
     }
 }
 

@@ -85,7 +85,7 @@ impl Conv {
     /// The same convolution of another batch and other extents.
     pub(crate) fn resized(&self, batch: Size, input: Vec<Size>) -> Result<Conv, Error> {
         let conv = Conv::new(ConvSpec { batch, input, ..self.spec.clone() })?;
-        Ok(Conv { known: self.known.clone(), ..conv })
+        Ok(Conv { known: self.known.clone(), ..conv }.requantised_as(self))
     }
 
     /// The extents that the next step takes where this is step `number` of a program. An output as

@@ -92,10 +92,11 @@ impl Conv {
         spec.transposed && is_each && is_apart && self.known.as_ref().is_some_and(ones)
     }
 
-    /// This description with what is known of `other`, whose weights are of the same shape.
+    /// This description with what is known of `other`, whose weights are of the same shape, and its
+    /// scales.
     pub(crate) fn knowing_as(self, other: &Conv) -> Conv {
         assert_eq!(self.weight_shape(), other.weight_shape(), "known: weights of another shape");
-        Conv { known: other.known.clone(), ..self }
+        Conv { known: other.known.clone(), ..self }.requantised_as(other)
     }
 
     /// The numbers that are compiled in.

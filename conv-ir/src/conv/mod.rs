@@ -30,6 +30,7 @@ mod known;
 mod output_size;
 mod print;
 mod reduction;
+mod requantised;
 mod same;
 mod scan;
 mod shape;
@@ -43,6 +44,7 @@ pub use benchdnn::parse_benchdnn;
 pub use known::Known;
 pub use reduction::Reduction;
 pub(crate) use reduction::{Count, count};
+pub use requantised::Requantised;
 pub use scan::nearest;
 pub(crate) use text::parse_step;
 
@@ -330,6 +332,7 @@ pub struct Conv {
     spec: ConvSpec,
     axes: Vec<ConvAxis>,
     known: Option<Known>,
+    requantised: Option<Requantised>,
 }
 
 /// One spatial axis of a checked convolution, in the user's terms.

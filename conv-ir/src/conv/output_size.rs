@@ -49,7 +49,7 @@ impl Conv {
             Conv::new(ConvSpec { output_padding: PerAxis::Each(extra), ..self.spec.clone() })?;
         let is_met = found.axes.iter().zip(output).all(|(a, &n)| a.output.known() == Some(n));
         match is_met {
-            true => Ok(found),
+            true => Ok(found.knowing_as(self)),
             // `same` and `causal` crop what output padding adds.
             false => whole(format!("padding {} decides it: give numbers", self.spec.padding)),
         }

@@ -51,7 +51,7 @@ pub(super) fn validate(spec: ConvSpec) -> Result<Conv, Error> {
     if issues.is_empty() {
         // Where there is no weight, all of it is known.
         let known = (!spec.reduction.has_weight()).then(Known::nothing);
-        Ok(Conv { spec: canonical(spec), axes, known })
+        Ok(Conv { spec: canonical(spec), axes, known, requantised: None })
     } else {
         Err(Error::Invalid(issues))
     }

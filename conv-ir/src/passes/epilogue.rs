@@ -52,6 +52,10 @@ fn spelled_out(leaf: &mut Leaf, value: Expr, dtype: DType) -> (Vec<Op>, Expr) {
             let (ops, inner) = spelled_out(leaf, *inner, dtype);
             (ops, Expr::Unary(op, Box::new(inner)))
         }
+        Expr::Binary(op, inner, other) => {
+            let (ops, inner) = spelled_out(leaf, *inner, dtype);
+            (ops, Expr::Binary(op, Box::new(inner), other))
+        }
         other => (Vec::new(), other),
     }
 }

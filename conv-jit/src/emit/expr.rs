@@ -1,9 +1,10 @@
 //! Expressions: values of registers, chunk by chunk.
 
-use conv_ir::nest::{Expr, Unary};
+use conv_ir::nest::{Binary, Expr, Unary};
 
 use super::emitter::Emitter;
 use super::int::Truth;
+use super::requantise;
 use super::stored;
 use super::tile::Tile;
 use super::vector::{self, Vector};
@@ -31,6 +32,10 @@ impl Tile<'_> {
             Expr::Unary(op, a) => {
                 let a = self.eval(e, a);
                 self.per_chunk(|at, chunk| vector::unary(e, chunk, *op, a[at]))
+            }
+            Expr::Binary(op @ (Binary::Scale | Binary::MulHigh | Binary::ShiftRound), a, b) => {
+                let (a, b) = (self.eval(e, a), self.eval(e, b));
+                self.per_chunk(|at, chunk| requantise::each_lane(e, chunk, *op, (a[at], b[at])))
             }
             Expr::Binary(op, a, b) => {
                 let (a, b) = (self.eval(e, a), self.eval(e, b));

@@ -25,6 +25,7 @@ mod last_use;
 mod leaf;
 mod memory;
 mod reduce;
+mod requantise;
 pub(crate) mod scratch;
 mod stored;
 mod terms;

@@ -132,6 +132,9 @@ pub(super) fn binary(
         Binary::Div | Binary::CopySign if chunk.is_integer() => {
             unreachable!("emit: {op:?} of integers is in no description")
         }
+        Binary::Scale | Binary::MulHigh | Binary::ShiftRound => {
+            unreachable!("emit: {op:?} is for `requantise`")
+        }
         Binary::Add => e.b.ins().fadd(a, b),
         Binary::Sub => e.b.ins().fsub(a, b),
         Binary::Mul => e.b.ins().fmul(a, b),

@@ -82,9 +82,15 @@ fn takes(inst: &Inst, value: Value) -> bool {
         }
         Kind::Dot => here(1) && others(1),
         Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
-        Kind::Copy | Kind::Shift(_) | Kind::Round | Kind::Choose | Kind::Pick(_) | Kind::To(_) => {
-            false
-        }
+        Kind::Copy
+        | Kind::Shift(_)
+        | Kind::Round
+        | Kind::Choose
+        | Kind::Pick(_)
+        | Kind::To(_)
+        | Kind::Scale
+        | Kind::MulHigh
+        | Kind::ShiftRound => false,
     }
 }
 

@@ -134,6 +134,10 @@ pub(crate) enum Kind {
     Pick(usize),
     /// The nearest number of a narrower type.
     To(DType),
+    /// As `Binary` says.
+    Scale,
+    MulHigh,
+    ShiftRound,
 }
 
 /// A straight-line instruction.

@@ -278,6 +278,9 @@ impl<'a> Walk<'a> {
             Binary::Div => Kind::Div,
             Binary::Min => Kind::Min,
             Binary::Max => Kind::Max,
+            Binary::Scale => Kind::Scale,
+            Binary::MulHigh => Kind::MulHigh,
+            Binary::ShiftRound => Kind::ShiftRound,
             Binary::CopySign => {
                 let (a, b, sign) = (self.expr(a, None)?, self.expr(b, None)?, self.sign());
                 let magnitude = self.emit(None, Kind::And, &[a, Arg::From(Source::Bits(sign - 1))]);

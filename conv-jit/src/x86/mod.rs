@@ -30,6 +30,7 @@ mod masks;
 mod memory;
 mod operands;
 mod registers;
+mod requantise;
 mod spread;
 mod stored;
 #[cfg(test)]

@@ -185,6 +185,9 @@ impl<'a> Names<'a> {
             Binary::Min => call("min", &[a, b]),
             Binary::Max => call("max", &[a, b]),
             Binary::CopySign => call("copysign", &[a, b]),
+            Binary::Scale => call("scale", &[a, b]),
+            Binary::MulHigh => call("mul_high", &[a, b]),
+            Binary::ShiftRound => call("shift_round", &[a, b]),
         }
     }
 
