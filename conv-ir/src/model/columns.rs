@@ -7,9 +7,9 @@
 
 use super::shape::{Shape, UNKNOWN, product};
 use super::{IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles};
-use crate::Target;
 use crate::nest::Role;
 use crate::schedule::{Borders, Choice, MOST};
+use crate::{Isa, Target};
 
 /// Bytes of a page.
 const PAGE: i64 = 4096;
@@ -51,8 +51,29 @@ impl Columns {
     /// Whether the weights of all taps of a channel stay in registers; then nothing but the input
     /// is loaded.
     fn keeps(self, shape: &Shape, target: &Target) -> bool {
+        let taps = shape.taps.iter().product::<i64>();
+        // AVX-512 has registers for the weights beside all sums of its tiles, and known weights of
+        // one channel are no splats where they are spelled out. Depthwise, AVX2 has been measured.
+        let flows =
+            target.isa == Isa::Avx2 && shape.groups > 1 && self.accumulators() * taps <= REPEATS;
+        self.keeps_beside(self.accumulators(), shape, target)
+            || flows && self.keeps_beside(self.alive(shape), shape, target)
+    }
+
+    /// The same where so many sums are alive.
+    fn keeps_beside(self, sums: i64, shape: &Shape, target: &Target) -> bool {
         let weights = self.channels * shape.taps.iter().product::<i64>();
-        shape.in_channels == 1 && target.isa.machine().keeps_splats(self.accumulators(), weights)
+        shape.in_channels == 1 && target.isa.machine().keeps_splats(sums, weights)
+    }
+
+    /// Sums that are alive at once where all taps are in the code: row by row of the input, each is
+    /// complete when the window has passed.
+    fn alive(self, shape: &Shape) -> i64 {
+        let under_one = (shape.span(1).saturating_add(shape.row_step - 1)) / shape.row_step;
+        match shape.planes() {
+            1 => self.channels * self.vectors * self.rows.min(under_one),
+            _ => self.accumulators(),
+        }
     }
 
     /// Cycles for all tiles of a plane, by a model of a core that loads two vectors a cycle, at
@@ -158,7 +179,8 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
                 // touches more pages and sets of the first-level cache than there are: 5x5 over
                 // 1920 columns takes 2.5 ms with 22 rows, 1.0 with 8 (Zen 4).
                 let apart = shape.columns() * shape.bytes as i64 >= PAGE;
-                let most = if columns.keeps(shape, target) || apart { 8 } else { HIGHEST };
+                let keeps = columns.keeps_beside(columns.accumulators(), shape, target);
+                let most = if keeps || apart { 8 } else { HIGHEST };
                 let rows_fit = rows <= shape.rows().min(most);
                 if lanes * (shape.bytes as i64) < 16 || !rows_fit || vectors > across || !fits {
                     continue;

@@ -35,6 +35,8 @@ pub(super) struct Shape {
     pub channels_last: bool,
     /// A sum of integers, which may be put together in any order.
     pub is_free: bool,
+    /// The output has the type of the sums, no integer: a tile of channels is turned in registers.
+    pub stores_sums: bool,
     /// Taps may fall outside along the columns.
     pub ragged: bool,
     /// What lies outside is not zero.
@@ -107,6 +109,10 @@ impl Shape {
             column_step,
             row_step: row_step(nest, leaf),
             is_free: nest.dtype.is_integer(),
+            stores_sums: !nest.dtype.is_integer()
+                && nest
+                    .buffer_of(BufferRole::Output)
+                    .is_some_and(|output| nest.buffer(output).dtype == nest.dtype),
             channels_last: last_index(BufferRole::Output).is_some_and(|i| is_channel(&i)),
             ragged,
             folds,

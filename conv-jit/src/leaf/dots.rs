@@ -46,7 +46,7 @@ pub(super) fn by_fours(mut code: LeafCode) -> LeafCode {
 /// Multiply-adds whose factors are known to be narrow.
 pub(super) fn one_by_one(mut code: LeafCode) -> LeafCode {
     let mut sets = vec![0; code.carried.len()];
-    code.all().filter_map(Inst::sets).for_each(|value| sets[value.0 as usize] += 1);
+    code.all().flat_map(Inst::sets).for_each(|value| sets[value.0 as usize] += 1);
     let loads = code.init.iter().chain(&code.update).filter_map(Inst::load);
     let known: HashMap<Value, DType> = loads
         .filter(|(value, _)| sets[value.0 as usize] == 1)

@@ -147,6 +147,9 @@ pub(crate) enum Inst {
     Set { to: Value, kind: Kind, args: SmallVec<[Arg; 3]> },
     /// The first `live` lanes, `step` bytes apart, as numbers of a type that has them.
     Store { dtype: DType, place: Place, step: i64, live: i64, value: Arg },
+    /// Neighbouring elements, one for each of `to`, of lanes `step` bytes apart, of which those of
+    /// `live` may be touched; other lanes are zero. What has no name is not asked for.
+    Turned { to: SmallVec<[Option<Value>; 4]>, place: Place, step: i64, live: Live },
     /// A line that will be read.
     Prefetch { place: Place },
     /// Lanes `step` bytes apart, values `along` bytes apart.
@@ -164,7 +167,7 @@ impl Inst {
             Inst::Set { args, .. } => args.iter().filter_map(value).collect(),
             Inst::Store { value: arg, .. } => value(arg).into_iter().collect(),
             Inst::Block { values, .. } => values.iter().copied().collect(),
-            Inst::Prefetch { .. } => SmallVec::new(),
+            Inst::Prefetch { .. } | Inst::Turned { .. } => SmallVec::new(),
         }
     }
 
@@ -175,17 +178,16 @@ impl Inst {
                 Arg::From(source) => Some((*to, source)),
                 Arg::Value(_) => None,
             },
-            Inst::Set { .. } | Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => {
-                None
-            }
+            _ => None,
         }
     }
 
-    /// The value that is set.
-    pub fn sets(&self) -> Option<Value> {
+    /// The values that are set.
+    pub fn sets(&self) -> SmallVec<[Value; 4]> {
         match self {
-            Inst::Set { to, .. } => Some(*to),
-            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => None,
+            Inst::Set { to, .. } => SmallVec::from_slice(&[*to]),
+            Inst::Turned { to, .. } => to.iter().copied().flatten().collect(),
+            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => SmallVec::new(),
         }
     }
 

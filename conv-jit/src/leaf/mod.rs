@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Leaf --walk--> straight lines --dots--> four products of bytes at a time
-//!      --pairs, regroup--> fewer loads --fold--> loads inside operands
+//!      --pairs, regroup, flow, turned--> fewer loads --fold--> loads inside operands
 //!      --prefetch--> LeafCode --a machine's encoder--> bytes
 //! ```
 //!
@@ -15,12 +15,14 @@
 
 mod access;
 mod dots;
+mod flow;
 mod fold;
 pub(crate) mod inst;
 mod loops;
 mod pairs;
 mod prefetch;
 mod regroup;
+mod turned;
 mod walk;
 
 use std::fmt;
@@ -139,10 +141,35 @@ fn shared<T>(
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     pairs::pair(&mut code.update, &mut code.carried, shape.element(), shape.width);
+    if let Some(flowing) = flow::flowing(&code, shape.machine()) {
+        match turned(flowing, shape, &encode) {
+            Err(Refusal::Registers) => {}
+            result => return result,
+        }
+    }
     let shared = regroup::regrouped(&code.update, &code.carried, shape.machine());
     if let Some((update, carried)) = shared {
-        let shared = finished(LeafCode { update, carried, ..code.clone() }, shape);
-        match encode(&shared, shape) {
+        match turned(LeafCode { update, carried, ..code.clone() }, shape, &encode) {
+            Err(Refusal::Registers) => {}
+            result => return result,
+        }
+    }
+    turned(code, shape, encode)
+}
+
+fn turned<T>(
+    code: LeafCode,
+    shape: Shape,
+    encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let mut carried = code.carried.clone();
+    let finish = match shape.width {
+        1 => None,
+        _ => turned::turned(&code.finish, &mut carried, shape.element()),
+    };
+    if let Some(finish) = finish {
+        let turned = finished(LeafCode { finish, carried, ..code.clone() }, shape);
+        match encode(&turned, shape) {
             Err(Refusal::Registers) => {}
             result => return result,
         }

@@ -33,12 +33,15 @@ pub(super) fn regrouped(
     let shared = Shared::of(insts, carried)?;
     let order = shared.by_address()?;
     let mut carried = carried.to_vec();
-    let insts = shared.write(&order, &mut carried, machine);
+    // Accumulators live through the section, whether it adds to them or not.
+    let sums = carried.iter().filter(|c| **c).count() as i64;
+    let keep = machine.keeps_splats(sums, shared.splats());
+    let insts = shared.write(&order, &mut carried, keep);
     Some((insts, carried))
 }
 
 /// A section in which equal values have one name.
-struct Shared {
+pub(super) struct Shared {
     /// Per value that is set once: what it is.
     meanings: HashMap<Value, Meaning>,
     /// The multiply-adds: accumulator, and what is done to it.
@@ -48,7 +51,7 @@ struct Shared {
 impl Shared {
     /// `None` where no vector is read twice, or something else than loads and multiply-adds is
     /// there.
-    fn of(insts: &[Inst], carried: &[bool]) -> Option<Shared> {
+    pub(super) fn of(insts: &[Inst], carried: &[bool]) -> Option<Shared> {
         let mut names: HashMap<Value, Value> = HashMap::default();
         let mut known: HashMap<Meaning, Value> = HashMap::default();
         let mut shared = Shared { meanings: HashMap::default(), sums: Vec::new() };
@@ -80,7 +83,7 @@ impl Shared {
 
     /// The multiply-adds by the address of their vectors; `None` where an accumulator's sum would
     /// change its order.
-    fn by_address(&self) -> Option<Vec<usize>> {
+    pub(super) fn by_address(&self) -> Option<Vec<usize>> {
         let keys: Option<Vec<(u32, i64)>> =
             self.sums.iter().map(|(to, sum)| self.address(*to, sum)).collect();
         let keys = keys?;
@@ -127,13 +130,31 @@ impl Shared {
         }
     }
 
-    /// The instructions again: operands just before their first use. Splats that all fit in
-    /// registers stay there; otherwise each use has its own, to be folded into it.
-    fn write(&self, order: &[usize], carried: &mut Vec<bool>, machine: &Machine) -> Vec<Inst> {
-        // Accumulators live through the section, whether it adds to them or not.
-        let sums = carried.iter().filter(|c| **c).count();
-        let splats = self.meanings.values().filter(|m| is_splat(m)).count();
-        let keep = machine.keeps_splats(sums as i64, splats as i64);
+    /// Different splats.
+    pub(super) fn splats(&self) -> i64 {
+        self.meanings.values().filter(|m| is_splat(m)).count() as i64
+    }
+
+    /// Accumulators that are alive at once, at the most, where each lives from its first
+    /// multiply-add to its last.
+    pub(super) fn most_alive(&self, order: &[usize]) -> i64 {
+        let mut last: HashMap<Value, usize> = HashMap::default();
+        let sums = || order.iter().map(|&at| self.sums[at].0).enumerate();
+        last.extend(sums().map(|(at, sum)| (sum, at)));
+        let (mut alive, mut most) = (SmallVec::<[Value; 32]>::new(), 0);
+        for (at, sum) in sums() {
+            if !alive.contains(&sum) {
+                alive.push(sum);
+            }
+            most = most.max(alive.len());
+            alive.retain(|sum| last[sum] > at);
+        }
+        most as i64
+    }
+
+    /// The instructions again: operands just before their first use. Splats stay in registers, or
+    /// each use has its own, to be folded into it.
+    pub(super) fn write(&self, order: &[usize], carried: &mut Vec<bool>, keep: bool) -> Vec<Inst> {
         let mut out = Vec::new();
         let mut written = vec![false; carried.len()];
         for &at in order {

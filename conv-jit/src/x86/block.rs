@@ -16,15 +16,16 @@
 //! chunk. Needs two free registers; the stored ones are used up, unless something reads them later:
 //! then lanes are stored one by one.
 
-use iced_x86::{Code, Instruction};
+use iced_x86::{Code, Instruction, MemoryOperand};
 
 use conv_ir::DType;
 
 use super::Refusal;
+use super::codes::codes;
 use super::encoding::Encoding;
 use super::masks::Spread;
 use super::vectors::{Reg, Vectors};
-use crate::leaf::inst::{Place, Value};
+use crate::leaf::inst::{Live, Place, Value};
 
 /// How two registers are mixed.
 #[derive(Clone, Copy)]
@@ -87,6 +88,55 @@ impl Vectors<'_> {
         Ok(())
     }
 
+    /// Loads rows of 128 bits, one a lane, and turns them: a value for each column.
+    pub(super) fn load_turned(
+        &mut self,
+        to: &[Option<Value>],
+        place: Place,
+        step: i64,
+        live: Live,
+    ) -> Result<(), Refusal> {
+        let (from, end) = live.range();
+        let per = self.shape.chunk();
+        let mut regs = Vec::new();
+        for j in 0..per {
+            let reg = self.take()?;
+            let is_live = |chunk: &i64| (from..end).contains(&(chunk * per + j));
+            if !is_live(&0) {
+                self.shuffle(self.codes.xor, reg, reg, reg);
+            }
+            for chunk in (0..self.shape.width / per).filter(is_live) {
+                let row = self.memory(place.offset((chunk * per + j) * step), false)?;
+                self.load_chunk(reg, chunk, row);
+            }
+            regs.push(reg);
+        }
+        let columns = self.turn(&regs)?;
+        for (reg, value) in columns.into_iter().zip(to) {
+            match value {
+                Some(value) => self.homes[value.0 as usize] = Some(reg),
+                None => self.give(reg),
+            }
+        }
+        Ok(())
+    }
+
+    /// 128 bits of memory, as a chunk of a register; the first makes zeros of those behind it.
+    fn load_chunk(&mut self, reg: Reg, chunk: i64, from: MemoryOperand) {
+        let name = self.name(reg);
+        let code = match (self.encoding, self.shape.bytes()) {
+            _ if chunk == 0 => {
+                let load = codes(self.encoding, 16, DType::F32).load;
+                self.text.push(Instruction::with2(load, self.sized(reg, 16), from));
+                return;
+            }
+            (Encoding::Evex, 64) => Code::EVEX_Vinsertf32x4_zmm_k1z_zmm_xmmm128_imm8,
+            (Encoding::Evex, _) => Code::EVEX_Vinsertf32x4_ymm_k1z_ymm_xmmm128_imm8,
+            (Encoding::Vex, _) => Code::VEX_Vinsertf128_ymm_ymm_xmmm128_imm8,
+        };
+        self.text.push(Instruction::with4(code, name, name, from, chunk as u32));
+    }
+
     /// At most as many columns as there are lanes.
     fn rows(&mut self, columns: &[Value], to: Rows) -> Result<(), Refusal> {
         let per = self.shape.chunk();
@@ -116,8 +166,13 @@ impl Vectors<'_> {
 
     /// Transposes a few columns inside each chunk. The registers are the caller's from now on.
     fn group(&mut self, columns: &[Value]) -> Result<Vec<Reg>, Refusal> {
-        let codes = self.codes;
         let regs = columns.iter().map(|v| self.abandon(*v)).collect::<Result<Vec<_>, _>>()?;
+        self.turn(&regs)
+    }
+
+    /// The same of registers, which are used up.
+    fn turn(&mut self, regs: &[Reg]) -> Result<Vec<Reg>, Refusal> {
+        let codes = self.codes;
         // Columns that are not there: any register will do.
         let column = |at: usize| regs.get(at).or(regs.get(at & 2)).copied();
         let pairs = (Mix::Plain(codes.pair_low), Mix::Plain(codes.pair_high));

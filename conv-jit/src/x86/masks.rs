@@ -39,7 +39,7 @@ impl Masks {
                     }
                     masks.source(value, shape);
                 }
-                Inst::Prefetch { .. } => {}
+                Inst::Turned { .. } | Inst::Prefetch { .. } => {}
                 Inst::Block { dtype, along, values, .. } => {
                     let columns = values.len() as i64;
                     let last = columns % shape.width;

@@ -98,7 +98,8 @@ impl Vectors<'_> {
             }
         }
         // What is overwritten without being read has nothing to come back to.
-        let stale = |slot: &&mut Option<Value>| slot.is_some() && **slot == inst.sets();
+        let sets = inst.sets();
+        let stale = |slot: &&mut Option<Value>| slot.is_some_and(|value| sets.contains(&value));
         self.spilled.iter_mut().filter(stale).for_each(|slot| *slot = None);
         Ok(())
     }

@@ -67,6 +67,41 @@ fn hot_loop(tile: &str, (fmas, broadcasts, loads): (usize, usize, usize)) {
     }
 }
 
+/// Eight rows have ten rows of input, of three loads each, and nine weights, bias and two masks.
+#[test]
+fn weights_stay_in_registers_where_sums_come_one_after_the_other() {
+    let text = "conv2d f32 n1 g8 ic8 oc8 in 32x32 kernel 3x3 pad 1 + bias";
+    for (target, rows) in [(Target::AVX2, 8), (Target::AVX512, 8)] {
+        let lanes = target.lanes(4);
+        let schedule = format!(
+            "lanes ow:{lanes} tile oh:{rows},ow:{lanes} order n,g,oc,oh,ow borders mask \
+             unroll kh,kw pack parallel g"
+        );
+        let nest = nest(text, &schedule, &target);
+        let kernels = nest.leaves.iter().filter_map(|l| assemble(&nest, l, target.isa).ok());
+        let whole = kernels.filter(|m| m.bill().fmas == 72).collect::<Vec<_>>();
+        assert!(!whole.is_empty(), "{target}");
+        for machine in whole {
+            let bill = machine.bill();
+            assert!(bill.loads < 72, "{} loads:\n{}", bill.loads, machine.text());
+            assert_eq!(machine.spills, 0, "{target}");
+        }
+    }
+}
+
+/// A residual is loaded as the output is stored, and not gathered.
+#[test]
+fn a_residual_is_loaded_in_rows() {
+    for target in BOTH {
+        let text = "conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 1x1 + bias + residual, relu";
+        let nest = nest(text, "", &target);
+        for leaf in &nest.leaves {
+            let Ok(kernel) = assemble(&nest, leaf, target.isa) else { continue };
+            assert!(!kernel.text().contains("gather"), "{target}:\n{}", kernel.text());
+        }
+    }
+}
+
 #[test]
 fn too_many_accumulators_are_refused() {
     let schedule =

@@ -144,6 +144,9 @@ impl<'a> Vectors<'a> {
                     let line = self.memory(*place, false)?;
                     self.text.push(Instruction::with1(Code::Prefetcht0_m8, line));
                 }
+                Inst::Turned { to, place, step, live } => {
+                    self.load_turned(to, *place, *step, *live)?
+                }
                 Inst::Store { dtype, place, step, live, value } => {
                     self.store(*dtype, *place, (*step, *live), *value)?
                 }

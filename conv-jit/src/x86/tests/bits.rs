@@ -120,6 +120,32 @@ const CASES: &[(&str, &str)] = &[
         "conv2d F n1 nhwc g1 ic3 oc5 in 9x19 kernel 5x5 pad 2 + bias",
         "lanes ow:L tile oc:2,ow:L order n,g,oc,oh,ow borders mask unroll kh,kw pack parallel oc",
     ),
+    // Sums one after the other, of a tall tile: with AVX2 splats stay in registers then.
+    (
+        "conv2d F n1 g6 ic6 oc6 in 20x21 kernel 3x3 pad 1 + bias + residual, silu",
+        "lanes ow:L tile oh:8,ow:L order n,g,oc,oh,ow borders mask unroll kh,kw pack parallel g",
+    ),
+    (
+        "conv2d F n1 g6 ic6 oc6 in 21x23 kernel 3x3 stride 2 pad 1 + bias, relu",
+        "lanes ow:L tile oh:10,ow:L order n,g,oc,oh,ow borders mask unroll kh,kw pack parallel g",
+    ),
+    (
+        "conv2d F n1 g5 ic5 oc5 in 30x33 kernel 3x3 pad 2 dilation 2",
+        "lanes ow:L tile oh:9,ow:L order n,g,oc,oh,ow borders mask unroll kh,kw pack parallel g",
+    ),
+    // A residual that is loaded in rows, of cut channels and of columns that are no whole row.
+    (
+        "conv2d F n1 g1 ic7 oc45 in 6x22 kernel 1x1 + bias + residual, relu",
+        "lanes oc:L tile oc:2L,ow:6 order n,g,oc,ow borders exact pack parallel oc",
+    ),
+    (
+        "conv2d F n2 g1 ic7 oc19 in 9x11 kernel 3x3 pad 1 + residual",
+        "lanes oc:L tile oc:L,ow:11 order n,g,oc,oh,ow borders exact unroll kw pack parallel oc",
+    ),
+    (
+        "conv2d F n1 g1 ic4 oc32 in 5x9 kernel 1x1 + bias + residual, gelu",
+        "lanes oc:L tile oc:2L,ow:3 order n,g,oc,ow borders exact pack parallel oc",
+    ),
     ("conv2d F n1 g1 ic64 oc64 in 14x14 kernel 3x3 pad 1 + bias", ""),
     ("conv2d F n1 g1 ic16 oc64 in 14x14 kernel 3x3 pad 1 + bias, gelu", ""),
     ("conv2d F n1 g1 ic16 oc65 in 7x7 kernel 1x1 + bias, tanh", ""),
