@@ -88,6 +88,8 @@ fn groups(model: &TypedModel, chain: &[usize], options: &Options) -> Vec<Vec<usi
 /// None where two steps add one, or another program than the chain would come out.
 fn joined(model: &TypedModel, chain: &[usize]) -> Option<(Work, Vec<OutletId>)> {
     let (mut steps, mut folded, mut outside) = (Vec::new(), Vec::new(), None);
+    // Nothing behind asks for more of it than the extents of the last output.
+    let mut view = None;
     // Tensors of the program, by the node that gives them.
     let input = *model.node(*chain.first()?).inputs.first()?;
     let mut tensors = vec![input];
@@ -104,10 +106,11 @@ fn joined(model: &TypedModel, chain: &[usize]) -> Option<(Work, Vec<OutletId>)> 
         }
         steps.push(step);
         folded.extend(&work.folded);
+        view.clone_from(&work.view);
         tensors.push(OutletId::new(id, 0));
     }
     let inputs = [input].into_iter().chain(outside).collect();
-    Some((Work { steps, folded }, inputs))
+    Some((Work { steps, view, folded }, inputs))
 }
 
 fn patch(model: &TypedModel, chain: &[usize]) -> TractResult<Option<TypedModelPatch>> {

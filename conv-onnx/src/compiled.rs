@@ -11,7 +11,7 @@ use tract_onnx::tract_core::internal::*;
 
 use crate::outputs::Outputs;
 use crate::region::{Region, Work};
-use crate::scale;
+use crate::{normalise, scale};
 
 /// A compiled program as a node.
 #[derive(Clone, Debug)]
@@ -47,6 +47,7 @@ impl Eq for Compiled {}
 pub fn compile(model: &mut TypedModel, options: &Options) -> TractResult<()> {
     let outputs = Arc::new(Outputs::default());
     scale::replace(model, options, &outputs)?;
+    normalise::replace(model, &outputs)?;
     for id in model.eval_order()? {
         let node = model.node(id);
         let Some(region) = node.op_as::<Region>() else { continue };
@@ -59,7 +60,7 @@ pub fn compile(model: &mut TypedModel, options: &Options) -> TractResult<()> {
 impl Compiled {
     fn new(work: &Work, options: &Options, outputs: &Arc<Outputs>) -> TractResult<Compiled> {
         let program = work.program()?;
-        let output = program.output_shape().into();
+        let output = work.output_shape()?.into();
         let compiled = conv_jit::Compiled::new(program, options.clone())?;
         let steps = work.steps.iter().zip(compiled.program().convs());
         let weights: Vec<StepWeights<'_, f32>> = steps

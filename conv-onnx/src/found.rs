@@ -38,8 +38,7 @@ pub fn replace(model: &mut TypedModel) -> TractResult<Vec<Left>> {
         };
         match found.and_then(same_shape) {
             Ok(step) => {
-                let work = Work { steps: vec![step], folded: Vec::new() };
-                let region = Region(Arc::new(work));
+                let region = Region(Arc::new(Work::of(step)));
                 TypedModelPatch::replace_single_op(model, node, &[node.inputs[0]], region)?
                     .apply(model)?;
             }

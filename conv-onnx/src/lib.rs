@@ -6,7 +6,8 @@
 //!
 //! tract reads the file and infers shapes. Every convolution, transposed ones too, becomes a node
 //! that we compile, with what follows it folded in: factors and summands per channel, activations,
-//! residuals. So does pooling. tract runs what is left. [`Model::explain`] says which is which.
+//! residuals. So do matrix products with known numbers, and pooling. tract runs what is left.
+//! [`Model::explain`] says which is which.
 //!
 //! Results differ from the graph's, computed as it stands, by rounding: sums run in another order,
 //! and weights are multiplied by factors that stood behind them.
@@ -20,7 +21,9 @@ mod error;
 mod explain;
 mod fold;
 mod found;
+mod matmul;
 mod model;
+mod normalise;
 mod outputs;
 mod pools;
 mod reader;

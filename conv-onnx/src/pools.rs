@@ -20,7 +20,7 @@ pub fn replace(model: &mut TypedModel) -> TractResult<()> {
         let Some(spec) = described(model, node) else { continue };
         let step = Step::pool(spec);
         if step.conv().is_ok_and(|conv| fits(&conv, &node.outputs[0].fact)) {
-            let region = Region(Arc::new(Work { steps: vec![step], folded: Vec::new() }));
+            let region = Region(Arc::new(Work::of(step)));
             TypedModelPatch::replace_single_op(model, node, &node.inputs, region)?.apply(model)?;
         }
     }

@@ -28,8 +28,19 @@ pub struct Step {
 pub struct Work {
     /// At least one.
     pub steps: Vec<Step>,
+    /// How the graph sees it, where that is not as the convolutions do.
+    pub view: Option<View>,
     /// What was folded into it, in words.
     pub folded: Vec<&'static str>,
+}
+
+/// Tensors of the graph whose numbers, in their order, are those of a convolution of other extents.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The extents of the output in the graph.
+    pub output: Vec<usize>,
+    /// The axis of the channels, of the input and of the output.
+    pub channels: (usize, usize),
 }
 
 /// A node of the graph that will be compiled. It is never run.
@@ -105,6 +116,24 @@ impl Step {
 }
 
 impl Work {
+    /// One step, of tensors as the graph has them.
+    pub fn of(step: Step) -> Work {
+        Work { steps: vec![step], view: None, folded: Vec::new() }
+    }
+
+    /// The extents of the output in the graph.
+    pub fn output_shape(&self) -> Result<Vec<usize>, conv_ir::Error> {
+        match &self.view {
+            Some(view) => Ok(view.output.clone()),
+            None => Ok(self.last().conv()?.output_shape().unwrap_or_default()),
+        }
+    }
+
+    /// The axis of the channels in the graph, of the input and of the output.
+    pub fn channel_axes(&self) -> (usize, usize) {
+        self.view.as_ref().map_or((1, 1), |view| view.channels)
+    }
+
     /// The step whose output is the node's.
     pub fn last(&self) -> &Step {
         // There is always one: `found` makes it, and nothing takes it away.
@@ -148,8 +177,7 @@ impl EvalOp for Region {
 
 impl TypedOp for Region {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        let shape = self.0.last().conv()?.output_shape().unwrap_or_default();
-        Ok(tvec!(f32::fact(shape)))
+        Ok(tvec!(f32::fact(self.0.output_shape()?)))
     }
 
     as_op!();

@@ -79,7 +79,7 @@ fn upsampled(model: &TypedModel, id: usize) -> TractResult<Option<TypedModelPatc
         let op = NearestUpsample { scales };
         return Ok(Some(TypedModelPatch::replace_single_op(model, node, &node.inputs[..1], op)?));
     }
-    let region = |step| Region(Arc::new(Work { steps: vec![step], folded: Vec::new() }));
+    let region = |step| Region(Arc::new(Work::of(step)));
     let mut patch = TypedModelPatch::default();
     let mut wires = tvec![patch.tap_model(model, node.inputs[0])?];
     if let Some(pad) = pad {

@@ -1,9 +1,9 @@
 //! A model for inputs of certain shapes: the way from tract's graph to what runs.
 //!
 //! ```text
-//! parsed graph --shapes--> typed --found--> regions --declutter, pools, resize--> more regions
-//!   --fold--> fewer nodes --chain--> regions of several steps --compiled--> machine code
-//!   --tract's optimiser--> plan
+//! parsed graph --shapes--> typed --found--> regions
+//!   --declutter, matmul, pools, resize--> more regions --fold--> fewer nodes
+//!   --chain--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tract_onnx::tract_core::plan::eval;
 use crate::error::tract;
 use crate::found::Left;
 use crate::model::{Options, Route};
-use crate::{Error, Tensor, chain, compiled, fold, found, outputs, pools, resize};
+use crate::{Error, Tensor, chain, compiled, fold, found, matmul, outputs, pools, resize};
 
 /// What runs, for one set of input shapes.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ impl Sized {
                 model.prop_consts()?;
                 let left = found::replace(&mut model)?;
                 model.declutter()?;
+                matmul::replace(&mut model)?;
                 pools::replace(&mut model)?;
                 resize::replace(&mut model)?;
                 fold::fold(&mut model)?;

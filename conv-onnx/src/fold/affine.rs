@@ -29,8 +29,9 @@ struct Affine {
 }
 
 impl Affine {
-    /// Of a node that has one varying input and constants of one number, or one per channel.
-    fn of(model: &TypedModel, node: &TypedNode) -> Option<Affine> {
+    /// Of a node that has one varying input and constants of one number, or one for each position
+    /// along the axis of the channels.
+    fn of(model: &TypedModel, node: &TypedNode, axis: usize) -> Option<Affine> {
         let op = node.op_as::<TypedBinOp>()?;
         let [left, right] = node.inputs[..] else { return None };
         let facts = [model.outlet_fact(left).ok()?, model.outlet_fact(right).ok()?];
@@ -45,7 +46,7 @@ impl Affine {
         {
             return None;
         }
-        let c = per_channel(constant, output)?;
+        let c = per_channel(constant, output, axis)?;
         let each = |f: fn(f32) -> f32| c.iter().copied().map(f).collect::<Vec<f32>>();
         let same = |value: f32| vec![value; c.len()];
         let op = &op.0;
@@ -69,11 +70,12 @@ impl Affine {
     }
 
     /// Of a node and those before it that nobody else reads, as one.
-    fn chain(model: &TypedModel, node: &TypedNode) -> Option<Affine> {
-        let mut all = Affine::of(model, node)?;
+    fn chain(model: &TypedModel, node: &TypedNode, axis: usize) -> Option<Affine> {
+        let mut all = Affine::of(model, node, axis)?;
         loop {
             let producer = model.node(all.input.node);
-            let first = only_reader(model, producer).and_then(|_| Affine::of(model, producer));
+            let first =
+                only_reader(model, producer).and_then(|_| Affine::of(model, producer, axis));
             let Some(first) = first else { return Some(all) };
             let channels = [&all.a, &all.b, &first.a, &first.b].map(Vec::len);
             let channels = 0..channels.into_iter().max().unwrap_or(1);
@@ -105,15 +107,15 @@ impl Affine {
 }
 
 /// The numbers of a constant that has one, or one per channel.
-fn per_channel(constant: &Tensor, output: &TypedFact) -> Option<Vec<f32>> {
+fn per_channel(constant: &Tensor, output: &TypedFact, axis: usize) -> Option<Vec<f32>> {
     let plain = constant.try_as_plain_ram().ok()?;
     let values = plain.as_slice::<f32>().ok()?;
     let (first, rest) = values.split_first()?;
     if rest.iter().all(|x| x == first) {
         return Some(vec![*first]);
     }
-    let channels = output.shape.get(1)?.to_usize().ok()?;
-    let is_channel = |(axis, &n): (usize, &usize)| n == if axis == 1 { channels } else { 1 };
+    let channels = output.shape.get(axis)?.to_usize().ok()?;
+    let is_channel = |(at, &n): (usize, &usize)| n == if at == axis { channels } else { 1 };
     let fits =
         constant.rank() == output.rank() && constant.shape().iter().enumerate().all(is_channel);
     fits.then(|| values.to_vec())
@@ -123,7 +125,8 @@ fn per_channel(constant: &Tensor, output: &TypedFact) -> Option<Vec<f32>> {
 pub fn behind(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
     let Some(region) = super::region(node) else { return Ok(None) };
     let Some(reader) = only_reader(model, node) else { return Ok(None) };
-    let Some(affine) = Affine::of(model, reader) else { return Ok(None) };
+    let axis = region.0.channel_axes().1;
+    let Some(affine) = Affine::of(model, reader, axis) else { return Ok(None) };
     let spec = &region.0.last().spec;
     let scales = affine.a.iter().any(|&a| a != 1.0);
     // A residual is added behind the sum that weights and bias make. Pooling has neither.
@@ -141,12 +144,17 @@ pub fn behind(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedM
 
 /// A node that only regions read, with those before it, into all of them.
 pub fn before(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
-    let Some(affine) = Affine::chain(model, node) else { return Ok(None) };
     let outlet = OutletId::new(node.id, 0);
-    let readers = &node.outputs[0].successors;
-    if readers.is_empty() || model.outputs.contains(&outlet) {
+    // Nodes that a fold has taken away have no output.
+    let readers = node.outputs.first().map_or(&[][..], |output| &output.successors);
+    let channels = |reader: &InletId| {
+        super::region(model.node(reader.node)).map(|region| region.0.channel_axes().0)
+    };
+    let Some(axis) = readers.first().and_then(channels) else { return Ok(None) };
+    if model.outputs.contains(&outlet) || readers.iter().any(|r| channels(r) != Some(axis)) {
         return Ok(None);
     }
+    let Some(affine) = Affine::chain(model, node, axis) else { return Ok(None) };
     let mut patch = TypedModelPatch::default();
     for reader in readers {
         let target = model.node(reader.node);
@@ -183,6 +191,7 @@ fn taken(region: &Region, affine: &Affine) -> Option<Region> {
 fn spec_for(spec: &ConvSpec, affine: &Affine) -> Option<ConvSpec> {
     let shifts = affine.b.iter().any(|&b| b != 0.0);
     let pads = match &spec.padding {
+        Padding::Valid => false,
         Padding::Explicit(conv_ir::PerAxis::Each(pairs)) => pairs.iter().any(|&p| p != (0, 0)),
         _ => true,
     };

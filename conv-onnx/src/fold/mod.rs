@@ -11,7 +11,6 @@
 //! region(pad(x))                -> region(x) with that padding              `pad`
 //! x + x * s                     -> x * (s + 1)                            `excitation`
 //! log(softmax(x))               -> log-softmax(x)                         `softmax::log`
-//! softmax over an axis          -> over the last one, moved there         `softmax::by_rows`
 //! ```
 //!
 //! Whatever is folded has no other reader, and is no output of the model. Results differ from the
@@ -32,7 +31,7 @@ type Rule = fn(&TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// In their order: a factor behind an activation may be a part of its spelling, so that it moves on
 /// only where no activation is left to be found.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 7] = [
     activation::fold,
     affine::behind,
     residual::fold,
@@ -40,7 +39,6 @@ const RULES: [Rule; 8] = [
     pad::fold,
     excitation::fold,
     softmax::log,
-    softmax::by_rows,
 ];
 
 /// Folds what it can.

@@ -41,7 +41,9 @@ pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
 /// A region whose first step pads what it reads.
 fn padded(region: &Region, pad: &Pad) -> Option<Region> {
     let mut work = (*region.0).clone();
-    let first = work.steps.first_mut().filter(|step| step.spec.reduction.has_weight())?;
+    let has_axes = work.view.is_none();
+    let first = work.steps.first_mut();
+    let first = first.filter(|step| has_axes && step.spec.reduction.has_weight())?;
     first.spec = spec_for(&first.spec, pad)?;
     // Other steps may add the tensor that it reads.
     if work.steps.iter().any(|step| step.residual == Some(0)) || work.program().is_err() {

@@ -6,6 +6,7 @@ mod doors;
 mod folds;
 mod graph;
 mod kinds;
+mod matmul;
 mod pages;
 mod reading;
 mod resize;

@@ -1,0 +1,138 @@
+//! Numbers along an axis divided by what follows from all of them.
+//!
+//! ```text
+//! (x - mean) / sqrt(variance + eps)     layer normalisation, which tract has in five nodes
+//! exp(x) / sum of exp(x)                softmax over an axis that is not the last, and its
+//!                                       logarithm
+//! ```
+//!
+//! Requires a folded graph: the factors and summands of a layer normalisation are in what reads it.
+//! The equation says none of it: no tensor is divided by what follows from it. So these are [loops]
+//! of their own. tract computes a softmax over the last axis, row by row, and fast where rows are
+//! long.
+
+mod loops;
+
+use std::sync::Arc;
+
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::math::{Div, Mul, Sub};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm, Softmax, SoftmaxKind};
+
+use crate::fold::only_reader;
+use crate::outputs::Outputs;
+use loops::{Along, Kind};
+
+/// Replaces what it can.
+pub fn replace(model: &mut TypedModel, outputs: &Arc<Outputs>) -> TractResult<()> {
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let found = layer(model, node).or_else(|| softmax(model, node));
+        let Some((input, axis, kind)) = found else { continue };
+        let Some(shape) = node.outputs[0].fact.shape.as_concrete() else { continue };
+        let along = Along { len: shape[axis], inner: shape[axis + 1..].iter().product(), kind };
+        let (shape, outputs) = (shape.into(), outputs.clone());
+        let op = Normalise(Arc::new(Inner { shape, along, outputs }));
+        TypedModelPatch::replace_single_op(model, node, &[input], op)?.apply(model)?;
+    }
+    model.compact()
+}
+
+/// A softmax, where its axis is not the last that has more than one position.
+fn softmax(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, usize, Kind)> {
+    let op = node.op_as::<Softmax>().filter(|op| op.quant_output_dt.is_none())?;
+    let &[axis] = &op.axes[..] else { return None };
+    let fact = model.outlet_fact(node.inputs[0]).ok()?;
+    let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type())?;
+    let inner = shape.get(axis + 1..)?.iter().product::<usize>();
+    let kind = match op.kind {
+        SoftmaxKind::Softmax => Kind::Softmax,
+        SoftmaxKind::LogSoftmax => Kind::LogSoftmax,
+    };
+    (inner > 1).then_some((node.inputs[0], axis, kind))
+}
+
+/// A layer normalisation: a node divides by the deviation what a node before it has centred.
+fn layer(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, usize, Kind)> {
+    let op = node.op_as::<RmsNorm>()?;
+    let centred = model.node(node.inputs[0].node);
+    only_reader(model, centred)?;
+    centred.op_as::<TypedBinOp>().filter(|op| op.0.is::<Sub>())?;
+    let &[x, mean] = &centred.inputs[..] else { return None };
+    let fact = model.outlet_fact(x).ok()?;
+    let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type())?;
+    let is_mean = mean_of(model, mean, *shape.get(op.axis)?)? == (x, op.axis);
+    let eps = op.eps.cast_to_scalar::<f32>().ok()?;
+    is_mean.then_some((x, op.axis, Kind::Layer { eps }))
+}
+
+/// The tensor and the axis whose mean it is.
+fn mean_of(model: &TypedModel, mean: OutletId, len: usize) -> Option<(OutletId, usize)> {
+    let node = model.node(mean.node);
+    let op = node.op_as::<TypedBinOp>()?;
+    let &[sum, by] = &node.inputs[..] else { return None };
+    let (sum, by) =
+        if model.outlet_fact(sum).ok()?.konst.is_some() { (by, sum) } else { (sum, by) };
+    let by = model.outlet_fact(by).ok()?.konst.as_ref()?.as_uniform()?;
+    let by = by.cast_to_scalar::<f32>().ok()?;
+    let expected = if op.0.is::<Mul>() { 1.0 / len as f32 } else { len as f32 };
+    let is_mean = op.0.is::<Mul>() || op.0.is::<Div>() && sum == node.inputs[0];
+    if !is_mean || (by - expected).abs() > f32::EPSILON * expected {
+        return None;
+    }
+    let node = model.node(sum.node);
+    let reduce = node.op_as::<Reduce>().filter(|op| op.reducer == Reducer::Sum)?;
+    let &[axis] = &reduce.axes[..] else { return None };
+    Some((node.inputs[0], axis))
+}
+
+/// The operator.
+#[derive(Clone, Debug)]
+struct Normalise(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shape: TVec<usize>,
+    along: Along,
+    outputs: Arc<Outputs>,
+}
+
+impl PartialEq for Normalise {
+    fn eq(&self, other: &Normalise) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Normalise {}
+
+impl Op for Normalise {
+    fn name(&self) -> StaticName {
+        "Normalise".into()
+    }
+
+    op_as_typed_op!();
+}
+
+impl EvalOp for Normalise {
+    not_out_of_plan!();
+
+    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        let Inner { shape, along, outputs } = &*self.0;
+        let plain = inputs[0].try_as_plain_ram()?;
+        let x = plain.as_slice::<f32>()?;
+        let result = outputs.written(shape, |y| {
+            along.run(x, y);
+            Ok(())
+        })?;
+        Ok(tvec!(TValue::from_const(result)))
+    }
+}
+
+impl TypedOp for Normalise {
+    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
+        Ok(tvec!(f32::fact(&self.0.shape)))
+    }
+
+    as_op!();
+}
