@@ -78,7 +78,8 @@ def test_a_residual() -> None:
 def test_layers(cases: int) -> None:
     for seed in range(cases // 8):
         calls = Calls(seed)
-        x = calls.random.standard_normal((2, 4, 9, calls.number(5, 20))).astype("f4")
+        batch = calls.one([(2,), ()])
+        x = calls.random.standard_normal((*batch, 4, 9, calls.number(5, 20))).astype("f4")
         weight = calls.random.standard_normal((6, 2, 3, 3)).astype("f4")
         same(calls, convc.conv2d, x, weight, padding=1, groups=2)
 

@@ -117,6 +117,8 @@ fn boxes_of_larger_arrays_have_the_bits_of_dense_ones() {
         "conv2d n2 ic8 oc8 in 9x9 kernel 3 pad 1; conv2d oc8 kernel 3 pad 1",
         "conv2d n2 ic16 oc64 in 30 kernel 1, relu; conv2d oc16 kernel 1",
         "conv2d ic2 oc2 in 30 kernel 3 pad 1, relu; conv2d oc2 kernel 5 pad 2 + residual from 1",
+        "conv2d ic2 oc2 in 30 kernel 3 pad 1, relu; conv2d oc2 kernel 5 pad 2 + residual from 0",
+        "conv2d ic2 oc2 in 9 kernel 3 pad 1 + residual from 0; conv2d oc2 kernel 3 pad 1",
         "conv2d ic64 oc64 in 14 kernel 3 pad 1; conv2d oc64 kernel 3 pad 1; conv2d oc8 kernel 1",
     ] {
         let taken = check::<f32>(text);

@@ -25,6 +25,8 @@ impl Ends {
         let groups = &inner.shared.lowered.groups;
         let steps = inner.shared.lowered.program().steps();
         let last = groups.len() - 1;
+        // Who adds the input behind the first step reads it row by row.
+        let input = input.filter(|_| steps.iter().all(|step| step.residual != Some(0)));
         let of = |lies: Option<Lies<'_>>, step: usize| {
             lies.and_then(|lies| around(lies, steps[step].conv.spec().layout))
         };

@@ -144,7 +144,8 @@ def _run(
         raise ValueError(f"weight has {weight.ndim} axes, but conv{rank}d takes {rank + 2}")
     bias = None if bias is None else by_rows(_array("bias", bias))
     words, dtype = _types(x, weight, bias)
-    batched = x if x.ndim == rank + 2 else x[None]
+    is_batch = x.ndim == rank + 2
+    batched = x if is_batch else x[None]
     if said["padding"] == "same-upper" and _any_above_one(said["stride"]):
         raise ValueError("padding='same' is for a stride of 1")
     said["pad"] = said.pop("padding")
@@ -153,14 +154,14 @@ def _run(
     if bias is not None:
         check_shape("bias", bias.shape, (shape[1],))
     packed = program.pack([(held(weight), None if bias is None else held(bias))])
-    shape = shape if x.ndim == rank + 2 else shape[1:]
+    shape = shape if is_batch else shape[1:]
     if out is None:
         made = np.empty(shape, dtype)
-        packed.run(held(batched), held(made))
+        packed.run(held(batched), held(made if is_batch else made[None]))
         return as_given(made, input)
     to = check_out(to_write(out), shape, dtype)
     room = np.empty(shape, dtype) if needs_room(to, x) else to
-    packed.run(held(batched), held(room))
+    packed.run(held(batched), held(room if is_batch else room[None]))
     if room is not to:
         to[...] = room
     return out
