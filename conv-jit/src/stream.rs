@@ -57,7 +57,8 @@ pub fn state_bytes(program: &Program, stream: &plan::Stream) -> Result<usize, Er
 /// A program with its weights, along an axis that has no length.
 ///
 /// Its input comes in blocks of any length, and each call gives the outputs that became known.
-/// Their bits are those of a run of the whole.
+/// Their bits are those of a run of the whole; where the accuracy admits long windows in parts by
+/// FFT ([`Partitions`](conv_ir::fft::Partitions)), they are those of any other blocks.
 ///
 /// ```
 /// use conv_jit::{Padding, conv1d};

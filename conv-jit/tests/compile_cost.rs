@@ -200,6 +200,9 @@ const FOLDED: &[&str] = &[
     "conv3d in 64 kernel 7 pad 3x3x0 mode circular",
     "conv3d ic8 oc8 in 64 kernel 5 pad 2x2x0 mode replicate",
     "conv3d ic16 oc16 in 24 kernel 5 pad 2 mode symmetric",
+    "conv3d ndhwc g16 ic16 oc16 in 12 kernel 7 pad 3 mode replicate",
+    "conv3d ndhwc ic16 oc16 in 12 kernel 3 pad 1 mode reflect",
+    "conv3d ic16 oc16 in 12 kernel 3 pad 1 mode reflect",
 ];
 
 #[test]

@@ -122,7 +122,12 @@ fn function(item: Item, errors: &mut Errors) -> TokenStream {
     let emitted = emitted.and_then(|made| match made {
         Ok(text) => Some(text),
         Err(error) => {
-            errors.at(&expand::blamed(&item, &error), error.to_string());
+            // The one route of an item is no word of whoever wrote it.
+            let said = match &error {
+                conv_ir::Error::Unsupported { message, .. } => message.clone(),
+                error => error.to_string(),
+            };
+            errors.at(&expand::blamed(&item, &error), said);
             None
         }
     });

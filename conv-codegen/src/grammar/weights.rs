@@ -254,10 +254,11 @@ fn differs(at: usize, found: &[usize], first: &[usize]) -> String {
 /// A number as it is written, rounded to the element type by whoever needs it.
 fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
     let wrong = |message: String| Err(syn::Error::new_spanned(value, message));
-    let (digits, suffix) = match value {
-        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => {
-            return number(input, &unary.expr).map(|x| -x);
-        }
+    let (sign, literal) = match value {
+        Expr::Unary(unary) if matches!(unary.op, UnOp::Neg(_)) => ("-", &*unary.expr),
+        value => ("", value),
+    };
+    let (digits, suffix) = match literal {
         Expr::Lit(lit) => match &lit.lit {
             Lit::Int(int) => (int.base10_digits().to_owned(), int.suffix().to_owned()),
             Lit::Float(float) => (float.base10_digits().to_owned(), float.suffix().to_owned()),
@@ -265,6 +266,7 @@ fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
         },
         _ => return wrong("expected a number, such as `0.5` or `-1`".to_owned()),
     };
+    let digits = format!("{sign}{digits}");
     let dtype = sums(input);
     let named = DType::named(&suffix).map(|dtype| dtype.format().computed);
     if !suffix.is_empty() && named != Some(dtype) {
@@ -273,8 +275,7 @@ fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
     }
     let x: f64 = digits.parse().unwrap_or(f64::NAN);
     let fits = match dtype.range() {
-        // The sign is in front, so that the least number is one more.
-        Some((least, greatest)) => x.abs() <= (greatest.max(-least)) as f64,
+        Some((least, greatest)) => (least as f64..=greatest as f64).contains(&x),
         None => dtype.round(x).is_finite(),
     };
     match fits {
@@ -284,6 +285,6 @@ fn number(input: &Tensor, value: &Expr) -> syn::Result<f64> {
             input.dtype
         )),
         true => Ok(x),
-        false => wrong(format!("{} is larger than any {}", cut(&digits), dtype)),
+        false => wrong(format!("{} is beyond any {}", cut(&digits), dtype)),
     }
 }

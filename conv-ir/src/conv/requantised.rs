@@ -109,8 +109,8 @@ fn check(rounding: Rounding, scale: f64) -> Result<(), Error> {
     };
     match rounding.rescale(scale)? {
         Rescale::Double(fixed) if fixed.shift > 0 => no(format!(
-            "a scale of {scale} with tflite-double, which must be less than 1: multiply the sums \
-             behind it, or take the rounding `onnx`"
+            "a scale of {scale} with tflite-double, which must be less than 1 in 31 bits: multiply \
+             the sums behind it, or take the rounding `onnx`"
         )),
         Rescale::Single(_) => {
             no("the rounding tflite-single: there are `onnx`, `xnnpack-f32` and `tflite-double`; \
@@ -222,7 +222,7 @@ mod tests {
             (bytes, Rounding::Onnx, &[0.5; 3], 0, "3 scales, but there are 2 output channels"),
             (bytes, Rounding::Onnx, &[0.5], -1, "the zero point -1 is no u8"),
             (bytes, Rounding::Onnx, &[-0.5], 0, "a scale must be larger than 0"),
-            (bytes, Rounding::TfliteDouble, &[1.5], 0, "must be less than 1"),
+            (bytes, Rounding::TfliteDouble, &[1.5], 0, "must be less than 1 in 31 bits"),
             (bytes, Rounding::TfliteSingle, &[0.5], 0, "there are `onnx`, `xnnpack-f32` and"),
             (
                 "conv1d u8 x i8 -> u8 in 4 kernel 1 + residual",

@@ -217,7 +217,7 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
     choice.schedule.tile = tile.into_iter().filter(|t| t.1 > 1).collect();
     choice.schedule.borders = Borders::Mask;
     choice.reasons.push(format!(
-        "lanes ow:{lanes}: with {} a group, columns fill lanes better: they load and store as vectors, weights are splat",
+        "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
         counted(shape.out_channels, "output channel")
     ));
     choice.reasons.push(format!(
@@ -271,7 +271,7 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
             .filter(|t| t.1 > 1)
             .collect();
     choice.reasons.push(format!(
-        "lanes ow:{lanes}: with {} a group, columns fill lanes better: they load and store as vectors, weights are splat",
+        "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
         counted(shape.out_channels, "output channel")
     ));
     choice.reasons.push(format!(

@@ -21,7 +21,7 @@ use crate::nest::{
 use crate::{Error, Schedule, Target};
 
 pub(super) fn outline(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
-    let mut outlining = Outlining { pool: Vec::new(), once: Vec::new() };
+    let mut outlining = Outlining { pool: Vec::new(), once: Vec::new(), left: MOST_PLACED };
     let setup = std::mem::take(&mut nest.setup);
     nest.setup = outlining.stmts(nest, setup);
     let body = std::mem::take(&mut nest.body);
@@ -35,7 +35,12 @@ struct Outlining {
     pool: Vec<AxisId>,
     /// The loops around that are gone through once, and their value.
     once: Vec<(AxisId, i64)>,
+    /// Multiply-adds that leaves of one place may still have.
+    left: i64,
 }
+
+/// Multiply-adds in all leaves of one place: about 80 KiB of code. A volume has hundreds of edges.
+const MOST_PLACED: i64 = 8192;
 
 impl Outlining {
     fn stmts(&mut self, nest: &mut Nest, stmts: Vec<Stmt>) -> Vec<Stmt> {
@@ -81,10 +86,20 @@ impl Outlining {
     }
 
     /// The values around the leaf that say where all its indices fold; none, where a loop or
-    /// another axis around moves a fold, so that such leaves stay equal.
-    fn places(&self, leaf: &Leaf) -> Vec<(AxisId, i64)> {
-        let all = leaf.folds_are_known(|axis| self.once.iter().any(|o| o.0 == axis));
-        if all { self.once.clone() } else { Vec::new() }
+    /// another axis around moves a fold, so that such leaves stay equal, or there are too many.
+    fn places(&mut self, leaf: &Leaf) -> Vec<(AxisId, i64)> {
+        let is_around = |axis| self.once.iter().any(|once| once.0 == axis);
+        let mut indices = leaf.accesses().into_iter().flat_map(|access| &access.index);
+        let folds = indices.any(|index| {
+            index.as_affine().is_none() && self.once.iter().any(|once| index.follows(once.0))
+        });
+        let straight = (0..leaf.reduce.len()).find(|depth| leaf.is_straight_from(*depth));
+        let repeats = leaf.repeats_from(straight.unwrap_or(leaf.reduce.len())).unwrap_or(i64::MAX);
+        if !folds || repeats > self.left || !leaf.folds_are_known(is_around) {
+            return Vec::new();
+        }
+        self.left -= repeats;
+        self.once.clone()
     }
 
     /// A pooled axis like `axis`, not yet taken by this leaf.

@@ -34,6 +34,9 @@ impl Along {
     /// All positions. Both arrays are as long as a whole number of axes.
     pub fn run(&self, x: &[f32], y: &mut [f32]) {
         let all = self.len * self.inner;
+        if all == 0 {
+            return;
+        }
         for (x, y) in x.chunks(all).zip(y.chunks_mut(all)) {
             if let (1, Kind::Layer { eps }) = (self.inner, self.kind) {
                 self.layer_of_row(eps, x, y);
