@@ -202,8 +202,8 @@ const SHORT: i64 = 32;
 ///
 /// Measured on Zen 5, with channels and with columns in the lanes: 1x1 over 56x56, 144 to 24
 /// channels, 73 and 97 % of the peak; 3x3 over 160x160, 96 to 24, 69 and 89 %; 1x1 over 112x112,
-/// 16 to 96, 74 and 84 %. With AVX2, where splats are loads of their own, short sums alone: 1x1
-/// over 56x56, 16 to 96 channels, 76 and 86 %; over 64 columns, 8 to 8, 24 and 56 %.
+/// 16 to 96, 74 and 84 %. With AVX2, where splats are loads of their own, short sums alone: over
+/// 64 columns, 8 to 8 channels, 24 and 56 %; 1x1 over 112x112, 16 to 96, 91 and 65 %.
 fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     let lanes = target.lanes(shape.bytes) as i64;
     let fill = |extent: i64| {
@@ -212,9 +212,10 @@ fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     };
     let is_short = shape.steps() / shape.phases <= SHORT;
     let embeds = target.isa.machine().embeds_broadcasts;
+    // The price of a turn is that of several vectors, which go through the ports side by side.
+    let turns_one = !embeds && shape.out_channels <= lanes;
     let pays = match embeds {
         true => !fill(shape.out_channels) || is_short || shape.phases > 1,
-        // The prices of stores are those of wide vectors.
         false => is_short && fill(shape.columns()),
     };
     pays && shape.out_channels * 4 >= lanes * 3
@@ -223,7 +224,7 @@ fn is_in_columns(shape: &Shape, target: &Target) -> bool {
         && shape.column_step == 1
         && can_mask(shape, target)
         && shape.columns() >= lanes
-        && (!embeds || matches!(cheaper(shape, target, true), LanesOn::Columns))
+        && (turns_one || matches!(cheaper(shape, target, true), LanesOn::Columns))
 }
 
 /// Taps that are spelled out leave room for few outputs in a leaf: where little of them is zero,
