@@ -96,17 +96,7 @@ fn bytes(array: &conv_files::Array) -> Vec<i8> {
 /// `types.rs`.
 #[test]
 fn each_layer_is_tensorflow_lites_without_a_detour() {
-    let layers = [
-        (0, 1, 2, "valid"),
-        (1, 8, 1, "valid"),
-        (2, 1, 1, "valid"),
-        (3, 16, 2, "valid"),
-        (4, 1, 1, "valid"),
-        (5, 32, 1, "valid"),
-        (6, 1, 1, "valid"),
-        (11, 64, 2, "same-upper"),
-    ];
-    for (layer, groups, stride, pad) in layers {
+    for (layer, groups, stride, pad) in common::PERSON_DETECT {
         let (input, wanted) = (tensor(layer, "x"), bytes(&tensor(layer, "y")));
         let [_, h, w, _] = input.shape[..] else { panic!("{:?}", input.shape) };
         let made = Layer::new(layer, (groups, stride), [h, w], pad);

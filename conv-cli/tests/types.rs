@@ -329,18 +329,7 @@ fn layers_of_a_quantised_network_are_those_of_tensorflow_lite() {
         read_place(Path::new(""), &format!("{model}#{layer}.{name}"), 1 << 20).expect("a tensor")
     };
     let mut others = 0;
-    // Layer, groups, stride; the last one has padding of its own.
-    let layers = [
-        (0, 1, 2, "valid"),
-        (1, 8, 1, "valid"),
-        (2, 1, 1, "valid"),
-        (3, 16, 2, "valid"),
-        (4, 1, 1, "valid"),
-        (5, 32, 1, "valid"),
-        (6, 1, 1, "valid"),
-        (11, 64, 2, "same-upper"),
-    ];
-    for (layer, groups, stride, padding) in layers {
+    for (layer, groups, stride, padding) in common::PERSON_DETECT {
         let place = |flag: &str, name: &str| format!("--{flag}={model}#{layer}.{name}");
         let [input_scale, input_zero, output_scale, output_zero] =
             tensor(layer, "p").values::<f32>()[..]

@@ -20,6 +20,7 @@
 
 mod divisor;
 mod requantise;
+mod within;
 
 use crate::conv::{Conv, EquationAxis, Extent, Layout, PaddingMode, Reduction, Size};
 use crate::nest::{
@@ -27,6 +28,7 @@ use crate::nest::{
     LoopPath, Nest, Op, Part, Quotient, RegId, Register, Role, Symbol, SymbolId, Unary,
 };
 use divisor::Divisor;
+pub use within::{Within, lower_within};
 
 /// Where the channels stand in each of a convolution's arrays. A user's are all alike; what stays
 /// inside a fused chain may be laid out as its readers like it.
@@ -48,19 +50,6 @@ impl Layouts {
     }
 }
 
-/// Spatial extents of the arrays that input, residual and output are boxes of, outermost axis
-/// first; in front of them that of the channels, where the array may have more than the box. Code
-/// for such boxes is given where each of them begins, and touches nothing else of the arrays.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Within {
-    /// Of the input's array.
-    pub input: Vec<i64>,
-    /// Of the residual's array, where there is one.
-    pub residual: Vec<i64>,
-    /// Of the output's array.
-    pub output: Vec<i64>,
-}
-
 /// The naive nest of a convolution.
 pub fn lower(conv: &Conv) -> Nest {
     lower_as(conv, Layouts::of(conv))
@@ -70,55 +59,6 @@ pub fn lower(conv: &Conv) -> Nest {
 pub fn lower_as(conv: &Conv, layouts: Layouts) -> Nest {
     let nest = Nest::new(conv.dtype(), conv.rank());
     Lowering { conv, layouts, equation: conv.equation(), nest }.run()
-}
-
-/// The naive nest of a convolution whose arrays are boxes of larger ones: only the distances
-/// between elements are others. None where an array has other axes, or is smaller than its box, or
-/// its channels are no whole number of groups.
-pub fn lower_within(conv: &Conv, within: &Within) -> Option<Nest> {
-    let mut nest = lower(conv);
-    let rank = conv.rank();
-    let (first, groups) = match conv.spec().layout {
-        Layout::ChannelsFirst => (3, 1),
-        Layout::ChannelsLast => (1, 1 + rank),
-    };
-    for buffer in &mut nest.buffers {
-        let array = match buffer.role {
-            BufferRole::Input => &within.input,
-            BufferRole::Residual => &within.residual,
-            BufferRole::Output => &within.output,
-            BufferRole::Weight | BufferRole::Bias | BufferRole::Packed | BufferRole::Scratch => {
-                continue;
-            }
-        };
-        let (channels, array) = array.split_at(array.len().checked_sub(rank)?);
-        let spatial = &mut buffer.extents[first..first + rank];
-        let least = spatial.iter().map(|extent| extent.as_constant().unwrap_or(i64::MAX));
-        if least.zip(array).any(|(least, extent)| *extent < least) {
-            return None;
-        }
-        spatial.iter_mut().zip(array).for_each(|(to, extent)| *to = (*extent).into());
-        match channels {
-            [] => {}
-            [channels] => {
-                let of_box = &mut buffer.extents[groups..groups + 2];
-                let [groups, each] = [of_box[0].as_constant()?, of_box[1].as_constant()?];
-                let [groups, each] = among(*channels, [groups, each])?;
-                of_box.clone_from_slice(&[groups.into(), each.into()]);
-            }
-            _ => return None,
-        }
-    }
-    Some(nest)
-}
-
-/// Groups, and channels of each, of an array of so many channels that holds those of a box.
-fn among(channels: i64, [groups, each]: [i64; 2]) -> Option<[i64; 2]> {
-    match groups {
-        _ if channels < groups * each => None,
-        1 => Some([1, channels]),
-        _ => (channels % each == 0).then_some([channels / each, each]),
-    }
 }
 
 struct Lowering<'a> {

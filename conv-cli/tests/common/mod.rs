@@ -5,6 +5,18 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+/// The layers in `golden/person_detect.safetensors`: number, groups, stride and padding.
+pub const PERSON_DETECT: [(usize, usize, usize, &str); 8] = [
+    (0, 1, 2, "valid"),
+    (1, 8, 1, "valid"),
+    (2, 1, 1, "valid"),
+    (3, 16, 2, "valid"),
+    (4, 1, 1, "valid"),
+    (5, 32, 1, "valid"),
+    (6, 1, 1, "valid"),
+    (11, 64, 2, "same-upper"),
+];
+
 /// A folder of its own, gone at the end.
 pub struct Folder(pub tempfile::TempDir);
 
