@@ -24,7 +24,7 @@ The text form of a convolution:
               mode MODE (also padding_mode): zeros, constant(V), reflect, symmetric, replicate, circular
   SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
   LIST        1x2 or 1,2, or 1 for all axes
-  ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid
+  ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid, elu(A), softplus, mish
   Steps       step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input)";
 
 /// The parameters that do not follow from the shapes of arrays.
@@ -76,7 +76,7 @@ pub struct Parameters {
     #[arg(long)]
     flip: bool,
     /// Applied last: relu, relu6, leaky_relu(0.01), clamp(0,1), sigmoid, tanh, silu, gelu,
-    /// hardswish, hardsigmoid
+    /// hardswish, hardsigmoid, elu(1), softplus, mish
     #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
     /// Where the channels stand in input and output: nchw or nhwc (also ncw, ncdhw, channels-last,

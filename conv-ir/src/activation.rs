@@ -12,10 +12,13 @@
 //! silu     = x / (1 + e^(-x))    gelu = max(0, x) - |x| * P(|x|) / Q(|x|) * e^(-x^2 / 2)
 //! relu6    = min(6, max(0, x))   hardsigmoid = min(6, max(-3, x) + 3) * (1 / 6)
 //!                                hardswish = max(-3, x) * hardsigmoid(x)
+//! elu(a)   = a * (e^x - 1)       below zero, else x; without cancellation, as in tanh
+//! softplus = max(0, x) + log(1 + e^(-|x|))    log(1 + u) = 2 atanh(u / (2 + u))
+//! mish     = x * n / (n + 2)     n = e^x * (e^x + 2), which is tanh of softplus
 //! ```
 //!
-//! `e^(-m w)` is a polynomial in `w`; `m` is 1, 2 or 1/2, so that scaling is exact. PyTorch divides
-//! hardswish by 6 last, and overflows.
+//! `e^(-m w)` is a polynomial in `w`; `m` is 1, -1, 2 or 1/2, so that scaling is exact. PyTorch
+//! divides hardswish by 6 last, and overflows.
 //!
 //! Largest error measured over all finite `x`, in units in the last place, and what becomes of
 //! results too small for that:
@@ -28,6 +31,9 @@
 //! | gelu (with erf, not the tanh form), `x > -1` | 4 | 4 | |
 //! | gelu, below | 6 | 6 | zero below `x = -13.2` (f64 `-37.63`), from where on it is subnormal |
 //! | hardsigmoid, hardswish | 1.5, 2.6 | 1.5, 2.6 | |
+//! | elu(1) | 1 | 1.5 | |
+//! | softplus | 3.5 | 4 | zero below `x = -87` (f64 `-708`): smaller than `1.7e-38` (`3.4e-308`) |
+//! | mish | 3.7 | 4 | zero below the same: smaller than `1.5e-36` (`2.4e-305`) |
 //!
 //! At infinities:
 //!
@@ -40,7 +46,9 @@
 //! | sigmoid, hardsigmoid | 0 | 1 |
 //! | tanh | -1 | 1 |
 //! | silu, hardswish | -0 | +inf |
-//! | gelu | 0 | +inf |
+//! | gelu, softplus | 0 | +inf |
+//! | elu(a) | -a | +inf |
+//! | mish | -0 | +inf |
 //!
 //! That is the limit, but for leaky_relu at -inf, which is `s * -inf` whatever `s` is: +inf for a
 //! slope below zero, NaN for a slope of zero. NaN gives NaN, everywhere. Nothing here knows vectors
@@ -77,6 +85,31 @@ pub enum Activation {
     HardSwish,
     /// `relu6(x + 3) / 6`.
     HardSigmoid,
+    /// `x` where positive, else `alpha * (exp(x) - 1)`.
+    Elu(f64),
+    /// `log(1 + exp(x))`.
+    Softplus,
+    /// `x * tanh(softplus(x))`.
+    Mish,
+}
+
+impl Activation {
+    /// One of each kind, for tests that walk over all.
+    pub const EACH: [Activation; 13] = [
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::LeakyRelu(0.01),
+        Activation::Clamp(-0.3, 2.7),
+        Activation::Sigmoid,
+        Activation::Tanh,
+        Activation::Silu,
+        Activation::Gelu,
+        Activation::HardSwish,
+        Activation::HardSigmoid,
+        Activation::Elu(0.8),
+        Activation::Softplus,
+        Activation::Mish,
+    ];
 }
 
 /// One operand in.

@@ -111,7 +111,7 @@
 //! Words of `padding` are `valid`, `same` (an odd window), `same_upper`, `same_lower`, `full` and
 //! `causal`; of `padding_mode` `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and
 //! `circular`; of `activation` `relu`, `relu6`, `leaky_relu`, `clamp`, `sigmoid`, `tanh`, `silu`,
-//! `gelu`, `hardswish` and `hardsigmoid`.
+//! `gelu`, `hardswish`, `hardsigmoid`, `elu`, `softplus` and `mish`.
 //!
 //! With `accuracy: fast` a known window that is a column times a row may run as those two, within
 //! the bound that the documentation of the function states; for known sizes. With `unfused` each

@@ -115,6 +115,9 @@ fn activation(draws: &mut Unstructured<'_>) -> Result<Option<Activation>> {
         5 => Some(Activation::Tanh),
         6 => Some(Activation::Gelu),
         7 => Some(Activation::HardSwish),
+        8 => Some(Activation::Elu(number(draws)?)),
+        9 => Some(Activation::Softplus),
+        10 => Some(Activation::Mish),
         _ => None,
     })
 }

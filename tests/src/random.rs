@@ -64,20 +64,6 @@ fn mode() -> impl Strategy<Value = PaddingMode> {
     prop_oneof![5 => Just(Zeros), 4 => select(vec![Constant(2.0), Reflect, Symmetric, Replicate, Circular])]
 }
 
-/// Every activation.
-pub const ACTIVATIONS: [Activation; 10] = [
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::LeakyRelu(0.01),
-    Activation::Clamp(-1.5, 4.0),
-    Activation::Sigmoid,
-    Activation::Tanh,
-    Activation::Silu,
-    Activation::Gelu,
-    Activation::HardSwish,
-    Activation::HardSigmoid,
-];
-
 fn channels() -> impl Strategy<Value = (usize, usize, usize)> {
     prop_oneof![
         4 => (Just(1), 1usize..=6, 1usize..=18),
@@ -182,7 +168,7 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
     let epilogue = (
         any::<bool>(),
         any::<bool>(),
-        proptest::option::weighted(0.3, select(ACTIVATIONS.to_vec())),
+        proptest::option::weighted(0.3, select(Activation::EACH.to_vec())),
     );
     let words = (words, reduction());
     (proptest::collection::vec(axis(), ranks), channels(), 0usize..=2, words, epilogue, types())

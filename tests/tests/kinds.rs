@@ -13,7 +13,6 @@ use conv_ir::{Activation, Conv, DType, Element, PaddingMode, Schedule, Target, p
 use conv_tests::data::{Data, compare};
 use conv_tests::emitted::{Emitted, exactly};
 use conv_tests::judge::SEED;
-use conv_tests::random::ACTIVATIONS;
 use conv_tests::{Fill, routes};
 
 /// One row of the table: its name, what it says in the text form (`conv` and the sizes come
@@ -92,7 +91,7 @@ fn epilogue(turn: usize, types: &str) -> String {
     let residual = if turn % 3 == 1 { " + residual" } else { "" };
     // Every fourth case has none.
     let activation: Option<Activation> =
-        (turn % 4 != 3).then(|| ACTIVATIONS[turn % ACTIVATIONS.len()]);
+        (turn % 4 != 3).then(|| Activation::EACH[turn % Activation::EACH.len()]);
     let activation = match (types.starts_with('f'), activation) {
         (false, Some(Activation::Relu | Activation::Relu6)) | (true, _) => activation,
         (false, other) => other.map(|_| Activation::Clamp(-90.0, 300.0)),

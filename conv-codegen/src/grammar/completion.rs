@@ -33,7 +33,7 @@ const DOCS: [(&str, &str); 22] = [
     ("flip", "`true` for a true convolution, whose window is reversed. Default `false`."),
     (
         "activation",
-        "Applied last: `relu`, `relu6`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish`, `hardsigmoid`.",
+        "Applied last: `relu`, `relu6`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish`, `hardsigmoid`, `elu(1.0)`, `softplus`, `mish`.",
     ),
     (
         "layout",

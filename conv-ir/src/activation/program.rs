@@ -52,6 +52,9 @@ pub fn program(activation: Activation, dtype: DType) -> Vec<Step> {
         Activation::Gelu => w.gelu(),
         Activation::HardSwish => w.hard_swish(),
         Activation::HardSigmoid => w.hard_sigmoid(),
+        Activation::Elu(alpha) => w.elu(alpha),
+        Activation::Softplus => w.softplus(),
+        Activation::Mish => w.mish(),
     };
     w.steps
 }
@@ -204,6 +207,22 @@ impl Writer {
         self.push(Step::Fma(twice, power, one))
     }
 
+    /// `w + ...` of `scale * e^(-m w)`, whose linear term is `w`: without its constant term it is
+    /// accurate next to zero.
+    fn behind_the_constant(&mut self, w: Operand, scale: f64, m: f64) -> Operand {
+        let square = self.binary(Binary::Mul, w, w);
+        let rest = self.horner(self.exp_coefficients(2, scale, m), w);
+        self.push(Step::Fma(square, rest, w))
+    }
+
+    /// `e^(-m y)`, where its power of two is a normal number.
+    fn exp(&mut self, y: Operand, m: f64) -> Operand {
+        let (k, w) = self.reduce(y, m);
+        let exp = self.horner(self.exp_coefficients(0, 1.0, m), w);
+        let power = self.unary(Unary::Exp2Int, k);
+        self.binary(Binary::Mul, exp, power)
+    }
+
     fn sigmoid(&mut self) -> Operand {
         let y = self.clamp(self.table.sigmoid_lo, self.table.sigmoid_hi, X);
         let denominator = self.one_plus_exp(y);
@@ -225,9 +244,7 @@ impl Writer {
         let magnitude = self.unary(Unary::Abs, X);
         let y = self.at_most(self.table.tanh_hi, magnitude);
         let (k, w) = self.reduce(y, 2.0);
-        let square = self.binary(Binary::Mul, w, w);
-        let rest = self.horner(self.exp_coefficients(2, -0.5, 2.0), w);
-        let v = self.push(Step::Fma(square, rest, w));
+        let v = self.behind_the_constant(w, -0.5, 2.0);
         let power = self.unary(Unary::Exp2Int, k);
         let half = self.constant(0.5);
         let missing = self.fma_constant(power, -0.5, half);
@@ -258,6 +275,55 @@ impl Writer {
         let inside = self.push(Step::Fma(ratio, exp, positive));
         let (end, zero) = (self.constant(-self.table.gelu_hi), self.constant(0.0));
         self.push(Step::Choose { a: X, b: end, then: zero, otherwise: inside })
+    }
+
+    /// `e^x - 1 = v * 2^k + (2^k - 1)`, as in [`tanh`](Self::tanh). It is -1 long before the lower
+    /// bound.
+    fn elu(&mut self, alpha: f64) -> Operand {
+        let y = self.clamp(-self.table.sigmoid_hi, 0.0, X);
+        let (k, w) = self.reduce(y, -1.0);
+        let v = self.behind_the_constant(w, 1.0, -1.0);
+        let power = self.unary(Unary::Exp2Int, k);
+        let one = self.constant(1.0);
+        let missing = self.binary(Binary::Sub, power, one);
+        let below = self.push(Step::Fma(v, power, missing));
+        let scaled = self.with_constant(alpha, Binary::Mul, below);
+        let zero = self.constant(0.0);
+        self.push(Step::Choose { a: X, b: zero, then: scaled, otherwise: X })
+    }
+
+    /// With `u = e^(-|x|)` at most 1, `s = u / (2 + u)` is at most a third.
+    fn softplus(&mut self) -> Operand {
+        let magnitude = self.unary(Unary::Abs, X);
+        let y = self.at_most(-self.table.exp_lo, magnitude);
+        let u = self.exp(y, 1.0);
+        let denominator = self.with_constant(2.0, Binary::Add, u);
+        let s = self.binary(Binary::Div, u, denominator);
+        let square = self.binary(Binary::Mul, s, s);
+        let slope = self.horner(self.table.atanh.iter().copied(), square);
+        let positive = self.at_least(0.0, X);
+        let inside = self.push(Step::Fma(s, slope, positive));
+        let zero = self.constant(0.0);
+        self.or_below_exp(zero, inside)
+    }
+
+    /// Above the upper bound of `tanh` the quotient is 1.
+    fn mish(&mut self) -> Operand {
+        let y = self.clamp(self.table.exp_lo, self.table.tanh_hi, X);
+        let exp = self.exp(y, -1.0);
+        let plus_two = self.with_constant(2.0, Binary::Add, exp);
+        let numerator = self.binary(Binary::Mul, exp, plus_two);
+        let denominator = self.with_constant(2.0, Binary::Add, numerator);
+        let quotient = self.binary(Binary::Div, numerator, denominator);
+        let inside = self.binary(Binary::Mul, X, quotient);
+        let zero = self.constant(-0.0);
+        self.or_below_exp(zero, inside)
+    }
+
+    /// `limit` where `e^x` is subnormal.
+    fn or_below_exp(&mut self, limit: Operand, inside: Operand) -> Operand {
+        let end = self.constant(self.table.exp_lo);
+        self.push(Step::Choose { a: X, b: end, then: limit, otherwise: inside })
     }
 
     fn leaky_relu(&mut self, slope: f64) -> Operand {

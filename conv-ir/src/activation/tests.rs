@@ -2,19 +2,6 @@ use super::coefficients::Coefficients;
 use super::*;
 use crate::{DType, Element};
 
-const ALL: [Activation; 10] = [
-    Activation::Relu,
-    Activation::Relu6,
-    Activation::LeakyRelu(0.25),
-    Activation::Clamp(-1.0, 2.0),
-    Activation::Sigmoid,
-    Activation::Tanh,
-    Activation::Silu,
-    Activation::Gelu,
-    Activation::HardSwish,
-    Activation::HardSigmoid,
-];
-
 fn operands(step: &Step) -> Vec<Operand> {
     match *step {
         Step::Input | Step::Const(_) => vec![],
@@ -27,7 +14,9 @@ fn operands(step: &Step) -> Vec<Operand> {
 
 #[test]
 fn steps_use_earlier_steps_and_none_is_dead() {
-    for (activation, dtype) in ALL.into_iter().flat_map(|a| [(a, DType::F32), (a, DType::F64)]) {
+    for (activation, dtype) in
+        Activation::EACH.into_iter().flat_map(|a| [(a, DType::F32), (a, DType::F64)])
+    {
         let steps = program(activation, dtype);
         for (at, step) in steps.iter().enumerate() {
             assert!(
@@ -48,9 +37,9 @@ fn programs_are_short() {
         let steps = program(activation, dtype);
         steps.iter().filter(|s| !matches!(s, Step::Input | Step::Const(_))).count()
     };
-    let lengths = |dtype| ALL.map(|a| operations(a, dtype));
-    assert_eq!(lengths(DType::F32), [1, 2, 2, 2, 16, 18, 16, 32, 5, 4]);
-    assert_eq!(lengths(DType::F64), [1, 2, 2, 2, 21, 23, 21, 47, 5, 4]);
+    let lengths = |dtype| Activation::EACH.map(|a| operations(a, dtype));
+    assert_eq!(lengths(DType::F32), [1, 2, 2, 2, 16, 18, 16, 32, 5, 4, 17, 24, 20]);
+    assert_eq!(lengths(DType::F64), [1, 2, 2, 2, 21, 23, 21, 47, 5, 4, 22, 35, 25]);
 }
 
 #[test]
@@ -63,8 +52,11 @@ fn f32_constants_are_exact() {
         table.sigmoid_hi,
         table.tanh_hi,
         table.gelu_hi,
+        table.exp_lo,
     ];
-    for &c in ends.iter().chain(table.exp).chain(table.gelu_p).chain(table.gelu_q) {
+    for &c in
+        ends.iter().chain(table.exp).chain(table.gelu_p).chain(table.gelu_q).chain(table.atanh)
+    {
         assert_eq!(f64::from(c as f32), c);
     }
 }
@@ -87,6 +79,9 @@ fn limits_are_right() {
         assert_eq!(ends(Activation::Silu), [0.0, 0.0, largest, inf]);
         assert_eq!(ends(Activation::Gelu), [0.0, 0.0, largest, inf]);
         assert_eq!(ends(Activation::HardSwish), [0.0, 0.0, largest, inf]);
+        assert_eq!(ends(Activation::Elu(0.5)), [-0.5, -0.5, largest, inf]);
+        assert_eq!(ends(Activation::Softplus), [0.0, 0.0, largest, inf]);
+        assert_eq!(ends(Activation::Mish), [0.0, 0.0, largest, inf]);
         assert_eq!(ends(Activation::HardSigmoid), [0.0, 0.0, 1.0, 1.0]);
         assert_eq!(ends(Activation::LeakyRelu(0.25)), [-inf, -largest / 4.0, largest, inf]);
         assert_eq!(ends(Activation::Clamp(-1.0, 2.0)), [-1.0, -1.0, 2.0, 2.0]);
@@ -95,7 +90,7 @@ fn limits_are_right() {
 
 #[test]
 fn nan_passes() {
-    for activation in ALL {
+    for activation in Activation::EACH {
         assert!(eval(&program(activation, DType::F32), f32::NAN).is_nan(), "{activation:?}");
         assert!(eval(&program(activation, DType::F64), f64::NAN).is_nan(), "{activation:?}");
     }
@@ -103,7 +98,7 @@ fn nan_passes() {
 
 #[test]
 fn finite_stays_finite() {
-    for activation in ALL {
+    for activation in Activation::EACH {
         let steps = program(activation, DType::F32);
         for x in (0..u32::MAX / 9973).map(|i| f32::from_bits(i * 9973)).filter(|x| x.is_finite()) {
             assert!(eval(&steps, x).is_finite(), "{activation:?} of {x:e}");

@@ -26,7 +26,7 @@ impl PaddingMode {
 impl Activation {
     fn bits(&self) -> (Discriminant<Self>, [u64; 2]) {
         let values = match self {
-            Activation::LeakyRelu(slope) => [slope.to_bits(), 0],
+            Activation::LeakyRelu(number) | Activation::Elu(number) => [number.to_bits(), 0],
             Activation::Clamp(lo, hi) => [lo.to_bits(), hi.to_bits()],
             Activation::Relu
             | Activation::Relu6
@@ -35,7 +35,9 @@ impl Activation {
             | Activation::Silu
             | Activation::Gelu
             | Activation::HardSwish
-            | Activation::HardSigmoid => [0; 2],
+            | Activation::HardSigmoid
+            | Activation::Softplus
+            | Activation::Mish => [0; 2],
         };
         (discriminant(self), values)
     }

@@ -250,8 +250,8 @@ fn what_people_write_is_answered() {
     ] {
         assert_eq!(refused(text), format!("cannot read the convolution at {message}"));
     }
-    let elu = refused("conv2d in 8 kernel 3, elu");
-    assert!(elu.contains("column 23: there is no `elu`, but `relu`, `relu6`,"), "{elu}");
+    let prelu = refused("conv2d in 8 kernel 3, prelu");
+    assert!(prelu.contains("column 23: there is no `prelu`, but `relu`, `relu6`,"), "{prelu}");
 }
 
 #[test]

@@ -276,6 +276,9 @@ impl Check<'_> {
             Some(Activation::LeakyRelu(slope)) => {
                 self.finite("activation", "the slope of leaky_relu", slope);
             }
+            Some(Activation::Elu(alpha)) => {
+                self.finite("activation", "the factor of elu", alpha);
+            }
             Some(Activation::Clamp(lo, hi)) => {
                 let low = self.finite("activation", "the lower bound of clamp", lo);
                 let high = self.finite("activation", "the upper bound of clamp", hi);

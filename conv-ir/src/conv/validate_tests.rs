@@ -292,6 +292,10 @@ fn values_must_be_finite() {
         "activation: the slope of leaky_relu is NaN, but must be finite"
     );
     assert_eq!(
+        refused(activation(Activation::Elu(1e39))),
+        "activation: the factor of elu is 1e39, too large for f32"
+    );
+    assert_eq!(
         refused(activation(Activation::Clamp(f64::NEG_INFINITY, f64::NAN))),
         "activation: the lower bound of clamp is -inf, but must be finite\n\
          activation: the upper bound of clamp is NaN, but must be finite"

@@ -13,11 +13,11 @@
 //! reduction    sum  max  min  average  dilation  erosion
 //! mode         zeros  constant(0.5)  reflect  symmetric  replicate  circular
 //! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish
-//!              hardsigmoid
+//!              hardsigmoid  elu(1)  softplus  mish
 //! ```
 //!
-//! `constant` alone means `constant(0)` and `leaky_relu` alone means a slope of 0.01, PyTorch's
-//! defaults. Only words are read here; whether the numbers make sense is the constructor's
+//! `constant` alone means `constant(0)`, `leaky_relu` alone means a slope of 0.01 and `elu` alone
+//! `elu(1)`, PyTorch's defaults. Only words are read here; whether the numbers make sense is the constructor's
 //! business.
 
 use std::fmt;
@@ -38,7 +38,7 @@ const LAYOUTS: [&str; 8] =
 const PADDINGS: [&str; 6] = ["valid", "same", "same-upper", "same-lower", "full", "causal"];
 const MODES: [&str; 6] = ["zeros", "constant", "reflect", "symmetric", "replicate", "circular"];
 const REDUCTIONS: [&str; 6] = ["sum", "max", "min", "average", "dilation", "erosion"];
-const ACTIVATIONS: [&str; 10] = [
+const ACTIVATIONS: [&str; 13] = [
     "relu",
     "relu6",
     "leaky_relu",
@@ -49,6 +49,9 @@ const ACTIVATIONS: [&str; 10] = [
     "gelu",
     "hardswish",
     "hardsigmoid",
+    "elu",
+    "softplus",
+    "mish",
 ];
 
 /// A float as short as it reads back exactly: `6`, `0.01`, `1e300`.
@@ -194,8 +197,14 @@ pub(super) fn scan_activation(scan: &mut Scanner) -> Result<Activation, Error> {
         "gelu" => Ok(Activation::Gelu),
         "hardswish" | "hard_swish" => Ok(Activation::HardSwish),
         "hardsigmoid" | "hard_sigmoid" => Ok(Activation::HardSigmoid),
+        "elu" if scan.peek() == Some('(') => {
+            scan.arguments("elu(1)").map(|[alpha]| Activation::Elu(alpha))
+        }
+        "elu" => Ok(Activation::Elu(1.0)),
+        "softplus" => Ok(Activation::Softplus),
+        "mish" => Ok(Activation::Mish),
         // Near to one of ours by letters alone.
-        "elu" | "celu" | "selu" | "prelu" | "rrelu" | "mish" | "softplus" | "softmax" => {
+        "celu" | "selu" | "prelu" | "rrelu" | "softmax" => {
             Err(scan.not_there(start, said, &ACTIVATIONS))
         }
         _ => Err(scan.unknown(start, said, &ACTIVATIONS)),
@@ -263,6 +272,9 @@ impl fmt::Display for Activation {
             Activation::Gelu => f.write_str("gelu"),
             Activation::HardSwish => f.write_str("hardswish"),
             Activation::HardSigmoid => f.write_str("hardsigmoid"),
+            Activation::Elu(alpha) => write!(f, "elu({})", Number(*alpha)),
+            Activation::Softplus => f.write_str("softplus"),
+            Activation::Mish => f.write_str("mish"),
         }
     }
 }
@@ -385,7 +397,7 @@ mod tests {
             .into_iter()
             .for_each(round_trip::<Padding>);
         ["2", "2x1", "3x3x3"].into_iter().for_each(round_trip::<PerAxis<usize>>);
-        ["relu", "leaky_relu(0.01)", "clamp(-1.5,6)", "gelu", "hardswish"]
+        ["relu", "leaky_relu(0.01)", "clamp(-1.5,6)", "gelu", "hardswish", "elu(0.5)", "mish"]
             .into_iter()
             .for_each(round_trip::<Activation>);
         ["leaky_relu(1e-300)", "clamp(-0,0.1)"].into_iter().for_each(round_trip::<Activation>);

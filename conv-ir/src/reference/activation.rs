@@ -22,6 +22,10 @@ pub(super) fn apply<T: Element>(activation: Activation, x: T) -> T {
         Activation::Gelu => gelu(x),
         Activation::HardSwish => max(c(-3.0), x).mul(hard_sigmoid(x)),
         Activation::HardSigmoid => hard_sigmoid(x),
+        Activation::Elu(alpha) if x < c(0.0) => c::<T>(alpha).mul(exp_minus_one(x)),
+        Activation::Elu(_) => x,
+        Activation::Softplus => softplus(x),
+        Activation::Mish => mish(x),
     }
 }
 
@@ -75,10 +79,7 @@ fn one_plus_exp_minus<T: Element>(x: T) -> T {
 /// `e = 1 - e^(-2|x|)`, then `e / (2 - e)`.
 fn tanh<T: Element>(x: T) -> T {
     let table = table::<T>();
-    let (k, r) = reduced(min(c(table.tanh_hi), x.abs()).mul(c(-2.0)));
-    let exp_minus_one = r.mul(r).fma(polynomial(&table.exp[2..], r), r);
-    let power = k.exp2_int();
-    let e = negated(exp_minus_one).fma(power, c::<T>(1.0).sub(power));
+    let e = negated(exp_minus_one(min(c(table.tanh_hi), x.abs()).mul(c(-2.0))));
     e.div(c::<T>(2.0).sub(e)).copysign(x)
 }
 
@@ -98,6 +99,42 @@ fn gelu<T: Element>(x: T) -> T {
     negated(ratio).fma(exp, max(c(0.0), x))
 }
 
+/// `e^t`.
+fn exp<T: Element>(t: T) -> T {
+    let (k, r) = reduced(t);
+    polynomial(table::<T>().exp, r).mul(k.exp2_int())
+}
+
+/// `e^t - 1`, for a `t` that is not positive.
+fn exp_minus_one<T: Element>(t: T) -> T {
+    let table = table::<T>();
+    let (k, r) = reduced(max(c(-table.sigmoid_hi), t));
+    let power = k.exp2_int();
+    r.mul(r).fma(polynomial(&table.exp[2..], r), r).fma(power, power.sub(c(1.0)))
+}
+
+/// `max(0, x) + 2 atanh(u / (2 + u))`, `u = e^(-|x|)`.
+fn softplus<T: Element>(x: T) -> T {
+    let table = table::<T>();
+    if x < c(table.exp_lo) {
+        return c(0.0);
+    }
+    let u = exp(negated(min(c(-table.exp_lo), x.abs())));
+    let s = u.div(u.add(c(2.0)));
+    s.fma(polynomial(table.atanh, s.mul(s)), max(c(0.0), x))
+}
+
+/// `x * tanh(softplus(x))`, and `tanh(log(1 + e)) = n / (n + 2)` with `n = e * (e + 2)`.
+fn mish<T: Element>(x: T) -> T {
+    let table = table::<T>();
+    if x < c(table.exp_lo) {
+        return c(-0.0);
+    }
+    let e = exp(min(c(table.tanh_hi), x));
+    let n = e.mul(e.add(c(2.0)));
+    x.mul(n.div(n.add(c(2.0))))
+}
+
 /// `min(max(x + 3, 0), 6) / 6`, as a product.
 fn hard_sigmoid<T: Element>(x: T) -> T {
     min(c(6.0), max(c(0.0), x.add(c(3.0)))).mul(c(1.0 / 6.0))
@@ -109,19 +146,6 @@ mod tests {
     use super::*;
     use crate::DType;
     use crate::activation::{eval, program};
-
-    const ALL: [Activation; 10] = [
-        Activation::Relu,
-        Activation::Relu6,
-        Activation::LeakyRelu(0.01),
-        Activation::Clamp(-0.3, 2.7),
-        Activation::Sigmoid,
-        Activation::Tanh,
-        Activation::Silu,
-        Activation::Gelu,
-        Activation::HardSwish,
-        Activation::HardSigmoid,
-    ];
 
     fn agrees<T: Element>(activation: Activation, xs: impl Iterator<Item = T>) {
         let steps = program(activation, T::DTYPE);
@@ -136,7 +160,7 @@ mod tests {
     /// over all bits.
     #[test]
     fn equals_the_program_bit_for_bit() {
-        for activation in ALL {
+        for activation in Activation::EACH {
             agrees(activation, (0..=u32::MAX / 4099).map(|i| f32::from_bits(i * 4099)));
             agrees(
                 activation,
@@ -163,6 +187,9 @@ mod tests {
             (Activation::Gelu, 0.0, inf),
             (Activation::HardSwish, -0.0, inf),
             (Activation::HardSigmoid, 0.0, 1.0),
+            (Activation::Elu(0.75), -0.75, inf),
+            (Activation::Softplus, 0.0, inf),
+            (Activation::Mish, -0.0, inf),
         ];
         // NaN has many bits.
         let bits = |x: f64| if x.is_nan() { 0 } else { x.to_bits() };
@@ -204,6 +231,9 @@ mod tests {
             (Activation::Gelu, -13.2, 6.0),
             (Activation::HardSigmoid, f32::MIN, 1.5),
             (Activation::HardSwish, f32::MIN, 2.6),
+            (Activation::Elu(1.0), f32::MIN, 1.0),
+            (Activation::Softplus, -87.0, 3.5),
+            (Activation::Mish, -87.0, 3.7),
         ];
         for (activation, from, bound) in bounds {
             let (error, x) = worst_f32(activation, from);
@@ -219,6 +249,9 @@ mod tests {
             (Activation::Tanh, &known::TANH, 2.6),
             (Activation::Silu, &known::SILU, 2.3),
             (Activation::Gelu, &known::GELU, 6.0),
+            (Activation::Elu(1.0), &known::ELU, 1.5),
+            (Activation::Softplus, &known::SOFTPLUS, 4.0),
+            (Activation::Mish, &known::MISH, 6.0),
         ];
         for (activation, table, bound) in tables {
             for &(x, exact) in table {
@@ -233,9 +266,8 @@ mod tests {
     /// Between the known values: against the standard library, which is off by a few units itself.
     #[test]
     fn f64_has_no_outliers() {
-        for activation in
-            [Activation::Sigmoid, Activation::Tanh, Activation::Silu, Activation::Gelu]
-        {
+        use Activation::*;
+        for activation in [Sigmoid, Tanh, Silu, Gelu, Elu(1.0), Softplus, Mish] {
             for x in (0..400_000).map(|i| f64::from(i) * 1e-4 - 20.0) {
                 let (found, exact) = (apply(activation, x), oracle::apply(activation, x));
                 assert!(

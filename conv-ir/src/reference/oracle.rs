@@ -20,11 +20,20 @@ pub(super) fn apply(activation: Activation, x: f64) -> f64 {
         Activation::Gelu => x * normal(x),
         Activation::HardSwish => x * ((x + 3.0).clamp(0.0, 6.0) / 6.0),
         Activation::HardSigmoid => (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Elu(alpha) if x < 0.0 => alpha * x.exp_m1(),
+        Activation::Elu(_) => x,
+        Activation::Softplus => softplus(x),
+        Activation::Mish if x == f64::NEG_INFINITY => 0.0,
+        Activation::Mish => x * softplus(x).tanh(),
     }
 }
 
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
+}
+
+fn softplus(x: f64) -> f64 {
+    x.max(0.0) + (-x.abs()).exp().ln_1p()
 }
 
 /// The normal distribution function, `(1 + erf(x / sqrt 2)) / 2`.
@@ -68,6 +77,9 @@ mod tests {
             (Activation::Tanh, &known::TANH),
             (Activation::Silu, &known::SILU),
             (Activation::Gelu, &known::GELU),
+            (Activation::Elu(1.0), &known::ELU),
+            (Activation::Softplus, &known::SOFTPLUS),
+            (Activation::Mish, &known::MISH),
         ];
         for (activation, table) in tables {
             for &(x, exact) in table {

@@ -240,7 +240,18 @@ fn candidates(values: &[f32]) -> Vec<Activation> {
         nearest.map_or(f64::NAN, |at| f64::from(values[at]))
     };
     use Activation::*;
-    let mut all = vec![Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu, Tanh, Gelu];
+    let mut all = vec![
+        Relu,
+        Relu6,
+        HardSwish,
+        HardSigmoid,
+        Sigmoid,
+        Silu,
+        Tanh,
+        Gelu,
+        Softplus,
+        Mish,
+    ];
     let (low, high) = (at(-1e5), at(1e5));
     if low < high && low.abs() < 1e4 && high.abs() < 1e4 {
         all.push(Clamp(low, high));
@@ -248,6 +259,10 @@ fn candidates(values: &[f32]) -> Vec<Activation> {
     let slope = at(-1e5) / -1e5;
     if slope.is_finite() && slope != 1.0 {
         all.push(LeakyRelu(f64::from(slope as f32)));
+    }
+    let alpha = -low;
+    if alpha.is_finite() && alpha.abs() < 1e4 && alpha != 0.0 {
+        all.push(Elu(alpha));
     }
     all
 }
@@ -290,6 +305,9 @@ fn words(activation: Activation) -> &'static str {
         Gelu => "gelu",
         HardSwish => "hardswish",
         HardSigmoid => "hardsigmoid",
+        Elu(_) => "elu",
+        Softplus => "softplus",
+        Mish => "mish",
         _ => "activation",
     }
 }

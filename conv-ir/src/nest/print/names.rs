@@ -265,5 +265,8 @@ fn activation(which: Activation, x: String) -> String {
         Activation::Gelu => call("gelu", &[x]),
         Activation::HardSwish => call("hardswish", &[x]),
         Activation::HardSigmoid => call("hardsigmoid", &[x]),
+        Activation::Elu(alpha) => call("elu", &[x, alpha.to_string()]),
+        Activation::Softplus => call("softplus", &[x]),
+        Activation::Mish => call("mish", &[x]),
     }
 }
