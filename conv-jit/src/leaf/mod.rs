@@ -162,14 +162,16 @@ fn turned<T>(
     shape: Shape,
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    let mut carried = code.carried.clone();
-    let finish = match shape.width {
-        1 => None,
-        _ => turned::turned(&code.finish, &mut carried, shape.element()),
-    };
-    if let Some(finish) = finish {
-        let turned = finished(LeafCode { finish, carried, ..code.clone() }, shape);
-        match encode(&turned, shape) {
+    let (mut finish, mut carried) = (code.finish.clone(), code.carried.clone());
+    let mut is_quicker = pairs::pair(&mut finish, &mut carried, shape.element(), shape.width);
+    if shape.width > 1
+        && let Some(turned) = turned::turned(&finish, &mut carried, shape.element())
+    {
+        (finish, is_quicker) = (turned, true);
+    }
+    if is_quicker {
+        let quicker = finished(LeafCode { finish, carried, ..code.clone() }, shape);
+        match encode(&quicker, shape) {
             Err(Refusal::Registers) => {}
             result => return result,
         }

@@ -10,7 +10,7 @@
 //!
 //! Only elements are touched that were touched before, or that lie between them.
 
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 use super::inst::{Arg, Inst, Kind, Live, Place, Source, Value};
 
@@ -21,45 +21,80 @@ struct Wanted {
     live: Live,
 }
 
-/// Replaces the strided loads of a section. `element` in bytes, `width` in lanes.
-pub(super) fn pair(insts: &mut Vec<Inst>, carried: &mut Vec<bool>, element: i64, width: i64) {
-    let all: Vec<Wanted> =
-        insts.iter().filter_map(|i| strided(i, element)).map(|(_, w)| w).collect();
+/// Replaces the strided loads of a section; whether there are any. `element` in bytes, `width` in
+/// lanes.
+pub(super) fn pair(
+    insts: &mut Vec<Inst>,
+    carried: &mut Vec<bool>,
+    element: i64,
+    width: i64,
+) -> bool {
+    let every = insts.iter().flat_map(operands);
+    let all: Vec<Wanted> = every.filter_map(|arg| strided(arg, element)).collect();
     if all.is_empty() || width == 1 {
-        return;
+        return false;
     }
     let mut fresh = || {
         carried.push(false);
         Value(carried.len() as u32 - 1)
     };
     let mut out = Vec::with_capacity(2 * insts.len());
-    for inst in insts.drain(..) {
-        let Some((to, wanted)) = strided(&inst, element) else {
+    for mut inst in insts.drain(..) {
+        if let Inst::Set { to, kind, args } = &mut inst {
+            for arg in args {
+                let Some(wanted) = strided(arg, element) else { continue };
+                let (base, parity, live) = shared(&all, wanted, element);
+                let halves = halves(base, live, width, element).map(|source| {
+                    let half = fresh();
+                    out.push(set(half, Kind::Copy, &[Arg::From(source)]));
+                    Arg::Value(half)
+                });
+                let picked = if *kind == Kind::Copy { *to } else { fresh() };
+                out.push(set(picked, Kind::Pick(parity), &halves));
+                *arg = Arg::Value(picked);
+            }
+        }
+        // A load is a pick now.
+        if !matches!(&inst, Inst::Set { to, kind: Kind::Copy, args } if args[0] == Arg::Value(*to))
+        {
             out.push(inst);
-            continue;
-        };
-        let (base, parity, live) = shared(&all, wanted, element);
-        let halves = [0, width].map(|start| {
-            let (from, to) = live.range();
-            let part = Live::new(from - start, to - start).and(Live::first(width));
-            let source = match part.is_empty() {
-                true => Source::Bits(0),
-                false => Source::Vector { place: base.offset(start * element), live: part },
-            };
-            let value = fresh();
-            out.push(Inst::Set { to: value, kind: Kind::Copy, args: smallvec![Arg::From(source)] });
-            Arg::Value(value)
-        });
-        out.push(Inst::Set { to, kind: Kind::Pick(parity), args: SmallVec::from_slice(&halves) });
+        }
     }
     *insts = out;
+    true
 }
 
-/// The load of every second element that this is.
-fn strided(inst: &Inst, element: i64) -> Option<(Value, Wanted)> {
-    match inst.load()? {
-        (to, Source::Strided { place, step, live }) if step == 2 * element && !live.is_empty() => {
-            Some((to, Wanted { place, live }))
+/// The loads side by side that touch `live` of two vectors.
+fn halves(base: Place, live: Live, width: i64, element: i64) -> [Source; 2] {
+    let (from, to) = live.range();
+    [0, width].map(|start| {
+        let part = Live::new(from - start, to - start).and(Live::first(width));
+        match part.is_empty() {
+            true => Source::Bits(0),
+            false => Source::Vector { place: base.offset(start * element), live: part },
+        }
+    })
+}
+
+fn set(to: Value, kind: Kind, args: &[Arg]) -> Inst {
+    Inst::Set { to, kind, args: SmallVec::from_slice(args) }
+}
+
+/// What an instruction computes with.
+fn operands(inst: &Inst) -> &[Arg] {
+    match inst {
+        Inst::Set { args, .. } => args,
+        _ => &[],
+    }
+}
+
+/// The load of every second element that this operand is.
+fn strided(arg: &Arg, element: i64) -> Option<Wanted> {
+    match *arg {
+        Arg::From(Source::Strided { place, step, live })
+            if step == 2 * element && !live.is_empty() =>
+        {
+            Some(Wanted { place, live })
         }
         _ => None,
     }
@@ -91,4 +126,49 @@ fn joined(first: Wanted, second: Wanted) -> Option<Live> {
     let (from, to) = (a.0.min(b.0), a.1.max(b.1));
     let lanes = |at: i64| Live::new((from - at + 1).div_euclid(2), (to - 1 - at).div_euclid(2) + 1);
     (lanes(0) == first.live && lanes(1) == second.live).then_some(Live::new(from, to))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inst::Cursor;
+    use super::*;
+
+    fn place(bytes: i64) -> Place {
+        Place { cursor: Cursor(0), bytes }
+    }
+
+    /// Of f32 in vectors of 8.
+    fn paired(insts: &[Inst]) -> Vec<Inst> {
+        let (mut out, mut carried) = (insts.to_vec(), vec![true; 2]);
+        pair(&mut out, &mut carried, 4, 8);
+        out
+    }
+
+    fn every_second(bytes: i64, step: i64) -> Arg {
+        Arg::From(Source::Strided { place: place(bytes), step, live: Live::first(8) })
+    }
+
+    #[test]
+    fn loads_and_operands_are_picked_from_two_vectors() {
+        let row = |bytes, live| Arg::From(Source::Vector { place: place(bytes), live });
+        let load = |value, arg| set(Value(value), Kind::Copy, &[arg]);
+        let halves = [load(2, row(16, Live::first(8))), load(3, row(48, Live::first(7)))];
+        let both = [Arg::Value(Value(2)), Arg::Value(Value(3))];
+
+        let picked = set(Value(0), Kind::Pick(0), &both);
+        let [low, high] = halves.clone();
+        assert_eq!(paired(&[load(0, every_second(16, 8))]), [low, high, picked]);
+
+        let sum = |arg| set(Value(1), Kind::Add, &[Arg::Value(Value(1)), arg]);
+        let picked = set(Value(4), Kind::Pick(0), &both);
+        let [low, high] = halves;
+        let expected = [low, high, picked, sum(Arg::Value(Value(4)))];
+        assert_eq!(paired(&[sum(every_second(16, 8))]), expected);
+    }
+
+    #[test]
+    fn others_stay_as_they_are() {
+        let sum = [set(Value(1), Kind::Add, &[Arg::Value(Value(1)), every_second(16, 12)])];
+        assert_eq!(paired(&sum), sum);
+    }
 }
