@@ -12,7 +12,7 @@ mod shape;
 mod tests;
 
 use crate::lower::{Layouts, Within};
-use crate::nest::{Nest, Role};
+use crate::nest::{FOUR, Nest, Role};
 use crate::schedule::{Borders, Choice, Pack, Schedule};
 use crate::{Conv, Target, passes};
 use channels::channel_lanes;
@@ -133,6 +133,9 @@ fn interleaved(conv: &Conv, shape: &Shape) -> Option<String> {
 
 fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
     let mut choice = Choice { schedule: Schedule::default(), reasons: Vec::new() };
+    if matches!(on, LanesOn::Channels) && takes_fours(shape, target) {
+        return choose_fours(choice, shape, target);
+    }
     match on {
         LanesOn::Channels => channel_lanes(&mut choice, shape, target),
         LanesOn::Groups => group_lanes(&mut choice, shape, target),
@@ -144,9 +147,31 @@ fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
     if target.packs {
         choice.schedule.pack = Pack::Tiles;
     }
-    taps(&mut choice, shape, target);
+    taps(&mut choice, shape);
     // One at a time is no step.
     choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1);
+    order::order(&mut choice, shape, target);
+    choice
+}
+
+/// Whether four bytes are multiplied at a time where channels are in the lanes.
+fn takes_fours(shape: &Shape, target: &Target) -> bool {
+    target.isa.machine().dots && target.packs && shape.fours && shape.panel.is_none()
+}
+
+/// Channels in the lanes, and in each of them four channels of the input at a time: priced as sums
+/// of elements of 32 bits. The instruction adds to its sum, so that its product needs no register;
+/// the splat has one.
+fn choose_fours(mut choice: Choice, shape: &Shape, target: &Target) -> Choice {
+    let shape = &shape.in_fours();
+    let vector_registers = target.vector_registers + INTEGERS_NEED;
+    let target = &Target { vector_registers, step_registers: 1, ..*target };
+    channel_lanes(&mut choice, shape, target);
+    choice.schedule.pack = Pack::Tiles;
+    taps(&mut choice, shape);
+    choice.reasons.push(format!("dots: {FOUR} channels lie side by side and make one product"));
+    let step = |(role, step)| (role, if role == Role::InChannel { FOUR * step } else { step });
+    choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1).map(step);
     order::order(&mut choice, shape, target);
     choice
 }
@@ -220,7 +245,7 @@ fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     };
     pays && shape.out_channels * 4 >= lanes * 3
         && shape.in_channels > 1
-        && !shape.is_free
+        && !shape.is_integer
         && shape.column_step == 1
         && can_mask(shape, target)
         && shape.columns() >= lanes
@@ -331,22 +356,12 @@ fn group_lanes(choice: &mut Choice, shape: &Shape, target: &Target) {
 }
 
 /// Taps are repeated in the code from the innermost axis on, while the body stays small.
-fn taps(choice: &mut Choice, shape: &Shape, target: &Target) {
+fn taps(choice: &mut Choice, shape: &Shape) {
     let points: i64 = choice.schedule.tile.iter().map(|t| t.1).product::<i64>()
         / choice.schedule.lanes.map_or(1, |l| l.1);
     let mut body = points.max(1);
     if let Some(taps) = shape.spelled_taps().filter(|taps| body * taps <= REPEATS) {
         spell_taps(choice, shape, taps);
-        return;
-    }
-    let steps = [16, 8, 4].into_iter().filter(|step| shape.in_channels % step == 0);
-    let dots = steps.filter(|step| *step == 4 || body * step <= 128).max();
-    let has_dots = target.isa.machine().dots && shape.is_free && shape.channels_last;
-    if let Some(step) = dots.filter(|_| has_dots) {
-        choice.schedule.step = Some((Role::InChannel, step));
-        choice.reasons.push(format!(
-            "unroll: {step} channels lie side by side, of which four bytes make one product"
-        ));
         return;
     }
     for (at, &taps) in shape.taps.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! What the model asks a convolution: extents, steps and edges, read off the canonical nest.
 
-use crate::nest::{Affine, BufferRole, Cond, Expr, Index, Leaf, Nest, Role, Stmt};
+use crate::nest::{Affine, BufferRole, Cond, Expr, FOUR, Index, Leaf, Nest, Role, Stmt};
 
 use super::REPEATS;
 use crate::Target;
@@ -33,8 +33,10 @@ pub(super) struct Shape {
     pub row_step: i64,
     /// The output stores channels innermost.
     pub channels_last: bool,
-    /// A sum of integers, which may be put together in any order.
-    pub is_free: bool,
+    /// A sum of integers.
+    pub is_integer: bool,
+    /// Products of bytes can be summed four at a time.
+    pub fours: bool,
     /// The output has the type of the sums, no integer: a tile of channels is turned in registers.
     pub stores_sums: bool,
     /// Taps may fall outside along the columns.
@@ -108,7 +110,8 @@ impl Shape {
             dilation: dilation(nest, leaf),
             column_step,
             row_step: row_step(nest, leaf),
-            is_free: nest.dtype.is_integer(),
+            is_integer: nest.dtype.is_integer(),
+            fours: nest.has_fours(),
             stores_sums: !nest.dtype.is_integer()
                 && nest
                     .buffer_of(BufferRole::Output)
@@ -121,6 +124,11 @@ impl Shape {
             panel: None,
             known_taps: known_taps(nest, leaf),
         }
+    }
+
+    /// The same with four bytes as one element of 32 bits, which is what an instruction takes.
+    pub(super) fn in_fours(&self) -> Shape {
+        Shape { in_channels: self.in_channels / FOUR, ..self.clone() }
     }
 
     /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside

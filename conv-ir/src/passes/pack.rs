@@ -11,7 +11,8 @@
 //! are zero), filled by `setup`.
 //!
 //! Blocks of channels come first, the tile itself last, so that a leaf walks one contiguous run of
-//! memory and a vector of channels is one load. Taps that a phase of a transposed convolution
+//! memory and a vector of channels is one load. Where bytes are multiplied four at a time, channels
+//! of the input are cut in blocks of four, which are innermost. Taps that a phase of a transposed convolution
 //! visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the input channels.
 //!
 //! Blocks are register tiles, or, where several machines with tiles of their own share one packed
@@ -20,18 +21,51 @@
 //! after pass `vectorise`.
 
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, Leaf, Loop, Nest, Op,
-    Part, Quotient, Role, for_leaves,
+    Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, FOUR, Leaf, Loop,
+    Nest, Op, Part, Quotient, Role, Var, for_leaves,
 };
 use crate::schedule::Pack;
 use crate::{DType, Error, Schedule, Target};
 
 pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     match schedule.pack {
+        Pack::Tiles if multiplies_fours(nest, schedule, target) => {
+            split_channels(nest);
+            let width = |role| if role == Role::InChannel { FOUR } else { schedule.tile_of(role) };
+            pack_in(nest, &width, target)
+        }
         Pack::Tiles => pack_in(nest, &|role| schedule.tile_of(role), target),
         Pack::No if is_widened(nest, target) => pack_in(nest, &|_| 1, target),
         Pack::Panels { .. } | Pack::No => Ok(()),
     }
+}
+
+/// Whether four channels of the input, which lie side by side, are multiplied at a time, with those
+/// of the output in the lanes.
+fn multiplies_fours(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
+    target.isa.machine().dots && schedule.lanes_of(Role::OutChannel) > 1 && nest.has_fours()
+}
+
+/// Cuts the loops over the channels of the input in blocks of four.
+fn split_channels(nest: &mut Nest) {
+    let mut body = std::mem::take(&mut nest.body);
+    let block = nest.add_axis("ic.q", Role::InChannel, Part::Outer);
+    let inside = nest.add_axis("ic.b", Role::InChannel, Part::Inner);
+    let by = Affine::axis(block).times(FOUR).plus(&Affine::axis(inside));
+    for_leaves(&mut body, &mut |leaf| {
+        let is_channels = |l: &Loop| nest.role(l.axis) == Role::InChannel;
+        if let Some(at) = leaf.reduce.iter().position(is_channels)
+            && let Some((0, extent)) = leaf.reduce[at].constant_range()
+        {
+            let axis = leaf.reduce[at].axis;
+            *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+            leaf.reduce[at] = Loop::serial(block, extent / FOUR);
+            leaf.reduce.insert(at + 1, Loop::serial(inside, FOUR));
+        }
+        Ok::<_, Error>(())
+    })
+    .expect("nothing fails");
+    nest.body = body;
 }
 
 /// Whether packing widens what leaves would widen at each use.
@@ -157,7 +191,7 @@ fn dimensions(
                 .flat_map(|i| i.axes().collect::<Vec<_>>());
             let role = axes.map(|axis| nest.role(axis)).next();
             let tile = match role {
-                Some(role @ (Role::OutChannel | Role::Group)) => width(role),
+                Some(role @ (Role::OutChannel | Role::Group | Role::InChannel)) => width(role),
                 _ => 1,
             };
             let indices =
@@ -210,7 +244,10 @@ fn packed_order(dimensions: &[Dimension]) -> Vec<(Piece, usize)> {
     let residues = all.clone().filter(|&d| dimensions[d].step > 1).map(|d| (Piece::Residue, d));
     let channels = |d: &usize| matches!(dimensions[*d].role, Some(Role::Group | Role::OutChannel));
     let rest = all.clone().filter(|d| !channels(d)).map(|d| (Piece::Block, d));
-    let tiles = all.clone().filter(|&d| dimensions[d].tile > 1).map(|d| (Piece::Tile, d));
+    // Those of the input, of which a product has several, are innermost.
+    let inside = |d: &usize| dimensions[*d].role == Some(Role::InChannel);
+    let tiles = all.clone().filter(|d| !inside(d)).chain(all.clone().filter(inside));
+    let tiles = tiles.filter(|&d| dimensions[d].tile > 1).map(|d| (Piece::Tile, d));
     of(Role::Group).chain(of(Role::OutChannel)).chain(residues).chain(rest).chain(tiles).collect()
 }
 

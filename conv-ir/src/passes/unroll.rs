@@ -8,11 +8,11 @@
 //! after   for ic.o in 0..16, ic.i in 0..4 unrolled: update
 //! ```
 //!
-//! Integers may be summed in any order. Steps of channels then go inside, where no tap is tested:
+//! Integers may be summed in any order. Blocks of channels that are multiplied at a time go inside:
 //!
 //! ```text
-//! before  for ic in 0..64, kh in 0..3, kw in 0..3: update
-//! after   for kh in 0..3, kw in 0..3, ic.o in 0..16, ic.i in 0..4 unrolled: update
+//! before  for ic.q in 0..16, ic.b in 0..4, kh in 0..3, kw in 0..3: update
+//! after   for ic.q in 0..16, kh in 0..3, kw in 0..3, ic.b in 0..4 unrolled: update
 //! ```
 //!
 //! requires: reduce loops.
@@ -39,7 +39,7 @@ pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result
     }
     let mut body = std::mem::take(&mut nest.body);
     for_leaves(&mut body, &mut |leaf| {
-        put_channels_inside(nest, schedule, leaf);
+        put_blocks_inside(nest, leaf);
         if let Some(at) = unroll_taps(nest, schedule, leaf) {
             unroll_steps(nest, schedule, leaf, at);
         }
@@ -49,24 +49,27 @@ pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result
     Ok(())
 }
 
-/// Makes channels the innermost loop of a sum of integers, where the schedule has steps of them.
-fn put_channels_inside(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) {
-    let is_channels = |axis: AxisId| nest.role(axis) == Role::InChannel;
-    let wanted = schedule.step.is_some_and(|step| step.0 == Role::InChannel);
-    let axes: Vec<AxisId> = leaf.reduce.iter().map(|l| l.axis).collect();
-    let tested = leaf.tests_depend_on(|axis| axes.contains(&axis));
-    if wanted && nest.dtype.is_integer() && !tested {
-        // Bounds of other loops do not name channels.
-        leaf.reduce.sort_by_key(|l| is_channels(l.axis));
+/// Whether a loop is over channels of the input that are multiplied at a time.
+fn is_block(nest: &Nest, l: &Loop) -> bool {
+    let axis = nest.axis(l.axis);
+    axis.role == Role::InChannel && axis.part == Part::Inner
+}
+
+/// Puts channels that are multiplied at a time inside, into the code. Bounds of other loops do not
+/// name channels, and no test does.
+fn put_blocks_inside(nest: &Nest, leaf: &mut Leaf) {
+    leaf.reduce.sort_by_key(|l| is_block(nest, l));
+    if let Some(l) = leaf.reduce.last_mut().filter(|l| is_block(nest, l)) {
+        l.kind = LoopKind::Unrolled;
     }
 }
 
 /// Multiply-adds of one step, as the code has them now.
-fn points(leaf: &Leaf) -> i64 {
+fn points(nest: &Nest, leaf: &Leaf) -> i64 {
     let unrolled = leaf
         .reduce
         .iter()
-        .filter(|l| l.kind == LoopKind::Unrolled)
+        .filter(|l| l.kind == LoopKind::Unrolled && !is_block(nest, l))
         .filter_map(Loop::constant_extent);
     leaf.tile.iter().map(|t| t.extent).chain(unrolled).product()
 }
@@ -74,8 +77,11 @@ fn points(leaf: &Leaf) -> i64 {
 /// Marks the innermost loops; the position of the innermost loop that is left.
 fn unroll_taps(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) -> Option<usize> {
     for at in (0..leaf.reduce.len()).rev() {
+        if is_block(nest, &leaf.reduce[at]) {
+            continue;
+        }
         let wanted = schedule.unroll.contains(&nest.role(leaf.reduce[at].axis));
-        let fits = |extent: &i64| wanted && points(leaf).saturating_mul(*extent) <= BUDGET;
+        let fits = |extent: &i64| wanted && points(nest, leaf).saturating_mul(*extent) <= BUDGET;
         if leaf.reduce[at].constant_extent().filter(fits).is_none() {
             return Some(at);
         }
@@ -94,7 +100,9 @@ fn unroll_steps(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize
     let Some((_, most)) = schedule.step.filter(|step| step.0 == role) else {
         return;
     };
-    let most = most.min(BUDGET / points(leaf).max(1));
+    let block = leaf.reduce.iter().find(|l| is_block(nest, l) && role == Role::InChannel);
+    let most = most / block.and_then(Loop::constant_extent).unwrap_or(1);
+    let most = most.min(BUDGET / points(nest, leaf).max(1));
     let Some(step) = (2..=most).rev().find(|step| extent % step == 0) else {
         return;
     };

@@ -6,8 +6,9 @@
 //! %2 = splat u8 c1[2]; ..                                        %9 = dot(%20, %21, %9)
 //! ```
 //!
-//! The four splats are one, of 32 bits; the vectors are put together once for all sums that they
-//! are factors of. Bytes of one factor have a sign, those of the other have none, as the
+//! The four splats are one, of 32 bits, and so are four numbers of the padding; the vectors are one
+//! load where they lie as the instruction wants them, and otherwise put together once for all sums
+//! that they are factors of. Bytes of one factor have a sign, those of the other have none, as the
 //! instruction wants it. Sums of integers are modulo 2^32, in any order: nothing changes but the
 //! number of instructions.
 //!
@@ -24,6 +25,24 @@ use super::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
 
 /// Products in an instruction.
 const FOUR: usize = 4;
+/// Bytes of a lane.
+const LANE: i64 = 4;
+
+/// A byte that is in every lane.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Splat {
+    At(DType, Place),
+    /// Of the type that goes with the vector's.
+    Known(DType, u8),
+}
+
+impl Splat {
+    fn dtype(self) -> DType {
+        match self {
+            Splat::At(dtype, _) | Splat::Known(dtype, _) => dtype,
+        }
+    }
+}
 
 /// A multiply-add of bytes.
 #[derive(Clone, Copy)]
@@ -32,7 +51,9 @@ struct Product {
     at: usize,
     sum: Value,
     /// The byte that is in every lane.
-    splat: (DType, Place),
+    splat: Splat,
+    /// The operand that it was: whoever shared it shares the four.
+    shared: Arg,
     /// The bytes of the lanes.
     vector: Source,
 }
@@ -105,22 +126,39 @@ fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
             Arg::From(source) => Some(source),
         };
         let is_sum = carried[to.0 as usize] && args[2] == Arg::Value(*to);
-        let factors = source(args[0]).zip(source(args[1])).filter(|_| is_sum);
-        let Some((a, b)) = factors else { continue };
-        let product = [(a, b), (b, a)].into_iter().find_map(|(splat, vector)| {
-            let (
-                Source::Stored { dtype, place, step: 0, .. },
-                Source::Stored { dtype: of, step: 1, .. },
-            ) = (splat, vector)
-            else {
-                return None;
+        let factors = [(args[0], args[1]), (args[1], args[0])];
+        let product = factors.into_iter().filter(|_| is_sum).find_map(|(shared, vector)| {
+            let (splat, vector) = (source(shared)?, source(vector)?);
+            let Source::Stored { dtype: of, step: 1 | LANE, .. } = vector else { return None };
+            let dtype = if of == DType::I8 { DType::U8 } else { DType::I8 };
+            let splat = match splat {
+                Source::Stored { dtype: has, place, step: 0, .. } if has == dtype => {
+                    Splat::At(dtype, place)
+                }
+                Source::Bits(bits) => Splat::Known(dtype, bits as u8),
+                _ => return None,
             };
-            let is_pair = matches!((dtype, of), (DType::U8, DType::I8) | (DType::I8, DType::U8));
-            is_pair.then_some(Product { at, sum: *to, splat: (dtype, place), vector })
+            matches!(of, DType::I8 | DType::U8).then_some(Product {
+                at,
+                sum: *to,
+                splat,
+                shared,
+                vector,
+            })
         });
         found.extend(product);
     }
     found
+}
+
+impl Product {
+    /// What neighbours are next to: the splat, or the vector under one that is known.
+    fn place(&self) -> Place {
+        match (self.splat, self.vector) {
+            (Splat::At(_, place), _) | (_, Source::Stored { place, .. }) => place,
+            _ => unreachable!("a vector of bytes is stored"),
+        }
+    }
 }
 
 /// Those of one sum whose splats are neighbours, in fours.
@@ -137,15 +175,19 @@ fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
     let mut found = Vec::new();
     for (_, mut of) in by_sum {
         of.sort_by_key(|product| {
-            let (_, place) = product.splat;
-            (place.cursor.0, place.bytes, product.at)
+            let place = product.place();
+            (matches!(product.splat, Splat::At(..)), place.cursor.0, place.bytes, product.at)
         });
         let mut left = &of[..];
         while let Some(first) = left.first() {
             let next = |by: usize| {
-                let (dtype, place) = first.splat;
-                let wanted = (dtype, place.offset(by as i64));
-                left.get(by).copied().filter(|product| product.splat == wanted)
+                let place = first.place().offset(by as i64);
+                let wanted = match first.splat {
+                    Splat::At(dtype, _) => Splat::At(dtype, place),
+                    known => known,
+                };
+                let fits = |p: &Product| p.splat == wanted && p.place() == place;
+                left.get(by).copied().filter(fits)
             };
             match (next(1), next(2), next(3)) {
                 (Some(b), Some(c), Some(d)) => {
@@ -170,24 +212,38 @@ fn without_unread(insts: Vec<Inst>, carried: &[bool]) -> Vec<Inst> {
     insts.into_iter().filter(is_needed).collect()
 }
 
+/// The load of 32 bits a lane that four loads of bytes are.
+fn side_by_side(parts: &[Source; FOUR]) -> Option<Source> {
+    let Source::Stored { dtype, place: first, step: LANE, live } = parts[0] else { return None };
+    let is_next = |(at, part): (i64, &Source)| {
+        *part == Source::Stored { dtype, place: first.offset(at), step: LANE, live }
+    };
+    let together = Source::Vector { place: first, live };
+    (0..).zip(parts).all(is_next).then_some(together)
+}
+
 struct Writer<'a> {
     code: &'a mut LeafCode,
-    splats: HashMap<Place, Value>,
+    splats: HashMap<Arg, Value>,
     vectors: HashMap<[Source; FOUR], Value>,
 }
 
 impl Writer<'_> {
     fn write(mut self, fours: &[[Product; FOUR]]) {
         for four in fours {
-            let (dtype, place) = four[0].splat;
+            let of = four[0].splat;
             let vector = self.vector(four.map(|product| product.vector));
-            let splat = match self.splats.get(&place) {
-                Some(known) => *known,
-                None => self.set(Kind::Copy, smallvec![Arg::From(Source::Splat(place))]),
+            let source = match of {
+                Splat::At(_, place) => Source::Splat(place),
+                Splat::Known(_, byte) => Source::Bits(u32::from_ne_bytes([byte; FOUR]).into()),
             };
-            self.splats.insert(place, splat);
-            let (unsigned, signed) =
-                if dtype == DType::U8 { (splat, vector) } else { (vector, splat) };
+            let splat = match self.splats.get(&four[0].shared) {
+                Some(known) => *known,
+                None => self.set(Kind::Copy, smallvec![Arg::From(source)]),
+            };
+            self.splats.insert(four[0].shared, splat);
+            let is_unsigned = of.dtype() == DType::U8;
+            let (unsigned, signed) = if is_unsigned { (splat, vector) } else { (vector, splat) };
             let sum = four[0].sum;
             let args = smallvec![Arg::Value(unsigned), Arg::Value(signed), Arg::Value(sum)];
             self.code.update.push(Inst::Set { to: sum, kind: Kind::Dot, args });
@@ -198,6 +254,11 @@ impl Writer<'_> {
     fn vector(&mut self, parts: [Source; FOUR]) -> Value {
         if let Some(known) = self.vectors.get(&parts) {
             return *known;
+        }
+        if let Some(together) = side_by_side(&parts) {
+            let all = self.set(Kind::Copy, smallvec![Arg::From(together)]);
+            self.vectors.insert(parts, all);
+            return all;
         }
         let mut all = None;
         for (at, part) in parts.into_iter().enumerate() {
