@@ -17,8 +17,8 @@
 //! ```
 //!
 //! `constant` alone means `constant(0)`, `leaky_relu` alone means a slope of 0.01 and `elu` alone
-//! `elu(1)`, PyTorch's defaults. Only words are read here; whether the numbers make sense is the constructor's
-//! business.
+//! `elu(1)`, PyTorch's defaults. Only words are read here; whether the numbers make sense is the
+//! constructor's business.
 
 use std::fmt;
 use std::str::FromStr;

@@ -12,8 +12,9 @@
 //!
 //! Blocks of channels come first, the tile itself last, so that a leaf walks one contiguous run of
 //! memory and a vector of channels is one load. Where bytes are multiplied four at a time, channels
-//! of the input are cut in blocks of four, which are innermost. Taps that a phase of a transposed convolution
-//! visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the input channels.
+//! of the input are cut in blocks of four, which are innermost. Taps that a phase of a transposed
+//! convolution visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the
+//! input channels.
 //!
 //! Blocks are register tiles, or, where several machines with tiles of their own share one packed
 //! weight, panels of a width that all can read. Those are cut by lanes rather than by the tile (`oc
