@@ -12,7 +12,7 @@ use crate::values::{self, Extents, Outside};
 pub const GRAMMAR: &str = "\
 The text form of a convolution:
   conv2d in 224x224 kernel 7x7 stride 2 pad 3 ic3 oc64 + bias, relu
-  HEAD CLAUSE.. [+ bias] [+ residual] [, ACTIVATION], the clauses in any order
+  HEAD CLAUSE.. [+ bias] [+ residual] [, ACTIVATION] [, REQUANTISE], the clauses in any order
   HEAD        conv1d .. conv8d, conv2d-transposed (also conv_transpose2d, deconv2d); maxpool2d, minpool2d, avgpool2d, and
               global_maxpool2d, global_avgpool2d over the whole input; dilation2d, erosion2d by a structuring element;
               linear, which sees the whole input; upsample_nearest2d scale LIST, which repeats each element
@@ -25,6 +25,8 @@ The text form of a convolution:
   SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
   LIST        1x2 or 1,2, or 1 for all axes
   ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid, elu(A), softplus, mish
+  REQUANTISE  requantise ROUNDING scale S[,S..] [zero_point Z], of integers: onnx, xnnpack-f32, tflite-double; a scale for all output
+              channels, or one each
   Steps       step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input)";
 
 /// The parameters that do not follow from the shapes of arrays.

@@ -4,6 +4,8 @@
 //! what it cost to make. The reference follows the description in plain loops; the interpreter
 //! follows the lowered nest; the other routes make machine code of that nest.
 
+mod stored;
+
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
@@ -161,6 +163,7 @@ enum Engine<T: Scalar> {
     Reference(Program, Vec<Weights<T>>),
     Interp(Nest, Vec<Weights<T>>),
     Packed(Packed<T>),
+    Stored(Box<dyn stored::Run<T>>),
 }
 
 impl<T: Scalar> Ready<T> {
@@ -216,6 +219,11 @@ impl<T: Scalar> Ready<T> {
                 Some(residual) => packed.run_residual(input, residual, output)?,
                 None => packed.run(input, output)?,
             },
+            Engine::Stored(_) if residual.is_some() => {
+                let message = "a residual of the caller's is added to sums of i32 alone";
+                return Err(Failure::usage(message));
+            }
+            Engine::Stored(packed) => packed.run(input, output)?,
         }
         Ok(())
     }
@@ -253,6 +261,14 @@ impl<T: Scalar> Ready<T> {
         let compiled = Compiled::new(program, options)?;
         let route = conv_jit::route_name(compiled.target());
         let compile = start.elapsed();
+        if stored::is_narrow::<T>(program) {
+            let start = Instant::now();
+            let packed = stored::packed(&compiled, program, weights)?;
+            let (code_bytes, chosen) = (packed.compiled().code_bytes(), Chosen::default());
+            let packing = start.elapsed();
+            let engine = Engine::Stored(packed);
+            return Ok(Ready { route, compile, packing, code_bytes, chosen, engine });
+        }
         let steps = program.convs().zip(weights).map(|(conv, step)| match conv.known() {
             // A bias may come later beside known weights.
             Some(known) if known.bias.is_none() => {

@@ -101,6 +101,7 @@
 //! | `transposed`, `flip` | `true`, `false` | `false` |
 //! | `output_padding` | `1`, `[1, 0]`, with `transposed: true` | 0 |
 //! | `activation` | `relu`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, or another word | none |
+//! | `requantise` | `onnx(0.02, 3)`, `tflite_double([0.1, 0.5])`, `onnx("s.npy", 3)` | none |
 //! | `layout` | `nchw`, `nhwc`, `ncw`, .., `channels_last` | `channels_first` |
 //! | `weight` | numbers or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
 //! | `bias` | likewise, beside a known weight | a parameter, or none |
@@ -111,7 +112,8 @@
 //! Words of `padding` are `valid`, `same` (an odd window), `same_upper`, `same_lower`, `full` and
 //! `causal`; of `padding_mode` `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and
 //! `circular`; of `activation` `relu`, `relu6`, `leaky_relu`, `clamp`, `sigmoid`, `tanh`, `silu`,
-//! `gelu`, `hardswish`, `hardsigmoid`, `elu`, `softplus` and `mish`.
+//! `gelu`, `hardswish`, `hardsigmoid`, `elu`, `softplus` and `mish`; of `requantise` `onnx`,
+//! `xnnpack_f32` and `tflite_double`.
 //!
 //! With `accuracy: fast` a known window that is a column times a row may run as those two, within
 //! the bound that the documentation of the function states; for known sizes. With `unfused` each

@@ -15,6 +15,7 @@ import convc.dask
 MODULES = [
     convc,
     convc._compile,
+    convc._zero_point,
     convc._filter,
     convc.ndimage,
     convc.signal,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -109,6 +110,37 @@ def test_a_zero_point() -> None:
         convc.without_zero_point(described, 1, w.view("u1"))
     with pytest.raises(TypeError, match="bias holds int64"):
         convc.without_zero_point(described + " + bias", 1, w, b.astype("i8"))
+
+
+def test_sums_become_bytes_where_they_are_computed() -> None:
+    random = np.random.default_rng(6)
+    x, w = drawn(random, (1, 3, 9, 9), "u1"), drawn(random, (2, 3, 3, 3), "i1")
+    b, scales = drawn(random, (2,), "i2").astype("i4"), np.array([0.002, 0.0005], "f4")
+    rest = f"onnx scale {float(scales[0])},{float(scales[1])} zero_point 100"
+    c = convc.compile(
+        f"conv2d u8 x i8 -> u8 ic3 oc2 in 9 kernel 3 pad 1 + bias i32, requantise {rest}"
+    )
+    sums = forward(x, w, b, 1, 1, 1, 1).astype("f4")
+    wanted = np.rint(sums * scales[:, None, None]) + 100
+    made = c(x, w, b)
+    assert made.dtype == np.uint8 and len(np.unique(made)) > 50
+    np.testing.assert_array_equal(made, wanted.clip(0, 255))
+    # What travels is the text, scales with it.
+    there = pickle.loads(pickle.dumps(c))
+    assert there.text == c.text
+    np.testing.assert_array_equal(there(x, w, b), made)
+    said = {"input": 9, "kernel": 3, "in_channels": 3, "out_channels": 2, "padding": 1}
+    same = convc.compile("conv2d", dtype="u8 x i8 -> u8", bias=True, requantise=rest, **said)
+    assert same.text == c.text
+    for mistake, sentence in (
+        ("onnx scale 1,2,3", "3 scales, but there are 2 output channels"),
+        ("onx scale 1", "did you mean `onnx`"),
+        ("scale 1 zero_point 256", "the zero point 256 is no u8"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            convc.compile("conv2d", dtype="u8 x i8 -> u8", requantise=mistake, **said)
+    with pytest.raises(TypeError, match="text: a description such as"):
+        convc.compile(5)  # type: ignore[arg-type]
 
 
 X, W = np.ones((1, 2, 5, 5), "u1"), np.ones((3, 2, 3, 3), "i1")

@@ -14,6 +14,11 @@ impl Files<'_> {
     /// where the text says one of its own.
     pub fn described(&self, texts: &[String]) -> Result<(Seen, Program, Option<Kind>), Failure> {
         let (program, kind) = match describe::joined(texts)? {
+            program if is_of_stored_integers(&program) => {
+                self.check_kinds(&program)?;
+                let output = program.type_of(program.steps().len());
+                (program, Some(values::kind(&output.to_string()).map_err(Failure::Usage)?))
+            }
             program if program.convs().all(|conv| conv.types().single().is_some()) => {
                 (program, None)
             }
@@ -32,6 +37,21 @@ impl Files<'_> {
         let seen = Seen::of(&self.input, &program)?;
         let program = seen.sized(&self.input, &program)?;
         Ok((seen, program, kind))
+    }
+
+    /// Whether all files hold what is described.
+    fn check_kinds(&self, program: &Program) -> Result<(), Failure> {
+        self.input.check_kind(program.type_of(0))?;
+        let with_weight =
+            program.convs().filter(|conv| conv.has_weight() && conv.known().is_none());
+        let with_bias = program.convs().filter(|conv| conv.spec().bias);
+        for (file, conv) in self.weights.iter().zip(with_weight) {
+            file.check_kind(conv.types().weight)?;
+        }
+        self.biases
+            .iter()
+            .zip(with_bias)
+            .try_for_each(|(file, conv)| file.check_kind(conv.types().bias))
     }
 
     /// The only step of a program whose arrays are of f16 or bf16, in the type of its sums, and the
@@ -56,6 +76,12 @@ impl Files<'_> {
         };
         Ok((made, values::kind(&output.to_string()).map_err(Failure::Usage)?))
     }
+}
+
+/// Whether steps hand integers on as they are stored, or make them of sums.
+pub fn is_of_stored_integers(program: &Program) -> bool {
+    let is_requantised = program.convs().any(|conv| conv.requantisation().is_some());
+    program.dtype().is_integer() && (is_requantised || program.single().is_none())
 }
 
 impl Named<'_> {

@@ -5,6 +5,9 @@
 //!     --> i32, or times a scale: f32, or rounded, the zero point added, saturated
 //! ```
 //!
+//! A description with scales, or with several steps, runs as it stands. Scales of flags are part of
+//! compiled code where it has them.
+//!
 //! The sums are computed in i32 where no sum of magnitudes passes 2^31 and in f64 where none passes
 //! 2^53: there every partial sum is an integer that the type holds, so that nothing wraps or is
 //! rounded, in whatever order. ONNX's `ConvInteger` and `QLinearConv` have this meaning.
@@ -16,7 +19,9 @@ use conv_ir::requantise::Rescale;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Activation, Conv, ConvSpec, DType, Layout, PaddingMode, Program, Reduction};
 
+use super::described::is_of_stored_integers;
 use super::place::Place;
+use super::quantised::Quantised;
 use super::seen::Seen;
 use super::{Args, Files, Said, compute, constants, report, residual};
 use crate::failure::Failure;
@@ -39,6 +44,9 @@ pub fn run(
     (program, seen, described): (&Program, &Seen, Option<Kind>),
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
+    if is_of_stored_integers(program) {
+        return as_described(args, files, (program, seen, described), out);
+    }
     let kind = files.input.array.kind;
     let conv = step(args, program, kind)?;
     let output = output_kind(args, conv, (kind, described))?;
@@ -59,16 +67,70 @@ pub fn run(
         padding_mode: padding(args, conv.spec().padding_mode, kind)?,
         ..conv.spec().clone()
     })?;
-    let (sums, said) = match dtype {
-        DType::I32 => sums::<i32>(args, conv.clone(), whole)?,
-        _ => sums::<f64>(args, conv.clone(), whole)?,
+    let requantised = requantised(args, &conv, output)?.filter(|_| dtype == DType::I32);
+    let (numbers, said) = match (requantised, dtype) {
+        (Some(conv), _) => sums::<i32>(args, conv, whole)?,
+        (None, dtype) => {
+            let (sums, said) = match dtype {
+                DType::I32 => sums::<i32>(args, conv.clone(), whole)?,
+                _ => sums::<f64>(args, conv.clone(), whole)?,
+            };
+            (outputs(args, &conv, output, sums)?, said)
+        }
     };
-    let numbers = outputs(args, &conv, output, sums)?;
     let shape = seen.output_shape(program);
     let what = format!("{output} {shape:?}");
     let place = Place::of(&args.output);
     let bytes = place.bytes(&Array::of(output, shape, &numbers).map_err(Failure::Usage)?)?;
     report((&place, &bytes), format_args!("{what}"), &said, out)
+}
+
+/// A program whose arrays hold what they are described to hold, scales with them.
+fn as_described(
+    args: &Args,
+    files: &Files,
+    (program, seen, described): (&Program, &Seen, Option<Kind>),
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    if args.quantised != Quantised::default() {
+        return Err(Failure::usage(
+            "the description says scales and zero points of its steps: leave the flags of integers \
+             out",
+        ));
+    }
+    let output = described.unwrap_or(Kind::I32);
+    if let Some(other) = args.output_type.filter(|other| *other != output) {
+        return Err(Failure::usage(format!(
+            "--output-type {other}: the description gives {output}; say `-> {other}` in it"
+        )));
+    }
+    let shape = seen.output_shape(program);
+    let weights = constants::<i32>(args, files, program)?;
+    let residual = residual::<i32>(files, program, &shape)?;
+    let input = files.input.array.values::<i32>();
+    let arrays = (&input[..], residual.as_deref());
+    let (numbers, said) = compute(args, Accuracy::Exact, program, weights, arrays)?;
+    let numbers: Vec<f64> = numbers.iter().map(|x| f64::from(*x)).collect();
+    let what = format!("{output} {shape:?}");
+    let place = Place::of(&args.output);
+    let bytes = place.bytes(&Array::of(output, shape, &numbers).map_err(Failure::Usage)?)?;
+    report((&place, &bytes), format_args!("{what}"), &said, out)
+}
+
+/// The step with its scales in it, where compiled code has them.
+fn requantised(args: &Args, conv: &Conv, output: Kind) -> Result<Option<Conv>, Failure> {
+    let quantised = &args.quantised;
+    let Some(dtype) = DType::named(output.name()).filter(|dtype| dtype.is_integer()) else {
+        return Ok(None);
+    };
+    if !quantised.is_scaled() || dtype == DType::I32 || !conv.dtype().is_integer() {
+        return Ok(None);
+    }
+    let scales = quantised.scales(conv.out_channels())?;
+    let types = conv.types().giving(dtype);
+    let conv = Conv::new(ConvSpec { types, ..conv.spec().clone() })?;
+    let zero_point = quantised.output_zero_point.unwrap_or(0);
+    Ok(conv.requantised(quantised.rounding(), &scales, zero_point).ok())
 }
 
 /// The only step, if integers can be given to it.

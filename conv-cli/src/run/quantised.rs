@@ -96,25 +96,35 @@ impl Quantised {
         self.rounding.is_some()
     }
 
+    /// How products are rounded.
+    pub fn rounding(&self) -> Rounding {
+        self.rounding.unwrap_or_default()
+    }
+
     /// What multiplies the sums of each channel.
-    pub fn rescales(&self, channels: usize) -> Result<Vec<Rescale>, Failure> {
-        let rounding = self.rounding.unwrap_or_default();
+    pub fn scales(&self, channels: usize) -> Result<Vec<f64>, Failure> {
         let weight = match &self.weight_scale {
             Some(numbers) => numbers.of("weight-scale", channels)?,
             None => vec![1.0; channels],
         };
         let (input, output) = (self.input_scale.unwrap_or(1.0), self.output_scale.unwrap_or(1.0));
         let scale = |weight: &f64| {
-            let scale = rounding.scale(input, *weight as f32, output);
+            let scale = self.rounding().scale(input, *weight as f32, output);
             let parts = [("input", input), ("weight", *weight as f32), ("output", output)];
             let bad = parts.into_iter().find(|(_, scale)| !(scale.is_finite() && *scale > 0.0));
-            if let Some((name, bad)) = bad {
-                return Err(Failure::usage(format!(
+            match bad {
+                Some((name, bad)) => Err(Failure::usage(format!(
                     "--{name}-scale {bad}: a scale must be finite and larger than 0"
-                )));
+                ))),
+                None => Ok(scale),
             }
-            Ok(rounding.rescale(scale)?)
         };
         weight.iter().map(scale).collect()
+    }
+
+    /// The same, ready to multiply by.
+    pub fn rescales(&self, channels: usize) -> Result<Vec<Rescale>, Failure> {
+        let scales = self.scales(channels)?;
+        scales.into_iter().map(|scale| Ok(self.rounding().rescale(scale)?)).collect()
     }
 }

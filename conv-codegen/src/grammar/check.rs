@@ -225,7 +225,7 @@ impl<'a> Checker<'a> {
         match Conv::new(spec) {
             Ok(conv) => {
                 self.images(&conv, errors);
-                Some((conv, self.settings.schedule.clone()))
+                Some((self.requantised(conv, errors)?, self.settings.schedule.clone()))
             }
             Err(Error::Invalid(issues)) => {
                 self.issues(&issues, errors);
@@ -236,6 +236,18 @@ impl<'a> Checker<'a> {
                 None
             }
         }
+    }
+
+    fn requantised(&self, conv: Conv, errors: &mut Errors) -> Option<Conv> {
+        let Some(said) = &self.settings.requantise else { return Some(conv) };
+        let made = conv.requantised(said.rounding, &said.scales, said.zero_point);
+        let place = self.settings.place("requantise", None).unwrap_or_default();
+        // The one route of an item is no word of whoever wrote it.
+        let said = |error| match error {
+            Error::Unsupported { message, .. } | Error::Argument(message) => message,
+            error => error.to_string(),
+        };
+        made.map_err(|error| errors.at(&place, said(error))).ok()
     }
 
     /// The issues on their tokens; one value given for all axes is reported for the first axis

@@ -12,7 +12,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 /// Keys, and what a reader of their documentation wants to know first.
-const DOCS: [(&str, &str); 22] = [
+const DOCS: [(&str, &str); 23] = [
     ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",
@@ -34,6 +34,10 @@ const DOCS: [(&str, &str); 22] = [
     (
         "activation",
         "Applied last: `relu`, `relu6`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, `sigmoid`, `tanh`, `silu`, `gelu`, `hardswish`, `hardsigmoid`, `elu(1.0)`, `softplus`, `mish`.",
+    ),
+    (
+        "requantise",
+        "Makes integers of 8 or 16 bits of sums: a rounding, a scale or one for each output channel, and a zero point: `onnx(0.02, 3)`, `tflite_double([0.02, 0.5])`, `onnx(\"scales.npy\")`. Default: the sums.",
     ),
     (
         "layout",

@@ -253,6 +253,23 @@ fn a_mistaken_struct_still_is_a_type_of_its_signature() {
 }
 
 #[test]
+fn inside_a_chain_what_is_requantised_is_stored_as_its_input_is() {
+    let text = sound(
+        "fn net(input: [i8; 1, 3, 8, 8]) -> [u8; 1, 2, 4, 4];
+        layer: { weight: [i8; 4, 3, 3, 3], padding: 1, stride: 2, activation: relu, requantise: tflite_double(0.002, -128) },
+        last: { weight: [i8; 2, 4, 1, 1], bias: [i32; 2], requantise: onnx([0.5, 0.25], 3) }",
+    );
+    for part in [
+        "* layer: `conv2d i8 x i8 -> i8 ",
+        ", relu, requantise tflite-double scale 0.002 zero_point -128`",
+        ", requantise onnx scale 0.5,0.25 zero_point 3`",
+        "output: &mut [u8; 32]",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+}
+
+#[test]
 fn mistakes_are_short_lines_whatever_the_words() {
     let long = ["x", "9", "N"].map(|part| part.repeat(20_000));
     for long in &long {

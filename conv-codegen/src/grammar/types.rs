@@ -25,7 +25,13 @@ pub(super) fn types(item: &Described<'_>, known: Option<&Tensor>, errors: &mut E
         (None, _) => Types::from(input),
     };
     types = given(of("bias")).map_or(types, |bias| types.adding(bias));
-    types = given(of("residual").or(item.output)).map_or(types, |output| types.giving(output));
+    // Inside a chain what is requantised is stored as its input is.
+    let is_requantised = item.entries.iter().any(|entry| entry.key == "requantise");
+    types = match given(of("residual").or(item.output)) {
+        Some(output) => types.giving(output),
+        None if is_requantised && item.output.is_none() => types.giving(input),
+        None => types,
+    };
     for tensor in item.parameters.iter().chain(item.output) {
         named(&tensor.dtype, errors);
         agrees(tensor, input, errors);

@@ -5,6 +5,7 @@
 //! and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
 
 use conv_ir::program::stream::PIECES;
+use conv_ir::requantise::Rounding;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis, Reduction, cut};
 use proc_macro2::TokenStream;
@@ -13,10 +14,11 @@ use syn::{Expr, Lit};
 
 use super::Errors;
 use super::parse::{Entry, whole_number, word};
+use super::weights::scales;
 use crate::Library;
 
 /// Every key, as an error message lists them.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 22] = [
     "stride",
     "padding",
     "dilation",
@@ -27,6 +29,7 @@ pub(super) const KEYS: [&str; 21] = [
     "transposed",
     "flip",
     "activation",
+    "requantise",
     "layout",
     "schedule",
     "weight",
@@ -39,6 +42,13 @@ pub(super) const KEYS: [&str; 21] = [
     "count_include_pad",
     "stream",
 ];
+
+/// `onnx(0.02, 3)`: what makes integers of few bits of sums.
+pub(super) struct Requantise {
+    pub rounding: Rounding,
+    pub scales: Vec<f64>,
+    pub zero_point: i32,
+}
 
 /// The values given, and where.
 pub(super) struct Settings<'a> {
@@ -54,6 +64,7 @@ pub(super) struct Settings<'a> {
     pub transposed: bool,
     pub flip: bool,
     pub activation: Option<Activation>,
+    pub requantise: Option<Requantise>,
     pub layout: (Layout, Option<usize>),
     pub schedule: Option<conv_ir::Schedule>,
     pub accuracy: Accuracy,
@@ -78,6 +89,7 @@ impl<'a> Settings<'a> {
             transposed: false,
             flip: false,
             activation: None,
+            requantise: None,
             layout: (Layout::ChannelsFirst, None),
             schedule: None,
             accuracy: Accuracy::Exact,
@@ -115,6 +127,7 @@ impl<'a> Settings<'a> {
             "transposed" => self.transposed = boolean(value)?,
             "flip" => self.flip = boolean(value)?,
             "activation" => self.activation = Some(parsed(value)?),
+            "requantise" => self.requantise = Some(requantise(value)?),
             "layout" => self.layout = layout(value)?,
             "schedule" => self.schedule = Some(schedule(value)?),
             // Read with the signature, whose tensors they are.
@@ -259,6 +272,33 @@ fn layout(value: &Expr) -> syn::Result<(Layout, Option<usize>)> {
             unknown_word("layout", &value.to_token_stream().to_string(), &LAYOUTS),
         )),
     }
+}
+
+/// `onnx(0.02)`, `onnx([0.02, 0.5], 3)` or `tflite_double("scales.npy", -128)`.
+fn requantise(value: &Expr) -> syn::Result<Requantise> {
+    let form = "expected a rounding, scales and a zero point, such as `onnx(0.02, 3)`, \
+                `tflite_double([0.02, 0.5])` or `onnx(\"scales.npy\", 3)`";
+    let wrong = |place: &dyn ToTokens| Err(syn::Error::new_spanned(place, form));
+    let Expr::Call(call) = value else { return wrong(value) };
+    let Some(name) = word(&call.func) else { return wrong(&call.func) };
+    let words = Rounding::NAMES.map(|name| name.replace('-', "_"));
+    let Some(rounding) = Rounding::named(&name.to_string().replace('_', "-")) else {
+        let known = words.each_ref().map(String::as_str);
+        let message = unknown_word("rounding", &name.to_string(), &known);
+        return Err(syn::Error::new_spanned(name, message));
+    };
+    let (given, zero_point) = match call.args.len() {
+        1 => (&call.args[0], 0),
+        2 => (&call.args[0], integer(&call.args[1])?),
+        _ => return wrong(value),
+    };
+    Ok(Requantise { rounding, scales: scales(given)?, zero_point })
+}
+
+fn integer(value: &Expr) -> syn::Result<i32> {
+    let text = value.to_token_stream().to_string().replace(' ', "");
+    let message = "expected a zero point: a whole number of the output's type, such as `3`";
+    text.parse().map_err(|_| syn::Error::new_spanned(value, message))
 }
 
 /// `w`, or `w(64, 8, 1)`.

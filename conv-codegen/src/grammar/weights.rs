@@ -75,8 +75,14 @@ pub(super) fn files(item: &Item) -> impl Iterator<Item = PathBuf> {
     item.entries
         .iter()
         .chain(entries)
-        .filter(|e| e.key == "weight" || e.key == "bias")
-        .filter_map(|e| path(&e.value))
+        .filter_map(|e| match e.key.to_string().as_str() {
+            "weight" | "bias" => path(&e.value),
+            "requantise" => match &e.value {
+                Expr::Call(call) => call.args.first().and_then(path),
+                _ => None,
+            },
+            _ => None,
+        })
         .map(|place| folder().join(split_place(&place).0))
 }
 
@@ -186,6 +192,27 @@ fn numbers(input: &Tensor, entry: &Entry, errors: &mut Errors) -> Option<Nested>
         )),
     };
     read.map_err(|error| errors.add(error)).ok()
+}
+
+/// Scales: a number, numbers in brackets, or a file of them.
+pub(super) fn scales(value: &Expr) -> syn::Result<Vec<f64>> {
+    let one = |value: &Expr| {
+        let text = value.to_token_stream().to_string().replace(' ', "");
+        let message = "expected a scale: a number such as `0.02`, numbers in brackets, or a file";
+        text.parse().map_err(|_| syn::Error::new_spanned(value, message))
+    };
+    let Some(place) = path(value) else {
+        return match value {
+            Expr::Array(array) => array.elems.iter().map(one).collect(),
+            number => Ok(vec![one(number)?]),
+        };
+    };
+    let wrong = |message: String| syn::Error::new_spanned(value, message);
+    let array = read_place(&folder(), &place, NUMBERS).map_err(|error| wrong(error.to_string()))?;
+    match array.kind.widened() {
+        Some(_) => Ok(array.exact()),
+        None => Err(wrong(format!("the file holds {}, but scales are f32 or f64", array.kind))),
+    }
 }
 
 fn from_file(input: &Tensor, place: &str, value: &Expr) -> syn::Result<Nested> {

@@ -6,8 +6,8 @@
 use std::fmt;
 
 use super::axis_rules::entry;
-use super::words::{Sides, write_list};
-use super::{Conv, Layout, Padding, PaddingMode, Reduction, Size};
+use super::words::{Number, Sides, write_list};
+use super::{Conv, Layout, Padding, PaddingMode, Reduction, Requantised, Size};
 use crate::Types;
 
 impl fmt::Display for Size {
@@ -62,6 +62,21 @@ fn channels_last(rank: usize) -> &'static str {
     }
 }
 
+impl fmt::Display for Requantised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "requantise {} scale ", self.rounding())?;
+        let scales = match self.scales() {
+            [one, rest @ ..] if rest.iter().all(|scale| scale == one) => &self.scales()[..1],
+            each => each,
+        };
+        write_list(f, ",", scales.iter().map(|scale| Number(*scale)))?;
+        match self.zero_point() {
+            0 => Ok(()),
+            zero_point => write!(f, " zero_point {zero_point}"),
+        }
+    }
+}
+
 impl Conv {
     fn write_window(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let spec = &self.spec;
@@ -109,9 +124,9 @@ impl Conv {
             write!(f, " {}", spec.types.bias)?;
         }
         f.write_str(if spec.residual { " + residual" } else { "" })?;
-        match spec.activation {
-            Some(activation) => write!(f, ", {activation}"),
-            None => Ok(()),
+        if let Some(activation) = spec.activation {
+            write!(f, ", {activation}")?;
         }
+        self.requantisation().map_or(Ok(()), |requantised| write!(f, ", {requantised}"))
     }
 }

@@ -5,9 +5,9 @@
 //! ```
 //!
 //! In: a description of integers, a [`Rounding`] and its scales. Out: the same description with
-//! them in it ([`Conv::requantised`]): as known weights they are part of what is computed, and the
-//! text form does not show them. Lowering makes tables of them, one number for each output channel,
-//! and of the rounding one or two operations that every route has.
+//! them in it ([`Conv::requantised`]), which the text form says behind the activation. Lowering
+//! makes tables of them, one number for each output channel, and of the rounding a few operations
+//! that every route has.
 
 use super::{Conv, Reduction};
 use crate::activation::Binary;

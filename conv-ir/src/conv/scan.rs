@@ -68,9 +68,14 @@ impl<'a> Scanner<'a> {
 
     /// Takes `wanted` if it comes next and is all of a word.
     pub fn eat_alone(&mut self, wanted: &str) -> bool {
+        self.at_word(wanted) && self.eat_word(wanted)
+    }
+
+    /// Whether `wanted` comes next and is all of a word.
+    pub fn at_word(&self, wanted: &str) -> bool {
         let behind = self.rest().strip_prefix(wanted).map(|rest| rest.chars().next());
         let goes_on = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
-        behind.is_some_and(|next| !next.is_some_and(goes_on)) && self.eat_word(wanted)
+        behind.is_some_and(|next| !next.is_some_and(goes_on))
     }
 
     pub fn end(&mut self) -> Result<(), Error> {
@@ -97,6 +102,28 @@ impl<'a> Scanner<'a> {
         text.parse().map_err(|_| match text {
             "" => self.expected("a number"),
             _ => self.error(start, format!("`{}` is no number", cut(text))),
+        })
+    }
+
+    /// Numbers with commas between: `0.5,0.25`.
+    pub fn floats(&mut self) -> Result<Vec<f64>, Error> {
+        let mut items = vec![self.float()?];
+        self.skip_spaces();
+        while self.eat(',') {
+            items.push(self.float()?);
+            self.skip_spaces();
+        }
+        Ok(items)
+    }
+
+    /// A whole number of 32 bits.
+    pub fn integer(&mut self) -> Result<i32, Error> {
+        self.skip_spaces();
+        let start = self.at;
+        let text = self.run(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-'));
+        text.parse().map_err(|_| match text {
+            "" => self.expected("a whole number"),
+            _ => self.error(start, format!("`{}` is no whole number of 32 bits", cut(text))),
         })
     }
 

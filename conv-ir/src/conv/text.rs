@@ -3,9 +3,11 @@
 //!
 //! ```text
 //! conv2d f32 n1 g1 ic64 oc64 in 56x56 kernel 3x3 pad 1:1,1:1 mode reflect + bias + residual, relu
+//! conv2d u8 x i8 -> u8 oc2 in 9 kernel 3 + bias, requantise onnx scale 0.02,0.5 zero_point 3
 //!
 //! convolution = (kind RANK "d" ["-transposed"] | "linear") clause*
 //!               ["+" ("bias" [TYPE] | "residual")]* ["," activation]
+//!               ["," "requantise" [rounding] "scale" FLOAT ("," FLOAT)* ["zero_point" INTEGER]]
 //! kind        = "conv" | "maxpool" | "minpool" | "avgpool" | "dilation" | "erosion"
 //!             | "global_maxpool" | "global_minpool" | "global_avgpool" | "upsample_nearest"
 //! clause      = TYPE ["x" TYPE ["->" TYPE]] | layout | "flip"
@@ -21,13 +23,16 @@
 //! Clauses come in any order and at most once; `in` and `kernel` must be there, the rest has the
 //! defaults of [`ConvSpec::new`]. Of pooling, dilation and erosion `g` and `oc` are what `ic` is,
 //! unless said, and the window of global pooling and of `linear` is the input. The small words
-//! (layout, list, padding, mode, activation) are those of the flags. One number in a list means all
-//! axes. `output_size` is written as the `out_pad` that it means. Writing leaves out what is
-//! default from the layout on, and reading gives the same [`Conv`] back.
+//! (layout, list, padding, mode, activation, rounding) are those of the flags. One number in a list
+//! means all axes, one scale all output channels. `output_size` is written as the `out_pad` that it
+//! means. Writing leaves out what is default from the layout on, and reading gives the same
+//! [`Conv`] back.
 //!
 //! [`Conv`]'s `FromStr` also takes benchdnn problem strings, which are one word that is no kind.
 
 mod epilogue;
+#[cfg(test)]
+mod requantise_tests;
 
 use std::str::FromStr;
 
@@ -110,6 +115,8 @@ struct Reader<'a> {
     output_size: Option<Vec<usize>>,
     /// The tensor that is the residual, in the texts that may say so.
     from: Option<Option<usize>>,
+    /// What sums are multiplied by, where they are.
+    requantised: Option<epilogue::Requantise>,
 }
 
 impl<'a> Reader<'a> {
@@ -128,6 +135,7 @@ impl<'a> Reader<'a> {
             output_size: None,
             spec: ConvSpec { transposed, reduction, ..spec },
             from: None,
+            requantised: None,
         })
     }
 
@@ -177,9 +185,13 @@ impl<'a> Reader<'a> {
             self.spec.types = self.spec.types.giving(self.spec.types.input);
         }
         let conv = Conv::new(self.spec.clone())?;
-        match &self.output_size {
-            Some(output) => conv.with_output_size(output),
-            None if self.repeats => conv.with_ones(),
+        let conv = match &self.output_size {
+            Some(output) => conv.with_output_size(output)?,
+            None if self.repeats => conv.with_ones()?,
+            None => conv,
+        };
+        match &self.requantised {
+            Some(said) => conv.requantised(said.rounding, &said.scales, said.zero_point),
             None => Ok(conv),
         }
     }

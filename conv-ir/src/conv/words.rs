@@ -28,6 +28,7 @@ use super::{Layout, Padding, PaddingMode, PerAxis, Reduction};
 use crate::activation::Activation;
 use crate::dtype::DType;
 use crate::error::Error;
+use crate::requantise::Rounding;
 use crate::types::Types;
 
 /// PyTorch's slope where none is given.
@@ -177,6 +178,18 @@ pub(super) fn scan_mode(scan: &mut Scanner) -> Result<PaddingMode, Error> {
         "circular" | "wrap" => Ok(PaddingMode::Circular),
         word => Err(scan.unknown(start, word, &MODES)),
     }
+}
+
+/// The rounding behind `requantise`; the default one before `scale`.
+pub(super) fn scan_rounding(scan: &mut Scanner) -> Result<Rounding, Error> {
+    scan.skip_spaces();
+    if scan.at_word("scale") {
+        return Ok(Rounding::default());
+    }
+    let start = scan.position();
+    let word = scan.word();
+    let known = Rounding::NAMES.into_iter().chain(["scale"]).collect::<Vec<_>>();
+    Rounding::named(word).ok_or_else(|| scan.unknown(start, word, &known))
 }
 
 pub(super) fn scan_activation(scan: &mut Scanner) -> Result<Activation, Error> {

@@ -53,6 +53,22 @@ const NAMES: [(&str, Rounding); 4] = [
 ];
 
 impl Rounding {
+    /// The name of each way to round.
+    pub const NAMES: [&str; NAMES.len()] = {
+        let mut names = [""; NAMES.len()];
+        let mut at = 0;
+        while at < NAMES.len() {
+            names[at] = NAMES[at].0;
+            at += 1;
+        }
+        names
+    };
+
+    /// The way to round of that name.
+    pub fn named(name: &str) -> Option<Rounding> {
+        NAMES.iter().find(|(known, _)| *known == name).map(|(_, rounding)| *rounding)
+    }
+
     /// The scale of a convolution, which its operands' and its output's make up: `input * weight /
     /// output`, computed as the runtime of that name does, in f32 or in f64.
     pub fn scale(self, input: f32, weight: f32, output: f32) -> f64 {
@@ -95,9 +111,8 @@ impl FromStr for Rounding {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Rounding, Error> {
-        let found = NAMES.iter().find(|(name, _)| *name == text);
-        found.map(|(_, rounding)| *rounding).ok_or_else(|| {
-            let names = NAMES.map(|(name, _)| name).join(", ");
+        Rounding::named(text).ok_or_else(|| {
+            let names = Rounding::NAMES.join(", ");
             let message = format!("'{}' is no rounding; there are {names}", cut(text));
             Error::Parse { what: "a rounding", column: 1, message }
         })

@@ -18,8 +18,9 @@ array([[0.502, 0.329, 0.168],
 import os as _os
 
 from . import _apply, _native, functional, ndimage, signal
-from ._compile import Compiled, Packed, compile, without_zero_point
+from ._compile import Compiled, Packed, compile
 from ._native import __version__
+from ._zero_point import without_zero_point
 from .functional import *
 from .ndimage import *
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +26,7 @@ from ._arrays import (
     typed,
 )
 
-__all__ = ["Compiled", "Packed", "compile", "without_zero_point"]
+__all__ = ["Compiled", "Packed", "compile"]
 
 #: Keywords of `compile` whose value is a clause: the clause's word.
 _CLAUSES = {
@@ -85,7 +84,7 @@ def compile(
         (sizes), ``kernel``, ``in_channels``, ``out_channels``, ``groups``, ``batch``, ``stride``,
         ``dilation``, ``padding``, ``padding_mode``, ``output_padding``, ``dtype`` (``"f32"``,
         ``"f32 x f16"`` or NumPy's), ``layout``, ``flip``, ``ceil_mode``, ``count_include_pad``,
-        ``bias``, ``residual``, ``activation``.
+        ``bias``, ``residual``, ``activation``, ``requantise`` (``"onnx scale 0.02 zero_point 3"``).
         One number stands for all axes; a padding may be a pair ``(before, after)`` for an axis.
 
     Returns
@@ -108,6 +107,8 @@ def compile(
     >>> convc.compile("conv1d", input=8, kernel=3, padding=1).text
     'conv1d f32 n1 g1 ic1 oc1 in 8 kernel 3 pad 1:1'
     """
+    if not isinstance(text, str):
+        raise TypeError(f"text: a description such as 'conv1d in 8 kernel 3', but found {text!r}")
     if words:
         text = _text_of(text, words)
     return Compiled(text, _known(weights), threads, accuracy)
@@ -116,7 +117,7 @@ def compile(
 def _text_of(head: str, words: dict[str, Any]) -> str:
     if len(head.split()) != 1:
         raise ValueError(f"keywords stand behind a head such as 'conv2d', not behind {head!r}")
-    clauses, added, last = [head], "", ""
+    clauses, added, last, scaled = [head], "", "", ""
     for word, value in words.items():
         if word in _CLAUSES:
             clauses.append(f"{_CLAUSES[word]} {_values(value)}")
@@ -130,12 +131,16 @@ def _text_of(head: str, words: dict[str, Any]) -> str:
             added += f" + {word}" if value else ""
         elif word == "activation":
             last = f", {value}" if value else ""
+        elif word == "requantise":
+            scaled = f", requantise {value}" if value else ""
         else:
             known = ", ".join([*_CLAUSES, *_FLAGS, "dtype", "layout", "bias", "residual"])
-            raise TypeError(f"compile() has no keyword {word!r}: it has {known}, activation")
+            raise TypeError(
+                f"compile() has no keyword {word!r}: it has {known}, activation, requantise"
+            )
     for n, g in (("n ", "n"), ("g ", "g"), ("ic ", "ic"), ("oc ", "oc")):
         clauses = [c.replace(n, g, 1) if c.startswith(n) else c for c in clauses]
-    return " ".join(clauses) + added + last
+    return " ".join(clauses) + added + last + scaled
 
 
 def _dtype_word(dtype: Any) -> str:
@@ -159,53 +164,6 @@ def _values(value: Any) -> str:
     return ",".join(
         ":".join(map(str, v)) if isinstance(v, (tuple, list)) else str(v) for v in value
     )
-
-
-def without_zero_point(text: str, zero: int, weight: Any, bias: Any = None) -> tuple[str, Array]:
-    """Take the zero point of an input of integers into padding and bias.
-
-    The sums of ``(x - zero) * weight``, padded with 0, are those of ``x * weight``, padded with
-    ``zero``, less ``zero`` times the sum of the weights. So bytes are read as they are.
-
-    Parameters
-    ----------
-    text : str
-        A convolution of integers in the text form, as if the input had no zero point.
-    zero : int
-        The number of the input's type that stands for 0.
-    weight : array_like
-        Of the convolution's shape and type.
-    bias : array_like of int32, optional
-        One number for each output channel, where one is added.
-
-    Returns
-    -------
-    text : str
-        For `compile`.
-    bias : ndarray of int32
-        For its calls, beside the same weight.
-
-    Raises
-    ------
-    ValueError
-        Sums are not of integers, or the zero point is no number of the input's type, or the
-        convolution is transposed.
-    TypeError
-        An array holds another type.
-
-    Examples
-    --------
-    >>> import numpy as np, convc
-    >>> weight = np.array([[[1, 2, 3]]], "i1")
-    >>> text, bias = convc.without_zero_point("conv1d u8 x i8 in 3 kernel 3 pad 1", 128, weight)
-    >>> convc.compile(text)(np.array([[[128, 129, 127]]], "u1"), weight, bias)
-    array([[[ 3, -1, -1]]], dtype=int32)
-    """
-    zero = operator.index(zero)
-    if not -(2**31) <= zero < 2**31:
-        raise ValueError(f"zero point: {zero} is no number of the input's type")
-    given = None if bias is None else typed("bias", by_rows(as_array(bias)), np.dtype(np.int32))
-    return _native.without_zero_point(text, zero, by_rows(as_array(weight)), given)
 
 
 _Known = list[tuple[Array | None, Array | None]]

@@ -1,8 +1,18 @@
-//! What stands behind the clauses: what is added, and the activation.
+//! What stands behind the clauses: what is added, the activation, and what makes integers of few
+//! bits of sums.
 
 use super::Reader;
-use crate::conv::words::{scan_activation, scan_bias_type};
+use crate::conv::scan::Scanner;
+use crate::conv::words::{scan_activation, scan_bias_type, scan_rounding};
 use crate::error::Error;
+use crate::requantise::Rounding;
+
+/// `requantise onnx scale 0.02,0.5 zero_point 3`.
+pub(super) struct Requantise {
+    pub rounding: Rounding,
+    pub scales: Vec<f64>,
+    pub zero_point: i32,
+}
 
 impl Reader<'_> {
     pub(super) fn epilogue(&mut self) -> Result<(), Error> {
@@ -26,13 +36,23 @@ impl Reader<'_> {
             }
             self.scan.skip_spaces();
         }
-        if self.scan.eat(',') {
-            self.spec.activation = Some(scan_activation(&mut self.scan)?);
+        while self.requantised.is_none() && self.scan.eat(',') {
+            self.scan.skip_spaces();
+            if self.scan.eat_alone("requantise") || self.scan.eat_alone("requantize") {
+                self.requantised = Some(requantise(&mut self.scan)?);
+            } else if self.spec.activation.is_none() {
+                self.spec.activation = Some(scan_activation(&mut self.scan)?);
+            } else {
+                return Err(self.scan.expected("`requantise` behind the activation"));
+            }
+            self.scan.skip_spaces();
         }
-        self.scan.skip_spaces();
         match self.scan.peek() {
             None => Ok(()),
             Some('+') => Err(self.scan.expected("nothing more: the activation comes last")),
+            Some(_) if self.requantised.is_some() => {
+                Err(self.scan.expected("nothing more: `requantise` comes last"))
+            }
             Some(_) => {
                 Err(self.scan.expected("`+ bias`, `+ residual` or `, activation` at the end"))
             }
@@ -52,4 +72,22 @@ impl Reader<'_> {
         *from = Some(self.scan.number()?);
         Ok(())
     }
+}
+
+/// What stands behind `requantise`.
+fn requantise(scan: &mut Scanner) -> Result<Requantise, Error> {
+    let rounding = scan_rounding(scan)?;
+    scan.skip_spaces();
+    if !scan.eat_alone("scale") {
+        return Err(
+            scan.expected("`scale` and a number, or one for each output channel: `0.02,0.5`")
+        );
+    }
+    let scales = scan.floats()?;
+    scan.skip_spaces();
+    let zero_point = match scan.eat_alone("zero_point") || scan.eat_alone("zero") {
+        true => scan.integer()?,
+        false => 0,
+    };
+    Ok(Requantise { rounding, scales, zero_point })
 }
