@@ -1,18 +1,18 @@
-//! How fast are layers of bytes? `u8 x i8 -> u8` with bias, scales of each channel and ONNX's
-//! rounding, the layers of a table, on one thread; a JSON line each.
+//! How fast are layers of bytes? `u8 x i8 -> u8`, or `i8 x i8 -> i8`, with bias, scales of each
+//! channel and ONNX's rounding, the layers of a table, on one thread; a JSON line each.
 //!
 //! ```sh
-//! cargo run --release -p conv-jit --example int8 -- nhwc
+//! cargo run --release -p conv-jit --example int8 -- nhwc u8
 //! ```
 
 use std::time::Instant;
 
 use conv_jit::requantise::Rounding;
-use conv_jit::{Array, Compiled, Conv, Options, Packed, StepArrays};
+use conv_jit::{Array, Compiled, Conv, Options, Packed, StepArrays, Stored};
 
 type Answer = Result<(), Box<dyn std::error::Error>>;
 
-/// MobileNetV2's and ResNet-50's shapes: channels in and out, groups, extent, window, stride.
+/// Shapes of ResNet-50 and MobileNetV2: channels in and out, groups, extent, window, stride.
 const LAYERS: &[[usize; 6]] = &[
     [64, 64, 1, 56, 1, 1],
     [64, 64, 1, 56, 3, 1],
@@ -56,22 +56,25 @@ const LAYERS: &[[usize; 6]] = &[
 ];
 
 fn main() -> Answer {
-    let layout = std::env::args().nth(1).unwrap_or("nhwc".to_owned());
-    let only = std::env::args().nth(2);
+    let mut words = std::env::args().skip(1);
+    let layout = words.next().unwrap_or("nhwc".to_owned());
+    let run = match words.next().as_deref() {
+        None | Some("u8") => time::<u8>,
+        Some("i8") => time::<i8>,
+        Some(other) => return Err(format!("{other}: the types are u8 and i8").into()),
+    };
     for [ic, oc, groups, extent, window, stride] in LAYERS.iter().copied() {
-        let text = format!(
-            "conv2d u8 x i8 -> u8 {layout} g{groups} ic{ic} oc{oc} in {extent} kernel {window} \
-             stride {stride} pad {} + bias",
+        let layer = format!(
+            "{layout} g{groups} ic{ic} oc{oc} in {extent} kernel {window} stride {stride} pad {}",
             window / 2
         );
-        if only.as_ref().is_none_or(|only| text.contains(only)) {
-            time(&text)?;
-        }
+        run(&layer)?;
     }
     Ok(())
 }
 
-fn time(text: &str) -> Answer {
+fn time<T: Stored>(layer: &str) -> Answer {
+    let text = format!("conv2d {0} x i8 -> {0} {layer} + bias", T::DTYPE);
     let conv: Conv = text.parse()?;
     let count = conv.spec().out_channels;
     let scales = (0..count).map(|at| Rounding::Onnx.scale(0.02, 0.002 + at as f32 * 1e-5, 0.05));
@@ -79,14 +82,12 @@ fn time(text: &str) -> Answer {
     let number = |at: usize| (at.wrapping_mul(2_654_435_761) >> 7) as u8;
     let weight: Vec<i8> = (0..layer.weight_len()).map(|at| number(at) as i8).collect();
     let bias: Vec<i32> = (0..count).map(|at| number(at).into()).collect();
-    let input: Vec<u8> = (0..layer.input_len().ok_or("free sizes")?).map(number).collect();
-    let mut output = vec![0; layer.output_len().ok_or("free sizes")?];
+    let input = 0..layer.input_len().ok_or("free sizes")?;
+    let input: Vec<T> = input.map(|at| T::from_bits(number(at).into())).collect();
+    let mut output = vec![T::from_bits(0); layer.output_len().ok_or("free sizes")?];
     let compiled = Compiled::new(&layer, Options::default())?;
-    if std::env::var_os("EXPLAIN").is_some() {
-        println!("{}", compiled.explain());
-    }
     let step = StepArrays { weight: Some(Array::from(&weight[..])), bias: Some(Array::from(bias)) };
-    let packed: Packed<u8> = compiled.pack_arrays(&[step])?;
+    let packed: Packed<T> = compiled.pack_arrays(&[step])?;
     let mut best = f64::INFINITY;
     let start = Instant::now();
     let mut runs = 0;

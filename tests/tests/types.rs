@@ -3,6 +3,7 @@
 use conv_codegen::{Form, Library, Options, rust_source};
 use conv_ir::program::plan::Plan;
 use conv_ir::{Conv, F16, Program, Stored, reference};
+use conv_jit::{Compiled, Packed, StepArrays};
 
 conv_macros::conv! {
     /// Bytes by signed bytes, with a type of its own for each array.
@@ -96,6 +97,37 @@ fn known_windows_and_steps_are_of_integers_too() {
     let pooled = of_integers(pool, &whole(&input), &[], None);
     let text = "conv2d u8 x i8 ic4 oc2 in 4 kernel 1 + bias";
     assert_eq!(output[..], of_integers(text, &pooled, &whole(&weight), Some(&bias)));
+}
+
+/// What saturates in sixteen bits, or when a byte is shifted: the ends of both ranges, at edges and
+/// inside, with a zero point outside.
+#[test]
+fn products_of_the_ends_of_ranges_are_exact_in_machine_code() {
+    fn check<A: Stored, W: Stored>(mode: &str) {
+        let (input_type, weight_type) = (A::DTYPE, W::DTYPE);
+        let text = format!(
+            "conv2d {input_type} x {weight_type} -> i32 nhwc ic8 oc33 in 5x6 kernel 3 pad 1 {mode}"
+        );
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let ends = |at: usize| [0, 0x7f, 0x80, 0xff][at % 4];
+        for pattern in [|at: usize| at, |at| at / 4, |at| at / 7 + at / 33, |_| 1, |_| 2, |_| 3] {
+            let input: [A; 240] = std::array::from_fn(|at| A::from_bits(ends(pattern(at))));
+            let weight: [W; 2376] = std::array::from_fn(|at| W::from_bits(ends(pattern(at + 1))));
+            let expected = of_integers(&text, &whole(&input), &whole(&weight), None);
+            let arrays = StepArrays { weight: W::array(&weight), bias: None };
+            let compiled = Compiled::new(&conv, Default::default()).unwrap();
+            let packed: Packed<A, i32> = compiled.pack_arrays(&[arrays]).unwrap();
+            let mut output = [0; 990];
+            packed.run(&input, &mut output).unwrap();
+            assert_eq!(output[..], expected, "{text}");
+        }
+    }
+    check::<u8, i8>("mode constant(255)");
+    check::<i8, u8>("mode constant(-128)");
+    check::<i8, i8>("mode constant(-128)");
+    check::<u8, u8>("mode constant(255)");
+    check::<i8, i8>("");
+    check::<u8, u8>("mode constant(3)");
 }
 
 /// Nor where nothing but `core` may be used, in no form and on no version.

@@ -81,7 +81,7 @@ impl Channels {
     ) -> f64 {
         let bytes = self.lanes * shape.bytes as i64;
         let points = rows * columns;
-        let fma = (vectors * points) as f64 * fma_cycles(target, bytes);
+        let fma = ((vectors + shape.beside) * points) as f64 * fma_cycles(target, bytes);
         let weights = vectors as f64 * (2.0 * bytes as f64 / target.load_bytes as f64).max(1.0);
         // A splat inside each multiply-add, or one for all vectors in a register. The assembler
         // shares it from one free register on, the price from as many as there are vectors: tiles
@@ -163,7 +163,10 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
                 target.step_registers == 0
                     && (lanes < native || vectors > MAX_EMBEDDED_BROADCASTS as i64),
             );
-            let fits = |points: i64| target.fits(vectors * points, vectors * (1 + shared));
+            let fits = |points: i64| {
+                let sums = (vectors + shape.beside) * points;
+                target.fits(sums, vectors * (1 + shared) + shape.beside)
+            };
             for columns in (1..=shape.columns()).take_while(|&c| fits(c)) {
                 // Rows share a tile where a row is short; their edges are tests of constants, so
                 // all taps must be in the code.

@@ -156,7 +156,7 @@ fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
 
 /// Whether four bytes are multiplied at a time where channels are in the lanes.
 fn takes_fours(shape: &Shape, target: &Target) -> bool {
-    target.isa.machine().dots && target.packs && shape.fours && shape.panel.is_none()
+    target.isa.machine().dots && target.packs && shape.fours.is_some() && shape.panel.is_none()
 }
 
 /// Channels in the lanes, and in each of them four channels of the input at a time: priced as sums

@@ -1,6 +1,6 @@
 //! What the model asks a convolution: extents, steps and edges, read off the canonical nest.
 
-use crate::nest::{Affine, BufferRole, Cond, Expr, FOUR, Index, Leaf, Nest, Role, Stmt};
+use crate::nest::{Affine, BufferRole, Cond, Expr, FOUR, Index, Leaf, Nest, Role, Signs, Stmt};
 
 use super::REPEATS;
 use crate::Target;
@@ -36,7 +36,9 @@ pub(super) struct Shape {
     /// A sum of integers.
     pub is_integer: bool,
     /// Products of bytes can be summed four at a time.
-    pub fours: bool,
+    pub fours: Option<Signs>,
+    /// Sums beside those of a column's channels: of splats, where bytes are alike.
+    pub beside: i64,
     /// The output has the type of the sums, no integer: a tile of channels is turned in registers.
     pub stores_sums: bool,
     /// Taps may fall outside along the columns.
@@ -111,7 +113,8 @@ impl Shape {
             column_step,
             row_step: row_step(nest, leaf),
             is_integer: nest.dtype.is_integer(),
-            fours: nest.has_fours(),
+            fours: nest.fours(),
+            beside: 0,
             stores_sums: !nest.dtype.is_integer()
                 && nest
                     .buffer_of(BufferRole::Output)
@@ -128,7 +131,8 @@ impl Shape {
 
     /// The same with four bytes as one element of 32 bits, which is what an instruction takes.
     pub(super) fn in_fours(&self) -> Shape {
-        Shape { in_channels: self.in_channels / FOUR, ..self.clone() }
+        let beside = i64::from(self.fours == Some(Signs::Alike));
+        Shape { in_channels: self.in_channels / FOUR, beside, ..self.clone() }
     }
 
     /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside

@@ -60,7 +60,7 @@ pub mod work;
 
 pub use affine::{Affine, Cond, Fold, Index, Quotient, Var};
 pub(crate) use embed::{Embedding, add_unit_dimension, for_pointers};
-pub(crate) use fours::FOUR;
+pub(crate) use fours::{FOUR, Signs};
 pub use leaf::{Lanes, Leaf, Register, TileAxis};
 pub use loops::{Bound, Loop, LoopKind};
 pub use op::{Access, Base, Expr, Op};

@@ -44,7 +44,7 @@ pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Res
 /// Whether four channels of the input, which lie side by side, are multiplied at a time, with those
 /// of the output in the lanes.
 fn multiplies_fours(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
-    target.isa.machine().dots && schedule.lanes_of(Role::OutChannel) > 1 && nest.has_fours()
+    target.isa.machine().dots && schedule.lanes_of(Role::OutChannel) > 1 && nest.fours().is_some()
 }
 
 /// Cuts the loops over the channels of the input in blocks of four.

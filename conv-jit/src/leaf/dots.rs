@@ -9,7 +9,14 @@
 //! The four splats are one, of 32 bits, and so are four numbers of the padding; the vectors are one
 //! load where they lie as the instruction wants them, and otherwise put together once for all sums
 //! that they are factors of. Bytes of one factor have a sign, those of the other have none, as the
-//! instruction wants it. Sums of integers are modulo 2^32, in any order: nothing changes but the
+//! instruction wants it. Where they are alike, those of the vector are shifted by 128, and the sum
+//! of the splats, which all vectors of a column share, says what that added:
+//!
+//! ```text
+//! sum of s v = sum of s (v + 128) - 128 * sum of s
+//! ```
+//!
+//! Sums of integers are modulo 2^32, in any order: nothing changes but the
 //! number of instructions.
 //!
 //! Nothing is touched that was not touched before.
@@ -18,7 +25,7 @@
 //! instruction, of two products and their sum: here the other is of zeros.
 
 use conv_ir::DType;
-use rustc_hash::FxHashMap as HashMap;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use smallvec::{SmallVec, smallvec};
 
 use super::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
@@ -32,11 +39,20 @@ const LANE: i64 = 4;
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum Splat {
     At(DType, Place),
-    /// Of the type that goes with the vector's.
     Known(DType, u8),
 }
 
 impl Splat {
+    /// A number beside bytes of a type: as one of the other type, where it is one.
+    fn known(number: i32, beside: DType) -> Option<Splat> {
+        let other = if beside == DType::I8 { DType::U8 } else { DType::I8 };
+        let has = |dtype: &DType| {
+            dtype.range().is_some_and(|(lo, hi)| (lo..=hi).contains(&number.into()))
+        };
+        let dtype = [other, beside].into_iter().find(has)?;
+        Some(Splat::Known(dtype, number as u8))
+    }
+
     fn dtype(self) -> DType {
         match self {
             Splat::At(dtype, _) | Splat::Known(dtype, _) => dtype,
@@ -109,10 +125,10 @@ fn four_at_a_time(code: &mut LeafCode) {
     let kept = std::mem::take(&mut code.update).into_iter().zip(is_replaced);
     let kept: Vec<Inst> = kept.filter(|(_, gone)| !gone).map(|(inst, _)| inst).collect();
     code.update = without_unread(kept, &code.carried);
-    Writer { code, splats: HashMap::default(), vectors: HashMap::default() }.write(&fours);
+    Writer::new(code, &fours).write(&fours);
 }
 
-/// The multiply-adds whose factors are a byte in every lane and bytes side by side, one signed.
+/// The multiply-adds whose factors are a byte in every lane and bytes side by side.
 fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
     let mut loads: HashMap<Value, Source> = HashMap::default();
     let mut found = Vec::new();
@@ -130,21 +146,15 @@ fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
         let product = factors.into_iter().filter(|_| is_sum).find_map(|(shared, vector)| {
             let (splat, vector) = (source(shared)?, source(vector)?);
             let Source::Stored { dtype: of, step: 1 | LANE, .. } = vector else { return None };
-            let dtype = if of == DType::I8 { DType::U8 } else { DType::I8 };
             let splat = match splat {
-                Source::Stored { dtype: has, place, step: 0, .. } if has == dtype => {
-                    Splat::At(dtype, place)
-                }
-                Source::Bits(bits) => Splat::Known(dtype, bits as u8),
+                Source::Stored {
+                    dtype: dtype @ (DType::I8 | DType::U8), place, step: 0, ..
+                } => Splat::At(dtype, place),
+                Source::Bits(bits) => Splat::known(bits as u32 as i32, of)?,
                 _ => return None,
             };
-            matches!(of, DType::I8 | DType::U8).then_some(Product {
-                at,
-                sum: *to,
-                splat,
-                shared,
-                vector,
-            })
+            let is_byte = matches!(of, DType::I8 | DType::U8);
+            is_byte.then_some(Product { at, sum: *to, splat, shared, vector })
         });
         found.extend(product);
     }
@@ -158,6 +168,11 @@ impl Product {
             (Splat::At(_, place), _) | (_, Source::Stored { place, .. }) => place,
             _ => unreachable!("a vector of bytes is stored"),
         }
+    }
+
+    /// Whether both factors have a sign, or neither.
+    fn is_alike(&self) -> bool {
+        matches!(self.vector, Source::Stored { dtype, .. } if dtype == self.splat.dtype())
     }
 }
 
@@ -222,43 +237,122 @@ fn side_by_side(parts: &[Source; FOUR]) -> Option<Source> {
     (0..).zip(parts).all(is_next).then_some(together)
 }
 
+/// A sum of splats, which all sums that have these in their products share.
+struct Shift {
+    of: Value,
+    /// What has it: sums of vectors that were raised, or lowered.
+    sums: Vec<Value>,
+    lowers: bool,
+}
+
 struct Writer<'a> {
     code: &'a mut LeafCode,
     splats: HashMap<Arg, Value>,
-    vectors: HashMap<[Source; FOUR], Value>,
+    vectors: HashMap<([Source; FOUR], bool), Value>,
+    shifts: Vec<Shift>,
+    /// By sum.
+    shift_of: HashMap<Value, usize>,
+    /// What is in which sum of splats.
+    shifted: HashSet<(Arg, usize)>,
 }
 
-impl Writer<'_> {
+/// 128 in each byte: what is added to it without carry is raised, or lowered, by 128.
+const HALF: u64 = 0x8080_8080;
+const ONES: u64 = 0x0101_0101;
+
+impl<'a> Writer<'a> {
+    fn new(code: &'a mut LeafCode, fours: &[[Product; FOUR]]) -> Self {
+        let mut splats: Vec<(Value, Vec<Arg>)> = Vec::new();
+        for [first, ..] in fours.iter().filter(|four| four[0].is_alike()) {
+            match splats.iter_mut().find(|(sum, _)| *sum == first.sum) {
+                Some((_, splats)) => splats.push(first.shared),
+                None => splats.push((first.sum, vec![first.shared])),
+            }
+        }
+        let lowers = fours.iter().any(|four| four[0].splat.dtype() == DType::U8);
+        let mut known: HashMap<Vec<Arg>, usize> = HashMap::default();
+        let (mut shifts, mut shift_of): (Vec<Shift>, _) = (Vec::new(), HashMap::default());
+        for (sum, splats) in splats {
+            let at = *known.entry(splats).or_insert_with(|| {
+                code.carried.push(true);
+                let of = Value(code.carried.len() as u32 - 1);
+                let zero = smallvec![Arg::From(Source::Bits(0))];
+                code.init.push(Inst::Set { to: of, kind: Kind::Copy, args: zero });
+                shifts.push(Shift { of, sums: Vec::new(), lowers });
+                shifts.len() - 1
+            });
+            shifts[at].sums.push(sum);
+            shift_of.insert(sum, at);
+        }
+        let (splats, vectors) = (HashMap::default(), HashMap::default());
+        Writer { code, splats, vectors, shifts, shift_of, shifted: HashSet::default() }
+    }
+
     fn write(mut self, fours: &[[Product; FOUR]]) {
         for four in fours {
-            let of = four[0].splat;
-            let vector = self.vector(four.map(|product| product.vector));
-            let source = match of {
+            let first = &four[0];
+            let vector = self.vector(four.map(|product| product.vector), first.is_alike());
+            let source = match first.splat {
                 Splat::At(_, place) => Source::Splat(place),
                 Splat::Known(_, byte) => Source::Bits(u32::from_ne_bytes([byte; FOUR]).into()),
             };
-            let splat = match self.splats.get(&four[0].shared) {
+            let splat = match self.splats.get(&first.shared) {
                 Some(known) => *known,
                 None => self.set(Kind::Copy, smallvec![Arg::From(source)]),
             };
-            self.splats.insert(four[0].shared, splat);
-            let is_unsigned = of.dtype() == DType::U8;
-            let (unsigned, signed) = if is_unsigned { (splat, vector) } else { (vector, splat) };
-            let sum = four[0].sum;
-            let args = smallvec![Arg::Value(unsigned), Arg::Value(signed), Arg::Value(sum)];
-            self.code.update.push(Inst::Set { to: sum, kind: Kind::Dot, args });
+            self.splats.insert(first.shared, splat);
+            let has_sign = first.splat.dtype() == DType::I8;
+            if first.is_alike() {
+                let at = self.shift_of[&first.sum];
+                let of = self.shifts[at].of;
+                if self.shifted.insert((first.shared, at)) {
+                    self.dot(of, Arg::Value(splat), Arg::From(Source::Bits(ONES)), has_sign);
+                }
+            }
+            self.dot(first.sum, Arg::Value(splat), Arg::Value(vector), has_sign);
         }
+        self.shift_back();
+    }
+
+    /// Adds products of a splat, which has a sign or has none, and of what is the other way.
+    fn dot(&mut self, sum: Value, splat: Arg, vector: Arg, has_sign: bool) {
+        let (unsigned, signed) = if has_sign { (vector, splat) } else { (splat, vector) };
+        let args = smallvec![unsigned, signed, Arg::Value(sum)];
+        self.code.update.push(Inst::Set { to: sum, kind: Kind::Dot, args });
+    }
+
+    /// Sums are what they would be of vectors that were not shifted.
+    fn shift_back(self) {
+        let mut finish = Vec::new();
+        for Shift { of, sums, lowers } in self.shifts {
+            let mut set = |to: Value, kind, args| finish.push(Inst::Set { to, kind, args });
+            set(of, Kind::Shift(7), smallvec![Arg::Value(of)]);
+            let kind = if lowers { Kind::Add } else { Kind::Sub };
+            for sum in sums {
+                set(sum, kind, smallvec![Arg::Value(sum), Arg::Value(of)]);
+            }
+        }
+        finish.append(&mut self.code.finish);
+        self.code.finish = finish;
+    }
+
+    /// The bytes of four vectors, shifted by 128 where the other factor is like them.
+    fn vector(&mut self, parts: [Source; FOUR], shifts: bool) -> Value {
+        if let Some(known) = self.vectors.get(&(parts, shifts)) {
+            return *known;
+        }
+        let mut all = self.together(parts);
+        if shifts {
+            all = self.set(Kind::Xor, smallvec![Arg::Value(all), Arg::From(Source::Bits(HALF))]);
+        }
+        self.vectors.insert((parts, shifts), all);
+        all
     }
 
     /// The bytes of four vectors, those of the first lowest in each lane.
-    fn vector(&mut self, parts: [Source; FOUR]) -> Value {
-        if let Some(known) = self.vectors.get(&parts) {
-            return *known;
-        }
+    fn together(&mut self, parts: [Source; FOUR]) -> Value {
         if let Some(together) = side_by_side(&parts) {
-            let all = self.set(Kind::Copy, smallvec![Arg::From(together)]);
-            self.vectors.insert(parts, all);
-            return all;
+            return self.set(Kind::Copy, smallvec![Arg::From(together)]);
         }
         let mut all = None;
         for (at, part) in parts.into_iter().enumerate() {
@@ -278,9 +372,7 @@ impl Writer<'_> {
                 None => byte,
             });
         }
-        let all = all.expect("there are four");
-        self.vectors.insert(parts, all);
-        all
+        all.expect("there are four")
     }
 
     fn set(&mut self, kind: Kind, args: SmallVec<[Arg; 3]>) -> Value {

@@ -83,6 +83,7 @@ fn takes(inst: &Inst, value: Value) -> bool {
         Kind::Dot => here(1) && others(1),
         Kind::Sub | Kind::Div | Kind::Min | Kind::Max => here(1) && others(1),
         Kind::Copy
+        | Kind::Xor
         | Kind::Shift(_)
         | Kind::Round
         | Kind::Choose

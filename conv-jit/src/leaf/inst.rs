@@ -124,6 +124,7 @@ pub(crate) enum Kind {
     Max,
     And,
     Or,
+    Xor,
     /// Integer lanes shifted left.
     Shift(i32),
     /// To the nearest integer, ties to even.

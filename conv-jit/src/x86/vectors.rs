@@ -181,6 +181,7 @@ impl<'a> Vectors<'a> {
             (Kind::Mul, &[a, b]) => self.commutative(codes.mul, to, a, b),
             (Kind::And, &[a, b]) => self.commutative(codes.and, to, a, b),
             (Kind::Or, &[a, b]) => self.commutative(codes.or, to, a, b),
+            (Kind::Xor, &[a, b]) => self.commutative(codes.xor, to, a, b),
             (Kind::Sub, &[a, b]) => self.binary(codes.sub, to, a, b),
             (Kind::Div, &[a, b]) => self.binary(codes.div, to, a, b),
             (Kind::Min, &[a, b]) => self.binary(codes.min, to, a, b),
