@@ -7,10 +7,10 @@
 //!
 //! Requires a decluttered graph. Resizing by whole factors reads the same taps around every
 //! element, so it is a transposed convolution of each channel, and beyond the edges the nearest
-//! element is read; to the nearest element it has one tap, a copy. Whether it is follows from tract's own table of taps, position by
-//! position, so that no mode is listed. With other factors the taps differ from position to
-//! position, and so does `align_corners`: no window says that. tract computes those fast where
-//! channels lie side by side.
+//! element is read; to the nearest element it has one tap, a copy. Whether it is follows from
+//! tract's own table of taps, position by position, so that no mode is listed. With other factors
+//! the taps differ from position to position, and so does `align_corners`: no window says that.
+//! tract computes those fast where channels lie side by side.
 
 use std::sync::Arc;
 
