@@ -110,7 +110,7 @@ pub fn compiled_in<T: Scalar>(
             step.conv = step.conv.with_weights(weight, bias.as_deref())?;
         }
     }
-    Ok(Program::with_residuals_from_outside(steps)?)
+    Ok(program.with_steps(steps)?)
 }
 
 /// A program that is ready to run.

@@ -28,7 +28,7 @@ pub fn known(program: &Program, weights: &[String]) -> Result<Program, Failure> 
     for (step, weight) in weighted.zip(weights) {
         step.conv = known_of(&step.conv, weight)?;
     }
-    Ok(Program::with_residuals_from_outside(steps)?)
+    Ok(program.with_steps(steps)?)
 }
 
 /// How many steps have a weight that comes later: pools have none, and upsampling knows its own.

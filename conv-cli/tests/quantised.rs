@@ -78,7 +78,7 @@ impl Layer {
 
 /// What compiled code makes of some layers in a row, on every machine that is here.
 fn compiled(layers: &[Layer], input: &[i8]) -> Vec<(Target, Vec<i8>)> {
-    let steps = layers.iter().map(|layer| Step { conv: layer.conv.clone(), residual: None });
+    let steps = layers.iter().map(|layer| Step::from(layer.conv.clone()));
     let program = Program::new(steps.collect()).unwrap();
     let machines = [Target::CRANELIFT, Target::AVX2, Target::AVX512, Target::AVX512_VNNI];
     let here = machines.into_iter().filter(|target| conv_jit::is_here(target.isa));

@@ -72,7 +72,7 @@ fn of_steps(described: &Program, names: &[String]) -> Vec<String> {
     let mut notes = Vec::new();
     for (at, step) in described.steps().iter().enumerate() {
         let name = names.get(at).cloned().unwrap_or_else(|| format!("step {}", at + 1));
-        notes.push(format!("* {name}: `{step}`"));
+        notes.push(format!("* {name}: `{}`", described.line(at)));
         if let Some(found) = step.conv.found_in_weights() {
             notes.push(format!("  The weights are compiled in: {found}."));
         }

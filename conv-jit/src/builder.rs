@@ -9,7 +9,7 @@ mod pools;
 mod starts;
 mod words;
 
-use conv_ir::program::{Step, of_step};
+use conv_ir::program::{Step, of_step, read_behind};
 use conv_ir::{Conv, ConvSpec, Error as IrError, Issue, PerAxis, Program};
 
 use crate::Error;
@@ -38,6 +38,10 @@ pub struct Builder {
     /// Of the input: channels, extents, batch, type and layout.
     start: ConvSpec,
     steps: Vec<Said>,
+    /// What the next step reads; none: the tensor before it.
+    next: Vec<usize>,
+    /// The tensors that a run gives; none: the last step's.
+    outputs: Vec<usize>,
     /// What was said before there was a step.
     early: Vec<&'static str>,
     pub(crate) options: Options,
@@ -47,6 +51,7 @@ pub struct Builder {
 #[derive(Clone, Debug)]
 struct Said {
     spec: ConvSpec,
+    from: Vec<usize>,
     residual: Residual,
     weight: Option<Vec<f64>>,
     bias: Option<Vec<f64>>,
@@ -142,9 +147,11 @@ impl Builder {
 
     fn step(mut self, out_channels: usize, kernel: Vec<usize>) -> Self {
         let in_channels = self.channels();
+        let from = std::mem::take(&mut self.next);
         let spec = ConvSpec { in_channels, out_channels, ..ConvSpec::new([], kernel) };
         self.steps.push(Said {
             spec,
+            from,
             residual: Residual::None,
             weight: None,
             bias: None,
@@ -157,7 +164,15 @@ impl Builder {
 
     /// Those that the next step takes.
     fn channels(&self) -> usize {
-        self.steps.last().map_or(self.start.in_channels, |step| step.spec.out_channels)
+        let of = |tensor: usize| match tensor.checked_sub(1).map(|at| self.steps.get(at)) {
+            Some(step) => step.map_or(0, |step| step.spec.out_channels),
+            None => self.start.in_channels,
+        };
+        match &self.next[..] {
+            [] => of(self.steps.len()),
+            // Too many are reported when it is described.
+            from => from.iter().fold(0, |sum, &tensor| sum.saturating_add(of(tensor))),
+        }
     }
 }
 
@@ -188,7 +203,7 @@ impl Builder {
         let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
         for said in &self.steps {
             let number = steps.len() + 1;
-            let conv = self.checked(said, steps.last(), steps.len());
+            let conv = self.checked(said, &steps);
             let conv = conv.map_err(|error| match self.steps.len() {
                 1 => error,
                 _ => of_step(number, error),
@@ -197,17 +212,24 @@ impl Builder {
                 Residual::Tensor(from) => Some(from),
                 Residual::None | Residual::Outside => None,
             };
-            steps.push(Step { conv, residual });
+            steps.push(Step { conv, from: said.from.clone(), residual });
         }
-        Ok(Program::with_residuals_from_outside(steps)?)
+        let last = vec![steps.len()];
+        let outputs = if self.outputs.is_empty() { last } else { self.outputs.clone() };
+        Ok(Program::giving(steps, outputs)?)
     }
 
-    /// A step behind another one, which is step `number`.
-    fn checked(&self, said: &Said, before: Option<&Step>, number: usize) -> Result<Conv, IrError> {
+    /// A step behind others.
+    fn checked(&self, said: &Said, before: &[Step]) -> Result<Conv, IrError> {
         let ConvSpec { types, layout, ref batch, ref input, .. } = self.start;
         let batch = batch.clone();
-        let input = before.map_or_else(|| input.clone(), |step| step.conv.sizes_behind(number));
-        let types = before.map_or(types, |step| step.conv.types().next());
+        let (types, input) = match before {
+            [] => (types, input.clone()),
+            steps => {
+                let read = read_behind(steps, &said.from)?;
+                (read.types, read.extents)
+            }
+        };
         let spec = ConvSpec { types, layout, batch, input, ..said.spec.clone() };
         let conv = Conv::new(said.pooled(spec)?)?;
         match (&said.weight, &said.bias) {

@@ -15,7 +15,7 @@ use crate::fft::Ends;
 use crate::lens::Lens;
 use crate::packed::Packed;
 use crate::placed::Placed;
-use crate::scratch::Scratch;
+use crate::scratch::{Callers, Scratch};
 use crate::weights::{Inner, check_len};
 use crate::{Error, share};
 
@@ -84,6 +84,8 @@ pub struct Call<'a, I, O = I> {
     packed: &'a Packed<I, O>,
     input: &'a [I],
     output: &'a mut [O],
+    /// Those behind the first.
+    others: Vec<&'a mut [O]>,
     residual: Option<&'a [O]>,
     sizes: &'a [(&'a str, usize)],
     scratch: Option<&'a mut Scratch>,
@@ -98,6 +100,7 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
             packed,
             input,
             output,
+            others: Vec::new(),
             residual: None,
             sizes: &[],
             scratch: None,
@@ -109,6 +112,20 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
     /// Added before the activation, where the program adds a residual that is none of its tensors.
     pub fn residual(self, residual: &'a [O]) -> Self {
         Call { residual: Some(residual), ..self }
+    }
+
+    /// The outputs behind the first, of a program that gives several tensors, in their order.
+    ///
+    /// ```
+    /// let both = conv_jit::chain(1, [4]).conv(1, 2).conv(1, 2).outputs([1, 2]).compile()?;
+    /// let both = both.pack_steps(&[[1.0f32, 1.0][..].into(), [1.0, 1.0][..].into()])?;
+    /// let (mut first, mut second) = ([0.0; 3], [0.0; 2]);
+    /// both.call(&[1.0, 2.0, 3.0, 4.0], &mut first).other_outputs([&mut second[..]]).run()?;
+    /// assert_eq!((first, second), ([3.0, 5.0, 7.0], [8.0, 12.0]));
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn other_outputs(self, outputs: impl IntoIterator<Item = &'a mut [O]>) -> Self {
+        Call { others: outputs.into_iter().collect(), ..self }
     }
 
     /// Values for the free sizes, by name.
@@ -170,12 +187,18 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
 
     /// Every array has the length that the program says. Allocates only to report.
     fn check(&self, lens: &Lens, program: &Program) -> Result<(), Error> {
-        let found = (self.input.len(), self.output.len(), self.residual.map(<[O]>::len));
-        if found == (lens.input, lens.output, lens.residual) {
+        let found = (self.input.len(), self.residual.map(<[O]>::len));
+        let outputs = std::iter::once(self.output.len());
+        let outputs = outputs.chain(self.others.iter().map(|output| output.len()));
+        if found == (lens.input, lens.residual) && lens.outputs.iter().copied().eq(outputs.clone())
+        {
             return Ok(());
         }
         check_len("input", self.input.len(), program.input_shape())?;
-        check_len("output", self.output.len(), program.output_shape())?;
+        check_outputs(program, 1 + self.others.len())?;
+        for (len, &tensor) in outputs.zip(program.outputs()) {
+            check_len("output", len, program.shape(tensor))?;
+        }
         check_residual(program, self.residual.map(<[O]>::len))
     }
 
@@ -201,16 +224,25 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
         scratch: &mut Scratch,
         (lens, sized): (&Lens, Option<&Program>),
     ) -> Result<(), Error> {
-        let addresses = [
-            self.input.as_ptr().expose_provenance(),
-            self.output.as_mut_ptr().expose_provenance(),
-            self.residual.map_or(0, |r| r.as_ptr().expose_provenance()),
-        ];
+        let address = |output: &mut [O]| output.as_mut_ptr().expose_provenance();
+        let one = [address(self.output)];
+        let several: Vec<usize> = match self.others.is_empty() {
+            true => Vec::new(),
+            false => {
+                let others = self.others.iter_mut().map(|output| address(output));
+                one.into_iter().chain(others).collect()
+            }
+        };
+        let callers = Callers {
+            input: self.input.as_ptr().expose_provenance(),
+            outputs: if several.is_empty() { &one } else { &several },
+            residual: self.residual.map_or(0, |r| r.as_ptr().expose_provenance()),
+        };
         let threads = (self.threads, self.packed.threads);
         let groups = Groups { inner, placed: &[], threads, executor: self.executor };
-        // SAFETY: these are the caller's arrays, whose lengths `check` compared and whose output is
-        // borrowed for us alone.
-        unsafe { groups.run(addresses, scratch, (lens, sized)) }
+        // SAFETY: these are the caller's arrays, whose lengths `check` compared and whose outputs
+        // are borrowed for us alone.
+        unsafe { groups.run(&callers, scratch, (lens, sized)) }
     }
 }
 
@@ -228,21 +260,27 @@ impl Groups<'_> {
     /// Runs. `sized`: the program with its free sizes filled in, where it has some.
     ///
     /// # Safety
-    /// The addresses are exposed ones of input, output and the residual of the caller's, where
+    /// The addresses are exposed ones of input, outputs and the residual of the caller's, where
     /// there is one: arrays as long as `lens` says, or such as their code in `placed` was made for.
-    /// That of the output is nobody else's.
+    /// Those of the outputs are nobody else's.
     pub(crate) unsafe fn run(
         &self,
-        [input, output, residual]: [usize; 3],
+        callers: &Callers<'_>,
         scratch: &mut Scratch,
         (lens, sized): (&Lens, Option<&Program>),
     ) -> Result<(), Error> {
         let Groups { inner, executor, threads: (asked, most), .. } = *self;
-        scratch.place(lens, (input, output), residual)?;
+        scratch.place(lens, callers)?;
+        let mut copies = lens.copies.iter().peekable();
         let lowered = &inner.shared.lowered;
         let groups = lowered.groups.iter().zip(&inner.shared.codes).zip(&inner.constants);
         let groups = groups.zip(&inner.spectra).enumerate();
         for (number, (((group, compiled), constants), spectra)) in groups {
+            while let Some((_, joined)) = copies.next_if(|(before, _)| *before == number) {
+                // SAFETY: both tensors have memory of their own, or are ranges of a joined one that
+                // do not meet; they are as long as their shapes say.
+                unsafe { joined.copy(&scratch.addresses) };
+            }
             if let Some((_, placed)) = self.placed.iter().find(|(of, _)| *of == number) {
                 let Scratch { addresses, work, .. } = &mut *scratch;
                 // SAFETY: the caller's arrays lie as the code was made for (his word), and others
@@ -282,6 +320,18 @@ impl Groups<'_> {
         }
         Ok(())
     }
+}
+
+/// So many outputs were given as the program has.
+pub(crate) fn check_outputs(program: &Program, given: usize) -> Result<(), Error> {
+    let needed = program.outputs().len();
+    if given == needed {
+        return Ok(());
+    }
+    let tensors = program.outputs().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    Err(Error::Argument(format!(
+        "the program gives {needed} tensors ({tensors}), but the call brings {given} outputs"
+    )))
 }
 
 /// A residual of so many elements was given where the program adds one, and nowhere else.

@@ -1,6 +1,7 @@
-//! How long the arrays of a run are.
+//! How long the arrays of a run are, and where those between groups lie.
 
 use conv_ir::Program;
+use conv_ir::program::memory::{Copied, Joining, Lives, Slots};
 use conv_ir::program::plan::Plan;
 
 /// How long the arrays of a run are.
@@ -8,41 +9,139 @@ use conv_ir::program::plan::Plan;
 pub(crate) struct Lens {
     /// Elements.
     pub input: usize,
-    /// Elements.
-    pub output: usize,
+    /// Elements of each output.
+    pub outputs: Vec<usize>,
     /// Elements of the residual from outside.
     pub residual: Option<usize>,
-    /// Tensors between groups, each with its bytes.
-    pub between: Vec<(usize, usize)>,
-    /// The last tensor: the output.
-    pub last: usize,
+    /// The tensors that a run gives.
+    pub given: Vec<usize>,
+    /// Bytes of each block of memory for tensors between groups.
+    pub slots: Vec<usize>,
+    /// Tensors between groups, joined ones among them: the block, and where in it.
+    pub between: Vec<(usize, Between)>,
+    /// What is copied before each group, for the groups that need it, in order.
+    pub copies: Vec<(usize, Joined)>,
+    /// Behind the last tensor.
+    outside: usize,
+}
+
+/// Where a tensor between groups lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Between {
+    pub slot: usize,
+    /// In bytes.
+    pub offset: usize,
+}
+
+/// A tensor that is copied into a joined one: so many rows, so many bytes each.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Joined {
+    pub from: usize,
+    pub to: usize,
+    pub rows: usize,
+    pub row: usize,
+    /// Bytes from one row to the next of the joined one, and before the first.
+    pub stride: usize,
+    pub start: usize,
 }
 
 impl Lens {
     /// Of a program whose sizes are known.
     pub fn of(program: &Program, plan: &Plan) -> Option<Lens> {
-        let last = program.steps().len();
+        let steps = program.steps();
+        let count = steps.len();
         let elements = |tensor: usize| match tensor {
-            0 => program.steps()[0].conv.input_len(),
-            k => program.steps()[k - 1].conv.output_len(),
+            0 => steps[0].conv.input_len(),
+            k if k <= count => steps[k - 1].conv.output_len(),
+            join => Some(program.len_of(join)),
         };
-        let ends = plan.groups.iter().map(|group| group.steps.end).filter(|end| *end < last);
-        let between = ends.map(|end| Some((end, elements(end)? * program.type_of(end).bytes())));
-        let outside = program
-            .steps()
+        // Of what is joined the parts have known sizes, or none has.
+        let input = elements(0)?;
+        let bytes = |tensor: usize| Some(elements(tensor)? * program.type_of(tensor).bytes());
+        let lives = Lives::of(program, &plan.groups, Joining::InPlace);
+        let mut slots = Slots::default();
+        let mut between: Vec<Option<Between>> = vec![None; program.tensors()];
+        let alive = lives.alive.iter().enumerate();
+        let mut alive: Vec<(usize, (usize, usize))> =
+            alive.filter_map(|(tensor, life)| Some((tensor, (*life)?))).collect();
+        alive.sort_by_key(|(_, life)| life.0);
+        for (tensor, life) in alive {
+            let slot = slots.take(bytes(tensor)? as u64, life);
+            between[tensor] = Some(Between { slot, offset: 0 });
+        }
+        for (tensor, within) in lives.within.iter().enumerate() {
+            let Some(within) = within else { continue };
+            let around = between[within.join]?;
+            let (_, inner) = rows(program, within.join);
+            let offset = within.channel * inner * program.type_of(tensor).bytes();
+            between[tensor] = Some(Between { offset, ..around });
+        }
+        let copies = lives
+            .copies
             .iter()
-            .position(|step| step.conv.spec().residual && step.residual.is_none());
+            .enumerate()
+            .flat_map(|(group, copies)| copies.iter().map(move |copied| (group, copied)));
+        let copies = copies.map(|(group, copied)| (group, Joined::of(program, copied)));
+        let outside =
+            steps.iter().position(|step| step.conv.spec().residual && step.residual.is_none());
+        let tensors = between.into_iter().enumerate();
         Some(Lens {
-            input: elements(0)?,
-            output: elements(last)?,
+            input,
+            outputs: program.outputs().iter().map(|&at| elements(at)).collect::<Option<_>>()?,
             residual: outside.and_then(|at| elements(at + 1)),
-            between: between.collect::<Option<_>>()?,
-            last,
+            given: program.outputs().to_vec(),
+            slots: slots.lengths().map(usize::try_from).collect::<Result<_, _>>().ok()?,
+            between: tensors.filter_map(|(tensor, at)| Some((tensor, at?))).collect(),
+            copies: copies.collect(),
+            outside: program.tensors(),
         })
     }
 
     /// Where the residual from outside stands among the tensors.
     pub fn outside(&self) -> usize {
-        self.last + 1
+        self.outside
+    }
+}
+
+/// How the channels of a tensor lie: rows of them, and so many elements of each in a row.
+fn rows(program: &Program, tensor: usize) -> (usize, usize) {
+    let (shape, channels) = (program.shape(tensor), program.channel_dimension());
+    let product = |shape: Option<&[usize]>| shape.unwrap_or_default().iter().product();
+    (product(shape.get(..channels)), product(shape.get(channels + 1..)))
+}
+
+impl Joined {
+    fn of(program: &Program, copied: &Copied) -> Joined {
+        let (rows, inner) = rows(program, copied.from);
+        let each = inner * program.type_of(copied.from).bytes();
+        let channels = |tensor: usize| {
+            program.shape(tensor).get(program.channel_dimension()).copied().unwrap_or(0)
+        };
+        Joined {
+            from: copied.from,
+            to: copied.to,
+            rows,
+            row: channels(copied.from) * each,
+            stride: channels(copied.to) * each,
+            start: copied.channel * each,
+        }
+    }
+}
+
+impl Joined {
+    /// Copies.
+    ///
+    /// # Safety
+    /// The addresses are exposed ones of both tensors, as long as their shapes say; no byte of the
+    /// one is among those of the other that are written, which are nobody else's.
+    pub unsafe fn copy(&self, addresses: &[usize]) {
+        let Joined { from, to, rows, row, stride, start } = *self;
+        for at in 0..rows {
+            let source = std::ptr::with_exposed_provenance::<u8>(addresses[from] + at * row);
+            let target = addresses[to] + start + at * stride;
+            let target = std::ptr::with_exposed_provenance_mut::<u8>(target);
+            // SAFETY: row `at` of both is within them (the caller's word), and they do not meet.
+            unsafe { std::ptr::copy_nonoverlapping(source, target, row) };
+        }
     }
 }

@@ -51,7 +51,9 @@ impl<I: Stored, O: Stored> Packed<I, O> {
     pub(crate) fn new(compiled: &Compiled, weights: &[StepArrays<'_>]) -> Result<Self, Error> {
         let program = compiled.program();
         check_dtype::<I>(program.type_of(0))?;
-        check_dtype::<O>(program.type_of(program.steps().len()))?;
+        for &output in program.outputs() {
+            check_dtype::<O>(program.type_of(output))?;
+        }
         let inner = Arc::new(Inner::new(compiled.shared.clone(), weights)?);
         let by_size = BySize::new(compiled, weights)?.map(Arc::new);
         Ok(Packed { inner, by_size, threads: compiled.threads, types: PhantomData })

@@ -5,17 +5,24 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::Error;
 use crate::engine::Work;
-use crate::lens::Lens;
+use crate::lens::{Between, Lens};
 use crate::memory::Block;
 
 /// Working memory of one run at a time. Grows to what a run needs and stays so.
 #[derive(Default)]
 pub struct Scratch {
-    /// Tensors between groups, in the order of [`Lens::between`].
+    /// Tensors between groups, in the order of [`Lens::slots`].
     between: Vec<Block>,
     /// The exposed address of every tensor, and of the residual from outside.
     pub(crate) addresses: Vec<usize>,
     pub(crate) work: Work,
+}
+
+/// Exposed addresses of the caller's arrays; that of the residual is 0 where there is none.
+pub(crate) struct Callers<'a> {
+    pub input: usize,
+    pub outputs: &'a [usize],
+    pub residual: usize,
 }
 
 impl Scratch {
@@ -25,24 +32,24 @@ impl Scratch {
     }
 
     /// Room for the tensors between groups, and all addresses; those inside a group have none.
-    pub(crate) fn place(
-        &mut self,
-        lens: &Lens,
-        (input, output): (usize, usize),
-        residual: usize,
-    ) -> Result<(), Error> {
+    pub(crate) fn place(&mut self, lens: &Lens, callers: &Callers<'_>) -> Result<(), Error> {
         self.addresses.clear();
         self.addresses.resize(lens.outside() + 1, 0);
-        self.addresses[0] = input;
-        if self.between.len() < lens.between.len() {
-            self.between.resize_with(lens.between.len(), Block::default);
+        self.addresses[0] = callers.input;
+        if self.between.len() < lens.slots.len() {
+            self.between.resize_with(lens.slots.len(), Block::default);
         }
-        for (&(tensor, bytes), block) in lens.between.iter().zip(&mut self.between) {
+        for (&bytes, block) in lens.slots.iter().zip(&mut self.between) {
             block.grow(bytes)?;
-            self.addresses[tensor] = block.start().expose_provenance();
         }
-        self.addresses[lens.last] = output;
-        self.addresses[lens.outside()] = residual;
+        for &(tensor, Between { slot, offset }) in &lens.between {
+            let start = self.between[slot].start().expose_provenance();
+            self.addresses[tensor] = start + offset;
+        }
+        for (&tensor, &address) in lens.given.iter().zip(callers.outputs) {
+            self.addresses[tensor] = address;
+        }
+        self.addresses[lens.outside()] = callers.residual;
         Ok(())
     }
 }

@@ -98,7 +98,7 @@ impl GroupCode {
         (backend, isa): (&Backend, Isa),
     ) -> Result<GroupCode, Error> {
         let steps = &program.steps()[group.steps.clone()];
-        let outside = program.steps().len() + 1;
+        let outside = program.tensors();
         let adds = steps.iter().filter(|step| step.conv.spec().residual);
         let from = adds.map(|step| step.residual.unwrap_or(outside));
         // What a step of the group gives stays within it.
@@ -106,7 +106,7 @@ impl GroupCode {
         Ok(GroupCode {
             code: Code::new(nest, backend, isa, std::mem::take(kernels))?,
             arrays: Arrays {
-                input: group.steps.start,
+                input: program.input_of(group.steps.start),
                 output: group.steps.end,
                 residuals: from.filter(is_from_before).collect(),
             },

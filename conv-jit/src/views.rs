@@ -12,11 +12,12 @@ use conv_ir::{Conv, Stored};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use crate::Error;
-use crate::call::{Groups, check_residual};
+use crate::call::{Groups, check_outputs, check_residual};
 use crate::compiled::Compiled;
 use crate::executor::{self, Executor};
 use crate::lens::Lens;
 use crate::packed::Packed;
+use crate::scratch::Callers;
 use crate::share;
 use crate::strided::Lies;
 use crate::weights::{Inner, StepWeights};
@@ -144,6 +145,7 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
             sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
         let program = packed.program().with_sizes(&sizes)?;
         check_shape("input", self.input.shape(), &program.input_shape())?;
+        check_outputs(&program, 1)?;
         check_shape("output", self.output.shape(), &program.output_shape())?;
         let residual = self.residual.take();
         if let Some(residual) = &residual {
@@ -188,7 +190,11 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
         let input = if ends.input { self.input.as_ptr() } else { input.as_ptr() };
         let output = if copy.is_empty() { self.output.as_mut_ptr() } else { copy.as_mut_ptr() };
         let residual = residual.map_or(0, |residual| residual.as_ptr().expose_provenance());
-        let addresses = [input.expose_provenance(), output.expose_provenance(), residual];
+        let callers = Callers {
+            input: input.expose_provenance(),
+            outputs: &[output.expose_provenance()],
+            residual,
+        };
         let threads = (self.threads, self.packed.threads);
         let groups = Groups { inner, placed: &ends.placed, threads, executor: self.executor };
         let pool = &self.packed.inner.pool;
@@ -196,7 +202,7 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
         // SAFETY: shapes were compared. What `ends` takes as it lies is a view with the strides
         // that its code was made for; others lie row by row, as they are or as copies. The output
         // is borrowed for us alone, or our copy.
-        let done = unsafe { groups.run(addresses, &mut scratch, (lens, None)) };
+        let done = unsafe { groups.run(&callers, &mut scratch, (lens, None)) };
         pool.give_back(scratch);
         done
     }

@@ -101,7 +101,8 @@ impl Compiled {
     ///
     /// # Errors
     /// As [`pack_steps`](Compiled::pack_steps); [`Error::Unsupported`] for a step in tiles or
-    /// blocks, whose bits depend on where those begin.
+    /// blocks, whose bits depend on where those begin, for a step that reads several tensors, and
+    /// for several outputs.
     pub fn windows<T: Stored>(&self, weights: &[StepWeights<'_, T>]) -> Result<Windows<T>, Error> {
         let shared = self.shared.clone();
         let program = &shared.described;
@@ -115,6 +116,18 @@ impl Compiled {
                  be others. Compile with `accuracy exact`",
                 step + 1
             )));
+        }
+        if let Some(at) = program.steps().iter().position(|step| step.from.len() > 1) {
+            return Err(Error::Unsupported(format!(
+                "step {} reads tensors that are joined: windows are of programs whose steps read \
+                 one tensor each",
+                at + 1
+            )));
+        }
+        if program.outputs().len() > 1 {
+            return Err(Error::Unsupported(
+                "the program gives several tensors, but a window is a part of one".to_owned(),
+            ));
         }
         let finite_weights =
             shared.options.finite_weights && weights::are_finite(&shared, &weights);
@@ -345,8 +358,8 @@ impl<'a, T: Stored> WindowCall<'a, T> {
         }
         for (at, (step, code)) in window.steps.iter().zip(&met.code).enumerate() {
             let input = match &step.copy {
-                None => self.address(room, arrays, at, &step.input),
-                Some(positions) => self.copied(room, arrays, at, positions)?,
+                None => self.address(room, arrays, arrays.reads[at], &step.input),
+                Some(positions) => self.copied(room, arrays, arrays.reads[at], positions)?,
             };
             let output = self.address(room, arrays, at + 1, &step.output);
             let residual = match arrays.residuals[at] {

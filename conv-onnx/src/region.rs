@@ -157,7 +157,7 @@ impl Work {
 
     /// What conv-jit compiles.
     pub fn program(&self) -> Result<Program, conv_ir::Error> {
-        let step = |step: &Step| Ok(ProgramStep { conv: step.conv()?, residual: step.residual });
+        let step = |step: &Step| Ok(ProgramStep { residual: step.residual, ..step.conv()?.into() });
         let steps: Result<Vec<ProgramStep>, conv_ir::Error> = self.steps.iter().map(step).collect();
         Program::with_residuals_from_outside(steps?)
     }

@@ -20,6 +20,9 @@ pub fn block(
     batch: usize,
     outputs: &[Range<i64>],
 ) -> Result<(Inputs, Program), String> {
+    if !program.is_row() {
+        return Err("a program with branches is not cut into blocks".to_owned());
+    }
     let mut ranges = outputs.to_vec();
     let mut steps: Vec<Step> = Vec::new();
     for (at, conv) in program.convs().enumerate().collect::<Vec<_>>().into_iter().rev() {

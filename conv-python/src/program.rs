@@ -181,7 +181,7 @@ fn with_known(program: conv_jit::Program, known: &[StepArrays<'_>]) -> PyResult<
         let weight = elements("weight", &weight)?;
         step.conv = step.conv.with_weights(weight, bias).map_err(of_description)?;
     }
-    conv_jit::Program::with_residuals_from_outside(steps).map_err(of_description)
+    program.with_steps(steps).map_err(of_description)
 }
 
 fn input_sizes(conv: &Conv) -> Vec<(Option<String>, usize)> {

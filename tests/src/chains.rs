@@ -11,7 +11,7 @@ use conv_ir::program::Step;
 use conv_ir::program::fuse::Lowered;
 use conv_ir::program::plan::{self, Plan};
 use conv_ir::program::whole;
-use conv_ir::reference::{self, run_program};
+use conv_ir::reference::{self, run_program, run_tensors};
 use conv_ir::{
     Conv, Element, Error, Program, Schedule, Stored, Target, interp, nest, passes, with_stored,
 };
@@ -99,8 +99,9 @@ impl<T: Element> ChainData<T> {
             let mut output = vec![T::from_f64(f64::NAN); chain.len_of(end)];
             let own = &self.weights[group.steps.clone()];
             let outside = |step: &Step| step.residual.filter(|from| *from <= start);
+            let read = reference::read(chain, &chain.steps()[start].from, &tensors);
             let arrays = interp::Arrays {
-                input: &tensors[start],
+                input: &read,
                 weights: own.iter().map(|w| w.0.as_slice()).collect(),
                 biases: own.iter().filter_map(|w| w.1.as_deref()).collect(),
                 residuals: chain.steps()[group.steps.clone()]
@@ -256,6 +257,49 @@ fn machine<T: Element, I: Stored, O: Stored>(
     Ok(())
 }
 
+/// Whether a graph of one type gives the reference's bits of every tensor that it gives, as machine
+/// code under the model's plan and under the drawn one.
+///
+/// # Errors
+/// The route, and what went wrong.
+pub fn every_output(drawn: &DrawnChain, fill: Fill) -> Result<(), String> {
+    match is_of_one_type(&drawn.chain) && drawn.chain.dtype() == f32::DTYPE {
+        true => outputs(drawn, fill).map_err(|what| format!("{drawn:?}\n{what}")),
+        false => Ok(()),
+    }
+}
+
+fn outputs(drawn: &DrawnChain, fill: Fill) -> Result<(), String> {
+    let DrawnChain { chain, plan } = drawn;
+    let data = ChainData::<f32>::new(chain, fill).map_err(|e| e.to_string())?;
+    let steps: Vec<reference::StepWeights<'_, f32>> = data
+        .weights
+        .iter()
+        .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
+        .collect();
+    let wanted = run_tensors(chain, &data.input, &steps).map_err(|e| e.to_string())?;
+    for (target, plan) in machines_here()
+        .into_iter()
+        .flat_map(|target| [(target, None), (target, Some(plan.clone()))])
+    {
+        let options = Options { plan, target, cache: false, ..Options::default() };
+        let packed = Compiled::new(chain, options)
+            .and_then(|compiled| compiled.pack_arrays::<f32, f32>(&data.steps(chain)));
+        // Plans of strips that cannot be are judged elsewhere.
+        let Ok(packed) = packed else { continue };
+        let mut found: Vec<Vec<f32>> =
+            chain.outputs().iter().map(|&at| vec![f32::NAN; chain.len_of(at)]).collect();
+        let (first, others) = found.split_first_mut().ok_or("no output")?;
+        let others = others.iter_mut().map(Vec::as_mut_slice);
+        let ran = packed.call(&data.input, first).other_outputs(others).executor(&CurrentThread);
+        ran.run().map_err(|e| e.to_string())?;
+        for (found, &tensor) in found.iter().zip(chain.outputs()) {
+            compare(found, &wanted[tensor]).map_err(|e| format!("{target}, {tensor}: {e}"))?;
+        }
+    }
+    Ok(())
+}
+
 /// Runs a chain as planned and step by step, says how long each takes and why it is planned so, and
 /// leaves the output. For examples.
 ///
@@ -337,10 +381,11 @@ fn add_expanded<T: Element>(
         let steps = chain.steps().iter().zip(&data.weights);
         let steps = steps.map(|(step, (weight, bias))| {
             let conv = step.conv.with_weights(weight, bias.as_deref())?;
-            Ok(Step { conv, residual: step.residual })
+            Ok(Step { conv, ..step.clone() })
         });
         let steps: Result<Vec<Step>, Error> = steps.collect();
-        chain = steps.and_then(Program::new).map_err(|e| e.to_string())?;
+        let known = steps.and_then(|steps| chain.with_steps(steps));
+        chain = known.map_err(|e| e.to_string())?;
     } else {
         let own = data.weights.iter().zip(chain.convs().map(Conv::types));
         arrays.extend(

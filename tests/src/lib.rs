@@ -27,6 +27,7 @@ pub mod judge;
 mod pages;
 pub mod random;
 pub mod random_chains;
+pub mod random_graphs;
 pub mod routes;
 pub mod shapes;
 pub mod tiled;

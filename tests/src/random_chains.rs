@@ -1,10 +1,10 @@
 //! Random chains of small convolutions, and random plans for them.
 
 use super::random::{POOLS, convs, reduced, suited, work};
-use conv_ir::program::Step;
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
-use conv_ir::{Activation, Conv, ConvSpec, Layout, PaddingMode, Program, Reduction, Size};
+use conv_ir::program::{Step, read_behind};
+use conv_ir::{Activation, Conv, ConvSpec, Layout, PaddingMode, Program, Reduction};
 use proptest::prelude::*;
 use proptest::sample::select;
 use std::fmt;
@@ -25,11 +25,11 @@ impl fmt::Debug for DrawnChain {
 }
 
 /// Multiply-adds of all steps that the interpreter does in a few milliseconds.
-const MOST_WORK: usize = 60_000;
+pub const MOST_WORK: usize = 60_000;
 
 /// What a step after the first is made of.
 #[derive(Clone, Debug)]
-struct StepDice {
+pub struct StepDice {
     kind: Kind,
     kernel: usize,
     stride: usize,
@@ -59,7 +59,8 @@ enum Kind {
     Pool,
 }
 
-fn step_dice() -> impl Strategy<Value = StepDice> {
+/// Random ones.
+pub fn step_dice() -> impl Strategy<Value = StepDice> {
     use Kind::{Columns, Dense, Depthwise, Pointwise, Pool, Rows, Transposed};
     let kinds = prop_oneof![3 => Just(Pointwise), 3 => Just(Depthwise), 3 => Just(Dense), 1 => Just(Rows), 1 => Just(Columns), 1 => Just(Transposed), 2 => Just(Pool)];
     let window = (
@@ -109,9 +110,13 @@ fn step_dice() -> impl Strategy<Value = StepDice> {
 
 /// The step after these, if there is one that fits.
 fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
-    let before = &steps.last()?.conv;
-    let spec = before.spec();
-    let rank = before.rank();
+    reading(steps, Vec::new(), dice)
+}
+
+/// The step after these that reads these tensors, if there is one that fits.
+pub fn reading(steps: &[Step], from: Vec<usize>, dice: &StepDice) -> Option<Step> {
+    let read = read_behind(steps, &from).ok()?;
+    let rank = read.extents.len();
     let window = match dice.kind {
         Kind::Pointwise => vec![1; rank],
         Kind::Rows => (0..rank).map(|at| if at == 0 { dice.kernel } else { 1 }).collect(),
@@ -121,25 +126,20 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
     let depthwise = matches!(dice.kind, Kind::Depthwise | Kind::Pool);
     let transposed = dice.kind == Kind::Transposed;
     let mut spec = ConvSpec {
-        types: spec.types.next(),
-        layout: spec.layout,
-        batch: spec.batch.clone(),
-        in_channels: spec.out_channels,
-        out_channels: if depthwise { spec.out_channels } else { dice.channels },
-        groups: if depthwise { spec.out_channels } else { 1 },
-        input: before
-            .axes()
-            .iter()
-            .filter_map(|axis| axis.output.known())
-            .map(Size::Known)
-            .collect(),
+        types: read.types,
+        layout: read.layout,
+        batch: read.batch,
+        in_channels: read.channels,
+        out_channels: if depthwise { read.channels } else { dice.channels },
+        groups: if depthwise { read.channels } else { 1 },
+        input: read.extents,
         stride: dice.stride.into(),
         dilation: dice.dilation.into(),
         padding: dice.padding.into(),
         padding_mode: if transposed { PaddingMode::Zeros } else { dice.mode },
         transposed,
         bias: dice.bias,
-        activation: suited(dice.activation, spec.types),
+        activation: suited(dice.activation, read.types),
         ..ConvSpec::new([], window)
     };
     if dice.kind == Kind::Pool {
@@ -153,11 +153,11 @@ fn after(steps: &[Step], dice: &StepDice) -> Option<Step> {
     let fitting: Vec<usize> =
         (0..=steps.len()).filter(|&t| shape_of(t) == plain.output_shape()).collect();
     match fitting.get(dice.residual) {
-        Some(&from) => {
+        Some(&added) => {
             spec.residual = true;
-            Some(Step { conv: Conv::new(spec).ok()?, residual: Some(from) })
+            Some(Step { conv: Conv::new(spec).ok()?, from, residual: Some(added) })
         }
-        None => Some(plain.into()),
+        None => Some(Step { from, ..plain.into() }),
     }
 }
 
@@ -183,8 +183,13 @@ pub fn chains() -> impl Strategy<Value = Program> {
 
 /// A random chain, in random groups of strips of random rows.
 pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
+    planned(chains())
+}
+
+/// Random groups of strips of random rows for each program.
+pub fn planned(programs: impl Strategy<Value = Program>) -> impl Strategy<Value = DrawnChain> {
     let bits = proptest::collection::vec((any::<bool>(), any::<bool>(), any::<bool>()), 5);
-    (chains(), bits, 1usize..=6, 1usize..=3).prop_filter_map(
+    (programs, bits, 1usize..=6, 1usize..=3).prop_filter_map(
         "a plan that fits",
         |(chain, bits, rows, chunks)| {
             let mut groups = Vec::new();
@@ -196,8 +201,11 @@ pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
                     let spec = chain.steps()[at].conv.spec();
                     spec.transposed || spec.padding_mode == PaddingMode::Circular
                 };
-                if end == count || (bits[end].0 && bits[end].1) || apart(end - 1) || apart(end) {
-                    let keep = (start..end).map(|at| bits[at].2).collect();
+                let parts = bits[end % 5].0 && bits[end % 5].1;
+                let whole =
+                    end == count || chain.steps()[end].from != [end] || is_read_behind(&chain, end);
+                if whole || parts || apart(end - 1) || apart(end) {
+                    let keep = (start..end).map(|at| bits[at % 5].2).collect();
                     let layout = |at: usize| match bits[(at + 1) % 5].0 {
                         true => Layout::ChannelsFirst,
                         false => Layout::ChannelsLast,
@@ -206,7 +214,7 @@ pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
                     let strips = Strips { rows, keep, layouts, chunks };
                     groups.push(Group {
                         steps: start..end,
-                        strips: (end - start > 1 || (bits[start].0 && !apart(start)))
+                        strips: (end - start > 1 || (bits[start % 5].0 && !apart(start)))
                             .then_some(strips),
                     });
                     start = end;
@@ -216,4 +224,11 @@ pub fn drawn_chains() -> impl Strategy<Value = DrawnChain> {
             plan.check(&chain).ok().map(|()| DrawnChain { chain, plan })
         },
     )
+}
+
+/// Whether another step than the one behind it reads a tensor, or it is given. What is added may be
+/// inside a group.
+fn is_read_behind(program: &Program, tensor: usize) -> bool {
+    let reads = |step: &Step| step.from.contains(&tensor);
+    program.outputs().contains(&tensor) || program.steps()[tensor + 1..].iter().any(reads)
 }

@@ -35,7 +35,7 @@ fn freed(program: &Program, axis: usize) -> Result<Program, IrError> {
             Some(before) => before.conv.sizes_behind(steps.len())[axis].clone(),
         };
         let conv = Conv::new(ConvSpec { input, ..step.conv.spec().clone() })?;
-        steps.push(Step { conv, residual: step.residual });
+        steps.push(Step { conv, ..step.clone() });
     }
     Program::new(steps)
 }

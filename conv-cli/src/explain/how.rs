@@ -1,6 +1,7 @@
 //! How a program is computed and why, and how fast it should be: by the model, for one core.
 
 use conv_ir::analysis::{facts, operations_a_cycle};
+use conv_ir::program::memory::{Joining, Lives, Slots};
 use conv_ir::program::plan::{Plan, scratch_bytes, whole_bytes};
 use conv_ir::{Program, Target};
 use conv_jit::{Lowered, LoweredGroup};
@@ -18,13 +19,15 @@ pub fn lines(lowered: &Lowered, target: &Target) -> Vec<Line> {
     let mut lines = vec![("route", format!("{route}, {}-bit vectors", 8 * target.vector_bytes))];
     let done = lowered.rewritten.reasons().join("; ");
     if !done.is_empty() {
-        let steps = computed.convs().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        let steps = (0..computed.steps().len()).map(|at| computed.line(at));
+        let steps = steps.collect::<Vec<_>>().join("; ");
         lines.push(("computed as", format!("{steps}: {done}")));
     }
     if computed.steps().len() > 1 {
         lines.push(("plan", plan.groups.iter().map(steps).collect::<Vec<_>>().join("; ")));
         lines.extend(reasons(&plan.reasons));
         lines.extend(lowered.groups.iter().filter_map(|group| scratch(computed, group)));
+        lines.extend(between(computed, plan));
     } else if let [LoweredGroup { choice: Some(choice), .. }] = &lowered.groups[..] {
         lines.push(("schedule", choice.schedule.to_string()));
         lines.extend(reasons(&choice.reasons));
@@ -42,6 +45,32 @@ fn scratch(program: &Program, LoweredGroup { group, nest, .. }: &LoweredGroup) -
     group.strips.as_ref()?;
     let (scratch, whole) = (size(scratch_bytes(nest)), size(whole_bytes(program, group)));
     Some(("scratch", format!("{scratch} a thread, where whole tensors would take {whole}")))
+}
+
+/// The memory of a graph's tensors between groups, beside what they would take one by one.
+fn between(program: &Program, plan: &Plan) -> Option<Line> {
+    if program.is_row() || !program.free_sizes().is_empty() {
+        return None;
+    }
+    let lives = Lives::of(program, &plan.groups, Joining::InPlace);
+    let bytes = |tensor: usize| (program.len_of(tensor) * program.type_of(tensor).bytes()) as u64;
+    let (mut slots, mut apart) = (Slots::default(), 0);
+    let alive = lives.alive.iter().enumerate();
+    let mut alive: Vec<_> = alive.filter_map(|(at, life)| Some(((*life)?, at))).collect();
+    alive.sort_by_key(|(life, _)| life.0);
+    for (life, tensor) in alive {
+        slots.take(bytes(tensor), life);
+        apart += bytes(tensor);
+    }
+    let copied: u64 = lives.copies.iter().flatten().map(|copied| bytes(copied.from)).sum();
+    let joined = match (program.joins().is_empty(), copied) {
+        (true, _) => String::new(),
+        (false, 0) => "; what is joined is written side by side".to_owned(),
+        (false, copied) => format!("; {} are copied to be joined", size(copied)),
+    };
+    let (shared, apart) = (size(slots.lengths().sum()), size(apart));
+    let text = format!("{shared} between groups, where each tensor by itself would take {apart}");
+    Some(("memory", text + &joined))
 }
 
 /// There is no clock here: a round number, which the text says.

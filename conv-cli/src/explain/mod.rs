@@ -235,6 +235,10 @@ fn computed(
             lines.extend(found(conv));
             lines.push(blank());
         }
+        None if !program.is_row() => {
+            stack::explain_graph(program, out)?;
+            writeln!(out)?;
+        }
         None => {
             let convs: Vec<Conv> = program.convs().cloned().collect();
             stack::explain(&convs, args.roofline, out)?;

@@ -3,8 +3,8 @@
 
 use std::io::Write;
 
-use conv_ir::Conv;
 use conv_ir::analysis::{self, Facts, ReceptiveField, Roofline, Saving};
+use conv_ir::{Conv, Program};
 
 use crate::failure::Failure;
 use crate::table::{Side, lined_up, seen, thousands, three_digits};
@@ -49,26 +49,57 @@ pub fn explain(
     Ok(())
 }
 
+/// Prints a line a step of a graph, and the sums. Along several ways a step sees several fields.
+pub fn explain_graph(program: &Program, out: &mut dyn Write) -> Result<(), Failure> {
+    let heads =
+        ["step", "parameters", "multiply-adds", "bytes", "op/byte", "output", "description"];
+    let convs: Vec<Conv> = program.convs().cloned().collect();
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
+    for (at, conv) in convs.iter().enumerate() {
+        let numbers = numbers(conv);
+        let shape = conv.output_shape().map_or("?".to_owned(), |shape| format!("{shape:?}"));
+        rows.push([vec![(at + 1).to_string()], numbers, vec![shape, program.line(at)]].concat());
+    }
+    rows.push(sums(&convs));
+    let sides = heads.map(|head| match head {
+        "step" | "output" | "description" => Side::Left,
+        _ => Side::Right,
+    });
+    out.write_all(lined_up(&sides, &rows).as_bytes())?;
+    let outputs = program.outputs();
+    if outputs.len() > 1 {
+        let outputs: Vec<String> = outputs.iter().map(usize::to_string).collect();
+        writeln!(out, "\noutputs: tensors {}", outputs.join(", "))?;
+    }
+    Ok(())
+}
+
+/// Parameters, multiply-adds, bytes and operations a byte.
+fn numbers(conv: &Conv) -> Vec<String> {
+    let facts = analysis::facts(conv);
+    let known = |of: fn(&Facts) -> String| facts.as_ref().map_or("?".to_owned(), of);
+    vec![
+        known(|facts| thousands(facts.parameters.into())),
+        known(|facts| thousands(facts.multiply_adds)),
+        known(|facts| thousands(facts.total_bytes().into())),
+        known(|facts| three_digits(facts.arithmetic_intensity)),
+    ]
+}
+
 /// The last layer of a stack.
 fn row(stack: &[Conv]) -> Result<Vec<String>, Failure> {
     let conv = &stack[stack.len() - 1];
     let fields = analysis::receptive_field(stack)?;
     let joined =
         |of: fn(&ReceptiveField) -> String| fields.iter().map(of).collect::<Vec<_>>().join(" x ");
-    let facts = analysis::facts(conv);
-    let known = |of: fn(&Facts) -> String| facts.as_ref().map_or("?".to_owned(), of);
-    Ok(vec![
-        stack.len().to_string(),
-        known(|facts| thousands(facts.parameters.into())),
-        known(|facts| thousands(facts.multiply_adds)),
-        known(|facts| thousands(facts.total_bytes().into())),
-        known(|facts| three_digits(facts.arithmetic_intensity)),
+    let last = vec![
         joined(seen),
         joined(|field| field.stride.to_string()),
         joined(|field| field.start.to_string()),
         conv.output_shape().map_or("?".to_owned(), |shape| format!("{shape:?}")),
         conv.to_string(),
-    ])
+    ];
+    Ok([vec![stack.len().to_string()], numbers(conv), last].concat())
 }
 
 /// Everything together, each layer's arrays moved between memory and processor.

@@ -95,7 +95,7 @@ impl<T: Scalar> Case<T> {
         for (step, (weight, bias)) in steps.iter_mut().zip(&self.weights) {
             step.conv = step.conv.with_weights(weight, bias.as_deref()).expect("they fit");
         }
-        Program::new(steps).expect("nothing else changed")
+        self.program.with_steps(steps).expect("nothing else changed")
     }
 
     /// Whether these are the reference's bits.

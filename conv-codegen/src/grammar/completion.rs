@@ -49,6 +49,10 @@ const DOCS: [(&str, &str); 23] = [
         "Numbers in brackets or a file (`\"stem.npy\"`, `\"model.safetensors#conv1.weight\"`), compiled in: for finite data the bits are those of a parameter.",
     ),
     ("bias", "Likewise, beside a known weight."),
+    (
+        "from",
+        "In a step: `input`, a step, or several of them, `[a, b]`, whose outputs it reads, joined along the channels; the step before unless said.",
+    ),
     ("residual", "In a step: `input` or the step whose output is added before the activation."),
     (
         "accuracy",
@@ -110,8 +114,11 @@ mod tests {
 
     #[test]
     fn every_key_is_documented() {
-        let mut documented: Vec<&str> =
-            DOCS.iter().map(|(key, _)| *key).filter(|key| *key != "residual").collect();
+        let mut documented: Vec<&str> = DOCS
+            .iter()
+            .map(|(key, _)| *key)
+            .filter(|key| !["residual", "from"].contains(key))
+            .collect();
         let mut keys = KEYS.to_vec();
         documented.sort_unstable();
         keys.sort_unstable();

@@ -4,11 +4,14 @@
 //! pub struct Block(input: [f32; 1, 24, 56, 56]) -> [f32; 1, 24, 56, 56];
 //! expand:    { weight: [f32; 144, 24, 1, 1], bias: [f32; 144], activation: relu6 },
 //! depthwise: { weight: [f32; 144, 1, 3, 3], groups: 144, padding: 1, activation: relu6 },
-//! project:   { weight: [f32; 24, 144, 1, 1], residual: input }
+//! project:   { weight: [f32; 24, 144, 1, 1], residual: input },
+//! beside:    { weight: [f32; 24, 24, 1, 1], from: input },
+//! both:      { weight: [f32; 24, 48, 1, 1], from: [project, beside] }
 //! ```
 //!
 //! In: a parsed item with steps. Out: a checked [`Program`]. Each step is checked as a convolution
-//! of its own ([`check`](super::check)) whose input is what the step before gives; these sizes
+//! of its own ([`check`](super::check)) whose input is what the step before gives, or what `from`
+//! names, joined along the channels; these sizes
 //! stand on the step's name, so that what does not fit is reported there. The last step's output is
 //! compared with the signature. Steps behind one that is wrong have their keys read, no more: their
 //! sizes would be guesses.
@@ -41,7 +44,13 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
     names(item, errors);
     let shared = shared(item, errors);
     let settings = Settings::read(&shared, errors);
-    let mut along = Along { item, shared: &shared, tensors: Vec::new(), steps: Vec::new() };
+    let mut along = Along {
+        item,
+        shared: &shared,
+        layout: settings.layout.0,
+        tensors: Vec::new(),
+        steps: Vec::new(),
+    };
     let sound = errors.count() == first;
     along.tensors.extend(input.filter(|_| sound).cloned());
     for at in 0..item.steps.len() {
@@ -99,7 +108,7 @@ fn names(item: &Item, errors: &mut Errors) {
     for (at, Step { name, .. }) in item.steps.iter().enumerate() {
         if name == "input" || name == "output" {
             errors.at(name, format!("a step cannot be called `{name}`, which is the chain's own"));
-        } else if name == "residual" || KEYS.iter().any(|key| name == key) {
+        } else if name == "residual" || name == "from" || KEYS.iter().any(|key| name == key) {
             errors.at(name, format!("a step cannot be called `{name}`, which is a key"));
         } else if item.steps[..at].iter().any(|step| step.name == *name) {
             errors.at(name, format!("there is a step `{name}` already"));
@@ -133,6 +142,7 @@ fn shared(item: &Item, errors: &mut Errors) -> Vec<Entry> {
 struct Along<'a> {
     item: &'a Item,
     shared: &'a [Entry],
+    layout: Layout,
     /// The input, and the outputs of the steps, up to the first that is wrong.
     tensors: Vec<Tensor>,
     steps: Vec<ChainStep>,
@@ -143,14 +153,17 @@ impl<'a> Along<'a> {
     fn step(&mut self, at: usize, errors: &mut Errors) {
         let before = errors.count();
         let step = &self.item.steps[at];
-        let Some(input) = self.tensors.get(at) else {
+        let from = self.from(at, errors);
+        let read = from.as_ref().map_or(vec![at], |(from, _)| from.clone());
+        let is_known = self.tensors.len() > at;
+        let Some(input) = self.read(&read, step).filter(|_| is_known) else {
             // Its input is not known.
             arrays(step, errors);
             self.residual(at, errors);
             Settings::read(&self.entries(step, errors), errors);
             return;
         };
-        let input = Tensor { name: Ident::new("input", step.name.span()), ..input.clone() };
+        let input = Tensor { name: Ident::new("input", step.name.span()), ..input };
         let residual = self.residual(at, errors);
         let added = residual.map(|(from, place)| self.added(from, place));
         let parameters: Vec<Tensor> =
@@ -167,28 +180,85 @@ impl<'a> Along<'a> {
         if let Some(conv) = checked.as_ref().and_then(|checked| checked.program.single()) {
             self.tensors.push(given(step, (conv, at + 1)));
             let residual = residual.map(|(from, _)| from);
-            self.steps.push(ChainStep { conv: conv.clone(), residual });
+            self.steps.push(ChainStep { conv: conv.clone(), from: read, residual });
         }
     }
 
     /// The number of the tensor that a step adds, and where that is said.
     fn residual(&self, at: usize, errors: &mut Errors) -> Option<(usize, &'a Expr)> {
         let entry = self.item.steps[at].entries.iter().find(|entry| entry.key == "residual")?;
+        let words = ("a residual comes from before its step", "what is added");
+        Some((self.named(&entry.value, at, words, errors)?, &entry.value))
+    }
+
+    /// The tensors that a step reads, where it names them, and where that is said.
+    fn from(&self, at: usize, errors: &mut Errors) -> Option<(Vec<usize>, &'a Expr)> {
+        let entry = self.item.steps[at].entries.iter().find(|entry| entry.key == "from")?;
+        let place = &entry.value;
+        let values: Vec<&Expr> = match place {
+            Expr::Array(list) => list.elems.iter().collect(),
+            one => vec![one],
+        };
+        if values.is_empty() {
+            errors.at(place, "`from` names what the step reads: `from: [a, b]`".to_owned());
+            return None;
+        }
+        if at == 0 {
+            errors.at(place, "the first step reads `input`: leave `from` out".to_owned());
+            return None;
+        }
+        let words = ("a step reads what is there before it", "what the step reads");
+        let named = values.into_iter().map(|value| self.named(value, at, words, errors));
+        let found: Vec<Option<usize>> = named.collect();
+        Some((found.into_iter().collect::<Option<_>>()?, place))
+    }
+
+    /// The number of the tensor that a step names: its rule, and what it is called.
+    fn named(
+        &self,
+        value: &Expr,
+        at: usize,
+        (rule, what): (&str, &str),
+        errors: &mut Errors,
+    ) -> Option<usize> {
         let names = self.item.steps.iter().map(|step| step.name.to_string());
         let names: Vec<String> = std::iter::once("input".to_owned()).chain(names).collect();
-        let found = word(&entry.value).and_then(|word| names.iter().position(|name| word == name));
+        let found = word(value).and_then(|word| names.iter().position(|name| word == name));
         let known = match &names[..=at] {
             [first, .., a, b, c] if at > 12 => format!("{first}, .., {a}, {b}, {c}"),
             all => all.join(", "),
         };
         match found {
-            Some(from) if from <= at => return Some((from, &entry.value)),
-            Some(_) => {
-                errors.at(&entry.value, format!("a residual comes from before its step: {known}"))
-            }
-            None => errors.at(&entry.value, format!("expected the name of what is added: {known}")),
+            Some(from) if from <= at => return Some(from),
+            Some(_) => errors.at(value, format!("{rule}: {known}")),
+            None => errors.at(value, format!("expected the name of {what}: {known}")),
         }
         None
+    }
+
+    /// Tensors joined along the channels, as a step's input; none where one is not known, or not of
+    /// the sizes of the first, which [`Program`] reports.
+    fn read(&self, from: &[usize], step: &Step) -> Option<Tensor> {
+        let mut all = from.iter().map(|&tensor| self.tensors.get(tensor));
+        let first = all.next()??;
+        if from.len() == 1 {
+            return Some(first.clone());
+        }
+        let at = match self.layout {
+            Layout::ChannelsFirst => 1,
+            Layout::ChannelsLast => first.sizes.len() - 1,
+        };
+        let channels = |tensor: &Tensor| match tensor.sizes.get(at) {
+            Some(Dim::Number(n, _)) => Some(*n),
+            _ => None,
+        };
+        let mut sum = channels(first)?;
+        for tensor in all {
+            sum = sum.checked_add(channels(tensor?)?)?;
+        }
+        let mut joined = first.clone();
+        joined.sizes[at] = number(sum, step.name.span());
+        Some(joined)
     }
 
     /// A tensor as a residual, its sizes where it is named.
@@ -208,7 +278,7 @@ impl<'a> Along<'a> {
 
     /// What a step and the item say of it, without the residual.
     fn entries(&self, step: &Step, errors: &mut Errors) -> Vec<Entry> {
-        const ELSEWHERE: [&str; 2] = ["residual", "schedule"];
+        const ELSEWHERE: [&str; 3] = ["residual", "from", "schedule"];
         for Entry { key, .. } in &step.entries {
             if SHARED.iter().any(|shared| key == shared) {
                 errors.at(key, format!("`{key}` is said once for all steps, beside them"));

@@ -163,6 +163,35 @@ const BLOCK: &str = "/// An inverted residual.
     project: { weight: [f32; 16, 96, 1, 1], residual: input }";
 
 #[test]
+fn steps_name_what_they_read() {
+    let item = |first: &str, beside: &str, both: &str| {
+        format!(
+            "pub struct Both(input: [f32; 1, 8, 14, 14]) -> [f32; 1, 8, 14, 14];
+            wide: {{ weight: [f32; 16, 8, 1, 1]{first} }},
+            beside: {{ weight: [f32; 4, 8, 3, 3], padding: 1{beside} }},
+            both: {{ weight: [f32; 8, 20, 1, 1], residual: input{both} }}"
+        )
+    };
+    let text = sound(&item("", ", from: input", ", from: [wide, beside]"));
+    for part in [
+        "/// * beside: `conv2d f32 n1 g1 ic8 oc4 in 14x14 kernel 3x3 pad 1:1,1:1 from 0`",
+        "in 14x14 kernel 1x1 from 1,2 + residual from 0`",
+    ] {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+    for (first, beside, both, why) in [
+        (", from: input", "", "", "the first step reads `input`: leave `from` out"),
+        ("", ", from: both", "", "a step reads what is there before it: input, wide"),
+        ("", ", from: wade", "", "expected the name of what the step reads: input, wide"),
+        ("", ", from: []", "", "`from` names what the step reads: `from: [a, b]`"),
+        ("", ", from: input", "", "weight"),
+    ] {
+        let (_, errors) = expand_items(item(first, beside, both).parse().unwrap());
+        assert!(errors.iter().any(|e| e.to_string().contains(why)), "{why}: {errors:?}");
+    }
+}
+
+#[test]
 fn steps_are_a_chain() {
     let text = sound(BLOCK);
     for part in [

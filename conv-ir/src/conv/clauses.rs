@@ -1,7 +1,7 @@
 //! The words that clauses of the text form begin with, and those of others that mean the same.
 
 /// Every word of this form, for what is near one.
-pub(super) const CLAUSES: [&str; 36] = [
+pub(super) const CLAUSES: [&str; 37] = [
     "n",
     "g",
     "ic",
@@ -38,6 +38,7 @@ pub(super) const CLAUSES: [&str; 36] = [
     "count_include_pad",
     "scale",
     "output_size",
+    "from",
 ];
 
 /// The word of this form for one of PyTorch's, of `conv!` or of the command line.

@@ -46,7 +46,8 @@ pub use reduction::Reduction;
 pub(crate) use reduction::{Count, count};
 pub use requantised::Requantised;
 pub use scan::nearest;
-pub(crate) use text::parse_step;
+pub use text::Given;
+pub(crate) use text::{StepText, parse_step};
 
 use crate::activation::Activation;
 use crate::dtype::DType;

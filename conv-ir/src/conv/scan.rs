@@ -57,6 +57,13 @@ impl<'a> Scanner<'a> {
         found
     }
 
+    /// Takes `wanted` if it comes next and a number behind it, perhaps after spaces.
+    pub fn eat_before_digit(&mut self, wanted: char) -> bool {
+        let behind = self.rest().strip_prefix(wanted).map(str::trim_start);
+        behind.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+            && self.eat(wanted)
+    }
+
     /// Takes `wanted` if it comes next, whatever follows it.
     pub fn eat_word(&mut self, wanted: &str) -> bool {
         let found = self.rest().starts_with(wanted);

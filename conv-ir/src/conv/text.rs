@@ -14,7 +14,7 @@
 //!             | "n" size | "g" NUMBER | "ic" NUMBER | "oc" NUMBER
 //!             | "in" size ("x" size)* | "kernel" list | "stride" list | "dilation" list
 //!             | "scale" list | "out_pad" list | "output_size" list | "pad" padding | "mode" mode
-//!             | "ceil_mode" | "count_include_pad"
+//!             | "ceil_mode" | "count_include_pad" | "from" NUMBER ("," NUMBER)*   of a step
 //! size        = NUMBER | NAME            NAME: an upper-case identifier, given at run time
 //! TYPE        = "f32" | "f64" | "f16" | "bf16"                   of input, weight and output
 //!             | "i32" | "i8" | "u8" | "i16" | "u16"
@@ -33,6 +33,7 @@
 mod epilogue;
 #[cfg(test)]
 mod requantise_tests;
+mod step;
 
 use std::str::FromStr;
 
@@ -44,6 +45,9 @@ use super::words::{layout_named, per_axis, scan_mode, scan_padding, scan_types};
 use super::{Conv, ConvSpec, Reduction, Size};
 use crate::dtype::DType;
 use crate::error::{Error, cut};
+pub use step::Given;
+use step::Tensors;
+pub(crate) use step::{StepText, parse_step};
 
 const WHAT: &str = "the convolution";
 
@@ -70,34 +74,6 @@ impl FromStr for Conv {
     }
 }
 
-/// One step of a chain, and where its residual comes from. What it does not say of its input
-/// follows from the step `before`.
-pub(crate) fn parse_step(
-    text: &str,
-    before: Option<(usize, &Conv)>,
-) -> Result<(Conv, Option<usize>), Error> {
-    let mut spec = ConvSpec::new([], []);
-    if let Some((number, before)) = before {
-        let given = before.spec();
-        spec.types = given.types.next();
-        spec.layout = given.layout;
-        spec.batch = given.batch.clone();
-        spec.in_channels = given.out_channels;
-        spec.input = before.sizes_behind(number);
-    }
-    let mut reader = Reader::new(text, spec)?;
-    reader.from = Some(None);
-    reader.clauses()?;
-    reader.epilogue()?;
-    match before {
-        Some((_, before)) if !reader.seen.contains(&"in") => reader.same_rank(before.rank())?,
-        Some(_) => {}
-        None => reader.missing("in", IN)?,
-    }
-    let conv = reader.conv()?;
-    Ok((conv, reader.from.flatten()))
-}
-
 struct Reader<'a> {
     scan: Scanner<'a>,
     rank: usize,
@@ -114,7 +90,11 @@ struct Reader<'a> {
     /// The extents of the output, where they are said.
     output_size: Option<Vec<usize>>,
     /// The tensor that is the residual, in the texts that may say so.
-    from: Option<Option<usize>>,
+    residual: Option<Option<usize>>,
+    /// Those that it reads, where that is said.
+    from: Vec<usize>,
+    /// The tensors of the program that it is a step of.
+    tensors: Option<&'a Tensors<'a>>,
     /// What sums are multiplied by, where they are.
     requantised: Option<epilogue::Requantise>,
 }
@@ -134,7 +114,9 @@ impl<'a> Reader<'a> {
             seen: Vec::new(),
             output_size: None,
             spec: ConvSpec { transposed, reduction, ..spec },
-            from: None,
+            residual: None,
+            from: Vec::new(),
+            tensors: None,
             requantised: None,
         })
     }
@@ -241,6 +223,7 @@ impl<'a> Reader<'a> {
                 .and_then(|()| self.list())
                 .map(|list| self.spec.output_padding = list),
             "output_size" => self.output_size(at),
+            "from" if self.tensors.is_some() => self.sources(at),
             "pad" => self
                 .once(at, "pad")
                 .and_then(|()| scan_padding(&mut self.scan))

@@ -261,22 +261,24 @@ impl Program {
         let mut tensors = vec![0];
         for (at, step) in self.steps.iter().enumerate() {
             let residual = step.residual.map(|tensor| tensors[tensor]);
+            let from: Vec<usize> = step.from.iter().map(|&tensor| tensors[tensor]).collect();
             let as_exact = |found: &Separable| found.relative_bound(&step.conv) <= most;
             match separate(&step.conv).filter(as_exact) {
                 Some(found) => {
-                    steps.push(found.first.clone().into());
-                    steps.push(Step { conv: found.second.clone(), residual });
+                    steps.push(Step { from, ..found.first.clone().into() });
+                    steps.push(Step { residual, ..found.second.clone().into() });
                     origins.extend([at, at]);
                     separated.push((at, found));
                 }
                 None => {
-                    steps.push(Step { conv: step.conv.clone(), residual });
+                    steps.push(Step { conv: step.conv.clone(), from, residual });
                     origins.push(at);
                 }
             }
             tensors.push(steps.len());
         }
-        match Program::with_residuals_from_outside(steps) {
+        let outputs = self.outputs().iter().map(|&tensor| tensors[tensor]).collect();
+        match Program::giving(steps, outputs) {
             Ok(program) => (program, origins, separated),
             Err(_) => self.whole_windows(),
         }

@@ -24,6 +24,7 @@ impl Rewritten {
         let mut tensors = vec![0];
         for (at, (step, &origin)) in self.program.steps().iter().zip(&self.origins).enumerate() {
             let residual = step.residual.map(|tensor| tensors[tensor]);
+            let mut from: Vec<usize> = step.from.iter().map(|&tensor| tensors[tensor]).collect();
             let two = match self.is_pass(at) {
                 true => Err("it is a pass of a window of low rank".to_owned()),
                 false => in_two(&step.conv, most),
@@ -34,7 +35,8 @@ impl Rewritten {
                     let all = [Some(window), rest].into_iter().flatten();
                     all.for_each(|conv| {
                         let residual = residual.filter(|_| conv.spec().residual);
-                        steps.push(Step { conv, residual });
+                        // What comes behind the window reads it.
+                        steps.push(Step { conv, from: std::mem::take(&mut from), residual });
                         origins.push(origin);
                     });
                 }
@@ -42,13 +44,14 @@ impl Rewritten {
                     if is_large(&step.conv) {
                         direct.push((steps.len(), format!("not by FFT: {why}")));
                     }
-                    steps.push(Step { conv: step.conv.clone(), residual });
+                    steps.push(Step { conv: step.conv.clone(), from, residual });
                     origins.push(origin);
                 }
             }
             tensors.push(steps.len());
         }
-        match Program::with_residuals_from_outside(steps) {
+        let outputs = self.program.outputs().iter().map(|&tensor| tensors[tensor]).collect();
+        match Program::giving(steps, outputs) {
             Ok(program) => Rewritten { program, origins, in_blocks, direct, ..self },
             Err(_) => self,
         }

@@ -98,6 +98,7 @@ impl Stream {
     /// comes later, for divisors that depend on the position, and for a residual from outside.
     pub fn new(program: &Program, axis: usize, pieces: &[usize]) -> Result<Stream, Error> {
         check_sizes(program, axis, pieces)?;
+        check_row(program)?;
         let several = program.steps().len() > 1;
         let numbered =
             |at: usize| move |error| if several { super::of_step(at + 1, error) } else { error };
@@ -211,6 +212,17 @@ fn check_sizes(program: &Program, axis: usize, pieces: &[usize]) -> Result<(), E
         ));
     }
     Ok(())
+}
+
+/// Pieces go from each step to the next.
+fn check_row(program: &Program) -> Result<(), Error> {
+    let why = match program.first_branch() {
+        _ if program.is_row() => return Ok(()),
+        Some(at) => format!("step {} reads another tensor than the one before it", at + 1),
+        None => format!("it gives {} tensors", program.outputs().len()),
+    };
+    let message = format!("{why}: a program that is streamed is a row of steps with one output");
+    Err(Error::Unsupported { route: "stream", message })
 }
 
 /// The numbers of a convolution along an axis.

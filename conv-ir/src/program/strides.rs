@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Axis by axis, from the last step to the first, so that a stride moves through several such
-//! windows. It stays where the tensor between is padded or read by a residual too, where the step
-//! before adds one itself, and behind a transposed step, whose outputs have no stride.
+//! windows. It stays where the tensor between is padded or has another reader, where the step before
+//! adds a residual itself, and behind a transposed step, whose outputs have no stride.
 
 use super::{Program, follow};
 use crate::conv::{Padding, PerAxis};
@@ -24,10 +24,10 @@ impl Program {
     /// ```
     pub fn skipping_strides(&self) -> Program {
         let mut steps = self.steps().to_vec();
-        let mut is_added = vec![false; steps.len() + 1];
-        steps.iter().filter_map(|step| step.residual).for_each(|from| is_added[from] = true);
+        let readers = self.readers();
         for at in (1..steps.len()).rev() {
-            if is_added[at] || steps[at - 1].conv.spec().residual {
+            let is_alone = readers[at] == 1 && steps[at].reads_before(at);
+            if !is_alone || steps[at - 1].conv.spec().residual {
                 continue;
             }
             // What does not fit stays as it was.
@@ -40,7 +40,7 @@ impl Program {
         }
         // Names of free sizes say which step they are from.
         let followed = follow(&mut steps);
-        let moved = followed.and_then(|()| Program::with_residuals_from_outside(steps));
+        let moved = followed.and_then(|()| self.with_steps(steps));
         moved.unwrap_or_else(|_| self.clone())
     }
 }

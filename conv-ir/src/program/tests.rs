@@ -164,3 +164,112 @@ fn a_long_chain_shares_axes_and_memory() {
     assert_eq!(more.leaves.len() * 10, some.leaves.len() * 200);
     assert!(crate::nest::verify(&some).is_empty());
 }
+
+const INCEPTION: &str = "\
+conv2d f32 n1 g1 ic4 oc8 in 9x9 kernel 1x1, relu
+conv2d f32 n1 g1 ic8 oc6 in 9x9 kernel 3x3 pad 1:1,1:1 from 1 + bias, relu
+maxpool2d f32 n1 ic8 in 9x9 kernel 3x3 pad 1:1,1:1 from 1
+conv2d f32 n1 g1 ic14 oc8 in 9x9 kernel 1x1 from 2,3 + bias + residual from 1, relu
+outputs 2,4";
+
+#[test]
+fn a_graph_is_printed_and_read() {
+    let graph: Program = INCEPTION.replacen(" from 1", "", 1).parse().expect("legal");
+    assert_eq!(graph.to_string(), INCEPTION.replacen(" from 1", "", 1));
+    assert_eq!(INCEPTION.parse(), Ok(graph.clone()));
+    let short = "conv2d ic4 oc8 in 9 kernel 1, relu; conv2d oc6 kernel 3 pad 1 + bias, relu
+        maxpool2d kernel 3 pad 1 from 1
+        conv2d kernel 1 oc8 from 2, 3 + bias + residual from 1, relu; outputs 2, 4;";
+    assert_eq!(short.parse(), Ok(graph.clone()));
+    assert_eq!((graph.joins(), graph.tensors()), (&[vec![2, 3]][..], 6));
+    assert_eq!((graph.input_of(2), graph.input_of(3)), (1, 5));
+    assert_eq!((graph.shape(5), graph.outputs()), (vec![1, 14, 9, 9], &[2, 4][..]));
+}
+
+#[test]
+fn graphs_that_do_not_fit() {
+    let first = "conv2d ic3 oc4 in 9 kernel 1; ";
+    for (rest, why) in [
+        (
+            "conv2d kernel 1 from 3",
+            "cannot read the chain at column 52: step 2: it reads tensor 3, but only tensors 0 (the input) to 1 are there before it",
+        ),
+        ("conv2d kernel 1 from x", "found `x`, expected a number"),
+        (
+            "conv2d kernel 1 from 0",
+            "chain: nobody reads what step 1 gives: leave the step out, or name 1 as an output",
+        ),
+        (
+            "conv2d oc2 kernel 3; conv2d kernel 1 from 1,2",
+            "chain: step 3 joins tensors 1 and 2 along the channels, but one is [1, 4, 9, 9] and the other [1, 2, 7, 7]",
+        ),
+        (
+            "conv2d ic6 kernel 1 from 0, 1",
+            "chain: tensors 0,1 joined are [1, 7, 9, 9], but step 2 takes [1, 6, 9, 9]: channels 7 and 6",
+        ),
+        (
+            "conv2d ic5 kernel 1 from 0; conv2d kernel 1 from 1,2",
+            "chain: the input is [1, 3, 9, 9], but step 2 takes [1, 5, 9, 9]: channels 3 and 5",
+        ),
+        (
+            "conv2d kernel 1; outputs 3",
+            "chain: outputs: there is no output 3, no step gives it: the steps give 1 to 2",
+        ),
+        (
+            "conv2d kernel 1; outputs 0,2",
+            "chain: outputs: there is no output 0, 0 is the input: the steps give 1 to 2",
+        ),
+        ("conv2d kernel 1; outputs 2,2", "chain: outputs: tensor 2 is named twice"),
+        ("conv2d kernel 1; outputs 1", "nobody reads what step 2 gives"),
+        ("conv2d kernel 1; outputs", "expected the numbers of the tensors that are given"),
+        ("conv2d kernel 1; outputs 2; conv2d kernel 1", "nothing stands behind `outputs 2`"),
+    ] {
+        let error = error(&format!("{first}{rest}"));
+        assert!(error.contains(why), "{rest}: {error}");
+    }
+    assert!(error("conv2d in 9 kernel 1 from 0").contains("leave `from` out"));
+    assert!("conv2d in 9 kernel 1 from 0".parse::<Conv>().is_err());
+}
+
+#[test]
+fn free_sizes_follow_along_branches() {
+    let text = "conv2d ic2 oc4 in HxW kernel 3; conv2d oc2 kernel 1; \
+        conv2d oc3 kernel 1 from 1; conv2d oc1 kernel 3 from 2,3 ";
+    let graph: Program = text.parse().expect("legal");
+    let sized = graph.with_sizes(&[("H", 9), ("W", 12)]).expect("legal");
+    assert_eq!(sized, text.replace("HxW", "9x12").parse().expect("legal"));
+    assert_eq!(sized.shape(5), [1, 5, 7, 10]);
+}
+
+/// Strides stay where somebody else reads the tensor between.
+#[test]
+fn strides_move_along_a_branch_alone() {
+    let text = "conv2d ic2 oc4 in 15 kernel 3; conv2d oc2 kernel 1 stride 2; \
+        conv2d oc4 kernel 3 pad 1 from 1; conv2d oc2 kernel 1 stride 2; \
+        conv2d oc1 kernel 1 from 2,4";
+    let graph: Program = text.parse().expect("legal");
+    let moved = "conv2d ic2 oc4 in 15 kernel 3; conv2d oc2 kernel 1 stride 2; \
+        conv2d oc4 kernel 3 pad 1 stride 2 from 1; conv2d oc2 kernel 1; \
+        conv2d oc1 kernel 1 from 2,4";
+    assert_eq!(graph.skipping_strides(), moved.parse().expect("legal"));
+}
+
+#[test]
+fn a_plan_keeps_branches_whole() {
+    use crate::{Target, program::plan::Plan};
+    let block = "conv2d ic16 oc96 in 56 kernel 1, relu6; conv2d g96 oc96 kernel 3 pad 1, relu6; \
+        conv2d oc24 kernel 1";
+    let ends = |text: &str| {
+        let graph: Program = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let plan = Plan::choose(&graph, &Target::AVX512, 1);
+        plan.check(&graph).unwrap_or_else(|e| panic!("{text}: {e}"));
+        plan.groups.iter().map(|group| group.steps.end).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(block), [3]);
+    // A branch is fused as a row is; tensors that both read are whole.
+    let branch = "conv2d oc96 kernel 1 from 0, relu6; conv2d g96 oc96 kernel 3 pad 1, relu6; \
+        conv2d oc24 kernel 1";
+    assert_eq!(ends(&format!("{block}; {branch}; conv2d oc8 kernel 1 from 3,6")), [3, 6, 7]);
+    assert!(ends(&format!("{block}; conv2d oc8 kernel 1 from 2,3")).contains(&2));
+    assert!(ends(&format!("{block}; outputs 1,3")).contains(&1));
+}

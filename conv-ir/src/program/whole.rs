@@ -8,15 +8,20 @@
 //!
 //! In: a chain and its plan. Out: a nest whose input, output, weights and biases are the chain's.
 //! Tensors between groups, and what groups need for themselves, are scratch. What is not alive at
-//! the same time shares memory: each *slot* is as long as its longest tenant. Loops that threads
+//! the same time shares memory ([`Slots`]). Tensors that a step reads joined are copied. Loops that threads
 //! would share run in order, because the groups do.
 
 use std::collections::BTreeMap;
 
 use super::Program;
 use super::fuse::{Lower, constants, same_numbers};
+use super::memory::{self, Copied, Lives, Slots};
+use super::moves;
 use super::plan::{self, Group, Plan};
-use crate::nest::{Affine, Buffer, BufferId, BufferRole, Embedding, Nest};
+use crate::nest::{
+    Access, Affine, Buffer, BufferId, BufferRole, Call, Embedding, LeafId, Loop, Nest, Part, Role,
+    Stmt,
+};
 use crate::{Error, Target};
 
 /// The nest of a whole chain.
@@ -32,14 +37,24 @@ pub fn nest(
     plan.check(chain)?;
     let nests = plan.groups.iter().map(|group| plan::nest(chain, group, target, lower));
     let nests: Vec<Nest> = nests.collect::<Result<_, _>>()?;
-    joined(chain, plan, &nests)
+    joined_in(target.lanes(chain.dtype().bytes()) as i64, chain, plan, &nests)
 }
 
-/// The nests of a plan's groups as one.
+/// The nests of a plan's groups as one. What is copied is copied element by element.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where a size is free.
+/// [`Error::Unsupported`] where a size is free, or several tensors are given.
 pub fn joined<'n>(
+    chain: &Program,
+    plan: &Plan,
+    nests: impl IntoIterator<Item = &'n Nest>,
+) -> Result<Nest, Error> {
+    joined_in(1, chain, plan, nests)
+}
+
+/// The same, where what is copied is copied in vectors of so many elements.
+fn joined_in<'n>(
+    lanes: i64,
     chain: &Program,
     plan: &Plan,
     nests: impl IntoIterator<Item = &'n Nest>,
@@ -49,18 +64,16 @@ pub fn joined<'n>(
             format!("the size {free} is known only at run time: give numbers, or emit each step");
         return Err(Error::Unsupported { route: "source of several steps", message });
     }
-    let mut joining = Joining::new(chain, plan);
+    if chain.outputs().len() > 1 {
+        let count = chain.outputs().len();
+        let message = format!("the program gives {count} tensors, but an item has one output");
+        return Err(Error::Unsupported { route: "source of several steps", message });
+    }
+    let mut joining = Joining::new(chain, plan, lanes);
     for (at, (group, nest)) in plan.groups.iter().zip(nests).enumerate() {
         joining.add(at, group, nest);
     }
     Ok(joining.nest)
-}
-
-/// Memory that several buffers use one after the other.
-struct Slot {
-    id: BufferId,
-    /// The last group that needs what it holds now.
-    until: usize,
 }
 
 struct Joining<'a> {
@@ -71,22 +84,27 @@ struct Joining<'a> {
     biases: Vec<Option<BufferId>>,
     /// The memory of each tensor; none before its group is there, and for those inside a group.
     tensors: Vec<Option<BufferId>>,
-    slots: Vec<Slot>,
-    /// For each tensor the last group that reads it.
-    last_reader: Vec<usize>,
+    slots: Slots,
+    /// The buffer of each slot.
+    held: Vec<BufferId>,
+    lives: Lives,
+    /// Leaves that copy, by their buffers, and the width and number of vectors.
+    movers: BTreeMap<([BufferId; 2], (i64, i64)), LeafId>,
+    /// Elements of a vector.
+    lanes: i64,
     embedding: Embedding,
     /// Memory that is seen with other extents.
     views: BTreeMap<(BufferId, Vec<Affine>), BufferId>,
 }
 
 impl<'a> Joining<'a> {
-    fn new(chain: &'a Program, plan: &Plan) -> Self {
+    fn new(chain: &'a Program, plan: &Plan, lanes: i64) -> Self {
         let mut nest = Nest::new(chain.dtype(), chain.steps()[0].conv.rank());
         let count = chain.steps().len();
         let shape = |tensor: usize| {
             chain.shape(tensor).into_iter().map(|n| Affine::constant(n as i64)).collect()
         };
-        let mut tensors = vec![None; count + 1];
+        let mut tensors = vec![None; chain.tensors()];
         let input = nest.add_buffer("input", BufferRole::Input, shape(0));
         nest.store_as(input, chain.type_of(0));
         tensors[0] = Some(input);
@@ -96,57 +114,88 @@ impl<'a> Joining<'a> {
         nest.store_as(output, chain.type_of(count));
         tensors[count] = Some(output);
         let (weights, biases) = arrays.into_iter().unzip();
-        let mut last_reader = vec![0; count + 1];
-        for (at, group) in plan.groups.iter().enumerate() {
-            last_reader[group.steps.start] = at;
-            for from in chain.steps()[group.steps.clone()].iter().filter_map(|step| step.residual) {
-                last_reader[from] = at;
-            }
-        }
         Joining {
             chain,
             nest,
             weights,
             biases,
             tensors,
-            slots: Vec::new(),
-            last_reader,
+            slots: Slots::default(),
+            held: Vec::new(),
+            lives: Lives::of(chain, &plan.groups, memory::Joining::ByCopies),
+            movers: BTreeMap::new(),
+            lanes,
             embedding: Embedding::default(),
             views: BTreeMap::new(),
         }
     }
 
-    /// Memory of so many elements, from group `from` to group `until`.
-    fn slot(&mut self, name: &str, len: i64, (from, until): (usize, usize)) -> BufferId {
-        let length = |slot: &Slot| {
-            self.nest.constant_len(slot.id).expect("a slot is made with a known length")
-        };
-        let free = (0..self.slots.len()).filter(|&at| self.slots[at].until < from);
-        // The one that grows least, and of those the shortest.
-        let best = free.min_by_key(|&at| {
-            let before = length(&self.slots[at]);
-            (len.max(before) - before, before)
-        });
-        let Some(at) = best else {
+    /// Memory of so many elements, from one group to another.
+    fn slot(&mut self, name: &str, len: i64, life: (usize, usize)) -> BufferId {
+        let at = self.slots.take(len as u64, life);
+        let Some(&id) = self.held.get(at) else {
             let id = self.nest.add_buffer(name, BufferRole::Scratch, vec![len.into()]);
-            self.slots.push(Slot { id, until });
+            self.held.push(id);
             return id;
         };
-        let longest = length(&self.slots[at]).max(len);
-        self.slots[at].until = until;
-        let buffer = &mut self.nest.buffers[self.slots[at].id.index()];
+        let longest = self.slots.lengths().nth(at).unwrap_or_default() as i64;
+        let buffer = &mut self.nest.buffers[id.index()];
         buffer.extents = vec![longest.into()];
         buffer.name = format!("shared_{}", at + 1);
-        self.slots[at].id
+        id
+    }
+
+    /// Memory of a tensor that is written from group `at` on.
+    fn begin(&mut self, at: usize, tensor: usize) {
+        if self.tensors[tensor].is_some() {
+            return;
+        }
+        let len = self.chain.len_of(tensor) as i64;
+        let life = self.lives.alive[tensor].unwrap_or((at, at));
+        self.tensors[tensor] = Some(self.slot(&format!("tensor_{tensor}"), len, life));
+    }
+
+    /// Copies a tensor to its channels of a joined one.
+    fn copy(&mut self, copied: &Copied) {
+        let (from, to) = (self.tensors[copied.from], self.tensors[copied.to]);
+        let (Some(from), Some(to)) = (from, to) else {
+            panic!("whole: {copied:?} is of no memory\n{}", self.nest)
+        };
+        let (shape, joined) = (self.chain.shape(copied.from), self.chain.shape(copied.to));
+        let channels = self.chain.channel_dimension();
+        let product = |shape: &[usize]| shape.iter().product::<usize>() as i64;
+        let (rows, inner) = (product(&shape[..channels]), product(&shape[channels + 1..]));
+        let (len, row) = (shape[channels] as i64 * inner, joined[channels] as i64 * inner);
+        let start = copied.channel as i64 * inner;
+        let views =
+            [(from, len), (to, row)].map(|(of, row)| self.view(of, vec![rows.into(), row.into()]));
+        let plain = views.iter().all(|&id| self.nest.buffer(id).dtype == self.nest.dtype);
+        let width = if plain && len >= self.lanes { self.lanes } else { 1 };
+        let axis = self.nest.add_axis("c", Role::Copy, Part::Whole);
+        let calls = moves::vectors(len, width).map(|(at, count)| {
+            let name = format!("join_{width}x{count}_{}", self.movers.len() + 1);
+            let key = (views, (width, count));
+            let known = self.movers.get(&key).copied();
+            let leaf =
+                known.unwrap_or_else(|| moves::moving(&mut self.nest, views, (width, count), name));
+            self.movers.insert(key, leaf);
+            let pointer = |(view, start): (BufferId, i64)| {
+                Access::buffer(view, [Affine::axis(axis), Affine::constant(start)])
+            };
+            let pointers = vec![pointer((views[0], at)), pointer((views[1], start + at))];
+            Stmt::Call(Call { leaf, pointers, ints: Vec::new() })
+        });
+        let calls = calls.collect();
+        self.nest.body.push(Stmt::For(Loop::serial(axis, rows), calls));
     }
 
     /// Adds the group at position `at`, whose nest is `from`.
     fn add(&mut self, at: usize, group: &Group, from: &Nest) {
         let end = group.steps.end;
-        if self.tensors[end].is_none() {
-            let len = self.chain.len_of(end) as i64;
-            let until = self.last_reader[end];
-            self.tensors[end] = Some(self.slot(&format!("tensor_{end}"), len, (at, until)));
+        self.begin(at, end);
+        for copied in std::mem::take(&mut self.lives.copies[at]) {
+            self.begin(at, copied.to);
+            self.copy(&copied);
         }
         let mut memory: Vec<Option<BufferId>> = vec![None; from.buffers.len()];
         for id in (0..from.buffers.len() as u32).map(BufferId) {
@@ -178,7 +227,7 @@ impl<'a> Joining<'a> {
             arrays[group.steps.clone()].iter().flatten().nth(position).copied()
         };
         let found = match buffer.role {
-            BufferRole::Input => self.tensors[group.steps.start],
+            BufferRole::Input => self.tensors[self.chain.input_of(group.steps.start)],
             BufferRole::Output => self.tensors[group.steps.end],
             BufferRole::Weight => {
                 let found = nth(&self.weights);
@@ -226,15 +275,19 @@ impl<'a> Joining<'a> {
 
     /// That memory with the extents of `like`.
     fn seen(&mut self, of: BufferId, like: &Buffer) -> BufferId {
-        let base = self.nest.buffer(of);
-        if base.extents == like.extents {
+        self.view(of, like.extents.clone())
+    }
+
+    /// That memory with these extents.
+    fn view(&mut self, of: BufferId, extents: Vec<Affine>) -> BufferId {
+        if self.nest.buffer(of).extents == extents {
             return of;
         }
-        let key = (of, like.extents.clone());
+        let key = (of, extents);
         if let Some(known) = self.views.get(&key) {
             return *known;
         }
-        let id = self.nest.add_view(of, like.extents.clone());
+        let id = self.nest.add_view(of, key.1.clone());
         self.views.insert(key, id);
         id
     }

@@ -93,15 +93,22 @@ impl Program {
     ///
     /// # Errors
     /// [`Error::Argument`] where a size is free, or a range is empty, is missing or leaves the
-    /// output; [`Error::Unsupported`] where the windows of an average hang over the end by
+    /// output; [`Error::Unsupported`] where the program gives several tensors, where the windows of an average hang over the end by
     /// `ceil_mode`, or more than 2^27 places along an axis are copied.
     pub fn window(&self, outputs: &[Range<usize>]) -> Result<Window, Error> {
         let last = self.steps.len();
+        if self.outputs().len() > 1 {
+            let message = format!(
+                "the program gives {} tensors, but a window is a part of one",
+                self.outputs().len()
+            );
+            return Err(Error::Unsupported { route: "window", message });
+        }
         let mut needed: Vec<Option<Part>> = vec![None; last + 1];
         needed[last] = Some(self.checked(last, outputs)?);
         let mut steps = Vec::with_capacity(last);
         for (at, step) in self.steps.iter().enumerate().rev() {
-            // Every tensor is read by the step behind it.
+            // Every tensor has a reader behind it.
             let wanted = needed[at + 1].take().unwrap_or_default();
             let (window, read) = of_step(step, &wanted)
                 .map_err(|error| if last == 1 { error } else { super::of_step(at + 1, error) })?;
@@ -110,7 +117,7 @@ impl Program {
                 *known = Some(known.as_ref().map_or(part.clone(), |known| hull(known, part)));
             };
             need(at + 1, &window.output);
-            need(at, &read);
+            step.from.iter().for_each(|&from| need(from, &read));
             if let Some(from) = step.residual {
                 need(from, &window.output);
             }
@@ -137,7 +144,8 @@ impl Program {
     pub fn changed(&self, inputs: &[Range<usize>]) -> Result<Option<Vec<Range<usize>>>, Error> {
         let mut tensors = vec![Some(self.checked(0, inputs)?)];
         for step in self.steps.iter() {
-            let through = tensors.last().cloned().flatten();
+            let read = step.from.iter().filter_map(|&from| tensors[from].clone());
+            let through = read.reduce(|a, b| hull(&a, &b));
             let through = through.and_then(|part| reached(&step.conv, &part));
             let added = step.residual.and_then(|from| tensors[from].clone());
             tensors.push(match (through, added) {

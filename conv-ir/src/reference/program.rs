@@ -1,8 +1,10 @@
-//! The reference of a program: each step's reference on what the one before gave.
+//! The reference of a program: each step's reference on what it reads.
+
+use std::borrow::Cow;
 
 use super::{Arguments, run};
 use crate::program::Program;
-use crate::{Element, Error};
+use crate::{Element, Error, Layout};
 
 /// The constant arrays of one step.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +15,7 @@ pub struct StepWeights<'a, T> {
     pub bias: Option<&'a [T]>,
 }
 
-/// Computes the chain's output, step by step.
+/// Computes the last step's output, step by step.
 ///
 /// # Errors
 /// Those of [`run`], and [`Error::Argument`] unless there are weights for each step.
@@ -22,6 +24,19 @@ pub fn run_program<T: Element>(
     input: &[T],
     weights: &[StepWeights<'_, T>],
 ) -> Result<Vec<T>, Error> {
+    let mut tensors = run_tensors(chain, input, weights)?;
+    Ok(tensors.pop().expect("the input is a tensor"))
+}
+
+/// Computes every tensor: the input first, then what each step gives.
+///
+/// # Errors
+/// As [`run_program`].
+pub fn run_tensors<T: Element>(
+    chain: &Program,
+    input: &[T],
+    weights: &[StepWeights<'_, T>],
+) -> Result<Vec<Vec<T>>, Error> {
     let steps = chain.steps();
     if weights.len() != steps.len() {
         let message = format!(
@@ -33,8 +48,9 @@ pub fn run_program<T: Element>(
     }
     let mut tensors = vec![input.to_vec()];
     for (step, weights) in steps.iter().zip(weights) {
+        let read = read(chain, &step.from, &tensors);
         let arguments = Arguments {
-            input: &tensors[tensors.len() - 1],
+            input: &read,
             weight: weights.weight,
             bias: weights.bias,
             residual: step.residual.map(|from| tensors[from].as_slice()),
@@ -42,5 +58,44 @@ pub fn run_program<T: Element>(
         let output = run(&step.conv, arguments, &[])?;
         tensors.push(output);
     }
-    Ok(tensors.pop().expect("the input is a tensor"))
+    Ok(tensors)
+}
+
+/// What a step reads of these tensors: one as it is, several side by side along the channels.
+pub fn read<'t, T: Element>(
+    chain: &Program,
+    from: &[usize],
+    tensors: &'t [Vec<T>],
+) -> Cow<'t, [T]> {
+    if let [from] = from {
+        return Cow::Borrowed(&tensors[*from]);
+    }
+    let spec = chain.steps()[0].conv.spec();
+    let channels = |tensor: usize| match tensor {
+        0 => spec.in_channels,
+        k => chain.steps()[k - 1].conv.spec().out_channels,
+    };
+    let images = spec.batch.known().unwrap_or(0);
+    let elements = |tensor: usize| tensors[tensor].len() / images.max(1);
+    let places = from.first().map_or(0, |&tensor| elements(tensor) / channels(tensor));
+    let mut joined = Vec::new();
+    match spec.layout {
+        Layout::ChannelsFirst => {
+            for image in 0..images {
+                for &from in from {
+                    let each = channels(from) * places;
+                    joined.extend_from_slice(&tensors[from][image * each..][..each]);
+                }
+            }
+        }
+        Layout::ChannelsLast => {
+            for place in 0..images * places {
+                for &from in from {
+                    let each = channels(from);
+                    joined.extend_from_slice(&tensors[from][place * each..][..each]);
+                }
+            }
+        }
+    }
+    Cow::Owned(joined)
 }

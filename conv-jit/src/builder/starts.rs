@@ -27,8 +27,14 @@ use crate::Options;
 /// ```
 pub fn chain<S: Into<Size>>(in_channels: usize, input: impl IntoIterator<Item = S>) -> Builder {
     let start = ConvSpec { in_channels, ..ConvSpec::new([], []) };
-    let builder =
-        Builder { start, steps: Vec::new(), early: Vec::new(), options: Options::default() };
+    let builder = Builder {
+        start,
+        steps: Vec::new(),
+        next: Vec::new(),
+        outputs: Vec::new(),
+        early: Vec::new(),
+        options: Options::default(),
+    };
     builder.input(input)
 }
 

@@ -150,6 +150,29 @@ impl Builder {
         self
     }
 
+    /// The next step reads these tensors, joined along the channels, instead of the one before it: 0
+    /// is the input, `k` the output of the `k`-th step.
+    ///
+    /// ```
+    /// // Two branches from the input, side by side.
+    /// let block = conv_jit::chain(8, [14, 14])
+    ///     .pointwise(16)
+    ///     .from([0]).conv(24, 3).padding(1)
+    ///     .from([1, 2]).pointwise(8);
+    /// assert_eq!(block.describe()?.shape(3), [1, 8, 14, 14]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn from(mut self, tensors: impl IntoIterator<Item = usize>) -> Self {
+        self.next = tensors.into_iter().collect();
+        self
+    }
+
+    /// The tensors that a run gives, in this order, instead of the last step's output alone.
+    pub fn outputs(mut self, tensors: impl IntoIterator<Item = usize>) -> Self {
+        self.outputs = tensors.into_iter().collect();
+        self
+    }
+
     /// Instead of the model's choice, for a program of one step.
     ///
     /// ```

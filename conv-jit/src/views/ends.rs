@@ -25,8 +25,10 @@ impl Ends {
         let groups = &inner.shared.lowered.groups;
         let steps = inner.shared.lowered.program().steps();
         let last = groups.len() - 1;
-        // Who adds the input behind the first step reads it row by row.
-        let input = input.filter(|_| steps.iter().all(|step| step.residual != Some(0)));
+        // Who reads or adds the input behind the first step does so row by row.
+        let reads =
+            |step: &conv_ir::program::Step| step.from.contains(&0) || step.residual == Some(0);
+        let input = input.filter(|_| steps[0].residual != Some(0) && !steps[1..].iter().any(reads));
         let of = |lies: Option<Lies<'_>>, step: usize| {
             lies.and_then(|lies| around(lies, steps[step].conv.spec().layout))
         };

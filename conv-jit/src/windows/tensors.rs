@@ -26,6 +26,8 @@ pub(super) struct Tensors {
     pub held: Vec<Held>,
     /// All of each.
     pub whole: Vec<Held>,
+    /// The tensor that each step reads.
+    pub reads: Vec<usize>,
     /// By step.
     pub residuals: Vec<Option<Added>>,
     /// Of the output, what was asked for.
@@ -63,7 +65,8 @@ impl Tensors {
             None => step.conv.spec().residual.then_some(Added::Outside),
         });
         let (held, residuals) = (held.collect(), residuals.collect());
-        Tensors { held, whole, residuals, wanted, in_place, likes }
+        let reads = (0..last).map(|at| program.input_of(at)).collect();
+        Tensors { held, whole, reads, residuals, wanted, in_place, likes }
     }
 
     pub fn is_callers(&self, tensor: usize) -> bool {
@@ -80,7 +83,7 @@ impl Tensors {
     pub fn around(&self, at: usize, step: &WindowStep) -> Within {
         let input = match &step.copy {
             Some(positions) => positions.iter().map(|listed| listed.len() as i64).collect(),
-            None => self.held[at].extents.clone(),
+            None => self.held[self.reads[at]].extents.clone(),
         };
         let residual = match self.residuals[at] {
             Some(Added::Tensor(from)) => self.held[from].extents.clone(),

@@ -61,7 +61,7 @@ impl Reader<'_> {
 
     /// `from 2`, which a step of a chain says behind `residual`.
     fn source(&mut self) -> Result<(), Error> {
-        let Some(from) = &mut self.from else { return Ok(()) };
+        let Some(from) = &mut self.residual else { return Ok(()) };
         self.scan.skip_spaces();
         if !self.scan.eat_word("from") {
             return Err(self

@@ -130,6 +130,13 @@ fn cut(
     if let Some(at) = group.iter().position(|step| step.conv.spec().transposed) {
         return Err(refused(format!("step {} is transposed", steps.start + at + 1)));
     }
+    let branch = group.iter().enumerate().skip(1);
+    if let Some((at, _)) = branch.filter(|(at, s)| !s.reads_before(steps.start + at)).next() {
+        return Err(refused(format!(
+            "step {} reads another tensor than the one before it: it begins a group",
+            steps.start + at + 1
+        )));
+    }
     if let Some(free) = chain.free_sizes().first() {
         return Err(refused(format!("the size {free} is known only at run time")));
     }
@@ -222,7 +229,12 @@ impl<'a> Fusing<'a> {
             self.chain.shape(tensor).into_iter().map(|n| n as i64).collect::<Vec<_>>()
         };
         let first = self.steps.start;
-        let mut wanted = vec![(Tensor::Input, "input".to_owned(), BufferRole::Input, shape(first))];
+        let mut wanted = vec![(
+            Tensor::Input,
+            "input".to_owned(),
+            BufferRole::Input,
+            shape(self.chain.input_of(first)),
+        )];
         let mut residuals = 0;
         for (at, step) in self.chain.steps()[self.steps.clone()].iter().enumerate() {
             if step.adds_from_before(first) {

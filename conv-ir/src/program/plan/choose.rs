@@ -7,8 +7,9 @@
 //!
 //! Each group is decided by itself: it is fused where it gains by [`WORTH`] against its own steps
 //! one by one, whatever stands around it. Its line buffers are shorter than their tensors and stay
-//! in the second-level cache ([`most_lines`]). A tensor that a later step adds is never inside of a
-//! group that ends before.
+//! in the second-level cache ([`most_lines`]). A tensor that a later step reads or adds, or that a run gives,
+//! is never inside of a group that ends before; a step that reads another tensor than the one
+//! before it begins a group.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -65,8 +66,11 @@ pub(super) struct Steps<'a> {
     of: Vec<usize>,
     /// The tensor that each step adds.
     residual: Vec<Option<usize>>,
-    /// The last step, counted from 1, that adds a tensor; 0 where none does.
+    /// The last step, counted from 1, that adds a tensor, or reads it from elsewhere than behind
+    /// it; 0 where none does, and beyond the last one of what a run gives.
     last_reader: Vec<usize>,
+    /// The last step up to each that reads another tensor than the one before it; 0 if none does.
+    begins: Vec<usize>,
     /// Whether each step must have a group of its own.
     alone: Vec<bool>,
     /// The cycles of the first so many steps one by one, whole tensors behind them included.
@@ -122,11 +126,14 @@ impl<'a> Steps<'a> {
         let of: Vec<usize> = of.collect();
         let residual: Vec<_> = chain.steps().iter().map(|step| step.residual).collect();
         let mut last_reader = vec![0; count + 1];
-        for (at, from) in residual.iter().enumerate() {
-            if let Some(from) = from {
-                last_reader[*from] = at + 1;
-            }
+        let mut begins = vec![0; count];
+        for (at, step) in chain.steps().iter().enumerate() {
+            let reads_before = step.reads_before(at);
+            begins[at] = if reads_before { begins[at.saturating_sub(1)] } else { at };
+            let read = step.from.iter().filter(|_| !reads_before);
+            read.chain(&step.residual).for_each(|&tensor| last_reader[tensor] = at + 1);
         }
+        chain.outputs().iter().for_each(|&tensor| last_reader[tensor] = count + 1);
         let mut apart = vec![0.0];
         for &kind in &of {
             apart.push(apart[apart.len() - 1] + kinds[kind].alone + kinds[kind].whole);
@@ -134,7 +141,8 @@ impl<'a> Steps<'a> {
         let is_alone =
             |(at, conv): (usize, &Conv)| conv.spec().transposed || alone.binary_search(&at).is_ok();
         let alone = chain.convs().enumerate().map(is_alone).collect();
-        Steps { target, kinds, of, residual, last_reader, alone, apart, swept: Cell::default() }
+        let swept = Cell::default();
+        Steps { target, kinds, of, residual, last_reader, begins, alone, apart, swept }
     }
 
     fn numbers(&self, step: usize) -> &Numbers {
@@ -146,9 +154,18 @@ impl<'a> Steps<'a> {
         self.apart[end] - self.apart[start] - self.kinds[self.of[end - 1]].whole
     }
 
-    /// A tensor inside of these steps that is added behind them.
+    /// A tensor inside of these steps that is read or added behind them, or given.
     pub fn read_behind(&self, start: usize, end: usize) -> Option<usize> {
         (start + 1..end).find(|&tensor| self.last_reader[tensor] > end)
+    }
+
+    /// Who reads a tensor last.
+    pub fn reader(&self, tensor: usize) -> &'static str {
+        match self.last_reader[tensor] {
+            reader if reader > self.of.len() => "given",
+            reader if self.residual[reader - 1] == Some(tensor) => "added by a later step",
+            _ => "read by a later step",
+        }
     }
 
     /// The position, from `first` on, of the step whose output a step adds; none where that is not
@@ -159,7 +176,7 @@ impl<'a> Steps<'a> {
 
     /// The first step that may be in a group with this one.
     fn first_with(&self, last: usize) -> usize {
-        let least = (last + 1).saturating_sub(MOST_STEPS);
+        let least = (last + 1).saturating_sub(MOST_STEPS).max(self.begins[last]);
         let alone = (least..=last).rev().find(|&at| self.alone[at]);
         alone.map_or(least, |at| (at + 1).min(last))
     }

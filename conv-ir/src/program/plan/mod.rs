@@ -100,26 +100,38 @@ impl Plan {
         if next != chain.steps().len() {
             return wrong(format!("it ends at step {next} of {}", chain.steps().len()));
         }
-        self.check_residuals(chain)
+        self.check_readers(chain)
     }
 
-    fn check_residuals(&self, chain: &Program) -> Result<(), Error> {
-        let whole = |tensor: usize| {
-            tensor == 0 || self.groups.iter().any(|group| group.steps.end == tensor)
-        };
+    /// What a group reads, adds or gives, but for what it adds of its own, exists as a whole.
+    fn check_readers(&self, chain: &Program) -> Result<(), Error> {
+        let mut whole = vec![false; chain.steps().len() + 1];
+        whole[0] = true;
+        self.groups.iter().for_each(|group| whole[group.steps.end] = true);
+        let missing = |tensor: &&usize| !whole[**tensor];
+        let wrong = |why: String| Err(Error::Argument(format!("plan: {why}")));
         for group in &self.groups {
+            let start = group.steps.start;
+            if let Some(from) = chain.steps()[start].from.iter().find(missing) {
+                return wrong(format!(
+                    "step {} reads tensor {from}, which no group gives as a whole",
+                    start + 1
+                ));
+            }
             for step in group.steps.clone() {
-                let from = chain.steps()[step].residual.filter(|from| *from <= group.steps.start);
-                if let Some(from) = from.filter(|from| !whole(*from)) {
-                    let message = format!(
+                let added = chain.steps()[step].residual.filter(|from| *from <= start);
+                if let Some(from) = added.iter().find(missing) {
+                    return wrong(format!(
                         "step {} adds tensor {from}, which no group gives as a whole",
                         step + 1
-                    );
-                    return Err(Error::Argument(format!("plan: {message}")));
+                    ));
                 }
             }
         }
-        Ok(())
+        match chain.outputs().iter().find(missing) {
+            Some(output) => wrong(format!("no group gives output {output} as a whole")),
+            None => Ok(()),
+        }
     }
 
     /// Every step by itself.

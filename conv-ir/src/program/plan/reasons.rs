@@ -98,7 +98,7 @@ fn apart(steps: &Steps<'_>, found: &Found, stretch: &Range<usize>) -> Option<Str
         return Some(format!("{} stay apart: {why}", name(&run)));
     };
     if let Some(tensor) = steps.read_behind(run.start, run.end) {
-        let why = format!("tensor {tensor} is added by a later step");
+        let why = format!("tensor {tensor} is {}", steps.reader(tensor));
         return Some(format!("{} stay apart: {why}", name(&run)));
     }
     let of_them = if run == *stretch { "" } else { &format!(" {}", name(&run)) };

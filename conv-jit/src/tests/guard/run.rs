@@ -124,9 +124,9 @@ impl<T: Element> Arrays<T> {
         let steps = program.steps().iter().zip(&self.weights);
         let steps = steps.map(|(step, (weight, bias))| Step {
             conv: step.conv.with_weights(weight, bias.as_deref()).unwrap(),
-            residual: step.residual,
+            ..step.clone()
         });
-        Program::with_residuals_from_outside(steps.collect()).unwrap()
+        program.with_steps(steps.collect()).unwrap()
     }
 
     /// The bits without guards.
