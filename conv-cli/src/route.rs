@@ -174,6 +174,13 @@ impl<T: Scalar> Ready<T> {
         how: &How,
         weights: Vec<Weights<T>>,
     ) -> Result<Ready<T>, Failure> {
+        if let outputs @ [_, _, ..] = program.outputs() {
+            let outputs: Vec<String> = outputs.iter().map(usize::to_string).collect();
+            return Err(Failure::Usage(format!(
+                "the program gives tensors {}, but one array is computed here: leave `outputs` out",
+                outputs.join(", ")
+            )));
+        }
         let is_another = !matches!(how.route, Route::Auto | Route::Cranelift);
         if how.accuracy == Accuracy::Unfused && is_another {
             let why =

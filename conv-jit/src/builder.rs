@@ -5,6 +5,7 @@
 //! program's. Channels and sizes follow from step to step. Nothing is checked before
 //! [`Builder::describe`] or [`Builder::compile`], which report every broken rule at once.
 
+mod graph;
 mod pools;
 mod starts;
 mod words;
@@ -15,6 +16,7 @@ use conv_ir::{Conv, ConvSpec, Error as IrError, Issue, PerAxis, Program};
 use crate::Error;
 use crate::compiled::Compiled;
 use crate::options::Options;
+pub use graph::{Graph, Tensor, graph};
 pub use starts::{
     chain, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d, conv_transpose3d,
     conv1d, conv2d, conv3d,

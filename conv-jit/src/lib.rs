@@ -109,8 +109,8 @@ pub use conv_macros::conv;
 
 pub use backend::Backend;
 pub use builder::{
-    Builder, Residual, chain, conv_nd, conv_transpose_nd, conv_transpose1d, conv_transpose2d,
-    conv_transpose3d, conv1d, conv2d, conv3d,
+    Builder, Graph, Residual, Tensor, chain, conv_nd, conv_transpose_nd, conv_transpose1d,
+    conv_transpose2d, conv_transpose3d, conv1d, conv2d, conv3d, graph,
 };
 pub use call::Call;
 pub use code::{CompileTime, FunctionSize, Maker};

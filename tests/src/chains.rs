@@ -278,9 +278,9 @@ fn outputs(drawn: &DrawnChain, fill: Fill) -> Result<(), String> {
         .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
         .collect();
     let wanted = run_tensors(chain, &data.input, &steps).map_err(|e| e.to_string())?;
-    for (target, plan) in machines_here()
-        .into_iter()
-        .flat_map(|target| [(target, None), (target, Some(plan.clone()))])
+    let plans = [None, Some(plan.clone())];
+    for (target, plan) in
+        machines_here().flat_map(|target| plans.clone().map(|plan| (target, plan)))
     {
         let options = Options { plan, target, cache: false, ..Options::default() };
         let packed = Compiled::new(chain, options)

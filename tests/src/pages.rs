@@ -24,6 +24,7 @@ pages! {
     DepthwiseSeparable = "docs/guide/depthwise-separable.md",
     Group = "docs/guide/group.md",
     Streaming = "docs/guide/streaming.md",
+    Networks = "docs/guide/networks.md",
     Types = "docs/guide/types.md",
     Python = "docs/guide/python.md",
     Onnx = "docs/guide/onnx.md",

@@ -12,7 +12,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 /// Keys, and what a reader of their documentation wants to know first.
-const DOCS: [(&str, &str); 23] = [
+const DOCS: [(&str, &str); 24] = [
     ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",

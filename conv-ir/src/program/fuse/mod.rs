@@ -130,8 +130,8 @@ fn cut(
     if let Some(at) = group.iter().position(|step| step.conv.spec().transposed) {
         return Err(refused(format!("step {} is transposed", steps.start + at + 1)));
     }
-    let branch = group.iter().enumerate().skip(1);
-    if let Some((at, _)) = branch.filter(|(at, s)| !s.reads_before(steps.start + at)).next() {
+    let branch = (1..group.len()).find(|&at| !group[at].reads_before(steps.start + at));
+    if let Some(at) = branch {
         return Err(refused(format!(
             "step {} reads another tensor than the one before it: it begins a group",
             steps.start + at + 1
