@@ -2,7 +2,8 @@
 //!
 //! In: [`Step`]s, each a checked [`Conv`] with its epilogue. Out: a [`Program`] whose shapes fit:
 //! each step takes what the tensors that it reads are, and a step that adds a residual says whose.
-//! Like [`Conv`], there is no other way to make one, so that the code behind it tests nothing again.
+//! Like [`Conv`], there is no other way to make one, so that the code behind it tests nothing
+//! again.
 //!
 //! Tensors are numbered along the program: 0 is its input, `k` the output of the `k`-th step,
 //! counted from 1. A step reads the tensor before it unless it says `from`, which names others; a

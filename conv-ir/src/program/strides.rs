@@ -7,8 +7,8 @@
 //! ```
 //!
 //! Axis by axis, from the last step to the first, so that a stride moves through several such
-//! windows. It stays where the tensor between is padded or has another reader, where the step before
-//! adds a residual itself, and behind a transposed step, whose outputs have no stride.
+//! windows. It stays where the tensor between is padded or has another reader, where the step
+//! before adds a residual itself, and behind a transposed step, whose outputs have no stride.
 
 use super::{Program, follow};
 use crate::conv::{Padding, PerAxis};

@@ -8,8 +8,9 @@
 //!
 //! After the first step `in`, `n`, `ic`, the element type and the layout may be left out: they
 //! follow from what the step reads. That is the tensor before it, or those behind `from`, joined
-//! along the channels. A run gives the last step's output, or those behind `outputs`. Writing says everything, and reading gives the same [`Program`]
-//! back. Lines that are empty are skipped. Columns of errors count within the line.
+//! along the channels. A run gives the last step's output, or those behind `outputs`. Writing says
+//! everything, and reading gives the same [`Program`] back. Lines that are empty are skipped.
+//! Columns of errors count within the line.
 
 use std::fmt;
 use std::str::FromStr;

@@ -8,8 +8,8 @@
 //!
 //! In: a chain and its plan. Out: a nest whose input, output, weights and biases are the chain's.
 //! Tensors between groups, and what groups need for themselves, are scratch. What is not alive at
-//! the same time shares memory ([`Slots`]). Tensors that a step reads joined are copied. Loops that threads
-//! would share run in order, because the groups do.
+//! the same time shares memory ([`Slots`]). Tensors that a step reads joined are copied. Loops that
+//! threads would share run in order, because the groups do.
 
 use std::collections::BTreeMap;
 

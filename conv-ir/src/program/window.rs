@@ -93,8 +93,9 @@ impl Program {
     ///
     /// # Errors
     /// [`Error::Argument`] where a size is free, or a range is empty, is missing or leaves the
-    /// output; [`Error::Unsupported`] where the program gives several tensors, where the windows of an average hang over the end by
-    /// `ceil_mode`, or more than 2^27 places along an axis are copied.
+    /// output; [`Error::Unsupported`] where the program gives several tensors, where the windows of
+    /// an average hang over the end by `ceil_mode`, or more than 2^27 places along an axis are
+    /// copied.
     pub fn window(&self, outputs: &[Range<usize>]) -> Result<Window, Error> {
         let last = self.steps.len();
         if self.outputs().len() > 1 {

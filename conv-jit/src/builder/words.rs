@@ -150,8 +150,8 @@ impl Builder {
         self
     }
 
-    /// The next step reads these tensors, joined along the channels, instead of the one before it: 0
-    /// is the input, `k` the output of the `k`-th step.
+    /// The next step reads these tensors, joined along the channels, instead of the one before it:
+    /// 0 is the input, `k` the output of the `k`-th step.
     ///
     /// ```
     /// // Two branches from the input, side by side.

@@ -7,9 +7,9 @@
 //!
 //! Each group is decided by itself: it is fused where it gains by [`WORTH`] against its own steps
 //! one by one, whatever stands around it. Its line buffers are shorter than their tensors and stay
-//! in the second-level cache ([`most_lines`]). A tensor that a later step reads or adds, or that a run gives,
-//! is never inside of a group that ends before; a step that reads another tensor than the one
-//! before it begins a group.
+//! in the second-level cache ([`most_lines`]). A tensor that a later step reads or adds, or that a
+//! run gives, is never inside of a group that ends before; a step that reads another tensor than
+//! the one before it begins a group.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
