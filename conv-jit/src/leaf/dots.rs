@@ -269,7 +269,8 @@ impl<'a> Writer<'a> {
                 None => splats.push((first.sum, vec![first.shared])),
             }
         }
-        let lowers = fours.iter().any(|four| four[0].splat.dtype() == DType::U8);
+        let mut alike = fours.iter().filter(|four| four[0].is_alike());
+        let lowers = alike.any(|four| four[0].splat.dtype() == DType::U8);
         let mut known: HashMap<Vec<Arg>, usize> = HashMap::default();
         let (mut shifts, mut shift_of): (Vec<Shift>, _) = (Vec::new(), HashMap::default());
         for (sum, splats) in splats {
