@@ -6,15 +6,10 @@
 //! The cheapest wins.
 
 use super::shape::{Shape, UNKNOWN, product};
-use super::{L2_RATE, LATENCY, REPEATS, SHORT, counted, fma_cycles};
+use super::{CROWDED, L2_RATE, REPEATS, SHORT, counted, fma_cycles, latency};
 use crate::nest::Role;
 use crate::schedule::Choice;
 use crate::{Isa, MAX_EMBEDDED_BROADCASTS, Target};
-
-/// What a load adds where it is not the bottleneck: prefetches and misses take turns with it.
-/// Measured on a Sapphire Rapids, where 28 x 1 vectors reach 89 % of the peak and 14 x 2, with half
-/// the loads, 94 %.
-const CROWDED: f64 = 0.05;
 
 /// Channels in the lanes, and a tile of the image's rows and columns.
 #[derive(Clone, Copy)]
@@ -44,9 +39,9 @@ impl Channels {
         let mut cycles = 0.0;
         for (vectors, blocks) in [(self.vectors, shape.out_channels / whole), (rest, 1)] {
             for (rows, tall) in cut(shape.rows(), self.rows) {
-                for (columns, wide) in cut(shape.columns(), self.columns) {
+                for (columns, wide) in cut(shape.columns_of_class(), self.columns) {
                     if vectors * rows * columns > 0 {
-                        cycles += (blocks * tall * wide) as f64
+                        cycles += (blocks * tall * wide * shape.apart) as f64
                             * self.tile(shape, target, (vectors, rows, columns));
                     }
                 }
@@ -92,9 +87,9 @@ impl Channels {
             && !has_register;
         let splats = if inside { points * vectors } else { points };
         let loads = (weights + splats as f64) / 2.0;
-        // Weights of a block of channels are read again for each tile, from where they fit.
-        // Measured on Zen 4.
-        let block = product([vectors, bytes, shape.steps()]);
+        // Weights of a block of channels are read again for each tile, of a transposed convolution
+        // those of one phase, from where they fit. Measured on Zen 4.
+        let block = product([vectors, bytes, shape.steps()]) / shape.phases;
         let far = match block as usize {
             block if block <= target.l1_bytes / 2 => 0.05,
             block if block <= target.l2_bytes / 2 => 0.1,
@@ -135,7 +130,7 @@ impl Channels {
         let from_l2 =
             if block as usize > target.l1_bytes / 2 { (vectors * bytes) as f64 } else { 0.0 }
                 + 32.0 * lines;
-        fma.max(loads).max(LATENCY).max(from_l2 / L2_RATE)
+        fma.max(loads).max(latency(target)).max(from_l2 / L2_RATE)
             + CROWDED * loads
             + far * weights
             + again * lines
@@ -167,7 +162,7 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
                 let sums = (vectors + shape.beside) * points;
                 target.fits(sums, vectors * (1 + shared) + shape.beside)
             };
-            for columns in (1..=shape.columns()).take_while(|&c| fits(c)) {
+            for columns in (1..=shape.columns_of_class()).take_while(|&c| fits(c)) {
                 // Rows share a tile where a row is short; their edges are tests of constants, so
                 // all taps must be in the code.
                 let several = |rows: &i64| {

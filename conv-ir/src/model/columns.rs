@@ -6,7 +6,9 @@
 //! rows are copied into a padded panel.
 
 use super::shape::{Shape, UNKNOWN, product};
-use super::{IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles};
+use super::{
+    CROWDED, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles, latency,
+};
 use crate::nest::Role;
 use crate::schedule::{Borders, Choice, MOST};
 use crate::{Isa, Target};
@@ -26,8 +28,20 @@ const COPY_RATE: f64 = 8.0;
 const MOST_HELD: i64 = 4;
 /// Channels of a tile whose splats are operands in memory: 14 x 2 vectors fill 32 registers.
 const MOST_EMBEDDED: i64 = 14;
+/// Channels of a row whose splats are loads: 6 x 2 vectors fill 16 registers.
+const MOST_IN_A_ROW: i64 = 6;
 /// Rows of the highest tile.
 const HIGHEST: i64 = 24;
+
+/// Whether sums can be made tap by tap: the taps of several input channels stay in no registers,
+/// and where a splat is no operand, it is better loaded once for all rows than for each again.
+fn goes_by_taps(shape: &Shape, target: &Target) -> bool {
+    target.isa == Isa::Avx2
+        && shape.in_channels > 1
+        && shape.column_step == 1
+        && !shape.is_integer
+        && shape.spelled_taps().is_none()
+}
 
 /// Columns in the lanes, edges masked.
 #[derive(Clone, Copy)]
@@ -85,6 +99,7 @@ impl Columns {
         let load = across_lines * (bytes as f64 / target.load_bytes as f64).max(0.5);
         let across = shape.vectors_across(self.lanes);
         let down = shape.rows();
+        let blocks = (shape.out_channels + self.channels - 1) / self.channels;
         let mut cycles = 0.0;
         // Whole tiles, and those at the end of rows and columns.
         for (rows, tall) in [(self.rows, down / self.rows), (down % self.rows, 1)] {
@@ -97,8 +112,14 @@ impl Columns {
                 }
             }
         }
-        let blocks = (shape.out_channels + self.channels - 1) / self.channels;
         cycles * blocks as f64 * shape.apart as f64
+    }
+
+    /// Whether a tap's splats, each loaded once, and its vectors fit beside the sums, tap by tap:
+    /// either stay while the others pass, in a row; of several rows, the splats.
+    fn fits_by_taps(self, target: &Target) -> bool {
+        let held = if self.rows == 1 { self.channels.min(self.vectors) } else { self.channels };
+        self.accumulators() + held < target.vector_registers as i64
     }
 
     fn tile(
@@ -128,7 +149,13 @@ impl Columns {
             }
             false => 0.5 * sums * steps,
         };
-        let latency = LATENCY * steps;
+        let shared = reads * per_read + splats;
+        // Tap by tap rows share no vectors, but its splats.
+        let each = (rows * vectors) as f64 * per_read + 0.5 * self.channels as f64;
+        let is_by_taps = goes_by_taps(shape, target) && self.fits_by_taps(target);
+        let by_taps = Some(steps * each).filter(|taps| is_by_taps && *taps < shared);
+        let (loads, crowded) = by_taps.map_or((shared, 0.0), |taps| (taps, CROWDED * taps));
+        let latency = if by_taps.is_some() { latency(target) } else { LATENCY } * steps;
         // Rows that the first-level cache does not hold until the next row of tiles come from the
         // second.
         let held = product([rows + window, shape.columns(), shape.bytes as i64]);
@@ -136,8 +163,7 @@ impl Columns {
             true => 0.0,
             false => reads / shape.taps[0] as f64 * (self.lanes * shape.bytes as i64) as f64,
         };
-        let busy =
-            (sums * steps * fma).max(latency).max(reads * per_read + splats).max(from_l2 / L2_RATE);
+        let busy = (sums * steps * fma).max(latency).max(loads).max(from_l2 / L2_RATE) + crowded;
         // Outputs of one phase are apart: where vectors cannot be spread, lanes are stored one by
         // one.
         let stores = match shape.phases > 1 {
@@ -154,8 +180,10 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     let native = target.lanes(shape.bytes) as i64;
     let mut all: Vec<(f64, Columns)> = Vec::new();
     for lanes in [native, native / 2, native / 4].into_iter().filter(|&lanes| lanes > 1) {
+        let by_taps = goes_by_taps(shape, target);
         let most = match lanes == native && target.isa.machine().embeds_broadcasts {
             true => MOST_EMBEDDED,
+            false if by_taps => MOST_IN_A_ROW,
             false => MOST_HELD,
         };
         for channels in 1..=shape.out_channels.min(most) {
@@ -168,7 +196,8 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
                 // operand of one multiply-add after the other.
                 let held = if channels > MOST_HELD { vectors.max(3) } else { 3 + channels };
                 let others = held + if shape.column_step == 2 { 2 } else { 0 };
-                let fits = target.fits(columns.accumulators(), others);
+                let fits = target.fits(columns.accumulators(), others)
+                    || by_taps && columns.fits_by_taps(target);
                 // Known taps are spelled out for every output of the tile.
                 let fits = fits
                     && shape
@@ -201,8 +230,12 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
         good.filter(|(cycles, c)| *cycles <= 1.01 * best || (is_tall && c.rows == shape.rows()));
     // Where a core starts two multiply-adds a cycle, fewer than 8 at a time wait for each other.
     let waits = |c: &Columns| c.accumulators() < IN_FLIGHT;
-    let smallest =
-        good.min_by_key(|(_, c)| (again(c), waits(c), c.accumulators(), c.rows, c.lanes));
+    // Tap by tap code is short, and the largest tile reads the image least often.
+    let size = |c: &Columns| match goes_by_taps(shape, target) {
+        true => (-c.accumulators(), -c.channels),
+        false => (c.accumulators(), c.rows),
+    };
+    let smallest = good.min_by_key(|(_, c)| (again(c), waits(c), size(c), c.lanes));
     smallest.copied()
 }
 

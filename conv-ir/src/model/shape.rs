@@ -156,10 +156,14 @@ impl Shape {
         self.out.first().copied().unwrap_or(1)
     }
 
+    /// Columns of a class, which is cut into tiles of its own.
+    pub(super) fn columns_of_class(&self) -> i64 {
+        self.columns().saturating_add(self.apart - 1) / self.apart
+    }
+
     /// Vectors of so many lanes along the columns of a class.
     pub(super) fn vectors_across(&self, lanes: i64) -> i64 {
-        let columns = self.columns().saturating_add(self.apart - 1) / self.apart;
-        columns.saturating_add(lanes - 1) / lanes
+        self.columns_of_class().saturating_add(lanes - 1) / lanes
     }
 
     pub(super) fn rows(&self) -> i64 {

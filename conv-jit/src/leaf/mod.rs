@@ -147,7 +147,7 @@ fn shared<T>(
             result => return result,
         }
     }
-    let shared = regroup::regrouped(&code.update, &code.carried, shape.machine());
+    let shared = regroup::regrouped(&code.update, &code.carried, shape.machine(), shape.bytes());
     if let Some((update, carried)) = shared {
         match turned(LeafCode { update, carried, ..code.clone() }, shape, &encode) {
             Err(Refusal::Registers) => {}

@@ -10,7 +10,9 @@
 //! ```
 //!
 //! This is for tiles with columns in the lanes, whose taps overlap: a window of 3 x 3 over 4 rows
-//! loads 18 vectors instead of 36. Where no vector is read twice the order stays as it is. Each
+//! loads 18 vectors instead of 36. Where no vector is read twice the order stays as it is, and so
+//! it does where taps that come apart take more loads than vectors that come together save: then
+//! each multiply-add has its own splat, which one tap of all rows and columns shared before. Each
 //! accumulator keeps the order of its own sum, and so its bits; where the order by address would
 //! change that, nothing is done.
 
@@ -23,12 +25,13 @@ use super::inst::{Arg, Inst, Kind, Source, Value};
 /// What a value that is set once is: never a carried one.
 type Meaning = (Kind, SmallVec<[Arg; 3]>);
 
-/// A section regrouped, with what is carried then; none where that saves no load. Whether it fits
-/// is only known once it is emitted: what is loaded once lives longer.
+/// A section regrouped, with what is carried then, for vectors of `bytes`; none where that saves no
+/// load. Whether it fits is only known once it is emitted: what is loaded once lives longer.
 pub(super) fn regrouped(
     insts: &[Inst],
     carried: &[bool],
     machine: &Machine,
+    bytes: i64,
 ) -> Option<(Vec<Inst>, Vec<bool>)> {
     let shared = Shared::of(insts, carried)?;
     let order = shared.by_address()?;
@@ -36,8 +39,24 @@ pub(super) fn regrouped(
     // Accumulators live through the section, whether it adds to them or not.
     let sums = carried.iter().filter(|c| **c).count() as i64;
     let keep = machine.keeps_splats(sums, shared.splats());
-    let insts = shared.write(&order, &mut carried, keep);
-    Some((insts, carried))
+    let regrouped = shared.write(&order, &mut carried, keep);
+    (loads(&regrouped, bytes) < loads(insts, bytes)).then_some((regrouped, carried))
+}
+
+/// What the loads of a section take: as many as there are of elements, and vectors more by those
+/// that lie across two lines of 64 bytes.
+fn loads(insts: &[Inst], bytes: i64) -> i64 {
+    const LINE: i64 = 64;
+    let load = |inst: &Inst| match inst {
+        Inst::Set { kind: Kind::Copy, args, .. } => match args[0] {
+            Arg::From(Source::Splat(_)) => LINE,
+            Arg::From(_) => LINE + bytes,
+            Arg::Value(_) => 0,
+        },
+        Inst::Set { kind: Kind::Pick(_), .. } => LINE + bytes,
+        _ => 0,
+    };
+    insts.iter().map(load).sum()
 }
 
 /// A section in which equal values have one name.

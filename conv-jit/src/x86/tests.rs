@@ -89,6 +89,52 @@ fn weights_stay_in_registers_where_sums_come_one_after_the_other() {
     }
 }
 
+/// Rows that came together would share 12 of 27 vectors, and give each of 81 multiply-adds its own
+/// splat.
+#[test]
+fn rows_keep_their_order_where_splats_would_come_apart() {
+    let text = "conv2d ic16 oc12 in 160 kernel 3 pad 1";
+    let schedule = "lanes ow:8 tile oc:3,oh:3,ow:8 order n,g,oc,oh,ow borders mask unroll kh,kw \
+                    pack parallel oh";
+    let nest = nest(text, schedule, &Target::AVX2);
+    let kernels = nest.leaves.iter().filter_map(|l| assemble(&nest, l, Isa::Avx2).ok());
+    let loads: Vec<usize> =
+        kernels.map(|m| m.bill()).filter(|b| b.fmas == 81).map(|b| b.loads).collect();
+    assert!(loads.contains(&54), "{loads:?}");
+}
+
+/// Tiles that fill all registers leave enough to what stands behind the sums.
+#[test]
+fn tiles_of_columns_are_assembled_whatever_is_done_with_the_sums() {
+    let endings = [
+        "",
+        " + bias, silu",
+        " + bias + residual, gelu",
+        ", tanh",
+        ", hardswish",
+        " + bias, clamp(-1.5, 4)",
+    ];
+    for text in [
+        "ic32 oc3 in 13x47 kernel 3 pad 1",
+        "ic16 oc5 in 20 kernel 3 pad 1",
+        "ic36 oc36 g4 in 31 kernel 3 pad 1",
+        "ic24 oc12 in 28 kernel 1",
+        "ic3 oc64 in 40 kernel 3 pad 1",
+        "ic4 oc12 in 30 kernel 3 dilation 8 pad 8",
+    ] {
+        for dtype in ["f32", "f64", "f16", "bf16"] {
+            for ending in endings {
+                let text = format!("conv2d {dtype} {text}{ending}");
+                let nest = nest(&text, "", &Target::AVX2);
+                for leaf in &nest.leaves {
+                    let refused = assemble(&nest, leaf, Isa::Avx2).err();
+                    assert_eq!(refused, None, "{text}: {}", leaf.name);
+                }
+            }
+        }
+    }
+}
+
 /// A residual is loaded as the output is stored, and not gathered.
 #[test]
 fn a_residual_is_loaded_in_rows() {
