@@ -25,8 +25,8 @@ The text form of a convolution:
   SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
   LIST        1x2 or 1,2, or 1 for all axes
   ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid, elu(A), softplus, mish
-  REQUANTISE  requantise ROUNDING scale S[,S..] [zero_point Z], of integers: onnx, xnnpack-f32, tflite-double; a scale for all output
-              channels, or one each
+  REQUANTISE  requantise ROUNDING scale S[,S..] [zero_point Z], of integers: onnx, xnnpack-f32, tflite-double,
+              tflite-single; a scale for all output channels, or one each
   Steps       step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input)";
 
 /// The parameters that do not follow from the shapes of arrays.

@@ -30,6 +30,19 @@ pub(super) fn shift_round_scalar(a: i32, b: i32) -> i32 {
     a.wrapping_shr(b as u32).wrapping_add((a & below > tie) as i32)
 }
 
+/// `a * b / 2^31`, rounded down.
+#[inline(always)]
+pub(super) fn mul_floor_scalar(a: i32, b: i32) -> i32 {
+    ((a as i64 * b as i64) >> 31) as i32
+}
+
+/// `a / 2^b`, to the nearest integer, ties up.
+#[inline(always)]
+pub(super) fn shift_up_scalar(a: i32, b: i32) -> i32 {
+    // Lanes that nobody reads may have a shift that is none.
+    a.wrapping_shr(b.wrapping_sub(1) as u32).wrapping_add(1) >> 1
+}
+
 /// The nearest integers to products with the f32 whose bits are `b`.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
@@ -52,4 +65,20 @@ pub(super) fn mul_high(a: V, b: V) -> V {
 pub(super) fn shift_round(a: V, b: V) -> V {
     let (a, b) = (to_lanes(a), to_lanes(b));
     from_lanes(::core::array::from_fn(|lane| shift_round_scalar(a[lane], b[lane])))
+}
+
+/// `a * b / 2^31`, rounded down.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn mul_floor(a: V, b: V) -> V {
+    let (a, b) = (to_lanes(a), to_lanes(b));
+    from_lanes(::core::array::from_fn(|lane| mul_floor_scalar(a[lane], b[lane])))
+}
+
+/// `a / 2^b`, to the nearest integer, ties up.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+pub(super) fn shift_up(a: V, b: V) -> V {
+    let (a, b) = (to_lanes(a), to_lanes(b));
+    from_lanes(::core::array::from_fn(|lane| shift_up_scalar(a[lane], b[lane])))
 }

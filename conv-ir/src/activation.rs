@@ -153,6 +153,11 @@ pub enum Binary {
     MulHigh,
     /// Of integers: `a / 2^b`, to the nearest integer, ties away from zero; `b` is 0 to 31.
     ShiftRound,
+    /// Of integers: `a * b / 2^31`, of 64 bits, rounded down; `b` is not negative.
+    MulFloor,
+    /// Of integers: `a / 2^b`, to the nearest integer, ties up; `b` is 1 to 31, and `a` not the
+    /// largest integer.
+    ShiftUp,
 }
 
 #[cfg(test)]

@@ -47,6 +47,14 @@ pub trait Element: Stored + PartialOrd {
     fn shift_round(self, _: Self) -> Self {
         unreachable!("{} is not requantised", Self::DTYPE)
     }
+    /// As [`Binary::MulFloor`](crate::activation::Binary::MulFloor) says, of integers alone.
+    fn mul_floor(self, _: Self) -> Self {
+        unreachable!("{} is not requantised", Self::DTYPE)
+    }
+    /// As [`Binary::ShiftUp`](crate::activation::Binary::ShiftUp) says, of integers alone.
+    fn shift_up(self, _: Self) -> Self {
+        unreachable!("{} is not requantised", Self::DTYPE)
+    }
     /// The nearest value of a type that is computed in this one.
     fn rounded_to(self, dtype: DType) -> Self {
         if dtype == Self::DTYPE { self } else { Self::from_f64(dtype.round(self.to_f64())) }
@@ -133,6 +141,13 @@ impl Element for i32 {
     }
     fn mul_high(self, multiplier: Self) -> Self {
         ((i64::from(self) * i64::from(multiplier) + (1 << 30)) >> 31) as i32
+    }
+    fn mul_floor(self, multiplier: Self) -> Self {
+        ((i64::from(self) * i64::from(multiplier)) >> 31) as i32
+    }
+    fn shift_up(self, shift: Self) -> Self {
+        // Lanes that nobody reads may have a shift that is none.
+        self.wrapping_shr(shift.wrapping_sub(1) as u32).wrapping_add(1) >> 1
     }
     fn shift_round(self, shift: Self) -> Self {
         // Lanes that nobody reads may have a shift that is none.
@@ -234,5 +249,11 @@ impl<T: Element> Element for Unfused<T> {
     }
     fn shift_round(self, shift: Self) -> Self {
         Unfused(self.0.shift_round(shift.0))
+    }
+    fn mul_floor(self, multiplier: Self) -> Self {
+        Unfused(self.0.mul_floor(multiplier.0))
+    }
+    fn shift_up(self, shift: Self) -> Self {
+        Unfused(self.0.shift_up(shift.0))
     }
 }

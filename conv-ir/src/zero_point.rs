@@ -8,10 +8,10 @@
 //! So a layer whose input has a zero point is one without: raw bytes go in, its padding is the zero
 //! point, and its bias has what the zero point adds taken away. All is modulo 2^32, as sums of
 //! integers are. A weight's zero point is subtracted before: what 8 bits hold, less a number of 8
-//! bits, is held by i16.
+//! bits, is held by i16, and by i8 where no difference is large.
 
 use crate::conv::{Conv, ConvSpec, PaddingMode, Reduction};
-use crate::{Error, Stored};
+use crate::{Array, DType, Error, Stored, Types};
 
 /// The same sums without the input's zero point: the description of what takes the raw input, and
 /// its bias, one number for each output channel.
@@ -84,6 +84,81 @@ pub fn without<W: Stored>(
     Ok((Conv::new(raw)?.requantised_as(conv), left))
 }
 
+/// The same sums without the weight's zero points, one for all or one for each output channel: the
+/// description of what takes weights less those, and these weights: in i8 where it holds all, else
+/// in i16.
+///
+/// ```
+/// use conv_ir::{Conv, DType, zero_point};
+/// let conv: Conv = "conv1d u8 x u8 in 3 kernel 3".parse()?;
+/// let (raw, weight) = zero_point::without_of_weight(&conv, &[128], &[127u8, 128, 255])?;
+/// assert_eq!((raw.types().weight, weight.values()), (DType::I8, vec![-1.0, 0.0, 127.0]));
+/// let (raw, weight) = zero_point::without_of_weight(&conv, &[3], &[127u8, 128, 255])?;
+/// assert_eq!((raw.types().weight, weight.values()), (DType::I16, vec![124.0, 125.0, 252.0]));
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Argument`] where sums are not of integers, there is another number of zero points or
+/// weights, a zero point is no number of the weight's type, or i16 does not hold a difference.
+pub fn without_of_weight<W: Stored>(
+    conv: &Conv,
+    zero_points: &[i32],
+    weight: &[W],
+) -> Result<(Conv, Array<'static>), Error> {
+    let wrong = |message: String| Err(Error::Argument(format!("zero point: {message}")));
+    let (spec, channels) = (conv.spec(), conv.out_channels());
+    if !spec.types.accumulator.is_integer() || spec.reduction != Reduction::Sum {
+        return wrong(format!("{conv} has no sums of integers"));
+    }
+    if zero_points.len() != 1 && zero_points.len() != channels {
+        let found = zero_points.len();
+        return wrong(format!("{found} of the weight, but there are {channels} output channels"));
+    }
+    if weight.len() != conv.weight_len() {
+        let (found, needed) = (weight.len(), conv.weight_len());
+        return wrong(format!("weight has {found} elements, but {conv} needs {needed}"));
+    }
+    let held = spec.types.weight;
+    if let Some(zero) =
+        zero_points.iter().find(|zero| held.round(f64::from(**zero)) != f64::from(**zero))
+    {
+        return wrong(format!("{zero} is no {held}"));
+    }
+    let less = |(at, w): (usize, &W)| {
+        let zero = zero_points.get(conv.channel_of_weight(at)).unwrap_or(&zero_points[0]);
+        w.to_f64() - f64::from(*zero)
+    };
+    let less: Vec<f64> = weight.iter().enumerate().map(less).collect();
+    let fits = |dtype: DType| less.iter().all(|w| dtype.round(*w) == *w);
+    let (dtype, array) = match () {
+        () if fits(DType::I8) => {
+            (DType::I8, less.iter().map(|w| *w as i8).collect::<Vec<_>>().into())
+        }
+        () if fits(DType::I16) => {
+            (DType::I16, less.iter().map(|w| *w as i16).collect::<Vec<_>>().into())
+        }
+        () => return wrong("a weight less its zero point is more than i16 holds".to_owned()),
+    };
+    let types = Types { weight: dtype, ..spec.types };
+    let raw = Conv::new(ConvSpec { types, ..spec.clone() })?;
+    Ok((raw.requantised_as(conv), array))
+}
+
+impl Conv {
+    /// The output channel of the weight's number at a place.
+    pub fn channel_of_weight(&self, at: usize) -> usize {
+        let shape = self.weight_shape();
+        let inner = at / self.kernel_volume().max(1);
+        if !self.spec().transposed {
+            return inner / shape[1].max(1);
+        }
+        // [in, out / groups, kernel..]
+        let group = inner / shape[1].max(1) / (shape[0] / self.groups()).max(1);
+        group * shape[1] + inner % shape[1].max(1)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,6 +199,62 @@ mod tests {
                 check(text, zero_point);
             }
         }
+    }
+
+    #[test]
+    fn sums_are_those_of_subtracted_weights() {
+        for (text, zero_points) in [
+            ("conv2d u8 x u8 ic3 oc4 in 5x6 kernel 3 pad 1 + bias", &[3, 255, 0, 128][..]),
+            ("conv1d i8 x i8 g2 ic4 oc4 in 9 kernel 3, relu", &[-7]),
+            ("conv1d-transposed u8 x u8 g2 ic4 oc6 in 5 kernel 2 stride 2", &[1, 2, 3, 4, 5, 6]),
+        ] {
+            let conv: Conv = text.parse().unwrap();
+            let range = conv.types().weight.range().unwrap();
+            let held = |at: usize, (least, most): (i64, i64)| {
+                (least + (at as i64 * 97) % (most - least + 1)) as i32
+            };
+            let weight: Vec<i32> = (0..conv.weight_len()).map(|at| held(at, range)).collect();
+            let inputs = conv.types().input.range().unwrap();
+            let input: Vec<i32> =
+                (0..conv.input_len().unwrap()).map(|at| held(at, inputs)).collect();
+            let bias: Vec<i32> = (0..conv.out_channels() as i32).collect();
+            let bias = conv.spec().bias.then_some(&bias[..]);
+            let run = |conv: &Conv, weight: &[i32]| {
+                let arrays = reference::Arguments { input: &input, weight, bias, residual: None };
+                reference::run(conv, arrays, &[]).unwrap()
+            };
+            let less = |(at, w): (usize, &i32)| {
+                w - zero_points.get(conv.channel_of_weight(at)).unwrap_or(&zero_points[0])
+            };
+            let wanted: Vec<i32> = weight.iter().enumerate().map(less).collect();
+            let made = match conv.types().weight {
+                DType::U8 => {
+                    let weight: Vec<u8> = weight.iter().map(|w| *w as u8).collect();
+                    without_of_weight(&conv, zero_points, &weight)
+                }
+                _ => {
+                    let weight: Vec<i8> = weight.iter().map(|w| *w as i8).collect();
+                    without_of_weight(&conv, zero_points, &weight)
+                }
+            };
+            let (raw, array) = made.unwrap();
+            let found: Vec<i32> = array.values().iter().map(|w| *w as i32).collect();
+            assert_eq!(found, wanted, "{text}");
+            assert_eq!(array.dtype(), raw.types().weight);
+            let wide =
+                Conv::new(ConvSpec { types: Types::from(DType::I32), ..conv.spec().clone() });
+            assert_eq!(run(&raw, &found), run(&wide.unwrap(), &wanted), "{text}");
+        }
+        let conv: Conv = "conv1d u8 x u8 oc2 in 9 kernel 3".parse().unwrap();
+        let refused = |zero_points: &[i32], weights: usize| {
+            let error = without_of_weight(&conv, zero_points, &vec![1u8; weights]).unwrap_err();
+            error.to_string()
+        };
+        assert_eq!(refused(&[256], 6), "zero point: 256 is no u8");
+        assert!(
+            refused(&[1, 2, 3], 6).ends_with("3 of the weight, but there are 2 output channels")
+        );
+        assert!(refused(&[1], 5).starts_with("zero point: weight has 5 elements, but conv1d"));
     }
 
     #[test]

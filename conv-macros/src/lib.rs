@@ -113,7 +113,7 @@
 //! `causal`; of `padding_mode` `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and
 //! `circular`; of `activation` `relu`, `relu6`, `leaky_relu`, `clamp`, `sigmoid`, `tanh`, `silu`,
 //! `gelu`, `hardswish`, `hardsigmoid`, `elu`, `softplus` and `mish`; of `requantise` `onnx`,
-//! `xnnpack_f32` and `tflite_double`.
+//! `xnnpack_f32`, `tflite_double` and `tflite_single`.
 //!
 //! With `accuracy: fast` a known window that is a column times a row may run as those two, within
 //! the bound that the documentation of the function states; for known sizes. With `unfused` each

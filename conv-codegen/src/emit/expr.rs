@@ -391,6 +391,8 @@ impl LeafText<'_, '_> {
             Binary::Scale => (LaneFn::Scale, quote!()),
             Binary::MulHigh => (LaneFn::MulHigh, quote!()),
             Binary::ShiftRound => (LaneFn::ShiftRound, quote!()),
+            Binary::MulFloor => (LaneFn::MulFloor, quote!()),
+            Binary::ShiftUp => (LaneFn::ShiftUp, quote!()),
         };
         Ok(match (self.lanes(), op) {
             (Some(_), _) => self.call(vector, &[a.tokens, b.tokens]),
@@ -401,6 +403,8 @@ impl LeafText<'_, '_> {
             (None, Binary::ShiftRound) => {
                 self.call(LaneFn::ShiftRoundScalar, &[a.tokens, b.tokens])
             }
+            (None, Binary::MulFloor) => self.call(LaneFn::MulFloorScalar, &[a.tokens, b.tokens]),
+            (None, Binary::ShiftUp) => self.call(LaneFn::ShiftUpScalar, &[a.tokens, b.tokens]),
             (None, Binary::CopySign) => self.method("copysign", &[a.tokens, b.tokens]),
             (None, Binary::Add | Binary::Sub | Binary::Mul | Binary::Div)
                 if self.emission.dtype.is_integer() =>

@@ -86,9 +86,13 @@ lane_fns! {
     Scale scale,
     MulHigh mul_high,
     ShiftRound shift_round,
+    MulFloor mul_floor,
+    ShiftUp shift_up,
     ScaleScalar scale_scalar,
     MulHighScalar mul_high_scalar,
     ShiftRoundScalar shift_round_scalar,
+    MulFloorScalar mul_floor_scalar,
+    ShiftUpScalar shift_up_scalar,
     Widen widen,
     Narrow narrow,
     To to,
@@ -121,7 +125,8 @@ impl LaneFn {
     /// What integers alone have.
     #[cfg(test)]
     pub fn requantises(self) -> bool {
-        matches!(self, LaneFn::Scale | LaneFn::MulHigh | LaneFn::ShiftRound)
+        use LaneFn::{MulFloor, MulHigh, Scale, ShiftRound, ShiftUp};
+        matches!(self, Scale | MulHigh | ShiftRound | MulFloor | ShiftUp)
     }
 
     /// What there is only between a type that is stored and the one that it is computed in.

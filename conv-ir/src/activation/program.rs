@@ -102,6 +102,8 @@ pub fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
         Binary::Scale => a.scaled(b),
         Binary::MulHigh => a.mul_high(b),
         Binary::ShiftRound => a.shift_round(b),
+        Binary::MulFloor => a.mul_floor(b),
+        Binary::ShiftUp => a.shift_up(b),
     }
 }
 

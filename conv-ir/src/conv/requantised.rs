@@ -44,8 +44,7 @@ impl Conv {
     /// # Errors
     /// [`Error::Argument`] where sums are not of integers or the output has 32 bits, a residual is
     /// added, there is another number of scales, one is no positive number, or the zero point is no
-    /// number of the output. [`Error::Unsupported`] of `tflite-single`, and of scales of 1 and more
-    /// with `tflite-double`.
+    /// number of the output.
     pub fn requantised(
         &self,
         rounding: Rounding,
@@ -80,7 +79,7 @@ impl Conv {
             return wrong(format!("the zero point {zero_point} is no {output}"));
         }
         for &scale in scales {
-            check(rounding, scale)?;
+            rounding.rescale(scale)?;
         }
         let scales = match scales {
             [one] => vec![*one; channels],
@@ -98,26 +97,6 @@ impl Conv {
     /// This description, requantised as another of as many output channels.
     pub(crate) fn requantised_as(self, other: &Conv) -> Conv {
         Conv { requantised: other.requantised.clone(), ..self }
-    }
-}
-
-/// Whether every route has what a scale needs.
-fn check(rounding: Rounding, scale: f64) -> Result<(), Error> {
-    let no = |message: String| {
-        let route = "compiled code";
-        Err(Error::Unsupported { route, message })
-    };
-    match rounding.rescale(scale)? {
-        Rescale::Double(fixed) if fixed.shift > 0 => no(format!(
-            "a scale of {scale} with tflite-double, which must be less than 1 in 31 bits: multiply \
-             the sums behind it, or take the rounding `onnx`"
-        )),
-        Rescale::Single(_) => {
-            no("the rounding tflite-single: there are `onnx`, `xnnpack-f32` and `tflite-double`; \
-             `convc run` has all"
-                .to_owned())
-        }
-        Rescale::Float(_) | Rescale::Double(_) => Ok(()),
     }
 }
 
@@ -153,17 +132,34 @@ impl Requantised {
             Rescale::Float(scale) => scale.to_bits() as i32,
             Rescale::Double(fixed) | Rescale::Single(fixed) => fixed.multiplier,
         };
-        let shift = |rescale: Rescale| match rescale {
-            Rescale::Double(fixed) => -fixed.shift,
-            Rescale::Float(_) | Rescale::Single(_) => 0,
+        let (multiply, round) = match self.rounding {
+            Rounding::Onnx => return vec![("scale", Binary::Scale, of(&bits))],
+            Rounding::TfliteDouble => (Binary::MulHigh, Binary::ShiftRound),
+            Rounding::TfliteSingle => (Binary::MulFloor, Binary::ShiftUp),
         };
-        match self.rounding {
-            Rounding::Onnx => vec![("scale", Binary::Scale, of(&bits))],
-            Rounding::TfliteDouble | Rounding::TfliteSingle => vec![
-                ("multiplier", Binary::MulHigh, of(&bits)),
-                ("shift", Binary::ShiftRound, of(&shift)),
-            ],
+        // Bits to the left before, of what saturates: such a sum is far beyond the output's type.
+        let left = |rescale: Rescale| before(rescale).0;
+        let most = |rescale: Rescale| i32::MAX >> before(rescale).0;
+        let least = |rescale: Rescale| i32::MIN >> before(rescale).0;
+        let mut tables = Vec::new();
+        if (0..self.scales.len()).any(|channel| left(self.of_channel(channel)) > 0) {
+            tables.push(("most", Binary::Min, of(&most)));
+            tables.push(("least", Binary::Max, of(&least)));
+            tables.push(("left", Binary::Mul, of(&|rescale| 1 << left(rescale))));
         }
+        tables.push(("multiplier", multiply, of(&bits)));
+        tables.push(("shift", round, of(&|rescale| before(rescale).1)));
+        tables
+    }
+}
+
+/// Bits that a sum is shifted to the left before it is multiplied, and to the right behind it.
+/// Rounding once needs one bit at least on the right; 30 on the left move 1 beyond any output.
+fn before(rescale: Rescale) -> (i32, i32) {
+    match rescale {
+        Rescale::Float(_) => (0, 0),
+        Rescale::Double(fixed) => (fixed.shift.max(0), (-fixed.shift).max(0)),
+        Rescale::Single(fixed) => ((fixed.shift + 1).clamp(0, 30), (-fixed.shift).max(1)),
     }
 }
 
@@ -177,7 +173,7 @@ mod tests {
     }
 
     /// The operations of the nest give the named rounding's numbers, for sums up to the ends of i32
-    /// and scales from what is too small to count up to 1, and beyond where floats are multiplied.
+    /// and scales from what is too small to count to what makes an end of every sum.
     #[test]
     fn operations_are_the_named_roundings() {
         let mut state = 9u64;
@@ -185,11 +181,13 @@ mod tests {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
             state >> 32
         };
-        for rounding in [Rounding::Onnx, Rounding::TfliteDouble] {
-            for exponent in -40..=0 {
-                let most = if rounding == Rounding::Onnx { 8.0 } else { 0.999 };
+        for rounding in [Rounding::Onnx, Rounding::TfliteDouble, Rounding::TfliteSingle] {
+            for exponent in -40..=40 {
+                // Neighbours are in another power of two.
                 let scales: Vec<f64> = (0..8)
-                    .map(|_| (0.5 + random() as f64 / 2f64.powi(33)) * 2f64.powi(exponent) * most)
+                    .map(|at| {
+                        2f64.powi(exponent + at % 3) * (1.0 + random() as f64 / 2f64.powi(32))
+                    })
                     .collect();
                 let zero_point = (random() % 256) as i32 - 128;
                 let conv = conv("conv1d i8 x i8 -> i8 oc8 in 4 kernel 1");
@@ -222,8 +220,6 @@ mod tests {
             (bytes, Rounding::Onnx, &[0.5; 3], 0, "3 scales, but there are 2 output channels"),
             (bytes, Rounding::Onnx, &[0.5], -1, "the zero point -1 is no u8"),
             (bytes, Rounding::Onnx, &[-0.5], 0, "a scale must be larger than 0"),
-            (bytes, Rounding::TfliteDouble, &[1.5], 0, "must be less than 1 in 31 bits"),
-            (bytes, Rounding::TfliteSingle, &[0.5], 0, "there are `onnx`, `xnnpack-f32` and"),
             (
                 "conv1d u8 x i8 -> u8 in 4 kernel 1 + residual",
                 Rounding::Onnx,

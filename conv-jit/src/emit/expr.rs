@@ -1,6 +1,6 @@
 //! Expressions: values of registers, chunk by chunk.
 
-use conv_ir::nest::{Binary, Expr, Unary};
+use conv_ir::nest::{Expr, Unary};
 
 use super::emitter::Emitter;
 use super::int::Truth;
@@ -33,7 +33,7 @@ impl Tile<'_> {
                 let a = self.eval(e, a);
                 self.per_chunk(|at, chunk| vector::unary(e, chunk, *op, a[at]))
             }
-            Expr::Binary(op @ (Binary::Scale | Binary::MulHigh | Binary::ShiftRound), a, b) => {
+            Expr::Binary(op, a, b) if requantise::is_one(*op) => {
                 let (a, b) = (self.eval(e, a), self.eval(e, b));
                 self.per_chunk(|at, chunk| requantise::each_lane(e, chunk, *op, (a[at], b[at])))
             }

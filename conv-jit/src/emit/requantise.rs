@@ -7,6 +7,12 @@ use cranelift_codegen::ir::{InstBuilder, Value, types};
 use super::emitter::Emitter;
 use super::vector::{Chunk, bitcast};
 
+/// Whether the operation is one of those here.
+pub(super) fn is_one(op: Binary) -> bool {
+    use Binary::{MulFloor, MulHigh, Scale, ShiftRound, ShiftUp};
+    matches!(op, Scale | MulHigh | ShiftRound | MulFloor | ShiftUp)
+}
+
 /// The operation on every lane of a chunk.
 pub(super) fn each_lane(
     e: &mut Emitter<'_, '_>,
@@ -18,6 +24,8 @@ pub(super) fn each_lane(
         Binary::Scale => scale,
         Binary::MulHigh => multiply_high,
         Binary::ShiftRound => shift_rounded,
+        Binary::MulFloor => multiply_floor,
+        Binary::ShiftUp => shift_up,
         other => unreachable!("emit: {other:?} does not requantise"),
     };
     if chunk.is_scalar() {
@@ -50,6 +58,23 @@ fn multiply_high(e: &mut Emitter<'_, '_>, a: Value, b: Value) -> Value {
     let (sum, bits) = (e.b.ins().iadd(product, half), e.b.ins().iconst(types::I32, 31));
     let high = e.b.ins().sshr(sum, bits);
     e.b.ins().ireduce(types::I32, high)
+}
+
+/// `(a * b) >> 31`.
+fn multiply_floor(e: &mut Emitter<'_, '_>, a: Value, b: Value) -> Value {
+    let (a, b) = (e.b.ins().sextend(types::I64, a), e.b.ins().sextend(types::I64, b));
+    let (product, bits) = (e.b.ins().imul(a, b), e.b.ins().iconst(types::I32, 31));
+    let high = e.b.ins().sshr(product, bits);
+    e.b.ins().ireduce(types::I32, high)
+}
+
+/// `a / 2^b`, to the nearest, ties up.
+fn shift_up(e: &mut Emitter<'_, '_>, a: Value, b: Value) -> Value {
+    let one = e.b.ins().iconst(types::I32, 1);
+    let but_one = e.b.ins().isub(b, one);
+    let twice = e.b.ins().sshr(a, but_one);
+    let more = e.b.ins().iadd(twice, one);
+    e.b.ins().sshr(more, one)
 }
 
 /// `a / 2^b`, to the nearest, ties away from zero.

@@ -132,7 +132,11 @@ pub(super) fn binary(
         Binary::Div | Binary::CopySign if chunk.is_integer() => {
             unreachable!("emit: {op:?} of integers is in no description")
         }
-        Binary::Scale | Binary::MulHigh | Binary::ShiftRound => {
+        Binary::Scale
+        | Binary::MulHigh
+        | Binary::ShiftRound
+        | Binary::MulFloor
+        | Binary::ShiftUp => {
             unreachable!("emit: {op:?} is for `requantise`")
         }
         Binary::Add => e.b.ins().fadd(a, b),

@@ -91,7 +91,9 @@ fn takes(inst: &Inst, value: Value) -> bool {
         | Kind::To(_)
         | Kind::Scale
         | Kind::MulHigh
-        | Kind::ShiftRound => false,
+        | Kind::ShiftRound
+        | Kind::MulFloor
+        | Kind::ShiftUp => false,
     }
 }
 

@@ -139,6 +139,8 @@ pub(crate) enum Kind {
     Scale,
     MulHigh,
     ShiftRound,
+    MulFloor,
+    ShiftUp,
 }
 
 /// A straight-line instruction.

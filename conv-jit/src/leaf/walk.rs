@@ -281,6 +281,8 @@ impl<'a> Walk<'a> {
             Binary::Scale => Kind::Scale,
             Binary::MulHigh => Kind::MulHigh,
             Binary::ShiftRound => Kind::ShiftRound,
+            Binary::MulFloor => Kind::MulFloor,
+            Binary::ShiftUp => Kind::ShiftUp,
             Binary::CopySign => {
                 let (a, b, sign) = (self.expr(a, None)?, self.expr(b, None)?, self.sign());
                 let magnitude = self.emit(None, Kind::And, &[a, Arg::From(Source::Bits(sign - 1))]);

@@ -4,6 +4,8 @@
 //! scale         vcvtdq2ps, vmulps, vmaxps, vminps, vcvtps2dq, which rounds to nearest even
 //! mul_high      vpmuldq of even lanes and of odd ones, half of 2^31 added, the bits above 31
 //! shift_round   vpsravd, and one more where what was shifted out is more than a tie
+//! mul_floor     as mul_high, nothing added
+//! shift_up      vpsravd by one less, one added, vpsravd by one
 //! ```
 //!
 //! Requires that the rounding mode is the usual one, as every sum of floating-point numbers does.
@@ -142,19 +144,36 @@ impl Vectors<'_> {
 
     /// `to = (a * b + 2^30) >> 31`.
     pub(super) fn multiply_high(&mut self, to: Value, a: Arg, b: Arg) -> Result<(), Refusal> {
-        let codes = self.requantising();
         let half = self.every(1 << 30)?;
+        self.multiply(to, (a, b), Some(half))
+    }
+
+    /// `to = (a * b) >> 31`.
+    pub(super) fn multiply_floor(&mut self, to: Value, a: Arg, b: Arg) -> Result<(), Refusal> {
+        self.multiply(to, (a, b), None)
+    }
+
+    /// Bits 31 to 62 of products, `half` added before where there is one.
+    fn multiply(
+        &mut self,
+        to: Value,
+        (a, b): (Arg, Arg),
+        half: Option<Reg>,
+    ) -> Result<(), Refusal> {
+        let codes = self.requantising();
         let (left, right, mine) = self.both(a, b)?;
         let (even, odd, other) = (self.take()?, self.take()?, self.take()?);
         self.shuffle(codes.multiply_even, even, left, right);
         self.by(codes.right_64, odd, left, 32);
         self.by(codes.right_64, other, right, 32);
         self.shuffle(codes.multiply_even, odd, odd, other);
-        // Half of 2^31, of 64 bits; a scalar leaf has zeros above it.
-        self.by(codes.left_64, other, half, 32);
-        self.by(codes.right_64, other, other, 32);
-        self.shuffle(codes.add_64, even, even, other);
-        self.shuffle(codes.add_64, odd, odd, other);
+        if let Some(half) = half {
+            // Of 64 bits; a scalar leaf has zeros above it.
+            self.by(codes.left_64, other, half, 32);
+            self.by(codes.right_64, other, other, 32);
+            self.shuffle(codes.add_64, even, even, other);
+            self.shuffle(codes.add_64, odd, odd, other);
+        }
         // Bits 31 to 62 of each product are its lane.
         self.by(codes.left_64, even, even, 1);
         self.by(codes.right_64, even, even, 32);
@@ -164,6 +183,22 @@ impl Vectors<'_> {
         let reg = self.result(to, &[a, b])?;
         self.three(self.codes.or, reg, even, Operand::Reg(odd));
         [even, odd, other].into_iter().for_each(|reg| self.give(reg));
+        Ok(())
+    }
+
+    /// `to = a / 2^b`, to the nearest, ties up.
+    pub(super) fn shift_up(&mut self, to: Value, a: Arg, b: Arg) -> Result<(), Refusal> {
+        let codes = self.requantising();
+        let one = self.every(1)?;
+        let (left, right, mine) = self.both(a, b)?;
+        let twice = self.take()?;
+        self.shuffle(self.codes.sub, twice, right, one);
+        self.shuffle(codes.right_by, twice, left, twice);
+        self.shuffle(self.codes.add, twice, twice, one);
+        mine.into_iter().for_each(|reg| self.release(reg));
+        let reg = self.result(to, &[a, b])?;
+        self.shuffle(codes.right_by, reg, twice, one);
+        self.give(twice);
         Ok(())
     }
 

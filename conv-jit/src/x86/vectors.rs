@@ -191,6 +191,8 @@ impl<'a> Vectors<'a> {
             (Kind::Scale, &[a, b]) => self.scale(to, a, b),
             (Kind::MulHigh, &[a, b]) => self.multiply_high(to, a, b),
             (Kind::ShiftRound, &[a, b]) => self.shift_rounded(to, a, b),
+            (Kind::MulFloor, &[a, b]) => self.multiply_floor(to, a, b),
+            (Kind::ShiftUp, &[a, b]) => self.shift_up(to, a, b),
             (Kind::To(dtype), &[a]) => self.nearest_stored(to, dtype, a),
             (Kind::Pick(parity), &[a, b]) => self.pick(to, parity, a, b),
             (Kind::Choose, &[a, b, then, otherwise]) => self.choose(to, [a, b, then, otherwise]),

@@ -188,6 +188,8 @@ impl<'a> Names<'a> {
             Binary::Scale => call("scale", &[a, b]),
             Binary::MulHigh => call("mul_high", &[a, b]),
             Binary::ShiftRound => call("shift_round", &[a, b]),
+            Binary::MulFloor => call("mul_floor", &[a, b]),
+            Binary::ShiftUp => call("shift_up", &[a, b]),
         }
     }
 
