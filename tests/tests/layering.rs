@@ -161,7 +161,7 @@ const ROOMS: [(&str, &str); 25] = [
     ("activation", "dtype element"),
     ("values", "dtype element error stored types"),
     ("conv", "activation dtype element error requantise stored types values"),
-    ("zero_point", "conv dtype error stored"),
+    ("zero_point", "conv dtype error stored types"),
     ("nest", "activation dtype element stored types values"),
     ("interp", "activation dtype element error nest stored types"),
     ("lower", "activation conv nest"),
