@@ -17,7 +17,7 @@ The text form of a convolution:
               global_maxpool2d, global_avgpool2d over the whole input; dilation2d, erosion2d by a structuring element;
               linear, which sees the whole input; upsample_nearest2d scale LIST, which repeats each element
   CLAUSE      in SIZES, kernel SIZES; and if need be
-              f32 or f64; nchw, nhwc, .., channels-first or channels-last; nN, gN, icN, ocN (also batch N, groups N, in_channels N, out_channels N)
+              f32, f64, f16, bf16, or integers: u8 x i8 -> u8; nchw, nhwc, .., channels-first or channels-last; nN, gN, icN, ocN (also batch N, groups N, in_channels N, out_channels N)
               stride LIST, dilation LIST, out_pad LIST (also output_padding) or output_size LIST of transposed ones; flip
               pad LIST (also padding), each entry N or BEFORE:AFTER; or valid, same, same-upper, same-lower, full, causal
               of pools and their like also ceil_mode, and of averages count_include_pad
@@ -27,7 +27,8 @@ The text form of a convolution:
   ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid, elu(A), softplus, mish
   REQUANTISE  requantise ROUNDING scale S[,S..] [zero_point Z], of integers: onnx, xnnpack-f32, tflite-double,
               tflite-single; a scale for all output channels, or one each
-  Steps       step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input)";
+  Steps       step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input);
+              'from 1,2' of a step reads those outputs joined along the channels; a last 'outputs 2,5' says what a run gives";
 
 /// The parameters that do not follow from the shapes of arrays.
 #[derive(Args, Debug, Default, PartialEq)]

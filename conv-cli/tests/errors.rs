@@ -347,6 +347,11 @@ fn passes_and_stacks_must_make_sense() {
         let args = [&["explain", conv, conv], more].concat();
         says(&folder, &args, &["these convolutions do not follow each other"]);
     }
+    let graph = "conv2d ic2 oc2 in 8 kernel 3 pad 1; conv2d oc2 kernel 1 from 0 + residual from 1";
+    for more in [["--svg", "graph.svg"], ["--roofline", "150:20"]] {
+        let args = [&["explain", graph], &more[..]].concat();
+        says(&folder, &args, &["steps in a row", "reads another tensor"]);
+    }
     says(
         &folder,
         &["explain", conv, "--target", "sse"],

@@ -44,8 +44,8 @@ pub struct Builder {
     next: Vec<usize>,
     /// The tensors that a run gives; none: the last step's.
     outputs: Vec<usize>,
-    /// What was said before there was a step.
-    early: Vec<&'static str>,
+    /// Words that say nothing where they stand, and why.
+    misplaced: Vec<(&'static str, &'static str)>,
     pub(crate) options: Options,
 }
 
@@ -186,15 +186,17 @@ impl Builder {
     /// [`Error::Conv`] with every broken rule of the first step that breaks one, of the edges
     /// between steps, or with the words that stand before the first step.
     pub fn describe(&self) -> Result<Program, Error> {
-        let early = self.early.iter().map(|word| Issue {
-            field: word,
+        let behind = [("from", "said behind the last step, but it is about the next one")];
+        let behind = behind.iter().filter(|_| !self.next.is_empty());
+        let misplaced = self.misplaced.iter().chain(behind).map(|&(field, message)| Issue {
+            field,
             axis: None,
             rank: 0,
-            message: "said before there is a step that it could be about".to_owned(),
+            message: message.to_owned(),
         });
-        let early: Vec<Issue> = early.collect();
-        if !early.is_empty() {
-            return Err(IrError::Invalid(early).into());
+        let misplaced: Vec<Issue> = misplaced.collect();
+        if !misplaced.is_empty() {
+            return Err(IrError::Invalid(misplaced).into());
         }
         if self.start.input.is_empty() {
             let message =

@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use conv_ir::{Conv, Program, Size, Stored};
+use smallvec::SmallVec;
 
 use crate::engine::Run;
 use crate::executor::{self, Executor};
@@ -85,7 +86,7 @@ pub struct Call<'a, I, O = I> {
     input: &'a [I],
     output: &'a mut [O],
     /// Those behind the first.
-    others: Vec<&'a mut [O]>,
+    others: SmallVec<[&'a mut [O]; 4]>,
     residual: Option<&'a [O]>,
     sizes: &'a [(&'a str, usize)],
     scratch: Option<&'a mut Scratch>,
@@ -100,7 +101,7 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
             packed,
             input,
             output,
-            others: Vec::new(),
+            others: SmallVec::new(),
             residual: None,
             sizes: &[],
             scratch: None,
@@ -114,7 +115,8 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
         Call { residual: Some(residual), ..self }
     }
 
-    /// The outputs behind the first, of a program that gives several tensors, in their order.
+    /// The outputs behind the first, of a program that gives several tensors, in their order. A run
+    /// with more than four outputs allocates a list of them.
     ///
     /// ```
     /// let both = conv_jit::chain(1, [4]).conv(1, 2).conv(1, 2).outputs([1, 2]).compile()?;
@@ -224,18 +226,12 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
         scratch: &mut Scratch,
         (lens, sized): (&Lens, Option<&Program>),
     ) -> Result<(), Error> {
-        let address = |output: &mut [O]| output.as_mut_ptr().expose_provenance();
-        let one = [address(self.output)];
-        let several: Vec<usize> = match self.others.is_empty() {
-            true => Vec::new(),
-            false => {
-                let others = self.others.iter_mut().map(|output| address(output));
-                one.into_iter().chain(others).collect()
-            }
-        };
+        let outputs = std::iter::once(&mut self.output).chain(&mut self.others);
+        let outputs: SmallVec<[usize; 4]> =
+            outputs.map(|output| output.as_mut_ptr().expose_provenance()).collect();
         let callers = Callers {
             input: self.input.as_ptr().expose_provenance(),
-            outputs: if several.is_empty() { &one } else { &several },
+            outputs: &outputs,
             residual: self.residual.map_or(0, |r| r.as_ptr().expose_provenance()),
         };
         let threads = (self.threads, self.packed.threads);
@@ -330,7 +326,7 @@ pub(crate) fn check_outputs(program: &Program, given: usize) -> Result<(), Error
     }
     let tensors = program.outputs().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     Err(Error::Argument(format!(
-        "the program gives {needed} tensors ({tensors}), but the call brings {given} outputs"
+        "outputs: the program gives {needed} ({tensors}), but the call brings {given}"
     )))
 }
 

@@ -127,8 +127,12 @@ pub fn explain(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
     let described = Described::of(args)?;
     if let Some(path) = &args.svg {
+        described.check_row("--svg draws")?;
         let drawn = picture::draw(&described.convs(), args.view)?;
         return output::write(&[(path, drawn.as_bytes())]);
+    }
+    if args.roofline.is_some() {
+        described.check_row("--roofline shows")?;
     }
     match &described {
         Described::Program(program) if !args.matrix => computed(program, &wanted, args, out),
@@ -165,6 +169,16 @@ impl Described {
                 }
                 Ok(_) | Err(_) => Err(error),
             },
+        }
+    }
+
+    /// Refuses a graph, of which only a row is shown.
+    fn check_row(&self, who: &str) -> Result<(), Failure> {
+        match self {
+            Described::Program(program) if !program.is_row() => Err(Failure::usage(format!(
+                "{who} steps in a row, but one of these reads another tensor than the one before it, or several outputs are given"
+            ))),
+            _ => Ok(()),
         }
     }
 

@@ -184,16 +184,24 @@ impl<'a> Along<'a> {
         }
     }
 
+    /// What a step says once with this word.
+    fn said(&self, at: usize, word: &str, errors: &mut Errors) -> Option<&'a Entry> {
+        let mut all = self.item.steps[at].entries.iter().filter(|entry| entry.key == word);
+        let first = all.next();
+        all.for_each(|twice| errors.at(&twice.key, format!("`{word}` is given twice")));
+        first
+    }
+
     /// The number of the tensor that a step adds, and where that is said.
     fn residual(&self, at: usize, errors: &mut Errors) -> Option<(usize, &'a Expr)> {
-        let entry = self.item.steps[at].entries.iter().find(|entry| entry.key == "residual")?;
+        let entry = self.said(at, "residual", errors)?;
         let words = ("a residual comes from before its step", "what is added");
         Some((self.named(&entry.value, at, words, errors)?, &entry.value))
     }
 
     /// The tensors that a step reads, where it names them, and where that is said.
     fn from(&self, at: usize, errors: &mut Errors) -> Option<(Vec<usize>, &'a Expr)> {
-        let entry = self.item.steps[at].entries.iter().find(|entry| entry.key == "from")?;
+        let entry = self.said(at, "from", errors)?;
         let place = &entry.value;
         let values: Vec<&Expr> = match place {
             Expr::Array(list) => list.elems.iter().collect(),

@@ -183,6 +183,7 @@ fn steps_name_what_they_read() {
         (", from: input", "", "", "the first step reads `input`: leave `from` out"),
         ("", ", from: both", "", "a step reads what is there before it: input, wide"),
         ("", ", from: wade", "", "expected the name of what the step reads: input, wide"),
+        ("", "", ", from: wide, from: input", "`from` is given twice"),
         ("", ", from: []", "", "`from` names what the step reads: `from: [a, b]`"),
         ("", ", from: input", "", "weight"),
     ] {

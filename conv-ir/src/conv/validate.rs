@@ -447,5 +447,4 @@ fn collapse<T: PartialEq + Copy>(list: PerAxis<T>) -> PerAxis<T> {
 }
 
 #[cfg(test)]
-#[path = "validate_tests.rs"]
 mod tests;

@@ -69,14 +69,14 @@ fn joined_in<'n>(
         let message = format!("the program gives {count} tensors, but an item has one output");
         return Err(Error::Unsupported { route: "source of several steps", message });
     }
-    let mut joining = Joining::new(chain, plan, lanes);
+    let mut whole = Whole::new(chain, plan, lanes);
     for (at, (group, nest)) in plan.groups.iter().zip(nests).enumerate() {
-        joining.add(at, group, nest);
+        whole.add(at, group, nest);
     }
-    Ok(joining.nest)
+    Ok(whole.nest)
 }
 
-struct Joining<'a> {
+struct Whole<'a> {
     chain: &'a Program,
     nest: Nest,
     /// The arrays of each step.
@@ -97,7 +97,7 @@ struct Joining<'a> {
     views: BTreeMap<(BufferId, Vec<Affine>), BufferId>,
 }
 
-impl<'a> Joining<'a> {
+impl<'a> Whole<'a> {
     fn new(chain: &'a Program, plan: &Plan, lanes: i64) -> Self {
         let mut nest = Nest::new(chain.dtype(), chain.steps()[0].conv.rank());
         let count = chain.steps().len();
@@ -114,7 +114,7 @@ impl<'a> Joining<'a> {
         nest.store_as(output, chain.type_of(count));
         tensors[count] = Some(output);
         let (weights, biases) = arrays.into_iter().unzip();
-        Joining {
+        Whole {
             chain,
             nest,
             weights,

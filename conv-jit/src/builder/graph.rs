@@ -68,7 +68,7 @@ impl Graph {
         let steps = before.steps.len();
         self.builder = say(before);
         if self.builder.steps.len() <= steps {
-            self.builder.early.push("step");
+            self.builder.misplaced.push(("step", "its closure says no step"));
         }
         self.builder.next.clear();
         Tensor(self.builder.steps.len())

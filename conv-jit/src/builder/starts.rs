@@ -32,7 +32,7 @@ pub fn chain<S: Into<Size>>(in_channels: usize, input: impl IntoIterator<Item = 
         steps: Vec::new(),
         next: Vec::new(),
         outputs: Vec::new(),
-        early: Vec::new(),
+        misplaced: Vec::new(),
         options: Options::default(),
     };
     builder.input(input)

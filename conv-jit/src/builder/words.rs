@@ -8,6 +8,8 @@ use conv_ir::{
 
 use super::{Builder, Residual, Said};
 
+const EARLY: &str = "said before there is a step that it could be about";
+
 fn exact<T: Stored>(numbers: &[T]) -> Option<Vec<f64>> {
     Some(numbers.iter().map(|x| x.to_f64()).collect())
 }
@@ -104,7 +106,7 @@ impl Builder {
     pub(super) fn said(mut self, word: &'static str, f: impl FnOnce(&mut Said)) -> Self {
         match self.steps.last_mut() {
             Some(step) => f(step),
-            None => self.early.push(word),
+            None => self.misplaced.push((word, EARLY)),
         }
         self
     }
@@ -164,6 +166,9 @@ impl Builder {
     /// ```
     pub fn from(mut self, tensors: impl IntoIterator<Item = usize>) -> Self {
         self.next = tensors.into_iter().collect();
+        if self.next.is_empty() {
+            self.misplaced.push(("from", "no tensor is named, but a step reads at least one"));
+        }
         self
     }
 

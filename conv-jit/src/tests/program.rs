@@ -293,13 +293,24 @@ fn a_caller_brings_the_scratch_of_a_chain() {
 }
 
 #[test]
-fn words_before_the_first_step_are_refused() {
+fn words_that_are_about_no_step_are_refused() {
     let early = chain(3, [8, 8]).stride(2).padding(1).conv(8, 3);
     assert_eq!(
         said(early.describe()),
         "stride: said before there is a step that it could be about\n\
          padding: said before there is a step that it could be about"
     );
+    assert_eq!(
+        said(chain(3, [8, 8]).conv(8, 3).from([0]).describe()),
+        "from: said behind the last step, but it is about the next one"
+    );
+    assert_eq!(
+        said(chain(3, [8, 8]).from([]).conv(8, 3).describe()),
+        "from: no tensor is named, but a step reads at least one"
+    );
+    let (mut net, x) = crate::graph(3, [8, 8]);
+    net.step([x], |step| step);
+    assert!(said(net.describe()).contains("step: its closure says no step"));
     // Of the whole program, wherever they stand.
     let whole = chain(3, [8, 8]).batch(2).layout(Layout::ChannelsLast).threads(2).conv(8, 3);
     assert_eq!(whole.describe().unwrap().output_shape(), [2, 6, 6, 8]);
