@@ -118,15 +118,22 @@ fn convc(page: &str, line: &str, args: &[&str], folder: &Folder) -> String {
 fn numpy(page: &str, script: &str, folder: &Folder) -> String {
     let saves = script.strip_prefix("import numpy as np; ").expect("numpy");
     for save in saves.split("; ") {
-        let (name, shape) = save
+        let (name, (shape, dtype)) = save
             .strip_prefix("np.save('")
-            .and_then(|rest| rest.strip_suffix("), 'f4'))"))
+            .and_then(|rest| rest.strip_suffix("'))"))
             .and_then(|rest| rest.split_once("', np.ones(("))
+            .and_then(|(name, rest)| Some((name, rest.split_once("), '")?)))
             .unwrap_or_else(|| panic!("{page}: nobody runs `{save}`"));
         let shape: Vec<usize> =
             shape.split(", ").map(|extent| extent.parse().expect("an extent")).collect();
-        let ones = vec![1.0; shape.iter().product()];
-        folder.write(name, &npy("<f4", false, &shape, &le(&ones)));
+        let len = shape.iter().product();
+        let (dtype, ones) = match dtype {
+            "f4" => ("<f4", le(&vec![1.0; len])),
+            "u1" => ("|u1", vec![1; len]),
+            "i1" => ("|i1", vec![1; len]),
+            _ => panic!("{page}: nobody runs `{save}`"),
+        };
+        folder.write(name, &npy(dtype, false, &shape, &ones));
     }
     String::new()
 }
