@@ -29,7 +29,10 @@ pub(super) fn issues(steps: &[Step], outputs: &[usize]) -> Vec<Issue> {
     for at in 0..steps.len() {
         found.extend(residual(steps, at).map(issue));
     }
-    found.extend(unread(steps, outputs).map(issue));
+    // Only of tensors that are there.
+    if found.is_empty() {
+        found.extend(unread(steps, outputs).map(issue));
+    }
     found
 }
 

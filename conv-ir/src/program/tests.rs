@@ -80,6 +80,13 @@ fn a_convolution_is_a_chain_of_one_step() {
 }
 
 #[test]
+fn a_residual_that_is_far_away_is_refused() {
+    let text = "conv1d in 8 kernel 1; conv1d kernel 1 + residual from 18446744073709551615";
+    let error = text.parse::<Program>().unwrap_err().to_string();
+    assert!(error.contains("adds a residual from 18446744073709551615, but only"), "{error}");
+}
+
+#[test]
 fn residuals_that_do_not_fit() {
     assert_eq!(
         error("conv2d oc2 in 9 kernel 3; conv2d oc2 kernel 3 + residual from 2"),
