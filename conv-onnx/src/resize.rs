@@ -5,12 +5,12 @@
 //! by others:          resize(x) -> channels first(resize(channels last(x)))
 //! ```
 //!
-//! Requires a decluttered graph. Resizing by whole factors reads the same taps around every
-//! element, so it is a transposed convolution of each channel, and beyond the edges the nearest
-//! element is read; to the nearest element it has one tap, a copy. Whether it is follows from
-//! tract's own table of taps, position by position, so that no mode is listed. With other factors
-//! the taps differ from position to position, and so does `align_corners`: no window says that.
-//! tract computes those fast where channels lie side by side.
+//! Requires a decluttered graph. Linear and cubic resizing by whole factors reads the same taps
+//! around every element, so it is a transposed convolution of each channel, and beyond the edges
+//! the nearest element is read. Whether it is follows from tract's own table of taps, position by
+//! position, so that no mode is listed. With other factors the taps differ from position to
+//! position, and so does `align_corners`: no window says that. tract computes those fast where
+//! channels lie side by side.
 
 use std::sync::Arc;
 
@@ -65,14 +65,19 @@ fn resizing(model: &TypedModel, id: usize) -> Option<(&Resize, Vec<usize>, Vec<f
 
 fn upsampled(model: &TypedModel, id: usize) -> TractResult<Option<TypedModelPatch>> {
     let node = model.node(id);
-    let Some((pad, up)) = copied(model, id).or_else(|| resized(model, id)) else {
-        return Ok(None);
-    };
+    let Some((op, shape, scales)) = resizing(model, id) else { return Ok(None) };
+    let Some((pad, up)) = steps(op, &shape, &scales) else { return Ok(None) };
     let fits = |step: &Step| {
         step.conv().is_ok_and(|conv| crate::found::fits(&conv, &node.outputs[0].fact))
     };
     if pad.as_ref().is_some_and(|pad| pad.conv().is_err()) || !fits(&up) {
         return Ok(None);
+    }
+    if pad.is_none() && up.weight.iter().all(|&w| w == 1.0) {
+        // Nothing but copies, for which tract has an operator of its own.
+        let scales = scales.iter().map(|&scale| scale as usize).collect();
+        let op = NearestUpsample { scales };
+        return Ok(Some(TypedModelPatch::replace_single_op(model, node, &node.inputs[..1], op)?));
     }
     let region = |step| Region(Arc::new(Work::of(step)));
     let mut patch = TypedModelPatch::default();
@@ -85,33 +90,16 @@ fn upsampled(model: &TypedModel, id: usize) -> TractResult<Option<TypedModelPatc
     Ok(Some(patch))
 }
 
-/// tract's own operator for the nearest element, by whole factors.
-fn copied(model: &TypedModel, id: usize) -> Option<(Option<Step>, Step)> {
-    let node = model.node(id);
-    let fact = model.outlet_fact(*node.inputs.first()?).ok()?;
-    let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type())?;
-    let [1, 1, factors @ ..] = &node.op_as::<NearestUpsample>()?.scales[..] else { return None };
-    let axes = factors.iter().map(|&factor| {
-        let weights = vec![1.0; factor.min(MOST_TAPS + 1)];
-        Axis { factor, weights, edge: 0, crop: (0, 0) }
-    });
-    steps(shape, &axes.collect::<Vec<_>>())
-}
-
-fn resized(model: &TypedModel, id: usize) -> Option<(Option<Step>, Step)> {
-    let (op, shape, scales) = resizing(model, id)?;
-    let axes = shape.iter().zip(&scales).map(|(&len, &scale)| Axis::of(op, scale, len));
-    let axes: Option<Vec<Axis>> = axes.skip(2).collect();
-    if scales[..2] == [1.0, 1.0] { steps(&shape, &axes?) } else { None }
-}
-
 /// The input with its edges repeated, where it needs any, and the transposed convolution of each
 /// channel.
-fn steps(shape: &[usize], axes: &[Axis]) -> Option<(Option<Step>, Step)> {
+fn steps(op: &Resize, shape: &[usize], scales: &[f32]) -> Option<(Option<Step>, Step)> {
     let [batch, channels, spatial @ ..] = shape else { return None };
-    if spatial.is_empty() || spatial.len() != axes.len() {
+    if scales[..2] != [1.0, 1.0] {
         return None;
     }
+    let axes: Option<Vec<Axis>> =
+        spatial.iter().zip(&scales[2..]).map(|(&len, &scale)| Axis::of(op, scale, len)).collect();
+    let axes = axes?;
     let window: usize = axes.iter().map(|axis| axis.weights.len()).product();
     if window > MOST_TAPS {
         return None;
@@ -131,7 +119,7 @@ fn steps(shape: &[usize], axes: &[Axis]) -> Option<(Option<Step>, Step)> {
         padding_mode: PaddingMode::Replicate,
         ..depthwise(spatial.to_vec(), vec![1; spatial.len()])
     };
-    let padded = spatial.iter().zip(axes).map(|(&n, axis)| n + 2 * axis.edge).collect();
+    let padded = spatial.iter().zip(&axes).map(|(&n, axis)| n + 2 * axis.edge).collect();
     let up = ConvSpec {
         stride: axes.iter().map(|axis| axis.factor).collect::<Vec<_>>().into(),
         padding: pairs(|axis| axis.crop),
