@@ -17,7 +17,6 @@ use conv_ir::{Activation, DType, activation};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
-use tract_onnx::tract_core::ops::logic::Iff;
 use tract_onnx::tract_core::ops::math::{add, mul};
 
 use super::put;
@@ -96,8 +95,7 @@ impl Expression {
 
     /// A node's values, if it is a part of the expression.
     fn values(&self, model: &TypedModel, node: &TypedNode) -> Option<Tensor> {
-        let is_binary = node.op_is::<TypedBinOp>();
-        if !(is_binary || node.op_is::<ElementWiseOp>() || node.op_is::<Iff>()) {
+        if !(node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {
             return None;
         }
         let here = |outlet: &OutletId| {
@@ -115,9 +113,7 @@ impl Expression {
         let inputs = node.inputs.iter().map(here).collect::<Option<TVec<TValue>>>()?;
         let mut outputs = node.op.eval_out_of_plan(inputs).ok()??;
         let values = outputs.pop()?.into_tensor();
-        // Comparisons are inside of an expression, never its end.
-        let types = [f32::datum_type(), bool::datum_type()];
-        let is_whole = types.contains(&values.datum_type()) && values.len() == POINTS.len();
+        let is_whole = values.datum_type() == f32::datum_type() && values.len() == POINTS.len();
         is_whole.then_some(values)
     }
 
