@@ -250,10 +250,6 @@ fn candidates(values: &[f32]) -> Vec<Activation> {
     if slope.is_finite() && slope != 1.0 {
         all.push(LeakyRelu(f64::from(slope as f32)));
     }
-    let alpha = -low;
-    if alpha.is_finite() && alpha.abs() < 1e4 && alpha != 0.0 {
-        all.push(Elu(alpha));
-    }
     all
 }
 
@@ -295,7 +291,6 @@ fn words(activation: Activation) -> &'static str {
         Gelu => "gelu",
         HardSwish => "hardswish",
         HardSigmoid => "hardsigmoid",
-        Elu(_) => "elu",
         Softplus => "softplus",
         Mish => "mish",
         _ => "activation",

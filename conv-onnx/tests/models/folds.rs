@@ -52,14 +52,12 @@ fn activations_of_one_node() {
         ("Tanh", "tanh"),
         ("HardSwish", "hardswish"),
         ("LeakyRelu", "leaky relu"),
-        ("Elu", "elu"),
         ("Softplus", "softplus"),
         ("Mish", "mish"),
     ] {
         folds(&[name], |graph, y| graph.node(op, &[y], vec![]));
     }
     folds(&["leaky relu"], |graph, y| graph.node("LeakyRelu", &[y], vec![Float("alpha", 0.3)]));
-    folds(&["elu"], |graph, y| graph.node("Elu", &[y], vec![Float("alpha", 0.7)]));
 }
 
 #[test]
