@@ -240,8 +240,7 @@ fn candidates(values: &[f32]) -> Vec<Activation> {
         nearest.map_or(f64::NAN, |at| f64::from(values[at]))
     };
     use Activation::*;
-    let mut all =
-        vec![Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu, Tanh, Gelu, Softplus, Mish];
+    let mut all = vec![Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu, Tanh, Gelu, Mish];
     let (low, high) = (at(-1e5), at(1e5));
     if low < high && low.abs() < 1e4 && high.abs() < 1e4 {
         all.push(Clamp(low, high));
@@ -291,7 +290,6 @@ fn words(activation: Activation) -> &'static str {
         Gelu => "gelu",
         HardSwish => "hardswish",
         HardSigmoid => "hardsigmoid",
-        Softplus => "softplus",
         Mish => "mish",
         _ => "activation",
     }

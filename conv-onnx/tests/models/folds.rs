@@ -52,7 +52,6 @@ fn activations_of_one_node() {
         ("Tanh", "tanh"),
         ("HardSwish", "hardswish"),
         ("LeakyRelu", "leaky relu"),
-        ("Softplus", "softplus"),
         ("Mish", "mish"),
     ] {
         folds(&[name], |graph, y| graph.node(op, &[y], vec![]));
