@@ -29,8 +29,8 @@ CHUNK = 200
 
 
 def made(block_info: Any = None) -> Any:
-    """A block of counts by its place: slow waves, and as noise how many of 64 coins show heads, which
-    costs a quarter of a Gaussian's random numbers."""
+    """A block of counts by its place: slow waves, and as noise how many of 64 coins show heads,
+    which costs a quarter of a Gaussian's random numbers."""
     (place,) = (info["array-location"] for key, info in block_info.items() if key is None)
     z, y, x = (np.arange(start, stop, dtype="f4") for start, stop in place)
     random = np.random.default_rng([start for start, _ in place])
