@@ -100,6 +100,7 @@ fn plain(conv: &Conv, schedule: Schedule) -> Schedule {
         borders: Borders::Exact,
         unroll: Vec::new(),
         step: None,
+        cache_in: 0,
         ..schedule
     }
 }

@@ -269,6 +269,7 @@ pub fn schedules(rank: usize, widths: Vec<i64>) -> impl Strategy<Value = Schedul
             tile.extend(role.map(|role| (role, width * vectors)));
             let mut schedule = Schedule {
                 cache: width * 4,
+                cache_in: if vectors == 2 { 1 + columns % 4 } else { 0 },
                 lanes: role.map(|r| (r, width)),
                 tile,
                 order,

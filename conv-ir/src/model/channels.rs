@@ -5,6 +5,7 @@
 //! tails, where weights and input come from, and the runs of memory that the output is stored in.
 //! The cheapest wins.
 
+use super::order::can_wait;
 use super::shape::{Shape, UNKNOWN, product};
 use super::{CROWDED, L2_RATE, REPEATS, SHORT, counted, fma_cycles, latency};
 use crate::nest::Role;
@@ -92,7 +93,8 @@ impl Channels {
         let block = product([vectors, bytes, shape.steps()]) / shape.phases;
         let far = match block as usize {
             block if block <= target.l1_bytes / 2 => 0.05,
-            block if block <= target.l2_bytes / 2 => 0.1,
+            // Sums wait where they would not fit.
+            block if block <= target.l2_bytes / 2 || can_wait(shape, target) => 0.1,
             _ => 0.6,
         };
         // So is the input for each block of channels, once for all taps of a plane.

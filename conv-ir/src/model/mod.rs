@@ -83,7 +83,8 @@ fn choose_for_all<const N: usize>(
     canonical: &Nest,
     targets: [&Target; N],
 ) -> [Choice; N] {
-    let shape = Shape::of(canonical);
+    // Emitted code has its scratch on the stack, and its caches are any machine's.
+    let shape = Shape { keeps_sums: false, ..Shape::of(canonical) };
     let targets = targets.map(|target| with_room(canonical, target));
     let shape = match targets.first() {
         Some(target) => spelled_where_cheap(shape, target),
@@ -173,6 +174,7 @@ fn choose_fours(mut choice: Choice, shape: &Shape, target: &Target) -> Choice {
     let step = |(role, step)| (role, if role == Role::InChannel { FOUR * step } else { step });
     choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1).map(step);
     order::order(&mut choice, shape, target);
+    choice.schedule.cache_in *= FOUR;
     choice
 }
 

@@ -1,14 +1,16 @@
 //! The order of the driver loops: where the loop over output channels stands among those over the
-//! image, by the memory traffic of each place.
+//! image, by the memory traffic of each place; and whether input channels are in blocks.
 //!
 //! Outermost, each tile of channels reads the whole input again; innermost, each tile of the image
 //! reads all weights again, and stores to as many places as there are channels. Between, a row or a
 //! plane of the input stays near while all channels use it. The loops over channels can also be
-//! two: blocks outermost, whose weights stay near while the tiles of a block run innermost. Each is
-//! priced in cycles, by what is read again and from where.
+//! two: blocks outermost, whose weights stay near while the tiles of a block run innermost. Where
+//! not even the weights of one tile of channels stay near, a few input channels at a time are
+//! summed, and the sums wait until all tiles of the image have had them. Each is priced in cycles,
+//! by what is read again and from where.
 
 use super::counted;
-use super::shape::Shape;
+use super::shape::{Shape, UNKNOWN, product};
 use crate::Target;
 use crate::nest::Role;
 use crate::schedule::{Choice, MOST};
@@ -17,12 +19,24 @@ use crate::schedule::{Choice, MOST};
 /// and often a page that is not at hand. Measured on a Sapphire Rapids with 1x1 windows: 7 to 25.
 const RUN: f64 = 15.0;
 
+/// Cycles of a leaf that goes on with sums, beside moving them: a call, and a start without loads
+/// in flight.
+const RESUMED: f64 = 60.0;
+
+/// The fewest input channels of a block: with fewer, sums are moved too often.
+const FEWEST_CHANNELS: i64 = 32;
+
+/// Bytes of sums that wait, at most: more leave no room for weights and input.
+const MOST_WAITING: f64 = (1 << 20) as f64;
+
 /// A place of the loop over output channels: so many of the loops over the image are outside it.
 #[derive(Clone, Copy, PartialEq)]
 enum Place {
     Outside(usize),
     /// Blocks of so many channels outermost, the tiles of a block innermost.
     Blocks(i64),
+    /// The same, and inside them blocks of so many input channels.
+    Sums { channels: i64, input: i64 },
 }
 
 /// What the loops move.
@@ -34,6 +48,8 @@ struct Loops<'a> {
     /// Tiles of channels.
     blocks: i64,
     tile: i64,
+    /// Sums may wait: channels are in the lanes.
+    waits: bool,
 }
 
 pub(super) fn order(choice: &mut Choice, shape: &Shape, target: &Target) {
@@ -52,11 +68,12 @@ pub(super) fn order(choice: &mut Choice, shape: &Shape, target: &Target) {
             .collect(),
         blocks: count(Role::OutChannel, shape.out_channels),
         tile: choice.schedule.tile_of(Role::OutChannel).max(1),
+        waits: choice.schedule.lanes_of(Role::OutChannel) > 1 && can_wait(shape, target),
     };
     let place = loops.best();
     let outside = match place {
         Place::Outside(outside) => outside,
-        Place::Blocks(_) => 0,
+        Place::Blocks(_) | Place::Sums { .. } => 0,
     };
     let mut order = vec![Role::Batch, Role::Group];
     order.extend(&spatial[..outside]);
@@ -64,8 +81,13 @@ pub(super) fn order(choice: &mut Choice, shape: &Shape, target: &Target) {
     order.extend(&spatial[outside..]);
     choice.schedule.order = order;
     choice.reasons.extend(loops.reason(place));
-    if let Place::Blocks(block) = place {
-        choice.schedule.cache = block;
+    match place {
+        Place::Blocks(block) => choice.schedule.cache = block,
+        Place::Sums { channels, input } => {
+            choice.schedule.cache = if channels > loops.tile { channels } else { 0 };
+            choice.schedule.cache_in = input;
+        }
+        Place::Outside(_) => {}
     }
     choice.schedule.parallel = parallel(choice, shape);
 }
@@ -84,6 +106,12 @@ fn parallel(choice: &Choice, shape: &Shape) -> Option<Role> {
     enough.or(most).map(|c| c.0)
 }
 
+/// Whether sums may wait while other tiles have the same input channels.
+pub(super) fn can_wait(shape: &Shape, target: &Target) -> bool {
+    let is_known = shape.out.iter().all(|&extent| extent < UNKNOWN);
+    shape.keeps_sums && target.packs && is_known && shape.in_channels >= 2 * FEWEST_CHANNELS
+}
+
 impl Loops<'_> {
     fn best(&self) -> Place {
         let mut best = (f64::INFINITY, Place::Outside(0));
@@ -95,7 +123,7 @@ impl Loops<'_> {
         let block = self.near_block();
         let blocks = (places > 0 && block > self.tile && 2 * block <= self.shape.out_channels)
             .then_some(Place::Blocks(block));
-        for place in (0..=places).map(Place::Outside).chain(blocks) {
+        for place in (0..=places).map(Place::Outside).chain(blocks).chain(self.sums()) {
             let cycles = self.cycles(place);
             if cycles < 0.98 * best.0 {
                 best = (cycles, place);
@@ -104,9 +132,49 @@ impl Loops<'_> {
         best.1
     }
 
+    /// Blocks of input channels, of halves, quarters and so on, and with each a tile of channels,
+    /// two, and so on.
+    fn sums(&self) -> impl Iterator<Item = Place> + use<> {
+        let Shape { in_channels, out_channels, .. } = *self.shape;
+        // Sums that come and go take 1 to 25 % where the weights stay near without (Granite
+        // Rapids); where they do not, they leave a quarter of the time.
+        let is_far = !self.is_near(self.weights() / self.blocks as f64);
+        let can = self.waits && is_far;
+        let halves = std::iter::successors(Some(in_channels), |n| Some((n + 1) / 2)).skip(1);
+        let halves = halves.map(|n| (n + 7) / 8 * 8).take_while(|n| *n >= FEWEST_CHANNELS);
+        let inputs: Vec<i64> = if can { halves.take(8).collect() } else { Vec::new() };
+        let doubles = std::iter::successors(Some(self.tile), |n| n.checked_mul(2));
+        let most = out_channels.min(MOST);
+        let outs: Vec<i64> = doubles.take_while(|n| *n <= most).take(8).collect();
+        let pairs = inputs.into_iter().filter(|n| *n <= MOST);
+        pairs.flat_map(move |input| {
+            outs.clone().into_iter().map(move |channels| Place::Sums { channels, input })
+        })
+    }
+
+    /// Cycles of traffic over a group with sums that wait.
+    fn waiting(&self, channels: i64, input_channels: i64) -> f64 {
+        let ceil = |a: i64, b: i64| ((a + b - 1) / b) as f64;
+        let rounds = ceil(self.shape.out_channels, channels);
+        let parts = ceil(self.shape.in_channels, input_channels);
+        let tiles = self.tiles.iter().map(|tiles| *tiles as f64).product::<f64>();
+        let (weights, input) = (self.weights(), self.input());
+        let outputs = product(self.shape.out.iter().copied()) as f64;
+        let sums = channels as f64 * outputs * self.shape.bytes as f64;
+        if sums > MOST_WAITING {
+            return f64::INFINITY;
+        }
+        let near = self.rate((weights / rounds + input) / parts + sums);
+        let inputs = rounds * input * self.rate(input);
+        let moved = 2.0 * (parts - 1.0) * rounds;
+        let resumed = (parts - 1.0) * tiles * self.blocks as f64 * RESUMED;
+        inputs + (tiles - 1.0) * weights * near + moved * sums * near + resumed
+    }
+
     /// Cycles of traffic over a group.
     fn cycles(&self, place: Place) -> f64 {
         let (outside, rounds) = match place {
+            Place::Sums { channels, input } => return self.waiting(channels, input),
             Place::Outside(outside) => (outside, 1.0),
             Place::Blocks(block) => {
                 (self.tiles.len(), self.shape.out_channels as f64 / block as f64)
@@ -135,11 +203,16 @@ impl Loops<'_> {
     fn rate(&self, bytes: f64) -> f64 {
         let cycles = match bytes as usize {
             bytes if bytes <= self.target.l1_bytes / 2 => 0,
-            bytes if bytes <= self.target.l2_bytes / 4 * 3 => self.target.l2_cycles,
+            _ if self.is_near(bytes) => self.target.l2_cycles,
             // Twice what a stream takes: channels are read in short runs, each of them elsewhere.
             _ => 2 * self.target.far_cycles,
         };
         cycles as f64 / 1024.0
+    }
+
+    /// Whether so many bytes stay in the second-level cache.
+    fn is_near(&self, bytes: f64) -> bool {
+        bytes as usize <= self.target.l2_bytes / 4 * 3
     }
 
     /// Bytes of all channels' weights, of a transposed convolution those of one phase.
@@ -192,6 +265,11 @@ impl Loops<'_> {
                 "order oc inside {} over the image: {} KiB of the input stay near while all channels use them",
                 counted(outside as i64, "loop"),
                 kib(self.chunk(outside))
+            )),
+            Place::Sums { channels, input } => Some(format!(
+                "cache ic:{input}: their weights for {channels} output channels, {} KiB, stay near for all of the image; sums wait in scratch",
+                kib(self.weights() / self.shape.out_channels as f64 * channels as f64
+                    / self.shape.in_channels as f64 * input as f64)
             )),
             Place::Blocks(block) => Some(format!(
                 "cache oc:{block}: their weights, {} KiB, stay near while a tile of the input is used",

@@ -51,6 +51,8 @@ pub(super) struct Shape {
     pub apart: i64,
     /// Weights lie in panels of so many channels, whatever the tile.
     pub panel: Option<i64>,
+    /// Code may keep sums in scratch between blocks of input channels.
+    pub keeps_sums: bool,
     /// The taps that are not zero, of known weights that are the same in every group: of all
     /// output channels, input channels and places.
     pub known_taps: Option<i64>,
@@ -125,6 +127,7 @@ impl Shape {
             phases: phases(leaf, |_| true),
             apart: phases(leaf, about_columns),
             panel: None,
+            keeps_sums: extent(Role::InChannel) < UNKNOWN,
             known_taps: known_taps(nest, leaf),
         }
     }

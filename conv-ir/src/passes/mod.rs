@@ -15,6 +15,7 @@ mod pack;
 mod phases;
 mod reorder;
 mod simplify;
+mod sums;
 mod tile;
 mod unroll;
 mod vectorise;
@@ -83,6 +84,12 @@ pub const PASSES: &[Pass] = &[
         requires: "lanes",
         gives: "where machines share packed weights: the same as pack, in blocks that do not depend on the tile",
         run: pack::pack_panels,
+    },
+    Pass {
+        name: "sums",
+        requires: "lanes",
+        gives: "where the schedule says so, input channels in blocks, and their sums in scratch between",
+        run: sums::sums,
     },
     Pass {
         name: "unroll",

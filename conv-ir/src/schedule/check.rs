@@ -36,7 +36,7 @@ impl Schedule {
             of.map(|(role, number)| (format!("{word} {role}:{number}"), number))
         };
         let tile = self.tile.iter().map(|&t| axes("tile", Some(t)));
-        let cache = (self.cache != 0).then_some((Role::OutChannel, self.cache));
+        let cache = |role, channels| (channels != 0).then_some((role, channels));
         let rows = match self.borders {
             Borders::Panel { rows } => Some((format!("borders panel:{rows}"), rows)),
             Borders::Exact | Borders::Mask => None,
@@ -47,7 +47,8 @@ impl Schedule {
         };
         let others = [
             axes("lanes", self.lanes),
-            axes("cache", cache),
+            axes("cache", cache(Role::OutChannel, self.cache)),
+            axes("cache", cache(Role::InChannel, self.cache_in)),
             rows,
             axes("step", self.step),
             axes("pack", width),
@@ -93,6 +94,7 @@ mod tests {
                 assert_eq!(refused(schedule), wanted);
             }
         }
+        assert!(refused(Schedule { cache_in: -1, ..none() }).contains("cache ic:-1: numbers are"));
         assert!(refused(Schedule { cache: -1, ..none() }).contains("cache oc:-1: numbers are"));
     }
 

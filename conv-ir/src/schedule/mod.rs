@@ -7,7 +7,7 @@
 //! ([`Schedule::check`]).
 //!
 //! ```text
-//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact
+//! lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64,ic:256 borders exact
 //!     unroll kw step ic:2 pack parallel oc
 //! ```
 //!
@@ -100,6 +100,9 @@ pub struct Schedule {
     /// Output channels whose weights stay in cache while the loops inside theirs run; a multiple
     /// of their tile. 0: all of them in their own loop.
     pub cache: i64,
+    /// Input channels whose weights stay in cache while the loops inside the outermost one over
+    /// output channels run; what is summed so far is kept between such blocks. 0: all of them.
+    pub cache_in: i64,
     /// How the edge of the image is met.
     pub borders: Borders,
     /// Reduction axes repeated in the code.

@@ -21,8 +21,11 @@ impl fmt::Display for Schedule {
                 write!(f, " {word} {list}")?;
             }
         }
-        if self.cache > 0 {
-            write!(f, " cache oc:{}", self.cache)?;
+        let cached = [(Role::OutChannel, self.cache), (Role::InChannel, self.cache_in)];
+        let cached = cached.iter().filter(|c| c.1 > 0).map(|(role, n)| format!("{role}:{n}"));
+        let cached = cached.collect::<Vec<_>>().join(",");
+        if !cached.is_empty() {
+            write!(f, " cache {cached}")?;
         }
         match self.borders {
             Borders::Exact => write!(f, " borders exact")?,
@@ -58,7 +61,14 @@ impl FromStr for Schedule {
                 "lanes" => schedule.lanes = lanes(words.argument("lanes")?)?,
                 "tile" => schedule.tile = list(words.argument("tile")?, pair)?,
                 "order" => schedule.order = list(words.argument("order")?, role)?,
-                "cache" => schedule.cache = only(Role::OutChannel, words.argument("cache")?)?,
+                "cache" => {
+                    for (role, channels) in list(words.argument("cache")?, cached)? {
+                        match role {
+                            Role::OutChannel => schedule.cache = channels,
+                            _ => schedule.cache_in = channels,
+                        }
+                    }
+                }
                 "borders" => schedule.borders = borders(words.argument("borders")?)?,
                 "unroll" => schedule.unroll = list(words.argument("unroll")?, role)?,
                 "step" => schedule.step = reduction(words.argument("step")?)?,
@@ -179,11 +189,11 @@ fn reduction((column, text): Word<'_>) -> Result<Option<(Role, i64)>, Error> {
     }
 }
 
-/// `AXIS:EXTENT` of the one axis that the word is about.
-fn only(wanted: Role, (column, text): Word<'_>) -> Result<i64, Error> {
+/// `AXIS:EXTENT` of an axis whose weights stay in cache.
+fn cached((column, text): Word<'_>) -> Result<(Role, i64), Error> {
     match pair((column, text))? {
-        (role, extent) if role == wanted => Ok(extent),
-        (other, _) => Err(parse_error(column, format!("found axis {other}, expected {wanted}"))),
+        found @ (Role::OutChannel | Role::InChannel, _) => Ok(found),
+        (other, _) => Err(parse_error(column, format!("found axis {other}, expected oc or ic"))),
     }
 }
 
@@ -207,6 +217,8 @@ mod tests {
     fn reads_what_it_prints() {
         for text in [
             "lanes oc:4 tile oc:8,ow:5 order n,g,oc,oh,ow cache oc:64 borders exact unroll kh,kw step ic:4 pack parallel oc",
+            "lanes oc:16 tile oc:32,ow:14 cache oc:64,ic:256 borders exact pack",
+            "lanes oc:16 tile oc:32,ow:14 cache ic:256 borders exact pack",
             "lanes none borders exact",
             "lanes ow:4 tile ow:8 borders panel:8 parallel od",
             "lanes ow:16 tile oh:4,ow:32 borders mask step kh:5",
@@ -230,6 +242,7 @@ mod tests {
             ("borders soft", "column 9: found \"soft\", expected exact, mask or panel:ROWS"),
             ("step oc:4", "column 6: found axis oc, expected one that is summed over"),
             ("fast", "column 1: found \"fast\""),
+            ("cache ow:4", "column 7: found axis ow, expected oc or ic"),
             ("order", "column 6: \"order\" needs an argument"),
         ] {
             let error = text.parse::<Schedule>().unwrap_err().to_string();
