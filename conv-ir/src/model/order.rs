@@ -36,7 +36,10 @@ enum Place {
     /// Blocks of so many channels outermost, the tiles of a block innermost.
     Blocks(i64),
     /// The same, and inside them blocks of so many input channels.
-    Sums { channels: i64, input: i64 },
+    Sums {
+        channels: i64,
+        input: i64,
+    },
 }
 
 /// What the loops move.
@@ -136,10 +139,12 @@ impl Loops<'_> {
     /// two, and so on.
     fn sums(&self) -> impl Iterator<Item = Place> + use<> {
         let Shape { in_channels, out_channels, .. } = *self.shape;
-        // Sums that come and go take 1 to 25 % where the weights stay near without (Granite
-        // Rapids); where they do not, they leave a quarter of the time.
-        let is_far = !self.is_near(self.weights() / self.blocks as f64);
-        let can = self.waits && is_far;
+        // Sums that come and go take 1 to 25 % where the weights of a tile stay near without,
+        // beside the rows that pass by (Granite Rapids); where they do not, they leave a quarter of
+        // the time.
+        let is_far = !self.is_near(self.weights() / self.blocks as f64 + self.rows());
+        // Of one tile each weight is read once.
+        let can = self.waits && is_far && self.tiles.iter().any(|tiles| *tiles > 1);
         let halves = std::iter::successors(Some(in_channels), |n| Some((n + 1) / 2)).skip(1);
         let halves = halves.map(|n| (n + 7) / 8 * 8).take_while(|n| *n >= FEWEST_CHANNELS);
         let inputs: Vec<i64> = if can { halves.take(8).collect() } else { Vec::new() };
@@ -220,6 +225,13 @@ impl Loops<'_> {
         self.shape.weight_elements() as f64 * self.shape.bytes as f64 / self.shape.phases as f64
     }
 
+    /// Bytes of the rows of the input under the window, of all channels.
+    fn rows(&self) -> f64 {
+        let Shape { in_channels, column_step, bytes, .. } = *self.shape;
+        let rows = product(self.shape.taps.iter().skip(1).copied());
+        product([in_channels, rows, self.shape.columns(), column_step.max(1), bytes as i64]) as f64
+    }
+
     fn input(&self) -> f64 {
         self.shape.input_elements() as f64 * self.shape.bytes as f64
     }
@@ -269,7 +281,8 @@ impl Loops<'_> {
             Place::Sums { channels, input } => Some(format!(
                 "cache ic:{input}: their weights for {channels} output channels, {} KiB, stay near for all of the image; sums wait in scratch",
                 kib(self.weights() / self.shape.out_channels as f64 * channels as f64
-                    / self.shape.in_channels as f64 * input as f64)
+                    / self.shape.in_channels as f64
+                    * input as f64)
             )),
             Place::Blocks(block) => Some(format!(
                 "cache oc:{block}: their weights, {} KiB, stay near while a tile of the input is used",

@@ -125,12 +125,9 @@ fn sums_wait_where_the_weights_of_one_tile_stay_in_no_cache() {
         let channels = schedule.cache_in;
         let bytes = channels * 9 * 4 * schedule.tile_of(Role::OutChannel).max(schedule.cache);
         let near = target.l2_bytes as i64 / 4 * 3;
-        // A quarter of a megabyte for eight channels.
-        let needs = 2048 * 9 * 4 * schedule.tile_of(Role::OutChannel) > near;
-        assert!((channels >= 32 && bytes < near) == needs, "{target}: {schedule}");
+        assert!(channels >= 32 && bytes < near, "{target}: {schedule}");
         assert_eq!(choose("conv2d ic128 oc128 in 28 kernel 3 pad 1", &target).cache_in, 0);
     }
-    assert!(choose(aspp, &Target::AVX512).cache_in > 0);
     // Each weight is read once.
     assert_eq!(choose("conv2d ic8192 oc256 in 1 kernel 1", &Target::AVX2).cache_in, 0);
     // Emitted code has no scratch for it.

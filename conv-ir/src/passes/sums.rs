@@ -19,8 +19,8 @@
 //! finds its own sums again.
 
 use crate::nest::{
-    Access, Affine, AxisId, BufferId, BufferRole, Expr, Index, Leaf, Loop, LoopKind, Nest, Op, Part,
-    RegId, Role, Stmt, Var,
+    Access, Affine, AxisId, BufferId, BufferRole, Expr, Index, Leaf, Loop, LoopKind, Nest, Op,
+    Part, RegId, Role, Stmt, Var,
 };
 use crate::{Error, Schedule, Target};
 
@@ -116,9 +116,8 @@ struct Channels {
 /// The position of the loop over input channels; none where there is one channel, or the leaf only
 /// moves elements.
 fn channel_loop(nest: &Nest, leaf: &Leaf) -> Option<usize> {
-    let is_it = |l: &Loop| {
-        nest.role(l.axis) == Role::InChannel && nest.axis(l.axis).part != Part::Inner
-    };
+    let is_it =
+        |l: &Loop| nest.role(l.axis) == Role::InChannel && nest.axis(l.axis).part != Part::Inner;
     leaf.reduce.iter().position(is_it).filter(|_| !leaf.init.is_empty())
 }
 
