@@ -10,6 +10,7 @@ use conv_jit::{Options, Packed, StepWeights};
 use tract_onnx::tract_core::internal::*;
 
 use crate::outputs::Outputs;
+use crate::quantised::{Layer, Run};
 use crate::region::{Region, Work};
 use crate::{normalise, scale};
 
@@ -33,6 +34,8 @@ enum Code {
     Packed(Packed<f32>),
     /// One step, whose weights are the node's second input.
     Scaling(conv_jit::Compiled),
+    /// A layer of bytes.
+    Bytes(Box<dyn Run>, DatumType),
 }
 
 impl PartialEq for Compiled {
@@ -44,14 +47,22 @@ impl PartialEq for Compiled {
 impl Eq for Compiled {}
 
 /// Compiles every region, and products with numbers per channel.
-pub fn compile(model: &mut TypedModel, options: &Options) -> TractResult<()> {
-    let outputs = Arc::new(Outputs::default());
-    scale::replace(model, options, &outputs)?;
-    normalise::replace(model, &outputs)?;
+pub fn compile(
+    model: &mut TypedModel,
+    options: &Options,
+    outputs: &Arc<Outputs>,
+) -> TractResult<()> {
+    scale::replace(model, options, outputs)?;
+    normalise::replace(model, outputs)?;
     for id in model.eval_order()? {
         let node = model.node(id);
-        let Some(region) = node.op_as::<Region>() else { continue };
-        let compiled = Compiled::new(&region.0, options, &outputs)?;
+        let compiled = if let Some(region) = node.op_as::<Region>() {
+            Compiled::new(&region.0, options, outputs)?
+        } else if let Some(layer) = node.op_as::<Layer>() {
+            Compiled::bytes(layer, options, outputs)?
+        } else {
+            continue;
+        };
         TypedModelPatch::replace_single_op(model, node, &node.inputs, compiled)?.apply(model)?;
     }
     model.compact()
@@ -74,6 +85,12 @@ impl Compiled {
         Ok(Compiled(Arc::new(Inner { code, output, folded, outputs })))
     }
 
+    fn bytes(layer: &Layer, options: &Options, outputs: &Arc<Outputs>) -> TractResult<Compiled> {
+        let code = Code::Bytes(layer.compiled(options)?, layer.0.dtype);
+        let (output, folded) = (layer.0.output.clone(), layer.0.folded.clone());
+        Ok(Compiled(Arc::new(Inner { code, output, folded, outputs: outputs.clone() })))
+    }
+
     /// A depthwise convolution whose weights are the node's second input.
     pub fn scaling(
         program: Program,
@@ -90,6 +107,7 @@ impl Compiled {
         match &self.0.code {
             Code::Packed(packed) => packed.program(),
             Code::Scaling(compiled) => compiled.program(),
+            Code::Bytes(run, _) => run.program(),
         }
     }
 
@@ -132,6 +150,10 @@ impl EvalOp for Compiled {
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         let Inner { code, output, outputs, .. } = &*self.0;
+        if let Code::Bytes(run, dtype) = code {
+            let result = outputs.of(*dtype, output, |result| run.run(&inputs[0], result))?;
+            return Ok(tvec!(TValue::from_const(result)));
+        }
         let plain: Vec<_> =
             inputs.iter().map(|input| input.try_as_plain_ram()).collect::<TractResult<_>>()?;
         let slices: Vec<&[f32]> =
@@ -143,6 +165,7 @@ impl EvalOp for Compiled {
                 scaling = compiled.pack(slices[1], None)?;
                 (&scaling, slices.get(2))
             }
+            Code::Bytes(..) => bail!("a layer of bytes runs by itself"),
         };
         let result = outputs.written(output, |result| {
             let call = packed.call(slices[0], result);
@@ -155,7 +178,11 @@ impl EvalOp for Compiled {
 
 impl TypedOp for Compiled {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(f32::fact(&self.0.output)))
+        let dtype = match &self.0.code {
+            Code::Bytes(_, dtype) => *dtype,
+            _ => f32::datum_type(),
+        };
+        Ok(tvec!(dtype.fact(&self.0.output)))
     }
 
     as_op!();

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::compiled::Compiled;
 use crate::found::Left;
+use crate::quantised;
 use crate::sized::Sized;
 use crate::{Error, Tensor};
 
@@ -60,7 +61,7 @@ impl Explanation {
             Node {
                 name: node.name.clone(),
                 op: node.op.name().into_owned(),
-                is_ours: ours.is_some(),
+                is_ours: ours.is_some() || quantised::is_pass(node.op.as_ref()),
                 convolutions: ours.map_or(0, Compiled::convolutions),
                 pools: ours.map_or(0, Compiled::pools),
                 what: ours.map_or_else(String::new, Compiled::describe),

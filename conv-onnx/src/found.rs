@@ -79,6 +79,17 @@ fn step(model: &TypedModel, id: usize) -> Option<Result<Step, String>> {
     Some(described.step(model, node))
 }
 
+/// The description of a convolution of known sizes, whatever its numbers.
+pub fn spec_of(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<ConvSpec> {
+    let pool = &conv.pool_spec;
+    let shape = model.outlet_fact(node.inputs[0]).ok()?.shape.as_concrete()?;
+    let is_plain = conv.q_params.is_none()
+        && pool.data_format == DataFormat::NCHW
+        && conv.kernel_fmt == KernelFormat::OIHW;
+    let (format, groups) = (conv.kernel_fmt, conv.group);
+    is_plain.then(|| Described { pool, format, groups, adjustments: None }.spec(shape))
+}
+
 /// What the two kinds of nodes have in common.
 struct Described<'a> {
     pool: &'a PoolSpec,

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod activations;
 mod chain;
 mod compiled;
 mod error;
@@ -26,6 +27,7 @@ mod model;
 mod normalise;
 mod outputs;
 mod pools;
+mod quantised;
 mod reader;
 mod region;
 mod resize;

@@ -10,7 +10,7 @@ use tract_onnx::tract_hir::infer::{DimFact, Factoid};
 
 use crate::error::tract;
 use crate::explain::Explanation;
-use crate::reader::reader;
+use crate::reader::{From, read};
 use crate::sized::Sized;
 use crate::tensor::dtype_name;
 use crate::{Error, Tensor};
@@ -121,7 +121,7 @@ impl Model {
         if !found.is_file() {
             return Err(no_file("cannot be read: it is no regular file".to_owned()));
         }
-        let read = || reader().model_for_path(path);
+        let read = || read(From::Path(path), options.route);
         match tract("is no ONNX model that tract can read", read) {
             Ok(parsed) => Model::of(parsed, options),
             Err(error) => Err(no_file(error.to_string())),
@@ -133,7 +133,7 @@ impl Model {
     /// # Errors
     /// [`Error::Model`] where they are no model.
     pub fn parse(bytes: &[u8], options: Options) -> Result<Model, Error> {
-        let read = || reader().model_for_read(&mut &bytes[..]);
+        let read = || read(From::Bytes(bytes), options.route);
         Model::of(tract("reading the model", read)?, options)
     }
 

@@ -22,6 +22,12 @@ pub fn keep_blocks() {
     drop(std::hint::black_box(Vec::<u8>::with_capacity(LARGEST)));
 }
 
+impl PartialEq for Outputs {
+    fn eq(&self, other: &Outputs) -> bool {
+        std::ptr::eq(self, other)
+    }
+}
+
 impl Outputs {
     /// A tensor of f32, full of what an earlier run left, for `write` to write as a whole.
     pub fn written(
@@ -29,22 +35,36 @@ impl Outputs {
         shape: &[usize],
         write: impl FnOnce(&mut [f32]) -> TractResult<()>,
     ) -> TractResult<Arc<Tensor>> {
-        let mut tensor = match self.take(shape.iter().product()) {
+        self.of(f32::datum_type(), shape, |tensor| {
+            write(tensor.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?)
+        })
+    }
+
+    /// The same, of any type.
+    pub fn of(
+        &self,
+        dtype: DatumType,
+        shape: &[usize],
+        write: impl FnOnce(&mut Tensor) -> TractResult<()>,
+    ) -> TractResult<Arc<Tensor>> {
+        let mut tensor = match self.take(dtype, shape.iter().product()) {
             Some(tensor) => tensor,
-            None => Arc::new(Tensor::zero::<f32>(shape)?),
+            None => Arc::new(Tensor::zero_dt(dtype, shape)?),
         };
         // Nobody else has it: a new one, or one whose only share was the list's.
         let own = Arc::make_mut(&mut tensor);
         own.set_shape(shape)?;
-        write(own.try_as_plain_ram_mut()?.as_slice_mut::<f32>()?)?;
+        write(own)?;
         self.lock().push(tensor.clone());
         Ok(tensor)
     }
 
     /// A free one of so many numbers.
-    fn take(&self, len: usize) -> Option<Arc<Tensor>> {
+    fn take(&self, dtype: DatumType, len: usize) -> Option<Arc<Tensor>> {
         let mut list = self.lock();
-        let is_free = |tensor: &Arc<Tensor>| tensor.len() == len && Arc::strong_count(tensor) == 1;
+        let is_free = |tensor: &Arc<Tensor>| {
+            tensor.len() == len && tensor.datum_type() == dtype && Arc::strong_count(tensor) == 1
+        };
         let at = list.iter().position(is_free)?;
         Some(list.swap_remove(at))
     }

@@ -40,7 +40,8 @@ fn described(model: &TypedModel, node: &TypedNode) -> Option<ConvSpec> {
     windowed(reduction, shape, pool_spec)
 }
 
-fn windowed(reduction: Reduction, shape: &[usize], pool: &PoolSpec) -> Option<ConvSpec> {
+/// A window of pooling over an input of that shape.
+pub fn windowed(reduction: Reduction, shape: &[usize], pool: &PoolSpec) -> Option<ConvSpec> {
     let [batch, channels, spatial @ ..] = shape else { return None };
     if pool.data_format != DataFormat::NCHW || spatial.is_empty() {
         return None;

@@ -4,24 +4,60 @@
 //!   run. So they are not read.
 //! - `Upsample`, which was before `Resize`.
 //! - `Resize` of opset 10 takes the nearest element at or before a position.
+//! - What is quantised, in one form: [`quantised`].
+//! - Elu, its kin and softplus are one node each: [`activations`].
 //! - `SpaceToDepth` with channels first (mode `CRD`), which tract would run in the other order, is
 //!   refused.
 
+use std::path::Path;
+
+use tract_onnx::model::ParseResult;
 use tract_onnx::pb::{AttributeProto, NodeProto, attribute_proto};
+use tract_onnx::prelude::{Framework as _, InferenceModel};
 use tract_onnx::tract_core::internal::*;
+
+use crate::activations;
+use crate::model::Route;
+use crate::quantised::{self, expanded};
 
 /// tract's own operators, by names that are none.
 const RESIZE: &str = "conv_onnx.Resize";
 const SPACE_TO_DEPTH: &str = "conv_onnx.SpaceToDepth";
 
-/// The reader.
-pub fn reader() -> tract_onnx::Onnx {
+/// Reads a model: from a file, whose folder has what the model keeps outside, or from bytes.
+pub fn read(from: From<'_>, route: Route) -> TractResult<InferenceModel> {
+    let reader = reader(route);
+    let (mut proto, folder) = match from {
+        From::Path(path) => {
+            (reader.proto_model_for_path(path)?, path.parent().and_then(Path::to_str))
+        }
+        From::Bytes(mut bytes) => (reader.proto_model_for_read(&mut bytes)?, None),
+    };
+    if route == Route::Compiled {
+        expanded::expand(&mut proto);
+    }
+    let ParseResult { model, unresolved_inputs, .. } = reader.parse(&proto, folder)?;
+    ensure!(unresolved_inputs.is_empty(), "nothing gives {}", unresolved_inputs.join(", "));
+    Ok(model)
+}
+
+/// Where a model is.
+pub enum From<'a> {
+    Path(&'a Path),
+    Bytes(&'a [u8]),
+}
+
+fn reader(route: Route) -> tract_onnx::Onnx {
     let onnx = tract_onnx::onnx();
     let mut onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
     let operators = &mut onnx.op_register;
     for (operator, own) in [("Resize", RESIZE), ("SpaceToDepth", SPACE_TO_DEPTH)] {
         let Some(&tracts) = operators.0.get(operator) else { return onnx };
         operators.insert(own, tracts);
+    }
+    activations::register(operators);
+    if route == Route::Compiled {
+        quantised::register(operators);
     }
     operators.insert("Resize", |context, node| {
         let node = match context.onnx_operator_set_version {

@@ -1,7 +1,7 @@
 //! A model for inputs of certain shapes: the way from tract's graph to what runs.
 //!
 //! ```text
-//! parsed graph --shapes--> typed --found--> regions
+//! parsed graph --shapes--> typed --quantised--> layers of bytes --found--> regions
 //!   --declutter, matmul, pools, resize--> more regions --fold--> fewer nodes
 //!   --chain--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
@@ -15,7 +15,9 @@ use tract_onnx::tract_core::plan::eval;
 use crate::error::tract;
 use crate::found::Left;
 use crate::model::{Options, Route};
-use crate::{Error, Tensor, chain, compiled, fold, found, matmul, outputs, pools, resize};
+use crate::{
+    Error, Tensor, chain, compiled, fold, found, matmul, outputs, pools, quantised, resize,
+};
 
 /// What runs, for one set of input shapes.
 #[derive(Debug)]
@@ -42,10 +44,12 @@ impl Sized {
             }
             model.into_typed()
         })?;
-        let mut left = Vec::new();
+        let (mut left, kept) = (Vec::new(), Arc::default());
         if options.route == Route::Compiled {
             left = tract("compiling the model's convolutions", || {
                 // Weights may be constants behind a reshape.
+                model.prop_consts()?;
+                quantised::rewrite(&mut model, &kept)?;
                 model.prop_consts()?;
                 let left = found::replace(&mut model)?;
                 model.declutter()?;
@@ -54,7 +58,7 @@ impl Sized {
                 resize::replace(&mut model)?;
                 fold::fold(&mut model)?;
                 chain::join(&mut model, &options.jit())?;
-                compiled::compile(&mut model, &options.jit())?;
+                compiled::compile(&mut model, &options.jit(), &kept)?;
                 Ok(left)
             })?;
         }

@@ -20,6 +20,7 @@ use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math::{add, mul};
 
 use super::put;
+use crate::found::numbers as known;
 use crate::region::Region;
 
 /// No activation is spelled with more nodes.
@@ -42,7 +43,8 @@ pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
     // The longest one first: `x` times its own hard sigmoid is more than the hard sigmoid.
     for (end, values) in expression.ends(model).into_iter().rev() {
         let before = region.0.activation();
-        let Some(found) = recognised(before, values) else { continue };
+        let found = known(values).ok().and_then(|values| recognised(before, &values));
+        let Some(found) = found else { continue };
         let activation = found.activation;
         let new = region.0.with(words(activation), |step| step.spec.activation = Some(activation));
         return match (found.factor, found.summand) {
@@ -56,11 +58,19 @@ pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
 /// The activation that stands behind any node, and where it ends.
 pub fn behind(model: &TypedModel, node: &TypedNode) -> TractResult<Option<(usize, Activation)>> {
     let expression = Expression::behind(model, node)?;
-    let found = expression.ends(model).into_iter().rev().find_map(|(end, values)| {
-        let found = recognised(None, values)?;
-        ((found.factor, found.summand) == (1.0, 0.0)).then_some((end, found.activation))
-    });
-    Ok(found)
+    let mut ends = expression.ends(model).into_iter().rev();
+    Ok(ends.find_map(|(end, values)| Some((end, alone(&known(values).ok()?)?))))
+}
+
+/// Where [`alone`] compares.
+pub fn points() -> &'static [f32] {
+    &POINTS
+}
+
+/// The activation that has these values at the [`points`], and nothing behind it.
+pub fn alone(values: &[f32]) -> Option<Activation> {
+    let found = recognised(None, values)?;
+    ((found.factor, found.summand) == (1.0, 0.0)).then_some(found.activation)
 }
 
 /// Nodes that depend on one outlet alone, in the order of their evaluation, with their values at
@@ -163,9 +173,7 @@ struct Found {
 }
 
 /// The activation that, behind the one that is there, has these values.
-fn recognised(before: Option<Activation>, values: &Tensor) -> Option<Found> {
-    let plain = values.try_as_plain_ram().ok()?;
-    let values = plain.as_slice::<f32>().ok()?;
+fn recognised(before: Option<Activation>, values: &[f32]) -> Option<Found> {
     // `x * a + b` is no activation, though almost a leaky relu of slope 1.
     if relation(&POINTS, values).is_some_and(|affine| agree(&POINTS, affine, values)) {
         return None;
@@ -240,7 +248,8 @@ fn candidates(values: &[f32]) -> Vec<Activation> {
         nearest.map_or(f64::NAN, |at| f64::from(values[at]))
     };
     use Activation::*;
-    let mut all = vec![Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu, Tanh, Gelu, Mish];
+    let mut all =
+        vec![Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu, Tanh, Gelu, Mish, Softplus];
     let (low, high) = (at(-1e5), at(1e5));
     if low < high && low.abs() < 1e4 && high.abs() < 1e4 {
         all.push(Clamp(low, high));
@@ -248,6 +257,11 @@ fn candidates(values: &[f32]) -> Vec<Activation> {
     let slope = at(-1e5) / -1e5;
     if slope.is_finite() && slope != 1.0 {
         all.push(LeakyRelu(f64::from(slope as f32)));
+    }
+    // What is behind it may be a factor, as in selu.
+    let alpha = -low / (high / 1e5);
+    if alpha > 1e-3 && alpha < 1e4 {
+        all.push(Elu(f64::from(alpha as f32)));
     }
     all
 }
@@ -290,6 +304,8 @@ fn words(activation: Activation) -> &'static str {
         Gelu => "gelu",
         HardSwish => "hardswish",
         HardSigmoid => "hardsigmoid",
+        Elu(_) => "elu",
+        Softplus => "softplus",
         Mish => "mish",
         _ => "activation",
     }

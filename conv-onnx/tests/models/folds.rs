@@ -53,10 +53,19 @@ fn activations_of_one_node() {
         ("HardSwish", "hardswish"),
         ("LeakyRelu", "leaky relu"),
         ("Mish", "mish"),
+        ("Elu", "elu"),
+        ("Celu", "elu"),
+        ("Softplus", "softplus"),
     ] {
         folds(&[name], |graph, y| graph.node(op, &[y], vec![]));
     }
     folds(&["leaky relu"], |graph, y| graph.node("LeakyRelu", &[y], vec![Float("alpha", 0.3)]));
+    folds(&["elu"], |graph, y| graph.node("Elu", &[y], vec![Float("alpha", 0.7)]));
+    // A factor is behind it, which the next convolution takes in.
+    folds(&["elu", "affine before"], |graph, y| {
+        let z = graph.node("Selu", &[y], vec![]);
+        graph.conv(&z, [4, 2], 3, 1)
+    });
 }
 
 #[test]

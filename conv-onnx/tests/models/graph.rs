@@ -67,6 +67,33 @@ impl Graph {
         name
     }
 
+    /// Another input, of bytes.
+    pub fn bytes_input(&mut self, name: &str, shape: &[i64], is_signed: bool) {
+        self.0.input.push(value_of(name, Some(shape), if is_signed { 3 } else { 2 }));
+    }
+
+    /// A constant of bytes.
+    pub fn bytes_constant(&mut self, shape: &[i64], values: &[i32], is_signed: bool) -> String {
+        self.whole(shape, values, if is_signed { 3 } else { 2 })
+    }
+
+    /// A constant of i32.
+    pub fn sums_constant(&mut self, shape: &[i64], values: &[i32]) -> String {
+        self.whole(shape, values, 6)
+    }
+
+    fn whole(&mut self, shape: &[i64], values: &[i32], data_type: i32) -> String {
+        let name = format!("constant/{}", self.0.initializer.len());
+        self.0.initializer.push(TensorProto {
+            dims: shape.to_vec(),
+            data_type,
+            int32_data: values.to_vec(),
+            name: name.clone(),
+            ..TensorProto::default()
+        });
+        name
+    }
+
     /// One number.
     pub fn scalar(&mut self, value: f32) -> String {
         self.constant(&[], vec![value])
@@ -125,6 +152,10 @@ impl Graph {
 }
 
 fn value(name: &str, shape: Option<&[i64]>) -> ValueInfoProto {
+    value_of(name, shape, 1)
+}
+
+fn value_of(name: &str, shape: Option<&[i64]>, elem_type: i32) -> ValueInfoProto {
     let extent = |&n: &i64| {
         let free = || dimension::Value::DimParam("free".to_owned());
         let value = if n == 0 { free() } else { dimension::Value::DimValue(n) };
@@ -132,7 +163,7 @@ fn value(name: &str, shape: Option<&[i64]>) -> ValueInfoProto {
         Dimension { value: (n != 0).then_some(value), ..Dimension::default() }
     };
     let shape = shape.map(|shape| TensorShapeProto { dim: shape.iter().map(extent).collect() });
-    let tensor = type_proto::Value::TensorType(type_proto::Tensor { elem_type: 1, shape });
+    let tensor = type_proto::Value::TensorType(type_proto::Tensor { elem_type, shape });
     let r#type = Some(TypeProto { value: Some(tensor), ..TypeProto::default() });
     ValueInfoProto { name: name.to_owned(), r#type, ..ValueInfoProto::default() }
 }

@@ -8,6 +8,7 @@ mod graph;
 mod kinds;
 mod matmul;
 mod pages;
+mod quantised;
 mod reading;
 mod resize;
 mod scale;

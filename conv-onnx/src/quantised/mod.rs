@@ -1,0 +1,44 @@
+//! Quantised models: convolutions of bytes, and what stands between them.
+//!
+//! ```text
+//! QLinearConv, QLinearAdd, ..  --expanded-->  dequantise, Conv, Add, .., quantise
+//! dequantise(x), dequantise(w) -> Conv -> [Relu, Clip] -> quantise   ->  one layer of bytes
+//! dequantise(x) -> any function of one number -> quantise            ->  a table of 256 bytes
+//! dequantise(x), dequantise(y) -> Add or Mul -> [Relu] -> quantise   ->  one pass over both
+//! ```
+//!
+//! A model says its bytes in one of two ways: by operators of bytes, or by real ones between
+//! `DequantizeLinear` and `QuantizeLinear`. The first are [spelled](expanded) as the second before
+//! tract sees them, so that there is one form. [`rewrite`] then goes through the graph once: a
+//! tensor that is dequantised stays bytes until someone needs real numbers. Sums are exact, and
+//! rounded as ONNX says; the graph's own floating-point sums, computed as they stand, differ where
+//! two numbers are equally near.
+//!
+//! Layers of bytes have their channels last, where four of a pixel make one product. Tensors are
+//! turned where that begins and ends.
+
+mod ends;
+pub mod expanded;
+mod expression;
+mod grid;
+mod layer;
+mod linear;
+mod operands;
+mod passes;
+mod rewrite;
+mod state;
+
+pub use layer::{Layer, Run};
+pub use linear::register;
+pub use rewrite::rewrite;
+
+use tract_onnx::tract_core::internal::TypedOp;
+
+/// Whether a node is one of the passes here, which no convolution says.
+pub fn is_pass(op: &dyn TypedOp) -> bool {
+    op.is::<passes::Table>()
+        || op.is::<passes::Pair>()
+        || op.is::<passes::Mean>()
+        || op.is::<linear::Quantise>()
+        || op.is::<linear::Dequantise>()
+}

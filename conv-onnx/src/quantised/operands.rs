@@ -1,0 +1,163 @@
+//! What the nodes of a file say of their bytes: grids, weights, biases, constants.
+
+use std::sync::Arc;
+
+use conv_ir::Layout;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::cast::Cast;
+use tract_onnx::tract_core::ops::cnn::{Conv, SumPool};
+
+use super::grid::Grid;
+use super::layer::{Sums, Weight};
+use super::linear::Dequantise;
+use crate::{found, pools};
+
+/// The one scale and zero point of a node, where they are known.
+pub fn grid(model: &TypedModel, node: &TypedNode, dtype: DatumType) -> Option<Grid> {
+    let is_signed = match dtype {
+        DatumType::I8 => true,
+        DatumType::U8 => false,
+        _ => return None,
+    };
+    let one = |at: usize| {
+        let konst = model.outlet_fact(*node.inputs.get(at)?).ok()?.konst.clone()?;
+        (konst.len() == 1).then_some(konst)
+    };
+    let scale = one(1)?.cast_to::<f32>().ok()?.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?[0];
+    let zero = match node.inputs.get(2) {
+        None => 0,
+        Some(_) => {
+            one(2)?.cast_to::<i32>().ok()?.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?[0]
+        }
+    };
+    (scale > 0.0 && scale.is_finite()).then_some(Grid { is_signed, scale, zero })
+}
+
+/// The value of a real tensor that follows from constants alone.
+pub fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
+    if let Some(konst) = &model.outlet_fact(outlet)?.konst {
+        return Ok(Some(konst.clone()));
+    }
+    let node = model.node(outlet.node);
+    if node.inputs.is_empty() || outlet.slot > 0 {
+        return Ok(None);
+    }
+    let mut inputs: TVec<TValue> = tvec!();
+    for &input in &node.inputs {
+        let Some(value) = constant(model, input)? else { return Ok(None) };
+        inputs.push(value.into_tvalue());
+    }
+    if let Some(op) = node.op_as::<Dequantise>() {
+        return Ok(Some(op.computed(&inputs)?.into_arc_tensor()));
+    }
+    Ok(node.op.eval_out_of_plan(inputs)?.map(|mut outputs| outputs.remove(0).into_arc_tensor()))
+}
+
+/// A convolution of bytes with known bytes.
+pub fn layer_of(model: &TypedModel, node: &TypedNode, conv: &Conv, grid: Grid) -> Option<Sums> {
+    let mut spec = found::spec_of(model, node, conv)?;
+    let own = conv_ir::Conv::new(spec.clone()).ok()?;
+    if !found::fits(&own, &node.outputs[0].fact) {
+        return None;
+    }
+    spec.layout = Layout::ChannelsLast;
+    let weight = weight(model, node.inputs[1], spec.out_channels)?;
+    let mut sums = Sums { spec, grid, weight: Arc::new(weight), bias: Vec::new() };
+    sums.bias = bias(model, *node.inputs.get(2)?, &sums.scales())?;
+    Some(sums)
+}
+
+/// Weights that are dequantised: by one scale, or one for each output channel.
+fn weight(model: &TypedModel, outlet: OutletId, channels: usize) -> Option<Weight> {
+    let node = model.node(outlet.node);
+    let op = node.op_as::<Dequantise>()?;
+    let value = |at: usize| model.outlet_fact(*node.inputs.get(at)?).ok()?.konst.clone();
+    let (bytes, scales) = (value(0)?, value(1)?);
+    let scales = scales.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
+    let zeros = match node.inputs.get(2) {
+        None => vec![0],
+        Some(_) => {
+            let zeros = value(2)?.cast_to::<i32>().ok()?.into_owned();
+            zeros.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec()
+        }
+    };
+    let fits =
+        |len: usize| len == 1 || len == channels && op.axis.rem_euclid(bytes.rank() as i64) == 0;
+    let is_good = |&scale: &f32| scale > 0.0 && scale.is_finite();
+    if !(fits(scales.len()) && fits(zeros.len()) && scales.iter().all(is_good)) {
+        return None;
+    }
+    let plain = bytes.try_as_plain_ram().ok()?;
+    let (is_signed, bytes) = match bytes.datum_type() {
+        DatumType::I8 => (true, plain.as_slice::<i8>().ok()?.iter().map(|&w| w as u8).collect()),
+        DatumType::U8 => (false, plain.as_slice::<u8>().ok()?.to_vec()),
+        _ => return None,
+    };
+    Some(Weight { is_signed, bytes, scales, zeros })
+}
+
+/// A bias in units of sums: the file's own numbers, or real ones to the nearest.
+fn bias(model: &TypedModel, outlet: OutletId, scales: &[f32]) -> Option<Vec<i32>> {
+    // tract casts it to its own type, and drops axes of one position.
+    let mut node = model.node(outlet.node);
+    while node.op_is::<Cast>() || node.op_is::<AxisOp>() {
+        node = model.node(node.inputs[0].node);
+    }
+    if node.op_is::<Dequantise>() && node.inputs.len() == 2 {
+        let value = |at: usize| model.outlet_fact(node.inputs[at]).ok()?.konst.clone();
+        let (sums, own) = (value(0)?, value(1)?);
+        if let (Ok(sums), Ok(own)) = (sums.try_as_plain_ram(), own.try_as_plain_ram())
+            && let (Ok(sums), Ok(own)) = (sums.as_slice::<i32>(), own.as_slice::<f32>())
+            && sums.len() == scales.len()
+            && (own.len() == 1 || own.len() == scales.len())
+            && scales
+                .iter()
+                .enumerate()
+                .all(|(at, scale)| (own[at % own.len()] - scale).abs() <= 1e-5 * scale.abs())
+        {
+            return Some(sums.to_vec());
+        }
+    }
+    let real = constant(model, outlet).ok()??;
+    let real = real.cast_to::<f32>().ok()?.into_owned();
+    let plain = real.try_as_plain_ram().ok()?;
+    let real = plain.as_slice::<f32>().ok()?;
+    if real.len() != 1 && real.len() != scales.len() {
+        return None;
+    }
+    let unit = |(at, &scale): (usize, &f32)| {
+        let sum = (f64::from(real[at % real.len()]) / f64::from(scale)).round_ties_even();
+        (sum.abs() < 2f64.powi(31)).then_some(sum as i32)
+    };
+    scales.iter().enumerate().map(unit).collect()
+}
+
+/// An average over a window that always has as many taps: a sum of ones.
+pub fn average(model: &TypedModel, node: &TypedNode, pool: &SumPool, grid: Grid) -> Option<Sums> {
+    let shape = model.outlet_fact(node.inputs[0]).ok()?.shape.as_concrete()?;
+    let reduction = conv_ir::Reduction::Average { count_include_pad: pool.count_include_pad };
+    let pooled = pools::windowed(reduction, shape, &pool.pool_spec)?;
+    let own = conv_ir::Conv::new(pooled.clone()).ok()?;
+    let pads = match &pooled.padding {
+        conv_ir::Padding::Explicit(conv_ir::PerAxis::Each(pads)) => {
+            pads.iter().any(|&pad| pad != (0, 0))
+        }
+        conv_ir::Padding::Valid => false,
+        _ => true,
+    };
+    let varies = pads && !pool.count_include_pad || pooled.ceil_mode;
+    if !pool.normalize || varies || !found::fits(&own, &node.outputs[0].fact) {
+        return None;
+    }
+    let taps: usize = pooled.kernel.iter().product();
+    let channels = pooled.in_channels;
+    let spec = conv_ir::ConvSpec {
+        reduction: conv_ir::Reduction::Sum,
+        groups: channels,
+        layout: Layout::ChannelsLast,
+        ..pooled
+    };
+    let (bytes, scales) = (vec![1; taps * channels], vec![1.0 / taps as f32]);
+    let weight = Arc::new(Weight { is_signed: true, bytes, scales, zeros: vec![0] });
+    Some(Sums { spec, grid, weight, bias: vec![0; channels] })
+}

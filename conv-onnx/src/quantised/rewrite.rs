@@ -1,0 +1,339 @@
+//! One way through the graph: what can be computed in bytes is.
+//!
+//! Requires a typed graph that is not decluttered, with [`Quantise`] and [`Dequantise`] nodes whose
+//! constants are folded. Gives the same graph with [`Layer`]s, [`Table`]s, [`Pair`]s and [`Mean`]s;
+//! the weights of convolutions that stay real are dequantised here.
+//!
+//! The graph is written anew, node by node. Every tensor of it is kept in as many forms as someone
+//! asks for: as real numbers, as bytes, and as bytes with channels last. What nobody reads is
+//! dropped in the end, so that a real convolution can be written first, and bytes in its place when
+//! its reader turns out to quantise.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use conv_ir::Layout;
+use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::array::{Slice, TypedConcat};
+use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
+use tract_onnx::tract_core::ops::konst::Const;
+
+use super::grid::Grid;
+use super::layer::{Layer, Sums};
+use super::linear::{Dequantise, Quantise};
+use super::operands::{average, constant, grid, layer_of};
+use super::state::{Forms, Known};
+use crate::outputs::Outputs;
+use crate::{found, pools};
+
+/// The way through the graph.
+pub struct Rewrite<'a> {
+    pub old: &'a TypedModel,
+    pub new: TypedModel,
+    /// Tensors of the old graph as they are.
+    pub plain: HashMap<OutletId, OutletId>,
+    pub known: HashMap<OutletId, Known>,
+    pub bytes: HashMap<OutletId, Forms>,
+    pub outputs: Arc<Outputs>,
+    /// When each old node is evaluated.
+    pub order: HashMap<usize, usize>,
+    pub names: usize,
+}
+
+/// Writes a graph anew, if it has something quantised.
+pub fn rewrite(model: &mut TypedModel, outputs: &Arc<Outputs>) -> TractResult<()> {
+    if !model.nodes.iter().any(|node| node.op_is::<Quantise>() || node.op_is::<Dequantise>()) {
+        return Ok(());
+    }
+    let (symbols, properties) = (model.symbols.clone(), model.properties.clone());
+    let new = TypedModel { symbols, properties, ..TypedModel::default() };
+    let mut rewrite = Rewrite {
+        old: model,
+        new,
+        plain: HashMap::new(),
+        known: HashMap::new(),
+        bytes: HashMap::new(),
+        outputs: outputs.clone(),
+        order: model.eval_order()?.into_iter().enumerate().map(|(at, id)| (id, at)).collect(),
+        names: 0,
+    };
+    // Inputs keep their order.
+    for &input in model.input_outlets()? {
+        let fact = model.outlet_fact(input)?.clone();
+        let source = rewrite.new.add_source(&model.node(input.node).name, fact)?;
+        rewrite.plain.insert(input, source);
+    }
+    for id in model.eval_order()? {
+        if !rewrite.plain.contains_key(&id.into()) {
+            rewrite.node(model.node(id))?;
+        }
+    }
+    let outlets = model.outputs.iter().map(|&outlet| rewrite.real(outlet));
+    let outlets = outlets.collect::<TractResult<Vec<_>>>()?;
+    let mut new = rewrite.new;
+    new.select_output_outlets(&outlets)?;
+    new.compact()?;
+    *model = new;
+    Ok(())
+}
+
+impl Rewrite<'_> {
+    fn name(&mut self, of: &str) -> String {
+        self.names += 1;
+        format!("{of}.quantised.{}", self.names)
+    }
+
+    pub fn wire(
+        &mut self,
+        of: &str,
+        op: impl Into<Box<dyn TypedOp>>,
+        inputs: &[OutletId],
+    ) -> TractResult<OutletId> {
+        let name = self.name(of);
+        Ok(self.new.wire_node(name, op, inputs)?[0])
+    }
+
+    pub fn shape(&self, outlet: OutletId) -> Option<&[usize]> {
+        self.old.outlet_fact(outlet).ok()?.shape.as_concrete()
+    }
+
+    /// An old tensor as it is, in the new graph.
+    fn real(&mut self, outlet: OutletId) -> TractResult<OutletId> {
+        if let Some(&outlet) = self.plain.get(&outlet) {
+            return Ok(outlet);
+        }
+        let name = self.old.node(outlet.node).name.clone();
+        let found = if self.bytes.contains_key(&outlet) && !self.known.contains_key(&outlet) {
+            self.first(outlet)?
+        } else {
+            match self.known.get(&outlet).cloned() {
+                Some(Known::Bytes(of, grid)) => {
+                    let bytes = self.first(of)?;
+                    self.dequantised(&name, bytes, vec![grid.scale], zero_of(grid), 0)?
+                }
+                Some(Known::Sums(of, sums)) => self.sums(&name, of, &sums)?,
+                None => match constant(self.old, outlet)? {
+                    Some(value) => {
+                        let name = self.name(&name);
+                        self.new.add_const(name, value)?
+                    }
+                    None => bail!("{name}: its value is in no form"),
+                },
+            }
+        };
+        self.plain.insert(outlet, found);
+        Ok(found)
+    }
+
+    fn dequantised(
+        &mut self,
+        name: &str,
+        bytes: OutletId,
+        scales: Vec<f32>,
+        zero: Tensor,
+        axis: i64,
+    ) -> TractResult<OutletId> {
+        let (scale_name, zero_name) = (self.name(name), self.name(name));
+        let scale = match scales[..] {
+            [one] => tensor0(one),
+            _ => tensor1(&scales),
+        };
+        let scale = self.new.add_const(scale_name, scale)?;
+        let zero = self.new.add_const(zero_name, zero)?;
+        self.wire(name, Dequantise { axis }, &[bytes, scale, zero])
+    }
+
+    /// Sums as real numbers, channels first.
+    fn sums(&mut self, name: &str, of: OutletId, sums: &Sums) -> TractResult<OutletId> {
+        let input = self.last(of)?;
+        let rank = sums.spec.input.len() + 2;
+        let layer = self.wire(name, sums.layer(Vec::new())?, &[input])?;
+        let axis = rank as i64 - 1;
+        let real = self.dequantised(name, layer, sums.scales(), tensor0(0i32), axis)?;
+        self.wire(name, AxisOp::Move(rank - 1, 1), &[real])
+    }
+
+    /// The bytes of an old tensor.
+    pub fn first(&mut self, of: OutletId) -> TractResult<OutletId> {
+        let forms = self.bytes.get(&of).copied().unwrap_or_default();
+        let found = match (forms.first, forms.last) {
+            (Some(first), _) => first,
+            (None, Some(last)) => {
+                let rank = self.new.outlet_fact(last)?.rank();
+                self.wire(&self.old.node(of.node).name.clone(), AxisOp::Move(rank - 1, 1), &[last])?
+            }
+            (None, None) => match self.plain.get(&of) {
+                Some(&plain) => plain,
+                None => bail!("{}: it has no bytes", self.old.node(of.node).name),
+            },
+        };
+        self.bytes.entry(of).or_default().first = Some(found);
+        Ok(found)
+    }
+
+    /// The same with channels last.
+    pub fn last(&mut self, of: OutletId) -> TractResult<OutletId> {
+        if let Some(last) = self.bytes.get(&of).and_then(|forms| forms.last) {
+            return Ok(last);
+        }
+        let first = self.first(of)?;
+        let rank = self.new.outlet_fact(first)?.rank();
+        let name = self.old.node(of.node).name.clone();
+        let last = self.wire(&name, AxisOp::Move(1, rank - 1), &[first])?;
+        self.bytes.entry(of).or_default().last = Some(last);
+        Ok(last)
+    }
+
+    /// Whether channels of a tensor's bytes are last, and nowhere first.
+    pub fn is_last(&self, of: OutletId) -> bool {
+        self.bytes.get(&of).is_some_and(|forms| forms.last.is_some())
+    }
+
+    fn node(&mut self, node: &TypedNode) -> TractResult<()> {
+        let out = OutletId::new(node.id, 0);
+        if let Some(found) = self.found(node)? {
+            match found {
+                Found::Known(known) => self.known.insert(out, known).map(drop),
+                Found::Bytes(forms) => self.bytes.insert(out, forms).map(drop),
+                Found::Both(grid, forms) => {
+                    self.known.insert(out, Known::Bytes(out, grid));
+                    self.bytes.insert(out, forms).map(drop)
+                }
+                Found::Nothing => None,
+            };
+            return Ok(());
+        }
+        let inputs = node.inputs.iter().map(|&input| self.real(input));
+        let inputs = inputs.collect::<TractResult<TVec<_>>>()?;
+        let wires = if let Some(op) = node.op_as::<Const>() {
+            tvec!(self.new.add_const(&node.name, op.val().clone())?)
+        } else {
+            self.new.wire_node(&node.name, node.op.clone(), &inputs)?
+        };
+        for (slot, wire) in wires.into_iter().enumerate() {
+            self.plain.insert(OutletId::new(node.id, slot), wire);
+        }
+        Ok(())
+    }
+
+    /// What a node's output is, if it can be bytes or made of them.
+    fn found(&mut self, node: &TypedNode) -> TractResult<Option<Found>> {
+        if node.op_is::<Dequantise>() {
+            return self.dequantise(node);
+        }
+        if node.op_is::<Quantise>() {
+            return self.quantise(node);
+        }
+        let Some(&input) = node.inputs.first() else { return Ok(None) };
+        if let Some(conv) = node.op_as::<Conv>() {
+            let Some((of, grid)) = self.grid_of(input) else { return Ok(None) };
+            let sums = layer_of(self.old, node, conv, grid);
+            return Ok(sums.map(|sums| Found::Known(Known::Sums(of, Arc::new(sums)))));
+        }
+        if let Some(pool) = node.op_as::<SumPool>() {
+            let Some((of, grid)) = self.grid_of(input) else { return Ok(None) };
+            let sums = average(self.old, node, pool, grid);
+            return Ok(sums.map(|sums| Found::Known(Known::Sums(of, Arc::new(sums)))));
+        }
+        if let Some(pool) = node.op_as::<MaxPool>() {
+            return self.maximum(node, pool);
+        }
+        self.moved(node)
+    }
+
+    pub fn grid_of(&self, outlet: OutletId) -> Option<(OutletId, Grid)> {
+        match self.known.get(&outlet)? {
+            Known::Bytes(of, grid) => Some((*of, *grid)),
+            Known::Sums(..) => None,
+        }
+    }
+
+    fn dequantise(&mut self, node: &TypedNode) -> TractResult<Option<Found>> {
+        let input = node.inputs[0];
+        if self.old.outlet_fact(input)?.konst.is_some() {
+            // Computed when someone asks.
+            return Ok(constant(self.old, node.id.into())?.map(|_| Found::Nothing));
+        }
+        let grid = grid(self.old, node, self.old.outlet_fact(input)?.datum_type);
+        Ok(grid.map(|grid| Found::Known(Known::Bytes(input, grid))))
+    }
+
+    /// A node that moves numbers and computes none.
+    fn moved(&mut self, node: &TypedNode) -> TractResult<Option<Found>> {
+        let grids = node.inputs.iter().map(|&input| self.grid_of(input));
+        let Some(known) = grids.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        let Some(&(of, grid)) = known.first() else { return Ok(None) };
+        if known.iter().any(|(_, other)| *other != grid) {
+            return Ok(None);
+        }
+        let rank = self.old.outlet_fact(node.inputs[0])?.rank();
+        let all_last = rank > 2 && known.iter().any(|&(of, _)| self.is_last(of));
+        let turned = |axis: usize| match axis {
+            1 => rank - 1,
+            axis if axis > 1 => axis - 1,
+            axis => axis,
+        };
+        if all_last {
+            let op: Box<dyn TypedOp> = if let Some(op) = node.op_as::<Slice>() {
+                Box::new(Slice { axis: turned(op.axis), ..op.clone() })
+            } else if let Some(op) = node.op_as::<TypedConcat>() {
+                Box::new(TypedConcat { axis: turned(op.axis) })
+            } else if node.op_is::<AxisOp>() {
+                let first = self.first(of)?;
+                let first = self.wire(&node.name, node.op.clone(), &[first])?;
+                return Ok(Some(Found::Both(grid, Forms { first: Some(first), last: None })));
+            } else {
+                return Ok(None);
+            };
+            let inputs = known.iter().map(|&(of, _)| self.last(of));
+            let inputs = inputs.collect::<TractResult<TVec<_>>>()?;
+            let last = self.wire(&node.name, op, &inputs)?;
+            return Ok(Some(Found::Both(grid, Forms { first: None, last: Some(last) })));
+        }
+        if !(node.op_is::<Slice>() || node.op_is::<TypedConcat>() || node.op_is::<AxisOp>()) {
+            return Ok(None);
+        }
+        let inputs = known.iter().map(|&(of, _)| self.first(of));
+        let inputs = inputs.collect::<TractResult<TVec<_>>>()?;
+        let first = self.wire(&node.name, node.op.clone(), &inputs)?;
+        Ok(Some(Found::Both(grid, Forms { first: Some(first), last: None })))
+    }
+
+    fn maximum(&mut self, node: &TypedNode, pool: &MaxPool) -> TractResult<Option<Found>> {
+        let Some((of, grid)) = self.grid_of(node.inputs[0]) else { return Ok(None) };
+        let Some(shape) = self.shape(node.inputs[0]) else { return Ok(None) };
+        let is_plain = pool.with_index_outputs.is_none()
+            || node.outputs.len() < 2
+            || node.outputs[1].successors.is_empty();
+        let spec = pools::windowed(conv_ir::Reduction::Max, shape, &pool.pool_spec);
+        let Some(mut spec) = spec.filter(|_| is_plain) else { return Ok(None) };
+        if !conv_ir::Conv::new(spec.clone())
+            .is_ok_and(|conv| found::fits(&conv, &node.outputs[0].fact))
+        {
+            return Ok(None);
+        }
+        spec.layout = Layout::ChannelsLast;
+        let Ok(layer) = Layer::of_maximum(spec, grid) else { return Ok(None) };
+        let input = self.last(of)?;
+        let last = self.wire(&node.name, layer, &[input])?;
+        Ok(Some(Found::Both(grid, Forms { first: None, last: Some(last) })))
+    }
+}
+
+/// What a node's output is.
+pub enum Found {
+    Known(Known),
+    /// A tensor of bytes.
+    Bytes(Forms),
+    /// A real tensor whose bytes these are.
+    Both(Grid, Forms),
+    /// A constant, which is computed where someone asks for it.
+    Nothing,
+}
+
+fn zero_of(grid: Grid) -> Tensor {
+    match grid.is_signed {
+        true => tensor0(grid.zero as i8),
+        false => tensor0(grid.zero as u8),
+    }
+}
