@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use conv_ir::DType;
+use conv_ir::{DType, Schedule};
 use conv_jit::peak::{Peak, fma_peak};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -105,6 +105,9 @@ pub struct Args {
     /// Who computes
     #[arg(long, visible_alias = "target", value_enum, default_value_t = Route::Auto)]
     route: Route,
+    /// How to compute each layer, as explain prints it, instead of the model's choice
+    #[arg(long, value_name = "TEXT", conflicts_with = "all_algorithms")]
+    schedule: Option<Schedule>,
     #[command(flatten)]
     exactness: Exactness,
     /// Time every algorithm that the accuracy admits of each layer of one step, beside what the
@@ -206,6 +209,7 @@ fn settings(args: &Args, peak: Option<Peak>) -> Settings {
             route: args.route,
             threads: args.threads,
             accuracy: args.exactness.accuracy,
+            schedule: args.schedule.clone(),
             ..How::default()
         },
         time: args.time,

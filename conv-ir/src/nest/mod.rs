@@ -66,7 +66,7 @@ pub use loops::{Bound, Loop, LoopKind};
 pub use op::{Access, Base, Expr, Op};
 pub use print::Names;
 pub use reach::Reach;
-pub use rewrite::{LoopPath, for_leaves, fuse, map_paths, substitute};
+pub use rewrite::{LoopPath, for_leaves, fuse, map_paths, map_runs, substitute};
 pub use verify::{Violation, verify};
 
 pub use crate::activation::{Binary, Unary};

