@@ -15,7 +15,7 @@ use conv_ir::program::{Algorithm, Rewritten};
 use conv_ir::separate::Accuracy;
 use conv_ir::winograd::Tiles;
 use conv_ir::{Nest, Program, Schedule, Target, interp, reference};
-use conv_jit::{Compiled, Lowered, LoweredGroup, Options, Packed, StepWeights};
+use conv_jit::{Compiled, Lowered, LoweredGroup, Options, Packed, StepArrays, StepWeights, Stored};
 
 use crate::failure::Failure;
 use conv_files::Number;
@@ -314,6 +314,49 @@ fn by_reference<T: Scalar>(
     Ok(reference::run_program(program, input, &steps.collect::<Vec<_>>())?)
 }
 
+/// What a run cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Who computed.
+    pub route: &'static str,
+    /// Time from the description to code.
+    pub compile: Duration,
+    /// Time of the run.
+    pub run: Duration,
+}
+
+/// Computes a program of integers whose weights are compiled in, on arrays as they are stored.
+pub fn of_integers<I: Stored, O: Stored>(
+    program: &Program,
+    how: &How,
+    input: &[I],
+) -> Result<(Vec<O>, Cost), Failure> {
+    let mut output: Vec<O> = zeros(program.len_of(program.steps().len()))?;
+    let start = Instant::now();
+    if matches!(how.route, Route::Reference | Route::Interp) {
+        let known = program.convs().map(|conv| {
+            let known = conv.known().map_or(&[][..], |known| &known.weight);
+            Weights { weight: known.iter().map(|tap| *tap as i32).collect(), bias: None }
+        });
+        let ready = Ready::<i32>::new(program, how, known.collect())?;
+        let compile = start.elapsed();
+        let input: Vec<i32> = input.iter().map(|x| x.to_f64() as i32).collect();
+        let mut numbers = zeros(output.len())?;
+        let start = Instant::now();
+        ready.run(&input, None, &mut numbers)?;
+        let cost = Cost { route: ready.route, compile, run: start.elapsed() };
+        output.iter_mut().zip(numbers).for_each(|(to, from)| *to = O::from_f64(from.into()));
+        return Ok((output, cost));
+    }
+    let compiled = Compiled::new(program, how.options())?;
+    let steps = vec![StepArrays::default(); program.steps().len()];
+    let packed = compiled.pack_arrays::<I, O>(&steps)?;
+    let (route, compile) = (conv_jit::route_name(compiled.target()), start.elapsed());
+    let start = Instant::now();
+    packed.run(input, &mut output)?;
+    Ok((output, Cost { route, compile, run: start.elapsed() }))
+}
+
 /// Numbers one after the other, so many times, or an error where memory does not hold them.
 pub fn repeated<T: Scalar>(numbers: &[T], times: usize) -> Result<Vec<T>, Failure> {
     let mut all = with_room(numbers.len().saturating_mul(times))?;
@@ -322,13 +365,13 @@ pub fn repeated<T: Scalar>(numbers: &[T], times: usize) -> Result<Vec<T>, Failur
 }
 
 /// An array for a result, or an error where memory does not hold it.
-pub fn zeros<T: Scalar>(count: usize) -> Result<Vec<T>, Failure> {
+pub fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, Failure> {
     let mut zeros = with_room(count)?;
     zeros.resize(count, T::default());
     Ok(zeros)
 }
 
-fn with_room<T: Scalar>(count: usize) -> Result<Vec<T>, Failure> {
+fn with_room<T>(count: usize) -> Result<Vec<T>, Failure> {
     let mut room = Vec::new();
     let bytes = count.saturating_mul(size_of::<T>());
     room.try_reserve_exact(count).map_err(|_| {

@@ -279,8 +279,12 @@ fn a_report_has_plain_words() {
     let fast = |window: &str| {
         ok(&["filter", &input, "--window", window, "--accuracy", "fast", "-o", &out])
     };
-    assert!(fast("sobel-x").contains("accuracy  exact: columns and rows would not be faster"));
-    let row = format!("[{}1]", "1,".repeat(14));
-    let wide = format!("[{}{row}]", format!("{row},").repeat(14));
-    assert!(fast(&wide).contains("accuracy  rank 1: "), "{}", fast(&wide));
+    assert!(fast("sobel-x").contains("accuracy  exact: sums are of integers"));
+    assert!(fast("[[0.5,1.5]]").contains("accuracy  exact: columns and rows would not be faster"));
+    let wide = |tap: &str| {
+        let row = format!("[{}{tap}]", format!("{tap},").repeat(14));
+        fast(&format!("[{}{row}]", format!("{row},").repeat(14)))
+    };
+    assert!(wide("0.5").contains("accuracy  rank 1: "), "{}", wide("0.5"));
+    assert!(wide("3").contains("15 x 1, then 1 x 15"), "{}", wide("3"));
 }

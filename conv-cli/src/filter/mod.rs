@@ -1,14 +1,16 @@
 //! `convc filter`: a picture in, a picture out.
 //!
 //! A picture's planes are the channels of one depthwise convolution per pass, padded so that the
-//! size stays. Numbers are f32 on the scale 0 to 255 until the last pass is done; then they are
-//! rounded and kept within 0 to 255 (in 16 bits with their fractions). Opacity is copied, and is
-//! the weight of a pixel's colour. Edge windows first make the picture grey, by a 1x1 convolution
-//! with the luma weights of ITU-R BT.601.
+//! size stays. A window of whole numbers, or of whole numbers over one divisor, is a program of
+//! integers on the pixels as they lie in the file ([`whole`]). In others numbers are f32 on the
+//! scale 0 to 255 until the last pass is done; then they are rounded and kept within 0 to 255 (in
+//! 16 bits with their fractions). Opacity is copied, and is the weight of a pixel's colour. Edge
+//! windows first make the picture grey, by a 1x1 convolution with the luma weights of ITU-R BT.601.
 
 mod around;
 mod passes;
 mod picture;
+mod whole;
 mod window;
 
 use std::io::Write;
@@ -19,7 +21,7 @@ use crate::route::Route;
 use crate::table::{self, milliseconds};
 use crate::values::{Exactness, Outside};
 use crate::{output, values};
-use passes::Report;
+use passes::{Filtered, Report};
 use picture::Picture;
 use window::Window;
 
@@ -34,11 +36,13 @@ Windows:
   sharpen         the picture minus its second derivative
   emboss          light from the upper left
   [[..],[..]]     any numbers, row by row; the middle is height/2 down and width/2 across
+  [[..],[..]]/N   the same, divided by N
 
 Definitions are those of scipy.ndimage, also at the border: its mode 'reflect' is our default, symmetric (its 'mirror' is our \
 reflect, 'nearest' replicate, 'wrap' circular). A window is applied as it is written (correlation); --flip reverses it first. \
-Grey is 0.299 red + 0.587 green + 0.114 blue. Results are rounded to the nearest whole number (halves upwards) and kept \
-within 0 to 255. 16 bits in give 16 bits out (JPEG has 8).
+Grey is 0.299 red + 0.587 green + 0.114 blue. Results are rounded to the nearest whole number (halves to even, as OpenCV \
+does) and kept within 0 to 255. 16 bits in give 16 bits out (JPEG has 8). Windows of whole numbers, with a divisor or \
+without, are exact: sums are of integers, and each is rounded once, by every route alike.
 
 Transparency stays as it is, and what nobody sees does not bleed: a mean of colours weighs each by its opacity, and in windows with \
 negative numbers a transparent neighbour counts as the middle pixel's own colour.
@@ -65,7 +69,8 @@ pub struct Args {
     /// PNG
     #[arg(long, short, value_name = "OUT")]
     output: PathBuf,
-    /// sobel, sobel-x, sobel-y, gaussian:SIGMA, sharpen, emboss, laplacian, box:N, or [[..],[..]]
+    /// sobel, sobel-x, sobel-y, gaussian:SIGMA, sharpen, emboss, laplacian, box:N, [[..],[..]] or
+    /// [[..],[..]]/N
     #[arg(long, short, value_name = "WINDOW")]
     window: Window,
     /// What lies outside the picture
@@ -102,14 +107,19 @@ pub fn filter(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let mode = args.padding_mode.with_value(args.padding_value).map_err(Failure::Usage)?;
     let before = Picture::read(&args.input, args.max_pixels)?;
     let words = before.words();
-    let (after, report) = passes::apply(args, mode, before)?;
-    let saved = args.npy.is_some().then(|| {
-        let (shape, numbers) = after.interleaved();
-        conv_files::encode(&shape, &numbers).map_err(Failure::Usage)
-    });
-    let saved = saved.transpose()?;
-    let encoded = after.shown(args.window.finish()).encode(format);
-    let encoded = encoded
+    let steps = match before.opacity() {
+        None => whole::Steps::of(args, mode, &before),
+        Some(_) => None,
+    };
+    let Filtered { picture, numbers, report } = match steps {
+        Some(steps) => steps.apply(args, before)?,
+        None => passes::apply(args, mode, before)?,
+    };
+    let encode =
+        |numbers: Vec<f32>| conv_files::encode(&picture.shape(), &numbers).map_err(Failure::Usage);
+    let saved = numbers.map(encode).transpose()?;
+    let encoded = picture
+        .encode(format)
         .map_err(|error| Failure::file(&args.output, format!("cannot be encoded: {error}")))?;
     let contents = saved.iter().chain([&encoded]).map(Vec::as_slice);
     output::write(&outputs.iter().copied().zip(contents).collect::<Vec<_>>())?;
@@ -127,6 +137,7 @@ fn print(args: &Args, picture: &str, report: &Report, out: &mut dyn Write) -> Re
     ];
     if args.exactness.accuracy.admits().is_some() {
         let split = match &report.split[..] {
+            [] if report.is_whole => "exact: sums are of integers".to_owned(),
             [] => "exact: columns and rows would not be faster".to_owned(),
             split => split.join("; "),
         };

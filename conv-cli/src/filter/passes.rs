@@ -23,7 +23,7 @@ use conv_ir::{Conv, ConvSpec, PaddingMode};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::Args;
-use super::picture::Picture;
+use super::picture::{self, Picture, Pixels};
 use super::window::{Finish, Pass};
 use crate::failure::Failure;
 use crate::route::{self, How, Ready, Weights};
@@ -39,6 +39,8 @@ pub struct Report {
     pub kernels: Vec<String>,
     /// Windows that ran as columns and rows.
     pub split: Vec<String>,
+    /// Sums were of integers, which are exact.
+    pub is_whole: bool,
     pub route: &'static str,
     pub compile: Duration,
     pub run: Duration,
@@ -55,18 +57,22 @@ struct Work<'a> {
     bar: ProgressBar,
 }
 
+/// A picture that has gone through the window.
+pub struct Filtered {
+    pub picture: Picture,
+    /// Pixel by pixel, before they were rounded, on the scale 0 to 255, where they are asked for.
+    pub numbers: Option<Vec<f32>>,
+    pub report: Report,
+}
+
 /// Every pass of the window, one after the other.
-pub fn apply(
-    args: &Args,
-    mode: PaddingMode,
-    mut picture: Picture,
-) -> Result<(Picture, Report), Failure> {
+pub fn apply(args: &Args, mode: PaddingMode, mut picture: Picture) -> Result<Filtered, Failure> {
     let opacity = picture.opacity();
     let mut work = Work {
         args,
         size: [picture.height, picture.width],
         planes: picture.planes,
-        values: std::mem::take(&mut picture.values),
+        values: picture.take_planes(),
         report: Report::default(),
         bar: bar(),
     };
@@ -87,11 +93,20 @@ pub fn apply(
         }
     }
     work.bar.finish_and_clear();
-    (picture.planes, picture.values) = (work.planes, work.values);
+    let mut values = work.values;
+    picture.planes = work.planes;
     if args.window.finish() == Finish::Magnitude {
-        picture.take_magnitude();
+        let (x, y) = values.split_at(picture.height * picture.width);
+        values = x.iter().zip(y).map(|(x, y)| x.hypot(*y)).collect();
+        picture.planes = 1;
     }
-    Ok((picture, work.report))
+    let numbers = args.npy.is_some().then(|| picture::interleaved(&values, picture.planes));
+    // As pixels show it: derivatives have a sign, pixels have none.
+    if args.window.finish() == Finish::Absolute {
+        values.iter_mut().for_each(|value| *value = value.abs());
+    }
+    picture.pixels = Pixels::Planes(values);
+    Ok(Filtered { picture, numbers, report: work.report })
 }
 
 /// Turns while there is something to wait for.
@@ -218,7 +233,7 @@ impl Work<'_> {
 
 /// Padding that keeps the size. The middle of an even window is the tap after the half, and
 /// reversing the window moves it.
-fn around(taps: usize, flip: bool) -> (usize, usize) {
+pub fn around(taps: usize, flip: bool) -> (usize, usize) {
     let (half, rest) = (taps / 2, taps - 1 - taps / 2);
     if flip { (rest, half) } else { (half, rest) }
 }

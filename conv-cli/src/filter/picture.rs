@@ -1,9 +1,10 @@
-//! Pictures as planes of numbers, and back.
+//! Pictures as numbers, and back.
 //!
-//! In: a PNG or JPEG file. Out: one plane (grey) or three (red, green, blue) of f32 on the scale 0
-//! to 255, with opacity, the colour profile and the resolution set aside; 16-bit pictures keep
-//! their fractions. Cameras store some pictures lying on their side with a note to turn them: they
-//! are turned.
+//! In: a PNG or JPEG file. Out: grey, or red, green and blue pixel by pixel, in 8 or 16 bits as the
+//! file has them, with opacity, the colour profile and the resolution set aside. Windows that are
+//! not of whole numbers ask for [planes](Picture::take_planes) of f32 on the scale 0 to 255, in
+//! which 16-bit pictures keep their fractions. Cameras store some pictures lying on their side with
+//! a note to turn them: they are turned.
 
 use std::borrow::Cow;
 use std::io::Cursor;
@@ -16,7 +17,6 @@ use image::{
 };
 
 use super::around::{self, Density, Unit};
-use super::window::Finish;
 use crate::failure::Failure;
 use crate::input;
 
@@ -37,7 +37,17 @@ pub enum Depth {
     Sixteen,
 }
 
-/// A picture's numbers.
+/// The numbers of a picture's colours.
+pub enum Pixels {
+    /// Pixel by pixel.
+    Bytes(Vec<u8>),
+    /// Pixel by pixel.
+    Words(Vec<u16>),
+    /// Plane by plane, row by row, on the scale 0 to 255.
+    Planes(Vec<f32>),
+}
+
+/// A picture, and what stands around it in a file.
 pub struct Picture {
     /// Pixels from top to bottom.
     pub height: usize,
@@ -45,8 +55,7 @@ pub struct Picture {
     pub width: usize,
     /// 1 or 3.
     pub planes: usize,
-    /// Plane by plane, row by row.
-    pub values: Vec<f32>,
+    pub pixels: Pixels,
     /// Opacity, pixel by pixel, in 16-bit steps.
     pub alpha: Option<Vec<u16>>,
     pub depth: Depth,
@@ -68,7 +77,7 @@ impl Picture {
         decode(bytes, most_pixels, density).map_err(|message| Failure::file(path, message))
     }
 
-    /// Numbers rounded to the nearest pixel value (halves upwards) and kept within the scale, as a
+    /// Numbers rounded to the nearest pixel value (halves to even) and kept within the scale, as a
     /// file of that format.
     pub fn encode(&self, format: ImageFormat) -> Result<Vec<u8>, String> {
         let size = u32::try_from(self.width).ok().zip(u32::try_from(self.height).ok());
@@ -137,47 +146,48 @@ impl Picture {
     }
 
     fn samples(&self, depth: Depth, alpha: Option<&[u16]>) -> Vec<u8> {
-        let area = self.height * self.width;
+        let (area, planes) = (self.height * self.width, self.planes);
         let mut bytes = Vec::new();
-        for at in 0..area {
-            for plane in 0..self.planes {
-                depth.push(self.values[plane * area + at], &mut bytes);
+        let push: &dyn Fn(usize, usize, &mut Vec<u8>) = match (&self.pixels, alpha) {
+            (Pixels::Bytes(samples), None) if depth == Depth::Eight => return samples.clone(),
+            (Pixels::Bytes(samples), _) => &|at, plane, bytes| {
+                depth.push_word(u16::from(samples[at * planes + plane]) * STEPS as u16, bytes);
+            },
+            (Pixels::Words(samples), _) => {
+                &|at, plane, bytes| depth.push_word(samples[at * planes + plane], bytes)
             }
+            (Pixels::Planes(values), _) => {
+                &|at, plane, bytes| depth.push(values[plane * area + at], bytes)
+            }
+        };
+        for at in 0..area {
+            (0..planes).for_each(|plane| push(at, plane, &mut bytes));
             if let Some(alpha) = alpha {
-                depth.push(f32::from(alpha[at]) / STEPS, &mut bytes);
+                depth.push_word(alpha[at], &mut bytes);
             }
         }
         bytes
     }
 
-    /// The numbers as NumPy holds pictures: `[height, width]` or `[height, width, 3]`.
-    pub fn interleaved(&self) -> (Vec<usize>, Vec<f32>) {
-        let area = self.height * self.width;
-        let values = (0..area)
-            .flat_map(|at| (0..self.planes).map(move |plane| self.values[plane * area + at]));
+    /// The colours plane by plane, which leaves none here.
+    pub fn take_planes(&mut self) -> Vec<f32> {
+        match std::mem::replace(&mut self.pixels, Pixels::Planes(Vec::new())) {
+            Pixels::Bytes(samples) => planar(&samples, self.planes, 1.0),
+            Pixels::Words(samples) => planar(&samples, self.planes, STEPS),
+            Pixels::Planes(values) => values,
+        }
+    }
+
+    /// The shape in which NumPy holds such a picture: `[height, width]` or `[height, width, 3]`.
+    pub fn shape(&self) -> Vec<usize> {
         let shape = [self.height, self.width, self.planes];
-        (shape[..if self.planes == 1 { 2 } else { 3 }].to_vec(), values.collect())
+        shape[..if self.planes == 1 { 2 } else { 3 }].to_vec()
     }
 
     /// Opacity as a part of one, where there is any that is not all of it.
     pub fn opacity(&self) -> Option<Vec<f32>> {
         let alpha = self.alpha.as_ref().filter(|alpha| alpha.iter().any(|&a| a != u16::MAX))?;
         Some(alpha.iter().map(|&a| f32::from(a) / f32::from(u16::MAX)).collect())
-    }
-
-    /// Two planes become one: the length of the vector that they hold.
-    pub fn take_magnitude(&mut self) {
-        let (x, y) = self.values.split_at(self.height * self.width);
-        self.values = x.iter().zip(y).map(|(x, y)| x.hypot(*y)).collect();
-        self.planes = 1;
-    }
-
-    /// As pixels show it: derivatives have a sign, pixels have none.
-    pub fn shown(mut self, finish: Finish) -> Picture {
-        if finish == Finish::Absolute {
-            self.values.iter_mut().for_each(|value| *value = value.abs());
-        }
-        self
     }
 
     /// Size and colours, in words.
@@ -193,10 +203,26 @@ impl Depth {
     /// Casting saturates, and turns what is not a number into 0.
     fn push(self, value: f32, bytes: &mut Vec<u8>) {
         match self {
-            Depth::Eight => bytes.push((value + 0.5).floor() as u8),
+            Depth::Eight => bytes.push(value.round_ties_even() as u8),
             Depth::Sixteen => {
-                bytes.extend(((value * STEPS + 0.5).floor() as u16).to_be_bytes());
+                bytes.extend(((value * STEPS).round_ties_even() as u16).to_be_bytes());
             }
+        }
+    }
+
+    /// A number in 16-bit steps, to the nearest of 8-bit steps, of which none is halfway.
+    fn push_word(self, value: u16, bytes: &mut Vec<u8>) {
+        match self {
+            Depth::Eight => bytes.push(((u32::from(value) + 128) / STEPS as u32) as u8),
+            Depth::Sixteen => bytes.extend(value.to_be_bytes()),
+        }
+    }
+
+    /// Steps of this depth in one step of 8 bits.
+    pub fn steps(self) -> i32 {
+        match self {
+            Depth::Eight => 1,
+            Depth::Sixteen => STEPS as i32,
         }
     }
 }
@@ -257,13 +283,13 @@ impl From<DynamicImage> for Picture {
         } else {
             Depth::Eight
         };
-        let (values, alpha) = match depth {
+        let (pixels, alpha) = match depth {
             Depth::Eight => {
                 let samples = image.into_bytes();
                 let alpha = samples.iter().skip(planes).step_by(channels);
                 let alpha = alpha.map(|&a| u16::from(a) * STEPS as u16);
                 let alpha = colour.has_alpha().then(|| alpha.collect());
-                (planar(&samples, channels, planes, 1.0), alpha)
+                (Pixels::Bytes(colours(samples, channels, planes)), alpha)
             }
             Depth::Sixteen => {
                 let samples = match (planes, colour.has_alpha()) {
@@ -274,22 +300,33 @@ impl From<DynamicImage> for Picture {
                 };
                 let alpha = samples.iter().skip(planes).step_by(channels).copied();
                 let alpha = colour.has_alpha().then(|| alpha.collect());
-                (planar(&samples, channels, planes, STEPS), alpha)
+                (Pixels::Words(colours(samples, channels, planes)), alpha)
             }
         };
-        Picture { height, width, planes, values, alpha, depth, profile: None, density: None }
+        Picture { height, width, planes, pixels, alpha, depth, profile: None, density: None }
+    }
+}
+
+/// The same without opacity.
+fn colours<T: Copy>(samples: Vec<T>, channels: usize, planes: usize) -> Vec<T> {
+    match channels == planes {
+        true => samples,
+        false => {
+            samples.chunks_exact(channels).flat_map(|pixel| &pixel[..planes]).copied().collect()
+        }
     }
 }
 
 /// Plane by plane what was pixel by pixel.
-fn planar<T: Copy + Into<f32>>(
-    samples: &[T],
-    channels: usize,
-    planes: usize,
-    steps: f32,
-) -> Vec<f32> {
-    let plane = |plane| samples.iter().skip(plane).step_by(channels);
+fn planar<T: Copy + Into<f32>>(samples: &[T], planes: usize, steps: f32) -> Vec<f32> {
+    let plane = |plane| samples.iter().skip(plane).step_by(planes);
     (0..planes).flat_map(plane).map(|&sample| sample.into() / steps).collect()
+}
+
+/// Pixel by pixel what was plane by plane.
+pub fn interleaved(values: &[f32], planes: usize) -> Vec<f32> {
+    let area = values.len() / planes;
+    (0..area).flat_map(|at| (0..planes).map(move |plane| values[plane * area + at])).collect()
 }
 
 #[cfg(test)]
@@ -307,8 +344,11 @@ mod tests {
         let samples: Vec<u8> = (0..4 * 3 * 2).map(|i| (i * 11) as u8).collect();
         let image =
             DynamicImage::from(image::RgbaImage::from_raw(3, 2, samples.clone()).expect("3 x 2"));
-        let picture = Picture::from(image);
-        assert_eq!((picture.planes, picture.values[0], picture.values[6]), (3, 0.0, 11.0));
+        let mut picture = Picture::from(image);
+        assert_eq!(picture.samples(picture.depth, picture.alpha.as_deref()), samples);
+        let planes = picture.take_planes();
+        assert_eq!((picture.planes, planes[0], planes[6]), (3, 0.0, 11.0));
+        picture.pixels = Pixels::Planes(planes);
         assert_eq!(picture.samples(picture.depth, picture.alpha.as_deref()), samples);
     }
 
@@ -320,13 +360,20 @@ mod tests {
         let picture = Picture::from(DynamicImage::ImageRgba16(raw));
         assert_eq!((picture.planes, picture.depth), (3, Depth::Sixteen));
         assert!(picture.samples(picture.depth, picture.alpha.as_deref()) == big_endian);
+        // Each 16-bit step is at most half an 8-bit step away from the nearest of those.
+        let near = |word: u16| {
+            let mut bytes = Vec::new();
+            Depth::Eight.push_word(word, &mut bytes);
+            (i32::from(bytes[0]) * 257 - i32::from(word)).abs() <= 128
+        };
+        assert!((0..=u16::MAX).all(near));
     }
 
     #[test]
     fn numbers_round_and_stay_within_the_scale() {
-        let values = [-3.0, 0.49, 0.5, 254.5, 300.0, f32::NAN];
-        assert_eq!(bytes(Depth::Eight, &values), [0, 0, 1, 255, 255, 0]);
-        let steps = [-1.0, 0.5 / 257.0, 255.0, 256.0, f32::NAN];
-        assert_eq!(bytes(Depth::Sixteen, &steps), [0, 0, 0, 1, 255, 255, 255, 255, 0, 0]);
+        let values = [-3.0, 0.49, 0.5, 1.5, 254.5, 300.0, f32::NAN];
+        assert_eq!(bytes(Depth::Eight, &values), [0, 0, 0, 2, 254, 255, 0]);
+        let steps = [-1.0, 1.5 / 257.0, 255.0, 256.0, f32::NAN];
+        assert_eq!(bytes(Depth::Sixteen, &steps), [0, 0, 0, 2, 255, 255, 255, 255, 0, 0]);
     }
 }
