@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, auto, file, ok, routes};
+use common::{Folder, auto, file, ok, refused, routes};
 
 const TABLE: &str = "\
 name,family,n,ic,oc,groups,in_spatial,kernel,stride,dilation,pad_lo,pad_hi,transposed,output_padding,bias
@@ -294,4 +294,16 @@ fn algorithms_are_timed_side_by_side() {
     let strided = ["bench", "conv2d in 9 kernel 3 stride 2", "--all-algorithms"];
     let text = ok(&[&strided[..], &["--time", "0", "--accuracy", "fast"]].concat());
     assert_eq!(text, "no layer has more than one algorithm\n");
+}
+
+#[test]
+fn a_given_schedule_is_timed() {
+    let (layer, schedule) = ("conv2d ic8 oc8 in 9 kernel 3 pad 1", "lanes oc:4 tile oc:8,ow:3");
+    let timed = ["bench", layer, "--time", "0", "--format", "json", "--target", "cranelift"];
+    let text = ok(&[&timed[..], &["--schedule", schedule]].concat());
+    assert!(text.contains(schedule), "{text}");
+    let error = refused(&[&timed[..], &["--schedule", "lanes oc:4 tile oc:6"]].concat());
+    assert!(error.contains("tile oc:6 is no multiple of lanes oc:4"), "{error}");
+    let error = refused(&[&timed[..], &["--schedule", "fast"]].concat());
+    assert!(error.contains("found \"fast\""), "{error}");
 }

@@ -188,11 +188,20 @@ fn every_size() -> Vec<(Vec<usize>, Vec<usize>)> {
 
 /// Tiles whose inputs and weights have the signs that make numbers on the way as large as they can
 /// be, at one point or in one output: errors are near enough to their bound that it says something.
-/// `TILES` sets how many.
 #[test]
 fn adversarial_tiles_are_within_their_bound() {
+    adversarial_tiles(100_000);
+}
+
+/// The same of ten times as many.
+#[test]
+#[ignore = "half a minute: cargo test -p conv-tests --test tiles -- --ignored"]
+fn a_million_adversarial_tiles_are_within_their_bound() {
+    adversarial_tiles(1_000_000);
+}
+
+fn adversarial_tiles(count: usize) {
     let mut rng = Rng(2039);
-    let count = std::env::var("TILES").ok().and_then(|n| n.parse().ok()).unwrap_or(100_000);
     let images = 100;
     let mut parts: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let sizes = every_size();

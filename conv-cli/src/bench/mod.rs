@@ -75,6 +75,7 @@ Examples:
   convc bench --layers public --only resnet50_3x3_56_64,image_5x5_1080p --format json
   convc bench --layers public --compare others.jsonl --html report.html
   convc bench --layers public --accuracy fast
+  convc bench 'conv2d ic64 oc64 in 56 kernel 3 pad 1' --schedule 'lanes oc:16 tile oc:16,ow:28 unroll kh,kw pack'
   convc bench --accuracy fast --all-algorithms --time 0.1 'conv2d ic64 oc64 in 56 kernel 3 pad 1'
   convc bench --layers blocks";
 
@@ -110,6 +111,10 @@ pub struct Args {
     schedule: Option<Schedule>,
     #[command(flatten)]
     exactness: Exactness,
+    /// How layers of one step are computed, instead of the model's choice: the words that
+    /// `explain` prints
+    #[arg(long, value_name = "SCHEDULE", conflicts_with = "all_algorithms")]
+    schedule: Option<Schedule>,
     /// Time every algorithm that the accuracy admits of each layer of one step, beside what the
     /// model expects
     #[arg(long, conflicts_with_all = ["compare", "html", "format"])]
