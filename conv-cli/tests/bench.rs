@@ -226,14 +226,6 @@ fn one_description_can_be_timed() {
     assert!(common::refused(&["bench"]).contains("DESCRIPTION"));
 }
 
-#[test]
-fn a_schedule_is_asked_for() {
-    let schedule = "lanes oc:4 tile oc:4,ow:3 order n,g,oc,oh,ow borders exact";
-    let args = ["--route", "cranelift", "--time", "0", "--format", "json", "--schedule", schedule];
-    let text = ok(&[&["bench", "conv2d ic4 oc8 in 9 kernel 3"], &args[..]].concat());
-    assert!(text.contains(schedule), "{text}");
-}
-
 /// Layers in tiles say so, on machine code and on the interpreter.
 #[test]
 fn accuracy_is_asked_for() {

@@ -106,14 +106,10 @@ pub struct Args {
     /// Who computes
     #[arg(long, visible_alias = "target", value_enum, default_value_t = Route::Auto)]
     route: Route,
-    /// How to compute each layer, as explain prints it, instead of the model's choice
-    #[arg(long, value_name = "TEXT", conflicts_with = "all_algorithms")]
-    schedule: Option<Schedule>,
     #[command(flatten)]
     exactness: Exactness,
-    /// How layers of one step are computed, instead of the model's choice: the words that
-    /// `explain` prints
-    #[arg(long, value_name = "SCHEDULE", conflicts_with = "all_algorithms")]
+    /// How to compute layers of one step, as explain prints it, instead of the model's choice
+    #[arg(long, value_name = "TEXT", conflicts_with = "all_algorithms")]
     schedule: Option<Schedule>,
     /// Time every algorithm that the accuracy admits of each layer of one step, beside what the
     /// model expects
