@@ -214,11 +214,11 @@ impl<T: Scalar> Ready<T> {
             }
             Engine::Interp(nest, weights) => {
                 let arrays = interp::Arrays {
-                    input,
+                    inputs: vec![input],
                     weights: weights.iter().map(|step| step.weight.as_slice()).collect(),
                     biases: weights.iter().filter_map(|step| step.bias.as_deref()).collect(),
                     residuals: residual.into_iter().collect(),
-                    output,
+                    outputs: vec![output],
                 };
                 interp::run(nest, arrays, &[])?;
             }

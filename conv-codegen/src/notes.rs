@@ -97,7 +97,8 @@ fn windows(described: &Program, lowered: &Lowered, names: &[String]) -> Vec<Stri
 }
 
 /// Calls weight and bias of each step, where the caller passes them, by the step's name
-/// (`expand_weight`) or number (`weight_1`). Those of a convolution have names of their own.
+/// (`expand_weight`) or number (`weight_1`), and several inputs and outputs by their steps'. Those
+/// of a convolution have names of their own.
 pub(crate) fn rename(described: &Program, lowered: &mut Lowered, names: &[String]) {
     if described.single().is_some() {
         return;
@@ -115,8 +116,23 @@ pub(crate) fn rename(described: &Program, lowered: &mut Lowered, names: &[String
         steps.map(name).collect()
     };
     let (weights, biases) = (called(&unknown, "weight"), called(&comes, "bias"));
+    let tensors = |all: &[usize], first: Option<&str>, word: &str| -> Vec<String> {
+        let name = |(at, &tensor): (usize, &usize)| match first.filter(|_| at == 0) {
+            Some(first) => first.to_owned(),
+            None => {
+                let origin = origins[tensor - 1];
+                names.get(origin).cloned().unwrap_or_else(|| format!("{word}_{}", origin + 1))
+            }
+        };
+        all.iter().enumerate().map(name).collect()
+    };
+    let inputs = tensors(program.inputs(), Some("input"), "input");
+    let one = (program.outputs().len() == 1).then_some("output");
+    let outputs = tensors(program.outputs(), one, "output");
+    let (inputs, outputs) = ((BufferRole::Input, &inputs), (BufferRole::Output, &outputs));
+    let constants = [(BufferRole::Weight, &weights), (BufferRole::Bias, &biases)];
     for Version { nest, .. } in &mut lowered.versions {
-        for (role, names) in [(BufferRole::Weight, &weights), (BufferRole::Bias, &biases)] {
+        for (role, names) in constants.into_iter().chain([inputs, outputs]) {
             for (id, name) in given(nest, role).into_iter().zip(names) {
                 nest.buffers[id.index()].name.clone_from(name);
             }
@@ -126,5 +142,9 @@ pub(crate) fn rename(described: &Program, lowered: &mut Lowered, names: &[String
 
 /// The buffers of a role that a caller passes.
 fn given(nest: &Nest, role: BufferRole) -> Vec<BufferId> {
-    nest.buffers_of(role).filter(|&id| nest.buffer(id).values.is_none()).collect()
+    let passed = |id: &BufferId| {
+        let buffer = nest.buffer(*id);
+        buffer.values.is_none() && buffer.view_of.is_none()
+    };
+    nest.buffers_of(role).filter(passed).collect()
 }

@@ -16,7 +16,7 @@ mod known;
 mod oracle;
 mod program;
 
-pub use program::{StepWeights, read, run_program, run_tensors};
+pub use program::{StepWeights, read, run_graph, run_program, run_tensors};
 
 use crate::conv::EquationAxis;
 use crate::{Activation, Conv, Element, Error, Layout, PaddingMode, Reduction};

@@ -10,8 +10,9 @@ mod pools;
 mod starts;
 mod words;
 
+use conv_ir::conv::Given;
 use conv_ir::program::{Step, of_step, read_behind};
-use conv_ir::{Conv, ConvSpec, Error as IrError, Issue, PerAxis, Program};
+use conv_ir::{Conv, ConvSpec, Error as IrError, Issue, PerAxis, Program, Size};
 
 use crate::Error;
 use crate::compiled::Compiled;
@@ -59,10 +60,21 @@ struct Said {
     bias: Option<Vec<f64>>,
     /// The window is the whole input.
     global: bool,
+    /// It is an input.
+    declared: Option<Declared>,
     /// The window is of ones.
     repeats: bool,
     /// Of average pooling, where it was said.
     count_include_pad: Option<bool>,
+}
+
+/// An input of the program.
+#[derive(Clone, Debug)]
+enum Declared {
+    /// That which the builder began with.
+    First,
+    /// Of these extents.
+    Of(Vec<Size>),
 }
 
 /// A tensor of the output's shape that a step adds before its activation.
@@ -102,7 +114,9 @@ fn window(rank: usize, kernel: PerAxis<usize>) -> Vec<usize> {
 impl Builder {
     /// The next step: a convolution to so many channels, with this window.
     pub fn conv(self, out_channels: usize, kernel: impl Into<PerAxis<usize>>) -> Self {
-        let rank = self.steps.last().map_or(self.start.input.len(), |step| step.spec.kernel.len());
+        let windows = self.steps.iter().rev().filter(|step| step.declared.is_none());
+        let rank = windows.map(|step| step.spec.kernel.len()).next();
+        let rank = rank.unwrap_or(self.start.input.len());
         self.step(out_channels, window(rank, kernel.into()))
     }
 
@@ -147,6 +161,46 @@ impl Builder {
         step.said("scale", |step| step.repeats = true)
     }
 
+    /// An input of the program behind the first: a tensor that the caller gives, with a number of
+    /// its own, as a step's output has. Batch, type and layout are the program's.
+    ///
+    /// ```
+    /// // The second input, which is tensor 1, is joined to what the third step gives.
+    /// let net = conv_jit::chain(3, [8, 8])
+    ///     .conv(4, 3).padding(1)
+    ///     .input_of(2, [8, 8])
+    ///     .from([1, 2]).pointwise(5);
+    /// let program = net.describe()?;
+    /// assert_eq!(program.inputs(), [0, 2]);
+    /// assert_eq!(program.input_shape(), [1, 3, 8, 8]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn input_of<S: Into<Size>>(
+        mut self,
+        channels: usize,
+        extents: impl IntoIterator<Item = S>,
+    ) -> Self {
+        if !self.next.is_empty() {
+            self.misplaced.push(("from", "said before an input, which reads nothing"));
+            self.next.clear();
+        }
+        if self.steps.is_empty() {
+            let channels = self.start.in_channels;
+            self = self.declare(channels, Declared::First);
+        }
+        let extents = extents.into_iter().map(Into::into).collect();
+        self.declare(channels, Declared::Of(extents))
+    }
+
+    fn declare(self, channels: usize, declared: Declared) -> Self {
+        let mut builder = self.step(channels, Vec::new());
+        if let Some(said) = builder.steps.last_mut() {
+            said.spec.in_channels = channels;
+            said.declared = Some(declared);
+        }
+        builder
+    }
+
     fn step(mut self, out_channels: usize, kernel: Vec<usize>) -> Self {
         let in_channels = self.channels();
         let from = std::mem::take(&mut self.next);
@@ -158,6 +212,7 @@ impl Builder {
             weight: None,
             bias: None,
             global: false,
+            declared: None,
             repeats: false,
             count_include_pad: None,
         });
@@ -207,6 +262,11 @@ impl Builder {
         let mut steps: Vec<Step> = Vec::with_capacity(self.steps.len());
         for said in &self.steps {
             let number = steps.len() + 1;
+            if let Some(declared) = &said.declared {
+                let declared = self.declared(said, declared);
+                steps.push(declared.map_err(|error| of_step(number, error))?);
+                continue;
+            }
             let conv = self.checked(said, &steps);
             let conv = conv.map_err(|error| match self.steps.len() {
                 1 => error,
@@ -216,11 +276,30 @@ impl Builder {
                 Residual::Tensor(from) => Some(from),
                 Residual::None | Residual::Outside => None,
             };
-            steps.push(Step { conv, from: said.from.clone(), residual });
+            steps.push(Step { from: said.from.clone(), residual, ..conv.into() });
         }
         let last = vec![steps.len()];
         let outputs = if self.outputs.is_empty() { last } else { self.outputs.clone() };
         Ok(Program::giving(steps, outputs)?)
+    }
+
+    /// An input.
+    fn declared(&self, said: &Said, declared: &Declared) -> Result<Step, IrError> {
+        let ConvSpec { types, layout, ref batch, .. } = self.start;
+        let extents = match declared {
+            Declared::First => self.start.input.clone(),
+            Declared::Of(extents) => extents.clone(),
+        };
+        let channels = said.spec.in_channels;
+        let plain = ConvSpec::new([], []);
+        let plain = ConvSpec { in_channels: channels, out_channels: channels, ..plain };
+        if said.spec != plain || said.weight.is_some() || said.bias.is_some() {
+            let message = "an input computes nothing: words of a step say nothing of it".to_owned();
+            let issue = Issue { field: "input", axis: None, rank: 0, message };
+            return Err(IrError::Invalid(vec![issue]));
+        }
+        let batch = batch.clone();
+        Step::input(Given { types, layout, batch, channels, extents })
     }
 
     /// A step behind others.

@@ -84,6 +84,8 @@ impl<I: Stored, O: Stored> Packed<I, O> {
 pub struct Call<'a, I, O = I> {
     packed: &'a Packed<I, O>,
     input: &'a [I],
+    /// Those behind the first.
+    inputs: SmallVec<[&'a [I]; 4]>,
     output: &'a mut [O],
     /// Those behind the first.
     others: SmallVec<[&'a mut [O]; 4]>,
@@ -100,6 +102,7 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
         Call {
             packed,
             input,
+            inputs: SmallVec::new(),
             output,
             others: SmallVec::new(),
             residual: None,
@@ -113,6 +116,27 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
     /// Added before the activation, where the program adds a residual that is none of its tensors.
     pub fn residual(self, residual: &'a [O]) -> Self {
         Call { residual: Some(residual), ..self }
+    }
+
+    /// The inputs behind the first, of a program that takes several, in their order
+    /// ([`Program::inputs`]). A run with more than four of them allocates a list.
+    ///
+    /// ```
+    /// let (mut net, x) = conv_jit::graph(1, [4]);
+    /// let y = net.input(2, [4]);
+    /// net.step([x, y], |step| step.pointwise(1));
+    /// let net = net.compile()?.pack_steps(&[
+    ///     Default::default(), // the inputs have no weight
+    ///     Default::default(),
+    ///     [1.0f32, 10.0, 100.0][..].into(),
+    /// ])?;
+    /// let (x, y, mut output) = ([1.0; 4], [2.0, 2.0, 2.0, 2.0, 3.0, 3.0, 3.0, 3.0], [0.0; 4]);
+    /// net.call(&x, &mut output).other_inputs([&y[..]]).run()?;
+    /// assert_eq!(output, [321.0; 4]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn other_inputs(self, inputs: impl IntoIterator<Item = &'a [I]>) -> Self {
+        Call { inputs: inputs.into_iter().collect(), ..self }
     }
 
     /// The outputs behind the first, of a program that gives several tensors, in their order. A run
@@ -189,19 +213,29 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
 
     /// Every array has the length that the program says. Allocates only to report.
     fn check(&self, lens: &Lens, program: &Program) -> Result<(), Error> {
-        let found = (self.input.len(), self.residual.map(<[O]>::len));
+        let residual = self.residual.map(<[O]>::len);
+        let inputs = std::iter::once(self.input.len());
+        let inputs = inputs.chain(self.inputs.iter().map(|input| input.len()));
         let outputs = std::iter::once(self.output.len());
         let outputs = outputs.chain(self.others.iter().map(|output| output.len()));
-        if found == (lens.input, lens.residual) && lens.outputs.iter().copied().eq(outputs.clone())
+        let are = |found: &mut dyn Iterator<Item = usize>, needed: &[usize]| {
+            needed.iter().copied().eq(found)
+        };
+        if residual == lens.residual
+            && are(&mut inputs.clone(), &lens.inputs)
+            && are(&mut outputs.clone(), &lens.outputs)
         {
             return Ok(());
         }
-        check_len("input", self.input.len(), program.input_shape())?;
+        check_inputs(program, 1 + self.inputs.len())?;
+        for (len, &tensor) in inputs.zip(program.inputs()) {
+            check_len("input", len, program.shape(tensor))?;
+        }
         check_outputs(program, 1 + self.others.len())?;
         for (len, &tensor) in outputs.zip(program.outputs()) {
             check_len("output", len, program.shape(tensor))?;
         }
-        check_residual(program, self.residual.map(<[O]>::len))
+        check_residual(program, residual)
     }
 
     /// Runs in the caller's scratch or the pool's. `sized`: the program with its free sizes filled
@@ -229,8 +263,11 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
         let outputs = std::iter::once(&mut self.output).chain(&mut self.others);
         let outputs: SmallVec<[usize; 4]> =
             outputs.map(|output| output.as_mut_ptr().expose_provenance()).collect();
+        let inputs = std::iter::once(&self.input).chain(&self.inputs);
+        let inputs: SmallVec<[usize; 4]> =
+            inputs.map(|input| input.as_ptr().expose_provenance()).collect();
         let callers = Callers {
-            input: self.input.as_ptr().expose_provenance(),
+            inputs: &inputs,
             outputs: &outputs,
             residual: self.residual.map_or(0, |r| r.as_ptr().expose_provenance()),
         };
@@ -256,7 +293,7 @@ impl Groups<'_> {
     /// Runs. `sized`: the program with its free sizes filled in, where it has some.
     ///
     /// # Safety
-    /// The addresses are exposed ones of input, outputs and the residual of the caller's, where
+    /// The addresses are exposed ones of inputs, outputs and the residual of the caller's, where
     /// there is one: arrays as long as `lens` says, or such as their code in `placed` was made for.
     /// Those of the outputs are nobody else's.
     pub(crate) unsafe fn run(
@@ -318,16 +355,23 @@ impl Groups<'_> {
     }
 }
 
+/// So many inputs were given as the program has.
+pub(crate) fn check_inputs(program: &Program, given: usize) -> Result<(), Error> {
+    counted("inputs: the program takes", program.inputs(), given)
+}
+
 /// So many outputs were given as the program has.
 pub(crate) fn check_outputs(program: &Program, given: usize) -> Result<(), Error> {
-    let needed = program.outputs().len();
+    counted("outputs: the program gives", program.outputs(), given)
+}
+
+fn counted(what: &str, tensors: &[usize], given: usize) -> Result<(), Error> {
+    let needed = tensors.len();
     if given == needed {
         return Ok(());
     }
-    let tensors = program.outputs().iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    Err(Error::Argument(format!(
-        "outputs: the program gives {needed} ({tensors}), but the call brings {given}"
-    )))
+    let tensors = tensors.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    Err(Error::Argument(format!("{what} {needed} ({tensors}), but the call brings {given}")))
 }
 
 /// A residual of so many elements was given where the program adds one, and nowhere else.

@@ -7,12 +7,14 @@ use conv_ir::program::plan::Plan;
 /// How long the arrays of a run are.
 #[derive(Clone, Debug)]
 pub(crate) struct Lens {
-    /// Elements.
-    pub input: usize,
+    /// Elements of each input.
+    pub inputs: Vec<usize>,
     /// Elements of each output.
     pub outputs: Vec<usize>,
     /// Elements of the residual from outside.
     pub residual: Option<usize>,
+    /// The tensors that a run takes.
+    pub taken: Vec<usize>,
     /// The tensors that a run gives.
     pub given: Vec<usize>,
     /// Bytes of each block of memory for tensors between groups.
@@ -56,7 +58,8 @@ impl Lens {
             join => Some(program.len_of(join)),
         };
         // Of what is joined the parts have known sizes, or none has.
-        let input = elements(0)?;
+        let all = |tensors: &[usize]| tensors.iter().map(|&at| elements(at)).collect::<Option<_>>();
+        let inputs = all(program.inputs())?;
         let bytes = |tensor: usize| Some(elements(tensor)? * program.type_of(tensor).bytes());
         let lives = Lives::of(program, &plan.groups, Joining::InPlace);
         let mut slots = Slots::default();
@@ -86,9 +89,10 @@ impl Lens {
             steps.iter().position(|step| step.conv.spec().residual && step.residual.is_none());
         let tensors = between.into_iter().enumerate();
         Some(Lens {
-            input,
-            outputs: program.outputs().iter().map(|&at| elements(at)).collect::<Option<_>>()?,
+            inputs,
+            outputs: all(program.outputs())?,
             residual: outside.and_then(|at| elements(at + 1)),
+            taken: program.inputs().to_vec(),
             given: program.outputs().to_vec(),
             slots: slots.lengths().map(usize::try_from).collect::<Result<_, _>>().ok()?,
             between: tensors.filter_map(|(tensor, at)| Some((tensor, at?))).collect(),

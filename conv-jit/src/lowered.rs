@@ -12,7 +12,7 @@
 
 use conv_ir::lower::{Layouts, Within};
 use conv_ir::program::fuse::{self, Strips};
-use conv_ir::program::plan::{Group, Plan};
+use conv_ir::program::plan::{self, Group, Plan};
 use conv_ir::program::{Rewritten, tiled, whole};
 use conv_ir::schedule::Choice;
 use conv_ir::separate::Accuracy;
@@ -162,6 +162,9 @@ fn fused_where_it_can_be(
 fn lowered(rewritten: &Rewritten, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
     let program = &rewritten.program;
     let (choice, nest, kernels) = match (&group.strips, rewritten.tiles(group.steps.start)) {
+        (None, _) if program.steps()[group.steps.start].given => {
+            (None, plan::given(program, group.steps.start), Vec::new())
+        }
         (None, Some(tiles)) => {
             let conv = &program.steps()[group.steps.start].conv;
             let nest = in_tiles(conv, &tiles, options)?;

@@ -50,7 +50,9 @@ impl<I: Stored, O: Stored> fmt::Debug for Packed<I, O> {
 impl<I: Stored, O: Stored> Packed<I, O> {
     pub(crate) fn new(compiled: &Compiled, weights: &[StepArrays<'_>]) -> Result<Self, Error> {
         let program = compiled.program();
-        check_dtype::<I>(program.type_of(0))?;
+        for &input in program.inputs() {
+            check_dtype::<I>(program.type_of(input))?;
+        }
         for &output in program.outputs() {
             check_dtype::<O>(program.type_of(output))?;
         }

@@ -20,7 +20,7 @@ pub struct Scratch {
 
 /// Exposed addresses of the caller's arrays; that of the residual is 0 where there is none.
 pub(crate) struct Callers<'a> {
-    pub input: usize,
+    pub inputs: &'a [usize],
     pub outputs: &'a [usize],
     pub residual: usize,
 }
@@ -35,7 +35,8 @@ impl Scratch {
     pub(crate) fn place(&mut self, lens: &Lens, callers: &Callers<'_>) -> Result<(), Error> {
         self.addresses.clear();
         self.addresses.resize(lens.outside() + 1, 0);
-        self.addresses[0] = callers.input;
+        // Where the first step declares the first input, both numbers are that.
+        self.addresses[0] = callers.inputs.first().copied().unwrap_or_default();
         if self.between.len() < lens.slots.len() {
             self.between.resize_with(lens.slots.len(), Block::default);
         }
@@ -46,7 +47,8 @@ impl Scratch {
             let start = self.between[slot].start().expose_provenance();
             self.addresses[tensor] = start + offset;
         }
-        for (&tensor, &address) in lens.given.iter().zip(callers.outputs) {
+        let taken = lens.taken.iter().zip(callers.inputs);
+        for (&tensor, &address) in taken.chain(lens.given.iter().zip(callers.outputs)) {
             self.addresses[tensor] = address;
         }
         self.addresses[lens.outside()] = callers.residual;

@@ -12,7 +12,7 @@ use conv_ir::{Conv, Stored};
 use ndarray::{ArrayViewD, ArrayViewMutD};
 
 use crate::Error;
-use crate::call::{Groups, check_outputs, check_residual};
+use crate::call::{Groups, check_inputs, check_outputs, check_residual};
 use crate::compiled::Compiled;
 use crate::executor::{self, Executor};
 use crate::lens::Lens;
@@ -140,6 +140,7 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
     /// As [`Packed::run_view`].
     pub fn run(mut self) -> Result<(), Error> {
         let packed = self.packed;
+        check_inputs(packed.program(), 1)?;
         let sizes = sizes(&packed.program().steps()[0].conv, self.input.shape());
         let sizes: Vec<(&str, usize)> =
             sizes.iter().map(|(name, size)| (name.as_str(), *size)).collect();
@@ -191,7 +192,7 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
         let output = if copy.is_empty() { self.output.as_mut_ptr() } else { copy.as_mut_ptr() };
         let residual = residual.map_or(0, |residual| residual.as_ptr().expose_provenance());
         let callers = Callers {
-            input: input.expose_provenance(),
+            inputs: &[input.expose_provenance()],
             outputs: &[output.expose_provenance()],
             residual,
         };

@@ -124,6 +124,12 @@ impl Compiled {
                 at + 1
             )));
         }
+        if program.inputs() != [0] {
+            return Err(Error::Unsupported(
+                "the program declares inputs, but a window is computed from the first step's"
+                    .to_owned(),
+            ));
+        }
         if program.outputs().len() > 1 {
             return Err(Error::Unsupported(
                 "the program gives several tensors, but a window is a part of one".to_owned(),

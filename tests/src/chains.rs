@@ -11,9 +11,10 @@ use conv_ir::program::Step;
 use conv_ir::program::fuse::Lowered;
 use conv_ir::program::plan::{self, Plan};
 use conv_ir::program::whole;
-use conv_ir::reference::{self, run_program, run_tensors};
+use conv_ir::reference::{self, run_graph};
 use conv_ir::{
-    Conv, Element, Error, Program, Schedule, Stored, Target, interp, nest, passes, with_stored,
+    Conv, DType, Element, Error, Program, Schedule, Stored, Target, interp, nest, passes,
+    with_stored,
 };
 use conv_jit::{Compiled, CurrentThread, Options, StepArrays, StepWeights};
 use proptest::strategy::Strategy;
@@ -30,15 +31,19 @@ pub fn chains_of_one_type() -> impl Strategy<Value = Program> {
 
 /// The arrays of a chain.
 struct ChainData<T> {
-    input: Vec<T>,
+    inputs: Vec<Vec<T>>,
     weights: Vec<(Vec<T>, Option<Vec<T>>)>,
-    wanted: Vec<T>,
+    /// Of each output.
+    wanted: Vec<Vec<T>>,
 }
 
 impl<T: Element> ChainData<T> {
     fn new(chain: &Program, fill: Fill) -> Result<Self, Error> {
         let mut rng = Rng(SEED);
-        let input = rng.of_type(fill, chain.len_of(0), chain.type_of(0));
+        let inputs = chain.inputs().iter();
+        let inputs: Vec<Vec<T>> = inputs
+            .map(|&tensor| rng.of_type(fill, chain.len_of(tensor), chain.type_of(tensor)))
+            .collect();
         // One step's weights are enough: what follows an infinity is soon NaN everywhere.
         let any = (fill == Fill::AnyWeights).then(|| rng.within(1, chain.steps().len()) - 1);
         let weights: Vec<_> = chain
@@ -56,8 +61,10 @@ impl<T: Element> ChainData<T> {
             .iter()
             .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
             .collect();
-        let wanted = run_program(chain, &input, &steps)?;
-        Ok(ChainData { input, weights, wanted })
+        let given: Vec<&[T]> = inputs.iter().map(Vec::as_slice).collect();
+        let tensors = run_graph(chain, &given, &steps)?;
+        let wanted = chain.outputs().iter().map(|&tensor| tensors[tensor].clone()).collect();
+        Ok(ChainData { inputs, weights, wanted })
     }
 
     /// The weights as they are stored.
@@ -71,17 +78,35 @@ impl<T: Element> ChainData<T> {
     }
 
     /// What the interpreter makes of the nest of the whole chain.
-    fn interpret_whole(&self, nest: &nest::Nest) -> Result<Vec<T>, Error> {
-        let mut output = vec![T::from_f64(f64::NAN); self.wanted.len()];
+    fn interpret_whole(&self, nest: &nest::Nest) -> Result<Vec<Vec<T>>, Error> {
+        let mut outputs = self.nothing(T::from_f64(f64::NAN));
         let arrays = interp::Arrays {
-            input: &self.input,
+            inputs: self.given(),
             weights: self.weights.iter().map(|w| w.0.as_slice()).collect(),
             biases: self.weights.iter().filter_map(|w| w.1.as_deref()).collect(),
             residuals: Vec::new(),
-            output: &mut output,
+            outputs: outputs.iter_mut().map(Vec::as_mut_slice).collect(),
         };
         interp::run(nest, arrays, &[])?;
-        Ok(output)
+        Ok(outputs)
+    }
+
+    fn given(&self) -> Vec<&[T]> {
+        self.inputs.iter().map(Vec::as_slice).collect()
+    }
+
+    /// Outputs of this number alone.
+    fn nothing<O: Clone>(&self, number: O) -> Vec<Vec<O>> {
+        self.wanted.iter().map(|output| vec![number.clone(); output.len()]).collect()
+    }
+
+    /// Whether these are the outputs.
+    fn compare(&self, found: &[Vec<T>]) -> Result<(), String> {
+        let pairs = found.iter().zip(&self.wanted).enumerate();
+        let each = pairs.map(|(at, (found, wanted))| {
+            compare(found, wanted).map_err(|what| format!("output {at}: {what}"))
+        });
+        each.collect()
     }
 
     /// What the interpreter makes of the plan's nests, group after group.
@@ -90,18 +115,24 @@ impl<T: Element> ChainData<T> {
         drawn: &DrawnChain,
         nests: &[nest::Nest],
         parts: usize,
-    ) -> Result<Vec<T>, Error> {
+    ) -> Result<Vec<Vec<T>>, Error> {
         let DrawnChain { chain, plan } = drawn;
         let mut tensors: Vec<Vec<T>> = vec![Vec::new(); chain.steps().len() + 1];
-        tensors[0].clone_from(&self.input);
+        tensors[0].clone_from(&self.inputs[0]);
+        for (&tensor, input) in chain.inputs().iter().zip(&self.inputs) {
+            tensors[tensor].clone_from(input);
+        }
         for (group, nest) in plan.groups.iter().zip(nests) {
             let (start, end) = (group.steps.start, group.steps.end);
+            if chain.steps()[start].given {
+                continue;
+            }
             let mut output = vec![T::from_f64(f64::NAN); chain.len_of(end)];
             let own = &self.weights[group.steps.clone()];
             let outside = |step: &Step| step.residual.filter(|from| *from <= start);
             let read = reference::read(chain, &chain.steps()[start].from, &tensors);
             let arrays = interp::Arrays {
-                input: &read,
+                inputs: vec![&read],
                 weights: own.iter().map(|w| w.0.as_slice()).collect(),
                 biases: own.iter().filter_map(|w| w.1.as_deref()).collect(),
                 residuals: chain.steps()[group.steps.clone()]
@@ -109,12 +140,12 @@ impl<T: Element> ChainData<T> {
                     .filter_map(outside)
                     .map(|from| tensors[from].as_slice())
                     .collect(),
-                output: &mut output,
+                outputs: vec![&mut output],
             };
             interp::run_parts(nest, arrays, &[], parts)?;
             tensors[end] = output;
         }
-        Ok(tensors.pop().unwrap_or_default())
+        Ok(chain.outputs().iter().map(|&tensor| tensors[tensor].clone()).collect())
     }
 }
 
@@ -161,13 +192,25 @@ fn every_chain_as<T: Element>(drawn: &DrawnChain, fill: Fill) -> Result<bool, St
     let data = data.map_err(|e| said(e.to_string()))?;
     whole(drawn, &data, fill).map_err(said)?;
     for target in machines_here() {
-        let types = (drawn.chain.type_of(0), drawn.chain.type_of(drawn.chain.steps().len()));
-        let ran = with_stored!(types.0, I => with_stored!(types.1, O => {
+        let (Some(taken), Some(given)) = (
+            one_type(&drawn.chain, drawn.chain.inputs()),
+            one_type(&drawn.chain, drawn.chain.outputs()),
+        ) else {
+            continue;
+        };
+        let ran = with_stored!(taken, I => with_stored!(given, O => {
             machine::<T, I, O>(drawn, &data, &target)
         }));
         ran.map_err(|what| said(format!("{target}: {what}")))?;
     }
     Ok(true)
+}
+
+/// The type of these tensors, where they have one: a run's inputs do, and its outputs.
+fn one_type(chain: &Program, tensors: &[usize]) -> Option<DType> {
+    let mut types = tensors.iter().map(|&tensor| chain.type_of(tensor));
+    let first = types.next()?;
+    types.all(|dtype| dtype == first).then_some(first)
 }
 
 fn interpreted<T: Element>(
@@ -202,7 +245,7 @@ fn interpreted<T: Element>(
         for parts in 1..=3 {
             let output = quietly(|| data.interpret(drawn, &nests, parts));
             let output = output.and_then(|o| o.map_err(|e| e.to_string()));
-            let same = output.and_then(|output| compare(&output, &data.wanted));
+            let same = output.and_then(|output| data.compare(&output));
             same.map_err(|what| {
                 said(format!("interpreter, {target}, {parts} part(s): {what}\n{}", text()))
             })?;
@@ -226,7 +269,7 @@ fn whole<T: Element>(drawn: &DrawnChain, data: &ChainData<T>, fill: Fill) -> Res
         return Err(said(format!("{broken:?}")));
     }
     let output = quietly(|| data.interpret_whole(&nest))?.map_err(|e| said(e.to_string()))?;
-    compare(&output, &data.wanted).map_err(said)
+    data.compare(&output).map_err(said)
 }
 
 /// Machine code under the drawn plan, and under the model's own for as many threads.
@@ -245,57 +288,17 @@ fn machine<T: Element, I: Stored, O: Stored>(
     let given = compiled(Some(drawn.plan.clone()), 1)?;
     let runs = [("drawn", &given, 1), ("drawn", &given, 2), ("drawn", &given, 3)];
     let own = compiled(None, 3)?;
-    let input = stored::<T, I>(&data.input);
+    let inputs: Vec<Vec<I>> = data.inputs.iter().map(|input| stored::<T, I>(input)).collect();
     for (whose, packed, parts) in runs.into_iter().chain([("model's", &own, 3)]) {
-        let mut output = vec![O::from_f64(f64::NAN); data.wanted.len()];
-        let ran = packed.call(&input, &mut output).threads(parts).executor(&CurrentThread).run();
+        let mut outputs = data.nothing(O::from_f64(f64::NAN));
+        let (first, others) = outputs.split_first_mut().ok_or("no output")?;
+        let call = packed.call(&inputs[0], first).threads(parts).executor(&CurrentThread);
+        let call = call.other_inputs(inputs[1..].iter().map(Vec::as_slice));
+        let ran = call.other_outputs(others.iter_mut().map(Vec::as_mut_slice)).run();
         ran.map_err(|e| e.to_string())?;
-        let output: Vec<T> = output.iter().map(|x| T::from_f64(x.to_f64())).collect();
-        compare(&output, &data.wanted)
-            .map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
-    }
-    Ok(())
-}
-
-/// Whether a graph of one type gives the reference's bits of every tensor that it gives, as machine
-/// code under the model's plan and under the drawn one.
-///
-/// # Errors
-/// The route, and what went wrong.
-pub fn every_output(drawn: &DrawnChain, fill: Fill) -> Result<(), String> {
-    match is_of_one_type(&drawn.chain) && drawn.chain.dtype() == f32::DTYPE {
-        true => outputs(drawn, fill).map_err(|what| format!("{drawn:?}\n{what}")),
-        false => Ok(()),
-    }
-}
-
-fn outputs(drawn: &DrawnChain, fill: Fill) -> Result<(), String> {
-    let DrawnChain { chain, plan } = drawn;
-    let data = ChainData::<f32>::new(chain, fill).map_err(|e| e.to_string())?;
-    let steps: Vec<reference::StepWeights<'_, f32>> = data
-        .weights
-        .iter()
-        .map(|(weight, bias)| reference::StepWeights { weight, bias: bias.as_deref() })
-        .collect();
-    let wanted = run_tensors(chain, &data.input, &steps).map_err(|e| e.to_string())?;
-    let plans = [None, Some(plan.clone())];
-    for (target, plan) in
-        machines_here().flat_map(|target| plans.clone().map(|plan| (target, plan)))
-    {
-        let options = Options { plan, target, cache: false, ..Options::default() };
-        let packed = Compiled::new(chain, options)
-            .and_then(|compiled| compiled.pack_arrays::<f32, f32>(&data.steps(chain)));
-        // Plans of strips that cannot be are judged elsewhere.
-        let Ok(packed) = packed else { continue };
-        let mut found: Vec<Vec<f32>> =
-            chain.outputs().iter().map(|&at| vec![f32::NAN; chain.len_of(at)]).collect();
-        let (first, others) = found.split_first_mut().ok_or("no output")?;
-        let others = others.iter_mut().map(Vec::as_mut_slice);
-        let ran = packed.call(&data.input, first).other_outputs(others).executor(&CurrentThread);
-        ran.run().map_err(|e| e.to_string())?;
-        for (found, &tensor) in found.iter().zip(chain.outputs()) {
-            compare(found, &wanted[tensor]).map_err(|e| format!("{target}, {tensor}: {e}"))?;
-        }
+        let wide = |output: &Vec<O>| output.iter().map(|x| T::from_f64(x.to_f64())).collect();
+        let outputs: Vec<Vec<T>> = outputs.iter().map(wide).collect();
+        data.compare(&outputs).map_err(|what| format!("{whose} plan, {parts} part(s): {what}"))?;
     }
     Ok(())
 }
@@ -338,7 +341,7 @@ pub fn fused_and_not(
 /// What an expanded chain must give.
 struct Expanded<'a> {
     drawn: &'a DrawnChain,
-    wanted: Vec<f64>,
+    wanted: Vec<Vec<f64>>,
 }
 
 /// Runs chains as expanded Rust under their plans, all in one program. In every third the weights
@@ -357,9 +360,14 @@ pub fn expanded(all: &[DrawnChain], fill: Fill) -> Result<usize, String> {
     }
     let mut failures = String::new();
     for (bytes, Expanded { drawn, wanted }) in program.run().iter().zip(&cases) {
-        let found = exactly(drawn.chain.type_of(drawn.chain.steps().len()), bytes);
-        if let Err(difference) = compare(&found, wanted) {
-            failures += &format!("{drawn:?}\n{difference}\n");
+        let mut bytes = &bytes[..];
+        for (&tensor, wanted) in drawn.chain.outputs().iter().zip(wanted) {
+            let dtype = drawn.chain.type_of(tensor);
+            let (own, rest) = bytes.split_at(wanted.len() * dtype.bytes());
+            bytes = rest;
+            if let Err(difference) = compare(&exactly(dtype, own), wanted) {
+                failures += &format!("{drawn:?}\noutput {tensor}: {difference}\n");
+            }
         }
     }
     match failures.is_empty() {
@@ -373,13 +381,18 @@ fn add_expanded<T: Element>(
     program: &mut Emitted,
     drawn: &DrawnChain,
     (fill, known): (Fill, bool),
-) -> Result<Option<Vec<f64>>, String> {
+) -> Result<Option<Vec<Vec<f64>>>, String> {
     let data = ChainData::<T>::new(&drawn.chain, fill).map_err(|e| e.to_string())?;
-    let mut arrays = vec![(data.input.as_slice(), drawn.chain.type_of(0))];
+    let inputs = data.inputs.iter().zip(drawn.chain.inputs());
+    let mut arrays: Vec<(&[T], DType)> =
+        inputs.map(|(input, &tensor)| (input.as_slice(), drawn.chain.type_of(tensor))).collect();
     let mut chain = drawn.chain.clone();
     if known {
         let steps = chain.steps().iter().zip(&data.weights);
         let steps = steps.map(|(step, (weight, bias))| {
+            if step.given {
+                return Ok(step.clone());
+            }
             let conv = step.conv.with_weights(weight, bias.as_deref())?;
             Ok(Step { conv, ..step.clone() })
         });
@@ -399,7 +412,10 @@ fn add_expanded<T: Element>(
         );
     }
     match program.chain(&chain, &drawn.plan, &arrays) {
-        Ok(()) => Ok(Some(data.wanted.iter().map(|x| x.to_f64()).collect())),
+        Ok(()) => {
+            let wide = |output: &Vec<T>| output.iter().map(|x| x.to_f64()).collect();
+            Ok(Some(data.wanted.iter().map(wide).collect()))
+        }
         Err(Error::Unsupported { .. } | Error::Invalid(_)) => Ok(None),
         Err(other) => Err(format!("{drawn:?}\n{other}")),
     }

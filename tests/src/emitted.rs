@@ -118,16 +118,18 @@ impl Emitted {
         let (name, options) = self.next();
         let options = Options { plan: Some(plan.clone()), ..options };
         let source = rust_source(chain, &name, &options)?;
-        let outputs = chain.len_of(chain.steps().len());
-        let types = (chain.dtype(), chain.type_of(chain.steps().len()));
+        let outputs = chain.outputs().iter();
+        let outputs: Vec<(usize, DType)> =
+            outputs.map(|&at| (chain.len_of(at), chain.type_of(at))).collect();
         let wants_scratch = source.contains("SCRATCH: usize");
-        let result = (outputs, wants_scratch);
-        self.calls += &chain_call(&name, options.form, arrays, (types, result));
+        let result = (chain.dtype(), &outputs[..], wants_scratch);
+        let inputs = chain.inputs().len();
+        self.calls += &chain_call(&name, options.form, (arrays, inputs), result);
         self.source += &source;
         for (array, dtype) in arrays {
             array.iter().for_each(|x| self.arrays.extend(bytes_as(*x, *dtype)));
         }
-        self.outputs.push(outputs * chain.type_of(chain.steps().len()).bytes());
+        self.outputs.push(outputs.iter().map(|(len, dtype)| len * dtype.bytes()).sum());
         Ok(())
     }
 
@@ -271,13 +273,13 @@ fn bytes_as<T: Element>(x: T, dtype: DType) -> Vec<u8> {
     dtype.bits_of(x.to_f64()).to_le_bytes()[..dtype.bytes()].to_vec()
 }
 
-/// The call of a chain's item, by the types of sums and output; `(outputs, true)` where it wants
-/// scratch.
+/// The call of a chain's item, by the type of sums; of its arrays, so many are inputs. Each output
+/// has a length and a type, and `true` says that it wants scratch.
 fn chain_call<T: Element>(
     name: &str,
     form: Form,
-    arrays: &[(&[T], DType)],
-    ((sums, output), (outputs, scratch)): ((DType, DType), (usize, bool)),
+    (arrays, inputs): (&[(&[T], DType)], usize),
+    (sums, outputs, scratch): (DType, &[(usize, DType)], bool),
 ) -> String {
     let mut lets = String::new();
     for (at, (array, dtype)) in arrays.iter().enumerate() {
@@ -288,29 +290,37 @@ fn chain_call<T: Element>(
             array.len()
         );
     }
-    let list = |from: usize| {
-        (from..arrays.len())
-            .map(|at| format!("a{at}[..].try_into().unwrap(), "))
-            .collect::<String>()
+    let list = |range: std::ops::Range<usize>| {
+        range.map(|at| format!("a{at}[..].try_into().unwrap(), ")).collect::<String>()
     };
-    let input = "a0[..].try_into().unwrap(), ";
     let (call, constant) = match form {
-        Form::Function => {
-            (format!("{name}({}", list(0)), format!("{}_SCRATCH", name.to_uppercase()))
+        Form::Function => (
+            format!("{name}({}", list(0..arrays.len())),
+            format!("{}_SCRATCH", name.to_uppercase()),
+        ),
+        Form::Type => {
+            let (weights, inputs) = (list(inputs..arrays.len()), list(0..inputs));
+            (format!("{name}::new({weights}).run({inputs}"), format!("{name}::SCRATCH"))
         }
-        Form::Type => (format!("{name}::new({}).run({input}", list(1)), format!("{name}::SCRATCH")),
     };
-    let t = rust(output);
     let scratch = match scratch {
         true => format!(
-            ", (&mut vec![<{sums}>::from_le_bytes([0xa5; _]); {constant}][..]).try_into().unwrap()"
+            "(&mut vec![<{sums}>::from_le_bytes([0xa5; _]); {constant}][..]).try_into().unwrap()"
         ),
         false => String::new(),
     };
-    format!(
-        "{{\n{lets}    let mut output = vec![<{t}>::from_le_bytes([0xa5; _]); {outputs}];\n    {call}(&mut output[..]).try_into().unwrap(){scratch});\n    \
-         output.iter().for_each(|x| to.extend(x.to_le_bytes()));\n}}\n"
-    )
+    let (mut passed, mut written) = (String::new(), String::new());
+    for (at, (len, dtype)) in outputs.iter().enumerate() {
+        let t = rust(*dtype);
+        let _ = writeln!(
+            lets,
+            "    let mut output{at} = vec![<{t}>::from_le_bytes([0xa5; _]); {len}];"
+        );
+        let _ = write!(passed, "(&mut output{at}[..]).try_into().unwrap(), ");
+        let _ =
+            writeln!(written, "    output{at}.iter().for_each(|x| to.extend(x.to_le_bytes()));");
+    }
+    format!("{{\n{lets}    {call}{passed}{scratch});\n{written}}}\n")
 }
 
 fn call<T: Element>(

@@ -155,7 +155,7 @@ pub fn reading(steps: &[Step], from: Vec<usize>, dice: &StepDice) -> Option<Step
     match fitting.get(dice.residual) {
         Some(&added) => {
             spec.residual = true;
-            Some(Step { conv: Conv::new(spec).ok()?, from, residual: Some(added) })
+            Some(Step { from, residual: Some(added), ..Conv::new(spec).ok()?.into() })
         }
         None => Some(Step { from, ..plain.into() }),
     }
@@ -199,7 +199,8 @@ pub fn planned(programs: impl Strategy<Value = Program>) -> impl Strategy<Value 
                 // Fused more often than not, but for what no strips can be of.
                 let apart = |at: usize| {
                     let spec = chain.steps()[at].conv.spec();
-                    spec.transposed || spec.padding_mode == PaddingMode::Circular
+                    let given = chain.steps()[at].given;
+                    given || spec.transposed || spec.padding_mode == PaddingMode::Circular
                 };
                 let parts = bits[end % 5].0 && bits[end % 5].1;
                 let whole =

@@ -2,6 +2,7 @@
 
 use super::random::{convs, work};
 use super::random_chains::{DrawnChain, MOST_WORK, planned, reading, step_dice};
+use conv_ir::conv::Given;
 use conv_ir::program::{Step, read_behind};
 use conv_ir::{Accuracy, Conv, ConvSpec, Program};
 use proptest::prelude::*;
@@ -49,17 +50,20 @@ fn giving(steps: Vec<Step>, is_pruned: bool) -> Option<Program> {
     read[steps.len()] = true;
     let mut outputs = Vec::new();
     for (at, step) in steps.iter().enumerate().rev() {
-        if !read[at + 1] && is_pruned {
-            continue;
-        }
-        if !read[at + 1] {
+        if !read[at + 1] && !is_pruned && !step.given {
+            read[at + 1] = true;
             outputs.push(at + 1);
         }
-        step.from.iter().chain(&step.residual).for_each(|&tensor| read[tensor] = true);
+        if read[at + 1] {
+            step.from.iter().chain(&step.residual).for_each(|&tensor| read[tensor] = true);
+        }
     }
-    if !is_pruned {
-        outputs.push(steps.len());
-        return Program::new_giving(steps, outputs).ok();
+    // Two numbers of one input.
+    read[1] |= steps[0].given && read[0];
+    outputs.push(steps.len());
+    // Without the first step another one would say what the input is.
+    if !read[1] {
+        return None;
     }
     // Where each tensor is, counted in the steps that stay.
     let mut tensors = vec![0];
@@ -72,8 +76,13 @@ fn giving(steps: Vec<Step>, is_pruned: bool) -> Option<Program> {
         }
         tensors.push(kept.len());
     }
-    // Without the first step another one would say what the input is.
-    if !read[1] { None } else { Program::new(kept).ok() }
+    let outputs = outputs.into_iter().map(|tensor| tensors[tensor]).collect();
+    Program::new_giving(kept, outputs).ok()
+}
+
+/// An input beside the last of these tensors, of its extents.
+fn beside(steps: &[Step], channels: usize) -> Option<Step> {
+    Step::input(Given { channels, ..read_behind(steps, &[]).ok()? }).ok()
 }
 
 /// Random graphs of two to twelve steps, all sizes known: with one output, or several.
@@ -82,10 +91,19 @@ pub fn graphs(several: bool) -> impl Strategy<Value = Program> {
         let spec = ConvSpec { residual: false, ..conv.spec().clone() };
         Conv::new(spec).ok().filter(|conv| work(conv) <= MOST_WORK / 8)
     });
-    let steps = proptest::collection::vec((step_dice(), reads()), 1..=11);
-    (first, steps).prop_filter_map("little work", move |(first, dice)| {
-        let mut steps = vec![Step { from: vec![0], ..first.into() }];
-        for (dice, reads) in &dice {
+    let inputs = prop_oneof![5 => Just(None), 1 => (1usize..=5).prop_map(Some)];
+    let steps = proptest::collection::vec((step_dice(), reads(), inputs.clone()), 1..=11);
+    (first, inputs, steps).prop_filter_map("little work", move |(first, is_declared, dice)| {
+        let mut steps = vec![Step { from: vec![0], ..first.clone().into() }];
+        if is_declared.is_some() {
+            let spec = first.spec();
+            let (types, layout, batch) = (spec.types, spec.layout, spec.batch.clone());
+            let (channels, extents) = (spec.in_channels, spec.input.clone());
+            let declared = Step::input(Given { types, layout, batch, channels, extents }).ok()?;
+            steps = vec![declared, Step { from: vec![1], ..first.into() }];
+        }
+        for (dice, reads, input) in &dice {
+            steps.extend(input.and_then(|channels| beside(&steps, channels)));
             let from = sources(&steps, reads);
             let step = reading(&steps, from, dice);
             steps.extend(step.filter(|step| work(&step.conv) <= MOST_WORK / 4));

@@ -41,11 +41,11 @@ fn interpreted<T: Element>(
 ) -> Vec<T> {
     let mut output = vec![T::from_f64(f64::NAN); len];
     let arrays = interp::Arrays {
-        input: &data.input,
+        inputs: vec![&data.input],
         weights: vec![transformed],
         biases: data.bias.as_deref().into_iter().collect(),
         residuals: data.residual.as_deref().into_iter().collect(),
-        output: &mut output,
+        outputs: vec![&mut output],
     };
     let ran = quietly(|| interp::run_parts(nest, arrays, &[], parts));
     ran.and_then(|ran| ran.map_err(|e| e.to_string())).unwrap_or_else(|e| panic!("{e}\n{nest}"));
@@ -380,11 +380,11 @@ fn steps_in_tiles_stand_alone_in_a_program() {
         used.map(|(step, w)| lowered.rewritten.weights_of(step, w).unwrap()).collect();
     let mut interpreted = vec![f32::NAN; output.len()];
     let arrays = interp::Arrays {
-        input: &input,
+        inputs: vec![&input],
         weights: used.iter().map(|w| &w[..]).collect(),
         biases: bias(1).into_iter().collect(),
         residuals: Vec::new(),
-        output: &mut interpreted,
+        outputs: vec![&mut interpreted],
     };
     let nest = lowered.whole_nest().unwrap();
     assert_eq!(verify(&nest), [], "{nest}");

@@ -27,7 +27,10 @@ pub(super) fn made(item: &Item, checked: &Checked) -> Result<TokenStream, Error>
         stream: stream.clone(),
         ..Options::default()
     };
-    let names: Vec<String> = item.steps.iter().map(|step| step.name.unraw().to_string()).collect();
+    // Inputs behind the first are declared in front of the steps.
+    let declared = item.parameters.iter().filter(|_| program.steps()[0].given);
+    let names = declared.map(|input| &input.name).chain(item.steps.iter().map(|step| &step.name));
+    let names: Vec<String> = names.map(|name| name.unraw().to_string()).collect();
     if let Some(along) = stream {
         let stream = Streamed::new(program, (along, &options), &names)?;
         return stream.item(&head(item, stream.notes(&names)), &facts::constants(program));

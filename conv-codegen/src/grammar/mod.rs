@@ -23,6 +23,7 @@ mod check;
 mod completion;
 mod expand;
 mod images;
+mod inputs;
 mod nesting;
 mod parse;
 mod pools;
@@ -112,12 +113,17 @@ fn expand_items(input: TokenStream) -> (TokenStream, Vec<syn::Error>) {
 /// The item's function, or its stand-in where there are mistakes.
 fn function(item: Item, errors: &mut Errors) -> TokenStream {
     let sound = item.errors.count() == 0;
+    if let ([], Some(named)) = (&item.steps[..], item.outputs.iter().find(|o| o.name != "output")) {
+        let message = "one convolution gives one tensor: write its shape alone behind `->`";
+        errors.at(&named.name, message.to_owned());
+    }
     let checked = match item.steps.is_empty() {
         // What the keys would say is not known.
         _ if item.is_broken => None,
         true => check::check(&item.described(), errors),
         false => steps::check_steps(&item, errors),
     };
+    let sound = sound && errors.count() == 0;
     let emitted = checked.filter(|_| sound).map(|checked| expand::made(&item, &checked));
     let emitted = emitted.and_then(|made| match made {
         Ok(text) => Some(text),

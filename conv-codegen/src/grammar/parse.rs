@@ -2,8 +2,9 @@
 //!
 //! ```text
 //! input  := item*
-//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" shape ";"
+//! item   := attribute* visibility ("fn" | "struct") NAME "(" tensor,* ")" "->" outputs ";"
 //!           (entry | step),*                                    with steps the item is a chain
+//! outputs := shape | "(" tensor,* ")"                             of a chain, by its steps' names
 //! entry  := KEY ":" expression
 //! step   := NAME ":" "{" (entry | ("weight" | "bias") ":" shape),* "}"
 //! tensor := NAME ":" shape
@@ -34,7 +35,8 @@ pub(super) struct Item {
     pub form: Form,
     pub name: Ident,
     pub parameters: Vec<Tensor>,
-    pub output: Tensor,
+    /// One called `output`, or those of the steps that they are named after.
+    pub outputs: Vec<Tensor>,
     pub entries: Vec<Entry>,
     /// Of a chain, in order; of a single convolution none.
     pub steps: Vec<Step>,
@@ -115,7 +117,7 @@ impl Item {
         Described {
             name: &self.name,
             parameters: &self.parameters,
-            output: Some(&self.output),
+            output: self.outputs.first(),
             entries: &self.entries,
         }
     }
@@ -173,11 +175,15 @@ impl Parse for Item {
         syn::parenthesized!(content in input);
         let parameters = Punctuated::<Parameter, Token![,]>::parse_terminated(&content)?;
         input.parse::<Token![->]>()?;
-        let shape: Shape = input.parse()?;
+        let shapes = outputs(input)?;
         input.parse::<Token![;]>()?;
         let parameters =
             parameters.into_iter().map(|p| tensor(p.name, p.shape, &mut errors)).collect();
-        let output = tensor(Ident::new("output", name.span()), shape, &mut errors);
+        let outputs = shapes.into_iter().map(|output| {
+            let name = output.0.unwrap_or_else(|| Ident::new("output", name.span()));
+            tensor(name, output.1, &mut errors)
+        });
+        let outputs = outputs.collect();
         let Body { entries, steps, keys, is_broken } = body(input, &mut errors);
         Ok(Item {
             attributes,
@@ -185,7 +191,7 @@ impl Parse for Item {
             form,
             name,
             parameters,
-            output,
+            outputs,
             entries,
             steps,
             keys,
@@ -206,6 +212,23 @@ fn form(input: ParseStream) -> syn::Result<Form> {
             "expected `fn NAME(..)`, a function, or `struct NAME(..)`, a type that packs its weights once",
         )),
     }
+}
+
+/// What is behind the arrow: a shape, or several with names.
+fn outputs(input: ParseStream) -> syn::Result<Vec<(Option<Ident>, Shape)>> {
+    if !input.peek(token::Paren) {
+        return Ok(vec![(None, input.parse()?)]);
+    }
+    let content;
+    let parens = syn::parenthesized!(content in input);
+    let all = Punctuated::<Parameter, Token![,]>::parse_terminated(&content)?;
+    if all.is_empty() {
+        return Err(syn::Error::new(
+            parens.span.join(),
+            "name what is given: `-> (a: [f32; 1, 8, 28, 28], b: [f32; 1, 8, 28, 28])`, by steps",
+        ));
+    }
+    Ok(all.into_iter().map(|named| (Some(named.name), named.shape)).collect())
 }
 
 struct Parameter {

@@ -13,10 +13,14 @@ use crate::emit::debug;
 
 /// A function or a type of the declared signature.
 pub(super) fn of(item: &Item) -> TokenStream {
-    let Item { attributes, visibility, name, output, .. } = item;
+    let Item { attributes, visibility, name, .. } = item;
     let sizes = sizes(item);
     let tensors = tensors(item);
-    let result = array(output);
+    let outputs = item.outputs.iter().map(|output| {
+        let (name, ty) = (&output.name, array(output));
+        quote!(#name: &mut #ty,)
+    });
+    let outputs = outputs.collect::<TokenStream>();
     let allowed = quote!(#[allow(unused_variables, non_snake_case, missing_docs, clippy::all)]);
     let body = quote!(::core::panic!("this convolution did not compile"));
     match item.form {
@@ -25,17 +29,26 @@ pub(super) fn of(item: &Item) -> TokenStream {
             quote! {
                 #(#attributes)*
                 #allowed
-                #visibility fn #name(#(#sizes: usize,)* #arguments output: &mut #result) { #body }
+                #visibility fn #name(#(#sizes: usize,)* #arguments #outputs) { #body }
             }
         }
         Form::Type => {
-            let is_image = |name: &Ident| name == "input" || name == "residual";
+            let of_chain = |name: &Ident| {
+                !item.steps.is_empty() && item.parameters.iter().any(|tensor| tensor.name == *name)
+            };
+            let is_image = |name: &Ident| name == "input" || name == "residual" || of_chain(name);
             let weights = arguments(&tensors, |name| !is_image(name));
             let images = arguments(&tensors, is_image);
             let attributes: TokenStream =
                 attributes.iter().map(ToTokens::to_token_stream).collect();
             let debug = debug::shown(name, &attributes);
-            let on_slices = sizes.is_empty().then(|| on_slices(&tensors, output, &body));
+            let on_slices = sizes.is_empty().then(|| {
+                on_slices(
+                    tensors.iter().filter(|tensor| is_image(&tensor.name)),
+                    &item.outputs,
+                    &body,
+                )
+            });
             // A crate without `std` must not meet it here.
             let is_core = |entry: &super::parse::Entry| {
                 entry.key == "std" && entry.value.to_token_stream().to_string() == "false"
@@ -43,9 +56,9 @@ pub(super) fn of(item: &Item) -> TokenStream {
             let boxed = (!item.entries.iter().any(is_core))
                 .then(|| quote!(pub fn boxed(#weights) -> ::std::boxed::Box<Self> { #body }));
             let runs = match item.entries.iter().any(|entry| entry.key == "stream") {
-                true => stream(&element(output), &body),
+                true => stream(&element(&item.outputs[0]), &body),
                 false => quote! {
-                    pub fn run(&self, #(#sizes: usize,)* #images output: &mut #result) { #body }
+                    pub fn run(&self, #(#sizes: usize,)* #images #outputs) { #body }
                     #on_slices
                 },
             };
@@ -86,18 +99,27 @@ fn stream(t: &TokenStream, body: &TokenStream) -> TokenStream {
 }
 
 /// The call on slices, of what `run` takes.
-fn on_slices(tensors: &[Tensor], output: &Tensor, body: &TokenStream) -> TokenStream {
+fn on_slices<'a>(
+    images: impl Iterator<Item = &'a Tensor>,
+    outputs: &[Tensor],
+    body: &TokenStream,
+) -> TokenStream {
+    let mut seen: Vec<&Ident> = Vec::new();
     let mut slices = TokenStream::new();
-    for image in ["input", "residual"] {
-        if let Some(tensor) = tensors.iter().find(|tensor| tensor.name == image) {
+    for tensor in images {
+        if !seen.contains(&&tensor.name) {
+            seen.push(&tensor.name);
             let (name, element) = (&tensor.name, element(tensor));
             slices.extend(quote!(#name: &[#element],));
         }
     }
-    let element = element(output);
+    for tensor in outputs {
+        let (name, element) = (&tensor.name, element(tensor));
+        slices.extend(quote!(#name: &mut [#element],));
+    }
     quote! {
         pub fn run_on_slices(
-            &self, #slices output: &mut [#element],
+            &self, #slices
         ) -> ::core::result::Result<(), &'static str> { #body }
     }
 }

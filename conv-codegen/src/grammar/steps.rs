@@ -7,14 +7,17 @@
 //! project:   { weight: [f32; 24, 144, 1, 1], residual: input },
 //! beside:    { weight: [f32; 24, 24, 1, 1], from: input },
 //! both:      { weight: [f32; 24, 48, 1, 1], from: [project, beside] }
+//!
+//! pub struct Two(input: [..], mask: [f32; 1, 1, 56, 56]) -> (project: [..], both: [..]);
 //! ```
 //!
 //! In: a parsed item with steps. Out: a checked [`Program`]. Each step is checked as a convolution
 //! of its own ([`check`](super::check)) whose input is what the step before gives, or what `from`
 //! names, joined along the channels; these sizes
-//! stand on the step's name, so that what does not fit is reported there. The last step's output is
-//! compared with the signature. Steps behind one that is wrong have their keys read, no more: their
-//! sizes would be guesses.
+//! stand on the step's name, so that what does not fit is reported there. Inputs behind `input` are
+//! declared in front of the steps ([`inputs`](super::inputs)). The last step's output is compared
+//! with the signature, or those of the steps that it names. Steps behind one that is wrong have
+//! their keys read, no more: their sizes would be guesses.
 
 use conv_ir::program::Step as ChainStep;
 use conv_ir::{Conv, Layout, Program, Size};
@@ -25,6 +28,7 @@ use syn::{Expr, ExprLit, Lit, LitInt};
 
 use super::Errors;
 use super::check::{Checked, along as axis_of, check};
+use super::inputs;
 use super::parse::{Described, Dim, Entry, Item, ShapeSource, Step, Tensor, word};
 use super::pools;
 use super::values::{KEYS, Settings, unknown_word};
@@ -40,7 +44,7 @@ pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
 /// What a chain asks for; `None` where `errors` says why.
 pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
     let first = errors.count();
-    let input = signature(item, errors);
+    let inputs = inputs::signature(item, errors);
     names(item, errors);
     let shared = shared(item, errors);
     let settings = Settings::read(&shared, errors);
@@ -48,18 +52,23 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
         item,
         shared: &shared,
         layout: settings.layout.0,
+        inputs: item.parameters.len().max(1),
+        declared: 0,
         tensors: Vec::new(),
         steps: Vec::new(),
     };
-    let sound = errors.count() == first;
-    along.tensors.extend(input.filter(|_| sound).cloned());
+    if errors.count() == first {
+        along.begin(&inputs, errors);
+    }
     for at in 0..item.steps.len() {
         along.step(at, errors);
     }
     if errors.count() > first {
         return None;
     }
-    let chain = Program::new(along.steps).map_err(|error| errors.at(&item.name, error.to_string()));
+    let outputs = along.outputs(errors)?;
+    let chain = Program::new_giving(along.steps, outputs);
+    let chain = chain.map_err(|error| errors.at(&item.name, error.to_string()));
     let chain = chain.ok()?;
     let stream = axis_of(&settings, chain.steps()[0].conv.rank(), errors);
     if errors.count() > first {
@@ -74,35 +83,6 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
     })
 }
 
-/// The input, which is all that a chain's signature has.
-fn signature<'a>(item: &'a Item, errors: &mut Errors) -> Option<&'a Tensor> {
-    let mut input = None;
-    for tensor in &item.parameters {
-        if tensor.name == "input" && input.is_none() {
-            input = Some(tensor);
-        } else {
-            let message = "the signature of a chain has `input` alone: weights stand in the steps, as in `expand: { weight: [f32; 96, 16, 1, 1] }`";
-            errors.at(&tensor.name, message.to_owned());
-        }
-    }
-    if input.is_none() {
-        errors.at(&item.name, "parameter `input` is missing".to_owned());
-    }
-    // What else must be a number is a stream's to say.
-    let streams = item.entries.iter().any(|entry| entry.key == "stream");
-    for size in input.iter().filter(|_| !streams).flat_map(|input| &input.sizes) {
-        if let Dim::Name(name) = size {
-            errors.at(
-                name,
-                format!(
-                    "{name} must be a number: sizes of a chain are known when code is made, but for the one along which it has `stream: w`"
-                ),
-            );
-        }
-    }
-    input
-}
-
 /// Steps have names of their own.
 fn names(item: &Item, errors: &mut Errors) {
     for (at, Step { name, .. }) in item.steps.iter().enumerate() {
@@ -112,6 +92,8 @@ fn names(item: &Item, errors: &mut Errors) {
             errors.at(name, format!("a step cannot be called `{name}`, which is a key"));
         } else if item.steps[..at].iter().any(|step| step.name == *name) {
             errors.at(name, format!("there is a step `{name}` already"));
+        } else if item.parameters.iter().any(|input| input.name == *name) {
+            errors.at(name, format!("there is an input `{name}` already"));
         }
     }
 }
@@ -143,19 +125,73 @@ struct Along<'a> {
     item: &'a Item,
     shared: &'a [Entry],
     layout: Layout,
-    /// The input, and the outputs of the steps, up to the first that is wrong.
+    /// How many the signature has.
+    inputs: usize,
+    /// How many of them are declared by steps: all where there are several, or none.
+    declared: usize,
+    /// The input, declared ones, and the outputs of the steps, up to the first that is wrong.
     tensors: Vec<Tensor>,
     steps: Vec<ChainStep>,
 }
 
 impl<'a> Along<'a> {
+    /// The inputs, of which several are declared.
+    fn begin(&mut self, inputs: &[&Tensor], errors: &mut Errors) {
+        self.tensors.extend(inputs.first().copied().cloned());
+        if inputs.len() < 2 {
+            return;
+        }
+        for &input in inputs {
+            match inputs::declared(input, self.layout) {
+                Ok(step) => self.steps.push(step),
+                Err(why) => errors.at(&input.shape, format!("`{}`: {why}", input.name)),
+            }
+            self.tensors.push(input.clone());
+        }
+        self.declared = inputs.len();
+    }
+
+    /// The tensors that are given.
+    fn outputs(&self, errors: &mut Errors) -> Option<Vec<usize>> {
+        let number = |output: &Tensor| {
+            let at = self.item.steps.iter().position(|step| step.name == output.name);
+            at.map(|at| self.declared + at + 1)
+        };
+        if let [one] = &self.item.outputs[..]
+            && one.name == "output"
+        {
+            return Some(vec![self.steps.len()]);
+        }
+        let before = errors.count();
+        for output in self.item.outputs.iter().filter(|output| number(output).is_none()) {
+            let message = format!("no step is called `{}`: an output is a step's", output.name);
+            errors.at(&output.name, message);
+        }
+        let outputs = self.item.outputs.iter().filter_map(number).collect();
+        (errors.count() == before).then_some(outputs)
+    }
+
+    /// What the signature says of the output of the step at this position, under the name that
+    /// messages have for it.
+    fn said_of(&self, at: usize) -> Option<Tensor> {
+        let name = &self.item.steps[at].name;
+        let is_last = at + 1 == self.item.steps.len();
+        let is_its =
+            |output: &&Tensor| output.name == *name || (is_last && output.name == "output");
+        let output = self.item.outputs.iter().find(is_its)?;
+        Some(Tensor { name: Ident::new("output", output.name.span()), ..output.clone() })
+    }
+
     /// Checks the step at position `at`, and goes on behind it if it is sound.
     fn step(&mut self, at: usize, errors: &mut Errors) {
         let before = errors.count();
         let step = &self.item.steps[at];
         let from = self.from(at, errors);
-        let read = from.as_ref().map_or(vec![at], |(from, _)| from.clone());
-        let is_known = self.tensors.len() > at;
+        let last = self.declared + at;
+        // The first step reads the first input.
+        let usual = if at == 0 { 0 } else { last };
+        let read = from.as_ref().map_or(vec![usual], |(from, _)| from.clone());
+        let is_known = self.tensors.len() > last;
         let Some(input) = self.read(&read, step).filter(|_| is_known) else {
             // Its input is not known.
             arrays(step, errors);
@@ -169,18 +205,19 @@ impl<'a> Along<'a> {
         let parameters: Vec<Tensor> =
             [input].into_iter().chain(arrays(step, errors)).chain(added).collect();
         let entries = self.entries(step, errors);
+        let output = self.said_of(at);
         let described = Described {
             name: &step.name,
             parameters: &parameters,
-            output: Some(&self.item.output).filter(|_| at + 1 == self.item.steps.len()),
+            output: output.as_ref(),
             entries: &entries,
         };
         // What is missing was reported.
         let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();
         if let Some(conv) = checked.as_ref().and_then(|checked| checked.program.single()) {
-            self.tensors.push(given(step, (conv, at + 1)));
+            self.tensors.push(given(step, (conv, last + 1)));
             let residual = residual.map(|(from, _)| from);
-            self.steps.push(ChainStep { conv: conv.clone(), from: read, residual });
+            self.steps.push(ChainStep { from: read, residual, ..conv.clone().into() });
         }
     }
 
@@ -211,7 +248,7 @@ impl<'a> Along<'a> {
             errors.at(place, "`from` names what the step reads: `from: [a, b]`".to_owned());
             return None;
         }
-        if at == 0 {
+        if at == 0 && self.declared == 0 {
             errors.at(place, "the first step reads `input`: leave `from` out".to_owned());
             return None;
         }
@@ -229,15 +266,18 @@ impl<'a> Along<'a> {
         (rule, what): (&str, &str),
         errors: &mut Errors,
     ) -> Option<usize> {
-        let names = self.item.steps.iter().map(|step| step.name.to_string());
-        let names: Vec<String> = std::iter::once("input".to_owned()).chain(names).collect();
+        let inputs = self.item.parameters.iter().map(|input| &input.name);
+        let names = inputs.chain(self.item.steps.iter().map(|step| &step.name));
+        let names: Vec<String> = names.map(Ident::to_string).collect();
         let found = word(value).and_then(|word| names.iter().position(|name| word == name));
-        let known = match &names[..=at] {
+        let there = self.inputs + at;
+        let known = match names.get(..there).unwrap_or(&names) {
             [first, .., a, b, c] if at > 12 => format!("{first}, .., {a}, {b}, {c}"),
             all => all.join(", "),
         };
         match found {
-            Some(from) if from <= at => return Some(from),
+            // Declared inputs have numbers as steps have.
+            Some(from) if from < there => return Some(from + usize::from(self.declared > 0)),
             Some(_) => errors.at(value, format!("{rule}: {known}")),
             None => errors.at(value, format!("expected the name of {what}: {known}")),
         }
@@ -279,7 +319,7 @@ impl<'a> Along<'a> {
         Tensor {
             name: Ident::new("residual", Span::call_site()),
             sizes: sizes.collect(),
-            source: if from == 0 { ShapeSource::Input } else { ShapeSource::Step },
+            source: if from <= self.declared { ShapeSource::Input } else { ShapeSource::Step },
             ..self.tensors[from].clone()
         }
     }

@@ -3,11 +3,12 @@
 //! ```text
 //! conv2d  conv2d-transposed (conv_transpose2d ConvTranspose2d deconv2d)  maxpool2d (MaxPool2d
 //! max_pool2d)  minpool2d  avgpool2d  global_maxpool2d  global_avgpool2d (GlobalAveragePool2d)
-//! dilation2d  erosion2d  linear  upsample_nearest2d
+//! dilation2d  erosion2d  linear  upsample_nearest2d  input2d
 //! ```
 //!
-//! The last two are convolutions by other names: a linear layer's window is the whole input, and
-//! nearest upsampling is transposed and depthwise, its window as large as its stride and of ones.
+//! `linear` and `upsample_nearest2d` are convolutions by other names: a linear layer's window is
+//! the whole input, and nearest upsampling is transposed and depthwise, its window as large as its
+//! stride and of ones. `input2d` declares an input of a program, and nothing is computed.
 
 use super::Reduction;
 use super::scan::Scanner;
@@ -23,12 +24,14 @@ pub(super) struct Head {
     pub global: bool,
     /// Each input is repeated: the window is of ones.
     pub repeats: bool,
+    /// An input of a program.
+    pub declares: bool,
 }
 
 /// A word without a number of axes.
 const LINEAR: &str = "linear";
 
-const HEADS: [&str; 13] = [
+const HEADS: [&str; 14] = [
     "conv1d",
     "conv2d",
     "conv3d",
@@ -42,6 +45,7 @@ const HEADS: [&str; 13] = [
     "erosion2d",
     "linear",
     "upsample_nearest2d",
+    "input2d",
 ];
 
 pub(super) fn head(scan: &mut Scanner) -> Result<Head, Error> {
@@ -49,8 +53,8 @@ pub(super) fn head(scan: &mut Scanner) -> Result<Head, Error> {
     let start = scan.position();
     let said = scan.word();
     if said.eq_ignore_ascii_case(LINEAR) {
-        let (reduction, transposed, repeats) = (Reduction::Sum, false, false);
-        return Ok(Head { rank: None, transposed, reduction, global: true, repeats });
+        let sum = of_kind("conv").expect("a kind");
+        return Ok(Head { global: true, ..sum });
     }
     let (kind, rank) = split(said);
     match (kind.and_then(|kind| of_kind(&kind)), rank) {
@@ -99,10 +103,12 @@ fn of_kind(kind: &str) -> Option<Head> {
         reduction,
         global,
         repeats: false,
+        declares: false,
     };
     let sum = plain(Reduction::Sum, false);
     match kind {
         "conv" => Some(sum),
+        "input" => Some(Head { declares: true, ..plain(Reduction::Max, false) }),
         // PyTorch has a class `ConvTranspose2d` beside the function `conv_transpose2d`.
         "convtranspose" | "deconv" => Some(Head { transposed: true, ..sum }),
         "upsamplenearest" | "upsamplingnearest" => {

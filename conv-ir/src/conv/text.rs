@@ -83,6 +83,8 @@ struct Reader<'a> {
     global: bool,
     /// The window is of ones.
     repeats: bool,
+    /// It is an input of a program, and computes nothing.
+    declares: bool,
     seen: Vec<&'static str>,
     /// The type of the output is said.
     gives: bool,
@@ -103,7 +105,7 @@ impl<'a> Reader<'a> {
     /// Behind the first word; `spec` is what holds where the text says nothing.
     fn new(text: &'a str, spec: ConvSpec) -> Result<Reader<'a>, Error> {
         let mut scan = Scanner::new(WHAT, text);
-        let Head { rank, transposed, reduction, global, repeats } = head(&mut scan)?;
+        let Head { rank, transposed, reduction, global, repeats, declares } = head(&mut scan)?;
         Ok(Reader {
             gives: false,
             scan,
@@ -111,6 +113,7 @@ impl<'a> Reader<'a> {
             any_rank: rank.is_none(),
             global,
             repeats,
+            declares,
             seen: Vec::new(),
             output_size: None,
             spec: ConvSpec { transposed, reduction, ..spec },
@@ -139,6 +142,8 @@ impl<'a> Reader<'a> {
         }
         if self.repeats {
             self.missing("scale", "how often each element is repeated, such as `scale 2`")?;
+        } else if self.declares {
+            self.declared()?;
         } else if self.global {
             if self.seen.contains(&"pad") {
                 let message = "the window is the whole input: leave `pad` out".to_owned();

@@ -109,7 +109,7 @@ fn reading_errors_say_where_and_what() {
     let cases = [
         (
             "",
-            "column 1: found nothing, expected `conv1d`, `conv2d`, `conv3d`, `conv2d-transposed`, `maxpool2d`, `minpool2d`, `avgpool2d`, `global_maxpool2d`, `global_avgpool2d`, `dilation2d`, `erosion2d`, `linear` or `upsample_nearest2d`",
+            "column 1: found nothing, expected `conv1d`, `conv2d`, `conv3d`, `conv2d-transposed`, `maxpool2d`, `minpool2d`, `avgpool2d`, `global_maxpool2d`, `global_avgpool2d`, `dilation2d`, `erosion2d`, `linear`, `upsample_nearest2d` or `input2d`",
         ),
         ("cnv2d in 3 kernel 3", "column 1: found `cnv2d`, did you mean `conv2d`?"),
         ("conv9d in 3 kernel 3", "column 1: 9 spatial axes, but there must be 1 to 8"),

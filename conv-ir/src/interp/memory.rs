@@ -34,6 +34,7 @@ pub(super) struct Memory<'a, T> {
     arrays: Vec<Array<'a, T>>,
     names: Vec<&'a str>,
     in_setup: bool,
+    several_outputs: bool,
 }
 
 /// Why an access is wrong.
@@ -98,6 +99,7 @@ impl<'a, T: Element> Memory<'a, T> {
             arrays,
             names: nest.buffers.iter().map(|b| b.name.as_str()).collect(),
             in_setup: true,
+            several_outputs: nest.has_several_outputs(),
         })
     }
 
@@ -166,6 +168,11 @@ impl<'a, T: Element> Memory<'a, T> {
             Data::Given(elements) => Ok(elements[position]),
             Data::Packed(elements) | Data::Known(elements) => Ok(elements[position]),
             Data::Scratch(elements) => elements[position].ok_or(Fault::NeverWritten),
+            // Later steps may read one of several tensors that a run gives.
+            Data::Output(elements, written) if self.several_outputs => match written[position] {
+                true => Ok(elements[position]),
+                false => Err(Fault::NeverWritten),
+            },
             Data::Output(..) | Data::View => Err(Fault::WriteOnly),
         }
     }
@@ -252,18 +259,18 @@ struct Given<'a, T> {
     residuals: VecDeque<&'a [T]>,
     /// Roles of buffers whose numbers the nest has.
     known: Vec<BufferRole>,
-    output: Option<&'a mut [T]>,
+    outputs: VecDeque<&'a mut [T]>,
 }
 
 impl<'a, T: Element> Given<'a, T> {
     fn from(arrays: Arrays<'a, T>) -> Self {
         Given {
-            inputs: VecDeque::from([arrays.input]),
+            inputs: arrays.inputs.into(),
             weights: arrays.weights.into_iter().filter(|weight| !weight.is_empty()).collect(),
             biases: arrays.biases.into(),
             residuals: arrays.residuals.into(),
             known: Vec::new(),
-            output: Some(arrays.output),
+            outputs: arrays.outputs.into(),
         }
     }
 
@@ -292,7 +299,7 @@ impl<'a, T: Element> Given<'a, T> {
             BufferRole::Bias => Data::Given(taken("bias", &mut self.biases, check)?),
             BufferRole::Residual => Data::Given(taken("residual", &mut self.residuals, check)?),
             BufferRole::Output => {
-                let output = self.output.take().ok_or_else(|| missing("output"))?;
+                let output = self.outputs.pop_front().ok_or_else(|| missing("output"))?;
                 check("output", output.len())?;
                 Data::Output(output, vec![false; len])
             }
@@ -305,6 +312,7 @@ impl<'a, T: Element> Given<'a, T> {
     /// of that role: then they may be those of its unknown twin.
     fn nothing_left(&self) -> Result<(), Error> {
         let left = [
+            ("input", BufferRole::Input, &self.inputs),
             ("weight", BufferRole::Weight, &self.weights),
             ("bias", BufferRole::Bias, &self.biases),
             ("residual", BufferRole::Residual, &self.residuals),

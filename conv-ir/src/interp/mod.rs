@@ -43,26 +43,26 @@ pub struct Arguments<'a, T> {
 
 /// The arrays of a run of fused convolutions: the n-th buffer of a role takes the n-th array.
 pub struct Arrays<'a, T> {
-    /// Input.
-    pub input: &'a [T],
+    /// Inputs, the first one first.
+    pub inputs: Vec<&'a [T]>,
     /// Weights, one per convolution; empty ones stand for those that have none.
     pub weights: Vec<&'a [T]>,
     /// Biases, one per convolution that has one.
     pub biases: Vec<&'a [T]>,
     /// Residuals from outside, one per convolution that has one.
     pub residuals: Vec<&'a [T]>,
-    /// Output.
-    pub output: &'a mut [T],
+    /// Outputs.
+    pub outputs: Vec<&'a mut [T]>,
 }
 
 impl<'a, T> From<Arguments<'a, T>> for Arrays<'a, T> {
     fn from(one: Arguments<'a, T>) -> Self {
         Arrays {
-            input: one.input,
+            inputs: vec![one.input],
             weights: vec![one.weight],
             biases: one.bias.into_iter().collect(),
             residuals: one.residual.into_iter().collect(),
-            output: one.output,
+            outputs: vec![one.output],
         }
     }
 }

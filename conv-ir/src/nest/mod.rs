@@ -384,6 +384,12 @@ impl Nest {
         self.buffers.iter().position(|b| b.role == role).map(|at| BufferId(at as u32))
     }
 
+    /// Whether several tensors are given, some of which later steps may read.
+    pub fn has_several_outputs(&self) -> bool {
+        let outputs = self.buffers_of(BufferRole::Output);
+        outputs.filter(|&id| self.buffer(id).view_of.is_none()).count() > 1
+    }
+
     /// The buffer that an access of `leaf` reaches into.
     pub fn buffer_behind(&self, leaf: &Leaf, base: Base) -> BufferId {
         match base {

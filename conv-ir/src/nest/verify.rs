@@ -19,9 +19,9 @@
 //! * V10 Only driver loops are parallel, none inside another.
 //! * V11 A block store runs over a tile axis that indexes its register and is not bound around it.
 //! * V12 Given symbols come first; others follow from earlier ones alone.
-//! * V13 Extents name no axes; there is one input and one output at most; a view is of a buffer
-//!   with memory, of its role, and no longer.
-//! * V14 Setup reads weight, bias and packed, and writes packed. Body reads everything but the
+//! * V13 Extents name no axes; inputs have names of their own, as outputs have; a view is of a
+//!   buffer with memory, of its role, and no longer.
+//! * V14 Setup reads weight, bias and packed, and writes packed. Body reads everything but the only
 //!   output, and writes output and scratch.
 //! * V15 A call gives one address per pointer, in the same buffer, and one value per int.
 //! * V16 An outlined leaf reaches buffers through pointers alone and names no symbols; its ints
@@ -87,12 +87,13 @@ enum Phase {
 }
 
 impl Phase {
-    fn reads(self, role: BufferRole) -> bool {
+    fn reads(self, nest: &Nest, role: BufferRole) -> bool {
         match self {
             Phase::Setup => {
                 matches!(role, BufferRole::Weight | BufferRole::Bias | BufferRole::Packed)
             }
-            Phase::Body => role != BufferRole::Output,
+            // Of several outputs, some are read by later steps.
+            Phase::Body => role != BufferRole::Output || nest.has_several_outputs(),
         }
     }
 
@@ -181,9 +182,13 @@ impl<'a> Checker<'a> {
                 let constant = buffer.extents.iter().all(|e| e.axes().next().is_none());
                 c.require(constant, 13, |_| "an extent names an axis".into());
                 let id = BufferId(at as u32);
-                let alone = matches!(buffer.role, BufferRole::Input | BufferRole::Output);
-                let first = !alone || nest.buffer_of(buffer.role) == Some(nest.memory_of(id));
-                c.require(first, 13, |_| "there is another buffer of its role".into());
+                let named = |other: &super::Buffer| {
+                    (other.role, &other.name) == (buffer.role, &buffer.name)
+                };
+                let callers = matches!(buffer.role, BufferRole::Input | BufferRole::Output);
+                let twin =
+                    callers && buffer.view_of.is_none() && nest.buffers[..at].iter().any(named);
+                c.require(!twin, 13, |_| "there is another buffer of its role and name".into());
                 let count = buffer.values.as_ref().map(|values| values.len() as i64);
                 let fits = count.is_none() || count == nest.constant_len(id);
                 c.require(fits, 21, |_| format!("{} known numbers", count.unwrap_or(0)));

@@ -263,7 +263,7 @@ impl Program {
             let residual = step.residual.map(|tensor| tensors[tensor]);
             let from: Vec<usize> = step.from.iter().map(|&tensor| tensors[tensor]).collect();
             let as_exact = |found: &Separable| found.relative_bound(&step.conv) <= most;
-            match separate(&step.conv).filter(as_exact) {
+            match separate(&step.conv).filter(|found| !step.given && as_exact(found)) {
                 Some(found) => {
                     steps.push(Step { from, ..found.first.clone().into() });
                     steps.push(Step { residual, ..found.second.clone().into() });
@@ -271,7 +271,7 @@ impl Program {
                     separated.push((at, found));
                 }
                 None => {
-                    steps.push(Step { conv: step.conv.clone(), from, residual });
+                    steps.push(Step { from, residual, ..step.clone() });
                     origins.push(at);
                 }
             }

@@ -36,7 +36,8 @@ impl Rewritten {
                     all.for_each(|conv| {
                         let residual = residual.filter(|_| conv.spec().residual);
                         // What comes behind the window reads it.
-                        steps.push(Step { conv, from: std::mem::take(&mut from), residual });
+                        let from = std::mem::take(&mut from);
+                        steps.push(Step { from, residual, ..conv.into() });
                         origins.push(origin);
                     });
                 }
@@ -44,7 +45,7 @@ impl Rewritten {
                     if is_large(&step.conv) {
                         direct.push((steps.len(), format!("not by FFT: {why}")));
                     }
-                    steps.push(Step { conv: step.conv.clone(), from, residual });
+                    steps.push(Step { from, residual, ..step.clone() });
                     origins.push(origin);
                 }
             }

@@ -19,11 +19,11 @@ pub(super) fn issues(steps: &[Step], outputs: &[usize]) -> Vec<Issue> {
     for at in 0..steps.len() {
         found.extend(source(steps, at).map(issue));
     }
-    found.extend(given(steps.len(), outputs).map(issue));
+    found.extend(given(steps, outputs).map(issue));
     if !found.is_empty() {
         return found;
     }
-    for at in 1..steps.len() {
+    for at in (1..steps.len()).filter(|&at| !steps[at].given) {
         found.extend(edge(steps, at).into_iter().map(issue));
     }
     for at in 0..steps.len() {
@@ -43,6 +43,10 @@ fn source(steps: &[Step], at: usize) -> Option<String> {
     if let Some(from) = late {
         return Some(format!("step {number} reads tensor {from}, but only {}", there(at)));
     }
+    if steps[at].given {
+        let reads = !steps[at].from.is_empty() || steps[at].residual.is_some();
+        return reads.then(|| format!("step {number} is an input, which reads no tensor"));
+    }
     if at == 0 && steps[at].from != [0] {
         return Some("step 1 says what the input is: it reads tensor 0, once".to_owned());
     }
@@ -58,7 +62,8 @@ pub(super) fn there(last: usize) -> String {
 }
 
 /// What is wrong with the tensors that a run gives.
-fn given(last: usize, outputs: &[usize]) -> Option<String> {
+fn given(steps: &[Step], outputs: &[usize]) -> Option<String> {
+    let last = steps.len();
     if outputs.is_empty() {
         return Some("outputs: none is named, but a program gives at least one tensor".to_owned());
     }
@@ -67,6 +72,9 @@ fn given(last: usize, outputs: &[usize]) -> Option<String> {
         return Some(format!(
             "outputs: there is no output {output}, {why}: the steps give 1 to {last}"
         ));
+    }
+    if let Some(output) = outputs.iter().find(|&&output| steps[output - 1].given) {
+        return Some(format!("outputs: tensor {output} is an input, which no step computes"));
     }
     let mut sorted = outputs.to_vec();
     sorted.sort_unstable();
@@ -79,7 +87,12 @@ fn unread(steps: &[Step], outputs: &[usize]) -> Option<String> {
     let mut read = vec![false; steps.len() + 1];
     let from = steps.iter().flat_map(|step| step.from.iter().chain(&step.residual));
     from.chain(outputs).for_each(|&tensor| read[tensor] = true);
-    let tensor = read.iter().position(|read| !read)?;
+    // Two numbers of one input.
+    read[1] |= steps[0].given && read[0];
+    let tensor = (1..=steps.len()).find(|&tensor| !read[tensor])?;
+    if steps[tensor - 1].given {
+        return Some(format!("nobody reads input {tensor}: leave it out"));
+    }
     Some(format!(
         "nobody reads what step {tensor} gives: leave the step out, or name {tensor} as an output"
     ))

@@ -22,6 +22,8 @@ pub(super) struct Graph {
     reads: Vec<usize>,
     /// Tensors that are read joined, in the order of their first readers.
     joins: Vec<Vec<usize>>,
+    /// The tensors that a run takes.
+    inputs: Vec<usize>,
     /// The tensors that a run gives.
     outputs: Vec<usize>,
 }
@@ -31,15 +33,19 @@ impl Graph {
     pub fn of(steps: &[Step], outputs: Vec<usize>) -> Graph {
         let mut joins: Vec<Vec<usize>> = Vec::new();
         let mut known: BTreeMap<&[usize], usize> = BTreeMap::new();
-        let reads = steps.iter().map(|step| match &step.from[..] {
+        let reads = steps.iter().enumerate().map(|(at, step)| match &step.from[..] {
             &[one] => one,
+            // An input is there.
+            [] => at + 1,
             several => *known.entry(several).or_insert_with(|| {
                 joins.push(several.to_vec());
                 steps.len() + joins.len()
             }),
         });
         let reads = reads.collect();
-        Graph { reads, joins, outputs }
+        let given = (1..=steps.len()).filter(|&tensor| steps[tensor - 1].given);
+        let first = (!steps[0].given).then_some(0);
+        Graph { reads, joins, inputs: first.into_iter().chain(given).collect(), outputs }
     }
 }
 
@@ -65,6 +71,17 @@ impl Program {
         (0..self.steps.len()).find(|&at| !self.steps[at].reads_before(at))
     }
 
+    /// The tensors that a run takes, in order: 0, and what steps declare ([`Step::input`]). Where
+    /// the first step declares one, that is the first, which 0 is as well.
+    pub fn inputs(&self) -> &[usize] {
+        &self.graph.inputs
+    }
+
+    /// Whether a tensor is the caller's to give.
+    pub fn is_input(&self, tensor: usize) -> bool {
+        tensor == 0 || self.steps.get(tensor - 1).is_some_and(|step| step.given)
+    }
+
     /// The tensors that a run gives, in order. The last step's output is one of them.
     pub fn outputs(&self) -> &[usize] {
         &self.graph.outputs
@@ -86,7 +103,8 @@ impl Program {
         join.map_or(&[], Vec::as_slice)
     }
 
-    /// The tensor that the step at this position reads, which may be a joined one.
+    /// The tensor that the step at this position reads, which may be a joined one. An input reads
+    /// itself.
     pub fn input_of(&self, step: usize) -> usize {
         self.graph.reads[step]
     }

@@ -88,7 +88,8 @@ impl<'a> Finding<'a> {
         let count = program.tensors();
         let mut alive: Vec<Option<(usize, usize)>> = vec![None; count];
         let mut first_reader = vec![None; count];
-        let is_given = |tensor: usize| tensor == 0 || program.outputs().contains(&tensor);
+        let is_given =
+            |tensor: usize| program.is_input(tensor) || program.outputs().contains(&tensor);
         for (at, group) in groups.iter().enumerate() {
             let steps = &program.steps()[group.steps.clone()];
             let added = steps.iter().filter_map(|step| step.residual);

@@ -15,7 +15,12 @@
 //! conv2d oc16 kernel 1 + bias + residual from 0          2 -> 3    tensor 0 is added
 //! conv2d oc8 kernel 3 pad 1 from 0, relu                 0 -> 4    a branch
 //! conv2d oc8 kernel 1 from 3,4                           3, 4 -> 5 joined along the channels
+//! input2d ic8 in 56x56                                   6, an input behind the first
 //! ```
+//!
+//! Inputs behind the first are declared by steps that compute nothing ([`Step::input`]): the caller
+//! gives such a tensor, and whoever computes leaves it alone. Where the first step declares one,
+//! that is the first input: tensors 0 and 1 are the same array.
 //!
 //! What understands rows of steps alone asks [`Program::is_row`], or sees a graph as rows that
 //! whole tensors join: steps that are fused read the one before, each but the first of them.
@@ -53,7 +58,8 @@ pub use check::read_behind;
 
 use std::sync::Arc;
 
-use crate::{Conv, DType, Error, Issue};
+use crate::conv::Given;
+use crate::{Conv, ConvSpec, DType, Error, Issue, Reduction};
 use check::issue;
 use graph::Graph;
 
@@ -68,9 +74,41 @@ pub struct Step {
     /// The tensor that is added before the activation, where the convolution adds one of the
     /// chain's.
     pub residual: Option<usize>,
+    /// The caller gives what the step would: it is an input, of the shape that the convolution has,
+    /// and nothing is computed. See [`Step::input`].
+    pub given: bool,
 }
 
 impl Step {
+    /// An input of a program behind the first, or the first where this is the first step. It reads
+    /// nothing.
+    ///
+    /// ```
+    /// use conv_ir::Program;
+    /// let net: Program = "conv1d in 9 kernel 3; input1d ic2 in 7; conv1d kernel 1 from
+    /// 1,2".parse()?; assert_eq!(net.inputs(), [0, 2]); assert_eq!(net.shape(2), [1, 2, 7]);
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`Conv::new`] for a shape that no input may have.
+    pub fn input(tensor: Given) -> Result<Step, Error> {
+        let Given { types, layout, batch, channels, extents } = tensor;
+        let kernel = vec![1; extents.len()];
+        let conv = Conv::new(ConvSpec {
+            types: types.giving(types.input),
+            layout,
+            batch,
+            in_channels: channels,
+            out_channels: channels,
+            groups: channels,
+            input: extents,
+            reduction: Reduction::Max,
+            ..ConvSpec::new([], kernel)
+        })?;
+        Ok(Step { given: true, ..conv.into() })
+    }
+
     /// Whether it adds a residual that is there before a group of steps, which begins with tensor
     /// `first`, is computed.
     pub(crate) fn adds_from_before(&self, first: usize) -> bool {
@@ -81,7 +119,7 @@ impl Step {
 impl From<Conv> for Step {
     /// A step that reads the tensor before it, without a residual.
     fn from(conv: Conv) -> Step {
-        Step { conv, from: Vec::new(), residual: None }
+        Step { conv, from: Vec::new(), residual: None, given: false }
     }
 }
 
@@ -170,7 +208,7 @@ impl Program {
     /// As [`new`](Self::new).
     pub fn giving(mut steps: Vec<Step>, outputs: Vec<usize>) -> Result<Program, Error> {
         for (at, step) in steps.iter_mut().enumerate() {
-            if step.from.is_empty() {
+            if step.from.is_empty() && !step.given {
                 step.from.push(at);
             }
         }
@@ -208,14 +246,20 @@ impl Program {
     /// The convolution, where it is one.
     pub fn single(&self) -> Option<&Conv> {
         match &self.steps[..] {
-            [step] if step.residual.is_none() => Some(&step.conv),
+            [step] if step.residual.is_none() && !step.given => Some(&step.conv),
             _ => None,
         }
     }
 
-    /// Names of the free sizes, which are those of the first step's input.
+    /// Names of the free sizes, which are those of the inputs.
     pub fn free_sizes(&self) -> Vec<&str> {
-        self.steps[0].conv.free_sizes()
+        let mut names = self.steps[0].conv.free_sizes();
+        for step in self.steps[1..].iter().filter(|step| step.given) {
+            let others = step.conv.free_sizes();
+            let new: Vec<&str> = others.into_iter().filter(|name| !names.contains(name)).collect();
+            names.extend(new);
+        }
+        names
     }
 
     /// The same program with values for its free sizes.
@@ -224,12 +268,19 @@ impl Program {
     /// As [`Conv::with_sizes`], and where a value breaks a rule of a step behind the first one.
     pub fn with_sizes(&self, free: &[(&str, usize)]) -> Result<Program, Error> {
         let mut steps = self.steps.to_vec();
-        steps[0].conv = steps[0].conv.with_sizes(free)?;
+        let all = self.free_sizes();
+        let unknown = free.iter().any(|(name, _)| !all.contains(name));
+        for (at, step) in steps.iter_mut().enumerate().filter(|(at, step)| *at == 0 || step.given) {
+            let own = step.conv.free_sizes();
+            let is_own = |(name, _): &&(&str, usize)| own.contains(name) || (at == 0 && unknown);
+            let own: Vec<(&str, usize)> = free.iter().filter(is_own).copied().collect();
+            step.conv = step.conv.with_sizes(&own)?;
+        }
         follow(&mut steps)?;
         self.with_steps(steps)
     }
 
-    /// Shape of the input.
+    /// Shape of the first input.
     pub fn input_shape(&self) -> Vec<usize> {
         self.shape(0)
     }
@@ -249,6 +300,9 @@ impl Program {
 fn follow(steps: &mut [Step]) -> Result<(), Error> {
     for at in 1..steps.len() {
         let (before, [step, ..]) = steps.split_at_mut(at) else { continue };
+        if step.given {
+            continue;
+        }
         let Some(read) = check::read(before, &step.from, at) else { continue };
         if (&read.batch, &read.extents) != (&step.conv.spec().batch, &step.conv.spec().input) {
             let resized = step.conv.resized(read.batch, read.extents);

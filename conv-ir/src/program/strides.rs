@@ -8,7 +8,8 @@
 //!
 //! Axis by axis, from the last step to the first, so that a stride moves through several such
 //! windows. It stays where the tensor between is padded or has another reader, where the step
-//! before adds a residual itself, and behind a transposed step, whose outputs have no stride.
+//! before is an input or adds a residual itself, and behind a transposed step, whose outputs have
+//! no stride.
 
 use super::{Program, follow};
 use crate::conv::{Padding, PerAxis};
@@ -27,7 +28,8 @@ impl Program {
         let readers = self.readers();
         for at in (1..steps.len()).rev() {
             let is_alone = readers[at] == 1 && steps[at].reads_before(at);
-            if !is_alone || steps[at - 1].conv.spec().residual {
+            let before = &steps[at - 1];
+            if !is_alone || before.given || before.conv.spec().residual {
                 continue;
             }
             // What does not fit stays as it was.

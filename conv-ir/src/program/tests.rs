@@ -280,3 +280,65 @@ fn a_plan_keeps_branches_whole() {
     assert!(ends(&format!("{block}; conv2d oc8 kernel 1 from 2,3")).contains(&2));
     assert!(ends(&format!("{block}; outputs 1,3")).contains(&1));
 }
+
+#[test]
+fn inputs_are_declared_among_the_steps() {
+    let text = "conv2d f16 n2 nhwc ic3 oc4 in 9x8 kernel 3 pad 1; input2d ic2 in 9x8; \
+        conv2d oc1 kernel 1 from 1,2 + residual from 3; input2d ic1 in 9x8";
+    assert!(error(text).contains("tensor 4 is an input, which no step computes"));
+    let text = "conv2d f16 n2 nhwc ic3 oc4 in 9x8 kernel 3 pad 1; input2d ic2 in 9x8; \
+        input2d ic1 in 9x8; conv2d oc1 kernel 1 from 1,2 + residual from 3";
+    let graph: Program = text.parse().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(graph.inputs(), [0, 2, 3]);
+    assert_eq!(graph.shape(2), [2, 9, 8, 2]);
+    assert_eq!(graph.line(1), "input2d f16 nhwc n2 ic2 in 9x8");
+    assert_eq!(graph.to_string().parse(), Ok(graph.clone()));
+    assert!(!graph.is_row() && graph.is_input(3) && !graph.is_input(1));
+    // The first step may declare the first one.
+    let text = "input1d ic2 in 9; input1d ic1 in 9; conv1d oc1 kernel 1 from 1,2";
+    let graph: Program = text.parse().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((graph.inputs(), graph.input_shape()), (&[1, 2][..], vec![1, 2, 9]));
+    let same: Program = text.replace("from 1,2", "from 0,2").parse().expect("0 is 1");
+    assert_eq!(same.input_shape(), [1, 2, 9]);
+    // Sizes of their own.
+    let text = "input1d ic2 in L; input1d ic2 in M; conv1d oc2 kernel 3 from 1 + residual from 2";
+    assert!(error(text).contains("the residual from 2 has shape [1, 2, M]"), "{}", error(text));
+    let text = "input1d ic2 in L; input1d ic1 in M; conv1d oc1 kernel 3 from 1; \
+        conv1d oc1 kernel 3 from 2; outputs 3,4";
+    let graph: Program = text.parse().unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(graph.free_sizes(), ["L", "M"]);
+    let sized = graph.with_sizes(&[("M", 7), ("L", 5)]).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!((sized.shape(3), sized.shape(4)), (vec![1, 1, 3], vec![1, 1, 5]));
+    let missing = graph.with_sizes(&[("L", 5)]).map_err(|e| e.to_string());
+    assert_eq!(missing.unwrap_err(), "the size M is missing: the free sizes are M");
+    assert!(graph.with_sizes(&[("L", 5), ("M", 7), ("N", 1)]).is_err());
+}
+
+#[test]
+fn what_is_wrong_with_an_input_is_said() {
+    for (text, why) in [
+        ("input2d ic8 in 9", "outputs: tensor 1 is an input, which no step computes"),
+        ("conv2d in 9 kernel 1; input2d in 9", "`ic` is missing: the channels of the input"),
+        ("conv2d in 9 kernel 1; input2d ic1", "`in` is missing"),
+        ("conv2d in 9 kernel 1; input2d ic1 in 9 kernel 1", "step 2: an input computes nothing"),
+        ("conv2d in 9 kernel 1; input2d ic1 in 9, relu", "step 2: an input computes nothing"),
+        ("conv2d in 9 kernel 1; input2d ic1 in 9 from 0", "step 2: an input computes nothing"),
+        (
+            "conv2d in 9 kernel 1; input2d ic1 in 9; conv2d kernel 1 from 1",
+            "nobody reads input 2: leave it out",
+        ),
+        (
+            "conv2d in 9 kernel 1; input2d f64 ic1 in 9; conv2d f32 kernel 1 from 1,2",
+            "step 2 computes in f64, but step 3 in f32",
+        ),
+        (
+            "conv2d in 9 kernel 1; input1d ic1 in 9; conv2d kernel 1 from 2",
+            "it has 2 axes, but the step before has 1 axis",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.contains(why), "{text}: {error}");
+    }
+    let alone = "input2d ic8 in 9".parse::<Conv>().map_err(|e| e.to_string());
+    assert!(alone.unwrap_err().contains("an input is declared in a program of several steps"));
+}

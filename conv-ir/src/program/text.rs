@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! program = step ((";" | NEWLINE) step)* [(";" | NEWLINE) "outputs" NUMBER ("," NUMBER)*]
-//! step    = convolution, which may say `from` NUMBER ("," NUMBER)*,
+//! step    = input | convolution, which may say `from` NUMBER ("," NUMBER)*,
 //!           and whose residual is `residual from` NUMBER
+//! input = `input` RANK `d` with `ic`, `in` and, where they are other than the first input's, `n`,
+//!           type and layout: a tensor that the caller gives
 //! ```
 //!
 //! After the first step `in`, `n`, `ic`, the element type and the layout may be left out: they
@@ -38,6 +40,10 @@ impl Program {
 
 fn written(step: &Step, says_from: bool) -> String {
     let mut text = step.conv.to_string();
+    if step.given {
+        let shape = text.split(" kernel ").next().unwrap_or_default();
+        return shape.replacen("maxpool", "input", 1);
+    }
     // The word stands once: names of free sizes are upper case.
     if let Some(from) = step.residual {
         text = text.replacen("+ residual", &format!("+ residual from {from}"), 1);
@@ -128,6 +134,6 @@ fn step(text: &str, offset: usize, before: &[Step]) -> Result<Step, Error> {
             read => Ok(read),
         },
     };
-    let StepText { conv, from, residual } = parse_step(text, &tensors).map_err(placed)?;
-    Ok(Step { conv, from, residual })
+    let StepText { conv, from, residual, given } = parse_step(text, &tensors).map_err(placed)?;
+    Ok(Step { conv, from, residual, given })
 }

@@ -6,7 +6,7 @@
 //! gives   @input -> line_1 -> tensor_3 -> @output
 //! ```
 //!
-//! In: a chain and its plan. Out: a nest whose input, output, weights and biases are the chain's.
+//! In: a chain and its plan. Out: a nest whose inputs, outputs, weights and biases are the chain's.
 //! Tensors between groups, and what groups need for themselves, are scratch. What is not alive at
 //! the same time shares memory ([`Slots`]). Tensors that a step reads joined are copied. Loops that
 //! threads would share run in order, because the groups do.
@@ -43,7 +43,7 @@ pub fn nest(
 /// The nests of a plan's groups as one. What is copied is copied element by element.
 ///
 /// # Errors
-/// [`Error::Unsupported`] where a size is free, or several tensors are given.
+/// [`Error::Unsupported`] where a size is free.
 pub fn joined<'n>(
     chain: &Program,
     plan: &Plan,
@@ -64,14 +64,11 @@ fn joined_in<'n>(
             format!("the size {free} is known only at run time: give numbers, or emit each step");
         return Err(Error::Unsupported { route: "source of several steps", message });
     }
-    if chain.outputs().len() > 1 {
-        let count = chain.outputs().len();
-        let message = format!("the program gives {count} tensors, but an item has one output");
-        return Err(Error::Unsupported { route: "source of several steps", message });
-    }
     let mut whole = Whole::new(chain, plan, lanes);
     for (at, (group, nest)) in plan.groups.iter().zip(nests).enumerate() {
-        whole.add(at, group, nest);
+        if !chain.steps()[group.steps.start].given {
+            whole.add(at, group, nest);
+        }
     }
     Ok(whole.nest)
 }
@@ -100,19 +97,26 @@ struct Whole<'a> {
 impl<'a> Whole<'a> {
     fn new(chain: &'a Program, plan: &Plan, lanes: i64) -> Self {
         let mut nest = Nest::new(chain.dtype(), chain.steps()[0].conv.rank());
-        let count = chain.steps().len();
         let shape = |tensor: usize| {
             chain.shape(tensor).into_iter().map(|n| Affine::constant(n as i64)).collect()
         };
         let mut tensors = vec![None; chain.tensors()];
-        let input = nest.add_buffer("input", BufferRole::Input, shape(0));
-        nest.store_as(input, chain.type_of(0));
-        tensors[0] = Some(input);
+        let mut callers = |nest: &mut Nest, role, of: &[usize], name: &str| {
+            for (at, &tensor) in of.iter().enumerate() {
+                let numbered = format!("{name}_{tensor}");
+                let alone = of.len() == 1 || (role == BufferRole::Input && at == 0);
+                let name = if alone { name } else { &numbered };
+                let id = nest.add_buffer(name, role, shape(tensor));
+                nest.store_as(id, chain.type_of(tensor));
+                tensors[tensor] = Some(id);
+            }
+        };
+        callers(&mut nest, BufferRole::Input, chain.inputs(), "input");
         let arrays = chain.convs().enumerate();
         let arrays: Vec<_> = arrays.map(|(at, conv)| constants(&mut nest, conv, at + 1)).collect();
-        let output = nest.add_buffer("output", BufferRole::Output, shape(count));
-        nest.store_as(output, chain.type_of(count));
-        tensors[count] = Some(output);
+        callers(&mut nest, BufferRole::Output, chain.outputs(), "output");
+        // Where the first step declares the first input, that is both tensors.
+        tensors[0] = tensors[chain.inputs()[0]];
         let (weights, biases) = arrays.into_iter().unzip();
         Whole {
             chain,

@@ -105,6 +105,13 @@ impl Program {
             );
             return Err(Error::Unsupported { route: "window", message });
         }
+        if self.inputs().len() > 1 || self.steps[0].given {
+            let message = format!(
+                "the program takes {} declared inputs, but a window is computed from one",
+                self.inputs().len()
+            );
+            return Err(Error::Unsupported { route: "window", message });
+        }
         let mut needed: Vec<Option<Part>> = vec![None; last + 1];
         needed[last] = Some(self.checked(last, outputs)?);
         let mut steps = Vec::with_capacity(last);

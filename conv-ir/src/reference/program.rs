@@ -37,6 +37,23 @@ pub fn run_tensors<T: Element>(
     input: &[T],
     weights: &[StepWeights<'_, T>],
 ) -> Result<Vec<Vec<T>>, Error> {
+    run_graph(chain, &[input], weights)
+}
+
+/// Computes every tensor of a program of several inputs, in the order of [`Program::inputs`].
+///
+/// # Errors
+/// As [`run_program`], and [`Error::Argument`] unless there are as many inputs.
+pub fn run_graph<T: Element>(
+    chain: &Program,
+    inputs: &[&[T]],
+    weights: &[StepWeights<'_, T>],
+) -> Result<Vec<Vec<T>>, Error> {
+    if inputs.len() != chain.inputs().len() {
+        let (found, needed) = (inputs.len(), chain.inputs().len());
+        let message = format!("there are {found} inputs, but the program takes {needed}");
+        return Err(Error::Argument(message));
+    }
     let steps = chain.steps();
     if weights.len() != steps.len() {
         let message = format!(
@@ -46,8 +63,28 @@ pub fn run_tensors<T: Element>(
         );
         return Err(Error::Argument(message));
     }
-    let mut tensors = vec![input.to_vec()];
+    let mut inputs = inputs.iter();
+    let mut tensors: Vec<Vec<T>> = Vec::new();
+    if steps[0].given {
+        // The first input is tensor 1, which the next lines take.
+        tensors.push(Vec::new());
+    } else {
+        tensors.extend(inputs.next().map(|input| input.to_vec()));
+    }
     for (step, weights) in steps.iter().zip(weights) {
+        if step.given {
+            let input = inputs.next().map(|input| input.to_vec()).unwrap_or_default();
+            let needed = chain.len_of(tensors.len());
+            if input.len() != needed {
+                let shape = format!("{:?}", chain.shape(tensors.len()));
+                return Err(Error::Length { name: "input", found: input.len(), needed, shape });
+            }
+            if tensors.len() == 1 {
+                tensors[0].clone_from(&input);
+            }
+            tensors.push(input);
+            continue;
+        }
         let read = read(chain, &step.from, &tensors);
         let arguments = Arguments {
             input: &read,

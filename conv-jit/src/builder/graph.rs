@@ -74,6 +74,19 @@ impl Graph {
         Tensor(self.builder.steps.len())
     }
 
+    /// An input behind the first, of so many channels and these extents; batch, type and layout are
+    /// the program's. A run takes the inputs in the order of their handles
+    /// ([`Call::other_inputs`](crate::Call::other_inputs)). It stands among the steps, and has no
+    /// weights.
+    pub fn input<S: Into<Size>>(
+        &mut self,
+        channels: usize,
+        extents: impl IntoIterator<Item = S>,
+    ) -> Tensor {
+        self.builder = self.builder.clone().input_of(channels, extents);
+        Tensor(self.builder.steps.len())
+    }
+
     /// The sum of two tensors of the same shape, element by element, as a step by itself. What
     /// [`Builder::residual`] adds to a step's output needs none.
     pub fn add(&mut self, a: Tensor, b: Tensor) -> Tensor {

@@ -32,6 +32,8 @@ pub(crate) struct StepText {
     pub from: Vec<usize>,
     /// The tensor that it adds.
     pub residual: Option<usize>,
+    /// It is an input, of the shape that the convolution takes.
+    pub given: bool,
 }
 
 /// One step of a chain. What it does not say of its input follows from what it reads.
@@ -46,21 +48,56 @@ pub(crate) fn parse_step<'a>(text: &'a str, tensors: &'a Tensors<'a>) -> Result<
     reader.tensors = Some(tensors);
     let is_first = before.is_none();
     let rank = before.as_ref().map_or(0, |before| before.extents.len());
-    if let Some(before) = before {
-        reader.reads(before);
+    match before {
+        // Its type, layout and batch are those of the program.
+        Some(_) if reader.declares => {
+            let first = tensors(&[0]).unwrap_or_default();
+            reader.spec.input.clear();
+            first.into_iter().for_each(|first| {
+                let spec = &mut reader.spec;
+                (spec.types, spec.layout, spec.batch) = (first.types, first.layout, first.batch);
+            });
+        }
+        Some(before) => reader.reads(before),
+        None => {}
     }
     reader.clauses()?;
     reader.epilogue()?;
     match is_first {
+        _ if reader.declares => reader.missing("in", IN)?,
         false if !reader.seen.contains(&"in") => reader.same_rank(rank)?,
         false => {}
         true => reader.missing("in", IN)?,
     }
     let conv = reader.conv()?;
-    Ok(StepText { conv, from: reader.from, residual: reader.residual.flatten() })
+    let (residual, given) = (reader.residual.flatten(), reader.declares);
+    Ok(StepText { conv, from: reader.from, residual, given })
 }
 
 impl Reader<'_> {
+    /// What is said of an input: its shape alone, which is that of a window of one element.
+    pub(super) fn declared(&mut self) -> Result<(), Error> {
+        const SHAPE: [&str; 5] = ["the element type", "the layout", "n", "ic", "in"];
+        if self.tensors.is_none() {
+            let message = "an input is declared in a program of several steps".to_owned();
+            return Err(self.scan.error(0, message));
+        }
+        let spec = &self.spec;
+        let behind = spec.bias || spec.residual || spec.activation.is_some();
+        let other = self.seen.iter().find(|word| !SHAPE.contains(word));
+        let other = other.copied().or(behind.then_some("what stands behind the clauses"));
+        if let Some(other) = other.or(self.requantised.as_ref().map(|_| "requantise")) {
+            let message = format!(
+                "an input computes nothing, it has a shape: `n`, `ic`, `in`, type and layout; \
+                 leave {other} out"
+            );
+            return Err(self.scan.error(0, message));
+        }
+        self.missing("ic", "the channels of the input, such as `ic8`")?;
+        self.spec.kernel = vec![1; self.spec.input.len()];
+        Ok(())
+    }
+
     /// `from 1,3`, the tensors that a step reads. A space may follow the comma.
     pub(super) fn sources(&mut self, at: usize) -> Result<(), Error> {
         self.once(at, "from")?;

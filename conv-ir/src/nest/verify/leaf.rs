@@ -201,7 +201,7 @@ impl<'a> Checker<'a> {
         value.visit(&mut |expr| {
             if let Expr::Load(access) = expr {
                 let buffer = self.nest.buffer(self.nest.buffer_behind(leaf, access.base));
-                self.require(self.phase.reads(buffer.role), 14, |_| {
+                self.require(self.phase.reads(self.nest, buffer.role), 14, |_| {
                     format!("{} is read here", buffer.name)
                 });
             }

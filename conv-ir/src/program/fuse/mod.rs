@@ -130,6 +130,12 @@ fn cut(
     if let Some(at) = group.iter().position(|step| step.conv.spec().transposed) {
         return Err(refused(format!("step {} is transposed", steps.start + at + 1)));
     }
+    if let Some(at) = group.iter().position(|step| step.given) {
+        return Err(refused(format!(
+            "step {} is an input, of which nothing is computed",
+            steps.start + at + 1
+        )));
+    }
     let branch = (1..group.len()).find(|&at| !group[at].reads_before(steps.start + at));
     if let Some(at) = branch {
         return Err(refused(format!(

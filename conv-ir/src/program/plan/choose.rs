@@ -18,8 +18,8 @@ use std::rc::Rc;
 use super::cost::{self, sweep};
 use super::numbers::Numbers;
 use super::{Group, Strips};
-use crate::program::Program;
-use crate::{Conv, Layout, Target};
+use crate::program::{Program, Step};
+use crate::{Layout, Target};
 
 /// Steps of a group at most: a longer one would save less than one whole tensor in eight, while its
 /// strips share the cache with the line buffers and weights of all its steps.
@@ -138,9 +138,10 @@ impl<'a> Steps<'a> {
         for &kind in &of {
             apart.push(apart[apart.len() - 1] + kinds[kind].alone + kinds[kind].whole);
         }
-        let is_alone =
-            |(at, conv): (usize, &Conv)| conv.spec().transposed || alone.binary_search(&at).is_ok();
-        let alone = chain.convs().enumerate().map(is_alone).collect();
+        let is_alone = |(at, step): (usize, &Step)| {
+            step.given || step.conv.spec().transposed || alone.binary_search(&at).is_ok()
+        };
+        let alone = chain.steps().iter().enumerate().map(is_alone).collect();
         let swept = Cell::default();
         Steps { target, kinds, of, residual, last_reader, begins, alone, apart, swept }
     }

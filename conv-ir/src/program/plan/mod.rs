@@ -17,6 +17,7 @@ use std::ops::Range;
 use super::fuse::{Lower, Strips, fuse};
 use super::{Program, Step};
 use crate::lower::Layouts;
+use crate::nest::BufferRole;
 use crate::{Error, Nest, Target};
 use choose::Steps;
 use numbers::Numbers;
@@ -143,7 +144,7 @@ impl Plan {
 
 /// Bytes of a nest's scratch, of one thread: line buffers, and the panels of the strips' own nests.
 pub fn scratch_bytes(nest: &Nest) -> u64 {
-    let scratch = nest.buffers_of(crate::nest::BufferRole::Scratch);
+    let scratch = nest.buffers_of(BufferRole::Scratch);
     scratch
         .map(|id| nest.constant_len(id).unwrap_or(0) as u64 * nest.buffer(id).dtype.bytes() as u64)
         .sum()
@@ -196,10 +197,23 @@ pub fn nest(
     lower: &mut Lower<'_>,
 ) -> Result<Nest, Error> {
     match &group.strips {
+        None if chain.steps()[group.steps.start].given => Ok(given(chain, group.steps.start)),
         Some(strips) => fuse(chain, group.steps.clone(), strips, target, lower),
         None => {
             let conv = &chain.steps()[group.steps.start].conv;
             Ok(lower(conv, Layouts::of(conv), None)?.nest)
         }
     }
+}
+
+/// The nest of an input, which computes nothing: its buffers are the caller's array, both.
+pub fn given(chain: &Program, step: usize) -> Nest {
+    let conv = &chain.steps()[step].conv;
+    let mut nest = Nest::new(conv.dtype(), conv.rank());
+    let shape = chain.shape(step + 1).into_iter().map(|n| (n as i64).into()).collect::<Vec<_>>();
+    for (name, role) in [("input", BufferRole::Input), ("output", BufferRole::Output)] {
+        let id = nest.add_buffer(name, role, shape.clone());
+        nest.store_as(id, conv.types().input);
+    }
+    nest
 }
