@@ -174,13 +174,6 @@ impl<T: Scalar> Ready<T> {
         how: &How,
         weights: Vec<Weights<T>>,
     ) -> Result<Ready<T>, Failure> {
-        if let outputs @ [_, _, ..] = program.outputs() {
-            let outputs: Vec<String> = outputs.iter().map(usize::to_string).collect();
-            return Err(Failure::Usage(format!(
-                "the program gives tensors {}, but one array is computed here: leave `outputs` out",
-                outputs.join(", ")
-            )));
-        }
         let is_another = !matches!(how.route, Route::Auto | Route::Cranelift);
         if how.accuracy == Accuracy::Unfused && is_another {
             let why =
@@ -208,29 +201,46 @@ impl<T: Scalar> Ready<T> {
         residual: Option<&[T]>,
         output: &mut [T],
     ) -> Result<(), Failure> {
+        self.run_all(&[input], residual, vec![output])
+    }
+
+    /// Fills all outputs, of a program that takes as many inputs and gives as many outputs.
+    pub fn run_all(
+        &self,
+        inputs: &[&[T]],
+        residual: Option<&[T]>,
+        mut outputs: Vec<&mut [T]>,
+    ) -> Result<(), Failure> {
         match &self.engine {
             Engine::Reference(program, weights) => {
-                output.copy_from_slice(&by_reference(program, input, residual, weights)?);
+                let made = by_reference(program, inputs, residual, weights)?;
+                outputs.iter_mut().zip(made).for_each(|(to, from)| to.copy_from_slice(&from));
             }
             Engine::Interp(nest, weights) => {
                 let arrays = interp::Arrays {
-                    inputs: vec![input],
+                    inputs: inputs.to_vec(),
                     weights: weights.iter().map(|step| step.weight.as_slice()).collect(),
                     biases: weights.iter().filter_map(|step| step.bias.as_deref()).collect(),
                     residuals: residual.into_iter().collect(),
-                    outputs: vec![output],
+                    outputs,
                 };
                 interp::run(nest, arrays, &[])?;
             }
-            Engine::Packed(packed) => match residual {
-                Some(residual) => packed.run_residual(input, residual, output)?,
-                None => packed.run(input, output)?,
-            },
+            Engine::Packed(packed) => {
+                let mut outputs = outputs.into_iter();
+                let (Some((input, others)), Some(output)) = (inputs.split_first(), outputs.next())
+                else {
+                    return Err(Failure::usage("a run has an input and an output"));
+                };
+                let call = packed.call(input, output).other_outputs(outputs);
+                let call = call.other_inputs(others.iter().copied());
+                residual.into_iter().fold(call, |call, added| call.residual(added)).run()?;
+            }
             Engine::Stored(_) if residual.is_some() => {
                 let message = "a residual of the caller's is added to sums of i32 alone";
                 return Err(Failure::usage(message));
             }
-            Engine::Stored(packed) => packed.run(input, output)?,
+            Engine::Stored(packed) => packed.run(inputs[0], outputs[0])?,
         }
         Ok(())
     }
@@ -299,19 +309,21 @@ impl<T: Scalar> Ready<T> {
 
 fn by_reference<T: Scalar>(
     program: &Program,
-    input: &[T],
+    inputs: &[&[T]],
     residual: Option<&[T]>,
     weights: &[Weights<T>],
-) -> Result<Vec<T>, Failure> {
+) -> Result<Vec<Vec<T>>, Failure> {
     if let (Some(conv), [Weights { weight, bias }]) = (program.single(), weights) {
         let bias = bias.as_deref();
-        let arguments = reference::Arguments { input, weight, bias, residual };
-        return Ok(reference::run(conv, arguments, &[])?);
+        let arguments = reference::Arguments { input: inputs[0], weight, bias, residual };
+        return Ok(vec![reference::run(conv, arguments, &[])?]);
     }
     let steps = weights
         .iter()
         .map(|step| reference::StepWeights { weight: &step.weight, bias: step.bias.as_deref() });
-    Ok(reference::run_program(program, input, &steps.collect::<Vec<_>>())?)
+    let mut tensors = reference::run_graph(program, inputs, &steps.collect::<Vec<_>>())?;
+    let outputs = program.outputs().iter();
+    Ok(outputs.map(|&tensor| std::mem::take(&mut tensors[tensor])).collect())
 }
 
 /// What a run cost.

@@ -14,6 +14,7 @@ mod integers;
 mod place;
 mod quantised;
 mod seen;
+mod several;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,7 @@ use crate::{input, output, values};
 use place::Place;
 use quantised::Quantised;
 use seen::Seen;
+use several::residual;
 
 const NOTES: &str = "\
 Without DESCRIPTION the shapes of the arrays and flags say everything. With it, in the text form, there may be several steps, with a weight for each; \
@@ -57,6 +59,7 @@ Examples:
   convc run --input picture.npy --weight window.npy --padding full -o y.npy
   cat x.npy | convc run --input - --weight model.safetensors#conv1.weight -o - > y.npy
   convc run -i x.npy -w w.npy -b b.npy --input-zero-point 128 --input-scale 0.02 --weight-scale 0.1,0.2,0.1 --output-scale 0.05 --output-zero-point 128 --output-type u8 -o y.npy
+  convc run 'conv2d ic8 oc8 in HxW kernel 1; input2d ic1 in HxW; conv2d oc4 kernel 1 from 1,2; outputs 1,3' -i x.npy -i mask.npy -w a.npy -w b.npy -o y.npy -o z.npy
   convc run 'maxpool2d ic64 in HxW kernel 3 stride 2 pad 1' --input x.npy -o y.npy
   convc run 'conv2d g8 ic8 oc8 in HxW kernel 3 pad 1, relu; conv2d oc16 kernel 1' --input x.npy --weight dw.npy --weight pw.npy -o y.npy";
 
@@ -70,9 +73,9 @@ pub struct Args {
     /// One convolution or several steps, in the text form (in quotes), instead of the flags
     #[arg(value_name = "DESCRIPTION")]
     texts: Vec<String>,
-    /// The array to convolve; - is standard input
-    #[arg(long, short, value_name = "X.npy")]
-    input: PathBuf,
+    /// The array to convolve, one for each input of a DESCRIPTION; - is standard input
+    #[arg(long, short, value_name = "X.npy", required = true)]
+    input: Vec<PathBuf>,
     /// The windows, in a .npy, as FILE.safetensors#TENSOR or as numbers in brackets; one for each
     /// step that has a weight
     #[arg(long, short, value_name = "W.npy")]
@@ -83,9 +86,10 @@ pub struct Args {
     /// Added before the activation
     #[arg(long, value_name = "R.npy")]
     residual: Option<PathBuf>,
-    /// The file to write, a .npy or FILE.safetensors#TENSOR; - is standard output
-    #[arg(long, short, value_name = "Y.npy")]
-    output: PathBuf,
+    /// The file to write, a .npy or FILE.safetensors#TENSOR, one for each output; - is standard
+    /// output
+    #[arg(long, short, value_name = "Y.npy", required = true)]
+    output: Vec<PathBuf>,
     /// The type of its numbers [default: the input's; of sums of integers i32]
     #[arg(long, value_name = "TYPE", value_parser = values::kind)]
     output_type: Option<Kind>,
@@ -112,7 +116,7 @@ impl Args {
         let weights = self.weight.iter().filter(|path| !is_literal(path));
         let arrays = weights.chain(&self.bias).chain(&self.residual);
         let file = |path: &'_ PathBuf| path.to_str().map(|place| split_place(place).0.to_owned());
-        let all = [&self.input].into_iter().chain(arrays).cloned();
+        let all = self.input.iter().chain(arrays).cloned();
         let all = all.chain(self.quantised.files().map(Path::to_owned));
         all.map(|path| file(&path).map_or(path, PathBuf::from)).collect()
     }
@@ -216,6 +220,8 @@ impl Named<'_> {
 /// All arrays of a run.
 struct Files<'a> {
     input: Named<'a>,
+    /// Inputs behind the first.
+    others: Vec<Named<'a>>,
     weights: Vec<Named<'a>>,
     biases: Vec<Named<'a>>,
     residual: Option<Named<'a>>,
@@ -227,15 +233,17 @@ impl<'a> Files<'a> {
             paths.iter().map(|path| Named::read(role, path)).collect::<Result<Vec<_>, _>>()
         };
         let residual = args.residual.as_deref();
-        let input = Named::read("input", &args.input)?;
+        let input = Named::read("input", &args.input[0])?;
         let weights = args.weight.iter().map(|path| Named::weight_beside(&input, path));
         let files = Files {
             weights: weights.collect::<Result<_, _>>()?,
             input,
+            others: all("input", &args.input[1..])?,
             biases: all("bias", &args.bias)?,
             residual: residual.map(|path| Named::read("residual", path)).transpose()?,
         };
-        let others = files.weights.iter().chain(&files.biases).chain(&files.residual);
+        let others = files.others.iter().chain(&files.weights);
+        let others = others.chain(&files.biases).chain(&files.residual);
         others.into_iter().try_for_each(|file| file.check_type(&files.input))?;
         Ok(files)
     }
@@ -275,10 +283,11 @@ impl<'a> Files<'a> {
 pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let inputs = args.inputs();
     let inputs: Vec<&Path> = inputs.iter().map(PathBuf::as_path).collect();
-    let place = Place::of(&args.output);
-    output::check(&[&place.path], &inputs)?;
-    place.check()?;
-    let out = &mut *output::remarks(out, &[&place.path]);
+    let places: Vec<Place> = args.output.iter().map(|path| Place::of(path)).collect();
+    let paths: Vec<&Path> = places.iter().map(|place| place.path.as_path()).collect();
+    output::check(&paths, &inputs)?;
+    places.iter().try_for_each(Place::check)?;
+    let out = &mut *output::remarks(out, &paths);
     if !args.texts.is_empty() && args.parameters != Parameters::default() {
         return Err(Failure::usage(
             "give either a DESCRIPTION or flags, not both: say everything in one of them",
@@ -292,13 +301,19 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         }
         false => files.described(&args.texts)?,
     };
+    counted("input", args.input.len(), program.inputs().len(), "input of the program")?;
+    counted("output", args.output.len(), program.outputs().len(), "tensor that it gives")?;
     if files.input.dtype().is_none() {
+        if args.input.len() + args.output.len() > 2 {
+            let message = "several inputs or outputs of integers are the library's alone";
+            return Err(Failure::file(&args.input[0], message.to_owned()));
+        }
         return integers::run(args, &files, (&program, &seen, kind), out);
     }
     if args.quantised != Quantised::default() {
         let kind = files.input.array.kind;
         let message = "zero points, scales and their rounding are those of integers";
-        return Err(Failure::file(&args.input, format!("the input holds {kind}: {message}")));
+        return Err(Failure::file(&args.input[0], format!("the input holds {kind}: {message}")));
     }
     let kind = args.output_type.or(kind).unwrap_or(files.input.array.kind);
     let described = (&program, &seen, kind);
@@ -317,21 +332,25 @@ fn convolve<T: Scalar>(
             "--output-type {kind}: the input holds {input}, whose results are f16, bf16, f32 or f64"
         )));
     }
-    let shape = seen.output_shape(program);
     let weights = constants::<T>(args, files, program)?;
-    let residual = residual(files, program, &shape)?;
-    let input = files.input.array.values::<T>();
-    let arrays = (&input[..], residual.as_deref());
-    let (numbers, said) = compute(args, args.exactness.accuracy, program, weights, arrays)?;
-    let place = Place::of(&args.output);
-    let bytes = match T::KIND == kind {
-        true => place.encode(&shape, &numbers)?,
-        false => {
-            let numbers: Vec<f64> = numbers.iter().map(|x| x.exact()).collect();
-            place.bytes(&Array::of(kind, shape.clone(), &numbers).map_err(Failure::Usage)?)?
-        }
-    };
-    report((&place, &bytes), format_args!("{kind} {shape:?}"), &said, out)
+    let residual = residual(files, program, &seen.output_shape(program))?;
+    let inputs = files.numbers::<T>(program)?;
+    let inputs: Vec<&[T]> = inputs.iter().map(Vec::as_slice).collect();
+    let arrays = (&inputs[..], residual.as_deref());
+    let (all, said) = compute(args, args.exactness.accuracy, program, weights, arrays)?;
+    let mut written = Vec::new();
+    for ((path, &tensor), numbers) in args.output.iter().zip(program.outputs()).zip(&all) {
+        let (place, shape) = (Place::of(path), seen.shape_of(program, tensor));
+        let bytes = match T::KIND == kind {
+            true => place.encode(&shape, numbers)?,
+            false => {
+                let numbers: Vec<f64> = numbers.iter().map(|x| x.exact()).collect();
+                place.bytes(&Array::of(kind, shape.clone(), &numbers).map_err(Failure::Usage)?)?
+            }
+        };
+        written.push((place, bytes, format!("{kind} {shape:?}")));
+    }
+    report(&written, &said, out)
 }
 
 /// Who computed, and how long it took.
@@ -342,14 +361,14 @@ struct Said {
     split: Option<String>,
 }
 
-/// The output of a program for an input and what is added to it.
+/// The outputs of a program for its inputs and what is added.
 fn compute<T: Scalar>(
     args: &Args,
     accuracy: Accuracy,
     program: &Program,
     weights: Vec<Weights<T>>,
-    (input, residual): (&[T], Option<&[T]>),
-) -> Result<(Vec<T>, Said), Failure> {
+    (inputs, residual): (&[&[T]], Option<&[T]>),
+) -> Result<(Vec<Vec<T>>, Said), Failure> {
     let how = How {
         route: args.route,
         threads: args.threads,
@@ -363,25 +382,32 @@ fn compute<T: Scalar>(
         Some(_) => Ready::new(&route::compiled_in(program, &weights)?, &how, weights)?,
         None => Ready::new(program, &how, weights)?,
     };
-    let mut result = route::zeros(program.output_shape().iter().product())?;
+    let lens = program.outputs().iter().map(|&tensor| program.len_of(tensor));
+    let mut results = lens.map(route::zeros).collect::<Result<Vec<Vec<T>>, _>>()?;
     let start = Instant::now();
-    ready.run(input, residual, &mut result)?;
+    let outputs: Vec<&mut [T]> = results.iter_mut().map(Vec::as_mut_slice).collect();
+    ready.run_all(inputs, residual, outputs)?;
     let (taken, split) = (start.elapsed(), ready.chosen.split);
-    Ok((result, Said { route: ready.route, compile: ready.compile, taken, split }))
+    Ok((results, Said { route: ready.route, compile: ready.compile, taken, split }))
 }
 
-/// Writes the file and says so.
+/// Writes the files and says so: where each goes, its bytes, and what it is.
 fn report(
-    (place, bytes): (&Place, &[u8]),
-    what: std::fmt::Arguments<'_>,
+    written: &[(Place, Vec<u8>, String)],
     said: &Said,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    output::write(&[(&place.path, bytes)])?;
-    let (path, route) = (place.path.display(), said.route);
+    let files: Vec<(&Path, &[u8])> =
+        written.iter().map(|(place, bytes, _)| (place.path.as_path(), &bytes[..])).collect();
+    output::write(&files)?;
+    let route = said.route;
     let (compile, run) = (milliseconds(said.compile), milliseconds(said.taken));
     let split = said.split.as_ref().map_or(String::new(), |split| format!("; {split}"));
-    Ok(writeln!(out, "{path}: {what}, route {route}, compiled in {compile}, ran in {run}{split}")?)
+    for (place, _, what) in written {
+        let path = place.path.display();
+        writeln!(out, "{path}: {what}, route {route}, compiled in {compile}, ran in {run}{split}")?;
+    }
+    Ok(())
 }
 
 /// Weight and bias of each step.
@@ -418,26 +444,4 @@ fn constants<T: Scalar>(
         Ok(Weights { weight, bias: bias(&mut biases)? })
     };
     program.convs().map(step).collect()
-}
-
-/// What the only step adds, if it adds something of the caller's.
-fn residual<T: Scalar>(
-    files: &Files,
-    program: &Program,
-    shape: &[usize],
-) -> Result<Option<Vec<T>>, Failure> {
-    let is_added = program.single().is_some_and(|conv| conv.spec().residual);
-    match &files.residual {
-        Some(_) if !is_added => Err(Failure::usage(
-            "--residual is given, but the description adds none: say '+ residual' in it",
-        )),
-        None if is_added => {
-            Err(Failure::usage("the description adds a residual: give it as --residual R.npy"))
-        }
-        Some(file) => {
-            file.check_shape(shape, "the shape of the output")?;
-            Ok(Some(file.array.values::<T>()))
-        }
-        None => Ok(None),
-    }
 }

@@ -409,3 +409,26 @@ fn two_roundings_are_computed_by_one_route() {
     }
     assert!(ok(&args).contains("cranelift"));
 }
+
+#[test]
+fn a_program_takes_and_gives_several_arrays() {
+    let folder = Folder::new();
+    let (x, mask) = (folder.array("x.npy", &[1, 1, 4]), folder.array("m.npy", &[1, 1, 4]));
+    let (y, z) = (folder.path("y.npy"), folder.path("z.npy"));
+    let text = "conv1d in W kernel 1; input1d ic1 in W; conv1d kernel 1 from 1,2; outputs 1,3";
+    let described = ["run", text, "-w", "[[[2]]]", "-w", "[[[1], [10]]]", "-i", &x];
+    for route in routes() {
+        let all = ["-i", &mask, "-o", &y, "-o", &z, "--route", route];
+        ok(&[&described[..], &all].concat());
+        assert_eq!(read(&y).1, [0.0, 2.0, 4.0, 6.0], "{route}");
+        assert_eq!(read(&z).1, [0.0, 12.0, 24.0, 36.0], "{route}");
+    }
+    let said = refused(&[&described[..], &["-o", &y, "-o", &z]].concat());
+    let why = "--input is given 1 times, but 2 needed: one for each input of the program";
+    assert!(said.contains(why), "{said}");
+    let said = refused(&[&described[..], &["-i", &mask, "-o", &y]].concat());
+    assert!(said.contains("--output is given 1 times, but 2 needed"), "{said}");
+    let short = folder.array("short.npy", &[1, 1, 3]);
+    let said = refused(&[&described[..], &["-i", &short, "-o", &y, "-o", &z]].concat());
+    assert!(said.contains("[1, 1, 3], but must have [1, 1, 4]: it is tensor 2"), "{said}");
+}

@@ -125,7 +125,8 @@ impl Bound {
         Bound { factors: vec![factor; channels], fixed: vec![fixed; channels] }
     }
 
-    /// Of the contract's sums: one chain of fused multiply-adds from the bias.
+    /// Of the contract's sums: one chain of fused multiply-adds from the bias; where a residual
+    /// multiplies, of the sums before it.
     ///
     /// ```
     /// use conv_ir::{Bound, Conv};
@@ -136,10 +137,11 @@ impl Bound {
     /// ```
     pub fn direct<T: Element>(conv: &Conv, weight: &[T], bias: Option<&[T]>) -> Bound {
         let spec = conv.spec();
-        let added = usize::from(spec.bias) + usize::from(spec.residual);
+        let adds = spec.residual && !spec.multiplies();
+        let added = usize::from(spec.bias) + usize::from(adds);
         let terms = conv.in_channels_per_group() * conv.kernel_volume() + added;
         let gamma = gamma(terms, spec.types.accumulator.unit());
-        let residual = f64::from(u8::from(spec.residual));
+        let residual = f64::from(u8::from(adds));
         let sums = sums_of_weights(conv, weight).into_iter();
         let fixed = |channel: usize| bias.map_or(0.0, |bias| gamma * bias[channel].to_f64().abs());
         Bound {

@@ -182,7 +182,9 @@ impl Lowering<'_> {
         let channels = if spec.transposed { [ic, oc] } else { [oc, ic] };
         let weight = [groups, channels[0], channels[1]].into_iter().map(Affine::constant);
         let weight = self.conv.has_weight().then(|| weight.chain(kernel).collect());
-        let residual = spec.residual.then(|| image(self.layouts.residual, oc, &sizes.output));
+        let ones = vec![Affine::constant(1); sizes.output.len()];
+        let added = if spec.scales() { &ones } else { &sizes.output };
+        let residual = spec.residual.then(|| image(self.layouts.residual, oc, added));
         let bias = spec.bias.then(|| vec![groups.into(), oc.into()]);
         let types = spec.types;
         let mut add = |role, extents, dtype| {
@@ -238,9 +240,16 @@ impl Lowering<'_> {
         let store = Op::Store {
             to: Access::buffer(buffers.output, image(self.layouts.output)),
             value: {
-                let residual = buffers
-                    .residual
-                    .map(|residual| Access::buffer(residual, image(self.layouts.residual)));
+                let layout = self.layouts.residual;
+                // One number for each channel, wherever it is.
+                let index = match self.conv.scales() {
+                    true => {
+                        let origin = vec![Affine::constant(0); out.len()];
+                        in_layout(layout, at(axes.n), [at(axes.g), at(axes.oc)], origin)
+                    }
+                    false => image(layout),
+                };
+                let residual = buffers.residual.map(|residual| Access::buffer(residual, index));
                 let value = self.epilogue(acc, divisor, residual);
                 self.narrowed(self.requantised(value, axes, &buffers.tables))
             },
@@ -339,7 +348,8 @@ impl Lowering<'_> {
             value = Expr::Binary(Binary::Div, Box::new(value), Box::new(divisor));
         }
         if let Some(residual) = residual {
-            value = Expr::Binary(Binary::Add, Box::new(value), Box::new(Expr::Load(residual)));
+            let op = if self.conv.spec().multiplies() { Binary::Mul } else { Binary::Add };
+            value = Expr::Binary(op, Box::new(value), Box::new(Expr::Load(residual)));
         }
         if let Some(activation) = self.conv.spec().activation {
             value = Expr::Activation(activation, Box::new(value));

@@ -18,7 +18,7 @@ mod program;
 
 pub use program::{StepWeights, read, run_graph, run_program, run_tensors};
 
-use crate::conv::EquationAxis;
+use crate::conv::{Combine, EquationAxis};
 use crate::{Activation, Conv, Element, Error, Layout, PaddingMode, Reduction};
 
 /// The arrays of one convolution, in the layouts of its description.
@@ -119,7 +119,14 @@ fn compute<T: Element>(
                         value = value.div(T::from_f64(problem.counted(&position) as f64));
                     }
                     if let Some(residual) = arguments.residual {
-                        value = value.add(residual[element]);
+                        value = match problem.combine {
+                            Combine::Add => value.add(residual[element]),
+                            Combine::Multiply => value.mul(residual[element]),
+                            Combine::Scale => {
+                                let (all, channel) = problem.channel(g, o);
+                                value.mul(residual[n * all + channel])
+                            }
+                        };
                     }
                     let mut value = problem.activation.map_or(value, |a| activate(a, value));
                     if let Some((requantised, range)) = &requantised {
@@ -168,6 +175,7 @@ struct Problem {
     transposed: bool,
     bias: bool,
     residual: bool,
+    combine: Combine,
     activation: Option<Activation>,
 }
 
@@ -192,6 +200,7 @@ impl Problem {
             transposed: spec.transposed,
             bias: spec.bias,
             residual: spec.residual,
+            combine: spec.combine,
             activation: spec.activation,
         })
     }
@@ -293,6 +302,11 @@ impl Problem {
         element(self.layout, n, channels, channel, self.output.iter().product(), at)
     }
 
+    /// How many output channels there are, and which of them this is.
+    fn channel(&self, g: usize, o: usize) -> (usize, usize) {
+        (self.groups * self.out_channels, g * self.out_channels + o)
+    }
+
     fn weight_index(&self, g: usize, o: usize, i: usize, at: usize) -> usize {
         let row = if self.transposed {
             (g * self.in_channels + i) * self.out_channels + o
@@ -334,7 +348,11 @@ impl Problem {
         )?;
         check_length("weight", arguments.weight, &self.weight_shape())?;
         check_optional("bias", arguments.bias, self.bias, &bias)?;
-        check_optional("residual", arguments.residual, self.residual, &self.output_shape())
+        let residual = match self.combine {
+            Combine::Scale => vec![self.batch, self.groups * self.out_channels],
+            Combine::Add | Combine::Multiply => self.output_shape(),
+        };
+        check_optional("residual", arguments.residual, self.residual, &residual)
     }
 }
 

@@ -115,6 +115,7 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
     let plain = spec.in_channels == spec.groups
         && spec.reduction == Reduction::Sum
         && !spec.transposed
+        && !spec.multiplies()
         && !spec.types.accumulator.is_integer()
         && pads
         && conv.output_len().is_some_and(|len| len > 0);

@@ -124,6 +124,12 @@ impl Compiled {
                 at + 1
             )));
         }
+        if let Some(at) = program.convs().position(conv_ir::Conv::scales) {
+            return Err(Error::Unsupported(format!(
+                "step {} scales by a number for each channel, of which no part is a window's",
+                at + 1
+            )));
+        }
         if program.inputs() != [0] {
             return Err(Error::Unsupported(
                 "the program declares inputs, but a window is computed from the first step's"

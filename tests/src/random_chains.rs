@@ -1,6 +1,7 @@
 //! Random chains of small convolutions, and random plans for them.
 
 use super::random::{POOLS, convs, reduced, suited, work};
+use conv_ir::conv::Combine;
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
 use conv_ir::program::{Step, read_behind};
@@ -43,6 +44,10 @@ pub struct StepDice {
     activation: Option<Activation>,
     /// Of the tensors that fit, which one is added; beyond the last, none.
     residual: usize,
+    /// Whether that multiplies.
+    multiplies: bool,
+    /// Whether a number for each channel does, where there is no other.
+    pub scales: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,12 +91,12 @@ pub fn step_dice() -> impl Strategy<Value = StepDice> {
     let pool = (select(POOLS.to_vec()), any::<bool>());
     (
         (kinds, window, (0usize..=2, 0usize..=2)),
-        (mode, 1usize..=20, (any::<bool>(), pool), activation, 0usize..=4),
+        (mode, 1usize..=20, (any::<bool>(), pool), activation, (0usize..=4, 0usize..=5)),
     )
         .prop_map(
             |(
                 (kind, (kernel, stride, dilation), padding),
-                (mode, channels, (bias, reduction), activation, residual),
+                (mode, channels, (bias, reduction), activation, (residual, combine)),
             )| StepDice {
                 kind,
                 kernel,
@@ -104,6 +109,8 @@ pub fn step_dice() -> impl Strategy<Value = StepDice> {
                 reduction,
                 activation,
                 residual,
+                multiplies: combine >= 4,
+                scales: combine == 0,
             },
         )
 }
@@ -155,6 +162,9 @@ pub fn reading(steps: &[Step], from: Vec<usize>, dice: &StepDice) -> Option<Step
     match fitting.get(dice.residual) {
         Some(&added) => {
             spec.residual = true;
+            if dice.multiplies && !spec.types.accumulator.is_integer() {
+                spec.combine = Combine::Multiply;
+            }
             Some(Step { from, residual: Some(added), ..Conv::new(spec).ok()?.into() })
         }
         None => Some(Step { from, ..plain.into() }),
@@ -200,7 +210,8 @@ pub fn planned(programs: impl Strategy<Value = Program>) -> impl Strategy<Value 
                 let apart = |at: usize| {
                     let spec = chain.steps()[at].conv.spec();
                     let given = chain.steps()[at].given;
-                    given || spec.transposed || spec.padding_mode == PaddingMode::Circular
+                    let apart = given || chain.steps()[at].conv.scales();
+                    apart || spec.transposed || spec.padding_mode == PaddingMode::Circular
                 };
                 let parts = bits[end % 5].0 && bits[end % 5].1;
                 let whole =

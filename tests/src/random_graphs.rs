@@ -2,7 +2,7 @@
 
 use super::random::{convs, work};
 use super::random_chains::{DrawnChain, MOST_WORK, planned, reading, step_dice};
-use conv_ir::conv::Given;
+use conv_ir::conv::{Combine, Given};
 use conv_ir::program::{Step, read_behind};
 use conv_ir::{Accuracy, Conv, ConvSpec, Program};
 use proptest::prelude::*;
@@ -85,6 +85,21 @@ fn beside(steps: &[Step], channels: usize) -> Option<Step> {
     Step::input(Given { channels, ..read_behind(steps, &[]).ok()? }).ok()
 }
 
+/// The step with a number for each channel that multiplies, which is an input in front of it.
+fn scaled(step: &Step, before: usize) -> Option<[Step; 2]> {
+    let spec = step.conv.spec();
+    if spec.residual {
+        return None;
+    }
+    let conv = Conv::new(ConvSpec { residual: true, combine: Combine::Scale, ..spec.clone() });
+    let scaled = Step { residual: Some(before + 1), conv: conv.ok()?, ..step.clone() };
+    let types = spec.types.giving(spec.types.output).next();
+    let (layout, batch, channels) = (spec.layout, spec.batch.clone(), spec.out_channels);
+    let extents = vec![1.into(); step.conv.rank()];
+    let scale = Step::input(Given { types, layout, batch, channels, extents }).ok()?;
+    Some([scale, scaled])
+}
+
 /// Random graphs of two to twelve steps, all sizes known: with one output, or several.
 pub fn graphs(several: bool) -> impl Strategy<Value = Program> {
     let first = convs().prop_filter_map("a first step without residual", |conv| {
@@ -106,7 +121,13 @@ pub fn graphs(several: bool) -> impl Strategy<Value = Program> {
             steps.extend(input.and_then(|channels| beside(&steps, channels)));
             let from = sources(&steps, reads);
             let step = reading(&steps, from, dice);
-            steps.extend(step.filter(|step| work(&step.conv) <= MOST_WORK / 4));
+            let Some(step) = step.filter(|step| work(&step.conv) <= MOST_WORK / 4) else {
+                continue;
+            };
+            match scaled(&step, steps.len()).filter(|_| dice.scales) {
+                Some(both) => steps.extend(both),
+                None => steps.push(step),
+            }
         }
         let graph = giving(steps, !several)?;
         let all: usize = graph.convs().map(work).sum();

@@ -71,11 +71,20 @@ pub struct Measured {
 /// Measures a layer.
 pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> {
     let (program, how) = (&layer.program, &settings.how);
+    let (inputs, outputs) = (program.inputs().len(), program.outputs().len());
+    if inputs + outputs > 2 {
+        return Err(Failure::Usage(format!(
+            "{}: bench measures one input and one output, but it takes {inputs} and gives {outputs}",
+            layer.name
+        )));
+    }
     let weights = program.convs().map(weights).collect::<Result<Vec<_>, _>>()?;
     let input = numbers(program.len_of(0), 1)?;
     let mut output = route::zeros(program.output_shape().iter().product())?;
     let adds = program.single().is_some_and(|conv| conv.spec().residual);
-    let residual = adds.then(|| numbers(output.len(), 4)).transpose()?;
+    let added = program.single().and_then(conv_ir::Conv::residual_shape);
+    let added = added.map_or(0, |shape| shape.iter().product());
+    let residual = adds.then(|| numbers(added, 4)).transpose()?;
     let ready = Ready::new(program, how, weights.clone())?;
     let unfused = unfused(program, how, &ready.chosen.plan, weights)?;
     let both: Vec<&Ready<f32>> = [&ready].into_iter().chain(&unfused).collect();

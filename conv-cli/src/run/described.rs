@@ -35,7 +35,7 @@ impl Files<'_> {
             return Err(Failure::file(self.input.path, message));
         }
         let seen = Seen::of(&self.input, &program)?;
-        let program = seen.sized(&self.input, &program)?;
+        let program = seen.sized(&self.input, &self.others, &program)?;
         Ok((seen, program, kind))
     }
 

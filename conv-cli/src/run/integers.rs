@@ -80,9 +80,9 @@ pub fn run(
     };
     let shape = seen.output_shape(program);
     let what = format!("{output} {shape:?}");
-    let place = Place::of(&args.output);
+    let place = Place::of(&args.output[0]);
     let bytes = place.bytes(&Array::of(output, shape, &numbers).map_err(Failure::Usage)?)?;
-    report((&place, &bytes), format_args!("{what}"), &said, out)
+    report(&[(place, bytes, what)], &said, out)
 }
 
 /// A program whose arrays hold what they are described to hold, scales with them.
@@ -108,13 +108,14 @@ fn as_described(
     let weights = constants::<i32>(args, files, program)?;
     let residual = residual::<i32>(files, program, &shape)?;
     let input = files.input.array.values::<i32>();
-    let arrays = (&input[..], residual.as_deref());
+    let inputs = [&input[..]];
+    let arrays = (&inputs[..], residual.as_deref());
     let (numbers, said) = compute(args, Accuracy::Exact, program, weights, arrays)?;
-    let numbers: Vec<f64> = numbers.iter().map(|x| f64::from(*x)).collect();
+    let numbers: Vec<f64> = numbers[0].iter().map(|x| f64::from(*x)).collect();
     let what = format!("{output} {shape:?}");
-    let place = Place::of(&args.output);
+    let place = Place::of(&args.output[0]);
     let bytes = place.bytes(&Array::of(output, shape, &numbers).map_err(Failure::Usage)?)?;
-    report((&place, &bytes), format_args!("{what}"), &said, out)
+    report(&[(place, bytes, what)], &said, out)
 }
 
 /// The step with its scales in it, where compiled code has them.
@@ -139,7 +140,7 @@ fn step<'a>(args: &Args, program: &'a Program, kind: Kind) -> Result<&'a Conv, F
         let message = format!(
             "the input holds {kind}, but {what}; convert it to f32 (in NumPy: x.astype('float32'))"
         );
-        Err(Failure::file(&args.input, message))
+        Err(Failure::file(&args.input[0], message))
     };
     let Some(conv) = program.single() else {
         return no("several steps are computed in floating point");
@@ -287,10 +288,11 @@ fn sums<T: Scalar>(args: &Args, conv: Conv, whole: Whole) -> Result<(Vec<f64>, S
     let Whole { input, weights, residual } = whole;
     let weights = Weights { weight: of(&weights.weight), bias: weights.bias.as_deref().map(of) };
     let (input, residual) = (of(&input), residual.as_deref().map(of));
-    let arrays = (&input[..], residual.as_deref());
+    let inputs = [&input[..]];
+    let arrays = (&inputs[..], residual.as_deref());
     // Exact sums are as exact as any accuracy asks for.
     let (sums, said) = compute(args, Accuracy::Exact, &conv.into(), vec![weights], arrays)?;
-    Ok((sums.iter().map(|sum| sum.exact()).collect(), said))
+    Ok((sums[0].iter().map(|sum| sum.exact()).collect(), said))
 }
 
 /// Sums as numbers of the type that is written.

@@ -3,7 +3,7 @@
 
 use conv_ir::{Layout, Program, Size};
 
-use super::Named;
+use super::{Named, several};
 use crate::failure::Failure;
 
 /// The input's axes.
@@ -78,7 +78,12 @@ impl Seen {
     }
 
     /// The program with the input's sizes for its names, if the input then is what it takes.
-    pub fn sized(&self, input: &Named, program: &Program) -> Result<Program, Failure> {
+    pub fn sized(
+        &self,
+        input: &Named,
+        others: &[Named],
+        program: &Program,
+    ) -> Result<Program, Failure> {
         let first = program.steps()[0].conv.spec();
         let batch = self.batch.unwrap_or(1);
         let names = std::iter::once(&first.batch).chain(&first.input);
@@ -87,7 +92,13 @@ impl Seen {
             Size::Known(_) => None,
         };
         let found = std::iter::once(batch).chain(self.spatial.iter().copied());
-        let values: Vec<(String, usize)> = names.zip(found).filter_map(value).collect();
+        let mut values: Vec<(String, usize)> = names.zip(found).filter_map(value).collect();
+        for (name, value) in several::sizes(others, program) {
+            // One that two inputs have is the first one's, and compared with the other's shape.
+            if values.iter().all(|(known, _)| *known != name) {
+                values.push((name, value));
+            }
+        }
         let values: Vec<(&str, usize)> =
             values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
         let program = program.with_sizes(&values)?;
@@ -113,7 +124,12 @@ impl Seen {
 
     /// The output's shape, without what the input leaves out.
     pub fn output_shape(&self, program: &Program) -> Vec<usize> {
-        let mut shape = program.output_shape();
+        self.shape_of(program, program.steps().len())
+    }
+
+    /// A tensor's shape, likewise.
+    pub fn shape_of(&self, program: &Program, tensor: usize) -> Vec<usize> {
+        let mut shape = program.shape(tensor);
         let place = if self.layout == Layout::ChannelsFirst { 1 } else { shape.len() - 1 };
         if self.channels.is_none() && shape[place] == 1 {
             shape.remove(place);

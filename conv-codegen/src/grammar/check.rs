@@ -330,6 +330,7 @@ impl<'a> Checker<'a> {
             flip: settings.flip,
             bias: bias.is_some(),
             residual: residual.is_some(),
+            combine: self.item.combine,
             activation: settings.activation,
             reduction: settings.reduction,
             ceil_mode: settings.ceil_mode,

@@ -12,7 +12,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 /// Keys, and what a reader of their documentation wants to know first.
-const DOCS: [(&str, &str); 24] = [
+const DOCS: [(&str, &str); 26] = [
     ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",
@@ -54,6 +54,11 @@ const DOCS: [(&str, &str); 24] = [
         "In a step: `input`, a step, or several of them, `[a, b]`, whose outputs it reads, joined along the channels; the step before unless said.",
     ),
     ("residual", "In a step: `input` or the step whose output is added before the activation."),
+    ("multiply", "In a step: `input` or the step whose output multiplies before the activation."),
+    (
+        "scale",
+        "In a step: `input` or the step whose output, a number for each channel, multiplies before the activation.",
+    ),
     (
         "accuracy",
         "`exact` keeps the bits; `fast` may split a known window in two, within a stated bound; `unfused` rounds products and sums, for CPUs without a fused multiply-add. Default `exact`.",
@@ -117,7 +122,7 @@ mod tests {
         let mut documented: Vec<&str> = DOCS
             .iter()
             .map(|(key, _)| *key)
-            .filter(|key| !["residual", "from"].contains(key))
+            .filter(|key| !["residual", "multiply", "scale", "from"].contains(key))
             .collect();
         let mut keys = KEYS.to_vec();
         documented.sort_unstable();

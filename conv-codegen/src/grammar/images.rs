@@ -26,7 +26,20 @@ impl Checker<'_> {
                     format!("{name} channels are {expected}, as {whose}, but {source} {found}"),
                 );
             }
+            let is_scale = name == "residual" && conv.scales();
             for axis in 0..self.rank {
+                let found = &tensor.sizes[self.spatial_at(axis)];
+                if is_scale {
+                    if found.number() != Some(1) {
+                        let (what, source) = (axis_name(self.rank, axis), tensor.source);
+                        let found_is = found.shown();
+                        let message = format!(
+                            "{what} of a scale is 1: it has one number for each channel, but {source} {found_is}"
+                        );
+                        errors.at(found, message);
+                    }
+                    continue;
+                }
                 self.spatial(conv, tensor, axis, errors);
             }
         }

@@ -17,6 +17,7 @@
 
 use std::fmt;
 
+use conv_ir::conv::Combine;
 use conv_ir::cut;
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -109,6 +110,8 @@ pub(super) struct Described<'a> {
     /// What is said of its output; nothing in the middle of a chain.
     pub output: Option<&'a Tensor>,
     pub entries: &'a [Entry],
+    /// What is done with a residual.
+    pub combine: Combine,
 }
 
 impl Item {
@@ -119,6 +122,7 @@ impl Item {
             parameters: &self.parameters,
             output: self.outputs.first(),
             entries: &self.entries,
+            combine: Combine::Add,
         }
     }
 }
@@ -175,15 +179,11 @@ impl Parse for Item {
         syn::parenthesized!(content in input);
         let parameters = Punctuated::<Parameter, Token![,]>::parse_terminated(&content)?;
         input.parse::<Token![->]>()?;
-        let shapes = outputs(input)?;
+        let outputs = outputs(input, &name)?;
         input.parse::<Token![;]>()?;
         let parameters =
             parameters.into_iter().map(|p| tensor(p.name, p.shape, &mut errors)).collect();
-        let outputs = shapes.into_iter().map(|output| {
-            let name = output.0.unwrap_or_else(|| Ident::new("output", name.span()));
-            tensor(name, output.1, &mut errors)
-        });
-        let outputs = outputs.collect();
+        let outputs = outputs.into_iter().map(|p| tensor(p.name, p.shape, &mut errors)).collect();
         let Body { entries, steps, keys, is_broken } = body(input, &mut errors);
         Ok(Item {
             attributes,
@@ -215,20 +215,19 @@ fn form(input: ParseStream) -> syn::Result<Form> {
 }
 
 /// What is behind the arrow: a shape, or several with names.
-fn outputs(input: ParseStream) -> syn::Result<Vec<(Option<Ident>, Shape)>> {
+fn outputs(input: ParseStream, item: &Ident) -> syn::Result<Vec<Parameter>> {
     if !input.peek(token::Paren) {
-        return Ok(vec![(None, input.parse()?)]);
+        let name = Ident::new("output", item.span());
+        return Ok(vec![Parameter { name, shape: input.parse()? }]);
     }
     let content;
     let parens = syn::parenthesized!(content in input);
     let all = Punctuated::<Parameter, Token![,]>::parse_terminated(&content)?;
     if all.is_empty() {
-        return Err(syn::Error::new(
-            parens.span.join(),
-            "name what is given: `-> (a: [f32; 1, 8, 28, 28], b: [f32; 1, 8, 28, 28])`, by steps",
-        ));
+        let message = "name what is given, by steps: `-> (a: [f32; 1, 8, 28, 28])`";
+        return Err(syn::Error::new(parens.span.join(), message));
     }
-    Ok(all.into_iter().map(|named| (Some(named.name), named.shape)).collect())
+    Ok(all.into_iter().collect())
 }
 
 struct Parameter {

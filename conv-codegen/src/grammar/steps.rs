@@ -19,6 +19,7 @@
 //! with the signature, or those of the steps that it names. Steps behind one that is wrong have
 //! their keys read, no more: their sizes would be guesses.
 
+use conv_ir::conv::Combine;
 use conv_ir::program::Step as ChainStep;
 use conv_ir::{Conv, Layout, Program, Size};
 use proc_macro2::{Ident, Span};
@@ -35,6 +36,10 @@ use super::values::{KEYS, Settings, unknown_word};
 
 /// What is said once, for all steps.
 const SHARED: [&str; 4] = ["layout", "std", "accuracy", "stream"];
+
+/// The words of a tensor that is combined with what a step gives.
+const COMBINED: [(&str, Combine); 3] =
+    [("residual", Combine::Add), ("multiply", Combine::Multiply), ("scale", Combine::Scale)];
 
 /// `expand_weight`: what the caller passes for an array of a step.
 pub(super) fn array_name(step: &Ident, array: &Ident) -> Ident {
@@ -88,7 +93,10 @@ fn names(item: &Item, errors: &mut Errors) {
     for (at, Step { name, .. }) in item.steps.iter().enumerate() {
         if name == "input" || name == "output" {
             errors.at(name, format!("a step cannot be called `{name}`, which is the chain's own"));
-        } else if name == "residual" || name == "from" || KEYS.iter().any(|key| name == key) {
+        } else if name == "from"
+            || COMBINED.iter().any(|(word, _)| name == word)
+            || KEYS.iter().any(|key| name == key)
+        {
             errors.at(name, format!("a step cannot be called `{name}`, which is a key"));
         } else if item.steps[..at].iter().any(|step| step.name == *name) {
             errors.at(name, format!("there is a step `{name}` already"));
@@ -201,7 +209,8 @@ impl<'a> Along<'a> {
         };
         let input = Tensor { name: Ident::new("input", step.name.span()), ..input };
         let residual = self.residual(at, errors);
-        let added = residual.map(|(from, place)| self.added(from, place));
+        let combine = residual.map_or(Combine::Add, |(.., combine)| combine);
+        let added = residual.map(|(from, place, _)| self.added(from, place));
         let parameters: Vec<Tensor> =
             [input].into_iter().chain(arrays(step, errors)).chain(added).collect();
         let entries = self.entries(step, errors);
@@ -211,12 +220,13 @@ impl<'a> Along<'a> {
             parameters: &parameters,
             output: output.as_ref(),
             entries: &entries,
+            combine,
         };
         // What is missing was reported.
         let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();
         if let Some(conv) = checked.as_ref().and_then(|checked| checked.program.single()) {
             self.tensors.push(given(step, (conv, last + 1)));
-            let residual = residual.map(|(from, _)| from);
+            let residual = residual.map(|(from, ..)| from);
             self.steps.push(ChainStep { from: read, residual, ..conv.clone().into() });
         }
     }
@@ -230,10 +240,19 @@ impl<'a> Along<'a> {
     }
 
     /// The number of the tensor that a step adds, and where that is said.
-    fn residual(&self, at: usize, errors: &mut Errors) -> Option<(usize, &'a Expr)> {
-        let entry = self.said(at, "residual", errors)?;
-        let words = ("a residual comes from before its step", "what is added");
-        Some((self.named(&entry.value, at, words, errors)?, &entry.value))
+    fn residual(&self, at: usize, errors: &mut Errors) -> Option<(usize, &'a Expr, Combine)> {
+        let said = |(word, combine)| self.said(at, word, errors).map(|entry| (entry, combine));
+        let all: Vec<(&Entry, Combine)> = COMBINED.into_iter().filter_map(said).collect();
+        for (second, _) in all.iter().skip(1) {
+            let message = "a step adds a tensor, or multiplies by one: the other is a step of its own, a pool of `kernel: 1`";
+            errors.at(&second.key, message.to_owned());
+        }
+        let &(entry, combine) = all.first()?;
+        let words = match combine {
+            Combine::Add => ("a residual comes from before its step", "what is added"),
+            _ => ("a factor comes from before its step", "what multiplies"),
+        };
+        Some((self.named(&entry.value, at, words, errors)?, &entry.value, combine))
     }
 
     /// The tensors that a step reads, where it names them, and where that is said.
@@ -326,7 +345,7 @@ impl<'a> Along<'a> {
 
     /// What a step and the item say of it, without the residual.
     fn entries(&self, step: &Step, errors: &mut Errors) -> Vec<Entry> {
-        const ELSEWHERE: [&str; 3] = ["residual", "from", "schedule"];
+        const ELSEWHERE: [&str; 5] = ["residual", "multiply", "scale", "from", "schedule"];
         for Entry { key, .. } in &step.entries {
             if SHARED.iter().any(|shared| key == shared) {
                 errors.at(key, format!("`{key}` is said once for all steps, beside them"));

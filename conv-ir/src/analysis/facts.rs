@@ -58,6 +58,7 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
     let bytes = |elements: usize, dtype: DType| elements as u64 * dtype.bytes() as u64;
     let types = spec.types;
     let (input, output) = (conv.input_len()?, conv.output_len()?);
+    let residual = conv.residual_shape()?.iter().product();
     let bias = if spec.bias { conv.bias_len() } else { 0 };
     let (steps, channels) = if spec.transposed {
         (input, conv.out_channels_per_group())
@@ -72,7 +73,7 @@ pub fn facts(conv: &Conv) -> Option<Facts> {
         input_bytes: bytes(input, types.input),
         weight_bytes: bytes(conv.weight_len(), types.weight),
         bias_bytes: bytes(bias, types.bias),
-        residual_bytes: bytes(if spec.residual { output } else { 0 }, types.output),
+        residual_bytes: bytes(if spec.residual { residual } else { 0 }, types.output),
         output_bytes: bytes(output, types.output),
         arithmetic_intensity: 0.0,
     };

@@ -24,6 +24,7 @@
 mod axis_rules;
 mod benchdnn;
 mod clauses;
+mod combine;
 mod free;
 mod head;
 mod known;
@@ -41,6 +42,7 @@ mod words;
 
 pub use crate::error::axis_name;
 pub use benchdnn::parse_benchdnn;
+pub use combine::Combine;
 pub use known::Known;
 pub use reduction::Reduction;
 pub(crate) use reduction::{Count, count};
@@ -284,6 +286,8 @@ pub struct ConvSpec {
     pub bias: bool,
     /// A tensor of the output's shape is added before the activation.
     pub residual: bool,
+    /// What is done with it, where it is not added.
+    pub combine: Combine,
     /// Applied last.
     pub activation: Option<Activation>,
 }
@@ -315,6 +319,7 @@ impl ConvSpec {
             flip: false,
             bias: false,
             residual: false,
+            combine: Combine::Add,
             activation: None,
         }
     }

@@ -123,7 +123,9 @@ impl Conv {
         if spec.bias && !spec.types.has_plain_bias() {
             write!(f, " {}", spec.types.bias)?;
         }
-        f.write_str(if spec.residual { " + residual" } else { "" })?;
+        if spec.residual {
+            write!(f, " {}", spec.combine.word())?;
+        }
         if let Some(activation) = spec.activation {
             write!(f, ", {activation}")?;
         }

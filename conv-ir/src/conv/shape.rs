@@ -99,11 +99,6 @@ impl Conv {
         self.activation_shape(self.spec.out_channels, |axis| axis.output.known())
     }
 
-    /// The residual has the output's shape.
-    pub fn residual_shape(&self) -> Option<Vec<usize>> {
-        self.output_shape()
-    }
-
     fn activation_shape(
         &self,
         channels: usize,

@@ -6,7 +6,7 @@
 //! conv2d u8 x i8 -> u8 oc2 in 9 kernel 3 + bias, requantise onnx scale 0.02,0.5 zero_point 3
 //!
 //! convolution = (kind RANK "d" ["-transposed"] | "linear") clause*
-//!               ["+" ("bias" [TYPE] | "residual")]* ["," activation]
+//!               ["+" ("bias" [TYPE] | "residual") | "*" ("residual" | "scale")]* ["," activation]
 //!               ["," "requantise" [rounding] "scale" FLOAT ("," FLOAT)* ["zero_point" INTEGER]]
 //! kind        = "conv" | "maxpool" | "minpool" | "avgpool" | "dilation" | "erosion"
 //!             | "global_maxpool" | "global_minpool" | "global_avgpool" | "upsample_nearest"
@@ -187,7 +187,7 @@ impl<'a> Reader<'a> {
         loop {
             self.scan.skip_spaces();
             match self.scan.peek() {
-                None | Some('+' | ',') => return Ok(()),
+                None | Some('+' | '*' | ',') => return Ok(()),
                 Some(_) => self.clause()?,
             }
         }

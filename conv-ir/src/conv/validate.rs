@@ -124,11 +124,11 @@ impl Check<'_> {
         if let Some(why) = why.filter(|_| dtype.is_integer()) {
             self.broken("types", format!("{name} {why}, which {dtype} cannot do here: use f32"));
         }
+        self.spec.not_combined().into_iter().for_each(|why| self.broken("combine", why));
         if reduction == Reduction::Sum {
             if self.spec.ceil_mode {
-                let message =
-                    "a convolution rounds down: give the padding behind the input instead";
-                self.broken("ceil_mode", message.to_owned());
+                let why = "a convolution rounds down: give the padding behind the input instead";
+                self.broken("ceil_mode", why.to_owned());
             }
             return;
         }

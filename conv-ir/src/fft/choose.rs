@@ -43,6 +43,9 @@ const WORTH: f64 = 0.7;
 /// # Errors
 /// Why not.
 pub fn choose(conv: &Conv, most: f64) -> Result<Blocks, String> {
+    if conv.spec().multiplies() {
+        return Err("it is multiplied by a tensor, of which the bound says nothing".to_owned());
+    }
     let reaches = reaches(conv)?;
     let taps = conv.kernel_volume();
     if taps < FEWEST_TAPS {

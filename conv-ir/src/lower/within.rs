@@ -22,8 +22,11 @@ pub struct Within {
 
 /// The naive nest of a convolution whose arrays are boxes of larger ones: only the distances
 /// between elements are others. None where an array has other axes, or is smaller than its box, or
-/// its channels are no whole number of groups.
+/// its channels are no whole number of groups, or the residual has a number for each channel.
 pub fn lower_within(conv: &Conv, within: &Within) -> Option<Nest> {
+    if conv.scales() {
+        return None;
+    }
     let mut nest = lower(conv);
     let rank = conv.rank();
     let (first, groups) = match conv.spec().layout {

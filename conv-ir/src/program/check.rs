@@ -305,9 +305,18 @@ fn residual(steps: &[Step], at: usize) -> Option<String> {
         (true, Some(from)) => from,
     };
     let there = sizes(&tensor(steps, from)?);
-    let needed = sizes(&tensor(steps, number)?);
+    let mut needed = tensor(steps, number)?;
+    if step.conv.scales() {
+        needed.extents.fill(Size::Known(1));
+    }
+    let needed = sizes(&needed);
     if there != needed {
         let (needed, there) = (list(&needed), list(&there));
+        if step.conv.scales() {
+            return Some(format!(
+                "step {number} scales each channel by a number of {needed}, but tensor {from} has shape {there}"
+            ));
+        }
         return Some(format!(
             "step {number} gives {needed}, but the residual from {from} has shape {there}"
         ));

@@ -15,6 +15,8 @@
 //! is the caller's array, or a range of another joined tensor. A joined tensor whose parts are a
 //! range of a longer one's is a range of that, as in a network whose steps read all before them.
 
+use std::collections::BTreeSet;
+
 use super::Program;
 use super::plan::Group;
 
@@ -150,13 +152,20 @@ impl<'a> Finding<'a> {
 
     /// The range of a longer joined tensor that these are.
     fn range_of(&self, parts: &[usize]) -> Option<Within> {
-        let first = self.lives.within[*parts.first()?]?;
-        let around = self.program.parts(first.join).get(first.part..)?;
-        around.starts_with(parts).then_some(first)
+        // Parts before the first range are copied there, once for all joins that begin with them.
+        let mut ranges = parts.iter().enumerate();
+        let (at, known) = ranges.find_map(|(at, &part)| Some((at, self.lives.within[part]?)))?;
+        let part = known.part.checked_sub(at)?;
+        let around = self.program.parts(known.join).get(part..)?;
+        let before: usize = parts[..at].iter().map(|&part| self.channels(part)).sum();
+        let channel = known.channel.checked_sub(before)?;
+        around.starts_with(parts).then_some(Within { part, channel, ..known })
     }
 
-    /// Lists what is copied: the parts that are no ranges.
+    /// Lists what is copied: the parts that are no ranges, each once, before the first who reads
+    /// it.
     fn copy(&mut self) {
+        let mut copied = BTreeSet::new();
         let first = self.program.steps().len() + 1;
         for join in first..self.program.tensors() {
             let Some(group) = self.first_reader[join] else { continue };
@@ -166,7 +175,8 @@ impl<'a> Finding<'a> {
             let mut channel = around.map_or(0, |around| around.channel);
             for (part, &from) in self.program.parts(join).iter().enumerate() {
                 let here = |within: Within| (within.join, within.part) == (root, start + part);
-                if !self.lives.within[from].is_some_and(here) {
+                let is_range = self.lives.within[from].is_some_and(here);
+                if !is_range && copied.insert((from, root, channel)) {
                     self.lives.copies[group].push(Copied { from, to: root, channel });
                     if let Some(alive) = &mut self.lives.alive[from] {
                         alive.1 = alive.1.max(group);
@@ -284,6 +294,19 @@ mod tests {
         // Joins 6, 7 and 8: two are ranges of the last.
         assert_eq!(found.alive.iter().flatten().count(), 1);
         assert_eq!(found.alive[8], Some((0, 4)));
+    }
+
+    /// The input is the caller's array: it alone is copied, once.
+    #[test]
+    fn a_dense_block_that_begins_at_the_input_copies_that_alone() {
+        let text = "conv1d ic2 oc3 in 8 kernel 1; conv1d oc4 kernel 1 from 0,1; \
+            conv1d oc5 kernel 1 from 0,1,2; conv1d oc1 kernel 1 from 0,1,2,3";
+        let found = lives(text, Joining::InPlace);
+        let copies: Vec<_> = found.copies.iter().map(Vec::as_slice).collect();
+        let once = [Copied { from: 0, to: 7, channel: 0 }];
+        assert_eq!(copies, [&[][..], &once[..], &[], &[]]);
+        assert_eq!(found.alive[7], Some((0, 3)));
+        assert_eq!(found.alive.iter().flatten().count(), 1);
     }
 
     #[test]

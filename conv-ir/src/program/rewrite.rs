@@ -168,6 +168,7 @@ pub fn compose<T: Element>(
         )),
         bias: a.bias || b.bias,
         residual: b.residual,
+        combine: b.combine,
         activation: b.activation,
         ..a.clone()
     };

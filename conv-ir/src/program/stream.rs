@@ -111,6 +111,9 @@ impl Stream {
             if step.conv.spec().residual && step.residual.is_none() {
                 return Err(unsupported("a residual of the caller's", at));
             }
+            if step.conv.scales() {
+                return Err(unsupported("a number for each channel that scales", at));
+            }
             let rate = rate(rates[at], &line).ok_or_else(|| unsupported("strides", at))?;
             rates.push(rate);
             let mut sizes: Vec<i64> =

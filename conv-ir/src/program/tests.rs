@@ -342,3 +342,39 @@ fn what_is_wrong_with_an_input_is_said() {
     let alone = "input2d ic8 in 9".parse::<Conv>().map_err(|e| e.to_string());
     assert!(alone.unwrap_err().contains("an input is declared in a program of several steps"));
 }
+
+#[test]
+fn a_residual_may_multiply() {
+    use crate::conv::Combine;
+    let text = "conv2d nhwc n2 ic3 oc4 in 9x8 kernel 3; global_avgpool2d; conv2d oc4 kernel 1 from 1 \
+        * scale from 2, relu; maxpool2d kernel 1 * residual from 1";
+    let graph: Program = text.parse().unwrap_or_else(|e| panic!("{e}"));
+    let combined: Vec<Combine> = graph.convs().map(|conv| conv.spec().combine).collect();
+    assert_eq!(combined[2..], [Combine::Scale, Combine::Multiply]);
+    assert_eq!(graph.steps()[2].conv.residual_shape(), Some(vec![2, 1, 1, 4]));
+    assert!(graph.line(2).ends_with("kernel 1x1 from 1 * scale from 2, relu"), "{}", graph.line(2));
+    assert_eq!(graph.to_string().parse(), Ok(graph.clone()));
+    for (text, why) in [
+        (
+            "conv2d ic2 oc2 in 9 kernel 1; conv2d kernel 1 * scale from 1",
+            "but tensor 1 has shape [1, 2, 9, 9]",
+        ),
+        (
+            "conv2d in 9 kernel 1; conv2d kernel 1 * bias",
+            "found `bias`, expected `residual` or `scale`",
+        ),
+        (
+            "conv2d in 9 kernel 1; conv2d kernel 1 * residual from 0 + residual from 1",
+            "residual is given twice",
+        ),
+        (
+            "conv2d in 9 kernel 1; conv2d kernel 1 * scale",
+            "expected `from` and the number of a tensor",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.contains(why), "{text}: {error}");
+    }
+    let bytes = "conv2d u8 x i8 -> i32 in 9 kernel 1 * residual".parse::<Conv>();
+    assert!(bytes.unwrap_err().to_string().contains("i32 is not multiplied by a tensor: use f32"));
+}

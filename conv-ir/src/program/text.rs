@@ -3,7 +3,7 @@
 //! ```text
 //! program = step ((";" | NEWLINE) step)* [(";" | NEWLINE) "outputs" NUMBER ("," NUMBER)*]
 //! step    = input | convolution, which may say `from` NUMBER ("," NUMBER)*,
-//!           and whose residual is `residual from` NUMBER
+//!           and whose residual is `residual from` NUMBER, or `scale from` NUMBER
 //! input = `input` RANK `d` with `ic`, `in` and, where they are other than the first input's, `n`,
 //!           type and layout: a tensor that the caller gives
 //! ```
@@ -46,11 +46,13 @@ fn written(step: &Step, says_from: bool) -> String {
     }
     // The word stands once: names of free sizes are upper case.
     if let Some(from) = step.residual {
-        text = text.replacen("+ residual", &format!("+ residual from {from}"), 1);
+        let word = step.conv.spec().combine.word();
+        text = text.replacen(word, &format!("{word} from {from}"), 1);
     }
     if says_from {
         // The clauses end where something is added, or before the activation.
-        let end = text.find(" + ").or_else(|| text.find(", ")).unwrap_or(text.len());
+        let added = text.find(" + ").into_iter().chain(text.find(" * ")).min();
+        let end = added.or_else(|| text.find(", ")).unwrap_or(text.len());
         text.insert_str(end, &format!(" from {}", numbers(&step.from)));
     }
     text

@@ -112,6 +112,13 @@ impl Program {
             );
             return Err(Error::Unsupported { route: "window", message });
         }
+        if let Some(at) = self.steps.iter().position(|step| step.conv.scales()) {
+            let message = format!(
+                "step {} scales by a number for each channel, of which no part is a window's",
+                at + 1
+            );
+            return Err(Error::Unsupported { route: "window", message });
+        }
         let mut needed: Vec<Option<Part>> = vec![None; last + 1];
         needed[last] = Some(self.checked(last, outputs)?);
         let mut steps = Vec::with_capacity(last);

@@ -53,6 +53,9 @@ impl Tiles {
     /// Why it has none.
     pub fn of(conv: &Conv) -> Result<Vec<Tiles>, &'static str> {
         allowed(conv)?;
+        if conv.spec().multiplies() {
+            return Err("it is multiplied by a tensor, of which the bound says nothing");
+        }
         let mut all = vec![Tiles { outputs: [1; MOST_AXES], taps: [1; MOST_AXES], rank: 0 }];
         for axis in conv.axes() {
             let longer = |tiles: Tiles| {

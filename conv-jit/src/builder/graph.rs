@@ -93,6 +93,18 @@ impl Graph {
         self.step([a], |step| step.max_pool(1).residual(b))
     }
 
+    /// The product of two tensors of the same shape, element by element, as a step by itself. What
+    /// [`Builder::multiply`] multiplies a step's output by needs none.
+    pub fn multiply(&mut self, a: Tensor, b: Tensor) -> Tensor {
+        self.step([a], |step| step.max_pool(1).multiply(b))
+    }
+
+    /// A tensor with each channel multiplied by a number of `[n, c, 1, 1]`, as a step by itself.
+    /// [`Builder::scale`] needs none.
+    pub fn scale(&mut self, a: Tensor, by: Tensor) -> Tensor {
+        self.step([a], |step| step.max_pool(1).scale(by))
+    }
+
     /// The activation of a tensor, as a step by itself. [`Builder::activation`] needs none.
     pub fn activation(&mut self, of: Tensor, activation: conv_ir::Activation) -> Tensor {
         self.step([of], |step| step.max_pool(1).activation(activation))

@@ -1,5 +1,6 @@
 //! What is said: of the last step, and of the whole program.
 
+use conv_ir::conv::Combine;
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{
@@ -69,6 +70,31 @@ impl Builder {
             step.residual = residual.into();
             step.spec.residual = step.residual != Residual::None;
         })
+    }
+
+    /// A tensor of the output's shape multiplies before the activation, in the place of a
+    /// [`residual`](Self::residual).
+    pub fn multiply(self, by: impl Into<Residual>) -> Self {
+        self.residual(by).said("multiply", |step| step.spec.combine = Combine::Multiply)
+    }
+
+    /// A tensor of one number for each channel, `[n, c, 1, 1]`, multiplies before the activation,
+    /// in the place of a [`residual`](Self::residual).
+    ///
+    /// ```
+    /// // Squeeze and excitation.
+    /// let (mut net, x) = conv_jit::graph(8, [6, 6]);
+    /// let mean = net.step([x], |step| step.global_avg_pool());
+    /// let gates = net.step([mean], |step| {
+    ///     step.pointwise(2).activation(conv_jit::Activation::Relu)
+    ///         .pointwise(8).activation(conv_jit::Activation::Sigmoid)
+    /// });
+    /// net.step([x], |step| step.pointwise(4).activation(None).pointwise(8).scale(gates));
+    /// assert_eq!(net.describe()?.output_shape(), [1, 8, 6, 6]);
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn scale(self, by: impl Into<Residual>) -> Self {
+        self.residual(by).said("scale", |step| step.spec.combine = Combine::Scale)
     }
 
     /// A number per output channel is added.

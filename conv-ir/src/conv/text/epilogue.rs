@@ -2,6 +2,7 @@
 //! bits of sums.
 
 use super::Reader;
+use crate::conv::Combine;
 use crate::conv::scan::Scanner;
 use crate::conv::words::{scan_activation, scan_bias_type, scan_rounding};
 use crate::error::Error;
@@ -16,10 +17,21 @@ pub(super) struct Requantise {
 
 impl Reader<'_> {
     pub(super) fn epilogue(&mut self) -> Result<(), Error> {
-        while self.scan.eat('+') {
+        while let Some(sign) = self.scan.peek().filter(|sign| ['+', '*'].contains(sign)) {
+            self.scan.eat(sign);
             self.scan.skip_spaces();
             let at = self.scan.position();
             match self.scan.word() {
+                word @ ("residual" | "scale") if sign == '*' => {
+                    let is_scale = word == "scale";
+                    self.spec.combine = if is_scale { Combine::Scale } else { Combine::Multiply };
+                    self.spec.residual = true;
+                    self.once(at, "residual")?;
+                    self.source()?;
+                }
+                word if sign == '*' => {
+                    return Err(self.scan.unknown(at, word, &["residual", "scale"]));
+                }
                 "bias" => {
                     self.spec.bias = true;
                     self.once(at, "bias")?;
@@ -49,7 +61,7 @@ impl Reader<'_> {
         }
         match self.scan.peek() {
             None => Ok(()),
-            Some('+') => Err(self.scan.expected("nothing more: the activation comes last")),
+            Some('+' | '*') => Err(self.scan.expected("nothing more: the activation comes last")),
             Some(_) if self.requantised.is_some() => {
                 Err(self.scan.expected("nothing more: `requantise` comes last"))
             }

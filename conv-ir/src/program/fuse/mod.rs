@@ -136,6 +136,12 @@ fn cut(
             steps.start + at + 1
         )));
     }
+    if let Some(at) = group.iter().position(|step| step.conv.scales()) {
+        return Err(refused(format!(
+            "step {} scales by a number for each channel, which has no rows",
+            steps.start + at + 1
+        )));
+    }
     let branch = (1..group.len()).find(|&at| !group[at].reads_before(steps.start + at));
     if let Some(at) = branch {
         return Err(refused(format!(

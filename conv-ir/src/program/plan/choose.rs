@@ -139,7 +139,10 @@ impl<'a> Steps<'a> {
             apart.push(apart[apart.len() - 1] + kinds[kind].alone + kinds[kind].whole);
         }
         let is_alone = |(at, step): (usize, &Step)| {
-            step.given || step.conv.spec().transposed || alone.binary_search(&at).is_ok()
+            step.given
+                || step.conv.scales()
+                || step.conv.spec().transposed
+                || alone.binary_search(&at).is_ok()
         };
         let alone = chain.steps().iter().enumerate().map(is_alone).collect();
         let swept = Cell::default();
