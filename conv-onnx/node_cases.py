@@ -6,7 +6,7 @@
 
 Each case is one operator with inputs and the outputs that ONNX says it has. The first input is
 given in the run; the others are made constants of the model, as weights are. Cases of other types
-than float32 are passed over. Without operators, those of a convolutional network are taken.
+than float32 are passed over, but for quantised operators bytes and their sums are taken. Without operators, those of a convolutional network are taken.
 """
 
 import argparse
@@ -28,6 +28,8 @@ OPERATORS = """
     Flatten Reshape Transpose DepthToSpace SpaceToDepth ReduceMean Add Sub Mul Div Sum Max Min Clip
     Relu LeakyRelu PRelu Elu Celu Selu Sigmoid HardSigmoid HardSwish Mish Softplus Tanh Gelu Softmax
     ThresholdedRelu Erf Swish
+    QLinearConv ConvInteger QuantizeLinear DequantizeLinear QLinearMatMul MatMulInteger
+    DynamicQuantizeLinear
 """.split()
 
 
@@ -59,8 +61,17 @@ def with_constants(case):
     return model, first.name, inputs[0], outputs
 
 
-def is_f32(value):
-    return isinstance(value, numpy.ndarray) and value.dtype == numpy.float32
+QUANTISED = {
+    "QLinearConv", "ConvInteger", "QuantizeLinear", "DequantizeLinear", "QLinearMatMul",
+    "MatMulInteger", "DynamicQuantizeLinear",
+}
+
+
+def is_taken(operator, value):
+    types = ["float32"]
+    if operator in QUANTISED:
+        types += ["uint8", "int8", "uint16", "int16", "int32"]
+    return isinstance(value, numpy.ndarray) and value.dtype.name in types
 
 
 def run(program, case, folder):
@@ -96,7 +107,8 @@ def main():
     for operator, case in cases(args.operator or OPERATORS):
         inputs, outputs = case.data_sets[0]
         # The others may be shapes or axes.
-        if not (inputs and is_f32(inputs[0]) and all(map(is_f32, outputs))):
+        given = [*inputs[:1], *outputs]
+        if not (inputs and all(is_taken(operator, value) for value in given)):
             counts[operator]["passed over"] += 1
             continue
         with tempfile.TemporaryDirectory() as folder:

@@ -83,9 +83,7 @@ fn step(model: &TypedModel, id: usize) -> Option<Result<Step, String>> {
 pub fn spec_of(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<ConvSpec> {
     let pool = &conv.pool_spec;
     let shape = model.outlet_fact(node.inputs[0]).ok()?.shape.as_concrete()?;
-    let is_plain = conv.q_params.is_none()
-        && pool.data_format == DataFormat::NCHW
-        && conv.kernel_fmt == KernelFormat::OIHW;
+    let is_plain = pool.data_format == DataFormat::NCHW && conv.kernel_fmt == KernelFormat::OIHW;
     let (format, groups) = (conv.kernel_fmt, conv.group);
     is_plain.then(|| Described { pool, format, groups, adjustments: None }.spec(shape))
 }

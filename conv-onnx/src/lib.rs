@@ -18,10 +18,12 @@
 mod activations;
 mod chain;
 mod compiled;
+mod crops;
 mod error;
 mod explain;
 mod fold;
 mod found;
+mod halves;
 mod matmul;
 mod model;
 mod normalise;
@@ -41,3 +43,5 @@ pub use explain::{Explanation, Node};
 pub use found::Left;
 pub use model::{MOST_SHAPES, Model, Options, Port, Route};
 pub use tensor::{Number, Tensor};
+/// The numbers of a tensor of f16.
+pub use tract_onnx::prelude::f16;

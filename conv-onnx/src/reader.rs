@@ -4,6 +4,7 @@
 //!   run. So they are not read.
 //! - `Upsample`, which was before `Resize`.
 //! - `Resize` of opset 10 takes the nearest element at or before a position.
+//! - `NonMaxSuppression` takes numbers that are scalars.
 //! - What is quantised, in one form: [`quantised`].
 //! - Elu, its kin and softplus are one node each: [`activations`].
 //! - `SpaceToDepth` with channels first (mode `CRD`), which tract would run in the other order, is
@@ -12,7 +13,7 @@
 use std::path::Path;
 
 use tract_onnx::model::ParseResult;
-use tract_onnx::pb::{AttributeProto, NodeProto, attribute_proto};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto};
 use tract_onnx::prelude::{Framework as _, InferenceModel};
 use tract_onnx::tract_core::internal::*;
 
@@ -33,6 +34,9 @@ pub fn read(from: From<'_>, route: Route) -> TractResult<InferenceModel> {
         }
         From::Bytes(mut bytes) => (reader.proto_model_for_read(&mut bytes)?, None),
     };
+    if let Some(graph) = &mut proto.graph {
+        listed(graph);
+    }
     if route == Route::Compiled {
         expanded::expand(&mut proto);
     }
@@ -89,6 +93,42 @@ fn reader(route: Route) -> tract_onnx::Onnx {
         context.framework.op_register.0[SPACE_TO_DEPTH](context, node)
     });
     onnx
+}
+
+/// The numbers of `NonMaxSuppression` as lists of one, which tract asks for; others take scalars.
+fn listed(graph: &mut GraphProto) {
+    const ONE: &str = "conv_onnx.one";
+    let nodes = std::mem::take(&mut graph.node);
+    for mut node in nodes {
+        if node.op_type == "NonMaxSuppression" {
+            for at in 2..node.input.len() {
+                let name = format!("{}/list/{at}", node.output.first().map_or("", String::as_str));
+                let given = std::mem::replace(&mut node.input[at], name.clone());
+                if given.is_empty() {
+                    node.input[at] = given;
+                    continue;
+                }
+                graph.node.push(NodeProto {
+                    name: name.clone(),
+                    op_type: "Reshape".to_owned(),
+                    input: vec![given, ONE.to_owned()],
+                    output: vec![name],
+                    ..NodeProto::default()
+                });
+            }
+        }
+        graph.node.push(node);
+    }
+    if graph.node.iter().any(|node| node.input.iter().any(|input| input == ONE)) {
+        graph.initializer.push(TensorProto {
+            name: ONE.to_owned(),
+            dims: vec![1],
+            // i64
+            data_type: 7,
+            int64_data: vec![1],
+            ..TensorProto::default()
+        });
+    }
 }
 
 /// With the mode that such a node does not say.

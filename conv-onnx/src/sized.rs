@@ -16,7 +16,8 @@ use crate::error::tract;
 use crate::found::Left;
 use crate::model::{Options, Route};
 use crate::{
-    Error, Tensor, chain, compiled, fold, found, matmul, outputs, pools, quantised, resize,
+    Error, Tensor, chain, compiled, crops, fold, found, halves, matmul, outputs, pools, quantised,
+    resize,
 };
 
 /// What runs, for one set of input shapes.
@@ -25,6 +26,8 @@ pub(crate) struct Sized {
     plan: Arc<TypedRunnableModel>,
     /// Convolutions that tract runs, and why.
     pub left: Vec<Left>,
+    /// Of the outputs, where the graph computes in f32 what the file has in f16.
+    types: Vec<DatumType>,
     /// How long it took to make.
     pub took: Duration,
 }
@@ -42,10 +45,13 @@ impl Sized {
             for (at, fact) in facts.iter().enumerate() {
                 model.set_input_fact(at, fact.clone())?;
             }
-            model.into_typed()
+            let mut model = model.into_typed()?;
+            crops::replace(&mut model)?;
+            Ok(model)
         })?;
-        let (mut left, kept) = (Vec::new(), Arc::default());
+        let (mut left, mut types, kept) = (Vec::new(), Vec::new(), Arc::default());
         if options.route == Route::Compiled {
+            types = tract("widening the model's halves", || halves::widen(&mut model))?;
             left = tract("compiling the model's convolutions", || {
                 // Weights may be constants behind a reshape.
                 model.prop_consts()?;
@@ -69,20 +75,30 @@ impl Sized {
             model.optimize()?;
             model.into_runnable()
         })?;
-        Ok(Sized { plan, left, took: start.elapsed() })
+        Ok(Sized { plan, left, types, took: start.elapsed() })
     }
 
     pub fn run(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, Error> {
-        let values = inputs.iter().map(|input| TValue::from_const(input.0.clone())).collect();
-        let outputs = tract("running the model", || self.plan.run(values))?;
-        Ok(outputs.into_iter().map(|output| Tensor(output.into_arc_tensor())).collect())
+        tract("running the model", || {
+            let mut outputs = Vec::new();
+            for (at, output) in self.plan.run(self.values(inputs)?)?.into_iter().enumerate() {
+                let dtype = self.types.get(at).copied().unwrap_or(output.datum_type());
+                outputs.push(Tensor(halves::narrowed(output, dtype)?));
+            }
+            Ok(outputs)
+        })
+    }
+
+    fn values(&self, inputs: &[Tensor]) -> TractResult<TVec<TValue>> {
+        let is_wide = !self.types.is_empty();
+        inputs.iter().map(|input| halves::widened(&input.0, is_wide)).collect()
     }
 
     /// The same, with the time of each node that was run, in order.
     pub fn run_timed(&self, inputs: &[Tensor]) -> Result<Vec<(usize, Duration)>, Error> {
-        let values = inputs.iter().map(|input| TValue::from_const(input.0.clone())).collect();
         let mut times = Vec::new();
         tract("running the model", || {
+            let values = self.values(inputs)?;
             self.plan.spawn()?.run_plan_with_eval(values, |context, state, node, inputs| {
                 let start = Instant::now();
                 let outputs = eval(context, state, node, inputs);

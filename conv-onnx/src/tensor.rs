@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use ndarray::{ArrayD, ArrayView, Dimension, IxDyn};
-use tract_onnx::prelude::DatumType;
 use tract_onnx::prelude::Tensor as TractTensor;
+use tract_onnx::prelude::{DatumType, f16};
 
 use crate::Error;
 
@@ -16,7 +16,7 @@ macro_rules! numbers {
     ($($t:ty)*) => { $(impl Number for $t {})* };
 }
 
-numbers!(f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 bool);
+numbers!(f16 f32 f64 i8 i16 i32 i64 u8 u16 u32 u64 bool);
 
 /// A tensor. Clones share the numbers.
 ///

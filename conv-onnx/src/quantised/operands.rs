@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conv_ir::Layout;
+use conv_ir::{ConvSpec, Layout};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, SumPool};
@@ -53,14 +53,58 @@ pub fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<
     Ok(node.op.eval_out_of_plan(inputs)?.map(|mut outputs| outputs.remove(0).into_arc_tensor()))
 }
 
-/// A convolution of bytes with known bytes.
-pub fn layer_of(model: &TypedModel, node: &TypedNode, conv: &Conv, grid: Grid) -> Option<Sums> {
-    let mut spec = found::spec_of(model, node, conv)?;
+/// The description of a convolution, channels last.
+fn spec_of(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<ConvSpec> {
+    let spec = found::spec_of(model, node, conv)?;
     let own = conv_ir::Conv::new(spec.clone()).ok()?;
-    if !found::fits(&own, &node.outputs[0].fact) {
+    let fits = found::fits(&own, &node.outputs[0].fact);
+    fits.then_some(ConvSpec { layout: Layout::ChannelsLast, ..spec })
+}
+
+/// `ConvInteger`: bytes with known bytes, whose sums are the output.
+pub fn whole(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<Sums> {
+    if conv.q_params != Some(i32::datum_type()) {
         return None;
     }
-    spec.layout = Layout::ChannelsLast;
+    let value = |at: usize| model.outlet_fact(*node.inputs.get(at)?).ok()?.konst.clone();
+    let list = |at: usize| {
+        let wide = value(at)?.cast_to::<i32>().ok()?.into_owned();
+        Some(wide.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec())
+    };
+    let is_signed = match model.outlet_fact(node.inputs[0]).ok()?.datum_type {
+        DatumType::I8 => true,
+        DatumType::U8 => false,
+        _ => return None,
+    };
+    // Behind them: the bias, and zero point and scale of the input, the weight and the output.
+    let &[zero] = &list(3)?[..] else { return None };
+    let spec = spec_of(model, node, conv)?;
+    let (signed, bytes) = bytes_of(&*value(1)?)?;
+    let zeros = list(5)?;
+    let bias = list(2)?;
+    if zeros.len() != 1 && zeros.len() != spec.out_channels || bias.iter().any(|&b| b != 0) {
+        return None;
+    }
+    let bias = vec![0; spec.out_channels];
+    let weight = Arc::new(Weight { is_signed: signed, bytes, scales: vec![1.0], zeros });
+    Some(Sums { spec, grid: Grid { is_signed, scale: 1.0, zero }, weight, bias })
+}
+
+/// Bytes by their bits, and whether they are signed.
+fn bytes_of(tensor: &Tensor) -> Option<(bool, Vec<u8>)> {
+    let plain = tensor.try_as_plain_ram().ok()?;
+    match tensor.datum_type() {
+        DatumType::I8 => {
+            Some((true, plain.as_slice::<i8>().ok()?.iter().map(|&w| w as u8).collect()))
+        }
+        DatumType::U8 => Some((false, plain.as_slice::<u8>().ok()?.to_vec())),
+        _ => None,
+    }
+}
+
+/// A convolution of bytes with known bytes.
+pub fn layer_of(model: &TypedModel, node: &TypedNode, conv: &Conv, grid: Grid) -> Option<Sums> {
+    let spec = spec_of(model, node, conv).filter(|_| conv.q_params.is_none())?;
     let weight = weight(model, node.inputs[1], spec.out_channels)?;
     let mut sums = Sums { spec, grid, weight: Arc::new(weight), bias: Vec::new() };
     sums.bias = bias(model, *node.inputs.get(2)?, &sums.scales())?;
@@ -87,12 +131,7 @@ fn weight(model: &TypedModel, outlet: OutletId, channels: usize) -> Option<Weigh
     if !(fits(scales.len()) && fits(zeros.len()) && scales.iter().all(is_good)) {
         return None;
     }
-    let plain = bytes.try_as_plain_ram().ok()?;
-    let (is_signed, bytes) = match bytes.datum_type() {
-        DatumType::I8 => (true, plain.as_slice::<i8>().ok()?.iter().map(|&w| w as u8).collect()),
-        DatumType::U8 => (false, plain.as_slice::<u8>().ok()?.to_vec()),
-        _ => return None,
-    };
+    let (is_signed, bytes) = bytes_of(&bytes)?;
     Some(Weight { is_signed, bytes, scales, zeros })
 }
 

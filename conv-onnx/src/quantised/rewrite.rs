@@ -21,7 +21,7 @@ use tract_onnx::tract_core::ops::konst::Const;
 use super::grid::Grid;
 use super::layer::{Layer, Sums};
 use super::linear::{Dequantise, Quantise};
-use super::operands::{average, constant, grid, layer_of};
+use super::operands::{average, constant, grid, layer_of, whole};
 use super::state::{Forms, Known};
 use crate::outputs::Outputs;
 use crate::{found, pools};
@@ -42,7 +42,12 @@ pub struct Rewrite<'a> {
 
 /// Writes a graph anew, if it has something quantised.
 pub fn rewrite(model: &mut TypedModel, outputs: &Arc<Outputs>) -> TractResult<()> {
-    if !model.nodes.iter().any(|node| node.op_is::<Quantise>() || node.op_is::<Dequantise>()) {
+    let is_quantised = |node: &TypedNode| {
+        node.op_is::<Quantise>()
+            || node.op_is::<Dequantise>()
+            || node.op_as::<Conv>().is_some_and(|conv| conv.q_params.is_some())
+    };
+    if !model.nodes.iter().any(is_quantised) {
         return Ok(());
     }
     let (symbols, properties) = (model.symbols.clone(), model.properties.clone());
@@ -225,6 +230,12 @@ impl Rewrite<'_> {
             return self.quantise(node);
         }
         let Some(&input) = node.inputs.first() else { return Ok(None) };
+        if let Some(sums) = node.op_as::<Conv>().and_then(|conv| whole(self.old, node, conv)) {
+            let Ok(layer) = sums.layer(Vec::new()) else { return Ok(None) };
+            let input = self.last(input)?;
+            let last = self.wire(&node.name, layer, &[input])?;
+            return Ok(Some(Found::Bytes(Forms::of(true, last))));
+        }
         if let Some(conv) = node.op_as::<Conv>() {
             let Some((of, grid)) = self.grid_of(input) else { return Ok(None) };
             let sums = layer_of(self.old, node, conv, grid);

@@ -72,6 +72,17 @@ impl Graph {
         self.0.input.push(value_of(name, Some(shape), if is_signed { 3 } else { 2 }));
     }
 
+    /// Another input, of halves.
+    pub fn halves_input(&mut self, name: &str, shape: &[i64]) {
+        self.0.input.push(value_of(name, Some(shape), 10));
+    }
+
+    /// A constant of halves.
+    pub fn halves_constant(&mut self, shape: &[i64], values: &[conv_onnx::f16]) -> String {
+        let bits: Vec<i32> = values.iter().map(|value| value.to_bits().into()).collect();
+        self.whole(shape, &bits, 10)
+    }
+
     /// A constant of bytes.
     pub fn bytes_constant(&mut self, shape: &[i64], values: &[i32], is_signed: bool) -> String {
         self.whole(shape, values, if is_signed { 3 } else { 2 })
@@ -80,6 +91,19 @@ impl Graph {
     /// A constant of i32.
     pub fn sums_constant(&mut self, shape: &[i64], values: &[i32]) -> String {
         self.whole(shape, values, 6)
+    }
+
+    /// A constant list of i64.
+    pub fn longs_constant(&mut self, values: &[i64]) -> String {
+        let name = format!("constant/{}", self.0.initializer.len());
+        self.0.initializer.push(TensorProto {
+            dims: vec![values.len() as i64],
+            data_type: 7,
+            int64_data: values.to_vec(),
+            name: name.clone(),
+            ..TensorProto::default()
+        });
+        name
     }
 
     fn whole(&mut self, shape: &[i64], values: &[i32], data_type: i32) -> String {

@@ -280,3 +280,16 @@ fn sums_that_are_not_quantised_again_are_real_numbers() {
         assert_eq!(left, [""; 0], "{at}");
     }
 }
+
+#[test]
+fn sums_of_bytes_are_an_output_of_their_own() {
+    let mut random = Random(4);
+    for at in 0..30 {
+        let layer = Layer::random(&mut random);
+        let (mut graph, [w, xz, wz, ..]) = layer.graph();
+        let y = graph.node("ConvInteger", &["x", &w, &xz, &wz], layer.attributes());
+        let (outputs, left) = run(&graph.bytes(&[&y]), &[("x", layer.tensor())]);
+        assert_eq!(wide(&outputs[0]), layer.sums(), "{at}");
+        assert_eq!(left, [""; 0], "{at}");
+    }
+}

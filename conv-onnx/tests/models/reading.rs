@@ -65,3 +65,47 @@ fn space_to_depth_with_channels_first_is_refused() {
         assert_eq!(Model::parse(&graph.bytes(&[&y]), Options::default()).is_ok(), is_run);
     }
 }
+
+#[test]
+fn models_of_halves_are_computed_in_f32() {
+    use conv_onnx::f16;
+    let mut graph = Graph::default();
+    graph.halves_input("x", &[1, 2, 6, 5]);
+    let numbers = |count| numbers(count, 3).into_iter().map(f16::from_f32).collect::<Vec<f16>>();
+    let (weight, x) = (numbers(4 * 2 * 9), numbers(60));
+    let w = graph.halves_constant(&[4, 2, 3, 3], &weight);
+    let y = graph.node("Conv", &["x", &w], vec![]);
+    let y = graph.node("Relu", &[&y], vec![]);
+    let model = Model::parse(&graph.bytes(&[&y]), Options::default()).expect("a model");
+    let input = [("x", Tensor::new(&[1, 2, 6, 5], &x).expect("a tensor"))];
+    let outputs = model.run(&input).expect("it runs");
+    let found = outputs[0].1.values::<f16>().expect("f16");
+    for (at, found) in found.iter().enumerate() {
+        let (o, row, column) = (at / 12, at / 3 % 4, at % 3);
+        let tap = |k: usize| {
+            let (i, tap) = (k / 9, k % 9);
+            let place = (i * 6 + row + tap / 3) * 5 + column + tap % 3;
+            x[place].to_f64() * weight[o * 18 + k].to_f64()
+        };
+        let sum = (0..18).map(tap).sum::<f64>().max(0.0);
+        // One rounding to f16.
+        assert!((found.to_f64() - sum).abs() <= 5e-4 * sum + 1e-7, "{at}: {found} is not {sum}");
+    }
+    let explanation = model.explain(&input).expect("it is explained");
+    assert_eq!(crate::tracts(&explanation), [""; 0]);
+}
+
+#[test]
+fn padding_below_zero_takes_away() {
+    let mut graph = Graph::new(&[1, 1, 1, 5]);
+    let pads = graph.longs_constant(&[0, 0, 1, -2, 0, 0, 0, 1]);
+    let y = graph.node("Pad", &["x", &pads], vec![]);
+    let bytes = graph.bytes(&[&y]);
+    let x = Tensor::new(&[1, 1, 1, 5], &[1.0f32, 2.0, 3.0, 4.0, 5.0]).expect("a tensor");
+    check(&bytes, &[1, 1, 1, 5]);
+    let model = Model::parse(&bytes, Options::default()).expect("a model");
+    let outputs = model.run(&[("x", x)]).expect("it runs");
+    assert_eq!(outputs[0].1.shape(), [1, 1, 2, 4]);
+    let expected = [0.0, 0.0, 0.0, 0.0, 3.0, 4.0, 5.0, 0.0];
+    assert_eq!(outputs[0].1.values::<f32>(), Some(&expected[..]));
+}

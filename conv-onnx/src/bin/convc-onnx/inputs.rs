@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use conv_onnx::{Model, Port, Tensor};
+use conv_onnx::{Model, Port, Tensor, f16};
 
 use crate::args::{Arrays, Sizes};
 use crate::failure::Failure;
@@ -103,10 +103,14 @@ fn typed(port: &Port, shape: &[usize], numbers: &[f64]) -> Result<Tensor, String
         Some("i32") => of!(i32),
         Some("u8") => of!(u8),
         Some("i8") => of!(i8),
+        Some("f16") => {
+            let halves: Vec<f16> = numbers.iter().map(|&x| f16::from_f64(x)).collect();
+            Tensor::new(shape, &halves)
+        }
         Some("bool") => Tensor::new(shape, &numbers.iter().map(|&x| x != 0.0).collect::<Vec<_>>()),
         Some(other) => {
             return Err(format!(
-                "input '{}' is {other}; f32, f64, i64, i32, u8, i8 and bool can be given",
+                "input '{}' is {other}; f16, f32, f64, i64, i32, u8, i8 and bool can be given",
                 port.name
             ));
         }

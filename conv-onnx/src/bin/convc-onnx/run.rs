@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-use conv_onnx::Tensor;
+use conv_ir::F16;
+use conv_onnx::{Tensor, f16};
 
 use crate::args::Run;
 use crate::failure::Failure;
@@ -35,26 +36,30 @@ pub fn run(args: &Run, out: &mut dyn Write) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The bytes of a `.npy` file. Whole numbers become f64, which `.npy` files of ours hold.
+/// The bytes of a `.npy` file, in the output's own type where such files of ours hold it; whole
+/// numbers of others become f64.
 fn encoded(name: &str, tensor: &Tensor) -> Result<Vec<u8>, Failure> {
     let shape = tensor.shape();
-    macro_rules! as_f64 {
-        ($($t:ty)*) => {{
-            let mut numbers: Option<Vec<f64>> = None;
-            $(if let Some(values) = tensor.values::<$t>() {
-                numbers = Some(values.iter().map(|&x| x as f64).collect());
-            })*
-            numbers
-        }};
+    macro_rules! first {
+        ($([$($t:ty)*] $as:ty: $of:expr,)*) => {
+            $($(if let Some(values) = tensor.values::<$t>() {
+                let numbers: Vec<$as> = values.iter().map(|&x: &$t| $of(x)).collect();
+                return conv_files::encode(shape, &numbers).map_err(Failure::usage);
+            })*)*
+        };
     }
-    let bytes = if let Some(values) = tensor.values::<f32>() {
-        conv_files::encode(shape, values)
-    } else if let Some(values) = tensor.values::<bool>() {
-        conv_files::encode(shape, &values.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>())
-    } else if let Some(values) = as_f64!(f64 i8 i16 i32 i64 u8 u16 u32 u64) {
-        conv_files::encode(shape, &values)
-    } else {
-        Err(format!("output '{name}' is {}, which no .npy file of ours holds", tensor.dtype()))
-    };
-    bytes.map_err(Failure::usage)
+    first! {
+        [f32] f32: |x| x,
+        [f64] f64: |x| x,
+        [i8] i8: |x| x,
+        [u8] u8: |x| x,
+        [i16] i16: |x| x,
+        [u16] u16: |x| x,
+        [i32] i32: |x| x,
+        [f16] F16: |x: f16| F16::from_f64(x.to_f64()),
+        [i64 u64 u32] f64: |x| x as f64,
+        [bool] f64: f64::from,
+    }
+    let dtype = tensor.dtype();
+    Err(Failure::usage(format!("output '{name}' is {dtype}, which no .npy file of ours holds")))
 }
