@@ -13,6 +13,7 @@ use crate::targets_here;
 #[path = "../../../../tests/src/random.rs"]
 mod random;
 #[path = "../../../../tests/src/random_chains.rs"]
+#[allow(dead_code, reason = "graphs, which are drawn elsewhere, read more of the dice")]
 mod random_chains;
 
 /// Schedules of one convolution; the first is the model's.
