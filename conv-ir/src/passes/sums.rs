@@ -280,11 +280,15 @@ struct Block<'a> {
 impl Block<'_> {
     fn stmts(&self, nest: &Nest, stmts: &[Stmt]) -> Vec<Stmt> {
         let one = |stmt: &Stmt| match stmt {
-            Stmt::For(l, body) => Stmt::For(l.clone(), self.stmts(nest, body)),
-            Stmt::Leaf(leaf) => Stmt::Leaf(Box::new(self.leaf(nest, leaf))),
-            Stmt::Call(call) => Stmt::Call(call.clone()),
+            Stmt::For(l, body) => {
+                let body = self.stmts(nest, body);
+                (!body.is_empty()).then(|| Stmt::For(l.clone(), body))
+            }
+            Stmt::Leaf(leaf) if self.pauses && is_without_channels(nest, leaf) => None,
+            Stmt::Leaf(leaf) => Some(Stmt::Leaf(Box::new(self.leaf(nest, leaf)))),
+            Stmt::Call(call) => Some(Stmt::Call(call.clone())),
         };
-        stmts.iter().map(one).collect()
+        stmts.iter().filter_map(one).collect()
     }
 
     fn leaf(&self, nest: &Nest, leaf: &Leaf) -> Leaf {
@@ -306,6 +310,15 @@ impl Block<'_> {
         }
         leaf
     }
+}
+
+/// Whether outputs have no channel to wait for, as those of a transposed convolution's phase without
+/// taps: they are stored once, in the last block.
+fn is_without_channels(nest: &Nest, leaf: &Leaf) -> bool {
+    let is_output = |access: &Access| {
+        nest.buffer(nest.buffer_behind(leaf, access.base)).role == BufferRole::Output
+    };
+    channel_loop(nest, leaf).is_none() && leaf.accesses().into_iter().any(is_output)
 }
 
 /// The register that `init` sets and the reduction adds to.
