@@ -8,6 +8,7 @@
 //! windows first make the picture grey, by a 1x1 convolution with the luma weights of ITU-R BT.601.
 
 mod around;
+mod border;
 mod passes;
 mod picture;
 mod whole;

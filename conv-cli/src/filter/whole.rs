@@ -10,6 +10,9 @@
 //! nearest, ties to even. What sums can be follows from the taps. Where they may pass 32 bits, or
 //! the rounding may miss a tie, the window is computed in f32 as others are.
 //!
+//! What a window reads outside is copied around the picture first. So no convolution has an edge,
+//! and all of it is computed along whole rows of bytes, whatever lies outside.
+//!
 //! Sums of integers are exact in any order, so a window that is a column times a row is both, one
 //! after the other, without being asked for.
 
@@ -19,6 +22,7 @@ use conv_ir::requantise::Rounding;
 use conv_ir::{Conv, ConvSpec, DType, Layout, PaddingMode, Program, Stored, Types};
 
 use super::Args;
+use super::border::{Outside, Pixel};
 use super::passes::{Filtered, Report, around};
 use super::picture::{Depth, Picture, Pixels};
 use super::window::{Finish, Pass};
@@ -39,6 +43,9 @@ struct Range {
 /// What a picture goes through.
 pub struct Steps {
     program: Program,
+    /// Pixels that are copied around the picture: before and behind it, rows first.
+    around: [(usize, usize); 2],
+    outside: Outside,
     kernels: Vec<String>,
     /// Sums are this many times what they stand for, or one.
     divisor: i64,
@@ -73,6 +80,10 @@ impl Steps {
             None => vec![pass],
         };
         let passes: Vec<Pass<i32>> = whole.passes.into_iter().flat_map(split).collect();
+        let around = [0, 1].map(|axis| {
+            let sides = passes.iter().map(|pass| around(pass.kernel[axis], args.flip));
+            sides.fold((0, 0), |(lo, hi), (before, behind)| (lo + before, hi + behind))
+        });
         let kernels = passes.iter().map(|pass| format!("{} x {}", pass.kernel[0], pass.kernel[1]));
         let kernels = kernels.collect();
         for pass in passes {
@@ -84,17 +95,20 @@ impl Steps {
         let gives_pixels = finish == Finish::Plain && args.npy.is_none();
         let pixels = gives_pixels.then_some((input, divisor));
         let outside = Outside::of(mode, picture.depth)?;
-        let size = [picture.height, picture.width];
-        let program = program(steps, (size, input), pixels, outside, args.flip)?;
-        Some(Steps { program, kernels, divisor: divisor.into(), gives_pixels, finish })
+        let [(top, bottom), (left, right)] = around;
+        let size = [picture.height + top + bottom, picture.width + left + right];
+        let program = program(steps, (size, input), pixels, args.flip)?;
+        let divisor = divisor.into();
+        Some(Steps { program, around, outside, kernels, divisor, gives_pixels, finish })
     }
 
     /// The picture behind them.
     pub fn apply(&self, args: &Args, picture: Picture) -> Result<Filtered, Failure> {
         let how = How { route: args.route, threads: args.threads, ..How::default() };
+        let shape = [picture.height, picture.width, picture.planes];
         let pixels = match &picture.pixels {
-            Pixels::Bytes(samples) => self.pixels(&how, samples, Pixels::Bytes)?,
-            Pixels::Words(samples) => self.pixels(&how, samples, Pixels::Words)?,
+            Pixels::Bytes(samples) => self.pixels(&how, samples, shape, Pixels::Bytes)?,
+            Pixels::Words(samples) => self.pixels(&how, samples, shape, Pixels::Words)?,
             Pixels::Planes(_) => return Err(Failure::usage("the picture is in f32")),
         };
         let (pixels, sums, mut report) = pixels;
@@ -124,13 +138,19 @@ impl Steps {
         &self,
         how: &How,
         samples: &[T],
+        shape: [usize; 3],
         wrap: fn(Vec<T>) -> Pixels,
     ) -> Result<(Pixels, Vec<i32>, Report), Failure> {
+        let start = Instant::now();
+        let samples = self.outside.copied(samples, shape, self.around)?;
+        let copied = start.elapsed();
         if self.gives_pixels {
-            let (output, report) = run::<T, T>(&self.program, how, samples)?;
+            let (output, mut report) = run::<T, T>(&self.program, how, &samples)?;
+            report.run += copied;
             return Ok((wrap(output), Vec::new(), report));
         }
-        let (sums, mut report) = run::<T, i32>(&self.program, how, samples)?;
+        let (sums, mut report) = run::<T, i32>(&self.program, how, &samples)?;
+        report.run += copied;
         let start = Instant::now();
         let pixel = |sums: &[i32]| {
             T::kept_within(match self.finish {
@@ -142,24 +162,6 @@ impl Steps {
         let pixels = sums.chunks_exact(self.sums_per_pixel()).map(pixel).collect();
         report.run += start.elapsed();
         Ok((wrap(pixels), sums, report))
-    }
-}
-
-/// A number of a picture.
-trait Pixel {
-    /// The number that is nearest to one that is not below 0.
-    fn kept_within(number: i64) -> Self;
-}
-
-impl Pixel for u8 {
-    fn kept_within(number: i64) -> u8 {
-        u8::try_from(number).unwrap_or(u8::MAX)
-    }
-}
-
-impl Pixel for u16 {
-    fn kept_within(number: i64) -> u16 {
-        u16::try_from(number).unwrap_or(u16::MAX)
     }
 }
 
@@ -185,35 +187,12 @@ fn run<I: Stored, O: Stored>(
     Ok((output, Report { route: cost.route, compile, run, ..Report::default() }))
 }
 
-/// What lies outside a picture, in its own numbers.
-#[derive(Clone, Copy)]
-enum Outside {
-    Folded(PaddingMode),
-    Constant(i32),
-}
-
-impl Outside {
-    /// None where it is no number of the picture.
-    fn of(mode: PaddingMode, depth: Depth) -> Option<Outside> {
-        match mode {
-            PaddingMode::Constant(value) => {
-                let value = value * f64::from(depth.steps());
-                let most = 255.0 * f64::from(depth.steps());
-                let fits = value.fract() == 0.0 && (0.0..=most).contains(&value);
-                fits.then_some(Outside::Constant(value as i32))
-            }
-            folded => Some(Outside::Folded(folded)),
-        }
-    }
-}
-
 /// The steps as a program. Behind the last one sums are pixels of that type, after a division, or
 /// stay sums.
 fn program(
     mut steps: Vec<Step>,
-    (size, input): ([usize; 2], DType),
+    (mut size, input): ([usize; 2], DType),
     pixels: Option<(DType, u32)>,
-    outside: Outside,
     flip: bool,
 ) -> Option<Program> {
     let (_, most) = input.range()?;
@@ -237,10 +216,6 @@ fn program(
         scale = Some(1.0 / (f64::from(divisor) * f64::from(by)));
     }
     let count = steps.len();
-    let mut padding = match outside {
-        Outside::Constant(value) => Some(i64::from(value)),
-        Outside::Folded(_) => None,
-    };
     let mut convs = Vec::new();
     for (at, step) in steps.iter().enumerate() {
         range = range.behind(&step.pass);
@@ -252,37 +227,24 @@ fn program(
             None if at + 1 == count => DType::I32,
             _ => range.narrowest(),
         };
-        let mode = match (outside, padding) {
-            (Outside::Folded(mode), _) => mode,
-            (_, value) => PaddingMode::Constant(value? as f64),
-        };
         let taps = step.pass.windows.iter().flatten();
         let weight = Range::of(taps.clone().map(|tap| i128::from(*tap)));
         let weight = [DType::I8, DType::I16].into_iter().find(|dtype| weight.fits(*dtype));
         let types = Types::of(stored, weight.unwrap_or(DType::I32)).giving(output);
-        let conv = step.conv(size, types, (mode, flip)).ok()?;
+        let conv = step.conv(size, types, flip).ok()?;
         convs.push(match scale.filter(|_| at + 1 == count) {
             Some(scale) => conv.requantised(Rounding::Onnx, &[scale], 0).ok()?,
             None => conv,
         });
-        // What the padding has become; the windows of a step before the last have one sum.
-        let sum: i64 = step.pass.windows[0].iter().map(|tap| i64::from(*tap)).sum();
-        padding = match padding {
-            Some(value) => Some(value.checked_mul(sum)?),
-            None => None,
-        };
+        let [height, width] = step.pass.kernel;
+        size = [size[0] + 1 - height, size[1] + 1 - width];
         stored = output;
     }
     Program::new(convs.into_iter().map(Into::into).collect()).ok()
 }
 
 impl Step {
-    fn conv(
-        &self,
-        size: [usize; 2],
-        types: Types,
-        (padding_mode, flip): (PaddingMode, bool),
-    ) -> Result<Conv, conv_ir::Error> {
+    fn conv(&self, size: [usize; 2], types: Types, flip: bool) -> Result<Conv, conv_ir::Error> {
         let Step { pass, channels: [in_channels, out_channels], groups } = self;
         let spec = ConvSpec {
             types,
@@ -290,8 +252,6 @@ impl Step {
             in_channels: *in_channels,
             out_channels: *out_channels,
             groups: *groups,
-            padding: pass.kernel.map(|taps| around(taps, flip)).into(),
-            padding_mode,
             flip,
             ..ConvSpec::new(size, pass.kernel)
         };

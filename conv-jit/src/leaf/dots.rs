@@ -21,8 +21,8 @@
 //!
 //! Nothing is touched that was not touched before.
 //!
-//! A product of two factors of 16 bits, one of which is a byte without a sign, has a faster
-//! instruction, of two products and their sum: here the other is of zeros.
+//! A product of two factors of 16 bits, one of which is a byte without a sign or known, has a
+//! faster instruction, of two products and their sum: here the other is of zeros.
 
 use conv_ir::DType;
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
@@ -103,14 +103,27 @@ pub(super) fn one_by_one(mut code: LeafCode) -> LeafCode {
         (a == Some(DType::U8) || b == Some(DType::U8)) && fits(a) && fits(b)
     };
     for inst in &mut code.update {
-        if let Inst::Set { kind, args, .. } = inst
-            && *kind == Kind::Fma
-            && is_narrow(of(&args[0]), of(&args[1]))
-        {
+        let Inst::Set { kind: kind @ Kind::Fma, args, .. } = inst else { continue };
+        if is_narrow(of(&args[0]), of(&args[1])) {
             *kind = Kind::Narrow;
+        } else if let Some((at, low)) = known_word(args, of) {
+            *kind = Kind::Narrow;
+            args[at] = Arg::From(Source::Bits(low));
         }
     }
     code
+}
+
+/// The factor that is a known number of 16 bits, beside one that 16 bits hold: which, and its lower
+/// half, above which the other's sign is multiplied by zeros.
+fn known_word(args: &[Arg], of: impl Fn(&Arg) -> Option<DType>) -> Option<(usize, u64)> {
+    (0..2).find_map(|at| {
+        let Arg::From(Source::Bits(bits)) = args[at] else { return None };
+        let other = of(&args[1 - at]);
+        let fits = matches!(other, Some(DType::U8 | DType::I8 | DType::I16));
+        let word = i16::try_from(bits as u32 as i32).ok().filter(|_| fits)?;
+        Some((at, u64::from(word as u16)))
+    })
 }
 
 fn four_at_a_time(code: &mut LeafCode) {
@@ -217,7 +230,7 @@ fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
 }
 
 /// Without loads that nobody reads any more.
-fn without_unread(insts: Vec<Inst>, carried: &[bool]) -> Vec<Inst> {
+pub(super) fn without_unread(insts: Vec<Inst>, carried: &[bool]) -> Vec<Inst> {
     let mut is_read = vec![false; carried.len()];
     insts.iter().flat_map(Inst::reads).for_each(|value| is_read[value.0 as usize] = true);
     let is_needed = |inst: &Inst| match inst.load() {

@@ -28,6 +28,7 @@ fn is_operand(shape: Shape, source: &Source, users: usize, sums: usize) -> bool 
         Source::Vector { live, .. } => users == 1 && live.is_all(shape.width),
         Source::Strided { .. }
         | Source::Stored { .. }
+        | Source::Slide { .. }
         | Source::Bits(_)
         | Source::Around { .. } => false,
     }

@@ -89,10 +89,27 @@ pub(crate) enum Source {
     /// Elements of a narrower type, widened: `step` bytes apart, or one in every lane where that is
     /// 0. Those of `live` may be touched; other lanes are zero.
     Stored { dtype: DType, place: Place, step: i64, live: Live },
+    /// In each lane four bytes: that of the lane, of neighbouring ones, and those behind it, of
+    /// which `count` are counted; more are the last of them again.
+    Slide { place: Place, count: i64 },
     /// These bits in every lane.
     Bits(u64),
     /// These bits in the lanes outside `live`, zeros in those of it.
     Around { live: Live, bits: u64 },
+}
+
+impl Source {
+    /// Where it is in memory, if it is there.
+    pub fn place(&self) -> Option<Place> {
+        match *self {
+            Source::Splat(place)
+            | Source::Vector { place, .. }
+            | Source::Strided { place, .. }
+            | Source::Stored { place, .. }
+            | Source::Slide { place, .. } => Some(place),
+            Source::Bits(_) | Source::Around { .. } => None,
+        }
+    }
 }
 
 /// An operand.

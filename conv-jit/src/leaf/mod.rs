@@ -1,7 +1,7 @@
 //! A leaf below all machines: what it computes as straight lines of instructions on values.
 //!
 //! ```text
-//! Leaf --walk--> straight lines --dots--> four products of bytes at a time
+//! Leaf --walk--> straight lines --slide, dots--> four products of bytes at a time
 //!      --pairs, regroup, flow, turned--> fewer loads --fold--> loads inside operands
 //!      --prefetch--> LeafCode --a machine's encoder--> bytes
 //! ```
@@ -22,6 +22,7 @@ mod loops;
 mod pairs;
 mod prefetch;
 mod regroup;
+mod slide;
 mod turned;
 mod walk;
 
@@ -127,6 +128,12 @@ pub(crate) fn lower<T>(
         return shared(code, shape, encode);
     }
     if shape.machine().dots {
+        if let Some(slid) = slide::slid(&code, shape) {
+            match shared(dots::by_fours(slid), shape, &encode) {
+                Err(Refusal::Registers) => {}
+                result => return result,
+            }
+        }
         match shared(dots::by_fours(code.clone()), shape, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,

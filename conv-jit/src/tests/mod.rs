@@ -4,6 +4,7 @@ mod chain;
 mod guard;
 mod memory;
 mod nests;
+mod pictures;
 mod program;
 mod routes;
 #[cfg(target_arch = "x86_64")]

@@ -19,7 +19,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 use super::Refusal;
 use super::text::{Label, Text};
 use super::vectors::{Given, Vectors};
-use crate::leaf::inst::{Arg, Cursor, Inst, LeafCode, LoopEnd, Motion, Place, SerialLoop, Source};
+use crate::leaf::inst::{Arg, Cursor, Inst, LeafCode, LoopEnd, Motion, Place, SerialLoop};
 
 /// Holds what is needed for a moment.
 const SCRATCH: Register = Register::RAX;
@@ -432,13 +432,8 @@ fn add_immediate(bytes: i64) -> Code {
 fn names(insts: &[Inst], cursor: usize) -> bool {
     let is = |place: &Place| place.cursor == Cursor(cursor as u32);
     let reads = |arg: &Arg| match arg {
-        Arg::Value(_) | Arg::From(Source::Bits(_) | Source::Around { .. }) => false,
-        Arg::From(
-            Source::Splat(place)
-            | Source::Vector { place, .. }
-            | Source::Strided { place, .. }
-            | Source::Stored { place, .. },
-        ) => is(place),
+        Arg::Value(_) => false,
+        Arg::From(source) => source.place().is_some_and(|place| is(&place)),
     };
     insts.iter().any(|inst| match inst {
         Inst::Set { args, .. } => args.iter().any(reads),

@@ -4,7 +4,7 @@
 //! ```text
 //! sum + a * b    vpmulld, vpaddd
 //!                vpmaddwd, vpaddd where factors are known to be narrow; vpdpwssd with VNNI
-//! dot            vpdpbusd, with VNNI
+//! dot            vpdpbusd, with VNNI; bytes of neighbouring columns come by vpshufb
 //! load           vpmovzxbd, vpmovsxbd, vpmovzxwd, vpmovsxwd      masked with AVX-512
 //! store          vpmovdb, vpmovdw; with AVX2 vpackssdw or vpackusdw, then vpacksswb or vpackuswb
 //! ```

@@ -15,6 +15,9 @@ pub(super) const SCRATCH_MASK: Register = Register::K7;
 /// A bit per lane.
 pub(super) type Lanes = u32;
 
+/// The last 128 bits of sixteen lanes.
+pub(super) const LAST_CHUNK: Lanes = 0xf000;
+
 /// `k1` is the first of these, and so on.
 #[derive(Default)]
 pub(super) struct Masks(Vec<Lanes>);
@@ -64,6 +67,9 @@ impl Masks {
         ) = arg
         {
             self.add(*live, shape);
+        }
+        if let Arg::From(Source::Slide { .. }) = arg {
+            self.add_bits(LAST_CHUNK);
         }
     }
 

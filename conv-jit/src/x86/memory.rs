@@ -12,7 +12,7 @@ use super::Refusal;
 use super::codes::codes;
 use super::encoding::Encoding;
 use super::masks::{self, Lanes, SCRATCH_MASK, Spread};
-use super::vectors::{Reg, Vectors, masked};
+use super::vectors::{Kept, Reg, Vectors, masked};
 use crate::leaf::inst::{Arg, Live, Place};
 
 impl Vectors<'_> {
@@ -85,6 +85,34 @@ impl Vectors<'_> {
         let numbers = (0..self.shape.bytes() / element).map(|at| 2 * at + first as i64);
         let constant = numbers.flat_map(|n| n.to_le_bytes()[..element as usize].to_vec()).collect();
         self.load_constant(self.codes.load, self.name(reg), constant);
+    }
+
+    /// Four neighbouring bytes in each lane. The last lanes reach beyond sixteen bytes, so they
+    /// take theirs from the sixteen that end where the last byte is: none is touched that is not
+    /// asked for.
+    pub(super) fn load_slid(&mut self, reg: Reg, place: Place, count: i64) -> Result<(), Refusal> {
+        let name = self.name(reg);
+        let ends = [place, place.offset(count - 1)].map(|place| self.memory(place, false));
+        let [first, last] = ends;
+        let repeat = Code::EVEX_Vbroadcasti32x4_zmm_k1z_m128;
+        self.text.push(Instruction::with2(repeat, name, first?));
+        let mask = self.mask_of(masks::LAST_CHUNK);
+        self.text.push(masked(Instruction::with2(repeat, name, last?), mask));
+        let order = self.kept(Kept::Slide(count))?;
+        let order = self.name(order);
+        let shuffle = Code::EVEX_Vpshufb_zmm_k1z_zmm_zmmm512;
+        self.text.push(Instruction::with3(shuffle, name, name, order));
+        Ok(())
+    }
+
+    /// The place of each byte of such a load in the sixteen that its lane has.
+    pub(super) fn load_order(&mut self, reg: Reg, count: i64) {
+        let bytes = (0..self.shape.width).flat_map(|lane| {
+            let is_last = lane >= self.shape.width - self.shape.chunk();
+            let before = if is_last { count - 1 } else { 0 };
+            (0..4).map(move |at| (lane + at.min(count - 1) - before) as u8)
+        });
+        self.load_constant(self.codes.load, self.name(reg), bytes.collect());
     }
 
     /// Every second element of two registers, without an instruction that crosses 128 bits freely.

@@ -42,6 +42,7 @@ impl Vectors<'_> {
                 match constant {
                     Kept::Bits(bits) => self.load(reg, Source::Bits(bits))?,
                     Kept::Alternate(first) => self.load_alternate(reg, first),
+                    Kept::Slide(count) => self.load_order(reg, count),
                 }
                 self.constants.push((constant, reg));
                 reg
@@ -155,6 +156,7 @@ impl Vectors<'_> {
             }
             Source::Vector { place, live } => self.load_masked(reg, place, live)?,
             Source::Strided { place, step, live } => self.gather(reg, place, step, live)?,
+            Source::Slide { place, count } => self.load_slid(reg, place, count)?,
             Source::Around { live, bits } => self.load_around(reg, live, bits),
             Source::Stored { dtype, place, step, live } => {
                 self.load_stored(reg, dtype, place, (step, live))?

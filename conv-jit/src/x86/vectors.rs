@@ -34,6 +34,8 @@ pub(super) enum Kept {
     Bits(u64),
     /// Numbers of every second element, from this one on.
     Alternate(usize),
+    /// Where the bytes of a [slide](crate::leaf::inst::Source::Slide) of so many come from.
+    Slide(i64),
 }
 
 /// The third operand of an instruction.

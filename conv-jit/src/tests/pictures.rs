@@ -1,0 +1,166 @@
+//! Windows of whole numbers on pictures of bytes, against plain loops over integers: on every
+//! target here, with lanes that reach over both edges, and sums of extremes.
+
+use conv_ir::{Conv, ConvSpec, DType, Layout, PaddingMode, Stored, Types};
+
+use crate::requantise::Rounding;
+use crate::{Compiled, Options, Packed, StepArrays, targets_here};
+
+/// A number that depends on nothing but its place.
+fn drawn(at: usize) -> u32 {
+    (at as u32).wrapping_mul(2_654_435_761).rotate_left(13)
+}
+
+/// Extremes are often beside each other.
+fn extreme(at: usize, least: i32, most: i32) -> i32 {
+    match drawn(at) % 6 {
+        0 => least,
+        1 | 2 => most,
+        3 => 0,
+        4 => 1,
+        _ => least + (drawn(at) >> 8) as i32 % (most - least + 1),
+    }
+}
+
+/// Where the padding's number is.
+fn folded(mode: PaddingMode, at: i64, size: i64) -> Option<i64> {
+    let inside = |at: i64| (0..size).contains(&at).then_some(at);
+    match mode {
+        PaddingMode::Replicate => Some(at.clamp(0, size - 1)),
+        PaddingMode::Circular => Some(at.rem_euclid(size)),
+        PaddingMode::Symmetric => {
+            let at = at.rem_euclid(2 * size);
+            Some(at.min(2 * size - 1 - at))
+        }
+        PaddingMode::Reflect => {
+            let at = at.rem_euclid(2 * size - 2);
+            Some(at.min(2 * size - 2 - at))
+        }
+        _ => inside(at),
+    }
+}
+
+/// The sums, in the layout of the description.
+fn sums(conv: &Conv, input: &[u8], taps: &[i32]) -> Vec<i64> {
+    let spec = conv.spec();
+    let shape = conv.output_shape().unwrap();
+    let channels = spec.in_channels;
+    let size = conv.input_shape().unwrap();
+    let (h, w) = match spec.layout {
+        Layout::ChannelsFirst => (size[2] as i64, size[3] as i64),
+        Layout::ChannelsLast => (size[1] as i64, size[2] as i64),
+    };
+    let place = |c: usize, y: i64, x: i64| match spec.layout {
+        Layout::ChannelsFirst => ((c as i64 * h + y) * w + x) as usize,
+        Layout::ChannelsLast => ((y * w + x) * channels as i64 + c as i64) as usize,
+    };
+    let [kh, kw] = spec.kernel[..] else { panic!("two axes") };
+    let mut sums = vec![0; shape.iter().product()];
+    for c in 0..channels {
+        for (y, x) in (0..h).flat_map(|y| (0..w).map(move |x| (y, x))) {
+            let mut sum = 0;
+            for (dy, dx) in (0..kh).flat_map(|dy| (0..kw).map(move |dx| (dy, dx))) {
+                let tap = i64::from(taps[(c * kh + dy) * kw + dx]);
+                let at = (y + dy as i64 - kh as i64 / 2, x + dx as i64 - kw as i64 / 2);
+                let at = folded(spec.padding_mode, at.0, h).zip(folded(spec.padding_mode, at.1, w));
+                let number = match (at, spec.padding_mode) {
+                    (Some((y, x)), _) => input[place(c, y, x)].into(),
+                    (None, PaddingMode::Constant(value)) => value as i64,
+                    (None, _) => 0,
+                };
+                sum += tap * number;
+            }
+            sums[place(c, y, x)] = sum;
+        }
+    }
+    sums
+}
+
+#[track_caller]
+fn agrees<O: Stored>(conv: &Conv, input: &[u8], expected: &[i64]) {
+    for target in targets_here() {
+        let compiled = Compiled::new(conv, Options { target, ..Options::default() }).unwrap();
+        let packed: Packed<u8, O> = compiled.pack_arrays(&[StepArrays::default()]).unwrap();
+        let mut output = vec![O::default(); expected.len()];
+        packed.run(input, &mut output).unwrap();
+        for (at, (found, expected)) in output.iter().zip(expected).enumerate() {
+            assert!(
+                found.to_f64() == *expected as f64,
+                "{conv} {target}: {found:?} at {at}, not {expected}"
+            );
+        }
+    }
+}
+
+#[test]
+fn windows_of_bytes_are_the_sums_of_plain_loops() {
+    // Edges that are masked read the picture itself, where taps slide; others read a copy.
+    const MODES: [PaddingMode; 8] = [
+        PaddingMode::Zeros,
+        PaddingMode::Zeros,
+        PaddingMode::Zeros,
+        PaddingMode::Constant(201.0),
+        PaddingMode::Reflect,
+        PaddingMode::Symmetric,
+        PaddingMode::Replicate,
+        PaddingMode::Circular,
+    ];
+    let windows = [[3, 3], [1, 4], [5, 5], [4, 2], [1, 9], [7, 7], [2, 6], [9, 1]];
+    let sizes = [[7, 67], [20, 128], [9, 19], [33, 81]];
+    let mut round = 0;
+    for (planes, layout) in
+        [(1, Layout::ChannelsFirst), (2, Layout::ChannelsFirst), (3, Layout::ChannelsLast)]
+    {
+        for (kernel, size) in windows.iter().flat_map(|k| sizes.iter().map(move |s| (*k, *s))) {
+            round += 1;
+            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
+            let spec = ConvSpec {
+                layout,
+                in_channels: planes,
+                out_channels: planes,
+                groups: planes,
+                padding: kernel.map(around).into(),
+                padding_mode: MODES[round % MODES.len()],
+                ..ConvSpec::new(size, kernel)
+            };
+            let taps = planes * kernel[0] * kernel[1];
+            // A plane has its own window, or all have one.
+            let own = if round % 2 == 0 { taps } else { taps / planes };
+            let weight: Vec<i32> =
+                (0..taps).map(|at| extreme(at % own + 97 * round, -128, 127)).collect();
+            let input: Vec<u8> = (0..planes * size[0] * size[1])
+                .map(|at| extreme(at + round, 0, 255) as u8)
+                .collect();
+            let conv = |output: DType| {
+                let types = Types::of(DType::U8, DType::I8).giving(output);
+                Conv::new(ConvSpec { types, ..spec.clone() })
+                    .unwrap()
+                    .with_weights(&weight, None)
+                    .unwrap()
+            };
+            let whole = conv(DType::I32);
+            let sums = sums(&whole, &input, &weight);
+            agrees::<i32>(&whole, &input, &sums);
+            let kept = |least, most| sums.iter().map(|x: &i64| (*x).clamp(least, most)).collect();
+            let words: Vec<i64> = kept(-32768, 32767);
+            agrees::<i16>(&conv(DType::I16), &input, &words);
+            let bytes: Vec<i64> = kept(0, 255);
+            agrees::<u8>(&conv(DType::U8), &input, &bytes);
+            let eighths = conv(DType::U8).requantised(Rounding::Onnx, &[0.125], 0).unwrap();
+            let even = |x: &i64| (*x as f64 / 8.0).round_ties_even().clamp(0.0, 255.0) as i64;
+            agrees::<u8>(&eighths, &input, &sums.iter().map(even).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn neighbouring_taps_are_one_instruction() {
+    let Some(target) = targets_here().find(|target| target.isa.machine().dots) else { return };
+    let conv: Conv = "conv2d u8 x i8 -> u8 in 64x128 kernel 3 pad 1".parse().unwrap();
+    let conv = conv.with_weights(&[-1, 2, 1, 3, -4, 5, 6, 7, -8], None).unwrap();
+    let compiled = Compiled::new(&conv, Options { target, ..Options::default() }).unwrap();
+    let text = compiled.disassembly().unwrap();
+    let count = |name: &str| text.lines().filter(|line| line.contains(name)).count();
+    assert!(count("vpdpbusd") > 0 && count("vpshufb") > 0, "{text}");
+    assert!(count("vpdpbusd") > count("vpshufb"), "rows of a tile share what is slid");
+}
