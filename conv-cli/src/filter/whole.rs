@@ -55,6 +55,7 @@ pub struct Steps {
 }
 
 /// A convolution of whole numbers.
+#[derive(Clone)]
 struct Step {
     pass: Pass<i32>,
     channels: [usize; 2],
@@ -97,7 +98,12 @@ impl Steps {
         let outside = Outside::of(mode, picture.depth)?;
         let [(top, bottom), (left, right)] = around;
         let size = [picture.height + top + bottom, picture.width + left + right];
-        let program = program(steps, (size, input), pixels, args.flip)?;
+        // Where no reciprocal is right, sums come back and are divided as integers.
+        let (program, gives_pixels) = match program(steps.clone(), (size, input), pixels, args.flip)
+        {
+            Some(program) => (program, gives_pixels),
+            None => (program(steps, (size, input), None, args.flip)?, false),
+        };
         let divisor = divisor.into();
         Some(Steps { program, around, outside, kernels, divisor, gives_pixels, finish })
     }

@@ -85,8 +85,10 @@ impl Step {
     ///
     /// ```
     /// use conv_ir::Program;
-    /// let net: Program = "conv1d in 9 kernel 3; input1d ic2 in 7; conv1d kernel 1 from
-    /// 1,2".parse()?; assert_eq!(net.inputs(), [0, 2]); assert_eq!(net.shape(2), [1, 2, 7]);
+    /// let text = "conv1d in 9 kernel 3; input1d ic2 in 7; conv1d kernel 1 from 1,2";
+    /// let net: Program = text.parse()?;
+    /// assert_eq!(net.inputs(), [0, 2]);
+    /// assert_eq!(net.shape(2), [1, 2, 7]);
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     ///

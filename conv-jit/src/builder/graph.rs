@@ -94,13 +94,14 @@ impl Graph {
     }
 
     /// The product of two tensors of the same shape, element by element, as a step by itself. What
-    /// [`Builder::multiply`] multiplies a step's output by needs none.
+    /// [`Builder::multiply`] multiplies a step's output by needs none. The first tensor's NaNs become -inf, as a
+    /// maximum makes them.
     pub fn multiply(&mut self, a: Tensor, b: Tensor) -> Tensor {
         self.step([a], |step| step.max_pool(1).multiply(b))
     }
 
     /// A tensor with each channel multiplied by a number of `[n, c, 1, 1]`, as a step by itself.
-    /// [`Builder::scale`] needs none.
+    /// [`Builder::scale`] needs none. A NaN of the tensor becomes -inf, as a maximum makes it.
     pub fn scale(&mut self, a: Tensor, by: Tensor) -> Tensor {
         self.step([a], |step| step.max_pool(1).scale(by))
     }
