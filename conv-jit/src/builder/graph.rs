@@ -94,8 +94,8 @@ impl Graph {
     }
 
     /// The product of two tensors of the same shape, element by element, as a step by itself. What
-    /// [`Builder::multiply`] multiplies a step's output by needs none. The first tensor's NaNs become -inf, as a
-    /// maximum makes them.
+    /// [`Builder::multiply`] multiplies a step's output by needs none. The first tensor's NaNs
+    /// become -inf, as a maximum makes them.
     pub fn multiply(&mut self, a: Tensor, b: Tensor) -> Tensor {
         self.step([a], |step| step.max_pool(1).multiply(b))
     }
