@@ -43,7 +43,8 @@ Definitions are those of scipy.ndimage, also at the border: its mode 'reflect' i
 reflect, 'nearest' replicate, 'wrap' circular). A window is applied as it is written (correlation); --flip reverses it first. \
 Grey is 0.299 red + 0.587 green + 0.114 blue. Results are rounded to the nearest whole number (halves to even, as OpenCV \
 does) and kept within 0 to 255. 16 bits in give 16 bits out (JPEG has 8). Windows of whole numbers, with a divisor or \
-without, are exact: sums are of integers, and each is rounded once, by every route alike.
+without, are exact: sums are of integers, and each is rounded once, by every route alike. Sums beyond 32 bits and pictures \
+that are transparent in part are computed in f32.
 
 Transparency stays as it is, and what nobody sees does not bleed: a mean of colours weighs each by its opacity, and in windows with \
 negative numbers a transparent neighbour counts as the middle pixel's own colour.
