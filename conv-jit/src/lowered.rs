@@ -73,8 +73,11 @@ impl Lowered {
         }
         // A given schedule is for the window as it is.
         let accuracy = if schedule.is_some() { Accuracy::Exact } else { *accuracy };
-        let mut rewritten = program.rewritten(accuracy);
-        rewritten = match options.algorithm {
+        let rewritten = match plan {
+            Some(plan) => plan.rewritten(program, accuracy),
+            None => program.rewritten(accuracy),
+        };
+        let mut rewritten = match options.algorithm {
             Some(algorithm) if options.finite_weights => {
                 rewritten.computed_by(accuracy, algorithm)?
             }

@@ -320,6 +320,10 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     if !(shape.ragged || shape.folds) || !target.packs {
         return;
     }
+    if shape.columns() == UNKNOWN {
+        choice.reasons.push("borders exact: a row is as long as its run says".to_owned());
+        return;
+    }
     let window = shape.span(1);
     let row =
         shape.columns().saturating_mul(shape.column_step.max(1)).saturating_add(shape.span(0));
@@ -343,7 +347,7 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
         let rows = ((window / 2).min(shape.rows()).min(MOST) / tile_rows).max(1) * tile_rows;
         let copied = panel_bytes(rows) / rows;
         let edges = scalar_edges(shape);
-        if shape.columns() == UNKNOWN || panel_bytes(rows) > LARGEST_PANEL {
+        if panel_bytes(rows) > LARGEST_PANEL {
             let why = "borders exact: rows are too long for a panel; edges get scalar tiles";
             choice.reasons.push(why.to_owned());
         } else if copied as f64 / COPY_RATE > edges {

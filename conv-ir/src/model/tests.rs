@@ -32,6 +32,24 @@ fn known_windows_too_large_to_fill_the_pipes_are_packed() {
 }
 
 #[test]
+fn free_rows_have_no_panel_however_large_the_cache() {
+    for text in [
+        "conv1d in W kernel 1",
+        "conv1d oc2 in W kernel 3 pad 1",
+        "conv1d oc2 in W kernel 3 pad 1 mode reflect",
+        "conv2d oc2 in HxW kernel 1",
+        "conv2d oc2 in 64xW kernel 3 pad 1",
+        "conv3d oc2 in DxHxW kernel 1",
+    ] {
+        for target in [Target::AVX512, Target::AVX2, Target::CRANELIFT] {
+            let large = Target { l2_bytes: 8 << 20, ..target };
+            let choice = Schedule::choose(&conv(text), &large);
+            choice.schedule.check(&conv(text), &large).unwrap_or_else(|e| panic!("{text}: {e}"));
+        }
+    }
+}
+
+#[test]
 fn tall_windows_with_a_folding_border_have_a_panel() {
     for text in [
         "conv2d in 512 kernel 113 pad 56 mode symmetric",

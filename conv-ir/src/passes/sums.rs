@@ -312,8 +312,8 @@ impl Block<'_> {
     }
 }
 
-/// Whether outputs have no channel to wait for, as those of a transposed convolution's phase without
-/// taps: they are stored once, in the last block.
+/// Whether outputs have no channel to wait for, as those of a transposed convolution's phase
+/// without taps: they are stored once, in the last block.
 fn is_without_channels(nest: &Nest, leaf: &Leaf) -> bool {
     let is_output = |access: &Access| {
         nest.buffer(nest.buffer_behind(leaf, access.base)).role == BufferRole::Output

@@ -241,14 +241,20 @@ impl Program {
     /// # Ok::<(), conv_ir::Error>(())
     /// ```
     pub fn rewritten(&self, accuracy: Accuracy) -> Rewritten {
-        let (split, origins, separated) = match accuracy.admits() {
+        let mut rewritten = self.with_strides_kept(accuracy);
+        let program = rewritten.program.skipping_strides();
+        rewritten.skips = program != rewritten.program;
+        Rewritten { program, ..rewritten }
+    }
+
+    /// The same, but strides stay where they are.
+    pub(super) fn with_strides_kept(&self, accuracy: Accuracy) -> Rewritten {
+        let (program, origins, separated) = match accuracy.admits() {
             None => self.whole_windows(),
             Some(most) => self.split_windows(most),
         };
-        let program = split.skipping_strides();
-        let skips = program != split;
         let (tiled, in_blocks, direct) = (Vec::new(), Vec::new(), Vec::new());
-        Rewritten { program, origins, separated, skips, tiled, in_blocks, direct }
+        Rewritten { program, origins, separated, skips: false, tiled, in_blocks, direct }
     }
 
     fn whole_windows(&self) -> Split {

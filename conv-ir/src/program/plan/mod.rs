@@ -15,7 +15,8 @@ pub use cost::Cost;
 use std::ops::Range;
 
 use super::fuse::{Lower, Strips, fuse};
-use super::{Program, Step};
+use super::{Program, Rewritten, Step};
+use crate::accuracy::Accuracy;
 use crate::lower::Layouts;
 use crate::nest::BufferRole;
 use crate::{Error, Nest, Target};
@@ -70,6 +71,16 @@ impl Plan {
         let found = steps.cheapest(chain, threads);
         let reasons = reasons::reasons(chain, &steps, &found, target);
         Plan { groups: found.groups, reasons }
+    }
+
+    /// What is computed in the place of a program whose plan somebody gives: its strides stay where
+    /// this is no plan of it otherwise, as strips may see other rows then.
+    pub fn rewritten(&self, program: &Program, accuracy: Accuracy) -> Rewritten {
+        let rewritten = program.rewritten(accuracy);
+        match rewritten.skips && self.check(&rewritten.program).is_err() {
+            true => program.with_strides_kept(accuracy),
+            false => rewritten,
+        }
     }
 
     /// Whether its groups are the chain's steps in order, and what is read from before a group
