@@ -21,7 +21,8 @@ pub struct Compiled(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     code: Code,
-    output: TVec<usize>,
+    /// The extents of what it gives.
+    shapes: Vec<TVec<usize>>,
     folded: Vec<&'static str>,
     /// Those of all nodes.
     outputs: Arc<Outputs>,
@@ -30,7 +31,8 @@ struct Inner {
 /// What runs.
 #[derive(Debug)]
 enum Code {
-    /// With its weights. The node's inputs are the program's, and the residual.
+    /// With its weights. The node's inputs are the program's, and the residual where one comes from
+    /// outside of it.
     Packed(Packed<f32>),
     /// One step, whose weights are the node's second input.
     Scaling(conv_jit::Compiled),
@@ -71,7 +73,7 @@ pub fn compile(
 impl Compiled {
     fn new(work: &Work, options: &Options, outputs: &Arc<Outputs>) -> TractResult<Compiled> {
         let program = work.program()?;
-        let output = work.output_shape()?.into();
+        let shapes = work.output_shapes()?.into_iter().map(TVec::from).collect();
         let compiled = conv_jit::Compiled::new(program, options.clone())?;
         let steps = work.steps.iter().zip(compiled.program().convs());
         let weights: Vec<StepWeights<'_, f32>> = steps
@@ -82,13 +84,13 @@ impl Compiled {
             .collect();
         let code = Code::Packed(compiled.pack_steps(&weights)?);
         let (folded, outputs) = (work.folded.clone(), outputs.clone());
-        Ok(Compiled(Arc::new(Inner { code, output, folded, outputs })))
+        Ok(Compiled(Arc::new(Inner { code, shapes, folded, outputs })))
     }
 
     fn bytes(layer: &Layer, options: &Options, outputs: &Arc<Outputs>) -> TractResult<Compiled> {
         let code = Code::Bytes(layer.compiled(options)?, layer.0.dtype);
-        let (output, folded) = (layer.0.output.clone(), layer.0.folded.clone());
-        Ok(Compiled(Arc::new(Inner { code, output, folded, outputs: outputs.clone() })))
+        let (shapes, folded) = (vec![layer.0.output.clone()], layer.0.folded.clone());
+        Ok(Compiled(Arc::new(Inner { code, shapes, folded, outputs: outputs.clone() })))
     }
 
     /// A depthwise convolution whose weights are the node's second input.
@@ -99,8 +101,8 @@ impl Compiled {
         outputs: &Arc<Outputs>,
     ) -> TractResult<Compiled> {
         let code = Code::Scaling(conv_jit::Compiled::new(program, options.clone())?);
-        let (folded, outputs) = (Vec::new(), outputs.clone());
-        Ok(Compiled(Arc::new(Inner { code, output, folded, outputs })))
+        let (shapes, folded, outputs) = (vec![output], Vec::new(), outputs.clone());
+        Ok(Compiled(Arc::new(Inner { code, shapes, folded, outputs })))
     }
 
     fn program(&self) -> &Program {
@@ -129,7 +131,8 @@ impl Compiled {
 
     /// Steps of pooling in it.
     pub fn pools(&self) -> usize {
-        self.program().steps().len() - self.convolutions()
+        let steps = self.program().steps().iter();
+        steps.filter(|step| !step.given && !step.conv.spec().reduction.has_weight()).count()
     }
 }
 
@@ -149,9 +152,9 @@ impl EvalOp for Compiled {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let Inner { code, output, outputs, .. } = &*self.0;
+        let Inner { code, shapes, outputs, .. } = &*self.0;
         if let Code::Bytes(run, dtype) = code {
-            let result = outputs.of(*dtype, output, |result| run.run(&inputs[0], result))?;
+            let result = outputs.of(*dtype, &shapes[0], |result| run.run(&inputs[0], result))?;
             return Ok(tvec!(TValue::from_const(result)));
         }
         let plain: Vec<_> =
@@ -159,20 +162,25 @@ impl EvalOp for Compiled {
         let slices: Vec<&[f32]> =
             plain.iter().map(|plain| plain.as_slice::<f32>()).collect::<TractResult<_>>()?;
         let scaling;
-        let (packed, residual) = match code {
-            Code::Packed(packed) => (packed, slices.get(1)),
+        let (packed, others) = match code {
+            Code::Packed(packed) => (packed, &slices[1..]),
             Code::Scaling(compiled) => {
                 scaling = compiled.pack(slices[1], None)?;
-                (&scaling, slices.get(2))
+                (&scaling, &slices[2..])
             }
             Code::Bytes(..) => bail!("a layer of bytes runs by itself"),
         };
-        let result = outputs.written(output, |result| {
-            let call = packed.call(slices[0], result);
-            let call = residual.into_iter().fold(call, |call, slice| call.residual(slice));
+        // Those of the program stand first.
+        let (others, residual) = others.split_at(packed.program().inputs().len() - 1);
+        let results = outputs.all_written(shapes, |results| {
+            let mut results = results.into_iter();
+            let first = results.next().context("a program gives something")?;
+            let call = packed.call(slices[0], first).other_outputs(results);
+            let call = call.other_inputs(others.iter().copied());
+            let call = residual.iter().fold(call, |call, slice| call.residual(slice));
             Ok(call.run()?)
         })?;
-        Ok(tvec!(TValue::from_const(result)))
+        Ok(results.into_iter().map(TValue::from_const).collect())
     }
 }
 
@@ -182,7 +190,7 @@ impl TypedOp for Compiled {
             Code::Bytes(_, dtype) => *dtype,
             _ => f32::datum_type(),
         };
-        Ok(tvec!(dtype.fact(&self.0.output)))
+        Ok(self.0.shapes.iter().map(|shape| dtype.fact(shape)).collect())
     }
 
     as_op!();

@@ -122,7 +122,7 @@ impl Described<'_> {
             each => return Err(format!("it has {} biases", each.len())),
         };
         let weight = if spec.transposed { inputs_first(&spec, &weight) } else { weight };
-        Ok(Step { spec, weight, bias, residual: None })
+        Ok(Step { bias, ..Step::of(spec, weight) })
     }
 
     fn spec(&self, shape: &[usize]) -> ConvSpec {

@@ -16,7 +16,6 @@
 #![warn(missing_docs)]
 
 mod activations;
-mod chain;
 mod compiled;
 mod crops;
 mod error;
@@ -24,6 +23,7 @@ mod explain;
 mod fold;
 mod found;
 mod halves;
+mod join;
 mod matmul;
 mod model;
 mod normalise;

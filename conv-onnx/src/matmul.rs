@@ -91,8 +91,7 @@ impl Product {
             ..ConvSpec::new(spatial, kernel)
         };
         let weight = channels.weights(weight, &spec)?;
-        let bias = vec![0.0; spec.out_channels];
-        let work = Work::of(Step { spec, weight, bias, residual: None });
+        let work = Work::of(Step::of(spec, weight));
         work.program().ok()?;
         let (x, y) = (from.place(split), to.place(split));
         let moves = (

@@ -29,7 +29,20 @@ impl PartialEq for Outputs {
 }
 
 impl Outputs {
-    /// A tensor of f32, full of what an earlier run left, for `write` to write as a whole.
+    /// A tensor, full of what an earlier run left, for `write` to write as a whole.
+    pub fn of(
+        &self,
+        dtype: DatumType,
+        shape: &[usize],
+        write: impl FnOnce(&mut Tensor) -> TractResult<()>,
+    ) -> TractResult<Arc<Tensor>> {
+        let mut tensor = self.taken(dtype, shape)?;
+        write(Arc::make_mut(&mut tensor))?;
+        self.lock().push(tensor.clone());
+        Ok(tensor)
+    }
+
+    /// The same, of f32.
     pub fn written(
         &self,
         shape: &[usize],
@@ -40,22 +53,30 @@ impl Outputs {
         })
     }
 
-    /// The same, of any type.
-    pub fn of(
+    /// Several at a time.
+    pub fn all_written(
         &self,
-        dtype: DatumType,
-        shape: &[usize],
-        write: impl FnOnce(&mut Tensor) -> TractResult<()>,
-    ) -> TractResult<Arc<Tensor>> {
+        shapes: &[TVec<usize>],
+        write: impl FnOnce(Vec<&mut [f32]>) -> TractResult<()>,
+    ) -> TractResult<Vec<Arc<Tensor>>> {
+        let taken = shapes.iter().map(|shape| self.taken(f32::datum_type(), shape));
+        let mut tensors = taken.collect::<TractResult<Vec<Arc<Tensor>>>>()?;
+        let own = tensors.iter_mut().map(|tensor| Arc::make_mut(tensor).try_as_plain_ram_mut());
+        let mut own = own.collect::<TractResult<Vec<_>>>()?;
+        let slices = own.iter_mut().map(|own| own.as_slice_mut::<f32>());
+        write(slices.collect::<TractResult<Vec<_>>>()?)?;
+        drop(own);
+        self.lock().extend(tensors.iter().cloned());
+        Ok(tensors)
+    }
+
+    /// One that nobody else has: a new one, or one whose only share was the list's.
+    fn taken(&self, dtype: DatumType, shape: &[usize]) -> TractResult<Arc<Tensor>> {
         let mut tensor = match self.take(dtype, shape.iter().product()) {
             Some(tensor) => tensor,
             None => Arc::new(Tensor::zero_dt(dtype, shape)?),
         };
-        // Nobody else has it: a new one, or one whose only share was the list's.
-        let own = Arc::make_mut(&mut tensor);
-        own.set_shape(shape)?;
-        write(own)?;
-        self.lock().push(tensor.clone());
+        Arc::make_mut(&mut tensor).set_shape(shape)?;
         Ok(tensor)
     }
 

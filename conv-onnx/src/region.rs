@@ -2,7 +2,8 @@
 //!
 //! In: a `Conv` or `Deconv` node. Out: a node with the op [`Region`], which knows its weights and
 //! has the tensors that vary as inputs: the input, and the residual where it adds one from outside.
-//! Folding replaces it by a region that does more; [`compile`](crate::compiled) ends it.
+//! Folding replaces it by a region that does more, joining by one of more steps, with all inputs of
+//! their program; [`compile`](crate::compiled) ends it.
 
 use std::sync::Arc;
 
@@ -15,21 +16,28 @@ use tract_onnx::tract_core::internal::*;
 pub struct Step {
     /// Sizes are known.
     pub spec: ConvSpec,
-    /// In the order of [`Conv::weight_shape`].
-    pub weight: Vec<f32>,
+    /// In the order of [`Conv::weight_shape`]. Regions that take each other's place share them.
+    pub weight: Arc<Vec<f32>>,
     /// One per output channel; all zero where the convolution adds none.
     pub bias: Vec<f32>,
+    /// The tensors of the program that it reads. None: the one before it.
+    pub from: Vec<usize>,
     /// The tensor of the program that it adds. None: the caller's, or none at all.
     pub residual: Option<usize>,
+    /// It declares an input of the program, which is what a pool of one element gives.
+    pub given: bool,
 }
 
-/// What is computed: steps in a row. The last one's output is the node's.
+/// What is computed: steps in a row until they are joined.
 #[derive(Clone, Debug)]
 pub struct Work {
     /// At least one.
     pub steps: Vec<Step>,
     /// How the graph sees it, where that is not as the convolutions do.
     pub view: Option<View>,
+    /// The tensors of the program that the node gives, with their extents in the graph. None: what
+    /// the last step gives.
+    pub outputs: Vec<(usize, Vec<usize>)>,
     /// What was folded into it, in words.
     pub folded: Vec<&'static str>,
 }
@@ -56,10 +64,16 @@ impl PartialEq for Region {
 impl Eq for Region {}
 
 impl Step {
+    /// Of these weights, without biases.
+    pub fn of(spec: ConvSpec, weight: Vec<f32>) -> Step {
+        let bias = vec![0.0; spec.out_channels];
+        let weight = Arc::new(weight);
+        Step { spec, weight, bias, from: Vec::new(), residual: None, given: false }
+    }
+
     /// Pooling, which has no weights.
     pub fn pool(spec: ConvSpec) -> Step {
-        let bias = vec![0.0; spec.out_channels];
-        Step { spec, weight: Vec::new(), bias, residual: None }
+        Step::of(spec, Vec::new())
     }
 
     /// The checked convolution.
@@ -71,17 +85,20 @@ impl Step {
     /// Output channel `o` times `by(o)`, in weights and bias.
     pub fn scale_output(&mut self, by: impl Fn(usize) -> f32) {
         let channels = self.bias.len();
-        for at in 0..self.weight.len() {
-            self.weight[at] *= by(self.output_channel(at));
-        }
+        self.scale(|step, at| by(step.output_channel(at)));
         (0..channels).for_each(|o| self.bias[o] *= by(o));
     }
 
     /// Input channel `i` times `by(i)`, in the weights.
     pub fn scale_input(&mut self, by: impl Fn(usize) -> f32) {
-        for at in 0..self.weight.len() {
-            self.weight[at] *= by(self.input_channel(at));
-        }
+        self.scale(|step, at| by(step.input_channel(at)));
+    }
+
+    fn scale(&mut self, by: impl Fn(&Step, usize) -> f32) {
+        let mut weight = std::mem::take(&mut self.weight);
+        let own = Arc::make_mut(&mut weight).iter_mut().enumerate();
+        own.for_each(|(at, weight)| *weight *= by(self, at));
+        self.weight = weight;
     }
 
     fn taps(&self) -> usize {
@@ -118,14 +135,22 @@ impl Step {
 impl Work {
     /// One step, of tensors as the graph has them.
     pub fn of(step: Step) -> Work {
-        Work { steps: vec![step], view: None, folded: Vec::new() }
+        Work { steps: vec![step], view: None, outputs: Vec::new(), folded: Vec::new() }
     }
 
-    /// The extents of the output in the graph.
+    /// The extents of the last step's output in the graph.
     pub fn output_shape(&self) -> Result<Vec<usize>, conv_ir::Error> {
         match &self.view {
             Some(view) => Ok(view.output.clone()),
             None => Ok(self.last().conv()?.output_shape().unwrap_or_default()),
+        }
+    }
+
+    /// The extents of all outputs in the graph.
+    pub fn output_shapes(&self) -> Result<Vec<Vec<usize>>, conv_ir::Error> {
+        match &self.outputs[..] {
+            [] => Ok(vec![self.output_shape()?]),
+            outputs => Ok(outputs.iter().map(|(_, shape)| shape.clone()).collect()),
         }
     }
 
@@ -157,9 +182,15 @@ impl Work {
 
     /// What conv-jit compiles.
     pub fn program(&self) -> Result<Program, conv_ir::Error> {
-        let step = |step: &Step| Ok(ProgramStep { residual: step.residual, ..step.conv()?.into() });
+        let step = |step: &Step| {
+            let Step { from, residual, given, .. } = step.clone();
+            Ok(ProgramStep { conv: step.conv()?, from, residual, given })
+        };
         let steps: Result<Vec<ProgramStep>, conv_ir::Error> = self.steps.iter().map(step).collect();
-        Program::with_residuals_from_outside(steps?)
+        match &self.outputs[..] {
+            [] => Program::with_residuals_from_outside(steps?),
+            outputs => Program::new_giving(steps?, outputs.iter().map(|(at, _)| *at).collect()),
+        }
     }
 }
 
@@ -177,7 +208,7 @@ impl EvalOp for Region {
 
 impl TypedOp for Region {
     fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(f32::fact(self.0.output_shape()?)))
+        Ok(self.0.output_shapes()?.into_iter().map(f32::fact).collect())
     }
 
     as_op!();

@@ -129,10 +129,9 @@ fn steps(op: &Resize, shape: &[usize], scales: &[f32]) -> Option<(Option<Step>, 
     let products = axes.iter().fold(vec![1.0], |all, axis| {
         all.iter().flat_map(|a| axis.weights.iter().map(move |b| a * b)).collect::<Vec<f32>>()
     });
-    let step = |spec, weight| Step { spec, weight, bias: vec![0.0; *channels], residual: None };
     let has_edges = axes.iter().any(|axis| axis.edge > 0);
-    let pad = has_edges.then(|| step(pad, vec![1.0; *channels]));
-    Some((pad, step(up, products.repeat(*channels))))
+    let pad = has_edges.then(|| Step::of(pad, vec![1.0; *channels]));
+    Some((pad, Step::of(up, products.repeat(*channels))))
 }
 
 /// One axis that grows by a whole factor: `output[x]` is the sum of `weights[x - factor * i - lo]

@@ -3,7 +3,7 @@
 //! ```text
 //! parsed graph --shapes--> typed --quantised--> layers of bytes --found--> regions
 //!   --declutter, matmul, pools, resize--> more regions --fold--> fewer nodes
-//!   --chain--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
+//!   --join--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::error::tract;
 use crate::found::Left;
 use crate::model::{Options, Route};
 use crate::{
-    Error, Tensor, chain, compiled, crops, fold, found, halves, matmul, outputs, pools, quantised,
+    Error, Tensor, compiled, crops, fold, found, halves, join, matmul, outputs, pools, quantised,
     resize,
 };
 
@@ -63,7 +63,7 @@ impl Sized {
                 pools::replace(&mut model)?;
                 resize::replace(&mut model)?;
                 fold::fold(&mut model)?;
-                chain::join(&mut model, &options.jit())?;
+                join::join(&mut model)?;
                 compiled::compile(&mut model, &options.jit(), &kept)?;
                 Ok(left)
             })?;

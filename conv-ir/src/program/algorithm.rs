@@ -124,11 +124,12 @@ impl Rewritten {
     /// The same, with steps in tiles where that pays and is as exact ([`tiled::choose`]).
     pub fn in_tiles(mut self, accuracy: Accuracy) -> Rewritten {
         let Some(most) = accuracy.admits() else { return self };
+        let weights = tiled::Weights::of(&self.program);
         for (at, conv) in self.program.convs().enumerate() {
             if self.blocks(at).is_some() || self.is_pass(at) {
                 continue;
             }
-            match tiled::choose(conv, most) {
+            match tiled::chosen(conv, most, weights) {
                 Ok(tiles) => self.tiled.push((at, tiles)),
                 Err(why) if is_dense(conv) => {
                     self.direct.push((at, format!("not in tiles: {why}")));

@@ -5,6 +5,7 @@ mod command;
 mod doors;
 mod folds;
 mod graph;
+mod join;
 mod kinds;
 mod matmul;
 mod pages;

@@ -84,9 +84,10 @@ fn turned_products_are_those_of_an_image() {
         graph.node("Add", &["x", &y], vec![])
     });
     assert_eq!(left, ["Normalise"]);
-    let up = "conv2d f32 n2 g1 ic6 oc24 in 5x4 kernel 1x1 + bias, relu";
-    let down = "conv2d f32 n2 g1 ic24 oc6 in 5x4 kernel 1x1 + residual";
-    assert_eq!(ours.join("; "), format!("{up}; {down}"));
+    let inputs = ["input2d f32 n2 ic6 in 5x4"; 2].join("; ");
+    let up = "conv2d f32 n2 g1 ic6 oc24 in 5x4 kernel 1x1 from 1 + bias, relu";
+    let down = "conv2d f32 n2 g1 ic24 oc6 in 5x4 kernel 1x1 + residual from 2";
+    assert_eq!(ours.join("; "), format!("{inputs}; {up}; {down}"));
 }
 
 #[test]

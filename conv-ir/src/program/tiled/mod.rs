@@ -32,7 +32,7 @@ mod product;
 mod sizes;
 mod transforms;
 
-pub use choose::{choose, direct, price};
+pub use choose::{Weights, choose, chosen, direct, price};
 
 use std::ops::Range;
 
