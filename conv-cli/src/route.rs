@@ -18,6 +18,8 @@ use conv_ir::{Nest, Program, Schedule, Target, interp, reference};
 use conv_jit::{Compiled, Lowered, LoweredGroup, Options, Packed, StepArrays, StepWeights, Stored};
 
 use crate::failure::Failure;
+pub use stored::at_work as integers_at_work;
+
 use conv_files::Number;
 use conv_ir::Element;
 
@@ -113,8 +115,8 @@ pub fn compiled_in<T: Scalar>(
     Ok(program.with_steps(steps)?)
 }
 
-/// A program that is ready to run.
-pub struct Ready<T: Scalar> {
+/// What it cost to make a program ready.
+pub struct About {
     /// Who computes.
     pub route: &'static str,
     /// Time from the description to code, with nothing cached. Packing the weights is not counted.
@@ -125,6 +127,12 @@ pub struct Ready<T: Scalar> {
     pub code_bytes: usize,
     /// How, where there was a choice.
     pub chosen: Chosen,
+}
+
+/// A program that is ready to run.
+pub struct Ready<T: Scalar> {
+    /// What that cost.
+    pub about: About,
     engine: Engine<T>,
 }
 
@@ -184,8 +192,9 @@ impl<T: Scalar> Ready<T> {
             Route::Reference => {
                 let engine = Engine::Reference(program.clone(), weights);
                 let (compile, chosen) = (Duration::ZERO, Chosen::default());
-                let packing = Duration::ZERO;
-                Ok(Ready { route: "reference", compile, packing, code_bytes: 0, chosen, engine })
+                let (route, packing) = ("reference", Duration::ZERO);
+                let about = About { route, compile, packing, code_bytes: 0, chosen };
+                Ok(Ready { about, engine })
             }
             Route::Interp => Ready::interp(program, how, weights),
             Route::Auto | Route::Cranelift | Route::Avx2 | Route::Avx512 => {
@@ -269,7 +278,8 @@ impl<T: Scalar> Ready<T> {
         let Lowered { rewritten, plan, groups } = &lowered;
         let chosen = Chosen::of(program, rewritten, plan, groups);
         let engine = Engine::Interp(nest, weights);
-        Ok(Ready { route: "interp", compile, packing, code_bytes: 0, chosen, engine })
+        let about = About { route: "interp", compile, packing, code_bytes: 0, chosen };
+        Ok(Ready { about, engine })
     }
 
     fn machine(program: &Program, how: &How, weights: &[Weights<T>]) -> Result<Ready<T>, Failure> {
@@ -284,7 +294,8 @@ impl<T: Scalar> Ready<T> {
             let (code_bytes, chosen) = (packed.compiled().code_bytes(), Chosen::default());
             let packing = start.elapsed();
             let engine = Engine::Stored(packed);
-            return Ok(Ready { route, compile, packing, code_bytes, chosen, engine });
+            let about = About { route, compile, packing, code_bytes, chosen };
+            return Ok(Ready { about, engine });
         }
         let steps = program.convs().zip(weights).map(|(conv, step)| match conv.known() {
             // A bias may come later beside known weights.
@@ -303,7 +314,8 @@ impl<T: Scalar> Ready<T> {
         let (rewritten, plan) = (compiled.rewritten(), compiled.plan());
         let chosen = Chosen::of(program, rewritten, plan, compiled.groups());
         let (code_bytes, engine) = (compiled.code_bytes(), Engine::Packed(packed));
-        Ok(Ready { route, compile, packing, code_bytes, chosen, engine })
+        let about = About { route, compile, packing, code_bytes, chosen };
+        Ok(Ready { about, engine })
     }
 }
 
@@ -356,7 +368,7 @@ pub fn of_integers<I: Stored, O: Stored>(
         let mut numbers = zeros(output.len())?;
         let start = Instant::now();
         ready.run(&input, None, &mut numbers)?;
-        let cost = Cost { route: ready.route, compile, run: start.elapsed() };
+        let cost = Cost { route: ready.about.route, compile, run: start.elapsed() };
         output.iter_mut().zip(numbers).for_each(|(to, from)| *to = O::from_f64(from.into()));
         return Ok((output, cost));
     }

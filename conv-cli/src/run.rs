@@ -387,8 +387,8 @@ fn compute<T: Scalar>(
     let start = Instant::now();
     let outputs: Vec<&mut [T]> = results.iter_mut().map(Vec::as_mut_slice).collect();
     ready.run_all(inputs, residual, outputs)?;
-    let (taken, split) = (start.elapsed(), ready.chosen.split);
-    Ok((results, Said { route: ready.route, compile: ready.compile, taken, split }))
+    let (taken, split) = (start.elapsed(), ready.about.chosen.split);
+    Ok((results, Said { route: ready.about.route, compile: ready.about.compile, taken, split }))
 }
 
 /// Writes the files and says so: where each goes, its bytes, and what it is.

@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use conv_ir::nest::BufferRole;
 use conv_ir::{Isa, Nest};
 use cranelift_codegen::control::ControlPlane;
 use cranelift_codegen::{CodegenError, Context};
@@ -15,6 +16,7 @@ use cranelift_codegen::{CodegenError, Context};
 use crate::Error;
 use crate::backend::Backend;
 use crate::emit::{self, Body, Emitted, Named};
+use crate::leaf::BEHIND;
 use crate::link::{self, Call, Part};
 use crate::pages::Pages;
 use crate::x86::{Kernels, Refusal};
@@ -128,7 +130,7 @@ impl Code {
         let sizes = sizes.map(|o| FunctionSize { bytes: o.code.len(), name: o.name, by: o.by });
         let mut sizes: Vec<_> = sizes.collect();
         sizes.shrink_to_fit(); // it took over the objects' room
-        Ok(Code { _pages: pages, setup, run, slack: nest.slack(), sizes, time })
+        Ok(Code { _pages: pages, setup, run, slack: slack(nest), sizes, time })
     }
 
     /// Calls a driver.
@@ -262,4 +264,16 @@ fn unsupported(name: &str, error: &CodegenError) -> Error {
         CodegenError::Verifier(errors) => panic!("emit: function {name} is ill-formed:\n{errors}"),
         error => Error::Unsupported(format!("{name}: {error}")),
     }
+}
+
+/// By buffer: elements behind its end that leaves may touch. Packed bytes may be read four at a
+/// time.
+fn slack(nest: &Nest) -> Vec<i64> {
+    let mut slack = nest.slack();
+    for (slack, buffer) in slack.iter_mut().zip(&nest.buffers) {
+        if buffer.role == BufferRole::Packed && buffer.dtype.bytes() == 1 {
+            *slack = BEHIND.max(*slack);
+        }
+    }
+    slack
 }

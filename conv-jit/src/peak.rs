@@ -1,7 +1,8 @@
 //! The most multiply-adds that one core can do: chains of fused multiply-adds that never leave the
 //! registers.
 //!
-//! In: an element type. Out: [`Peak`], the median rate of the widest vectors that this CPU
+//! In: an element type; of bytes, products are summed in 32 bits, four at a time where an
+//! instruction does that (VNNI). Out: [`Peak`], the median rate of the widest vectors that this CPU
 //! multiplies and adds in, or nothing where we know no such instruction. It is the denominator of
 //! every "percent of peak", measured in the same process as the numerator, so that a throttled or
 //! shared core lowers both.
@@ -97,6 +98,15 @@ mod machine {
             256 | 128 => fma,
             _ => false,
         };
+        if dtype.bytes() == 1 {
+            let vnni = is_x86_feature_detected!("avx512vnni");
+            return match bits {
+                512 if vnni => Some(Chains(u8x64)),
+                256 if vnni && is_x86_feature_detected!("avx512vl") => Some(Chains(u8x32)),
+                256 if is_x86_feature_detected!("avx2") => Some(Chains(pairs_of_u8x32)),
+                _ => None,
+            };
+        }
         present.then_some(Chains(match (dtype.bytes(), bits) {
             (4, 512) => f32x16,
             (4, 256) => f32x8,
@@ -144,6 +154,39 @@ mod machine {
         };
     }
 
+    chains!(u8x64, "vpdpbusd", "vpbroadcastd", "zmm");
+    chains!(u8x32, "vpdpbusd", "vpbroadcastd", "ymm");
+
+    /// Without such an instruction: two products, their sums in pairs, and the sum of those.
+    unsafe fn pairs_of_u8x32(steps: u64) {
+        macro_rules! step {
+            ($($sum:literal)*) => {
+                concat!($(
+                    "vpmaddubsw ymm14, ymm12, ymm13\n",
+                    "vpmaddwd ymm14, ymm14, ymm15\n",
+                    "vpaddd ymm", $sum, ", ymm", $sum, ", ymm14\n",
+                )*)
+            };
+        }
+        // SAFETY: as above.
+        unsafe {
+            asm!(
+                "vpbroadcastd ymm12, [rdx]",
+                "vpbroadcastd ymm13, [rdx]",
+                "vpbroadcastd ymm15, [rdx]",
+                "2:",
+                step!("0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "10" "11"),
+                "dec rcx",
+                "jnz 2b",
+                "vzeroupper",
+                inout("rcx") steps => _,
+                in("rdx") &super::ORDINARY,
+                clobber_abi("sysv64"),
+                options(nostack, readonly),
+            );
+        }
+    }
+
     chains!(f32x16, "vfmadd231ps", "vbroadcastss", "zmm");
     chains!(f32x8, "vfmadd231ps", "vbroadcastss", "ymm");
     chains!(f32x4, "vfmadd231ps", "vbroadcastss", "xmm");
@@ -162,7 +205,7 @@ mod machine {
 
     /// NEON is part of the architecture.
     pub(super) fn chains(dtype: DType, bits: u32) -> Option<Chains> {
-        (bits == 128).then_some(Chains(match dtype.bytes() {
+        (bits == 128 && dtype.bytes() > 1).then_some(Chains(match dtype.bytes() {
             4 => f32x4,
             _ => f64x2,
         }))

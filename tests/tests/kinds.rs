@@ -179,6 +179,21 @@ fn cases_of_integers() -> Vec<(String, Conv)> {
                 (format!("conv1d {of} nwc {rest}"), format!("conv2d {of} nhwc {rest}"));
             texts.extend([("by fours", one), ("by fours", two)]);
         }
+        // Rows are copied with four channels side by side.
+        for rest in [
+            "in 13 ic8 oc20 kernel 3 pad 1",
+            "in 19 ic16 oc16 kernel 1 + bias",
+            "in 31 ic12 oc40 kernel 3 stride 2 pad 2 + bias i32, relu",
+            "in 35 ic3 oc24 kernel 5 stride 2 pad 2 + bias i32",
+            "in 20 ic2 oc5 kernel 3 pad 1 mode constant(7)",
+            "in 40 g2 ic8 oc34 kernel 2 dilation 2",
+            "in 7 n2 ic20 oc64 kernel 3 pad 1 + residual",
+            "in 18 ic4 oc18 kernel 3 pad 2 mode reflect",
+            "in 6 ic4 oc18 kernel 13 pad 6 mode circular",
+        ] {
+            let (one, two) = (format!("conv1d {of} {rest}"), format!("conv2d {of} {rest}"));
+            texts.extend([("woven", one), ("woven", two)]);
+        }
     }
     parsed(texts)
 }

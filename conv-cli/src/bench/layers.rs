@@ -10,7 +10,8 @@
 //! Columns, in any order: `name, family, n, ic, oc, groups, in_spatial, kernel, stride, dilation,
 //! pad_lo, pad_hi, transposed, output_padding, bias`; only `name`, `in_spatial` and `kernel` must
 //! be there. They are separated by commas, semicolons or tabs. Axes are separated by `x`;
-//! `transposed` and `bias` are 0 or 1, or false or true. Everything is f32, channels first.
+//! `transposed` and `bias` are 0 or 1, or false or true. Everything is f32, channels first; a text
+//! has layers of integers, too.
 
 use std::path::Path;
 
@@ -95,10 +96,11 @@ fn zeros() -> Vec<usize> {
 }
 
 /// Tables that need no file.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: [(&str, &str); 4] = [
     ("public", include_str!("../../layers/public.csv")),
     ("corners", include_str!("../../layers/corners.csv")),
     ("blocks", include_str!("../../layers/blocks.txt")),
+    ("int8", include_str!("../../layers/int8.txt")),
 ];
 
 /// Reads a table.
@@ -126,9 +128,10 @@ pub fn described(texts: &[String]) -> Result<Vec<Layer>, Failure> {
 }
 
 fn timed(Layer { name, program, .. }: &Layer) -> Result<(), String> {
-    match program.dtype() == DType::F32 && program.free_sizes().is_empty() {
+    let is_timed = program.dtype() == DType::F32 || program.dtype().is_integer();
+    match is_timed && program.free_sizes().is_empty() {
         true => Ok(()),
-        false => Err(format!("{name}: what is timed is f32 and has known sizes")),
+        false => Err(format!("{name}: what is timed is f32 or of integers, and has known sizes")),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use super::layers::Layer;
 use crate::failure::Failure;
-use crate::route::{self, How, Ready, Weights};
+use crate::route::{self, About, How, Ready, Weights};
 
 const WARM_UP: Duration = Duration::from_millis(50);
 const MIN_RUNS: usize = 5;
@@ -32,6 +32,15 @@ pub struct Settings {
     pub time: Duration,
     /// All threads' peak in GFLOP/s, where it is known.
     pub peak: Option<f64>,
+    /// The same of products of bytes.
+    pub peak_of_bytes: Option<f64>,
+}
+
+impl Settings {
+    /// The peak that a layer could reach.
+    pub fn peak_of(&self, layer: &Layer) -> Option<f64> {
+        if layer.program.dtype().is_integer() { self.peak_of_bytes } else { self.peak }
+    }
 }
 
 /// One JSON line.
@@ -78,19 +87,10 @@ pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> 
             layer.name
         )));
     }
-    let weights = program.convs().map(weights).collect::<Result<Vec<_>, _>>()?;
-    let input = numbers(program.len_of(0), 1)?;
-    let mut output = route::zeros(program.output_shape().iter().product())?;
-    let adds = program.single().is_some_and(|conv| conv.spec().residual);
-    let added = program.single().and_then(conv_ir::Conv::residual_shape);
-    let added = added.map_or(0, |shape| shape.iter().product());
-    let residual = adds.then(|| numbers(added, 4)).transpose()?;
-    let ready = Ready::new(program, how, weights.clone())?;
-    let unfused = unfused(program, how, &ready.chosen.plan, weights)?;
-    let both: Vec<&Ready<f32>> = [&ready].into_iter().chain(&unfused).collect();
-    let all = times(settings.time, both.len(), |at| {
-        both[at].run(&input, residual.as_deref(), &mut output)
-    })?;
+    let (ready, all) = match program.dtype().is_integer() {
+        true => integers(program, settings)?,
+        false => floats(program, settings)?,
+    };
     let (planned, apart) = (&all[0], all.get(1));
     let median = milliseconds(planned[planned.len() / 2]);
     let facts = program.convs().filter_map(analysis::facts);
@@ -105,7 +105,7 @@ pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> 
         ms_min: milliseconds(planned[0]),
         ms_median: median,
         gflops: rounded(gflops, 3),
-        pct_peak: settings.peak.map(|peak| rounded(100.0 * gflops / peak, 2)),
+        pct_peak: settings.peak_of(layer).map(|peak| rounded(100.0 * gflops / peak, 2)),
         compile_ms: milliseconds(ready.compile),
         packing_ms: milliseconds(ready.packing),
         code_bytes: ready.code_bytes,
@@ -114,6 +114,35 @@ pub fn measure(layer: &Layer, settings: &Settings) -> Result<Measured, Failure> 
         ms_unfused: apart.map(|times| milliseconds(times[times.len() / 2])),
         gain: apart.and_then(|apart| gain(planned, apart)).map(|gain| rounded(gain, 4)),
     })
+}
+
+/// Times of floats: as planned and, where that is another way, step by step.
+fn floats(program: &Program, settings: &Settings) -> Result<(About, Vec<Vec<Duration>>), Failure> {
+    let how = &settings.how;
+    let weights = program.convs().map(weights).collect::<Result<Vec<_>, _>>()?;
+    let input = numbers(program.len_of(0), 1)?;
+    let mut output = route::zeros(program.output_shape().iter().product())?;
+    let adds = program.single().is_some_and(|conv| conv.spec().residual);
+    let added = program.single().and_then(conv_ir::Conv::residual_shape);
+    let added = added.map_or(0, |shape| shape.iter().product());
+    let residual = adds.then(|| numbers(added, 4)).transpose()?;
+    let ready = Ready::new(program, how, weights.clone())?;
+    let unfused = unfused(program, how, &ready.about.chosen.plan, weights)?;
+    let both: Vec<&Ready<f32>> = [&ready].into_iter().chain(&unfused).collect();
+    let all = times(settings.time, both.len(), |at| {
+        both[at].run(&input, residual.as_deref(), &mut output)
+    })?;
+    Ok((ready.about, all))
+}
+
+/// Times of integers, on arrays as they are stored.
+fn integers(
+    program: &Program,
+    settings: &Settings,
+) -> Result<(About, Vec<Vec<Duration>>), Failure> {
+    let (about, mut run) = route::integers_at_work(program, &settings.how)?;
+    let all = times(settings.time, 1, |_| run())?;
+    Ok((about, all))
 }
 
 /// Step by step, where the plan is another one.

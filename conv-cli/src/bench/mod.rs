@@ -45,10 +45,11 @@ use summary::Summary;
 const NOTES: &str = "\
 A table is a CSV file or a text. The first line of a CSV file names its columns: name, in_spatial and kernel, and where they are not 1, 0 or false \
 family, n, ic, oc, groups, stride, dilation, pad_lo, pad_hi, transposed, output_padding, bias. Commas, semicolons or tabs stand between columns, x between axes. \
-A text has a layer a line, 'name: DESCRIPTION', of one step or several. Everything is f32, with warm caches; weights are packed beforehand.
+A text has a layer a line, 'name: DESCRIPTION', of one step or several. Everything is f32 or of integers, as the description says, with warm caches; weights are packed beforehand.
 
 GFLOP/s counts the direct algorithm's work, two operations per multiply-add, padding included. The percentage is of the widest \
-fused multiply-adds that one core can do without memory, measured in the same run, times the threads. Both follow from the median.
+fused multiply-adds that one core can do without memory, measured in the same run, times the threads; of integers, of the widest products of bytes, \
+summed in 32 bits. Both follow from the median.
 
 Several steps, of which some are fused, are timed step by step too, in turns. The gain is that time over the time as planned. There is none (-) where the \
 plan is to go step by step, nor where the middle halves of both times overlap: that is noise.
@@ -77,7 +78,8 @@ Examples:
   convc bench --layers public --accuracy fast
   convc bench 'conv2d ic64 oc64 in 56 kernel 3 pad 1' --schedule 'lanes oc:16 tile oc:16,ow:28 unroll kh,kw pack'
   convc bench --accuracy fast --all-algorithms --time 0.1 'conv2d ic64 oc64 in 56 kernel 3 pad 1'
-  convc bench --layers blocks";
+  convc bench --layers blocks
+  convc bench --layers int8";
 
 /// Time convolutions, or the layers of a table
 #[derive(clap::Args)]
@@ -91,7 +93,7 @@ pub struct Args {
         conflicts_with_all = ["layers", "only"]
     )]
     texts: Vec<String>,
-    /// Instead of descriptions: a table of layers; public, corners and blocks are built in
+    /// Instead of descriptions: a table of layers; public, corners, blocks and int8 are built in
     #[arg(long, visible_alias = "chains", value_name = "FILE")]
     layers: Option<PathBuf>,
     /// Only these layers
@@ -164,7 +166,7 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let known = table.iter().map(|layer| layer.name.clone()).collect();
     let layers = layers::pick(table, &args.only, path)?;
     if args.all_algorithms {
-        return algorithms::print(&layers, &settings(args, None), out);
+        return algorithms::print(&layers, &settings(args, [None; 2]), out);
     }
     let peers = Peers::read(&args.compare, args.threads)?;
     if let Some(html) = &args.html {
@@ -173,11 +175,13 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
         output::check(&[html], &read)?;
     }
     let peak = fma_peak(DType::F32);
-    let rows = rows(args, &layers, &peers, peak, out)?;
+    let has_integers = layers.iter().any(is_of_integers);
+    let of_bytes = if has_integers { fma_peak(DType::U8) } else { None };
+    let rows = rows(args, &layers, &peers, [peak, of_bytes], out)?;
     let most = rows.iter().filter_map(|row| row.measured.pct_peak).reduce(f64::max);
     let report = Report {
         heading: with_doubt(
-            heading(peak, args.threads),
+            heading(peak, of_bytes, args.threads),
             doubt(peak, fma_peak(DType::F32), most),
             args,
         ),
@@ -204,7 +208,13 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     }
 }
 
-fn settings(args: &Args, peak: Option<Peak>) -> Settings {
+fn is_of_integers(layer: &Layer) -> bool {
+    layer.program.dtype().is_integer()
+}
+
+fn settings(args: &Args, peaks: [Option<Peak>; 2]) -> Settings {
+    let [peak, peak_of_bytes] =
+        peaks.map(|peak| peak.map(|peak| peak.gflops * args.threads as f64));
     Settings {
         how: How {
             route: args.route,
@@ -214,7 +224,8 @@ fn settings(args: &Args, peak: Option<Peak>) -> Settings {
             ..How::default()
         },
         time: args.time,
-        peak: peak.map(|peak| peak.gflops * args.threads as f64),
+        peak,
+        peak_of_bytes,
     }
 }
 
@@ -223,13 +234,13 @@ fn rows(
     args: &Args,
     layers: &[Layer],
     peers: &Peers,
-    peak: Option<Peak>,
+    peaks: [Option<Peak>; 2],
     out: &mut dyn Write,
 ) -> Result<Vec<Row>, Failure> {
-    let settings = settings(args, peak);
+    let settings = settings(args, peaks);
     let mut rows = Vec::new();
     each(layers, &settings, |layer, measured| {
-        let row = Row::new(layer, measured, peers, settings.peak);
+        let row = Row::new(layer, measured, peers, settings.peak_of(layer));
         if args.format == Format::Json {
             print_json(&row, args, out)?;
         }
@@ -279,12 +290,18 @@ fn each(
     Ok(())
 }
 
-fn heading(peak: Option<Peak>, threads: usize) -> String {
+fn heading(peak: Option<Peak>, of_bytes: Option<Peak>, threads: usize) -> String {
+    let of_bytes = match of_bytes {
+        Some(Peak { gflops, bits }) => {
+            format!(", and of bytes {gflops:.0} GOP/s with {bits}-bit products")
+        }
+        None => String::new(),
+    };
     let threads = if threads == 1 { "1 thread".to_owned() } else { format!("{threads} threads") };
     match peak {
         Some(Peak { gflops, bits }) => {
             format!(
-                "{threads}; one core's peak is {gflops:.1} GFLOP/s with {bits}-bit multiply-adds"
+                "{threads}; one core's peak is {gflops:.1} GFLOP/s with {bits}-bit multiply-adds{of_bytes}"
             )
         }
         None => format!("{threads}; this CPU has no fused multiply-add that we can measure"),

@@ -219,13 +219,13 @@ impl Work<'_> {
         let &Args { route, threads, exactness: Exactness { accuracy }, .. } = self.args;
         let how = How { route, threads, accuracy, ..How::default() };
         let ready = Ready::new(&route::compiled_in(&conv.into(), &weights)?, &how, weights)?;
-        self.report.split.extend(ready.chosen.split.clone());
+        self.report.split.extend(ready.about.chosen.split.clone());
         let mut values = route::zeros(planes * self.size[0] * self.size[1])?;
         let start = Instant::now();
         ready.run(&self.values, None, &mut values)?;
         self.report.run += start.elapsed();
-        self.report.compile += ready.compile;
-        self.report.route = ready.route;
+        self.report.compile += ready.about.compile;
+        self.report.route = ready.about.route;
         (self.planes, self.values) = (planes, values);
         Ok(())
     }

@@ -6,11 +6,13 @@
 //!
 //! The reference and the interpreter follow such a program on the numbers as they are.
 
+use std::time::Instant;
+
 use conv_files::Number;
 use conv_ir::{DType, Program};
 use conv_jit::{Array, Compiled, Packed, StepArrays, Stored};
 
-use super::{Scalar, Weights};
+use super::{About, Chosen, How, Route, Scalar, Weights};
 use crate::failure::Failure;
 
 /// A packed program, whatever its arrays hold.
@@ -53,6 +55,64 @@ macro_rules! with_integer {
             other => return Err(Failure::usage(format!("{other} is no type of integers"))),
         }
     }};
+}
+
+/// A run that can be repeated.
+pub type Work = Box<dyn FnMut() -> Result<(), Failure>>;
+
+/// A program of integers on arrays of its own, as they are stored, of numbers that are the same in
+/// every run.
+pub fn at_work(program: &Program, how: &How) -> Result<(About, Work), Failure> {
+    if matches!(how.route, Route::Reference | Route::Interp) {
+        let message = "integers are timed as they are stored, by machine code: leave the route out";
+        return Err(Failure::usage(message));
+    }
+    if program.convs().any(|conv| conv.spec().residual) {
+        return Err(Failure::usage("of integers with a residual nothing is timed"));
+    }
+    let start = Instant::now();
+    let compiled = Compiled::new(program, how.options())?;
+    let (route, compile) = (conv_jit::route_name(compiled.target()), start.elapsed());
+    let drawn = |dtype: DType, count: usize, seed: u64| -> Result<Vec<f64>, Failure> {
+        let (least, greatest) = dtype.range().unwrap_or((0, 1));
+        // Sums of i32 beside products of bytes are small ones.
+        let (least, greatest) = (least.max(-1 << 15), greatest.min(1 << 15));
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        let mut all = super::zeros(count)?;
+        all.fill_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            (least + (state >> 33) as i64 % (greatest - least + 1)) as f64
+        });
+        Ok(all)
+    };
+    let steps = program.convs().map(|conv| {
+        let (types, needs) = (conv.types(), conv.has_weight() && conv.known().is_none());
+        let weight = needs.then(|| drawn(types.weight, conv.weight_len(), 2)).transpose()?;
+        let bias = conv.spec().bias.then(|| drawn(types.bias, conv.bias_len(), 3)).transpose()?;
+        Ok(StepArrays {
+            weight: weight.map(|numbers| array(types.weight, &numbers)).transpose()?,
+            bias: bias.map(|numbers| array(types.bias, &numbers)).transpose()?,
+        })
+    });
+    let steps = steps.collect::<Result<Vec<_>, Failure>>()?;
+    let input = drawn(program.type_of(0), program.len_of(0), 1)?;
+    let count = program.output_shape().iter().product();
+    let (from, to) = (program.type_of(0), program.type_of(program.steps().len()));
+    let start = Instant::now();
+    let (packed, run) = with_integer!(from, I => with_integer!(to, O => {
+        let packed = compiled.pack_arrays::<I, O>(&steps)?;
+        let (input, mut output) = (stored::<f64, I>(&input), super::zeros::<O>(count)?);
+        let of = packed.compiled();
+        let run: Work = Box::new(move || Ok(packed.run(&input, &mut output)?));
+        (of, run)
+    }));
+    let packing = start.elapsed();
+    let (rewritten, plan) = (packed.rewritten(), packed.plan());
+    let chosen = Chosen::of(program, rewritten, plan, packed.groups());
+    let code_bytes = packed.code_bytes();
+    Ok((About { route, compile, packing, code_bytes, chosen }, run))
 }
 
 /// Whether an array of integers holds another type than `T`.

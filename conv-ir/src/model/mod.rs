@@ -10,6 +10,7 @@ mod order;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod woven;
 
 use crate::lower::{Layouts, Within};
 use crate::nest::{FOUR, Nest, Role};
@@ -133,6 +134,9 @@ fn interleaved(conv: &Conv, shape: &Shape) -> Option<String> {
 }
 
 fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
+    if let Some(choice) = woven::choose_woven(shape, target) {
+        return choice;
+    }
     let mut choice = Choice { schedule: Schedule::default(), reasons: Vec::new() };
     if matches!(on, LanesOn::Channels) && takes_fours(shape, target) {
         return choose_fours(choice, shape, target);

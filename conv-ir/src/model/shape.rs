@@ -37,6 +37,8 @@ pub(super) struct Shape {
     pub is_integer: bool,
     /// Products of bytes can be summed four at a time.
     pub fours: Option<Signs>,
+    /// The same of a copy of the input's rows.
+    pub woven: Option<Signs>,
     /// Sums beside those of a column's channels: of splats, where bytes are alike.
     pub beside: i64,
     /// The output has the type of the sums, no integer: a tile of channels is turned in registers.
@@ -116,6 +118,7 @@ impl Shape {
             row_step: row_step(nest, leaf),
             is_integer: nest.dtype.is_integer(),
             fours: nest.fours(),
+            woven: nest.weaves(),
             beside: 0,
             stores_sums: !nest.dtype.is_integer()
                 && nest
@@ -134,8 +137,9 @@ impl Shape {
 
     /// The same with four bytes as one element of 32 bits, which is what an instruction takes.
     pub(super) fn in_fours(&self) -> Shape {
-        let beside = i64::from(self.fours == Some(Signs::Alike));
-        Shape { in_channels: self.in_channels / FOUR, beside, ..self.clone() }
+        let beside = i64::from(self.fours.or(self.woven) == Some(Signs::Alike));
+        let in_channels = (self.in_channels + FOUR - 1) / FOUR;
+        Shape { in_channels, beside, ..self.clone() }
     }
 
     /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside

@@ -1,6 +1,6 @@
 //! Whether products of bytes can be summed four at a time.
 
-use super::{Access, Affine, AxisId, Expr, Leaf, Nest, Op, Role, Stmt};
+use super::{Access, Affine, AxisId, Expr, Index, Leaf, Loop, Nest, Op, Part, Role, Stmt, Var};
 use crate::dtype::{DType, Kind};
 
 /// Products in an instruction.
@@ -19,12 +19,84 @@ impl Nest {
     /// Where every sum of the body, before it has a tile, is of bytes times bytes over blocks of
     /// four channels that lie side by side in the input: whether their signs differ.
     pub(crate) fn fours(&self) -> Option<Signs> {
-        fn all(nest: &Nest, stmts: &[Stmt], found: &mut Option<Signs>) -> bool {
+        self.all_of_bytes(&|leaf, input| {
+            let along = |l: &Loop| input.index.last()?.as_affine().map(|a| a.of_axis(l.axis));
+            let is_whole = |l: &Loop| {
+                let range = l.constant_range();
+                self.is_block(l) || range.is_some_and(|(lo, hi)| lo == 0 && hi % FOUR == 0)
+            };
+            self.channels(leaf).any(|l| is_whole(l) && along(l) == Some(1))
+        })
+    }
+
+    /// The same where a copy of rows of the input can put channels side by side: columns are there
+    /// now.
+    pub(crate) fn weaves(&self) -> Option<Signs> {
+        self.all_of_bytes(&|leaf, input| {
+            let mut channels = self.channels(leaf);
+            let (Some(l), None) = (channels.next(), channels.next()) else { return false };
+            let count = match l.constant_range() {
+                Some((0, count)) if !self.is_block(l) => count,
+                _ => return false,
+            };
+            let is_columns = |role| matches!(role, Role::Out(0) | Role::Kernel(0));
+            let mut across = false;
+            if let Some(last) = input.index.last() {
+                last.map(&mut |a| {
+                    across |= a.axes().any(|axis| is_columns(self.role(axis)));
+                    a.clone()
+                });
+            }
+            let of_channels = input.index.iter().filter(|index| index.follows(l.axis));
+            let is_plain = |index: &Index| *index == Index::Affine(Affine::axis(l.axis));
+            let (is_alone, is_plain) =
+                (of_channels.clone().count() == 1, of_channels.clone().all(is_plain));
+            // Of fewer than four the last is there again, under weights of zero.
+            let fits = count % FOUR == 0 || (2..FOUR).contains(&count);
+            fits && across && is_alone && is_plain
+        })
+    }
+
+    /// Whether a loop is over the channels of a block of four.
+    pub(crate) fn is_block(&self, l: &Loop) -> bool {
+        let axis = self.axis(l.axis);
+        axis.role == Role::InChannel && axis.part == Part::Inner
+    }
+
+    /// Cuts the loop over the channels of the input in blocks of four. The last is what is left of
+    /// channels that are no fours.
+    pub(crate) fn cut_in_fours(&self, leaf: &mut Leaf, (block, inside): (AxisId, AxisId)) {
+        let is_channels = |l: &Loop| self.role(l.axis) == Role::InChannel;
+        let is_cut = leaf.reduce.iter().any(|l| self.is_block(l));
+        if let Some(at) = leaf.reduce.iter().position(is_channels).filter(|_| !is_cut)
+            && let Some((0, extent)) = leaf.reduce[at].constant_range()
+        {
+            let axis = leaf.reduce[at].axis;
+            let by = Affine::axis(block).times(FOUR).plus(&Affine::axis(inside));
+            *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+            leaf.reduce[at] = Loop::serial(block, (extent + FOUR - 1) / FOUR);
+            leaf.reduce.insert(at + 1, Loop::serial(inside, extent.min(FOUR)));
+        }
+    }
+
+    fn channels<'a>(&'a self, leaf: &'a Leaf) -> impl Iterator<Item = &'a Loop> {
+        leaf.reduce.iter().filter(|l| self.role(l.axis) == Role::InChannel)
+    }
+
+    /// Whether the signs differ of the bytes of every sum, where all of them pass a test of the
+    /// input.
+    fn all_of_bytes(&self, passes: &dyn Fn(&Leaf, &Access) -> bool) -> Option<Signs> {
+        fn all(
+            nest: &Nest,
+            stmts: &[Stmt],
+            passes: &dyn Fn(&Leaf, &Access) -> bool,
+            found: &mut Option<Signs>,
+        ) -> bool {
             stmts.iter().all(|stmt| match stmt {
-                Stmt::For(_, body) => all(nest, body, found),
+                Stmt::For(_, body) => all(nest, body, passes, found),
                 Stmt::Leaf(leaf) => match factors(leaf) {
                     Some((input, weight)) => {
-                        *found = nest.of_fours(leaf, input, weight);
+                        *found = nest.signs(leaf, input, weight).filter(|_| passes(leaf, input));
                         found.is_some()
                     }
                     None => true,
@@ -33,26 +105,22 @@ impl Nest {
             })
         }
         let mut found = None;
-        (self.dtype == DType::I32 && all(self, &self.body, &mut found)).then_some(found).flatten()
+        let are_all = self.dtype == DType::I32 && all(self, &self.body, passes, &mut found);
+        are_all.then_some(found).flatten()
     }
 
-    fn of_fours(&self, leaf: &Leaf, input: &Access, weight: &Access) -> Option<Signs> {
+    /// Of bytes times bytes.
+    fn signs(&self, leaf: &Leaf, input: &Access, weight: &Access) -> Option<Signs> {
         let dtype = |a: &Access| self.buffer(self.buffer_behind(leaf, a.base)).dtype;
         let (input_type, weight_type) = (dtype(input), dtype(weight));
         let has_sign = |dtype: DType| dtype.format().kind == Kind::Signed;
         if input_type.bytes() > 1 || weight_type.bytes() > 1 {
             return None;
         }
-        let is_channel = |axis: AxisId| self.role(axis) == Role::InChannel;
-        let l = leaf.reduce.iter().find(|l| is_channel(l.axis))?;
-        let is_whole = l.constant_range().is_some_and(|(lo, hi)| lo == 0 && hi % FOUR == 0);
-        let along = |a: Option<&Affine>| a.map_or(0, |a| a.of_axis(l.axis));
-        let is_in_fours = is_whole && along(input.index.last().and_then(|i| i.as_affine())) == 1;
-        let signs = match has_sign(input_type) == has_sign(weight_type) {
+        Some(match has_sign(input_type) == has_sign(weight_type) {
             true => Signs::Alike,
             false => Signs::Differ,
-        };
-        is_in_fours.then_some(signs)
+        })
     }
 }
 

@@ -23,7 +23,7 @@
 
 use crate::nest::{
     Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, FOUR, Leaf, Loop,
-    Nest, Op, Part, Quotient, Role, Var, for_leaves,
+    Nest, Op, Part, Quotient, Role, for_leaves,
 };
 use crate::schedule::Pack;
 use crate::{DType, Error, Schedule, Target};
@@ -42,26 +42,24 @@ pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Res
 }
 
 /// Whether four channels of the input, which lie side by side, are multiplied at a time, with those
-/// of the output in the lanes.
+/// of the output in the lanes, or with columns of a panel that has such blocks.
 fn multiplies_fours(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
-    target.isa.machine().dots && schedule.lanes_of(Role::OutChannel) > 1 && nest.fours().is_some()
+    let by_channels = schedule.lanes_of(Role::OutChannel) > 1;
+    let are_woven =
+        || nest.all_leaves().iter().any(|leaf| leaf.reduce.iter().any(|l| nest.is_block(l)));
+    target.isa.machine().dots && (by_channels || are_woven()) && nest.fours().is_some()
 }
 
-/// Cuts the loops over the channels of the input in blocks of four.
+/// Cuts the loops over the channels of the input in blocks of four, which are whole: packed weights
+/// are, and what a panel has under zeros does not count.
 fn split_channels(nest: &mut Nest) {
     let mut body = std::mem::take(&mut nest.body);
     let block = nest.add_axis("ic.q", Role::InChannel, Part::Outer);
     let inside = nest.add_axis("ic.b", Role::InChannel, Part::Inner);
-    let by = Affine::axis(block).times(FOUR).plus(&Affine::axis(inside));
     for_leaves(&mut body, &mut |leaf| {
-        let is_channels = |l: &Loop| nest.role(l.axis) == Role::InChannel;
-        if let Some(at) = leaf.reduce.iter().position(is_channels)
-            && let Some((0, extent)) = leaf.reduce[at].constant_range()
-        {
-            let axis = leaf.reduce[at].axis;
-            *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
-            leaf.reduce[at] = Loop::serial(block, extent / FOUR);
-            leaf.reduce.insert(at + 1, Loop::serial(inside, FOUR));
+        nest.cut_in_fours(leaf, (block, inside));
+        for l in leaf.reduce.iter_mut().filter(|l| nest.is_block(l)) {
+            l.hi = FOUR.into();
         }
         Ok::<_, Error>(())
     })

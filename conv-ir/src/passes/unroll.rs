@@ -49,17 +49,11 @@ pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result
     Ok(())
 }
 
-/// Whether a loop is over channels of the input that are multiplied at a time.
-fn is_block(nest: &Nest, l: &Loop) -> bool {
-    let axis = nest.axis(l.axis);
-    axis.role == Role::InChannel && axis.part == Part::Inner
-}
-
 /// Puts channels that are multiplied at a time inside, into the code. Bounds of other loops do not
 /// name channels, and no test does.
 fn put_blocks_inside(nest: &Nest, leaf: &mut Leaf) {
-    leaf.reduce.sort_by_key(|l| is_block(nest, l));
-    if let Some(l) = leaf.reduce.last_mut().filter(|l| is_block(nest, l)) {
+    leaf.reduce.sort_by_key(|l| nest.is_block(l));
+    if let Some(l) = leaf.reduce.last_mut().filter(|l| nest.is_block(l)) {
         l.kind = LoopKind::Unrolled;
     }
 }
@@ -69,7 +63,7 @@ fn points(nest: &Nest, leaf: &Leaf) -> i64 {
     let unrolled = leaf
         .reduce
         .iter()
-        .filter(|l| l.kind == LoopKind::Unrolled && !is_block(nest, l))
+        .filter(|l| l.kind == LoopKind::Unrolled && !nest.is_block(l))
         .filter_map(Loop::constant_extent);
     leaf.tile.iter().map(|t| t.extent).chain(unrolled).product()
 }
@@ -77,7 +71,7 @@ fn points(nest: &Nest, leaf: &Leaf) -> i64 {
 /// Marks the innermost loops; the position of the innermost loop that is left.
 fn unroll_taps(nest: &Nest, schedule: &Schedule, leaf: &mut Leaf) -> Option<usize> {
     for at in (0..leaf.reduce.len()).rev() {
-        if is_block(nest, &leaf.reduce[at]) {
+        if nest.is_block(&leaf.reduce[at]) {
             continue;
         }
         let wanted = schedule.unroll.contains(&nest.role(leaf.reduce[at].axis));
@@ -100,7 +94,7 @@ fn unroll_steps(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize
     let Some((_, most)) = schedule.step.filter(|step| step.0 == role) else {
         return;
     };
-    let block = leaf.reduce.iter().find(|l| is_block(nest, l) && role == Role::InChannel);
+    let block = leaf.reduce.iter().find(|l| nest.is_block(l) && role == Role::InChannel);
     let most = most / block.and_then(Loop::constant_extent).unwrap_or(1);
     let most = most.min(BUDGET / points(nest, leaf).max(1));
     let Some(step) = (2..=most).rev().find(|step| extent % step == 0) else {

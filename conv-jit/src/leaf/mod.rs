@@ -25,13 +25,15 @@ mod regroup;
 mod slide;
 mod turned;
 mod walk;
+mod weave;
 
 use std::fmt;
 
-use conv_ir::nest::Leaf;
+use conv_ir::nest::{BufferRole, Leaf};
 use conv_ir::{DType, Isa, Machine, Nest};
 
 use inst::LeafCode;
+pub(crate) use slide::BEHIND;
 
 /// Why a leaf is not assembled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,12 +125,17 @@ pub(crate) fn lower<T>(
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let shape = Shape::of(nest, leaf, isa)?;
-    let code = walk::straight(nest, leaf, shape.machine())?;
+    let mut code = walk::straight(nest, leaf, shape.machine())?;
     if nest.dtype != DType::I32 || shape.width == 1 {
         return shared(code, shape, encode);
     }
+    weave::weave(&mut code);
     if shape.machine().dots {
-        if let Some(slid) = slide::slid(&code, shape) {
+        let is_packed = |place: inst::Place| {
+            let pointer = code.cursors[place.cursor.0 as usize].pointer;
+            nest.buffer(leaf.pointers[pointer]).role == BufferRole::Packed
+        };
+        if let Some(slid) = slide::slid(&code, shape, is_packed) {
             match shared(dots::by_fours(slid), shape, &encode) {
                 Err(Refusal::Registers) => {}
                 result => return result,

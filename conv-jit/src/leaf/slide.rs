@@ -1,20 +1,23 @@
-//! Known taps beside each other on a row of bytes: four products become one instruction.
+//! Taps beside each other on a row of bytes: four products become one instruction.
 //!
 //! ```text
-//! %4 = u8 c1[0]; %9 = fma(%4, -1, %9) %20 = slide c1[0], 3 bytes 0 1 2 2, 1 2 3 3, .. %5 = u8
-//! c1[1]; %9 = fma(%5, 2, %9) -> %9 = dot(%20, [-1 2 3 0], %9) %6 = u8 c1[2]; %9 = fma(%6, 3, %9)
+//! %4 = u8 c1[0]; %9 = fma(%4, -1, %9)         %20 = slide c1[0], 3 bytes: 0 1 2 -, 1 2 3 -, ..
+//! %5 = u8 c1[1]; %9 = fma(%5, 2, %9)     ->   %9 = dot(%20, [-1 2 3 0], %9)
+//! %6 = u8 c1[2]; %9 = fma(%6, 3, %9)
 //! ```
 //!
 //! Columns are in the lanes, so neighbouring taps of one output are neighbouring bytes. One load
 //! gives each lane its own byte and those behind it; all sums of the tile that have taps there
-//! share it, each with its own four numbers. What a sum has no tap for is multiplied by 0.
+//! share it, each with its own four numbers: known ones, or weights that lie beside each other,
+//! which are a splat of 32 bits. What a sum has no tap for is 0, or is multiplied by 0. Lanes may
+//! be two bytes apart (a stride), and some may be left out, as at an edge.
 //!
 //! Sums of integers are modulo 2^32, in any order, and no product of bytes, nor four of them,
 //! leaves 32 bits: nothing needs a proof that sums are small. Bytes of the picture have no sign,
 //! those of the window have one, as the instruction wants it.
 //!
-//! Nothing is touched that was not touched before. Vectors of which lanes are left out (at an edge)
-//! stay as they are.
+//! Of the input nothing is touched that was not touched before, or lies between; of packed weights
+//! up to [`BEHIND`] bytes behind.
 
 use rustc_hash::FxHashMap as HashMap;
 
@@ -29,75 +32,110 @@ use super::inst::{Arg, Inst, Kind, LeafCode, Live, Place, Source, Value};
 const FOUR: i64 = 4;
 /// Only whole registers of 512 bits: that is where a lane's neighbours are found.
 const BYTES: i64 = 64;
+/// Bytes behind packed weights that a splat of four of them may touch.
+pub(crate) const BEHIND: i64 = FOUR - 1;
 
-/// A byte in each lane times a known number.
+/// What a byte is multiplied by.
+#[derive(Clone, Copy, PartialEq)]
+enum Weight {
+    Known(i8),
+    At(Place),
+}
+
+/// A byte in each lane times a number.
 #[derive(Clone, Copy)]
 struct Tap {
     /// Where the instruction stands.
     at: usize,
     sum: Value,
     place: Place,
-    weight: i8,
+    /// Bytes from lane to lane.
+    step: i64,
+    live: Live,
+    weight: Weight,
+}
+
+/// What taps of one sum are multiplied by.
+#[derive(Clone, Copy, PartialEq)]
+enum Weights {
+    Known([i8; FOUR as usize]),
+    /// So many from there on.
+    From(Place),
 }
 
 /// Taps of one sum that one instruction takes.
+#[derive(Clone)]
 struct Group {
     sum: Value,
     /// The first and how many bytes there are from it to the last.
     place: Place,
     count: i64,
-    weights: [i8; FOUR as usize],
+    step: i64,
+    weights: Weights,
+    /// Of each tap: how far it is from the first, and its lanes.
+    taps: Vec<(i64, Live)>,
 }
 
-/// The leaf with such products four at a time; none where there are no two of them.
-pub(super) fn slid(code: &LeafCode, shape: Shape) -> Option<LeafCode> {
+/// The leaf with such products four at a time; none where there are no two of them. Weights that
+/// are no numbers are those that `is_packed` says.
+pub(super) fn slid(
+    code: &LeafCode,
+    shape: Shape,
+    is_packed: impl Fn(Place) -> bool,
+) -> Option<LeafCode> {
     if shape.bytes() != BYTES || shape.width * FOUR != BYTES {
         return None;
     }
-    let taps = taps(code, shape.width);
-    let mut groups = groups(&taps);
-    if groups.iter().all(|group| group.count == 1) {
+    let taps = taps(code, &is_packed);
+    let mut groups = groups(&taps, shape.width);
+    if groups.iter().all(|group| group.count == 1 && group.step == 1) {
         return None;
     }
-    widen(&mut groups);
+    widen(&mut groups, shape.width);
     let mut is_replaced = vec![false; code.update.len()];
     taps.iter().for_each(|tap| is_replaced[tap.at] = true);
     let mut code = code.clone();
     let kept = std::mem::take(&mut code.update).into_iter().zip(is_replaced);
     let kept: Vec<Inst> = kept.filter(|(_, gone)| !gone).map(|(inst, _)| inst).collect();
     code.update = without_unread(kept, &code.carried);
-    groups.sort_by_key(|group| (group.place.cursor.0, group.place.bytes, group.count));
-    let mut loaded: Option<((Place, i64), Value)> = None;
-    for Group { sum, place, count, weights } in groups {
+    groups.sort_by_key(|group| {
+        (group.place.cursor.0, group.place.bytes, group.count, group.touched(shape.width).range())
+    });
+    let mut loaded: Option<(Source, Value)> = None;
+    let mut splats: HashMap<Place, Value> = HashMap::default();
+    for group in groups {
+        let source = group.source(shape.width);
         let value = match loaded {
-            Some((known, value)) if known == (place, count) => value,
-            _ => {
-                code.carried.push(false);
-                Value(code.carried.len() as u32 - 1)
+            Some((known, value)) if known == source => value,
+            _ => load(&mut code, source),
+        };
+        loaded = Some((source, value));
+        let weights = match group.weights {
+            Weights::Known(weights) => {
+                let bits = u32::from_le_bytes(weights.map(|weight| weight as u8));
+                Arg::From(Source::Bits(bits.into()))
+            }
+            Weights::From(place) => {
+                let splat =
+                    *splats.entry(place).or_insert_with(|| load(&mut code, Source::Splat(place)));
+                Arg::Value(splat)
             }
         };
-        if loaded.is_none_or(|(known, _)| known != (place, count)) {
-            let source = match count {
-                1 => {
-                    let live = Live::first(shape.width);
-                    Source::Stored { dtype: DType::U8, place, step: 1, live }
-                }
-                _ => Source::Slide { place, count },
-            };
-            let args = smallvec![Arg::From(source)];
-            code.update.push(Inst::Set { to: value, kind: Kind::Copy, args });
-            loaded = Some(((place, count), value));
-        }
-        let bits = u32::from_le_bytes(weights.map(|weight| weight as u8));
-        let args =
-            smallvec![Arg::Value(value), Arg::From(Source::Bits(bits.into())), Arg::Value(sum)];
-        code.update.push(Inst::Set { to: sum, kind: Kind::Dot, args });
+        let args = smallvec![Arg::Value(value), weights, Arg::Value(group.sum)];
+        code.update.push(Inst::Set { to: group.sum, kind: Kind::Dot, args });
     }
     Some(code)
 }
 
+fn load(code: &mut LeafCode, source: Source) -> Value {
+    code.carried.push(false);
+    let to = Value(code.carried.len() as u32 - 1);
+    code.update.push(Inst::Set { to, kind: Kind::Copy, args: smallvec![Arg::From(source)] });
+    to
+}
+
 /// Every product, and every byte that is added or subtracted, of the update.
-fn taps(code: &LeafCode, width: i64) -> Vec<Tap> {
+fn taps(code: &LeafCode, is_packed: &impl Fn(Place) -> bool) -> Vec<Tap> {
     let mut loads: HashMap<Value, Source> = HashMap::default();
     let mut found = Vec::new();
     for (at, inst) in code.update.iter().enumerate() {
@@ -112,61 +150,148 @@ fn taps(code: &LeafCode, width: i64) -> Vec<Tap> {
             Arg::Value(value) => loads.get(&value).copied(),
             Arg::From(source) => Some(source),
         };
-        let place = |arg: Arg| match source(arg) {
-            Some(Source::Stored { dtype: DType::U8, place, step: 1, live }) => {
-                live.is_all(width).then_some(place)
+        let byte = |arg: Arg| match source(arg) {
+            Some(Source::Stored { dtype: DType::U8, place, step: step @ (1 | 2), live }) => {
+                Some((place, step, live)).filter(|_| live.range().0 >= 0 && !live.is_empty())
             }
             _ => None,
         };
         let number = |arg: Arg| match source(arg) {
-            Some(Source::Bits(bits)) => i8::try_from(bits as u32 as i32).ok(),
+            Some(Source::Bits(bits)) => i8::try_from(bits as u32 as i32).ok().map(Weight::Known),
+            Some(Source::Stored { dtype: DType::I8, place, step: 0, .. }) if is_packed(place) => {
+                Some(Weight::At(place))
+            }
             _ => None,
         };
         let sum = Arg::Value(*to);
+        let (one, minus_one) = (Some(Weight::Known(1)), Some(Weight::Known(-1)));
         let tap = match (kind, &args[..]) {
             (Kind::Fma, &[a, b, c]) if c == sum => {
-                place(a).zip(number(b)).or_else(|| place(b).zip(number(a)))
+                byte(a).zip(number(b)).or_else(|| byte(b).zip(number(a)))
             }
-            (Kind::Add, &[a, b]) if a == sum => place(b).zip(Some(1)),
-            (Kind::Add, &[a, b]) if b == sum => place(a).zip(Some(1)),
-            (Kind::Sub, &[a, b]) if a == sum => place(b).zip(Some(-1)),
+            (Kind::Add, &[a, b]) if a == sum => byte(b).zip(one),
+            (Kind::Add, &[a, b]) if b == sum => byte(a).zip(one),
+            (Kind::Sub, &[a, b]) if a == sum => byte(b).zip(minus_one),
             _ => None,
         };
-        found.extend(tap.map(|(place, weight)| Tap { at, sum: *to, place, weight }));
+        found.extend(tap.map(|((place, step, live), weight)| Tap {
+            at,
+            sum: *to,
+            place,
+            step,
+            live,
+            weight,
+        }));
     }
     found
 }
 
 /// Taps of one sum that are on four neighbouring bytes, from the first on.
-fn groups(taps: &[Tap]) -> Vec<Group> {
+fn groups(taps: &[Tap], width: i64) -> Vec<Group> {
     let mut sorted = taps.to_vec();
     sorted.sort_by_key(|tap| (tap.sum.0, tap.place.cursor.0, tap.place.bytes));
     let mut groups: Vec<Group> = Vec::new();
-    for Tap { sum, place, weight, .. } in sorted {
-        if let Some(group) = groups.last_mut()
-            && (group.sum, group.place.cursor) == (sum, place.cursor)
-            && let at = place.bytes - group.place.bytes
-            && at < FOUR
-            && let weight_here = &mut group.weights[at as usize]
-            && let Some(both) = weight_here.checked_add(weight)
-        {
-            *weight_here = both;
-            group.count = group.count.max(at + 1);
-        } else {
-            groups.push(Group { sum, place, count: 1, weights: [weight, 0, 0, 0] });
+    for tap in &sorted {
+        if !groups.last_mut().is_some_and(|group| group.takes(tap, width)) {
+            groups.push(Group::of(tap));
         }
     }
     groups
 }
 
-/// Groups that another's bytes cover take that one's, so that one load serves both.
-fn widen(groups: &mut [Group]) {
-    let mut order: Vec<usize> = (0..groups.len()).collect();
+impl Group {
+    fn of(tap: &Tap) -> Group {
+        let weights = match tap.weight {
+            Weight::Known(weight) => Weights::Known([weight, 0, 0, 0]),
+            Weight::At(place) => Weights::From(place),
+        };
+        let Tap { sum, place, step, live, .. } = *tap;
+        Group { sum, place, count: 1, step, weights, taps: vec![(0, live)] }
+    }
+
+    /// Adds a tap, where it fits in.
+    fn takes(&mut self, tap: &Tap, width: i64) -> bool {
+        let at = tap.place.bytes - self.place.bytes;
+        let is_here =
+            (self.sum, self.place.cursor, self.step) == (tap.sum, tap.place.cursor, tap.step);
+        if !is_here || at >= FOUR {
+            return false;
+        }
+        let weights = match (self.weights, tap.weight) {
+            (Weights::Known(mut weights), Weight::Known(weight)) => {
+                match weights[at as usize].checked_add(weight) {
+                    Some(both) => weights[at as usize] = both,
+                    None => return false,
+                }
+                Weights::Known(weights)
+            }
+            (Weights::From(first), Weight::At(place))
+                if at == self.count && place == first.offset(at) =>
+            {
+                self.weights
+            }
+            _ => return false,
+        };
+        self.taps.push((at, tap.live));
+        if !self.reads_zeros(width) {
+            self.taps.pop();
+            return false;
+        }
+        (self.weights, self.count) = (weights, self.count.max(at + 1));
+        true
+    }
+
+    /// Whether each tap has zeros in lanes that it leaves out, where all read the same bytes. Lanes
+    /// that all of them leave out are beyond the row, or dead.
+    fn reads_zeros(&self, width: i64) -> bool {
+        let (from, to) = self.touched(width).range();
+        let lanes = self.taps.iter().map(|(_, live)| live.range().1).max().unwrap_or(0);
+        self.taps.iter().all(|(at, live)| {
+            let (first, end) = live.range();
+            let is_outside = |lane: i64| !(from..to).contains(&(at + lane * self.step));
+            (0..first).chain(end..lanes.min(width)).all(is_outside)
+        })
+    }
+
+    /// Bytes that are touched, from the first one's place on.
+    fn touched(&self, width: i64) -> Live {
+        let lanes = |live: &Live| (live.range().0, live.range().1.min(width));
+        let starts = self.taps.iter().map(|(at, live)| at + lanes(live).0 * self.step);
+        let ends = self.taps.iter().map(|(at, live)| at + (lanes(live).1 - 1) * self.step + 1);
+        Live::new(starts.min().unwrap_or(0), ends.max().unwrap_or(0))
+    }
+
+    /// Whether no lane is left out.
+    fn is_whole(&self, width: i64) -> bool {
+        self.taps.iter().all(|(_, live)| live.is_all(width))
+    }
+
+    fn source(&self, width: i64) -> Source {
+        let Group { place, count, step, .. } = *self;
+        match (count, step, &self.taps[..]) {
+            (1, 1, [(_, live), ..]) => {
+                Source::Stored { dtype: DType::U8, place, step: 1, live: *live }
+            }
+            _ => Source::Slide { place, step, count, live: self.touched(width) },
+        }
+    }
+}
+
+/// Groups of known numbers that another's bytes cover take that one's, so that one load serves
+/// both.
+fn widen(groups: &mut [Group], width: i64) {
+    let is_known = |group: &Group| {
+        matches!(group.weights, Weights::Known(_)) && group.step == 1 && group.is_whole(width)
+    };
+    let mut order: Vec<usize> = (0..groups.len()).filter(|&at| is_known(&groups[at])).collect();
     order.sort_by_key(|&at| -groups[at].count);
     // By cursor and byte: the bytes from there on that are loaded.
     let mut loaded: HashMap<Place, i64> = HashMap::default();
     for at in order {
-        let Group { place, count, weights, .. } = &mut groups[at];
+        let Group { place, count, weights: Weights::Known(weights), taps, .. } = &mut groups[at]
+        else {
+            continue;
+        };
         let covering = (0..FOUR).find_map(|by| {
             let first = place.offset(-by);
             let length = *loaded.get(&first)?;
@@ -175,6 +300,8 @@ fn widen(groups: &mut [Group]) {
         if let Some((first, length, by)) = covering {
             weights.rotate_right(by);
             (*place, *count) = (first, length);
+            let whole = Live::first(width);
+            *taps = vec![(0, whole), (length - 1, whole)];
         } else {
             loaded.insert(*place, *count);
         }
@@ -187,13 +314,22 @@ mod tests {
     use crate::leaf::inst::Cursor;
 
     fn tap(sum: u32, bytes: i64, weight: i8) -> Tap {
-        Tap { at: 0, sum: Value(sum), place: Place { cursor: Cursor(0), bytes }, weight }
+        let place = Place { cursor: Cursor(0), bytes };
+        let (live, weight) = (Live::first(16), Weight::Known(weight));
+        Tap { at: 0, sum: Value(sum), place, step: 1, live, weight }
+    }
+
+    fn known(group: &Group) -> [i8; 4] {
+        match group.weights {
+            Weights::Known(weights) => weights,
+            Weights::From(_) => panic!("its weights come later"),
+        }
     }
 
     fn found(taps: &[Tap]) -> Vec<(u32, i64, i64, [i8; 4])> {
-        let mut groups = groups(taps);
-        widen(&mut groups);
-        let all = groups.iter().map(|g| (g.sum.0, g.place.bytes, g.count, g.weights));
+        let mut groups = groups(taps, 16);
+        widen(&mut groups, 16);
+        let all = groups.iter().map(|g| (g.sum.0, g.place.bytes, g.count, known(g)));
         all.collect()
     }
 
@@ -214,5 +350,21 @@ mod tests {
     fn twice_the_same_byte_is_one_weight_while_that_is_a_byte() {
         assert_eq!(found(&[tap(0, 0, 100), tap(0, 0, 27)]), [(0, 0, 1, [127, 0, 0, 0])]);
         assert_eq!(found(&[tap(0, 0, 100), tap(0, 0, 28)]).len(), 2);
+    }
+
+    #[test]
+    fn lanes_that_are_left_out_read_zeros() {
+        // A row of 12 bytes from byte 1 on, under a window of three: in lanes of 16.
+        let at = |bytes, from, to, weight| {
+            let weights = Place { cursor: Cursor(1), bytes: weight };
+            let (live, weight) = (Live::new(from, to), Weight::At(weights));
+            Tap { live, weight, ..tap(0, bytes, 0) }
+        };
+        let found = groups(&[at(0, 1, 12, 0), at(1, 0, 12, 1), at(2, 0, 11, 2)], 16);
+        let [group] = &found[..] else { panic!("one load has all") };
+        assert_eq!((group.count, group.touched(16).range()), (3, (1, 13)));
+        // The next row is beside it, and not zero: these are no neighbours.
+        assert_eq!(groups(&[at(0, 0, 4, 0), at(1, 0, 3, 1), at(2, 0, 8, 2)], 16).len(), 2);
+        assert_eq!(groups(&[at(0, 0, 16, 0), at(1, 0, 16, 5)], 16).len(), 2, "weights are apart");
     }
 }

@@ -12,8 +12,8 @@ use crate::leaf::inst::{Arg, Inst, LeafCode, Live, Source};
 /// Never holds a lane mask: comparisons write it, gathers use it up.
 pub(super) const SCRATCH_MASK: Register = Register::K7;
 
-/// A bit per lane.
-pub(super) type Lanes = u32;
+/// A bit per lane, or per byte of a slide.
+pub(super) type Lanes = u64;
 
 /// The last 128 bits of sixteen lanes.
 pub(super) const LAST_CHUNK: Lanes = 0xf000;
@@ -68,8 +68,11 @@ impl Masks {
         {
             self.add(*live, shape);
         }
-        if let Arg::From(Source::Slide { .. }) = arg {
-            self.add_bits(LAST_CHUNK);
+        if let Arg::From(Source::Slide { step, count, live, .. }) = arg {
+            self.add_bits(match is_plain_slide(shape, *step, *count, *live) {
+                true => LAST_CHUNK,
+                false => bits(*live),
+            });
         }
     }
 
@@ -91,7 +94,7 @@ impl Masks {
         at.map(|at| Register::K1 + at as u32)
     }
 
-    /// Sets all, by way of `eax`.
+    /// Sets all, by way of `rax`.
     pub fn set(&self, text: &mut Text) {
         for (at, lanes) in self.0.iter().enumerate() {
             set(text, Register::K1 + at as u32, *lanes);
@@ -138,8 +141,18 @@ pub(super) fn bits(live: Live) -> Lanes {
     ((1u64 << to) - (1u64 << from)) as Lanes
 }
 
-/// Sets a mask, by way of `eax`.
+/// Whether a slide needs no byte left out, of neighbouring lanes: two loads and a shuffle.
+pub(super) fn is_plain_slide(shape: Shape, step: i64, count: i64, live: Live) -> bool {
+    step == 1 && live == Live::first(shape.width - 1 + count)
+}
+
+/// Sets a mask, by way of `rax`.
 pub(super) fn set(text: &mut Text, mask: Register, lanes: Lanes) {
+    let Ok(lanes) = u16::try_from(lanes).map(u32::from) else {
+        text.push(Instruction::with2(Code::Mov_r64_imm64, Register::RAX, lanes));
+        text.push(Instruction::with2(Code::VEX_Kmovq_kr_r64, mask, Register::RAX));
+        return;
+    };
     text.push(Instruction::with2(Code::Mov_r32_imm32, Register::EAX, lanes));
     text.push(Instruction::with2(Code::VEX_Kmovw_kr_r32, mask, Register::EAX));
 }

@@ -12,7 +12,7 @@ use super::Refusal;
 use super::codes::codes;
 use super::encoding::Encoding;
 use super::masks::{self, Lanes, SCRATCH_MASK, Spread};
-use super::vectors::{Kept, Reg, Vectors, masked};
+use super::vectors::{Kept, Reg, Sixteen, Vectors, masked};
 use crate::leaf::inst::{Arg, Live, Place};
 
 impl Vectors<'_> {
@@ -98,21 +98,64 @@ impl Vectors<'_> {
         self.text.push(Instruction::with2(repeat, name, first?));
         let mask = self.mask_of(masks::LAST_CHUNK);
         self.text.push(masked(Instruction::with2(repeat, name, last?), mask));
-        let order = self.kept(Kept::Slide(count))?;
+        let order = self.kept(Kept::Slide { count, from: Sixteen::Ends })?;
         let order = self.name(order);
         let shuffle = Code::EVEX_Vpshufb_zmm_k1z_zmm_zmmm512;
         self.text.push(Instruction::with3(shuffle, name, name, order));
         Ok(())
     }
 
-    /// The place of each byte of such a load in the sixteen that its lane has.
-    pub(super) fn load_order(&mut self, reg: Reg, count: i64) {
-        let bytes = (0..self.shape.width).flat_map(|lane| {
-            let is_last = lane >= self.shape.width - self.shape.chunk();
-            let before = if is_last { count - 1 } else { 0 };
-            (0..4).map(move |at| (lane + at.min(count - 1) - before) as u8)
-        });
-        self.load_constant(self.codes.load, self.name(reg), bytes.collect());
+    /// The same of bytes of which some are left out, or of lanes that are apart: one masked load,
+    /// of which each 128 bits get the sixteen bytes that their lanes look into.
+    pub(super) fn load_slid_of(
+        &mut self,
+        reg: Reg,
+        place: Place,
+        (step, count, live): (i64, i64, Live),
+    ) -> Result<(), Refusal> {
+        let [chunks, order] = [Kept::Chunks(step), Kept::Slide { count, from: Sixteen::Own(step) }];
+        let (chunks, order) = (self.kept(chunks)?, self.kept(order)?);
+        let (load, bytes) = match live.range().1 {
+            ..=32 => (Code::EVEX_Vmovdqu8_ymm_k1z_ymmm256, 32),
+            _ => (Code::EVEX_Vmovdqu8_zmm_k1z_zmmm512, 64),
+        };
+        let (operand, mask) = (self.memory(place, false)?, self.mask(live));
+        let load = masked(Instruction::with2(load, self.sized(reg, bytes), operand), mask);
+        self.text.push(load.map(|mut i| {
+            i.set_zeroing_masking(true);
+            i
+        }));
+        let (name, chunks, order) = (self.name(reg), self.name(chunks), self.name(order));
+        let permute = Code::EVEX_Vpermd_zmm_k1z_zmm_zmmm512b32;
+        self.text.push(Instruction::with3(permute, name, chunks, name));
+        let shuffle = Code::EVEX_Vpshufb_zmm_k1z_zmm_zmmm512;
+        self.text.push(Instruction::with3(shuffle, name, name, order));
+        Ok(())
+    }
+
+    /// The numbers of the four words that each 128 bits look into.
+    pub(super) fn load_chunks_of(&mut self, reg: Reg, step: i64) {
+        let per = self.shape.chunk();
+        let word = |at: i64| (at / per * step + at % per) as u32;
+        let words = (0..self.shape.width).flat_map(|at| word(at).to_le_bytes());
+        let words = words.collect();
+        self.load_constant(self.codes.load, self.name(reg), words);
+    }
+
+    /// The place of each byte of a slide in the sixteen that its lane has; zero for those that do
+    /// not count.
+    pub(super) fn load_order(&mut self, reg: Reg, count: i64, from: Sixteen) {
+        const ZERO: u8 = 0x80;
+        let (width, chunk) = (self.shape.width, self.shape.chunk());
+        let first = |lane: i64| match from {
+            Sixteen::Ends if lane >= width - chunk => lane - (count - 1),
+            Sixteen::Ends => lane,
+            Sixteen::Own(step) => lane % chunk * step,
+        };
+        let byte = |lane: i64, at: i64| if at < count { (first(lane) + at) as u8 } else { ZERO };
+        let bytes = (0..width).flat_map(|lane| (0..4).map(move |at| byte(lane, at)));
+        let bytes = bytes.collect();
+        self.load_constant(self.codes.load, self.name(reg), bytes);
     }
 
     /// Every second element of two registers, without an instruction that crosses 128 bits freely.

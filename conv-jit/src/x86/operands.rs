@@ -5,6 +5,7 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::Refusal;
 use super::encoding::Encoding;
+use super::masks::is_plain_slide;
 use super::text::Constant;
 use super::vectors::{Kept, Operand, Reg, Vectors};
 use crate::leaf::inst::{Arg, Place, Source};
@@ -42,7 +43,8 @@ impl Vectors<'_> {
                 match constant {
                     Kept::Bits(bits) => self.load(reg, Source::Bits(bits))?,
                     Kept::Alternate(first) => self.load_alternate(reg, first),
-                    Kept::Slide(count) => self.load_order(reg, count),
+                    Kept::Slide { count, from } => self.load_order(reg, count, from),
+                    Kept::Chunks(step) => self.load_chunks_of(reg, step),
                 }
                 self.constants.push((constant, reg));
                 reg
@@ -156,7 +158,12 @@ impl Vectors<'_> {
             }
             Source::Vector { place, live } => self.load_masked(reg, place, live)?,
             Source::Strided { place, step, live } => self.gather(reg, place, step, live)?,
-            Source::Slide { place, count } => self.load_slid(reg, place, count)?,
+            Source::Slide { place, step, count, live } => {
+                match is_plain_slide(self.shape, step, count, live) {
+                    true => self.load_slid(reg, place, count)?,
+                    false => self.load_slid_of(reg, place, (step, count, live))?,
+                }
+            }
             Source::Around { live, bits } => self.load_around(reg, live, bits),
             Source::Stored { dtype, place, step, live } => {
                 self.load_stored(reg, dtype, place, (step, live))?

@@ -34,8 +34,20 @@ pub(super) enum Kept {
     Bits(u64),
     /// Numbers of every second element, from this one on.
     Alternate(usize),
-    /// Where the bytes of a [slide](crate::leaf::inst::Source::Slide) of so many come from.
-    Slide(i64),
+    /// Where the bytes of a [slide](crate::leaf::inst::Source::Slide) of so many come from, in the
+    /// sixteen that its lane has.
+    Slide { count: i64, from: Sixteen },
+    /// The sixteen bytes of each 128 bits of lanes so many bytes apart, in numbers of 32 bits.
+    Chunks(i64),
+}
+
+/// Which bytes lanes find theirs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sixteen {
+    /// The first, and for the last lanes those that end where the last byte is.
+    Ends,
+    /// Those from the first lane of their 128 bits on, lanes so many bytes apart.
+    Own(i64),
 }
 
 /// The third operand of an instruction.

@@ -57,13 +57,14 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
     if schedule.borders == Borders::Mask {
         mask::check(nest, schedule, target)?;
     }
+    let weaves = panel::weaves(nest, schedule, target);
     let body = std::mem::take(&mut nest.body);
     let most = (CHAINS / leaves(&body).max(1)).max(1);
     let mut multiplies = false;
     nest.body = match schedule.borders {
         Borders::Panel { rows } => map_paths(body, &mut |path| {
             multiplies |= skips(&path);
-            panel::panel(nest, schedule, path, rows)
+            panel::panel(nest, schedule, path, (rows, weaves))
         })?,
         Borders::Exact | Borders::Mask => map_paths(body, &mut |path| {
             let skips = skips(&path);

@@ -14,16 +14,26 @@
 //! tests anything. Where padding is so wide that it turns more than once, each element is folded.
 //! One row at a time (`rows` 1) the panel holds only the rows under taps, whatever the dilation;
 //! with more rows, neighbours share what they have in common.
+//!
+//! Where bytes are multiplied four at a time, the panel has four channels side by side:
+//!
+//! ```text
+//! after   for n, g, oh.o:
+//!           for ic.q, row, b in 0..4: panel[ic.q, row, .., b] = 0 | in[n, g, 4 ic.q + b, ..] | 0
+//!           for oc, oh in 0..8, ow, ic.q, ic.b in 0..4: .. panel[ic.q, oh + kh, ow + kw, ic.b]
+//! ```
+//!
+//! It is of bytes then, as the input is.
 
 mod copy;
 
 use super::drop_tests;
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Cond, Expr, Fold, Index, Leaf, Loop,
-    LoopPath, Nest, Part, Quotient, Role, Stmt, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Cond, Expr, FOUR, Fold, Index, Leaf,
+    Loop, LoopPath, Nest, Part, Quotient, Role, Stmt, Var,
 };
-use crate::schedule::Borders;
-use crate::{Error, Schedule};
+use crate::schedule::{Borders, Pack};
+use crate::{Error, Schedule, Target};
 
 /// Copies that fill a panel: those of five axes that fold.
 const COPIES: usize = 243;
@@ -57,11 +67,30 @@ struct Dimension {
     index: Affine,
 }
 
+/// Channels of the input, four of which lie side by side.
+#[derive(Clone, Copy)]
+struct Woven {
+    /// Counts fours.
+    block: AxisId,
+    /// Counts inside of one.
+    inside: AxisId,
+    /// All of them.
+    channels: i64,
+}
+
+/// Whether the panel has four channels side by side.
+pub(super) fn weaves(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
+    let has_lanes = schedule.lanes_of(Role::OutChannel) > 1 || schedule.lanes_of(Role::Out(0)) > 1;
+    let is_panel = matches!(schedule.borders, Borders::Panel { .. });
+    let packs = schedule.pack == Pack::Tiles && schedule.tile_of(Role::Group) == 1;
+    target.isa.machine().dots && is_panel && packs && has_lanes && nest.weaves().is_some()
+}
+
 pub(super) fn panel(
     nest: &mut Nest,
     schedule: &Schedule,
     path: LoopPath,
-    rows: i64,
+    (rows, weaves): (i64, bool),
 ) -> Result<Vec<Stmt>, Error> {
     let Some(input) = nest.buffer_of(BufferRole::Input) else {
         return Ok(vec![path.into_stmt()]);
@@ -70,7 +99,8 @@ pub(super) fn panel(
         return Ok(vec![path.into_stmt()]);
     };
     let once: Vec<bool> = access.index.iter().map(|index| turns_once(&path, index)).collect();
-    let path = block_rows(nest, path, rows);
+    let mut path = block_rows(nest, path, rows);
+    let woven = if weaves { weave(nest, &mut path.leaf) } else { None };
     let access = input_access(&path.leaf, input).unwrap_or(access);
     let mut dimensions = Vec::new();
     for of in 0..access.index.len() {
@@ -79,6 +109,10 @@ pub(super) fn panel(
                 && !once[of]
             {
                 dimension.outside = Outside::Folded(fold);
+            }
+            if let Some(woven) = woven.filter(|w| dimension.index.of_axis(w.block) != 0) {
+                dimension.extent = (woven.channels + FOUR - 1) / FOUR;
+                (dimension.scale, dimension.index) = (FOUR, Affine::axis(woven.block));
             }
             dimensions.push(dimension);
         }
@@ -98,16 +132,18 @@ pub(super) fn panel(
     dimensions.sort_by_key(columns_last);
     let width = schedule.lanes.map_or(1, |l| l.1);
     let spare = |at: usize| if at + 1 == dimensions.len() { width } else { 0 };
-    let extents = dimensions
-        .iter()
-        .enumerate()
-        .map(|(at, d)| Affine::constant(d.extent + spare(at)))
-        .collect();
+    let extents = dimensions.iter().enumerate().map(|(at, d)| d.extent + spare(at));
+    let extents = extents.chain(woven.map(|_| FOUR)).map(Affine::constant).collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
+    if woven.is_some() {
+        nest.store_as(panel, nest.buffer(input).dtype);
+    }
     let (outer, inner): (Vec<Loop>, Vec<Loop>) =
         path.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));
-    let copies = copy::copies(nest, (input, panel), &access, &dimensions, width);
-    let compute = compute(&path.leaf, &access, panel, &dimensions);
+    let copies = copy::copies(nest, (input, panel), &access, (&dimensions, woven), width);
+    let index = dimensions.iter().map(|d| d.index.clone());
+    let index = index.chain(woven.map(|w| Affine::axis(w.inside)));
+    let compute = compute(&path.leaf, &access, Access::buffer(panel, index));
     let mut body: Vec<Stmt> = copies.into_iter().map(LoopPath::into_stmt).collect();
     body.push(LoopPath { loops: inner, leaf: compute }.into_stmt());
     Ok(outer.into_iter().rev().fold(body, |body, l| vec![Stmt::For(l, body)]))
@@ -115,6 +151,16 @@ pub(super) fn panel(
 
 fn input_access(leaf: &Leaf, input: BufferId) -> Option<Access> {
     leaf.accesses().into_iter().find(|a| a.base == Base::Buffer(input)).cloned()
+}
+
+/// Cuts the loop over channels of the input in fours.
+fn weave(nest: &mut Nest, leaf: &mut Leaf) -> Option<Woven> {
+    let mut channels = leaf.reduce.iter().filter(|l| nest.role(l.axis) == Role::InChannel);
+    let channels = channels.next()?.constant_extent()?;
+    let block = nest.add_axis("ic.q", Role::InChannel, Part::Outer);
+    let inside = nest.add_axis("ic.b", Role::InChannel, Part::Inner);
+    nest.cut_in_fours(leaf, (block, inside));
+    Some(Woven { block, inside, channels })
 }
 
 /// The loops that a panel is filled in: all but those over what shares it. A tile of groups shares
@@ -321,9 +367,8 @@ fn padding_value(leaf: &Leaf) -> f64 {
 }
 
 /// The leaf reading the panel, testing nothing.
-fn compute(leaf: &Leaf, access: &Access, panel: BufferId, dimensions: &[Dimension]) -> Leaf {
+fn compute(leaf: &Leaf, access: &Access, to: Access) -> Leaf {
     let tests: Vec<Affine> = leaf.conditions().iter().map(|c| c.expression().clone()).collect();
-    let to = Access::buffer(panel, dimensions.iter().map(|d| d.index.clone()));
     let leaf = leaf.map(
         &mut |a| if a == access { to.clone() } else { a.clone() },
         &mut |c| c.clone(),

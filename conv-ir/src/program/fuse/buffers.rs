@@ -146,13 +146,18 @@ impl Fusing<'_> {
         id
     }
 
-    /// A view of the scratch that all strips' nests share.
+    /// A view of the scratch that all strips' nests share, of those of its type.
     pub(super) fn scratch(&mut self, nest: &Nest, id: BufferId) -> Result<BufferId, Error> {
         let Some(len) = nest.constant_len(id) else {
             return Err(refused("a scratch buffer has a size known only at run time".to_owned()));
         };
-        let shared = *self.shared.get_or_insert_with(|| {
-            self.nest.add_buffer("panels", BufferRole::Scratch, vec![len.into()])
+        let dtype = nest.buffer(id).dtype;
+        let known = self.shared.iter().find(|id| self.nest.buffer(**id).dtype == dtype).copied();
+        let shared = known.unwrap_or_else(|| {
+            let id = self.nest.add_buffer("panels", BufferRole::Scratch, vec![len.into()]);
+            self.nest.store_as(id, dtype);
+            self.shared.push(id);
+            id
         });
         let before = self.nest.constant_len(shared).expect("it was made with a known length");
         let longest = before.max(len);

@@ -199,7 +199,7 @@ struct Fusing<'a> {
     biases: Vec<Option<BufferId>>,
     packed: Vec<PackedBuffer>,
     /// Scratch of strips' own nests, which use it one after the other.
-    shared: Option<BufferId>,
+    shared: Vec<BufferId>,
     templates: Vec<Template>,
     /// The schedule of each step's first template.
     schedules: Vec<Option<Schedule>>,
@@ -226,7 +226,7 @@ impl<'a> Fusing<'a> {
             weights: Vec::new(),
             biases: Vec::new(),
             packed: Vec::new(),
-            shared: None,
+            shared: Vec::new(),
             templates: Vec::new(),
             schedules: vec![None; group.len()],
             keeps: Vec::new(),

@@ -9,13 +9,20 @@
 //!         and the same for the rows before and after the image, from rows 1 and 6 of it
 //! ```
 //!
+//! Four channels side by side are four loads of as many columns, and a block store:
+//!
+//! ```text
+//! each b in 0..4: a[b] = input[4 q + b, oh + row - 1, 16 x.o + x.l]
+//! panel[q, row, 16 x.o + x.l + 1, b] = a[b], lanes x along b
+//! ```
+//!
 //! gives: copies that test nothing, in whole vectors where the columns allow. Padding that turns
 //! more than once is folded element by element.
 
-use super::{Dimension, Outside};
+use super::{Dimension, Outside, Woven};
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, BufferId, Expr, Fold, Index, Lanes, Leaf, Loop, LoopPath,
-    Nest, Op, Part, Quotient, Role, Var,
+    Access, Affine, AxisId, Base, Bound, BufferId, Expr, FOUR, Fold, Index, Lanes, Leaf, Loop,
+    LoopPath, Nest, Op, Part, Quotient, RegId, Register, Role, TileAxis, Var,
 };
 
 /// Positions `lo..hi` of a panel's dimension, and where they come from (`None`: the padding value).
@@ -109,7 +116,7 @@ pub(super) fn copies(
     nest: &mut Nest,
     (input, panel): (BufferId, BufferId),
     access: &Access,
-    dimensions: &[Dimension],
+    (dimensions, woven): (&[Dimension], Option<Woven>),
     width: i64,
 ) -> Vec<LoopPath> {
     let mut partial: Vec<Vec<Segment>> = vec![Vec::new()];
@@ -131,7 +138,12 @@ pub(super) fn copies(
         Outside::Value(value) => Some(value),
         Outside::Nothing | Outside::Turned(_) | Outside::Folded(_) => None,
     });
-    let fill = Fill { input, panel, access, dimensions, value: value.unwrap_or(0.0) };
+    let fours = woven.map(|woven| Fours {
+        inside: nest.add_axis("b", Role::Copy, Part::Inner),
+        block: woven.block,
+        channels: woven.channels,
+    });
+    let fill = Fill { input, panel, access, dimensions, fours, value: value.unwrap_or(0.0) };
     partial.iter().flat_map(|segments| fill.paths(nest, segments, width)).collect()
 }
 
@@ -141,11 +153,23 @@ impl Segment {
     }
 }
 
+/// Channels that come to lie side by side.
+#[derive(Clone, Copy)]
+struct Fours {
+    /// Counts them in a copy.
+    inside: AxisId,
+    /// Counts fours where the panel is read.
+    block: AxisId,
+    /// All channels of the input.
+    channels: i64,
+}
+
 struct Fill<'a> {
     input: BufferId,
     panel: BufferId,
     access: &'a Access,
     dimensions: &'a [Dimension],
+    fours: Option<Fours>,
     value: f64,
 }
 
@@ -167,55 +191,88 @@ impl Fill<'_> {
             .map(|(&axis, s)| bounds(axis, s))
             .take(axes.len() - 1)
             .collect();
-        let scalar = |l: Loop| LoopPath {
+        let path = |name: &str, reduce: Vec<Loop>| LoopPath {
             loops: outer.clone(),
-            leaf: Leaf::copy("fill", vec![l], vec![self.store(segments, &axes)]),
+            leaf: self.leaf(name, reduce, segments, &axes),
         };
+        let scalar = |l: Loop| path("fill", vec![l]);
         let (Some(lo), Some(hi)) = (last.lo.as_constant(), last.hi.as_constant()) else {
             return vec![scalar(bounds(inner, last))];
         };
-        let vectors = (hi - lo) / width;
+        let (vectors, left) = ((hi - lo) / width, (hi - lo) % width);
         // Lanes fold alike or not at all.
         let folds = last.from.as_ref().is_some_and(|source| source.fold.is_some());
-        if width == 1 || vectors < 1 || folds {
+        let is_short = vectors < 1 && self.fours.is_none();
+        if width == 1 || is_short || folds {
             return vec![scalar(bounds(inner, last))];
         }
-        let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
         let lane = nest.add_axis("x.l", Role::Copy, Part::Lane);
-        let by = Affine::axis(block).times(width).plus(&Affine::axis(lane)).plus_constant(lo);
-        let leaf = Leaf::copy(
-            "fill",
-            vec![Loop::serial(block, vectors)],
-            vec![self.store(segments, &axes)],
-        );
-        let mut leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
-        leaf.lanes = Some(Lanes { axis: lane, width, vectors: None, cut: None });
-        leaf.name = "fill_vectors".to_owned();
-        let rest = Loop {
-            lo: Bound::Max(vec![(lo + vectors * width).into()]),
-            hi: hi.into(),
-            ..Loop::serial(inner, 0)
-        };
-        let mut paths = vec![LoopPath { loops: outer.clone(), leaf }];
-        if lo + vectors * width < hi {
-            paths.push(scalar(rest));
+        let lanes = Lanes { axis: lane, width, vectors: None, cut: None };
+        let mut paths = Vec::new();
+        if vectors > 0 {
+            let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
+            let by = Affine::axis(block).times(width).plus(&Affine::axis(lane)).plus_constant(lo);
+            let mut whole = path("fill_vectors", vec![Loop::serial(block, vectors)]);
+            whole.leaf = whole.leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
+            whole.leaf.lanes = Some(lanes);
+            paths.push(whole);
+        }
+        if left > 0 && self.fours.is_some() {
+            let by = Affine::axis(lane).plus_constant(lo + vectors * width);
+            let mut rest = path("fill_rest", Vec::new());
+            rest.leaf = rest.leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
+            rest.leaf.lanes = Some(Lanes { cut: Some(left), ..lanes });
+            paths.push(rest);
+        } else if left > 0 {
+            let lo = Bound::Max(vec![(lo + vectors * width).into()]);
+            paths.push(scalar(Loop { lo, hi: hi.into(), ..Loop::serial(inner, 0) }));
         }
         paths
     }
 
-    fn store(&self, segments: &[Segment], axes: &[AxisId]) -> Op {
-        let to = Access::buffer(self.panel, axes.iter().map(|&axis| Affine::axis(axis)));
+    /// Without lanes.
+    fn leaf(&self, name: &str, reduce: Vec<Loop>, segments: &[Segment], axes: &[AxisId]) -> Leaf {
+        let inside = self.fours.map(|fours| fours.inside);
+        let index = axes.iter().copied().chain(inside).map(Affine::axis);
+        let (to, value) = (Access::buffer(self.panel, index), self.value(segments, axes));
+        let Some(along) = inside else {
+            return Leaf::copy(name, reduce, vec![Op::Store { to, value, when: Vec::new() }]);
+        };
+        let reg = RegId(0);
+        let each = Op::Each(along, vec![Op::set(reg, value)]);
+        let mut leaf = Leaf::copy(name, reduce, vec![each, Op::StoreBlock { to, reg, along }]);
+        leaf.tile = vec![TileAxis { axis: along, extent: FOUR }];
+        leaf.registers = vec![Register { name: "a".to_owned(), axes: vec![along] }];
+        leaf
+    }
+
+    /// What an element becomes.
+    fn value(&self, segments: &[Segment], axes: &[AxisId]) -> Expr {
         let mut from = self.access.clone();
         from.base = Base::Buffer(self.input);
         for ((d, segment), &axis) in self.dimensions.iter().zip(segments).zip(axes) {
-            match &segment.from {
-                Some(source) => from.index[d.of] = source.index(axis),
-                None => {
-                    return Op::Store { to, value: Expr::Const(self.value), when: Vec::new() };
-                }
-            }
+            let Some(source) = &segment.from else { return Expr::Const(self.value) };
+            from.index[d.of] = match self.fours {
+                Some(fours) if d.index == Affine::axis(fours.block) => fours.channel(axis),
+                _ => source.index(axis),
+            };
         }
-        Op::Store { to, value: Expr::Load(from), when: Vec::new() }
+        Expr::Load(from)
+    }
+}
+
+impl Fours {
+    /// The channel inside a block. Of fewer than four the last is there again.
+    fn channel(&self, block: AxisId) -> Index {
+        let inside = Affine::axis(self.inside);
+        match self.channels {
+            channels if channels < FOUR => Index::Folded {
+                index: inside,
+                extent: Box::new(channels.into()),
+                fold: Fold::Replicate,
+            },
+            _ => Index::Affine(Affine::axis(block).times(FOUR).plus(&inside)),
+        }
     }
 }
 

@@ -1,0 +1,163 @@
+//! Bytes with columns innermost: rows of the input are copied into a panel that has four channels
+//! side by side, so that an instruction multiplies them at once. Which tile then: columns in the
+//! lanes, which load and store as vectors, or channels, whose lanes are stored one by one.
+//!
+//! Both are priced by counting, in cycles of a plane, all channels and steps.
+
+use super::channels::{self, channel_lanes};
+use super::order;
+use super::shape::{Shape, UNKNOWN, product};
+use super::{CROWDED, INTEGERS_NEED, LATENCY, counted, fma_cycles, taps};
+use crate::Target;
+use crate::nest::{FOUR, Role};
+use crate::schedule::{Borders, Choice, MOST, Pack, Schedule};
+
+/// Cycles of a byte that is stored by itself: an extraction and a store.
+const STORED_ALONE: f64 = 1.0;
+/// Cycles of a vector of sums that is scaled, narrowed and stored.
+const STORED: f64 = 6.0;
+/// Rows of the highest tile.
+const HIGHEST: i64 = 8;
+
+/// Columns in the lanes.
+#[derive(Clone, Copy)]
+struct Tile {
+    channels: i64,
+    rows: i64,
+    vectors: i64,
+}
+
+/// The schedule; none where no such panel can be, or it leaves the second-level cache.
+pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
+    let machine = target.isa.machine();
+    let is_known = shape.columns() < UNKNOWN && shape.rows() < UNKNOWN;
+    let can = shape.woven.is_some() && machine.dots && target.packs && shape.panel.is_none();
+    if !can || !is_known || shape.phases > 1 || shape.columns() < 2 {
+        return None;
+    }
+    let fours = &Shape { keeps_sums: false, ..shape.in_fours() };
+    // The instruction adds to its sum, so that its product needs no register; the splat has one.
+    let vector_registers = target.vector_registers + INTEGERS_NEED;
+    let target = &Target { vector_registers, step_registers: 1, ..*target };
+    let lanes = target.lanes(shape.bytes) as i64;
+    let columns = if shape.column_step == 1 { best(fours, target) } else { None };
+    let alone = product([shape.out_channels, shape.rows(), shape.columns()]) as f64 * STORED_ALONE;
+    let by_channels = channels::best(fours, target).map(|best| best.0 + alone);
+    let mut choice = Choice { schedule: Schedule::default(), reasons: Vec::new() };
+    match (columns, by_channels) {
+        (Some((cycles, tile)), other) if other.is_none_or(|other| cycles <= other) => {
+            let Tile { channels, rows, vectors } = tile;
+            choice.schedule.lanes = Some((Role::Out(0), lanes));
+            let tile = [
+                (Role::OutChannel, channels),
+                (Role::Out(1), rows),
+                (Role::Out(0), vectors * lanes),
+            ];
+            choice.schedule.tile = tile.into_iter().filter(|t| t.1 > 1).collect();
+            choice.reasons.push(format!(
+                "lanes ow:{lanes}: columns load and store as vectors, four weights are a splat"
+            ));
+            choice.reasons.push(format!(
+                "tile {} x {} x {}: {} accumulators",
+                counted(channels, "channel"),
+                counted(rows, "row"),
+                counted(vectors, "vector"),
+                channels * rows * vectors
+            ));
+        }
+        (_, Some(_)) => channel_lanes(&mut choice, fours, target),
+        (_, None) => return None,
+    }
+    let tile_rows = choice.schedule.tile_of(Role::Out(1));
+    let (rows, bytes) = panel(shape, target, tile_rows)?;
+    choice.schedule.borders = Borders::Panel { rows };
+    choice.schedule.pack = Pack::Tiles;
+    choice.reasons.push(format!(
+        "borders panel:{rows}: padded rows of the input are copied for {}, {FOUR} channels side by side, {} KiB in cache",
+        counted(rows, "output row"),
+        bytes / 1024
+    ));
+    taps(&mut choice, fours);
+    choice.reasons.push(format!("dots: {FOUR} channels lie side by side and make one product"));
+    let step = |(role, step)| (role, if role == Role::InChannel { FOUR * step } else { step });
+    choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1).map(step);
+    order::order(&mut choice, fours, target);
+    Some(choice)
+}
+
+/// Output rows of a panel that stays in the second-level cache, and its bytes: all of them, or as
+/// many tiles as divide them, or as fit.
+fn panel(shape: &Shape, target: &Target, tile_rows: i64) -> Option<(i64, i64)> {
+    let blocks = (shape.in_channels + FOUR - 1) / FOUR;
+    let row = shape.columns().saturating_mul(shape.column_step).saturating_add(shape.span(0));
+    let row = product([blocks, FOUR, shape.planes(), row]);
+    let window = shape.span(1);
+    let bytes = |rows: i64| {
+        (rows - 1).saturating_mul(shape.row_step).saturating_add(window).saturating_mul(row)
+    };
+    let fits = |rows: &i64| *rows <= MOST && bytes(*rows) <= target.l2_bytes as i64 / 4 * 3;
+    let all = shape.rows();
+    let mut some = (1..all / tile_rows).rev().map(|tiles| tiles * tile_rows).filter(fits);
+    let rows = match fits(&all) {
+        true => Some(all),
+        false => {
+            let most = some.next();
+            some.take_while(|rows| 2 * rows >= most.unwrap_or(0))
+                .find(|rows| all % rows == 0)
+                .or(most)
+        }
+    };
+    rows.map(|rows| (rows, bytes(rows)))
+}
+
+/// The best tile of columns, and its cycles.
+fn best(shape: &Shape, target: &Target) -> Option<(f64, Tile)> {
+    let lanes = target.lanes(shape.bytes) as i64;
+    let across = shape.vectors_across(lanes);
+    let mut best: Option<(f64, Tile)> = None;
+    for channels in 1..=shape.out_channels.min(28) {
+        for (rows, vectors) in
+            (1..=shape.rows().min(HIGHEST)).flat_map(|r| (1..=across.min(8)).map(move |v| (r, v)))
+        {
+            let tile = Tile { channels, rows, vectors };
+            let sums = rows * vectors * channels;
+            let others = channels.min(rows * vectors) + shape.beside * channels;
+            if rows > 1 && vectors < across || !target.fits(sums, others) {
+                continue;
+            }
+            let cycles = tile.cycles(shape, target, across);
+            if best.is_none_or(|b| cycles < b.0) {
+                best = Some((cycles, tile));
+            }
+        }
+    }
+    best
+}
+
+impl Tile {
+    fn cycles(self, shape: &Shape, target: &Target, across: i64) -> f64 {
+        let cut = |extent: i64, tile: i64| [(tile, extent / tile), (extent % tile, 1)];
+        let mut cycles = 0.0;
+        for (channels, blocks) in cut(shape.out_channels, self.channels) {
+            for (rows, tall) in cut(shape.rows(), self.rows) {
+                for (vectors, wide) in cut(across, self.vectors) {
+                    let tile = Tile { channels, rows, vectors };
+                    if channels * rows * vectors > 0 {
+                        cycles += (blocks * tall * wide) as f64 * tile.all_steps(shape, target);
+                    }
+                }
+            }
+        }
+        cycles
+    }
+
+    fn all_steps(self, shape: &Shape, target: &Target) -> f64 {
+        let fma = fma_cycles(target, target.vector_bytes as i64);
+        let (sums, vectors) = (self.channels * self.rows * self.vectors, self.rows * self.vectors);
+        let beside = shape.beside * (self.channels + vectors);
+        // Most vectors lie across two lines.
+        let loads = (2 * vectors + self.channels) as f64 / 2.0;
+        let step = ((sums + beside) as f64 * fma).max(loads).max(LATENCY) + CROWDED * loads;
+        step * shape.steps() as f64 + STORED * sums as f64 + 30.0
+    }
+}
