@@ -194,6 +194,18 @@ fn cases_of_integers() -> Vec<(String, Conv)> {
             let (one, two) = (format!("conv1d {of} {rest}"), format!("conv2d {of} {rest}"));
             texts.extend([("woven", one), ("woven", two)]);
         }
+        // Taps beside each other: rows shorter and longer than a vector, and strides.
+        for rest in [
+            "in 37 g5 ic5 oc5 kernel 3 pad 1 + bias i32",
+            "in 7 g3 ic3 oc3 kernel 3 pad 1",
+            "in 70 g2 ic2 oc4 kernel 5 stride 2 pad 2 + bias i32, relu",
+            "in 33 g4 ic4 oc4 kernel 6 pad 3:2",
+            "in 19 g3 ic3 oc3 kernel 3 stride 2 pad 1 mode constant(9)",
+            "in 40 g2 ic2 oc2 kernel 4 dilation 2 stride 2",
+        ] {
+            let (one, two) = (format!("conv1d {of} {rest}"), format!("conv2d {of} {rest}"));
+            texts.extend([("slid", one), ("slid", two)]);
+        }
     }
     parsed(texts)
 }

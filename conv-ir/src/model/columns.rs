@@ -179,7 +179,10 @@ impl Columns {
 pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     let native = target.lanes(shape.bytes) as i64;
     let mut all: Vec<(f64, Columns)> = Vec::new();
-    for lanes in [native, native / 2, native / 4].into_iter().filter(|&lanes| lanes > 1) {
+    // Taps slide in whole registers alone, where dead lanes cost less than more instructions.
+    let slides = shape.slides && target.isa.machine().dots;
+    let fits = |lanes: &i64| *lanes > 1 && (*lanes == native || !slides);
+    for lanes in [native, native / 2, native / 4].into_iter().filter(fits) {
         let by_taps = goes_by_taps(shape, target);
         let most = match lanes == native && target.isa.machine().embeds_broadcasts {
             true => MOST_EMBEDDED,

@@ -39,6 +39,8 @@ pub(super) struct Shape {
     pub fours: Option<Signs>,
     /// The same of a copy of the input's rows.
     pub woven: Option<Signs>,
+    /// Neighbouring taps of bytes can be multiplied at a time.
+    pub slides: bool,
     /// Sums beside those of a column's channels: of splats, where bytes are alike.
     pub beside: i64,
     /// The output has the type of the sums, no integer: a tile of channels is turned in registers.
@@ -119,6 +121,7 @@ impl Shape {
             is_integer: nest.dtype.is_integer(),
             fours: nest.fours(),
             woven: nest.weaves(),
+            slides: nest.slides(),
             beside: 0,
             stores_sums: !nest.dtype.is_integer()
                 && nest

@@ -12,8 +12,9 @@ use crate::Target;
 use crate::nest::{FOUR, Role};
 use crate::schedule::{Borders, Choice, MOST, Pack, Schedule};
 
-/// Cycles of a byte that is stored by itself: an extraction and a store.
-const STORED_ALONE: f64 = 1.0;
+/// Cycles of a byte that is stored beside others of its row, whose lanes are channels: turning, and
+/// its part of an extraction and a store.
+const STORED_ALONE: f64 = 0.4;
 /// Cycles of a vector of sums that is scaled, narrowed and stored.
 const STORED: f64 = 6.0;
 /// Rows of the highest tile.
@@ -35,6 +36,11 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
     if !can || !is_known || shape.phases > 1 || shape.columns() < 2 {
         return None;
     }
+    // What a stride steps over is not copied.
+    let dense = |taps: i64, step: i64| if taps == 1 { step.min(1) } else { step };
+    let column_step = dense(shape.taps[0], shape.column_step);
+    let row_step = dense(shape.taps.get(1).copied().unwrap_or(1), shape.row_step);
+    let shape = &Shape { column_step, row_step, ..shape.clone() };
     let fours = &Shape { keeps_sums: false, ..shape.in_fours() };
     // The instruction adds to its sum, so that its product needs no register; the splat has one.
     let vector_registers = target.vector_registers + INTEGERS_NEED;

@@ -57,6 +57,16 @@ impl Nest {
         })
     }
 
+    /// Whether every sum is of bytes without a sign times bytes with one, of a single channel: taps
+    /// beside each other may be multiplied at a time.
+    pub(crate) fn slides(&self) -> bool {
+        let is_alone = |leaf: &Leaf, input: &Access| {
+            let is_plain = self.buffer(self.buffer_behind(leaf, input.base)).dtype == DType::U8;
+            is_plain && self.channels(leaf).all(|l| l.constant_extent() == Some(1))
+        };
+        self.all_of_bytes(&is_alone) == Some(Signs::Differ)
+    }
+
     /// Whether a loop is over the channels of a block of four.
     pub(crate) fn is_block(&self, l: &Loop) -> bool {
         let axis = self.axis(l.axis);

@@ -125,28 +125,42 @@ pub(crate) fn lower<T>(
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let shape = Shape::of(nest, leaf, isa)?;
-    let mut code = walk::straight(nest, leaf, shape.machine())?;
+    let code = walk::straight(nest, leaf, shape.machine())?;
     if nest.dtype != DType::I32 || shape.width == 1 {
         return shared(code, shape, encode);
     }
-    weave::weave(&mut code);
-    if shape.machine().dots {
-        let is_packed = |place: inst::Place| {
-            let pointer = code.cursors[place.cursor.0 as usize].pointer;
-            nest.buffer(leaf.pointers[pointer]).role == BufferRole::Packed
-        };
-        if let Some(slid) = slide::slid(&code, shape, is_packed) {
-            match shared(dots::by_fours(slid), shape, &encode) {
-                Err(Refusal::Registers) => {}
-                result => return result,
-            }
-        }
-        match shared(dots::by_fours(code.clone()), shape, &encode) {
+    let is_packed = |place: inst::Place| {
+        let pointer = code.cursors[place.cursor.0 as usize].pointer;
+        nest.buffer(leaf.pointers[pointer]).role == BufferRole::Packed
+    };
+    if let Some(woven) = weave::woven(&code, slide::can_slide(shape)) {
+        match of_integers(&woven, shape, &is_packed, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,
         }
     }
-    shared(dots::one_by_one(code), shape, encode)
+    of_integers(&code, shape, &is_packed, &encode)
+}
+
+fn of_integers<T>(
+    code: &LeafCode,
+    shape: Shape,
+    is_packed: &impl Fn(inst::Place) -> bool,
+    encode: &impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    if shape.machine().dots {
+        if let Some(slid) = slide::slid(code, shape, is_packed) {
+            match shared(dots::by_fours(slid), shape, encode) {
+                Err(Refusal::Registers) => {}
+                result => return result,
+            }
+        }
+        match shared(dots::by_fours(code.clone()), shape, encode) {
+            Err(Refusal::Registers) => {}
+            result => return result,
+        }
+    }
+    shared(dots::one_by_one(code.clone()), shape, encode)
 }
 
 fn shared<T>(

@@ -83,7 +83,7 @@ pub(super) fn slid(
     shape: Shape,
     is_packed: impl Fn(Place) -> bool,
 ) -> Option<LeafCode> {
-    if shape.bytes() != BYTES || shape.width * FOUR != BYTES {
+    if !can_slide(shape) {
         return None;
     }
     let taps = taps(code, &is_packed);
@@ -125,6 +125,11 @@ pub(super) fn slid(
         code.update.push(Inst::Set { to: group.sum, kind: Kind::Dot, args });
     }
     Some(code)
+}
+
+/// Whether the machine has such loads of registers of this shape.
+pub(super) fn can_slide(shape: Shape) -> bool {
+    shape.machine().dots && shape.bytes() == BYTES && shape.width * FOUR == BYTES
 }
 
 fn load(code: &mut LeafCode, source: Source) -> Value {

@@ -1,38 +1,112 @@
-//! Bytes of four vectors that are stored side by side become numbers of 32 bits: a copy that puts
-//! four channels beside each other.
+//! Bytes of four vectors that are stored side by side become numbers of 32 bits: in a copy that
+//! puts four channels beside each other, and where channels are in the lanes and rows in memory.
 //!
 //! ```text
 //! %1 = i8 c1[0]; .. %4 = i8 c4[0]              %1 = u8 c1[0]; .. %4 = u8 c4[0]
 //! block i8 c9[0] = %1 %2 %3 %4, lanes 4   ->   %7 = %1 | %2 << 8 | %3 << 16 | %4 << 24
 //!                                              store c9[0] = %7
+//!
+//! block u8 c9[0] = %1 %2 .. %6, lanes 784      %7 = %1 | %2 << 8 | ..; %8 = %3 | %4 << 8 | ..
+//!                                         ->   block c9[0] = %7; block c9[2] = %8
 //! ```
+//!
+//! Of a number of bytes that is no four, some are stored twice, the same.
 
 use conv_ir::DType;
 use smallvec::smallvec;
 
-use super::inst::{Arg, Inst, Kind, LeafCode, Source, Value};
+use super::inst::{Arg, Inst, Kind, LeafCode, Live, Source, Value};
 
 /// Values of a block, and bytes of a lane.
 const FOUR: usize = 4;
 
-/// Every such block, of values that nothing else reads.
-pub(super) fn weave(code: &mut LeafCode) {
-    let LeafCode { init, update, finish, carried, .. } = code;
+/// The leaf with every such block woven; none where there is none. Where bytes slide, every second
+/// one is loaded so.
+pub(super) fn woven(code: &LeafCode, slides: bool) -> Option<LeafCode> {
+    let is_woven = |inst: &Inst| {
+        matches!(inst, Inst::Block { dtype: DType::I8 | DType::U8, along: 1, values, .. }
+            if values.len() >= FOUR)
+    };
+    if !code.all().any(is_woven) {
+        return None;
+    }
+    let mut code = code.clone();
+    let LeafCode { init, update, finish, carried, .. } = &mut code;
     for section in [init, update, finish] {
         let mut at = 0;
         while at < section.len() {
-            at += 1;
-            if let Some(woven) = block(section, at - 1, carried) {
+            if is_woven(&section[at]) {
+                let woven =
+                    copied(section, at, (carried, slides)).or_else(|| rows(&section[at], carried));
+                let woven = woven.unwrap_or_else(|| vec![section[at].clone()]);
                 let count = woven.len();
-                section.splice(at - 1..at, woven);
-                at += count - 1;
+                section.splice(at..=at, woven);
+                at += count;
+            } else {
+                at += 1;
             }
         }
     }
+    Some(code)
 }
 
-/// What the instruction at a place becomes. Loads of it widen without a sign.
-fn block(section: &mut [Inst], at: usize, carried: &mut Vec<bool>) -> Option<Vec<Inst>> {
+/// Four bytes of each lane as one number; those above a byte are zeros, or are cut off.
+fn together(
+    values: [Value; FOUR],
+    has_sign: bool,
+    carried: &mut Vec<bool>,
+    out: &mut Vec<Inst>,
+) -> Value {
+    let mut set = |kind, args| {
+        carried.push(false);
+        let to = Value(carried.len() as u32 - 1);
+        out.push(Inst::Set { to, kind, args });
+        to
+    };
+    let mut all = None;
+    for (at, value) in values.into_iter().enumerate() {
+        let mut byte = value;
+        if has_sign && at + 1 < FOUR {
+            let low = Arg::From(Source::Bits(0xff));
+            byte = set(Kind::And, smallvec![Arg::Value(byte), low]);
+        }
+        if at > 0 {
+            byte = set(Kind::Shift(8 * at as i32), smallvec![Arg::Value(byte)]);
+        }
+        all = Some(match all {
+            Some(all) => set(Kind::Or, smallvec![Arg::Value(all), Arg::Value(byte)]),
+            None => byte,
+        });
+    }
+    all.expect("there are four")
+}
+
+/// Rows of bytes, a lane each: fours of columns, of which the last may be there twice.
+fn rows(block: &Inst, carried: &mut Vec<bool>) -> Option<Vec<Inst>> {
+    let Inst::Block { dtype, place, step, along: 1, live, values } = block else { return None };
+    let (place, step, live) = (*place, *step, *live);
+    let mut out = Vec::new();
+    let mut four = |from: usize, out: &mut Vec<Inst>| {
+        let values = values[from..from + FOUR].try_into().expect("there are four");
+        together(values, *dtype == DType::I8, carried, out)
+    };
+    let whole: Vec<Value> = (0..values.len() / FOUR).map(|at| four(FOUR * at, &mut out)).collect();
+    let dtype = DType::I32;
+    out.push(Inst::Block { dtype, place, step, along: FOUR as i64, live, values: whole });
+    if values.len() % FOUR > 0 {
+        let last = values.len() - FOUR;
+        let (place, values) = (place.offset(last as i64), vec![four(last, &mut out)]);
+        out.push(Inst::Block { dtype, place, step, along: FOUR as i64, live, values });
+    }
+    Some(out)
+}
+
+/// Four loads whose lanes come to lie side by side. They widen without a sign.
+fn copied(
+    section: &mut [Inst],
+    at: usize,
+    (carried, slides): (&mut Vec<bool>, bool),
+) -> Option<Vec<Inst>> {
     let Inst::Block { dtype: DType::I8 | DType::U8, place, step: 4, along: 1, live, values } =
         &section[at]
     else {
@@ -56,6 +130,11 @@ fn block(section: &mut [Inst], at: usize, carried: &mut Vec<bool>) -> Option<Vec
     for load in loads {
         if let Inst::Set { args, .. } = &mut section[load] {
             args[0] = Arg::From(match args[0] {
+                Arg::From(Source::Stored { place, step: 2, live, .. }) if slides => {
+                    let (from, to) = live.range();
+                    let live = Live::new(2 * from, 2 * to - 1);
+                    Source::Slide { place, step: 2, count: 1, live }
+                }
                 Arg::From(Source::Stored { place, step, live, .. }) => {
                     Source::Stored { dtype: DType::U8, place, step, live }
                 }
@@ -65,17 +144,7 @@ fn block(section: &mut [Inst], at: usize, carried: &mut Vec<bool>) -> Option<Vec
         }
     }
     let mut out = Vec::new();
-    let mut set = |kind, args| {
-        carried.push(false);
-        let to = Value(carried.len() as u32 - 1);
-        out.push(Inst::Set { to, kind, args });
-        to
-    };
-    let mut all = values[0];
-    for (at, value) in values.into_iter().enumerate().skip(1) {
-        let moved = set(Kind::Shift(8 * at as i32), smallvec![Arg::Value(value)]);
-        all = set(Kind::Or, smallvec![Arg::Value(all), Arg::Value(moved)]);
-    }
-    out.push(Inst::Store { dtype: DType::I32, place, step: 4, live, value: Arg::Value(all) });
+    let value = Arg::Value(together(values, false, carried, &mut out));
+    out.push(Inst::Store { dtype: DType::I32, place, step: 4, live, value });
     Some(out)
 }

@@ -110,6 +110,9 @@ pub(super) fn panel(
             {
                 dimension.outside = Outside::Folded(fold);
             }
+            if woven.is_some() {
+                leave_holes_out(nest, &path, &mut dimension);
+            }
             if let Some(woven) = woven.filter(|w| dimension.index.of_axis(w.block) != 0) {
                 dimension.extent = (woven.channels + FOUR - 1) / FOUR;
                 (dimension.scale, dimension.index) = (FOUR, Affine::axis(woven.block));
@@ -151,6 +154,19 @@ pub(super) fn panel(
 
 fn input_access(leaf: &Leaf, input: BufferId) -> Option<Access> {
     leaf.accesses().into_iter().find(|a| a.base == Base::Buffer(input)).cloned()
+}
+
+/// Rows or columns that a stride steps over, under a window of one, are not copied.
+fn leave_holes_out(nest: &Nest, path: &LoopPath, dimension: &mut Dimension) {
+    if let [(Var::Axis(axis), step)] = *dimension.index.terms()
+        && let Role::Out(_) = nest.role(axis)
+        && (dimension.index.constant, dimension.scale) == (0, 1)
+        && step > 1
+    {
+        (dimension.scale, dimension.index) = (step, Affine::axis(axis));
+        dimension.extent = (dimension.extent - 1) / step + 1;
+        dimension.needed = needed(path, &dimension.index);
+    }
 }
 
 /// Cuts the loop over channels of the input in fours.
