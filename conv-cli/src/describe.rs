@@ -24,7 +24,8 @@ The text form of a convolution:
               mode MODE (also padding_mode): zeros, constant(V), reflect, symmetric, replicate, circular
   SIZES       56x56, or 56 for all axes; a name in capitals is known only at run time
   LIST        1x2 or 1,2, or 1 for all axes
-  ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid, elu(A), softplus, mish
+  ACTIVATION  relu, relu6, leaky_relu(S), clamp(LO,HI), sigmoid, tanh, silu, gelu, hardswish, hardsigmoid, elu(A), softplus, mish,
+              prelu(S[,S..]) (a slope for each output channel)
   REQUANTISE  requantise ROUNDING scale S[,S..] [zero_point Z], of integers: onnx, xnnpack-f32, tflite-double,
               tflite-single; a scale for all output channels, or one each
   Steps       step; step; .., where a step takes over what it does not say, and '+ residual from N' adds the output of step N (0 is the input);
@@ -79,7 +80,8 @@ pub struct Parameters {
     #[arg(long)]
     flip: bool,
     /// Applied last: relu, relu6, leaky_relu(0.01), clamp(0,1), sigmoid, tanh, silu, gelu,
-    /// hardswish, hardsigmoid, elu(1), softplus, mish
+    /// hardswish, hardsigmoid, elu(1), softplus, mish, prelu(0.25,0.1) (a slope for each output
+    /// channel)
     #[arg(long, value_name = "NAME")]
     activation: Option<Activation>,
     /// Where the channels stand in input and output: nchw or nhwc (also ncw, ncdhw, channels-last,
@@ -129,7 +131,7 @@ impl Parameters {
             output_padding: self.output_padding.clone().unwrap_or(0.into()),
             transposed: self.transposed,
             flip: self.flip,
-            activation: self.activation,
+            activation: self.activation.clone(),
             ..spec
         })?;
         Ok(match &self.output_size {

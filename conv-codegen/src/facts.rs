@@ -85,9 +85,25 @@ fn of_steps(chain: &Program) -> Vec<(String, TokenStream, String)> {
     if facts.len() < chain.steps().len() {
         return vec![parameters];
     }
+    // `INPUT_SHAPE`, or `INPUT_SHAPES` of several.
+    let ends = |name: &str, tensors: &[usize]| match tensors {
+        &[one] => shape(name, chain.shape(one)),
+        several => {
+            let shapes = several.iter().map(|&tensor| {
+                let shape = chain.shape(tensor);
+                let sizes = shape.into_iter().map(proc_macro2::Literal::usize_unsuffixed);
+                quote!([#(#sizes),*])
+            });
+            let [count, rank] = [several.len(), chain.shape(several[0]).len()]
+                .map(proc_macro2::Literal::usize_unsuffixed);
+            let doc = "Of each, as a run takes them: batch, channels, spatial extents.";
+            let values = quote!([[usize; #rank]; #count] = [#(#shapes),*]);
+            (format!("{name}S"), values, doc.to_owned())
+        }
+    };
     vec![
-        shape("INPUT_SHAPE", chain.input_shape()),
-        shape("OUTPUT_SHAPE", chain.output_shape()),
+        ends("INPUT_SHAPE", chain.inputs()),
+        ends("OUTPUT_SHAPE", chain.outputs()),
         parameters,
         number(
             "MULTIPLY_ADDS",

@@ -15,6 +15,7 @@
 //! elu(a)   = a * (e^x - 1)       below zero, else x; without cancellation, as in tanh
 //! softplus = max(0, x) + log(1 + e^(-|x|))    log(1 + u) = 2 atanh(u / (2 + u))
 //! mish     = x * n / (n + 2)     n = e^x * (e^x + 2), which is tanh of softplus
+//! prelu = leaky_relu by channel: its slopes are a table of the nest, which [`Binary::Prelu`] reads
 //! ```
 //!
 //! `e^(-m w)` is a polynomial in `w`; `m` is 1, -1, 2 or 1/2, so that scaling is exact. PyTorch
@@ -58,11 +59,12 @@ pub mod coefficients;
 mod program;
 
 use crate::dtype::DType;
+use crate::values::Values;
 
 pub use program::{Operand, Step, binary, eval, program, unary};
 
 /// Applied to each output element, last.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Activation {
     /// `max(0, x)`.
@@ -91,10 +93,13 @@ pub enum Activation {
     Softplus,
     /// `x * tanh(softplus(x))`.
     Mish,
+    /// `x` where positive, else `slope * x`: one slope for each output channel, or one for all,
+    /// which is a [`LeakyRelu`](Self::LeakyRelu). Made by [`Activation::prelu`].
+    Prelu(Values),
 }
 
 impl Activation {
-    /// One of each kind, for tests that walk over all.
+    /// One of each kind that is the same for all channels, for tests that walk over all.
     pub const EACH: [Activation; 13] = [
         Activation::Relu,
         Activation::Relu6,
@@ -110,6 +115,30 @@ impl Activation {
         Activation::Softplus,
         Activation::Mish,
     ];
+
+    /// `x` where positive, else its channel's slope times `x`: a slope for each output channel, or
+    /// one for all of them. They are part of the description, and compiled in.
+    ///
+    /// ```
+    /// use conv_ir::{Activation, Conv};
+    /// let conv: Conv = "conv1d oc2 in 3 kernel 1, prelu(0.5,-1)".parse()?;
+    /// assert_eq!(conv.spec().activation, Some(Activation::prelu(&[0.5, -1.0])));
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    pub fn prelu(slopes: &[f64]) -> Activation {
+        match slopes {
+            [slope] => Activation::LeakyRelu(*slope),
+            slopes => Activation::Prelu(Values::exact(slopes)),
+        }
+    }
+
+    /// What it is of one output channel.
+    pub(crate) fn of_channel(&self, channel: usize) -> Activation {
+        match self {
+            Activation::Prelu(slopes) => Activation::LeakyRelu(slopes[channel]),
+            other => other.clone(),
+        }
+    }
 }
 
 /// One operand in.
@@ -145,6 +174,8 @@ pub enum Binary {
     Max,
     /// The magnitude of `a` with the sign of `b`.
     CopySign,
+    /// `if a < 0 { a * b } else { a }`, until pass `epilogue` spells it out.
+    Prelu,
     /// Of integers: `a` as f32, times the f32 whose bits `b` is, to the nearest integer, ties to
     /// even; at most 2^30 away from zero.
     Scale,

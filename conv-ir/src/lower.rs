@@ -19,6 +19,7 @@
 //! an index may leave the image. After this nobody looks at `Conv`.
 
 mod divisor;
+pub(crate) mod prelu;
 mod requantise;
 mod within;
 
@@ -87,6 +88,8 @@ struct Buffers {
     output: BufferId,
     /// Of an average: what it is divided by.
     divisor: Option<Divisor>,
+    /// The slopes of prelu, by channel.
+    slopes: Option<BufferId>,
     /// What requantises a sum, in order: an operation, and its second operand by channel.
     tables: Vec<(Binary, BufferId)>,
 }
@@ -206,6 +209,7 @@ impl Lowering<'_> {
             residual: residual.map(|extents| add(BufferRole::Residual, extents, types.output)),
             output: add(BufferRole::Output, output, types.output),
             divisor: self.divisor(),
+            slopes: prelu::slopes(self.conv, &mut self.nest, &[groups, oc]),
             tables: self.tables(),
         }
     }
@@ -250,7 +254,11 @@ impl Lowering<'_> {
                     false => image(layout),
                 };
                 let residual = buffers.residual.map(|residual| Access::buffer(residual, index));
+                let slope = buffers
+                    .slopes
+                    .map(|slopes| Expr::Load(Access::buffer(slopes, [at(axes.g), at(axes.oc)])));
                 let value = self.epilogue(acc, divisor, residual);
+                let value = prelu::activated(self.conv, value, slope);
                 self.narrowed(self.requantised(value, axes, &buffers.tables))
             },
             when: Vec::new(),
@@ -273,7 +281,7 @@ impl Lowering<'_> {
     }
 
     /// The accumulator with one more element. The element comes first, the accumulator last: where
-    /// they are equal, or cannot be compared, it stays what it was.
+    /// they are equal, or cannot be compared, it stays what it was; but one element alone is taken.
     fn update(&self, input: Expr, weight: Option<Expr>, acc: Expr) -> Expr {
         let two = |op, a, b| Expr::Binary(op, Box::new(a), Box::new(b));
         let (op, element) = match (self.conv.spec().reduction, weight) {
@@ -282,6 +290,9 @@ impl Lowering<'_> {
             }
             (Reduction::Dilation, Some(weight)) => (Binary::Max, two(Binary::Add, input, weight)),
             (Reduction::Erosion, Some(weight)) => (Binary::Min, two(Binary::Sub, input, weight)),
+            // A NaN is the second operand, which passes.
+            (Reduction::Max, _) if self.conv.takes_one() => return two(Binary::Max, acc, input),
+            (Reduction::Min, _) if self.conv.takes_one() => return two(Binary::Min, acc, input),
             (Reduction::Max, _) => (Binary::Max, input),
             (Reduction::Min, _) => (Binary::Min, input),
             (Reduction::Average { .. }, _) => (Binary::Add, input),
@@ -350,9 +361,6 @@ impl Lowering<'_> {
         if let Some(residual) = residual {
             let op = if self.conv.spec().multiplies() { Binary::Mul } else { Binary::Add };
             value = Expr::Binary(op, Box::new(value), Box::new(Expr::Load(residual)));
-        }
-        if let Some(activation) = self.conv.spec().activation {
-            value = Expr::Activation(activation, Box::new(value));
         }
         value
     }

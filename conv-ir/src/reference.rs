@@ -7,8 +7,7 @@
 //!
 //! It knows the description and the activations' published constants, and nothing else: no loop
 //! nest, no schedule, no pass, no activation program. It is written to be obviously right. The one
-//! liberty it takes is to work out once per output position which input element each tap reads. It
-//! is slow, and does not try to be otherwise.
+//! liberty it takes is to work out once per output position which input element each tap reads.
 
 mod activation;
 #[cfg(test)]
@@ -94,7 +93,7 @@ fn compute<T: Element>(
     conv: &Conv,
     arguments: Arguments<'_, T>,
     free: &[(&str, usize)],
-    activate: impl Fn(Activation, T) -> T,
+    activate: impl Fn(&Activation, T) -> T,
 ) -> Result<Vec<T>, Error> {
     let problem = Problem::new(&conv.with_sizes(free)?)?;
     problem.check(&arguments)?;
@@ -114,6 +113,7 @@ fn compute<T: Element>(
             for g in 0..problem.groups {
                 for o in 0..problem.out_channels {
                     let element = problem.output_index(n, g, o, at);
+                    let (all, channel) = problem.channel(g, o);
                     let mut value = problem.reduce(&arguments, &taps, n, g, o);
                     if let Reduction::Average { .. } = problem.reduction {
                         value = value.div(T::from_f64(problem.counted(&position) as f64));
@@ -122,15 +122,13 @@ fn compute<T: Element>(
                         value = match problem.combine {
                             Combine::Add => value.add(residual[element]),
                             Combine::Multiply => value.mul(residual[element]),
-                            Combine::Scale => {
-                                let (all, channel) = problem.channel(g, o);
-                                value.mul(residual[n * all + channel])
-                            }
+                            Combine::Scale => value.mul(residual[n * all + channel]),
                         };
                     }
-                    let mut value = problem.activation.map_or(value, |a| activate(a, value));
+                    let activation = problem.activation.as_ref().map(|a| a.of_channel(channel));
+                    let mut value = activation.map_or(value, |a| activate(&a, value));
                     if let Some((requantised, range)) = &requantised {
-                        let rescale = requantised.of_channel(g * problem.out_channels + o);
+                        let rescale = requantised.of_channel(channel);
                         let sum = value.to_f64() as i32;
                         let number = rescale.output(sum, requantised.zero_point(), *range);
                         value = T::from_f64(number.into());
@@ -162,6 +160,7 @@ struct Tap {
 /// The description with every size known, in the equation's terms. Channels are those of one group.
 struct Problem {
     reduction: Reduction,
+    takes_one: bool,
     batch: usize,
     groups: usize,
     in_channels: usize,
@@ -187,6 +186,7 @@ impl Problem {
         };
         Ok(Problem {
             reduction: spec.reduction,
+            takes_one: conv.takes_one(),
             batch: known(spec.batch.known())?,
             groups: spec.groups,
             in_channels: spec.in_channels / spec.groups,
@@ -201,7 +201,7 @@ impl Problem {
             bias: spec.bias,
             residual: spec.residual,
             combine: spec.combine,
-            activation: spec.activation,
+            activation: spec.activation.clone(),
         })
     }
 
@@ -235,6 +235,7 @@ impl Problem {
                 value = match self.reduction {
                     Reduction::Sum => x.fma(weight(), value),
                     Reduction::Average { .. } => value.add(x),
+                    Reduction::Max | Reduction::Min if self.takes_one => x,
                     Reduction::Max => greater(x),
                     Reduction::Min => less(x),
                     Reduction::Dilation => greater(x.add(weight())),

@@ -100,7 +100,7 @@
 //! | `groups` | `4` | 1 |
 //! | `transposed`, `flip` | `true`, `false` | `false` |
 //! | `output_padding` | `1`, `[1, 0]`, with `transposed: true` | 0 |
-//! | `activation` | `relu`, `leaky_relu(0.01)`, `clamp(0.0, 6.0)`, or another word | none |
+//! | `activation` | `relu`, `clamp(0.0, 6.0)`, `prelu([0.25, 0.1])`, or another word | none |
 //! | `requantise` | `onnx(0.02, 3)`, `tflite_double([0.1, 0.5])`, `onnx("s.npy", 3)` | none |
 //! | `layout` | `nchw`, `nhwc`, `ncw`, .., `channels_last` | `channels_first` |
 //! | `weight` | numbers or a file: `"stem.npy"`, `"model.safetensors#conv1.weight"` | a parameter |
@@ -112,8 +112,9 @@
 //! Words of `padding` are `valid`, `same` (an odd window), `same_upper`, `same_lower`, `full` and
 //! `causal`; of `padding_mode` `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and
 //! `circular`; of `activation` `relu`, `relu6`, `leaky_relu`, `clamp`, `sigmoid`, `tanh`, `silu`,
-//! `gelu`, `hardswish`, `hardsigmoid`, `elu`, `softplus` and `mish`; of `requantise` `onnx`,
-//! `xnnpack_f32`, `tflite_double` and `tflite_single`.
+//! `gelu`, `hardswish`, `hardsigmoid`, `elu`, `softplus`, `mish` and `prelu`, whose slopes, one for
+//! each output channel, are numbers in brackets or a file; of `requantise` `onnx`, `xnnpack_f32`,
+//! `tflite_double` and `tflite_single`.
 //!
 //! With `accuracy: fast` a known window that is a column times a row may run as those two, within
 //! the bound that the documentation of the function states; for known sizes. With `unfused` each

@@ -177,7 +177,7 @@ impl Work {
 
     /// Whether an activation or a residual can still be folded behind the last step.
     pub fn activation(&self) -> Option<Activation> {
-        self.last().spec.activation
+        self.last().spec.activation.clone()
     }
 
     /// What conv-jit compiles.

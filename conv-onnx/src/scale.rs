@@ -88,7 +88,7 @@ impl Scaled {
             out_channels: channels,
             groups: channels,
             residual: self.added.is_some(),
-            activation: self.activation,
+            activation: self.activation.clone(),
             ..ConvSpec::new([self.shape[2..].iter().product()], [1])
         }
     }

@@ -45,7 +45,7 @@ pub fn read(text: &str) -> Result<(Program, Vec<Weights>), String> {
         for layer in &array.layers {
             let at = all.len();
             steps = steps.conv(array.channels, layer.taps).dilation(layer.dilation);
-            steps = steps.padding(Padding::Causal).bias(true).activation(layer.activation);
+            steps = steps.padding(Padding::Causal).bias(true).activation(layer.activation.clone());
             steps = steps.pointwise(rows).bias(true).residual(at);
             all.push(state.sees(layer.taps, &mut from)?);
             all.push(state.adds(&mut from)?);

@@ -113,7 +113,22 @@ pub fn reduced(spec: ConvSpec, (reduction, ceil_mode): (Reduction, bool)) -> Con
         output_padding: 0.into(),
         flip: spec.flip && reduction.has_weight(),
         bias: false,
+        activation: sloped(spec.activation, out_channels),
         ..spec
+    }
+}
+
+/// A prelu whose slopes are as many as the output channels, each another.
+pub(crate) fn prelu(channels: usize) -> Activation {
+    let slopes: Vec<f64> = (0..channels).map(|at| (at % 7) as f64 * 0.5 - 1.0).collect();
+    Activation::prelu(&slopes)
+}
+
+/// An activation, where it is a prelu with a slope for each channel.
+pub(crate) fn sloped(activation: Option<Activation>, channels: usize) -> Option<Activation> {
+    match activation {
+        Some(Activation::Prelu(_)) => Some(prelu(channels)),
+        other => other,
     }
 }
 
@@ -168,7 +183,10 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
     let epilogue = (
         any::<bool>(),
         any::<bool>(),
-        proptest::option::weighted(0.3, select(Activation::EACH.to_vec())),
+        proptest::option::weighted(
+            0.3,
+            prop_oneof![13 => select(Activation::EACH.to_vec()), 2 => Just(Activation::prelu(&[0.5, 2.0]))],
+        ),
     );
     let words = (words, reduction());
     (proptest::collection::vec(axis(), ranks), channels(), 0usize..=2, words, epilogue, types())
@@ -208,7 +226,7 @@ pub fn convs_of(ranks: RangeInclusive<usize>) -> impl Strategy<Value = Conv> {
                     flip,
                     bias: epilogue.0,
                     residual: epilogue.1,
-                    activation: suited(epilogue.2, types),
+                    activation: sloped(suited(epilogue.2, types), groups * oc),
                     ..ConvSpec::new(each(|a| 1 + a.spare), each(|a| a.kernel))
                 };
                 let spec = reduced(spec, reduction);

@@ -1,6 +1,6 @@
 //! Random chains of small convolutions, and random plans for them.
 
-use super::random::{POOLS, convs, reduced, suited, work};
+use super::random::{POOLS, convs, reduced, sloped, suited, work};
 use conv_ir::conv::Combine;
 use conv_ir::program::fuse::Strips;
 use conv_ir::program::plan::{Group, Plan};
@@ -87,6 +87,7 @@ pub fn step_dice() -> impl Strategy<Value = StepDice> {
         Some(Activation::Relu),
         Some(Activation::Relu6),
         Some(Activation::Clamp(-2.0, 5.0)),
+        Some(Activation::prelu(&[0.5, 2.0])),
     ]);
     let pool = (select(POOLS.to_vec()), any::<bool>());
     (
@@ -146,9 +147,10 @@ pub fn reading(steps: &[Step], from: Vec<usize>, dice: &StepDice) -> Option<Step
         padding_mode: if transposed { PaddingMode::Zeros } else { dice.mode },
         transposed,
         bias: dice.bias,
-        activation: suited(dice.activation, read.types),
         ..ConvSpec::new([], window)
     };
+    let activation = suited(dice.activation.clone(), read.types);
+    spec.activation = sloped(activation, spec.out_channels);
     if dice.kind == Kind::Pool {
         spec = reduced(spec, dice.reduction);
     }

@@ -91,9 +91,9 @@ fn epilogue(turn: usize, types: &str) -> String {
     let residual = if turn % 3 == 1 { " + residual" } else { "" };
     // Every fourth case has none.
     let activation: Option<Activation> =
-        (turn % 4 != 3).then(|| Activation::EACH[turn % Activation::EACH.len()]);
+        (turn % 4 != 3).then(|| Activation::EACH[turn % Activation::EACH.len()].clone());
     let activation = match (types.starts_with('f'), activation) {
-        (false, Some(Activation::Relu | Activation::Relu6)) | (true, _) => activation,
+        (true, same) | (false, same @ Some(Activation::Relu | Activation::Relu6)) => same,
         (false, other) => other.map(|_| Activation::Clamp(-90.0, 300.0)),
     };
     format!("{bias}{residual}{}", activation.map_or(String::new(), |a| format!(", {a}")))

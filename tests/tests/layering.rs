@@ -158,13 +158,13 @@ const ROOMS: [(&str, &str); 25] = [
     ("numbers", ""),
     ("requantise", "error"),
     ("target", "dtype element"),
-    ("activation", "dtype element"),
+    ("activation", "dtype element values"),
     ("values", "dtype element error stored types"),
     ("conv", "activation dtype element error requantise stored types values"),
     ("zero_point", "conv dtype error stored types"),
     ("nest", "activation dtype element stored types values"),
     ("interp", "activation dtype element error nest stored types"),
-    ("lower", "activation conv nest"),
+    ("lower", "activation conv nest values"),
     ("schedule", "conv error nest"),
     // `passes/mod.rs` lowers, then runs the table; what a pass may see is below.
     (

@@ -114,8 +114,12 @@ pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     let ends = ends(computed);
     let traffic = ends as f64 / 1024.0 * target.far_cycles as f64;
     if ends > target.l2_bytes as u64 && traffic > planned / 10.0 {
+        let what = match computed.inputs().len() + computed.outputs().len() {
+            2 => "input and output",
+            _ => "inputs and outputs",
+        };
         let memory = format!(
-            "input and output are {}, more than a core's cache: to move them takes up to {} cycles more",
+            "{what} are {}, more than a core's cache: to move them takes up to {} cycles more",
             size(ends),
             large(traffic)
         );
@@ -124,11 +128,12 @@ pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     lines
 }
 
-/// Bytes of input and output.
+/// Bytes of all inputs and outputs.
 fn ends(program: &Program) -> u64 {
-    let elements = |shape: Vec<usize>| shape.iter().map(|n| *n as u64).product::<u64>();
-    let both = elements(program.input_shape()).saturating_add(elements(program.output_shape()));
-    both.saturating_mul(program.dtype().bytes() as u64)
+    let elements =
+        |&tensor: &usize| program.shape(tensor).iter().map(|n| *n as u64).product::<u64>();
+    let all = program.inputs().iter().chain(program.outputs()).map(elements);
+    all.fold(0, u64::saturating_add).saturating_mul(program.dtype().bytes() as u64)
 }
 
 /// `3.62 million`

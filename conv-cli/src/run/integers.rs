@@ -157,7 +157,7 @@ fn step<'a>(args: &Args, program: &'a Program, kind: Kind) -> Result<&'a Conv, F
         let message = format!("--input-zero-point {zero}: {kind} holds {least} to {most}");
         return Err(Failure::usage(message));
     }
-    match spec.activation {
+    match &spec.activation {
         None | Some(Activation::Relu) => {}
         Some(Activation::Relu6) if !quantised.is_scaled() => {}
         Some(Activation::Clamp(least, most))

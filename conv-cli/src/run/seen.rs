@@ -1,6 +1,8 @@
 //! What the axes of the input are. People leave out a batch and a channel that are one; the output
 //! then leaves them out too.
 
+use std::path::Path;
+
 use conv_ir::{Layout, Program, Size};
 
 use super::{Named, several};
@@ -92,15 +94,25 @@ impl Seen {
             Size::Known(_) => None,
         };
         let found = std::iter::once(batch).chain(self.spatial.iter().copied());
-        let mut values: Vec<(String, usize)> = names.zip(found).filter_map(value).collect();
-        for (name, value) in several::sizes(others, program) {
-            // One that two inputs have is the first one's, and compared with the other's shape.
-            if values.iter().all(|(known, _)| *known != name) {
-                values.push((name, value));
+        let values: Vec<(String, usize)> = names.zip(found).filter_map(value).collect();
+        let mut values: Vec<(String, usize, &Path)> =
+            values.into_iter().map(|(name, value)| (name, value, input.path)).collect();
+        for (name, value, path) in several::sizes(others, program) {
+            match values.iter().find(|(known, ..)| *known == name) {
+                None => values.push((name, value, path)),
+                Some(&(_, other, _)) if other == value => {}
+                Some((_, other, first)) => {
+                    let message = format!(
+                        "{name} is {value} here, but {other} in {}: a name is one size of all \
+                         inputs",
+                        first.display()
+                    );
+                    return Err(Failure::file(path, message));
+                }
             }
         }
         let values: Vec<(&str, usize)> =
-            values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+            values.iter().map(|(name, value, _)| (name.as_str(), *value)).collect();
         let program = program.with_sizes(&values)?;
         let (needed, found) = (program.input_shape(), self.full(batch));
         if needed != found {

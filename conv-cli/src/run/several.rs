@@ -1,6 +1,8 @@
 //! What a program takes beside its first input: other inputs, their sizes, shapes and numbers, and
 //! what the caller adds.
 
+use std::path::Path;
+
 use conv_ir::{Layout, Program, Size};
 
 use super::{Files, Named};
@@ -19,8 +21,8 @@ impl Files<'_> {
     }
 }
 
-/// The sizes that other inputs have names for.
-pub fn sizes(others: &[Named], program: &Program) -> Vec<(String, usize)> {
+/// The sizes that other inputs have names for, each with the file that has it.
+pub fn sizes<'a>(others: &[Named<'a>], program: &Program) -> Vec<(String, usize, &'a Path)> {
     let mut found = Vec::new();
     for (file, &tensor) in others.iter().zip(program.inputs().iter().skip(1)) {
         let spec = program.steps()[tensor - 1].conv.spec();
@@ -32,7 +34,7 @@ pub fn sizes(others: &[Named], program: &Program) -> Vec<(String, usize)> {
         shape.remove(channels);
         for (size, value) in std::iter::once(&spec.batch).chain(&spec.input).zip(shape) {
             if let Size::Free(name) = size {
-                found.push((name.clone(), value));
+                found.push((name.clone(), value, file.path));
             }
         }
     }

@@ -197,11 +197,7 @@ impl LeafText<'_, '_> {
                 }
             }
             Expr::Choose { a, b, then, otherwise } => self.choose([a, b, then, otherwise])?,
-            Expr::Activation(..) => {
-                return Err(Unsupported(
-                    "an activation that pass `epilogue` has not spelled out".to_owned(),
-                ));
-            }
+            Expr::Activation(..) => return Err(unspelled()),
         })
     }
 
@@ -393,9 +389,10 @@ impl LeafText<'_, '_> {
             Binary::ShiftRound => (LaneFn::ShiftRound, quote!()),
             Binary::MulFloor => (LaneFn::MulFloor, quote!()),
             Binary::ShiftUp => (LaneFn::ShiftUp, quote!()),
+            Binary::Prelu => return Err(unspelled()),
         };
         Ok(match (self.lanes(), op) {
-            (Some(_), _) => self.call(vector, &[a.tokens, b.tokens]),
+            (Some(_), _) | (None, Binary::Prelu) => self.call(vector, &[a.tokens, b.tokens]),
             (None, Binary::Min) => self.call(LaneFn::MinScalar, &[a.tokens, b.tokens]),
             (None, Binary::Max) => self.call(LaneFn::MaxScalar, &[a.tokens, b.tokens]),
             (None, Binary::Scale) => self.call(LaneFn::ScaleScalar, &[a.tokens, b.tokens]),
@@ -427,6 +424,10 @@ impl LeafText<'_, '_> {
         let (a, b) = (a.operand(), b.operand());
         Ok(Text { tokens: quote!(if #a < #b { #then } else { #otherwise }), atomic: false })
     }
+}
+
+fn unspelled() -> Unsupported {
+    Unsupported("an activation that pass `epilogue` has not spelled out".to_owned())
 }
 
 /// The nearest value of the type, as a literal that reads back exactly.

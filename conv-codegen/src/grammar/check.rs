@@ -331,7 +331,7 @@ impl<'a> Checker<'a> {
             bias: bias.is_some(),
             residual: residual.is_some(),
             combine: self.item.combine,
-            activation: settings.activation,
+            activation: settings.activation.clone(),
             reduction: settings.reduction,
             ceil_mode: settings.ceil_mode,
         })

@@ -72,8 +72,14 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
         return None;
     }
     let outputs = along.outputs(errors)?;
-    let chain = Program::new_giving(along.steps, outputs);
-    let chain = chain.map_err(|error| errors.at(&item.name, error.to_string()));
+    let names: Vec<String> = along.tensors.iter().map(|tensor| tensor.name.to_string()).collect();
+    let chain = Program::giving_named(along.steps, outputs, &names);
+    let chain = chain.map_err(|error| {
+        let text = error.to_string();
+        let is_named = |step: &&Step| text.contains(&format!("`{}`", step.name));
+        let place = item.steps.iter().rev().find(is_named);
+        errors.at(place.map_or(&item.name, |step| &step.name), text);
+    });
     let chain = chain.ok()?;
     let stream = axis_of(&settings, chain.steps()[0].conv.rank(), errors);
     if errors.count() > first {

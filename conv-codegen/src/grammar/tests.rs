@@ -283,6 +283,23 @@ fn a_mistaken_struct_still_is_a_type_of_its_signature() {
 }
 
 #[test]
+fn slopes_are_words_brackets_or_a_file() {
+    let signature =
+        "fn f(input: [f32; 1, 1, 8], weight: [f32; 9, 1, 3]) -> [f32; 1, 9, 6]; activation: ";
+    for (slopes, written) in [
+        ("prelu(0.5, 1, 0.25, 0, 1, 2, 3, 4, 5)", "prelu(0.5,1,0.25,0,1,2,3,4,5)"),
+        ("prelu([0.5, -1, 0.25, 0, 1, 2, 3, 4, 5])", "prelu(0.5,-1,0.25,0,1,2,3,4,5)"),
+        ("prelu(\"tests/data/sobel.npy\")", "prelu(1,0,-1,2,0,-2,1,0,-1)"),
+        ("prelu(0.5)", "leaky_relu(0.5)"),
+    ] {
+        let (items, errors) = expand_items(format!("{signature}{slopes}").parse().unwrap());
+        assert!(errors.is_empty(), "{slopes}: {}", errors[0]);
+        let text = crate::format_source(items);
+        assert!(text.contains(&format!(", {written}`")), "{slopes}: {text}");
+    }
+}
+
+#[test]
 fn inside_a_chain_what_is_requantised_is_stored_as_its_input_is() {
     let text = sound(
         "fn net(input: [i8; 1, 3, 8, 8]) -> [u8; 1, 2, 4, 4];

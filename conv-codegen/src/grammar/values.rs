@@ -126,7 +126,7 @@ impl<'a> Settings<'a> {
             "groups" => self.groups = whole_number(value)?,
             "transposed" => self.transposed = boolean(value)?,
             "flip" => self.flip = boolean(value)?,
-            "activation" => self.activation = Some(parsed(value)?),
+            "activation" => self.activation = Some(activation(value)?),
             "requantise" => self.requantise = Some(requantise(value)?),
             "layout" => self.layout = layout(value)?,
             "schedule" => self.schedule = Some(schedule(value)?),
@@ -274,6 +274,26 @@ fn layout(value: &Expr) -> syn::Result<(Layout, Option<usize>)> {
     }
 }
 
+/// A word of the text form, or `prelu` of slopes in brackets or in a file.
+fn activation(value: &Expr) -> syn::Result<Activation> {
+    match value {
+        Expr::Call(call) if word(&call.func).is_some_and(|word| word == "prelu") => {
+            match slopes(call) {
+                Some(given) => Ok(Activation::prelu(&scales(given, "slope")?)),
+                None => parsed(value),
+            }
+        }
+        _ => parsed(value),
+    }
+}
+
+/// `[0.1, 0.2]` or `"slopes.npy"` of `prelu`.
+pub(super) fn slopes(call: &syn::ExprCall) -> Option<&Expr> {
+    let [given] = call.args.iter().collect::<Vec<_>>()[..] else { return None };
+    let is_text = matches!(given, Expr::Lit(lit) if matches!(lit.lit, Lit::Str(_)));
+    (is_text || matches!(given, Expr::Array(_))).then_some(given)
+}
+
 /// `onnx(0.02)`, `onnx([0.02, 0.5], 3)` or `tflite_double("scales.npy", -128)`.
 fn requantise(value: &Expr) -> syn::Result<Requantise> {
     let form = "expected a rounding, scales and a zero point, such as `onnx(0.02, 3)`, \
@@ -292,7 +312,7 @@ fn requantise(value: &Expr) -> syn::Result<Requantise> {
         2 => (&call.args[0], integer(&call.args[1])?),
         _ => return wrong(value),
     };
-    Ok(Requantise { rounding, scales: scales(given)?, zero_point })
+    Ok(Requantise { rounding, scales: scales(given, "scale")?, zero_point })
 }
 
 fn integer(value: &Expr) -> syn::Result<i32> {

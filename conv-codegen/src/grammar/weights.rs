@@ -77,7 +77,7 @@ pub(super) fn files(item: &Item) -> impl Iterator<Item = PathBuf> {
         .chain(entries)
         .filter_map(|e| match e.key.to_string().as_str() {
             "weight" | "bias" => path(&e.value),
-            "requantise" => match &e.value {
+            "requantise" | "activation" => match &e.value {
                 Expr::Call(call) => call.args.first().and_then(path),
                 _ => None,
             },
@@ -194,11 +194,12 @@ fn numbers(input: &Tensor, entry: &Entry, errors: &mut Errors) -> Option<Nested>
     read.map_err(|error| errors.add(error)).ok()
 }
 
-/// Scales: a number, numbers in brackets, or a file of them.
-pub(super) fn scales(value: &Expr) -> syn::Result<Vec<f64>> {
+/// Scales or slopes: a number, numbers in brackets, or a file of them.
+pub(super) fn scales(value: &Expr, what: &str) -> syn::Result<Vec<f64>> {
     let one = |value: &Expr| {
         let text = value.to_token_stream().to_string().replace(' ', "");
-        let message = "expected a scale: a number such as `0.02`, numbers in brackets, or a file";
+        let message =
+            format!("expected a {what}: a number such as `0.02`, numbers in brackets, or a file");
         text.parse().map_err(|_| syn::Error::new_spanned(value, message))
     };
     let Some(place) = path(value) else {
@@ -211,7 +212,7 @@ pub(super) fn scales(value: &Expr) -> syn::Result<Vec<f64>> {
     let array = read_place(&folder(), &place, NUMBERS).map_err(|error| wrong(error.to_string()))?;
     match array.kind.widened() {
         Some(_) => Ok(array.exact()),
-        None => Err(wrong(format!("the file holds {}, but scales are f32 or f64", array.kind))),
+        None => Err(wrong(format!("the file holds {}, but {what}s are f32 or f64", array.kind))),
     }
 }
 

@@ -39,9 +39,9 @@ pub enum Step {
 ///
 /// `Exp2Int` is given an integer in range, or NaN, whose power may then be anything: it is
 /// multiplied by NaN.
-pub fn program(activation: Activation, dtype: DType) -> Vec<Step> {
+pub fn program(activation: &Activation, dtype: DType) -> Vec<Step> {
     let mut w = Writer { steps: vec![Step::Input], table: Coefficients::of(dtype) };
-    match activation {
+    match *activation {
         Activation::Relu => w.at_least(0.0, X),
         Activation::Relu6 => w.clamp(0.0, 6.0, X),
         Activation::LeakyRelu(slope) => w.leaky_relu(slope),
@@ -55,6 +55,7 @@ pub fn program(activation: Activation, dtype: DType) -> Vec<Step> {
         Activation::Elu(alpha) => w.elu(alpha),
         Activation::Softplus => w.softplus(),
         Activation::Mish => w.mish(),
+        Activation::Prelu(_) => unreachable!("program: each channel of prelu has its own slope"),
     };
     w.steps
 }
@@ -99,6 +100,8 @@ pub fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
         Binary::Max if a > b => a,
         Binary::Min | Binary::Max => b,
         Binary::CopySign => a.copysign(b),
+        Binary::Prelu if a < T::from_f64(0.0) => a.mul(b),
+        Binary::Prelu => a,
         Binary::Scale => a.scaled(b),
         Binary::MulHigh => a.mul_high(b),
         Binary::ShiftRound => a.shift_round(b),

@@ -126,7 +126,7 @@ impl Conv {
         if spec.residual {
             write!(f, " {}", spec.combine.word())?;
         }
-        if let Some(activation) = spec.activation {
+        if let Some(activation) = &spec.activation {
             write!(f, ", {activation}")?;
         }
         self.requantisation().map_or(Ok(()), |requantised| write!(f, ", {requantised}"))

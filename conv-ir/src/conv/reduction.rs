@@ -16,7 +16,8 @@
 //!
 //! Bits are defined to the last one: a number takes the place of the greatest so far where it is
 //! greater, so that of two zeros the first one stays, and that a NaN never wins, as padding does
-//! not. The average is one chain of additions that starts at zero, and one division.
+//! not; but the element of a window of one, without padding, is taken, NaN or not. The average is
+//! one chain of additions that starts at zero, and one division.
 
 use super::{Conv, ConvAxis, ConvSpec, EquationAxis, PaddingMode, Size};
 use crate::Values;
@@ -141,6 +142,13 @@ impl Conv {
             Size::Free(name) => Some(name.as_str()),
             Size::Known(_) => None,
         })
+    }
+
+    /// Whether each output is one element of the input, NaN or not: the greatest or least of a
+    /// window of one, without padding.
+    pub(crate) fn takes_one(&self) -> bool {
+        matches!(self.spec.reduction, Reduction::Max | Reduction::Min)
+            && self.axes.iter().all(|axis| (axis.kernel, axis.padding) == (1, (0, 0)))
     }
 
     /// Whether outputs are divided by a number that tells padding from what `ceil_mode` lets hang

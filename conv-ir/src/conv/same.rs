@@ -8,6 +8,7 @@ use std::mem::{Discriminant, discriminant};
 
 use super::{Conv, PaddingMode};
 use crate::activation::Activation;
+use crate::values::Values;
 
 impl PaddingMode {
     fn bits(&self) -> (Discriminant<Self>, u64) {
@@ -24,7 +25,7 @@ impl PaddingMode {
 }
 
 impl Activation {
-    fn bits(&self) -> (Discriminant<Self>, [u64; 2]) {
+    fn bits(&self) -> (Discriminant<Self>, [u64; 2], Option<&Values>) {
         let values = match self {
             Activation::LeakyRelu(number) | Activation::Elu(number) => [number.to_bits(), 0],
             Activation::Clamp(lo, hi) => [lo.to_bits(), hi.to_bits()],
@@ -37,9 +38,14 @@ impl Activation {
             | Activation::HardSwish
             | Activation::HardSigmoid
             | Activation::Softplus
-            | Activation::Mish => [0; 2],
+            | Activation::Mish
+            | Activation::Prelu(_) => [0; 2],
         };
-        (discriminant(self), values)
+        let slopes = match self {
+            Activation::Prelu(slopes) => Some(slopes),
+            _ => None,
+        };
+        (discriminant(self), values, slopes)
     }
 }
 
@@ -92,6 +98,8 @@ mod tests {
             "conv2d in 8 kernel 3 pad 1, clamp(-0,1)",
             "conv2d in 8 kernel 3 pad 1, leaky_relu(0)",
             "conv2d in 8 kernel 3 pad 1, leaky_relu(-0)",
+            "conv2d oc2 in 8 kernel 3 pad 1, prelu(0,1)",
+            "conv2d oc2 in 8 kernel 3 pad 1, prelu(-0,1)",
         ];
         for a in texts {
             for b in texts {

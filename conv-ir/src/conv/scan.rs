@@ -64,6 +64,12 @@ impl<'a> Scanner<'a> {
             && self.eat(wanted)
     }
 
+    /// Takes `wanted` if it comes next and nothing follows but spaces.
+    pub fn eat_last(&mut self, wanted: char) -> bool {
+        let behind = self.rest().strip_prefix(wanted);
+        behind.is_some_and(|rest| rest.trim().is_empty()) && self.eat(wanted)
+    }
+
     /// Takes `wanted` if it comes next, whatever follows it.
     pub fn eat_word(&mut self, wanted: &str) -> bool {
         let found = self.rest().starts_with(wanted);
@@ -165,6 +171,14 @@ impl<'a> Scanner<'a> {
             self.punctuation(if i == 0 { '(' } else { ',' }, form)?;
             *value = self.float()?;
         }
+        self.punctuation(')', form)?;
+        Ok(values)
+    }
+
+    /// `name(a,b,..)`: as many numbers in parentheses as there are.
+    pub fn any_arguments(&mut self, form: &str) -> Result<Vec<f64>, Error> {
+        self.punctuation('(', form)?;
+        let values = self.floats()?;
         self.punctuation(')', form)?;
         Ok(values)
     }

@@ -67,6 +67,7 @@ fn many_specs_round_trip() {
         "silu",
         "gelu",
         "hardswish",
+        "prelu(0,1,-0,0.1,-5,1e30,2,3)",
     ];
     let mut count = 0;
     for seed in 0..4000usize {
@@ -247,11 +248,17 @@ fn what_people_write_is_answered() {
             "depthwise2d in 8 kernel 3",
             "column 1: a depthwise convolution has as many groups as channels: `conv2d g32 ic32 ..`",
         ),
+        (
+            "conv2d in 8 kernel 3, prelu",
+            "column 23: prelu has a slope for each output channel, or one for all, as in \
+             `prelu(0.25,0.1)`",
+        ),
+        ("conv2d in 8 kernel 3, prelu(0.1,)", "column 33: found `)`, expected a number"),
     ] {
         assert_eq!(refused(text), format!("cannot read the convolution at {message}"));
     }
-    let prelu = refused("conv2d in 8 kernel 3, prelu");
-    assert!(prelu.contains("column 23: there is no `prelu`, but `relu`, `relu6`,"), "{prelu}");
+    let celu = refused("conv2d in 8 kernel 3, celu");
+    assert!(celu.contains("column 23: there is no `celu`, but `relu`, `relu6`,"), "{celu}");
 }
 
 #[test]

@@ -14,10 +14,11 @@
 //! nothing becomes [`Padding::Valid`], so that equal convolutions compare equal however they were
 //! written. An array that is not there has the type that follows from the others.
 
+mod activation;
+
 use super::reduction::counts_by_position;
 use super::shape::padding_sum;
 use super::{Conv, ConvAxis, ConvSpec, Known, Padding, PaddingMode, PerAxis, Reduction, Size};
-use crate::activation::Activation;
 use crate::error::{Error, Issue, cut};
 use crate::types::Types;
 
@@ -256,54 +257,6 @@ impl Check<'_> {
         }
     }
 
-    fn activation(&mut self) {
-        let dtype = self.spec.types.accumulator;
-        let is_whole = |x: f64| !x.is_finite() || dtype.round(x) == x;
-        match self.spec.activation.filter(|_| dtype.is_integer()) {
-            None | Some(Activation::Relu | Activation::Relu6) => {}
-            Some(Activation::Clamp(lo, hi)) if is_whole(lo) && is_whole(hi) => {}
-            Some(Activation::Clamp(lo, hi)) => {
-                let message = format!("clamp from {lo} to {hi}: sums are {dtype}, whole numbers");
-                self.broken("activation", message);
-            }
-            Some(other) => {
-                let message =
-                    format!("{other} of {dtype} is no whole number: relu, relu6 and clamp are");
-                self.broken("activation", message);
-            }
-        }
-        match self.spec.activation {
-            Some(Activation::LeakyRelu(slope)) => {
-                self.finite("activation", "the slope of leaky_relu", slope);
-            }
-            Some(Activation::Elu(alpha)) => {
-                self.finite("activation", "the factor of elu", alpha);
-            }
-            Some(Activation::Clamp(lo, hi)) => {
-                let low = self.finite("activation", "the lower bound of clamp", lo);
-                let high = self.finite("activation", "the upper bound of clamp", hi);
-                if low && high && lo > hi {
-                    self.broken(
-                        "activation",
-                        format!("clamp from {lo} to {hi}: the lower bound is above the upper one"),
-                    );
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn finite(&mut self, field: &'static str, what: &str, value: f64) -> bool {
-        let dtype = self.spec.types.accumulator;
-        let fits = dtype.round(value).is_finite();
-        if !value.is_finite() {
-            self.broken(field, format!("{what} is {value}, but must be finite"));
-        } else if !fits {
-            self.broken(field, format!("{what} is {value:e}, too large for {dtype}"));
-        }
-        fits
-    }
-
     /// Whether every list has an entry for every axis.
     fn counts(&mut self) -> bool {
         let before = self.issues.len();
@@ -431,6 +384,7 @@ fn canonical(spec: ConvSpec) -> ConvSpec {
     }
     ConvSpec {
         types,
+        activation: spec.activation.map(activation::canonical),
         stride: collapse(spec.stride),
         dilation: collapse(spec.dilation),
         output_padding: collapse(spec.output_padding),

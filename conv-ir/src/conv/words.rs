@@ -13,7 +13,7 @@
 //! reduction    sum  max  min  average  dilation  erosion
 //! mode         zeros  constant(0.5)  reflect  symmetric  replicate  circular
 //! activation   relu  relu6  leaky_relu(0.01)  clamp(0,6)  sigmoid  tanh  silu  gelu  hardswish
-//!              hardsigmoid  elu(1)  softplus  mish
+//!              hardsigmoid  elu(1)  softplus  mish  prelu(0.25,0.1)    a slope for each channel
 //! ```
 //!
 //! `constant` alone means `constant(0)`, `leaky_relu` alone means a slope of 0.01 and `elu` alone
@@ -347,11 +347,14 @@ mod tests {
         ["relu", "leaky_relu(0.01)", "clamp(-1.5,6)", "gelu", "hardswish", "elu(0.5)", "mish"]
             .into_iter()
             .for_each(round_trip::<Activation>);
-        ["leaky_relu(1e-300)", "clamp(-0,0.1)"].into_iter().for_each(round_trip::<Activation>);
+        ["leaky_relu(1e-300)", "clamp(-0,0.1)", "prelu(0.25,-0,1)"]
+            .into_iter()
+            .for_each(round_trip::<Activation>);
         assert_eq!("nhwc".parse(), Ok(Layout::ChannelsLast));
         assert_eq!("1,0:2".parse(), Ok(Padding::from([(1, 1), (0, 2)])));
         assert_eq!(" clamp( 0 , 6 ) ".parse(), Ok(Activation::Clamp(0.0, 6.0)));
         assert_eq!("leaky_relu".parse(), Ok(Activation::LeakyRelu(0.01)));
+        assert_eq!("prelu(0.25)".parse(), Ok(Activation::LeakyRelu(0.25)));
         assert_eq!("constant".parse(), Ok(PaddingMode::Constant(0.0)));
         assert_eq!("mirror".parse(), Ok(PaddingMode::Reflect));
         assert_eq!("edge".parse(), Ok(PaddingMode::Replicate));

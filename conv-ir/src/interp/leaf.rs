@@ -171,15 +171,15 @@ impl<'m, 'a, T: Element> LeafRun<'m, 'a, T> {
             }
             Expr::Activation(which, a) => {
                 let x = self.eval(a);
-                self.activation(*which, x)
+                self.activation(which, x)
             }
         }
     }
 
-    fn activation(&mut self, which: Activation, x: T) -> T {
+    fn activation(&mut self, which: &Activation, x: T) -> T {
         let programs = &mut self.machine.programs;
-        let at = programs.iter().position(|(known, _)| *known == which).unwrap_or_else(|| {
-            programs.push((which, activation::program(which, T::DTYPE)));
+        let at = programs.iter().position(|(known, _)| known == which).unwrap_or_else(|| {
+            programs.push((which.clone(), activation::program(which, T::DTYPE)));
             programs.len() - 1
         });
         activation::eval(&programs[at].1, x)

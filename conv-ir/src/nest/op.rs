@@ -95,7 +95,7 @@ impl Expr {
             Expr::Choose { a, b, then, otherwise } => {
                 Expr::Choose { a: go(a), b: go(b), then: go(then), otherwise: go(otherwise) }
             }
-            Expr::Activation(which, a) => Expr::Activation(*which, go(a)),
+            Expr::Activation(which, a) => Expr::Activation(which.clone(), go(a)),
             Expr::Load(a) => Expr::Load(access(a)),
             Expr::Select { when, then, otherwise } => {
                 let (then, otherwise) = (go(then), go(otherwise));

@@ -6,10 +6,10 @@
 //! ```
 //!
 //! requires: leaves.
-//! gives: no activation in an expression.
+//! gives: no activation and no `prelu` in an expression.
 
 use crate::activation::{Step, program};
-use crate::nest::{Expr, Leaf, Nest, Op, RegId, Register, for_leaves};
+use crate::nest::{Binary, Expr, Leaf, Nest, Op, RegId, Register, for_leaves};
 use crate::{Activation, DType, Error, Schedule, Target};
 
 pub(super) fn epilogue(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
@@ -52,6 +52,18 @@ fn spelled_out(leaf: &mut Leaf, value: Expr, dtype: DType) -> (Vec<Op>, Expr) {
             let (ops, inner) = spelled_out(leaf, *inner, dtype);
             (ops, Expr::Unary(op, Box::new(inner)))
         }
+        Expr::Binary(Binary::Prelu, inner, slope) => {
+            let (mut ops, x) = spelled_out(leaf, *inner, dtype);
+            let x = match x {
+                x @ Expr::Reg(_) => x,
+                other => {
+                    let reg = temporary(leaf, 0);
+                    ops.push(Op::set(reg, other));
+                    Expr::Reg(reg)
+                }
+            };
+            (ops, leaky(x, *slope))
+        }
         Expr::Binary(op, inner, other) => {
             let (ops, inner) = spelled_out(leaf, *inner, dtype);
             (ops, Expr::Binary(op, Box::new(inner), other))
@@ -60,9 +72,20 @@ fn spelled_out(leaf: &mut Leaf, value: Expr, dtype: DType) -> (Vec<Op>, Expr) {
     }
 }
 
+/// `x`, times the slope where it is below zero.
+fn leaky(x: Expr, slope: Expr) -> Expr {
+    let scaled = Expr::Binary(Binary::Mul, Box::new(slope), Box::new(x.clone()));
+    Expr::Choose {
+        a: Box::new(x.clone()),
+        b: Box::new(Expr::Const(0.0)),
+        then: Box::new(scaled),
+        otherwise: Box::new(x),
+    }
+}
+
 /// The operations before the last, and the last as an expression.
 fn expand(leaf: &mut Leaf, which: Activation, x: Expr, dtype: DType) -> (Vec<Op>, Expr) {
-    let steps = program(which, dtype);
+    let steps = program(&which, dtype);
     let uses = uses(&steps);
     let mut ops = Vec::new();
     let mut values: Vec<Expr> = Vec::new();

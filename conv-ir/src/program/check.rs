@@ -9,8 +9,67 @@ pub(super) fn issue(message: String) -> Issue {
     Issue { field: "chain", axis: None, rank: 0, message }
 }
 
-/// Every broken rule of steps that say what they read, and of the tensors that are given.
-pub(super) fn issues(steps: &[Step], outputs: &[usize]) -> Vec<Issue> {
+/// Steps, and what messages call them and their tensors.
+#[derive(Clone, Copy)]
+struct Steps<'a> {
+    steps: &'a [Step],
+    /// By tensor, the input first; where there are none, numbers are what they are called.
+    names: &'a [String],
+}
+
+impl std::ops::Deref for Steps<'_> {
+    type Target = [Step];
+    fn deref(&self) -> &[Step] {
+        self.steps
+    }
+}
+
+impl Steps<'_> {
+    /// `step 2`, or its name.
+    fn step(&self, number: usize) -> String {
+        self.called("step", number)
+    }
+
+    /// `tensor 2`, or the name of its step.
+    fn tensor(&self, tensor: usize) -> String {
+        self.called("tensor", tensor)
+    }
+
+    fn called(&self, what: &str, number: usize) -> String {
+        match self.names.get(number) {
+            Some(name) => format!("`{name}`"),
+            None => format!("{what} {number}"),
+        }
+    }
+
+    /// `2`, or the name of its step.
+    fn from(&self, tensor: usize) -> String {
+        self.names.get(tensor).map_or(tensor.to_string(), |name| format!("`{name}`"))
+    }
+
+    /// `step 2 gives`
+    fn gives(&self, tensor: usize) -> String {
+        match tensor {
+            0 if self.names.is_empty() => "the input is".to_owned(),
+            0 => format!("{} is", self.tensor(0)),
+            k => format!("{} gives", self.step(k)),
+        }
+    }
+
+    /// `tensors 1,3`
+    fn tensors(&self, all: &[usize]) -> String {
+        let names: Vec<String> = all.iter().map(|&tensor| self.from(tensor)).collect();
+        match self.names.is_empty() {
+            true => format!("tensors {}", numbers(all)),
+            false => names.join(", "),
+        }
+    }
+}
+
+/// Every broken rule of steps that say what they read, and of the tensors that are given. Where
+/// there are names of the tensors, the input's first, messages have those for their numbers.
+pub(super) fn issues(steps: &[Step], outputs: &[usize], names: &[String]) -> Vec<Issue> {
+    let steps = Steps { steps, names };
     if steps.is_empty() {
         return vec![issue("there is no step, but a chain has at least one".to_owned())];
     }
@@ -37,15 +96,15 @@ pub(super) fn issues(steps: &[Step], outputs: &[usize]) -> Vec<Issue> {
 }
 
 /// What is wrong with the tensors that the step at position `at` names.
-fn source(steps: &[Step], at: usize) -> Option<String> {
+fn source(steps: Steps<'_>, at: usize) -> Option<String> {
     let number = at + 1;
     let late = steps[at].from.iter().find(|&&from| from > at);
     if let Some(from) = late {
-        return Some(format!("step {number} reads tensor {from}, but only {}", there(at)));
+        return Some(format!("{} reads tensor {from}, but only {}", steps.step(number), there(at)));
     }
     if steps[at].given {
         let reads = !steps[at].from.is_empty() || steps[at].residual.is_some();
-        return reads.then(|| format!("step {number} is an input, which reads no tensor"));
+        return reads.then(|| format!("{} is an input, which reads no tensor", steps.step(number)));
     }
     if at == 0 && steps[at].from != [0] {
         return Some("step 1 says what the input is: it reads tensor 0, once".to_owned());
@@ -62,7 +121,7 @@ pub(super) fn there(last: usize) -> String {
 }
 
 /// What is wrong with the tensors that a run gives.
-fn given(steps: &[Step], outputs: &[usize]) -> Option<String> {
+fn given(steps: Steps<'_>, outputs: &[usize]) -> Option<String> {
     let last = steps.len();
     if outputs.is_empty() {
         return Some("outputs: none is named, but a program gives at least one tensor".to_owned());
@@ -74,16 +133,17 @@ fn given(steps: &[Step], outputs: &[usize]) -> Option<String> {
         ));
     }
     if let Some(output) = outputs.iter().find(|&&output| steps[output - 1].given) {
-        return Some(format!("outputs: tensor {output} is an input, which no step computes"));
+        let output = steps.tensor(*output);
+        return Some(format!("outputs: {output} is an input, which no step computes"));
     }
     let mut sorted = outputs.to_vec();
     sorted.sort_unstable();
     let twice = sorted.windows(2).find(|pair| pair[0] == pair[1])?;
-    Some(format!("outputs: tensor {} is named twice", twice[0]))
+    Some(format!("outputs: {} is named twice", steps.tensor(twice[0])))
 }
 
 /// A tensor that nobody reads.
-fn unread(steps: &[Step], outputs: &[usize]) -> Option<String> {
+fn unread(steps: Steps<'_>, outputs: &[usize]) -> Option<String> {
     let mut read = vec![false; steps.len() + 1];
     let from = steps.iter().flat_map(|step| step.from.iter().chain(&step.residual));
     from.chain(outputs).for_each(|&tensor| read[tensor] = true);
@@ -91,10 +151,12 @@ fn unread(steps: &[Step], outputs: &[usize]) -> Option<String> {
     read[1] |= steps[0].given && read[0];
     let tensor = (1..=steps.len()).find(|&tensor| !read[tensor])?;
     if steps[tensor - 1].given {
-        return Some(format!("nobody reads input {tensor}: leave it out"));
+        let input = steps.called("input", tensor);
+        return Some(format!("nobody reads {input}: leave it out"));
     }
+    let (step, output) = (steps.step(tensor), steps.from(tensor));
     Some(format!(
-        "nobody reads what step {tensor} gives: leave the step out, or name {tensor} as an output"
+        "nobody reads what {step} gives: leave the step out, or name {output} as an output"
     ))
 }
 
@@ -142,14 +204,6 @@ fn list(sizes: &[Size]) -> String {
     format!("[{}]", sizes.iter().map(Size::to_string).collect::<Vec<_>>().join(", "))
 }
 
-/// `step 2 gives`
-fn gives(tensor: usize) -> String {
-    match tensor {
-        0 => "the input is".to_owned(),
-        k => format!("step {k} gives"),
-    }
-}
-
 /// What a step behind these finds in the tensors `from`, joined along the channels; in the last one
 /// where there are none.
 ///
@@ -167,7 +221,7 @@ pub fn read_behind(steps: &[Step], from: &[usize]) -> Result<Read, Error> {
 }
 
 /// What does not fit between the step at position `at` and what it reads.
-fn edge(steps: &[Step], at: usize) -> Vec<String> {
+fn edge(steps: Steps<'_>, at: usize) -> Vec<String> {
     let step = &steps[at];
     let mut sources = step.from.clone();
     sources.sort_unstable();
@@ -177,34 +231,34 @@ fn edge(steps: &[Step], at: usize) -> Vec<String> {
     if !unlike.is_empty() {
         return unlike;
     }
-    let parts: Vec<Read> = step.from.iter().filter_map(|&at| tensor(steps, at)).collect();
+    let parts: Vec<Read> = step.from.iter().filter_map(|&at| tensor(&steps, at)).collect();
     for (part, &other) in parts.iter().zip(&step.from) {
         if (&part.batch, &part.extents) != (&parts[0].batch, &parts[0].extents) {
             let pair = [&parts[0], part].map(|part| list(&sizes(part)));
+            let (step, first) = (steps.step(at + 1), steps.tensor(step.from[0]));
+            let (one, another) = (&pair[0], &pair[1]);
             return vec![format!(
-                "step {} joins tensors {} and {other} along the channels, but one is {} and the \
-                 other {}",
-                at + 1,
-                step.from[0],
-                pair[0],
-                pair[1]
+                "{step} joins {first} and {} along the channels, but one is {one} and the other \
+                 {another}",
+                steps.tensor(other)
             )];
         }
     }
-    let Some(found) = read(steps, &step.from, at) else {
-        return vec![format!("step {} joins more channels than can be counted", at + 1)];
+    let Some(found) = read(&steps, &step.from, at) else {
+        let step = steps.step(at + 1);
+        return vec![format!("{step} joins more channels than can be counted")];
     };
     let takes = taken(&step.conv);
     if sizes(&found) == sizes(&takes) {
         return Vec::new();
     }
     let subject = match step.from[..] {
-        [tensor] => gives(tensor),
-        _ => format!("tensors {} joined are", numbers(&step.from)),
+        [tensor] => steps.gives(tensor),
+        _ => format!("{} joined are", steps.tensors(&step.from)),
     };
     let why = differences(&found, &takes, step.conv.rank());
     let (found, takes) = (list(&sizes(&found)), list(&sizes(&takes)));
-    vec![format!("{subject} {found}, but step {} takes {takes}: {why}", at + 1)]
+    vec![format!("{subject} {found}, but {} takes {takes}: {why}", steps.step(at + 1))]
 }
 
 /// `1,3`
@@ -213,31 +267,33 @@ pub(super) fn numbers(tensors: &[usize]) -> String {
 }
 
 /// Types, layout and rank, which are those of the whole program.
-fn unlike(steps: &[Step], tensor: usize, at: usize) -> Vec<String> {
+fn unlike(steps: Steps<'_>, tensor: usize, at: usize) -> Vec<String> {
     // The first step says what the input is.
     let (number, next) = (tensor.max(1), at + 1);
     let (before, after) = (&steps[number - 1].conv, &steps[at].conv);
+    let (number, next) = (steps.step(number), steps.step(next));
     let mut found = Vec::new();
-    let types = (type_of(steps, tensor), after.types().input);
+    let types = (type_of(&steps, tensor), after.types().input);
     if before.dtype() != after.dtype() {
         found.push(format!(
-            "step {number} computes in {}, but step {next} in {}: a chain has one type",
+            "{number} computes in {}, but {next} in {}: a chain has one type",
             before.dtype(),
             after.dtype()
         ));
     } else if types.0 != types.1 {
-        found.push(format!("{} {}, but step {next} takes {}", gives(tensor), types.0, types.1));
+        let gives = steps.gives(tensor);
+        found.push(format!("{gives} {}, but {next} takes {}", types.0, types.1));
     }
     if before.spec().layout != after.spec().layout {
         found.push(format!(
-            "step {number} has {}, but step {next} {}: a chain has one layout",
+            "{number} has {}, but {next} {}: a chain has one layout",
             layout_name(before),
             layout_name(after)
         ));
     }
     if before.rank() != after.rank() {
         found.push(format!(
-            "step {number} has {} spatial axes, but step {next} has {}",
+            "{number} has {} spatial axes, but {next} has {}",
             before.rank(),
             after.rank()
         ));
@@ -288,40 +344,43 @@ pub(super) fn type_of(steps: &[Step], tensor: usize) -> DType {
 }
 
 /// What is wrong with the residual of the step at position `at`.
-fn residual(steps: &[Step], at: usize) -> Option<String> {
-    let (step, number) = (&steps[at], at + 1);
-    let from = match (step.conv.spec().residual, step.residual) {
+fn residual(steps: Steps<'_>, at: usize) -> Option<String> {
+    let (conv, number) = (&steps[at].conv, at + 1);
+    let step = steps.step(number);
+    let from = match (conv.spec().residual, steps[at].residual) {
         (_, None) => return None,
         (false, Some(from)) => {
             return Some(format!(
-                "step {number} has a residual from {from}, but its convolution adds none"
+                "{step} has a residual from {from}, but its convolution adds none"
             ));
         }
         (true, Some(from)) if from > at => {
             return Some(format!(
-                "step {number} adds a residual from {from}, but only tensors 0 (the input) to {at} are there before it"
+                "{step} adds a residual from {from}, but only tensors 0 (the input) to {at} are there before it"
             ));
         }
         (true, Some(from)) => from,
     };
-    let there = sizes(&tensor(steps, from)?);
-    let mut needed = tensor(steps, number)?;
-    if step.conv.scales() {
+    let there = sizes(&tensor(&steps, from)?);
+    let mut needed = tensor(&steps, number)?;
+    if conv.scales() {
         needed.extents.fill(Size::Known(1));
     }
     let needed = sizes(&needed);
     if there != needed {
         let (needed, there) = (list(&needed), list(&there));
-        if step.conv.scales() {
+        if conv.scales() {
             return Some(format!(
-                "step {number} scales each channel by a number of {needed}, but tensor {from} has shape {there}"
+                "{step} scales each channel by a number of {needed}, but {} has shape {there}",
+                steps.tensor(from)
             ));
         }
         return Some(format!(
-            "step {number} gives {needed}, but the residual from {from} has shape {there}"
+            "{step} gives {needed}, but the residual from {} has shape {there}",
+            steps.from(from)
         ));
     }
-    let [gives, adds] = [number, from].map(|tensor| type_of(steps, tensor));
-    (gives != adds)
-        .then(|| format!("step {number} gives {gives}, but the residual from {from} is {adds}"))
+    let [gives, adds] = [number, from].map(|tensor| type_of(&steps, tensor));
+    let from = steps.from(from);
+    (gives != adds).then(|| format!("{step} gives {gives}, but the residual from {from} is {adds}"))
 }

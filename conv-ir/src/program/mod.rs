@@ -208,13 +208,34 @@ impl Program {
     ///
     /// # Errors
     /// As [`new`](Self::new).
-    pub fn giving(mut steps: Vec<Step>, outputs: Vec<usize>) -> Result<Program, Error> {
+    pub fn giving(steps: Vec<Step>, outputs: Vec<usize>) -> Result<Program, Error> {
+        Program::giving_named(steps, outputs, &[])
+    }
+
+    /// The same, where messages have names for the numbers of tensors, the input's first.
+    ///
+    /// ```
+    /// use conv_ir::Program;
+    /// let net: Program = "conv1d in 9 kernel 3; conv1d kernel 1; outputs 1,2".parse()?;
+    /// let names = ["input", "edges", "sums"].map(str::to_owned);
+    /// let error = Program::giving_named(net.steps().to_vec(), vec![1], &names).unwrap_err();
+    /// assert!(error.to_string().contains("nobody reads what `sums` gives"));
+    /// # Ok::<(), conv_ir::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn giving_named(
+        mut steps: Vec<Step>,
+        outputs: Vec<usize>,
+        names: &[String],
+    ) -> Result<Program, Error> {
         for (at, step) in steps.iter_mut().enumerate() {
             if step.from.is_empty() && !step.given {
                 step.from.push(at);
             }
         }
-        let issues = check::issues(&steps, &outputs);
+        let issues = check::issues(&steps, &outputs, names);
         if !issues.is_empty() {
             return Err(Error::Invalid(issues));
         }

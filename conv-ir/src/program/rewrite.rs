@@ -169,7 +169,7 @@ pub fn compose<T: Element>(
         bias: a.bias || b.bias,
         residual: b.residual,
         combine: b.combine,
-        activation: b.activation,
+        activation: b.activation.clone(),
         ..a.clone()
     };
     let conv = Conv::new(spec)?;

@@ -208,7 +208,7 @@ fn graphs_that_do_not_fit() {
         ),
         (
             "conv2d oc2 kernel 3; conv2d kernel 1 from 1,2",
-            "chain: step 3 joins tensors 1 and 2 along the channels, but one is [1, 4, 9, 9] and the other [1, 2, 7, 7]",
+            "chain: step 3 joins tensor 1 and tensor 2 along the channels, but one is [1, 4, 9, 9] and the other [1, 2, 7, 7]",
         ),
         (
             "conv2d ic6 kernel 1 from 0, 1",
@@ -230,6 +230,18 @@ fn graphs_that_do_not_fit() {
         ("conv2d kernel 1; outputs 1", "nobody reads what step 2 gives"),
         ("conv2d kernel 1; outputs", "expected the numbers of the tensors that are given"),
         ("conv2d kernel 1; outputs 2; conv2d kernel 1", "nothing stands behind `outputs 2`"),
+        (
+            "conv2d oc4 kernel 1; output 2",
+            "column 53: what a run gives is named by `outputs`, as in `outputs 1`",
+        ),
+        (
+            "conv2d oc4 kernel 1 + residual from 1, 0",
+            "one tensor is added or multiplies: a step by itself adds another, as `maxpool2d",
+        ),
+        (
+            "conv2d kernel 1 from 1,",
+            "found nothing, expected the number of another tensor, or an activation",
+        ),
     ] {
         let error = error(&format!("{first}{rest}"));
         assert!(error.contains(why), "{rest}: {error}");

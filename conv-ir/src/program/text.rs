@@ -88,6 +88,10 @@ impl FromStr for Program {
                     Some(list) if !list.starts_with(char::is_alphanumeric) => {
                         outputs = Some(named(list, start)?);
                     }
+                    _ if is_output(piece) => {
+                        let message = "what a run gives is named by `outputs`, as in `outputs 1`";
+                        return Err(unread(start, message.to_owned()));
+                    }
                     _ if !piece.trim().is_empty() => steps.push(step(piece, start, &steps)?),
                     _ => {}
                 }
@@ -102,6 +106,12 @@ impl FromStr for Program {
 /// The error of a piece that stands `offset` characters into its line.
 fn unread(offset: usize, message: String) -> Error {
     Error::Parse { what: "the chain", column: offset + 1, message }
+}
+
+/// Whether a piece begins with `output`, which is no word.
+fn is_output(piece: &str) -> bool {
+    let behind = piece.trim().strip_prefix("output");
+    behind.is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphabetic() || c == '_'))
 }
 
 /// The numbers behind `outputs`, in a piece that stands `offset` characters into its line.

@@ -56,16 +56,26 @@ impl FromStr for Schedule {
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut words = Words { text, at: 0 };
         let mut schedule = Schedule::default();
+        let mut seen = Vec::new();
         while let Some((column, word)) = words.next() {
+            if seen.contains(&word) {
+                return Err(parse_error(column, format!("{:?} is given twice", cut(word))));
+            }
+            seen.push(word);
             match word {
                 "lanes" => schedule.lanes = lanes(words.argument("lanes")?)?,
                 "tile" => schedule.tile = list(words.argument("tile")?, pair)?,
                 "order" => schedule.order = list(words.argument("order")?, role)?,
                 "cache" => {
-                    for (role, channels) in list(words.argument("cache")?, cached)? {
-                        match role {
-                            Role::OutChannel => schedule.cache = channels,
-                            _ => schedule.cache_in = channels,
+                    let argument = words.argument("cache")?;
+                    for (role, channels) in list(argument, cached)? {
+                        let said = match role {
+                            Role::OutChannel => &mut schedule.cache,
+                            _ => &mut schedule.cache_in,
+                        };
+                        if std::mem::replace(said, channels) != 0 {
+                            let message = format!("{role} is given twice: say one number for it");
+                            return Err(parse_error(argument.0, message));
                         }
                     }
                 }
@@ -244,6 +254,8 @@ mod tests {
             ("fast", "column 1: found \"fast\""),
             ("cache ow:4", "column 7: found axis ow, expected oc or ic"),
             ("order", "column 6: \"order\" needs an argument"),
+            ("cache oc:4,ic:8,oc:8", "column 7: oc is given twice: say one number for it"),
+            ("cache oc:4 borders exact cache oc:8", "column 26: \"cache\" is given twice"),
         ] {
             let error = text.parse::<Schedule>().unwrap_err().to_string();
             assert!(error.contains(message), "{error}");

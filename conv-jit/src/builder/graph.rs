@@ -94,14 +94,13 @@ impl Graph {
     }
 
     /// The product of two tensors of the same shape, element by element, as a step by itself. What
-    /// [`Builder::multiply`] multiplies a step's output by needs none. The first tensor's NaNs
-    /// become -inf, as a maximum makes them.
+    /// [`Builder::multiply`] multiplies a step's output by needs none.
     pub fn multiply(&mut self, a: Tensor, b: Tensor) -> Tensor {
         self.step([a], |step| step.max_pool(1).multiply(b))
     }
 
     /// A tensor with each channel multiplied by a number of `[n, c, 1, 1]`, as a step by itself.
-    /// [`Builder::scale`] needs none. A NaN of the tensor becomes -inf, as a maximum makes it.
+    /// [`Builder::scale`] needs none.
     pub fn scale(&mut self, a: Tensor, by: Tensor) -> Tensor {
         self.step([a], |step| step.max_pool(1).scale(by))
     }

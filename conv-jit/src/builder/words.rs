@@ -58,7 +58,7 @@ impl Builder {
         self.said("flip", |step| step.spec.flip = flip)
     }
 
-    /// Applied last.
+    /// Applied last. [`Activation::prelu`] has a slope for each output channel.
     pub fn activation(self, activation: impl Into<Option<Activation>>) -> Self {
         self.said("activation", |step| step.spec.activation = activation.into())
     }
@@ -192,7 +192,10 @@ impl Builder {
     /// ```
     pub fn from(mut self, tensors: impl IntoIterator<Item = usize>) -> Self {
         self.next = tensors.into_iter().collect();
-        if self.next.is_empty() {
+        if self.steps.is_empty() && self.next.iter().any(|&tensor| tensor > 0) {
+            let message = "the first step reads the input, tensor 0: leave `from` out";
+            self.misplaced.push(("from", message));
+        } else if self.next.is_empty() {
             self.misplaced.push(("from", "no tensor is named, but a step reads at least one"));
         }
         self

@@ -33,7 +33,7 @@ mod tile;
 mod transpose;
 mod vector;
 
-use conv_ir::nest::{Base, Expr, Leaf, Op, Stmt};
+use conv_ir::nest::{Base, Binary, Expr, Leaf, Op, Stmt};
 use conv_ir::{Isa, Nest};
 use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
 use cranelift_codegen::isa::CallConv;
@@ -173,7 +173,9 @@ fn check(nest: &Nest) -> Result<(), Error> {
 
 fn has_activation(leaf: &Leaf) -> bool {
     let mut found = false;
-    each_expr(leaf, &mut |e| found |= matches!(e, Expr::Activation(..)));
+    each_expr(leaf, &mut |e| {
+        found |= matches!(e, Expr::Activation(..) | Expr::Binary(Binary::Prelu, ..))
+    });
     found
 }
 

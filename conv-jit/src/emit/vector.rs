@@ -139,6 +139,7 @@ pub(super) fn binary(
         | Binary::ShiftUp => {
             unreachable!("emit: {op:?} is for `requantise`")
         }
+        Binary::Prelu => unreachable!("emit: a prelu after the check for it"),
         Binary::Add => e.b.ins().fadd(a, b),
         Binary::Sub => e.b.ins().fsub(a, b),
         Binary::Mul => e.b.ins().fmul(a, b),

@@ -283,6 +283,9 @@ impl<'a> Walk<'a> {
             Binary::ShiftRound => Kind::ShiftRound,
             Binary::MulFloor => Kind::MulFloor,
             Binary::ShiftUp => Kind::ShiftUp,
+            Binary::Prelu => {
+                return Err(Refusal::Operation("a prelu that is not spelled out".into()));
+            }
             Binary::CopySign => {
                 let (a, b, sign) = (self.expr(a, None)?, self.expr(b, None)?, self.sign());
                 let magnitude = self.emit(None, Kind::And, &[a, Arg::From(Source::Bits(sign - 1))]);

@@ -116,7 +116,8 @@ fn padding_modes() {
 
 #[test]
 fn activations() {
-    for activation in Activation::EACH {
+    let slopes = [0.5, -1.0, 0.0, 2.0, 0.25, 1e-3, -0.1, 7.0];
+    for activation in Activation::EACH.into_iter().chain([Activation::prelu(&slopes)]) {
         check(ConvSpec {
             activation: Some(activation),
             bias: true,
@@ -127,11 +128,11 @@ fn activations() {
 }
 
 /// On every machine there is here, in vectors and in what they leave over.
-fn at_the_ends<T: Element>(activation: Activation) {
+fn at_the_ends<T: Element>(activation: &Activation) {
     let input: Vec<T> = [f64::NEG_INFINITY, f64::INFINITY, f64::NAN].map(T::from_f64).repeat(7);
     let spec = ConvSpec {
         types: T::DTYPE.into(),
-        activation: Some(activation),
+        activation: Some(activation.clone()),
         ..spec(&[21], &[1], (1, 1))
     };
     let conv = Conv::new(spec).unwrap();
@@ -162,8 +163,30 @@ fn infinities_and_nan_are_as_the_reference_has_them() {
     for activation in
         Activation::EACH.into_iter().chain([LeakyRelu(-0.5), LeakyRelu(0.0), Elu(0.0), Elu(-1.0)])
     {
-        at_the_ends::<f32>(activation);
-        at_the_ends::<f64>(activation);
+        at_the_ends::<f32>(&activation);
+        at_the_ends::<f64>(&activation);
+    }
+}
+
+/// A window of one element gives that element, NaN or not; a larger one never gives NaN.
+#[test]
+fn one_element_is_taken() {
+    let input: Vec<f32> =
+        (0..40).map(|at| if at % 3 == 0 { f32::NAN } else { at as f32 - 9.0 }).collect();
+    for text in ["maxpool1d ic2 in 20 kernel 1", "minpool1d nwc ic2 in 20 kernel 1"] {
+        let conv: Conv = text.parse().unwrap();
+        for target in crate::targets_here() {
+            let options = Options { cache: false, target, ..Options::default() };
+            let compiled = Compiled::new(&conv, options).unwrap();
+            let mut got = vec![0.5; 40];
+            compiled.ready::<f32>().unwrap().run(&input, &mut got).unwrap();
+            let bits = |all: &[f32]| all.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(&got), bits(&input), "{text}");
+        }
+        let (weight, bias, residual) = (&[][..], None, None);
+        let arguments = conv_ir::reference::Arguments { input: &input, weight, bias, residual };
+        let want = conv_ir::reference::run(&conv, arguments, &[]).unwrap();
+        assert!(want.iter().zip(&input).all(|(a, b)| a.to_bits() == b.to_bits()), "{text}");
     }
 }
 

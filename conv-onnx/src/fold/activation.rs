@@ -45,8 +45,9 @@ pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
         let before = region.0.activation();
         let found = known(values).ok().and_then(|values| recognised(before, &values));
         let Some(found) = found else { continue };
-        let activation = found.activation;
-        let new = region.0.with(words(activation), |step| step.spec.activation = Some(activation));
+        let activation = found.activation.clone();
+        let what = words(&activation);
+        let new = region.0.with(what, |step| step.spec.activation = Some(activation));
         return match (found.factor, found.summand) {
             (1.0, 0.0) => put(model, node, &node.inputs, new, end),
             _ => put_scaled(model, node, new, &found, end),
@@ -179,14 +180,14 @@ fn recognised(before: Option<Activation>, values: &[f32]) -> Option<Found> {
         return None;
     }
     candidates(values).into_iter().find_map(|candidate| {
-        let steps = activation::program(candidate, DType::F32);
+        let steps = activation::program(&candidate, DType::F32);
         let own: Vec<f32> = POINTS.iter().map(|&x| activation::eval(&steps, x)).collect();
         let (factor, summand) = relation(&own, values)?;
-        match before {
+        match &before {
             _ if !agree(&own, (factor, summand), values) => None,
             None => Some(Found { activation: candidate, factor, summand }),
             Some(first) if (factor, summand) == (1.0, 0.0) => {
-                let activation = together(first, candidate)?;
+                let activation = together(first, &candidate)?;
                 Some(Found { activation, factor, summand })
             }
             Some(_) => None,
@@ -268,9 +269,9 @@ fn candidates(values: &[f32]) -> Vec<Activation> {
 
 /// One activation that is both, the second behind the first. A bound of a clamp may be given by
 /// another: what is at least 0 and then at most 6 is clamped.
-fn together(first: Activation, second: Activation) -> Option<Activation> {
+fn together(first: &Activation, second: &Activation) -> Option<Activation> {
     use Activation::*;
-    let range = |activation| match activation {
+    let range = |activation: &Activation| match *activation {
         Relu => Some((0.0, f64::INFINITY)),
         Relu6 => Some((0.0, 6.0)),
         Clamp(low, high) => Some((low, high)),
@@ -291,7 +292,7 @@ fn are_near(x: f32, a: f32, b: f32) -> bool {
     (a - b).abs() <= NEAR * a.abs().max(b.abs()).max(x.abs() / 50.0).max(1.0)
 }
 
-fn words(activation: Activation) -> &'static str {
+fn words(activation: &Activation) -> &'static str {
     use Activation::*;
     match activation {
         Relu => "relu",
@@ -307,6 +308,7 @@ fn words(activation: Activation) -> &'static str {
         Elu(_) => "elu",
         Softplus => "softplus",
         Mish => "mish",
+        Prelu(_) => "prelu",
         _ => "activation",
     }
 }

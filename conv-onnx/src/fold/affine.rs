@@ -107,7 +107,7 @@ impl Affine {
 }
 
 /// The numbers of a constant that has one, or one per channel.
-fn per_channel(constant: &Tensor, output: &TypedFact, axis: usize) -> Option<Vec<f32>> {
+pub(super) fn per_channel(constant: &Tensor, output: &TypedFact, axis: usize) -> Option<Vec<f32>> {
     let plain = constant.try_as_plain_ram().ok()?;
     let values = plain.as_slice::<f32>().ok()?;
     let (first, rest) = values.split_first()?;

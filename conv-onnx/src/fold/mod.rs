@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! act(region(x))                -> region(x) with that activation         `activation`
+//! if y < 0 { y * slopes } else { y }  -> region(x) with prelu               `prelu`
 //! region(x) * a + b             -> weights * a, bias * a + b              `affine::behind`
 //! region(x) + y                 -> region(x) that adds y                  `residual`
 //! region(x * a + b)             -> weights * a, bias + b * sum(weights)   `affine::before`
@@ -20,6 +21,7 @@ pub mod activation;
 mod affine;
 mod excitation;
 mod pad;
+mod prelu;
 mod residual;
 mod softmax;
 
@@ -31,8 +33,9 @@ type Rule = fn(&TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// In their order: a factor behind an activation may be a part of its spelling, so that it moves on
 /// only where no activation is left to be found.
-const RULES: [Rule; 7] = [
+const RULES: [Rule; 8] = [
     activation::fold,
+    prelu::fold,
     affine::behind,
     residual::fold,
     affine::before,

@@ -69,6 +69,31 @@ fn activations_of_one_node() {
 }
 
 #[test]
+fn a_slope_for_each_channel() {
+    folds(&["prelu"], |graph, y| {
+        let slopes = graph.weight(&[4, 1, 1]);
+        graph.node("PRelu", &[y, &slopes], vec![])
+    });
+    folds(&["prelu"], |graph, y| {
+        let slope = graph.weight(&[1]);
+        graph.node("PRelu", &[y, &slope], vec![])
+    });
+    folds(&["residual", "prelu"], |graph, y| {
+        let other = graph.conv("x", [3, 4], 1, 1);
+        let slopes = graph.weight(&[4, 1, 1]);
+        let sum = graph.node("Add", &[y, &other], vec![]);
+        graph.node("PRelu", &[&sum, &slopes], vec![])
+    });
+    // As one may write it.
+    folds(&["prelu"], |graph, y| {
+        let (slopes, zero) = (graph.weight(&[1, 4, 1, 1]), graph.scalar(0.0));
+        let scaled = graph.node("Mul", &[&slopes, y], vec![]);
+        let is_positive = graph.node("Greater", &[y, &zero], vec![]);
+        graph.node("Where", &[&is_positive, y, &scaled], vec![])
+    });
+}
+
+#[test]
 fn clips() {
     folds(&["relu6"], |graph, y| {
         let (low, high) = (graph.scalar(0.0), graph.scalar(6.0));

@@ -2,7 +2,7 @@
 
 conv_macros::conv! {
     fn f(input: [f32; 1, 1, 8, 8], weight: [f32; 1, 1, 3, 3]) -> [f32; 1, 1, 6, 6];
-    activation: prelu
+    activation: celu
 }
 
 fn main() {}

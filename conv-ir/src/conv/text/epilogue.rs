@@ -82,6 +82,12 @@ impl Reader<'_> {
         }
         self.scan.skip_spaces();
         *from = Some(self.scan.number()?);
+        self.scan.skip_spaces();
+        if self.scan.eat_before_digit(',') {
+            let message = "one tensor is added or multiplies: a step by itself adds another, as \
+                           `maxpool2d kernel 1 from 2 + residual from 3` does";
+            return Err(self.scan.error(self.scan.position(), message.to_owned()));
+        }
         Ok(())
     }
 }

@@ -108,6 +108,9 @@ impl Reader<'_> {
             self.scan.skip_spaces();
             self.from.push(self.scan.number()?);
         }
+        if self.scan.eat_last(',') {
+            return Err(self.scan.expected("the number of another tensor, or an activation"));
+        }
         let found = self.tensors.map_or(Ok(None), |tensors| tensors(&self.from));
         match found.map_err(|why| self.scan.error(start, why))? {
             Some(found) => self.reads(found),

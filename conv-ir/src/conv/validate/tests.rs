@@ -1,4 +1,5 @@
 use super::*;
+use crate::activation::Activation;
 use crate::conv::{Extent, Layout};
 use crate::dtype::DType;
 
@@ -291,6 +292,23 @@ fn values_must_be_finite() {
         refused(activation(Activation::LeakyRelu(f64::NAN))),
         "activation: the slope of leaky_relu is NaN, but must be finite"
     );
+    assert_eq!(
+        refused(activation(Activation::prelu(&[0.5, 0.5, 0.5]))),
+        "activation: prelu has 3 slopes, but there are 16 output channels: give one for all, or one \
+         each"
+    );
+    let two =
+        |slopes: &[f64]| ConvSpec { out_channels: 2, ..activation(Activation::prelu(slopes)) };
+    assert_eq!(
+        refused(two(&[0.5, 1e39])),
+        "activation: slope 1 of prelu is 1e39, too large for f32"
+    );
+    assert_eq!(
+        refused(two(&[])).split(':').nth(1),
+        Some(" prelu has 0 slopes, but there are 2 output channels")
+    );
+    let conv = Conv::new(two(&[0.5, 0.5])).unwrap();
+    assert_eq!(conv.spec().activation, Some(Activation::LeakyRelu(0.5)));
     assert_eq!(
         refused(activation(Activation::Elu(1e39))),
         "activation: the factor of elu is 1e39, too large for f32"

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Number;
+use super::{Number, write_list};
 use crate::activation::Activation;
 use crate::conv::scan::Scanner;
 use crate::error::Error;
@@ -10,7 +10,7 @@ use crate::error::Error;
 /// PyTorch's slope where none is given.
 const LEAKY_SLOPE: f64 = 0.01;
 
-const ACTIVATIONS: [&str; 13] = [
+const ACTIVATIONS: [&str; 14] = [
     "relu",
     "relu6",
     "leaky_relu",
@@ -24,6 +24,7 @@ const ACTIVATIONS: [&str; 13] = [
     "elu",
     "softplus",
     "mish",
+    "prelu",
 ];
 
 pub(in crate::conv) fn scan_activation(scan: &mut Scanner) -> Result<Activation, Error> {
@@ -50,10 +51,14 @@ pub(in crate::conv) fn scan_activation(scan: &mut Scanner) -> Result<Activation,
         "elu" => Ok(Activation::Elu(1.0)),
         "softplus" => Ok(Activation::Softplus),
         "mish" => Ok(Activation::Mish),
-        // Near to one of ours by letters alone.
-        "celu" | "selu" | "prelu" | "rrelu" | "softmax" => {
-            Err(scan.not_there(start, said, &ACTIVATIONS))
+        "prelu" if scan.peek() != Some('(') => {
+            let message = "prelu has a slope for each output channel, or one for all, as in \
+                           `prelu(0.25,0.1)`";
+            Err(scan.error(start, message.to_owned()))
         }
+        "prelu" => scan.any_arguments("prelu(0.25,0.1)").map(|slopes| Activation::prelu(&slopes)),
+        // Near to one of ours by letters alone.
+        "celu" | "selu" | "rrelu" | "softmax" => Err(scan.not_there(start, said, &ACTIVATIONS)),
         _ => Err(scan.unknown(start, said, &ACTIVATIONS)),
     }
 }
@@ -74,6 +79,11 @@ impl fmt::Display for Activation {
             Activation::Elu(alpha) => write!(f, "elu({})", Number(*alpha)),
             Activation::Softplus => f.write_str("softplus"),
             Activation::Mish => f.write_str("mish"),
+            Activation::Prelu(slopes) => {
+                f.write_str("prelu(")?;
+                write_list(f, ",", slopes.iter().map(|slope| Number(*slope)))?;
+                f.write_str(")")
+            }
         }
     }
 }

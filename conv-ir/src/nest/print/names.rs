@@ -165,7 +165,7 @@ impl<'a> Names<'a> {
                 let [a, b, then, otherwise] = [a, b, then, otherwise].map(|e| self.expr(e));
                 format!("({a} < {b} ? {then} : {otherwise})")
             }
-            Expr::Activation(which, a) => activation(*which, self.expr(a)),
+            Expr::Activation(which, a) => activation(which, self.expr(a)),
         }
     }
 
@@ -185,6 +185,7 @@ impl<'a> Names<'a> {
             Binary::Min => call("min", &[a, b]),
             Binary::Max => call("max", &[a, b]),
             Binary::CopySign => call("copysign", &[a, b]),
+            Binary::Prelu => call("prelu", &[a, b]),
             Binary::Scale => call("scale", &[a, b]),
             Binary::MulHigh => call("mul_high", &[a, b]),
             Binary::ShiftRound => call("shift_round", &[a, b]),
@@ -255,7 +256,7 @@ pub(super) fn role_word(role: BufferRole) -> &'static str {
     }
 }
 
-fn activation(which: Activation, x: String) -> String {
+fn activation(which: &Activation, x: String) -> String {
     match which {
         Activation::Relu => call("relu", &[x]),
         Activation::Relu6 => call("relu6", &[x]),
@@ -270,5 +271,7 @@ fn activation(which: Activation, x: String) -> String {
         Activation::Elu(alpha) => call("elu", &[x, alpha.to_string()]),
         Activation::Softplus => call("softplus", &[x]),
         Activation::Mish => call("mish", &[x]),
+        // Lowering makes it an operation of two operands.
+        Activation::Prelu(_) => call("prelu", &[x]),
     }
 }

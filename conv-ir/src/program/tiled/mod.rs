@@ -37,6 +37,7 @@ pub use choose::{Weights, choose, chosen, direct, price};
 use std::ops::Range;
 
 use super::fuse::Lower;
+use crate::lower::prelu;
 use crate::nest::{
     Affine, AxisId, Bound, BufferId, BufferRole, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt,
 };
@@ -173,6 +174,7 @@ impl<'a> Making<'a> {
             .residual
             .then(|| self.image("residual", BufferRole::Residual, out_channels, &output));
         let bias = spec.bias.then(|| self.bias());
+        let slopes = prelu::slopes(self.conv, &mut self.nest, &[out_channels]);
         let to = self.image("output", BufferRole::Output, out_channels, &output);
         let strips = self.loops_over_strips();
         let mut blocks = Vec::new();
@@ -181,7 +183,7 @@ impl<'a> Making<'a> {
         stmts.extend(self.transformed());
         let mut back = self.product(tiles, lower)?;
         back.extend(self.done());
-        back.extend(self.finished((bias, residual), to));
+        back.extend(self.finished([bias, slopes], residual, to));
         stmts.extend(inside(&blocks, back));
         Ok(inside(&strips, stmts))
     }

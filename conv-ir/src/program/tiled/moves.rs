@@ -9,6 +9,7 @@ use super::leaves::{Run, runs};
 use super::sizes::Along;
 use super::{Making, inside, largest, least};
 use crate::Layout;
+use crate::lower::prelu;
 use crate::nest::{
     Access, Affine, Binary, BufferId, Expr, Leaf, Loop, LoopPath, Op, Part, RegId, Register, Role,
     Stmt, TileAxis,
@@ -233,7 +234,8 @@ impl Making<'_> {
     /// A block of output channels from its tiles, with what is added and the activation.
     pub(super) fn finished(
         &mut self,
-        (bias, residual): (Option<BufferId>, Option<BufferId>),
+        [bias, slopes]: [Option<BufferId>; 2],
+        residual: Option<BufferId>,
         to: BufferId,
     ) -> Vec<Stmt> {
         let axes = self.sizes.axes.clone();
@@ -273,7 +275,7 @@ impl Making<'_> {
                 part.extend(self.turned(&loops, both, (live, channels)));
             }
             let added = added.map(|(_, added)| here(added));
-            let ends = Ends { done: here(done), bias, added, to: callers(to, &column) };
+            let ends = Ends { done: here(done), bias, slopes, added, to: callers(to, &column) };
             for block in runs(channels, self.lanes) {
                 let blocks = runs(live, self.lanes)
                     .map(|columns| self.finished_block(&loops, &ends, (&columns, &block)));
@@ -296,18 +298,21 @@ impl Making<'_> {
         leaf.registers = vec![Register { name: "acc".to_owned(), axes: vec![column] }];
         let add = |a: Expr, b: Expr| Expr::Binary(Binary::Add, Box::new(a), Box::new(b));
         let mut value = Expr::Load(ends.done.last(&at, &channel));
+        let mut of_channel = |name: &str, array: BufferId| {
+            let reg = RegId(leaf.registers.len() as u32);
+            leaf.registers.push(Register { name: name.to_owned(), axes: Vec::new() });
+            let load = Expr::Load(Access::buffer(array, [ends.to.channel.plus(&channel)]));
+            leaf.finish.push(Op::set(reg, load));
+            Expr::Reg(reg)
+        };
+        let slope = ends.slopes.map(|slopes| of_channel("s", slopes));
         if let Some(bias) = ends.bias {
-            leaf.registers.push(Register { name: "b".to_owned(), axes: Vec::new() });
-            let load = Expr::Load(Access::buffer(bias, [ends.to.channel.plus(&channel)]));
-            leaf.finish.push(Op::set(RegId(1), load));
-            value = add(value, Expr::Reg(RegId(1)));
+            value = add(value, of_channel("b", bias));
         }
         if let Some(added) = &ends.added {
             value = add(value, Expr::Load(added.last(&at, &channel)));
         }
-        if let Some(activation) = self.conv.spec().activation {
-            value = Expr::Activation(activation, Box::new(value));
-        }
+        let value = prelu::activated(self.conv, value, slope);
         leaf.finish.push(Op::Each(column, vec![Op::set(RegId(0), value)]));
         let layout = self.conv.spec().layout;
         let to = ends.to.callers(layout, &at, &channel);
@@ -326,6 +331,7 @@ impl Making<'_> {
 struct Ends {
     done: Spot,
     bias: Option<BufferId>,
+    slopes: Option<BufferId>,
     added: Option<Spot>,
     to: Spot,
 }
