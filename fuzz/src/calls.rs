@@ -118,6 +118,10 @@ fn activation(draws: &mut Unstructured<'_>) -> Result<Option<Activation>> {
         8 => Some(Activation::Elu(number(draws)?)),
         9 => Some(Activation::Softplus),
         10 => Some(Activation::Mish),
+        11 => {
+            let slopes = (0..draws.int_in_range(1..=4)?).map(|_| number(draws));
+            Some(Activation::prelu(&slopes.collect::<Result<Vec<f64>>>()?))
+        }
         _ => None,
     })
 }
