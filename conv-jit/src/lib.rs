@@ -39,7 +39,7 @@
 //!
 //! This is the only crate of the workspace with `unsafe`: executable memory (`pages`), the calls
 //! into machine code (`packed`, `engine`, `call`, `code`), the instruction chains of [`peak`], and
-//! slices of other types (`halves`), runs on views (`views`).
+//! slices of other types (`halves`), runs on views (`views`), loops in wide vectors (`loops`).
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
@@ -63,6 +63,7 @@ mod leaf;
 mod lens;
 mod link;
 mod listing;
+mod loops;
 mod lowered;
 mod memory;
 mod options;
@@ -124,6 +125,7 @@ pub use halves::{bf16_view, bf16_view_mut, f16_view, f16_view_mut};
 pub use halves::{bf16s, bf16s_mut, f16s, f16s_mut};
 pub use host::{TARGETS, as_here, host_target, is_here, targets_here};
 pub use listing::{clif, clif_for, disassembly, disassembly_for};
+pub use loops::{Loop, in_vectors};
 pub use lowered::{Lowered, LoweredGroup};
 pub use options::Options;
 pub use packed::Packed;

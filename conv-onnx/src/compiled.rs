@@ -113,9 +113,17 @@ impl Compiled {
         }
     }
 
-    /// What it computes, as text, with what was folded in.
+    /// What it computes, as text, with what was folded in. Of several scales the first alone is
+    /// said.
     pub fn describe(&self) -> String {
-        self.program().to_string().replace('\n', "; ")
+        let text = self.program().to_string().replace('\n', "; ");
+        let words = text.split(' ').map(|word| match word.split_once(',') {
+            Some((first, rest)) if first.parse::<f64>().is_ok() && rest.contains(',') => {
+                format!("{first},.. ({})", rest.split(',').count() + 1)
+            }
+            _ => word.to_owned(),
+        });
+        words.collect::<Vec<_>>().join(" ")
     }
 
     /// What was folded into the convolutions, in order.

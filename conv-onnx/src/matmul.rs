@@ -133,16 +133,16 @@ fn image(input: &[usize], others: &[usize], channels: usize) -> Vec<usize> {
 }
 
 /// Axes that are summed over and made, by name, and where they are in the weight.
-struct Channels {
+pub struct Channels {
     input: char,
     input_of_weight: usize,
     output: char,
-    output_of_weight: usize,
+    pub output_of_weight: usize,
 }
 
 impl Channels {
     /// None where more than one axis is summed over or made, or a weight has others.
-    fn of(op: &EinSum, varying: usize, [input, weight]: [&[usize]; 2]) -> Option<Channels> {
+    pub fn of(op: &EinSum, varying: usize, [input, weight]: [&[usize]; 2]) -> Option<Channels> {
         let (mut summed, mut made) = (Vec::new(), Vec::new());
         for axis in op.axes.iter_all_axes() {
             let place = |of: &TVec<usize>| match of[..] {
@@ -167,32 +167,37 @@ impl Channels {
         Some(Channels { input, input_of_weight, output, output_of_weight })
     }
 
-    fn input<'a>(&self, op: &EinSum, varying: usize, extents: &'a [usize]) -> Side<'a> {
+    pub fn input<'a>(&self, op: &EinSum, varying: usize, extents: &'a [usize]) -> Side<'a> {
         Side::new(op, InOut::In(varying), self.input, extents)
     }
 
-    fn output<'a>(&self, op: &EinSum, extents: &'a [usize]) -> Side<'a> {
+    pub fn output<'a>(&self, op: &EinSum, extents: &'a [usize]) -> Side<'a> {
         Side::new(op, InOut::Out(0), self.output, extents)
     }
 
     /// The numbers of a matrix, in the order of a convolution's.
     fn weights(&self, weight: &Tensor, spec: &ConvSpec) -> Option<Vec<f32>> {
         let plain = weight.try_as_plain_ram().ok()?;
-        let (values, strides) = (plain.as_slice::<f32>().ok()?, weight.strides());
-        let stride = |at: usize| usize::try_from(strides[at]).ok();
-        let (to, from) = (stride(self.output_of_weight)?, stride(self.input_of_weight)?);
-        let row = |n: usize| (0..spec.in_channels).map(move |k| n * to + k * from);
-        (0..spec.out_channels).flat_map(row).map(|at| values.get(at).copied()).collect()
+        let values = plain.as_slice::<f32>().ok()?;
+        self.order(weight.shape(), spec).map(|at| values.get(at).copied()).collect()
+    }
+
+    /// Where the numbers of a convolution are in a matrix of that shape.
+    pub fn order(&self, weight: &[usize], spec: &ConvSpec) -> impl Iterator<Item = usize> {
+        let stride = |axis: usize| weight[axis + 1..].iter().product::<usize>();
+        let (to, from) = (stride(self.output_of_weight), stride(self.input_of_weight));
+        let inputs = spec.in_channels;
+        (0..spec.out_channels).flat_map(move |n| (0..inputs).map(move |k| n * to + k * from))
     }
 }
 
 /// The input or the output of a product.
-struct Side<'a> {
+pub struct Side<'a> {
     extents: &'a [usize],
     /// Names of its axes, in order.
     names: Vec<char>,
     /// The axis of the channels.
-    at: usize,
+    pub at: usize,
     /// Other axes before it that have more than one position.
     before: usize,
 }
@@ -206,12 +211,12 @@ impl<'a> Side<'a> {
     }
 
     /// The other axes that have more than one position, and how many.
-    fn others(&self) -> Vec<(char, usize)> {
+    pub fn others(&self) -> Vec<(char, usize)> {
         let all = self.names.iter().copied().zip(self.extents.iter().copied()).enumerate();
         all.filter(|&(at, (_, n))| at != self.at && n > 1).map(|(_, axis)| axis).collect()
     }
 
-    fn is_last(&self) -> bool {
+    pub fn is_last(&self) -> bool {
         self.before == self.others().len()
     }
 

@@ -38,7 +38,7 @@ pub fn read(from: From<'_>, route: Route) -> TractResult<InferenceModel> {
         listed(graph);
     }
     if route == Route::Compiled {
-        expanded::expand(&mut proto);
+        expanded::expand(&mut proto)?;
     }
     let ParseResult { model, unresolved_inputs, .. } = reader.parse(&proto, folder)?;
     ensure!(unresolved_inputs.is_empty(), "nothing gives {}", unresolved_inputs.join(", "));

@@ -4,6 +4,7 @@
 //! or nothing, where they are no layer, table, sum, product or mean.
 
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::array::TypedConcat;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::math::{Add, Mul};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer};
@@ -14,7 +15,7 @@ use super::layer::Sums;
 use super::linear::Quantise;
 use super::operands::grid;
 use super::passes::{Mean, Pair, Table};
-use super::rewrite::{Found, Rewrite};
+use super::rewrite::{Found, Rewrite, turned};
 use super::state::{Forms, Known};
 
 impl Rewrite<'_> {
@@ -30,7 +31,10 @@ impl Rewrite<'_> {
             [leaf] => match self.known.get(&leaf).cloned() {
                 Some(Known::Bytes(of, from)) => self.table(node, &expression, (of, from), to)?,
                 Some(Known::Sums(of, sums)) => self.layer(node, &expression, (of, &sums), to)?,
-                None => self.mean(node, &expression, to)?,
+                None => match self.mean(node, &expression, to)? {
+                    Some(forms) => Some(forms),
+                    None => self.joined(node, &expression, to)?,
+                },
             },
             [_, _] => self.pair(node, &expression, to)?,
             _ => None,
@@ -47,7 +51,7 @@ impl Rewrite<'_> {
     ) -> TractResult<Option<Forms>> {
         let numbers = from.numbers();
         let Some(values) = expression.values(self.old, &[&numbers]) else { return Ok(None) };
-        let bytes: Vec<u8> = values.iter().map(|&x| to.quantised(x) as u8).collect();
+        let bytes = to.all(&values);
         if from.is_signed == to.is_signed && (0..=255).eq(bytes.iter().copied()) {
             let first = Some(self.first(of)?);
             let last = self.bytes.get(&of).and_then(|forms| forms.last);
@@ -55,7 +59,7 @@ impl Rewrite<'_> {
         }
         let op = Table { bytes: bytes.into(), to, outputs: self.outputs.clone() };
         let is_last = self.is_last(of);
-        let input = if is_last { self.last(of)? } else { self.first(of)? };
+        let input = self.form(of, is_last)?;
         let wire = self.wire(&node.name, op, &[input])?;
         Ok(Some(Forms::of(is_last, wire)))
     }
@@ -76,9 +80,9 @@ impl Rewrite<'_> {
         if is_positive || (!expression.nodes.is_empty() && low <= least) {
             folded.push("clamp");
         }
-        let Ok(layer) = sums.requantised(to, is_positive, folded) else { return Ok(None) };
-        let input = self.last(of)?;
-        let mut last = self.wire(&node.name, layer, &[input])?;
+        let end = |sums: &Sums| sums.requantised(to, is_positive, folded.clone());
+        let Ok(mut wire) = self.of_sums(&node.name, of, sums, end)? else { return Ok(None) };
+        let is_last = sums.view.is_none();
         if high < most || low > least && !is_positive {
             // What saturation does not do.
             let clamped = |bits: u8| {
@@ -87,9 +91,9 @@ impl Rewrite<'_> {
             };
             let bytes: Vec<u8> = (0..=255).map(clamped).collect();
             let op = Table { bytes: bytes.into(), to, outputs: self.outputs.clone() };
-            last = self.wire(&node.name, op, &[last])?;
+            wire = self.wire(&node.name, op, &[wire])?;
         }
-        Ok(Some(Forms::of(true, last)))
+        Ok(Some(Forms::of(is_last, wire)))
     }
 
     /// The mean of all positions of each channel.
@@ -120,6 +124,37 @@ impl Rewrite<'_> {
         Ok(Some(Forms::of(true, last)))
     }
 
+    /// Tensors of several scales, joined.
+    fn joined(
+        &mut self,
+        node: &TypedNode,
+        expression: &Expression,
+        to: Grid,
+    ) -> TractResult<Option<Forms>> {
+        let concat = self.old.node(expression.leaves[0].node);
+        let Some(op) = concat.op_as::<TypedConcat>() else { return Ok(None) };
+        let known = concat.inputs.iter().map(|&input| self.grid_of(input));
+        let Some(known) = known.collect::<Option<Vec<_>>>() else { return Ok(None) };
+        if !expression.nodes.is_empty() {
+            return Ok(None);
+        }
+        let rank = self.old.outlet_fact(expression.end)?.rank();
+        let is_last = rank > 2 && known.iter().any(|&(of, _)| self.is_last(of));
+        let mut parts: TVec<OutletId> = tvec!();
+        for (of, from) in known {
+            let mut wire = self.form(of, is_last)?;
+            if from != to {
+                let bytes = to.all(&from.numbers()).into();
+                let op = Table { bytes, to, outputs: self.outputs.clone() };
+                wire = self.wire(&node.name, op, &[wire])?;
+            }
+            parts.push(wire);
+        }
+        let axis = if is_last { turned(op.axis, rank) } else { op.axis };
+        let wire = self.wire(&node.name, TypedConcat { axis }, &parts)?;
+        Ok(Some(Forms::of(is_last, wire)))
+    }
+
     /// A sum or product of two tensors of bytes, and a clamp behind it.
     fn pair(
         &mut self,
@@ -147,10 +182,7 @@ impl Rewrite<'_> {
         let Some((low, high)) = behind.bounds(self.old) else { return Ok(None) };
         let rank = self.old.outlet_fact(a)?.rank();
         let is_last = rank > 2 && (self.is_last(of_a) || self.is_last(of_b));
-        let inputs = match is_last {
-            true => [self.last(of_a)?, self.last(of_b)?],
-            false => [self.first(of_a)?, self.first(of_b)?],
-        };
+        let inputs = [self.form(of_a, is_last)?, self.form(of_b, is_last)?];
         let bounds = (to.quantised(low), to.quantised(high));
         let grids = [grid_a, grid_b];
         let op = Pair { grids, to, is_product, bounds, outputs: self.outputs.clone() };

@@ -23,6 +23,13 @@ pub fn rounded(x: f32) -> i32 {
     (held + MAGIC).to_bits() as i32 - MAGIC.to_bits() as i32
 }
 
+/// The same of what is within 2^21, and how far off it is.
+#[inline(always)]
+pub fn nearest(x: f32) -> (i32, f32) {
+    let held = x + MAGIC;
+    (held.to_bits() as i32 - MAGIC.to_bits() as i32, (x - (held - MAGIC)).abs())
+}
+
 impl Grid {
     pub fn dtype(&self) -> DatumType {
         if self.is_signed { i8::datum_type() } else { u8::datum_type() }
@@ -38,6 +45,11 @@ impl Grid {
     pub fn quantised(&self, x: f32) -> i32 {
         let (least, most) = self.range();
         (rounded(x / self.scale) + self.zero).clamp(least, most)
+    }
+
+    /// The bits of each.
+    pub fn all(&self, numbers: &[f32]) -> Vec<u8> {
+        numbers.iter().map(|&x| self.quantised(x) as u8).collect()
     }
 
     /// What each byte stands for, by its bits.

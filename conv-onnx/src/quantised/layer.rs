@@ -21,6 +21,9 @@ pub struct Sums {
     pub weight: Arc<Weight>,
     /// One for each output channel, in units of a sum; all zero where there is none.
     pub bias: Vec<i32>,
+    /// The extents of a product's output in the graph. Then its numbers, and those of its input,
+    /// are in the graph's order.
+    pub view: Option<TVec<usize>>,
 }
 
 /// Known bytes.
@@ -76,6 +79,39 @@ impl Sums {
         (0..self.spec.out_channels).map(each).collect()
     }
 
+    /// The sums of an input of ones, channels last: of each output, or of each channel, where none
+    /// sees padding.
+    pub fn of_ones(&self, rank: usize) -> Option<Tensor> {
+        let Weight { is_signed, bytes, zeros, .. } = &*self.weight;
+        let conv = Conv::new(self.spec.clone()).ok()?;
+        let (channels, taps) = (self.spec.out_channels, conv.kernel_volume());
+        let inputs = conv.in_channels_per_group();
+        let wide = |byte: u8| if *is_signed { i32::from(byte as i8) } else { i32::from(byte) };
+        // By channel and tap.
+        let mut of_taps = vec![0i32; channels * taps];
+        for (at, &byte) in bytes.iter().enumerate() {
+            let o = at / (inputs * taps);
+            of_taps[o * taps + at % taps] += wide(byte) - zeros[o % zeros.len()];
+        }
+        if conv.axes().iter().all(|axis| axis.padding == (0, 0)) {
+            let sums: Vec<i32> = of_taps.chunks(taps).map(|taps| taps.iter().sum()).collect();
+            return tensor1(&sums).broadcast_into_rank(rank).ok();
+        }
+        let mut shape = conv.output_shape()?;
+        shape[0] = 1;
+        let mut sums = Vec::with_capacity(shape.iter().product());
+        let image = &shape[1..shape.len() - 1];
+        for at in 0..image.iter().product() {
+            let inside: Vec<usize> =
+                (0..taps).filter(|&tap| is_inside(&conv, image, at, tap)).collect();
+            sums.extend(
+                (0..channels)
+                    .map(|o| -> i32 { inside.iter().map(|tap| of_taps[o * taps + tap]).sum() }),
+            );
+        }
+        Tensor::from_shape(&shape, &sums).ok()
+    }
+
     /// As sums of 32 bits.
     pub fn layer(&self, folded: Vec<&'static str>) -> Result<Layer, conv_ir::Error> {
         self.with(DType::I32, folded, Ok)
@@ -128,15 +164,27 @@ impl Sums {
             (Array::I16(w), zero) => zero_point::without(&conv, zero, w, Some(&self.bias))?,
             _ => unreachable!("weights of a layer are of 8 or 16 bits"),
         };
-        let shape = conv.output_shape().unwrap_or_default();
+        let own = || conv.output_shape().unwrap_or_default().into();
+        let shape = self.view.clone().unwrap_or_else(own);
         let dtype = match output {
             DType::I32 => i32::datum_type(),
             DType::I8 => i8::datum_type(),
             _ => u8::datum_type(),
         };
         let arrays = vec![StepArrays { weight: Some(weight), bias: Some(bias.into()) }];
-        Ok(Layer(Arc::new(Inner { conv, arrays, output: shape.into(), dtype, folded })))
+        Ok(Layer(Arc::new(Inner { conv, arrays, output: shape, dtype, folded })))
     }
+}
+
+/// Whether a tap of an output is on the image, both counted along the last axis first.
+fn is_inside(conv: &Conv, image: &[usize], mut at: usize, mut tap: usize) -> bool {
+    conv.axes().iter().zip(image).rev().all(|(axis, extent)| {
+        let place = at % extent * axis.stride + tap % axis.kernel * axis.dilation;
+        at /= extent;
+        tap /= axis.kernel;
+        let input = axis.input.known().unwrap_or(0);
+        place >= axis.padding.0 && place < axis.padding.0 + input
+    })
 }
 
 impl Layer {

@@ -9,6 +9,7 @@
 //! nodes of the second, and computes them of weights at once, so that no bytes are left to be
 //! found. These stay until [`rewrite`](super::rewrite()) has been there.
 
+use conv_jit::{Loop, in_vectors};
 use tract_onnx::model::{OnnxOpRegister, ParsingContext, optional_inputs};
 use tract_onnx::pb::NodeProto;
 use tract_onnx::tract_core::internal::*;
@@ -168,22 +169,36 @@ impl Positions {
     }
 
     /// Calls `of` with every number, and the scale and the zero point of its position.
-    #[inline(always)]
     fn each<A: Copy, B>(&self, from: &[A], to: &mut [B], of: impl Fn(A, f32, i32) -> B) {
-        let count = self.scales.len();
-        if self.inner == 1 && count > 1 {
+        in_vectors(Each { positions: self, from, to, of });
+    }
+}
+
+struct Each<'a, A, B, F> {
+    positions: &'a Positions,
+    from: &'a [A],
+    to: &'a mut [B],
+    of: F,
+}
+
+impl<A: Copy, B, F: Fn(A, f32, i32) -> B> Loop for Each<'_, A, B, F> {
+    #[inline(always)]
+    fn run(self) {
+        let Each { positions: own, from, to, of } = self;
+        let count = own.scales.len();
+        if own.inner == 1 && count > 1 {
             for (from, to) in from.chunks_exact(count).zip(to.chunks_exact_mut(count)) {
-                let each = self.scales.iter().zip(&self.zeros);
+                let each = own.scales.iter().zip(&own.zeros);
                 for ((to, from), (&scale, &zero)) in to.iter_mut().zip(from).zip(each) {
                     *to = of(*from, scale, zero);
                 }
             }
             return;
         }
-        let inner = self.inner.max(1);
+        let inner = own.inner.max(1);
         let blocks = from.chunks(inner).zip(to.chunks_mut(inner)).enumerate();
         for (at, (from, to)) in blocks {
-            let (scale, zero) = (self.scales[at % count], self.zeros[at % count]);
+            let (scale, zero) = (own.scales[at % count], own.zeros[at % count]);
             for (to, from) in to.iter_mut().zip(from) {
                 *to = of(*from, scale, zero);
             }

@@ -3,6 +3,7 @@
 //! ```text
 //! QLinearConv, QLinearAdd, ..  --expanded-->  dequantise, Conv, Add, .., quantise
 //! dequantise(x), dequantise(w) -> Conv -> [Relu, Clip] -> quantise   ->  one layer of bytes
+//! dequantise(x), dequantise(w) -> MatMul or Gemm -> quantise         ->  the same
 //! dequantise(x) -> any function of one number -> quantise            ->  a table of 256 bytes
 //! dequantise(x), dequantise(y) -> Add or Mul -> [Relu] -> quantise   ->  one pass over both
 //! ```
@@ -15,16 +16,19 @@
 //! two numbers are equally near.
 //!
 //! Layers of bytes have their channels last, where four of a pixel make one product. Tensors are
-//! turned where that begins and ends.
+//! turned where that begins and ends. A layer of few channels reads its [windows](gather) from an
+//! image whose channels are first.
 
 mod ends;
 pub mod expanded;
 mod expression;
+mod gather;
 mod grid;
 mod layer;
 mod linear;
 mod operands;
 mod passes;
+mod product;
 mod rewrite;
 mod state;
 
@@ -39,6 +43,7 @@ pub fn is_pass(op: &dyn TypedOp) -> bool {
     op.is::<passes::Table>()
         || op.is::<passes::Pair>()
         || op.is::<passes::Mean>()
+        || op.is::<gather::Gather>()
         || op.is::<linear::Quantise>()
         || op.is::<linear::Dequantise>()
 }

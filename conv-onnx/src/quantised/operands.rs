@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use conv_ir::{ConvSpec, Layout};
 use tract_onnx::tract_core::internal::*;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, SumPool};
+use tract_onnx::tract_core::ops::math::Mul;
 
 use super::grid::Grid;
 use super::layer::{Sums, Weight};
@@ -61,8 +63,13 @@ fn spec_of(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<ConvSpec
     fits.then_some(ConvSpec { layout: Layout::ChannelsLast, ..spec })
 }
 
-/// `ConvInteger`: bytes with known bytes, whose sums are the output.
-pub fn whole(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<Sums> {
+/// `ConvInteger`: bytes with known bytes, whose sums are the output. A zero point of the input that
+/// a run alone knows is taken as none, and is the second.
+pub fn whole(
+    model: &TypedModel,
+    node: &TypedNode,
+    conv: &Conv,
+) -> Option<(Sums, Option<OutletId>)> {
     if conv.q_params != Some(i32::datum_type()) {
         return None;
     }
@@ -77,7 +84,7 @@ pub fn whole(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<Sums> 
         _ => return None,
     };
     // Behind them: the bias, and zero point and scale of the input, the weight and the output.
-    let &[zero] = &list(3)?[..] else { return None };
+    let (zero, later) = zero_of_input(model, *node.inputs.get(3)?)?;
     let spec = spec_of(model, node, conv)?;
     let (signed, bytes) = bytes_of(&*value(1)?)?;
     let zeros = list(5)?;
@@ -87,11 +94,26 @@ pub fn whole(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<Sums> 
     }
     let bias = vec![0; spec.out_channels];
     let weight = Arc::new(Weight { is_signed: signed, bytes, scales: vec![1.0], zeros });
-    Some(Sums { spec, grid: Grid { is_signed, scale: 1.0, zero }, weight, bias })
+    let grid = Grid { is_signed, scale: 1.0, zero };
+    Some((Sums { spec, grid, weight, bias, view: None }, later))
+}
+
+/// One zero point: its number, or 0 and where a run has it.
+pub fn zero_of_input(model: &TypedModel, outlet: OutletId) -> Option<(i32, Option<OutletId>)> {
+    let fact = model.outlet_fact(outlet).ok()?;
+    let Some(konst) = &fact.konst else {
+        let count = fact.shape.as_concrete()?.iter().product::<usize>();
+        return (count == 1).then_some((0, Some(outlet)));
+    };
+    let wide = konst.cast_to::<i32>().ok()?;
+    match wide.try_as_plain_ram().ok()?.as_slice::<i32>().ok()? {
+        &[zero] => Some((zero, None)),
+        _ => None,
+    }
 }
 
 /// Bytes by their bits, and whether they are signed.
-fn bytes_of(tensor: &Tensor) -> Option<(bool, Vec<u8>)> {
+pub fn bytes_of(tensor: &Tensor) -> Option<(bool, Vec<u8>)> {
     let plain = tensor.try_as_plain_ram().ok()?;
     match tensor.datum_type() {
         DatumType::I8 => {
@@ -105,14 +127,15 @@ fn bytes_of(tensor: &Tensor) -> Option<(bool, Vec<u8>)> {
 /// A convolution of bytes with known bytes.
 pub fn layer_of(model: &TypedModel, node: &TypedNode, conv: &Conv, grid: Grid) -> Option<Sums> {
     let spec = spec_of(model, node, conv).filter(|_| conv.q_params.is_none())?;
-    let weight = weight(model, node.inputs[1], spec.out_channels)?;
-    let mut sums = Sums { spec, grid, weight: Arc::new(weight), bias: Vec::new() };
+    let weight = Arc::new(weight(model, node.inputs[1], spec.out_channels, 0)?);
+    let mut sums = Sums { spec, grid, weight, bias: Vec::new(), view: None };
     sums.bias = bias(model, *node.inputs.get(2)?, &sums.scales())?;
     Some(sums)
 }
 
-/// Weights that are dequantised: by one scale, or one for each output channel.
-fn weight(model: &TypedModel, outlet: OutletId, channels: usize) -> Option<Weight> {
+/// Weights that are dequantised: by one scale, or one for each output channel, which are at an
+/// axis.
+pub fn weight(model: &TypedModel, outlet: OutletId, channels: usize, axis: i64) -> Option<Weight> {
     let node = model.node(outlet.node);
     let op = node.op_as::<Dequantise>()?;
     let value = |at: usize| model.outlet_fact(*node.inputs.get(at)?).ok()?.konst.clone();
@@ -125,8 +148,8 @@ fn weight(model: &TypedModel, outlet: OutletId, channels: usize) -> Option<Weigh
             zeros.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec()
         }
     };
-    let fits =
-        |len: usize| len == 1 || len == channels && op.axis.rem_euclid(bytes.rank() as i64) == 0;
+    let is_axis = op.axis.rem_euclid(bytes.rank().max(1) as i64) == axis;
+    let fits = |len: usize| len == 1 || len == channels && is_axis;
     let is_good = |&scale: &f32| scale > 0.0 && scale.is_finite();
     if !(fits(scales.len()) && fits(zeros.len()) && scales.iter().all(is_good)) {
         return None;
@@ -135,12 +158,34 @@ fn weight(model: &TypedModel, outlet: OutletId, channels: usize) -> Option<Weigh
     Some(Weight { is_signed, bytes, scales, zeros })
 }
 
+/// What a node hands on: by a cast, with other axes, or times one.
+fn behind(model: &TypedModel, node: &TypedNode) -> Option<OutletId> {
+    if node.op_is::<Cast>() || node.op_is::<AxisOp>() {
+        return node.inputs.first().copied();
+    }
+    let is_product = node.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Mul>());
+    let [a, b] = node.inputs[..] else { return None };
+    let is_one = |outlet: OutletId| uniform(model, outlet) == Some(1.0);
+    match is_product {
+        true if is_one(a) => Some(b),
+        true if is_one(b) => Some(a),
+        _ => None,
+    }
+}
+
+/// The one number that a constant consists of.
+pub fn uniform(model: &TypedModel, outlet: OutletId) -> Option<f32> {
+    let konst = model.outlet_fact(outlet).ok()?.konst.as_ref()?;
+    let one = konst.as_uniform()?;
+    Some(one.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?[0])
+}
+
 /// A bias in units of sums: the file's own numbers, or real ones to the nearest.
-fn bias(model: &TypedModel, outlet: OutletId, scales: &[f32]) -> Option<Vec<i32>> {
-    // tract casts it to its own type, and drops axes of one position.
+pub fn bias(model: &TypedModel, outlet: OutletId, scales: &[f32]) -> Option<Vec<i32>> {
+    // tract casts it to its own type, drops axes of one position, and multiplies that of `Gemm`.
     let mut node = model.node(outlet.node);
-    while node.op_is::<Cast>() || node.op_is::<AxisOp>() {
-        node = model.node(node.inputs[0].node);
+    while let Some(input) = behind(model, node) {
+        node = model.node(input.node);
     }
     if node.op_is::<Dequantise>() && node.inputs.len() == 2 {
         let value = |at: usize| model.outlet_fact(node.inputs[at]).ok()?.konst.clone();
@@ -198,5 +243,5 @@ pub fn average(model: &TypedModel, node: &TypedNode, pool: &SumPool, grid: Grid)
     };
     let (bytes, scales) = (vec![1; taps * channels], vec![1.0 / taps as f32]);
     let weight = Arc::new(Weight { is_signed: true, bytes, scales, zeros: vec![0] });
-    Some(Sums { spec, grid, weight, bias: vec![0; channels] })
+    Some(Sums { spec, grid, weight, bias: vec![0; channels], view: None })
 }

@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
+use conv_jit::{Loop, in_vectors};
 use tract_onnx::tract_core::broadcast::multi_broadcast;
 use tract_onnx::tract_core::internal::*;
 
-use super::grid::{Grid, rounded};
+use super::grid::{Grid, nearest, rounded};
 use crate::outputs::Outputs;
 
 /// Any function of one byte.
@@ -155,27 +156,81 @@ impl Pair {
     }
 
     fn row<A: Byte, B: Byte, C: Byte>(&self, a: &[A], b: &[B], y: &mut [C]) {
-        match self.is_product {
-            false => self.each(a, b, y, |a, b| a + b),
-            true => self.each(a, b, y, |a, b| a * b),
+        in_vectors(Row { pair: self, a, b, y });
+    }
+}
+
+/// Numbers of a [`Pair`] side by side.
+struct Row<'a, A, B, C> {
+    pair: &'a Pair,
+    a: &'a [A],
+    b: &'a [B],
+    y: &'a mut [C],
+}
+
+/// Numbers that are computed before one of them is looked at.
+const BLOCK: usize = 64;
+
+impl<A: Byte, B: Byte, C: Byte> Loop for Row<'_, A, B, C> {
+    #[inline(always)]
+    fn run(self) {
+        let Pair { grids: [ga, gb], to, is_product, .. } = *self.pair;
+        let by = |scale: f32| f64::from(scale) / f64::from(to.scale);
+        if is_product {
+            let (za, zb) = (ga.zero as f32, gb.zero as f32);
+            let factor = (f64::from(ga.scale) * by(gb.scale)) as f32;
+            let off = if factor.is_finite() { 2e-4 } else { 1.0 };
+            self.each(off, |a, b| (a - za) * (b - zb) * factor, |a, b| a * b);
+        } else {
+            let (fa, fb) = (by(ga.scale), by(gb.scale));
+            let both = -(fa * f64::from(ga.zero) + fb * f64::from(gb.zero));
+            // Eight roundings of at most what the summands are.
+            let off = ((fa + fb) * 512.0 * 8.0 * f64::from(f32::EPSILON / 2.0)) as f32;
+            let (fa, fb, both) = (fa as f32, fb as f32, both as f32);
+            self.each(off, |a, b| a * fa + (b * fb + both), |a, b| a + b);
         }
     }
+}
 
+impl<A: Byte, B: Byte, C: Byte> Row<'_, A, B, C> {
+    /// Divides where it must: `near` is within `off` of the quotient of what does not saturate, so
+    /// that both are rounded alike but beside a tie.
     #[inline(always)]
-    fn each<A: Byte, B: Byte, C: Byte>(
-        &self,
-        a: &[A],
-        b: &[B],
-        y: &mut [C],
-        of: impl Fn(f32, f32) -> f32,
+    fn each(
+        self,
+        off: f32,
+        near: impl Fn(f32, f32) -> f32 + Copy,
+        of: impl Fn(f32, f32) -> f32 + Copy,
     ) {
-        let ([ga, gb], to, (low, high)) = (self.grids, self.to, self.bounds);
-        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+        let Pair { grids: [ga, gb], to, bounds: (low, high), .. } = *self.pair;
+        let divided = |a: A, b: B| {
             let a = (a.wide() - ga.zero) as f32 * ga.scale;
-            let b = (b.wide() - gb.zero) as f32 * gb.scale;
-            let q = rounded(of(a, b) / to.scale) + to.zero;
-            *y = C::narrow(q.clamp(low, high));
+            let x = of(a, (b.wide() - gb.zero) as f32 * gb.scale);
+            C::narrow((rounded(x / to.scale) + to.zero).max(low).min(high))
+        };
+        let (least, most) = ((low - to.zero) as f32, (high - to.zero) as f32);
+        // Of scales as far apart as that nothing is known of the product.
+        let tie = if off < 0.25 { 0.5 - off } else { -1.0 };
+        let ((a, a_rest), (b, b_rest)) = (self.a.as_chunks::<BLOCK>(), self.b.as_chunks::<BLOCK>());
+        let (y, y_rest) = self.y.as_chunks_mut::<BLOCK>();
+        for ((y, a), b) in y.iter_mut().zip(a).zip(b) {
+            let mut is_near = 0;
+            for at in 0..BLOCK {
+                let x = near(a[at].wide() as f32, b[at].wide() as f32);
+                let x = if x > least { x } else { least };
+                let x = if x < most { x } else { most };
+                let (q, off) = nearest(x);
+                is_near |= i32::from(off > tie);
+                y[at] = C::narrow(q + to.zero);
+            }
+            if is_near != 0 {
+                for at in 0..BLOCK {
+                    y[at] = divided(a[at], b[at]);
+                }
+            }
         }
+        let rest = a_rest.iter().zip(b_rest);
+        y_rest.iter_mut().zip(rest).for_each(|(y, (a, b))| *y = divided(*a, *b));
     }
 }
 

@@ -15,9 +15,12 @@ use std::sync::Arc;
 use conv_ir::Layout;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::{Slice, TypedConcat};
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
+use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::konst::Const;
 
+use super::gather::Gather;
 use super::grid::Grid;
 use super::layer::{Layer, Sums};
 use super::linear::{Dequantise, Quantise};
@@ -46,6 +49,7 @@ pub fn rewrite(model: &mut TypedModel, outputs: &Arc<Outputs>) -> TractResult<()
         node.op_is::<Quantise>()
             || node.op_is::<Dequantise>()
             || node.op_as::<Conv>().is_some_and(|conv| conv.q_params.is_some())
+            || node.op_as::<EinSum>().is_some_and(|op| op.q_params.is_some())
     };
     if !model.nodes.iter().any(is_quantised) {
         return Ok(());
@@ -103,7 +107,7 @@ impl Rewrite<'_> {
     }
 
     /// An old tensor as it is, in the new graph.
-    fn real(&mut self, outlet: OutletId) -> TractResult<OutletId> {
+    pub fn real(&mut self, outlet: OutletId) -> TractResult<OutletId> {
         if let Some(&outlet) = self.plain.get(&outlet) {
             return Ok(outlet);
         }
@@ -148,14 +152,42 @@ impl Rewrite<'_> {
         self.wire(name, Dequantise { axis }, &[bytes, scale, zero])
     }
 
-    /// Sums as real numbers, channels first.
+    /// Sums as real numbers, channels first where they are a convolution's.
     fn sums(&mut self, name: &str, of: OutletId, sums: &Sums) -> TractResult<OutletId> {
-        let input = self.last(of)?;
-        let rank = sums.spec.input.len() + 2;
-        let layer = self.wire(name, sums.layer(Vec::new())?, &[input])?;
+        let layer = self.of_sums(name, of, sums, |sums| sums.layer(Vec::new()))??;
+        let rank = self.new.outlet_fact(layer)?.rank();
         let axis = rank as i64 - 1;
         let real = self.dequantised(name, layer, sums.scales(), tensor0(0i32), axis)?;
-        self.wire(name, AxisOp::Move(rank - 1, 1), &[real])
+        match sums.view {
+            Some(_) => Ok(real),
+            None => self.wire(name, AxisOp::Move(rank - 1, 1), &[real]),
+        }
+    }
+
+    /// The layer of sums, of bytes in the form that it asks for.
+    pub fn of_sums(
+        &mut self,
+        name: &str,
+        of: OutletId,
+        sums: &Sums,
+        layer: impl FnOnce(&Sums) -> Result<Layer, conv_ir::Error>,
+    ) -> TractResult<Result<OutletId, conv_ir::Error>> {
+        let (input, made) = match Gather::of(sums, &self.outputs) {
+            Some((gather, sums)) => {
+                let first = self.first(of)?;
+                (self.wire(name, gather, &[first])?, layer(&sums))
+            }
+            None => (self.form(of, sums.view.is_none())?, layer(sums)),
+        };
+        Ok(match made {
+            Ok(layer) => Ok(self.wire(name, layer, &[input])?),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// The bytes of an old tensor, with channels last or as it has them.
+    pub fn form(&mut self, of: OutletId, is_last: bool) -> TractResult<OutletId> {
+        if is_last { self.last(of) } else { self.first(of) }
     }
 
     /// The bytes of an old tensor.
@@ -230,16 +262,24 @@ impl Rewrite<'_> {
             return self.quantise(node);
         }
         let Some(&input) = node.inputs.first() else { return Ok(None) };
-        if let Some(sums) = node.op_as::<Conv>().and_then(|conv| whole(self.old, node, conv)) {
-            let Ok(layer) = sums.layer(Vec::new()) else { return Ok(None) };
-            let input = self.last(input)?;
-            let last = self.wire(&node.name, layer, &[input])?;
-            return Ok(Some(Found::Bytes(Forms::of(true, last))));
+        if let Some((sums, zero)) =
+            node.op_as::<Conv>().and_then(|conv| whole(self.old, node, conv))
+        {
+            let last = self.whole_layer(node, &sums, zero)?;
+            return Ok(last.map(|last| Found::Bytes(Forms::of(true, last))));
         }
         if let Some(conv) = node.op_as::<Conv>() {
             let Some((of, grid)) = self.grid_of(input) else { return Ok(None) };
             let sums = layer_of(self.old, node, conv, grid);
             return Ok(sums.map(|sums| Found::Known(Known::Sums(of, Arc::new(sums)))));
+        }
+        if let Some(op) = node.op_as::<EinSum>() {
+            return self.product(node, op);
+        }
+        if let Some(op) = node.op_as::<TypedBinOp>()
+            && let Some(found) = self.affine(node, op)?
+        {
+            return Ok(Some(found));
         }
         if let Some(pool) = node.op_as::<SumPool>() {
             let Some((of, grid)) = self.grid_of(input) else { return Ok(None) };
@@ -279,16 +319,11 @@ impl Rewrite<'_> {
         }
         let rank = self.old.outlet_fact(node.inputs[0])?.rank();
         let all_last = rank > 2 && known.iter().any(|&(of, _)| self.is_last(of));
-        let turned = |axis: usize| match axis {
-            1 => rank - 1,
-            axis if axis > 1 => axis - 1,
-            axis => axis,
-        };
         if all_last {
             let op: Box<dyn TypedOp> = if let Some(op) = node.op_as::<Slice>() {
-                Box::new(Slice { axis: turned(op.axis), ..op.clone() })
+                Box::new(Slice { axis: turned(op.axis, rank), ..op.clone() })
             } else if let Some(op) = node.op_as::<TypedConcat>() {
-                Box::new(TypedConcat { axis: turned(op.axis) })
+                Box::new(TypedConcat { axis: turned(op.axis, rank) })
             } else if node.op_is::<AxisOp>() {
                 let first = self.first(of)?;
                 let first = self.wire(&node.name, node.op.clone(), &[first])?;
@@ -311,8 +346,17 @@ impl Rewrite<'_> {
     }
 
     fn maximum(&mut self, node: &TypedNode, pool: &MaxPool) -> TractResult<Option<Found>> {
-        let Some((of, grid)) = self.grid_of(node.inputs[0]) else { return Ok(None) };
-        let Some(shape) = self.shape(node.inputs[0]) else { return Ok(None) };
+        let input = node.inputs[0];
+        let known = self.grid_of(input);
+        // An operator of bytes, of whatever they stand for.
+        let of_bytes = |is_signed| (input, Grid { is_signed, scale: 1.0, zero: 0 });
+        let (of, grid) = match (known, self.old.outlet_fact(input)?.datum_type) {
+            (Some(known), _) => known,
+            (None, DatumType::U8) => of_bytes(false),
+            (None, DatumType::I8) => of_bytes(true),
+            _ => return Ok(None),
+        };
+        let Some(shape) = self.shape(input) else { return Ok(None) };
         let is_plain = pool.with_index_outputs.is_none()
             || node.outputs.len() < 2
             || node.outputs[1].successors.is_empty();
@@ -326,8 +370,20 @@ impl Rewrite<'_> {
         spec.layout = Layout::ChannelsLast;
         let Ok(layer) = Layer::of_maximum(spec, grid) else { return Ok(None) };
         let input = self.last(of)?;
-        let last = self.wire(&node.name, layer, &[input])?;
-        Ok(Some(Found::Both(grid, Forms { first: None, last: Some(last) })))
+        let forms = Forms::of(true, self.wire(&node.name, layer, &[input])?);
+        Ok(Some(match known {
+            Some(_) => Found::Both(grid, forms),
+            None => Found::Bytes(forms),
+        }))
+    }
+}
+
+/// An axis, where channels are last.
+pub fn turned(axis: usize, rank: usize) -> usize {
+    match axis {
+        1 => rank - 1,
+        axis if axis > 1 => axis - 1,
+        axis => axis,
     }
 }
 

@@ -93,6 +93,11 @@ impl Graph {
         self.whole(shape, values, 6)
     }
 
+    /// A constant of truth values.
+    pub fn truths_constant(&mut self, shape: &[i64], values: &[bool]) -> String {
+        self.whole(shape, &values.iter().map(|&is| is.into()).collect::<Vec<i32>>(), 9)
+    }
+
     /// A constant list of i64.
     pub fn longs_constant(&mut self, values: &[i64]) -> String {
         let name = format!("constant/{}", self.0.initializer.len());

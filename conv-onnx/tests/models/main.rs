@@ -2,6 +2,7 @@
 
 mod big;
 mod command;
+mod contrib;
 mod doors;
 mod folds;
 mod graph;

@@ -7,21 +7,21 @@ use crate::tracts;
 use Attribute::{Int, Ints};
 
 /// A stream of numbers.
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
-    fn next(&mut self, from: i32, to: i32) -> i32 {
+    pub fn next(&mut self, from: i32, to: i32) -> i32 {
         self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         from + ((self.0 >> 33) % (to - from + 1) as u64) as i32
     }
 
-    fn list(&mut self, count: usize, (from, to): (i32, i32)) -> Vec<i32> {
+    pub fn list(&mut self, count: usize, (from, to): (i32, i32)) -> Vec<i32> {
         (0..count).map(|_| self.next(from, to)).collect()
     }
 }
 
 /// The range of a type of 8 bits.
-fn range(is_signed: bool) -> (i32, i32) {
+pub fn range(is_signed: bool) -> (i32, i32) {
     if is_signed { (-128, 127) } else { (0, 255) }
 }
 
@@ -188,7 +188,7 @@ impl Layer {
     }
 }
 
-fn bytes(shape: &[usize], values: &[i32], is_signed: bool) -> Tensor {
+pub fn bytes(shape: &[usize], values: &[i32], is_signed: bool) -> Tensor {
     let tensor = match is_signed {
         true => Tensor::new(shape, &values.iter().map(|&x| x as i8).collect::<Vec<_>>()),
         false => Tensor::new(shape, &values.iter().map(|&x| x as u8).collect::<Vec<_>>()),
@@ -197,7 +197,7 @@ fn bytes(shape: &[usize], values: &[i32], is_signed: bool) -> Tensor {
 }
 
 /// The numbers of a tensor of whole ones.
-fn wide(tensor: &Tensor) -> Vec<i32> {
+pub fn wide(tensor: &Tensor) -> Vec<i32> {
     let signed = tensor.values::<i8>().map(|values| values.iter().map(|&x| x.into()).collect());
     let bytes = tensor.values::<u8>().map(|values| values.iter().map(|&x| x.into()).collect());
     let sums = tensor.values::<i32>().map(<[i32]>::to_vec);
@@ -205,7 +205,7 @@ fn wide(tensor: &Tensor) -> Vec<i32> {
 }
 
 /// What a model gives, and tract's operators that are left in it.
-fn run(model: &[u8], inputs: &[(&str, Tensor)]) -> (Vec<Tensor>, Vec<String>) {
+pub fn run(model: &[u8], inputs: &[(&str, Tensor)]) -> (Vec<Tensor>, Vec<String>) {
     let model = Model::parse(model, Options::default()).expect("a model");
     let outputs = model.run(inputs).expect("it runs");
     let explanation = model.explain(inputs).expect("it is explained");
