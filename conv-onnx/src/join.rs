@@ -42,7 +42,7 @@ struct Tensor {
 impl Tensor {
     /// What a step reads.
     fn read(spec: &ConvSpec) -> Tensor {
-        let extents = spec.input.iter().cloned().collect();
+        let extents = spec.input.to_vec();
         let (batch, layout) = (spec.batch.clone(), spec.layout);
         Tensor { batch, channels: spec.in_channels, extents, layout }
     }
@@ -69,7 +69,7 @@ impl Tensor {
             out_channels: self.channels,
             groups: self.channels,
             layout: self.layout,
-            input: self.extents.iter().cloned().collect(),
+            input: self.extents.to_vec(),
             reduction: Reduction::Max,
             ..ConvSpec::new([], kernel)
         };

@@ -2,9 +2,9 @@
 
 use super::Room;
 use super::sizes::{HELD, Sizes};
-use crate::{Conv, Program};
 use crate::analysis::multiply_adds_inside;
 use crate::winograd::Tiles;
+use crate::{Conv, Program};
 
 /// What an operation of a transform costs, in multiply-adds of the products: one for each number
 /// that is read, written, or multiplied. They run at the pace of the second-level cache. This and
