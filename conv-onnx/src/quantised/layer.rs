@@ -79,9 +79,9 @@ impl Sums {
         (0..self.spec.out_channels).map(each).collect()
     }
 
-    /// The sums of an input of ones, channels last: of each output, or of each channel, where none
-    /// sees padding.
-    pub fn of_ones(&self, rank: usize) -> Option<Tensor> {
+    /// The sums of an input of ones, channels last: of each output of an image, or of each channel,
+    /// where none sees padding.
+    pub fn of_ones(&self) -> Option<Tensor> {
         let Weight { is_signed, bytes, zeros, .. } = &*self.weight;
         let conv = Conv::new(self.spec.clone()).ok()?;
         let (channels, taps) = (self.spec.out_channels, conv.kernel_volume());
@@ -95,11 +95,10 @@ impl Sums {
         }
         if conv.axes().iter().all(|axis| axis.padding == (0, 0)) {
             let sums: Vec<i32> = of_taps.chunks(taps).map(|taps| taps.iter().sum()).collect();
-            return tensor1(&sums).broadcast_into_rank(rank).ok();
+            return Some(tensor1(&sums));
         }
-        let mut shape = conv.output_shape()?;
-        shape[0] = 1;
-        let mut sums = Vec::with_capacity(shape.iter().product());
+        let shape = conv.output_shape()?;
+        let mut sums = Vec::new();
         let image = &shape[1..shape.len() - 1];
         for at in 0..image.iter().product() {
             let inside: Vec<usize> =
@@ -109,7 +108,7 @@ impl Sums {
                     .map(|o| -> i32 { inside.iter().map(|tap| of_taps[o * taps + tap]).sum() }),
             );
         }
-        Tensor::from_shape(&shape, &sums).ok()
+        Some(tensor1(&sums))
     }
 
     /// As sums of 32 bits.

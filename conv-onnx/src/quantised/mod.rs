@@ -19,6 +19,7 @@
 //! turned where that begins and ends. A layer of few channels reads its [windows](gather) from an
 //! image whose channels are first.
 
+mod dynamic;
 mod ends;
 pub mod expanded;
 mod expression;
@@ -33,10 +34,16 @@ mod rewrite;
 mod state;
 
 pub use layer::{Layer, Run};
-pub use linear::register;
 pub use rewrite::rewrite;
 
+use tract_onnx::model::OnnxOpRegister;
 use tract_onnx::tract_core::internal::TypedOp;
+
+/// Puts what is quantised into tract's reader.
+pub fn register(operators: &mut OnnxOpRegister) {
+    linear::register(operators);
+    dynamic::register(operators);
+}
 
 /// Whether a node is one of the passes here, which no convolution says.
 pub fn is_pass(op: &dyn TypedOp) -> bool {
@@ -45,5 +52,7 @@ pub fn is_pass(op: &dyn TypedOp) -> bool {
         || op.is::<passes::Mean>()
         || op.is::<gather::Gather>()
         || op.is::<linear::Quantise>()
+        || op.is::<dynamic::Dynamic>()
+        || op.is::<dynamic::Taken>()
         || op.is::<linear::Dequantise>()
 }

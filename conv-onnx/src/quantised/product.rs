@@ -13,10 +13,10 @@ use std::sync::Arc;
 use conv_ir::{ConvSpec, Layout};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::einsum::EinSum;
-use tract_onnx::tract_core::ops::math::{Add, Mul, mul, sub};
+use tract_onnx::tract_core::ops::math::{Add, Mul};
 
+use super::dynamic::Taken;
 use super::grid::Grid;
 use super::layer::{Sums, Weight};
 use super::operands::{bias, bytes_of, uniform, weight, zero_of_input};
@@ -146,16 +146,11 @@ impl Rewrite<'_> {
         let name = &node.name;
         let made = self.of_sums(name, node.inputs[0], sums, |sums| sums.layer(Vec::new()))?;
         let (Ok(wire), Some(zero)) = (&made, zero) else { return Ok(made.ok()) };
-        let rank = self.new.outlet_fact(*wire)?.rank();
-        let Some(ones) = sums.of_ones(rank) else { return Ok(None) };
+        let Some(ones) = sums.of_ones() else { return Ok(None) };
         let ones = self.new.add_const(format!("{name}.of_ones"), ones)?;
-        let mut zero = self.real(zero)?;
-        zero = self.wire(name, cast(i32::datum_type()), &[zero])?;
-        for _ in self.new.outlet_fact(zero)?.rank()..rank {
-            zero = self.wire(name, AxisOp::Add(0), &[zero])?;
-        }
-        let taken = self.wire(name, mul(), &[ones, zero])?;
-        Ok(Some(self.wire(name, sub(), &[*wire, taken])?))
+        let zero = self.real(zero)?;
+        let op = Taken(self.outputs.clone());
+        Ok(Some(self.wire(name, op, &[*wire, zero, ones])?))
     }
 
     /// Behind the matrices: the bias, and zero point and scale of both and of the output.

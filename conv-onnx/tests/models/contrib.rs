@@ -313,6 +313,34 @@ fn other_operators_are_spelled_as_real_ones() {
 }
 
 #[test]
+fn a_range_that_a_run_knows_has_onnxs_scale_and_zero_point() {
+    let range = |x: &[f32]| {
+        let mut graph = Graph::new(&[x.len() as i64]);
+        let names = graph.node_of("DynamicQuantizeLinear", &["x"], 3);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let x = Tensor::new(&[x.len()], x).expect("a tensor");
+        let (outputs, left) = run(&graph.bytes(&names), &[("x", x)]);
+        assert_eq!(left, [""; 0]);
+        let scale = outputs[1].values::<f32>().expect("f32")[0];
+        (wide(&outputs[0]), scale, wide(&outputs[2])[0])
+    };
+    // From ONNX's own cases.
+    let (bytes, scale, zero) = range(&[0.0, 2.0, -3.0, -2.5, 1.34, 0.5]);
+    assert_eq!((bytes, zero), (vec![153, 255, 0, 26, 221, 179], 153));
+    assert!((scale - 0.019_607_844).abs() < 1e-8);
+    let (bytes, _, zero) = range(&[-1.0, -2.1, -1.3, -2.5, -3.34, -4.0]);
+    assert_eq!((bytes, zero), (vec![191, 121, 172, 96, 42, 0], 255));
+    assert_eq!(range(&[0.0; 3]), (vec![0; 3], 1.0, 0));
+    // More than a vector, and a tail.
+    let many: Vec<f32> = (0..77).map(|at| (at as f32 - 20.0) * 0.5).collect();
+    let (bytes, scale, zero) = range(&many);
+    let own = 38.0f32 / 255.0;
+    assert_eq!((scale, zero), (own, 67));
+    let expected = many.iter().map(|x| ((x / own).round_ties_even() as i32 + 67).clamp(0, 255));
+    assert_eq!(bytes, expected.collect::<Vec<_>>());
+}
+
+#[test]
 fn products_of_the_optimiser_are_real_numbers() {
     let mut random = Random(16);
     let product = Product { zeros: [7, 0, 0], ..Product::random(&mut random) };

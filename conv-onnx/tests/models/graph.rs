@@ -142,6 +142,16 @@ impl Graph {
         name
     }
 
+    /// A node of several outputs.
+    pub fn node_of(&mut self, op: &str, inputs: &[&str], outputs: usize) -> Vec<String> {
+        let first = self.node(op, inputs, vec![]);
+        let names: Vec<String> = (0..outputs).map(|at| format!("{first}/{at}")).collect();
+        if let Some(node) = self.0.node.last_mut() {
+            node.output.clone_from(&names);
+        }
+        names
+    }
+
     /// A convolution without padding, with bias, over `x` of two spatial axes.
     pub fn conv(&mut self, x: &str, channels: [i64; 2], kernel: i64, padding: i64) -> String {
         let [input, output] = channels;

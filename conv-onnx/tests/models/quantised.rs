@@ -287,9 +287,17 @@ fn sums_of_bytes_are_an_output_of_their_own() {
     for at in 0..30 {
         let layer = Layer::random(&mut random);
         let (mut graph, [w, xz, wz, ..]) = layer.graph();
-        let y = graph.node("ConvInteger", &["x", &w, &xz, &wz], layer.attributes());
-        let (outputs, left) = run(&graph.bytes(&[&y]), &[("x", layer.tensor())]);
+        // The zero point of the input may be known in a run alone.
+        let mut inputs = vec![("x", layer.tensor())];
+        let zero = if at % 2 == 0 { &xz } else { "zero" };
+        if at % 2 == 1 {
+            graph.bytes_input("zero", &[], layer.signed[0]);
+            inputs.push(("zero", bytes(&[], &[layer.zeros.0], layer.signed[0])));
+        }
+        let y = graph.node("ConvInteger", &["x", &w, zero, &wz], layer.attributes());
+        let (outputs, left) = run(&graph.bytes(&[&y]), &inputs);
         assert_eq!(wide(&outputs[0]), layer.sums(), "{at}");
-        assert_eq!(left, [""; 0], "{at}");
+        // tract widens the zero point.
+        assert!(left.iter().all(|op| op == "Cast" && at % 2 == 1), "{at}: {left:?}");
     }
 }
