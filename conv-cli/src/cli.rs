@@ -46,6 +46,7 @@ pub enum Command {
     Explain(explain::Args),
     Emit(emit::Args),
     Bench(bench::Args),
+    Tune(bench::tune::Args),
     Networks(networks::Args),
     Gallery(gallery::Args),
     Completions(shell::Completions),

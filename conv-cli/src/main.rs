@@ -55,6 +55,7 @@ fn dispatch(cli: Cli, out: &mut dyn Write) -> Result<(), Failure> {
         Command::Gallery(args) => gallery::gallery(&args),
         Command::Emit(args) => emit::emit(&args, out),
         Command::Bench(args) => bench::bench(&args, out),
+        Command::Tune(args) => bench::tune::tune(&args, out),
         Command::Completions(args) => shell::completions(&args, Cli::command(), out),
         Command::Man(args) => shell::man(&args, Cli::command(), out),
     }

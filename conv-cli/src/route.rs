@@ -7,11 +7,12 @@
 mod stored;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use conv_ir::program::plan::Plan;
-use conv_ir::program::{Algorithm, Rewritten};
+use conv_ir::program::{Algorithm, Rewritten, Tuning};
 use conv_ir::separate::Accuracy;
 use conv_ir::winograd::Tiles;
 use conv_ir::{Nest, Program, Schedule, Target, interp, reference};
@@ -73,6 +74,8 @@ pub struct How {
     pub plan: Option<Plan>,
     /// Of one step, instead of the model's choice.
     pub algorithm: Option<Algorithm>,
+    /// What was measured, where nothing is said above.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 impl How {
@@ -81,6 +84,7 @@ impl How {
             schedule: self.schedule.clone(),
             plan: self.plan.clone(),
             algorithm: self.algorithm,
+            tuning: self.tuning.clone(),
             target: self.route.target(),
             threads: self.threads,
             accuracy: self.accuracy,

@@ -374,8 +374,7 @@ fn compute<T: Scalar>(
         threads: args.threads,
         accuracy,
         schedule: args.schedule.clone(),
-        plan: None,
-        algorithm: None,
+        ..How::default()
     };
     // Only numbers that are known when code is made can be found to be of low rank.
     let ready = match accuracy.admits() {

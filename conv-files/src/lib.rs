@@ -7,6 +7,8 @@
 //! Files are untrusted: a length that a header states is compared with the file's before memory is
 //! asked for. [`npy::read`] and [`safetensors::read`] take any source of bytes.
 //!
+//! [`tuning`] reads and writes what `convc tune` measured.
+//!
 //! A crate of its own because the macro must read what the command line reads, and neither may know
 //! the other.
 
@@ -17,6 +19,7 @@ mod claims;
 pub mod npy;
 mod numbers;
 pub mod safetensors;
+pub mod tuning;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

@@ -70,6 +70,12 @@ pub fn as_here(target: Target) -> Target {
     }
 }
 
+/// This CPU's name for what was measured on it: its maker, family and model, as `GenuineIntel
+/// 6/173`; elsewhere than on x86-64 the architecture. Clock and caches are not in it.
+pub fn cpu() -> String {
+    machine::cpu()
+}
+
 /// What is found out about a core.
 #[derive(Clone, Copy, Debug, Default)]
 struct Core {
@@ -119,6 +125,11 @@ mod machine {
         }
     }
 
+    pub(super) fn cpu() -> String {
+        let (family, model) = version(__cpuid(1).eax);
+        format!("{} {family}/{model}", String::from_utf8_lossy(&name(__cpuid(0))))
+    }
+
     /// Twelve letters.
     fn name(leaf: CpuidResult) -> [u8; 12] {
         let mut name = [0; 12];
@@ -155,6 +166,10 @@ mod machine {
 mod machine {
     pub(super) fn core() -> super::Core {
         super::Core::default()
+    }
+
+    pub(super) fn cpu() -> String {
+        std::env::consts::ARCH.to_owned()
     }
 }
 

@@ -123,7 +123,7 @@ pub use executor::{CurrentThread, Executor};
 #[cfg(feature = "ndarray")]
 pub use halves::{bf16_view, bf16_view_mut, f16_view, f16_view_mut};
 pub use halves::{bf16s, bf16s_mut, f16s, f16s_mut};
-pub use host::{TARGETS, as_here, host_target, is_here, targets_here};
+pub use host::{TARGETS, as_here, cpu, host_target, is_here, targets_here};
 pub use listing::{clif, clif_for, disassembly, disassembly_for};
 pub use loops::{Loop, in_vectors};
 pub use lowered::{Lowered, LoweredGroup};

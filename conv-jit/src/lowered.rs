@@ -13,7 +13,7 @@
 use conv_ir::lower::{Layouts, Within};
 use conv_ir::program::fuse::{self, Strips};
 use conv_ir::program::plan::{self, Group, Plan};
-use conv_ir::program::{Rewritten, tiled, whole};
+use conv_ir::program::{Algorithm, Rewritten, Tuned, tiled, whole};
 use conv_ir::schedule::Choice;
 use conv_ir::separate::Accuracy;
 use conv_ir::winograd::Tiles;
@@ -77,7 +77,11 @@ impl Lowered {
             Some(plan) => plan.rewritten(program, accuracy),
             None => program.rewritten(accuracy),
         };
-        let mut rewritten = match options.algorithm {
+        let algorithm = match (options.algorithm, plan) {
+            (None, None) => measured_algorithm(&rewritten, accuracy, options),
+            (given, _) => given,
+        };
+        let mut rewritten = match algorithm {
             Some(algorithm) if options.finite_weights => {
                 rewritten.computed_by(accuracy, algorithm)?
             }
@@ -125,6 +129,19 @@ impl Lowered {
         let nests = self.groups.iter().map(|group| &group.nest);
         Ok(whole::joined(self.program(), &self.plan, nests)?)
     }
+}
+
+/// The algorithm that was measured to be the fastest for the only step, as it was described.
+fn measured_algorithm(
+    rewritten: &Rewritten,
+    accuracy: Accuracy,
+    options: &Options,
+) -> Option<Algorithm> {
+    let conv = rewritten.program.single()?;
+    let tuned = options.tuning.as_deref()?.find(conv, accuracy)?;
+    // A product with a tensor, behind the sums, may rule it out.
+    let is_there = || Algorithm::of(conv, accuracy).contains(&tuned.algorithm());
+    Some(tuned.algorithm()).filter(|_| is_there())
 }
 
 fn one_residual_from_outside(program: &Program) -> Result<(), Error> {
@@ -181,12 +198,32 @@ fn lowered(rewritten: &Rewritten, group: &Group, options: &Options) -> Result<Lo
         }
         (None, None) => {
             let conv = &program.steps()[group.steps.start].conv;
-            let (choice, nest, kernels) =
-                alone(conv, Layouts::of(conv), options.schedule.as_ref(), options)?;
+            let (choice, nest, kernels) = on_its_own(conv, options)?;
             (Some(choice), nest, kernels)
         }
     };
     Ok(LoweredGroup { group: group.clone(), choice, nest, kernels })
+}
+
+/// A step that is not fused: under the given schedule, the measured one, or the model's choice.
+fn on_its_own(conv: &Conv, options: &Options) -> Result<(Choice, Nest, Kernels), Error> {
+    let layouts = Layouts::of(conv);
+    let tuned = options.tuning.as_deref().and_then(|tuning| tuning.find(conv, options.accuracy));
+    let tuned = tuned.and_then(Tuned::schedule).filter(|_| options.schedule.is_none());
+    let Some(schedule) = tuned else {
+        return alone(conv, layouts, options.schedule.as_ref(), options);
+    };
+    match alone(conv, layouts, Some(schedule), options) {
+        Ok((mut choice, nest, kernels)) => {
+            choice.reasons[0] = "the schedule was measured to be the fastest".to_owned();
+            Ok((choice, nest, kernels))
+        }
+        Err(why) => {
+            let (mut choice, nest, kernels) = alone(conv, layouts, None, options)?;
+            choice.reasons.push(format!("the measured schedule is passed over: {why}"));
+            Ok((choice, nest, kernels))
+        }
+    }
 }
 
 fn in_tiles(conv: &Conv, tiles: &Tiles, options: &Options) -> Result<Nest, Error> {

@@ -1,7 +1,9 @@
 //! How a program is compiled, as a caller says it.
 
-use conv_ir::program::Algorithm;
+use std::sync::Arc;
+
 use conv_ir::program::plan::Plan;
+use conv_ir::program::{Algorithm, Tuning};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Program, Schedule, Target};
 
@@ -20,6 +22,10 @@ pub struct Options {
     /// How a program of one step is computed, of what its accuracy admits
     /// ([`Algorithm::of`]). `None`: the model's choice.
     pub algorithm: Option<Algorithm>,
+    /// What was measured on such a machine (`convc tune`), where nothing is said above: schedules
+    /// of steps that are not fused, and the algorithm of a program of one step. What does not fit
+    /// is passed over, and [`explain`](crate::Compiled::explain) says why.
+    pub tuning: Option<Arc<Tuning>>,
     /// What the model and the passes may assume of the machine. One with vectors of 256 or 512
     /// bits has its leaves assembled by us; this CPU must have them.
     pub target: Target,
@@ -44,6 +50,7 @@ impl Default for Options {
             schedule: None,
             plan: None,
             algorithm: None,
+            tuning: None,
             target: host_target(),
             cache: true,
             threads: 1,

@@ -99,6 +99,7 @@ fn zeros() -> Vec<usize> {
 const BUILT_IN: [(&str, &str); 4] = [
     ("public", include_str!("../../layers/public.csv")),
     ("corners", include_str!("../../layers/corners.csv")),
+    ("others", include_str!("../../layers/others.csv")),
     ("blocks", include_str!("../../layers/blocks.txt")),
     ("int8", include_str!("../../layers/int8.txt")),
 ];

@@ -182,7 +182,7 @@ fn gain(planned: &[Duration], unfused: &[Duration]) -> Option<f64> {
 
 /// Times of single runs of each of `ways`, shortest first. The first run of a turn finds the data
 /// of another way in the caches, and does not count.
-fn times(
+pub(super) fn times(
     least: Duration,
     ways: usize,
     mut run: impl FnMut(usize) -> Result<(), Failure>,
@@ -216,14 +216,14 @@ fn times(
     Ok(times)
 }
 
-fn weights(conv: &Conv) -> Result<Weights<f32>, Failure> {
+pub(super) fn weights(conv: &Conv) -> Result<Weights<f32>, Failure> {
     let bias = conv.spec().bias.then(|| numbers(conv.bias_len(), 3)).transpose()?;
     let weight = numbers(conv.weight_len(), 2)?;
     Ok(Weights { weight, bias })
 }
 
 /// Pseudo-random numbers in -1 to 1, the same in every run (xorshift64* with a fixed seed).
-fn numbers(count: usize, seed: u64) -> Result<Vec<f32>, Failure> {
+pub(super) fn numbers(count: usize, seed: u64) -> Result<Vec<f32>, Failure> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut next = || {
         state ^= state >> 12;

@@ -21,12 +21,15 @@ mod report;
 mod samples;
 mod side_by_side;
 mod summary;
+pub mod tune;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use conv_ir::program::Tuning;
 use conv_ir::{DType, Schedule};
 use conv_jit::peak::{Peak, fma_peak};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -93,7 +96,8 @@ pub struct Args {
         conflicts_with_all = ["layers", "only"]
     )]
     texts: Vec<String>,
-    /// Instead of descriptions: a table of layers; public, corners, blocks and int8 are built in
+    /// Instead of descriptions: a table of layers; public, corners, others, blocks and int8 are
+    /// built in
     #[arg(long, visible_alias = "chains", value_name = "FILE")]
     layers: Option<PathBuf>,
     /// Only these layers
@@ -113,6 +117,9 @@ pub struct Args {
     /// How to compute layers of one step, as explain prints it, instead of the model's choice
     #[arg(long, value_name = "TEXT", conflicts_with = "all_algorithms")]
     schedule: Option<Schedule>,
+    /// What convc tune measured on this machine, in the place of the model's choices
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["all_algorithms", "schedule"])]
+    tuning: Option<PathBuf>,
     /// Time every algorithm that the accuracy admits of each layer of one step, beside what the
     /// model expects
     #[arg(long, conflicts_with_all = ["compare", "html", "format"])]
@@ -166,7 +173,7 @@ pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
     let known = table.iter().map(|layer| layer.name.clone()).collect();
     let layers = layers::pick(table, &args.only, path)?;
     if args.all_algorithms {
-        return algorithms::print(&layers, &settings(args, [None; 2]), out);
+        return algorithms::print(&layers, &settings(args, [None; 2])?, out);
     }
     let peers = Peers::read(&args.compare, args.threads)?;
     if let Some(html) = &args.html {
@@ -212,11 +219,13 @@ fn is_of_integers(layer: &Layer) -> bool {
     layer.program.dtype().is_integer()
 }
 
-fn settings(args: &Args, peaks: [Option<Peak>; 2]) -> Settings {
+fn settings(args: &Args, peaks: [Option<Peak>; 2]) -> Result<Settings, Failure> {
+    let tuning = args.tuning.as_deref().map(|path| tuned(path, args.route)).transpose()?;
     let [peak, peak_of_bytes] =
         peaks.map(|peak| peak.map(|peak| peak.gflops * args.threads as f64));
-    Settings {
+    Ok(Settings {
         how: How {
+            tuning,
             route: args.route,
             threads: args.threads,
             accuracy: args.exactness.accuracy,
@@ -226,7 +235,14 @@ fn settings(args: &Args, peaks: [Option<Peak>; 2]) -> Settings {
         time: args.time,
         peak,
         peak_of_bytes,
-    }
+    })
+}
+
+/// What a file says of this machine.
+fn tuned(path: &Path, route: Route) -> Result<Arc<Tuning>, Failure> {
+    let (tuning, notes) = conv_files::tuning::read(path, &tune::machine(route)?)?;
+    tune::note(&notes);
+    Ok(Arc::new(tuning))
 }
 
 /// Everybody's time for each layer; JSON lines are printed on the way.
@@ -237,7 +253,7 @@ fn rows(
     peaks: [Option<Peak>; 2],
     out: &mut dyn Write,
 ) -> Result<Vec<Row>, Failure> {
-    let settings = settings(args, peaks);
+    let settings = settings(args, peaks)?;
     let mut rows = Vec::new();
     each(layers, &settings, |layer, measured| {
         let row = Row::new(layer, measured, peers, settings.peak_of(layer));

@@ -4,6 +4,7 @@
 //! come from register and load counting; constants that were measured say so. It never fails: what
 //! fits no rule gets the scalar schedule.
 
+mod candidates;
 mod channels;
 mod columns;
 mod order;
@@ -226,6 +227,9 @@ fn pick_lanes(shape: &Shape, target: &Target) -> LanesOn {
 
 /// Sums of so few steps that turning a tile of channels, to store its rows, takes long beside them.
 const SHORT: i64 = 32;
+/// Sums for which turning is still dear enough to be compared with columns, of which no tile is
+/// turned.
+const SOME: i64 = 96;
 
 /// Whether channels that could be in the lanes fill them badly, or are stored too often, and
 /// columns are cheaper: where a splat of each weight is an operand, a tile may have many channels.
@@ -236,19 +240,26 @@ const SHORT: i64 = 32;
 /// 16 to 96, 74 and 84 %. With AVX2: 1x1 over 64 columns, 8 to 8 channels, 24 and 56 %; over
 /// 112x112, 32 to 16, 82 and 99 %; 3x3 over 160x160, 16 to 20, 84 and 98 %; over 56x56, 16 groups
 /// of 9 channels, 52 and 95 %; over 14x14, where columns fill vectors badly as well, 64 to 36, 85
-/// and 76 %.
+/// and 76 %. On Granite Rapids, times with columns by those with channels: two taps over 4000
+/// columns, 32 to 64, 0.90; 3x3x3 over 16x112x112, 3 to 64, 0.88; of longer sums 9x9 over 256x256,
+/// 3 to 64, 1.06, and of more channels 1x1 over 56x56, 64 to 256, 1.12.
 fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     let lanes = target.lanes(shape.bytes) as i64;
     let fill = |extent: i64| {
         let padded = extent.saturating_add(lanes - 1) / lanes * lanes;
         extent.saturating_mul(10) > padded.saturating_mul(9)
     };
-    let is_short = shape.steps() / shape.phases <= SHORT;
+    let steps = shape.steps() / shape.phases;
+    let is_short = steps <= SHORT;
     let embeds = target.isa.machine().embeds_broadcasts;
     // The price of a turn is that of several vectors, which go through the ports side by side.
     let turns_one = !embeds && is_short && shape.out_channels <= lanes;
     let pays = match embeds {
-        true => !fill(shape.out_channels) || is_short || shape.phases > 1,
+        true => {
+            // A tile has few channels, so that many of them read the image often.
+            let few = steps <= SOME && shape.out_channels <= 4 * lanes && fill(shape.columns());
+            !fill(shape.out_channels) || is_short || shape.phases > 1 || few
+        }
         false if is_short => fill(shape.columns()),
         false => !fill(shape.out_channels),
     };
@@ -392,7 +403,7 @@ fn taps(choice: &mut Choice, shape: &Shape) {
         spell_taps(choice, shape, taps);
         return;
     }
-    for (at, &taps) in shape.taps.iter().enumerate() {
+    for (at, taps) in shape.taps_of_class().into_iter().enumerate() {
         // 128 multiply-adds: by then the loop costs nothing, and the code still fits the op cache
         // beside its neighbours. Rows that share what they load want more.
         let most = if choice.schedule.borders == Borders::Mask { 512 } else { 128 };
@@ -401,7 +412,7 @@ fn taps(choice: &mut Choice, shape: &Shape) {
             break;
         }
         body *= taps;
-        if taps > 1 {
+        if shape.taps[at] > 1 {
             choice.schedule.unroll.insert(0, Role::Kernel(at));
         }
     }
@@ -413,7 +424,10 @@ fn taps(choice: &mut Choice, shape: &Shape) {
             .push(format!("unroll: {body} multiply-adds, and steps of the loop around them"));
         return;
     }
-    let most = (64 / body).clamp(1, 8);
+    // The taps of one class of outputs are few, and so is what goes around them: with steps twice
+    // as long transposed 2x2 windows with stride 2 take 0.84 to 0.92 of the time (Granite Rapids).
+    let room = if shape.phases > 1 { 128 } else { 64 };
+    let most = (room / body).clamp(1, 8);
     choice.schedule.step = Some((Role::InChannel, most));
     let channels = (1..=most).rev().find(|s| shape.in_channels % s == 0).unwrap_or(1);
     let (sums, channels) = (body * channels, counted(channels, "channel"));

@@ -15,8 +15,10 @@ use crate::Target;
 use crate::nest::Role;
 use crate::schedule::{Choice, MOST};
 
-/// Cycles of a run of memory that a tile stores where no other tile continues it soon: half a line,
-/// and often a page that is not at hand. Measured on a Sapphire Rapids with 1x1 windows: 7 to 25.
+/// Cycles of a run of memory that is stored where nothing continues it soon: half a line, and often
+/// a page that is not at hand. Measured on a Sapphire Rapids with 1x1 windows: 7 to 25. A row of
+/// each channel is one as well: 5x5 over 256x256, one to 64 channels, takes 0.7 of the time with
+/// all of a channel's rows one after the other (Granite Rapids).
 const RUN: f64 = 15.0;
 
 /// Streams that a core's prefetcher follows: Intel's, 32 of pages.
@@ -59,43 +61,23 @@ struct Loops<'a> {
 }
 
 pub(super) fn order(choice: &mut Choice, shape: &Shape, target: &Target) {
-    let spatial: Vec<Role> = (0..shape.out.len()).rev().map(Role::Out).collect();
-    let count = |role: Role, extent: i64| {
-        let tile = choice.schedule.tile_of(role).max(1);
-        (extent + tile - 1) / tile
-    };
-    let loops = Loops {
-        shape,
-        target,
-        tiles: spatial
-            .iter()
-            .zip(shape.out.iter().rev())
-            .map(|(role, extent)| count(*role, *extent))
-            .collect(),
-        blocks: count(Role::OutChannel, shape.out_channels),
-        tile: choice.schedule.tile_of(Role::OutChannel).max(1),
-        waits: choice.schedule.lanes_of(Role::OutChannel) > 1 && can_wait(shape, target),
-    };
+    let loops = Loops::of(choice, shape, target);
     let place = loops.best();
-    let outside = match place {
-        Place::Outside(outside) => outside,
-        Place::Blocks(_) | Place::Sums { .. } => 0,
+    loops.put(choice, place);
+}
+
+/// The same for each place that is not dearer beyond doubt, the cheapest first.
+pub(super) fn orders(choice: &Choice, shape: &Shape, target: &Target) -> Vec<Choice> {
+    let loops = Loops::of(choice, shape, target);
+    let mut places: Vec<_> = loops.places().map(|place| (loops.cycles(place), place)).collect();
+    places.retain(|(cycles, _)| cycles.is_finite());
+    places.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let put = |(_, place): (f64, Place)| {
+        let mut choice = choice.clone();
+        loops.put(&mut choice, place);
+        choice
     };
-    let mut order = vec![Role::Batch, Role::Group];
-    order.extend(&spatial[..outside]);
-    order.push(Role::OutChannel);
-    order.extend(&spatial[outside..]);
-    choice.schedule.order = order;
-    choice.reasons.extend(loops.reason(place));
-    match place {
-        Place::Blocks(block) => choice.schedule.cache = block,
-        Place::Sums { channels, input } => {
-            choice.schedule.cache = if channels > loops.tile { channels } else { 0 };
-            choice.schedule.cache_in = input;
-        }
-        Place::Outside(_) => {}
-    }
-    choice.schedule.parallel = parallel(choice, shape);
+    places.into_iter().map(put).collect()
 }
 
 /// The axis whose tiles threads share: the first with enough of them.
@@ -118,9 +100,49 @@ pub(super) fn can_wait(shape: &Shape, target: &Target) -> bool {
     shape.keeps_sums && target.packs && is_known && shape.in_channels >= 2 * FEWEST_CHANNELS
 }
 
-impl Loops<'_> {
-    fn best(&self) -> Place {
-        let mut best = (f64::INFINITY, Place::Outside(0));
+impl<'a> Loops<'a> {
+    fn of(choice: &Choice, shape: &'a Shape, target: &'a Target) -> Loops<'a> {
+        let count = |role: Role, extent: i64| {
+            let tile = choice.schedule.tile_of(role).max(1);
+            (extent + tile - 1) / tile
+        };
+        let along = shape.out.iter().enumerate().rev();
+        Loops {
+            shape,
+            target,
+            tiles: along.map(|(at, extent)| count(Role::Out(at), *extent)).collect(),
+            blocks: count(Role::OutChannel, shape.out_channels),
+            tile: choice.schedule.tile_of(Role::OutChannel).max(1),
+            waits: choice.schedule.lanes_of(Role::OutChannel) > 1 && can_wait(shape, target),
+        }
+    }
+
+    /// Writes a place down, and why.
+    fn put(&self, choice: &mut Choice, place: Place) {
+        let outside = match place {
+            Place::Outside(outside) => outside,
+            Place::Blocks(_) | Place::Sums { .. } => 0,
+        };
+        let spatial: Vec<Role> = (0..self.shape.out.len()).rev().map(Role::Out).collect();
+        let mut order = vec![Role::Batch, Role::Group];
+        order.extend(&spatial[..outside]);
+        order.push(Role::OutChannel);
+        order.extend(&spatial[outside..]);
+        choice.schedule.order = order;
+        choice.reasons.extend(self.reason(place));
+        match place {
+            Place::Blocks(block) => choice.schedule.cache = block,
+            Place::Sums { channels, input } => {
+                choice.schedule.cache = if channels > self.tile { channels } else { 0 };
+                choice.schedule.cache_in = input;
+            }
+            Place::Outside(_) => {}
+        }
+        choice.schedule.parallel = parallel(choice, self.shape);
+    }
+
+    /// Those that there are.
+    fn places(&self) -> impl Iterator<Item = Place> + use<> {
         // Reading all weights again is for those that are packed in the order of their use.
         let places = match self.blocks > 1 && self.target.packs {
             true => self.tiles.len(),
@@ -129,7 +151,12 @@ impl Loops<'_> {
         let block = self.near_block();
         let blocks = (places > 0 && block > self.tile && 2 * block <= self.shape.out_channels)
             .then_some(Place::Blocks(block));
-        for place in (0..=places).map(Place::Outside).chain(blocks).chain(self.sums()) {
+        (0..=places).map(Place::Outside).chain(blocks).chain(self.sums())
+    }
+
+    fn best(&self) -> Place {
+        let mut best = (f64::INFINITY, Place::Outside(0));
+        for place in self.places() {
             let cycles = self.cycles(place);
             if cycles < 0.98 * best.0 {
                 best = (cycles, place);
@@ -145,7 +172,7 @@ impl Loops<'_> {
         // Sums that come and go take 1 to 25 % where the weights of a tile stay near without,
         // beside the rows that pass by (Granite Rapids); where they do not, they leave a quarter of
         // the time.
-        let is_far = !self.is_near(self.weights() / self.blocks as f64 + self.rows());
+        let is_far = !self.is_near(self.weights() / self.blocks as f64 + self.passing());
         // Of one tile each weight is read once.
         let can = self.waits && is_far && self.tiles.iter().any(|tiles| *tiles > 1);
         let halves = std::iter::successors(Some(in_channels), |n| Some((n + 1) / 2)).skip(1);
@@ -200,8 +227,8 @@ impl Loops<'_> {
         // All weights each time, and in between a block's own for each tile.
         let again = (times - 1.0) * weights * self.rate(weights + chunk)
             + (tiles - times) * weights * self.rate(weights / blocks);
-        let runs = match outside == self.tiles.len() && blocks > 1.0 && !self.shape.channels_last {
-            true => RUN * tiles * blocks * self.tile as f64,
+        let runs = match outside > 0 && blocks > 1.0 && !self.shape.channels_last {
+            true => RUN * times * blocks * self.tile as f64,
             false => 0.0,
         };
         rounds * (inputs + again + runs)
@@ -238,11 +265,18 @@ impl Loops<'_> {
         self.shape.weight_elements() as f64 * self.shape.bytes as f64 / self.shape.phases as f64
     }
 
-    /// Bytes of the rows of the input under the window, of all channels.
-    fn rows(&self) -> f64 {
+    /// Bytes of the input that pass by until a tile of channels needs its weights again: the rows
+    /// under the window, of all channels; under a window of one row no other row needs them, and
+    /// what passes is a tile.
+    fn passing(&self) -> f64 {
         let Shape { in_channels, column_step, bytes, .. } = *self.shape;
         let rows = product(self.shape.taps.iter().skip(1).copied());
-        product([in_channels, rows, self.shape.columns(), column_step.max(1), bytes as i64]) as f64
+        let all = self.shape.columns().saturating_mul(column_step.max(1));
+        let columns = match (rows, self.tiles.last()) {
+            (1, Some(&tiles)) => (all / tiles.max(1)).saturating_add(self.shape.span(0)).min(all),
+            _ => all,
+        };
+        product([in_channels, rows, columns, bytes as i64]) as f64
     }
 
     fn input(&self) -> f64 {

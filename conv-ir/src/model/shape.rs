@@ -9,6 +9,9 @@ use crate::Target;
 /// would not hide the latency.
 const FEW_OUTPUTS: i64 = 4;
 
+/// Bytes of a page.
+pub(super) const PAGE: i64 = 4096;
+
 /// Bytes that shuffles move at the least.
 const CHUNK: i64 = 16;
 
@@ -171,6 +174,18 @@ impl Shape {
         self.columns().saturating_add(self.apart - 1) / self.apart
     }
 
+    /// Taps of a class along each axis, innermost first, at most.
+    pub(super) fn taps_of_class(&self) -> Vec<i64> {
+        let mut others = self.phases / self.apart;
+        let mut of_axis = |(at, taps): (usize, &i64)| {
+            // Which axis has which classes is not known beyond the first: those that fit.
+            let classes = if at == 0 { self.apart } else { common(others, *taps) };
+            others /= if at == 0 { 1 } else { classes };
+            (taps + classes - 1) / classes
+        };
+        self.taps.iter().enumerate().map(&mut of_axis).collect()
+    }
+
     /// Vectors of so many lanes along the columns of a class.
     pub(super) fn vectors_across(&self, lanes: i64) -> i64 {
         self.columns_of_class().saturating_add(lanes - 1) / lanes
@@ -193,6 +208,18 @@ impl Shape {
         let planes = self.out.iter().skip(2).copied();
         let plane = [self.rows(), self.row_step, self.columns(), self.column_step.max(1)];
         product(planes.chain(plane).chain([self.in_channels])) / self.phases
+    }
+
+    /// Bytes of the first-level cache that are there for so many bytes of each channel's input:
+    /// half of it, or less where planes are whole pages apart, or halves or quarters of them, so
+    /// that the channels meet in the same sets.
+    pub(super) fn room_in_l1(&self, channel: i64, target: &Target) -> i64 {
+        let plane = self.input_elements() * self.phases / self.in_channels;
+        let plane = plane.saturating_mul(self.bytes as i64).max(1);
+        // A page is as many bytes as there are in one way of the cache.
+        let places = PAGE / (1 << plane.trailing_zeros().min(PAGE.trailing_zeros()));
+        let used = places.saturating_mul(channel).min(PAGE);
+        target.l1_bytes as i64 / 2 * used / PAGE
     }
 
     /// Multiply-adds of an output, over all phases.
@@ -222,6 +249,11 @@ impl Shape {
 /// size is near.
 pub(super) fn product(factors: impl IntoIterator<Item = i64>) -> i64 {
     factors.into_iter().fold(1, i64::saturating_mul)
+}
+
+/// The greatest common divisor.
+fn common(a: i64, b: i64) -> i64 {
+    if b == 0 { a.max(1) } else { common(b, a % b) }
 }
 
 /// See [`Shape::known_taps`].

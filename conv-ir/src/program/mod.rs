@@ -50,11 +50,13 @@ mod strides;
 mod strips;
 mod text;
 pub mod tiled;
+mod tuning;
 pub mod whole;
 pub mod window;
 
 pub use algorithm::{Algorithm, Rewritten};
 pub use check::read_behind;
+pub use tuning::{Tuned, Tuning};
 
 use std::sync::Arc;
 

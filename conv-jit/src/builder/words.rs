@@ -1,6 +1,9 @@
 //! What is said: of the last step, and of the whole program.
 
+use std::sync::Arc;
+
 use conv_ir::conv::Combine;
+use conv_ir::program::Tuning;
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{
@@ -217,6 +220,27 @@ impl Builder {
     /// ```
     pub fn schedule(mut self, schedule: Schedule) -> Self {
         self.options.schedule = Some(schedule);
+        self
+    }
+
+    /// What was measured on such a machine, in the place of the model's choices
+    /// ([`Options::tuning`](crate::Options)). A file of `convc tune` is read by crate conv-files:
+    /// `conv_files::tuning::read(path, &Machine::new(conv_jit::cpu(),
+    /// conv_jit::host_target().name))`.
+    ///
+    /// ```
+    /// use conv_ir::program::{Algorithm, Tuned, Tuning};
+    /// let builder = conv_jit::conv2d(2, 8, 3).input([9, 9]);
+    /// let schedule = "lanes oc:4 tile oc:4,ow:4 borders exact pack".parse()?;
+    /// let way = (Algorithm::Direct, Some(schedule));
+    /// let conv = builder.describe()?.single().cloned().unwrap();
+    /// let tuned = Tuned::new(&conv, conv_jit::Accuracy::Exact, way)?;
+    /// let conv = builder.tuning([tuned].into_iter().collect::<Tuning>()).compile()?;
+    /// assert!(conv.explain().contains("measured to be the fastest"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn tuning(mut self, tuning: impl Into<Arc<Tuning>>) -> Self {
+        self.options.tuning = Some(tuning.into());
         self
     }
 

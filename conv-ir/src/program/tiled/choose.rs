@@ -28,6 +28,11 @@ const A_WEIGHT_FIRST_READ: f64 = 25.0;
 /// What is left of the direct cost where tiles pay: less is within what the model does not know.
 const WORTH: f64 = 0.95;
 
+/// Of tiles whose prices differ by no more, those with the fewest points are taken: they have the
+/// fewest transformed weights and mostly the smaller bound. Measured on Granite Rapids: F(4x4, 3x3)
+/// takes 0.75 of the time of F(6x4, 3x3), which is priced 0.94 of it, of 28x28 with 512 channels.
+const ALIKE: f64 = 1.08;
+
 /// The tiles of a convolution, where they are expected to be faster than its direct sums: the
 /// cheapest of those whose [relative bound](Tiles::relative_bound) is at most so large.
 ///
@@ -67,7 +72,7 @@ impl Weights {
 /// Why not.
 pub fn chosen(conv: &Conv, most: f64, weights: Weights) -> Result<Tiles, String> {
     let tiles = Tiles::of(conv)?;
-    let (mut best, mut smallest, mut why): (Option<(f64, Tiles)>, _, _) = (None, f64::MAX, None);
+    let (mut costs, mut smallest, mut why) = (Vec::new(), f64::MAX, None);
     for tiles in tiles {
         let bound = tiles.relative_bound(conv);
         smallest = bound.min(smallest);
@@ -75,11 +80,13 @@ pub fn chosen(conv: &Conv, most: f64, weights: Weights) -> Result<Tiles, String>
             continue;
         }
         match priced(conv, &tiles, weights) {
-            Ok(cost) if best.is_none_or(|(least, _)| cost < least) => best = Some((cost, tiles)),
-            Ok(_) => {}
+            Ok(cost) => costs.push((cost, tiles)),
             Err(refused) => why = why.or(Some(refused)),
         }
     }
+    let least = costs.iter().fold(f64::INFINITY, |least, (cost, _)| least.min(*cost));
+    let alike = costs.into_iter().filter(|(cost, _)| *cost <= ALIKE * least);
+    let best = alike.min_by(|(a, x), (b, y)| x.points().cmp(&y.points()).then(a.total_cmp(b)));
     let Some((cost, tiles)) = best else {
         return Err(why.unwrap_or_else(|| {
             format!(
