@@ -96,7 +96,7 @@ fn zeros() -> Vec<usize> {
 }
 
 /// Tables that need no file.
-const BUILT_IN: [(&str, &str); 4] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("public", include_str!("../../layers/public.csv")),
     ("corners", include_str!("../../layers/corners.csv")),
     ("others", include_str!("../../layers/others.csv")),
