@@ -232,7 +232,7 @@ fn graphs_that_do_not_fit() {
         ("conv2d kernel 1; outputs 2; conv2d kernel 1", "nothing stands behind `outputs 2`"),
         (
             "conv2d oc4 kernel 1; output 2",
-            "column 53: what a run gives is named by `outputs`, as in `outputs 1`",
+            "column 51: what a run gives is named by `outputs`, as in `outputs 1`",
         ),
         (
             "conv2d oc4 kernel 1 + residual from 1, 0",

@@ -21,9 +21,9 @@ use super::{only_reader, put};
 use crate::region::{Region, Step};
 
 /// `x * a + b`, one or a number per channel of each.
-struct Affine {
+pub(super) struct Affine {
     /// What it is applied to.
-    input: OutletId,
+    pub input: OutletId,
     a: Vec<f32>,
     b: Vec<f32>,
 }
@@ -31,7 +31,7 @@ struct Affine {
 impl Affine {
     /// Of a node that has one varying input and constants of one number, or one for each position
     /// along the axis of the channels.
-    fn of(model: &TypedModel, node: &TypedNode, axis: usize) -> Option<Affine> {
+    pub fn of(model: &TypedModel, node: &TypedNode, axis: usize) -> Option<Affine> {
         let op = node.op_as::<TypedBinOp>()?;
         let [left, right] = node.inputs[..] else { return None };
         let facts = [model.outlet_fact(left).ok()?, model.outlet_fact(right).ok()?];
@@ -70,7 +70,7 @@ impl Affine {
     }
 
     /// Of a node and those before it that nobody else reads, as one.
-    fn chain(model: &TypedModel, node: &TypedNode, axis: usize) -> Option<Affine> {
+    pub fn chain(model: &TypedModel, node: &TypedNode, axis: usize) -> Option<Affine> {
         let mut all = Affine::of(model, node, axis)?;
         loop {
             let producer = model.node(all.input.node);
@@ -88,11 +88,16 @@ impl Affine {
         }
     }
 
-    fn a(&self, channel: usize) -> f32 {
+    /// Whether there is a number for each channel.
+    pub fn is_by_channel(&self) -> bool {
+        self.a.len().max(self.b.len()) > 1
+    }
+
+    pub fn a(&self, channel: usize) -> f32 {
         if self.a.len() == 1 { self.a[0] } else { self.a[channel] }
     }
 
-    fn b(&self, channel: usize) -> f32 {
+    pub fn b(&self, channel: usize) -> f32 {
         if self.b.len() == 1 { self.b[0] } else { self.b[channel] }
     }
 

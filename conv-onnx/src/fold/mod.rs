@@ -12,6 +12,7 @@
 //! region(pad(x))                -> region(x) with that padding              `pad`
 //! x + x * s                     -> x * (s + 1)                            `excitation`
 //! log(softmax(x))               -> log-softmax(x)                         `softmax::log`
+//! y * a + b                     -> region(y), of what is left then        `alone`
 //! ```
 //!
 //! Whatever is folded has no other reader, and is no output of the model. Results differ from the
@@ -19,6 +20,7 @@
 
 pub mod activation;
 mod affine;
+mod alone;
 mod excitation;
 mod pad;
 mod prelu;
@@ -49,6 +51,9 @@ pub fn fold(model: &mut TypedModel) -> TractResult<()> {
     // Each rule that applies removes a node, or something that it does not leave behind, so that
     // this ends.
     while try_rules(model)? {}
+    if alone::replace(model)? {
+        while try_rules(model)? {}
+    }
     model.compact()
 }
 
