@@ -9,7 +9,7 @@
 //! differ; else the model's choice is kept, and with it that it was compared.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use conv_files::tuning::{self, Machine, Measured};
@@ -295,9 +295,9 @@ fn text(layers: &[(String, Conv)], measured: &[Measured]) -> String {
 }
 
 /// Tells what of a file is passed over.
-pub fn note(notes: &[String]) {
+pub fn note(path: &Path, notes: &[String]) {
     for note in notes {
         // Nobody is left to tell where stderr is closed.
-        let _ = writeln!(std::io::stderr(), "note: {note}");
+        let _ = writeln!(std::io::stderr(), "note: {}: {note}", path.display());
     }
 }

@@ -116,7 +116,7 @@ fn finished(shape: &Shape, target: &Target, tile: impl FnOnce(&mut Choice)) -> C
     if target.packs {
         choice.schedule.pack = Pack::Tiles;
     }
-    taps(&mut choice, shape);
+    taps(&mut choice, shape, target);
     choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1);
     choice
 }

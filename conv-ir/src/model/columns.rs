@@ -5,7 +5,7 @@
 //! share a vector under their windows load it once: the tile is priced by counting both. Elsewhere
 //! rows are copied into a padded panel.
 
-use super::shape::{PAGE, Shape, UNKNOWN, product};
+use super::shape::{Shape, UNKNOWN, product};
 use super::{
     CROWDED, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles, latency,
 };
@@ -13,6 +13,8 @@ use crate::nest::Role;
 use crate::schedule::{Borders, Choice, MOST};
 use crate::{Isa, Target};
 
+/// Bytes of a page.
+const PAGE: i64 = 4096;
 /// Bytes of a cache line.
 const LINE: i64 = 64;
 /// Rows of a window that no first-level cache holds for a row of tiles.
@@ -200,11 +202,11 @@ impl Columns {
         let columns = vectors * self.lanes * shape.column_step.max(1);
         let beside = if is_phase { 0 } else { shape.span(0) - 1 };
         let columns = columns.saturating_add(beside).min(columns.saturating_mul(shape.taps[0]));
-        // A run of memory begins and ends inside a line.
-        let run = columns.saturating_mul(shape.bytes as i64).saturating_add(LINE - 1);
-        let channel = lines.saturating_mul(run);
-        let seen = channel.saturating_mul(shape.in_channels);
-        match seen > shape.room_in_l1(channel, target) {
+        // Beside a window's taps, a run of memory begins and ends inside a line.
+        let around = if shape.taps[0] > 1 { LINE - 1 } else { 0 };
+        let run = columns.saturating_mul(shape.bytes as i64).saturating_add(around);
+        let seen = product([shape.in_channels, lines, run]);
+        match seen as usize > target.l1_bytes / 2 {
             true => seen as f64 * target.l2_cycles as f64 / 1024.0,
             false => 0.0,
         }

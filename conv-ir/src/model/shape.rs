@@ -9,9 +9,6 @@ use crate::Target;
 /// would not hide the latency.
 const FEW_OUTPUTS: i64 = 4;
 
-/// Bytes of a page.
-pub(super) const PAGE: i64 = 4096;
-
 /// Bytes that shuffles move at the least.
 const CHUNK: i64 = 16;
 
@@ -208,18 +205,6 @@ impl Shape {
         let planes = self.out.iter().skip(2).copied();
         let plane = [self.rows(), self.row_step, self.columns(), self.column_step.max(1)];
         product(planes.chain(plane).chain([self.in_channels])) / self.phases
-    }
-
-    /// Bytes of the first-level cache that are there for so many bytes of each channel's input:
-    /// half of it, or less where planes are whole pages apart, or halves or quarters of them, so
-    /// that the channels meet in the same sets.
-    pub(super) fn room_in_l1(&self, channel: i64, target: &Target) -> i64 {
-        let plane = self.input_elements() * self.phases / self.in_channels;
-        let plane = plane.saturating_mul(self.bytes as i64).max(1);
-        // A page is as many bytes as there are in one way of the cache.
-        let places = PAGE / (1 << plane.trailing_zeros().min(PAGE.trailing_zeros()));
-        let used = places.saturating_mul(channel).min(PAGE);
-        target.l1_bytes as i64 / 2 * used / PAGE
     }
 
     /// Multiply-adds of an output, over all phases.

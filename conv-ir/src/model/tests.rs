@@ -232,7 +232,7 @@ fn choices_are_those_that_were_measured() {
         // Outputs of a phase are stored alone.
         (
             "conv2d-transposed ic21 oc21 in 28 kernel 16 stride 8 pad 4",
-            "lanes ow:16 tile oc:11,ow:32 ",
+            "lanes ow:16 tile oc:7,ow:32 ",
         ),
         ("conv2d ic192 oc192 in 17 kernel 1x7 pad 0,3", "lanes oc:16 tile oc:48,ow:9 "),
         (
