@@ -79,7 +79,7 @@ fn a_slope_for_each_channel() {
         graph.node("PRelu", &[y, &slope], vec![])
     });
     folds(&["residual", "prelu"], |graph, y| {
-        let other = graph.conv("x", [3, 4], 1, 1);
+        let other = graph.conv("x", [3, 4], 1, 0);
         let slopes = graph.weight(&[4, 1, 1]);
         let sum = graph.node("Add", &[y, &other], vec![]);
         graph.node("PRelu", &[&sum, &slopes], vec![])
