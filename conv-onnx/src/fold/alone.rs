@@ -4,9 +4,9 @@
 //! y * a + b   ->   region(y), a depthwise convolution of one tap
 //! ```
 //!
-//! So it has an activation and a residual as others have, and can be fused with what reads it: batch
-//! norm before an activation, behind a concatenation, or before padding that would read another
-//! number.
+//! So it has an activation and a residual as others have, and can be fused with what reads it:
+//! batch norm before an activation, behind a concatenation, or before padding that would read
+//! another number.
 //!
 //! Requires a folded graph: what a convolution takes in costs nothing.
 
