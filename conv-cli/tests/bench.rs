@@ -299,3 +299,23 @@ fn a_given_schedule_is_timed() {
     let error = refused(&[&timed[..], &["--schedule", "fast"]].concat());
     assert!(error.contains("found \"fast\""), "{error}");
 }
+
+#[test]
+fn integers_are_timed_as_they_are_stored() {
+    let deep =
+        "conv2d u8 x i8 -> u8 ic8 oc12 in 9 kernel 3 pad 1 + bias i32, requantise onnx scale 0.01";
+    let depthwise = "conv2d i8 g6 ic6 oc6 in 20 kernel 3 stride 2";
+    for text in [deep, depthwise] {
+        let text = ok(&["bench", text, "--time", "0", "--format", "json"]);
+        let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        assert_eq!(value["route"], auto());
+        assert!(value["gflops"].as_f64() > Some(0.0), "{text}");
+        assert!(value["schedule"].as_str().is_some_and(|text| text.starts_with("lanes")), "{text}");
+    }
+    let says = refused(&["bench", deep, "--time", "0", "--route", "interp"]);
+    assert!(says.contains("integers are timed as they are stored"), "{says}");
+    let says = refused(&["bench", "conv2d u8 in 9 kernel 3 + residual", "--time", "0"]);
+    assert!(says.contains("of integers with a residual nothing is timed"), "{says}");
+    let says = refused(&["bench", "--layers", "int8", "--only", "zzz"]);
+    assert!(says.contains("resnet50_stem_7x7s2") && says.contains("more"), "{says}");
+}
