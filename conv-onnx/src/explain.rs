@@ -37,7 +37,7 @@ pub struct Node {
     pub convolutions: usize,
     /// Steps of pooling in it.
     pub pools: usize,
-    /// What it computes, where it is compiled.
+    /// What it computes, where it is compiled or a pass over bytes.
     pub what: String,
     /// What was folded into it: `affine`, `relu`, ..
     pub folded: Vec<&'static str>,
@@ -58,13 +58,14 @@ impl Explanation {
         let node = |&(id, time): &(usize, Duration)| {
             let node = graph.node(id);
             let ours = node.op_as::<Compiled>();
+            let pass = quantised::pass(node.op.as_ref());
             Node {
                 name: node.name.clone(),
                 op: node.op.name().into_owned(),
-                is_ours: ours.is_some() || quantised::is_pass(node.op.as_ref()),
+                is_ours: ours.is_some() || pass.is_some(),
                 convolutions: ours.map_or(0, Compiled::convolutions),
                 pools: ours.map_or(0, Compiled::pools),
-                what: ours.map_or_else(String::new, Compiled::describe),
+                what: ours.map(Compiled::describe).or(pass.map(str::to_owned)).unwrap_or_default(),
                 folded: ours.map_or_else(Vec::new, |ours| ours.folded().to_vec()),
                 time,
             }

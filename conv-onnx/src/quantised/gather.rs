@@ -19,6 +19,10 @@ use crate::outputs::Outputs;
 /// Channels of a layer at most: more make products of four by themselves, or nearly so.
 const MOST_CHANNELS: usize = 3;
 
+/// Bytes of a window at most: neighbours repeat each other's, and long rows of taps are as fast
+/// without.
+const MOST_BYTES: usize = 64;
+
 /// The windows of a layer along the last axis. The input has channels first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gather {
@@ -51,10 +55,10 @@ impl Gather {
         let extents = conv.axes().iter().map(|axis| axis.input.known()).collect::<Option<_>>()?;
         let extents: TVec<usize> = extents;
         let windows = *conv.output_shape()?.get(conv.rank())?;
-        if last.kernel < 2 {
+        let channels = spec.in_channels;
+        if last.kernel < 2 || last.kernel.checked_mul(channels)? > MOST_BYTES {
             return None;
         }
-        let channels = spec.in_channels;
         let width = (last.kernel * channels).next_multiple_of(4);
         let Size::Known(images) = spec.batch else { return None };
         let padded = outer.iter().zip(&extents);

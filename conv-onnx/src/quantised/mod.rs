@@ -32,6 +32,7 @@ mod passes;
 mod product;
 mod rewrite;
 mod state;
+mod tail;
 
 pub use layer::{Layer, Run};
 pub use rewrite::rewrite;
@@ -45,14 +46,31 @@ pub fn register(operators: &mut OnnxOpRegister) {
     dynamic::register(operators);
 }
 
-/// Whether a node is one of the passes here, which no convolution says.
-pub fn is_pass(op: &dyn TypedOp) -> bool {
-    op.is::<passes::Table>()
-        || op.is::<passes::Pair>()
-        || op.is::<passes::Mean>()
-        || op.is::<gather::Gather>()
-        || op.is::<linear::Quantise>()
-        || op.is::<dynamic::Dynamic>()
-        || op.is::<dynamic::Taken>()
-        || op.is::<linear::Dequantise>()
+/// What a node computes that is one of the passes here, which no convolution says.
+pub fn pass(op: &dyn TypedOp) -> Option<&'static str> {
+    if op.is::<passes::Table>() {
+        return Some("a function of bytes, as a table");
+    }
+    if let Some(pair) = op.downcast_ref::<passes::Pair>() {
+        return Some(if pair.is_product { "products of bytes" } else { "sums of bytes" });
+    }
+    if op.is::<passes::Mean>() {
+        return Some("means of images of bytes");
+    }
+    if op.is::<gather::Gather>() {
+        return Some("windows of bytes side by side");
+    }
+    if op.is::<linear::Quantise>() {
+        return Some("bytes of real numbers");
+    }
+    if op.is::<dynamic::Dynamic>() {
+        return Some("bytes of real numbers, by their range");
+    }
+    if op.is::<dynamic::Taken>() {
+        return Some("sums without a zero point");
+    }
+    if op.is::<tail::Real>() {
+        return Some("sums as real numbers");
+    }
+    op.is::<linear::Dequantise>().then_some("real numbers of whole ones")
 }

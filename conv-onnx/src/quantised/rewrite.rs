@@ -9,7 +9,7 @@
 //! dropped in the end, so that a real convolution can be written first, and bytes in its place when
 //! its reader turns out to quantise.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use conv_ir::Layout;
@@ -20,12 +20,14 @@ use tract_onnx::tract_core::ops::cnn::{Conv, MaxPool, SumPool};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::konst::Const;
 
+use super::dynamic::Dynamic;
 use super::gather::Gather;
 use super::grid::Grid;
 use super::layer::{Layer, Sums};
 use super::linear::{Dequantise, Quantise};
 use super::operands::{average, constant, grid, layer_of, whole};
 use super::state::{Forms, Known};
+use super::tail::Tail;
 use crate::outputs::Outputs;
 use crate::{found, pools};
 
@@ -37,6 +39,10 @@ pub struct Rewrite<'a> {
     pub plain: HashMap<OutletId, OutletId>,
     pub known: HashMap<OutletId, Known>,
     pub bytes: HashMap<OutletId, Forms>,
+    /// Whole sums of images, what follows from them, and real tensors with channels last.
+    pub wholes: HashMap<OutletId, Tail>,
+    pub tails: HashMap<OutletId, Tail>,
+    pub reals: HashSet<OutletId>,
     pub outputs: Arc<Outputs>,
     /// When each old node is evaluated.
     pub order: HashMap<usize, usize>,
@@ -62,6 +68,9 @@ pub fn rewrite(model: &mut TypedModel, outputs: &Arc<Outputs>) -> TractResult<()
         plain: HashMap::new(),
         known: HashMap::new(),
         bytes: HashMap::new(),
+        wholes: HashMap::new(),
+        tails: HashMap::new(),
+        reals: HashSet::new(),
         outputs: outputs.clone(),
         order: model.eval_order()?.into_iter().enumerate().map(|(at, id)| (id, at)).collect(),
         names: 0,
@@ -112,6 +121,7 @@ impl Rewrite<'_> {
             return Ok(outlet);
         }
         let name = self.old.node(outlet.node).name.clone();
+        self.end(outlet)?;
         let found = if self.bytes.contains_key(&outlet) && !self.known.contains_key(&outlet) {
             self.first(outlet)?
         } else {
@@ -192,6 +202,7 @@ impl Rewrite<'_> {
 
     /// The bytes of an old tensor.
     pub fn first(&mut self, of: OutletId) -> TractResult<OutletId> {
+        self.end(of)?;
         let forms = self.bytes.get(&of).copied().unwrap_or_default();
         let found = match (forms.first, forms.last) {
             (Some(first), _) => first,
@@ -210,6 +221,7 @@ impl Rewrite<'_> {
 
     /// The same with channels last.
     pub fn last(&mut self, of: OutletId) -> TractResult<OutletId> {
+        self.end(of)?;
         if let Some(last) = self.bytes.get(&of).and_then(|forms| forms.last) {
             return Ok(last);
         }
@@ -261,12 +273,23 @@ impl Rewrite<'_> {
         if node.op_is::<Quantise>() {
             return self.quantise(node);
         }
+        if let Some(tail) = self.longer(node)? {
+            self.tails.insert(node.id.into(), tail);
+            return Ok(Some(Found::Nothing));
+        }
+        if let Some(found) = self.sum_of_tails(node)? {
+            return Ok(Some(found));
+        }
         let Some(&input) = node.inputs.first() else { return Ok(None) };
+        if node.op_is::<Dynamic>() {
+            return self.dynamic(node, input);
+        }
         if let Some((sums, zero)) =
             node.op_as::<Conv>().and_then(|conv| whole(self.old, node, conv))
         {
-            let last = self.whole_layer(node, &sums, zero)?;
-            return Ok(last.map(|last| Found::Bytes(Forms::of(true, last))));
+            let Some(last) = self.whole_layer(node, &sums, zero)? else { return Ok(None) };
+            self.wholes.insert(node.id.into(), Tail::new(last, sums.spec.out_channels));
+            return Ok(Some(Found::Bytes(Forms::of(true, last))));
         }
         if let Some(conv) = node.op_as::<Conv>() {
             let Some((of, grid)) = self.grid_of(input) else { return Ok(None) };
@@ -290,6 +313,19 @@ impl Rewrite<'_> {
             return self.maximum(node, pool);
         }
         self.moved(node)
+    }
+
+    /// Of a tensor whose channels are last the bytes have them last.
+    fn dynamic(&mut self, node: &TypedNode, input: OutletId) -> TractResult<Option<Found>> {
+        if !self.tails.contains_key(&input) && !self.reals.contains(&input) {
+            return Ok(None);
+        }
+        let last = self.last(input)?;
+        let wires = self.new.wire_node(&node.name, Dynamic, &[last])?;
+        for slot in 1..3 {
+            self.plain.insert(OutletId::new(node.id, slot), wires[slot]);
+        }
+        Ok(Some(Found::Bytes(Forms::of(true, wires[0]))))
     }
 
     pub fn grid_of(&self, outlet: OutletId) -> Option<(OutletId, Grid)> {
