@@ -223,7 +223,7 @@ mod tests {
         let (here, other) = (Machine::new("a", "avx2"), Machine::new("b", "avx2"));
         let first = measured(LAYER, "lanes oc:8 borders exact pack", 1.0);
         let second = measured(LAYER, "lanes oc:4 borders exact pack", 0.5);
-        let text = merged(None, &here, &[first.clone()]).expect("new");
+        let text = merged(None, &here, std::slice::from_ref(&first)).expect("new");
         let text = merged(Some(&text), &other, &[first]).expect("another machine's");
         let text = merged(Some(&text), &here, std::slice::from_ref(&second)).expect("replaced");
         let (tuning, notes) = parse(&text, &here).expect("its own");

@@ -87,7 +87,7 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
         counted(rows, "output row"),
         bytes / 1024
     ));
-    taps(&mut choice, fours);
+    taps(&mut choice, fours, target);
     choice.reasons.push(format!("dots: {FOUR} channels lie side by side and make one product"));
     let step = |(role, step)| (role, if role == Role::InChannel { FOUR * step } else { step });
     choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1).map(step);
