@@ -19,8 +19,6 @@ use conv_ir::program::{Algorithm, Tuned, Tuning};
 use conv_ir::{Accuracy, Conv, Error as IrError, Schedule, cut};
 use serde::{Deserialize, Serialize};
 
-use crate::Error;
-
 /// The version of these crates, which an entry must have been measured with.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -86,9 +84,10 @@ struct Contents {
 /// Reads what was measured on a machine like this, and says in words what is passed over.
 ///
 /// # Errors
-/// Where the file cannot be read or is no such file.
-pub fn read(path: &Path, here: &Machine) -> Result<(Tuning, Vec<String>), Error> {
-    parse(&text(path)?, here).map_err(|message| Error::new(path, message))
+/// Where the file, which is named, cannot be read or is no such file.
+pub fn read(path: &Path, here: &Machine) -> Result<(Tuning, Vec<String>), String> {
+    let found = text(path).and_then(|text| parse(&text, here));
+    found.map_err(|message| format!("{}: {message}", path.display()))
 }
 
 /// The same from a text.
@@ -194,8 +193,8 @@ fn contents(text: &str) -> Result<Contents, String> {
     serde_json::from_str(text).map_err(|error| format!("is no file of `convc tune`: {error}"))
 }
 
-fn text(path: &Path) -> Result<String, Error> {
-    let failed = |why: &dyn std::fmt::Display| Error::new(path, format!("cannot be read: {why}"));
+fn text(path: &Path) -> Result<String, String> {
+    let failed = |why: &dyn std::fmt::Display| format!("cannot be read: {why}");
     let file = File::open(path).map_err(|why| failed(&why))?;
     let mut text = String::new();
     let read = file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(|why| failed(&why))?;

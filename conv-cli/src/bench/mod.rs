@@ -240,7 +240,8 @@ fn settings(args: &Args, peaks: [Option<Peak>; 2]) -> Result<Settings, Failure> 
 
 /// What a file says of this machine.
 fn tuned(path: &Path, route: Route) -> Result<Arc<Tuning>, Failure> {
-    let (tuning, notes) = conv_files::tuning::read(path, &tune::machine(route)?)?;
+    let (tuning, notes) =
+        conv_files::tuning::read(path, &tune::machine(route)?).map_err(Failure::Usage)?;
     tune::note(path, &notes);
     Ok(Arc::new(tuning))
 }
