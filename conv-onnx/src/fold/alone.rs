@@ -51,7 +51,9 @@ fn replaced(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
         groups: *channels,
         ..ConvSpec::new(spatial.iter().copied(), vec![1; spatial.len()])
     };
-    let each = |of: fn(&Affine, usize) -> f32| (0..*channels).map(|c| of(&affine, c)).collect();
-    let step = Step { spec, weight: each(Affine::a), bias: each(Affine::b), residual: None };
+    let each = |of: fn(&Affine, usize) -> f32| -> Vec<f32> {
+        (0..*channels).map(|c| of(&affine, c)).collect()
+    };
+    let step = Step { bias: each(Affine::b), ..Step::of(spec, each(Affine::a)) };
     put(model, node, &[affine.input], Region(Arc::new(Work::of(step))), node.id)
 }
