@@ -233,7 +233,7 @@ fn accuracy_is_asked_for() {
     for route in ["auto", "interp"] {
         let json = ["bench", layer, "--time", "0", "--format", "json", "--route", route];
         let fast = ok(&[&json[..], &["--accuracy", "fast"]].concat());
-        assert!(fast.contains("\"schedule\":\"in tiles F(4x4, 3x3)\""), "{fast}");
+        assert!(fast.contains("\"schedule\":\"in tiles F(3x4, 3x3)\""), "{fast}");
         let within = ok(&[&json[..], &["--accuracy", "within(1e-9)"]].concat());
         assert!(within.contains("\"schedule\":\"") && !within.contains("in tiles"), "{within}");
     }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Folder, ok, refused};
+use common::{Folder, convc, ok, refused};
 
 const LAYER: &str = "conv2d ic8 oc16 in 9 kernel 3 pad 1 + bias, relu";
 
@@ -41,8 +41,11 @@ fn winners_are_kept_and_used() {
     // But not if it was measured with another version.
     let text = text.replace("\"version\": \"0.1.0\"", "\"version\": \"0.0.9\"");
     let file = folder.write("old.json", text.as_bytes());
-    let line = ok(&["bench", LAYER, "--time", "0", "--format", "json", "--tuning", &file]);
-    assert!(!line.contains(other), "{line}");
+    let output = convc(&["bench", LAYER, "--time", "0", "--format", "json", "--tuning", &file]);
+    let says = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (line, note) = (says(&output.stdout), says(&output.stderr));
+    assert!(output.status.success() && !line.contains(other), "{line} {note}");
+    assert!(note.contains("passed over: 2 layers measured with version 0.0.9"), "{note}");
 }
 
 #[test]

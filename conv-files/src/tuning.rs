@@ -94,10 +94,11 @@ pub fn read(path: &Path, here: &Machine) -> Result<(Tuning, Vec<String>), String
 ///
 /// ```
 /// use conv_files::tuning::{Machine, parse};
-/// let text = r#"{ "machines": [ { "version": "0.0.1", "cpu": "old", "target": "avx2", "layers": []
-/// } ] }"#; let (tuning, notes) = parse(text, &Machine::new("new", "avx2"))?;
-/// assert!(tuning.layers().is_empty()); assert!(notes[0].starts_with("passed over: 0 layers
-/// measured with version 0.0.1 on old"));
+/// let machine = r#"{ "version": "0.0.1", "cpu": "old", "target": "avx2", "layers": [] }"#;
+/// let text = format!("{{ \"machines\": [ {machine} ] }}");
+/// let (tuning, notes) = parse(&text, &Machine::new("new", "avx2"))?;
+/// assert!(tuning.layers().is_empty());
+/// assert!(notes[0].starts_with("passed over: 0 layers measured with version 0.0.1 on old"));
 /// # Ok::<(), String>(())
 /// ```
 ///

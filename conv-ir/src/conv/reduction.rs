@@ -16,7 +16,7 @@
 //!
 //! Bits are defined to the last one: a number takes the place of the greatest so far where it is
 //! greater, so that of two zeros the first one stays, and that a NaN never wins, as padding does
-//! not; but the element of a window of one, without padding, is taken, NaN or not. The average is
+//! not; but the element of a window of one is taken, NaN or not. The average is
 //! one chain of additions that starts at zero, and one division.
 
 use super::{Conv, ConvAxis, ConvSpec, EquationAxis, PaddingMode, Size};
@@ -144,11 +144,11 @@ impl Conv {
         })
     }
 
-    /// Whether each output is one element of the input, NaN or not: the greatest or least of a
-    /// window of one, without padding.
+    /// Whether each output is one element of the input, NaN or not, or of the padding: the greatest
+    /// or least of a window of one. Padding does not count, because a part of a program has less.
     pub(crate) fn takes_one(&self) -> bool {
         matches!(self.spec.reduction, Reduction::Max | Reduction::Min)
-            && self.axes.iter().all(|axis| (axis.kernel, axis.padding) == (1, (0, 0)))
+            && self.axes.iter().all(|axis| axis.kernel == 1)
     }
 
     /// Whether outputs are divided by a number that tells padding from what `ceil_mode` lets hang
