@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,11 +91,11 @@ def main() -> None:
         print(f"{'window':12} {'ours ms':>8} {'cv2 ms':>8} {'ratio':>6} {'differ':>8}")
         for name, (window, column, row), divisor in WINDOWS:
             kernel, edge = (window / divisor).astype(np.float32), cv2.BORDER_REPLICATE
-            ways = [lambda: cv2.filter2D(photo, -1, kernel, borderType=edge)]
+            ways = [partial(cv2.filter2D, photo, -1, kernel, borderType=edge)]
             if column is not None and row is not None:
                 x = np.array(row, np.float32) / divisor**0.5
                 y = np.array(column, np.float32) / divisor**0.5
-                ways.append(lambda: cv2.sepFilter2D(photo, -1, x, y, borderType=edge))
+                ways.append(partial(cv2.sepFilter2D, photo, -1, x, y, borderType=edge))
             ours, theirs = float("inf"), float("inf")
             for _ in range(args.turns):
                 words = [args.binary, args.colours, name, picture, result]
