@@ -31,7 +31,7 @@ const WORTH: f64 = 0.95;
 /// Of tiles whose prices differ by no more, those with the fewest points are taken: they have the
 /// fewest transformed weights and mostly the smaller bound. Measured on Granite Rapids: F(4x4, 3x3)
 /// takes 0.75 of the time of F(6x4, 3x3), which is priced 0.94 of it, of 28x28 with 512 channels.
-const ALIKE: f64 = 1.08;
+const ALIKE: f64 = 1.07;
 
 /// The tiles of a convolution, where they are expected to be faster than its direct sums: the
 /// cheapest of those whose [relative bound](Tiles::relative_bound) is at most so large.
