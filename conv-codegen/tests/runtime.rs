@@ -24,6 +24,7 @@ mod core_only;
 mod f32x8 {
     use super::scalar::*;
     use avx::*;
+    use avx_32::*;
     use avx_f32::*;
     use avx2::*;
 
@@ -33,6 +34,8 @@ mod f32x8 {
     mod avx2;
     #[path = "../runtime/avx512.rs"]
     mod avx512;
+    #[path = "../runtime/avx_32.rs"]
+    mod avx_32;
     #[path = "../runtime/avx_f32.rs"]
     mod avx_f32;
     #[path = "runtime/check.rs"]

@@ -95,6 +95,7 @@ pub struct Call<'a, I, O = I> {
     executor: &'a dyn Executor,
     /// `None`: as many as there is work for, up to those that the options say.
     threads: Option<usize>,
+    watch: Option<&'a dyn Fn(usize)>,
 }
 
 impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
@@ -110,6 +111,7 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
             scratch: None,
             executor: executor::default_executor(),
             threads: None,
+            watch: None,
         }
     }
 
@@ -173,6 +175,24 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
     /// Who runs the parts, instead of rayon (the calling thread without feature `rayon`).
     pub fn executor(self, executor: &'a dyn Executor) -> Self {
         Call { executor, ..self }
+    }
+
+    /// What is called before each group of the plan, with its number, and behind the last with
+    /// their count: to measure them.
+    ///
+    /// ```
+    /// # use std::{cell::RefCell, time::Instant};
+    /// let two = conv_jit::chain(1, [4]).conv(1, 2).conv(1, 2).compile()?;
+    /// let two = two.pack_steps(&[[1.0f32, 1.0][..].into(), [1.0, 1.0][..].into()])?;
+    /// let times = RefCell::new(Vec::new());
+    /// let watch = |_| times.borrow_mut().push(Instant::now());
+    /// two.call(&[1.0, 2.0, 3.0, 4.0], &mut [0.0; 2]).watched(&watch).run()?;
+    /// let times = times.into_inner();
+    /// assert_eq!(times.windows(2).count(), two.compiled().plan().groups.len());
+    /// # Ok::<(), conv_jit::Error>(())
+    /// ```
+    pub fn watched(self, watch: &'a dyn Fn(usize)) -> Self {
+        Call { watch: Some(watch), ..self }
     }
 
     /// Runs.
@@ -272,7 +292,8 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
             residual: self.residual.map_or(0, |r| r.as_ptr().expose_provenance()),
         };
         let threads = (self.threads, self.packed.threads);
-        let groups = Groups { inner, placed: &[], threads, executor: self.executor };
+        let Call { executor, watch, .. } = *self;
+        let groups = Groups { inner, placed: &[], threads, executor, watch };
         // SAFETY: these are the caller's arrays, whose lengths `check` compared and whose outputs
         // are borrowed for us alone.
         unsafe { groups.run(&callers, scratch, (lens, sized)) }
@@ -287,6 +308,7 @@ pub(crate) struct Groups<'a> {
     /// Parts that were asked for, and the most otherwise.
     pub threads: (Option<usize>, usize),
     pub executor: &'a dyn Executor,
+    pub watch: Option<&'a dyn Fn(usize)>,
 }
 
 impl Groups<'_> {
@@ -308,7 +330,9 @@ impl Groups<'_> {
         let lowered = &inner.shared.lowered;
         let groups = lowered.groups.iter().zip(&inner.shared.codes).zip(&inner.constants);
         let groups = groups.zip(&inner.spectra).enumerate();
+        let watch = |number: usize| self.watch.into_iter().for_each(|watch| watch(number));
         for (number, (((group, compiled), constants), spectra)) in groups {
+            watch(number);
             while let Some((_, joined)) = copies.next_if(|(before, _)| *before == number) {
                 // SAFETY: both tensors have memory of their own, or are ranges of a joined one that
                 // do not meet; they are as long as their shapes say.
@@ -351,6 +375,7 @@ impl Groups<'_> {
             // it reads.
             unsafe { run.run(&mut scratch.work)? };
         }
+        watch(lowered.groups.len());
         Ok(())
     }
 }

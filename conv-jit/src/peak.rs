@@ -117,8 +117,26 @@ mod machine {
         }))
     }
 
+    /// An instruction of three operands for each sum.
+    macro_rules! one {
+        ([$fma:literal $register:literal] $($sum:literal)*) => {
+            concat!($($fma, " ", $register, $sum, ", ", $register, "12, ", $register, "13\n",)*)
+        };
+    }
+
+    /// Two products, their sums in pairs, and the sum of those.
+    macro_rules! pairs {
+        ([] $($sum:literal)*) => {
+            concat!($(
+                "vpmaddubsw ymm14, ymm12, ymm13\n",
+                "vpmaddwd ymm14, ymm14, ymm15\n",
+                "vpaddd ymm", $sum, ", ymm", $sum, ", ymm14\n",
+            )*)
+        };
+    }
+
     macro_rules! chains {
-        ($name:ident, $fma:literal, $splat:literal, $register:literal) => {
+        ($name:ident, $splat:literal $register:literal, $step:ident $with:tt) => {
             unsafe fn $name(steps: u64) {
                 // SAFETY: the caller has seen the CPU feature; registers are declared clobbered,
                 // and one constant is read.
@@ -126,19 +144,9 @@ mod machine {
                     asm!(
                         concat!($splat, " ", $register, "12, [rdx]"),
                         concat!($splat, " ", $register, "13, [rdx]"),
+                        concat!($splat, " ", $register, "15, [rdx]"),
                         "2:",
-                        concat!($fma, " ", $register, "0, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "1, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "2, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "3, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "4, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "5, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "6, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "7, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "8, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "9, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "10, ", $register, "12, ", $register, "13"),
-                        concat!($fma, " ", $register, "11, ", $register, "12, ", $register, "13"),
+                        $step!($with "0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "10" "11"),
                         "dec rcx",
                         "jnz 2b",
                         "vzeroupper",
@@ -154,45 +162,15 @@ mod machine {
         };
     }
 
-    chains!(u8x64, "vpdpbusd", "vpbroadcastd", "zmm");
-    chains!(u8x32, "vpdpbusd", "vpbroadcastd", "ymm");
-
-    /// Without such an instruction: two products, their sums in pairs, and the sum of those.
-    unsafe fn pairs_of_u8x32(steps: u64) {
-        macro_rules! step {
-            ($($sum:literal)*) => {
-                concat!($(
-                    "vpmaddubsw ymm14, ymm12, ymm13\n",
-                    "vpmaddwd ymm14, ymm14, ymm15\n",
-                    "vpaddd ymm", $sum, ", ymm", $sum, ", ymm14\n",
-                )*)
-            };
-        }
-        // SAFETY: as above.
-        unsafe {
-            asm!(
-                "vpbroadcastd ymm12, [rdx]",
-                "vpbroadcastd ymm13, [rdx]",
-                "vpbroadcastd ymm15, [rdx]",
-                "2:",
-                step!("0" "1" "2" "3" "4" "5" "6" "7" "8" "9" "10" "11"),
-                "dec rcx",
-                "jnz 2b",
-                "vzeroupper",
-                inout("rcx") steps => _,
-                in("rdx") &super::ORDINARY,
-                clobber_abi("sysv64"),
-                options(nostack, readonly),
-            );
-        }
-    }
-
-    chains!(f32x16, "vfmadd231ps", "vbroadcastss", "zmm");
-    chains!(f32x8, "vfmadd231ps", "vbroadcastss", "ymm");
-    chains!(f32x4, "vfmadd231ps", "vbroadcastss", "xmm");
-    chains!(f64x8, "vfmadd231pd", "vbroadcastsd", "zmm");
-    chains!(f64x4, "vfmadd231pd", "vbroadcastsd", "ymm");
-    chains!(f64x2, "vfmadd231pd", "vmovddup", "xmm");
+    chains!(u8x64, "vpbroadcastd" "zmm", one["vpdpbusd" "zmm"]);
+    chains!(u8x32, "vpbroadcastd" "ymm", one["vpdpbusd" "ymm"]);
+    chains!(pairs_of_u8x32, "vpbroadcastd" "ymm", pairs[]);
+    chains!(f32x16, "vbroadcastss" "zmm", one["vfmadd231ps" "zmm"]);
+    chains!(f32x8, "vbroadcastss" "ymm", one["vfmadd231ps" "ymm"]);
+    chains!(f32x4, "vbroadcastss" "xmm", one["vfmadd231ps" "xmm"]);
+    chains!(f64x8, "vbroadcastsd" "zmm", one["vfmadd231pd" "zmm"]);
+    chains!(f64x4, "vbroadcastsd" "ymm", one["vfmadd231pd" "ymm"]);
+    chains!(f64x2, "vmovddup" "xmm", one["vfmadd231pd" "xmm"]);
 }
 
 #[cfg(target_arch = "aarch64")]

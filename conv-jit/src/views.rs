@@ -197,7 +197,8 @@ impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
             residual,
         };
         let threads = (self.threads, self.packed.threads);
-        let groups = Groups { inner, placed: &ends.placed, threads, executor: self.executor };
+        let (placed, executor) = (&ends.placed, self.executor);
+        let groups = Groups { inner, placed, threads, executor, watch: None };
         let pool = &self.packed.inner.pool;
         let mut scratch = pool.take();
         // SAFETY: shapes were compared. What `ends` takes as it lies is a view with the strides

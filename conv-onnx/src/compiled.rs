@@ -12,7 +12,6 @@ use tract_onnx::tract_core::internal::*;
 use crate::outputs::Outputs;
 use crate::quantised::{Layer, Run};
 use crate::region::{Region, Work};
-use crate::{normalise, scale};
 
 /// A compiled program as a node.
 #[derive(Clone, Debug)]
@@ -24,6 +23,8 @@ struct Inner {
     /// The extents of what it gives.
     shapes: Vec<TVec<usize>>,
     folded: Vec<&'static str>,
+    /// The node that each step was joined from.
+    names: Vec<String>,
     /// Those of all nodes.
     outputs: Arc<Outputs>,
 }
@@ -48,14 +49,12 @@ impl PartialEq for Compiled {
 
 impl Eq for Compiled {}
 
-/// Compiles every region, and products with numbers per channel.
+/// Compiles every region and layer.
 pub fn compile(
     model: &mut TypedModel,
     options: &Options,
     outputs: &Arc<Outputs>,
 ) -> TractResult<()> {
-    scale::replace(model, options, outputs)?;
-    normalise::replace(model, outputs)?;
     for id in model.eval_order()? {
         let node = model.node(id);
         let compiled = if let Some(region) = node.op_as::<Region>() {
@@ -84,13 +83,15 @@ impl Compiled {
             .collect();
         let code = Code::Packed(compiled.pack_steps(&weights)?);
         let (folded, outputs) = (work.folded.clone(), outputs.clone());
-        Ok(Compiled(Arc::new(Inner { code, shapes, folded, outputs })))
+        let names = work.steps.iter().map(|step| step.name.clone()).collect();
+        Ok(Compiled(Arc::new(Inner { code, shapes, folded, names, outputs })))
     }
 
     fn bytes(layer: &Layer, options: &Options, outputs: &Arc<Outputs>) -> TractResult<Compiled> {
         let code = Code::Bytes(layer.compiled(options)?, layer.0.dtype);
         let (shapes, folded) = (vec![layer.0.output.clone()], layer.0.folded.clone());
-        Ok(Compiled(Arc::new(Inner { code, shapes, folded, outputs: outputs.clone() })))
+        let (names, outputs) = (Vec::new(), outputs.clone());
+        Ok(Compiled(Arc::new(Inner { code, shapes, folded, names, outputs })))
     }
 
     /// A depthwise convolution whose weights are the node's second input.
@@ -102,7 +103,7 @@ impl Compiled {
     ) -> TractResult<Compiled> {
         let code = Code::Scaling(conv_jit::Compiled::new(program, options.clone())?);
         let (shapes, folded, outputs) = (vec![output], Vec::new(), outputs.clone());
-        Ok(Compiled(Arc::new(Inner { code, shapes, folded, outputs })))
+        Ok(Compiled(Arc::new(Inner { code, shapes, folded, names: Vec::new(), outputs })))
     }
 
     fn program(&self) -> &Program {
@@ -113,17 +114,28 @@ impl Compiled {
         }
     }
 
-    /// What it computes, as text, with what was folded in. Of several scales the first alone is
-    /// said.
+    /// What it computes, as text, with what was folded in.
     pub fn describe(&self) -> String {
-        let text = self.program().to_string().replace('\n', "; ");
-        let words = text.split(' ').map(|word| match word.split_once(',') {
-            Some((first, rest)) if first.parse::<f64>().is_ok() && rest.contains(',') => {
-                format!("{first},.. ({})", rest.split(',').count() + 1)
-            }
-            _ => word.to_owned(),
+        in_short(&self.program().to_string().replace('\n', "; "))
+    }
+
+    /// The groups of steps that it runs one after the other, where they are several: the nodes that
+    /// they were joined from, and what each computes.
+    pub fn groups(&self) -> Vec<(String, String)> {
+        let Code::Packed(packed) = &self.0.code else { return Vec::new() };
+        let compiled = packed.compiled();
+        let groups = compiled.groups().iter().map(|group| {
+            let steps = group.group.steps.clone();
+            let convs = &compiled.rewritten().program.steps()[steps.clone()];
+            let mut names: Vec<&str> = compiled.rewritten().origins[steps]
+                .iter()
+                .filter_map(|&origin| self.0.names.get(origin).map(String::as_str))
+                .collect();
+            names.dedup();
+            let texts: Vec<String> = convs.iter().map(|step| step.conv.to_string()).collect();
+            (names.join(", "), in_short(&texts.join("; ")))
         });
-        words.collect::<Vec<_>>().join(" ")
+        Some(groups.collect()).filter(|groups: &Vec<_>| groups.len() > 1).unwrap_or_default()
     }
 
     /// What was folded into the convolutions, in order.
@@ -144,6 +156,17 @@ impl Compiled {
     }
 }
 
+/// A description on a line. Of several scales the first alone is said.
+fn in_short(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.split_once(',') {
+        Some((first, rest)) if first.parse::<f64>().is_ok() && rest.contains(',') => {
+            format!("{first},.. ({})", rest.split(',').count() + 1)
+        }
+        _ => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
 impl Op for Compiled {
     fn name(&self) -> StaticName {
         "Compiled".into()
@@ -160,6 +183,13 @@ impl EvalOp for Compiled {
     not_out_of_plan!();
 
     fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        self.run(&inputs, &|_| {})
+    }
+}
+
+impl Compiled {
+    /// Runs; `watch` is called before each group of steps, with its number, and behind the last.
+    pub fn run(&self, inputs: &[TValue], watch: &dyn Fn(usize)) -> TractResult<TVec<TValue>> {
         let Inner { code, shapes, outputs, .. } = &*self.0;
         if let Code::Bytes(run, dtype) = code {
             let result = outputs.of(*dtype, &shapes[0], |result| run.run(&inputs[0], result))?;
@@ -183,7 +213,7 @@ impl EvalOp for Compiled {
         let results = outputs.all_written(shapes, |results| {
             let mut results = results.into_iter();
             let first = results.next().context("a program gives something")?;
-            let call = packed.call(slices[0], first).other_outputs(results);
+            let call = packed.call(slices[0], first).other_outputs(results).watched(watch);
             let call = call.other_inputs(others.iter().copied());
             let call = residual.iter().fold(call, |call, slice| call.residual(slice));
             Ok(call.run()?)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::compiled::Compiled;
 use crate::found::Left;
 use crate::quantised;
-use crate::sized::Sized;
+use crate::sized::{Sized, Timed};
 use crate::{Error, Tensor};
 
 /// Runs of which the fastest counts, node by node: so many at least, and for so long. A run of some
@@ -43,6 +43,19 @@ pub struct Node {
     pub folded: Vec<&'static str>,
     /// The fastest of some runs.
     pub time: Duration,
+    /// Of a program that computes its steps in several groups, each.
+    pub groups: Vec<Group>,
+}
+
+/// Steps that are computed together, of a node of several.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The nodes of the model that they were joined from.
+    pub names: String,
+    /// What it computes.
+    pub what: String,
+    /// The fastest of some runs.
+    pub time: Duration,
 }
 
 impl Explanation {
@@ -52,11 +65,15 @@ impl Explanation {
         while runs < RUNS || start.elapsed() < TIME {
             runs += 1;
             let again = sized.run_timed(inputs)?;
-            times.iter_mut().zip(again).for_each(|(time, new)| time.1 = time.1.min(new.1));
+            for (old, new) in times.iter_mut().zip(again) {
+                old.time = old.time.min(new.time);
+                let groups = old.groups.iter_mut().zip(new.groups);
+                groups.for_each(|(old, new)| *old = new.min(*old));
+            }
         }
         let graph = sized.graph();
-        let node = |&(id, time): &(usize, Duration)| {
-            let node = graph.node(id);
+        let node = |timed: &Timed| {
+            let node = graph.node(timed.node);
             let ours = node.op_as::<Compiled>();
             let pass = quantised::pass(node.op.as_ref());
             Node {
@@ -67,7 +84,13 @@ impl Explanation {
                 pools: ours.map_or(0, Compiled::pools),
                 what: ours.map(Compiled::describe).or(pass.map(str::to_owned)).unwrap_or_default(),
                 folded: ours.map_or_else(Vec::new, |ours| ours.folded().to_vec()),
-                time,
+                time: timed.time,
+                groups: ours
+                    .map_or_else(Vec::new, Compiled::groups)
+                    .into_iter()
+                    .zip(&timed.groups)
+                    .map(|((names, what), &time)| Group { names, what, time })
+                    .collect(),
             }
         };
         let (nodes, left) = (times.iter().map(node).collect(), sized.left.clone());

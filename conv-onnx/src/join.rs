@@ -252,7 +252,8 @@ impl Joined {
             for (at, step) in (first..).zip(&work.steps) {
                 let from = from.take().unwrap_or_else(|| vec![From::Step(at - 1)]);
                 let residual = if at == last { residual.take().flatten() } else { None };
-                steps.push((step.clone(), from, residual));
+                let step = Step { name: node.name.clone(), ..step.clone() };
+                steps.push((step, from, residual));
             }
             gives.insert(id, last);
             folded.extend(&work.folded);

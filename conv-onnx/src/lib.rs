@@ -26,7 +26,9 @@ mod halves;
 mod join;
 mod matmul;
 mod model;
+mod node;
 mod normalise;
+mod options;
 mod outputs;
 mod pools;
 mod quantised;
@@ -39,9 +41,10 @@ mod tensor;
 
 pub use conv_jit::{Accuracy, Target};
 pub use error::Error;
-pub use explain::{Explanation, Node};
+pub use explain::{Explanation, Group, Node};
 pub use found::Left;
-pub use model::{MOST_SHAPES, Model, Options, Port, Route};
+pub use model::{MOST_SHAPES, Model, Port};
+pub use options::{Options, Route};
 pub use tensor::{Number, Tensor};
 /// The numbers of a tensor of f16.
 pub use tract_onnx::prelude::f16;

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use conv_jit::{Accuracy, Target};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_hir::infer::{DimFact, Factoid};
 
 use crate::error::tract;
 use crate::explain::Explanation;
+use crate::options::Options;
 use crate::reader::{From, read};
 use crate::sized::Sized;
 use crate::tensor::dtype_name;
@@ -18,43 +18,6 @@ use crate::{Error, Tensor};
 /// Sets of input shapes that a model remembers; the one used longest ago goes first. Each has its
 /// own machine code and packed weights.
 pub const MOST_SHAPES: usize = 8;
-
-/// Who runs the convolutions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Route {
-    /// Machine code of conv-jit.
-    #[default]
-    Compiled,
-    /// tract, as everything else: to compare with.
-    Tract,
-}
-
-/// How a model is compiled.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Who runs the convolutions.
-    pub route: Route,
-    /// Threads that a convolution uses at most. tract runs the rest on one.
-    pub threads: usize,
-    /// Whether sums may be computed in another order.
-    pub accuracy: Accuracy,
-    /// The machine that code is made for: this one.
-    pub target: Target,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let conv_jit::Options { threads, accuracy, target, .. } = conv_jit::Options::default();
-        Options { route: Route::Compiled, threads, accuracy, target }
-    }
-}
-
-impl Options {
-    pub(crate) fn jit(&self) -> conv_jit::Options {
-        let Options { threads, accuracy, target, .. } = *self;
-        conv_jit::Options { threads, accuracy, target, ..conv_jit::Options::default() }
-    }
-}
 
 /// An input or output, as the model declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]

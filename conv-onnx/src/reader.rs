@@ -18,7 +18,7 @@ use tract_onnx::prelude::{Framework as _, InferenceModel};
 use tract_onnx::tract_core::internal::*;
 
 use crate::activations;
-use crate::model::Route;
+use crate::options::Route;
 use crate::quantised::{self, expanded};
 
 /// tract's own operators, by names that are none.
@@ -37,12 +37,30 @@ pub fn read(from: From<'_>, route: Route) -> TractResult<InferenceModel> {
     if let Some(graph) = &mut proto.graph {
         listed(graph);
     }
-    if route == Route::Compiled {
-        expanded::expand(&mut proto)?;
+    match (route, &proto.graph) {
+        (Route::Compiled, _) => expanded::expand(&mut proto)?,
+        (Route::Tract, Some(graph)) => known(graph, &reader)?,
+        (Route::Tract, None) => {}
     }
     let ParseResult { model, unresolved_inputs, .. } = reader.parse(&proto, folder)?;
     ensure!(unresolved_inputs.is_empty(), "nothing gives {}", unresolved_inputs.join(", "));
     Ok(model)
+}
+
+/// What tract alone has no operators for is said at once, and who has.
+fn known(graph: &GraphProto, reader: &tract_onnx::Onnx) -> TractResult<()> {
+    let is_strange = |node: &&NodeProto| {
+        node.domain == "com.microsoft" && !reader.op_register.0.contains_key(&*node.op_type)
+    };
+    if let Some(node) = graph.node.iter().find(is_strange) {
+        bail!(
+            "tract has no operator {} of ONNX Runtime's (node '{}'): leave the route tract out, so \
+             that the model is compiled",
+            node.op_type,
+            node.name
+        );
+    }
+    Ok(())
 }
 
 /// Where a model is.

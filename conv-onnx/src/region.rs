@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use crate::node::op;
 use conv_ir::program::Step as ProgramStep;
 use conv_ir::{Activation, Conv, ConvSpec, Program};
 use tract_onnx::tract_core::internal::*;
@@ -26,6 +27,8 @@ pub struct Step {
     pub residual: Option<usize>,
     /// It declares an input of the program, which is what a pool of one element gives.
     pub given: bool,
+    /// The node of the graph that it was joined from.
+    pub name: String,
 }
 
 /// What is computed: steps in a row until they are joined.
@@ -68,7 +71,8 @@ impl Step {
     pub fn of(spec: ConvSpec, weight: Vec<f32>) -> Step {
         let bias = vec![0.0; spec.out_channels];
         let weight = Arc::new(weight);
-        Step { spec, weight, bias, from: Vec::new(), residual: None, given: false }
+        let (from, name) = (Vec::new(), String::new());
+        Step { spec, weight, bias, from, residual: None, given: false, name }
     }
 
     /// Pooling, which has no weights.
@@ -194,22 +198,6 @@ impl Work {
     }
 }
 
-impl Op for Region {
-    fn name(&self) -> StaticName {
-        "Region".into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Region {
-    not_out_of_plan!();
-}
-
-impl TypedOp for Region {
-    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(self.0.output_shapes()?.into_iter().map(f32::fact).collect())
-    }
-
-    as_op!();
-}
+op!(Region, "Region", |own, _inputs| {
+    own.0.output_shapes()?.into_iter().map(f32::fact).collect()
+});

@@ -6,18 +6,20 @@
 //!   --join--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::eval;
 
+use crate::compiled::Compiled;
 use crate::error::tract;
 use crate::found::Left;
-use crate::model::{Options, Route};
+use crate::options::{Options, Route};
 use crate::{
-    Error, Tensor, compiled, crops, fold, found, halves, join, matmul, outputs, pools, quantised,
-    resize,
+    Error, Tensor, compiled, crops, fold, found, halves, join, matmul, normalise, outputs, pools,
+    quantised, resize, scale,
 };
 
 /// What runs, for one set of input shapes.
@@ -64,6 +66,8 @@ impl Sized {
                 resize::replace(&mut model)?;
                 fold::fold(&mut model)?;
                 join::join(&mut model)?;
+                scale::replace(&mut model, &options.jit(), &kept)?;
+                normalise::replace(&mut model, &kept)?;
                 compiled::compile(&mut model, &options.jit(), &kept)?;
                 Ok(left)
             })?;
@@ -94,15 +98,22 @@ impl Sized {
         inputs.iter().map(|input| halves::widened(&input.0, is_wide)).collect()
     }
 
-    /// The same, with the time of each node that was run, in order.
-    pub fn run_timed(&self, inputs: &[Tensor]) -> Result<Vec<(usize, Duration)>, Error> {
+    /// The same, with the time of each node that was run, in order, and of its groups.
+    pub fn run_timed(&self, inputs: &[Tensor]) -> Result<Vec<Timed>, Error> {
         let mut times = Vec::new();
         tract("running the model", || {
             let values = self.values(inputs)?;
             self.plan.spawn()?.run_plan_with_eval(values, |context, state, node, inputs| {
+                let begun = RefCell::new(Vec::new());
                 let start = Instant::now();
-                let outputs = eval(context, state, node, inputs);
-                times.push((node.id, start.elapsed()));
+                let outputs = match node.op_as::<Compiled>() {
+                    Some(ours) => ours.run(&inputs, &|_| begun.borrow_mut().push(Instant::now())),
+                    None => eval(context, state, node, inputs),
+                };
+                let time = start.elapsed();
+                let begun = begun.into_inner();
+                let groups = begun.windows(2).map(|ends| ends[1] - ends[0]).collect();
+                times.push(Timed { node: node.id, time, groups });
                 outputs
             })
         })?;
@@ -112,4 +123,12 @@ impl Sized {
     pub fn graph(&self) -> &TypedModel {
         self.plan.model()
     }
+}
+
+/// How long a node took.
+pub struct Timed {
+    pub node: usize,
+    pub time: Duration,
+    /// Of each group of steps, where it is a compiled program.
+    pub groups: Vec<Duration>,
 }

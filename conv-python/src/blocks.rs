@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use conv_ir::analysis::{Needed, Window};
-use conv_ir::conv::{EquationAxis, axis_name};
+use conv_ir::conv::axis_name;
 use conv_jit::{Conv, Padding, PaddingMode, PerAxis, Program, Size, Step};
 
 /// What of the input a block needs, for each spatial axis.
@@ -48,7 +48,7 @@ fn step(conv: &Conv, batch: usize, ranges: &mut [Range<i64>]) -> Result<Conv, St
     }
     let mut padding = Vec::new();
     for (at, (range, axis)) in ranges.iter_mut().zip(conv.axes()).enumerate() {
-        let needed = window(&conv.equation()[at]).needed(range.clone());
+        let needed = Window::from(&conv.equation()[at]).needed(range.clone());
         let needed = needed.ok_or("positions are too large to count")?;
         let extent = axis.input.known().ok_or("a size is free: give it as a number")? as i64;
         let needed = Needed::cut(needed, extent);
@@ -63,16 +63,6 @@ fn step(conv: &Conv, batch: usize, ranges: &mut [Range<i64>]) -> Result<Conv, St
         ranges.iter().map(|range| Size::Known((range.end - range.start) as usize)).collect();
     cut.padding = Padding::Explicit(PerAxis::Each(padding));
     Conv::new(cut).map_err(|error| error.to_string())
-}
-
-fn window(axis: &EquationAxis) -> Window {
-    Window {
-        kernel: axis.kernel,
-        stride: axis.stride,
-        dilation: axis.dilation,
-        pad_lo: axis.pad_lo,
-        lhs_dilation: axis.lhs_dilation,
-    }
 }
 
 /// Whether the block's own padding reads what the whole input's does.

@@ -4,11 +4,13 @@
 //! drawn     a random convolution that has tiles, of one to three axes
 //! twin      its result by the definition of the matrices, one tile after the other
 //! part      how much of its bound the error of a result is
+//! alone     a program by a call for each step
 //! ```
 
 use conv_ir::reference::{self, Arguments};
 use conv_ir::winograd::{Tiles, Transform};
-use conv_ir::{Bound, Conv, Element, Error, Layout};
+use conv_ir::{Accuracy, Bound, Conv, Element, Error, Layout, Program};
+use conv_jit::{Compiled, Options, StepWeights};
 
 use crate::{Data, Rng};
 
@@ -226,4 +228,25 @@ pub fn part_of_bound(conv: &Conv, data: &Data<f32>, bound: &Bound, found: &[f32]
     };
     let parts = found.iter().zip(&wanted).enumerate();
     parts.map(|(at, (a, b))| (f64::from(*a) - b).abs() / bound[channel(at)]).fold(0.0, f64::max)
+}
+
+/// Compiled with every algorithm allowed.
+pub fn fast(program: impl Into<Program>) -> Compiled {
+    let options = Options { accuracy: Accuracy::Fast, ..Options::default() };
+    Compiled::new(program, options).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// A program, each step packed and run by itself; a residual is the program's input.
+pub fn alone(program: &Program, steps: &[StepWeights<'_, f32>], input: &[f32]) -> Vec<f32> {
+    let mut x = input.to_vec();
+    for (at, (conv, step)) in program.convs().zip(steps).enumerate() {
+        let packed = fast(conv.clone()).pack(step.weight, step.bias).unwrap();
+        let mut y = vec![0.0; program.len_of(at + 1)];
+        match conv.spec().residual {
+            true => packed.run_residual(&x, input, &mut y).unwrap(),
+            false => packed.run(&x, &mut y).unwrap(),
+        }
+        x = y;
+    }
+    x
 }

@@ -5,6 +5,7 @@ use conv_ir::reference::{self, Arguments};
 use conv_ir::{Accuracy, Bound, Conv, DType, Element, Error, Layout, Program, fft};
 use conv_jit::{Compiled, CurrentThread, Options, Scratch, StepWeights};
 use conv_tests::routes::machines_here;
+use conv_tests::tiled::{alone, fast};
 use conv_tests::{Data, Fill, Rng, compare, say};
 
 /// A random layer that is computed in blocks.
@@ -59,11 +60,6 @@ fn drawn(rng: &mut Rng) -> Conv {
             Err(e) => panic!("{text}: {e}"),
         }
     }
-}
-
-fn fast(program: impl Into<Program>) -> Compiled {
-    let options = Options { accuracy: Accuracy::Fast, ..Options::default() };
-    Compiled::new(program, options).unwrap_or_else(|e| panic!("{e}"))
 }
 
 /// The output of a run, on so many threads.
@@ -292,18 +288,9 @@ fn steps_in_blocks_stand_alone_in_a_program() {
     let bias = [0.5f32, -0.25];
     let bias = |at: usize| (at == 1).then_some(&bias[..]);
     let input: Vec<f32> = rng.array(Fill::Reals, program.len_of(0));
-    let mut x = input.clone();
-    for (at, conv) in convs.iter().enumerate() {
-        let packed = fast(*conv).pack(&weights[at], bias(at)).unwrap();
-        let mut y = vec![0.0; program.len_of(at + 1)];
-        match conv.spec().residual {
-            true => packed.run_residual(&x, &input, &mut y).unwrap(),
-            false => packed.run(&x, &mut y).unwrap(),
-        }
-        x = y;
-    }
     let steps = weights.iter().enumerate().map(|(at, w)| StepWeights { weight: w, bias: bias(at) });
     let steps: Vec<_> = steps.collect();
+    let x = alone(&program, &steps, &input);
     let mut output = vec![0.0; program.len_of(3)];
     compiled.pack_steps(&steps).unwrap().run(&input, &mut output).unwrap();
     compare(&output, &x).unwrap();

@@ -117,8 +117,16 @@ fn conv_ir_is_a_pure_function_of_its_arguments() {
 }
 
 /// The crates whose modules are read.
-const CRATES: [&str; 6] =
-    ["conv-ir", "conv-files", "conv-codegen", "conv-macros", "conv-jit", "conv-cli"];
+const CRATES: [&str; 8] = [
+    "conv-ir",
+    "conv-files",
+    "conv-codegen",
+    "conv-macros",
+    "conv-jit",
+    "conv-cli",
+    "conv-onnx",
+    "conv-python",
+];
 
 fn modules() -> Modules {
     let mut modules = Modules::default();
@@ -296,4 +304,13 @@ fn no_comment_is_wider_than_100_columns() {
         }
     }
     assert!(wide.is_empty(), "comments wider than 100 columns:\n{}", wide.join("\n"));
+}
+
+#[test]
+fn no_file_is_longer_than_450_lines() {
+    let lines = |text: &str| text.lines().count();
+    let long = sources("").into_iter().filter(|(_, text)| lines(text) > 450);
+    let long: Vec<String> =
+        long.map(|(path, text)| format!("{path}: {} lines", lines(&text))).collect();
+    assert!(long.is_empty(), "divide them by what they are about:\n{}", long.join("\n"));
 }

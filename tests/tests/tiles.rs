@@ -15,7 +15,7 @@ use conv_ir::{
 use conv_jit::{Compiled, CurrentThread, Lowered, Options, StepWeights};
 use conv_tests::judge::quietly;
 use conv_tests::routes::{MACHINES, machines_here, skipped};
-use conv_tests::tiled::{drawn, finished, part_of_bound, points, sums, twin};
+use conv_tests::tiled::{alone, drawn, fast, finished, part_of_bound, points, sums, twin};
 use conv_tests::{Data, Fill, Rng, compare, say};
 
 /// The nest for a machine, or nothing where there is not enough room.
@@ -310,11 +310,6 @@ fn machine_code_gives_the_twins_bits() {
     say(format_args!("{count} layers in tiles as machine code{}", skipped()));
 }
 
-fn fast(program: impl Into<Program>) -> Compiled {
-    let options = Options { accuracy: Accuracy::Fast, ..Options::default() };
-    Compiled::new(program, options).unwrap_or_else(|e| panic!("{e}"))
-}
-
 /// Weights whose transform would not be of numbers have direct sums, whose bits are the contract's.
 #[test]
 fn weights_that_are_not_finite_have_direct_sums() {
@@ -356,18 +351,9 @@ fn steps_in_tiles_stand_alone_in_a_program() {
     let bias: Vec<f32> = rng.array(Fill::Reals, 32);
     let input: Vec<f32> = rng.array(Fill::Reals, program.len_of(0));
     let bias = |at: usize| (at == 1).then_some(&bias[..]);
-    let mut x = input.clone();
-    for (at, conv) in convs.iter().enumerate() {
-        let packed = fast(*conv).pack(&weights[at], bias(at)).unwrap();
-        let mut y = vec![0.0; program.len_of(at + 1)];
-        match conv.spec().residual {
-            true => packed.run_residual(&x, &input, &mut y).unwrap(),
-            false => packed.run(&x, &mut y).unwrap(),
-        }
-        x = y;
-    }
     let steps = weights.iter().enumerate().map(|(at, w)| StepWeights { weight: w, bias: bias(at) });
     let steps: Vec<_> = steps.collect();
+    let mut x = alone(&program, &steps, &input);
     let mut output = vec![0.0; program.len_of(3)];
     compiled.pack_steps(&steps).unwrap().run(&input, &mut output).unwrap();
     compare(&output, &x).unwrap();

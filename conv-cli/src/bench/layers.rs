@@ -13,14 +13,60 @@
 //! `transposed` and `bias` are 0 or 1, or false or true. Everything is f32, channels first; a text
 //! has layers of integers, too.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use conv_ir::conv::nearest;
 use conv_ir::{Conv, ConvSpec, DType, Padding, PerAxis, Program, Size};
 use serde::{Deserialize, Deserializer, de};
 
 use crate::failure::Failure;
+use crate::route::Route;
+use crate::values::Exactness;
 use crate::{describe, input};
+
+/// What bench and tune are asked for.
+#[derive(clap::Args)]
+pub struct Given {
+    /// Convolutions or several steps each, in the text form (in quotes), or benchdnn problem
+    /// strings
+    #[arg(
+        value_name = "DESCRIPTION",
+        required_unless_present = "layers",
+        conflicts_with_all = ["layers", "only"]
+    )]
+    texts: Vec<String>,
+    /// Instead of descriptions: a table of layers; public, corners, others, blocks and int8 are
+    /// built in
+    #[arg(long, visible_alias = "chains", value_name = "FILE")]
+    layers: Option<PathBuf>,
+    /// Only these layers
+    #[arg(long, value_name = "LAYER,..", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Who computes
+    #[arg(long, visible_alias = "target", value_enum, default_value_t = Route::Auto)]
+    pub route: Route,
+    #[command(flatten)]
+    pub exactness: Exactness,
+}
+
+impl Given {
+    /// The file of the table, if there is one.
+    pub fn table(&self) -> Option<&Path> {
+        self.layers.as_deref()
+    }
+
+    /// The layers that are asked for, and the names of all that there are.
+    pub fn layers(&self) -> Result<(Vec<Layer>, BTreeSet<String>), Failure> {
+        let path = self.table().unwrap_or(Path::new(""));
+        let all = match self.layers {
+            Some(_) => read(path)?,
+            None => described(&self.texts)?,
+        };
+        let names = all.iter().map(|layer| layer.name.clone()).collect();
+        Ok((pick(all, &self.only, path)?, names))
+    }
+}
 
 /// One line of the table.
 pub struct Layer {
@@ -118,7 +164,7 @@ pub fn read(path: &Path) -> Result<Vec<Layer>, Failure> {
 }
 
 /// Descriptions as a table.
-pub fn described(texts: &[String]) -> Result<Vec<Layer>, Failure> {
+fn described(texts: &[String]) -> Result<Vec<Layer>, Failure> {
     let layer = |text: &String| -> Result<Layer, Failure> {
         let (name, family) = (text.trim().replace('\n', "; "), "described".to_owned());
         let layer = Layer { name, family, program: describe::program(text)? };
@@ -158,7 +204,7 @@ fn programs(text: &str) -> Result<Vec<Layer>, String> {
 }
 
 /// The layers of these names, all where there are none. `path` is the table's.
-pub fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Layer>, Failure> {
+fn pick(layers: Vec<Layer>, only: &[String], path: &Path) -> Result<Vec<Layer>, Failure> {
     let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
     only.iter().try_for_each(|name| known(name, &names, path))?;
     let is_picked = |layer: &Layer| only.is_empty() || only.contains(&layer.name);

@@ -37,9 +37,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::describe::GRAMMAR;
 use crate::failure::Failure;
 use crate::route::{How, Route};
-use crate::values::Exactness;
 use crate::{output, values};
-use layers::Layer;
+use layers::{Given, Layer};
 use measure::{Measured, Settings};
 use peers::Peers;
 use rank::Row;
@@ -88,32 +87,14 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = format!("{NOTES}\n\n{GRAMMAR}"))]
 pub struct Args {
-    /// Convolutions or several steps each, in the text form (in quotes), or benchdnn problem
-    /// strings
-    #[arg(
-        value_name = "DESCRIPTION",
-        required_unless_present = "layers",
-        conflicts_with_all = ["layers", "only"]
-    )]
-    texts: Vec<String>,
-    /// Instead of descriptions: a table of layers; public, corners, others, blocks and int8 are
-    /// built in
-    #[arg(long, visible_alias = "chains", value_name = "FILE")]
-    layers: Option<PathBuf>,
-    /// Only these layers
-    #[arg(long, value_name = "LAYER,..", value_delimiter = ',')]
-    only: Vec<String>,
+    #[command(flatten)]
+    of: Given,
     /// Threads to share a layer's work
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = values::threads, allow_negative_numbers = true)]
     threads: usize,
     /// How to print the results
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// Who computes
-    #[arg(long, visible_alias = "target", value_enum, default_value_t = Route::Auto)]
-    route: Route,
-    #[command(flatten)]
-    exactness: Exactness,
     /// How to compute layers of one step, as explain prints it, instead of the model's choice
     #[arg(long, value_name = "TEXT", conflicts_with = "all_algorithms")]
     schedule: Option<Schedule>,
@@ -165,20 +146,14 @@ struct Report {
 
 /// The command.
 pub fn bench(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let path = args.layers.as_deref().unwrap_or(Path::new(""));
-    let table = match args.layers {
-        Some(_) => layers::read(path)?,
-        None => layers::described(&args.texts)?,
-    };
-    let known = table.iter().map(|layer| layer.name.clone()).collect();
-    let layers = layers::pick(table, &args.only, path)?;
+    let (layers, known) = args.of.layers()?;
     if args.all_algorithms {
         return algorithms::print(&layers, &settings(args, [None; 2])?, out);
     }
     let peers = Peers::read(&args.compare, args.threads)?;
     if let Some(html) = &args.html {
-        let read: Vec<&Path> =
-            args.layers.iter().chain(&args.compare).map(PathBuf::as_path).collect();
+        let compared = args.compare.iter().map(PathBuf::as_path);
+        let read: Vec<&Path> = args.of.table().into_iter().chain(compared).collect();
         output::check(&[html], &read)?;
     }
     let peak = fma_peak(DType::F32);
@@ -220,15 +195,15 @@ fn is_of_integers(layer: &Layer) -> bool {
 }
 
 fn settings(args: &Args, peaks: [Option<Peak>; 2]) -> Result<Settings, Failure> {
-    let tuning = args.tuning.as_deref().map(|path| tuned(path, args.route)).transpose()?;
+    let tuning = args.tuning.as_deref().map(|path| tuned(path, args.of.route)).transpose()?;
     let [peak, peak_of_bytes] =
         peaks.map(|peak| peak.map(|peak| peak.gflops * args.threads as f64));
     Ok(Settings {
         how: How {
             tuning,
-            route: args.route,
+            route: args.of.route,
             threads: args.threads,
-            accuracy: args.exactness.accuracy,
+            accuracy: args.of.exactness.accuracy,
             schedule: args.schedule.clone(),
             ..How::default()
         },

@@ -17,14 +17,13 @@ use conv_ir::program::{Algorithm, Tuned};
 use conv_ir::{Conv, Program, Schedule};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::layers::{self, Layer};
+use super::layers::{Given, Layer};
 use super::measure::{numbers, times, weights};
 use super::summary::mean;
 use crate::describe::GRAMMAR;
 use crate::failure::Failure;
 use crate::route::{self, How, Ready, Route};
 use crate::table::{Side, lined_up};
-use crate::values::Exactness;
 use crate::{input, output};
 
 /// A way that takes this many times as long as the best one so far is given up after one run.
@@ -58,29 +57,11 @@ Examples:
 #[derive(clap::Args)]
 #[command(after_help = format!("{NOTES}\n\n{GRAMMAR}"))]
 pub struct Args {
-    /// Convolutions or several steps each, in the text form (in quotes), or benchdnn problem
-    /// strings
-    #[arg(
-        value_name = "DESCRIPTION",
-        required_unless_present = "layers",
-        conflicts_with_all = ["layers", "only"]
-    )]
-    texts: Vec<String>,
-    /// Instead of descriptions: a table of layers, as bench takes it; public, corners, others and
-    /// blocks are built in
-    #[arg(long, value_name = "FILE")]
-    layers: Option<PathBuf>,
-    /// Only these layers
-    #[arg(long, value_name = "LAYER,..", value_delimiter = ',')]
-    only: Vec<String>,
+    #[command(flatten)]
+    of: Given,
     /// The file of winners
     #[arg(short, long, value_name = "FILE.json")]
     output: PathBuf,
-    /// Whose machine code
-    #[arg(long, visible_alias = "target", value_enum, default_value_t = Route::Auto)]
-    route: Route,
-    #[command(flatten)]
-    exactness: Exactness,
     /// Schedules that are tried of each layer, at most
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u16).range(1..))]
     schedules: u16,
@@ -101,19 +82,14 @@ pub fn machine(route: Route) -> Result<Machine, Failure> {
 
 /// The command.
 pub fn tune(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let machine = machine(args.route)?;
-    if args.exactness.accuracy == conv_ir::Accuracy::Unfused {
+    let machine = machine(args.of.route)?;
+    if args.of.exactness.accuracy == conv_ir::Accuracy::Unfused {
         return Err(Failure::usage(
             "accuracy unfused has one way to compute: there is nothing to tune",
         ));
     }
-    let path = args.layers.clone().unwrap_or_default();
-    let table = match args.layers {
-        Some(_) => layers::read(&path)?,
-        None => layers::described(&args.texts)?,
-    };
-    let layers = convolutions(&layers::pick(table, &args.only, &path)?);
-    output::check(&[&args.output], &[&path])?;
+    let layers = convolutions(&args.of.layers()?.0);
+    output::check(&[&args.output], &args.of.table().into_iter().collect::<Vec<_>>())?;
     let before = args.output.is_file().then(|| input::text(&args.output)).transpose()?;
     let merged = |new: &[Measured]| {
         tuning::merged(before.as_deref(), &machine, new)
@@ -186,8 +162,8 @@ impl<'a> Search<'a> {
 
     /// The model's choice comes first.
     fn ways(&self) -> Vec<Way> {
-        let accuracy = self.args.exactness.accuracy;
-        let target = self.args.route.target();
+        let accuracy = self.args.of.exactness.accuracy;
+        let target = self.args.of.route.target();
         let chosen = Algorithm::choose(self.conv, accuracy);
         let schedules = Schedule::candidates(self.conv, &target, self.args.schedules.into());
         let direct = schedules.into_iter().map(|schedule| (Algorithm::Direct, Some(schedule)));
@@ -209,9 +185,9 @@ impl<'a> Search<'a> {
 
     fn ready(&self, (algorithm, schedule): &Way) -> Result<Ready<f32>, Failure> {
         let how = How {
-            route: self.args.route,
+            route: self.args.of.route,
             threads: 1,
-            accuracy: self.args.exactness.accuracy,
+            accuracy: self.args.of.exactness.accuracy,
             schedule: schedule.clone(),
             algorithm: schedule.is_none().then_some(*algorithm),
             ..How::default()
@@ -248,7 +224,7 @@ impl<'a> Search<'a> {
         let medians: Vec<f64> = all.iter().map(median).collect();
         let fastest = (0..medians.len()).min_by(|a, b| medians[*a].total_cmp(&medians[*b]));
         let at = fastest.filter(|at| medians[*at] < BETTER * medians[0]).unwrap_or(0);
-        let tuned = Tuned::new(self.conv, self.args.exactness.accuracy, ways[last[at]].clone())?;
+        let tuned = Tuned::new(self.conv, self.args.of.exactness.accuracy, ways[last[at]].clone())?;
         Ok(Measured { tuned, ms: medians[at] * 1e3, model_ms: medians[0] * 1e3 })
     }
 

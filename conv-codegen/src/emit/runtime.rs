@@ -47,7 +47,7 @@ macro_rules! files {
 
 files! {
     SCALAR "scalar.rs", UNFUSED "unfused.rs", CORE_ONLY "core_only.rs", SOFT "soft.rs", PORTABLE "portable.rs", AVX "avx.rs",
-    AVX_F32 "avx_f32.rs", AVX_F64 "avx_f64.rs", AVX2 "avx2.rs", AVX2_128 "avx2_128.rs", AVX512 "avx512.rs",
+    AVX_32 "avx_32.rs", AVX_F32 "avx_f32.rs", AVX_F64 "avx_f64.rs", AVX2 "avx2.rs", AVX2_128 "avx2_128.rs", AVX512 "avx512.rs",
     REQUANTISE "requantise.rs", WRAPPING "wrapping.rs", AVX_I32 "avx_i32.rs", AVX2_I32 "avx2_i32.rs", STORED "stored.rs",
     STORED_CHECKED "stored_checked.rs", STORED_TRUSTED "stored_trusted.rs", HALF "stored_half.rs",
     STORED_INTEGER "stored_integer.rs", STORED_F16 "stored_f16.rs", STORED_BF16 "stored_bf16.rs"
@@ -108,9 +108,9 @@ impl Vectors {
             (_, Library::Core, 0) => &[&CORE_ONLY, &SOFT, &SCALAR],
             (Isa::Portable, ..) if is_integer => &[&WRAPPING, &REQUANTISE, &PORTABLE],
             (Isa::Portable, ..) => &[&PORTABLE],
-            (Isa::Avx2, ..) if is_integer => &[&AVX2_I32, &AVX_I32, &REQUANTISE, &AVX],
+            (Isa::Avx2, ..) if is_integer => &[&AVX2_I32, &AVX_I32, &AVX_32, &REQUANTISE, &AVX],
             (Isa::Avx512 | Isa::Avx512Vnni, ..) if is_integer => {
-                &[&AVX_I32, &REQUANTISE, &AVX512, &AVX]
+                &[&AVX_I32, &AVX_32, &REQUANTISE, &AVX512, &AVX]
             }
             (Isa::Avx2, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
             (Isa::Avx2, ..) => &[&AVX2, &AVX],
@@ -119,7 +119,7 @@ impl Vectors {
         let element: &[&'static LazyLock<Vec<Piece>>] = match self.dtype {
             _ if self.isa == Isa::Portable || self.width == 0 || is_integer => &[],
             DType::F64 => &[&AVX_F64],
-            _ => &[&AVX_F32],
+            _ => &[&AVX_F32, &AVX_32],
         };
         let unfused = (!self.rounds_once && !is_integer).then_some(UNFUSED.as_slice());
         let files = files.iter().chain(element).map(|file| file.as_slice());

@@ -1,6 +1,7 @@
 //! Decisions that were wrong by a factor.
 
 use super::*;
+use crate::schedule::Borders;
 
 fn conv(text: &str) -> Conv {
     text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))

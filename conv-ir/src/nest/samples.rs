@@ -54,18 +54,7 @@ const GIVEN: [(&str, BufferRole, &[i64]); 4] = [
 ];
 
 fn leaf(name: &str) -> Leaf {
-    Leaf {
-        name: name.into(),
-        pointers: Vec::new(),
-        ints: Vec::new(),
-        tile: Vec::new(),
-        lanes: None,
-        registers: Vec::new(),
-        init: Vec::new(),
-        reduce: Vec::new(),
-        update: Vec::new(),
-        finish: Vec::new(),
-    }
+    Leaf::copy(name, Vec::new(), Vec::new())
 }
 
 fn register(name: &str, axes: &[u32]) -> Register {

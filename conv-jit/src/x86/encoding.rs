@@ -14,6 +14,17 @@ pub(super) enum Encoding {
 }
 
 impl Encoding {
+    /// What vectors of `bytes` bytes have, of `[EVEX 64, 32 and 16 bytes, VEX 32 and 16 bytes]`.
+    pub fn form<T: Copy>(self, bytes: i64, forms: [T; 5]) -> T {
+        forms[match (self, bytes) {
+            (Encoding::Evex, 64) => 0,
+            (Encoding::Evex, 32) => 1,
+            (Encoding::Evex, _) => 2,
+            (Encoding::Vex, 32) => 3,
+            (Encoding::Vex, _) => 4,
+        }]
+    }
+
     pub fn of(isa: Isa) -> Result<Encoding, Refusal> {
         match isa {
             Isa::Portable => Err(Refusal::Machine),

@@ -40,11 +40,5 @@ codes! {
 
 /// The table for vectors of `bytes` bytes.
 pub(super) fn codes(encoding: Encoding, bytes: i64) -> &'static Codes {
-    match (encoding, bytes) {
-        (Encoding::Evex, 64) => &EVEX_Z,
-        (Encoding::Evex, 32) => &EVEX_Y,
-        (Encoding::Evex, _) => &EVEX_X,
-        (Encoding::Vex, 32) => &VEX_Y,
-        (Encoding::Vex, _) => &VEX_X,
-    }
+    encoding.form(bytes, [&EVEX_Z, &EVEX_Y, &EVEX_X, &VEX_Y, &VEX_X])
 }

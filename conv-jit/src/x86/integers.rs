@@ -69,13 +69,16 @@ impl Vectors<'_> {
     ) -> Result<(), Refusal> {
         let bytes = self.shape.bytes();
         if !self.shape.machine().dots || self.reusable(to, c).is_none() {
-            let multiply = match (self.encoding, bytes) {
-                (Encoding::Evex, 64) => Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
-                (Encoding::Evex, 32) => Code::EVEX_Vpmaddwd_ymm_k1z_ymm_ymmm256,
-                (Encoding::Evex, _) => Code::EVEX_Vpmaddwd_xmm_k1z_xmm_xmmm128,
-                (Encoding::Vex, 32) => Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
-                (Encoding::Vex, _) => Code::VEX_Vpmaddwd_xmm_xmm_xmmm128,
-            };
+            let multiply = self.encoding.form(
+                bytes,
+                [
+                    Code::EVEX_Vpmaddwd_zmm_k1z_zmm_zmmm512,
+                    Code::EVEX_Vpmaddwd_ymm_k1z_ymm_ymmm256,
+                    Code::EVEX_Vpmaddwd_xmm_k1z_xmm_xmmm128,
+                    Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
+                    Code::VEX_Vpmaddwd_xmm_xmm_xmmm128,
+                ],
+            );
             return self.multiply_by(multiply, to, [a, b, c]);
         }
         let code = match bytes {
@@ -179,25 +182,36 @@ impl Vectors<'_> {
         reg: Reg,
     ) -> Result<(), Refusal> {
         let (width, element) = (self.shape.width, dtype.bytes() as i64);
-        let is_row = step == element && width > 1;
-        let whole = is_row && live == width;
-        let operand = self.memory(place, false)?;
-        if is_row && self.encoding == Encoding::Evex {
+        if step == element && width > 1 && self.encoding == Encoding::Evex {
+            let (operand, whole) = (self.memory(place, false)?, live == width);
             let store = Instruction::with2(self.truncating(dtype), operand, self.name(reg));
             return self.push_row(store, whole, live);
         }
         let narrow = self.take()?;
         self.narrowed(narrow, reg, dtype)?;
-        let xmm = self.sized(narrow, 16);
-        match width * element {
-            16 if whole => {
-                self.text.push(Instruction::with2(self.codes.store_128, operand, xmm));
-            }
-            8 if whole => self.text.push(Instruction::with2(self.codes.store_low, operand, xmm)),
-            4 if whole => self.text.push(Instruction::with2(self.codes.store_one, operand, xmm)),
-            _ => self.extract(narrow, place, (step, live), element)?,
-        }
+        self.store_narrowed(narrow, place, (step, live), element)?;
         self.give(narrow);
+        Ok(())
+    }
+
+    /// Stores elements that stand side by side in a register.
+    pub(super) fn store_narrowed(
+        &mut self,
+        narrow: Reg,
+        place: Place,
+        (step, live): (i64, i64),
+        element: i64,
+    ) -> Result<(), Refusal> {
+        let width = self.shape.width;
+        let is_whole = step == element && live == width && width > 1;
+        let store = match width * element {
+            16 if is_whole => self.codes.store_128,
+            8 if is_whole => self.codes.store_low,
+            4 if is_whole => self.codes.store_one,
+            _ => return self.extract(narrow, place, (step, live), element),
+        };
+        let (operand, xmm) = (self.memory(place, false)?, self.sized(narrow, 16));
+        self.text.push(Instruction::with2(store, operand, xmm));
         Ok(())
     }
 

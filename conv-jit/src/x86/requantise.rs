@@ -15,7 +15,6 @@ use iced_x86::{Code, Instruction};
 
 use super::Refusal;
 use super::codes;
-use super::encoding::Encoding;
 use super::vectors::{Operand, Reg, Vectors};
 use crate::leaf::inst::{Arg, Source, Value};
 
@@ -97,13 +96,7 @@ const MOST: f32 = (1 << 30) as f32;
 
 impl Vectors<'_> {
     fn requantising(&self) -> &'static Codes {
-        match (self.encoding, self.shape.bytes()) {
-            (Encoding::Evex, 64) => &EVEX_Z,
-            (Encoding::Evex, 32) => &EVEX_Y,
-            (Encoding::Evex, _) => &EVEX_X,
-            (Encoding::Vex, 32) => &VEX_Y,
-            (Encoding::Vex, _) => &VEX_X,
-        }
+        self.encoding.form(self.shape.bytes(), [&EVEX_Z, &EVEX_Y, &EVEX_X, &VEX_Y, &VEX_X])
     }
 
     /// A constant in every lane, in a register that it keeps.

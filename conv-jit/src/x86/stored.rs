@@ -83,13 +83,7 @@ const VEX_X: Words = Words {
 
 impl Vectors<'_> {
     fn words(&self) -> &'static Words {
-        match (self.encoding, self.shape.bytes()) {
-            (Encoding::Evex, 64) => &EVEX_Z,
-            (Encoding::Evex, 32) => &EVEX_Y,
-            (Encoding::Evex, _) => &EVEX_X,
-            (Encoding::Vex, 32) => &VEX_Y,
-            (Encoding::Vex, _) => &VEX_X,
-        }
+        self.encoding.form(self.shape.bytes(), [&EVEX_Z, &EVEX_Y, &EVEX_X, &VEX_Y, &VEX_X])
     }
 
     /// The name of a register that holds an element of so many bytes for each lane.
@@ -271,38 +265,21 @@ impl Vectors<'_> {
         let (width, evex) = (self.shape.width, self.encoding == Encoding::Evex);
         let is_row = step == dtype.bytes() as i64 && width > 1;
         let whole = is_row && live == width;
-        let operand = self.memory(place, false)?;
         let name = self.name(reg);
         if dtype == DType::F16 && (whole || is_row && evex) {
+            let operand = self.memory(place, false)?;
             let store = Instruction::with3(self.words().to_f16, operand, name, NEAREST_EVEN);
             return self.push_row(store, whole, live);
         }
         let words = self.take()?;
         if dtype == DType::F16 {
-            let narrow = self.narrow(words, WORD);
-            let code = self.words().to_f16;
-            self.text.push(Instruction::with3(code, narrow, name, NEAREST_EVEN));
+            let (to_f16, narrow) = (self.words().to_f16, self.narrow(words, WORD));
+            self.text.push(Instruction::with3(to_f16, narrow, name, NEAREST_EVEN));
+            self.store_narrowed(words, place, (step, live), WORD)?;
         } else {
             let shifted = self.name(words);
             self.text.push(Instruction::with3(self.words().shift_right, shifted, name, 16));
-            if is_row && evex {
-                let store = Instruction::with2(self.truncate(), operand, shifted);
-                self.push_row(store, whole, live)?;
-                self.give(words);
-                return Ok(());
-            }
-            self.pack_words(words)?;
-        }
-        match (whole, width) {
-            (true, 8) => {
-                let xmm = self.sized(words, 16);
-                self.text.push(Instruction::with2(self.codes.store_128, operand, xmm));
-            }
-            (true, 4) => {
-                let xmm = self.sized(words, 16);
-                self.text.push(Instruction::with2(self.codes.store_low, operand, xmm));
-            }
-            _ => self.extract(words, place, (step, live), WORD)?,
+            self.store_integers(DType::U16, place, (step, live), words)?;
         }
         self.give(words);
         Ok(())
@@ -317,35 +294,6 @@ impl Vectors<'_> {
     ) -> Result<(), Refusal> {
         let store = if whole { store } else { masked(store, self.mask(Live::first(live))) };
         self.text.push(store);
-        Ok(())
-    }
-
-    fn truncate(&self) -> Code {
-        match self.shape.bytes() {
-            64 => Code::EVEX_Vpmovdw_ymmm256_k1z_zmm,
-            32 => Code::EVEX_Vpmovdw_xmmm128_k1z_ymm,
-            _ => Code::EVEX_Vpmovdw_xmmm64_k1z_xmm,
-        }
-    }
-
-    /// The low words of all lanes side by side.
-    fn pack_words(&mut self, words: Reg) -> Result<(), Refusal> {
-        let (xmm, whole) = (self.sized(words, 16), self.name(words));
-        if self.encoding == Encoding::Evex {
-            let truncate = Instruction::with2(self.truncate(), self.narrow(words, WORD), whole);
-            self.text.push(truncate);
-            return Ok(());
-        }
-        let high = self.take()?;
-        let high_name = self.sized(high, 16);
-        if self.shape.bytes() == 32 {
-            self.text.push(Instruction::with3(self.codes.extract, high_name, whole, 1));
-        } else {
-            self.text.push(Instruction::with2(self.codes.copy, high_name, xmm));
-        }
-        let pack = Code::VEX_Vpackusdw_xmm_xmm_xmmm128;
-        self.text.push(Instruction::with3(pack, xmm, xmm, high_name));
-        self.give(high);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ use tract_onnx::tract_core::ops::math::{Div, Mul, Sub};
 use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, RmsNorm, Softmax, SoftmaxKind};
 
 use crate::fold::only_reader;
+use crate::node::op;
 use crate::outputs::Outputs;
 use loops::{Along, Kind};
 
@@ -106,33 +107,16 @@ impl PartialEq for Normalise {
 
 impl Eq for Normalise {}
 
-impl Op for Normalise {
-    fn name(&self) -> StaticName {
-        "Normalise".into()
-    }
+op!(Normalise, "Normalise", Normalise::computed, |own, _inputs| tvec!(f32::fact(&own.0.shape)));
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for Normalise {
-    not_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+impl Normalise {
+    fn computed(&self, inputs: &[TValue]) -> TractResult<Arc<Tensor>> {
         let Inner { shape, along, outputs } = &*self.0;
         let plain = inputs[0].try_as_plain_ram()?;
         let x = plain.as_slice::<f32>()?;
-        let result = outputs.written(shape, |y| {
+        outputs.written(shape, |y| {
             along.run(x, y);
             Ok(())
-        })?;
-        Ok(tvec!(TValue::from_const(result)))
+        })
     }
-}
-
-impl TypedOp for Normalise {
-    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(f32::fact(&self.0.shape)))
-    }
-
-    as_op!();
 }

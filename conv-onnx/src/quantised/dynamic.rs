@@ -18,6 +18,7 @@ use tract_onnx::tract_hir::infer::*;
 use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
 
 use super::grid::rounded;
+use crate::node::op;
 use crate::outputs::Outputs;
 
 /// One node: the bytes, their scale and their zero point.
@@ -170,35 +171,20 @@ impl Loop for Left<'_> {
 
 impl Eq for Taken {}
 
-impl Op for Taken {
-    fn name(&self) -> StaticName {
-        "WithoutZero".into()
-    }
+op!(Taken, "WithoutZero", Taken::computed, |_own, inputs| {
+    tvec!(i32::fact(inputs[0].shape.clone()))
+});
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for Taken {
-    not_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+impl Taken {
+    fn computed(&self, inputs: &[TValue]) -> TractResult<Arc<Tensor>> {
         let zero = inputs[1].cast_to::<i32>()?;
         let zero = zero.try_as_plain_ram()?.as_slice::<i32>()?[0];
-        let result = self.0.of(i32::datum_type(), inputs[0].shape(), |result| {
+        self.0.of(i32::datum_type(), inputs[0].shape(), |result| {
             let (sums, ones) = (inputs[0].try_as_plain_ram()?, inputs[2].try_as_plain_ram()?);
             let mut to = result.try_as_plain_ram_mut()?;
             let (sums, ones) = (sums.as_slice()?, ones.as_slice()?);
             in_vectors(Left { sums, ones, zero, to: to.as_slice_mut()? });
             Ok(())
-        })?;
-        Ok(tvec!(TValue::from_const(result)))
+        })
     }
-}
-
-impl TypedOp for Taken {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(i32::fact(inputs[0].shape.clone())))
-    }
-
-    as_op!();
 }

@@ -15,8 +15,7 @@ use super::layer::Sums;
 use super::linear::Quantise;
 use super::operands::grid;
 use super::passes::{Mean, Pair, Table};
-use super::rewrite::{Found, Rewrite, turned};
-use super::state::{Forms, Known};
+use super::state::{Forms, Found, Known, Rewrite, turned};
 
 impl Rewrite<'_> {
     pub fn quantise(&mut self, node: &TypedNode) -> TractResult<Option<Found>> {

@@ -14,6 +14,7 @@ use conv_ir::{Conv, ConvSpec, Layout, Size};
 use tract_onnx::tract_core::internal::*;
 
 use super::layer::{Sums, Weight};
+use crate::node::op;
 use crate::outputs::Outputs;
 
 /// Channels of a layer at most: more make products of four by themselves, or nearly so.
@@ -216,26 +217,6 @@ fn copied<T: Copy, const N: usize>(row: &[T], output: &mut [T], step: usize) {
 
 impl Eq for Gather {}
 
-impl Op for Gather {
-    fn name(&self) -> StaticName {
-        "Windows".into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Gather {
-    not_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        Ok(tvec!(TValue::from_const(self.computed(&inputs)?)))
-    }
-}
-
-impl TypedOp for Gather {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(inputs[0].datum_type.fact(self.output())))
-    }
-
-    as_op!();
-}
+op!(Gather, "Windows", Gather::computed, |own, inputs| {
+    tvec!(inputs[0].datum_type.fact(own.output()))
+});

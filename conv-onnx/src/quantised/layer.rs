@@ -9,6 +9,7 @@ use conv_jit::{Options, Packed, StepArrays};
 use tract_onnx::tract_core::internal::*;
 
 use super::grid::Grid;
+use crate::node::op;
 
 /// A convolution whose input and weights are bytes, before it is known what becomes of its sums.
 #[derive(Clone, Debug)]
@@ -234,22 +235,4 @@ impl<I: Stored + Datum, O: Stored + Datum> Run for Packed<I, O> {
     }
 }
 
-impl Op for Layer {
-    fn name(&self) -> StaticName {
-        "Layer".into()
-    }
-
-    op_as_typed_op!();
-}
-
-impl EvalOp for Layer {
-    not_out_of_plan!();
-}
-
-impl TypedOp for Layer {
-    fn output_facts(&self, _inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(self.0.dtype.fact(&self.0.output)))
-    }
-
-    as_op!();
-}
+op!(Layer, "Layer", |own, _inputs| tvec!(own.0.dtype.fact(&own.0.output)));

@@ -17,6 +17,7 @@ use tract_onnx::tract_hir::infer::*;
 use tract_onnx::tract_hir::ops::expandable::{Expansion, expand};
 
 use super::grid::rounded;
+use crate::node::op;
 
 /// Real numbers to whole ones. Inputs: the numbers, the scale, the zero point.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,37 +207,12 @@ impl<A: Copy, B, F: Fn(A, f32, i32) -> B> Loop for Each<'_, A, B, F> {
     }
 }
 
-macro_rules! op {
-    ($op:ident, $name:literal, |$own:ident, $input:ident| $dtype:expr) => {
-        impl Op for $op {
-            fn name(&self) -> StaticName {
-                $name.into()
-            }
-
-            op_as_typed_op!();
-        }
-
-        impl EvalOp for $op {
-            not_out_of_plan!();
-
-            fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-                Ok(tvec!(self.computed(&inputs)?.into_tvalue()))
-            }
-        }
-
-        impl TypedOp for $op {
-            fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-                let ($own, $input) = (self, inputs[0]);
-                Ok(tvec!($dtype.fact($input.shape.clone())))
-            }
-
-            as_op!();
-        }
-    };
-}
-
-op!(Quantise, "Quantise", |own, _input| own.to);
-op!(Dequantise, "Dequantise", |_own, _input| f32::datum_type());
+op!(Quantise, "Quantise", Quantise::computed, |own, inputs| {
+    tvec!(own.to.fact(inputs[0].shape.clone()))
+});
+op!(Dequantise, "Dequantise", Dequantise::computed, |_own, inputs| {
+    tvec!(f32::fact(inputs[0].shape.clone()))
+});
 
 impl Quantise {
     fn computed(&self, inputs: &[TValue]) -> TractResult<Tensor> {

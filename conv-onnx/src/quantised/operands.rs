@@ -16,11 +16,7 @@ use crate::{found, pools};
 
 /// The one scale and zero point of a node, where they are known.
 pub fn grid(model: &TypedModel, node: &TypedNode, dtype: DatumType) -> Option<Grid> {
-    let is_signed = match dtype {
-        DatumType::I8 => true,
-        DatumType::U8 => false,
-        _ => return None,
-    };
+    let is_signed = is_signed(dtype)?;
     let one = |at: usize| {
         let konst = model.outlet_fact(*node.inputs.get(at)?).ok()?.konst.clone()?;
         (konst.len() == 1).then_some(konst)
@@ -63,8 +59,8 @@ fn spec_of(model: &TypedModel, node: &TypedNode, conv: &Conv) -> Option<ConvSpec
     fits.then_some(ConvSpec { layout: Layout::ChannelsLast, ..spec })
 }
 
-/// `ConvInteger`: bytes with known bytes, whose sums are the output. A zero point of the input that
-/// a run alone knows is taken as none, and is the second.
+/// `ConvInteger`: bytes with known bytes, whose sums are the output, and the zero point of
+/// [`whole_inputs`].
 pub fn whole(
     model: &TypedModel,
     node: &TypedNode,
@@ -73,33 +69,49 @@ pub fn whole(
     if conv.q_params != Some(i32::datum_type()) {
         return None;
     }
+    let spec = spec_of(model, node, conv)?;
+    let (grid, weight, zero) = whole_inputs(model, node, spec.out_channels)?;
+    let bias = vec![0; spec.out_channels];
+    Some((Sums { spec, grid, weight: Arc::new(weight), bias, view: None }, zero))
+}
+
+/// What an operator of whole numbers is computed of. A zero point of the input that a run alone
+/// knows is taken as none, and is the last.
+///
+/// Behind input and weight are the bias, and zero point and scale of the input, the weight and the
+/// output.
+pub fn whole_inputs(
+    model: &TypedModel,
+    node: &TypedNode,
+    channels: usize,
+) -> Option<(Grid, Weight, Option<OutletId>)> {
     let value = |at: usize| model.outlet_fact(*node.inputs.get(at)?).ok()?.konst.clone();
     let list = |at: usize| {
         let wide = value(at)?.cast_to::<i32>().ok()?.into_owned();
         Some(wide.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec())
     };
-    let is_signed = match model.outlet_fact(node.inputs[0]).ok()?.datum_type {
-        DatumType::I8 => true,
-        DatumType::U8 => false,
-        _ => return None,
-    };
-    // Behind them: the bias, and zero point and scale of the input, the weight and the output.
+    let is_signed = is_signed(model.outlet_fact(node.inputs[0]).ok()?.datum_type)?;
     let (zero, later) = zero_of_input(model, *node.inputs.get(3)?)?;
-    let spec = spec_of(model, node, conv)?;
     let (signed, bytes) = bytes_of(&*value(1)?)?;
-    let zeros = list(5)?;
-    let bias = list(2)?;
-    if zeros.len() != 1 && zeros.len() != spec.out_channels || bias.iter().any(|&b| b != 0) {
+    let (bias, zeros) = (list(2)?, list(5)?);
+    if zeros.len() != 1 && zeros.len() != channels || bias.iter().any(|&b| b != 0) {
         return None;
     }
-    let bias = vec![0; spec.out_channels];
-    let weight = Arc::new(Weight { is_signed: signed, bytes, scales: vec![1.0], zeros });
-    let grid = Grid { is_signed, scale: 1.0, zero };
-    Some((Sums { spec, grid, weight, bias, view: None }, later))
+    let weight = Weight { is_signed: signed, bytes, scales: vec![1.0], zeros };
+    Some((Grid { is_signed, scale: 1.0, zero }, weight, later))
+}
+
+/// Of bytes.
+fn is_signed(dtype: DatumType) -> Option<bool> {
+    match dtype {
+        DatumType::I8 => Some(true),
+        DatumType::U8 => Some(false),
+        _ => None,
+    }
 }
 
 /// One zero point: its number, or 0 and where a run has it.
-pub fn zero_of_input(model: &TypedModel, outlet: OutletId) -> Option<(i32, Option<OutletId>)> {
+fn zero_of_input(model: &TypedModel, outlet: OutletId) -> Option<(i32, Option<OutletId>)> {
     let fact = model.outlet_fact(outlet).ok()?;
     let Some(konst) = &fact.konst else {
         let count = fact.shape.as_concrete()?.iter().product::<usize>();
@@ -113,7 +125,7 @@ pub fn zero_of_input(model: &TypedModel, outlet: OutletId) -> Option<(i32, Optio
 }
 
 /// Bytes by their bits, and whether they are signed.
-pub fn bytes_of(tensor: &Tensor) -> Option<(bool, Vec<u8>)> {
+fn bytes_of(tensor: &Tensor) -> Option<(bool, Vec<u8>)> {
     let plain = tensor.try_as_plain_ram().ok()?;
     match tensor.datum_type() {
         DatumType::I8 => {

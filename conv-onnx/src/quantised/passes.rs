@@ -9,6 +9,7 @@ use tract_onnx::tract_core::broadcast::multi_broadcast;
 use tract_onnx::tract_core::internal::*;
 
 use super::grid::{Grid, nearest, rounded};
+use crate::node::op;
 use crate::outputs::Outputs;
 
 /// Any function of one byte.
@@ -305,43 +306,20 @@ impl Mean {
     }
 }
 
-macro_rules! op {
-    ($op:ident, $name:literal, |$own:ident, $inputs:ident| $shape:expr) => {
-        // Scales are finite.
-        impl Eq for $op {}
+// Scales are finite.
+impl Eq for Table {}
+impl Eq for Pair {}
+impl Eq for Mean {}
 
-        impl Op for $op {
-            fn name(&self) -> StaticName {
-                $name.into()
-            }
-
-            op_as_typed_op!();
-        }
-
-        impl EvalOp for $op {
-            not_out_of_plan!();
-
-            fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-                Ok(tvec!(TValue::from_const(self.computed(&inputs)?)))
-            }
-        }
-
-        impl TypedOp for $op {
-            fn output_facts(&self, $inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-                let $own = self;
-                Ok(tvec!($own.to.dtype().fact($shape)))
-            }
-
-            as_op!();
-        }
-    };
-}
-
-op!(Table, "Table", |_own, inputs| inputs[0].shape.clone());
-op!(Pair, "Pair", |_own, inputs| multi_broadcast(&[&*inputs[0].shape, &*inputs[1].shape])?);
-op!(Mean, "Mean", |_own, inputs| {
+op!(Table, "Table", Table::computed, |own, inputs| {
+    tvec!(own.to.dtype().fact(inputs[0].shape.clone()))
+});
+op!(Pair, "Pair", Pair::computed, |own, inputs| {
+    tvec!(own.to.dtype().fact(multi_broadcast(&[&*inputs[0].shape, &*inputs[1].shape])?))
+});
+op!(Mean, "Mean", Mean::computed, |own, inputs| {
     let mut shape: TVec<TDim> = inputs[0].shape.iter().cloned().collect();
     let last = shape.len() - 1;
     shape[1..last].iter_mut().for_each(|extent| *extent = 1.to_dim());
-    shape
+    tvec!(own.to.dtype().fact(shape))
 });

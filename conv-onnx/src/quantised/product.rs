@@ -19,9 +19,8 @@ use tract_onnx::tract_core::ops::math::{Add, Mul};
 use super::dynamic::Taken;
 use super::grid::Grid;
 use super::layer::{Sums, Weight};
-use super::operands::{bias, bytes_of, uniform, weight, zero_of_input};
-use super::rewrite::{Found, Rewrite};
-use super::state::{Forms, Known};
+use super::operands::{bias, uniform, weight, whole_inputs};
+use super::state::{Forms, Found, Known, Rewrite};
 use crate::matmul::Channels;
 
 /// A product of rows with a matrix.
@@ -153,31 +152,12 @@ impl Rewrite<'_> {
         Ok(Some(self.wire(name, op, &[*wire, zero, ones])?))
     }
 
-    /// Behind the matrices: the bias, and zero point and scale of both and of the output.
     fn whole_sums(&self, node: &TypedNode, op: &EinSum) -> Option<(Sums, Option<OutletId>)> {
-        let model = self.old;
         if op.q_params != Some(i32::datum_type()) || node.inputs.len() != 9 {
             return None;
         }
-        let value = |at: usize| model.outlet_fact(node.inputs[at]).ok()?.konst.clone();
-        let list = |at: usize| {
-            let wide = value(at)?.cast_to::<i32>().ok()?.into_owned();
-            Some(wide.try_as_plain_ram().ok()?.as_slice::<i32>().ok()?.to_vec())
-        };
-        let is_signed = match model.outlet_fact(node.inputs[0]).ok()?.datum_type {
-            DatumType::I8 => true,
-            DatumType::U8 => false,
-            _ => return None,
-        };
-        let rows = Rows::of(model, node, op, 0)?;
-        let (signed, bytes) = bytes_of(&*value(1)?)?;
-        let (bias, zeros) = (list(2)?, list(5)?);
-        let channels = rows.spec.out_channels;
-        if bias.iter().any(|&b| b != 0) || zeros.len() != 1 && zeros.len() != channels {
-            return None;
-        }
-        let (zero, later) = zero_of_input(model, node.inputs[3])?;
-        let weight = Weight { is_signed: signed, bytes, scales: vec![1.0], zeros };
-        Some((rows.sums(Grid { is_signed, scale: 1.0, zero }, weight), later))
+        let rows = Rows::of(self.old, node, op, 0)?;
+        let (grid, weight, zero) = whole_inputs(self.old, node, rows.spec.out_channels)?;
+        Some((rows.sums(grid, weight), zero))
     }
 }

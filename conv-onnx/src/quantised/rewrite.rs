@@ -26,28 +26,9 @@ use super::grid::Grid;
 use super::layer::{Layer, Sums};
 use super::linear::{Dequantise, Quantise};
 use super::operands::{average, constant, grid, layer_of, whole};
-use super::state::{Forms, Known};
-use super::tail::Tail;
+use super::state::{Forms, Found, Known, Rewrite, Tail, turned};
 use crate::outputs::Outputs;
 use crate::{found, pools};
-
-/// The way through the graph.
-pub struct Rewrite<'a> {
-    pub old: &'a TypedModel,
-    pub new: TypedModel,
-    /// Tensors of the old graph as they are.
-    pub plain: HashMap<OutletId, OutletId>,
-    pub known: HashMap<OutletId, Known>,
-    pub bytes: HashMap<OutletId, Forms>,
-    /// Whole sums of images, what follows from them, and real tensors with channels last.
-    pub wholes: HashMap<OutletId, Tail>,
-    pub tails: HashMap<OutletId, Tail>,
-    pub reals: HashSet<OutletId>,
-    pub outputs: Arc<Outputs>,
-    /// When each old node is evaluated.
-    pub order: HashMap<usize, usize>,
-    pub names: usize,
-}
 
 /// Writes a graph anew, if it has something quantised.
 pub fn rewrite(model: &mut TypedModel, outputs: &Arc<Outputs>) -> TractResult<()> {
@@ -412,26 +393,6 @@ impl Rewrite<'_> {
             None => Found::Bytes(forms),
         }))
     }
-}
-
-/// An axis, where channels are last.
-pub fn turned(axis: usize, rank: usize) -> usize {
-    match axis {
-        1 => rank - 1,
-        axis if axis > 1 => axis - 1,
-        axis => axis,
-    }
-}
-
-/// What a node's output is.
-pub enum Found {
-    Known(Known),
-    /// A tensor of bytes.
-    Bytes(Forms),
-    /// A real tensor whose bytes these are.
-    Both(Grid, Forms),
-    /// A constant, which is computed where someone asks for it.
-    Nothing,
 }
 
 fn zero_of(grid: Grid) -> Tensor {

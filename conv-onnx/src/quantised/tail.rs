@@ -17,28 +17,9 @@ use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::math::{Add, Max, Min, Mul};
 
 use super::operands::{constant, uniform};
-use super::rewrite::{Found, Rewrite};
-use super::state::Forms;
+use super::state::{Forms, Found, Rewrite, Tail};
+use crate::node::op;
 use crate::outputs::Outputs;
-
-/// A tensor of an image that follows from whole sums.
-#[derive(Clone, Debug)]
-pub struct Tail {
-    /// Of the new graph, channels last.
-    pub sums: OutletId,
-    pub channels: usize,
-    /// Of the old graph: one number.
-    scale: Option<OutletId>,
-    bias: Arc<[f32]>,
-    bounds: (f32, f32),
-}
-
-impl Tail {
-    pub fn new(sums: OutletId, channels: usize) -> Tail {
-        let bounds = (f32::NEG_INFINITY, f32::INFINITY);
-        Tail { sums, channels, scale: None, bias: Arc::default(), bounds }
-    }
-}
 
 impl Rewrite<'_> {
     /// A node that can be added to a tail, as the longer one.
@@ -169,36 +150,19 @@ impl Loop for Reals<'_> {
 // Ends are numbers.
 impl Eq for Real {}
 
-impl Op for Real {
-    fn name(&self) -> StaticName {
-        "Real".into()
-    }
+op!(Real, "Real", Real::computed, |_own, inputs| tvec!(f32::fact(inputs[0].shape.clone())));
 
-    op_as_typed_op!();
-}
-
-impl EvalOp for Real {
-    not_out_of_plan!();
-
-    fn eval(&self, _: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+impl Real {
+    fn computed(&self, inputs: &[TValue]) -> TractResult<Arc<Tensor>> {
         let scale = match inputs.get(1) {
             Some(scale) => scale.try_as_plain_ram()?.as_slice::<f32>()?[0],
             None => 1.0,
         };
-        let result = self.outputs.written(inputs[0].shape(), |to| {
+        self.outputs.written(inputs[0].shape(), |to| {
             let sums = inputs[0].try_as_plain_ram()?;
             let (sums, bias) = (sums.as_slice::<i32>()?, &self.bias[..]);
             in_vectors(Reals { own: self, sums, scale, bias, to });
             Ok(())
-        })?;
-        Ok(tvec!(TValue::from_const(result)))
+        })
     }
-}
-
-impl TypedOp for Real {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(f32::fact(inputs[0].shape.clone())))
-    }
-
-    as_op!();
 }

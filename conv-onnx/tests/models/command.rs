@@ -52,6 +52,31 @@ fn explain_names_what_is_compiled_and_what_is_not() {
     assert!(told(&["explain", &model, "--size", "x=1x2x8x8", "--all"]).contains("Source"));
 }
 
+/// A program of several groups shows each of them, and they line up.
+#[test]
+fn explain_shows_the_groups_of_a_program() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut graph = Graph::new(&[0, 2, 0, 0]);
+    let a = graph.conv("x", [2, 3], 3, 1);
+    let (b, c) = (graph.conv(&a, [3, 3], 3, 1), graph.conv(&a, [3, 3], 3, 1));
+    let y = graph.node("Add", &[&b, &c], vec![]);
+    let model = folder.path().join("branches.onnx").display().to_string();
+    std::fs::write(&model, graph.bytes(&[&y])).expect("written");
+    let text = told(&["explain", &model, "--size", "x=1x2x8x8"]);
+    let at = text.find("a program in ").unwrap_or_else(|| panic!("no program in\n{text}"));
+    let rest = &text[at..];
+    let parts: Vec<&str> = rest.lines().skip(1).take_while(|line| line.starts_with("  ")).collect();
+    assert!(parts.len() > 1 && parts.iter().all(|line| line.contains("conv")), "{text}");
+}
+
+/// tract alone has no operators of ONNX Runtime's, and the line says what to do.
+#[test]
+fn operators_that_tract_has_not_are_named() {
+    let says = refused(&["bench", "tests/data/qoperator.onnx", "--route", "tract"]);
+    assert!(says.contains("leave the route tract out"), "{says}");
+    assert_eq!(says.lines().count(), 1, "{says}");
+}
+
 #[test]
 fn run_writes_a_file_an_output() {
     let folder = tempfile::tempdir().expect("a folder");

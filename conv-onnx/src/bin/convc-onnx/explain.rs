@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-use conv_onnx::{Explanation, Node};
+use conv_onnx::{Explanation, Group, Node};
 
 use crate::args::Explain;
 use crate::failure::Failure;
 use crate::inputs;
 use crate::table::{lined_up, three_digits};
 
-/// Nodes that are listed unless all are.
+/// Nodes, and groups of a program, that are listed unless all are.
 const SLOWEST: usize = 12;
 
 pub fn explain(args: &Explain, out: &mut dyn Write) -> Result<(), Failure> {
@@ -88,10 +88,31 @@ fn nodes(explanation: &Explanation, every: bool, out: &mut dyn Write) -> Result<
         nodes.truncate(SLOWEST);
     }
     let mut rows = vec![[head, "op", "ms", "share", "computes"].map(str::to_owned).to_vec()];
-    rows.extend(nodes.into_iter().map(|node| {
-        let Node { name, op, time, what, .. } = node;
-        vec![name.clone(), op.clone(), number(*time), share(*time, all), what.clone()]
-    }));
+    for Node { name, op, time, what, groups, .. } in nodes {
+        let what = match groups.len() {
+            0 => what.clone(),
+            count => format!("a program in {count} groups of steps"),
+        };
+        rows.push(vec![name.clone(), op.clone(), number(*time), share(*time, all), what]);
+        let mut groups: Vec<&Group> = groups.iter().collect();
+        groups.sort_by_key(|group| std::cmp::Reverse(group.time));
+        let shown = if every { groups.len() } else { groups.len().min(SLOWEST) };
+        let (shown, rest) = groups.split_at(shown);
+        rows.extend(shown.iter().map(|Group { names, what, time }| {
+            vec![
+                format!("  {names}"),
+                String::new(),
+                number(*time),
+                share(*time, all),
+                what.clone(),
+            ]
+        }));
+        if !rest.is_empty() {
+            let (count, time) = (rest.len(), rest.iter().map(|group| group.time).sum());
+            let name = format!("  {count} more");
+            rows.push(vec![name, String::new(), number(time), share(time, all), String::new()]);
+        }
+    }
     write!(out, "\n{}", lined_up(&[2, 3], &rows))?;
     Ok(())
 }
