@@ -9,6 +9,7 @@ use conv_codegen::{Isa, Library};
 use conv_ir::{Nest, Program, Schedule, Target};
 use conv_jit::{Lowered, LoweredGroup, Options};
 
+use crate::bench::tune::note;
 use crate::describe::{Description, GRAMMAR};
 use crate::explain::stream::axis_named;
 use crate::failure::Failure;
@@ -35,6 +36,9 @@ pub struct Args {
     /// How to compute it, as explain prints it, instead of the model's choice
     #[arg(long, value_name = "TEXT")]
     schedule: Option<Schedule>,
+    /// Of Rust source, what convc tune measured, in the place of the model's choices
+    #[arg(long, value_name = "FILE.json", conflicts_with = "schedule")]
+    tuning: Option<PathBuf>,
     /// The machine to make code for, which need not be this one [default: the widest that this CPU
     /// runs; of Rust source, every machine, chosen when it runs]
     #[arg(long, value_name = "TARGET", value_parser = values::target())]
@@ -104,6 +108,9 @@ fn text(args: &Args, program: &Program) -> Result<String, Failure> {
         Form::Asm => conv_jit::disassembly_for,
     };
     let target = args.target.unwrap_or_else(conv_jit::host_target);
+    if args.tuning.is_some() {
+        return Err(Failure::usage("--tuning is about Rust source: add --as rust-type"));
+    }
     if !args.std {
         return Err(Failure::usage("--std is about Rust source: machine code needs none"));
     }
@@ -123,7 +130,12 @@ fn rust(args: &Args, program: &Program) -> Result<String, Failure> {
     let rank = program.steps()[0].conv.rank();
     let stream = args.stream.as_deref().map(|axis| axis_named(axis, rank)).transpose()?;
     let stream = stream.map(conv_codegen::Along::new);
-    let options = conv_codegen::Options { stream, ..rust_options(args) };
+    let (tuning, notes) = match &args.tuning {
+        Some(path) => conv_codegen::read_tuning(path).map_err(Failure::Usage)?,
+        None => Default::default(),
+    };
+    args.tuning.iter().for_each(|path| note(path, &notes));
+    let options = conv_codegen::Options { stream, tuning, ..rust_options(args) };
     Ok(conv_codegen::rust_source(program, name(args), &options)?)
 }
 

@@ -69,6 +69,8 @@ fn what_cannot_be_tuned_is_refused() {
     let says = refused(&["bench", LAYER, "--tuning", &file]);
     assert!(says.contains("is no file of `convc tune`"), "{says}");
     let file = folder.write("new.json", b"{ \"machines\": [] }");
+    let emitted = ok(&["emit", LAYER, "--as", "rust-type", "--tuning", &file]);
+    assert!(emitted.contains("Nothing is measured: the model chooses."), "{emitted}");
     let says = refused(&["tune", LAYER, "-o", &file, "--route", "reference"]);
     assert!(says.contains("only machine code is tuned"), "{says}");
     let says = refused(&["tune", LAYER, "-o", &file, "--accuracy", "unfused"]);

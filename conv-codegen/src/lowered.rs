@@ -8,12 +8,12 @@
 use conv_ir::lower::{Layouts, Within};
 use conv_ir::nest::Role;
 use conv_ir::program::plan::Plan;
-use conv_ir::program::{Rewritten, fuse, whole};
+use conv_ir::program::{Rewritten, Tuned, fuse, whole};
 use conv_ir::schedule::{Borders, Pack};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, Error, Isa, Nest, Program, Schedule, Target, passes};
 
-use crate::emit::{Version, has_vectors_for, same_packing};
+use crate::emit::{Version, has_vectors_for, same_buffers, same_packing};
 use crate::{Form, Options, budget};
 
 /// A program that is ready to be written as Rust.
@@ -27,6 +27,8 @@ pub struct Lowered {
     pub plan: Plan,
     /// Of one step: the widest version's.
     pub schedule: Option<Schedule>,
+    /// What became of measured schedules, in words.
+    pub tuning: Vec<String>,
 }
 
 /// Rewrites, plans and lowers a program.
@@ -46,13 +48,14 @@ pub fn lowered(program: impl Into<Program>, options: &Options) -> Result<Lowered
     let accuracy = if options.schedule.is_some() { Accuracy::Exact } else { options.accuracy };
     let rewritten = program.rewritten(accuracy);
     budget::check(rewritten.program.convs(), budget::copies(options))?;
-    let making = Making::new(&rewritten.program, None, options);
+    let mut making = Making::new(&rewritten.program, None, options);
+    let tuning = making.tune();
     let (versions, plan) = making.planned()?;
     let schedule = rewritten.program.single().map(|conv| {
         let [widest, ..] = making.schedules(conv, Layouts::of(conv));
         widest
     });
-    Ok(Lowered { versions, plan, schedule, rewritten })
+    Ok(Lowered { versions, plan, schedule, tuning, rewritten })
 }
 
 /// The versions of a convolution whose arrays are boxes of larger ones.
@@ -112,12 +115,81 @@ struct Making<'a> {
     options: &'a Options,
     /// One for each of [`Isa::ALL`].
     targets: [Target; 3],
+    /// Measured schedules of convolutions, each with the place of its machine in [`Isa::ALL`].
+    measured: Vec<(Conv, usize, Schedule)>,
 }
 
 impl<'a> Making<'a> {
     fn new(program: &'a Program, within: Option<&'a Within>, options: &'a Options) -> Making<'a> {
         let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
-        Making { program, within, options, targets }
+        Making { program, within, options, targets, measured: Vec::new() }
+    }
+
+    /// Takes measured schedules in the place of the model's, and says which, and why others are
+    /// passed over.
+    fn tune(&mut self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.options.tuning.is_empty() || self.options.schedule.is_some() {
+            return notes;
+        }
+        let count = self.program.steps().len();
+        for (step, conv) in self.program.convs().enumerate().filter(|(_, c)| c.has_weight()) {
+            let of = if count > 1 { format!(" of step {}", step + 1) } else { String::new() };
+            let before = notes.len();
+            for (isa, tuning) in &self.options.tuning {
+                let at = Isa::ALL.iter().position(|other| other == isa);
+                let tuned = tuning.find(conv, self.options.accuracy);
+                let (Some(at), Some(tuned)) = (at, tuned) else { continue };
+                if self.measured.iter().any(|(of, place, _)| of == conv && *place == at) {
+                    continue;
+                }
+                let name = self.targets[at].name;
+                match self.fitted(conv, at, tuned) {
+                    Ok(schedule) => {
+                        notes.push(format!("Measured{of} for {name}: `{schedule}`."));
+                        self.measured.push((conv.clone(), at, schedule));
+                    }
+                    Err(why) => notes.push(format!(
+                        "What was measured{of} for {name} is passed over: {}.",
+                        why.trim_end_matches('.')
+                    )),
+                }
+            }
+            if notes.len() == before {
+                notes.push(format!("Nothing is measured{of}: the model chooses."));
+            }
+        }
+        notes
+    }
+
+    /// A measured schedule as one of a version that shares its packed weights with the others.
+    fn fitted(&self, conv: &Conv, at: usize, tuned: &Tuned) -> Result<Schedule, String> {
+        let Some(schedule) = tuned.schedule() else {
+            return Err(format!("{} is not emitted", tuned.algorithm()));
+        };
+        let layouts = Layouts::of(conv);
+        let chosen = &self.schedules(conv, layouts)[at];
+        if schedule.pack != Pack::No && chosen.pack == Pack::No {
+            let whose = match self.options.form {
+                Form::Function => "a function does not (a `struct` may)",
+                Form::Type => "versions for other machines do not",
+            };
+            return Err(format!("it packs weights, which {whose}"));
+        }
+        let schedule = Schedule { pack: chosen.pack, ..schedule.clone() };
+        let nest = |schedule: &Schedule| {
+            let watch = &mut |_: &str, _: &Nest| {};
+            passes::compile_as(conv, layouts, schedule, &self.targets[at], watch)
+        };
+        let (made, model) = (nest(&schedule), nest(chosen));
+        let made = made.map_err(|error| error.to_string())?;
+        budget::check_nest(conv, &made).map_err(|error| error.to_string())?;
+        match model {
+            Ok(model) if self.options.form == Form::Type && !same_buffers(&made, &model) => {
+                Err("it packs weights otherwise than versions for other machines".to_owned())
+            }
+            _ => Ok(schedule),
+        }
     }
 
     /// The versions under the plan that is given or chosen.
@@ -214,14 +286,21 @@ impl<'a> Making<'a> {
     /// The schedule for each of [`Isa::ALL`].
     fn schedules(&self, conv: &Conv, layouts: Layouts) -> [Schedule; 3] {
         let Some(mut schedule) = self.options.schedule.clone() else {
+            let measured = |at: usize, choice: Schedule| {
+                let is_it = |(of, place, _): &&(Conv, usize, Schedule)| {
+                    *place == at && of == conv && layouts == Layouts::of(conv)
+                };
+                self.measured.iter().find(is_it).map_or(choice, |(_, _, found)| found.clone())
+            };
             let [widest, narrower, portable] = &self.targets;
             let targets = [widest, narrower, portable];
             let boxes = self
                 .within
                 .and_then(|within| Schedule::choose_together_within(conv, within, targets));
+            let mut at = 0..;
             return boxes
                 .unwrap_or_else(|| Schedule::choose_together_as(conv, layouts, targets))
-                .map(|choice| choice.schedule);
+                .map(|choice| measured(at.next().unwrap_or_default(), choice.schedule));
         };
         // A type holds packed weights, whatever else the schedule says.
         if self.options.form == Form::Type && schedule.pack == Pack::No {

@@ -22,6 +22,7 @@ pub(crate) fn notes(described: &Program, lowered: &Lowered, names: &[String]) ->
         }
         notes.extend(lowered.plan.reasons.iter().map(|reason| format!("* {reason}")));
     }
+    notes.extend(lowered.tuning.iter().flat_map(|said| [String::new(), said.clone()]));
     notes.push(String::new());
     if lowered.versions.iter().any(|version| !version.rounds_once) {
         notes.push("Each multiply-add rounds twice: the product, then the sum.".to_owned());

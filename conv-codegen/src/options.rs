@@ -1,5 +1,9 @@
 //! How source is made, for whoever asks for it.
 
+use std::path::Path;
+
+use conv_files::tuning;
+use conv_ir::program::Tuning;
 use conv_ir::program::plan::Plan;
 use conv_ir::separate::Accuracy;
 use conv_ir::{Error, Isa, Schedule};
@@ -38,6 +42,8 @@ pub struct Options {
     /// The schedule of all versions whose vectors are wide enough, instead of the model's choice
     /// for each.
     pub schedule: Option<Schedule>,
+    /// What was measured, by the machine that versions are for, instead of the model's choices.
+    pub tuning: Vec<(Isa, Tuning)>,
     /// Of several steps, which are fused, instead of the model's choice.
     pub plan: Option<Plan>,
     /// A stream along an axis whose extent is a name; a type.
@@ -54,11 +60,26 @@ impl Default for Options {
             runtime: Library::default(),
             isas: vec![Isa::Avx512, Isa::Avx2],
             schedule: None,
+            tuning: Vec::new(),
             plan: None,
             stream: None,
             accuracy: Accuracy::Exact,
         }
     }
+}
+
+/// Targets of a tuning file, and the versions that they are for.
+const TUNED: [(&str, Isa); 3] =
+    [("avx512vnni", Isa::Avx512), ("avx512", Isa::Avx512), ("avx2", Isa::Avx2)];
+
+/// What a file of `convc tune` says of the machines that versions are for, for
+/// [`Options::tuning`], and in words what is passed over.
+///
+/// # Errors
+/// Where the file, which is named, cannot be read or is no such file.
+pub fn read_tuning(path: &Path) -> Result<(Vec<(Isa, Tuning)>, Vec<String>), String> {
+    let (tuning, notes) = tuning::read_for(path, &TUNED.map(|(name, _)| name))?;
+    Ok((TUNED.map(|(_, isa)| isa).into_iter().zip(tuning).collect(), notes))
 }
 
 impl Form {

@@ -90,7 +90,23 @@ pub fn read(path: &Path, here: &Machine) -> Result<(Tuning, Vec<String>), String
     found.map_err(|message| format!("{}: {message}", path.display()))
 }
 
-/// The same from a text.
+/// What was measured with this version for each of some targets, on whatever CPU, and in words what
+/// is passed over: for code that is to run on several machines. Of two CPUs the last in the file
+/// counts.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_for(path: &Path, targets: &[&str]) -> Result<(Vec<Tuning>, Vec<String>), String> {
+    let here = format!("version {VERSION} for {}", targets.join(", "));
+    let place = |machine: &Machine| {
+        let at = targets.iter().position(|target| machine.target == *target);
+        at.filter(|_| machine.version == VERSION)
+    };
+    let found = text(path).and_then(|text| sorted(&text, &here, targets.len(), place));
+    found.map_err(|message| format!("{}: {message}", path.display()))
+}
+
+/// What [`read`] finds in a text.
 ///
 /// ```
 /// use conv_files::tuning::{Machine, parse};
@@ -105,25 +121,35 @@ pub fn read(path: &Path, here: &Machine) -> Result<(Tuning, Vec<String>), String
 /// # Errors
 /// What is wrong with it.
 pub fn parse(text: &str, here: &Machine) -> Result<(Tuning, Vec<String>), String> {
-    let (mut found, mut notes, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    let words = format!("version {} on {} for {}", here.version, here.cpu, here.target);
+    let (found, notes) = sorted(text, &words, 1, |machine| (machine == here).then_some(0))?;
+    Ok((found.into_iter().next().unwrap_or_default(), notes))
+}
+
+/// What a text says of some machines, each at its place. `here` is what they are, in words.
+fn sorted(
+    text: &str,
+    here: &str,
+    machines: usize,
+    place: impl Fn(&Machine) -> Option<usize>,
+) -> Result<(Vec<Tuning>, Vec<String>), String> {
+    let (mut notes, mut wrong) = (Vec::new(), Vec::new());
+    let mut found: Vec<Vec<Tuned>> = vec![Vec::new(); machines];
     for Entry { machine, layers } in contents(text)?.machines {
-        if machine != *here {
+        let Some(at) = place(&machine) else {
             notes.push(format!(
-                "passed over: {} layers measured with version {} on {} for {}; this is version {} \
-                 on {} for {} (`convc tune` measures them here)",
+                "passed over: {} layers measured with version {} on {} for {}; this is {here} \
+                 (`convc tune` measures them here)",
                 layers.len(),
                 cut(&machine.version),
                 cut(&machine.cpu),
                 cut(&machine.target),
-                here.version,
-                here.cpu,
-                here.target
             ));
             continue;
-        }
+        };
         for line in &layers {
             match line.tuned() {
-                Ok(tuned) => found.push(tuned),
+                Ok(tuned) => found[at].push(tuned),
                 Err(why) => wrong.push(format!("passed over: {}: {why}", cut(&line.layer))),
             }
         }
@@ -133,7 +159,7 @@ pub fn parse(text: &str, here: &Machine) -> Result<(Tuning, Vec<String>), String
     if more > 0 {
         notes.push(format!("passed over: {more} more layers"));
     }
-    Ok((found.into_iter().collect(), notes))
+    Ok((found.into_iter().map(Tuning::from_iter).collect(), notes))
 }
 
 /// The text of a file with what was measured here, in the place of what it had of these layers;

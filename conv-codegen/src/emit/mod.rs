@@ -73,7 +73,7 @@ pub use head::Head;
 pub(crate) use hot_leaf::bills;
 use item::{Form, Home};
 pub(crate) use lanes::has_vectors_for;
-pub(crate) use packed::{Constant, constants, same_packing};
+pub(crate) use packed::{Constant, constants, same_buffers, same_packing};
 use versions::Bodies;
 
 /// Bytes of scratch and packed buffers that an emitted function keeps on its stack at most: an

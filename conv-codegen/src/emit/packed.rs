@@ -13,8 +13,8 @@
 //! With `new` a `static` packs at build time. `boxed` packs where the weights will stay: they may
 //! be larger than a stack.
 
-use conv_ir::DType;
 use conv_ir::nest::{Buffer, BufferRole};
+use conv_ir::{DType, Nest};
 use proc_macro2::TokenStream;
 use quote::quote;
 
@@ -140,11 +140,16 @@ fn zeros(names: &[TokenStream], arrays: &[(i64, DType)], notes_finite: bool) -> 
 
 /// Whether all versions hold the same packed buffers.
 pub(crate) fn same_packing(versions: &[Version]) -> bool {
-    let packed = |version: &Version| -> Vec<_> {
-        let buffers = version.nest.buffers.iter().filter(|b| is_held(b));
+    versions.windows(2).all(|pair| same_buffers(&pair[0].nest, &pair[1].nest))
+}
+
+/// Whether two nests do.
+pub(crate) fn same_buffers(a: &Nest, b: &Nest) -> bool {
+    let packed = |nest: &Nest| -> Vec<_> {
+        let buffers = nest.buffers.iter().filter(|b| is_held(b));
         buffers.map(|b| (b.extents.clone(), b.dtype)).collect()
     };
-    versions.windows(2).all(|pair| packed(&pair[0]) == packed(&pair[1]))
+    packed(a) == packed(b)
 }
 
 /// What makes a value of the type.

@@ -15,7 +15,7 @@ use super::Errors;
 use super::parse::{Described, Dim, ShapeSource, Tensor};
 use super::pools;
 use super::types;
-use super::values::{Settings, unknown_word, words};
+use super::values::{Measured, Settings, unknown_word, words};
 use super::weights::{self, Known};
 use crate::{Along, Library};
 
@@ -29,6 +29,7 @@ pub(super) struct Checked {
     pub accuracy: Accuracy,
     pub runtime: Library,
     pub stream: Option<Along>,
+    pub tuning: Measured,
 }
 
 /// The axis that streams, of so many.
@@ -56,6 +57,7 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     let before = errors.count();
     let settings = Settings::read(item.entries, errors);
     let (accuracy, runtime) = (settings.accuracy, settings.runtime);
+    let tuning = settings.tuning.clone();
     let keys_are_sound = errors.count() == before;
     if let (Some(_), None, Some(place)) =
         (accuracy.admits(), &known.weight, settings.place("accuracy", None))
@@ -72,7 +74,7 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
         return None;
     }
     let checked =
-        |conv: Conv| Checked { program: conv.into(), schedule, accuracy, runtime, stream };
+        |conv: Conv| Checked { program: conv.into(), schedule, accuracy, runtime, stream, tuning };
     let Some(weight) = &known.weight else {
         return Some(checked(conv));
     };

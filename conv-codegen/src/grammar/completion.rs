@@ -12,7 +12,7 @@ use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 
 /// Keys, and what a reader of their documentation wants to know first.
-const DOCS: [(&str, &str); 26] = [
+const DOCS: [(&str, &str); 27] = [
     ("stride", "Step of the window: `2`, or `[2, 1]` for each axis. Default 1."),
     (
         "padding",
@@ -73,6 +73,10 @@ const DOCS: [(&str, &str); 26] = [
     (
         "stream",
         "The axis along which a `struct` takes blocks of any length, `w`, `h` or `d`, whose size is a name; `w(64, 8)` says the lengths that code is made for. Default: whole arrays.",
+    ),
+    (
+        "tuning",
+        "A file of `convc tune`: what it measured for this version takes the place of the model's schedules.",
     ),
     (
         "std",

@@ -18,13 +18,14 @@ use crate::{Options, facts, notes};
 
 /// The item of a checked description.
 pub(super) fn made(item: &Item, checked: &Checked) -> Result<TokenStream, Error> {
-    let Checked { program, schedule, accuracy, runtime, stream } = checked;
+    let Checked { program, schedule, accuracy, runtime, stream, tuning } = checked;
     let options = Options {
         form: item.form,
         runtime: *runtime,
         schedule: schedule.clone(),
         accuracy: *accuracy,
         stream: stream.clone(),
+        tuning: tuning.tuning.clone(),
         ..Options::default()
     };
     // Inputs behind the first are declared in front of the steps.
@@ -32,10 +33,15 @@ pub(super) fn made(item: &Item, checked: &Checked) -> Result<TokenStream, Error>
     let names = declared.map(|input| &input.name).chain(item.steps.iter().map(|step| &step.name));
     let names: Vec<String> = names.map(|name| name.unraw().to_string()).collect();
     if let Some(along) = stream {
+        if options.tuning.iter().any(|(_, tuning)| !tuning.layers().is_empty()) {
+            let message = "what is measured has known sizes, a stream has not: leave `tuning` out";
+            return Err(Error::Argument(message.to_owned()));
+        }
         let stream = Streamed::new(program, (along, &options), &names)?;
         return stream.item(&head(item, stream.notes(&names)), &facts::constants(program));
     }
     let mut lowered = crate::lowered(program, &options)?;
+    lowered.tuning.splice(0..0, tuning.notes.iter().cloned());
     notes::rename(program, &mut lowered, &names);
     let head = head(item, notes::notes(program, &lowered, &names));
     options.form.tokens(&lowered.versions, &head, &facts::constants(program))

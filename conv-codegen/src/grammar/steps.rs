@@ -35,7 +35,7 @@ use super::pools;
 use super::values::{KEYS, Settings, unknown_word};
 
 /// What is said once, for all steps.
-const SHARED: [&str; 4] = ["layout", "std", "accuracy", "stream"];
+const SHARED: [&str; 5] = ["layout", "std", "accuracy", "stream", "tuning"];
 
 /// The words of a tensor that is combined with what a step gives.
 const COMBINED: [(&str, Combine); 3] =
@@ -91,6 +91,7 @@ pub(super) fn check_steps(item: &Item, errors: &mut Errors) -> Option<Checked> {
         schedule: None,
         accuracy: settings.accuracy,
         runtime: settings.runtime,
+        tuning: settings.tuning,
     })
 }
 

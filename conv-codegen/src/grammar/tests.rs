@@ -338,3 +338,43 @@ fn mistakes_are_short_lines_whatever_the_words() {
         }
     }
 }
+
+/// A measured schedule is the version's; what is not for it is said in the item's documentation.
+#[test]
+fn measured_schedules_are_read() {
+    use conv_files::tuning::{Machine, Measured, merged};
+    use conv_ir::nest::Role;
+    use conv_ir::program::{Algorithm, Tuned};
+    use conv_ir::{Accuracy, Conv, Schedule, Target};
+    let conv: Conv = "conv2d ic16 oc64 in 28 kernel 3 pad 1".parse().unwrap();
+    let wide = Schedule::choose(&conv, &Target::AVX512).schedule;
+    let schedule = Schedule { tile: vec![(Role::OutChannel, 32), (Role::Out(1), 5)], ..wide };
+    let way = (Algorithm::Direct, Some(schedule));
+    let tuned = Tuned::new(&conv, Accuracy::Exact, way).unwrap();
+    let new = [Measured { tuned, ms: 1.0, model_ms: 2.0 }];
+    let here = Machine::new("some CPU", "avx512");
+    let old = Machine { version: "0.0.1".to_owned(), ..here.clone() };
+    let text = merged(Some(&merged(None, &old, &new).unwrap()), &here, &new).unwrap();
+    let path = std::env::temp_dir().join(format!("conv-codegen-{}.json", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let item = |head: &str, rest: &str| {
+        let sizes = "input: [f32; 1, 16, 28, 28], weight: [f32; 64, 16, 3, 3]";
+        let file = path.display();
+        sound(&format!("{head}({sizes}) -> [f32; 1, 64, 28, 28]; {rest}, tuning: \"{file}\""))
+    };
+    let text = item("struct L", "padding: 1");
+    for part in
+        ["/// Measured for avx512: `lanes oc:16 tile oc:32,ow:5", "version 0.0.1 on some CPU"]
+    {
+        assert!(text.contains(part), "{part}\nnot in\n{text}");
+    }
+    assert!(text.contains(&format!("include_bytes!(\"{}\")", path.display())), "{text}");
+    let text = item("fn f", "padding: 1");
+    assert!(text.contains("it packs weights, which a function does not"), "{text}");
+    let text = sound(&format!(
+        "struct M(input: [f32; 1, 8, 9], weight: [f32; 8, 8, 3]) -> [f32; 1, 8, 7]; tuning: \"{}\"",
+        path.display()
+    ));
+    assert!(text.contains("Nothing is measured: the model chooses."), "{text}");
+    std::fs::remove_file(&path).unwrap();
+}

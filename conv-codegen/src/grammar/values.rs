@@ -4,21 +4,22 @@
 //! underscore stands for its hyphen. Numbers per axis are `2` or `[2, 1]`, padding is also `(1, 2)`
 //! and `[(1, 2), 0]`. Whether a number makes sense is for `Conv::new` to say.
 
+use conv_ir::program::Tuning;
 use conv_ir::program::stream::PIECES;
 use conv_ir::requantise::Rounding;
 use conv_ir::separate::Accuracy;
-use conv_ir::{Activation, Error, Layout, Padding, PaddingMode, PerAxis, Reduction, cut};
+use conv_ir::{Activation, Error, Isa, Layout, Padding, PaddingMode, PerAxis, Reduction, cut};
 use proc_macro2::TokenStream;
 use quote::ToTokens;
 use syn::{Expr, Lit};
 
 use super::Errors;
 use super::parse::{Entry, whole_number, word};
-use super::weights::scales;
-use crate::Library;
+use super::weights::{folder, path, scales};
+use crate::{Library, read_tuning};
 
 /// Every key, as an error message lists them.
-pub(super) const KEYS: [&str; 22] = [
+pub(super) const KEYS: [&str; 23] = [
     "stride",
     "padding",
     "dilation",
@@ -41,6 +42,7 @@ pub(super) const KEYS: [&str; 22] = [
     "ceil_mode",
     "count_include_pad",
     "stream",
+    "tuning",
 ];
 
 /// `onnx(0.02, 3)`: what makes integers of few bits of sums.
@@ -48,6 +50,13 @@ pub(super) struct Requantise {
     pub rounding: Rounding,
     pub scales: Vec<f64>,
     pub zero_point: i32,
+}
+
+/// What a file of `convc tune` says of the machines that versions are for, and what is passed over.
+#[derive(Clone, Default)]
+pub(super) struct Measured {
+    pub tuning: Vec<(Isa, Tuning)>,
+    pub notes: Vec<String>,
 }
 
 /// The values given, and where.
@@ -69,6 +78,7 @@ pub(super) struct Settings<'a> {
     pub schedule: Option<conv_ir::Schedule>,
     pub accuracy: Accuracy,
     pub runtime: Library,
+    pub tuning: Measured,
     /// The letter of the axis that streams, and lengths of pieces.
     pub stream: Option<(char, Vec<usize>)>,
 }
@@ -94,6 +104,7 @@ impl<'a> Settings<'a> {
             schedule: None,
             accuracy: Accuracy::Exact,
             runtime: Library::Std,
+            tuning: Measured::default(),
             stream: None,
         };
         for entry in entries {
@@ -136,6 +147,7 @@ impl<'a> Settings<'a> {
             "std" => self.runtime = Library::Core,
             "accuracy" => self.accuracy = parsed(value)?,
             "stream" => self.stream = Some(stream(value)?),
+            "tuning" => self.tuning = measured(value)?,
             "residual" => {
                 let message = "a residual is a parameter behind the others: `residual: [f32; 1, 8, 14, 14]`, shaped as the output";
                 return Err(syn::Error::new_spanned(&entry.key, message));
@@ -339,15 +351,18 @@ fn stream(value: &Expr) -> syn::Result<(char, Vec<usize>)> {
 }
 
 fn schedule(value: &Expr) -> syn::Result<conv_ir::Schedule> {
-    match value {
-        Expr::Lit(lit) => match &lit.lit {
-            Lit::Str(text) => {
-                text.value().parse().map_err(|error| syn::Error::new_spanned(value, error))
-            }
-            _ => Err(syn::Error::new_spanned(value, "expected a schedule as a string")),
-        },
-        _ => Err(syn::Error::new_spanned(value, "expected a schedule as a string")),
-    }
+    let said = |message: &dyn ToString| syn::Error::new_spanned(value, message.to_string());
+    let text = path(value).ok_or_else(|| said(&"expected a schedule as a string"))?;
+    text.parse().map_err(|error: Error| said(&error))
+}
+
+fn measured(value: &Expr) -> syn::Result<Measured> {
+    let said = |message: String| syn::Error::new_spanned(value, message);
+    let Some(place) = path(value) else {
+        return Err(said("expected a file of `convc tune`, such as `\"tuned.json\"`".to_owned()));
+    };
+    let (tuning, notes) = read_tuning(&folder().join(&place)).map_err(said)?;
+    Ok(Measured { tuning, notes })
 }
 
 /// Words of the text form as the macro writes them.

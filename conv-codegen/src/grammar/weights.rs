@@ -76,7 +76,7 @@ pub(super) fn files(item: &Item) -> impl Iterator<Item = PathBuf> {
         .iter()
         .chain(entries)
         .filter_map(|e| match e.key.to_string().as_str() {
-            "weight" | "bias" => path(&e.value),
+            "weight" | "bias" | "tuning" => path(&e.value),
             "requantise" | "activation" => match &e.value {
                 Expr::Call(call) => call.args.first().and_then(path),
                 _ => None,
@@ -101,11 +101,11 @@ pub(super) fn tracked(files: &BTreeSet<PathBuf>) -> TokenStream {
     }
 }
 
-fn folder() -> PathBuf {
+pub(super) fn folder() -> PathBuf {
     std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).unwrap_or_default()
 }
 
-fn path(value: &Expr) -> Option<String> {
+pub(super) fn path(value: &Expr) -> Option<String> {
     match value {
         Expr::Lit(lit) => match &lit.lit {
             Lit::Str(text) => Some(text.value()),
