@@ -348,7 +348,7 @@ fn measured_schedules_are_read() {
     use conv_ir::{Accuracy, Conv, Schedule, Target};
     let conv: Conv = "conv2d ic16 oc64 in 28 kernel 3 pad 1".parse().unwrap();
     let wide = Schedule::choose(&conv, &Target::AVX512).schedule;
-    let schedule = Schedule { tile: vec![(Role::OutChannel, 32), (Role::Out(1), 5)], ..wide };
+    let schedule = Schedule { tile: vec![(Role::OutChannel, 32), (Role::Out(0), 5)], ..wide };
     let way = (Algorithm::Direct, Some(schedule));
     let tuned = Tuned::new(&conv, Accuracy::Exact, way).unwrap();
     let new = [Measured { tuned, ms: 1.0, model_ms: 2.0 }];
