@@ -8,7 +8,7 @@
 use conv_ir::lower::{Layouts, Within};
 use conv_ir::nest::Role;
 use conv_ir::program::plan::Plan;
-use conv_ir::program::{Rewritten, Tuned, fuse, whole};
+use conv_ir::program::{Algorithm, Rewritten, Tuned, fuse, whole};
 use conv_ir::schedule::{Borders, Pack};
 use conv_ir::separate::Accuracy;
 use conv_ir::{Conv, Error, Isa, Nest, Program, Schedule, Target, passes};
@@ -164,11 +164,16 @@ impl<'a> Making<'a> {
 
     /// A measured schedule as one of a version that shares its packed weights with the others.
     fn fitted(&self, conv: &Conv, at: usize, tuned: &Tuned) -> Result<Schedule, String> {
-        let Some(schedule) = tuned.schedule() else {
-            return Err(format!("{} is not emitted", tuned.algorithm()));
-        };
         let layouts = Layouts::of(conv);
         let chosen = &self.schedules(conv, layouts)[at];
+        let schedule = match (tuned.schedule(), tuned.algorithm()) {
+            (Some(schedule), _) => schedule,
+            (None, Algorithm::Direct) => chosen,
+            (None, other) => return Err(format!("{other} is not emitted")),
+        };
+        if schedule.cache_in > 0 {
+            return Err("it keeps sums in scratch, which emitted code has on its stack".to_owned());
+        }
         if schedule.pack != Pack::No && chosen.pack == Pack::No {
             let whose = match self.options.form {
                 Form::Function => "a function does not (a `struct` may)",

@@ -108,6 +108,7 @@
 //! | `accuracy` | `exact`, `fast`, `unfused` | `exact` |
 //! | `std` | `true`, `false` | `true` |
 //! | `schedule` | a string, as `explain` prints it | the model's choice |
+//! | `tuning` | a file of `convc tune`, in a `struct` | the model's choices |
 //!
 //! Words of `padding` are `valid`, `same` (an odd window), `same_upper`, `same_lower`, `full` and
 //! `causal`; of `padding_mode` `zeros`, `constant`, `reflect`, `symmetric`, `replicate` and

@@ -41,7 +41,8 @@ pub(super) fn made(item: &Item, checked: &Checked) -> Result<TokenStream, Error>
         return stream.item(&head(item, stream.notes(&names)), &facts::constants(program));
     }
     let mut lowered = crate::lowered(program, &options)?;
-    lowered.tuning.splice(0..0, tuning.notes.iter().cloned());
+    let notes = tuning.notes.iter().map(|note| format!("In the tuning file, {note}."));
+    lowered.tuning.splice(0..0, notes);
     notes::rename(program, &mut lowered, &names);
     let head = head(item, notes::notes(program, &lowered, &names));
     options.form.tokens(&lowered.versions, &head, &facts::constants(program))
