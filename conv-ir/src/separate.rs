@@ -13,10 +13,15 @@
 //! for those who asked for [`Accuracy::Fast`], and [`Separable::bound`] says how far off a result
 //! may be.
 //!
+//! Sums of integers have no such order: they are two passes whatever is asked for
+//! ([`separate_whole`]).
+//!
 //! The factors are exact where a row and a column of the window divide so (tolerance zero).
 //! Otherwise they are the leading pairs of the singular value decomposition, as few as leave no tap
 //! off by more than [`TOLERANCE`] units in the last place of the largest tap for each pair: as far
 //! as a window that was computed and rounded is from its own formula.
+
+mod whole;
 
 use std::fmt;
 
@@ -25,6 +30,7 @@ use crate::conv::{Conv, ConvSpec, Padding, PaddingMode, PerAxis, Size};
 use crate::{DType, Reduction, Types};
 
 pub use crate::accuracy::Accuracy;
+pub use whole::separate_whole;
 
 /// The most that a tap may be off for each pair, in units in the last place of the largest tap.
 pub const TOLERANCE: f64 = 4.0;
@@ -32,9 +38,9 @@ pub const TOLERANCE: f64 = 4.0;
 /// Two passes in the place of one window.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Separable {
-    /// Down the columns: the input's size to the output's rows.
+    /// Down the columns: the input's size to the output's rows. Of integers along the rows.
     pub first: Conv,
-    /// Along the rows: the rest, with bias, residual and activation.
+    /// Along the rows, of integers down the columns: the rest, with bias, residual and activation.
     pub second: Conv,
     /// The columns and the rows of the first window, the largest product first.
     pub factors: Vec<(Vec<f64>, Vec<f64>)>,
@@ -53,7 +59,7 @@ impl Separable {
         let column = self.factors.first().map_or(0, |pair| pair.0.len());
         let rows: usize = self.factors.iter().map(|pair| pair.1.len()).sum();
         let steps = column + rows;
-        let unit = self.first.dtype().epsilon() / 2.0;
+        let unit = self.first.dtype().unit();
         let gamma = gamma(steps, unit);
         gamma * (self.sums.0 * largest + self.largest_bias) + self.sums.1 * largest
     }
@@ -93,14 +99,13 @@ impl fmt::Display for Separable {
             return f.write_str("rank 0");
         };
         let more = if others.is_empty() { "" } else { " + .." };
-        write!(
-            f,
-            "rank {}: {}^T x {}{more}, {how}; error at most {:.1e} of the largest input",
-            self.factors.len(),
-            list(column),
-            list(row),
-            self.bound(1.0)
-        )
+        let pairs = self.factors.len();
+        write!(f, "rank {pairs}: {}^T x {}{more}, {how}", list(column), list(row))?;
+        match self.bound(1.0) {
+            // Of integers, which are not rounded.
+            0.0 => Ok(()),
+            bound => write!(f, "; error at most {bound:.1e} of the largest input"),
+        }
     }
 }
 

@@ -218,7 +218,7 @@ pub(super) fn tiles(shape: &Shape, target: &Target) -> Vec<(f64, Columns)> {
     let native = target.lanes(shape.bytes) as i64;
     let mut all: Vec<(f64, Columns)> = Vec::new();
     // Taps slide in whole registers alone, where dead lanes cost less than more instructions.
-    let slides = shape.slides && target.isa.machine().dots;
+    let slides = shape.slides_on(target);
     let fits = |lanes: &i64| *lanes > 1 && (*lanes == native || !slides);
     for lanes in [native, native / 2, native / 4].into_iter().filter(fits) {
         let by_taps = goes_by_taps(shape, target);
@@ -346,7 +346,13 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     if can_mask(shape, target) {
         return masked_columns(choice, shape, target);
     }
-    let columns = plain(shape, target);
+    // Rows of bytes are as near in a panel as in an image.
+    let shared = if shape.slides_on(target) && !shape.channels_last && target.packs {
+        best(shape, target).map(|best| best.1)
+    } else {
+        None
+    };
+    let columns = shared.unwrap_or_else(|| plain(shape, target));
     let Columns { lanes, channels, rows, vectors } = columns;
     choice.schedule.lanes = Some((Role::Out(0), lanes));
     choice.schedule.tile =
@@ -378,7 +384,7 @@ fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) 
     let window = shape.span(1);
     let row =
         shape.columns().saturating_mul(shape.column_step.max(1)).saturating_add(shape.span(0));
-    let row_bytes = product([shape.in_channels, shape.planes(), row, shape.bytes as i64]);
+    let row_bytes = product([shape.in_channels, shape.planes(), row, shape.copied_bytes(target)]);
     let panel_bytes = |rows: i64| {
         // One row at a time, the rows between taps are left out.
         let window = if rows == 1 { shape.taps.get(1).copied().unwrap_or(1) } else { window };

@@ -41,6 +41,10 @@ pub(super) struct Shape {
     pub woven: Option<Signs>,
     /// Neighbouring taps of bytes can be multiplied at a time.
     pub slides: bool,
+    /// The same where taps are known and spelled out.
+    pub slides_where_spelled: bool,
+    /// The input is of bytes that are integers.
+    pub is_of_bytes: bool,
     /// Sums beside those of a column's channels: of splats, where bytes are alike.
     pub beside: i64,
     /// The output has the type of the sums, no integer: a tile of channels is turned in registers.
@@ -122,6 +126,11 @@ impl Shape {
             fours: nest.fours(),
             woven: nest.weaves(),
             slides: nest.slides(),
+            slides_where_spelled: nest.slides_where_spelled(),
+            is_of_bytes: nest.buffer_of(BufferRole::Input).is_some_and(|input| {
+                let dtype = nest.buffer(input).dtype;
+                dtype.is_integer() && dtype.bytes() == 1
+            }),
             beside: 0,
             stores_sums: !nest.dtype.is_integer()
                 && nest
@@ -154,6 +163,17 @@ impl Shape {
             && !self.channels_last
             && product([all, self.out_channels, FEW_OUTPUTS]) <= REPEATS;
         self.known_taps.filter(|_| few).map(|_| all)
+    }
+
+    /// Bytes of an element of rows that are copied for columns in the lanes.
+    pub(super) fn copied_bytes(&self, target: &Target) -> i64 {
+        if self.is_of_bytes && target.isa.machine().dots { 1 } else { self.bytes as i64 }
+    }
+
+    /// Whether taps are multiplied at a time on this machine.
+    pub(super) fn slides_on(&self, target: &Target) -> bool {
+        let spelled = self.slides_where_spelled && self.spelled_taps().is_some();
+        (self.slides || spelled) && target.isa.machine().dots
     }
 
     /// Whether a window has many taps. Where rows fold, each of an edge has an address of its own,

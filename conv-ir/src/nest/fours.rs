@@ -1,6 +1,8 @@
 //! Whether products of bytes can be summed four at a time.
 
-use super::{Access, Affine, AxisId, Expr, Index, Leaf, Loop, Nest, Op, Part, Role, Stmt, Var};
+use super::{
+    Access, Affine, AxisId, BufferRole, Expr, Index, Leaf, Loop, Nest, Op, Part, Role, Stmt, Var,
+};
 use crate::dtype::{DType, Kind};
 
 /// Products in an instruction.
@@ -65,6 +67,19 @@ impl Nest {
             is_plain && self.channels(leaf).all(|l| l.constant_extent() == Some(1))
         };
         self.all_of_bytes(&is_alone) == Some(Signs::Differ)
+    }
+
+    /// The same of known weights that are bytes with a sign, where all of them are in the code.
+    pub(crate) fn slides_where_spelled(&self) -> bool {
+        let Some(id) = self.buffer_of(BufferRole::Weight) else { return false };
+        let is_byte = |x: &f64| DType::I8.round(*x) == *x;
+        let values = self.buffer(id).values.as_ref().filter(|_| self.dtype == DType::I32);
+        if !values.is_some_and(|values| values.iter().all(is_byte)) {
+            return false;
+        }
+        let mut bytes = self.clone();
+        bytes.store_as(id, DType::I8);
+        bytes.slides()
     }
 
     /// Whether a loop is over the channels of a block of four.

@@ -2,7 +2,8 @@
 //! by algorithm.
 //!
 //! ```text
-//! exact   strides of 1x1 windows move to the step before                            same bits
+//! exact   a known window of integers, a column times a row, is two steps             same bits
+//!         strides of 1x1 windows move to the step before                            same bits
 //! fast    before that, a known window of low rank is two steps                      within a bound
 //!         behind it, steps of stride 1 are computed in tiles (machine code alone)   within a bound
 //!         and large windows in blocks through an FFT (machine code alone)           within a bound
@@ -17,7 +18,7 @@ use std::fmt;
 use super::{Program, Step, tiled};
 use crate::accuracy::Accuracy;
 use crate::fft::Blocks;
-use crate::separate::{Separable, separate};
+use crate::separate::{Separable, separate, separate_whole};
 use crate::winograd::Tiles;
 use crate::{Conv, Element, Error, Reduction};
 
@@ -250,10 +251,7 @@ impl Program {
 
     /// The same, but strides stay where they are.
     pub(super) fn with_strides_kept(&self, accuracy: Accuracy) -> Rewritten {
-        let (program, origins, separated) = match accuracy.admits() {
-            None => self.whole_windows(),
-            Some(most) => self.split_windows(most),
-        };
+        let (program, origins, separated) = self.split_windows(accuracy.admits());
         let (tiled, in_blocks, direct) = (Vec::new(), Vec::new(), Vec::new());
         Rewritten { program, origins, separated, skips: false, tiled, in_blocks, direct }
     }
@@ -262,15 +260,23 @@ impl Program {
         (self.clone(), (0..self.steps.len()).collect(), Vec::new())
     }
 
-    fn split_windows(&self, most: f64) -> Split {
+    /// Windows of floating-point numbers only where results may be off by so much.
+    fn split_windows(&self, most: Option<f64>) -> Split {
         let (mut steps, mut origins, mut separated) = (Vec::new(), Vec::new(), Vec::new());
         // Where each tensor is, counted in the steps made.
         let mut tensors = vec![0];
         for (at, step) in self.steps.iter().enumerate() {
             let residual = step.residual.map(|tensor| tensors[tensor]);
             let from: Vec<usize> = step.from.iter().map(|&tensor| tensors[tensor]).collect();
-            let as_exact = |found: &Separable| found.relative_bound(&step.conv) <= most;
-            match separate(&step.conv).filter(|found| !step.given && as_exact(found)) {
+            let as_exact = |found: &Separable| {
+                most.is_some_and(|most| found.relative_bound(&step.conv) <= most)
+            };
+            let found = match step.conv.dtype().is_integer() {
+                true => separate_whole(&step.conv),
+                false if most.is_some() => separate(&step.conv).filter(as_exact),
+                false => None,
+            };
+            match found.filter(|_| !step.given) {
                 Some(found) => {
                     steps.push(Step { from, ..found.first.clone().into() });
                     steps.push(Step { residual, ..found.second.clone().into() });
@@ -283,6 +289,9 @@ impl Program {
                 }
             }
             tensors.push(steps.len());
+        }
+        if separated.is_empty() {
+            return self.whole_windows();
         }
         let outputs = self.outputs().iter().map(|&tensor| tensors[tensor]).collect();
         match Program::giving(steps, outputs) {

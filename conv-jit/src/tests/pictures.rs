@@ -92,6 +92,74 @@ fn agrees<O: Stored>(conv: &Conv, input: &[u8], expected: &[i64]) {
     }
 }
 
+/// The sums themselves, or what their type holds, and eighths of them.
+#[track_caller]
+fn every_output(spec: &ConvSpec, weight: &[i32], input: &[u8]) {
+    let conv = |output: DType| {
+        let types = Types::of(DType::U8, DType::I8).giving(output);
+        Conv::new(ConvSpec { types, ..spec.clone() }).unwrap().with_weights(weight, None).unwrap()
+    };
+    let whole = conv(DType::I32);
+    let sums = sums(&whole, input, weight);
+    agrees::<i32>(&whole, input, &sums);
+    let kept = |least, most| sums.iter().map(|x: &i64| (*x).clamp(least, most)).collect();
+    let words: Vec<i64> = kept(-32768, 32767);
+    agrees::<i16>(&conv(DType::I16), input, &words);
+    let bytes: Vec<i64> = kept(0, 255);
+    agrees::<u8>(&conv(DType::U8), input, &bytes);
+    let eighths = conv(DType::U8).requantised(Rounding::Onnx, &[0.125], 0).unwrap();
+    let even = |x: &i64| (*x as f64 / 8.0).round_ties_even().clamp(0.0, 255.0) as i64;
+    agrees::<u8>(&eighths, input, &sums.iter().map(even).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_column_times_a_row_is_two_passes() {
+    const MODES: [PaddingMode; 6] = [
+        PaddingMode::Zeros,
+        PaddingMode::Replicate,
+        PaddingMode::Constant(201.0),
+        PaddingMode::Reflect,
+        PaddingMode::Symmetric,
+        PaddingMode::Circular,
+    ];
+    let windows = [[5, 5], [15, 15], [4, 9], [9, 4], [7, 7]];
+    let sizes = [[20, 128], [9, 19], [33, 81], [70, 40]];
+    for (planes, layout) in
+        [(1, Layout::ChannelsFirst), (2, Layout::ChannelsFirst), (3, Layout::ChannelsLast)]
+    {
+        for (round, kernel) in (0..2).flat_map(|_| windows).enumerate() {
+            let (mode, size) = (MODES[(round + planes) % MODES.len()], sizes[round % sizes.len()]);
+            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
+            let spec = ConvSpec {
+                layout,
+                in_channels: planes,
+                out_channels: planes,
+                groups: planes,
+                padding: kernel.map(around).into(),
+                padding_mode: mode,
+                ..ConvSpec::new(size, kernel)
+            };
+            // Fifteen taps of 8 under bytes of 255 are just within 16 bits.
+            let tap = |at: usize| extreme(at + 31 * round, -8, 8);
+            let weight: Vec<i32> = (0..planes * kernel[0] * kernel[1])
+                .map(|at| {
+                    let (plane, at) = (at / (kernel[0] * kernel[1]), at % (kernel[0] * kernel[1]));
+                    tap(100 * plane + at / kernel[1]) * tap(100 * plane + 50 + at % kernel[1])
+                })
+                .collect();
+            let input: Vec<u8> = (0..planes * size[0] * size[1])
+                .map(|at| extreme(at + round, 0, 255) as u8)
+                .collect();
+            every_output(&spec, &weight, &input);
+        }
+    }
+    let window = [1, 4, 6, 4, 1].map(|u| [1, 4, 6, 4, 1].map(|v| u * v)).concat();
+    let conv: Conv = "conv2d u8 x i8 -> u8 in 64x128 kernel 5 pad 2".parse().unwrap();
+    let conv = conv.with_weights(&window, None).unwrap();
+    let compiled = Compiled::new(&conv, Options::default()).unwrap();
+    assert_eq!(compiled.rewritten().program.steps().len(), 2, "{}", compiled.explain());
+}
+
 #[test]
 fn windows_of_bytes_are_the_sums_of_plain_loops() {
     // Edges that are masked read the picture itself, where taps slide; others read a copy.
@@ -131,24 +199,7 @@ fn windows_of_bytes_are_the_sums_of_plain_loops() {
             let input: Vec<u8> = (0..planes * size[0] * size[1])
                 .map(|at| extreme(at + round, 0, 255) as u8)
                 .collect();
-            let conv = |output: DType| {
-                let types = Types::of(DType::U8, DType::I8).giving(output);
-                Conv::new(ConvSpec { types, ..spec.clone() })
-                    .unwrap()
-                    .with_weights(&weight, None)
-                    .unwrap()
-            };
-            let whole = conv(DType::I32);
-            let sums = sums(&whole, &input, &weight);
-            agrees::<i32>(&whole, &input, &sums);
-            let kept = |least, most| sums.iter().map(|x: &i64| (*x).clamp(least, most)).collect();
-            let words: Vec<i64> = kept(-32768, 32767);
-            agrees::<i16>(&conv(DType::I16), &input, &words);
-            let bytes: Vec<i64> = kept(0, 255);
-            agrees::<u8>(&conv(DType::U8), &input, &bytes);
-            let eighths = conv(DType::U8).requantised(Rounding::Onnx, &[0.125], 0).unwrap();
-            let even = |x: &i64| (*x as f64 / 8.0).round_ties_even().clamp(0.0, 255.0) as i64;
-            agrees::<u8>(&eighths, &input, &sums.iter().map(even).collect::<Vec<_>>());
+            every_output(&spec, &weight, &input);
         }
     }
 }

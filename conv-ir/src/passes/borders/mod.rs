@@ -58,13 +58,15 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
         mask::check(nest, schedule, target)?;
     }
     let weaves = panel::weaves(nest, schedule, target);
+    // A row of bytes is what neighbouring taps are multiplied on at a time.
+    let stays = target.isa.machine().dots && schedule.lanes_of(Role::Out(0)) > 1;
     let body = std::mem::take(&mut nest.body);
     let most = (CHAINS / leaves(&body).max(1)).max(1);
     let mut multiplies = false;
     nest.body = match schedule.borders {
         Borders::Panel { rows } => map_paths(body, &mut |path| {
             multiplies |= skips(&path);
-            panel::panel(nest, schedule, path, (rows, weaves))
+            panel::panel(nest, schedule, path, panel::Copying { rows, weaves, stays })
         })?,
         Borders::Exact | Borders::Mask => map_paths(body, &mut |path| {
             let skips = skips(&path);

@@ -23,7 +23,9 @@
 //!           for oc, oh in 0..8, ow, ic.q, ic.b in 0..4: .. panel[ic.q, oh + kh, ow + kw, ic.b]
 //! ```
 //!
-//! It is of bytes then, as the input is.
+//! It is of bytes then, as the input is, and so is one of columns in the lanes where the machine has
+//! such products: neighbouring taps find neighbouring bytes. Others are of the sums' type, widened
+//! once.
 
 mod copy;
 
@@ -67,6 +69,17 @@ struct Dimension {
     index: Affine,
 }
 
+/// How rows are copied.
+#[derive(Clone, Copy)]
+pub(super) struct Copying {
+    /// Rows of the output that a panel serves.
+    pub rows: i64,
+    /// With four channels side by side.
+    pub weaves: bool,
+    /// Bytes stay bytes, where the padding is one: several are multiplied at a time.
+    pub stays: bool,
+}
+
 /// Channels of the input, four of which lie side by side.
 #[derive(Clone, Copy)]
 struct Woven {
@@ -90,7 +103,7 @@ pub(super) fn panel(
     nest: &mut Nest,
     schedule: &Schedule,
     path: LoopPath,
-    (rows, weaves): (i64, bool),
+    Copying { rows, weaves, stays }: Copying,
 ) -> Result<Vec<Stmt>, Error> {
     let Some(input) = nest.buffer_of(BufferRole::Input) else {
         return Ok(vec![path.into_stmt()]);
@@ -100,6 +113,9 @@ pub(super) fn panel(
     };
     let once: Vec<bool> = access.index.iter().map(|index| turns_once(&path, index)).collect();
     let mut path = block_rows(nest, path, rows);
+    let (dtype, padding) = (nest.buffer(input).dtype, padding_value(&path.leaf));
+    let stays =
+        stays && dtype.is_integer() && dtype.bytes() == 1 && dtype.round(padding) == padding;
     let woven = if weaves { weave(nest, &mut path.leaf) } else { None };
     let access = input_access(&path.leaf, input).unwrap_or(access);
     let mut dimensions = Vec::new();
@@ -138,8 +154,8 @@ pub(super) fn panel(
     let extents = dimensions.iter().enumerate().map(|(at, d)| d.extent + spare(at));
     let extents = extents.chain(woven.map(|_| FOUR)).map(Affine::constant).collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
-    if woven.is_some() {
-        nest.store_as(panel, nest.buffer(input).dtype);
+    if stays || woven.is_some() {
+        nest.store_as(panel, dtype);
     }
     let (outer, inner): (Vec<Loop>, Vec<Loop>) =
         path.loops.iter().cloned().partition(|l| is_outer(nest, schedule, l));

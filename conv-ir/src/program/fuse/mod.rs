@@ -296,8 +296,8 @@ impl<'a> Fusing<'a> {
         }
     }
 
-    /// The type of a tensor that is not inside the group. Those inside are in the type of the sums,
-    /// rounded to their own.
+    /// The type of a tensor, where it is not that of the sums. Those inside the group are in that
+    /// type, rounded to their own; but whole numbers of few bits are multiplied faster.
     fn type_of(&self, tensor: Tensor) -> Option<DType> {
         let steps = &self.chain.steps()[self.steps.clone()];
         let mut adds = steps.iter().filter(|step| step.adds_from_before(self.steps.start));
@@ -305,7 +305,9 @@ impl<'a> Fusing<'a> {
             Tensor::Input => steps.first().map(|step| step.conv.types().input),
             Tensor::Output => steps.last().map(|step| step.conv.types().output),
             Tensor::Residual(at) => adds.nth(at).map(|step| step.conv.types().output),
-            Tensor::Line(_) => None,
+            Tensor::Line(at) => {
+                steps.get(at).map(|step| step.conv.types().output).filter(|of| of.is_integer())
+            }
         }
     }
 
