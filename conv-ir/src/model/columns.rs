@@ -347,12 +347,9 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
         return masked_columns(choice, shape, target);
     }
     // Rows of bytes are as near in a panel as in an image.
-    let shared = if shape.slides_on(target) && !shape.channels_last && target.packs {
-        best(shape, target).map(|best| best.1)
-    } else {
-        None
-    };
-    let columns = shared.unwrap_or_else(|| plain(shape, target));
+    let is_near = shape.slides_on(target) && !shape.channels_last && target.packs;
+    let shared = is_near.then(|| best(shape, target)).flatten();
+    let columns = shared.map_or_else(|| plain(shape, target), |(_, columns)| columns);
     let Columns { lanes, channels, rows, vectors } = columns;
     choice.schedule.lanes = Some((Role::Out(0), lanes));
     choice.schedule.tile =

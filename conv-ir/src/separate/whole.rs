@@ -1,9 +1,8 @@
 //! Windows of whole numbers as two passes, with the same bits.
 //!
 //! ```text
-//! 1 2 1     1
-//! 2 4 2  =  2  x  [1 2 1]      conv2d u8 x i8 -> u8 kernel 3x3
-//! 1 2 1     1                    ->  conv2d u8 x i8 -> i16 kernel 1x3, then conv2d i16 x i8 -> u8 kernel 3x1
+//! conv2d u8 x i8 -> u8 kernel 5x5  ->  conv2d u8 x i8 -> i16 kernel 1x5,
+//!                                      then conv2d i16 x i8 -> u8 kernel 5x1
 //! ```
 //!
 //! In: a description of integers with known weights. Out: two descriptions, along the rows first,
