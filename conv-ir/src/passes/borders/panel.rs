@@ -23,9 +23,9 @@
 //!           for oc, oh in 0..8, ow, ic.q, ic.b in 0..4: .. panel[ic.q, oh + kh, ow + kw, ic.b]
 //! ```
 //!
-//! It is of bytes then, as the input is, and so is one of columns in the lanes where the machine has
-//! such products: neighbouring taps find neighbouring bytes. Others are of the sums' type, widened
-//! once.
+//! It is of bytes then, as the input is, and so is one of columns in the lanes where the machine
+//! has such products: neighbouring taps find neighbouring bytes. Others are of the sums' type,
+//! widened once.
 
 mod copy;
 
