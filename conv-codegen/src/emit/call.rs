@@ -273,11 +273,8 @@ fn symbols_of(nest: &Nest, leaf: &Leaf) -> Vec<SymbolId> {
             Var::Symbol(symbol) => Some(*symbol),
             Var::Axis(_) => None,
         }));
-        a.clone()
     };
-    leaf.map_affine(&mut note);
-    leaf.pointers.iter().flat_map(|b| nest.buffer(*b).extents.iter().skip(1)).for_each(|extent| {
-        note(extent);
-    });
+    leaf.visit_affine(&mut note);
+    leaf.pointers.iter().flat_map(|b| nest.buffer(*b).extents.iter().skip(1)).for_each(note);
     found.into_iter().collect()
 }

@@ -285,7 +285,7 @@ fn phases(leaf: &Leaf, along: impl Fn(&Affine) -> bool) -> i64 {
 /// See [`Shape::dilation`]: the coefficients of kernel axes beside their output axes.
 fn dilation(nest: &Nest, leaf: &Leaf) -> Vec<i64> {
     let mut dilation = vec![1; nest.rank];
-    leaf.map_affine(&mut |a| {
+    leaf.visit_affine(&mut |a| {
         for axis in a.axes() {
             if let Role::Kernel(at) = nest.role(axis)
                 && a.axes().any(|out| nest.role(out) == Role::Out(at))
@@ -293,7 +293,6 @@ fn dilation(nest: &Nest, leaf: &Leaf) -> Vec<i64> {
                 dilation[at] = dilation[at].max(a.of_axis(axis).abs());
             }
         }
-        a.clone()
     });
     dilation
 }
@@ -301,13 +300,12 @@ fn dilation(nest: &Nest, leaf: &Leaf) -> Vec<i64> {
 /// Input rows between neighbouring output rows: the coefficient of the row axis in an input index.
 fn row_step(nest: &Nest, leaf: &Leaf) -> i64 {
     let mut step = 1;
-    leaf.map_affine(&mut |a| {
+    leaf.visit_affine(&mut |a| {
         let rows = |axis: &crate::nest::AxisId| nest.role(*axis) == Role::Out(1);
         let taps = a.axes().any(|axis| nest.role(axis) == Role::Kernel(1));
         if let Some(axis) = a.axes().find(rows).filter(|_| taps) {
             step = a.of_axis(axis).abs().max(1);
         }
-        a.clone()
     });
     step
 }

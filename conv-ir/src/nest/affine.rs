@@ -72,6 +72,11 @@ impl Affine {
 
     /// `self + coefficient * var`.
     pub fn plus_term(mut self, var: Var, coefficient: i64) -> Self {
+        self.add_term(var, coefficient);
+        self
+    }
+
+    fn add_term(&mut self, var: Var, coefficient: i64) {
         match self.terms.binary_search_by_key(&var, |t| t.0) {
             Ok(at) => {
                 self.terms[at].1 += coefficient;
@@ -82,7 +87,6 @@ impl Affine {
             Err(at) if coefficient != 0 => self.terms.insert(at, (var, coefficient)),
             Err(_) => {}
         }
-        self
     }
 
     /// `self + other`.
@@ -107,32 +111,41 @@ impl Affine {
 
     fn plus_scaled(&self, other: &Affine, factor: i64) -> Self {
         let mut sum = self.clone();
-        sum.constant += other.constant * factor;
-        for (var, coefficient) in &other.terms {
-            sum = sum.plus_term(*var, coefficient * factor);
-        }
+        sum.add_scaled(other, factor);
         sum
+    }
+
+    fn add_scaled(&mut self, other: &Affine, factor: i64) {
+        self.constant += other.constant * factor;
+        for (var, coefficient) in &other.terms {
+            self.add_term(*var, coefficient * factor);
+        }
     }
 
     /// Every occurrence of `var` replaced by `by`.
     pub fn substitute(&self, var: Var, by: &Affine) -> Self {
-        let coefficient = self.coefficient(var);
-        if coefficient == 0 {
-            return self.clone();
-        }
-        self.clone().plus_term(var, -coefficient).plus_scaled(by, coefficient)
+        let mut result = self.clone();
+        result.put(var, by);
+        result
     }
 
-    /// Every axis called by another name.
-    pub fn rename(&self, name: impl Fn(AxisId) -> AxisId) -> Self {
-        let mut renamed = self.clone();
-        for (var, _) in &mut renamed.terms {
+    /// Puts `by` in the place of `var`.
+    pub fn put(&mut self, var: Var, by: &Affine) {
+        let coefficient = self.coefficient(var);
+        if coefficient != 0 {
+            self.add_term(var, -coefficient);
+            self.add_scaled(by, coefficient);
+        }
+    }
+
+    /// Calls every axis by another name.
+    pub fn rename(&mut self, name: impl Fn(AxisId) -> AxisId) {
+        for (var, _) in &mut self.terms {
             if let Var::Axis(axis) = var {
                 *axis = name(*axis);
             }
         }
-        renamed.terms.sort_unstable_by_key(|t| t.0);
-        renamed
+        self.terms.sort_unstable_by_key(|t| t.0);
     }
 
     /// The part made of the axes that `keep` accepts (no constant, no symbols), and the rest.
@@ -282,6 +295,18 @@ impl Index {
             Index::Affine(a) => names(a),
             Index::Quotient(q) => names(&q.numerator),
             Index::Folded { index, extent, .. } => names(index) || names(extent),
+        }
+    }
+
+    /// Visits every affine expression inside.
+    pub fn visit(&self, f: &mut dyn FnMut(&Affine)) {
+        match self {
+            Index::Affine(a) => f(a),
+            Index::Quotient(q) => f(&q.numerator),
+            Index::Folded { index, extent, .. } => {
+                f(index);
+                f(extent);
+            }
         }
     }
 

@@ -121,8 +121,14 @@ impl Moved<'_> {
         self.axes[axis.index()]
     }
 
+    fn renamed(&self, a: &super::Affine) -> super::Affine {
+        let mut renamed = a.clone();
+        renamed.rename(|axis| self.axis(axis));
+        renamed
+    }
+
     fn leaf(&self, leaf: &Leaf) -> Leaf {
-        let mut leaf = leaf.rename_axes(&|axis| self.axis(axis));
+        let mut leaf = leaf.clone().rename_axes(&|axis| self.axis(axis));
         leaf.pointers.iter_mut().for_each(|b| *b = self.buffers[b.index()]);
         leaf
     }
@@ -132,7 +138,7 @@ impl Moved<'_> {
     }
 
     fn stmt(&self, stmt: &Stmt) -> Stmt {
-        let mut f = |a: &super::Affine| a.rename(|axis| self.axis(axis));
+        let mut f = |a: &super::Affine| self.renamed(a);
         match stmt {
             Stmt::For(l, body) => {
                 let l = Loop {
@@ -156,7 +162,7 @@ impl Moved<'_> {
     }
 
     fn pointer(&self, access: &Access) -> Access {
-        let mut moved = access.map(&mut |a| a.rename(|axis| self.axis(axis)));
+        let mut moved = access.map(&mut |a| self.renamed(a));
         if let Base::Buffer(buffer) = access.base {
             moved.base = Base::Buffer(self.buffers[buffer.index()]);
         }

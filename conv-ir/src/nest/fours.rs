@@ -1,7 +1,7 @@
 //! Whether products of bytes can be summed four at a time.
 
 use super::{
-    Access, Affine, AxisId, BufferRole, Expr, Index, Leaf, Loop, Nest, Op, Part, Role, Stmt, Var,
+    Access, Affine, AxisId, BufferRole, Expr, Index, Leaf, Loop, Nest, Op, Part, Role, Stmt,
 };
 use crate::dtype::{DType, Kind};
 
@@ -98,7 +98,7 @@ impl Nest {
         {
             let axis = leaf.reduce[at].axis;
             let by = Affine::axis(block).times(FOUR).plus(&Affine::axis(inside));
-            *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+            leaf.substitute(axis, &by);
             leaf.reduce[at] = Loop::serial(block, (extent + FOUR - 1) / FOUR);
             leaf.reduce.insert(at + 1, Loop::serial(inside, extent.min(FOUR)));
         }

@@ -114,32 +114,6 @@ impl Leaf {
         }
     }
 
-    /// The leaf with `f` applied to every affine expression.
-    pub fn map_affine(&self, f: &mut dyn FnMut(&Affine) -> Affine) -> Leaf {
-        let f = std::cell::RefCell::new(f);
-        let apply = |a: &Affine| (*f.borrow_mut())(a);
-        self.map(&mut |a| a.map(&mut { apply }), &mut |c| c.map(&mut { apply }), &mut |b| {
-            b.map(&mut { apply })
-        })
-    }
-
-    /// The leaf with its axes called by other names.
-    pub(crate) fn rename_axes(&self, id: &dyn Fn(AxisId) -> AxisId) -> Leaf {
-        let mut leaf = self.map_affine(&mut |a| a.rename(id));
-        leaf.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
-        leaf.ints.iter_mut().for_each(|i| *i = id(*i));
-        leaf.reduce.iter_mut().for_each(|l| l.axis = id(l.axis));
-        leaf.registers.iter_mut().flat_map(|r| &mut r.axes).for_each(|a| *a = id(*a));
-        if let Some(lanes) = &mut leaf.lanes {
-            lanes.axis = id(lanes.axis);
-            lanes.vectors = lanes.vectors.map(id);
-        }
-        for ops in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
-            ops.iter_mut().for_each(|op| rename_op(op, id));
-        }
-        leaf
-    }
-
     /// Visits every expression of every operation, outermost first.
     pub fn visit_exprs<'a>(&'a self, f: &mut impl FnMut(&'a Expr)) {
         for op in self.ops() {
@@ -271,16 +245,5 @@ impl Leaf {
             });
         }
         regs
-    }
-}
-
-fn rename_op(op: &mut Op, id: &dyn Fn(AxisId) -> AxisId) {
-    match op {
-        Op::Each(axis, body) => {
-            *axis = id(*axis);
-            body.iter_mut().for_each(|op| rename_op(op, id));
-        }
-        Op::StoreBlock { along, .. } => *along = id(*along),
-        Op::Set { .. } | Op::Store { .. } => {}
     }
 }

@@ -43,6 +43,7 @@
 
 mod affine;
 pub mod bill;
+mod edit;
 mod embed;
 mod fours;
 mod leaf;

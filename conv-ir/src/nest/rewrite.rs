@@ -22,17 +22,10 @@ impl LoopPath {
         self.loops.into_iter().rev().fold(leaf, |inner, l| Stmt::For(l, vec![inner]))
     }
 
-    /// Every occurrence of `axis` replaced by `by`, in the leaf and in the bounds of inner loops.
-    pub fn substitute(&self, axis: AxisId, by: &Affine) -> LoopPath {
-        let mut f = |a: &Affine| a.substitute(Var::Axis(axis), by);
-        let bounds = |l: &Loop, f: &mut dyn FnMut(&Affine) -> Affine| {
-            let mut g = |a: &Affine| f(a);
-            Loop { lo: l.lo.map(&mut g), hi: l.hi.map(&mut g), ..l.clone() }
-        };
-        LoopPath {
-            loops: self.loops.iter().map(|l| bounds(l, &mut f)).collect(),
-            leaf: self.leaf.map_affine(&mut f),
-        }
+    /// Puts `by` in the place of `axis`, in the leaf and in the bounds of inner loops.
+    pub fn substitute(&mut self, axis: AxisId, by: &Affine) {
+        self.loops.iter_mut().for_each(|l| l.substitute(axis, by));
+        self.leaf.substitute(axis, by);
     }
 
     /// The loop over `axis`.
@@ -41,10 +34,10 @@ impl LoopPath {
     }
 
     /// The path without loop `at`, whose axis takes the one value `value`.
-    pub fn without(&self, at: usize, value: &Affine) -> LoopPath {
-        let mut rest = self.clone();
-        let gone = rest.loops.remove(at);
-        rest.substitute(gone.axis, value)
+    pub fn without(mut self, at: usize, value: &Affine) -> LoopPath {
+        let gone = self.loops.remove(at);
+        self.substitute(gone.axis, value);
+        self
     }
 
     /// Whether this only moves elements (no accumulator), which tiling and reordering leave alone.
@@ -141,7 +134,11 @@ pub fn substitute(stmts: &[Stmt], axis: AxisId, by: &Affine) -> Vec<Stmt> {
                 let l = Loop { lo: l.lo.map(&mut f), hi: l.hi.map(&mut f), ..l.clone() };
                 Stmt::For(l, substitute(body, axis, by))
             }
-            Stmt::Leaf(leaf) => Stmt::Leaf(Box::new(leaf.map_affine(&mut f))),
+            Stmt::Leaf(leaf) => {
+                let mut leaf = leaf.clone();
+                leaf.substitute(axis, by);
+                Stmt::Leaf(leaf)
+            }
             Stmt::Call(call) => {
                 let mut call = call.clone();
                 call.pointers = call.pointers.iter().map(|p| p.map(&mut f)).collect();

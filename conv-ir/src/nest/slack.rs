@@ -66,7 +66,7 @@ impl Nest {
 #[cfg(test)]
 mod tests {
     use super::super::samples;
-    use crate::nest::{Affine, Lanes, Var};
+    use crate::nest::{Affine, Lanes};
 
     /// Of packed weights: six channels in two vectors of four lanes, the cut and the distance of
     /// lanes as given.
@@ -77,7 +77,7 @@ mod tests {
         lanes.cut = cut;
         let Lanes { axis, .. } = *lanes;
         let by = Affine::axis(axis).times(apart);
-        *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+        leaf.substitute(axis, &by);
         nest.slack()[samples::PACKED.index()]
     }
 

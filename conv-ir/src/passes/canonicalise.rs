@@ -55,8 +55,7 @@ fn drop_unit_axes(mut chain: LoopPath) -> LoopPath {
     };
     while let Some(at) = unit(&chain.leaf) {
         let axis = chain.leaf.reduce.remove(at).axis;
-        chain.leaf =
-            chain.leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &Affine::constant(0)));
+        chain.leaf.substitute(axis, &Affine::constant(0));
     }
     chain
 }
@@ -231,10 +230,7 @@ fn are_columns(nest: &Nest, chain: &LoopPath, group: &Loop, column: &Loop) -> bo
     let mentions = |a: &Affine| a.of_axis(group.axis) != 0 || a.of_axis(column.axis) != 0;
     let uses = |index: &Index| {
         let mut uses = false;
-        index.map(&mut |a| {
-            uses |= mentions(a);
-            a.clone()
-        });
+        index.visit(&mut |a| uses |= mentions(a));
         uses
     };
     let ends_in_both = |access: &Access| {
@@ -269,10 +265,9 @@ fn dimension_of(access: &Access, axis: AxisId) -> Option<usize> {
 fn side_by_side(nest: &Nest, chain: &LoopPath, outer: &Loop, inner: &Loop) -> bool {
     let mentions = |a: &Affine| a.of_axis(outer.axis) != 0 || a.of_axis(inner.axis) != 0;
     let mut mentioned = 0;
-    chain.leaf.map_affine(&mut |a| {
+    chain.leaf.visit_affine(&mut |a| {
         mentioned +=
             usize::from(a.of_axis(outer.axis) != 0) + usize::from(a.of_axis(inner.axis) != 0);
-        a.clone()
     });
     let mut paired = 0;
     for access in chain.leaf.accesses() {

@@ -21,7 +21,7 @@
 //! such a run.
 
 use crate::nest::{
-    Affine, AxisId, Bound, Cond, Index, Loop, LoopKind, LoopPath, Nest, Part, Quotient, Role, Var,
+    Affine, AxisId, Bound, Cond, Index, Loop, LoopKind, LoopPath, Nest, Part, Quotient, Role,
     map_paths,
 };
 use crate::numbers::{congruent, first_below, gcd};
@@ -293,7 +293,7 @@ fn phase(nest: &mut Nest, chain: &LoopPath, axis: &Divided, run: &Run) -> LoopPa
         };
         let hi = Bound::Min(chain.loops[at].hi.quotients().iter().map(left).collect());
         let hi = hi.as_constant().or(run.outputs).map_or(hi, Bound::from);
-        chain = chain.substitute(out, &by);
+        chain.substitute(out, &by);
         chain.loops[at] = Loop { hi, ..Loop::serial(q, 0) };
         input = input.plus(&Affine::axis(q));
     }
@@ -304,7 +304,7 @@ fn phase(nest: &mut Nest, chain: &LoopPath, axis: &Divided, run: &Run) -> LoopPa
         chain.leaf.reduce[at] = Loop { kind: LoopKind::Serial, ..Loop::serial(j, run.taps) };
         input = input.plus(&Affine::axis(j).times(axis.dilation / axis.common()));
         let by = Affine::axis(j).times(axis.step()).plus(&tap0);
-        chain.leaf = chain.leaf.map_affine(&mut |a| a.substitute(Var::Axis(tap), &by));
+        chain.leaf.substitute(tap, &by);
     }
     if run.taps == 0 {
         // No tap meets this residue: the output is the epilogue of the bias.

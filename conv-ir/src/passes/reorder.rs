@@ -72,7 +72,7 @@ fn keep_in_cache(nest: &mut Nest, schedule: &Schedule, chain: &mut LoopPath) {
     let block = nest.add_axis("oc.c", Role::OutChannel, Part::Outer);
     let tile = nest.add_axis("oc.o", Role::OutChannel, Part::Outer);
     let start = Affine::axis(block).times(tiles);
-    *chain = chain.substitute(chain.loops[at].axis, &start.plus(&Affine::axis(tile)));
+    chain.substitute(chain.loops[at].axis, &start.plus(&Affine::axis(tile)));
     let left = Quotient::from(start.times(-1).plus_constant(count));
     let hi = if count % tiles == 0 { tiles.into() } else { Bound::Min(vec![tiles.into(), left]) };
     chain.loops[at] = Loop::serial(block, (count + tiles - 1) / tiles);
@@ -147,7 +147,7 @@ fn share(nest: &Nest, mut chain: LoopPath, before: &[Loop]) -> LoopPath {
         if renamed != *outer || one != other || chain.find(outer.axis).is_some() {
             break;
         }
-        chain = chain.substitute(own.axis, &Affine::axis(outer.axis));
+        chain.substitute(own.axis, &Affine::axis(outer.axis));
         chain.loops[at] = renamed;
     }
     chain

@@ -296,7 +296,8 @@ impl Block<'_> {
         let sums = self.sums.of(nest, leaf);
         let axis = leaf.reduce[at].axis;
         let by = self.start.plus(&Affine::axis(axis));
-        let mut leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+        let mut leaf = leaf.clone();
+        leaf.substitute(axis, &by);
         leaf.reduce[at] = Loop::serial(axis, self.extent);
         let Some(acc) = summed(&leaf) else { return leaf };
         let axes = leaf.registers[acc.index()].axes.clone();

@@ -215,7 +215,7 @@ fn main(
         start = start.plus(&Affine::axis(outer).times(extent));
         split.loops[at] = Loop::serial(outer, tiles);
     }
-    let mut split = split.substitute(axis, &start.plus(&Affine::axis(inner)));
+    split.substitute(axis, &start.plus(&Affine::axis(inner)));
     if tile.in_driver {
         let at = split.loops.len();
         split.loops.insert(at, Loop::serial(inner, extent));

@@ -22,7 +22,7 @@
 //! The mark is all: ways out repeat the body while they walk it, with the tap as a constant, so the
 //! nest stays as small as it was.
 
-use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Role, Var, for_leaves};
+use crate::nest::{Affine, AxisId, Leaf, Loop, LoopKind, Nest, Part, Role, for_leaves};
 use crate::{Error, Schedule, Target};
 
 /// Multiply-add instructions in one unrolled body. Beyond a few hundred the loop's own cost is long
@@ -103,7 +103,7 @@ fn unroll_steps(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize
     let outer = nest.add_axis(format!("{role}.o"), role, Part::Outer);
     let inner = nest.add_axis(format!("{role}.i"), role, Part::Inner);
     let by = Affine::axis(outer).times(step).plus(&Affine::axis(inner));
-    *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+    leaf.substitute(axis, &by);
     leaf.reduce[at] = Loop::serial(outer, extent / step);
     leaf.reduce.insert(at + 1, Loop { kind: LoopKind::Unrolled, ..Loop::serial(inner, step) });
 }

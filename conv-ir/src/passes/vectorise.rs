@@ -21,7 +21,7 @@
 
 use crate::nest::{
     Access, Affine, AxisId, Cond, Expr, Index, Lanes, Leaf, Nest, Op, Part, RegId, Register, Role,
-    TileAxis, Var, for_leaves,
+    TileAxis, for_leaves,
 };
 use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
@@ -64,7 +64,7 @@ fn add_lanes(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, (role, width
             leaf.tile.remove(at);
         }
     }
-    *leaf = leaf.map_affine(&mut |a| a.substitute(Var::Axis(axis), &by));
+    leaf.substitute(axis, &by);
     let rename = |axes: &mut Vec<AxisId>| {
         axes.iter_mut().for_each(|a| *a = if *a == axis { vectors.unwrap_or(lane) } else { *a });
         axes.retain(|a| *a != lane);

@@ -23,12 +23,11 @@ use conv_ir::Machine;
 use super::inst::{Inst, LeafCode, Value};
 use super::regroup::Shared;
 
-/// The code of a leaf that way; none where that gains nothing.
-pub(super) fn flowing(code: &LeafCode, machine: &Machine) -> Option<LeafCode> {
+/// The code of a leaf that way, whose middle section is `shared`; none where that gains nothing.
+pub(super) fn flowing(code: &LeafCode, shared: &Shared, machine: &Machine) -> Option<LeafCode> {
     if !code.loops.is_empty() {
         return None;
     }
-    let shared = Shared::of(&code.update, &code.carried)?;
     let order = shared.by_address()?;
     let splats = shared.splats();
     let all = code.carried.iter().filter(|carried| **carried).count() as i64;

@@ -39,7 +39,7 @@ pub(super) fn fold(insts: &mut Vec<Inst>, carried: &[bool], shape: Shape) {
     let uses = uses(insts, carried.len());
     let sums = carried.iter().filter(|carried| **carried).count();
     let mut folded: Vec<Option<Source>> = vec![None; carried.len()];
-    let mut kept = Vec::with_capacity(insts.len());
+    let mut gone = vec![false; insts.len()];
     for (at, inst) in insts.iter().enumerate() {
         if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize])
             && let users = &uses[value.0 as usize]
@@ -49,20 +49,21 @@ pub(super) fn fold(insts: &mut Vec<Inst>, carried: &[bool], shape: Shape) {
             && !insts[at..users[users.len() - 1]].iter().any(Inst::stores)
         {
             folded[value.0 as usize] = Some(source);
-            continue;
+            gone[at] = true;
         }
-        kept.push(with(inst, &folded));
     }
-    *insts = kept;
+    let mut gone = gone.into_iter();
+    insts.retain_mut(|inst| {
+        replace(inst, &folded);
+        gone.next() != Some(true)
+    });
 }
 
 /// Where each value is read.
 fn uses(insts: &[Inst], values: usize) -> Vec<SmallVec<[usize; MAX_EMBEDDED_BROADCASTS]>> {
     let mut uses = vec![SmallVec::new(); values];
     for (at, inst) in insts.iter().enumerate() {
-        for value in inst.reads() {
-            uses[value.0 as usize].push(at);
-        }
+        inst.each_read(|value| uses[value.0 as usize].push(at));
     }
     uses
 }
@@ -98,9 +99,8 @@ fn takes(inst: &Inst, value: Value) -> bool {
     }
 }
 
-fn with(inst: &Inst, folded: &[Option<Source>]) -> Inst {
-    let mut inst = inst.clone();
-    if let Inst::Set { args, .. } = &mut inst {
+fn replace(inst: &mut Inst, folded: &[Option<Source>]) {
+    if let Inst::Set { args, .. } = inst {
         for arg in args {
             if let Arg::Value(value) = arg
                 && let Some(source) = folded[value.0 as usize]
@@ -109,5 +109,4 @@ fn with(inst: &Inst, folded: &[Option<Source>]) -> Inst {
             }
         }
     }
-    inst
 }

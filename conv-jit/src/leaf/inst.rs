@@ -180,15 +180,33 @@ pub(crate) enum Inst {
 impl Inst {
     /// The operands that are values.
     pub fn reads(&self) -> SmallVec<[Value; 4]> {
-        let value = |arg: &Arg| match arg {
-            Arg::Value(v) => Some(*v),
-            Arg::From(_) => None,
+        let mut reads = SmallVec::new();
+        self.each_read(|value| reads.push(value));
+        reads
+    }
+
+    /// Calls `f` with each operand that is a value.
+    pub fn each_read(&self, mut f: impl FnMut(Value)) {
+        let mut arg = |arg: &Arg| {
+            if let Arg::Value(value) = arg {
+                f(*value);
+            }
         };
         match self {
-            Inst::Set { args, .. } => args.iter().filter_map(value).collect(),
-            Inst::Store { value: arg, .. } => value(arg).into_iter().collect(),
-            Inst::Block { values, .. } => values.iter().copied().collect(),
-            Inst::Prefetch { .. } | Inst::Turned { .. } => SmallVec::new(),
+            Inst::Set { args, .. } => args.iter().for_each(arg),
+            Inst::Store { value, .. } => arg(value),
+            Inst::Block { values, .. } => values.iter().for_each(|value| f(*value)),
+            Inst::Prefetch { .. } | Inst::Turned { .. } => {}
+        }
+    }
+
+    /// Calls `f` with each value that is read, then with each that is set.
+    pub fn each_value(&self, mut f: impl FnMut(Value)) {
+        self.each_read(&mut f);
+        match self {
+            Inst::Set { to, .. } => f(*to),
+            Inst::Turned { to, .. } => to.iter().flatten().for_each(|value| f(*value)),
+            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => {}
         }
     }
 

@@ -169,15 +169,21 @@ fn shared<T>(
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     pairs::pair(&mut code.update, &mut code.carried, shape.element(), shape.width);
-    if let Some(flowing) = flow::flowing(&code, shape.machine()) {
+    let Some(sums) = regroup::Shared::of(&code.update, &code.carried) else {
+        return turned(code, shape, encode);
+    };
+    if let Some(flowing) = flow::flowing(&code, &sums, shape.machine()) {
         match turned(flowing, shape, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,
         }
     }
-    let shared = regroup::regrouped(&code.update, &code.carried, shape.machine(), shape.bytes());
-    if let Some((update, carried)) = shared {
-        match turned(LeafCode { update, carried, ..code.clone() }, shape, &encode) {
+    if let Some((update, carried)) = regroup::regrouped(&code, &sums, shape) {
+        let (init, finish) = (code.init.clone(), code.finish.clone());
+        let (loops, cursors) = (code.loops.clone(), code.cursors.clone());
+        let pointers = code.pointers;
+        let regrouped = LeafCode { init, update, finish, loops, cursors, pointers, carried };
+        match turned(regrouped, shape, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,
         }
@@ -186,7 +192,7 @@ fn shared<T>(
 }
 
 fn turned<T>(
-    code: LeafCode,
+    mut code: LeafCode,
     shape: Shape,
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
@@ -197,20 +203,19 @@ fn turned<T>(
     {
         (finish, is_quicker) = (turned, true);
     }
-    if is_quicker {
-        let quicker = finished(LeafCode { finish, carried, ..code.clone() }, shape);
-        match encode(&quicker, shape) {
-            Err(Refusal::Registers) => {}
-            result => return result,
-        }
-    }
-    encode(&finished(code, shape), shape)
-}
-
-fn finished(mut code: LeafCode, shape: Shape) -> LeafCode {
-    for section in [&mut code.init, &mut code.update, &mut code.finish] {
+    for section in [&mut code.init, &mut code.update] {
         fold::fold(section, &code.carried, shape);
     }
     prefetch::prefetch(&mut code);
-    code
+    if is_quicker {
+        fold::fold(&mut finish, &carried, shape);
+        let plain = std::mem::replace(&mut code.finish, finish);
+        let carried = std::mem::replace(&mut code.carried, carried);
+        match encode(&code, shape) {
+            Err(Refusal::Registers) => (code.finish, code.carried) = (plain, carried),
+            result => return result,
+        }
+    }
+    fold::fold(&mut code.finish, &code.carried, shape);
+    encode(&code, shape)
 }

@@ -16,31 +16,30 @@
 //! accumulator keeps the order of its own sum, and so its bits; where the order by address would
 //! change that, nothing is done.
 
-use conv_ir::Machine;
-use rustc_hash::FxHashMap as HashMap;
+use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use smallvec::SmallVec;
 
-use super::inst::{Arg, Inst, Kind, Source, Value};
+use super::Shape;
+use super::inst::{Arg, Inst, Kind, LeafCode, Source, Value};
 
 /// What a value that is set once is: never a carried one.
 type Meaning = (Kind, SmallVec<[Arg; 3]>);
 
-/// A section regrouped, with what is carried then, for vectors of `bytes`; none where that saves no
-/// load. Whether it fits is only known once it is emitted: what is loaded once lives longer.
+/// The middle section regrouped, which is `shared`, with what is carried then; none where that
+/// saves no load. Whether it fits is only known once it is emitted: what is loaded once lives
+/// longer.
 pub(super) fn regrouped(
-    insts: &[Inst],
-    carried: &[bool],
-    machine: &Machine,
-    bytes: i64,
+    code: &LeafCode,
+    shared: &Shared,
+    shape: Shape,
 ) -> Option<(Vec<Inst>, Vec<bool>)> {
-    let shared = Shared::of(insts, carried)?;
     let order = shared.by_address()?;
-    let mut carried = carried.to_vec();
+    let (mut carried, bytes) = (code.carried.clone(), shape.bytes());
     // Accumulators live through the section, whether it adds to them or not.
     let sums = carried.iter().filter(|c| **c).count() as i64;
-    let keep = machine.keeps_splats(sums, shared.splats());
+    let keep = shape.machine().keeps_splats(sums, shared.splats());
     let regrouped = shared.write(&order, &mut carried, keep);
-    (loads(&regrouped, bytes) < loads(insts, bytes)).then_some((regrouped, carried))
+    (loads(&regrouped, bytes) < loads(&code.update, bytes)).then_some((regrouped, carried))
 }
 
 /// What the loads of a section take: as many as there are of elements, and vectors more by those
@@ -71,6 +70,9 @@ impl Shared {
     /// `None` where no vector is read twice, or something else than loads and multiply-adds is
     /// there.
     pub(super) fn of(insts: &[Inst], carried: &[bool]) -> Option<Shared> {
+        if !may_share(insts, carried) {
+            return None;
+        }
         let mut names: HashMap<Value, Value> = HashMap::default();
         let mut known: HashMap<Meaning, Value> = HashMap::default();
         let mut shared = Shared { meanings: HashMap::default(), sums: Vec::new() };
@@ -217,6 +219,21 @@ impl Shared {
         }
         to
     }
+}
+
+/// Whether a vector may be read twice, by a first look: most leaves read none so, and their sums
+/// are never compared.
+fn may_share(insts: &[Inst], carried: &[bool]) -> bool {
+    let mut read: HashSet<&Source> = HashSet::default();
+    insts.iter().any(|inst| match inst {
+        Inst::Set { to, kind: Kind::Copy, args } if !carried[to.0 as usize] => match &args[0] {
+            Arg::From(Source::Splat(_)) => false,
+            Arg::From(source) => !read.insert(source),
+            Arg::Value(_) => true,
+        },
+        Inst::Set { to, kind: Kind::Pick(_) | Kind::Or, .. } => !carried[to.0 as usize],
+        _ => false,
+    })
 }
 
 /// Which operand is the sum, or the greatest or least, so far.

@@ -14,7 +14,7 @@ impl Vectors<'_> {
     pub(super) fn lifetimes(&self, insts: &[Inst], is_last: bool) -> Vec<usize> {
         let mut last = vec![0; self.code.carried.len()];
         for (at, inst) in insts.iter().enumerate() {
-            inst.reads().iter().chain(&inst.sets()).for_each(|v| last[v.0 as usize] = at);
+            inst.each_value(|value| last[value.0 as usize] = at);
         }
         let forever = self.code.carried.iter().map(|c| *c && !is_last);
         last.iter_mut()
@@ -80,14 +80,18 @@ impl Vectors<'_> {
 
     /// Fetches what the instruction reads from the stack, and keeps what it names in registers.
     pub(super) fn call_back(&mut self, inst: &Inst) -> Result<(), Refusal> {
-        let named = inst.reads();
         let lock = |this: &mut Self| {
-            let sets = inst.sets();
-            let homes = named.iter().chain(&sets).filter_map(|v| this.homes[v.0 as usize]);
-            this.locked = homes.fold(0, |all, reg| all | 1 << reg);
+            let mut locked = 0;
+            inst.each_value(|value| {
+                locked |= this.homes[value.0 as usize].map_or(0, |reg| 1 << reg);
+            });
+            this.locked = locked;
         };
         lock(self);
-        for value in &named {
+        if self.spilled.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        for value in &inst.reads() {
             if let Some(slot) = self.spilled.iter().position(|s| s == &Some(*value)) {
                 let reg = self.take()?;
                 let load = Instruction::with2(self.codes.load, self.name(reg), self.stack(slot));

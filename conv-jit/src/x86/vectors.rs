@@ -169,7 +169,7 @@ impl<'a> Vectors<'a> {
                 }
             }
             self.locked = 0;
-            inst.reads().iter().chain(&inst.sets()).for_each(|v| self.bury(*v));
+            inst.each_value(|value| self.bury(value));
         }
         for (_, reg) in std::mem::take(&mut self.constants) {
             self.give(reg);

@@ -160,7 +160,7 @@ fn from_the_right(
     let axis = path.loops[out].axis;
     path.loops[out].hi = columns.into();
     let place = start.plus(&Affine::axis(axis));
-    let mut path = path.substitute(axis, &place);
+    path.substitute(axis, &place);
     let inside = edge.inside.iter().filter(|a| !lefts.contains(a));
     let edge = Edge {
         inside: inside.map(|a| a.substitute(Var::Axis(axis), &place)).collect(),

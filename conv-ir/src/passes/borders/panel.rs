@@ -209,7 +209,7 @@ fn is_outer(nest: &Nest, schedule: &Schedule, l: &Loop) -> bool {
 }
 
 /// The row loop in blocks of `rows`.
-fn block_rows(nest: &mut Nest, path: LoopPath, rows: i64) -> LoopPath {
+fn block_rows(nest: &mut Nest, mut path: LoopPath, rows: i64) -> LoopPath {
     let is_rows =
         |l: &Loop| nest.role(l.axis) == Role::Out(1) && nest.axis(l.axis).part == Part::Whole;
     let Some(at) = path.loops.iter().position(is_rows) else {
@@ -219,7 +219,7 @@ fn block_rows(nest: &mut Nest, path: LoopPath, rows: i64) -> LoopPath {
     let block = nest.add_axis("oh.o", Role::Out(1), Part::Outer);
     let row = nest.add_axis("oh", Role::Out(1), Part::Whole);
     let start = Affine::axis(block).times(rows);
-    let mut path = path.substitute(axis, &start.plus(&Affine::axis(row)));
+    path.substitute(axis, &start.plus(&Affine::axis(row)));
     let blocks = hi.iter().map(|q| ceil_of(q, rows)).collect();
     let left = |q: &Quotient| Quotient {
         numerator: q.numerator.minus(&start.times(q.divisor)),

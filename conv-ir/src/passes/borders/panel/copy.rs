@@ -22,7 +22,7 @@
 use super::{Dimension, Outside, Woven};
 use crate::nest::{
     Access, Affine, AxisId, Base, Bound, BufferId, Expr, FOUR, Fold, Index, Lanes, Leaf, Loop,
-    LoopPath, Nest, Op, Part, Quotient, RegId, Register, Role, TileAxis, Var,
+    LoopPath, Nest, Op, Part, Quotient, RegId, Register, Role, TileAxis,
 };
 
 /// Positions `lo..hi` of a panel's dimension, and where they come from (`None`: the padding value).
@@ -213,14 +213,14 @@ impl Fill<'_> {
             let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
             let by = Affine::axis(block).times(width).plus(&Affine::axis(lane)).plus_constant(lo);
             let mut whole = path("fill_vectors", vec![Loop::serial(block, vectors)]);
-            whole.leaf = whole.leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
+            whole.leaf.substitute(inner, &by);
             whole.leaf.lanes = Some(lanes);
             paths.push(whole);
         }
         if left > 0 && self.fours.is_some() {
             let by = Affine::axis(lane).plus_constant(lo + vectors * width);
             let mut rest = path("fill_rest", Vec::new());
-            rest.leaf = rest.leaf.map_affine(&mut |a| a.substitute(Var::Axis(inner), &by));
+            rest.leaf.substitute(inner, &by);
             rest.leaf.lanes = Some(Lanes { cut: Some(left), ..lanes });
             paths.push(rest);
         } else if left > 0 {
