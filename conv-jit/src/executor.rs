@@ -3,6 +3,9 @@
 //! A convolution is cut into `parts` that write different outputs and share nothing else, so any
 //! executor gives the same bits, in any order.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 /// Runs jobs side by side, or one after the other.
 pub trait Executor: Sync {
     /// Calls `job` once for each number in `0..parts`, and returns when all calls have.
@@ -41,4 +44,30 @@ pub(crate) fn default_executor() -> &'static dyn Executor {
     return &Rayon;
     #[cfg(not(feature = "rayon"))]
     return &CurrentThread;
+}
+
+/// What `make` makes of each number below `count`, in order, by so many threads at most.
+pub(crate) fn each<T: Send>(
+    count: usize,
+    threads: usize,
+    make: &(dyn Fn(usize) -> T + Sync),
+) -> Vec<T> {
+    let parts = threads.min(count);
+    if parts < 2 {
+        return (0..count).map(make).collect();
+    }
+    let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
+    default_executor().run(parts, &|_| {
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            if at >= count {
+                break;
+            }
+            let made = make(at);
+            all.lock().unwrap_or_else(PoisonError::into_inner).push((at, made));
+        }
+    });
+    let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
+    all.sort_unstable_by_key(|(at, _)| *at);
+    all.into_iter().map(|(_, made)| made).collect()
 }

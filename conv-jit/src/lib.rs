@@ -65,6 +65,7 @@ mod link;
 mod listing;
 mod loops;
 mod lowered;
+mod memo;
 mod memory;
 mod options;
 mod packed;

@@ -19,9 +19,10 @@ use conv_ir::separate::Accuracy;
 use conv_ir::winograd::Tiles;
 use conv_ir::{Conv, Isa, Nest, Program, Schedule, Target, passes};
 
+use crate::memo::{Alone, Memo};
 use crate::options::Options;
-use crate::x86::{self, Kernels};
-use crate::{Error, share};
+use crate::x86::Kernels;
+use crate::{Error, executor, share};
 
 /// What is compiled for a target, which this CPU need not have.
 ///
@@ -64,6 +65,15 @@ impl Lowered {
     /// [`Error::Conv`] for an illegal schedule or plan, [`Error::Argument`] for a schedule of
     /// several steps, [`Error::Unsupported`] where machine code cannot be made.
     pub fn new(program: &Program, options: &Options) -> Result<Lowered, Error> {
+        Lowered::with(program, options, &Memo::of(program))
+    }
+
+    /// The same with what was made for the program before.
+    pub(crate) fn with(
+        program: &Program,
+        options: &Options,
+        memo: &Memo,
+    ) -> Result<Lowered, Error> {
         let options = &Options { target: options.made_for(), ..options.clone() };
         let Options { schedule, plan, target, threads, accuracy, .. } = options;
         let count = program.steps().len();
@@ -96,11 +106,11 @@ impl Lowered {
         }
         let program = &rewritten.program;
         one_residual_from_outside(program)?;
-        let mut lower = |group: &Group| lowered(&rewritten, group, options);
+        let lower = |group: &Group| lowered(&rewritten, group, (options, memo));
         let (plan, mut groups) = match plan {
             Some(plan) => {
-                let groups: Result<_, Error> = plan.groups.iter().map(&mut lower).collect();
-                (plan.clone(), groups?)
+                let groups = each(&plan.groups, *threads, &lower).into_iter();
+                (plan.clone(), groups.collect::<Result<_, Error>>()?)
             }
             None => {
                 let threads = share::useful_threads(program.convs()).min(*threads).max(1);
@@ -108,7 +118,7 @@ impl Lowered {
                 let blocks = rewritten.in_blocks.iter().map(|(at, _)| *at);
                 let alone: Vec<usize> = tiled.chain(blocks).collect();
                 let plan = Plan::choose_around(program, &alone, target, threads);
-                fused_where_it_can_be(plan, &mut lower)?
+                fused_where_it_can_be(plan, options.threads, &lower)?
             }
         };
         // Many are held at once: no room for groups that do not come.
@@ -157,15 +167,23 @@ fn one_residual_from_outside(program: &Program) -> Result<(), Error> {
     }
 }
 
+type Lower<'a> = dyn Fn(&Group) -> Result<LoweredGroup, Error> + Sync + 'a;
+
+/// Each group lowered, side by side where threads are allowed.
+fn each(groups: &[Group], threads: usize, lower: &Lower<'_>) -> Vec<Result<LoweredGroup, Error>> {
+    executor::each(groups.len(), threads, &|at| lower(&groups[at]))
+}
+
 /// The groups of the model's plan. Where fused steps are refused, each of them is a group.
 fn fused_where_it_can_be(
     plan: Plan,
-    lower: &mut dyn FnMut(&Group) -> Result<LoweredGroup, Error>,
+    threads: usize,
+    lower: &Lower<'_>,
 ) -> Result<(Plan, Vec<LoweredGroup>), Error> {
     let (mut groups, mut reasons) = (Vec::new(), plan.reasons);
-    for group in plan.groups {
+    for (group, made) in plan.groups.iter().zip(each(&plan.groups, threads, lower)) {
         let steps = group.steps.clone();
-        match lower(&group) {
+        match made {
             Err(why) if steps.len() > 1 => {
                 reasons.push(format!("steps {}-{} not fused: {why}", steps.start + 1, steps.end));
                 for at in steps {
@@ -179,7 +197,15 @@ fn fused_where_it_can_be(
     Ok((plan, groups))
 }
 
-fn lowered(rewritten: &Rewritten, group: &Group, options: &Options) -> Result<LoweredGroup, Error> {
+/// How to compile, and what was made before.
+type Making<'a> = (&'a Options, &'a Memo);
+
+fn lowered(
+    rewritten: &Rewritten,
+    group: &Group,
+    making: Making<'_>,
+) -> Result<LoweredGroup, Error> {
+    let (options, memo) = making;
     let program = &rewritten.program;
     let (choice, nest, kernels) = match (&group.strips, rewritten.tiles(group.steps.start)) {
         (None, _) if program.steps()[group.steps.start].given => {
@@ -187,18 +213,18 @@ fn lowered(rewritten: &Rewritten, group: &Group, options: &Options) -> Result<Lo
         }
         (None, Some(tiles)) => {
             let conv = &program.steps()[group.steps.start].conv;
-            let nest = in_tiles(conv, &tiles, options)?;
-            let kernels = with_masks(&nest, &options.target)?;
+            let nest = in_tiles(conv, &tiles, making)?;
+            let kernels = with_masks(&nest, &options.target, memo)?;
             (None, nest, kernels)
         }
         (Some(strips), _) => {
-            let nest = fused(program, group, strips, options)?;
-            let kernels = with_masks(&nest, &options.target)?;
+            let nest = fused(program, group, strips, making)?;
+            let kernels = with_masks(&nest, &options.target, memo)?;
             (None, nest, kernels)
         }
         (None, None) => {
             let conv = &program.steps()[group.steps.start].conv;
-            let (choice, nest, kernels) = on_its_own(conv, options)?;
+            let (choice, nest, kernels) = on_its_own(conv, making)?;
             (Some(choice), nest, kernels)
         }
     };
@@ -206,29 +232,31 @@ fn lowered(rewritten: &Rewritten, group: &Group, options: &Options) -> Result<Lo
 }
 
 /// A step that is not fused: under the given schedule, the measured one, or the model's choice.
-fn on_its_own(conv: &Conv, options: &Options) -> Result<(Choice, Nest, Kernels), Error> {
+fn on_its_own(conv: &Conv, making: Making<'_>) -> Result<Alone, Error> {
+    let options = making.0;
     let layouts = Layouts::of(conv);
     let tuned = options.tuning.as_deref().and_then(|tuning| tuning.find(conv, options.accuracy));
     let tuned = tuned.and_then(Tuned::schedule).filter(|_| options.schedule.is_none());
     let Some(schedule) = tuned else {
-        return alone(conv, layouts, options.schedule.as_ref(), options);
+        return alone(conv, layouts, options.schedule.as_ref(), making);
     };
-    match alone(conv, layouts, Some(schedule), options) {
+    match alone(conv, layouts, Some(schedule), making) {
         Ok((mut choice, nest, kernels)) => {
             choice.reasons[0] = "the schedule was measured to be the fastest".to_owned();
             Ok((choice, nest, kernels))
         }
         Err(why) => {
-            let (mut choice, nest, kernels) = alone(conv, layouts, None, options)?;
+            let (mut choice, nest, kernels) = alone(conv, layouts, None, making)?;
             choice.reasons.push(format!("the measured schedule is passed over: {why}"));
             Ok((choice, nest, kernels))
         }
     }
 }
 
-fn in_tiles(conv: &Conv, tiles: &Tiles, options: &Options) -> Result<Nest, Error> {
+fn in_tiles(conv: &Conv, tiles: &Tiles, making: Making<'_>) -> Result<Nest, Error> {
+    let options = making.0;
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
-        let (choice, nest, _) = alone(conv, layouts, given, options).map_err(into_ir)?;
+        let (choice, nest, _) = alone(conv, layouts, given, making).map_err(into_ir)?;
         Ok(fuse::Lowered { schedule: choice.schedule, nest })
     };
     let room = tiled::Room { threads: options.threads, scratch: None };
@@ -239,13 +267,13 @@ fn fused(
     program: &Program,
     group: &Group,
     strips: &Strips,
-    options: &Options,
+    making: Making<'_>,
 ) -> Result<Nest, Error> {
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
-        let (choice, nest, _) = alone(conv, layouts, given, options).map_err(into_ir)?;
+        let (choice, nest, _) = alone(conv, layouts, given, making).map_err(into_ir)?;
         Ok(fuse::Lowered { schedule: choice.schedule, nest })
     };
-    Ok(fuse::fuse(program, group.steps.clone(), strips, &options.target, &mut lower)?)
+    Ok(fuse::fuse(program, group.steps.clone(), strips, &making.0.target, &mut lower)?)
 }
 
 /// Errors of this crate on their way through conv-ir.
@@ -274,7 +302,7 @@ pub(crate) fn within(
     within: &Within,
     options: &Options,
 ) -> Result<(Nest, Kernels), Error> {
-    let (_, nest, kernels) = placed(conv, &Arrays::Boxes(within), None, options)?;
+    let (_, nest, kernels) = once(conv, &Arrays::Boxes(within), None, options)?;
     Ok((nest, kernels))
 }
 
@@ -286,8 +314,17 @@ pub(crate) fn within_as(
     schedule: &Schedule,
     options: &Options,
 ) -> Result<(Nest, Kernels), Error> {
-    let (_, nest, kernels) = placed(conv, &Arrays::Boxes(within), Some(schedule), options)?;
+    let (_, nest, kernels) = once(conv, &Arrays::Boxes(within), Some(schedule), options)?;
     Ok((nest, kernels))
+}
+
+fn once(
+    conv: &Conv,
+    arrays: &Arrays<'_>,
+    given: Option<&Schedule>,
+    options: &Options,
+) -> Result<Alone, Error> {
+    placed(conv, arrays, given, (options, &Memo::of(&conv.clone().into())))
 }
 
 /// One convolution, under the given schedule or the model's choice.
@@ -295,17 +332,18 @@ fn alone(
     conv: &Conv,
     layouts: Layouts,
     given: Option<&Schedule>,
-    options: &Options,
-) -> Result<(Choice, Nest, Kernels), Error> {
-    placed(conv, &Arrays::Whole(layouts), given, options)
+    (options, memo): Making<'_>,
+) -> Result<Alone, Error> {
+    let make = || placed(conv, &Arrays::Whole(layouts), given, (options, memo));
+    memo.alone((conv, layouts, given), make)
 }
 
 fn placed(
     conv: &Conv,
     arrays: &Arrays<'_>,
     given: Option<&Schedule>,
-    Options { target, finite_weights, .. }: &Options,
-) -> Result<(Choice, Nest, Kernels), Error> {
+    (Options { target, finite_weights, .. }, memo): Making<'_>,
+) -> Result<Alone, Error> {
     let choose = |target: &Target| match arrays {
         Arrays::Whole(layouts) => Ok(Schedule::choose_as(conv, *layouts, target)),
         Arrays::Boxes(within) => Schedule::choose_within(conv, within, target)
@@ -325,7 +363,7 @@ fn placed(
                 passes::compile_within(conv, within, schedule, target, &mut |_, _| {})?
             }
         };
-        with_masks(&nest, target).map(|kernels| (choice, nest, kernels))
+        with_masks(&nest, target, memo).map(|kernels| (choice, nest, kernels))
     };
     if let Some(schedule) = given {
         let reasons = vec!["the schedule was given".to_owned()];
@@ -343,12 +381,12 @@ fn placed(
 }
 
 /// The leaves that nobody but the assembler can make.
-fn with_masks(nest: &Nest, target: &Target) -> Result<Kernels, Error> {
+fn with_masks(nest: &Nest, target: &Target, memo: &Memo) -> Result<Kernels, Error> {
     if target.isa == Isa::Portable {
         return Ok(Vec::new());
     }
     let leaves = nest.leaves.iter().enumerate().filter(|(_, leaf)| leaf.has_masked_loads());
-    let assembled = leaves.map(|(at, leaf)| match x86::assemble(nest, leaf, target.isa) {
+    let assembled = leaves.map(|(at, leaf)| match memo.assemble(nest, leaf, target.isa) {
         Ok(kernel) => Ok((at, kernel)),
         Err(why) => Err(Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name))),
     });
@@ -384,11 +422,12 @@ mod tests {
         let plan = Plan::choose(&program, &options.target, 1);
         let steps = |plan: &Plan| plan.groups.iter().map(|g| g.steps.clone()).collect::<Vec<_>>();
         assert_eq!(steps(&plan), [0..3, 3..6], "{:?}", plan.reasons);
-        let mut lower = |group: &Group| match group.steps == (3..6) {
+        let memo = Memo::of(&program);
+        let lower = |group: &Group| match group.steps == (3..6) {
             true => Err(Error::Unsupported("no strips".to_owned())),
-            false => lowered(&program.rewritten(Accuracy::Exact), group, &options),
+            false => lowered(&program.rewritten(Accuracy::Exact), group, (&options, &memo)),
         };
-        let (plan, groups) = fused_where_it_can_be(plan, &mut lower).expect("steps go alone");
+        let (plan, groups) = fused_where_it_can_be(plan, 2, &lower).expect("steps go alone");
         assert_eq!(steps(&plan), [0..3, 3..4, 4..5, 5..6]);
         assert_eq!(groups.len(), 4);
         let why = plan.reasons.last().map_or("", String::as_str);

@@ -32,7 +32,7 @@ pub struct Options {
     /// Look into the cache first, and leave the result there.
     pub cache: bool,
     /// Threads that a run uses at most, unless it says otherwise: each gets work for longer than
-    /// it takes to wake it.
+    /// it takes to wake it. As many compile the groups of a program side by side.
     pub threads: usize,
     /// Whether sums may be put together in another order, known windows of low rank as two passes,
     /// others in tiles or by FFT, within a bound that [`explain`](crate::Compiled::explain) states

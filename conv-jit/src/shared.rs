@@ -1,5 +1,6 @@
 //! Machine code, and everything that it was made from.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use conv_ir::{Isa, Program, Target};
@@ -10,8 +11,10 @@ use crate::engine::Arrays;
 use crate::host::is_here;
 use crate::lens::Lens;
 use crate::lowered::{Lowered, LoweredGroup};
+use crate::memo::Memo;
 use crate::options::Options;
-use crate::{Error, share};
+use crate::x86::Kernels;
+use crate::{Error, executor, share};
 
 /// What clones, packed weights and the cache hold together.
 pub(crate) struct Shared {
@@ -59,11 +62,20 @@ impl Shared {
         check_here(&options.target)?;
         let backend = options.backend()?;
         let start = Instant::now();
-        let mut lowered = Lowered::new(described, options)?;
+        let memo = Memo::of(described);
+        let mut lowered = Lowered::with(described, options, &memo)?;
         let lowering = start.elapsed();
-        let (program, groups) = (&lowered.rewritten.program, &mut lowered.groups);
-        let code = |group| GroupCode::new(program, group, (&backend, options.target.isa));
-        let mut codes: Vec<_> = groups.iter_mut().map(code).collect::<Result<_, _>>()?;
+        let groups = lowered.groups.iter_mut();
+        let kernels: Vec<_> =
+            groups.map(|group| Mutex::new(std::mem::take(&mut group.kernels))).collect();
+        let (program, groups) = (&lowered.rewritten.program, &lowered.groups);
+        let code = |at: usize| {
+            let mut kernels = kernels[at].lock().unwrap_or_else(PoisonError::into_inner);
+            let kernels = std::mem::take(&mut *kernels);
+            GroupCode::new(program, &groups[at], kernels, (&backend, options.target.isa, &memo))
+        };
+        let codes = executor::each(groups.len(), options.threads, &code).into_iter();
+        let mut codes: Vec<_> = codes.collect::<Result<_, _>>()?;
         codes.shrink_to_fit();
         Ok(Shared {
             codes,
@@ -94,9 +106,15 @@ impl Shared {
 impl GroupCode {
     fn new(
         program: &Program,
-        LoweredGroup { group, nest, kernels, .. }: &mut LoweredGroup,
-        (backend, isa): (&Backend, Isa),
+        LoweredGroup { group, nest, .. }: &LoweredGroup,
+        mut kernels: Kernels,
+        (backend, isa, memo): (&Backend, Isa, &Memo),
     ) -> Result<GroupCode, Error> {
+        let start = Instant::now();
+        memo.complete(nest, isa, &mut kernels);
+        let assembling = start.elapsed();
+        let mut code = Code::new(nest, backend, isa, kernels)?;
+        code.time.emit += assembling;
         let steps = &program.steps()[group.steps.clone()];
         let outside = program.tensors();
         let adds = steps.iter().filter(|step| step.conv.spec().residual);
@@ -104,7 +122,7 @@ impl GroupCode {
         // What a step of the group gives stays within it.
         let is_from_before = |from: &usize| *from <= group.steps.start || *from == outside;
         Ok(GroupCode {
-            code: Code::new(nest, backend, isa, std::mem::take(kernels))?,
+            code,
             arrays: Arrays {
                 input: program.input_of(group.steps.start),
                 output: group.steps.end,

@@ -12,7 +12,7 @@ impl Leaf {
     }
 
     /// The leaf with its axes called by other names.
-    pub(crate) fn rename_axes(mut self, id: &dyn Fn(AxisId) -> AxisId) -> Leaf {
+    pub fn rename_axes(mut self, id: &dyn Fn(AxisId) -> AxisId) -> Leaf {
         self.edit(&mut |a| a.rename(id));
         self.tile.iter_mut().for_each(|t| t.axis = id(t.axis));
         self.ints.iter_mut().for_each(|i| *i = id(*i));

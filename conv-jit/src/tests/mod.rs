@@ -2,6 +2,7 @@
 
 mod chain;
 mod guard;
+mod memo;
 mod memory;
 mod nests;
 mod pictures;

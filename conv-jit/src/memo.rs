@@ -1,0 +1,159 @@
+//! What was made for one program before: networks repeat their blocks, and strips of one step are
+//! many convolutions of the same leaves.
+//!
+//! In: a convolution, or a leaf of a finished nest. Out: what a first one like it became. Of leaves
+//! everything is compared that an encoder may ask: the leaf itself, its axes by their order and not
+//! by their numbers, and the buffers behind its pointers.
+
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use conv_ir::lower::Layouts;
+use conv_ir::nest::{Affine, AxisId, BufferRole, Expr, Leaf};
+use conv_ir::schedule::Choice;
+use conv_ir::{Conv, DType, Isa, Nest, Program, Schedule};
+use rustc_hash::{FxHashMap, FxHasher};
+
+use crate::x86::{self, Kernels, MicroKernel, Refusal};
+
+/// A convolution alone, as it was lowered.
+pub(crate) type Alone = (Choice, Nest, Kernels);
+
+type Asked = (Conv, Layouts, Option<Schedule>);
+
+/// Of one program, for the time that it is compiled.
+pub(crate) struct Memo {
+    /// A step alone is met once.
+    is_kept: bool,
+    alone: Mutex<HashMap<Asked, Alone>>,
+    leaves: Mutex<FxHashMap<u64, Vec<(LeafKey, Result<MicroKernel, Refusal>)>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Entries are whole: nothing else happens under the lock.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Memo {
+    pub fn of(program: &Program) -> Memo {
+        let is_kept = program.steps().len() > 1;
+        Memo { is_kept, alone: Mutex::default(), leaves: Mutex::default() }
+    }
+
+    /// Different leaves that were met.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        lock(&self.leaves).values().map(Vec::len).sum()
+    }
+
+    /// The convolution as it was lowered before, or as `make` lowers it now. Errors are not kept.
+    pub fn alone<E>(
+        &self,
+        (conv, layouts, given): (&Conv, Layouts, Option<&Schedule>),
+        make: impl FnOnce() -> Result<Alone, E>,
+    ) -> Result<Alone, E> {
+        if !self.is_kept {
+            return make();
+        }
+        let asked = (conv.clone(), layouts, given.cloned());
+        if let Some(known) = lock(&self.alone).get(&asked) {
+            return Ok(known.clone());
+        }
+        let made = make()?;
+        lock(&self.alone).insert(asked, made.clone());
+        Ok(made)
+    }
+
+    /// [`x86::assemble`].
+    pub fn assemble(&self, nest: &Nest, leaf: &Leaf, isa: Isa) -> Result<MicroKernel, Refusal> {
+        let key = if self.is_kept { LeafKey::of(nest, leaf, isa) } else { None };
+        let Some(key) = key else { return x86::assemble(nest, leaf, isa) };
+        let hash = key.hash();
+        let known = lock(&self.leaves)
+            .get(&hash)
+            .and_then(|all| all.iter().find(|(known, _)| *known == key))
+            .map(|(_, made)| made.clone());
+        if let Some(made) = known {
+            return made.map(|mut kernel| {
+                kernel.name.clone_from(&leaf.name);
+                kernel
+            });
+        }
+        let made = x86::assemble(nest, leaf, isa);
+        lock(&self.leaves).entry(hash).or_default().push((key, made.clone()));
+        made
+    }
+
+    /// Adds the kernels of all leaves that the assembler takes.
+    pub fn complete(&self, nest: &Nest, isa: Isa, kernels: &mut Kernels) {
+        if !self.is_kept || isa == Isa::Portable {
+            return;
+        }
+        let mut is_there = vec![false; nest.leaves.len()];
+        kernels.iter().for_each(|(at, _)| is_there[*at] = true);
+        for (at, leaf) in nest.leaves.iter().enumerate().filter(|(at, _)| !is_there[*at]) {
+            // Who emits the nest asks again, and hears why.
+            kernels.extend(self.assemble(nest, leaf, isa).ok().map(|kernel| (at, kernel)));
+        }
+    }
+}
+
+/// What a kernel is made from.
+#[derive(PartialEq)]
+struct LeafKey {
+    isa: Isa,
+    dtype: DType,
+    /// Without a name and buffers, its axes counted from 0.
+    leaf: Leaf,
+    /// The bits of its constants: zeros of two signs are equal, but not the same.
+    constants: Vec<u64>,
+    buffers: Vec<(BufferRole, DType, Vec<Affine>)>,
+}
+
+impl LeafKey {
+    /// None where something is named that is not the leaf's own.
+    fn of(nest: &Nest, leaf: &Leaf, isa: Isa) -> Option<LeafKey> {
+        let tile = leaf.tile.iter().map(|t| t.axis).chain(leaf.lanes.map(|l| l.axis));
+        let reduce = leaf.reduce.iter().map(|l| l.axis).chain(leaf.ints.iter().copied());
+        let vectors = leaf.lanes.and_then(|l| l.vectors);
+        let mut own: Vec<AxisId> = Vec::new();
+        for axis in tile.chain(vectors).chain(reduce) {
+            if !own.contains(&axis) {
+                own.push(axis);
+            }
+        }
+        let mut is_closed = nest.symbols.is_empty();
+        let mut closed = |axis| is_closed &= own.contains(&axis);
+        leaf.visit_affine(&mut |a| a.axes().for_each(&mut closed));
+        if !is_closed {
+            return None;
+        }
+        let number = |axis: AxisId| {
+            let at = own.iter().position(|known| *known == axis);
+            AxisId(at.unwrap_or(own.len()) as u32)
+        };
+        let buffers = leaf.pointers.iter().map(|&id| {
+            let buffer = nest.buffer(id);
+            (buffer.role, buffer.dtype, buffer.extents.clone())
+        });
+        let buffers = buffers.collect();
+        let mut constants = Vec::new();
+        leaf.visit_exprs(&mut |e| {
+            if let Expr::Const(c) = e {
+                constants.push(c.to_bits());
+            }
+        });
+        let mut leaf = leaf.clone().rename_axes(&number);
+        leaf.name.clear();
+        leaf.pointers.clear();
+        Some(LeafKey { isa, dtype: nest.dtype, leaf, constants, buffers })
+    }
+
+    fn hash(&self) -> u64 {
+        let Leaf { tile, lanes, reduce, ints, .. } = &self.leaf;
+        let mut hasher = FxHasher::default();
+        (self.isa, self.dtype, &self.buffers, tile, lanes, reduce, ints).hash(&mut hasher);
+        hasher.finish()
+    }
+}
