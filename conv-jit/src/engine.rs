@@ -3,26 +3,50 @@
 //! In: a nest, its code and arrays whose lengths somebody has checked. The n-th buffer of a role
 //! takes the n-th array.
 
+use std::sync::Arc;
+
 use conv_ir::nest::{BufferId, BufferRole, Var};
 use conv_ir::{Array, DType, Nest, with_stored};
 
 use crate::code::{Code, Entry};
 use crate::emit::scratch::{bytes, layout};
 use crate::executor::Executor;
-use crate::memory::Block;
 #[cfg(test)]
 use crate::memory::guard;
+use crate::memory::{Block, Room, is_guarded};
 use crate::{Error, share};
 
 /// What does not change between runs: packed buffers, copies of weights and biases where the body
 /// reads them as they are, and where scratch lies.
 pub(crate) struct Constants {
-    /// Owns what exposed addresses point to. After packing it is only read.
-    blocks: Vec<Block>,
+    /// Own what exposed addresses point to. After packing it is only read.
+    _blocks: Vec<Arc<Block>>,
+    /// Bytes of them that are ours.
+    bytes: usize,
     /// By buffer of the nest.
     places: Vec<Place>,
     /// Bytes of one thread's scratch. `None` where sizes come with a run.
     scratch: Option<usize>,
+}
+
+/// Blocks of constants, as they come.
+#[derive(Default)]
+struct Kept {
+    blocks: Vec<Arc<Block>>,
+    bytes: usize,
+}
+
+impl Kept {
+    /// So many bytes of a block, which others may have parts of as well.
+    fn push(&mut self, block: Arc<Block>, bytes: usize) {
+        self.blocks.push(block);
+        self.bytes += bytes;
+    }
+
+    fn push_own(&mut self, block: Block) {
+        let bytes = block.bytes();
+        self.push(Arc::new(block), bytes);
+    }
 }
 
 /// What stands in the buffer table of a run.
@@ -36,23 +60,24 @@ enum Place {
 
 impl Constants {
     pub fn bytes(&self) -> usize {
-        self.blocks.iter().map(Block::bytes).sum()
+        self.bytes
     }
 
     /// Those of a nest that [`packs_alike`](packs_alike), whose blocks are still theirs: they must
     /// not be dropped before.
     #[cfg(feature = "ndarray")]
     pub fn lent(&self, nest: &Nest, slack: &[i64]) -> Constants {
-        Constants::new(nest, slack, Vec::new(), self.places.clone())
+        Constants::new(nest, slack, Kept::default(), self.places.clone())
     }
 
     /// With offsets in scratch, where they follow from the nest.
-    fn new(nest: &Nest, slack: &[i64], blocks: Vec<Block>, mut places: Vec<Place>) -> Constants {
+    fn new(nest: &Nest, slack: &[i64], kept: Kept, mut places: Vec<Place>) -> Constants {
         let scratch = nest.symbols.is_empty().then(|| {
             layout(nest, slack, &[], |id, start, _| places[id.index()] = Place::Fixed(start))
         });
         place_views(nest, &mut places);
-        Constants { blocks, places, scratch: scratch.flatten() }
+        let Kept { blocks, bytes } = kept;
+        Constants { _blocks: blocks, bytes, places, scratch: scratch.flatten() }
     }
 }
 
@@ -131,14 +156,6 @@ impl Run<'_> {
         }
         Ok(())
     }
-}
-
-/// Whether blocks lie between guards, which are set for each run.
-fn is_guarded() -> bool {
-    #[cfg(test)]
-    return guard::side().is_some();
-    #[cfg(not(test))]
-    false
 }
 
 /// Guards against an executor of the user's that repeats a part, or invents one: two threads in one
@@ -265,10 +282,10 @@ pub(crate) fn packs_alike(nest: &Nest, other: &Nest) -> bool {
 pub(crate) unsafe fn pack(
     nest: &Nest,
     (code, arrays): (&Code, &Arrays),
-    weights: &[Array<'_>],
-    biases: &[Array<'_>],
+    (weights, biases): (&[Array<'_>], &[Array<'_>]),
+    room: &mut Room,
 ) -> Result<Constants, Error> {
-    let mut blocks = Vec::new();
+    let mut blocks = Kept::default();
     let (mut during, mut places) = (Vec::new(), Vec::new());
     let fixed = |start: *mut u8| Place::Fixed(start.expose_provenance());
     for at in 0..nest.buffers.len() {
@@ -288,7 +305,7 @@ pub(crate) unsafe fn pack(
             BufferRole::Weight => (given(weights), fixed(kept(weights)?)),
             BufferRole::Bias => (given(biases), fixed(kept(biases)?)),
             BufferRole::Packed => {
-                let start = packed_block(nest, id, code.slack[at], &mut blocks)?;
+                let start = packed_block(nest, id, code.slack[at], (room, &mut blocks))?;
                 (start, fixed(start))
             }
             BufferRole::Input => (null, Place::Array(arrays.input)),
@@ -314,7 +331,7 @@ fn known_block(
     values: &[f64],
     dtype: DType,
     slack: i64,
-    blocks: &mut Vec<Block>,
+    blocks: &mut Kept,
 ) -> Result<*mut u8, Error> {
     let mut block = Block::new(dtype.bytes() * (values.len() + slack as usize))?;
     let start = block.start();
@@ -322,7 +339,7 @@ fn known_block(
         // SAFETY: the block is fresh, longer than the numbers, and starts where any number may.
         unsafe { start.cast::<T>().add(at).write(<T as conv_ir::Stored>::from_f64(value)) };
     });
-    blocks.push(block);
+    blocks.push_own(block);
     Ok(start)
 }
 
@@ -330,7 +347,7 @@ fn packed_block(
     nest: &Nest,
     id: BufferId,
     slack: i64,
-    blocks: &mut Vec<Block>,
+    (room, blocks): (&mut Room, &mut Kept),
 ) -> Result<*mut u8, Error> {
     let buffer = nest.buffer(id);
     if nest.constant_len(id).is_none() {
@@ -341,10 +358,16 @@ fn packed_block(
     }
     let len = bytes(buffer, slack, &[]);
     let len = len.ok_or_else(|| Error::Memory(format!("packed buffer {}", buffer.name)))?;
-    let mut block = Block::new(len)?;
-    let start = block.start();
-    blocks.push(block);
+    let (block, start) = room.take(len)?;
+    blocks.push(block, len);
     Ok(start)
+}
+
+/// Bytes of a nest's packed weights.
+pub(crate) fn packed_bytes(nest: &Nest, slack: &[i64]) -> usize {
+    let packed = nest.buffers.iter().zip(slack).filter(|(b, _)| b.role == BufferRole::Packed);
+    let each = packed.map(|(buffer, &slack)| Room::of(bytes(buffer, slack, &[]).unwrap_or(0)));
+    each.fold(0, usize::saturating_add)
 }
 
 /// A copy of the caller's array, where the body needs one after packing.
@@ -352,7 +375,7 @@ fn copy(
     nest: &Nest,
     id: BufferId,
     from: &Array<'_>,
-    blocks: &mut Vec<Block>,
+    blocks: &mut Kept,
 ) -> Result<*mut u8, Error> {
     if nest.buffer(id).view_of.is_some() || !share::body_reads(nest, id) {
         return Ok(std::ptr::null_mut());
@@ -362,7 +385,7 @@ fn copy(
     let start = block.start();
     // SAFETY: the block is fresh and at least as long as `from`.
     unsafe { std::ptr::copy_nonoverlapping(from.as_ptr(), start, from.len()) };
-    blocks.push(block);
+    blocks.push_own(block);
     Ok(start)
 }
 

@@ -11,6 +11,7 @@ use conv_ir::{Conv, Layout};
 use crate::Error;
 pub(crate) use crate::boxes::{Made, Placed};
 use crate::engine::{self, Arrays};
+use crate::memory::Room;
 use crate::weights::{StepArrays, bias_comes_later};
 
 /// The order of the addresses of a run.
@@ -25,9 +26,11 @@ impl Placed {
         let weight = given.weight.filter(|_| conv.known().is_none());
         let bias = given.bias.filter(|_| bias_comes_later(conv));
         let (weights, biases) = (Vec::from_iter(weight), Vec::from_iter(bias));
+        let mut room = Room::new(engine::packed_bytes(nest, &code.slack))?;
         // SAFETY: the arrays have the lengths of the convolution's shapes, which are those of the
         // step that it computes a part of, and stand in the order of the nest's buffers.
-        let constants = unsafe { engine::pack(nest, (code, &arrays), &weights, &biases)? };
+        let constants =
+            unsafe { engine::pack(nest, (code, &arrays), (&weights, &biases), &mut room)? };
         Ok(Placed::of(made, constants))
     }
 }

@@ -6,13 +6,16 @@ use std::sync::{Mutex, PoisonError};
 use crate::Error;
 use crate::engine::Work;
 use crate::lens::{Between, Lens};
-use crate::memory::Block;
+use crate::memory::{self, Block};
 
 /// Working memory of one run at a time. Grows to what a run needs and stays so.
 #[derive(Default)]
 pub struct Scratch {
-    /// Tensors between groups, in the order of [`Lens::slots`].
+    /// Tensors between groups, side by side; between guards one block for each of
+    /// [`Lens::slots`].
     between: Vec<Block>,
+    /// Where each of [`Lens::slots`] starts.
+    starts: Vec<usize>,
     /// The exposed address of every tensor, and of the residual from outside.
     pub(crate) addresses: Vec<usize>,
     pub(crate) work: Work,
@@ -37,21 +40,41 @@ impl Scratch {
         self.addresses.resize(lens.outside() + 1, 0);
         // Where the first step declares the first input, both numbers are that.
         self.addresses[0] = callers.inputs.first().copied().unwrap_or_default();
-        if self.between.len() < lens.slots.len() {
-            self.between.resize_with(lens.slots.len(), Block::default);
-        }
-        for (&bytes, block) in lens.slots.iter().zip(&mut self.between) {
-            block.grow(bytes)?;
-        }
+        self.make_room(lens)?;
         for &(tensor, Between { slot, offset }) in &lens.between {
-            let start = self.between[slot].start().expose_provenance();
-            self.addresses[tensor] = start + offset;
+            self.addresses[tensor] = self.starts[slot] + offset;
         }
         let taken = lens.taken.iter().zip(callers.inputs);
         for (&tensor, &address) in taken.chain(lens.given.iter().zip(callers.outputs)) {
             self.addresses[tensor] = address;
         }
         self.addresses[lens.outside()] = callers.residual;
+        Ok(())
+    }
+
+    /// Room for the tensors between groups.
+    fn make_room(&mut self, lens: &Lens) -> Result<(), Error> {
+        self.starts.clear();
+        let blocks = if memory::is_guarded() { lens.slots.len() } else { 1 };
+        self.between.resize_with(blocks.max(self.between.len()), Block::default);
+        if memory::is_guarded() {
+            for (&bytes, block) in lens.slots.iter().zip(&mut self.between) {
+                block.grow(bytes)?;
+                self.starts.push(block.start().expose_provenance());
+            }
+            return Ok(());
+        }
+        let mut end = 0;
+        for &bytes in &lens.slots {
+            let placed = memory::place(end, bytes);
+            let (start, next) =
+                placed.ok_or_else(|| Error::Memory("tensors between groups".to_owned()))?;
+            self.starts.push(start);
+            end = next;
+        }
+        self.between[0].grow(end)?;
+        let block = self.between[0].start().expose_provenance();
+        self.starts.iter_mut().for_each(|start| *start += block);
         Ok(())
     }
 }

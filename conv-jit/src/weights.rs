@@ -11,9 +11,11 @@ use crate::Error;
 use crate::compiled::Compiled;
 use crate::engine::{self, Constants};
 use crate::fft::Spectra;
+use crate::lowered::LoweredGroup;
+use crate::memory::Room;
 use crate::options::Options;
 use crate::scratch::Pool;
-use crate::shared::Shared;
+use crate::shared::{GroupCode, Shared};
 
 /// Code with the weights that it computes with.
 pub(crate) struct Inner {
@@ -121,7 +123,12 @@ impl Inner {
         };
         let rewritten = &shared.lowered.rewritten;
         let (mut constants, mut spectra, mut bound) = (Vec::new(), Vec::new(), None);
-        for (lowered, compiled) in shared.lowered.groups.iter().zip(&shared.codes) {
+        let groups = || shared.lowered.groups.iter().zip(&shared.codes);
+        let packed = |(group, compiled): (&LoweredGroup, &GroupCode)| {
+            engine::packed_bytes(&group.nest, &compiled.code.slack)
+        };
+        let mut room = Room::new(groups().map(packed).fold(0, usize::saturating_add))?;
+        for (lowered, compiled) in groups() {
             let steps = lowered.group.steps.clone();
             let origins = rewritten.origins[steps.clone()].iter();
             let own = || rewritten.program.convs().skip(steps.start).zip(origins.clone());
@@ -148,7 +155,9 @@ impl Inner {
             // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
             // weights that come later, but for those of a step in tiles, whose nest's weight is as
             // long as what its tiles make of them.
-            constants.push(unsafe { engine::pack(&lowered.nest, to, &weight, &bias)? });
+            constants.push(unsafe {
+                engine::pack(&lowered.nest, to, (&weight, &bias), &mut room)?
+            });
         }
         Ok(Inner {
             shared,
