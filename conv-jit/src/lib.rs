@@ -43,6 +43,7 @@
 
 #![deny(clippy::undocumented_unsafe_blocks)]
 
+mod ahead;
 mod backend;
 mod boxes;
 mod builder;

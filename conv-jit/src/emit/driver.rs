@@ -3,41 +3,47 @@
 //! In: the statements of `setup` or `body`. Out: a function that calls leaves with addresses. It is
 //! not tuned: a leaf does hundreds of multiply-adds for each address worked out here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use conv_ir::Nest;
 use conv_ir::nest::{Base, BufferId, BufferRole, Call, LeafId, Loop, LoopKind, Stmt};
+use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{
-    ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, UserExternalName,
-    Value, types,
+    ExtFuncData, ExternalName, FuncRef, Function, InstBuilder, MemFlagsData, StackSlot,
+    StackSlotData, StackSlotKind, UserExternalName, Value, types,
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 
+use super::Asking;
 use super::address::Detail;
 use super::emitter::{Emitter, Span};
 use super::terms::Int;
 use super::tile::Tile;
+use crate::ahead::Ahead;
 use crate::backend::Backend;
 
 /// What a driver knows besides the emitter's state.
 struct Driver<'a> {
     nest: &'a Nest,
     leaves: HashMap<LeafId, FuncRef>,
+    asking: &'a Asking,
+    /// By buffer of weights: how much of the next ones was asked for.
+    phases: BTreeMap<BufferId, StackSlot>,
     symbols: Value,
     part: Value,
     parts: Value,
 }
 
-pub(super) fn driver(
-    nest: &Nest,
-    stmts: &[Stmt],
+pub(super) fn driver<'a>(
+    nest: &'a Nest,
+    stmts: &'a [Stmt],
     backend: &Backend,
-    conventions: &[CallConv],
+    (conventions, asking): (&[CallConv], &'a Asking),
     function: &mut Function,
     context: &mut FunctionBuilderContext,
 ) {
-    let leaves = declare(nest, stmts, conventions, function);
+    let leaves = declare(nest, stmts, (conventions, asking), function);
     let mut e = Emitter::new(FunctionBuilder::new(function, context), nest, backend.facts);
     let params = e.enter();
     let &[buffers, symbols, scratch, part, parts] = params.as_slice() else {
@@ -47,7 +53,8 @@ pub(super) fn driver(
     for at in 0..nest.buffers.len() {
         load_base(&mut e, buffers, scratch, BufferId(at as u32));
     }
-    let driver = Driver { nest, leaves, symbols, part, parts };
+    let phases = phases(&mut e, asking, &leaves);
+    let driver = Driver { nest, leaves, asking, phases, symbols, part, parts };
     driver.stmts(&mut e, stmts);
     e.leave(backend.target.frontend_config());
 }
@@ -56,7 +63,7 @@ pub(super) fn driver(
 fn declare(
     nest: &Nest,
     stmts: &[Stmt],
-    conventions: &[CallConv],
+    (conventions, asking): (&[CallConv], &Asking),
     function: &mut Function,
 ) -> HashMap<LeafId, FuncRef> {
     let mut called = Vec::new();
@@ -64,8 +71,9 @@ fn declare(
     let mut import = |leaf: LeafId| {
         let name = function
             .declare_imported_user_function(UserExternalName { namespace: 0, index: leaf.0 });
-        let signature =
-            super::leaf_signature(nest, &nest.leaves[leaf.index()], conventions[leaf.index()]);
+        let more = usize::from(asking.contains_key(&leaf));
+        let convention = conventions[leaf.index()];
+        let signature = super::leaf_signature(nest, &nest.leaves[leaf.index()], convention, more);
         let signature = function.import_signature(signature);
         let data = ExtFuncData {
             name: ExternalName::user(name),
@@ -76,6 +84,24 @@ fn declare(
         (leaf, function.import_function(data))
     };
     called.into_iter().map(&mut import).collect()
+}
+
+/// Room for what was asked for, of each buffer that calls ask for parts of.
+fn phases(
+    e: &mut Emitter<'_, '_>,
+    asking: &Asking,
+    called: &HashMap<LeafId, FuncRef>,
+) -> BTreeMap<BufferId, StackSlot> {
+    let asked = asking.iter().filter(|(leaf, _)| called.contains_key(leaf));
+    let buffers: BTreeSet<BufferId> = asked.map(|(_, ahead)| ahead.buffer).collect();
+    let mut room = |buffer| {
+        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, 8, 3);
+        let slot = e.b.create_sized_stack_slot(data);
+        let zero = e.value(Int::Known(0));
+        e.b.ins().stack_store(types::I64, zero, slot, 0);
+        (buffer, slot)
+    };
+    buffers.into_iter().map(&mut room).collect()
 }
 
 /// What the table says is an address, or, of scratch, an offset in this thread's block.
@@ -139,6 +165,9 @@ impl<'a> Driver<'a> {
             let pointer = e.add(Int::Value(pointer), Int::Known(displacement.into()));
             args.push(e.value(pointer));
         }
+        if let Some(ahead) = self.asking.get(&call.leaf) {
+            args.push(self.next(e, ahead, args[ahead.pointer]));
+        }
         for int in &call.ints {
             let int = e.bound(int);
             args.push(e.value(int));
@@ -147,5 +176,20 @@ impl<'a> Driver<'a> {
             args.push(self.symbols);
         }
         e.b.ins().call(self.leaves[&call.leaf], &args);
+    }
+
+    /// Where a call's share of the next weights begins, and one share more is asked for.
+    fn next(&self, e: &mut Emitter<'a, '_>, ahead: &Ahead, weights: Value) -> Value {
+        let slot = self.phases[&ahead.buffer];
+        let phase = e.b.ins().stack_load(types::I64, types::I64, slot, 0);
+        let asked = e.add(Int::Value(phase), Int::Known(ahead.share));
+        let asked = e.value(asked);
+        let (zero, panel) = (e.value(Int::Known(0)), e.value(Int::Known(ahead.panel)));
+        let is_all = e.b.ins().icmp(IntCC::SignedGreaterThanOrEqual, asked, panel);
+        let left = e.b.ins().select(is_all, zero, asked);
+        e.b.ins().stack_store(types::I64, left, slot, 0);
+        let next = e.add(Int::Value(weights), Int::Known(ahead.panel));
+        let next = e.add(next, Int::Value(phase));
+        e.value(next)
     }
 }

@@ -33,12 +33,15 @@ mod tile;
 mod transpose;
 mod vector;
 
-use conv_ir::nest::{Base, Binary, Expr, Leaf, Op, Stmt};
+use std::collections::HashMap;
+
+use conv_ir::nest::{Base, Binary, Expr, Leaf, LeafId, Op, Stmt};
 use conv_ir::{Isa, Nest};
 use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
 use cranelift_codegen::isa::CallConv;
 
 use crate::Error;
+use crate::ahead::{Ahead, ahead};
 use crate::backend::Backend;
 use crate::x86::{self, Kernels, MicroKernel, Refusal};
 
@@ -58,6 +61,9 @@ pub(crate) enum Body {
     /// A leaf at full width.
     Assembled(Box<MicroKernel>),
 }
+
+/// Leaves that take a pointer more, behind their own, to what later calls read.
+type Asking = HashMap<LeafId, Ahead>;
 
 /// All functions of a nest. A function's external name is its position here.
 pub(crate) struct Emitted {
@@ -79,21 +85,39 @@ pub(crate) fn emit(
     let conv = backend.target.default_call_conv();
     let mut context = cranelift_frontend::FunctionBuilderContext::new();
     let mut functions: Vec<Named> = Vec::with_capacity(nest.leaves.len() + 2);
+    let mut asking = Asking::new();
     for (at, leaf) in nest.leaves.iter().enumerate() {
         let body = match kernels.iter().position(|(of, _)| *of == at) {
             Some(made) => Body::Assembled(Box::new(kernels.swap_remove(made).1)),
-            None => leaf_body(nest, at, backend, isa, &mut context)?,
+            None => match asks(nest, at, isa) {
+                Some((ahead, kernel)) => {
+                    asking.insert(LeafId(at as u32), ahead);
+                    Body::Assembled(Box::new(kernel))
+                }
+                None => leaf_body(nest, at, backend, isa, &mut context)?,
+            },
         };
         functions.push(Named { name: leaf.name.clone(), body });
     }
     let conventions: Vec<CallConv> = functions.iter().map(|f| f.body.convention(conv)).collect();
     for (name, stmts) in [("setup", &nest.setup), ("run", &nest.body)] {
         let mut function = empty(functions.len(), driver_signature(conv));
-        driver::driver(nest, stmts, backend, &conventions, &mut function, &mut context);
+        let leaves = (&conventions[..], &asking);
+        driver::driver(nest, stmts, backend, leaves, &mut function, &mut context);
         functions.push(Named { name: name.to_owned(), body: Body::Driver(Box::new(function)) });
     }
     let run = functions.len() - 1;
     Ok(Emitted { functions, setup: run - 1, run })
+}
+
+/// A leaf that asks for what later calls read, where there is such code.
+fn asks(nest: &Nest, at: usize, isa: Isa) -> Option<(Ahead, MicroKernel)> {
+    if isa == Isa::Portable || !nest.symbols.is_empty() {
+        return None;
+    }
+    let ahead = ahead(nest, &nest.body, LeafId(at as u32))?;
+    let kernel = x86::assemble_asking(nest, &nest.leaves[at], isa, Some(ahead.share));
+    kernel.ok().map(|kernel| (ahead, kernel))
 }
 
 fn leaf_body(
@@ -113,7 +137,7 @@ fn leaf_body(
         let why = refused.map_or("Cranelift has none".to_owned(), |why| why.to_string());
         return Err(Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name)));
     }
-    let mut function = empty(at, leaf_signature(nest, leaf, backend.target.default_call_conv()));
+    let mut function = empty(at, leaf_signature(nest, leaf, backend.target.default_call_conv(), 0));
     let frontend = backend.target.frontend_config();
     leaf::outlined(nest, leaf, backend.facts, &mut function, context, frontend);
     Ok(Body::Ir(Box::new(function), refused))
@@ -139,9 +163,9 @@ pub(crate) fn driver_signature(conv: CallConv) -> Signature {
     words(5, conv)
 }
 
-fn leaf_signature(nest: &Nest, leaf: &Leaf, conv: CallConv) -> Signature {
+fn leaf_signature(nest: &Nest, leaf: &Leaf, conv: CallConv, more: usize) -> Signature {
     let symbols = usize::from(!nest.symbols.is_empty());
-    words(leaf.pointers.len() + leaf.ints.len() + symbols, conv)
+    words(leaf.pointers.len() + more + leaf.ints.len() + symbols, conv)
 }
 
 fn words(count: usize, conv: CallConv) -> Signature {

@@ -171,8 +171,8 @@ pub(crate) enum Inst {
     /// Neighbouring elements, one for each of `to`, of lanes `step` bytes apart, of which those of
     /// `live` may be touched; other lanes are zero. What has no name is not asked for.
     Turned { to: SmallVec<[Option<Value>; 4]>, place: Place, step: i64, live: Live },
-    /// A line that will be read.
-    Prefetch { place: Place },
+    /// A line that will be read: soon, or by a later call.
+    Prefetch { place: Place, is_soon: bool },
     /// Lanes `step` bytes apart, values `along` bytes apart.
     Block { dtype: DType, place: Place, step: i64, along: i64, live: i64, values: Vec<Value> },
 }
@@ -285,6 +285,9 @@ pub(crate) struct LeafCode {
     pub loops: Vec<SerialLoop>,
     pub cursors: Vec<Motion>,
     pub pointers: usize,
+    /// Moves over what later calls read, of which each turn of the innermost loop asks for so many
+    /// bytes.
+    pub ahead: Option<(Cursor, i64)>,
     /// Per value: whether it lives through the loops.
     pub carried: Vec<bool>,
 }

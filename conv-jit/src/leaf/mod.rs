@@ -32,8 +32,9 @@ use std::fmt;
 use conv_ir::nest::{BufferRole, Leaf};
 use conv_ir::{DType, Isa, Machine, Nest};
 
-use inst::LeafCode;
+use inst::{Cursor, LeafCode, Motion};
 pub(crate) use slide::BEHIND;
+use smallvec::SmallVec;
 
 /// Why a leaf is not assembled.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,17 +116,21 @@ impl Shape {
     }
 }
 
-/// The straight-line code of an outlined leaf of `nest`, handed to `encode`. Where its registers do
+/// The straight-line code of an outlined leaf of `nest`, handed to `encode`. With a share, it has a
+/// pointer more, behind its own, and asks for so many bytes from there on. Where its registers do
 /// not hold the code that shares loads, or that adds four products of bytes at a time, it gets the
 /// code that does not.
 pub(crate) fn lower<T>(
     nest: &Nest,
     leaf: &Leaf,
-    isa: Isa,
+    (isa, share): (Isa, Option<i64>),
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let shape = Shape::of(nest, leaf, isa)?;
-    let code = walk::straight(nest, leaf, shape.machine())?;
+    let mut code = walk::straight(nest, leaf, shape.machine())?;
+    if let Some(share) = share {
+        ask_ahead(&mut code, share)?;
+    }
     if nest.dtype != DType::I32 || shape.width == 1 {
         return shared(code, shape, encode);
     }
@@ -141,6 +146,29 @@ pub(crate) fn lower<T>(
     }
     of_integers(&code, shape, &is_packed, &encode)
 }
+
+/// Adds a cursor over what later calls read.
+fn ask_ahead(code: &mut LeafCode, share: i64) -> Result<(), Refusal> {
+    let none = || Refusal::Loop("too few turns to ask for later weights in".to_owned());
+    let counts: Option<Vec<i64>> = code.loops.iter().map(|l| l.count()).collect();
+    let counts = counts.ok_or_else(none)?;
+    let turns = counts.iter().try_fold(1i64, |turns, count| turns.checked_mul(*count));
+    let turns = turns.filter(|turns| *turns >= FEWEST_TURNS).ok_or_else(none)?;
+    let mut each = (share + turns - 1) / turns;
+    let bytes = each;
+    let mut moves: SmallVec<[i64; 4]> = SmallVec::new();
+    for count in counts.iter().rev() {
+        moves.insert(0, each);
+        each = each.checked_mul(*count).ok_or_else(none)?;
+    }
+    code.ahead = Some((Cursor(code.cursors.len() as u32), bytes));
+    code.cursors.push(Motion { pointer: code.pointers, moves });
+    code.pointers += 1;
+    Ok(())
+}
+
+/// Turns of a leaf's loops below which nothing is asked for.
+const FEWEST_TURNS: i64 = 8;
 
 fn of_integers<T>(
     code: &LeafCode,

@@ -25,6 +25,16 @@ const AHEAD: i64 = 8 << 10;
 
 /// Adds prefetches to the update.
 pub(super) fn prefetch(code: &mut LeafCode) {
+    if let Some((cursor, bytes)) = code.ahead {
+        let lines = (0..(bytes + LINE - 1) / LINE).map(|at| LINE * at);
+        let lines = lines.map(|bytes| Place { cursor, bytes }).collect();
+        spread(code, lines, false);
+    }
+    prefetch_own(code);
+}
+
+/// What the leaf itself reads.
+fn prefetch_own(code: &mut LeafCode) {
     let ahead: Vec<Option<i64>> = (0..code.cursors.len()).map(|at| ahead(code, at)).collect();
     let mut lines: Vec<Place> = Vec::new();
     for place in code.update.iter().flat_map(reads) {
@@ -34,6 +44,11 @@ pub(super) fn prefetch(code: &mut LeafCode) {
             lines.push(line);
         }
     }
+    spread(code, lines, true);
+}
+
+/// Asks for lines in equal distances, where there is enough to do between them.
+fn spread(code: &mut LeafCode, lines: Vec<Place>, is_soon: bool) {
     if lines.is_empty() || code.update.len() < PER_LINE * lines.len() {
         return;
     }
@@ -42,7 +57,7 @@ pub(super) fn prefetch(code: &mut LeafCode) {
     let mut update = Vec::with_capacity(code.update.len() + lines.len());
     for (at, inst) in code.update.drain(..).enumerate() {
         if at % every == 0 {
-            update.extend(lines.next().map(|place| Inst::Prefetch { place }));
+            update.extend(lines.next().map(|place| Inst::Prefetch { place, is_soon }));
         }
         update.push(inst);
     }
@@ -132,7 +147,7 @@ mod tests {
         };
         prefetch(&mut code);
         let asked = code.update.iter().filter_map(|inst| match inst {
-            Inst::Prefetch { place } => Some(place.bytes),
+            Inst::Prefetch { place, .. } => Some(place.bytes),
             _ => None,
         });
         asked.collect()

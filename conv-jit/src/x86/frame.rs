@@ -438,7 +438,7 @@ fn names(insts: &[Inst], cursor: usize) -> bool {
     insts.iter().any(|inst| match inst {
         Inst::Set { args, .. } => args.iter().any(reads),
         Inst::Store { place, value, .. } => is(place) || reads(value),
-        Inst::Block { place, .. } | Inst::Turned { place, .. } | Inst::Prefetch { place } => {
+        Inst::Block { place, .. } | Inst::Turned { place, .. } | Inst::Prefetch { place, .. } => {
             is(place)
         }
     })

@@ -77,8 +77,18 @@ pub(crate) type Kernels = Vec<(usize, MicroKernel)>;
 /// # Errors
 /// A [`Refusal`] where this route cannot; then another must.
 pub fn assemble(nest: &Nest, leaf: &Leaf, isa: Isa) -> Result<MicroKernel, Refusal> {
+    assemble_asking(nest, leaf, isa, None)
+}
+
+/// The same, which asks for so many bytes of what a pointer behind the leaf's own is to.
+pub(crate) fn assemble_asking(
+    nest: &Nest,
+    leaf: &Leaf,
+    isa: Isa,
+    share: Option<i64>,
+) -> Result<MicroKernel, Refusal> {
     let encoding = Encoding::of(isa)?;
-    leaf::lower(nest, leaf, isa, |code, shape| match emit(leaf, code, (shape, encoding), 0) {
+    leaf::lower(nest, leaf, (isa, share), |code, shape| match emit(leaf, code, (shape, encoding), 0) {
         Err(Refusal::Registers) => emit(leaf, code, (shape, encoding), SPILLS),
         result => result,
     })

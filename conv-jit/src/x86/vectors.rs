@@ -154,9 +154,10 @@ impl<'a> Vectors<'a> {
             self.call_back(inst)?;
             match inst {
                 Inst::Set { to, kind, args } => self.set(*to, *kind, args)?,
-                Inst::Prefetch { place } => {
+                Inst::Prefetch { place, is_soon } => {
                     let line = self.memory(*place, false)?;
-                    self.text.push(Instruction::with1(Code::Prefetcht0_m8, line));
+                    let code = if *is_soon { Code::Prefetcht0_m8 } else { Code::Prefetcht1_m8 };
+                    self.text.push(Instruction::with1(code, line));
                 }
                 Inst::Turned { to, place, step, live } => {
                     self.load_turned(to, *place, *step, *live)?
