@@ -23,8 +23,9 @@ pub fn reduction(text: &str) -> Result<Reduction, String> {
 
 /// The type of an array's numbers.
 pub fn kind(text: &str) -> Result<Kind, String> {
-    Kind::ALL.iter().copied().find(|kind| kind.name() == text).ok_or_else(|| {
-        let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+    let convolved = || Kind::ALL.iter().copied().filter(|kind| kind.is_convolved());
+    convolved().find(|kind| kind.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = convolved().map(Kind::name).collect();
         format!("there is no type '{}'; there are {}", conv_ir::cut(text), names.join(", "))
     })
 }

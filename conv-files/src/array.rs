@@ -34,7 +34,31 @@ impl Array {
         Ok(Array { kind, shape, order: Order::default(), bytes })
     }
 
-    /// The numbers as f64, which holds them all exactly.
+    /// As it can be convolved: whole numbers of 64 bits, NumPy's default, become `i32`, and `bool`
+    /// becomes `u8`.
+    ///
+    /// # Errors
+    /// The first number that `i32` does not hold.
+    pub fn convolved(self) -> Result<Array, String> {
+        match self.kind {
+            Kind::I64 => {
+                let numbers = self.values::<i64>();
+                if let Some(beyond) = numbers.iter().find(|&&x| i32::try_from(x).is_err()) {
+                    return Err(format!(
+                        "holds {beyond} as int64; whole numbers are convolved as int32, up to {} \
+                         (in NumPy: x.astype('float64') for larger ones)",
+                        i32::MAX
+                    ));
+                }
+                let numbers: Vec<f64> = numbers.into_iter().map(|x| x as f64).collect();
+                Array::of(Kind::I32, self.shape, &numbers)
+            }
+            Kind::Bool => Array::of(Kind::U8, self.shape.clone(), &self.exact()),
+            _ => Ok(self),
+        }
+    }
+
+    /// The numbers as f64, which holds them all exactly but whole numbers beyond 2^53.
     pub fn exact(&self) -> Vec<f64> {
         with_number!(self.kind, T => self.mapped(|x: T| x.exact()))
     }

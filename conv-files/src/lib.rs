@@ -44,11 +44,19 @@ impl Error {
     }
 }
 
-/// Reads a `.npy` file.
+/// Reads a `.npy` file, as it can be [convolved](Array::convolved).
 ///
 /// # Errors
 /// Where it cannot be read, or is none.
 pub fn read_npy(path: &Path) -> Result<Array, Error> {
+    read_npy_as_is(path)?.convolved().map_err(|message| Error::new(path, message))
+}
+
+/// Reads a `.npy` file, of any [`Kind`].
+///
+/// # Errors
+/// Where it cannot be read, or is none.
+pub fn read_npy_as_is(path: &Path) -> Result<Array, Error> {
     let (mut file, length) = open(path)?;
     npy::read(&mut file, length, usize::MAX).map_err(|message| Error::new(path, message))
 }
@@ -60,6 +68,7 @@ pub fn read_npy(path: &Path) -> Result<Array, Error> {
 pub fn npy_of(path: &Path, bytes: &[u8]) -> Result<Array, Error> {
     let mut file = std::io::Cursor::new(bytes);
     npy::read(&mut file, bytes.len() as u64, usize::MAX)
+        .and_then(Array::convolved)
         .map_err(|message| Error::new(path, message))
 }
 
@@ -72,7 +81,7 @@ pub fn split_place(place: &str) -> (&str, Option<&str>) {
 }
 
 /// Reads `FILE.npy`, or `FILE.safetensors#TENSOR`, relative to `folder`: of a large file no more
-/// than the header and that tensor, of at most so many numbers.
+/// than the header and that tensor, of at most so many numbers, as they can be [convolved](Array::convolved).
 ///
 /// # Errors
 /// Where the file cannot be read, is of another kind, or has no such tensor: then those that there
@@ -98,7 +107,7 @@ pub fn read_place(folder: &Path, place: &str, most: usize) -> Result<Array, Erro
                 .to_owned(),
         ),
     };
-    read.map_err(|message| Error::new(&path, message))
+    read.and_then(Array::convolved).map_err(|message| Error::new(&path, message))
 }
 
 /// The file and its length.

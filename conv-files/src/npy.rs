@@ -130,7 +130,7 @@ fn element_type(descr: &str) -> Result<(Kind, bool), String> {
 }
 
 /// The types that can be read, as NumPy names them: `i8` is eight bytes there, and one here.
-const NAMES: &str = "int8, uint8, int16, uint16, int32, float16, float32 and float64";
+const NAMES: &str = "bool, int8, uint8, int16, uint16, int32, int64, float16, float32 and float64";
 
 /// The dictionary in front of the numbers.
 #[derive(Debug, PartialEq)]
@@ -262,6 +262,20 @@ mod tests {
     }
 
     #[test]
+    fn whole_numbers_of_64_bits_and_truths_become_what_is_convolved() {
+        let numbers = |numbers: [i64; 2]| numbers.map(i64::to_le_bytes).concat();
+        let read = |descr: &str, data: &[u8]| {
+            parse(&file(descr, "False", "(2,)", data)).expect("legal").convolved()
+        };
+        let array = read("'<i8'", &numbers([-(1 << 31), 7])).expect("fits");
+        assert_eq!((array.kind, array.values::<i32>()), (Kind::I32, vec![i32::MIN, 7]));
+        let array = read("'|b1'", &[0, 1]).expect("fits");
+        assert_eq!((array.kind, array.values::<u8>()), (Kind::U8, vec![0, 1]));
+        let refused = read("'<i8'", &numbers([0, 1 << 31])).err().unwrap_or_default();
+        assert!(refused.contains("holds 2147483648 as int64"), "{refused}");
+    }
+
+    #[test]
     fn numbers_start_at_a_multiple_of_64() {
         let bytes = encode::<f32>(&[3], &[1.0, 2.0, 3.0]).unwrap_or_default();
         assert_eq!((bytes.len(), (bytes.len() - 12) % 64), (bytes.capacity(), 0));
@@ -281,8 +295,9 @@ mod tests {
         assert!(message(b"\x93NUMPY\x01\0\xff".to_vec()).contains("ends inside its header"));
         assert!(message(b"\x93NUMPY\x09\0\0\0".to_vec()).contains("version 9"));
         assert!(message(file("'<c8'", "False", "(2,)", &[0; 16])).contains("x.real and x.imag"));
-        assert!(message(file("'<i8'", "False", "(2,)", &[0; 16])).contains(
-            "type '<i8'; int8, uint8, int16, uint16, int32, float16, float32 and float64 can"
+        assert!(message(file("'<u8'", "False", "(2,)", &[0; 16])).contains(
+            "type '<u8'; bool, int8, uint8, int16, uint16, int32, int64, float16, float32 and \
+             float64 can"
         ));
         assert!(message(file("'<V2'", "False", "(1,)", &[0; 2])).contains("NumPy writes bfloat16"));
         assert!(message(file("[('a', '<f4')]", "False", "(2,)", &[0; 8])).contains("structured"));

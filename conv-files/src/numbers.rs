@@ -21,6 +21,10 @@ pub enum Kind {
     U16,
     /// Signed, of 32 bits.
     I32,
+    /// Signed, of 64 bits: in files alone, [convolved](crate::Array::convolved) as `i32`.
+    I64,
+    /// True or false, a byte: in files alone, convolved as `u8`.
+    Bool,
     /// IEEE 754 binary16.
     F16,
     /// The upper half of a binary32.
@@ -39,6 +43,8 @@ impl Kind {
         Kind::I16,
         Kind::U16,
         Kind::I32,
+        Kind::I64,
+        Kind::Bool,
         Kind::F16,
         Kind::BF16,
         Kind::F32,
@@ -55,7 +61,12 @@ impl Kind {
         self.row().1
     }
 
-    /// The least and the greatest of integers.
+    /// Whether numbers of this type are convolved as they are.
+    pub const fn is_convolved(self) -> bool {
+        self.range().is_some() || self.widened().is_some()
+    }
+
+    /// The least and the greatest of integers that are convolved.
     pub const fn range(self) -> Option<(i32, i32)> {
         match self {
             Kind::I8 => Some((i8::MIN as i32, i8::MAX as i32)),
@@ -63,6 +74,7 @@ impl Kind {
             Kind::I16 => Some((i16::MIN as i32, i16::MAX as i32)),
             Kind::U16 => Some((0, u16::MAX as i32)),
             Kind::I32 => Some((i32::MIN, i32::MAX)),
+            Kind::I64 | Kind::Bool => None,
             Kind::F16 | Kind::BF16 | Kind::F32 | Kind::F64 => None,
         }
     }
@@ -74,6 +86,8 @@ impl Kind {
             Kind::I16 => ("i16", 2),
             Kind::U16 => ("u16", 2),
             Kind::I32 => ("i32", 4),
+            Kind::I64 => ("i64", 8),
+            Kind::Bool => ("bool", 1),
             Kind::F16 => ("f16", 2),
             Kind::BF16 => ("bf16", 2),
             Kind::F32 => ("f32", 4),
@@ -98,7 +112,9 @@ impl Kind {
         match self {
             Kind::F16 | Kind::BF16 | Kind::F32 => Some(DType::F32),
             Kind::F64 => Some(DType::F64),
-            Kind::I8 | Kind::U8 | Kind::I16 | Kind::U16 | Kind::I32 => None,
+            Kind::I8 | Kind::U8 | Kind::I16 | Kind::U16 | Kind::I32 | Kind::I64 | Kind::Bool => {
+                None
+            }
         }
     }
 }
@@ -119,7 +135,7 @@ pub trait Number: Copy + Default + PartialEq + fmt::Debug + Send + Sync + 'stati
     fn bits(self) -> u64;
     /// The nearest number to `x`.
     fn nearest(x: f64) -> Self;
-    /// The number as f64, exactly.
+    /// The number as f64: exactly, but for whole numbers beyond 2^53.
     fn exact(self) -> f64;
 }
 
@@ -137,7 +153,7 @@ macro_rules! integers {
                 x.round_ties_even() as $t
             }
             fn exact(self) -> f64 {
-                f64::from(self)
+                self as f64
             }
         }
     )*};
@@ -169,6 +185,23 @@ integers! {
     i16 of u16 I16,
     u16 of u16 U16,
     i32 of u32 I32,
+    i64 of u64 I64,
+}
+
+impl Number for bool {
+    const KIND: Kind = Kind::Bool;
+    fn from_bits(bits: u64) -> Self {
+        bits != 0
+    }
+    fn bits(self) -> u64 {
+        u64::from(self)
+    }
+    fn nearest(x: f64) -> Self {
+        x != 0.0
+    }
+    fn exact(self) -> f64 {
+        f64::from(self)
+    }
 }
 
 floats! {
@@ -194,6 +227,8 @@ macro_rules! with_number {
             Kind::I16 => of!(i16),
             Kind::U16 => of!(u16),
             Kind::I32 => of!(i32),
+            Kind::I64 => of!(i64),
+            Kind::Bool => of!(bool),
             Kind::F16 => of!(conv_ir::F16),
             Kind::BF16 => of!(conv_ir::BF16),
             Kind::F32 => of!(f32),
@@ -213,17 +248,19 @@ mod tests {
             with_number!(kind, T => {
                 assert_eq!((T::KIND, size_of::<T>()), (kind, kind.bytes()));
                 let all = u64::MAX >> (64 - 8 * kind.bytes());
-                for bits in [0, 1, all / 2, all / 2 + 1] {
+                // Any byte but 0 is true.
+                let bits: &[u64] = if kind == Kind::Bool { &[0, 1] } else { &[0, 1, all / 2, all / 2 + 1] };
+                for &bits in bits {
                     let number = <T as Number>::from_bits(bits);
                     assert_eq!(number.bits(), bits, "{kind}");
                 }
-                for x in [0.0, 1.0, 100.0] {
+                for x in [0.0, 1.0, 100.0].into_iter().filter(|&x| kind != Kind::Bool || x < 2.0) {
                     assert_eq!(T::nearest(x).exact(), x, "{kind}");
                 }
             });
         }
         let names: Vec<String> = Kind::ALL.iter().filter_map(|kind| kind.npy()).collect();
-        assert_eq!(names, ["i1", "u1", "i2", "u2", "i4", "f2", "f4", "f8"]);
+        assert_eq!(names, ["i1", "u1", "i2", "u2", "i4", "i8", "b1", "f2", "f4", "f8"]);
         assert_eq!((i8::nearest(-1e9), u8::nearest(2.5), u8::nearest(-0.5)), (-128, 2, 0));
     }
 }

@@ -217,7 +217,7 @@ mod tests {
                 &[0; 8],
             )
         };
-        let names = "I8, U8, I16, U16, I32, F16, BF16, F32, F64 can be read";
+        let names = "I8, U8, I16, U16, I32, I64, BOOL, F16, BF16, F32, F64 can be read";
         assert!(message(&entry("F8_E4M3", 2)).contains(&format!("`a` as F8_E4M3; {names}")));
         assert!(message(&entry("I16", 2)).contains("has 2 bytes for it"));
         assert!(message(&entry("F32", 9)).contains("not all there"));

@@ -95,6 +95,34 @@ fn run_writes_a_file_an_output() {
     assert_eq!(names.len(), 1);
 }
 
+/// As a model of speech takes its sampling rate: `np.save('n.npy', np.array([..]))`.
+#[test]
+fn whole_numbers_and_truths_keep_their_types() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut graph = Graph::new(&[1, 2, 8]);
+    graph.longs_input("n", &[3]);
+    let y = graph.conv("x", [2, 3], 3, 1);
+    let two = graph.longs_constant(&[2]);
+    let sum = graph.node("Add", &["n", &two], vec![]);
+    let is_equal = graph.node("Equal", &["n", &two], vec![]);
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let model = path("typed.onnx");
+    std::fs::write(&model, graph.bytes(&[&y, &sum, &is_equal])).expect("written");
+    let bytes = conv_files::encode(&[1, 2, 8], &numbers(16, 1)).expect("bytes");
+    std::fs::write(path("x.npy"), bytes).expect("written");
+    let bytes = conv_files::encode(&[3], &[2i64, 16000, (1 << 53) + 1]).expect("bytes");
+    std::fs::write(path("n.npy"), bytes).expect("written");
+    let (x, n) = (format!("x={}", path("x.npy")), format!("n={}", path("n.npy")));
+    let text = told(&["run", &model, "--input", &x, "--input", &n, "-o", &path("out")]);
+    assert!(text.contains("i64 [3]") && text.contains("bool [3]"), "{text}");
+    let read = |name: &str| {
+        let file = folder.path().join("out").join(format!("{}.npy", name.replace('/', "_")));
+        conv_files::read_npy_as_is(&file).expect("an array")
+    };
+    assert_eq!(read(&sum).values::<i64>(), [4, 16002, (1 << 53) + 3]);
+    assert_eq!(read(&is_equal).values::<bool>(), [true, false, false]);
+}
+
 #[test]
 fn bench_prints_a_table_or_an_object() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -123,7 +151,7 @@ fn mistakes_are_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = model(folder.path());
     for (arguments, part) in [
-        (vec!["bench", &model], "give its shape, --size x=1x3x640x640"),
+        (vec!["bench", &model], "give its shape, --size x=1x2x640x640"),
         (vec!["bench", &model, "--size", "x=1xtwo"], "'1xtwo' is no shape"),
         (vec!["bench", &model, "--size", "z=1"], "no input 'z'"),
         (vec!["bench", &model, "--size", "x=99999999x2x99999999x9"], "is too large"),

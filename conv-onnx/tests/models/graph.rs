@@ -72,6 +72,11 @@ impl Graph {
         self.0.input.push(value_of(name, Some(shape), if is_signed { 3 } else { 2 }));
     }
 
+    /// Another input, of i64.
+    pub fn longs_input(&mut self, name: &str, shape: &[i64]) {
+        self.0.input.push(value_of(name, Some(shape), 7));
+    }
+
     /// Another input, of halves.
     pub fn halves_input(&mut self, name: &str, shape: &[i64]) {
         self.0.input.push(value_of(name, Some(shape), 10));

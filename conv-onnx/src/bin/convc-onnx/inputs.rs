@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use conv_files::Kind;
 use conv_onnx::{Model, Port, Tensor, f16};
 
 use crate::args::{Arrays, Sizes};
@@ -28,8 +29,14 @@ fn array(model: &Model, given: &str) -> Result<(String, Tensor), Failure> {
     let (name, path) = named(given, "--input", "NAME=FILE.npy")?;
     let port = find(model, name)?;
     let path = Path::new(path);
-    let array = conv_files::read_npy(path)?;
-    let tensor = typed(port, &array.shape, &array.exact());
+    let array = conv_files::read_npy_as_is(path)?;
+    // As they are, because f64 does not hold each of them.
+    let tensor = match port.dtype.as_deref() {
+        Some("i64") if array.kind == Kind::I64 => {
+            Tensor::new(&array.shape, &array.values::<i64>()).map_err(|error| error.to_string())
+        }
+        _ => typed(port, &array.shape, &array.exact()),
+    };
     Ok((name.to_owned(), tensor.map_err(|message| Failure::file(path, message))?))
 }
 
@@ -58,9 +65,9 @@ pub fn of_sizes(model: &Model, args: &Sizes) -> Result<Inputs, Failure> {
             }
             (false, Some(shape)) => shape,
             (false, None) => known(port).ok_or_else(|| {
-                let name = &port.name;
+                let (name, example) = (&port.name, example(port));
                 let message =
-                    format!("the model takes {port}: give its shape, --size {name}=1x3x640x640");
+                    format!("the model takes {port}: give its shape, --size {name}={example}");
                 Failure::usage(message)
             })?,
         };
@@ -71,6 +78,14 @@ pub fn of_sizes(model: &Model, args: &Sizes) -> Result<Inputs, Failure> {
 
 fn known(port: &Port) -> Option<Vec<usize>> {
     port.shape.as_ref()?.iter().copied().collect()
+}
+
+/// A shape that the input may have, where free extents are a batch and an image's.
+fn example(port: &Port) -> String {
+    let Some(shape) = &port.shape else { return "1x3x640x640".to_owned() };
+    let free = |axis: usize| if axis == 0 { 1 } else { 640 };
+    let extents = shape.iter().enumerate().map(|(axis, n)| n.unwrap_or(free(axis)).to_string());
+    extents.collect::<Vec<_>>().join("x")
 }
 
 fn random(port: &Port, shape: &[usize]) -> Result<Tensor, Failure> {

@@ -57,8 +57,9 @@ fn encoded(name: &str, tensor: &Tensor) -> Result<Vec<u8>, Failure> {
         [u16] u16: |x| x,
         [i32] i32: |x| x,
         [f16] F16: |x: f16| F16::from_f64(x.to_f64()),
-        [i64 u64 u32] f64: |x| x as f64,
-        [bool] f64: f64::from,
+        [i64] i64: |x| x,
+        [bool] bool: |x| x,
+        [u64 u32] f64: |x| x as f64,
     }
     let dtype = tensor.dtype();
     Err(Failure::usage(format!("output '{name}' is {dtype}, which no .npy file of ours holds")))
