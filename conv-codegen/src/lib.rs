@@ -29,7 +29,7 @@ use quote::quote;
 use streamed::Streamed;
 
 pub use conv_ir::Isa;
-pub use emit::{Head, Library, STACK_LIMIT, Version, emit, emit_type};
+pub use emit::{Head, Library, STACK_LIMIT, Transformed, Version, emit, emit_type};
 pub use grammar::expand;
 pub use lowered::{Lowered, lowered};
 pub use options::{Along, Form, Options, read_tuning};

@@ -8,12 +8,14 @@
 use conv_ir::lower::{Layouts, Within};
 use conv_ir::nest::Role;
 use conv_ir::program::plan::Plan;
+use conv_ir::program::tiled::{self, Room};
 use conv_ir::program::{Algorithm, Rewritten, Tuned, fuse, whole};
 use conv_ir::schedule::{Borders, Pack};
 use conv_ir::separate::Accuracy;
-use conv_ir::{Conv, Error, Isa, Nest, Program, Schedule, Target, passes};
+use conv_ir::winograd::Tiles;
+use conv_ir::{Conv, Error, Isa, Nest, Program, Schedule, Target, fft, passes};
 
-use crate::emit::{Version, has_vectors_for, same_buffers, same_packing};
+use crate::emit::{STACK_LIMIT, Transformed, Version, has_vectors_for, same_buffers, same_packing};
 use crate::{Form, Options, budget};
 
 /// A program that is ready to be written as Rust.
@@ -46,16 +48,46 @@ pub fn lowered(program: impl Into<Program>, options: &Options) -> Result<Lowered
     }
     // A given schedule is for the window as it is.
     let accuracy = if options.schedule.is_some() { Accuracy::Exact } else { options.accuracy };
-    let rewritten = program.rewritten(accuracy);
+    let mut rewritten = program.rewritten(accuracy);
+    if packs_tiles(&rewritten.program, accuracy, options) {
+        rewritten = match measured_algorithm(&rewritten.program, accuracy, options) {
+            Some(Algorithm::Direct) => rewritten,
+            Some(tiles @ Algorithm::Tiles(_)) => rewritten.computed_by(accuracy, tiles)?,
+            _ => rewritten.in_tiles(accuracy),
+        };
+    }
     budget::check(rewritten.program.convs(), budget::copies(options))?;
-    let mut making = Making::new(&rewritten.program, None, options);
+    let mut making =
+        Making { tiles: rewritten.tiles(0), ..Making::new(&rewritten.program, None, options) };
     let tuning = making.tune();
     let (versions, plan) = making.planned()?;
-    let schedule = rewritten.program.single().map(|conv| {
+    let direct = rewritten.program.single().filter(|_| rewritten.tiled.is_empty());
+    let schedule = direct.map(|conv| {
         let [widest, ..] = making.schedules(conv, Layouts::of(conv));
         widest
     });
     Ok(Lowered { versions, plan, schedule, tuning, rewritten })
+}
+
+/// Whether a step may be computed in tiles: it is alone, and its weights come once, to be transformed
+/// when they are packed. A function would transform them at each call.
+fn packs_tiles(program: &Program, accuracy: Accuracy, options: &Options) -> bool {
+    let Some((conv, most)) = program.single().zip(accuracy.admits()) else { return false };
+    // What an FFT would compute elsewhere has direct sums here.
+    options.form == Form::Type && conv.known().is_none() && fft::choose(conv, most).is_err()
+}
+
+/// What was measured to be the fastest of the only step on the widest machine that was: all versions
+/// have one algorithm, as they share packed weights.
+fn measured_algorithm(
+    program: &Program,
+    accuracy: Accuracy,
+    options: &Options,
+) -> Option<Algorithm> {
+    let conv = program.single()?;
+    let mut tuned = options.tuning.iter().map(|(_, tuning)| tuning.find(conv, options.accuracy));
+    let algorithm = tuned.find_map(|tuned| tuned.map(Tuned::algorithm))?;
+    Algorithm::of(conv, accuracy).contains(&algorithm).then_some(algorithm)
 }
 
 /// The versions of a convolution whose arrays are boxes of larger ones.
@@ -108,10 +140,29 @@ fn plain(conv: &Conv, schedule: Schedule) -> Schedule {
     }
 }
 
+/// The nest of a step in tiles: in scratch on the stack, where that holds a strip.
+fn in_tiles(
+    conv: &Conv,
+    tiles: &Tiles,
+    target: &Target,
+    lower: &mut fuse::Lower<'_>,
+) -> Result<Nest, Error> {
+    // Each array begins at a cache line.
+    let stack = usize::try_from(STACK_LIMIT).unwrap_or(0) - 4096;
+    let mut made =
+        |scratch| tiled::nest(conv, tiles, (target, Room { threads: 1, scratch }), lower);
+    let mut nest = made(Some(stack)).or_else(|_| made(None))?;
+    // An infinite weight makes its whole channel NaN: a type has no other weights to go back to.
+    nest.needs_finite_weights = false;
+    Ok(nest)
+}
+
 struct Making<'a> {
     program: &'a Program,
     /// Of one step: what its arrays are boxes of.
     within: Option<&'a Within>,
+    /// Of one step: the tiles that it is computed in.
+    tiles: Option<Tiles>,
     options: &'a Options,
     /// One for each of [`Isa::ALL`].
     targets: [Target; 3],
@@ -122,14 +173,15 @@ struct Making<'a> {
 impl<'a> Making<'a> {
     fn new(program: &'a Program, within: Option<&'a Within>, options: &'a Options) -> Making<'a> {
         let targets = Isa::ALL.map(|isa| any_machine(target(isa, options.form)));
-        Making { program, within, options, targets, measured: Vec::new() }
+        Making { program, within, tiles: None, options, targets, measured: Vec::new() }
     }
 
     /// Takes measured schedules in the place of the model's, and says which, and why others are
     /// passed over.
     fn tune(&mut self) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.options.tuning.is_empty() || self.options.schedule.is_some() {
+        let is_given = self.options.schedule.is_some() || self.tiles.is_some();
+        if self.options.tuning.is_empty() || is_given {
             return notes;
         }
         let count = self.program.steps().len();
@@ -233,7 +285,16 @@ impl<'a> Making<'a> {
             let nest = self.nest(at, plan, &|_, schedule| schedule)?;
             if has_vectors_for(isa, &nest) {
                 let (any_weights, boxes) = (false, self.within.is_some());
-                versions.push(Version { isa, runtime, rounds_once, nest, any_weights, boxes });
+                let transformed = self.transformed();
+                versions.push(Version {
+                    isa,
+                    runtime,
+                    rounds_once,
+                    nest,
+                    any_weights,
+                    boxes,
+                    transformed,
+                });
             }
         }
         // The portable one takes infinite and NaN weights, unless it multiplies padding as well.
@@ -246,9 +307,16 @@ impl<'a> Making<'a> {
                 nest,
                 any_weights: true,
                 boxes: self.within.is_some(),
+                transformed: None,
             });
         }
         Ok(versions)
+    }
+
+    /// How the weights of a step in tiles are transformed.
+    fn transformed(&self) -> Option<Transformed> {
+        let conv = self.program.single()?;
+        Some(Transformed::of(conv, self.tiles.as_ref()?))
     }
 
     /// Whether the given schedule's vectors are no wider than the machine's.
@@ -283,7 +351,10 @@ impl<'a> Making<'a> {
             budget::check_chain(self.program.steps().len(), &nest)?;
             return Ok(nest);
         };
-        let nest = lower(conv, Layouts::of(conv), None)?.nest;
+        let nest = match &self.tiles {
+            Some(tiles) => in_tiles(conv, tiles, target, &mut lower)?,
+            None => lower(conv, Layouts::of(conv), None)?.nest,
+        };
         budget::check_nest(conv, &nest)?;
         Ok(nest)
     }

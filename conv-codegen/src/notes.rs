@@ -14,6 +14,7 @@ pub(crate) fn notes(described: &Program, lowered: &Lowered, names: &[String]) ->
         Some(conv) => of_conv(conv, lowered.schedule.as_ref()),
         None => of_steps(described, names),
     };
+    notes.extend(in_tiles(lowered));
     notes.extend(windows(described, lowered, names));
     if lowered.rewritten.program.single().is_none() {
         notes.extend([String::new(), "Plan:".to_owned()]);
@@ -78,6 +79,16 @@ fn of_steps(described: &Program, names: &[String]) -> Vec<String> {
             notes.push(format!("  The weights are compiled in: {found}."));
         }
     }
+    notes
+}
+
+/// What a type in tiles says of them, and of the weights that it takes.
+fn in_tiles(lowered: &Lowered) -> Vec<String> {
+    if lowered.rewritten.tiled.is_empty() {
+        return Vec::new();
+    }
+    let mut notes = lowered.rewritten.reasons();
+    notes.push("A weight that is infinite or NaN makes its whole output channel NaN.".to_owned());
     notes
 }
 

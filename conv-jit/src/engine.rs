@@ -371,12 +371,7 @@ pub(crate) fn packed_bytes(nest: &Nest, slack: &[i64]) -> usize {
 }
 
 /// A copy of the caller's array, where the body needs one after packing.
-fn copy(
-    nest: &Nest,
-    id: BufferId,
-    from: &Array<'_>,
-    blocks: &mut Kept,
-) -> Result<*mut u8, Error> {
+fn copy(nest: &Nest, id: BufferId, from: &Array<'_>, blocks: &mut Kept) -> Result<*mut u8, Error> {
     if nest.buffer(id).view_of.is_some() || !share::body_reads(nest, id) {
         return Ok(std::ptr::null_mut());
     }

@@ -155,9 +155,8 @@ impl Inner {
             // group's steps, which is that of its nest's buffers. Rewriting leaves the shapes of
             // weights that come later, but for those of a step in tiles, whose nest's weight is as
             // long as what its tiles make of them.
-            constants.push(unsafe {
-                engine::pack(&lowered.nest, to, (&weight, &bias), &mut room)?
-            });
+            constants
+                .push(unsafe { engine::pack(&lowered.nest, to, (&weight, &bias), &mut room)? });
         }
         Ok(Inner {
             shared,

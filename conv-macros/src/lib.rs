@@ -117,10 +117,12 @@
 //! each output channel, are numbers in brackets or a file; of `requantise` `onnx`, `xnnpack_f32`,
 //! `tflite_double` and `tflite_single`.
 //!
-//! With `accuracy: fast` a known window that is a column times a row may run as those two, within
-//! the bound that the documentation of the function states; for known sizes. With `unfused` each
-//! multiply-add rounds product and sum, as in C. With `std: false` the code is from `core` alone,
-//! and the version is chosen by the features that the crate is compiled for.
+//! With `accuracy: fast` a `struct` of one step may be computed in tiles of fewer multiplications
+//! (Winograd's), with the bits of conv-jit under the same accuracy. A known window that is a column
+//! times a row may run as those two, within the bound that the documentation of the function
+//! states; for known sizes. With `unfused` each multiply-add rounds product and sum, as in C. With
+//! `std: false` the code is from `core` alone, and the version is chosen by the features that the
+//! crate is compiled for.
 //!
 //! With `std: false` a multiply-add is an instruction on x86 with `target-feature=+fma` and on
 //! aarch64. Elsewhere `core` has none that stable Rust can ask for: its bits are worked out in

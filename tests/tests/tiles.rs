@@ -13,6 +13,7 @@ use conv_ir::{
     Accuracy, Conv, Element, Error, Layout, Nest, Program, Schedule, Target, interp, passes,
 };
 use conv_jit::{Compiled, CurrentThread, Lowered, Options, StepWeights};
+use conv_tests::emitted::{Emitted, numbers};
 use conv_tests::judge::quietly;
 use conv_tests::routes::{MACHINES, machines_here, skipped};
 use conv_tests::tiled::{alone, drawn, fast, finished, part_of_bound, points, sums, twin};
@@ -308,6 +309,36 @@ fn machine_code_gives_the_twins_bits() {
         }
     }
     say(format_args!("{count} layers in tiles as machine code{}", skipped()));
+}
+
+/// Types of `conv!` transform their weights when they pack them; a function, which would do so at
+/// each call, has direct sums. Each layer has versions for other machines.
+#[test]
+fn emitted_types_give_the_twins_bits() {
+    let (mut program, mut wanted) = (Emitted::of(Accuracy::Fast), Vec::new());
+    for text in [
+        "conv2d ic24 oc32 in 14x15 kernel 3 pad 1 + bias, relu",
+        "conv2d channels-last n2 g2 ic32 oc40 in 11x13 kernel 3 pad 1 flip + residual, silu",
+        "conv1d ic32 oc24 in 150 kernel 7 pad 5:6 + bias",
+        "conv3d ic16 oc16 in 5x6x9 kernel 3 pad 1",
+        "conv2d ic32 oc32 in 12x14 kernel 1x5 pad 0,2",
+        "conv2d ic24 oc24 in 11x26 kernel 3 dilation 2 pad 2 + bias",
+    ] {
+        let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
+        let tiles = tiled::choose(&conv, f64::INFINITY).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let data = Data::<f32>::new(&conv, Fill::Reals, 7);
+        let exact = data.reference(&conv).unwrap_or_else(|e| panic!("{text}: {e}"));
+        for of in [exact, twin(&conv, &tiles, &data)] {
+            let item = program.function(&conv).unwrap_or_else(|e| panic!("{e}"));
+            program.call(&item, &[], &data, of.len());
+            wanted.push((text, of));
+        }
+    }
+    let found = program.run();
+    assert_eq!(found.len(), wanted.len());
+    for (found, (text, wanted)) in found.iter().zip(&wanted) {
+        compare(&numbers::<f32>(found), wanted).unwrap_or_else(|e| panic!("{text}: {e}"));
+    }
 }
 
 /// Weights whose transform would not be of numbers have direct sums, whose bits are the contract's.

@@ -202,6 +202,12 @@ impl Item<'_> {
     /// An array where the size is known, else a slice, as what begins at a box is.
     pub fn array_type(&self, buffer: usize) -> TokenStream {
         let t = type_name(self.nest.buffers[buffer].dtype);
+        if let Some(transformed) =
+            self.transformed.filter(|_| self.nest.buffers[buffer].role == BufferRole::Weight)
+        {
+            let length = tokens(&transformed.taken().to_string());
+            return quote!([#t; #length]);
+        }
         let is_box = self.boxes
             && CALLER.iter().any(|class| class.contains(&self.nest.buffers[buffer].role));
         match self.scope.length(buffer).as_constant().filter(|_| !is_box) {

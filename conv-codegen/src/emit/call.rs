@@ -104,6 +104,7 @@ impl<'a> Item<'a> {
         let leaf = &self.nest.leaves[id.index()];
         let mut scope = Scope::new(self.nest);
         scope.is_const = self.scope.is_const;
+        scope.transforms = self.scope.transforms;
         let parameters = self.bind_parameters(id, &mut scope);
         let body = self.leaf_body(leaf, &mut scope)?;
         let used: Vec<bool> = parameters.iter().map(|(name, _)| uses(&body, name)).collect();

@@ -1,7 +1,9 @@
 //! Expressions of a leaf: vectors and calls of lane functions in a leaf with lanes, plain operators
 //! in a scalar one.
 
-use conv_ir::nest::{Access, AxisId, Binary, Cond, Expr, Lanes, Leaf, Reach, RegId, Unary, Var};
+use conv_ir::nest::{
+    Access, AxisId, Binary, BufferRole, Cond, Expr, Lanes, Leaf, Reach, RegId, Unary, Var,
+};
 use conv_ir::{DType, Isa};
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -219,7 +221,9 @@ impl LeafText<'_, '_> {
         let Address { buffer, at, step } = self.address(access);
         let Some(lanes) = self.lanes() else {
             let (name, at) = (tokens(&self.scope.buffers[buffer]), tokens(&at.usize_text()));
+            let is_weight = self.scope.nest.buffers[buffer].role == BufferRole::Weight;
             return atom(match self.stored(buffer) {
+                _ if is_weight && self.scope.transforms => quote!(transformed(#name, #at)),
                 None => quote!(#name[#at]),
                 Some(dtype) => self.converted(LaneFn::Widen, dtype, quote!(#name[#at])),
             });

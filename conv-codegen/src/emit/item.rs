@@ -9,7 +9,7 @@ use super::emission::Emission;
 use super::expr::{Declared, LeafText};
 use super::range::Range;
 use super::scope::Scope;
-use super::{Unsupported, Version, reach};
+use super::{Transformed, Unsupported, Version, reach};
 
 /// Who owns the packed buffers.
 #[derive(Clone, Copy, PartialEq)]
@@ -47,6 +47,7 @@ pub(super) struct Item<'a> {
     pub leaf_names: Vec<String>,
     pub form: Form,
     pub boxes: bool,
+    pub transformed: Option<&'a Transformed>,
 }
 
 impl<'a> Item<'a> {
@@ -63,8 +64,9 @@ impl<'a> Item<'a> {
             called: BTreeSet::new(),
         };
         let parameters = vec![Parameters::default(); nest.leaves.len()];
-        let boxes = version.boxes;
-        Ok(Item { nest, scope, emission, parameters, leaf_names, form, boxes })
+        let (boxes, transformed) = (version.boxes, version.transformed.as_ref());
+        scope.transforms = transformed.is_some();
+        Ok(Item { nest, scope, emission, parameters, leaf_names, form, boxes, transformed })
     }
 }
 

@@ -60,6 +60,7 @@ mod runtime;
 mod scope;
 mod store;
 mod sum;
+mod transformed;
 mod unroll;
 mod versions;
 
@@ -74,6 +75,7 @@ pub(crate) use hot_leaf::bills;
 use item::{Form, Home};
 pub(crate) use lanes::has_vectors_for;
 pub(crate) use packed::{Constant, constants, same_buffers, same_packing};
+pub use transformed::Transformed;
 use versions::Bodies;
 
 /// Bytes of scratch and packed buffers that an emitted function keeps on its stack at most: an
@@ -98,6 +100,8 @@ pub struct Version {
     pub any_weights: bool,
     /// The caller's arrays begin at boxes of larger ones: they are slices, as long as they may be.
     pub boxes: bool,
+    /// What packing reads are transforms of the weights.
+    pub transformed: Option<Transformed>,
 }
 
 impl Version {

@@ -282,7 +282,11 @@ impl Item<'_> {
         self.find_parameters(setup);
         let leaves = self.leaves()?;
         let body = self.stmts(setup)?;
-        let sources = self.arrays_of(&[BufferRole::Weight, BufferRole::Bias]);
+        let mut sources = self.arrays_of(&[BufferRole::Weight, BufferRole::Bias]);
+        if self.transformed.is_some() {
+            // Of one step, whose nest has the transformed weights behind its other arrays.
+            sources.sort_by_key(|&at| self.nest.buffers[at].role == BufferRole::Bias);
+        }
         let sources = sources
             .into_iter()
             .map(|at| (tokens(&self.scope.buffers[at]), self.array_type(at)))
@@ -296,6 +300,7 @@ impl Item<'_> {
             })
             .collect();
         let functions = self.emission.functions_beside();
-        Ok((sources, quote!(#packed #body #leaves #functions)))
+        let transform = self.transformed.map(|by| by.function(self.nest.dtype));
+        Ok((sources, quote!(#packed #body #leaves #functions #transform)))
     }
 }

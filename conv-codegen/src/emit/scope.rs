@@ -36,12 +36,15 @@ pub(super) struct Scope<'a> {
     pub called: Vec<LaneFn>,
     /// The text stands in a `const fn`.
     pub is_const: bool,
+    /// Weights are read through a [transform](super::Transformed).
+    pub transforms: bool,
 }
 
 impl<'a> Scope<'a> {
     /// A scope that knows the buffers' names and no variable.
     pub fn new(nest: &'a Nest) -> Scope<'a> {
-        let words = ["V", "row", "scratch", "portable", "avx2", "avx512"].map(str::to_owned);
+        let words =
+            ["V", "row", "scratch", "portable", "avx2", "avx512", "transformed"].map(str::to_owned);
         let types = || std::iter::once(None).chain(DType::ALL.iter().map(|dtype| Some(*dtype)));
         let functions = LaneFn::ALL.iter().flat_map(|f| types().map(|stored| f.text(stored)));
         let taken = functions.chain(words).collect();
@@ -53,6 +56,7 @@ impl<'a> Scope<'a> {
             taken,
             called: Vec::new(),
             is_const: false,
+            transforms: false,
         };
         scope.buffers = nest.buffers.iter().map(|b| scope.fresh(&b.name)).collect();
         scope

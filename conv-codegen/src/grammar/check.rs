@@ -17,7 +17,7 @@ use super::pools;
 use super::types;
 use super::values::{Measured, Settings, unknown_word, words};
 use super::weights::{self, Known};
-use crate::{Along, Library};
+use crate::{Along, Form, Library};
 
 /// The parameters a signature may have, in order.
 const PARAMETERS: [&str; 4] = ["input", "weight", "bias", "residual"];
@@ -59,11 +59,11 @@ pub(super) fn check(item: &Described<'_>, errors: &mut Errors) -> Option<Checked
     let (accuracy, runtime) = (settings.accuracy, settings.runtime);
     let tuning = settings.tuning.clone();
     let keys_are_sound = errors.count() == before;
-    if let (Some(_), None, Some(place)) =
-        (accuracy.admits(), &known.weight, settings.place("accuracy", None))
+    if let (Some(_), None, Form::Function, Some(place)) =
+        (accuracy.admits(), &known.weight, item.form, settings.place("accuracy", None))
     {
         let message = format!(
-            "`{accuracy}` splits a window that is known into two passes, but the weight is a parameter: give its numbers here, or leave `accuracy` out"
+            "`{accuracy}` is for weights that are known, whose window is split into two passes, or that a `struct` transforms once, but here the weight is a parameter of each call: give its numbers, write `struct` instead of `fn`, or leave `accuracy` out"
         );
         errors.at(&place, message);
     }

@@ -112,6 +112,8 @@ pub(super) struct Described<'a> {
     pub entries: &'a [Entry],
     /// What is done with a residual.
     pub combine: Combine,
+    /// What it becomes.
+    pub form: Form,
 }
 
 impl Item {
@@ -123,6 +125,7 @@ impl Item {
             output: self.outputs.first(),
             entries: &self.entries,
             combine: Combine::Add,
+            form: self.form,
         }
     }
 }

@@ -228,6 +228,7 @@ impl<'a> Along<'a> {
             output: output.as_ref(),
             entries: &entries,
             combine,
+            form: self.item.form,
         };
         // What is missing was reported.
         let checked = (errors.count() == before).then(|| check(&described, errors)).flatten();

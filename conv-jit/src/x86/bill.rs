@@ -77,10 +77,8 @@ impl MicroKernel {
             {
                 bill.fmas += 1;
                 bill.broadcasts += usize::from(instruction.is_broadcast());
-            } else if matches!(
-                instruction.mnemonic(),
-                Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1
-            ) {
+            } else if matches!(instruction.mnemonic(), Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1)
+            {
                 bill.prefetches += 1;
             } else if is_vector && reads {
                 bill.loads += 1;

@@ -88,9 +88,11 @@ pub(crate) fn assemble_asking(
     share: Option<i64>,
 ) -> Result<MicroKernel, Refusal> {
     let encoding = Encoding::of(isa)?;
-    leaf::lower(nest, leaf, (isa, share), |code, shape| match emit(leaf, code, (shape, encoding), 0) {
-        Err(Refusal::Registers) => emit(leaf, code, (shape, encoding), SPILLS),
-        result => result,
+    leaf::lower(nest, leaf, (isa, share), |code, shape| {
+        match emit(leaf, code, (shape, encoding), 0) {
+            Err(Refusal::Registers) => emit(leaf, code, (shape, encoding), SPILLS),
+            result => result,
+        }
     })
 }
 

@@ -37,9 +37,11 @@ pub use choose::{Weights, choose, chosen, direct, price};
 use std::ops::Range;
 
 use super::fuse::Lower;
+use super::moves::moving;
 use crate::lower::prelu;
 use crate::nest::{
-    Affine, AxisId, Bound, BufferId, BufferRole, Loop, LoopKind, Nest, Part, Quotient, Role, Stmt,
+    Access, Affine, AxisId, Bound, BufferId, BufferRole, Call, Loop, LoopKind, Nest, Part,
+    Quotient, Role, Stmt,
 };
 use crate::winograd::{Tiles, Transform};
 use crate::{Conv, Error, Layout, Target, passes};
@@ -151,13 +153,24 @@ impl<'a> Making<'a> {
         Affine::axis(axis)
     }
 
-    /// The bias, as it is known or comes later.
+    /// The bias: as it is known, or packed beside the weights.
     fn bias(&mut self) -> BufferId {
         let extents = constants(&[self.sizes.out_channels]);
-        let bias = self.nest.add_buffer("bias", BufferRole::Bias, extents);
+        let bias = self.nest.add_buffer("bias", BufferRole::Bias, extents.clone());
         let known = self.conv.known().and_then(|known| known.bias.clone());
-        self.nest.buffers[bias.index()].values = known;
-        bias
+        if known.is_some() {
+            self.nest.buffers[bias.index()].values = known;
+            return bias;
+        }
+        let packed = self.nest.add_buffer("packed_bias", BufferRole::Packed, extents);
+        let row = [1, self.sizes.out_channels];
+        let views = [bias, packed].map(|id| self.nest.add_view(id, constants(&row)));
+        let count = (1, self.sizes.out_channels);
+        let leaf = moving(&mut self.nest, views, count, "pack_bias".to_owned());
+        let start = || [Affine::constant(0), Affine::constant(0)];
+        let pointers = views.map(|view| Access::buffer(view, start())).to_vec();
+        self.nest.setup.push(Stmt::Call(Call { leaf, pointers, ints: Vec::new() }));
+        packed
     }
 
     /// Every strip of every image.
