@@ -39,12 +39,7 @@ unsafe impl Sync for Block {}
 
 impl Default for Block {
     fn default() -> Block {
-        Block {
-            start: NonNull::dangling(),
-            bytes: 0,
-            #[cfg(test)]
-            guarded: None,
-        }
+        Block::of(NonNull::dangling(), 0)
     }
 }
 
@@ -74,6 +69,16 @@ fn ask_for_large_pages(start: NonNull<u8>, bytes: usize) {
 fn ask_for_large_pages(_: NonNull<u8>, _: usize) {}
 
 impl Block {
+    /// What was allocated as [`layout`] says.
+    fn of(start: NonNull<u8>, bytes: usize) -> Block {
+        Block {
+            start,
+            bytes,
+            #[cfg(test)]
+            guarded: None,
+        }
+    }
+
     /// At least `bytes`, zeroed.
     pub(crate) fn new(bytes: usize) -> Result<Block, Error> {
         let mut block = Block::default();
@@ -95,7 +100,7 @@ impl Block {
         let layout = layout(bytes).ok_or_else(refused)?;
         // SAFETY: the layout has bytes.
         let start = NonNull::new(unsafe { alloc::alloc(layout) }).ok_or_else(refused)?;
-        let grown = Block { start, bytes: layout.size(), ..Block::default() };
+        let grown = Block::of(start, layout.size());
         let whole_pages = grown.bytes / LARGE_PAGE * LARGE_PAGE;
         if whole_pages > 0 {
             ask_for_large_pages(start, whole_pages);
