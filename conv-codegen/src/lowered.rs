@@ -149,8 +149,10 @@ fn in_tiles(
 ) -> Result<Nest, Error> {
     // Each array begins at a cache line.
     let stack = usize::try_from(STACK_LIMIT).unwrap_or(0) - 4096;
-    let mut made =
-        |scratch| tiled::nest(conv, tiles, (target, Room { threads: 1, scratch }), lower);
+    let mut made = |scratch| {
+        let arrays = (conv, Layouts::of(conv));
+        tiled::nest(arrays, tiles, (target, Room { threads: 1, scratch }), lower)
+    };
     let mut nest = made(Some(stack)).or_else(|_| made(None))?;
     // An infinite weight makes its whole channel NaN: a type has no other weights to go back to.
     nest.needs_finite_weights = false;

@@ -12,6 +12,7 @@
 
 use conv_ir::lower::{Layouts, Within};
 use conv_ir::program::fuse::{self, Strips};
+use conv_ir::program::layouts::{Around, Arranged};
 use conv_ir::program::plan::{self, Group, Plan};
 use conv_ir::program::{Algorithm, Rewritten, Tuned, tiled, whole};
 use conv_ir::schedule::Choice;
@@ -49,6 +50,8 @@ pub struct Lowered {
 pub struct LoweredGroup {
     /// The steps.
     pub group: Group,
+    /// How the arrays of a step alone are laid out.
+    pub layouts: Layouts,
     /// How a step alone is computed, and why. Fused steps have a schedule for each kind of strip.
     pub choice: Option<Choice>,
     /// The finished nest.
@@ -106,9 +109,16 @@ impl Lowered {
         }
         let program = &rewritten.program;
         one_residual_from_outside(program)?;
-        let lower = |group: &Group| lowered(&rewritten, group, (options, memo));
+        let around = Around {
+            program,
+            is_tiled: &|at| rewritten.tiles(at).is_some(),
+            is_in_blocks: &|at| rewritten.blocks(at).is_some(),
+        };
+        let making = (options, memo);
         let (plan, mut groups) = match plan {
             Some(plan) => {
+                let arranged = around.choose(plan, target);
+                let lower = |group: &Group| lowered((&rewritten, &arranged), group, making);
                 let groups = each(&plan.groups, *threads, &lower).into_iter();
                 (plan.clone(), groups.collect::<Result<_, Error>>()?)
             }
@@ -118,6 +128,10 @@ impl Lowered {
                 let blocks = rewritten.in_blocks.iter().map(|(at, _)| *at);
                 let alone: Vec<usize> = tiled.chain(blocks).collect();
                 let plan = Plan::choose_around(program, &alone, target, threads);
+                let mut plan = around.with_layouts(plan, target);
+                let arranged = around.choose(&plan, target);
+                plan.reasons.extend(arranged.reason());
+                let lower = |group: &Group| lowered((&rewritten, &arranged), group, making);
                 fused_where_it_can_be(plan, options.threads, &lower)?
             }
         };
@@ -201,19 +215,20 @@ fn fused_where_it_can_be(
 type Making<'a> = (&'a Options, &'a Memo);
 
 fn lowered(
-    rewritten: &Rewritten,
+    (rewritten, arranged): (&Rewritten, &Arranged),
     group: &Group,
     making: Making<'_>,
 ) -> Result<LoweredGroup, Error> {
     let (options, memo) = making;
     let program = &rewritten.program;
+    let layouts = arranged.of_step(program, group.steps.start);
     let (choice, nest, kernels) = match (&group.strips, rewritten.tiles(group.steps.start)) {
         (None, _) if program.steps()[group.steps.start].given => {
             (None, plan::given(program, group.steps.start), Vec::new())
         }
         (None, Some(tiles)) => {
             let conv = &program.steps()[group.steps.start].conv;
-            let nest = in_tiles(conv, &tiles, making)?;
+            let nest = in_tiles((conv, layouts), &tiles, making)?;
             let kernels = with_masks(&nest, &options.target, memo)?;
             (None, nest, kernels)
         }
@@ -224,19 +239,20 @@ fn lowered(
         }
         (None, None) => {
             let conv = &program.steps()[group.steps.start].conv;
-            let (choice, nest, kernels) = on_its_own(conv, making)?;
+            let (choice, nest, kernels) = on_its_own(conv, layouts, making)?;
             (Some(choice), nest, kernels)
         }
     };
-    Ok(LoweredGroup { group: group.clone(), choice, nest, kernels })
+    Ok(LoweredGroup { group: group.clone(), layouts, choice, nest, kernels })
 }
 
 /// A step that is not fused: under the given schedule, the measured one, or the model's choice.
-fn on_its_own(conv: &Conv, making: Making<'_>) -> Result<Alone, Error> {
+fn on_its_own(conv: &Conv, layouts: Layouts, making: Making<'_>) -> Result<Alone, Error> {
     let options = making.0;
-    let layouts = Layouts::of(conv);
     let tuned = options.tuning.as_deref().and_then(|tuning| tuning.find(conv, options.accuracy));
     let tuned = tuned.and_then(Tuned::schedule).filter(|_| options.schedule.is_none());
+    // Measured with arrays as the description has them.
+    let tuned = tuned.filter(|_| layouts == Layouts::of(conv));
     let Some(schedule) = tuned else {
         return alone(conv, layouts, options.schedule.as_ref(), making);
     };
@@ -253,14 +269,18 @@ fn on_its_own(conv: &Conv, making: Making<'_>) -> Result<Alone, Error> {
     }
 }
 
-fn in_tiles(conv: &Conv, tiles: &Tiles, making: Making<'_>) -> Result<Nest, Error> {
+fn in_tiles(
+    (conv, layouts): (&Conv, Layouts),
+    tiles: &Tiles,
+    making: Making<'_>,
+) -> Result<Nest, Error> {
     let options = making.0;
     let mut lower = |conv: &Conv, layouts: Layouts, given: Option<&Schedule>| {
         let (choice, nest, _) = alone(conv, layouts, given, making).map_err(into_ir)?;
         Ok(fuse::Lowered { schedule: choice.schedule, nest })
     };
     let room = tiled::Room { threads: options.threads, scratch: None };
-    Ok(tiled::nest(conv, tiles, (&options.target, room), &mut lower)?)
+    Ok(tiled::nest((conv, layouts), tiles, (&options.target, room), &mut lower)?)
 }
 
 fn fused(
@@ -425,7 +445,11 @@ mod tests {
         let memo = Memo::of(&program);
         let lower = |group: &Group| match group.steps == (3..6) {
             true => Err(Error::Unsupported("no strips".to_owned())),
-            false => lowered(&program.rewritten(Accuracy::Exact), group, (&options, &memo)),
+            false => {
+                let rewritten = program.rewritten(Accuracy::Exact);
+                let arranged = Arranged::as_described(&rewritten.program);
+                lowered((&rewritten, &arranged), group, (&options, &memo))
+            }
         };
         let (plan, groups) = fused_where_it_can_be(plan, 2, &lower).expect("steps go alone");
         assert_eq!(steps(&plan), [0..3, 3..4, 4..5, 5..6]);

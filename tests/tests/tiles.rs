@@ -27,7 +27,7 @@ fn nest(conv: &Conv, tiles: &Tiles, (target, room): (&Target, Room)) -> Option<N
         let nest = passes::compile_as(conv, layouts, &schedule, target, &mut |_, _| {})?;
         Ok(fuse::Lowered { schedule, nest })
     };
-    match tiled::nest(conv, tiles, (target, room), &mut lower) {
+    match tiled::nest((conv, Layouts::of(conv)), tiles, (target, room), &mut lower) {
         Err(Error::Unsupported { message, .. }) if message.contains("too much scratch") => None,
         made => Some(made.unwrap_or_else(|e| panic!("{conv}: {e}"))),
     }

@@ -39,6 +39,7 @@ mod blocks;
 mod check;
 pub mod fuse;
 mod graph;
+pub mod layouts;
 pub mod memory;
 mod moves;
 pub mod plan;

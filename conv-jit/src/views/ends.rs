@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conv_ir::lower::Within;
+use conv_ir::lower::{Layouts, Within};
 
 use crate::boxes::{Made, Placed};
 use crate::shared::Shared;
@@ -41,6 +41,10 @@ impl Ends {
                 continue;
             }
             let conv = &steps[groups[group].group.steps.start].conv;
+            // Where what stays inside is laid out in another way, arrays are copied.
+            if groups[group].layouts != Layouts::of(conv) {
+                continue;
+            }
             let Some(dense) = dense(conv) else { continue };
             let within = Within {
                 input: input_around.cloned().unwrap_or(dense.input),

@@ -60,9 +60,14 @@ pub(super) fn alone(step: &Numbers, target: &Target) -> Cost {
 /// images.
 pub(super) fn whole(step: &Numbers, images: usize, target: &Target) -> Cost {
     let image = step.row_bytes as f64 * step.rows.output as f64;
-    let near_enough = image * images as f64 <= (target.l2_bytes / 2) as f64;
-    let rate = if near_enough { near(target) } else { far(target) };
+    let rate = whole_rate(image * images as f64, target);
     Cost { traffic: 2.0 * image * rate, ..Cost::default() }
+}
+
+/// Cycles a byte of a tensor of so many bytes that exists as a whole.
+pub fn whole_rate(bytes: f64, target: &Target) -> f64 {
+    let is_near = bytes <= (target.l2_bytes / 2) as f64;
+    if is_near { near(target) } else { far(target) }
 }
 
 /// Cycles a byte for a tensor that is written as a whole and read again, where it fits in half of

@@ -11,6 +11,7 @@ mod numbers;
 mod reasons;
 
 pub use cost::Cost;
+pub(super) use cost::whole_rate;
 
 use std::ops::Range;
 
@@ -179,6 +180,27 @@ impl Plan {
             }
         }
         Some(sum)
+    }
+
+    /// Cycles of an image that fusing a group is expected to save.
+    pub(super) fn saved(chain: &Program, group: &Group, target: &Target) -> Option<f64> {
+        let fused = Plan::group_cost(chain, group, target)?.0.total();
+        let steps = chain.steps().get(group.steps.clone())?;
+        let numbers: Vec<_> = steps.iter().map(|step| Numbers::of(&step.conv)).collect();
+        let alone: f64 = numbers.iter().map(|step| cost::alone(step, target).total()).sum();
+        let images = chain.batch().max(1);
+        let inside = numbers.split_last().map_or(&[][..], |(_, inside)| inside);
+        let whole = inside.iter().map(|step| cost::whole(step, images, target).total());
+        Some(alone + whole.sum::<f64>() - fused)
+    }
+
+    /// The same plan whose group at a position is as many as it has steps.
+    pub(super) fn apart(&self, at: usize) -> Plan {
+        let mut plan = self.clone();
+        let steps = self.groups[at].steps.clone();
+        let alone = steps.map(|step| Group { steps: step..step + 1, strips: None });
+        plan.groups.splice(at..at + 1, alone);
+        plan
     }
 
     /// The same of a group, and the most rows of each line buffer.

@@ -38,7 +38,7 @@ use std::ops::Range;
 
 use super::fuse::Lower;
 use super::moves::moving;
-use crate::lower::prelu;
+use crate::lower::{Layouts, prelu};
 use crate::nest::{
     Access, Affine, AxisId, Bound, BufferId, BufferRole, Call, Loop, LoopKind, Nest, Part,
     Quotient, Role, Stmt,
@@ -56,14 +56,14 @@ pub struct Room {
     pub scratch: Option<usize>,
 }
 
-/// The nest of `conv`, which `tiles` fits. The one weight buffer has the transformed weights
+/// The nest of `conv`, whose arrays lie like this and which `tiles` fits. The one weight buffer has the transformed weights
 /// ([`Tiles::weights`]).
 ///
 /// # Errors
 /// [`Error::Unsupported`] where one tile needs too much scratch; those of `lower`, which makes the
 /// product.
 pub fn nest(
-    conv: &Conv,
+    (conv, layouts): (&Conv, Layouts),
     tiles: &Tiles,
     (target, room): (&Target, Room),
     lower: &mut Lower<'_>,
@@ -72,7 +72,7 @@ pub fn nest(
         let message = format!("one tile of {tiles} needs too much scratch");
         return Err(Error::Unsupported { route: "tiles", message });
     };
-    let mut making = Making::new(conv, tiles.transforms(), sizes, target);
+    let mut making = Making::new((conv, layouts), tiles.transforms(), sizes, target);
     let body = making.body(tiles, lower)?;
     let mut nest = making.nest;
     nest.body = body;
@@ -83,6 +83,7 @@ pub fn nest(
 
 struct Making<'a> {
     conv: &'a Conv,
+    layouts: Layouts,
     transforms: Vec<&'static Transform>,
     sizes: Sizes,
     lanes: i64,
@@ -96,7 +97,7 @@ struct Making<'a> {
 
 impl<'a> Making<'a> {
     fn new(
-        conv: &'a Conv,
+        (conv, layouts): (&'a Conv, Layouts),
         transforms: Vec<&'static Transform>,
         sizes: Sizes,
         target: &Target,
@@ -108,6 +109,7 @@ impl<'a> Making<'a> {
             .map(|(name, len)| nest.add_buffer(name, BufferRole::Scratch, constants(&[len])));
         Making {
             conv,
+            layouts,
             transforms,
             scratch: scratch.collect(),
             lanes: target.lanes(conv.dtype().bytes()) as i64,
@@ -121,7 +123,12 @@ impl<'a> Making<'a> {
     /// An image's or a residual's buffer, with the extents of each axis, images first.
     fn image(&mut self, name: &str, role: BufferRole, channels: i64, sizes: &[i64]) -> BufferId {
         let mut extents = sizes.to_vec();
-        match self.conv.spec().layout {
+        let layout = match role {
+            BufferRole::Residual => self.layouts.residual,
+            BufferRole::Output => self.layouts.output,
+            _ => self.layouts.input,
+        };
+        match layout {
             Layout::ChannelsFirst => extents.insert(1, channels),
             Layout::ChannelsLast => extents.push(channels),
         }

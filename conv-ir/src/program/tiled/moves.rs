@@ -150,7 +150,8 @@ impl Making<'_> {
             let from = Spot { buffer: input, outer: there.clone(), column, channel: zero() };
             let column = Affine::constant(before);
             let to = Spot { buffer: padded, outer: here.clone(), column, channel: zero() };
-            part.extend(self.turned(&loops, (&from, &to), (live, channels)));
+            let layout = self.layouts.input;
+            part.extend(self.turned(layout, &loops, (&from, &to), (live, channels)));
             stmts.extend(inside(&around, part));
         }
         stmts
@@ -159,13 +160,14 @@ impl Making<'_> {
     /// So many columns of a row of the caller's, with channels last.
     fn turned(
         &mut self,
+        layout: Layout,
         loops: &[Loop],
         (from, to): (&Spot, &Spot),
         (columns, channels): (i64, i64),
     ) -> Vec<Stmt> {
         let mut stmts = Vec::new();
         for block in runs(channels, self.lanes) {
-            match self.conv.spec().layout {
+            match layout {
                 Layout::ChannelsFirst => {
                     let blocks = runs(columns, self.lanes)
                         .map(|run| self.turned_block(loops, (from, to), (&run, &block)));
@@ -193,7 +195,7 @@ impl Making<'_> {
         let at = Affine::axis(column);
         let copy = Op::Store {
             to: to.last(&at, &channel),
-            value: Expr::Load(from.callers(self.conv.spec().layout, &at, &channel)),
+            value: Expr::Load(from.callers(Layout::ChannelsLast, &at, &channel)),
             when: Vec::new(),
         };
         let over = std::iter::once(Loop::serial(column, columns)).chain(inner).collect();
@@ -214,7 +216,7 @@ impl Making<'_> {
         let (columns, column) = self.blocks("columns", run);
         let (channels, first) = self.blocks("channels", block);
         let (column, at) = (column.plus(&Affine::axis(lane)), first.plus(&Affine::axis(channel)));
-        let load = Expr::Load(from.callers(self.conv.spec().layout, &column, &at));
+        let load = Expr::Load(from.callers(Layout::ChannelsFirst, &column, &at));
         let store = Op::StoreBlock { to: to.last(&column, &at), reg: RegId(0), along: channel };
         let ops = vec![Op::Each(channel, vec![Op::set(RegId(0), load)]), store];
         let mut leaf = Leaf::copy("turned", Vec::new(), ops);
@@ -272,7 +274,8 @@ impl Making<'_> {
             let mut part = Vec::new();
             if let Some((from, to)) = added {
                 let both = (&callers(from, &column), &here(to));
-                part.extend(self.turned(&loops, both, (live, channels)));
+                let layout = self.layouts.residual;
+                part.extend(self.turned(layout, &loops, both, (live, channels)));
             }
             let added = added.map(|(_, added)| here(added));
             let ends = Ends { done: here(done), bias, slopes, added, to: callers(to, &column) };
@@ -314,7 +317,7 @@ impl Making<'_> {
         }
         let value = prelu::activated(self.conv, value, slope);
         leaf.finish.push(Op::Each(column, vec![Op::set(RegId(0), value)]));
-        let layout = self.conv.spec().layout;
+        let layout = self.layouts.output;
         let to = ends.to.callers(layout, &at, &channel);
         leaf.finish.push(match layout {
             Layout::ChannelsFirst => Op::StoreBlock { to, reg: RegId(0), along: column },
