@@ -12,8 +12,8 @@
 //! weights of a buffer lie those of the next, of the program's next step
 //! ([`Room`](crate::memory::Room)). Asking for what is not there does nothing.
 
-use conv_ir::Nest;
 use conv_ir::nest::{AxisId, BufferId, BufferRole, Call, LeafId, Stmt};
+use conv_ir::{Isa, Nest};
 
 /// What the calls of a leaf ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,14 @@ const NEAR: i64 = 64 << 10;
 /// is not known how far the next ones are, or how often these are read.
 pub(crate) fn ahead(nest: &Nest, stmts: &[Stmt], leaf: LeafId) -> Option<Ahead> {
     find(nest, stmts, leaf, &mut Vec::new())
+}
+
+/// The same of the leaf at a position, as the assembler makes it for a nest of known sizes.
+pub(crate) fn of_leaf(nest: &Nest, at: usize, isa: Isa) -> Option<Ahead> {
+    if isa == Isa::Portable || !nest.symbols.is_empty() {
+        return None;
+    }
+    ahead(nest, &nest.body, LeafId(at as u32))
 }
 
 /// A loop around a call: its axis and what it repeats.

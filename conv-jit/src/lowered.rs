@@ -406,7 +406,7 @@ fn with_masks(nest: &Nest, target: &Target, memo: &Memo) -> Result<Kernels, Erro
         return Ok(Vec::new());
     }
     let leaves = nest.leaves.iter().enumerate().filter(|(_, leaf)| leaf.has_masked_loads());
-    let assembled = leaves.map(|(at, leaf)| match memo.assemble(nest, leaf, target.isa) {
+    let assembled = leaves.map(|(at, leaf)| match memo.assemble(nest, leaf, (target.isa, None)) {
         Ok(kernel) => Ok((at, kernel)),
         Err(why) => Err(Error::Unsupported(format!("leaf {} has masked loads: {why}", leaf.name))),
     });

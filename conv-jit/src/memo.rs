@@ -15,6 +15,7 @@ use conv_ir::schedule::Choice;
 use conv_ir::{Conv, DType, Isa, Nest, Program, Schedule};
 use rustc_hash::{FxHashMap, FxHasher};
 
+use crate::ahead;
 use crate::x86::{self, Kernels, MicroKernel, Refusal};
 
 /// A convolution alone, as it was lowered.
@@ -65,10 +66,16 @@ impl Memo {
         Ok(made)
     }
 
-    /// [`x86::assemble`].
-    pub fn assemble(&self, nest: &Nest, leaf: &Leaf, isa: Isa) -> Result<MicroKernel, Refusal> {
-        let key = if self.is_kept { LeafKey::of(nest, leaf, isa) } else { None };
-        let Some(key) = key else { return x86::assemble(nest, leaf, isa) };
+    /// [`x86::assemble_asking`].
+    pub fn assemble(
+        &self,
+        nest: &Nest,
+        leaf: &Leaf,
+        (isa, share): (Isa, Option<i64>),
+    ) -> Result<MicroKernel, Refusal> {
+        let make = || x86::assemble_asking(nest, leaf, isa, share);
+        let key = if self.is_kept { LeafKey::of(nest, leaf, (isa, share)) } else { None };
+        let Some(key) = key else { return make() };
         let hash = key.hash();
         let known = lock(&self.leaves)
             .get(&hash)
@@ -80,7 +87,7 @@ impl Memo {
                 kernel
             });
         }
-        let made = x86::assemble(nest, leaf, isa);
+        let made = make();
         lock(&self.leaves).entry(hash).or_default().push((key, made.clone()));
         made
     }
@@ -94,7 +101,14 @@ impl Memo {
         kernels.iter().for_each(|(at, _)| is_there[*at] = true);
         for (at, leaf) in nest.leaves.iter().enumerate().filter(|(at, _)| !is_there[*at]) {
             // Who emits the nest asks again, and hears why.
-            kernels.extend(self.assemble(nest, leaf, isa).ok().map(|kernel| (at, kernel)));
+            let share = ahead::of_leaf(nest, at, isa).map(|ahead| ahead.share);
+            let made = self.assemble(nest, leaf, (isa, share));
+            // Not every leaf can ask.
+            let made = made.or_else(|why| match share {
+                Some(_) => self.assemble(nest, leaf, (isa, None)),
+                None => Err(why),
+            });
+            kernels.extend(made.ok().map(|kernel| (at, kernel)));
         }
     }
 }
@@ -103,6 +117,8 @@ impl Memo {
 #[derive(PartialEq)]
 struct LeafKey {
     isa: Isa,
+    /// What it asks for.
+    share: Option<i64>,
     dtype: DType,
     /// Without a name and buffers, its axes counted from 0.
     leaf: Leaf,
@@ -113,7 +129,7 @@ struct LeafKey {
 
 impl LeafKey {
     /// None where something is named that is not the leaf's own.
-    fn of(nest: &Nest, leaf: &Leaf, isa: Isa) -> Option<LeafKey> {
+    fn of(nest: &Nest, leaf: &Leaf, (isa, share): (Isa, Option<i64>)) -> Option<LeafKey> {
         let tile = leaf.tile.iter().map(|t| t.axis).chain(leaf.lanes.map(|l| l.axis));
         let reduce = leaf.reduce.iter().map(|l| l.axis).chain(leaf.ints.iter().copied());
         let vectors = leaf.lanes.and_then(|l| l.vectors);
@@ -147,13 +163,14 @@ impl LeafKey {
         let mut leaf = leaf.clone().rename_axes(&number);
         leaf.name.clear();
         leaf.pointers.clear();
-        Some(LeafKey { isa, dtype: nest.dtype, leaf, constants, buffers })
+        Some(LeafKey { isa, share, dtype: nest.dtype, leaf, constants, buffers })
     }
 
     fn hash(&self) -> u64 {
         let Leaf { tile, lanes, reduce, ints, .. } = &self.leaf;
         let mut hasher = FxHasher::default();
-        (self.isa, self.dtype, &self.buffers, tile, lanes, reduce, ints).hash(&mut hasher);
+        (self.isa, self.share, self.dtype, &self.buffers, tile, lanes, reduce, ints)
+            .hash(&mut hasher);
         hasher.finish()
     }
 }

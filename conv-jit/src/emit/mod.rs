@@ -41,7 +41,7 @@ use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
 use cranelift_codegen::isa::CallConv;
 
 use crate::Error;
-use crate::ahead::{Ahead, ahead};
+use crate::ahead::{self, Ahead};
 use crate::backend::Backend;
 use crate::x86::{self, Kernels, MicroKernel, Refusal};
 
@@ -88,7 +88,12 @@ pub(crate) fn emit(
     let mut asking = Asking::new();
     for (at, leaf) in nest.leaves.iter().enumerate() {
         let body = match kernels.iter().position(|(of, _)| *of == at) {
-            Some(made) => Body::Assembled(Box::new(kernels.swap_remove(made).1)),
+            Some(made) => {
+                let kernel = kernels.swap_remove(made).1;
+                let ahead = kernel.share.and_then(|_| ahead::of_leaf(nest, at, isa));
+                asking.extend(ahead.map(|ahead| (LeafId(at as u32), ahead)));
+                Body::Assembled(Box::new(kernel))
+            }
             None => match asks(nest, at, isa) {
                 Some((ahead, kernel)) => {
                     asking.insert(LeafId(at as u32), ahead);
@@ -112,10 +117,7 @@ pub(crate) fn emit(
 
 /// A leaf that asks for what later calls read, where there is such code.
 fn asks(nest: &Nest, at: usize, isa: Isa) -> Option<(Ahead, MicroKernel)> {
-    if isa == Isa::Portable || !nest.symbols.is_empty() {
-        return None;
-    }
-    let ahead = ahead(nest, &nest.body, LeafId(at as u32))?;
+    let ahead = ahead::of_leaf(nest, at, isa)?;
     let kernel = x86::assemble_asking(nest, &nest.leaves[at], isa, Some(ahead.share));
     kernel.ok().map(|kernel| (ahead, kernel))
 }

@@ -24,7 +24,7 @@ fn equal_leaves_are_assembled_once_and_are_what_they_would_be() {
         let mut count = 0;
         for group in &lowered.groups {
             for leaf in &group.nest.leaves {
-                let made = memo.assemble(&group.nest, leaf, target.isa);
+                let made = memo.assemble(&group.nest, leaf, (target.isa, None));
                 let plain = x86::assemble(&group.nest, leaf, target.isa);
                 assert_eq!(made, plain, "{}: {}", target.name, leaf.name);
                 count += 1;
@@ -40,7 +40,7 @@ fn zeros_of_two_signs_are_two_leaves() {
     let options = Options { target, ..Options::default() };
     let lowered = Lowered::new(&program, &options).unwrap_or_else(|e| panic!("{e}"));
     let (nest, memo) = (&lowered.groups[0].nest, Memo::of(&program));
-    let made = |leaf| -> Option<MicroKernel> { memo.assemble(nest, leaf, target.isa).ok() };
+    let made = |leaf| -> Option<MicroKernel> { memo.assemble(nest, leaf, (target.isa, None)).ok() };
     let mut differ = 0;
     for leaf in &nest.leaves {
         let mut other = leaf.clone();

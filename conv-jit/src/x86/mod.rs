@@ -67,6 +67,8 @@ pub struct MicroKernel {
     registers: u32,
     /// Vectors sent to the stack, all behind the loops.
     spills: usize,
+    /// Bytes that it asks for of what a pointer behind the leaf's own is to, where it takes one.
+    pub(crate) share: Option<i64>,
 }
 
 /// Kernels of some leaves of a nest, each with its leaf's position.
@@ -88,12 +90,13 @@ pub(crate) fn assemble_asking(
     share: Option<i64>,
 ) -> Result<MicroKernel, Refusal> {
     let encoding = Encoding::of(isa)?;
-    leaf::lower(nest, leaf, (isa, share), |code, shape| {
+    let kernel = leaf::lower(nest, leaf, (isa, share), |code, shape| {
         match emit(leaf, code, (shape, encoding), 0) {
             Err(Refusal::Registers) => emit(leaf, code, (shape, encoding), SPILLS),
             result => result,
         }
-    })
+    })?;
+    Ok(MicroKernel { share, ..kernel })
 }
 
 /// Vectors on the stack, at most, while an activation is computed.
@@ -127,5 +130,6 @@ fn emit(
         hot,
         registers,
         spills: vectors.spill_count,
+        share: None,
     })
 }
