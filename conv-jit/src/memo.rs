@@ -23,12 +23,14 @@ pub(crate) type Alone = (Choice, Nest, Kernels);
 
 type Asked = (Conv, Layouts, Option<Schedule>);
 
+type Assembled = (LeafKey, Result<MicroKernel, Refusal>);
+
 /// Of one program, for the time that it is compiled.
 pub(crate) struct Memo {
     /// A step alone is met once.
     is_kept: bool,
     alone: Mutex<HashMap<Asked, Alone>>,
-    leaves: Mutex<FxHashMap<u64, Vec<(LeafKey, Result<MicroKernel, Refusal>)>>>,
+    leaves: Mutex<FxHashMap<u64, Vec<Assembled>>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
