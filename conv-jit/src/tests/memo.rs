@@ -1,6 +1,6 @@
 //! What was made for a program before is what would be made again.
 
-use conv_ir::nest::{Expr, Op};
+use conv_ir::nest::{Expr, Leaf, Op};
 use conv_ir::{Program, Target};
 
 use crate::memo::Memo;
@@ -40,7 +40,11 @@ fn zeros_of_two_signs_are_two_leaves() {
     let options = Options { target, ..Options::default() };
     let lowered = Lowered::new(&program, &options).unwrap_or_else(|e| panic!("{e}"));
     let (nest, memo) = (&lowered.groups[0].nest, Memo::of(&program));
+<<<<<<< HEAD
     let made = |leaf| -> Option<MicroKernel> { memo.assemble(nest, leaf, (target.isa, None)).ok() };
+=======
+    let made = |leaf: &Leaf| -> Option<MicroKernel> { memo.assemble(nest, leaf, target.isa).ok() };
+>>>>>>> e2f9613 (A test of the memo says what it takes)
     let mut differ = 0;
     for leaf in &nest.leaves {
         let mut other = leaf.clone();
