@@ -155,7 +155,7 @@ impl Around<'_> {
         let positions: usize =
             writer.axes().iter().map(|axis| axis.output.known()).product::<Option<usize>>()?;
         let elements = (positions * writer.spec().out_channels) as f64;
-        let full = writer.spec().out_channels % target.lanes(writer.dtype().bytes()) == 0;
+        let full = writer.spec().out_channels.is_multiple_of(target.lanes(writer.dtype().bytes()));
         if !own[tensor - 1] || !full || positions == 1 || self.program.outputs().contains(&tensor) {
             return None;
         }

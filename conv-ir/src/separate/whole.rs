@@ -14,6 +14,9 @@ use super::Separable;
 use crate::conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
 use crate::{DType, Reduction, Types};
 
+/// A column and a row.
+type Factors = (Vec<i64>, Vec<i64>);
+
 /// What lies between the passes.
 const BETWEEN: DType = DType::I16;
 
@@ -49,14 +52,14 @@ pub fn separate_whole(conv: &Conv) -> Option<Separable> {
         return None;
     }
     let types = spec.types;
-    let fits = |(column, row): &(Vec<i64>, Vec<i64>)| {
+    let fits = |(column, row): &Factors| {
         let is_weight = |tap: &i64| types.weight.round(*tap as f64) == *tap as f64;
         let all_fit = column.iter().chain(row).all(is_weight);
         all_fit && reach(row, types.input).is_some_and(|(least, most)| is_between(least, most))
     };
     let all: Option<Vec<_>> = windows().map(|w| factors(w, width).filter(fits)).collect();
     let all = all?;
-    let numbers = |of: &dyn Fn(&(Vec<i64>, Vec<i64>)) -> Vec<i64>| -> Vec<f64> {
+    let numbers = |of: &dyn Fn(&Factors) -> Vec<i64>| -> Vec<f64> {
         all.iter().flat_map(of).map(|tap| tap as f64).collect()
     };
     let columns = conv.output_shape()?[match spec.layout {
@@ -112,7 +115,7 @@ fn reach(row: &[i64], input: DType) -> Option<(i64, i64)> {
 }
 
 /// A column and a row of whole numbers whose products are the window; the row has no common factor.
-fn factors(window: &[f64], width: usize) -> Option<(Vec<i64>, Vec<i64>)> {
+fn factors(window: &[f64], width: usize) -> Option<Factors> {
     let whole =
         |tap: &f64| (tap.fract() == 0.0 && tap.abs() < 2f64.powi(31)).then_some(*tap as i64);
     let taps: Vec<i64> = window.iter().map(whole).collect::<Option<_>>()?;

@@ -40,11 +40,8 @@ fn zeros_of_two_signs_are_two_leaves() {
     let options = Options { target, ..Options::default() };
     let lowered = Lowered::new(&program, &options).unwrap_or_else(|e| panic!("{e}"));
     let (nest, memo) = (&lowered.groups[0].nest, Memo::of(&program));
-<<<<<<< HEAD
-    let made = |leaf| -> Option<MicroKernel> { memo.assemble(nest, leaf, (target.isa, None)).ok() };
-=======
-    let made = |leaf: &Leaf| -> Option<MicroKernel> { memo.assemble(nest, leaf, target.isa).ok() };
->>>>>>> e2f9613 (A test of the memo says what it takes)
+    let made =
+        |leaf: &Leaf| -> Option<MicroKernel> { memo.assemble(nest, leaf, (target.isa, None)).ok() };
     let mut differ = 0;
     for leaf in &nest.leaves {
         let mut other = leaf.clone();
