@@ -32,7 +32,7 @@ pub use conv_ir::Isa;
 pub use emit::{Head, Library, STACK_LIMIT, Transformed, Version, emit, emit_type};
 pub use grammar::expand;
 pub use lowered::{Lowered, lowered};
-pub use options::{Along, Form, Options, read_tuning};
+pub use options::{Along, Form, Options, Tunings, read_tuning};
 
 /// A program as the source of one public function or type, formatted; a file of its own. The arrays
 /// of several steps are `weight_1`, `bias_1` and so on.

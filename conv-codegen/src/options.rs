@@ -30,6 +30,9 @@ pub struct Along {
     pub pieces: Vec<usize>,
 }
 
+/// What was measured, by the machine that versions are for.
+pub type Tunings = Vec<(Isa, Tuning)>;
+
 /// How it is made.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -43,7 +46,7 @@ pub struct Options {
     /// for each.
     pub schedule: Option<Schedule>,
     /// What was measured, by the machine that versions are for, instead of the model's choices.
-    pub tuning: Vec<(Isa, Tuning)>,
+    pub tuning: Tunings,
     /// Of several steps, which are fused, instead of the model's choice.
     pub plan: Option<Plan>,
     /// A stream along an axis whose extent is a name; a type.
@@ -77,7 +80,7 @@ const TUNED: [(&str, Isa); 3] =
 ///
 /// # Errors
 /// Where the file, which is named, cannot be read or is no such file.
-pub fn read_tuning(path: &Path) -> Result<(Vec<(Isa, Tuning)>, Vec<String>), String> {
+pub fn read_tuning(path: &Path) -> Result<(Tunings, Vec<String>), String> {
     let (tuning, notes) = tuning::read_for(path, &TUNED.map(|(name, _)| name))?;
     Ok((TUNED.map(|(_, isa)| isa).into_iter().zip(tuning).collect(), notes))
 }
