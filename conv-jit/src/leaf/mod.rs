@@ -209,8 +209,8 @@ fn shared<T>(
     if let Some((update, carried)) = regroup::regrouped(&code, &sums, shape) {
         let (init, finish) = (code.init.clone(), code.finish.clone());
         let (loops, cursors) = (code.loops.clone(), code.cursors.clone());
-        let pointers = code.pointers;
-        let regrouped = LeafCode { init, update, finish, loops, cursors, pointers, carried };
+        let (pointers, ahead) = (code.pointers, code.ahead);
+        let regrouped = LeafCode { init, update, finish, loops, cursors, pointers, ahead, carried };
         match turned(regrouped, shape, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,
