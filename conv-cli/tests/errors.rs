@@ -133,7 +133,12 @@ fn arrays_must_be_floats_and_whole() {
     let weight = folder.array("w.npy", &[1, 1, 1]);
     let out = folder.path("y.npy");
     let bad = [
-        ("i8.npy", npy("<i8", false, &[1, 1, 2], &[0; 16]), "elements of type '<i8'; int8, uint8,"),
+        ("u8.npy", npy("<u8", false, &[1, 1, 2], &[0; 16]), "elements of type '<u8'; bool, int8,"),
+        (
+            "i8.npy",
+            npy("<i8", false, &[1, 1, 1], &(1i64 << 40).to_le_bytes()),
+            "holds 1099511627776 as int64; whole numbers are convolved as int32",
+        ),
         ("c8.npy", npy("<c8", false, &[1, 1, 2], &[0; 16]), "elements of type '<c8'"),
         ("object.npy", npy("|O", false, &[1, 1, 2], &[0; 16]), "elements of type '|O'"),
         (
