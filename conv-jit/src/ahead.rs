@@ -174,7 +174,7 @@ mod tests {
             "conv2d-transposed ic80 oc96 in 5 kernel 2 stride 2",
         ];
         for text in texts {
-            let program: Program = text.parse().unwrap();
+            let program = Program::from(text.parse::<Conv>().unwrap());
             let numbers = |len: usize| -> Vec<f32> {
                 (0..len).map(|at| (at * 37 % 101) as f32 / 64.0 - 0.75).collect()
             };

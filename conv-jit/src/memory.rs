@@ -52,10 +52,11 @@ impl Drop for Block {
     }
 }
 
-/// How so many bytes are allocated.
+/// How so many bytes are allocated: the same for the size that it has.
 fn layout(bytes: usize) -> Option<Layout> {
-    let align = if bytes < LARGE_PAGE { LINE } else { LARGE_PAGE };
-    Layout::from_size_align(bytes.checked_next_multiple_of(LINE)?, align).ok()
+    let size = bytes.checked_next_multiple_of(LINE)?;
+    let align = if size < LARGE_PAGE { LINE } else { LARGE_PAGE };
+    Layout::from_size_align(size, align).ok()
 }
 
 /// Asks the system for large pages. It may refuse: then small ones do.
