@@ -69,16 +69,16 @@ pub fn lowered(program: impl Into<Program>, options: &Options) -> Result<Lowered
     Ok(Lowered { versions, plan, schedule, tuning, rewritten })
 }
 
-/// Whether a step may be computed in tiles: it is alone, and its weights come once, to be transformed
-/// when they are packed. A function would transform them at each call.
+/// Whether a step may be computed in tiles: it is alone, and its weights come once, to be
+/// transformed when they are packed. A function would transform them at each call.
 fn packs_tiles(program: &Program, accuracy: Accuracy, options: &Options) -> bool {
     let Some((conv, most)) = program.single().zip(accuracy.admits()) else { return false };
     // What an FFT would compute elsewhere has direct sums here.
     options.form == Form::Type && conv.known().is_none() && fft::choose(conv, most).is_err()
 }
 
-/// What was measured to be the fastest of the only step on the widest machine that was: all versions
-/// have one algorithm, as they share packed weights.
+/// What was measured to be the fastest of the only step on the widest machine that was: all
+/// versions have one algorithm, as they share packed weights.
 fn measured_algorithm(
     program: &Program,
     accuracy: Accuracy,
@@ -318,7 +318,8 @@ impl<'a> Making<'a> {
     /// How the weights of a step in tiles are transformed.
     fn transformed(&self) -> Option<Transformed> {
         let conv = self.program.single()?;
-        Some(Transformed::of(conv, self.tiles.as_ref()?))
+        let pairs = conv.weight_len() / conv.kernel_volume().max(1);
+        Some(Transformed::new(self.tiles.as_ref()?, pairs, conv.spec().flip))
     }
 
     /// Whether the given schedule's vectors are no wider than the machine's.

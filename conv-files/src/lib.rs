@@ -81,7 +81,8 @@ pub fn split_place(place: &str) -> (&str, Option<&str>) {
 }
 
 /// Reads `FILE.npy`, or `FILE.safetensors#TENSOR`, relative to `folder`: of a large file no more
-/// than the header and that tensor, of at most so many numbers, as they can be [convolved](Array::convolved).
+/// than the header and that tensor, of at most so many numbers, as they can be
+/// [convolved](Array::convolved).
 ///
 /// # Errors
 /// Where the file cannot be read, is of another kind, or has no such tensor: then those that there

@@ -12,8 +12,8 @@
 //!
 //! In f64, term by term in order, rounded once: the bits of [`Tiles::weights`].
 
+use conv_ir::DType;
 use conv_ir::winograd::Tiles;
-use conv_ir::{Conv, DType};
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
@@ -33,13 +33,10 @@ pub struct Transformed {
 }
 
 impl Transformed {
-    /// Those of a convolution that the tiles fit.
-    pub fn of(conv: &Conv, tiles: &Tiles) -> Transformed {
-        Transformed {
-            axes: tiles.transforms().into_iter().map(|axis| axis.g.clone()).collect(),
-            pairs: conv.weight_len() / conv.kernel_volume().max(1),
-            flip: conv.spec().flip,
-        }
+    /// Those of so many pairs of an input and an output channel, whose windows may be turned around.
+    pub fn new(tiles: &Tiles, pairs: usize, flip: bool) -> Transformed {
+        let axes = tiles.transforms().into_iter().map(|axis| axis.g.clone()).collect();
+        Transformed { axes, pairs, flip }
     }
 
     /// Taps along an axis.

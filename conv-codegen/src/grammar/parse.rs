@@ -41,8 +41,7 @@ pub(super) struct Item {
     pub entries: Vec<Entry>,
     /// Of a chain, in order; of a single convolution none.
     pub steps: Vec<Step>,
-    /// The words at the place of a key, with or without a value: the item's, then those of each
-    /// step.
+    /// The words at the place of a key, with or without a value: the item's, then each step's.
     pub keys: Vec<Vec<Ident>>,
     /// A key has no value that can be read; reported.
     pub is_broken: bool,

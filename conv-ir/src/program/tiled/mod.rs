@@ -56,8 +56,8 @@ pub struct Room {
     pub scratch: Option<usize>,
 }
 
-/// The nest of `conv`, whose arrays lie like this and which `tiles` fits. The one weight buffer has the transformed weights
-/// ([`Tiles::weights`]).
+/// The nest of `conv`, whose arrays lie like this and which `tiles` fits. The one weight buffer has
+/// the transformed weights ([`Tiles::weights`]).
 ///
 /// # Errors
 /// [`Error::Unsupported`] where one tile needs too much scratch; those of `lower`, which makes the
