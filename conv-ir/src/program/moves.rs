@@ -5,7 +5,7 @@ use crate::nest::{
     Role,
 };
 
-/// Adds a leaf that moves `count` vectors of so many elements along the second dimension, from its
+/// Adds a leaf that moves `count` vectors of so many elements along the last dimension, from its
 /// first pointer to its second; of one element, single ones.
 pub(super) fn moving(
     nest: &mut Nest,
@@ -19,11 +19,14 @@ pub(super) fn moving(
         1 => Affine::constant(0),
         _ => Affine::axis(lane),
     });
-    let access = |pointer: u32| Access {
-        base: Base::Pointer(PointerId(pointer)),
-        index: vec![Affine::constant(0).into(), at.clone().into()],
+    let access = |pointer: u32, id: BufferId| {
+        let outer = nest.buffer(id).extents.len() - 1;
+        let mut index = vec![Affine::constant(0).into(); outer];
+        index.push(at.clone().into());
+        Access { base: Base::Pointer(PointerId(pointer)), index }
     };
-    let store = Op::Store { to: access(1), value: Expr::Load(access(0)), when: Vec::new() };
+    let (load, stored) = (Expr::Load(access(0, from)), access(1, to));
+    let store = Op::Store { to: stored, value: load, when: Vec::new() };
     let mut leaf = Leaf::copy(name, vec![Loop::serial(vector, count)], vec![store]);
     leaf.pointers = vec![from, to];
     leaf.lanes = (width > 1).then_some(Lanes { axis: lane, width, vectors: None, cut: None });

@@ -170,12 +170,9 @@ impl<'a> Making<'a> {
             return bias;
         }
         let packed = self.nest.add_buffer("packed_bias", BufferRole::Packed, extents);
-        let row = [1, self.sizes.out_channels];
-        let views = [bias, packed].map(|id| self.nest.add_view(id, constants(&row)));
-        let count = (1, self.sizes.out_channels);
-        let leaf = moving(&mut self.nest, views, count, "pack_bias".to_owned());
-        let start = || [Affine::constant(0), Affine::constant(0)];
-        let pointers = views.map(|view| Access::buffer(view, start())).to_vec();
+        let (both, count) = ([bias, packed], (1, self.sizes.out_channels));
+        let leaf = moving(&mut self.nest, both, count, "pack_bias".to_owned());
+        let pointers = both.map(|id| Access::buffer(id, [Affine::constant(0)])).to_vec();
         self.nest.setup.push(Stmt::Call(Call { leaf, pointers, ints: Vec::new() }));
         packed
     }
