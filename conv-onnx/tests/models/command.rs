@@ -99,7 +99,7 @@ fn run_writes_a_file_an_output() {
 #[test]
 fn whole_numbers_and_truths_keep_their_types() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut graph = Graph::new(&[1, 2, 8]);
+    let mut graph = Graph::new(&[1, 2, 4, 4]);
     graph.longs_input("n", &[3]);
     let y = graph.conv("x", [2, 3], 3, 1);
     let two = graph.longs_constant(&[2]);
@@ -108,7 +108,7 @@ fn whole_numbers_and_truths_keep_their_types() {
     let path = |name: &str| folder.path().join(name).display().to_string();
     let model = path("typed.onnx");
     std::fs::write(&model, graph.bytes(&[&y, &sum, &is_equal])).expect("written");
-    let bytes = conv_files::encode(&[1, 2, 8], &numbers(16, 1)).expect("bytes");
+    let bytes = conv_files::encode(&[1, 2, 4, 4], &numbers(32, 1)).expect("bytes");
     std::fs::write(path("x.npy"), bytes).expect("written");
     let bytes = conv_files::encode(&[3], &[2i64, 16000, (1 << 53) + 1]).expect("bytes");
     std::fs::write(path("n.npy"), bytes).expect("written");
