@@ -319,7 +319,7 @@ fn emitted_types_give_the_twins_bits() {
     for text in [
         "conv2d ic24 oc32 in 14x15 kernel 3 pad 1 + bias, relu",
         "conv2d channels-last n2 g2 ic64 oc64 in 12x24 kernel 3 pad 1 flip + residual, silu",
-        "conv1d ic32 oc24 in 150 kernel 7 pad 5:6 + bias",
+        "conv1d ic64 oc48 in 150 kernel 7 pad 5:6 + bias",
         "conv3d ic16 oc16 in 5x6x9 kernel 3 pad 1",
         "conv2d ic32 oc32 in 12x14 kernel 1x5 pad 0,2",
         "conv2d ic24 oc24 in 11x26 kernel 3 dilation 2 pad 2 + bias",

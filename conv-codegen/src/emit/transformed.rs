@@ -33,7 +33,7 @@ pub struct Transformed {
 }
 
 impl Transformed {
-    /// Those of so many pairs of an input and an output channel, whose windows may be turned around.
+    /// Those of so many pairs of an input and an output channel; windows may be turned around.
     pub fn new(tiles: &Tiles, pairs: usize, flip: bool) -> Transformed {
         let axes = tiles.transforms().into_iter().map(|axis| axis.g.clone()).collect();
         Transformed { axes, pairs, flip }
