@@ -321,8 +321,8 @@ fn emitted_types_give_the_twins_bits() {
         "conv2d channels-last n2 g2 ic64 oc64 in 12x24 kernel 3 pad 1 flip + residual, silu",
         "conv1d ic64 oc48 in 150 kernel 7 pad 5:6 + bias",
         "conv3d ic16 oc16 in 5x6x9 kernel 3 pad 1",
-        "conv2d ic32 oc32 in 12x14 kernel 1x5 pad 0,2",
-        "conv2d ic24 oc24 in 11x26 kernel 3 dilation 2 pad 2 + bias",
+        "conv2d ic64 oc96 in 12x40 kernel 1x5 pad 0,2",
+        "conv2d ic48 oc64 in 22x26 kernel 3 dilation 2 pad 2 + bias",
     ] {
         let conv: Conv = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
         let tiles = tiled::choose(&conv, f64::INFINITY).unwrap_or_else(|e| panic!("{text}: {e}"));
