@@ -15,7 +15,7 @@ use conv_ir::separate::Accuracy;
 use conv_ir::winograd::Tiles;
 use conv_ir::{Conv, Error, Isa, Nest, Program, Schedule, Target, fft, passes};
 
-use crate::emit::{STACK_LIMIT, Transformed, Version, has_vectors_for, same_buffers, same_packing};
+use crate::emit::{Transformed, Version, has_vectors_for, same_buffers, same_packing};
 use crate::{Form, Options, budget};
 
 /// A program that is ready to be written as Rust.
@@ -140,20 +140,16 @@ fn plain(conv: &Conv, schedule: Schedule) -> Schedule {
     }
 }
 
-/// The nest of a step in tiles: in scratch on the stack, where that holds a strip.
+/// The nest of a step in tiles, in as much scratch as machine code takes: strips of a few tiles,
+/// which a stack would hold, would read all weights again for each.
 fn in_tiles(
     conv: &Conv,
     tiles: &Tiles,
     target: &Target,
     lower: &mut fuse::Lower<'_>,
 ) -> Result<Nest, Error> {
-    // Each array begins at a cache line.
-    let stack = usize::try_from(STACK_LIMIT).unwrap_or(0) - 4096;
-    let mut made = |scratch| {
-        let arrays = (conv, Layouts::of(conv));
-        tiled::nest(arrays, tiles, (target, Room { threads: 1, scratch }), lower)
-    };
-    let mut nest = made(Some(stack)).or_else(|_| made(None))?;
+    let (arrays, room) = ((conv, Layouts::of(conv)), Room { threads: 1, scratch: None });
+    let mut nest = tiled::nest(arrays, tiles, (target, room), lower)?;
     // An infinite weight makes its whole channel NaN: a type has no other weights to go back to.
     nest.needs_finite_weights = false;
     Ok(nest)

@@ -40,6 +40,8 @@ pub struct Function {
     sizes: Vec<String>,
     /// Weight and bias are arguments, and not in its source.
     takes: [bool; 2],
+    /// Its caller brings scratch.
+    scratch: bool,
     types: Types,
 }
 
@@ -79,8 +81,10 @@ impl Emitted {
     pub fn function(&mut self, conv: &Conv) -> Result<Function, String> {
         let (name, options) = self.next();
         let form = options.form;
-        self.source += &rust_source(conv, &name, &options).map_err(|e| format!("{conv}\n{e}"))?;
+        let source = rust_source(conv, &name, &options).map_err(|e| format!("{conv}\n{e}"))?;
+        self.source += &source;
         Ok(Function {
+            scratch: source.contains("SCRATCH: usize"),
             name,
             form,
             sizes: conv.free_sizes().into_iter().map(str::to_owned).collect(),
@@ -334,7 +338,7 @@ fn call<T: Element>(
         format!("&take::<{b}, {t}>(from, {len}, {t}::from_le_bytes)[..]")
     };
     let (mut arguments, mut packed) = (String::new(), String::new());
-    let Function { name, form, sizes, takes, types } = function;
+    let Function { name, form, sizes, takes, scratch, types } = function;
     let t = rust(types.output);
     for size in sizes {
         let value = free.iter().find(|(name, _)| *name == size).map_or(0, |f| f.1);
@@ -353,12 +357,19 @@ fn call<T: Element>(
         let _ = write!(list, "a{at}.try_into().unwrap(), ");
         let _ = writeln!(lets, "    let a{at} = {};", take(array.len(), dtype));
     }
-    let callee = match form {
-        Form::Function => name.clone(),
-        Form::Type => format!("{name}::new({packed}).run"),
+    let (callee, constant) = match form {
+        Form::Function => (name.clone(), format!("{}_SCRATCH", name.to_uppercase())),
+        Form::Type => (format!("{name}::new({packed}).run"), format!("{name}::SCRATCH")),
+    };
+    let sums = rust(T::DTYPE);
+    let scratch = match scratch {
+        true => format!(
+            ", (&mut vec![<{sums}>::from_le_bytes([0xa5; _]); {constant}][..]).try_into().unwrap()"
+        ),
+        false => String::new(),
     };
     format!(
-        "{{\n{lets}    let mut output = vec![<{t}>::from_le_bytes([0xa5; _]); {outputs}];\n    {callee}({arguments}(&mut output[..]).try_into().unwrap());\n    \
+        "{{\n{lets}    let mut output = vec![<{t}>::from_le_bytes([0xa5; _]); {outputs}];\n    {callee}({arguments}(&mut output[..]).try_into().unwrap(){scratch});\n    \
          output.iter().for_each(|x| to.extend(x.to_le_bytes()));\n}}\n"
     )
 }
