@@ -95,7 +95,7 @@ pub struct Call<'a, I, O = I> {
     executor: &'a dyn Executor,
     /// `None`: as many as there is work for, up to those that the options say.
     threads: Option<usize>,
-    watch: Option<&'a dyn Fn(usize)>,
+    watch: Option<&'a (dyn Fn(usize) + Sync)>,
 }
 
 impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
@@ -181,17 +181,17 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
     /// their count: to measure them.
     ///
     /// ```
-    /// # use std::{cell::RefCell, time::Instant};
+    /// # use std::{sync::Mutex, time::Instant};
     /// let two = conv_jit::chain(1, [4]).conv(1, 2).conv(1, 2).compile()?;
     /// let two = two.pack_steps(&[[1.0f32, 1.0][..].into(), [1.0, 1.0][..].into()])?;
-    /// let times = RefCell::new(Vec::new());
-    /// let watch = |_| times.borrow_mut().push(Instant::now());
+    /// let times = Mutex::new(Vec::new());
+    /// let watch = |_| times.lock().unwrap().push(Instant::now());
     /// two.call(&[1.0, 2.0, 3.0, 4.0], &mut [0.0; 2]).watched(&watch).run()?;
-    /// let times = times.into_inner();
+    /// let times = times.into_inner().unwrap();
     /// assert_eq!(times.windows(2).count(), two.compiled().plan().groups.len());
     /// # Ok::<(), conv_jit::Error>(())
     /// ```
-    pub fn watched(self, watch: &'a dyn Fn(usize)) -> Self {
+    pub fn watched(self, watch: &'a (dyn Fn(usize) + Sync)) -> Self {
         Call { watch: Some(watch), ..self }
     }
 
@@ -308,7 +308,7 @@ pub(crate) struct Groups<'a> {
     /// Parts that were asked for, and the most otherwise.
     pub threads: (Option<usize>, usize),
     pub executor: &'a dyn Executor,
-    pub watch: Option<&'a dyn Fn(usize)>,
+    pub watch: Option<&'a (dyn Fn(usize) + Sync)>,
 }
 
 impl Groups<'_> {

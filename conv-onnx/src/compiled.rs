@@ -189,7 +189,11 @@ impl EvalOp for Compiled {
 
 impl Compiled {
     /// Runs; `watch` is called before each group of steps, with its number, and behind the last.
-    pub fn run(&self, inputs: &[TValue], watch: &dyn Fn(usize)) -> TractResult<TVec<TValue>> {
+    pub fn run(
+        &self,
+        inputs: &[TValue],
+        watch: &(dyn Fn(usize) + Sync),
+    ) -> TractResult<TVec<TValue>> {
         let Inner { code, shapes, outputs, .. } = &*self.0;
         if let Code::Bytes(run, dtype) = code {
             let result = outputs.of(*dtype, &shapes[0], |result| run.run(&inputs[0], result))?;

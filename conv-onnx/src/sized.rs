@@ -6,8 +6,7 @@
 //!   --join--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
 
-use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
@@ -104,14 +103,17 @@ impl Sized {
         tract("running the model", || {
             let values = self.values(inputs)?;
             self.plan.spawn()?.run_plan_with_eval(values, |context, state, node, inputs| {
-                let begun = RefCell::new(Vec::new());
+                let begun = Mutex::new(Vec::new());
+                let watch = |_| {
+                    begun.lock().unwrap_or_else(PoisonError::into_inner).push(Instant::now());
+                };
                 let start = Instant::now();
                 let outputs = match node.op_as::<Compiled>() {
-                    Some(ours) => ours.run(&inputs, &|_| begun.borrow_mut().push(Instant::now())),
+                    Some(ours) => ours.run(&inputs, &watch),
                     None => eval(context, state, node, inputs),
                 };
                 let time = start.elapsed();
-                let begun = begun.into_inner();
+                let begun = begun.into_inner().unwrap_or_else(PoisonError::into_inner);
                 let groups = begun.windows(2).map(|ends| ends[1] - ends[0]).collect();
                 times.push(Timed { node: node.id, time, groups });
                 outputs

@@ -3,7 +3,8 @@
 use conv_ir::{Activation, DType, Schedule, Target};
 
 use crate::{
-    Backend, Compiled, Error, Options, Packed, Scratch, cache, conv_transpose2d, conv1d, conv2d,
+    Backend, Call, Compiled, Error, Options, Packed, Scratch, cache, conv_transpose2d, conv1d,
+    conv2d,
 };
 
 fn small() -> crate::Builder {
@@ -17,6 +18,7 @@ fn threads_may_share() {
     check::<Packed<f32>>();
     fn send<T: Send>() {}
     send::<Scratch>();
+    send::<Call<'_, f32>>();
 }
 
 #[test]
