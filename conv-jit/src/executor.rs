@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 /// Runs jobs side by side, or one after the other.
 pub trait Executor: Sync {
@@ -47,6 +48,9 @@ pub(crate) fn default_executor() -> &'static dyn Executor {
 }
 
 /// What `make` makes of each number below `count`, in order, by so many threads at most.
+///
+/// They are threads of its own: compiling is rare and long, and a pool's threads are not there in
+/// a process that was forked from the one that made them.
 pub(crate) fn each<T: Send>(
     count: usize,
     threads: usize,
@@ -57,7 +61,7 @@ pub(crate) fn each<T: Send>(
         return (0..count).map(make).collect();
     }
     let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
-    default_executor().run(parts, &|_| {
+    let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             if at >= count {
@@ -66,6 +70,12 @@ pub(crate) fn each<T: Send>(
             let made = make(at);
             all.lock().unwrap_or_else(PoisonError::into_inner).push((at, made));
         }
+    };
+    thread::scope(|scope| {
+        // One that is refused leaves the rest to the others, at last to this one.
+        let started = |_: &usize| thread::Builder::new().spawn_scoped(scope, work).is_ok();
+        (1..parts).take_while(started).for_each(drop);
+        work();
     });
     let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
     all.sort_unstable_by_key(|(at, _)| *at);

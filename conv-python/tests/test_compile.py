@@ -354,7 +354,7 @@ def test_a_fork_after_threads_were_used() -> None:
     wanted = packed(x, threads=2).sum()
     context = multiprocessing.get_context("fork")
     queue = context.Queue()
-    child = context.Process(target=_child, args=(queue, packed, x))
+    child = context.Process(target=_child, args=(queue, packed, x), daemon=True)
     child.start()
     assert queue.get(timeout=60)[0] == wanted
     child.join(60)
