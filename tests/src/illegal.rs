@@ -69,7 +69,7 @@ fn changed(mut schedule: Schedule, word: usize, role: Role, number: i64) -> Sche
         4 => schedule.order.push(role),
         5 => schedule.order.reverse(),
         6 => schedule.cache = number,
-        7 => schedule.borders = Borders::Panel { rows: number },
+        7 => schedule.borders = Borders::Panel { rows: number, columns: None },
         8 => schedule.borders = Borders::Mask,
         9 => schedule.borders = Borders::Exact,
         10 => schedule.unroll.push(role),

@@ -263,7 +263,9 @@ pub fn schedules(rank: usize, widths: Vec<i64>) -> impl Strategy<Value = Schedul
     let taps: Vec<Role> = (0..rank).map(Role::Kernel).chain([Role::InChannel]).collect();
     let count = axes.len();
     let order = (Just(axes.clone()).prop_shuffle(), 0..=count);
-    let borders = prop_oneof![3 => Just(Borders::Exact), 1 => Just(Borders::Mask), 2 => (1i64..=4).prop_map(|rows| Borders::Panel { rows })];
+    let panel = (1i64..=4, proptest::option::of(1i64..=9));
+    let panel = panel.prop_map(|(rows, columns)| Borders::Panel { rows, columns });
+    let borders = prop_oneof![3 => Just(Borders::Exact), 1 => Just(Borders::Mask), 2 => panel];
     let unroll = proptest::sample::subsequence(taps.clone(), 0..=taps.len());
     let step = proptest::option::of((select(taps), 2i64..=4));
     let parallel = proptest::option::of(select(axes));

@@ -5,27 +5,21 @@
 //! share a vector under their windows load it once: the tile is priced by counting both. Elsewhere
 //! rows are copied into a padded panel.
 
-use super::shape::{Shape, UNKNOWN, product};
+use super::order::waits;
+use super::shape::{Shape, product};
 use super::{
     CROWDED, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles, latency,
 };
 use crate::nest::Role;
-use crate::schedule::{Borders, Choice, MOST};
+use crate::schedule::{Borders, Choice};
 use crate::{Isa, Target};
 
 /// Bytes of a page.
 const PAGE: i64 = 4096;
 /// Bytes of a cache line.
-const LINE: i64 = 64;
+pub(super) const LINE: i64 = 64;
 /// Rows of a window that no first-level cache holds for a row of tiles.
 const TALL: i64 = 8;
-/// Axes of a panel whose parts before, inside and behind the image are copied one by one.
-const MOST_FOLDED: usize = 5;
-/// Bytes of the largest panel, of which each thread has one. A picture of 4000 columns under a
-/// window as high as 500 fits.
-const LARGEST_PANEL: i64 = 16 << 20;
-/// Bytes a cycle that are copied into a panel that leaves the second-level cache.
-const COPY_RATE: f64 = 8.0;
 /// Masks that have registers of their own.
 const MASKS: i64 = 7;
 /// Cycles of a mask that has none. Measured on Granite Rapids: depthwise 13x13 over 14x14 takes
@@ -67,6 +61,20 @@ impl Columns {
 
     fn accumulators(self) -> i64 {
         self.channels * self.rows * self.vectors
+    }
+
+    /// Columns of a tile.
+    fn across(self) -> i64 {
+        self.vectors * self.lanes
+    }
+
+    fn extents(self) -> Vec<(Role, i64)> {
+        let all = [
+            (Role::OutChannel, self.channels),
+            (Role::Out(1), self.rows),
+            (Role::Out(0), self.across()),
+        ];
+        all.into_iter().filter(|tile| tile.1 > 1).collect()
     }
 
     /// Whether the weights of all taps of a channel stay in registers; then nothing but the input
@@ -255,7 +263,8 @@ pub(super) fn tiles(shape: &Shape, target: &Target) -> Vec<(f64, Columns)> {
                 if lanes * (shape.bytes as i64) < 16 || !rows_fit || vectors > across || !fits {
                     continue;
                 }
-                all.push((columns.cycles(shape, target), columns));
+                let waits = waits(shape, target, columns.across());
+                all.push((columns.cycles(shape, target) + waits, columns));
             }
         }
     }
@@ -294,11 +303,9 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
 
 /// Writes a tile with masked edges down, and why.
 pub(super) fn masked(choice: &mut Choice, shape: &Shape, target: &Target, columns: Columns) {
-    let Columns { lanes, channels, rows, vectors } = columns;
+    let lanes = columns.lanes;
     choice.schedule.lanes = Some((Role::Out(0), lanes));
-    let tile =
-        [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)];
-    choice.schedule.tile = tile.into_iter().filter(|t| t.1 > 1).collect();
+    choice.schedule.tile = columns.extents();
     choice.schedule.borders = Borders::Mask;
     choice.reasons.push(format!(
         "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
@@ -346,17 +353,12 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     if can_mask(shape, target) {
         return masked_columns(choice, shape, target);
     }
-    // Rows of bytes are as near in a panel as in an image.
     let is_near = shape.slides_on(target) && !shape.channels_last && target.packs;
     let shared = is_near.then(|| best(shape, target)).flatten();
     let columns = shared.map_or_else(|| plain(shape, target), |(_, columns)| columns);
-    let Columns { lanes, channels, rows, vectors } = columns;
+    let Columns { lanes, rows, .. } = columns;
     choice.schedule.lanes = Some((Role::Out(0), lanes));
-    choice.schedule.tile =
-        [(Role::OutChannel, channels), (Role::Out(1), rows), (Role::Out(0), vectors * lanes)]
-            .into_iter()
-            .filter(|t| t.1 > 1)
-            .collect();
+    choice.schedule.tile = columns.extents();
     choice.reasons.push(format!(
         "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
         counted(shape.out_channels, "output channel")
@@ -366,84 +368,5 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
         columns.said(),
         columns.accumulators()
     ));
-    borders(choice, shape, target, rows);
-}
-
-/// Where lanes run along the columns, an edge inside a vector must be a panel or a scalar tile.
-fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_rows: i64) {
-    if !(shape.ragged || shape.folds) || !target.packs {
-        return;
-    }
-    if shape.columns() == UNKNOWN {
-        choice.reasons.push("borders exact: a row is as long as its run says".to_owned());
-        return;
-    }
-    let window = shape.span(1);
-    let row =
-        shape.columns().saturating_mul(shape.column_step.max(1)).saturating_add(shape.span(0));
-    let row_bytes = product([shape.in_channels, shape.planes(), row, shape.copied_bytes(target)]);
-    let panel_bytes = |rows: i64| {
-        // One row at a time, the rows between taps are left out.
-        let window = if rows == 1 { shape.taps.get(1).copied().unwrap_or(1) } else { window };
-        let rows = rows.saturating_mul(shape.row_step).saturating_add(window);
-        rows.saturating_mul(row_bytes)
-    };
-    let room = target.l2_bytes as i64 / 2;
-    if shape.folds && shape.taps.len() > MOST_FOLDED {
-        choice.reasons.push(format!(
-            "borders exact: a panel of more than {MOST_FOLDED} axes that fold takes too many copies"
-        ));
-        return;
-    }
-    if panel_bytes(tile_rows) > room {
-        // A window that is higher than the cache reads the image from beyond it, too. Half a window
-        // of rows at a time are copied three times.
-        let rows = ((window / 2).min(shape.rows()).min(MOST) / tile_rows).max(1) * tile_rows;
-        let copied = panel_bytes(rows) / rows;
-        let edges = scalar_edges(shape);
-        if panel_bytes(rows) > LARGEST_PANEL {
-            let why = "borders exact: rows are too long for a panel; edges get scalar tiles";
-            choice.reasons.push(why.to_owned());
-        } else if copied as f64 / COPY_RATE > edges {
-            choice.reasons.push(format!(
-                "borders exact: edges get scalar tiles, {edges:.0} cycles a row; a panel would copy {copied} bytes"
-            ));
-        } else {
-            choice.schedule.borders = Borders::Panel { rows };
-            choice.reasons.push(format!(
-                "borders panel:{rows}: padded rows of {row_bytes} bytes are copied for {}, {} KiB beyond L2; scalar tiles at the edges would take {edges:.0} cycles a row",
-                counted(rows, "output row"),
-                panel_bytes(rows) / 1024
-            ));
-        }
-        return;
-    }
-    // More rows copy their common rows once; half of L1 is enough to make that cheap, L2 is the
-    // limit.
-    let whole_tiles = |rows: i64| rows.min(shape.rows()).min(MOST) / tile_rows * tile_rows;
-    let within = |bytes: i64| whole_tiles((bytes / row_bytes - window) / shape.row_step);
-    let (high, low) = (within(target.l1_bytes as i64 / 2), within(room));
-    let most = match high > 4 * window {
-        true => high,
-        false => low.min(whole_tiles(4 * window)).max(tile_rows),
-    };
-    let rows =
-        if most * 2 > shape.rows() && shape.rows() <= MOST && panel_bytes(shape.rows()) <= room {
-            shape.rows()
-        } else {
-            most
-        };
-    choice.schedule.borders = Borders::Panel { rows };
-    choice.reasons.push(format!(
-        "borders panel:{rows}: padded rows of {row_bytes} bytes are copied once for {}, {} KiB in cache",
-        counted(rows, "output row"),
-        panel_bytes(rows) / 1024
-    ));
-}
-
-/// Cycles of the outputs of a row, of all channels, whose windows reach over an edge, where each is
-/// a tile of its own: one sum, whose multiply-adds wait for each other.
-fn scalar_edges(shape: &Shape) -> f64 {
-    let outside = (shape.taps[0] - 1).min(shape.columns());
-    LATENCY * outside as f64 * shape.out_channels as f64 * shape.steps() as f64
+    super::panel::borders(choice, shape, target, rows);
 }

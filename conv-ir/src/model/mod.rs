@@ -8,6 +8,7 @@ mod candidates;
 mod channels;
 mod columns;
 mod order;
+mod panel;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -256,7 +257,10 @@ fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     let embeds = target.isa.machine().embeds_broadcasts;
     // The price of a turn is that of several vectors, which go through the ports side by side.
     let turns_one = !embeds && is_short && shape.out_channels <= lanes;
+    // Tiles of AVX2 are hardly wider than a line either way.
+    let is_far = embeds && order::waits(shape, target, 1) > 0.0;
     let pays = match embeds {
+        _ if is_far => true,
         true => {
             // A tile has few channels, so that many of them read the image often.
             let few = steps <= SOME && shape.out_channels <= 4 * lanes && fill(shape.columns());
@@ -268,7 +272,7 @@ fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     // Nor is it known how far apart the rows of channels are, which those of a phase read often: in
     // the same sets of the cache 3x3 with stride 2, transposed, takes 0.86 of the time with
     // channels.
-    let is_clear = fill(shape.columns()) && (!embeds || shape.phases == 1);
+    let is_clear = fill(shape.columns()) && (!embeds || shape.phases == 1) && !is_far;
     let margin = if is_clear { 1.0 } else { CLEARLY };
     pays && shape.out_channels * 4 >= lanes * 3
         && shape.in_channels > 1

@@ -9,7 +9,9 @@
 //! summed, and the sums wait until all tiles of the image have had them. Each is priced in cycles,
 //! by what is read again and from where.
 
+use super::columns::LINE;
 use super::counted;
+use super::panel::Panel;
 use super::shape::{Shape, UNKNOWN, product};
 use crate::Target;
 use crate::nest::Role;
@@ -20,6 +22,13 @@ use crate::schedule::{Choice, MOST};
 /// each channel is one as well: 5x5 over 256x256, one to 64 channels, takes 0.7 of the time with
 /// all of a channel's rows one after the other (Granite Rapids).
 const RUN: f64 = 15.0;
+
+/// Cycles that a tile waits for the first line of a row of a channel that comes from beyond the
+/// second-level cache; the prefetcher brings those behind it. Measured on Granite Rapids with tiles
+/// of 14 and of 48 columns, 15 to 50: taps of three planes of 16x56x56, 144 to 64 channels, take
+/// 25.6 and 18.5 ms, 1x1 over 250x250, 64 to 64, 4.6 and 3.5, over 160x160, 256 to 128, 16 and 12,
+/// but over 112x112, 128 to 96, 1.70 and 1.77.
+const FIRST_LINE: f64 = 20.0;
 
 /// Streams that a core's prefetcher follows: Intel's, 32 of pages.
 const STREAMS: i64 = 32;
@@ -48,20 +57,28 @@ enum Place {
 }
 
 /// What the loops move.
-struct Loops<'a> {
-    shape: &'a Shape,
-    target: &'a Target,
+pub(super) struct Loops<'a> {
+    pub(super) shape: &'a Shape,
+    pub(super) target: &'a Target,
     /// Tiles along the image's axes, outermost first.
-    tiles: Vec<i64>,
+    pub(super) tiles: Vec<i64>,
     /// Tiles of channels.
-    blocks: i64,
-    tile: i64,
+    pub(super) blocks: i64,
+    pub(super) tile: i64,
     /// Sums may wait: channels are in the lanes.
-    waits: bool,
+    pub(super) waits: bool,
+    /// Rows and columns of a tile.
+    pub(super) tall: i64,
+    pub(super) wide: i64,
+    panel: Option<Panel>,
 }
 
 pub(super) fn order(choice: &mut Choice, shape: &Shape, target: &Target) {
     let loops = Loops::of(choice, shape, target);
+    let loops = match Panel::of(&loops) {
+        panel @ Some(_) => Loops { panel, waits: false, ..loops },
+        None => loops,
+    };
     let place = loops.best();
     loops.put(choice, place);
 }
@@ -94,6 +111,24 @@ fn parallel(choice: &Choice, shape: &Shape) -> Option<Role> {
     enough.or(most).map(|c| c.0)
 }
 
+/// Cycles that tiles of so many columns wait for a plane of the image, where windows have one row
+/// and the image is far larger than the cache: nothing but columns of the same row finds a line
+/// again.
+pub(super) fn waits(shape: &Shape, target: &Target, columns: i64) -> f64 {
+    let bytes = shape.input_elements().saturating_mul(shape.bytes as i64);
+    let is_far = bytes as usize > 2 * target.l2_bytes && bytes < i64::MAX;
+    let streams = shape.in_channels.saturating_mul(shape.rows_under());
+    // In a panel no line is waited for.
+    let is_far = is_far && !shape.crowds(target);
+    if !is_far || shape.taps.get(1).is_some_and(|rows| *rows > 1) || streams <= STREAMS {
+        return 0.0;
+    }
+    // Tiles in the same line find it.
+    let columns = columns.max(LINE / shape.bytes as i64);
+    let across = (shape.columns() + columns - 1) / columns;
+    FIRST_LINE * product([shape.rows(), across, streams]) as f64
+}
+
 /// Whether sums may wait while other tiles have the same input channels.
 pub(super) fn can_wait(shape: &Shape, target: &Target) -> bool {
     let is_known = shape.out.iter().all(|&extent| extent < UNKNOWN);
@@ -114,6 +149,9 @@ impl<'a> Loops<'a> {
             blocks: count(Role::OutChannel, shape.out_channels),
             tile: choice.schedule.tile_of(Role::OutChannel).max(1),
             waits: choice.schedule.lanes_of(Role::OutChannel) > 1 && can_wait(shape, target),
+            tall: choice.schedule.tile_of(Role::Out(1)).max(1),
+            wide: choice.schedule.tile_of(Role::Out(0)).max(1),
+            panel: None,
         }
     }
 
@@ -139,6 +177,9 @@ impl<'a> Loops<'a> {
             Place::Outside(_) => {}
         }
         choice.schedule.parallel = parallel(choice, self.shape);
+        if let Some(panel) = &self.panel {
+            panel.put(choice, self.shape);
+        }
     }
 
     /// Those that there are.
@@ -218,8 +259,10 @@ impl<'a> Loops<'a> {
         let weights = self.weights() / rounds;
         let blocks = self.blocks as f64 / rounds;
         let count = |tiles: &[i64]| tiles.iter().map(|tiles| *tiles as f64).product::<f64>();
-        let (times, tiles) = (count(&self.tiles[..outside]), count(&self.tiles));
-        let (input, chunk) = (self.input(), self.chunk(outside));
+        let panels = self.panel.as_ref().map_or(1.0, |panel| panel.blocks);
+        let (times, tiles) = (count(&self.tiles[..outside]).max(panels), count(&self.tiles));
+        let input = self.input();
+        let chunk = self.chunk(outside).min(input / panels);
         // Once from where it is; what neighbouring windows share, and what other channels read
         // again, from where a chunk stays.
         let inputs = input * self.of_input(input)
@@ -250,7 +293,7 @@ impl<'a> Loops<'a> {
     /// cycles a byte beyond the near ones: 0.54 of 64 streams, 1.1 of 432, where a stream takes
     /// 0.14.
     fn of_input(&self, bytes: f64) -> f64 {
-        let rows = product(self.shape.taps.iter().skip(1).copied());
+        let rows = self.shape.rows_under();
         let waits = !self.is_near(bytes) && self.shape.in_channels.saturating_mul(rows) > STREAMS;
         self.rate(bytes) * if waits { 2.0 } else { 1.0 }
     }
@@ -270,7 +313,7 @@ impl<'a> Loops<'a> {
     /// what passes is a tile.
     fn passing(&self) -> f64 {
         let Shape { in_channels, column_step, bytes, .. } = *self.shape;
-        let rows = product(self.shape.taps.iter().skip(1).copied());
+        let rows = self.shape.rows_under();
         let all = self.shape.columns().saturating_mul(column_step.max(1));
         let columns = match (rows, self.tiles.last()) {
             (1, Some(&tiles)) => (all / tiles.max(1)).saturating_add(self.shape.span(0)).min(all),

@@ -12,6 +12,9 @@ const FEW_OUTPUTS: i64 = 4;
 /// Bytes that shuffles move at the least.
 const CHUNK: i64 = 16;
 
+/// Ways of the second-level cache: 8 to 20, where more come with fewer sets.
+const WAYS: i64 = 8;
+
 /// What the model needs to know of a canonical nest. An axis that is not there counts 1; a run-time
 /// size counts as a large one.
 #[derive(Clone)]
@@ -31,6 +34,8 @@ pub(super) struct Shape {
     pub column_step: i64,
     /// Input rows between neighbouring rows of the output.
     pub row_step: i64,
+    /// Input elements between neighbouring channels.
+    pub channel_step: i64,
     /// The output stores channels innermost.
     pub channels_last: bool,
     /// A sum of integers.
@@ -122,6 +127,7 @@ impl Shape {
             dilation: dilation(nest, leaf),
             column_step,
             row_step: row_step(nest, leaf),
+            channel_step: channel_step(nest, leaf),
             is_integer: nest.dtype.is_integer(),
             fours: nest.fours(),
             woven: nest.weaves(),
@@ -244,6 +250,21 @@ impl Shape {
         target.isa.machine().mask_registers && matches!(self.apart, 2 | 4) && whole
     }
 
+    /// Rows of a channel under the window, of all planes.
+    pub(super) fn rows_under(&self) -> i64 {
+        product(self.taps.iter().skip(1).copied())
+    }
+
+    /// Whether the channels of a group lie so far apart, by a power of two or nearly, that they
+    /// fall into few sets of the second-level cache and push each other out: of 512 channels with
+    /// planes of 32x32 in f32, 4 KiB apart, a 2 MiB cache holds half.
+    pub(super) fn crowds(&self, target: &Target) -> bool {
+        let bytes = self.channel_step.saturating_mul(self.bytes as i64);
+        let way = (target.l2_bytes as i64 / WAYS).max(1);
+        // Half is for weights and outputs.
+        self.in_channels > way / common(bytes, way) * WAYS / 2
+    }
+
     /// Input planes under the window, of a convolution with more than two axes.
     pub(super) fn planes(&self) -> i64 {
         product(self.taps.iter().skip(2).copied())
@@ -308,6 +329,21 @@ fn row_step(nest: &Nest, leaf: &Leaf) -> i64 {
         }
     });
     step
+}
+
+/// See [`Shape::channel_step`]: what lies behind the channel's dimension of the input.
+fn channel_step(nest: &Nest, leaf: &Leaf) -> i64 {
+    let Some(input) = nest.buffer_of(BufferRole::Input) else { return 1 };
+    let mut all = leaf.accesses().into_iter();
+    let Some(access) = all.find(|a| nest.buffer_behind(leaf, a.base) == input) else {
+        return 1;
+    };
+    let by_channel = |index: &Index| {
+        index.as_affine().is_some_and(|a| a.axes().any(|axis| nest.role(axis) == Role::InChannel))
+    };
+    let Some(at) = access.index.iter().position(by_channel) else { return 1 };
+    let behind = nest.buffer(input).extents.iter().skip(at + 1);
+    product(behind.map(|extent| extent.as_constant().unwrap_or(UNKNOWN)))
 }
 
 /// The loops and the leaf of a canonical nest.

@@ -80,7 +80,7 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
     }
     let tile_rows = choice.schedule.tile_of(Role::Out(1));
     let (rows, bytes) = panel(shape, target, tile_rows)?;
-    choice.schedule.borders = Borders::Panel { rows };
+    choice.schedule.borders = Borders::Panel { rows, columns: None };
     choice.schedule.pack = Pack::Tiles;
     choice.reasons.push(format!(
         "borders panel:{rows}: padded rows of the input are copied for {}, {FOUR} channels side by side, {} KiB in cache",

@@ -37,9 +37,12 @@ impl Schedule {
         };
         let tile = self.tile.iter().map(|&t| axes("tile", Some(t)));
         let cache = |role, channels| (channels != 0).then_some((role, channels));
-        let rows = match self.borders {
-            Borders::Panel { rows } => Some((format!("borders panel:{rows}"), rows)),
-            Borders::Exact | Borders::Mask => None,
+        let panel = match self.borders {
+            Borders::Panel { rows, columns } => {
+                let columns = columns.map(|n| (format!("borders panel:{rows}x{n}"), n));
+                [Some((format!("borders panel:{rows}"), rows)), columns]
+            }
+            Borders::Exact | Borders::Mask => [None, None],
         };
         let width = match self.pack {
             Pack::Panels { role, width } => Some((role, width)),
@@ -49,11 +52,10 @@ impl Schedule {
             axes("lanes", self.lanes),
             axes("cache", cache(Role::OutChannel, self.cache)),
             axes("cache", cache(Role::InChannel, self.cache_in)),
-            rows,
             axes("step", self.step),
             axes("pack", width),
         ];
-        let mut all = tile.chain(others).flatten();
+        let mut all = tile.chain(panel).chain(others).flatten();
         match all.find(|(_, number)| !(1..=MOST).contains(number)) {
             Some((word, _)) => illegal(format!("{word}: numbers are from 1 to {MOST}")),
             None => Ok(()),
@@ -84,7 +86,10 @@ mod tests {
                 (Schedule { lanes: pair, ..none() }, "lanes oc"),
                 (Schedule { tile: pair.into_iter().collect(), ..none() }, "tile oc"),
                 (Schedule { step: Some((Role::InChannel, number)), ..none() }, "step ic"),
-                (Schedule { borders: Borders::Panel { rows: number }, ..none() }, "borders panel"),
+                (
+                    Schedule { borders: Borders::Panel { rows: number, columns: None }, ..none() },
+                    "borders panel",
+                ),
                 (
                     Schedule { pack: Pack::Panels { role: Role::Group, width: number }, ..none() },
                     "pack g",

@@ -43,10 +43,12 @@ pub enum Borders {
     /// nothing in the lanes outside. For zero padding, finite weights and a target with masks.
     Mask,
     /// Rows of the input are copied into a padded panel that stays in cache, then every tile is an
-    /// inner one. `rows` output rows share a panel. Zero padding then needs finite weights.
+    /// inner one. Zero padding then needs finite weights.
     Panel {
         /// Output rows (axis `oh`) a panel serves.
         rows: i64,
+        /// Output columns (axis `ow`) it serves; `None`: all of them.
+        columns: Option<i64>,
     },
 }
 

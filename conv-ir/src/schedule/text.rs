@@ -30,7 +30,10 @@ impl fmt::Display for Schedule {
         match self.borders {
             Borders::Exact => write!(f, " borders exact")?,
             Borders::Mask => write!(f, " borders mask")?,
-            Borders::Panel { rows } => write!(f, " borders panel:{rows}")?,
+            Borders::Panel { rows, columns: None } => write!(f, " borders panel:{rows}")?,
+            Borders::Panel { rows, columns: Some(columns) } => {
+                write!(f, " borders panel:{rows}x{columns}")?;
+            }
         }
         if !self.unroll.is_empty() {
             write!(f, " unroll {}", names(&self.unroll))?;
@@ -209,12 +212,23 @@ fn cached((column, text): Word<'_>) -> Result<(Role, i64), Error> {
 
 fn borders((column, text): Word<'_>) -> Result<Borders, Error> {
     match text.split_once(':') {
-        Some(("panel", rows)) => Ok(Borders::Panel { rows: number((column + 6, rows))? }),
+        Some(("panel", size)) => {
+            let column = column + 6;
+            let (rows, columns) = match size.split_once('x') {
+                Some((rows, columns)) => (rows, Some((column + rows.len() + 1, columns))),
+                None => (size, None),
+            };
+            let columns = columns.map(number).transpose()?;
+            Ok(Borders::Panel { rows: number((column, rows))?, columns })
+        }
         _ if text == "exact" => Ok(Borders::Exact),
         _ if text == "mask" => Ok(Borders::Mask),
         _ => Err(parse_error(
             column,
-            format!("found {:?}, expected exact, mask or panel:ROWS", cut(text)),
+            format!(
+                "found {:?}, expected exact, mask, panel:ROWS or panel:ROWSxCOLUMNS",
+                cut(text)
+            ),
         )),
     }
 }
@@ -232,6 +246,7 @@ mod tests {
             "lanes none borders exact",
             "lanes ow:4 tile ow:8 borders panel:8 parallel od",
             "lanes ow:16 tile oh:4,ow:32 borders mask step kh:5",
+            "lanes oc:16 tile oc:32,ow:14 borders panel:1x256 pack",
         ] {
             assert_eq!(text.parse::<Schedule>().map(|s| s.to_string()).as_deref(), Ok(text));
         }
@@ -249,7 +264,11 @@ mod tests {
             ("lanes oc", "column 7: found \"oc\", expected AXIS:EXTENT, such as oc:8"),
             ("tile oc:8,ox:2", "column 11: \"ox\" is no axis"),
             ("lanes oc:0", "column 10: found \"0\", expected a number from 1"),
-            ("borders soft", "column 9: found \"soft\", expected exact, mask or panel:ROWS"),
+            (
+                "borders soft",
+                "column 9: found \"soft\", expected exact, mask, panel:ROWS or panel:ROWSxCOLUMNS",
+            ),
+            ("borders panel:2x0", "column 17: found \"0\", expected a number from 1"),
             ("step oc:4", "column 6: found axis oc, expected one that is summed over"),
             ("fast", "column 1: found \"fast\""),
             ("cache ow:4", "column 7: found axis ow, expected oc or ic"),

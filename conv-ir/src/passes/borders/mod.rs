@@ -64,9 +64,9 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
     let most = (CHAINS / leaves(&body).max(1)).max(1);
     let mut multiplies = false;
     nest.body = match schedule.borders {
-        Borders::Panel { rows } => map_paths(body, &mut |path| {
+        Borders::Panel { rows, columns } => map_paths(body, &mut |path| {
             multiplies |= skips(&path);
-            panel::panel(nest, schedule, path, panel::Copying { rows, weaves, stays })
+            panel::panel(nest, schedule, path, panel::Copying { rows, columns, weaves, stays })
         })?,
         Borders::Exact | Borders::Mask => map_paths(body, &mut |path| {
             let skips = skips(&path);

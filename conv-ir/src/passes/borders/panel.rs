@@ -74,6 +74,8 @@ struct Dimension {
 pub(super) struct Copying {
     /// Rows of the output that a panel serves.
     pub rows: i64,
+    /// Columns of it; `None`: all.
+    pub columns: Option<i64>,
     /// With four channels side by side.
     pub weaves: bool,
     /// Bytes stay bytes, where the padding is one: several are multiplied at a time.
@@ -103,7 +105,7 @@ pub(super) fn panel(
     nest: &mut Nest,
     schedule: &Schedule,
     path: LoopPath,
-    Copying { rows, weaves, stays }: Copying,
+    Copying { rows, columns, weaves, stays }: Copying,
 ) -> Result<Vec<Stmt>, Error> {
     let Some(input) = nest.buffer_of(BufferRole::Input) else {
         return Ok(vec![path.into_stmt()]);
@@ -112,7 +114,10 @@ pub(super) fn panel(
         return Ok(vec![path.into_stmt()]);
     };
     let once: Vec<bool> = access.index.iter().map(|index| turns_once(&path, index)).collect();
-    let mut path = block_rows(nest, path, rows);
+    let mut path = in_blocks(nest, path, Role::Out(1), rows);
+    if let Some(columns) = columns {
+        path = in_blocks(nest, path, Role::Out(0), columns);
+    }
     let (dtype, padding) = (nest.buffer(input).dtype, padding_value(&path.leaf));
     let stays =
         stays && dtype.is_integer() && dtype.bytes() == 1 && dtype.round(padding) == padding;
@@ -202,48 +207,46 @@ fn is_outer(nest: &Nest, schedule: &Schedule, l: &Loop) -> bool {
     match axis.role {
         Role::OutChannel => false,
         Role::Group => schedule.tile_of(Role::Group) == 1,
-        Role::Out(0) => axis.part == Part::Inner,
-        Role::Out(1) => axis.part != Part::Whole,
+        Role::Out(0 | 1) => axis.part != Part::Whole,
         _ => true,
     }
 }
 
-/// The row loop in blocks of `rows`.
-fn block_rows(nest: &mut Nest, mut path: LoopPath, rows: i64) -> LoopPath {
-    let is_rows =
-        |l: &Loop| nest.role(l.axis) == Role::Out(1) && nest.axis(l.axis).part == Part::Whole;
-    let Some(at) = path.loops.iter().position(is_rows) else {
+/// The loop over an axis of the output in blocks of `size`.
+fn in_blocks(nest: &mut Nest, mut path: LoopPath, role: Role, size: i64) -> LoopPath {
+    let is_it = |l: &Loop| nest.role(l.axis) == role && nest.axis(l.axis).part == Part::Whole;
+    let Some(at) = path.loops.iter().position(is_it) else {
         return path;
     };
     let (axis, hi) = (path.loops[at].axis, path.loops[at].hi.quotients().to_vec());
-    let block = nest.add_axis("oh.o", Role::Out(1), Part::Outer);
-    let row = nest.add_axis("oh", Role::Out(1), Part::Whole);
-    let start = Affine::axis(block).times(rows);
-    path.substitute(axis, &start.plus(&Affine::axis(row)));
-    let blocks = hi.iter().map(|q| ceil_of(q, rows)).collect();
+    let block = nest.add_axis(format!("{role}.o"), role, Part::Outer);
+    let inside = nest.add_axis(role.to_string(), role, Part::Whole);
+    let start = Affine::axis(block).times(size);
+    path.substitute(axis, &start.plus(&Affine::axis(inside)));
+    let blocks = hi.iter().map(|q| ceil_of(q, size)).collect();
     let left = |q: &Quotient| Quotient {
         numerator: q.numerator.minus(&start.times(q.divisor)),
         divisor: q.divisor,
     };
-    let inner = std::iter::once(Quotient::from(rows)).chain(hi.iter().map(left)).collect();
+    let inner = std::iter::once(Quotient::from(size)).chain(hi.iter().map(left)).collect();
     path.loops[at] = Loop { hi: Bound::Min(blocks), ..Loop::serial(block, 0) };
-    path.loops
-        .insert(at + 1, Loop { hi: exact(Bound::Min(inner), &hi, rows), ..Loop::serial(row, 0) });
+    let hi = exact(Bound::Min(inner), &hi, size);
+    path.loops.insert(at + 1, Loop { hi, ..Loop::serial(inside, 0) });
     path
 }
 
-/// `ceil(q / rows)` as one quotient.
-fn ceil_of(q: &Quotient, rows: i64) -> Quotient {
+/// `ceil(q / size)` as one quotient.
+fn ceil_of(q: &Quotient, size: i64) -> Quotient {
     Quotient {
-        numerator: q.numerator.plus_constant(q.divisor * (rows - 1)),
-        divisor: q.divisor * rows,
+        numerator: q.numerator.plus_constant(q.divisor * (size - 1)),
+        divisor: q.divisor * size,
     }
 }
 
-/// The bound of a block's rows: a constant where every block is whole.
-fn exact(bound: Bound, hi: &[Quotient], rows: i64) -> Bound {
+/// The bound inside a block: a constant where every block is whole.
+fn exact(bound: Bound, hi: &[Quotient], size: i64) -> Bound {
     match hi {
-        [only] if only.as_constant().is_some_and(|n| n % rows == 0) => rows.into(),
+        [only] if only.as_constant().is_some_and(|n| n % size == 0) => size.into(),
         _ => bound,
     }
 }
@@ -290,7 +293,8 @@ fn dimension(
     let is_rows =
         inner.axes().any(|axis| matches!(nest.role(axis), Role::Out(1) | Role::Kernel(1)));
     // With one row at a time only the rows under taps are copied.
-    let by_tap = taps_only || (is_rows && schedule.borders == Borders::Panel { rows: 1 });
+    let by_tap =
+        taps_only || (is_rows && matches!(schedule.borders, Borders::Panel { rows: 1, .. }));
     let tap =
         inner.axes().find(|&axis| matches!(nest.role(axis), Role::Kernel(_))).filter(|_| by_tap);
     let (scale, index) = match tap {
