@@ -36,8 +36,8 @@ pub struct Given {
         conflicts_with_all = ["layers", "only"]
     )]
     texts: Vec<String>,
-    /// Instead of descriptions: a table of layers; public, corners, others, blocks and int8 are
-    /// built in
+    /// Instead of descriptions: a table of layers; public, corners, others, planes, blocks and
+    /// int8 are built in
     #[arg(long, visible_alias = "chains", value_name = "FILE")]
     layers: Option<PathBuf>,
     /// Only these layers
@@ -142,10 +142,11 @@ fn zeros() -> Vec<usize> {
 }
 
 /// Tables that need no file.
-const BUILT_IN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 6] = [
     ("public", include_str!("../../layers/public.csv")),
     ("corners", include_str!("../../layers/corners.csv")),
     ("others", include_str!("../../layers/others.csv")),
+    ("planes", include_str!("../../layers/planes.csv")),
     ("blocks", include_str!("../../layers/blocks.txt")),
     ("int8", include_str!("../../layers/int8.txt")),
 ];
