@@ -153,7 +153,7 @@ fn rust_options(args: &Args) -> conv_codegen::Options {
     let isas = match args.target.map(|target| target.isa) {
         None => vec![Isa::Avx512, Isa::Avx2],
         Some(conv_ir::Isa::Avx512 | conv_ir::Isa::Avx512Vnni) => vec![Isa::Avx512],
-        Some(conv_ir::Isa::Avx2) => vec![Isa::Avx2],
+        Some(conv_ir::Isa::Avx2 | conv_ir::Isa::AvxVnni) => vec![Isa::Avx2],
         Some(conv_ir::Isa::Portable) => Vec::new(),
     };
     conv_codegen::Options {

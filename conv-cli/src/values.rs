@@ -80,7 +80,8 @@ impl Outside {
 
 /// What machine code is made for, by name.
 pub fn target() -> impl TypedValueParser<Value = Target> {
-    let known = conv_jit::TARGETS.map(|target| target.name);
+    let known = Target::ALL.iter().filter(|target| **target != Target::RUST);
+    let known: Vec<&str> = known.map(|target| target.name).rev().collect();
     PossibleValuesParser::new(known)
         .try_map(|name| Target::by_name(&name).ok_or(format!("there is no target {name}")))
 }

@@ -80,8 +80,8 @@ impl Layer {
 fn compiled(layers: &[Layer], input: &[i8]) -> Vec<(Target, Vec<i8>)> {
     let steps = layers.iter().map(|layer| Step::from(layer.conv.clone()));
     let program = Program::new(steps.collect()).unwrap();
-    let machines = [Target::CRANELIFT, Target::AVX2, Target::AVX512, Target::AVX512_VNNI];
-    let here = machines.into_iter().filter(|target| conv_jit::is_here(target.isa));
+    let machines = Target::ALL.iter().copied().filter(|target| *target != Target::RUST);
+    let here = machines.filter(|target| conv_jit::is_here(target.isa));
     let run = |target| {
         let options = Options { target, ..Options::default() };
         let arrays = layers.iter().map(|layer| StepArrays {

@@ -13,7 +13,7 @@ use conv_ir::program::{Algorithm, Rewritten, Tuned, fuse, whole};
 use conv_ir::schedule::{Borders, Pack};
 use conv_ir::separate::Accuracy;
 use conv_ir::winograd::Tiles;
-use conv_ir::{Conv, Error, Isa, Nest, Program, Schedule, Target, fft, passes};
+use conv_ir::{Conv, Dots, Error, Isa, Nest, Program, Schedule, Target, fft, passes};
 
 use crate::emit::{Transformed, Version, has_vectors_for, same_buffers, same_packing};
 use crate::{Form, Options, budget};
@@ -116,10 +116,11 @@ fn target(isa: Isa, form: Form) -> Target {
     let target = match isa {
         // rustc keeps a splat that several multiply-adds share in a register.
         Isa::Avx512 | Isa::Avx512Vnni => Target { step_registers: 1, ..Target::AVX512 },
-        Isa::Avx2 => Target::AVX2,
+        Isa::Avx2 | Isa::AvxVnni => Target::AVX2,
         Isa::Portable => Target::RUST,
     };
-    Target { packs: form == Form::Type, masks_free: true, ..target }
+    // The instructions of its runtime multiply one by one.
+    Target { packs: form == Form::Type, masks_free: true, dots: Dots::One, ..target }
 }
 
 /// The same packing in the least code that skips padding: one column after the other, in loops.

@@ -51,6 +51,6 @@ pub use nest::Nest;
 pub use program::Program;
 pub use schedule::Schedule;
 pub use stored::{Array, Stored};
-pub use target::{Isa, MAX_EMBEDDED_BROADCASTS, Machine, Target};
+pub use target::{Dots, Isa, MAX_EMBEDDED_BROADCASTS, Machine, Target};
 pub use types::Types;
 pub use values::{Values, repeated};

@@ -10,10 +10,30 @@ pub enum Isa {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
+    /// The same with AVX-VNNI.
+    AvxVnni,
     /// x86-64 with AVX-512 F, VL and DQ.
     Avx512,
     /// The same with VNNI.
     Avx512Vnni,
+}
+
+/// How a leaf multiplies bytes whose sums have 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Dots {
+    /// One product a lane.
+    One,
+    /// Two products of words, which bytes are widened to: those of packed weights once.
+    Pairs,
+    /// Four products of bytes.
+    Fours,
+}
+
+impl Dots {
+    /// Whether a lane has several products at a time.
+    pub const fn are_several(self) -> bool {
+        !matches!(self, Dots::One)
+    }
 }
 
 /// What an instruction set gives a leaf, the same on every CPU that has it.
@@ -33,11 +53,16 @@ pub struct Machine {
     pub masks: bool,
     /// Masks have registers of their own: stores take them as loads do, at no price.
     pub mask_registers: bool,
-    /// An instruction adds four products of bytes to each lane of 32 bits.
-    pub dots: bool,
+    /// How many products of bytes an instruction adds to each lane of 32 bits.
+    pub dots: Dots,
 }
 
 impl Isa {
+    /// Whether it has vectors of 256 bits and no masks: AVX2, whatever it multiplies bytes with.
+    pub const fn is_avx2(self) -> bool {
+        matches!(self, Isa::Avx2 | Isa::AvxVnni)
+    }
+
     /// Those that emitted code has versions for, the widest first.
     pub const ALL: [Isa; 3] = [Isa::Avx512, Isa::Avx2, Isa::Portable];
 
@@ -52,7 +77,7 @@ impl Isa {
                 embeds_broadcasts: false,
                 masks: false,
                 mask_registers: false,
-                dots: false,
+                dots: Dots::One,
             },
             Isa::Avx2 => &Machine {
                 name: "avx2",
@@ -62,7 +87,17 @@ impl Isa {
                 embeds_broadcasts: false,
                 masks: true,
                 mask_registers: false,
-                dots: false,
+                dots: Dots::Pairs,
+            },
+            Isa::AvxVnni => &Machine {
+                name: "avx2",
+                features: &["avx2", "fma", "avxvnni"],
+                vector_bytes: 32,
+                vector_registers: 16,
+                embeds_broadcasts: false,
+                masks: true,
+                mask_registers: false,
+                dots: Dots::Fours,
             },
             Isa::Avx512 => &Machine {
                 name: "avx512",
@@ -72,7 +107,7 @@ impl Isa {
                 embeds_broadcasts: true,
                 masks: true,
                 mask_registers: true,
-                dots: false,
+                dots: Dots::One,
             },
             Isa::Avx512Vnni => &Machine {
                 name: "avx512",
@@ -82,7 +117,7 @@ impl Isa {
                 embeds_broadcasts: true,
                 masks: true,
                 mask_registers: true,
-                dots: true,
+                dots: Dots::Fours,
             },
         }
     }
@@ -107,6 +142,12 @@ impl Machine {
         let is_full = bytes == self.vector_bytes as i64;
         let repeats = is_full && users <= MAX_EMBEDDED_BROADCASTS as i64;
         self.embeds_broadcasts && (users == 1 || repeats)
+    }
+
+    /// Whether one load gives each lane the bytes of its neighbours as well, so that taps beside each
+    /// other are multiplied at a time.
+    pub const fn slides(&self) -> bool {
+        matches!(self.dots, Dots::Fours) && self.vector_bytes == 64
     }
 
     /// Whether `bytes` are a vector: registers can be used in part, down to 128 bits.
@@ -161,6 +202,8 @@ pub struct Target {
     pub l2_cycles: usize,
     /// The same for what comes from further away.
     pub far_cycles: usize,
+    /// How many products of bytes it adds at a time, where weights are packed for it.
+    pub dots: Dots,
     /// The route can pack weights ahead of time and use scratch (emitted plain functions cannot).
     pub packs: bool,
 }
@@ -185,6 +228,7 @@ impl Target {
         l2_cycles: 10, /* this and the next measured on Zen 4 with MobileNet's blocks, step by
                         * step and fused */
         far_cycles: 24,
+        dots: Isa::Portable.machine().dots,
         packs: true,
     };
     /// Portable Rust source: vectors of 128 bits, which are arrays; rustc folds loads into
@@ -210,7 +254,15 @@ impl Target {
         masks: true,
         fma_bytes: 64,
         load_bytes: 64,
+        dots: Isa::Avx2.machine().dots,
         ..Target::CRANELIFT
+    };
+    /// The same with AVX-VNNI: four products of bytes at a time.
+    pub const AVX_VNNI: Target = Target {
+        name: "avxvnni",
+        isa: Isa::AvxVnni,
+        dots: Isa::AvxVnni.machine().dots,
+        ..Target::AVX2
     };
     /// Our own assembler on x86-64 with AVX-512 (F, VL, DQ): 512-bit vectors, 32 registers, masks,
     /// broadcasts as memory operands.
@@ -228,12 +280,22 @@ impl Target {
     };
 
     /// The same with VNNI: four products of bytes at a time.
-    pub const AVX512_VNNI: Target =
-        Target { name: "avx512vnni", isa: Isa::Avx512Vnni, ..Target::AVX512 };
+    pub const AVX512_VNNI: Target = Target {
+        name: "avx512vnni",
+        isa: Isa::Avx512Vnni,
+        dots: Isa::Avx512Vnni.machine().dots,
+        ..Target::AVX512
+    };
 
     /// The known targets, for text forms.
-    pub const ALL: &'static [Target] =
-        &[Target::CRANELIFT, Target::RUST, Target::AVX2, Target::AVX512, Target::AVX512_VNNI];
+    pub const ALL: &'static [Target] = &[
+        Target::CRANELIFT,
+        Target::RUST,
+        Target::AVX2,
+        Target::AVX_VNNI,
+        Target::AVX512,
+        Target::AVX512_VNNI,
+    ];
 
     /// The target of that name.
     pub fn by_name(name: &str) -> Option<Target> {
@@ -244,6 +306,11 @@ impl Target {
     /// beside them.
     pub const fn fits(&self, accumulators: i64, operands: i64) -> bool {
         accumulators + operands + self.step_registers as i64 <= self.vector_registers as i64
+    }
+
+    /// Whether taps beside each other on a row of bytes are multiplied at a time.
+    pub const fn slides(&self) -> bool {
+        self.isa.machine().slides() && matches!(self.dots, Dots::Fours)
     }
 
     /// Elements of `bytes` each in one vector register; at least 1.

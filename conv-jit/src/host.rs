@@ -30,6 +30,7 @@ pub fn is_here(isa: Isa) -> bool {
                 && is_x86_feature_detected!("fma")
                 && is_x86_feature_detected!("f16c")
         }
+        Isa::AvxVnni => is_here(Isa::Avx2) && is_x86_feature_detected!("avxvnni"),
         Isa::Avx512 => {
             is_x86_feature_detected!("avx512f")
                 && is_x86_feature_detected!("avx512vl")
@@ -54,12 +55,14 @@ pub fn as_here(target: Target) -> Target {
     let core = CORE.get_or_init(machine::core);
     let is_widest = matches!(target.isa, Isa::Avx512 | Isa::Avx512Vnni);
     let wide = is_widest && core.is_wide;
-    let isa = match is_widest && is_here(Isa::Avx512Vnni) {
-        true => Isa::Avx512Vnni,
-        false => target.isa,
+    let isa = match target.isa {
+        Isa::Avx512 if is_here(Isa::Avx512Vnni) => Isa::Avx512Vnni,
+        Isa::Avx2 if is_here(Isa::AvxVnni) => Isa::AvxVnni,
+        isa => isa,
     };
     Target {
         isa,
+        dots: if isa == target.isa { target.dots } else { isa.machine().dots },
         l1_bytes: core.l1_bytes.unwrap_or(target.l1_bytes),
         l2_bytes: core.l2_bytes.unwrap_or(target.l2_bytes),
         l2_cycles: if core.is_mesh { 20 } else { target.l2_cycles },
@@ -193,10 +196,12 @@ mod tests {
             // Its instructions for bytes are beside the others.
             let isa = match here.isa {
                 Isa::Avx512Vnni => Isa::Avx512,
+                Isa::AvxVnni => Isa::Avx2,
                 isa => isa,
             };
             let back = Target {
                 isa,
+                dots: isa.machine().dots,
                 l1_bytes: usual.l1_bytes,
                 l2_bytes: usual.l2_bytes,
                 l2_cycles: usual.l2_cycles,

@@ -86,7 +86,8 @@ fn calibrate(chains: Chains) -> u64 {
 #[cfg(target_arch = "x86_64")]
 mod machine {
     use super::Chains;
-    use conv_ir::DType;
+    use crate::host::is_here;
+    use conv_ir::{DType, Isa};
     use std::arch::{asm, is_x86_feature_detected};
 
     pub(super) const CHAINS: usize = 12;
@@ -103,6 +104,7 @@ mod machine {
             return match bits {
                 512 if vnni => Some(Chains(u8x64)),
                 256 if vnni && is_x86_feature_detected!("avx512vl") => Some(Chains(u8x32)),
+                256 if is_here(Isa::AvxVnni) => Some(Chains(vex_u8x32)),
                 256 if is_x86_feature_detected!("avx2") => Some(Chains(pairs_of_u8x32)),
                 _ => None,
             };
@@ -164,6 +166,7 @@ mod machine {
 
     chains!(u8x64, "vpbroadcastd" "zmm", one["vpdpbusd" "zmm"]);
     chains!(u8x32, "vpbroadcastd" "ymm", one["vpdpbusd" "ymm"]);
+    chains!(vex_u8x32, "vpbroadcastd" "ymm", one["{{vex}} vpdpbusd" "ymm"]);
     chains!(pairs_of_u8x32, "vpbroadcastd" "ymm", pairs[]);
     chains!(f32x16, "vbroadcastss" "zmm", one["vfmadd231ps" "zmm"]);
     chains!(f32x8, "vbroadcastss" "ymm", one["vfmadd231ps" "ymm"]);

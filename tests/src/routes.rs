@@ -20,10 +20,13 @@ pub const NAMES: &[&str] = &[
 /// What machine code is made for.
 pub const MACHINES: [Target; 3] = [Target::CRANELIFT, Target::AVX2, Target::AVX512];
 
+/// The same with instructions for bytes.
+const MACHINES_FOR_BYTES: [Target; 2] = [Target::AVX_VNNI, Target::AVX512_VNNI];
+
 /// Those that have code of their own for a convolution, of [`MACHINES`] and of those with
 /// instructions for bytes.
 fn machines_for(conv: &Conv) -> impl Iterator<Item = Target> {
-    let bytes = conv.dtype().is_integer().then_some(Target::AVX512_VNNI);
+    let bytes = MACHINES_FOR_BYTES.into_iter().filter(|_| conv.dtype().is_integer());
     machines_here().chain(bytes.filter(|target| conv_jit::is_here(target.isa)))
 }
 
@@ -35,9 +38,9 @@ pub fn machines_here() -> impl Iterator<Item = Target> {
 
 /// A line on the targets that this CPU does not run, or nothing.
 pub fn skipped() -> String {
-    let here: Vec<&str> = machines_here().map(|t| t.name).collect();
-    let skipped = MACHINES.iter().map(|t| t.name).filter(|name| !here.contains(name));
-    skipped.map(|name| format!("; skipped: {name}, which this CPU has not")).collect()
+    let all = MACHINES.iter().chain(&MACHINES_FOR_BYTES);
+    let skipped = all.filter(|target| !conv_jit::is_here(target.isa));
+    skipped.map(|target| format!("; skipped: {target}, which this CPU has not")).collect()
 }
 
 /// Runs a case on all routes, judged after each pass.

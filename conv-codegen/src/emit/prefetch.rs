@@ -109,7 +109,7 @@ impl LeafText<'_, '_> {
             }
             Base::Buffer(_) => false,
         };
-        self.emission.isa != Isa::Avx2 || taps <= 1 || taps >= 9 && is_far
+        !self.emission.isa.is_avx2() || taps <= 1 || taps >= 9 && is_far
     }
 
     /// The lines that an access will touch, each asked for once.

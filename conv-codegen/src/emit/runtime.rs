@@ -108,12 +108,14 @@ impl Vectors {
             (_, Library::Core, 0) => &[&CORE_ONLY, &SOFT, &SCALAR],
             (Isa::Portable, ..) if is_integer => &[&WRAPPING, &REQUANTISE, &PORTABLE],
             (Isa::Portable, ..) => &[&PORTABLE],
-            (Isa::Avx2, ..) if is_integer => &[&AVX2_I32, &AVX_I32, &AVX_32, &REQUANTISE, &AVX],
+            (Isa::Avx2 | Isa::AvxVnni, ..) if is_integer => {
+                &[&AVX2_I32, &AVX_I32, &AVX_32, &REQUANTISE, &AVX]
+            }
             (Isa::Avx512 | Isa::Avx512Vnni, ..) if is_integer => {
                 &[&AVX_I32, &AVX_32, &REQUANTISE, &AVX512, &AVX]
             }
-            (Isa::Avx2, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
-            (Isa::Avx2, ..) => &[&AVX2, &AVX],
+            (Isa::Avx2 | Isa::AvxVnni, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
+            (Isa::Avx2 | Isa::AvxVnni, ..) => &[&AVX2, &AVX],
             (Isa::Avx512 | Isa::Avx512Vnni, ..) => &[&AVX512, &AVX],
         };
         let element: &[&'static LazyLock<Vec<Piece>>] = match self.dtype {

@@ -7,10 +7,10 @@
 
 use super::order::{can_wait, waits};
 use super::shape::{Shape, UNKNOWN, product};
-use super::{CROWDED, L2_RATE, REPEATS, SHORT, counted, fma_cycles, latency};
+use super::{CROWDED, L2_RATE, PAIR_CYCLES, REPEATS, SHORT, counted, fma_cycles, latency};
 use crate::nest::Role;
 use crate::schedule::Choice;
-use crate::{Isa, MAX_EMBEDDED_BROADCASTS, Target};
+use crate::{MAX_EMBEDDED_BROADCASTS, Target};
 
 /// Cycles of an output that is stored alone, in a line of its own.
 const ALONE: f64 = 2.5;
@@ -80,7 +80,10 @@ impl Channels {
     ) -> f64 {
         let bytes = self.lanes * shape.bytes as i64;
         let points = rows * columns;
-        let fma = ((vectors + shape.beside) * points) as f64 * fma_cycles(target, bytes);
+        let fma = match shape.in_pairs {
+            true => ((2 * vectors + 1) * points) as f64 * PAIR_CYCLES,
+            false => ((vectors + shape.beside) * points) as f64 * fma_cycles(target, bytes),
+        };
         let weights = vectors as f64 * (2.0 * bytes as f64 / target.load_bytes as f64).max(1.0);
         // A splat inside each multiply-add, or one for all vectors in a register, where one is
         // free: with three vectors by nine columns 1x7 and 7x1 over 17x17, 192 channels, take 0.93
@@ -90,7 +93,11 @@ impl Channels {
             && target.isa.machine().embeds_splat(vectors, bytes)
             && !has_register;
         let splats = if inside { points * vectors } else { points };
-        let loads = (weights + splats as f64) / 2.0;
+        let loads = match shape.in_pairs {
+            // Weights are operands in memory, and a splat is of two steps.
+            true => (vectors * points) as f64 / 2.0 + points as f64 / 4.0,
+            false => (weights + splats as f64) / 2.0,
+        };
         // Weights of a block of channels are read again for each tile, of a transposed convolution
         // those of one phase, from where they fit. Measured on Zen 4.
         let block = product([vectors, bytes, shape.steps()]) / shape.phases;
@@ -125,7 +132,7 @@ impl Channels {
             }
             // Long sums hide it: 3x3 over 224x224, 64 to 64 channels, 16 x 6 is 1.07 times as fast
             // as 24 x 4, and two taps of 64 channels 1.16 times as fast as 16 x 4.
-            false if target.isa == Isa::Avx2 && steps <= SHORT && shape.stores_sums => {
+            false if target.isa.is_avx2() && steps <= SHORT && shape.stores_sums => {
                 (vectors * rows * self.turned(columns, shape)) as f64
             }
             false => 3.0 * runs,
@@ -134,7 +141,8 @@ impl Channels {
         let from_l2 =
             if block as usize > target.l1_bytes / 2 { (vectors * bytes) as f64 } else { 0.0 }
                 + 32.0 * lines;
-        fma.max(loads).max(latency(target)).max(from_l2 / L2_RATE)
+        let latency = if shape.in_pairs { 1.0 } else { latency(target) };
+        fma.max(loads).max(latency).max(from_l2 / L2_RATE)
             + CROWDED * loads
             + far * weights
             + again * lines
@@ -164,7 +172,8 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
             );
             let fits = |points: i64| {
                 let sums = (vectors + shape.beside) * points;
-                target.fits(sums, vectors * (1 + shared) + shape.beside)
+                let held = if shape.in_pairs { 0 } else { vectors * (1 + shared) + shape.beside };
+                target.fits(sums, held)
             };
             for columns in (1..=shape.columns_of_class()).take_while(|&c| fits(c)) {
                 // Rows share a tile where a row is short; their edges are tests of constants, so

@@ -10,9 +10,14 @@ use super::shape::{Shape, product};
 use super::{
     CROWDED, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles, latency,
 };
+use crate::Target;
 use crate::nest::Role;
+<<<<<<< HEAD
 use crate::schedule::{Borders, Choice};
 use crate::{Isa, Target};
+=======
+use crate::schedule::{Borders, Choice, MOST};
+>>>>>>> 6e5b1c6 (Layers of bytes multiply pairs of words with AVX2, and four bytes at a time with AVX-VNNI)
 
 /// Bytes of a page.
 const PAGE: i64 = 4096;
@@ -37,7 +42,7 @@ const HIGHEST: i64 = 24;
 /// Whether sums can be made tap by tap: the taps of several input channels stay in no registers,
 /// and where a splat is no operand, it is better loaded once for all rows than for each again.
 fn goes_by_taps(shape: &Shape, target: &Target) -> bool {
-    target.isa == Isa::Avx2
+    target.isa.is_avx2()
         && shape.in_channels > 1
         && shape.column_step == 1
         && !shape.is_integer
@@ -84,7 +89,7 @@ impl Columns {
         // AVX-512 has registers for the weights beside all sums of its tiles, and known weights of
         // one channel are no splats where they are spelled out. Depthwise, AVX2 has been measured.
         let flows =
-            target.isa == Isa::Avx2 && shape.groups > 1 && self.accumulators() * taps <= REPEATS;
+            target.isa.is_avx2() && shape.groups > 1 && self.accumulators() * taps <= REPEATS;
         self.keeps_beside(self.accumulators(), shape, target)
             || flows && self.keeps_beside(self.alive(shape), shape, target)
     }

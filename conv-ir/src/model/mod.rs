@@ -18,7 +18,7 @@ mod woven;
 use crate::lower::{Layouts, Within};
 use crate::nest::{FOUR, Nest, Role};
 use crate::schedule::{Choice, Pack, Schedule};
-use crate::{Conv, Isa, Target, passes};
+use crate::{Conv, Dots, Target, passes};
 use channels::channel_lanes;
 use columns::column_lanes;
 use shape::{Shape, UNKNOWN};
@@ -165,25 +165,56 @@ fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
 
 /// Whether four bytes are multiplied at a time where channels are in the lanes.
 fn takes_fours(shape: &Shape, target: &Target) -> bool {
-    target.isa.machine().dots && target.packs && shape.fours.is_some() && shape.panel.is_none()
+    target.dots.are_several() && target.packs && shape.fours.is_some() && shape.panel.is_none()
 }
 
 /// Channels in the lanes, and in each of them four channels of the input at a time: priced as sums
-/// of elements of 32 bits. The instruction adds to its sum, so that its product needs no register;
-/// the splat has one.
+/// of elements of 32 bits.
 fn choose_fours(mut choice: Choice, shape: &Shape, target: &Target) -> Choice {
-    let shape = &shape.in_fours();
-    let vector_registers = target.vector_registers + INTEGERS_NEED;
-    let target = &Target { vector_registers, step_registers: 1, ..*target };
+    let (shape, target) = (&shape.in_dots(target), &with_dots(target));
     channel_lanes(&mut choice, shape, target);
     choice.schedule.pack = Pack::Tiles;
     taps(&mut choice, shape, target);
-    choice.reasons.push(format!("dots: {FOUR} channels lie side by side and make one product"));
-    let step = |(role, step)| (role, if role == Role::InChannel { FOUR * step } else { step });
-    choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1).map(step);
+    choice.reasons.push(dots(target));
+    choice.schedule.step = step_of_dots(choice.schedule.step, target);
     order::order(&mut choice, shape, target);
-    choice.schedule.cache_in *= FOUR;
+    choice.schedule.cache_in *= channels_of(target);
     choice
+}
+
+/// Registers beside the sums of products of words: the bytes of a splat, half of them as words, and
+/// the product of those with weights, which are an operand in memory.
+const PAIRS_NEED: usize = 3;
+
+/// The target as sums of several products at a time see it. An instruction for four adds to its
+/// sum, so that its product needs no register; the splat has one.
+fn with_dots(target: &Target) -> Target {
+    let vector_registers = target.vector_registers + INTEGERS_NEED;
+    let step_registers = if target.dots == Dots::Pairs { PAIRS_NEED } else { 1 };
+    Target { vector_registers, step_registers, ..*target }
+}
+
+/// Channels of the input in a lane of an instruction.
+const fn channels_of(target: &Target) -> i64 {
+    if matches!(target.dots, Dots::Pairs) { FOUR / 2 } else { FOUR }
+}
+
+/// Why channels lie side by side.
+fn dots(target: &Target) -> String {
+    let products = match target.dots {
+        Dots::Pairs => "two products of words",
+        Dots::One | Dots::Fours => "one product",
+    };
+    format!("dots: {FOUR} channels lie side by side and make {products}")
+}
+
+/// Steps of lanes as steps of channels.
+fn step_of_dots(step: Option<(Role, i64)>, target: &Target) -> Option<(Role, i64)> {
+    let channels = |(role, step)| match role {
+        Role::InChannel => (role, channels_of(target) * step),
+        _ => (role, step),
+    };
+    step.filter(|step| step.1 > 1).map(channels)
 }
 
 #[derive(Clone, Copy)]
@@ -361,7 +392,7 @@ const LATENCY: f64 = 4.0;
 /// The same, and what is lost where as many sums as hide it must not wait for a load once: measured
 /// on Zen 5 with AVX2, 8 sums reach 81 % of the peak, 10 sums 91 %, 12 sums all of it.
 fn latency(target: &Target) -> f64 {
-    if target.isa == Isa::Avx2 { 1.2 * LATENCY } else { LATENCY }
+    if target.isa.is_avx2() { 1.2 * LATENCY } else { LATENCY }
 }
 
 /// Bytes a cycle that the second-level cache gives, as measured on a Sapphire Rapids; of Zen 4's 32
@@ -375,6 +406,11 @@ const CROWDED: f64 = 0.05;
 
 /// Multiply-adds in flight that hide it, on 2 pipes.
 const IN_FLIGHT: i64 = 8;
+
+/// Cycles of one of the instructions of products of words, which are a product, its sum, and half
+/// the bytes of a splat as words: three ports take them (Intel up to Raptor Lake, of which the
+/// products have two; AMD has as many or more).
+const PAIR_CYCLES: f64 = 1.0 / 3.0;
 
 /// Cycles of a multiply-add of `bytes`; however narrow, no more than two start at a time.
 fn fma_cycles(target: &Target, bytes: i64) -> f64 {

@@ -3,7 +3,7 @@
 use crate::nest::{Affine, BufferRole, Cond, Expr, FOUR, Index, Leaf, Nest, Role, Signs, Stmt};
 
 use super::REPEATS;
-use crate::Target;
+use crate::{Dots, Target};
 
 /// Outputs of one channel that share a leaf, at least, for its taps to be worth spelling out: fewer
 /// would not hide the latency.
@@ -52,6 +52,8 @@ pub(super) struct Shape {
     pub is_of_bytes: bool,
     /// Sums beside those of a column's channels: of splats, where bytes are alike.
     pub beside: i64,
+    /// Steps are products of two words, with a sum of their own.
+    pub in_pairs: bool,
     /// The output has the type of the sums, no integer: a tile of channels is turned in registers.
     pub stores_sums: bool,
     /// Taps may fall outside along the columns.
@@ -138,6 +140,7 @@ impl Shape {
                 dtype.is_integer() && dtype.bytes() == 1
             }),
             beside: 0,
+            in_pairs: false,
             stores_sums: !nest.dtype.is_integer()
                 && nest
                     .buffer_of(BufferRole::Output)
@@ -153,11 +156,15 @@ impl Shape {
         }
     }
 
-    /// The same with four bytes as one element of 32 bits, which is what an instruction takes.
-    pub(super) fn in_fours(&self) -> Shape {
+    /// The same with what an instruction multiplies as one element of 32 bits: four bytes, or two
+    /// words, whose signs are their own.
+    pub(super) fn in_dots(&self, target: &Target) -> Shape {
+        let fours = (self.in_channels + FOUR - 1) / FOUR;
+        if target.dots == Dots::Pairs {
+            return Shape { in_channels: 2 * fours, in_pairs: true, ..self.clone() };
+        }
         let beside = i64::from(self.fours.or(self.woven) == Some(Signs::Alike));
-        let in_channels = (self.in_channels + FOUR - 1) / FOUR;
-        Shape { in_channels, beside, ..self.clone() }
+        Shape { in_channels: fours, beside, ..self.clone() }
     }
 
     /// Multiply-adds of one output, where its known taps can all be spelled out in the code beside
@@ -173,13 +180,13 @@ impl Shape {
 
     /// Bytes of an element of rows that are copied for columns in the lanes.
     pub(super) fn copied_bytes(&self, target: &Target) -> i64 {
-        if self.is_of_bytes && target.isa.machine().dots { 1 } else { self.bytes as i64 }
+        if self.is_of_bytes && target.slides() { 1 } else { self.bytes as i64 }
     }
 
     /// Whether taps are multiplied at a time on this machine.
     pub(super) fn slides_on(&self, target: &Target) -> bool {
         let spelled = self.slides_where_spelled && self.spelled_taps().is_some();
-        (self.slides || spelled) && target.isa.machine().dots
+        (self.slides || spelled) && target.slides()
     }
 
     /// Whether a window has many taps. Where rows fold, each of an edge has an address of its own,

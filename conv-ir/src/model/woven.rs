@@ -7,7 +7,10 @@
 use super::channels::{self, channel_lanes};
 use super::order;
 use super::shape::{Shape, UNKNOWN, product};
-use super::{CROWDED, INTEGERS_NEED, L2_RATE, LATENCY, counted, fma_cycles, taps};
+use super::{
+    CROWDED, L2_RATE, LATENCY, PAIR_CYCLES, channels_of, counted, dots, fma_cycles, step_of_dots,
+    taps, with_dots,
+};
 use crate::Target;
 use crate::nest::{FOUR, Role};
 use crate::schedule::{Borders, Choice, MOST, Pack, Schedule};
@@ -34,9 +37,9 @@ struct Tile {
 
 /// The schedule; none where no such panel can be, or it leaves the second-level cache.
 pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
-    let machine = target.isa.machine();
     let is_known = shape.columns() < UNKNOWN && shape.rows() < UNKNOWN;
-    let can = shape.woven.is_some() && machine.dots && target.packs && shape.panel.is_none();
+    let can =
+        shape.woven.is_some() && target.dots.are_several() && target.packs && shape.panel.is_none();
     if !can || !is_known || shape.phases > 1 || shape.columns() < 2 {
         return None;
     }
@@ -45,10 +48,8 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
     let column_step = dense(shape.taps[0], shape.column_step);
     let row_step = dense(shape.taps.get(1).copied().unwrap_or(1), shape.row_step);
     let shape = &Shape { column_step, row_step, ..shape.clone() };
-    let fours = &Shape { keeps_sums: false, ..shape.in_fours() };
-    // The instruction adds to its sum, so that its product needs no register; the splat has one.
-    let vector_registers = target.vector_registers + INTEGERS_NEED;
-    let target = &Target { vector_registers, step_registers: 1, ..*target };
+    let fours = &Shape { keeps_sums: false, ..shape.in_dots(target) };
+    let target = &with_dots(target);
     let lanes = target.lanes(shape.bytes) as i64;
     let columns = if shape.column_step == 1 { best(fours, target) } else { None };
     let alone = product([shape.out_channels, shape.rows(), shape.columns()]) as f64 * STORED_ALONE;
@@ -88,9 +89,8 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
         bytes / 1024
     ));
     taps(&mut choice, fours, target);
-    choice.reasons.push(format!("dots: {FOUR} channels lie side by side and make one product"));
-    let step = |(role, step)| (role, if role == Role::InChannel { FOUR * step } else { step });
-    choice.schedule.step = choice.schedule.step.filter(|step| step.1 > 1).map(step);
+    choice.reasons.push(dots(target));
+    choice.schedule.step = step_of_dots(choice.schedule.step, target);
     order::order(&mut choice, fours, target);
     Some(choice)
 }
@@ -131,7 +131,10 @@ fn best(shape: &Shape, target: &Target) -> Option<(f64, Tile)> {
         {
             let tile = Tile { channels, rows, vectors };
             let sums = rows * vectors * channels;
-            let others = channels.min(rows * vectors) + shape.beside * channels;
+            let others = match shape.in_pairs {
+                true => 0,
+                false => channels.min(rows * vectors) + shape.beside * channels,
+            };
             if rows > 1 && vectors < across || !target.fits(sums, others) {
                 continue;
             }
@@ -168,14 +171,22 @@ impl Tile {
         // Most vectors lie across two lines.
         let loads = (2 * vectors + self.channels) as f64 / 2.0;
         // Under a window rows stay near while its taps pass.
-        let panel = product([shape.in_channels, FOUR, shape.rows(), shape.columns()]);
+        let panel =
+            product([shape.in_channels, channels_of(target), shape.rows(), shape.columns()]);
         let near = product(shape.taps.iter().take(2).copied()).max(1);
         let from_l2 = match panel > target.l1_bytes as i64 / 2 {
             true => (vectors * target.vector_bytes as i64) as f64 / near as f64 / L2_RATE,
             false => 0.0,
         };
-        let busy = ((sums + beside) as f64 * fma).max(loads).max(LATENCY).max(from_l2);
-        let step = busy + CROWDED * loads + FAR * from_l2;
+        let (busy, loads) = match shape.in_pairs {
+            // Each product has the weights as a splat of its own, and vectors are halved.
+            true => {
+                let loads = (vectors + sums) as f64 / 2.0;
+                (((2 * sums + vectors) as f64 * PAIR_CYCLES).max(loads), loads)
+            }
+            false => (((sums + beside) as f64 * fma).max(loads).max(LATENCY), loads),
+        };
+        let step = busy.max(from_l2) + CROWDED * loads + FAR * from_l2;
         step * shape.steps() as f64 + STORED * sums as f64 + 30.0
     }
 }

@@ -104,6 +104,17 @@ impl Nest {
         }
     }
 
+    /// Cuts the loop over the four channels of a block in two: over those that are two apart, and
+    /// over which of them come first.
+    pub(crate) fn cut_in_pairs(&self, leaf: &mut Leaf, (inside, first): (AxisId, AxisId)) {
+        if let Some(at) = leaf.reduce.iter().position(|l| self.is_block(l)) {
+            let by = Affine::axis(inside).times(2).plus(&Affine::axis(first));
+            leaf.substitute(leaf.reduce[at].axis, &by);
+            leaf.reduce[at] = Loop::serial(inside, 2);
+            leaf.reduce.insert(at + 1, Loop::serial(first, 2));
+        }
+    }
+
     fn channels<'a>(&'a self, leaf: &'a Leaf) -> impl Iterator<Item = &'a Loop> {
         leaf.reduce.iter().filter(|l| self.role(l.axis) == Role::InChannel)
     }

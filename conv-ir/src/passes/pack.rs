@@ -12,7 +12,9 @@
 //!
 //! Blocks of channels come first, the tile itself last, so that a leaf walks one contiguous run of
 //! memory and a vector of channels is one load. Where bytes are multiplied four at a time, channels
-//! of the input are cut in blocks of four, which are innermost. Taps that a phase of a transposed
+//! of the input are cut in blocks of four, which are innermost; where they are multiplied in pairs,
+//! as words, the first and third channel of a block stand in one vector, as words of its lanes, and
+//! the second and fourth in the next. Taps that a phase of a transposed
 //! convolution visits in steps (`3 - 2 kw.q`) are put together: their residue comes before the
 //! input channels.
 //!
@@ -21,17 +23,18 @@
 //! = 32 oc.o + 16 oc.v + oc.l` in panels of 16 is `[2 oc.o + oc.v, .., oc.l]`), so they are packed
 //! after pass `vectorise`.
 
+mod copy;
+
 use crate::nest::{
-    Access, Affine, AxisId, Base, Bound, Buffer, BufferId, BufferRole, Expr, FOUR, Leaf, Loop,
-    Nest, Op, Part, Quotient, Role, for_leaves,
+    Access, Affine, Base, Buffer, BufferId, BufferRole, FOUR, Nest, Part, Role, for_leaves,
 };
 use crate::schedule::Pack;
-use crate::{DType, Error, Schedule, Target};
+use crate::{DType, Dots, Error, Schedule, Target};
 
 pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     match schedule.pack {
         Pack::Tiles if multiplies_fours(nest, schedule, target) => {
-            split_channels(nest);
+            split_channels(nest, target);
             let width = |role| if role == Role::InChannel { FOUR } else { schedule.tile_of(role) };
             pack_in(nest, &width, target)
         }
@@ -47,19 +50,24 @@ fn multiplies_fours(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
     let by_channels = schedule.lanes_of(Role::OutChannel) > 1;
     let are_woven =
         || nest.all_leaves().iter().any(|leaf| leaf.reduce.iter().any(|l| nest.is_block(l)));
-    target.isa.machine().dots && (by_channels || are_woven()) && nest.fours().is_some()
+    target.dots.are_several() && (by_channels || are_woven()) && nest.fours().is_some()
 }
 
 /// Cuts the loops over the channels of the input in blocks of four, which are whole: packed weights
 /// are, and what a panel has under zeros does not count.
-fn split_channels(nest: &mut Nest) {
+fn split_channels(nest: &mut Nest, target: &Target) {
     let mut body = std::mem::take(&mut nest.body);
     let block = nest.add_axis("ic.q", Role::InChannel, Part::Outer);
     let inside = nest.add_axis("ic.b", Role::InChannel, Part::Inner);
+    let pairs = (target.dots == Dots::Pairs)
+        .then(|| ["ic.p", "ic.f"].map(|name| nest.add_axis(name, Role::InChannel, Part::Inner)));
     for_leaves(&mut body, &mut |leaf| {
         nest.cut_in_fours(leaf, (block, inside));
         for l in leaf.reduce.iter_mut().filter(|l| nest.is_block(l)) {
             l.hi = FOUR.into();
+        }
+        if let Some([inside, first]) = pairs {
+            nest.cut_in_pairs(leaf, (inside, first));
         }
         Ok::<_, Error>(())
     })
@@ -105,8 +113,7 @@ pub(super) fn pack_panels(
 fn pack_in(nest: &mut Nest, width: &dyn Fn(Role) -> i64, target: &Target) -> Result<(), Error> {
     for role in [BufferRole::Weight, BufferRole::Bias] {
         if let Some(buffer) = nest.buffer_of(role) {
-            let dtype = packed_type(nest, buffer, target);
-            pack_buffer(nest, width, buffer, dtype)?;
+            pack_buffer(nest, width, buffer, target)?;
         }
     }
     Ok(())
@@ -120,6 +127,8 @@ struct Dimension {
     tile: i64,
     /// Visited in steps of this many; 1 is one after the other.
     step: i64,
+    /// Blocks are fours of channels that are multiplied in pairs.
+    in_pairs: bool,
 }
 
 impl Dimension {
@@ -127,23 +136,33 @@ impl Dimension {
     fn blocks(&self) -> i64 {
         (self.extent + self.tile * self.step - 1) / (self.tile * self.step)
     }
+
+    /// Extent of what is innermost of a block.
+    fn inside(&self) -> i64 {
+        if self.in_pairs { self.tile / 2 } else { self.tile }
+    }
 }
 
 fn pack_buffer(
     nest: &mut Nest,
     width: &dyn Fn(Role) -> i64,
     from: BufferId,
-    dtype: DType,
+    target: &Target,
 ) -> Result<(), Error> {
-    let Some(dimensions) = dimensions(nest, width, from) else {
+    let Some(dimensions) = dimensions(nest, width, from, target) else {
         return Ok(());
     };
     let order = packed_order(&dimensions);
+    let dtype = match dimensions.iter().any(|d| d.in_pairs) {
+        true => DType::I16,
+        false => packed_type(nest, from, target),
+    };
     let extents = order.iter().map(|&(part, d)| {
         Affine::constant(match part {
             Piece::Residue => dimensions[d].step,
             Piece::Block => dimensions[d].blocks(),
-            Piece::Tile => dimensions[d].tile,
+            Piece::First => 2,
+            Piece::Tile => dimensions[d].inside(),
         })
     });
     let extents = extents.collect();
@@ -163,7 +182,7 @@ fn pack_buffer(
         Ok::<_, Error>(())
     })?;
     nest.body = body;
-    let copy = copy(nest, (from, to), &dimensions, &order);
+    let copy = copy::copy(nest, (from, to), &dimensions, &order);
     nest.setup.push(copy);
     Ok(())
 }
@@ -172,6 +191,7 @@ fn dimensions(
     nest: &Nest,
     width: &dyn Fn(Role) -> i64,
     buffer: BufferId,
+    target: &Target,
 ) -> Option<Vec<Dimension>> {
     let Buffer { extents, .. } = nest.buffer(buffer);
     let leaves = nest.all_leaves();
@@ -201,7 +221,9 @@ fn dimensions(
             };
             let extent = extent.as_constant()?;
             // Fewer taps than a step has have a residue each.
-            Some(Dimension { extent, role, tile, step: step.min(extent.max(1)) })
+            let in_pairs =
+                target.dots == Dots::Pairs && role == Some(Role::InChannel) && tile == FOUR;
+            Some(Dimension { extent, role, tile, step: step.min(extent.max(1)), in_pairs })
         })
         .collect()
 }
@@ -230,11 +252,13 @@ fn common_step(nest: &Nest, indices: impl Iterator<Item = Affine>) -> i64 {
 enum Piece {
     Residue,
     Block,
+    /// Of a block in pairs: whether its first and third, or its second and fourth.
+    First,
     Tile,
 }
 
 /// The packed dimensions: blocks of groups and of output channels, residues of taps, the rest as it
-/// was, tiles.
+/// was, the halves of blocks in pairs, tiles.
 fn packed_order(dimensions: &[Dimension]) -> Vec<(Piece, usize)> {
     let all = 0..dimensions.len();
     let of = |role: Role| {
@@ -247,7 +271,9 @@ fn packed_order(dimensions: &[Dimension]) -> Vec<(Piece, usize)> {
     let inside = |d: &usize| dimensions[*d].role == Some(Role::InChannel);
     let tiles = all.clone().filter(|d| !inside(d)).chain(all.clone().filter(inside));
     let tiles = tiles.filter(|&d| dimensions[d].tile > 1).map(|d| (Piece::Tile, d));
-    of(Role::Group).chain(of(Role::OutChannel)).chain(residues).chain(rest).chain(tiles).collect()
+    let firsts = all.clone().filter(|&d| dimensions[d].in_pairs).map(|d| (Piece::First, d));
+    let channels = of(Role::Group).chain(of(Role::OutChannel));
+    channels.chain(residues).chain(rest).chain(firsts).chain(tiles).collect()
 }
 
 fn packed_access(
@@ -258,12 +284,15 @@ fn packed_access(
 ) -> Access {
     let index = order.iter().map(|&(piece, d)| {
         let index = access.index[d].as_affine().expect("pack: an index of a weight is affine");
-        let Dimension { tile, step, .. } = dimensions[d];
+        let Dimension { tile, step, in_pairs, .. } = dimensions[d];
         let (outer, inner) = split(index, tile);
+        let (pairs, first) = split(&inner, 2);
         match piece {
             Piece::Residue => index.constant.rem_euclid(step).into(),
             Piece::Block if tile == 1 => divided(index, step),
             Piece::Block => divided(&outer, tile),
+            Piece::First => first,
+            Piece::Tile if in_pairs => divided(&pairs, 2),
             Piece::Tile => inner,
         }
     });
@@ -284,120 +313,4 @@ fn split(a: &Affine, block: i64) -> (Affine, Affine) {
 fn divided(a: &Affine, tile: i64) -> Affine {
     let start = Affine::constant(a.constant.div_euclid(tile));
     a.terms().iter().fold(start, |sum, &(var, coefficient)| sum.plus_term(var, coefficient / tile))
-}
-
-/// Elements that are copied in a row of each channel of a tile. Rows of as many channels lie far
-/// apart; a line of each stays near until all of it is copied.
-const ROW: i64 = 128;
-
-/// The part of what a channel has that is copied in a row: the last dimensions, of the first of
-/// them so many elements at a time where not all fit.
-struct Row {
-    /// By position in the packed order.
-    dimensions: std::ops::Range<usize>,
-    chunk: Option<i64>,
-}
-
-impl Row {
-    fn of(dimensions: &[Dimension], order: &[(Piece, usize)]) -> Row {
-        let end = order.iter().position(|(piece, _)| *piece == Piece::Tile).unwrap_or(order.len());
-        let (mut start, mut len) = (end, 1);
-        while let Some((Piece::Block, d)) = start.checked_sub(1).map(|before| order[before]) {
-            let Dimension { tile, step, .. } = dimensions[d];
-            let all = dimensions[d].blocks();
-            let chunk = ROW / len;
-            if tile > 1 || chunk < 2 {
-                break;
-            }
-            if all > chunk {
-                let cut = step == 1;
-                start -= usize::from(cut);
-                // One that leaves nothing, if it is not much shorter.
-                let whole = (chunk / 2 + 1..=chunk).rev().find(|chunk| all % chunk == 0);
-                let chunk = whole.unwrap_or(chunk);
-                return Row { dimensions: start..end, chunk: cut.then_some(chunk) };
-            }
-            (start, len) = (start - 1, len * all);
-        }
-        Row { dimensions: start..end, chunk: None }
-    }
-}
-
-/// The loops that fill the packed buffer: blocks and residues outside, where the last one is short;
-/// in a leaf the channels of a tile, a row of each.
-fn copy(
-    nest: &mut Nest,
-    (from, to): (BufferId, BufferId),
-    dimensions: &[Dimension],
-    order: &[(Piece, usize)],
-) -> crate::nest::Stmt {
-    let mut axis = |name: String| nest.add_axis(name, Role::Copy, Part::Whole);
-    let names = [(Piece::Residue, "r"), (Piece::Block, "c"), (Piece::Tile, "t")];
-    let axes = names.map(|(piece, letter)| {
-        (piece, (0..dimensions.len()).map(|d| axis(format!("{letter}{d}"))).collect::<Vec<_>>())
-    });
-    let row = Row::of(dimensions, order);
-    let chunked = row.chunk.map(|chunk| (order[row.dimensions.start].1, chunk, axis("row".into())));
-    let of =
-        |piece: Piece, d: usize| axes.iter().find(|a| a.0 == piece).map_or(AxisId(0), |a| a.1[d]);
-    let index = |piece: Piece, d: usize| match chunked {
-        Some((cut, chunk, first)) if (piece, d) == (Piece::Block, cut) => {
-            Affine::axis(first).times(chunk).plus(&Affine::axis(of(piece, d)))
-        }
-        _ => Affine::axis(of(piece, d)),
-    };
-    let source = dimensions.iter().enumerate().map(|(d, dimension)| {
-        let mut from = index(Piece::Block, d).times(dimension.tile * dimension.step);
-        for (piece, count) in [(Piece::Tile, dimension.tile), (Piece::Residue, dimension.step)] {
-            if count > 1 {
-                from = from.plus(&index(piece, d));
-            }
-        }
-        from
-    });
-    let store = Op::Store {
-        to: Access::buffer(to, order.iter().map(|&(piece, d)| index(piece, d))),
-        value: Expr::Load(Access::buffer(from, source)),
-        when: Vec::new(),
-    };
-    let (mut loops, mut tiles, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, &(piece, d)) in order.iter().enumerate() {
-        let Dimension { extent, tile, step, .. } = dimensions[d];
-        let l = match piece {
-            Piece::Residue => Loop::serial(of(piece, d), step),
-            Piece::Block if step > 1 => {
-                short(of(piece, d), &dimensions[d], of(Piece::Residue, d), (extent, step))
-            }
-            Piece::Block => Loop::serial(of(piece, d), dimensions[d].blocks()),
-            Piece::Tile => part(of(piece, d), of(Piece::Block, d), (extent, tile)),
-        };
-        match (piece, chunked) {
-            (Piece::Tile, _) => tiles.push(l),
-            (_, Some((cut, chunk, first))) if at == row.dimensions.start => {
-                let all = dimensions[cut].blocks();
-                loops.push(Loop::serial(first, (all + chunk - 1) / chunk));
-                rows.push(part(l.axis, first, (all, chunk)));
-            }
-            _ if row.dimensions.contains(&at) => rows.push(l),
-            _ => loops.push(l),
-        }
-    }
-    let reduce = tiles.into_iter().chain(rows).collect();
-    let leaf = Leaf::copy(format!("pack_{}", nest.buffer(from).name), reduce, vec![store]);
-    crate::nest::LoopPath { loops, leaf }.into_stmt()
-}
-
-/// The elements of one part of a dimension, of which the last may be short.
-fn part(axis: AxisId, which: AxisId, (extent, size): (i64, i64)) -> Loop {
-    if extent % size == 0 {
-        return Loop::serial(axis, size);
-    }
-    let left = Affine::axis(which).times(-size).plus_constant(extent);
-    Loop { hi: Bound::Min(vec![size.into(), Quotient::from(left)]), ..Loop::serial(axis, 0) }
-}
-
-/// The taps of one residue, of which the last may not exist.
-fn short(axis: AxisId, dimension: &Dimension, residue: AxisId, (extent, step): (i64, i64)) -> Loop {
-    let left = Quotient::ceil(Affine::axis(residue).times(-1).plus_constant(extent), step);
-    Loop { hi: Bound::Min(vec![dimension.blocks().into(), left]), ..Loop::serial(axis, 0) }
 }

@@ -53,7 +53,7 @@ pub(super) fn unroll(nest: &mut Nest, schedule: &Schedule, _: &Target) -> Result
 /// name channels, and no test does.
 fn put_blocks_inside(nest: &Nest, leaf: &mut Leaf) {
     leaf.reduce.sort_by_key(|l| nest.is_block(l));
-    if let Some(l) = leaf.reduce.last_mut().filter(|l| nest.is_block(l)) {
+    for l in leaf.reduce.iter_mut().filter(|l| nest.is_block(l)) {
         l.kind = LoopKind::Unrolled;
     }
 }
@@ -94,8 +94,8 @@ fn unroll_steps(nest: &mut Nest, schedule: &Schedule, leaf: &mut Leaf, at: usize
     let Some((_, most)) = schedule.step.filter(|step| step.0 == role) else {
         return;
     };
-    let block = leaf.reduce.iter().find(|l| nest.is_block(l) && role == Role::InChannel);
-    let most = most / block.and_then(Loop::constant_extent).unwrap_or(1);
+    let blocks = leaf.reduce.iter().filter(|l| nest.is_block(l) && role == Role::InChannel);
+    let most = most / blocks.filter_map(Loop::constant_extent).product::<i64>().max(1);
     let most = most.min(BUDGET / points(nest, leaf).max(1));
     let Some(step) = (2..=most).rev().find(|step| extent % step == 0) else {
         return;

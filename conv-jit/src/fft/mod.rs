@@ -173,7 +173,7 @@ unsafe fn forward_here(isa: Isa, grid: &Grid<f64>, data: &mut [Point<f64, AT_A_T
         Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(grid, data) },
         // SAFETY: the caller's word.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 => unsafe { avx2(grid, data) },
+        Isa::Avx2 | Isa::AvxVnni => unsafe { avx2(grid, data) },
         _ => grid.forward::<Plain<f64, AT_A_TIME>, AT_A_TIME>(data),
     }
 }
@@ -285,7 +285,7 @@ impl<T: Vectors<L>, const L: usize> Window<T, L> {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 | Isa::Avx512Vnni => self.unit_avx512(unit, ends, data),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => self.unit_avx2(unit, ends, data),
+                Isa::Avx2 | Isa::AvxVnni => self.unit_avx2(unit, ends, data),
                 _ => self.unit::<Plain<T, L>>(unit, ends, data),
             }
         }

@@ -23,6 +23,8 @@
 //!
 //! A product of two factors of 16 bits, one of which is a byte without a sign or known, has a
 //! faster instruction, of two products and their sum: here the other is of zeros.
+//!
+//! Where words are multiplied in pairs, [`words`](super::words) does the same with those.
 
 use conv_ir::DType;
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
@@ -105,9 +107,9 @@ pub(super) fn one_by_one(mut code: LeafCode) -> LeafCode {
     for inst in &mut code.update {
         let Inst::Set { kind: kind @ Kind::Fma, args, .. } = inst else { continue };
         if is_narrow(of(&args[0]), of(&args[1])) {
-            *kind = Kind::Narrow;
+            *kind = Kind::Words;
         } else if let Some((at, low)) = known_word(args, of) {
-            *kind = Kind::Narrow;
+            *kind = Kind::Words;
             args[at] = Arg::From(Source::Bits(low));
         }
     }
@@ -141,8 +143,17 @@ fn four_at_a_time(code: &mut LeafCode) {
     Writer::new(code, &fours).write(&fours);
 }
 
-/// The multiply-adds whose factors are a byte in every lane and bytes side by side.
-fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
+/// Factors of a multiply-add, both of which are loaded.
+pub(super) struct Loaded {
+    /// Where it stands.
+    pub at: usize,
+    pub sum: Value,
+    /// The operands, and where they come from.
+    pub factors: [(Arg, Source); 2],
+}
+
+/// The multiply-adds of two loads.
+pub(super) fn products_of_loads(update: &[Inst], carried: &[bool]) -> Vec<Loaded> {
     let mut loads: HashMap<Value, Source> = HashMap::default();
     let mut found = Vec::new();
     for (at, inst) in update.iter().enumerate() {
@@ -151,13 +162,22 @@ fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
         }
         let Inst::Set { to, kind: Kind::Fma, args } = inst else { continue };
         let source = |arg: Arg| match arg {
-            Arg::Value(value) => loads.get(&value).copied(),
-            Arg::From(source) => Some(source),
+            Arg::Value(value) => loads.get(&value).map(|source| (arg, *source)),
+            Arg::From(source) => Some((arg, source)),
         };
         let is_sum = carried[to.0 as usize] && args[2] == Arg::Value(*to);
-        let factors = [(args[0], args[1]), (args[1], args[0])];
-        let product = factors.into_iter().filter(|_| is_sum).find_map(|(shared, vector)| {
-            let (splat, vector) = (source(shared)?, source(vector)?);
+        if let Some((a, b)) = source(args[0]).zip(source(args[1])).filter(|_| is_sum) {
+            found.push(Loaded { at, sum: *to, factors: [a, b] });
+        }
+    }
+    found
+}
+
+/// The multiply-adds whose factors are a byte in every lane and bytes side by side.
+fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
+    let mut found = Vec::new();
+    for Loaded { at, sum, factors: [a, b] } in products_of_loads(update, carried) {
+        let product = [(a, b), (b, a)].into_iter().find_map(|((shared, splat), (_, vector))| {
             let Source::Stored { dtype: of, step: 1 | LANE, .. } = vector else { return None };
             let splat = match splat {
                 Source::Stored {
@@ -167,7 +187,7 @@ fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
                 _ => return None,
             };
             let is_byte = matches!(of, DType::I8 | DType::U8);
-            is_byte.then_some(Product { at, sum: *to, splat, shared, vector })
+            is_byte.then_some(Product { at, sum, splat, shared, vector })
         });
         found.extend(product);
     }

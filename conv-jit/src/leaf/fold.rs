@@ -79,7 +79,7 @@ fn takes(inst: &Inst, value: Value) -> bool {
         args.iter().enumerate().all(|(i, a)| i == at || matches!(a, Arg::Value(v) if *v != value))
     };
     match kind {
-        Kind::Fma | Kind::Narrow | Kind::Add | Kind::Mul | Kind::And | Kind::Or => {
+        Kind::Fma | Kind::Words | Kind::Add | Kind::Mul | Kind::And | Kind::Or => {
             here(0) && others(0) || here(1) && others(1)
         }
         Kind::Dot => here(1) && others(1),
@@ -87,6 +87,8 @@ fn takes(inst: &Inst, value: Value) -> bool {
         Kind::Copy
         | Kind::Xor
         | Kind::Shift(_)
+        | Kind::UpperByte { .. }
+        | Kind::RaisedByte
         | Kind::Round
         | Kind::Choose
         | Kind::Pick(_)

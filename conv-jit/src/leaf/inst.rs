@@ -127,8 +127,9 @@ pub(crate) enum Kind {
     Copy,
     /// `a * b + c`.
     Fma,
-    /// [`Fma`](Kind::Fma) of factors that 16 bits hold, the upper half of one of them zero.
-    Narrow,
+    /// `c` and the sum of the products of the two words in each lane of `a` and `b`, with a sign:
+    /// [`Fma`](Kind::Fma) of factors that 16 bits hold, where the upper word of one is zero.
+    Words,
     /// `c` and the sum of the products of four bytes in each lane of `a`, which are not negative,
     /// and of `b`, which may be.
     Dot,
@@ -145,6 +146,12 @@ pub(crate) enum Kind {
     Xor,
     /// Integer lanes shifted left.
     Shift(i32),
+    /// The upper byte of each word, as a word.
+    UpperByte {
+        has_sign: bool,
+    },
+    /// The lower byte of each word, as its upper one.
+    RaisedByte,
     /// To the nearest integer, ties to even.
     Round,
     /// `a < b ? c : d`.

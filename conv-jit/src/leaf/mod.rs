@@ -1,7 +1,7 @@
 //! A leaf below all machines: what it computes as straight lines of instructions on values.
 //!
 //! ```text
-//! Leaf --walk--> straight lines --slide, dots--> four products of bytes at a time
+//! Leaf --walk--> straight lines --slide, dots, words--> several products of bytes at a time
 //!      --pairs, regroup, flow, turned--> fewer loads --fold--> loads inside operands
 //!      --prefetch--> LeafCode --a machine's encoder--> bytes
 //! ```
@@ -26,11 +26,12 @@ mod slide;
 mod turned;
 mod walk;
 mod weave;
+mod words;
 
 use std::fmt;
 
 use conv_ir::nest::{BufferRole, Leaf};
-use conv_ir::{DType, Isa, Machine, Nest};
+use conv_ir::{DType, Dots, Isa, Machine, Nest};
 
 use inst::{Cursor, LeafCode, Motion};
 pub(crate) use slide::BEHIND;
@@ -176,14 +177,21 @@ fn of_integers<T>(
     is_packed: &impl Fn(inst::Place) -> bool,
     encode: &impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
-    if shape.machine().dots {
-        if let Some(slid) = slide::slid(code, shape, is_packed) {
-            match shared(dots::by_fours(slid), shape, encode) {
-                Err(Refusal::Registers) => {}
-                result => return result,
+    let several = match shape.machine().dots {
+        Dots::One => None,
+        Dots::Pairs => Some(words::by_pairs(code.clone())),
+        Dots::Fours => {
+            if let Some(slid) = slide::slid(code, shape, is_packed) {
+                match shared(dots::by_fours(slid), shape, encode) {
+                    Err(Refusal::Registers) => {}
+                    result => return result,
+                }
             }
+            Some(dots::by_fours(code.clone()))
         }
-        match shared(dots::by_fours(code.clone()), shape, encode) {
+    };
+    if let Some(several) = several {
+        match shared(several, shape, encode) {
             Err(Refusal::Registers) => {}
             result => return result,
         }

@@ -239,7 +239,7 @@ fn may_share(insts: &[Inst], carried: &[bool]) -> bool {
 /// Which operand is the sum, or the greatest or least, so far.
 fn sum_at(to: Value, kind: Kind, args: &[Arg]) -> Option<usize> {
     let at = match kind {
-        Kind::Fma | Kind::Narrow => 2,
+        Kind::Fma | Kind::Words => 2,
         Kind::Sub => 0,
         Kind::Max | Kind::Min => 1,
         Kind::Add => args.iter().position(|arg| *arg == Arg::Value(to))?,

@@ -129,7 +129,7 @@ pub(super) fn slid(
 
 /// Whether the machine has such loads of registers of this shape.
 pub(super) fn can_slide(shape: Shape) -> bool {
-    shape.machine().dots && shape.bytes() == BYTES && shape.width * FOUR == BYTES
+    shape.machine().slides() && shape.bytes() == BYTES && shape.width * FOUR == BYTES
 }
 
 fn load(code: &mut LeafCode, source: Source) -> Value {

@@ -206,7 +206,7 @@ fn windows_of_bytes_are_the_sums_of_plain_loops() {
 
 #[test]
 fn neighbouring_taps_are_one_instruction() {
-    let Some(target) = targets_here().find(|target| target.isa.machine().dots) else { return };
+    let Some(target) = targets_here().find(|target| target.isa.machine().slides()) else { return };
     let conv: Conv = "conv2d u8 x i8 -> u8 in 64x128 kernel 3 pad 1".parse().unwrap();
     let conv = conv.with_weights(&[-1, 2, 1, 3, -4, 5, 6, 7, -8], None).unwrap();
     let compiled = Compiled::new(&conv, Options { target, ..Options::default() }).unwrap();

@@ -28,7 +28,7 @@ impl Encoding {
     pub fn of(isa: Isa) -> Result<Encoding, Refusal> {
         match isa {
             Isa::Portable => Err(Refusal::Machine),
-            Isa::Avx2 => Ok(Encoding::Vex),
+            Isa::Avx2 | Isa::AvxVnni => Ok(Encoding::Vex),
             Isa::Avx512 | Isa::Avx512Vnni => Ok(Encoding::Evex),
         }
     }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! sum + a * b    vpmulld, vpaddd
-//!                vpmaddwd, vpaddd where factors are known to be narrow; vpdpwssd with VNNI
+//! words          vpmaddwd, vpaddd: two products; vpdpwssd with VNNI
 //! dot            vpdpbusd, with VNNI; bytes of neighbouring columns come by vpshufb
 //! load           vpmovzxbd, vpmovsxbd, vpmovzxwd, vpmovsxwd      masked with AVX-512
 //! store          vpmovdb, vpmovdw; with AVX2 vpackssdw or vpackusdw, then vpacksswb or vpackuswb
@@ -12,7 +12,7 @@
 //! What is stored was brought into its type's range before, so that narrowing is exact, saturating
 //! or not. What AVX2 cannot mask is stored element by element.
 
-use conv_ir::{DType, Kind};
+use conv_ir::{DType, Dots, Kind};
 use iced_x86::{Code, Instruction};
 
 use super::Refusal;
@@ -42,7 +42,11 @@ impl Vectors<'_> {
         let (a, b) = if matches!(b, Arg::Value(_)) { (b, a) } else { (a, b) };
         let (left, is_mine) = self.register(a)?;
         let (right, temporary) = self.operand(b)?;
-        let product = if is_mine { left } else { self.take()? };
+        let (product, temporary) = match temporary {
+            _ if is_mine => (left, temporary),
+            Some(right) => (right, None),
+            None => (self.take()?, None),
+        };
         self.three(multiply, product, left, right);
         self.release(temporary);
         if let Some(sum) = self.reusable(to, c) {
@@ -59,8 +63,8 @@ impl Vectors<'_> {
         Ok(())
     }
 
-    /// `to = a * b + c` of factors that 16 bits hold, the upper half of one of them zero.
-    pub(super) fn narrow_product(
+    /// `to = c` and the products of the words of `a` and `b`.
+    pub(super) fn products_of_words(
         &mut self,
         to: Value,
         a: Arg,
@@ -68,7 +72,7 @@ impl Vectors<'_> {
         c: Arg,
     ) -> Result<(), Refusal> {
         let bytes = self.shape.bytes();
-        if !self.shape.machine().dots || self.reusable(to, c).is_none() {
+        if self.shape.machine().dots != Dots::Fours || self.reusable(to, c).is_none() {
             let multiply = self.encoding.form(
                 bytes,
                 [
@@ -81,24 +85,61 @@ impl Vectors<'_> {
             );
             return self.multiply_by(multiply, to, [a, b, c]);
         }
-        let code = match bytes {
-            64 => Code::EVEX_Vpdpwssd_zmm_k1z_zmm_zmmm512b32,
-            32 => Code::EVEX_Vpdpwssd_ymm_k1z_ymm_ymmm256b32,
-            _ => Code::EVEX_Vpdpwssd_xmm_k1z_xmm_xmmm128b32,
-        };
+        let code = self.encoding.form(
+            bytes,
+            [
+                Code::EVEX_Vpdpwssd_zmm_k1z_zmm_zmmm512b32,
+                Code::EVEX_Vpdpwssd_ymm_k1z_ymm_ymmm256b32,
+                Code::EVEX_Vpdpwssd_xmm_k1z_xmm_xmmm128b32,
+                Code::VEX_Vpdpwssd_ymm_ymm_ymmm256,
+                Code::VEX_Vpdpwssd_xmm_xmm_xmmm128,
+            ],
+        );
         let (a, b) = if matches!(b, Arg::Value(_)) { (b, a) } else { (a, b) };
         self.dot(code, to, [a, b, c])
     }
 
     /// The instruction for four products in each lane, of bytes of the first factor, which are not
     /// negative, and of the second.
-    pub(super) fn dot_of_bytes(&self) -> Result<Code, Refusal> {
-        match (self.encoding, self.shape.bytes()) {
-            (Encoding::Evex, 64) => Ok(Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32),
-            (Encoding::Evex, 32) => Ok(Code::EVEX_Vpdpbusd_ymm_k1z_ymm_ymmm256b32),
-            (Encoding::Evex, _) => Ok(Code::EVEX_Vpdpbusd_xmm_k1z_xmm_xmmm128b32),
-            (Encoding::Vex, _) => Err(Refusal::Operation("four products at a time".into())),
-        }
+    pub(super) fn dot_of_bytes(&self) -> Code {
+        self.encoding.form(
+            self.shape.bytes(),
+            [
+                Code::EVEX_Vpdpbusd_zmm_k1z_zmm_zmmm512b32,
+                Code::EVEX_Vpdpbusd_ymm_k1z_ymm_ymmm256b32,
+                Code::EVEX_Vpdpbusd_xmm_k1z_xmm_xmmm128b32,
+                Code::VEX_Vpdpbusd_ymm_ymm_ymmm256,
+                Code::VEX_Vpdpbusd_xmm_xmm_xmmm128,
+            ],
+        )
+    }
+
+    /// The instruction that shifts words, to the right or to the left.
+    pub(super) fn shift_of_words(&self, is_right: bool, has_sign: bool) -> Code {
+        let forms = match (is_right, has_sign) {
+            (true, true) => [
+                Code::EVEX_Vpsraw_zmm_k1z_zmmm512_imm8,
+                Code::EVEX_Vpsraw_ymm_k1z_ymmm256_imm8,
+                Code::EVEX_Vpsraw_xmm_k1z_xmmm128_imm8,
+                Code::VEX_Vpsraw_ymm_ymm_imm8,
+                Code::VEX_Vpsraw_xmm_xmm_imm8,
+            ],
+            (true, false) => [
+                Code::EVEX_Vpsrlw_zmm_k1z_zmmm512_imm8,
+                Code::EVEX_Vpsrlw_ymm_k1z_ymmm256_imm8,
+                Code::EVEX_Vpsrlw_xmm_k1z_xmmm128_imm8,
+                Code::VEX_Vpsrlw_ymm_ymm_imm8,
+                Code::VEX_Vpsrlw_xmm_xmm_imm8,
+            ],
+            (false, _) => [
+                Code::EVEX_Vpsllw_zmm_k1z_zmmm512_imm8,
+                Code::EVEX_Vpsllw_ymm_k1z_ymmm256_imm8,
+                Code::EVEX_Vpsllw_xmm_k1z_xmmm128_imm8,
+                Code::VEX_Vpsllw_ymm_ymm_imm8,
+                Code::VEX_Vpsllw_xmm_xmm_imm8,
+            ],
+        };
+        self.encoding.form(self.shape.bytes(), forms)
     }
 
     /// `to = c` and the products of `a` and `b`.

@@ -7,8 +7,10 @@
 //! ```
 //!
 //! What is stored was rounded before (`Kind::To`), so that narrowing is exact. One element for all
-//! lanes is a broadcast of it; elements that are apart, or that AVX2 cannot mask, are inserted and
-//! extracted one by one.
+//! lanes is a broadcast of it; elements that are apart are inserted and extracted one by one, those
+//! beside each other that AVX2 cannot mask as numbers of up to 8 bytes.
+
+use std::ops::Range;
 
 use conv_ir::DType;
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
@@ -80,6 +82,15 @@ const VEX_X: Words = Words {
     shift_right: Code::VEX_Vpsrld_xmm_xmm_imm8,
     add: Code::VEX_Vpaddd_xmm_xmm_xmmm128,
 };
+
+/// A range of the bytes of a register as numbers of 8, 4, 2 and 1 bytes in their places: where
+/// each is, and its size.
+fn pieces(bytes: Range<i64>) -> impl Iterator<Item = (i64, i64)> {
+    let Range { start, end } = bytes;
+    let size = move |at: i64| [8, 4, 2, 1].into_iter().find(|s| at % s == 0 && at + s <= end);
+    let piece = move |at: i64| size(at).map(|size| (at, size));
+    std::iter::successors(piece(start), move |(at, size)| piece(at + size))
+}
 
 impl Vectors<'_> {
     fn words(&self) -> &'static Words {
@@ -168,6 +179,10 @@ impl Vectors<'_> {
         };
         let (from, to) = live.range();
         let per = 16 / element;
+        if step == element && self.encoding == Encoding::Vex && self.shape.width <= per {
+            let bytes = from.max(0) * element..to.min(self.shape.width) * element;
+            return self.insert_pieces(reg, place, bytes);
+        }
         let high = if self.shape.width > per { Some(self.take()?) } else { None };
         for part in [Some(reg), high].into_iter().flatten() {
             self.shuffle(self.codes.xor, part, part, part);
@@ -184,6 +199,44 @@ impl Vectors<'_> {
             let code = Code::EVEX_Vinserti32x4_ymm_k1z_ymm_xmmm128_imm8;
             self.text.push(Instruction::with4(code, whole, whole, part, 1));
             self.give(high);
+        }
+        Ok(())
+    }
+
+    /// Bytes that lie as they do in the register, zeros around them.
+    fn insert_pieces(&mut self, reg: Reg, place: Place, bytes: Range<i64>) -> Result<(), Refusal> {
+        let name = self.sized(reg, 16);
+        self.shuffle(self.codes.xor, reg, reg, reg);
+        for (at, size) in pieces(bytes) {
+            let operand = self.memory(place.offset(at), false)?;
+            let code = match size {
+                8 => Code::VEX_Vpinsrq_xmm_xmm_rm64_imm8,
+                4 => Code::VEX_Vpinsrd_xmm_xmm_rm32_imm8,
+                2 => Code::VEX_Vpinsrw_xmm_xmm_r32m16_imm8,
+                _ => Code::VEX_Vpinsrb_xmm_xmm_r32m8_imm8,
+            };
+            self.text.push(Instruction::with4(code, name, name, operand, (at / size) as u32));
+        }
+        Ok(())
+    }
+
+    /// The first bytes of a register.
+    fn extract_pieces(&mut self, reg: Reg, place: Place, count: i64) -> Result<(), Refusal> {
+        let name = self.sized(reg, 16);
+        for (at, size) in pieces(0..count) {
+            let operand = self.memory(place.offset(at), false)?;
+            let code = match (size, at) {
+                (8, 0) => self.codes.store_low,
+                (4, 0) => self.codes.store_one,
+                (8, _) => Code::VEX_Vpextrq_rm64_xmm_imm8,
+                (4, _) => Code::VEX_Vpextrd_rm32_xmm_imm8,
+                (2, _) => Code::VEX_Vpextrw_r32m16_xmm_imm8,
+                (_, _) => Code::VEX_Vpextrb_r32m8_xmm_imm8,
+            };
+            self.text.push(match (size, at) {
+                (8 | 4, 0) => Instruction::with2(code, operand, name),
+                _ => Instruction::with3(code, operand, name, (at / size) as u32),
+            });
         }
         Ok(())
     }
@@ -310,6 +363,9 @@ impl Vectors<'_> {
             _ => self.either(Code::EVEX_Vpextrw_r32m16_xmm_imm8, Code::VEX_Vpextrw_r32m16_xmm_imm8),
         };
         let per = 16 / element;
+        if step == element && self.encoding == Encoding::Vex && live <= per {
+            return self.extract_pieces(words, place, live * element);
+        }
         for lane in 0..live {
             if lane == per {
                 let (xmm, whole) = (self.sized(words, 16), self.sized(words, 32));

@@ -187,11 +187,8 @@ impl<'a> Vectors<'a> {
                 self.load(reg, source)
             }
             (Kind::Fma, &[a, b, c]) => self.fma(to, a, b, c),
-            (Kind::Narrow, &[a, b, c]) => self.narrow_product(to, a, b, c),
-            (Kind::Dot, &[a, b, c]) => {
-                let code = self.dot_of_bytes()?;
-                self.dot(code, to, [a, b, c])
-            }
+            (Kind::Words, &[a, b, c]) => self.products_of_words(to, a, b, c),
+            (Kind::Dot, &[a, b, c]) => self.dot(self.dot_of_bytes(), to, [a, b, c]),
             (Kind::Add, &[a, b]) => self.commutative(codes.add, to, a, b),
             (Kind::Mul, &[a, b]) => self.commutative(codes.mul, to, a, b),
             (Kind::And, &[a, b]) => self.commutative(codes.and, to, a, b),
@@ -202,6 +199,10 @@ impl<'a> Vectors<'a> {
             (Kind::Min, &[a, b]) => self.binary(codes.min, to, a, b),
             (Kind::Max, &[a, b]) => self.binary(codes.max, to, a, b),
             (Kind::Shift(by), &[a]) => self.immediate(codes.shift, to, a, by as u32),
+            (Kind::UpperByte { has_sign }, &[a]) => {
+                self.immediate(self.shift_of_words(true, has_sign), to, a, 8)
+            }
+            (Kind::RaisedByte, &[a]) => self.immediate(self.shift_of_words(false, false), to, a, 8),
             (Kind::Round, &[a]) => self.immediate(codes.round, to, a, NEAREST),
             (Kind::Scale, &[a, b]) => self.scale(to, a, b),
             (Kind::MulHigh, &[a, b]) => self.multiply_high(to, a, b),

@@ -98,7 +98,7 @@ pub(super) fn weaves(nest: &Nest, schedule: &Schedule, target: &Target) -> bool 
     let has_lanes = schedule.lanes_of(Role::OutChannel) > 1 || schedule.lanes_of(Role::Out(0)) > 1;
     let is_panel = matches!(schedule.borders, Borders::Panel { .. });
     let packs = schedule.pack == Pack::Tiles && schedule.tile_of(Role::Group) == 1;
-    target.isa.machine().dots && is_panel && packs && has_lanes && nest.weaves().is_some()
+    target.dots.are_several() && is_panel && packs && has_lanes && nest.weaves().is_some()
 }
 
 pub(super) fn panel(

@@ -55,7 +55,7 @@ impl<T: Vectors<L>, const L: usize> Spectra<T, L> {
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512 | Isa::Avx512Vnni => self.block_avx512(shape, memory, now, to),
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => self.block_avx2(shape, memory, now, to),
+                Isa::Avx2 | Isa::AvxVnni => self.block_avx2(shape, memory, now, to),
                 _ => self.block::<Plain<T, L>>(shape, memory, now, to),
             }
         }
