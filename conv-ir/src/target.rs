@@ -144,8 +144,8 @@ impl Machine {
         self.embeds_broadcasts && (users == 1 || repeats)
     }
 
-    /// Whether one load gives each lane the bytes of its neighbours as well, so that taps beside each
-    /// other are multiplied at a time.
+    /// Whether one load gives each lane the bytes of its neighbours as well, so that taps beside
+    /// each other are multiplied at a time.
     pub const fn slides(&self) -> bool {
         matches!(self.dots, Dots::Fours) && self.vector_bytes == 64
     }

@@ -14,8 +14,8 @@
 //! The bytes become words once for all sums that they are factors of, and stay in a register while
 //! those pass; weights are operands in memory.
 //!
-//! Two products of a byte and a word of a byte's range, and their sum, have no more than 17 bits and
-//! a sign: nothing saturates, whatever the signs, and sums of 32 bits wrap as everywhere.
+//! Two products of a byte and a word of a byte's range, and their sum, have no more than 17 bits
+//! and a sign: nothing saturates, whatever the signs, and sums of 32 bits wrap as everywhere.
 //!
 //! Nothing is touched that was not touched before.
 
@@ -72,7 +72,8 @@ struct Four {
     words: [Word; 2],
 }
 
-/// Sums of bytes in the update, in pairs of words where they lie so, and one by one of what is left.
+/// Sums of bytes in the update, in pairs of words where they lie so, and one by one of what is
+/// left.
 pub(super) fn by_pairs(mut code: LeafCode) -> LeafCode {
     let loaded = products_of_loads(&code.update, &code.carried);
     let products = loaded.iter().filter_map(Product::of).collect();

@@ -1,4 +1,12 @@
 //! The loops that fill a packed buffer.
+//!
+//! ```text
+//! before  packed_weight[oc.o, ic, kh, kw, oc.i]
+//! after   for c0, row, t0, c1..: packed_weight[c0, c1, .., t0] = weight[8 c0 + t0, c1, ..]
+//! ```
+//!
+//! requires: the dimensions of the buffer, and their order.
+//! gives: each element is copied once; those beyond a short last block stay zero.
 
 use crate::nest::{
     Access, Affine, AxisId, Bound, BufferId, Expr, Leaf, Loop, LoopPath, Nest, Op, Part, Quotient,
