@@ -41,13 +41,32 @@ pub struct Layouts {
     pub residual: Layout,
     /// Of the output.
     pub output: Layout,
+    /// What stands between positions, where channels are last.
+    pub gaps: Gaps,
+}
+
+/// Elements behind the channels of each position of an array that are nobody's: so many that
+/// neighbouring positions are not in the same sets of a cache. For convolutions of one group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Gaps {
+    /// Of the input.
+    pub input: usize,
+    /// Of the residual.
+    pub residual: usize,
+    /// Of the output.
+    pub output: usize,
 }
 
 impl Layouts {
     /// Those that the description says.
     pub fn of(conv: &Conv) -> Layouts {
         let layout = conv.spec().layout;
-        Layouts { input: layout, residual: layout, output: layout }
+        Layouts::new(layout, layout, layout)
+    }
+
+    /// Layouts of arrays without gaps.
+    pub fn new(input: Layout, residual: Layout, output: Layout) -> Layouts {
+        Layouts { input, residual, output, gaps: Gaps::default() }
     }
 }
 
@@ -174,20 +193,23 @@ impl Lowering<'_> {
         let groups = spec.groups as i64;
         let (ic, oc) = (spec.in_channels as i64 / groups, spec.out_channels as i64 / groups);
         let kernel: Vec<Affine> = self.equation.iter().map(|axis| axis.kernel.into()).collect();
-        let image = |layout: Layout, channels: i64, spatial: &[Affine]| {
-            let channels = [groups.into(), channels.into()];
+        let Layouts { gaps, .. } = self.layouts;
+        let image = |(layout, gap): (Layout, usize), channels: i64, spatial: &[Affine]| {
+            debug_assert!(gap == 0 || groups == 1 && layout == Layout::ChannelsLast);
+            let channels = [groups.into(), (channels + gap as i64).into()];
             in_layout(layout, sizes.batch.clone(), channels, spatial.to_vec())
         };
         let (input, output) = (
-            image(self.layouts.input, ic, &sizes.input),
-            image(self.layouts.output, oc, &sizes.output),
+            image((self.layouts.input, gaps.input), ic, &sizes.input),
+            image((self.layouts.output, gaps.output), oc, &sizes.output),
         );
         let channels = if spec.transposed { [ic, oc] } else { [oc, ic] };
         let weight = [groups, channels[0], channels[1]].into_iter().map(Affine::constant);
         let weight = self.conv.has_weight().then(|| weight.chain(kernel).collect());
         let ones = vec![Affine::constant(1); sizes.output.len()];
         let added = if spec.scales() { &ones } else { &sizes.output };
-        let residual = spec.residual.then(|| image(self.layouts.residual, oc, added));
+        let residual =
+            spec.residual.then(|| image((self.layouts.residual, gaps.residual), oc, added));
         let bias = spec.bias.then(|| vec![groups.into(), oc.into()]);
         let types = spec.types;
         let mut add = |role, extents, dtype| {

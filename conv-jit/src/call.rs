@@ -209,7 +209,7 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
             return self.run_met(&met);
         }
         let sized = program.with_sizes(self.sizes)?;
-        let Some(lens) = Lens::of(&sized, &inner.shared.lowered.plan) else {
+        let Some(lens) = Lens::of(&sized, &inner.shared.lowered.plan, &[]) else {
             return Err(Error::Memory("arrays of these sizes".to_owned()));
         };
         self.check(&lens, &sized)?;

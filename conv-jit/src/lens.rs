@@ -48,8 +48,9 @@ pub(crate) struct Joined {
 }
 
 impl Lens {
-    /// Of a program whose sizes are known.
-    pub fn of(program: &Program, plan: &Plan) -> Option<Lens> {
+    /// Of a program whose sizes are known. Of tensors between groups that have gaps: how many
+    /// elements they are.
+    pub fn of(program: &Program, plan: &Plan, with_gaps: &[(usize, usize)]) -> Option<Lens> {
         let steps = program.steps();
         let count = steps.len();
         let elements = |tensor: usize| match tensor {
@@ -60,7 +61,11 @@ impl Lens {
         // Of what is joined the parts have known sizes, or none has.
         let all = |tensors: &[usize]| tensors.iter().map(|&at| elements(at)).collect::<Option<_>>();
         let inputs = all(program.inputs())?;
-        let bytes = |tensor: usize| Some(elements(tensor)? * program.type_of(tensor).bytes());
+        let bytes = |tensor: usize| {
+            let with_gaps = with_gaps.iter().find(|(of, _)| *of == tensor);
+            let elements = with_gaps.map_or_else(|| elements(tensor), |(_, len)| Some(*len));
+            Some(elements? * program.type_of(tensor).bytes())
+        };
         let lives = Lives::of(program, &plan.groups, Joining::InPlace);
         let mut slots = Slots::default();
         let mut between: Vec<Option<Between>> = vec![None; program.tensors()];

@@ -11,6 +11,7 @@
 //! Cranelift's.
 
 use conv_ir::lower::{Layouts, Within};
+use conv_ir::nest::BufferRole;
 use conv_ir::program::fuse::{self, Strips};
 use conv_ir::program::layouts::{Around, Arranged};
 use conv_ir::program::plan::{self, Group, Plan};
@@ -143,6 +144,16 @@ impl Lowered {
     /// What is computed.
     pub fn program(&self) -> &Program {
         &self.rewritten.program
+    }
+
+    /// The tensors between groups that have gaps, and how many elements they are.
+    pub(crate) fn with_gaps(&self) -> Vec<(usize, usize)> {
+        let gaps = self.groups.iter().filter(|group| group.layouts.gaps.output > 0);
+        let len = |group: &LoweredGroup| {
+            let output = group.nest.buffers_of(BufferRole::Output).next()?;
+            Some((group.group.steps.end, group.nest.constant_len(output)? as usize))
+        };
+        gaps.filter_map(len).collect()
     }
 
     /// All groups as one nest, one after the other.

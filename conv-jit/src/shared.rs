@@ -79,7 +79,7 @@ impl Shared {
         codes.shrink_to_fit();
         Ok(Shared {
             codes,
-            lens: Lens::of(lowered.program(), &lowered.plan),
+            lens: Lens::of(lowered.program(), &lowered.plan, &lowered.with_gaps()),
             described: described.clone(),
             options: options.clone(),
             lowered,

@@ -6,7 +6,7 @@
 use super::plan::{self, Plan};
 use super::{Program, Step};
 use crate::analysis::multiply_adds_inside;
-use crate::lower::Layouts;
+use crate::lower::{Gaps, Layouts};
 use crate::{Conv, Layout, Reduction, Target};
 
 /// The layout of each tensor of a program.
@@ -14,13 +14,16 @@ use crate::{Conv, Layout, Reduction, Target};
 pub struct Arranged {
     /// By tensor, joined ones among them.
     layouts: Vec<Layout>,
+    /// The elements behind the channels of each position.
+    gaps: Vec<usize>,
 }
 
 impl Arranged {
     /// All as the description says.
     pub fn as_described(program: &Program) -> Arranged {
         let layout = program.steps()[0].conv.spec().layout;
-        Arranged { layouts: vec![layout; program.tensors()] }
+        let count = program.tensors();
+        Arranged { layouts: vec![layout; count], gaps: vec![0; count] }
     }
 
     /// The tensors whose channels stand elsewhere than the description says, as a sentence.
@@ -38,10 +41,16 @@ impl Arranged {
     /// Those of a step's arrays.
     pub fn of_step(&self, program: &Program, step: usize) -> Layouts {
         let Step { conv, residual, .. } = &program.steps()[step];
+        let (input, output) = (program.input_of(step), step + 1);
         Layouts {
-            input: self.layouts[program.input_of(step)],
+            input: self.layouts[input],
             residual: residual.map_or(conv.spec().layout, |tensor| self.layouts[tensor]),
-            output: self.layouts[step + 1],
+            output: self.layouts[output],
+            gaps: Gaps {
+                input: self.gaps[input],
+                residual: residual.map_or(0, |tensor| self.gaps[tensor]),
+                output: self.gaps[output],
+            },
         }
     }
 }
@@ -77,11 +86,21 @@ pub struct Around<'a> {
 
 impl Around<'_> {
     /// The layout of each tensor: channels last where the steps around it are expected to take less
-    /// time so, and have groups of their own. Of channels last nothing is changed.
+    /// time so, and have groups of their own. Of channels last no layout is changed. Either way
+    /// there are gaps between positions that would be in the same sets of a cache.
     pub fn choose(&self, plan: &Plan, target: &Target) -> Arranged {
         let mut arranged = Arranged::as_described(self.program);
         for (tensor, _) in self.gains(plan, target) {
             arranged.layouts[tensor] = Layout::ChannelsLast;
+        }
+        if !target.packs || !self.program.free_sizes().is_empty() {
+            return arranged;
+        }
+        let own = self.own(plan);
+        for tensor in 1..=self.program.steps().len() {
+            if arranged.layouts[tensor] == Layout::ChannelsLast && self.is_inside(tensor, &own) {
+                arranged.gaps[tensor] = gap(&self.program.steps()[tensor - 1].conv);
+            }
         }
         arranged
     }
@@ -147,6 +166,15 @@ impl Around<'_> {
             && !(self.is_in_blocks)(at)
     }
 
+    /// Whether nobody but dense steps of groups of their own see a tensor, each by itself.
+    fn is_inside(&self, tensor: usize, own: &[bool]) -> bool {
+        let sees = |step: &Step| step.from.contains(&tensor) || step.residual == Some(tensor);
+        let mut seeing = self.program.steps().iter().zip(own).filter(|(step, _)| sees(step));
+        own[tensor - 1]
+            && !self.program.outputs().contains(&tensor)
+            && seeing.all(|(step, own)| *own && step.from.len() <= 1)
+    }
+
     /// Cycles of an image that channels last are expected to save; `None` of a tensor that others
     /// see as well.
     fn gain(&self, tensor: usize, own: &[bool], target: &Target) -> Option<f64> {
@@ -156,7 +184,7 @@ impl Around<'_> {
             writer.axes().iter().map(|axis| axis.output.known()).product::<Option<usize>>()?;
         let elements = (positions * writer.spec().out_channels) as f64;
         let full = writer.spec().out_channels.is_multiple_of(target.lanes(writer.dtype().bytes()));
-        if !own[tensor - 1] || !full || positions == 1 || self.program.outputs().contains(&tensor) {
+        if !full || positions == 1 || !self.is_inside(tensor, own) {
             return None;
         }
         let bytes = elements * writer.dtype().bytes() as f64;
@@ -167,9 +195,6 @@ impl Around<'_> {
             let is_read = step.from.contains(&tensor);
             if !is_read && step.residual != Some(tensor) {
                 continue;
-            }
-            if !own[at] || step.from.len() > 1 {
-                return None;
             }
             if step.residual == Some(tensor) {
                 gain += elements * WRITTEN * rate;
@@ -192,6 +217,26 @@ impl Around<'_> {
         let is_far = conv.kernel_volume() == 1 && bytes > target.l2_bytes;
         if is_far { FEWER / 2.0 * cycles(conv, target) } else { 0.0 }
     }
+}
+
+/// Bytes of the sets of a first-level cache, a line each, on every x86: a page.
+const SETS: usize = 4096;
+/// Bytes of a line.
+const LINE: usize = 64;
+/// The fewest sets, in lines, that neighbouring positions may share.
+const FEW_SETS: usize = 8;
+
+/// Elements behind the channels of a position of a step's output, channels last: a line where
+/// positions would lie in few sets of the first-level cache. A tile reads a line of each of its
+/// positions, and under a window of their neighbours, for as many channels as are in one, while
+/// weights pass by. Measured on Granite Rapids inside ResNet-50, described channels last: 3x3 with
+/// stride 2 over 28x28, 256 channels, takes 0.60 of the time, over 14x14, 512 channels, 0.66.
+fn gap(conv: &Conv) -> usize {
+    let bytes = conv.types().output.bytes();
+    let apart = conv.spec().out_channels * bytes;
+    // The largest power of two in it, up to all sets.
+    let common = apart & apart.wrapping_neg();
+    if common >= SETS / FEW_SETS { LINE / bytes } else { 0 }
 }
 
 /// Cycles of a step's multiply-adds.

@@ -149,12 +149,13 @@ impl<'a> Whole<'a> {
         id
     }
 
-    /// Memory of a tensor that is written from group `at` on.
-    fn begin(&mut self, at: usize, tensor: usize) {
+    /// Memory of a tensor that is written from group `at` on: of at least so many elements, as
+    /// there may be gaps in it.
+    fn begin(&mut self, at: usize, tensor: usize, least: i64) {
         if self.tensors[tensor].is_some() {
             return;
         }
-        let len = self.chain.len_of(tensor) as i64;
+        let len = least.max(self.chain.len_of(tensor) as i64);
         let life = self.lives.alive[tensor].unwrap_or((at, at));
         self.tensors[tensor] = Some(self.slot(&format!("tensor_{tensor}"), len, life));
     }
@@ -196,9 +197,11 @@ impl<'a> Whole<'a> {
     /// Adds the group at position `at`, whose nest is `from`.
     fn add(&mut self, at: usize, group: &Group, from: &Nest) {
         let end = group.steps.end;
-        self.begin(at, end);
+        let output = from.buffers_of(BufferRole::Output).next();
+        let len = output.and_then(|output| from.constant_len(output));
+        self.begin(at, end, len.unwrap_or(0));
         for copied in std::mem::take(&mut self.lives.copies[at]) {
-            self.begin(at, copied.to);
+            self.begin(at, copied.to, 0);
             self.copy(&copied);
         }
         let mut memory: Vec<Option<BufferId>> = vec![None; from.buffers.len()];

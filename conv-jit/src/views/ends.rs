@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conv_ir::lower::{Layouts, Within};
+use conv_ir::lower::{Gaps, Layouts, Within};
 
 use crate::boxes::{Made, Placed};
 use crate::shared::Shared;
@@ -42,10 +42,16 @@ impl Ends {
             }
             let conv = &steps[groups[group].group.steps.start].conv;
             // Where what stays inside is laid out in another way, arrays are copied.
-            if groups[group].layouts != Layouts::of(conv) {
+            let layouts = groups[group].layouts;
+            let gaps = layouts.gaps;
+            if (Layouts { gaps: Gaps::default(), ..layouts }) != Layouts::of(conv) {
                 continue;
             }
-            let Some(dense) = dense(conv) else { continue };
+            let Some(mut dense) = dense(conv) else { continue };
+            // Channels stand in front.
+            dense.input[0] += gaps.input as i64;
+            dense.residual[0] += gaps.residual as i64;
+            dense.output[0] += gaps.output as i64;
             let within = Within {
                 input: input_around.cloned().unwrap_or(dense.input),
                 residual: dense.residual,

@@ -26,11 +26,11 @@ impl Fusing<'_> {
             return Ok(at);
         }
         let layout = |role| self.layout(self.tensor(*step, role));
-        let layouts = Layouts {
-            input: layout(BufferRole::Input),
-            residual: layout(BufferRole::Residual),
-            output: layout(BufferRole::Output),
-        };
+        let layouts = Layouts::new(
+            layout(BufferRole::Input),
+            layout(BufferRole::Residual),
+            layout(BufferRole::Output),
+        );
         let mut lowered = match &self.schedules[*step] {
             Some(schedule) => {
                 lower(conv, layouts, Some(schedule)).or_else(|_| lower(conv, layouts, None))?

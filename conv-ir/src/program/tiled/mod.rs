@@ -123,14 +123,15 @@ impl<'a> Making<'a> {
     /// An image's or a residual's buffer, with the extents of each axis, images first.
     fn image(&mut self, name: &str, role: BufferRole, channels: i64, sizes: &[i64]) -> BufferId {
         let mut extents = sizes.to_vec();
-        let layout = match role {
-            BufferRole::Residual => self.layouts.residual,
-            BufferRole::Output => self.layouts.output,
-            _ => self.layouts.input,
+        let Layouts { input, residual, output, gaps } = self.layouts;
+        let (layout, gap) = match role {
+            BufferRole::Residual => (residual, gaps.residual),
+            BufferRole::Output => (output, gaps.output),
+            _ => (input, gaps.input),
         };
         match layout {
             Layout::ChannelsFirst => extents.insert(1, channels),
-            Layout::ChannelsLast => extents.push(channels),
+            Layout::ChannelsLast => extents.push(channels + gap as i64),
         }
         self.nest.add_buffer(name, role, constants(&extents))
     }
