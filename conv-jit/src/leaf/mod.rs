@@ -242,7 +242,7 @@ fn turned<T>(
     for section in [&mut code.init, &mut code.update] {
         fold::fold(section, &code.carried, shape);
     }
-    prefetch::prefetch(&mut code);
+    prefetch::prefetch(&mut code, shape.dtype);
     if is_quicker {
         fold::fold(&mut finish, &carried, shape);
         let plain = std::mem::replace(&mut code.finish, finish);

@@ -9,6 +9,8 @@
 //! next channel lies on another page, where the hardware does not look ahead. A line that is asked
 //! for costs one of two loads a cycle, of which multiply-adds with a splat inside take one.
 
+use conv_ir::DType;
+
 use super::inst::{Arg, Inst, LeafCode, Motion, Place, SerialLoop, Source};
 
 const LINE: i64 = 64;
@@ -24,18 +26,21 @@ const PER_LINE: usize = 4;
 const AHEAD: i64 = 8 << 10;
 
 /// Adds prefetches to the update.
-pub(super) fn prefetch(code: &mut LeafCode) {
+pub(super) fn prefetch(code: &mut LeafCode, dtype: DType) {
     if let Some((cursor, bytes)) = code.ahead {
         let lines = (0..(bytes + LINE - 1) / LINE).map(|at| LINE * at);
         let lines = lines.map(|bytes| Place { cursor, bytes }).collect();
         spread(code, lines, false);
     }
-    prefetch_own(code);
+    prefetch_own(code, dtype);
 }
 
 /// What the leaf itself reads.
-fn prefetch_own(code: &mut LeafCode) {
-    let ahead: Vec<Option<i64>> = (0..code.cursors.len()).map(|at| ahead(code, at)).collect();
+fn prefetch_own(code: &mut LeafCode, dtype: DType) {
+    // Of integers it is not measured.
+    let again = |at: usize| !dtype.is_integer() && reads_again(&code.cursors[at]);
+    let ahead = (0..code.cursors.len()).map(|at| ahead(code, at).filter(|_| !again(at)));
+    let ahead: Vec<Option<i64>> = ahead.collect();
     let mut lines: Vec<Place> = Vec::new();
     for place in code.update.iter().flat_map(reads) {
         let Some(ahead) = ahead[place.cursor.0 as usize] else { continue };
@@ -67,6 +72,14 @@ fn spread(code: &mut LeafCode, lines: Vec<Place>, is_soon: bool) {
 /// Where the line of a byte begins.
 fn line_of(bytes: i64) -> i64 {
     bytes.div_euclid(LINE) * LINE
+}
+
+/// Whether the outermost loop that moves a cursor moves it within a line, so that its turns read
+/// the same lines again and again, as of channels last. Without asking for those 3x3 over 28x28 and
+/// 56x56 takes 0.93 of the time with AVX2, over 7x7 and 14x14 with AVX-512 0.96 to 0.99 (Granite
+/// Rapids).
+fn reads_again(motion: &Motion) -> bool {
+    motion.moves.iter().find(|by| **by != 0).is_some_and(|by| by.abs() < LINE)
 }
 
 /// How far away from a cursor's reads those are that a turn asks for: some turns ahead where they
@@ -145,7 +158,7 @@ mod tests {
             cursors: vec![moves(0, weights), moves(1, input)],
             ..LeafCode::default()
         };
-        prefetch(&mut code);
+        prefetch(&mut code, DType::F32);
         let asked = code.update.iter().filter_map(|inst| match inst {
             Inst::Prefetch { place, .. } => Some(place.bytes),
             _ => None,
@@ -156,6 +169,12 @@ mod tests {
     #[test]
     fn packed_weights_are_asked_for_turns_ahead() {
         assert_eq!(asked([3 * 128, 128], [12544, 224]), [AHEAD, AHEAD + 64, 12544]);
+    }
+
+    /// Channels are last: the next channel is on the same lines, which later rounds read again.
+    #[test]
+    fn lines_that_the_next_round_reads_again_are_not_asked_for() {
+        assert_eq!(asked([3 * 128, 128], [4, 1024]), [AHEAD, AHEAD + 64]);
     }
 
     #[test]
