@@ -354,6 +354,7 @@ impl Lowering<'_> {
                     index: position,
                     extent: Box::new(sizes.input[at].clone()),
                     fold,
+                    pixel: 1,
                 },
                 _ if e.lhs_dilation > 1 => {
                     Index::Quotient(Quotient::floor(position, e.lhs_dilation))

@@ -159,13 +159,14 @@ fn interleaved_channels_are_columns_where_they_can_be() {
         "conv2d channels-last n2 g3 ic3 oc3 in 9x21 kernel 5 pad 2, relu",
         "conv2d channels-last g3 ic3 oc3 in 9x23 kernel 3 stride 2,1 pad 1,0 + residual",
         "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3x1 pad 1,0 mode reflect",
+        "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1 mode reflect",
+        "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 65 pad 32 mode circular",
         "conv2d-transposed channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1",
     ];
     for text in merged {
         assert!(axes(text), "{text}");
     }
     let apart = [
-        "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1 mode reflect",
         "conv2d channels-last g3 ic3 oc3 in 9x41 kernel 3 stride 1,2 pad 1",
         "conv2d channels-last g3 ic3 oc3 in 9x21 kernel 3 pad 1 + bias",
         "conv2d g3 ic3 oc3 in 9x21 kernel 3 pad 1",

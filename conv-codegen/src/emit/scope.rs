@@ -154,10 +154,13 @@ impl<'a> Scope<'a> {
                 let q = self.quotient(q);
                 (if q.signed { format!("({} as usize)", q.atom) } else { q.atom }, Range::size())
             }
-            Index::Folded { index, extent, fold } => {
+            Index::Folded { index, extent, fold, pixel } => {
                 let function = LaneFn::of_fold(*fold);
                 self.called.push(function);
                 let (index, extent) = (self.affine(index), self.affine(extent));
+                if *pixel > 1 {
+                    return folded_pixels(function, (&index, &extent), *pixel);
+                }
                 let text =
                     format!("{}({}, {})", function.name(), index.isize_text(), extent.isize_text());
                 (text, Range::size())
@@ -336,6 +339,19 @@ impl<'a> Scope<'a> {
         }
         if texts.is_empty() { Truth::Always } else { Truth::If(texts.join(" && ")) }
     }
+}
+
+/// Where an element is of pixels of so many, which fold together.
+fn folded_pixels(function: LaneFn, (index, extent): (&Sum, &Sum), pixel: i64) -> Sum {
+    let atom = match index.as_constant() {
+        Some(at) => format!("({at}_isize)"),
+        None => index.isize_atom(),
+    };
+    let pixels = extent.divided(pixel).unwrap_or_default().isize_text();
+    let sum = |text| Sum::factor(Factor { text, signed: false, range: Range::size() });
+    let first = sum(format!("{}({atom}.div_euclid({pixel}), {pixels})", function.name()));
+    let inside = sum(format!("({atom}.rem_euclid({pixel}) as usize)"));
+    first.times(&Sum::constant(pixel)).plus(&inside)
 }
 
 /// What is known of a condition when the text is made.

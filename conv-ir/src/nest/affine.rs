@@ -250,6 +250,17 @@ impl Fold {
         }
     }
 
+    /// The same of pixels of so many elements, each of which stays where it is in its pixel.
+    ///
+    /// ```
+    /// use conv_ir::nest::Fold;
+    /// // The green of the pixel before the first of three is that of the second.
+    /// assert_eq!(Fold::Reflect.apply_to_pixels(-2, 9, 3), 4);
+    /// ```
+    pub fn apply_to_pixels(self, index: i64, extent: i64, pixel: i64) -> i64 {
+        pixel * self.apply(index.div_euclid(pixel), extent / pixel) + index.rem_euclid(pixel)
+    }
+
     /// Whether one turn at either end brings all of `lo..=hi` back inside.
     pub fn is_one_turn(self, (lo, hi): (i64, i64), extent: i64) -> bool {
         let reach = match self {
@@ -276,6 +287,9 @@ pub enum Index {
         extent: Box<Affine>,
         /// How.
         fold: Fold,
+        /// Elements that fold together, as channels that stand innermost do: the index counts
+        /// elements, what folds is the pixel. It divides the extent.
+        pixel: i64,
     },
 }
 
@@ -317,8 +331,9 @@ impl Index {
             Index::Quotient(q) => {
                 Index::Quotient(Quotient { numerator: f(&q.numerator), divisor: q.divisor })
             }
-            Index::Folded { index, extent, fold } => {
-                Index::Folded { index: f(index), extent: Box::new(f(extent)), fold: *fold }
+            Index::Folded { index, extent, fold, pixel } => {
+                let (index, extent) = (f(index), Box::new(f(extent)));
+                Index::Folded { index, extent, fold: *fold, pixel: *pixel }
             }
         }
     }
@@ -328,8 +343,8 @@ impl Index {
         match self {
             Index::Affine(a) => a.eval(value),
             Index::Quotient(q) => q.eval(value),
-            Index::Folded { index, extent, fold } => {
-                fold.apply(index.eval(&value), extent.eval(&value))
+            Index::Folded { index, extent, fold, pixel } => {
+                fold.apply_to_pixels(index.eval(&value), extent.eval(&value), *pixel)
             }
         }
     }

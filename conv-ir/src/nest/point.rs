@@ -21,8 +21,8 @@ impl Index {
         match self {
             Index::Affine(a) => a.at(at),
             Index::Quotient(q) => q.numerator.at(at).map(|n| n.div_euclid(q.divisor)),
-            Index::Folded { index, extent, fold } => {
-                Some(fold.apply(index.at(at)?, extent.as_constant()?))
+            Index::Folded { index, extent, fold, pixel } => {
+                Some(fold.apply_to_pixels(index.at(at)?, extent.as_constant()?, *pixel))
             }
         }
     }

@@ -174,8 +174,8 @@ const MANY_GROUPS: i64 = 16;
 /// after   for ow in 0..24: .. input[ow + 3*kw - 3], when ow + 3*kw - 3 >= 0
 /// ```
 ///
-/// The same sums in the same order, of full vectors. Columns must be a step of one apart, and what
-/// lies outside must not fold, which mixes channels.
+/// The same sums in the same order, of full vectors. Columns must be a step of one apart. Where
+/// what lies outside folds, pixels do: each channel stays in its place.
 fn merge_channels(nest: &mut Nest, chain: &LoopPath) -> Option<LoopPath> {
     let find = |role| chain.loops.iter().find(|l| nest.role(l.axis) == role);
     let (group, column) = (find(Role::Group)?, find(Role::Out(0))?);
@@ -200,7 +200,13 @@ fn merge_channels(nest: &mut Nest, chain: &LoopPath) -> Option<LoopPath> {
         let mut access = access.clone();
         if let (Some(at), Base::Buffer(id)) = (dimension_of(&access, group), access.base) {
             access.index.remove(at);
-            access.index[at - 1] = access.index[at - 1].map(&mut { stretched });
+            access.index[at - 1] = match &access.index[at - 1] {
+                Index::Folded { index, extent, fold, pixel } => {
+                    let (index, extent) = (stretched(index), Box::new(extent.times(width)));
+                    Index::Folded { index, extent, fold: *fold, pixel: pixel * width }
+                }
+                index => index.map(&mut { stretched }),
+            };
             stretched_buffers.push(id);
         }
         access
@@ -239,8 +245,13 @@ fn are_columns(nest: &Nest, chain: &LoopPath, group: &Loop, column: &Loop) -> bo
             return false;
         };
         let step = |a: &Affine| (a.of_axis(column.axis), a.of_axis(group.axis));
+        let columns = match columns {
+            Index::Affine(a) => Some(a),
+            Index::Folded { index, extent, .. } => Some(index).filter(|_| !mentions(extent)),
+            Index::Quotient(_) => None,
+        };
         !others.iter().any(uses)
-            && columns.as_affine().map(step) == Some((1, 0))
+            && columns.map(step) == Some((1, 0))
             && last.as_affine() == Some(&Affine::axis(group.axis))
             && nest.buffer(id).extents.last().and_then(Affine::as_constant)
                 == group.constant_extent()

@@ -166,11 +166,21 @@ impl Emitter<'_, '_> {
         match index {
             Index::Affine(a) => self.affine(a),
             Index::Quotient(q) => self.quotient(q),
-            Index::Folded { index, extent, fold } => {
-                let (at, extent) = (self.affine(index), self.affine(extent));
-                match (at, extent) {
-                    (Int::Known(at), Int::Known(extent)) => Int::Known(fold.apply(at, extent)),
-                    _ => self.fold(*fold, at, extent),
+            Index::Folded { index, extent, fold, pixel } => {
+                match (self.affine(index), self.affine(extent)) {
+                    (Int::Known(at), Int::Known(extent)) => {
+                        Int::Known(fold.apply_to_pixels(at, extent, *pixel))
+                    }
+                    (at, extent) if *pixel == 1 => self.fold(*fold, at, extent),
+                    (at, _) => {
+                        let [whole, pixels] = [index, &**extent]
+                            .map(|a| self.quotient(&Quotient::floor(a.clone(), *pixel)));
+                        let moved = self.fold(*fold, whole, pixels);
+                        let before = self.mul(whole, Int::Known(-pixel));
+                        let (inside, first) =
+                            (self.add(at, before), self.mul(moved, Int::Known(*pixel)));
+                        self.add(first, inside)
+                    }
                 }
             }
         }

@@ -89,10 +89,10 @@ pub(crate) enum Source {
     /// Elements of a narrower type, widened: `step` bytes apart, or one in every lane where that is
     /// 0. Those of `live` may be touched; other lanes are zero.
     Stored { dtype: DType, place: Place, step: i64, live: Live },
-    /// In each lane four bytes: that of the lane, of those `step` apart, and those behind it, of
-    /// which `count` are counted; more are zero. Bytes of `live`, counted from the place, may be
-    /// touched; others are zero.
-    Slide { place: Place, step: i64, count: i64, live: Live },
+    /// In each lane four bytes: that of the lane, of those `step` apart, and those behind it,
+    /// `apart` from one another, of which `count` are counted; more are zero. Bytes of `live`,
+    /// counted from the place, may be touched; others are zero.
+    Slide { place: Place, step: i64, count: i64, apart: i64, live: Live },
     /// These bits in every lane.
     Bits(u64),
     /// These bits in the lanes outside `live`, zeros in those of it.

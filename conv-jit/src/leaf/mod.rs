@@ -19,6 +19,7 @@ mod flow;
 mod fold;
 pub(crate) mod inst;
 mod loops;
+mod moved;
 mod pairs;
 mod prefetch;
 mod regroup;
@@ -135,6 +136,7 @@ pub(crate) fn lower<T>(
     if nest.dtype != DType::I32 || shape.width == 1 {
         return shared(code, shape, encode);
     }
+    moved::joined(&mut code, shape.width);
     let is_packed = |place: inst::Place| {
         let pointer = code.cursors[place.cursor.0 as usize].pointer;
         nest.buffer(leaf.pointers[pointer]).role == BufferRole::Packed

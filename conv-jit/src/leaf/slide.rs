@@ -10,7 +10,8 @@
 //! gives each lane its own byte and those behind it; all sums of the tile that have taps there
 //! share it, each with its own four numbers: known ones, or weights that lie beside each other,
 //! which are a splat of 32 bits. What a sum has no tap for is 0, or is multiplied by 0. Lanes may
-//! be two bytes apart (a stride), and some may be left out, as at an edge.
+//! be two bytes apart (a stride), and some may be left out, as at an edge. Taps may be up to four
+//! bytes apart, as those of a pixel's channel are.
 //!
 //! Sums of integers are modulo 2^32, in any order, and no product of bytes, nor four of them,
 //! leaves 32 bits: nothing needs a proof that sums are small. Bytes of the picture have no sign,
@@ -30,6 +31,8 @@ use super::inst::{Arg, Inst, Kind, LeafCode, Live, Place, Source, Value};
 
 /// Products in an instruction.
 const FOUR: i64 = 4;
+/// Bytes in which four lanes find theirs.
+const SIXTEEN: i64 = 16;
 /// Only whole registers of 512 bits: that is where a lane's neighbours are found.
 const BYTES: i64 = 64;
 /// Bytes behind packed weights that a splat of four of them may touch.
@@ -67,10 +70,12 @@ enum Weights {
 #[derive(Clone)]
 struct Group {
     sum: Value,
-    /// The first and how many bytes there are from it to the last.
+    /// The first and how many places there are from it to the last.
     place: Place,
     count: i64,
     step: i64,
+    /// Bytes from tap to tap.
+    apart: i64,
     weights: Weights,
     /// Of each tap: how far it is from the first, and its lanes.
     taps: Vec<(i64, Live)>,
@@ -191,35 +196,42 @@ fn taps(code: &LeafCode, is_packed: &impl Fn(Place) -> bool) -> Vec<Tap> {
     found
 }
 
-/// Taps of one sum that are on four neighbouring bytes, from the first on.
+/// Taps of one sum that are on four bytes, from the first on: neighbours, or as far apart as makes
+/// the fewest groups.
 fn groups(taps: &[Tap], width: i64) -> Vec<Group> {
     let mut sorted = taps.to_vec();
     sorted.sort_by_key(|tap| (tap.sum.0, tap.place.cursor.0, tap.place.bytes));
-    let mut groups: Vec<Group> = Vec::new();
-    for tap in &sorted {
-        if !groups.last_mut().is_some_and(|group| group.takes(tap, width)) {
-            groups.push(Group::of(tap));
+    let grouped = |apart: i64| {
+        let mut groups: Vec<Group> = Vec::new();
+        for tap in &sorted {
+            if !groups.last_mut().is_some_and(|group| group.takes(tap, width)) {
+                groups.push(Group::of(tap, apart));
+            }
         }
-    }
-    groups
+        groups
+    };
+    let widest = sorted.iter().map(|tap| tap.step).max().unwrap_or(1);
+    let is_near = |apart: &i64| (FOUR - 1) * (widest + apart) < SIXTEEN;
+    (1..=FOUR).filter(is_near).map(grouped).min_by_key(Vec::len).unwrap_or_default()
 }
 
 impl Group {
-    fn of(tap: &Tap) -> Group {
+    fn of(tap: &Tap, apart: i64) -> Group {
         let weights = match tap.weight {
             Weight::Known(weight) => Weights::Known([weight, 0, 0, 0]),
             Weight::At(place) => Weights::From(place),
         };
         let Tap { sum, place, step, live, .. } = *tap;
-        Group { sum, place, count: 1, step, weights, taps: vec![(0, live)] }
+        Group { sum, place, count: 1, step, apart, weights, taps: vec![(0, live)] }
     }
 
     /// Adds a tap, where it fits in.
     fn takes(&mut self, tap: &Tap, width: i64) -> bool {
-        let at = tap.place.bytes - self.place.bytes;
+        let bytes = tap.place.bytes - self.place.bytes;
+        let at = bytes / self.apart;
         let is_here =
             (self.sum, self.place.cursor, self.step) == (tap.sum, tap.place.cursor, tap.step);
-        if !is_here || at >= FOUR {
+        if !is_here || at >= FOUR || bytes % self.apart != 0 {
             return false;
         }
         let weights = match (self.weights, tap.weight) {
@@ -237,7 +249,7 @@ impl Group {
             }
             _ => return false,
         };
-        self.taps.push((at, tap.live));
+        self.taps.push((bytes, tap.live));
         if !self.reads_zeros(width) {
             self.taps.pop();
             return false;
@@ -272,12 +284,12 @@ impl Group {
     }
 
     fn source(&self, width: i64) -> Source {
-        let Group { place, count, step, .. } = *self;
+        let Group { place, count, step, apart, .. } = *self;
         match (count, step, &self.taps[..]) {
             (1, 1, [(_, live), ..]) => {
                 Source::Stored { dtype: DType::U8, place, step: 1, live: *live }
             }
-            _ => Source::Slide { place, step, count, live: self.touched(width) },
+            _ => Source::Slide { place, step, count, apart, live: self.touched(width) },
         }
     }
 }
@@ -293,12 +305,13 @@ fn widen(groups: &mut [Group], width: i64) {
     // By cursor and byte: the bytes from there on that are loaded.
     let mut loaded: HashMap<Place, i64> = HashMap::default();
     for at in order {
-        let Group { place, count, weights: Weights::Known(weights), taps, .. } = &mut groups[at]
+        let Group { place, count, apart, weights: Weights::Known(weights), taps, .. } =
+            &mut groups[at]
         else {
             continue;
         };
         let covering = (0..FOUR).find_map(|by| {
-            let first = place.offset(-by);
+            let first = place.offset(-by * *apart);
             let length = *loaded.get(&first)?;
             (by + *count <= length).then_some((first, length, by as usize))
         });
@@ -306,7 +319,7 @@ fn widen(groups: &mut [Group], width: i64) {
             weights.rotate_right(by);
             (*place, *count) = (first, length);
             let whole = Live::first(width);
-            *taps = vec![(0, whole), (length - 1, whole)];
+            *taps = vec![(0, whole), ((length - 1) * *apart, whole)];
         } else {
             loaded.insert(*place, *count);
         }
@@ -355,6 +368,24 @@ mod tests {
     fn twice_the_same_byte_is_one_weight_while_that_is_a_byte() {
         assert_eq!(found(&[tap(0, 0, 100), tap(0, 0, 27)]), [(0, 0, 1, [127, 0, 0, 0])]);
         assert_eq!(found(&[tap(0, 0, 100), tap(0, 0, 28)]).len(), 2);
+    }
+
+    #[test]
+    fn taps_of_a_pixels_channel_are_apart() {
+        let taps: Vec<Tap> = (0..5).map(|at| tap(0, 10 + 3 * at, at as i8 + 1)).collect();
+        assert_eq!(found(&taps), [(0, 10, 4, [1, 2, 3, 4]), (0, 22, 1, [5, 0, 0, 0])]);
+        let [four, one] = &groups(&taps, 16)[..] else { panic!("four and one") };
+        assert_eq!((four.apart, four.touched(16).range()), (3, (0, 25)));
+        assert_eq!(one.touched(16).range(), (0, 16));
+        // A channel in the middle of another sum's shares its load.
+        let shared = found(&[tap(0, 0, 1), tap(0, 3, 2), tap(0, 6, 3), tap(1, 3, 7), tap(1, 6, 8)]);
+        assert_eq!(shared, [(0, 0, 3, [1, 2, 3, 0]), (1, 0, 3, [0, 7, 8, 0])]);
+        // Lanes that are two bytes apart leave room for three.
+        let apart = |by: i64| {
+            let two = [0, by].map(|at| Tap { step: 2, ..tap(0, at, 1) });
+            groups(&two, 16).len()
+        };
+        assert_eq!([3, 4, 6, 8, 9, 12].map(apart), [1, 1, 1, 2, 1, 2]);
     }
 
     #[test]

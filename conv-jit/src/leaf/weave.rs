@@ -133,7 +133,7 @@ fn copied(
                 Arg::From(Source::Stored { place, step: 2, live, .. }) if slides => {
                     let (from, to) = live.range();
                     let live = Live::new(2 * from, 2 * to - 1);
-                    Source::Slide { place, step: 2, count: 1, live }
+                    Source::Slide { place, step: 2, count: 1, apart: 1, live }
                 }
                 Arg::From(Source::Stored { place, step, live, .. }) => {
                     Source::Stored { dtype: DType::U8, place, step, live }

@@ -142,8 +142,8 @@ fn blocks_of_every_shape() {
 }
 
 /// Guards, folds and bounds that only the machine can decide, with a loop that may be empty. Folded
-/// indices are `apart` from one another.
-fn dynamic(dtype: DType, fold: Fold, apart: i64) -> Nest {
+/// indices are `apart` from one another, and so many fold together.
+fn dynamic(dtype: DType, fold: Fold, (apart, pixel): (i64, i64)) -> Nest {
     let mut s = Sketch::new(dtype);
     let (o, k, c) = (s.axis("o"), s.axis("k"), s.axis("c"));
     let input = s.buffer(BufferRole::Input, &[3, 7]);
@@ -153,7 +153,12 @@ fn dynamic(dtype: DType, fold: Fold, apart: i64) -> Nest {
     let folded = Access {
         index: vec![
             ax(c).into(),
-            Index::Folded { index: at.times(apart), extent: Box::new(7.into()), fold },
+            Index::Folded {
+                index: at.times(apart),
+                extent: Box::new((7 - 7 % pixel).into()),
+                fold,
+                pixel,
+            },
         ],
         ..Access::buffer(input, [])
     };
@@ -216,9 +221,9 @@ fn dynamic(dtype: DType, fold: Fold, apart: i64) -> Nest {
 #[test]
 fn dynamic_guards_folds_and_bounds() {
     for fold in [Fold::Reflect, Fold::Symmetric, Fold::Replicate, Fold::Circular] {
-        for apart in [1, 5, -9] {
-            check::<f32>(&dynamic(DType::F32, fold, apart), "f32");
-            check::<f64>(&dynamic(DType::F64, fold, apart), "f64");
+        for by in [(1, 1), (5, 1), (-9, 1), (1, 3), (-5, 2), (4, 3)] {
+            check::<f32>(&dynamic(DType::F32, fold, by), "f32");
+            check::<f64>(&dynamic(DType::F64, fold, by), "f64");
         }
     }
 }

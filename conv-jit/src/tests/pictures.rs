@@ -215,3 +215,46 @@ fn neighbouring_taps_are_one_instruction() {
     assert!(count("vpdpbusd") > 0 && count("vpshufb") > 0, "{text}");
     assert!(count("vpdpbusd") > count("vpshufb"), "rows of a tile share what is slid");
 }
+
+/// Channels beside each other under one window are columns that many apart, and pixels fold.
+#[test]
+fn interleaved_channels_fold_by_pixels() {
+    const MODES: [PaddingMode; 6] = [
+        PaddingMode::Reflect,
+        PaddingMode::Symmetric,
+        PaddingMode::Replicate,
+        PaddingMode::Circular,
+        PaddingMode::Constant(201.0),
+        PaddingMode::Zeros,
+    ];
+    let windows = [[3, 3], [1, 5], [5, 5], [7, 7], [2, 4], [15, 15]];
+    // The narrow one turns more than once under wide windows.
+    let sizes = [[9, 67], [20, 33], [12, 4]];
+    let mut round = 0;
+    for planes in 2..=5 {
+        for (kernel, size) in windows.iter().flat_map(|k| sizes.iter().map(move |s| (*k, *s))) {
+            round += 1;
+            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
+            let spec = ConvSpec {
+                layout: Layout::ChannelsLast,
+                in_channels: planes,
+                out_channels: planes,
+                groups: planes,
+                padding: kernel.map(around).into(),
+                padding_mode: MODES[(round + round / MODES.len()) % MODES.len()],
+                ..ConvSpec::new(size, kernel)
+            };
+            let tap = |at: usize| extreme(at + 97 * round, -8, 8);
+            let rows = kernel[0];
+            let window = (0..rows * kernel[1]).map(|at| match round % 3 {
+                0 => tap(at / kernel[1]) * tap(50 + at % kernel[1]),
+                _ => extreme(at + 97 * round, -128, 127),
+            });
+            let weight = window.collect::<Vec<i32>>().repeat(planes);
+            let input: Vec<u8> = (0..planes * size[0] * size[1])
+                .map(|at| extreme(at + round, 0, 255) as u8)
+                .collect();
+            every_output(&spec, &weight, &input);
+        }
+    }
+}

@@ -87,7 +87,7 @@ impl Vectors<'_> {
         self.load_constant(self.codes.load, self.name(reg), constant);
     }
 
-    /// Four neighbouring bytes in each lane. The last lanes reach beyond sixteen bytes, so they
+    /// Four neighbouring bytes in each lane, or fewer. The last lanes reach beyond sixteen bytes, so they
     /// take theirs from the sixteen that end where the last byte is: none is touched that is not
     /// asked for.
     pub(super) fn load_slid(&mut self, reg: Reg, place: Place, count: i64) -> Result<(), Refusal> {
@@ -98,22 +98,23 @@ impl Vectors<'_> {
         self.text.push(Instruction::with2(repeat, name, first?));
         let mask = self.mask_of(masks::LAST_CHUNK);
         self.text.push(masked(Instruction::with2(repeat, name, last?), mask));
-        let order = self.kept(Kept::Slide { count, from: Sixteen::Ends })?;
+        let order = self.kept(Kept::Slide { count, apart: 1, from: Sixteen::Ends })?;
         let order = self.name(order);
         let shuffle = Code::EVEX_Vpshufb_zmm_k1z_zmm_zmmm512;
         self.text.push(Instruction::with3(shuffle, name, name, order));
         Ok(())
     }
 
-    /// The same of bytes of which some are left out, or of lanes that are apart: one masked load,
+    /// The same of bytes that are apart or of which some are left out, or of lanes that are: one masked load,
     /// of which each 128 bits get the sixteen bytes that their lanes look into.
     pub(super) fn load_slid_of(
         &mut self,
         reg: Reg,
         place: Place,
-        (step, count, live): (i64, i64, Live),
+        (step, (count, apart), live): (i64, (i64, i64), Live),
     ) -> Result<(), Refusal> {
-        let [chunks, order] = [Kept::Chunks(step), Kept::Slide { count, from: Sixteen::Own(step) }];
+        let from = Sixteen::Own(step);
+        let [chunks, order] = [Kept::Chunks(step), Kept::Slide { count, apart, from }];
         let (chunks, order) = (self.kept(chunks)?, self.kept(order)?);
         let (load, bytes) = match live.range().1 {
             ..=32 => (Code::EVEX_Vmovdqu8_ymm_k1z_ymmm256, 32),
@@ -144,7 +145,7 @@ impl Vectors<'_> {
 
     /// The place of each byte of a slide in the sixteen that its lane has; zero for those that do
     /// not count.
-    pub(super) fn load_order(&mut self, reg: Reg, count: i64, from: Sixteen) {
+    pub(super) fn load_order(&mut self, reg: Reg, (count, apart): (i64, i64), from: Sixteen) {
         const ZERO: u8 = 0x80;
         let (width, chunk) = (self.shape.width, self.shape.chunk());
         let first = |lane: i64| match from {
@@ -152,7 +153,8 @@ impl Vectors<'_> {
             Sixteen::Ends => lane,
             Sixteen::Own(step) => lane % chunk * step,
         };
-        let byte = |lane: i64, at: i64| if at < count { (first(lane) + at) as u8 } else { ZERO };
+        let byte =
+            |lane: i64, at: i64| if at < count { (first(lane) + at * apart) as u8 } else { ZERO };
         let bytes = (0..width).flat_map(|lane| (0..4).map(move |at| byte(lane, at)));
         let bytes = bytes.collect();
         self.load_constant(self.codes.load, self.name(reg), bytes);

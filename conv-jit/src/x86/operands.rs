@@ -43,7 +43,9 @@ impl Vectors<'_> {
                 match constant {
                     Kept::Bits(bits) => self.load(reg, Source::Bits(bits))?,
                     Kept::Alternate(first) => self.load_alternate(reg, first),
-                    Kept::Slide { count, from } => self.load_order(reg, count, from),
+                    Kept::Slide { count, apart, from } => {
+                        self.load_order(reg, (count, apart), from)
+                    }
                     Kept::Chunks(step) => self.load_chunks_of(reg, step),
                 }
                 self.constants.push((constant, reg));
@@ -158,10 +160,10 @@ impl Vectors<'_> {
             }
             Source::Vector { place, live } => self.load_masked(reg, place, live)?,
             Source::Strided { place, step, live } => self.gather(reg, place, step, live)?,
-            Source::Slide { place, step, count, live } => {
+            Source::Slide { place, step, count, apart, live } => {
                 match is_plain_slide(self.shape, step, count, live) {
                     true => self.load_slid(reg, place, count)?,
-                    false => self.load_slid_of(reg, place, (step, count, live))?,
+                    false => self.load_slid_of(reg, place, (step, (count, apart), live))?,
                 }
             }
             Source::Around { live, bits } => self.load_around(reg, live, bits),

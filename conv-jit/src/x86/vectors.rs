@@ -36,7 +36,7 @@ pub(super) enum Kept {
     Alternate(usize),
     /// Where the bytes of a [slide](crate::leaf::inst::Source::Slide) of so many come from, in the
     /// sixteen that its lane has.
-    Slide { count: i64, from: Sixteen },
+    Slide { count: i64, apart: i64, from: Sixteen },
     /// The sixteen bytes of each 128 bits of lanes so many bytes apart, in numbers of 32 bits.
     Chunks(i64),
 }

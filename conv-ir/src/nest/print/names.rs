@@ -75,13 +75,18 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// `reflect(oh + kh - 1, 56)`.
+    /// `reflect(oh + kh - 1, 56)`; `reflect(ow + 3 kw - 3, 168 by 3)` where pixels fold.
     pub fn index(&self, index: &Index) -> String {
         match index {
             Index::Affine(a) => self.affine(a),
             Index::Quotient(q) => self.quotient(q),
-            Index::Folded { index, extent, fold } => {
-                format!("{}({}, {})", fold_word(*fold), self.affine(index), self.affine(extent))
+            Index::Folded { index, extent, fold, pixel } => {
+                let (word, index, extent) =
+                    (fold_word(*fold), self.affine(index), self.affine(extent));
+                match pixel {
+                    1 => format!("{word}({index}, {extent})"),
+                    by => format!("{word}({index}, {extent} by {by})"),
+                }
             }
         }
     }

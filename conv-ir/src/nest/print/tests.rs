@@ -72,12 +72,14 @@ fn small_print() {
     let quotient = Quotient::floor(ax(0).plus_constant(1), 2);
     assert_eq!(names.quotient(&quotient), "(a + 1) / 2");
     assert_eq!(names.bound(&Bound::Min(vec![quotient, 4.into()])), "min((a + 1) / 2, 4)");
-    let folded = Index::Folded {
+    let folded = |pixel| Index::Folded {
         index: ax(0).plus_constant(-1),
         extent: Box::new(6.into()),
         fold: Fold::Reflect,
+        pixel,
     };
-    assert_eq!(names.index(&folded), "reflect(a - 1, 6)");
+    assert_eq!(names.index(&folded(1)), "reflect(a - 1, 6)");
+    assert_eq!(names.index(&folded(3)), "reflect(a - 1, 6 by 3)");
     assert_eq!(names.cond(&Cond::NonNegative(ax(0).times(-1))), "0 >= a");
     assert_eq!(names.cond(&Cond::Divides(2, ax(0).minus(&ax(1)))), "(a - b) % 2 == 0");
 }

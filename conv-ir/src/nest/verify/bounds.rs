@@ -207,7 +207,10 @@ impl<'a> Boxes<'a> {
             Index::Affine(a) => self.affine(a),
             // A guard says when it is used.
             Index::Quotient(_) => None,
-            Index::Folded { index, extent, .. } => Some(self.folded(index, extent.as_constant()?)),
+            Index::Folded { index, extent, pixel, .. } => {
+                let extent = extent.as_constant()?;
+                Some(self.folded(index, extent - extent % pixel))
+            }
         }
     }
 

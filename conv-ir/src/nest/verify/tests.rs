@@ -199,6 +199,7 @@ fn v17_bounds() {
             index: ax(0).plus_constant(by),
             extent: Box::new(extent.into()),
             fold,
+            pixel: 1,
         }]
     };
     let fold =

@@ -65,6 +65,8 @@ struct Dimension {
     /// Extent of the input along it.
     limit: Affine,
     outside: Outside,
+    /// Elements that fold together.
+    pixel: i64,
     /// The panel's index at a tap of an output.
     index: Affine,
 }
@@ -274,9 +276,9 @@ fn dimension(
     access: &Access,
     of: usize,
 ) -> Result<Option<Dimension>, Error> {
-    let (a, fold) = match &access.index[of] {
-        Index::Affine(a) => (a.clone(), None),
-        Index::Folded { index, fold, .. } => (index.clone(), Some(*fold)),
+    let (a, fold, pixel) = match &access.index[of] {
+        Index::Affine(a) => (a.clone(), None, 1),
+        Index::Folded { index, fold, pixel, .. } => (index.clone(), Some(*fold), *pixel),
         Index::Quotient(_) => {
             return Err(Error::IllegalSchedule("borders panel: before pass phases".to_owned()));
         }
@@ -317,7 +319,8 @@ fn dimension(
         Index::Folded { extent, .. } => (**extent).clone(),
         _ => tested_extent(&path.leaf, &a).unwrap_or(nest.buffer(buffer).extents[of].clone()),
     };
-    Ok(Some(Dimension { of, extent: highest + 1, needed, scale, start, limit, outside, index }))
+    let extent = highest + 1;
+    Ok(Some(Dimension { of, extent, needed, scale, start, limit, outside, pixel, index }))
 }
 
 /// The input's extent as a test of an index has it: the array may be longer than the input. None
@@ -340,10 +343,13 @@ fn unknown(nest: &Nest, index: &Affine) -> Error {
 
 /// Whether a folded index is known to turn at most once at either end of the image.
 fn turns_once(path: &LoopPath, index: &Index) -> bool {
-    let Index::Folded { index, extent, fold } = index else { return true };
+    let Index::Folded { index, extent, fold, pixel } = index else { return true };
     // Strides and dilations are positive, so the first index is the lowest.
-    let range = highest(path, index).map(|highest| (index.constant, highest));
-    range.zip(extent.as_constant()).is_some_and(|(range, n)| fold.is_one_turn(range, n))
+    let range = highest(path, index).map(|highest| {
+        let [lowest, highest] = [index.constant, highest].map(|at| at.div_euclid(*pixel));
+        (lowest, highest)
+    });
+    range.zip(extent.as_constant()).is_some_and(|(range, n)| fold.is_one_turn(range, n / pixel))
 }
 
 /// The largest value of an index over constant loops that start at 0.

@@ -16,13 +16,19 @@
 //! panel[q, row, 16 x.o + x.l + 1, b] = a[b], lanes x along b
 //! ```
 //!
+//! Where channels stand innermost pixels turn, and each channel stays in its place:
+//!
+//! ```text
+//! for x.o in 0..1: for x.i in 0..3: panel[row, 3 x.o + x.i] = input[oh + row - 1, 3 - 3 x.o + x.i]
+//! ```
+//!
 //! gives: copies that test nothing, in whole vectors where the columns allow. Padding that turns
 //! more than once is folded element by element.
 
 use super::{Dimension, Outside, Woven};
 use crate::nest::{
     Access, Affine, AxisId, Base, Bound, BufferId, Expr, FOUR, Fold, Index, Lanes, Leaf, Loop,
-    LoopPath, Nest, Op, Part, Quotient, RegId, Register, Role, TileAxis,
+    LoopPath, Nest, Op, Part, Quotient, RegId, Register, Role, TileAxis, Var,
 };
 
 /// Positions `lo..hi` of a panel's dimension, and where they come from (`None`: the padding value).
@@ -32,12 +38,15 @@ struct Segment {
     from: Option<Source>,
 }
 
-/// Position in the input: `scale * position + start`, folded into an extent if need be.
+/// Position in the input: `scale * position + start`, folded into an extent if need be. Where
+/// pixels turn, that is so of their first elements, and the others are behind those.
 #[derive(Clone)]
 struct Source {
     scale: i64,
     start: Affine,
     fold: Option<(Fold, Affine)>,
+    /// Elements that turn together.
+    pixel: i64,
 }
 
 impl Source {
@@ -46,9 +55,15 @@ impl Source {
         match &self.fold {
             None => Index::Affine(index),
             Some((fold, extent)) => {
-                Index::Folded { index, extent: Box::new(extent.clone()), fold: *fold }
+                let (extent, fold, pixel) = (Box::new(extent.clone()), *fold, self.pixel);
+                Index::Folded { index, extent, fold, pixel }
             }
         }
+    }
+
+    /// Elements of a pixel that turns.
+    fn turning(&self) -> Option<i64> {
+        (self.fold.is_none() && self.pixel > 1).then_some(self.pixel)
     }
 }
 
@@ -66,7 +81,7 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     let inside = Segment {
         lo: Bound::Max(vec![zero.clone(), first.clone()]),
         hi: until(Some(&end)),
-        from: Some(Source { scale: d.scale, start: d.start.clone(), fold: None }),
+        from: Some(Source { scale: d.scale, start: d.start.clone(), fold: None, pixel: 1 }),
     };
     let (before, after) = match d.outside {
         Outside::Nothing => return vec![inside],
@@ -77,7 +92,8 @@ fn segments(d: &Dimension) -> Vec<Segment> {
         }
         Outside::Folded(fold) => {
             let fold = Some((fold, d.limit.clone()));
-            let source = Some(Source { scale: d.scale, start: d.start.clone(), fold });
+            let source =
+                Some(Source { scale: d.scale, start: d.start.clone(), fold, pixel: d.pixel });
             (source.clone(), source)
         }
     };
@@ -98,14 +114,15 @@ pub(super) fn parts(d: &Dimension) -> usize {
 
 /// Where positions before and after the image come from, if they turn once.
 fn turned(d: &Dimension, fold: Fold) -> (Source, Source) {
-    let mirror = |sum: Affine| Source { scale: -d.scale, start: sum.minus(&d.start), fold: None };
-    let shifted = |by: Affine| Source { scale: d.scale, start: d.start.plus(&by), fold: None };
-    let fixed = |at: Affine| Source { scale: 0, start: at, fold: None };
+    let pixel = d.pixel;
+    let to = |scale: i64, start: Affine| Source { scale, start, fold: None, pixel };
+    let mirror = |sum: Affine| to(-d.scale, sum.minus(&d.start));
+    let shifted = |by: Affine| to(d.scale, d.start.plus(&by));
     let n = &d.limit;
     match fold {
-        Fold::Reflect => (mirror(0.into()), mirror(n.times(2).plus_constant(-2))),
-        Fold::Symmetric => (mirror((-1).into()), mirror(n.times(2).plus_constant(-1))),
-        Fold::Replicate => (fixed(0.into()), fixed(n.plus_constant(-1))),
+        Fold::Reflect => (mirror(0.into()), mirror(n.times(2).plus_constant(-2 * pixel))),
+        Fold::Symmetric => (mirror((-pixel).into()), mirror(n.times(2).plus_constant(-pixel))),
+        Fold::Replicate => (to(0, 0.into()), to(0, n.plus_constant(-pixel))),
         Fold::Circular => (shifted(n.clone()), shifted(n.times(-1))),
     }
 }
@@ -195,6 +212,12 @@ impl Fill<'_> {
             loops: outer.clone(),
             leaf: self.leaf(name, reduce, segments, &axes),
         };
+        if let Some(pixel) = last.from.as_ref().and_then(Source::turning) {
+            return vec![LoopPath {
+                leaf: self.pixels(nest, pixel, segments, &axes),
+                loops: outer,
+            }];
+        }
         let scalar = |l: Loop| path("fill", vec![l]);
         let (Some(lo), Some(hi)) = (last.lo.as_constant(), last.hi.as_constant()) else {
             return vec![scalar(bounds(inner, last))];
@@ -209,13 +232,24 @@ impl Fill<'_> {
         let lane = nest.add_axis("x.l", Role::Copy, Part::Lane);
         let lanes = Lanes { axis: lane, width, vectors: None, cut: None };
         let mut paths = Vec::new();
-        if vectors > 0 {
+        let (together, mut at) = (self.together(nest), lo);
+        // As many vectors at a time as fill a register, then one by one.
+        for (count, each) in [(vectors / together, together), (vectors % together, 1)] {
+            if count == 0 {
+                continue;
+            }
             let block = nest.add_axis("x.o", Role::Copy, Part::Outer);
-            let by = Affine::axis(block).times(width).plus(&Affine::axis(lane)).plus_constant(lo);
-            let mut whole = path("fill_vectors", vec![Loop::serial(block, vectors)]);
+            let by = Affine::axis(block).times(width * each).plus(&Affine::axis(lane));
+            let by = by.plus_constant(at);
+            let mut whole = path("fill_vectors", vec![Loop::serial(block, count)]);
+            let by = match each {
+                1 => by,
+                _ => by.plus(&side_by_side(nest, &mut whole.leaf, each).times(width)),
+            };
             whole.leaf.substitute(inner, &by);
             whole.leaf.lanes = Some(lanes);
             paths.push(whole);
+            at += count * each * width;
         }
         if left > 0 && self.fours.is_some() {
             let by = Affine::axis(lane).plus_constant(lo + vectors * width);
@@ -228,6 +262,36 @@ impl Fill<'_> {
             paths.push(scalar(Loop { lo, hi: hi.into(), ..Loop::serial(inner, 0) }));
         }
         paths
+    }
+
+    /// Vectors of elements that a register of the sums' width holds, where they stay as they are.
+    fn together(&self, nest: &Nest) -> i64 {
+        let [from, to] = [self.input, self.panel].map(|id| nest.buffer(id).dtype);
+        match from == to && from.is_integer() && self.fours.is_none() {
+            true => (nest.dtype.bytes() / from.bytes()) as i64,
+            false => 1,
+        }
+    }
+
+    /// Pixels that turn: their elements do not.
+    fn pixels(&self, nest: &mut Nest, pixel: i64, segments: &[Segment], axes: &[AxisId]) -> Leaf {
+        let [at, inside] = [("x.o", Part::Outer), ("x.i", Part::Inner)]
+            .map(|(name, part)| nest.add_axis(name, Role::Copy, part));
+        let mut segments: Vec<Segment> = segments.iter().map(Segment::again).collect();
+        let mut loops = vec![Loop::serial(inside, pixel)];
+        if let Some(Segment { lo, hi, from: Some(source) }) = segments.last_mut() {
+            source.start = source.start.clone().plus_term(Var::Axis(inside), 1 - source.scale);
+            let pixels = |q: &Quotient| Quotient { divisor: q.divisor * pixel, ..q.clone() };
+            let [lo, hi] = [&*lo, &*hi].map(|b| b.quotients().iter().map(pixels).collect());
+            let (lo, hi) = (Bound::Max(lo), Bound::Min(hi));
+            loops.insert(0, Loop { lo, hi, ..Loop::serial(at, 0) });
+        }
+        let mut leaf = self.leaf("fill_pixels", loops, &segments, axes);
+        let by = Affine::axis(at).times(pixel).plus(&Affine::axis(inside));
+        if let Some(&inner) = axes.last() {
+            leaf.substitute(inner, &by);
+        }
+        leaf
     }
 
     /// Without lanes.
@@ -270,10 +334,27 @@ impl Fours {
                 index: inside,
                 extent: Box::new(channels.into()),
                 fold: Fold::Replicate,
+                pixel: 1,
             },
             _ => Index::Affine(Affine::axis(block).times(FOUR).plus(&inside)),
         }
     }
+}
+
+/// The leaf storing so many elements at a time; which of them.
+fn side_by_side(nest: &mut Nest, leaf: &mut Leaf, count: i64) -> Affine {
+    let along = nest.add_axis("x.v", Role::Copy, Part::Inner);
+    let reg = RegId(0);
+    for op in std::mem::take(&mut leaf.update) {
+        if let Op::Store { to, value, when } = op {
+            let store = Op::Store { to, value: Expr::Reg(reg), when };
+            leaf.update.push(Op::Each(along, vec![Op::set(reg, value)]));
+            leaf.update.push(Op::Each(along, vec![store]));
+        }
+    }
+    leaf.tile = vec![TileAxis { axis: along, extent: count }];
+    leaf.registers = vec![Register { name: "a".to_owned(), axes: vec![along] }];
+    Affine::axis(along)
 }
 
 fn bounds(axis: AxisId, segment: &Segment) -> Loop {
