@@ -87,9 +87,9 @@ impl Vectors<'_> {
         self.load_constant(self.codes.load, self.name(reg), constant);
     }
 
-    /// Four neighbouring bytes in each lane, or fewer. The last lanes reach beyond sixteen bytes, so they
-    /// take theirs from the sixteen that end where the last byte is: none is touched that is not
-    /// asked for.
+    /// Four neighbouring bytes in each lane, or fewer. The last lanes reach beyond sixteen bytes,
+    /// so they take theirs from the sixteen that end where the last byte is: none is touched that
+    /// is not asked for.
     pub(super) fn load_slid(&mut self, reg: Reg, place: Place, count: i64) -> Result<(), Refusal> {
         let name = self.name(reg);
         let ends = [place, place.offset(count - 1)].map(|place| self.memory(place, false));
@@ -105,8 +105,8 @@ impl Vectors<'_> {
         Ok(())
     }
 
-    /// The same of bytes that are apart or of which some are left out, or of lanes that are: one masked load,
-    /// of which each 128 bits get the sixteen bytes that their lanes look into.
+    /// The same of bytes that are apart or of which some are left out, or of lanes that are: one
+    /// masked load, of which each 128 bits get the sixteen bytes that their lanes look into.
     pub(super) fn load_slid_of(
         &mut self,
         reg: Reg,
