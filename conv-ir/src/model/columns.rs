@@ -12,12 +12,7 @@ use super::{
 };
 use crate::Target;
 use crate::nest::Role;
-<<<<<<< HEAD
 use crate::schedule::{Borders, Choice};
-use crate::{Isa, Target};
-=======
-use crate::schedule::{Borders, Choice, MOST};
->>>>>>> 6e5b1c6 (Layers of bytes multiply pairs of words with AVX2, and four bytes at a time with AVX-VNNI)
 
 /// Bytes of a page.
 const PAGE: i64 = 4096;
