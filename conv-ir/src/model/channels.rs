@@ -5,7 +5,7 @@
 //! tails, where weights and input come from, and the runs of memory that the output is stored in.
 //! The cheapest wins.
 
-use super::order::{can_wait, waits};
+use super::order::can_wait;
 use super::shape::{Shape, UNKNOWN, product};
 use super::{CROWDED, L2_RATE, PAIR_CYCLES, REPEATS, SHORT, counted, fma_cycles, latency};
 use crate::nest::Role;
@@ -198,7 +198,7 @@ fn channel_tiles(shape: &Shape, target: &Target) -> Vec<Channels> {
 pub(super) fn tiles(shape: &Shape, target: &Target) -> Vec<(f64, Channels)> {
     let sums = shape.steps() as f64 / shape.phases as f64;
     let priced = |tile: Channels| {
-        (tile.cycles(shape, target) * sums + waits(shape, target, tile.columns), tile)
+        (tile.cycles(shape, target) * sums + shape.waits(target, tile.columns), tile)
     };
     channel_tiles(shape, target).into_iter().map(priced).collect()
 }

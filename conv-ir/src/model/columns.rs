@@ -5,8 +5,7 @@
 //! share a vector under their windows load it once: the tile is priced by counting both. Elsewhere
 //! rows are copied into a padded panel.
 
-use super::order::waits;
-use super::shape::{Shape, product};
+use super::shape::{LINE, Shape, product};
 use super::{
     CROWDED, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles, latency,
 };
@@ -16,8 +15,6 @@ use crate::schedule::{Borders, Choice};
 
 /// Bytes of a page.
 const PAGE: i64 = 4096;
-/// Bytes of a cache line.
-pub(super) const LINE: i64 = 64;
 /// Rows of a window that no first-level cache holds for a row of tiles.
 const TALL: i64 = 8;
 /// Masks that have registers of their own.
@@ -263,7 +260,7 @@ pub(super) fn tiles(shape: &Shape, target: &Target) -> Vec<(f64, Columns)> {
                 if lanes * (shape.bytes as i64) < 16 || !rows_fit || vectors > across || !fits {
                     continue;
                 }
-                let waits = waits(shape, target, columns.across());
+                let waits = shape.waits(target, columns.across());
                 all.push((columns.cycles(shape, target) + waits, columns));
             }
         }

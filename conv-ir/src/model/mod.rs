@@ -289,7 +289,7 @@ fn is_in_columns(shape: &Shape, target: &Target) -> bool {
     // The price of a turn is that of several vectors, which go through the ports side by side.
     let turns_one = !embeds && is_short && shape.out_channels <= lanes;
     // Tiles of AVX2 are hardly wider than a line either way.
-    let is_far = embeds && order::waits(shape, target, 1) > 0.0;
+    let is_far = embeds && shape.waits(target, 1) > 0.0;
     let pays = match embeds {
         _ if is_far => true,
         true => {

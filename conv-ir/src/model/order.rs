@@ -9,10 +9,9 @@
 //! summed, and the sums wait until all tiles of the image have had them. Each is priced in cycles,
 //! by what is read again and from where.
 
-use super::columns::LINE;
 use super::counted;
-use super::panel::Panel;
-use super::shape::{Shape, UNKNOWN, product};
+use super::panel::{Panel, Tiles};
+use super::shape::{STREAMS, Shape, UNKNOWN, product};
 use crate::Target;
 use crate::nest::Role;
 use crate::schedule::{Choice, MOST};
@@ -22,16 +21,6 @@ use crate::schedule::{Choice, MOST};
 /// each channel is one as well: 5x5 over 256x256, one to 64 channels, takes 0.7 of the time with
 /// all of a channel's rows one after the other (Granite Rapids).
 const RUN: f64 = 15.0;
-
-/// Cycles that a tile waits for the first line of a row of a channel that comes from beyond the
-/// second-level cache; the prefetcher brings those behind it. Measured on Granite Rapids with tiles
-/// of 14 and of 48 columns, 15 to 50: taps of three planes of 16x56x56, 144 to 64 channels, take
-/// 25.6 and 18.5 ms, 1x1 over 250x250, 64 to 64, 4.6 and 3.5, over 160x160, 256 to 128, 16 and 12,
-/// but over 112x112, 128 to 96, 1.70 and 1.77.
-const FIRST_LINE: f64 = 20.0;
-
-/// Streams that a core's prefetcher follows: Intel's, 32 of pages.
-const STREAMS: i64 = 32;
 
 /// Cycles of a leaf that goes on with sums, beside moving them: a call, and a start without loads
 /// in flight.
@@ -57,25 +46,27 @@ enum Place {
 }
 
 /// What the loops move.
-pub(super) struct Loops<'a> {
-    pub(super) shape: &'a Shape,
-    pub(super) target: &'a Target,
+struct Loops<'a> {
+    shape: &'a Shape,
+    target: &'a Target,
     /// Tiles along the image's axes, outermost first.
-    pub(super) tiles: Vec<i64>,
+    tiles: Vec<i64>,
     /// Tiles of channels.
-    pub(super) blocks: i64,
-    pub(super) tile: i64,
+    blocks: i64,
+    tile: i64,
     /// Sums may wait: channels are in the lanes.
-    pub(super) waits: bool,
+    waits: bool,
     /// Rows and columns of a tile.
-    pub(super) tall: i64,
-    pub(super) wide: i64,
+    tall: i64,
+    wide: i64,
+    /// The input's rows are copied.
     panel: Option<Panel>,
 }
 
 pub(super) fn order(choice: &mut Choice, shape: &Shape, target: &Target) {
     let loops = Loops::of(choice, shape, target);
-    let loops = match Panel::of(&loops) {
+    let loops = match loops.waits.then(|| Panel::of(shape, target, &loops.cut())).flatten() {
+        // A panel of sums that wait would be copied again for each block of them.
         panel @ Some(_) => Loops { panel, waits: false, ..loops },
         None => loops,
     };
@@ -111,24 +102,6 @@ fn parallel(choice: &Choice, shape: &Shape) -> Option<Role> {
     enough.or(most).map(|c| c.0)
 }
 
-/// Cycles that tiles of so many columns wait for a plane of the image, where windows have one row
-/// and the image is far larger than the cache: nothing but columns of the same row finds a line
-/// again.
-pub(super) fn waits(shape: &Shape, target: &Target, columns: i64) -> f64 {
-    let bytes = shape.input_elements().saturating_mul(shape.bytes as i64);
-    let is_far = bytes as usize > 2 * target.l2_bytes && bytes < i64::MAX;
-    let streams = shape.in_channels.saturating_mul(shape.rows_under());
-    // In a panel no line is waited for.
-    let is_far = is_far && !shape.crowds(target);
-    if !is_far || shape.taps.get(1).is_some_and(|rows| *rows > 1) || streams <= STREAMS {
-        return 0.0;
-    }
-    // Tiles in the same line find it.
-    let columns = columns.max(LINE / shape.bytes as i64);
-    let across = (shape.columns() + columns - 1) / columns;
-    FIRST_LINE * product([shape.rows(), across, streams]) as f64
-}
-
 /// Whether sums may wait while other tiles have the same input channels.
 pub(super) fn can_wait(shape: &Shape, target: &Target) -> bool {
     let is_known = shape.out.iter().all(|&extent| extent < UNKNOWN);
@@ -153,6 +126,13 @@ impl<'a> Loops<'a> {
             wide: choice.schedule.tile_of(Role::Out(0)).max(1),
             panel: None,
         }
+    }
+
+    /// The tiles, for a panel.
+    fn cut(&self) -> Tiles {
+        let Loops { blocks, tall, wide, .. } = *self;
+        let count = self.tiles.iter().map(|tiles| *tiles as f64).product();
+        Tiles { blocks, tall, wide, count }
     }
 
     /// Writes a place down, and why.

@@ -1,7 +1,6 @@
 //! Panels of the input: where columns are in the lanes, for edges that are no masks; where channels
 //! are, for rows of channels whose own places push each other out of the cache.
 
-use super::order::Loops;
 use super::shape::{Shape, UNKNOWN, product};
 use super::{LATENCY, counted};
 use crate::Target;
@@ -27,6 +26,17 @@ const LARGEST_PANEL: i64 = 16 << 20;
 /// Bytes a cycle that are copied into a panel that leaves the second-level cache.
 const FAR_RATE: f64 = 8.0;
 
+/// Register tiles of a group.
+pub(super) struct Tiles {
+    /// Of channels.
+    pub blocks: i64,
+    /// Rows and columns of one.
+    pub tall: i64,
+    pub wide: i64,
+    /// Of the image.
+    pub count: f64,
+}
+
 /// Rows that are copied.
 pub(super) struct Panel {
     /// Output rows whose input it holds, and columns where not all.
@@ -38,25 +48,22 @@ pub(super) struct Panel {
 
 impl Panel {
     /// The panel that costs less than what it saves.
-    pub(super) fn of(loops: &Loops<'_>) -> Option<Panel> {
-        let Shape { out_channels, in_channels, is_integer, phases, folds, .. } = *loops.shape;
-        let shape = loops.shape;
-        // A panel of sums that wait is copied again for each block of them.
-        let can = loops.waits && !is_integer && phases == 1 && !folds && !shape.channels_last;
-        if !(can && out_channels > loops.tile && shape.crowds(loops.target)) {
+    pub(super) fn of(shape: &Shape, target: &Target, tiles: &Tiles) -> Option<Panel> {
+        let Shape { in_channels, is_integer, phases, folds, .. } = *shape;
+        let can = !is_integer && phases == 1 && !folds && !shape.channels_last;
+        if !(can && tiles.blocks > 1 && shape.crowds(target)) {
             return None;
         }
-        let (rows, columns) = near_rows(loops)?;
+        let (rows, columns) = near_rows(shape, target, tiles)?;
         let across = columns.unwrap_or(shape.columns());
         let down = (shape.rows() + rows - 1) / rows;
         let planes = product(shape.out.iter().skip(2).copied());
         let blocks = product([down, shape.columns() / across, planes]);
         let runs = product([blocks, in_channels, shape.planes(), high(shape, rows)]) as f64;
-        let tiles = loops.tiles.iter().map(|tiles| *tiles as f64).product::<f64>();
-        let read = tiles * product([loops.blocks, in_channels, shape.rows_under()]) as f64;
+        let each = product([tiles.blocks, in_channels, shape.rows_under()]) as f64;
         let copy = runs * (COPIED + line(shape, across) as f64 / COPY_RATE);
         let blocks = blocks as f64;
-        (copy < CROWDED_OUT * read).then_some(Panel { rows, columns, blocks })
+        (copy < CROWDED_OUT * tiles.count * each).then_some(Panel { rows, columns, blocks })
     }
 
     /// Writes it down, and why.
@@ -86,8 +93,8 @@ fn line(shape: &Shape, columns: i64) -> i64 {
 
 /// Output rows, and columns where those of whole rows are too many, whose input fills no more than
 /// a quarter of the second-level cache: as many as there are, in even blocks.
-fn near_rows(loops: &Loops<'_>) -> Option<(i64, Option<i64>)> {
-    let Loops { shape, target, tall, wide, .. } = *loops;
+fn near_rows(shape: &Shape, target: &Target, tiles: &Tiles) -> Option<(i64, Option<i64>)> {
+    let Tiles { tall, wide, .. } = *tiles;
     let (rows, columns) = (shape.rows(), shape.columns());
     if rows >= UNKNOWN || columns >= UNKNOWN {
         return None;

@@ -118,6 +118,15 @@ pub(super) fn panel(
     let once: Vec<bool> = access.index.iter().map(|index| turns_once(&path, index)).collect();
     let mut path = in_blocks(nest, path, Role::Out(1), rows);
     if let Some(columns) = columns {
+        let pixel =
+            |index: &Index| if let Index::Folded { pixel, .. } = index { *pixel } else { 1 };
+        let cut = access.index.iter().map(pixel).find(|pixel| columns % pixel != 0);
+        if let Some(pixel) = cut {
+            return Err(Error::IllegalSchedule(format!(
+                "borders panel:{rows}x{columns}: {pixel} interleaved channels fold together; say a \
+                 multiple of {pixel} columns"
+            )));
+        }
         path = in_blocks(nest, path, Role::Out(0), columns);
     }
     let (dtype, padding) = (nest.buffer(input).dtype, padding_value(&path.leaf));
