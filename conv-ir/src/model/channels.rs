@@ -6,7 +6,7 @@
 //! The cheapest wins.
 
 use super::order::can_wait;
-use super::shape::{Shape, UNKNOWN, product};
+use super::shape::{Shape, is_known, product};
 use super::{CROWDED, L2_RATE, PAIR_CYCLES, REPEATS, SHORT, counted, fma_cycles, latency};
 use crate::nest::Role;
 use crate::schedule::Choice;
@@ -236,7 +236,7 @@ pub(super) fn tiled(choice: &mut Choice, shape: &Shape, target: &Target, tile: C
         shape.out_channels
     ));
     let tail = match shape.columns() {
-        UNKNOWN => "a row is as long as its run says".to_owned(),
+        all if !is_known(all) => "a row is as long as its run says".to_owned(),
         all => format!("{all} columns leave a tail of {}", all % columns),
     };
     choice.reasons.push(format!(

@@ -21,7 +21,7 @@ use crate::schedule::{Choice, Pack, Schedule};
 use crate::{Conv, Dots, Target, passes};
 use channels::channel_lanes;
 use columns::column_lanes;
-use shape::{Shape, UNKNOWN};
+use shape::{Shape, is_known};
 use unroll::taps;
 
 impl Schedule {
@@ -379,7 +379,7 @@ fn by_columns(shape: &Shape, target: &Target, masks: bool) -> f64 {
 
 /// Whether columns can be in the lanes with their edges masked.
 fn can_mask(shape: &Shape, target: &Target) -> bool {
-    let is_known = shape.columns() < UNKNOWN && shape.rows() < UNKNOWN;
+    let is_known = is_known(shape.columns()) && is_known(shape.rows());
     let zeros = !(shape.folds && (shape.ragged || shape.has_many_taps()));
     let is_known = is_known || target.masks_free && shape.column_step == 1;
     target.masks && zeros && is_known && !shape.channels_last && matches!(shape.column_step, 1 | 2)

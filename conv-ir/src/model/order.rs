@@ -11,7 +11,7 @@
 
 use super::counted;
 use super::panel::{Panel, Tiles};
-use super::shape::{STREAMS, Shape, UNKNOWN, product};
+use super::shape::{STREAMS, Shape, is_known, product};
 use crate::Target;
 use crate::nest::Role;
 use crate::schedule::{Choice, MOST};
@@ -104,7 +104,7 @@ fn parallel(choice: &Choice, shape: &Shape) -> Option<Role> {
 
 /// Whether sums may wait while other tiles have the same input channels.
 pub(super) fn can_wait(shape: &Shape, target: &Target) -> bool {
-    let is_known = shape.out.iter().all(|&extent| extent < UNKNOWN);
+    let is_known = shape.out.iter().all(|&extent| is_known(extent));
     shape.keeps_sums && target.packs && is_known && shape.in_channels >= 2 * FEWEST_CHANNELS
 }
 

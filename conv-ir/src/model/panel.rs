@@ -1,7 +1,7 @@
 //! Panels of the input: where columns are in the lanes, for edges that are no masks; where channels
 //! are, for rows of channels whose own places push each other out of the cache.
 
-use super::shape::{Shape, UNKNOWN, product};
+use super::shape::{Shape, is_known, product};
 use super::{LATENCY, counted};
 use crate::Target;
 use crate::nest::Role;
@@ -96,7 +96,7 @@ fn line(shape: &Shape, columns: i64) -> i64 {
 fn near_rows(shape: &Shape, target: &Target, tiles: &Tiles) -> Option<(i64, Option<i64>)> {
     let Tiles { tall, wide, .. } = *tiles;
     let (rows, columns) = (shape.rows(), shape.columns());
-    if rows >= UNKNOWN || columns >= UNKNOWN {
+    if !(is_known(rows) && is_known(columns)) {
         return None;
     }
     let fits = |rows: i64, columns: i64| {
@@ -104,9 +104,9 @@ fn near_rows(shape: &Shape, target: &Target, tiles: &Tiles) -> Option<(i64, Opti
         product(all) <= target.l2_bytes as i64 / 4
     };
     if !fits(tall, columns) {
-        let whole = |blocks: &i64| columns % blocks == 0;
-        let mut parts = (2..=columns / (4 * wide)).filter(whole).map(|n| columns / n);
-        return parts.find(|&n| n <= MOST && fits(tall, n)).map(|n| (tall, Some(n)));
+        let mut parts = (4 * wide..=(columns / 2).min(MOST)).rev();
+        let part = parts.find(|&n| columns % n == 0 && fits(tall, n));
+        return part.map(|n| (tall, Some(n)));
     }
     let most = (1..=rows.min(MOST) / tall).rev().map(|n| n * tall);
     let most = most.into_iter().find(|&n| fits(n, columns)).unwrap_or(tall);
@@ -120,7 +120,7 @@ pub(super) fn borders(choice: &mut Choice, shape: &Shape, target: &Target, tile_
     if !(shape.ragged || shape.folds) || !target.packs {
         return;
     }
-    if shape.columns() == UNKNOWN {
+    if !is_known(shape.columns()) {
         choice.reasons.push("borders exact: a row is as long as its run says".to_owned());
         return;
     }

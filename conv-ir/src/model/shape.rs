@@ -86,8 +86,13 @@ pub(super) struct Shape {
     pub known_taps: Option<i64>,
 }
 
-/// A run-time size, for the model.
-pub(super) const UNKNOWN: i64 = 1 << 16;
+/// A run-time size, for the model: a large one that no block divides.
+const UNKNOWN: i64 = (1 << 16) + 1;
+
+/// Whether a size is known when code is made.
+pub(super) const fn is_known(extent: i64) -> bool {
+    extent != UNKNOWN
+}
 
 impl Shape {
     pub(super) fn of(nest: &Nest) -> Shape {
@@ -164,7 +169,7 @@ impl Shape {
             phases: phases(leaf, |_| true),
             apart: phases(leaf, about_columns),
             panel: None,
-            keeps_sums: extent(Role::InChannel) < UNKNOWN,
+            keeps_sums: is_known(extent(Role::InChannel)),
             known_taps: known_taps(nest, leaf),
         }
     }

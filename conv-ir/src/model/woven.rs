@@ -6,7 +6,7 @@
 
 use super::channels::{self, channel_lanes};
 use super::order;
-use super::shape::{Shape, UNKNOWN, product};
+use super::shape::{Shape, is_known, product};
 use super::{
     CROWDED, L2_RATE, LATENCY, PAIR_CYCLES, channels_of, counted, dots, fma_cycles, step_of_dots,
     taps, with_dots,
@@ -37,7 +37,7 @@ struct Tile {
 
 /// The schedule; none where no such panel can be, or it leaves the second-level cache.
 pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
-    let is_known = shape.columns() < UNKNOWN && shape.rows() < UNKNOWN;
+    let is_known = is_known(shape.columns()) && is_known(shape.rows());
     let can =
         shape.woven.is_some() && target.dots.are_several() && target.packs && shape.panel.is_none();
     if !can || !is_known || shape.phases > 1 || shape.columns() < 2 {
