@@ -86,7 +86,8 @@ pub(super) struct Shape {
     pub known_taps: Option<i64>,
 }
 
-/// A run-time size, for the model: a large one that no block divides.
+/// A run-time size, for the model: a large one that no block divides. A known size that is the same
+/// is taken for one, which costs speed alone.
 const UNKNOWN: i64 = (1 << 16) + 1;
 
 /// Whether a size is known when code is made.

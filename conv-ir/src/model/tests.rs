@@ -136,6 +136,33 @@ fn short_sums_are_stored_as_rows() {
 }
 
 #[test]
+fn channels_a_power_of_two_apart_are_copied_side_by_side() {
+    for target in [Target::AVX512, Target::AVX2] {
+        let borders = |text: &str| Schedule::choose(&conv(text), &target).schedule.borders;
+        let rows = borders("conv2d ic256 oc256 in 64 kernel 3 pad 1");
+        assert!(matches!(rows, Borders::Panel { columns: None, .. }), "{target}: {rows:?}");
+        // Rows under windows of one are merged to columns.
+        let columns = borders("conv2d ic512 oc512 in 32 kernel 1");
+        assert!(matches!(columns, Borders::Panel { rows: 1, columns: Some(_) }), "{columns:?}");
+        // 28 rows of 112 bytes are no multiple of a page, and three channels fit anywhere.
+        for near in ["conv2d ic256 oc256 in 28 kernel 3 pad 1", "conv2d ic3 oc64 in 64 kernel 3"] {
+            let borders = borders(near);
+            assert!(!matches!(borders, Borders::Panel { .. }), "{target}: {near}: {borders:?}");
+        }
+    }
+}
+
+#[test]
+fn long_rows_are_known_sizes() {
+    let borders = |text: &str| Schedule::choose(&conv(text), &Target::AVX512).schedule.borders;
+    for columns in ["65535", "65536", "160000"] {
+        let text = format!("conv1d in {columns} kernel 15 pad 7");
+        assert_eq!(borders(&text), Borders::Mask, "{text}");
+    }
+    assert_eq!(borders("conv1d in N kernel 15 pad 7"), Borders::Exact);
+}
+
+#[test]
 fn sums_wait_where_the_weights_of_one_tile_stay_in_no_cache() {
     let aspp = "conv2d ic2048 oc256 in 33 kernel 3 dilation 12 pad 12";
     let choose = |text: &str, target: &Target| Schedule::choose(&conv(text), target).schedule;
