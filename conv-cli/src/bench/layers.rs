@@ -154,7 +154,14 @@ const BUILT_IN: [(&str, &str); 6] = [
 /// Reads a table.
 pub fn read(path: &Path) -> Result<Vec<Layer>, Failure> {
     let built_in = BUILT_IN.iter().find(|(name, _)| path == Path::new(name) && !path.exists());
-    let text = built_in.map_or_else(|| input::text(path), |(_, text)| Ok((*text).to_owned()))?;
+    let text = match built_in {
+        Some((_, text)) => (*text).to_owned(),
+        None if path.components().count() == 1 && path.extension().is_none() && !path.exists() => {
+            let names = BUILT_IN.map(|(name, _)| name).join(", ");
+            return Err(Failure::file(path, format!("is no file and no table: there are {names}")));
+        }
+        None => input::text(path)?,
+    };
     // The head of a CSV file has names alone.
     let parse = match lines(&text).next().is_some_and(|(_, line)| line.contains(':')) {
         true => programs,

