@@ -325,6 +325,7 @@ fn layer_tables_must_be_readable() {
     says(&folder, &["bench", "--layers", &path, "--time", "-1"], &["--time"]);
     says(&folder, &["bench", "--layers", &path, "--time", "soon"], &["not a number of seconds"]);
     says(&folder, &["bench", "--layers", &folder.path("none.csv")], &["none.csv: cannot be read"]);
+    says(&folder, &["bench", "--layers", "planez"], &["planez: is no file and no table"]);
     let binary = folder.write("binary.csv", &[0xff, 0xfe, 0, 1]);
     says(&folder, &["bench", "--layers", &binary], &["binary.csv:"]);
 }

@@ -20,7 +20,7 @@ use conv_ir::conv::nearest;
 use conv_ir::{Conv, ConvSpec, DType, Padding, PerAxis, Program, Size};
 use serde::{Deserialize, Deserializer, de};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, STDIN};
 use crate::route::Route;
 use crate::values::Exactness;
 use crate::{describe, input};
@@ -154,9 +154,10 @@ const BUILT_IN: [(&str, &str); 6] = [
 /// Reads a table.
 pub fn read(path: &Path) -> Result<Vec<Layer>, Failure> {
     let built_in = BUILT_IN.iter().find(|(name, _)| path == Path::new(name) && !path.exists());
+    let is_name = path.components().count() == 1 && path.extension().is_none();
     let text = match built_in {
         Some((_, text)) => (*text).to_owned(),
-        None if path.components().count() == 1 && path.extension().is_none() && !path.exists() => {
+        None if is_name && path != Path::new(STDIN) && !path.exists() => {
             let names = BUILT_IN.map(|(name, _)| name).join(", ");
             return Err(Failure::file(path, format!("is no file and no table: there are {names}")));
         }
