@@ -90,6 +90,8 @@ impl Explanation {
                     .into_iter()
                     .zip(&timed.groups)
                     .map(|((names, what), &time)| Group { names, what, time })
+                    // A declared input is no node.
+                    .filter(|group| !group.names.is_empty())
                     .collect(),
             }
         };

@@ -26,6 +26,9 @@ const LONG: usize = 32;
 /// Taps per channel; above it, the code for them is longer than it is worth.
 const MOST_TAPS: usize = 512;
 
+/// Copies of an element that a step makes; where there are more, tract makes them.
+const MOST_COPIES: usize = 16;
+
 /// Channels for which it is worth to move them twice.
 const LEAST_CHANNELS: usize = 4;
 
@@ -61,6 +64,36 @@ fn resizing(model: &TypedModel, id: usize) -> Option<(&Resize, Vec<usize>, Vec<f
         }
     };
     (scales.len() == shape.len() && shape.len() > 2).then(|| (op, shape.to_vec(), scales))
+}
+
+/// Copies in the place of what regions give, as steps: in a program they are near what reads them.
+///
+/// Requires a folded graph. Gives whether there were any.
+pub fn copied(model: &mut TypedModel) -> TractResult<bool> {
+    let mut changed = false;
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let Some(NearestUpsample { scales }) = node.op_as() else { continue };
+        let is_given = model.node(node.inputs[0].node).op_is::<Region>();
+        let shape = model.outlet_fact(node.inputs[0])?.shape.as_concrete();
+        let Some([batch, channels, spatial @ ..]) = shape.filter(|_| is_given) else { continue };
+        let window: usize = scales[2..].iter().product();
+        if scales[..2] != [1, 1] || window > MOST_COPIES {
+            continue;
+        }
+        let spec = ConvSpec {
+            stride: scales[2..].to_vec().into(),
+            transposed: true,
+            ..depthwise((*batch, *channels), spatial.to_vec(), scales[2..].to_vec())
+        };
+        let step = Step::of(spec, vec![1.0; channels * window]);
+        if step.conv().is_ok_and(|conv| crate::found::fits(&conv, &node.outputs[0].fact)) {
+            let region = Region(Arc::new(Work::of(step)));
+            TypedModelPatch::replace_single_op(model, node, &node.inputs, region)?.apply(model)?;
+            changed = true;
+        }
+    }
+    Ok(changed)
 }
 
 fn upsampled(model: &TypedModel, id: usize) -> TractResult<Option<TypedModelPatch>> {
@@ -104,13 +137,7 @@ fn steps(op: &Resize, shape: &[usize], scales: &[f32]) -> Option<(Option<Step>, 
     if window > MOST_TAPS {
         return None;
     }
-    let depthwise = |spatial: Vec<usize>, kernel: Vec<usize>| ConvSpec {
-        batch: (*batch).into(),
-        in_channels: *channels,
-        out_channels: *channels,
-        groups: *channels,
-        ..ConvSpec::new(spatial, kernel)
-    };
+    let depthwise = |spatial, kernel| depthwise((*batch, *channels), spatial, kernel);
     let pairs = |pair: fn(&Axis) -> (usize, usize)| -> Padding {
         axes.iter().map(pair).collect::<Vec<_>>().into()
     };
@@ -132,6 +159,20 @@ fn steps(op: &Resize, shape: &[usize], scales: &[f32]) -> Option<(Option<Step>, 
     let has_edges = axes.iter().any(|axis| axis.edge > 0);
     let pad = has_edges.then(|| Step::of(pad, vec![1.0; *channels]));
     Some((pad, Step::of(up, products.repeat(*channels))))
+}
+
+fn depthwise(
+    (batch, channels): (usize, usize),
+    spatial: Vec<usize>,
+    kernel: Vec<usize>,
+) -> ConvSpec {
+    ConvSpec {
+        batch: batch.into(),
+        in_channels: channels,
+        out_channels: channels,
+        groups: channels,
+        ..ConvSpec::new(spatial, kernel)
+    }
 }
 
 /// One axis that grows by a whole factor: `output[x]` is the sum of `weights[x - factor * i - lo]

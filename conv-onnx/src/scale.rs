@@ -30,7 +30,9 @@ pub fn replace(
 ) -> TractResult<()> {
     for id in model.eval_order()? {
         let Some(mut scaled) = Scaled::of(model, model.node(id)) else { continue };
-        if let Some((end, activation)) = activation::behind(model, model.node(scaled.last))? {
+        if let Some((end, activation)) =
+            activation::behind(model, model.node(scaled.last), activation::Readers::Its)?
+        {
             (scaled.last, scaled.activation) = (end, Some(activation));
         }
         let Ok(conv) = Conv::new(scaled.spec()) else { continue };

@@ -41,7 +41,7 @@ pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
     let Some(region) = super::region(node) else { return Ok(None) };
     let expression = Expression::behind(model, node)?;
     // The longest one first: `x` times its own hard sigmoid is more than the hard sigmoid.
-    for (end, values) in expression.ends(model).into_iter().rev() {
+    for (end, values) in expression.ends(model, Readers::Its).into_iter().rev() {
         let before = region.0.activation();
         let found = known(values).ok().and_then(|values| recognised(before, &values));
         let Some(found) = found else { continue };
@@ -57,9 +57,13 @@ pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
 }
 
 /// The activation that stands behind any node, and where it ends.
-pub fn behind(model: &TypedModel, node: &TypedNode) -> TractResult<Option<(usize, Activation)>> {
+pub fn behind(
+    model: &TypedModel,
+    node: &TypedNode,
+    readers: Readers,
+) -> TractResult<Option<(usize, Activation)>> {
     let expression = Expression::behind(model, node)?;
-    let mut ends = expression.ends(model).into_iter().rev();
+    let mut ends = expression.ends(model, readers).into_iter().rev();
     Ok(ends.find_map(|(end, values)| Some((end, alone(&known(values).ok()?)?))))
 }
 
@@ -72,6 +76,15 @@ pub fn points() -> &'static [f32] {
 pub fn alone(values: &[f32]) -> Option<Activation> {
     let found = recognised(None, values)?;
     ((found.factor, found.summand) == (1.0, 0.0)).then_some(found.activation)
+}
+
+/// Who may read what an activation is of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Its own nodes alone.
+    Its,
+    /// Others too.
+    Others,
 }
 
 /// Nodes that depend on one outlet alone, in the order of their evaluation, with their values at
@@ -130,13 +143,14 @@ impl Expression {
 
     /// The nodes at which an expression can end: nobody but its own nodes reads what is before. The
     /// shortest one first.
-    fn ends(&self, model: &TypedModel) -> Vec<(usize, &Tensor)> {
+    fn ends(&self, model: &TypedModel, others: Readers) -> Vec<(usize, &Tensor)> {
         let mut ends = Vec::new();
         for (end, values) in &self.nodes[1..] {
             let inside = self.before(model, *end);
             let closed = |&id: &usize| {
                 let outlet = OutletId::new(id, 0);
                 id == *end
+                    || id == self.start && others == Readers::Others
                     || !model.outputs.contains(&outlet)
                         && readers(model, id).iter().all(|reader| inside.contains(reader))
             };
@@ -292,7 +306,8 @@ fn are_near(x: f32, a: f32, b: f32) -> bool {
     (a - b).abs() <= NEAR * a.abs().max(b.abs()).max(x.abs() / 50.0).max(1.0)
 }
 
-fn words(activation: &Activation) -> &'static str {
+/// What it is called in an explanation.
+pub fn words(activation: &Activation) -> &'static str {
     use Activation::*;
     match activation {
         Relu => "relu",

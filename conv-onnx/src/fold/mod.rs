@@ -4,15 +4,18 @@
 //! this order, until none applies:
 //!
 //! ```text
+//! region(x)[..8], region(x)[8..] -> region(x), region(x) of those channels  `parts`
 //! act(region(x))                -> region(x) with that activation         `activation`
 //! if y < 0 { y * slopes } else { y }  -> region(x) with prelu               `prelu`
 //! region(x) * a + b             -> weights * a, bias * a + b              `affine::behind`
 //! region(x) + y                 -> region(x) that adds y                  `residual`
 //! region(x * a + b)             -> weights * a, bias + b * sum(weights)   `affine::before`
 //! region(pad(x))                -> region(x) with that padding              `pad`
+//! region(x[::2], x[1::2])       -> region(x) of twice the stride           `focus`
 //! x + x * s                     -> x * (s + 1)                            `excitation`
 //! log(softmax(x))               -> log-softmax(x)                         `softmax::log`
 //! y * a + b                     -> region(y), of what is left then        `alone`
+//! act(region(x)), region(x) + region(y)  -> regions, of what is left     `steps`
 //! ```
 //!
 //! Whatever is folded has no other reader, and is no output of the model. Results differ from the
@@ -22,26 +25,32 @@ pub mod activation;
 mod affine;
 mod alone;
 mod excitation;
+mod focus;
 mod pad;
+mod parts;
 mod prelu;
 mod residual;
 mod softmax;
+mod steps;
 
 use tract_onnx::tract_core::internal::*;
 
 use crate::region::Region;
+use crate::resize;
 
 type Rule = fn(&TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// In their order: a factor behind an activation may be a part of its spelling, so that it moves on
 /// only where no activation is left to be found.
-const RULES: [Rule; 8] = [
+const RULES: [Rule; 10] = [
+    parts::fold,
     activation::fold,
     prelu::fold,
     affine::behind,
     residual::fold,
     affine::before,
     pad::fold,
+    focus::fold,
     excitation::fold,
     softmax::log,
 ];
@@ -51,9 +60,10 @@ pub fn fold(model: &mut TypedModel) -> TractResult<()> {
     // Each rule that applies removes a node, or something that it does not leave behind, so that
     // this ends.
     while try_rules(model)? {}
-    if alone::replace(model)? {
+    if alone::replace(model)? | resize::copied(model)? {
         while try_rules(model)? {}
     }
+    steps::replace(model)?;
     model.compact()
 }
 

@@ -73,3 +73,102 @@ fn what_stands_behind_a_node_that_is_left_is_another_program() {
     assert_eq!(ours.iter().sum::<usize>(), 4);
     assert!(ours.len() > 1 && left.contains(&"Sin".to_owned()), "{ours:?} {left:?}");
 }
+
+fn silu(graph: &mut Graph, y: &str) -> String {
+    let gate = graph.node("Sigmoid", &[y], vec![]);
+    graph.node("Mul", &[y, &gate], vec![])
+}
+
+fn slice(graph: &mut Graph, x: &str, axis: i64, [from, to, by]: [i64; 3]) -> String {
+    let ends = [from, to, axis, by].map(|number| graph.longs_constant(&[number]));
+    let [from, to, axis, by] = &ends;
+    graph.node("Slice", &[x, from, to, axis, by], vec![])
+}
+
+/// As the blocks of YOLOv8 are: one half goes on, and all is joined.
+#[test]
+fn halves_of_what_a_convolution_gives_are_convolutions() {
+    let (ours, left) = parts(|graph| {
+        let y = graph.conv("x", [3, 16], 1, 0);
+        let y = silu(graph, &y);
+        let halves = [[0, 8, 1], [8, 16, 1]].map(|range| slice(graph, &y, 1, range));
+        let z = graph.conv(&halves[1], [8, 8], 3, 1);
+        let z = silu(graph, &z);
+        let z = graph.node("Add", &[&halves[1], &z], vec![]);
+        let all = joined(graph, &[&halves[0], &halves[1], &z]);
+        vec![graph.conv(&all, [24, 5], 1, 0)]
+    });
+    assert_eq!((ours, left), (vec![4], vec![]));
+}
+
+#[test]
+fn parts_that_would_cost_more_stay_slices() {
+    for ranges in [[[0, 12, 1], [4, 16, 1]], [[0, 2, 1], [2, 16, 1]], [[0, 16, 2], [1, 16, 2]]] {
+        let (ours, left) = parts(|graph| {
+            let y = graph.conv("x", [3, 16], 1, 0);
+            ranges.map(|range| slice(graph, &y, 1, range)).to_vec()
+        });
+        assert_eq!((ours, left.len()), (vec![1], 2), "{ranges:?}: {left:?}");
+    }
+}
+
+#[test]
+fn sums_and_activations_that_others_read_too_are_steps() {
+    let (ours, left) = parts(|graph| {
+        let stem = graph.conv("x", [3, 6], 3, 1);
+        let before = graph.node("LeakyRelu", &[&stem], vec![]);
+        let y = graph.conv(&before, [6, 6], 3, 1);
+        let y = graph.node("Relu", &[&y], vec![]);
+        let sum = graph.node("Add", &[&stem, &y], vec![]);
+        let gated = silu(graph, &sum);
+        let z = graph.conv(&gated, [6, 6], 3, 1);
+        vec![graph.node("Add", &[&sum, &z], vec![])]
+    });
+    assert_eq!((ours, left), (vec![3], vec![]));
+}
+
+#[test]
+fn copies_of_elements_are_steps_between_convolutions() {
+    let (ours, left) = parts(|graph| {
+        let y = graph.conv("x", [3, 6], 3, 1);
+        let y = silu(graph, &y);
+        let scales = graph.constant(&[4], vec![1.0, 1.0, 2.0, 3.0]);
+        let mode = ("coordinate_transformation_mode", "asymmetric");
+        let attributes = [("mode", "nearest"), mode, ("nearest_mode", "floor")]
+            .map(|(k, v)| Attribute::Text(k, v));
+        let up = graph.node("Resize", &[&y, "", &scales], attributes.to_vec());
+        let other = graph.conv(&up, [6, 4], 1, 0);
+        let all = joined(graph, &[&up, &other]);
+        vec![graph.conv(&all, [10, 4], 3, 1)]
+    });
+    assert_eq!((ours, left), (vec![4], vec![]));
+}
+
+/// Every second row and column, as channels, as YOLOX begins.
+fn focus(shape: [usize; 4], starts: &[[i64; 2]], padding: i64) -> (Vec<usize>, Vec<String>) {
+    let mut graph = Graph::new(&shape.map(|n| n as i64));
+    let parts: Vec<String> = starts
+        .iter()
+        .map(|&[row, column]| {
+            let rows = slice(&mut graph, "x", 2, [row, i64::MAX, 2]);
+            slice(&mut graph, &rows, 3, [column, i64::MAX, 2])
+        })
+        .collect();
+    let all = joined(&mut graph, &parts.iter().map(String::as_str).collect::<Vec<_>>());
+    let channels = (shape[1] * starts.len()) as i64;
+    let y = graph.conv(&all, [channels, 5], 3, padding);
+    let explanation = check(&graph.bytes(&[&y]), &shape);
+    let left = crate::tracts(&explanation).into_iter().map(str::to_owned).collect();
+    let ours = explanation.nodes.into_iter().filter(|node| node.is_ours);
+    (ours.map(|node| node.convolutions).collect(), left)
+}
+
+#[test]
+fn every_second_row_and_column_is_a_stride() {
+    let all = [[0, 0], [1, 0], [0, 1], [1, 1]];
+    for (starts, padding) in [(&all[..], 1), (&all[..], 0), (&all[1..], 2)] {
+        assert_eq!(focus([2, 3, 10, 8], starts, padding), (vec![1], vec![]), "{starts:?}");
+    }
+    let odd = focus([1, 3, 10, 7], &[[0, 0], [1, 0], [0, 0], [1, 0]], 1);
+    assert_ne!(odd.1, [""; 0], "half of the columns would be multiplied by zero");
+}
