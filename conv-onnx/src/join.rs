@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use conv_ir::conv::Combine;
 use conv_ir::{Conv, ConvSpec, Layout, Reduction, Size};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::array::TypedConcat;
@@ -21,7 +22,7 @@ use crate::region::{Region, Step, Work};
 /// Joins what can be one program.
 pub fn join(model: &mut TypedModel) -> TractResult<()> {
     for members in Parts::of(model)?.lists() {
-        if let Some(joined) = Joined::of(model, &members)
+        if let Some(joined) = Joined::of(&Regions::of(model)?, &members)
             && joined.work.program().is_ok()
         {
             joined.patch(model)?.apply(model)?;
@@ -87,52 +88,125 @@ fn tensor(model: &TypedModel, id: usize) -> Option<Tensor> {
     Tensor::given(&work(model, id)?.last().conv().ok()?)
 }
 
+/// What a region adds, or multiplies by.
+fn combined(model: &TypedModel, id: usize) -> Option<Tensor> {
+    let mut tensor = tensor(model, id)?;
+    if work(model, id)?.last().spec.combine == Combine::Scale {
+        tensor.extents.fill(1.into());
+    }
+    Some(tensor)
+}
+
 /// What a region reads.
 fn input(model: &TypedModel, id: usize) -> Option<Tensor> {
     Some(Tensor::read(&work(model, id)?.steps.first()?.spec))
 }
 
-/// The outlets that one's channels are, one after the other: itself, or regions' that a node joins.
-fn sources(model: &TypedModel, outlet: OutletId) -> Vec<OutletId> {
-    let node = model.node(outlet.node);
-    let is_joined = node.op_as::<TypedConcat>().is_some_and(|concat| concat.axis == 1)
-        && node.inputs.iter().all(|part| {
-            let plain = work(model, part.node).filter(|work| work.view.is_none());
-            plain.is_some_and(|work| work.last().spec.layout == Layout::ChannelsFirst)
-        });
-    if is_joined { node.inputs.to_vec() } else { vec![outlet] }
+/// The regions of a graph, and who gives and reads their tensors.
+struct Regions<'a> {
+    model: &'a TypedModel,
+    /// By node that joins regions' outputs along the channels, through other such nodes too: them.
+    parts: HashMap<usize, Vec<OutletId>>,
+    /// By node, a region or one that joins regions' outputs: the regions that read it, through
+    /// such nodes too. None where a node that is left reads it, or the model gives it.
+    readers: HashMap<usize, Option<Vec<InletId>>>,
 }
 
-/// The tensors that a region reads, if they are what other regions give.
-fn read(model: &TypedModel, id: usize) -> Option<Vec<OutletId>> {
-    let takes = input(model, id)?;
-    let from = sources(model, model.node(id).inputs[0]);
-    let parts = from.iter().map(|part| tensor(model, part.node)).collect::<Option<Vec<_>>>()?;
-    let channels = parts.iter().map(|part| part.channels).sum();
-    let fits = |part: &Tensor| Tensor { channels, ..part.clone() } == takes;
-    let all_fit = parts.iter().all(fits) && from.iter().all(|part| !is_left(model, *part));
-    all_fit.then_some(from)
-}
+impl<'a> Regions<'a> {
+    fn of(model: &'a TypedModel) -> TractResult<Regions<'a>> {
+        let mut regions = Regions { model, parts: HashMap::new(), readers: HashMap::new() };
+        let order = model.eval_order()?;
+        for &id in &order {
+            if let Some(parts) = regions.joined(id) {
+                regions.parts.insert(id, parts);
+            }
+        }
+        for id in order.into_iter().rev() {
+            if regions.parts.contains_key(&id) || work(model, id).is_some() {
+                let readers = regions.read_by(id);
+                regions.readers.insert(id, readers);
+            }
+        }
+        Ok(regions)
+    }
 
-/// Whether a node that is left reads what a region gives, or the model gives it. Such a region ends
-/// its program: it would be long before others read it, from far away.
-fn is_left(model: &TypedModel, outlet: OutletId) -> bool {
-    let readers = |outlet: OutletId| model.node(outlet.node).outputs[0].successors.iter();
-    let is_kept = |at: &InletId| work(model, at.node).is_some();
-    let is_joined = |at: &InletId| {
-        let whole = OutletId::new(at.node, 0);
-        sources(model, whole).len() > 1
-            && !model.outputs.contains(&whole)
-            && readers(whole).all(|at| is_kept(at) && at.slot == 0)
-    };
-    model.outputs.contains(&outlet) || !readers(outlet).all(|at| is_kept(at) || is_joined(at))
-}
+    fn joined(&self, id: usize) -> Option<Vec<OutletId>> {
+        let node = self.model.node(id);
+        node.op_as::<TypedConcat>().filter(|concat| concat.axis == 1)?;
+        let mut all = Vec::new();
+        for &part in &node.inputs {
+            match work(self.model, part.node) {
+                Some(work) => {
+                    let is_first = work.last().spec.layout == Layout::ChannelsFirst;
+                    all.push(Some(part).filter(|_| work.view.is_none() && is_first)?);
+                }
+                None => all.extend(self.parts.get(&part.node)?),
+            }
+        }
+        Some(all)
+    }
 
-/// The tensor that a region adds, if a region gives it.
-fn added(model: &TypedModel, id: usize) -> Option<OutletId> {
-    let residual = *model.node(id).inputs.get(1)?;
-    let fits = tensor(model, residual.node)? == tensor(model, id)?;
-    (fits && !is_left(model, residual)).then_some(residual)
+    fn read_by(&self, id: usize) -> Option<Vec<InletId>> {
+        let is_joined = self.parts.contains_key(&id);
+        let mut all = Vec::new();
+        for &reader in &self.model.node(id).outputs[0].successors {
+            if work(self.model, reader.node).is_some() && (!is_joined || reader.slot == 0) {
+                all.push(reader);
+            } else {
+                all.extend(self.readers.get(&reader.node)?.as_ref()?);
+            }
+        }
+        (!self.model.outputs.contains(&id.into())).then_some(all)
+    }
+
+    /// The outlets that one's channels are, one after the other.
+    fn sources(&self, outlet: OutletId) -> Vec<OutletId> {
+        self.parts.get(&outlet.node).cloned().unwrap_or_else(|| vec![outlet])
+    }
+
+    /// The tensors that a region reads, if they are what other regions give.
+    fn read(&self, id: usize) -> Option<Vec<OutletId>> {
+        let takes = input(self.model, id)?;
+        let from = self.sources(self.model.node(id).inputs[0]);
+        let parts = from.iter().map(|part| tensor(self.model, part.node));
+        let parts = parts.collect::<Option<Vec<_>>>()?;
+        let channels = parts.iter().map(|part| part.channels).sum();
+        let fits = |part: &Tensor| Tensor { channels, ..part.clone() } == takes;
+        let all_fit = parts.iter().all(fits) && from.iter().all(|part| !self.is_left(*part));
+        all_fit.then_some(from)
+    }
+
+    /// Whether a node that is left reads what a region gives, or the model gives it. Such a region
+    /// ends its program: it would be long before others read it, from far away.
+    fn is_left(&self, outlet: OutletId) -> bool {
+        self.readers.get(&outlet.node).is_none_or(Option::is_none)
+    }
+
+    /// The tensor that a region adds, or multiplies by, if a region gives it.
+    fn added(&self, id: usize) -> Option<OutletId> {
+        let residual = *self.model.node(id).inputs.get(1)?;
+        let fits = tensor(self.model, residual.node)? == combined(self.model, id)?;
+        (fits && !self.is_left(residual)).then_some(residual)
+    }
+
+    /// What others than these regions read of them, or the model gives.
+    fn outputs(&self, members: &[usize]) -> Vec<OutletId> {
+        let takes = |outlet: OutletId, reader: &InletId| {
+            let inside = match reader.slot {
+                0 => self
+                    .read(reader.node)
+                    .is_some_and(|from| from.iter().all(|part| members.contains(&part.node))),
+                _ => self.added(reader.node) == Some(outlet),
+            };
+            inside && members.contains(&reader.node)
+        };
+        let inside = |outlet: OutletId| {
+            let readers = self.readers.get(&outlet.node).and_then(Option::as_ref);
+            readers.is_some_and(|readers| readers.iter().all(|reader| takes(outlet, reader)))
+        };
+        let all = members.iter().map(|&id| OutletId::new(id, 0));
+        all.filter(|&outlet| !inside(outlet)).collect()
+    }
 }
 
 /// Which regions are one program.
@@ -149,7 +223,7 @@ struct Parts {
 
 impl Parts {
     fn of(model: &TypedModel) -> TractResult<Parts> {
-        let mut parts = Parts::default();
+        let (mut parts, regions) = (Parts::default(), Regions::of(model)?);
         for id in model.eval_order()? {
             let node = model.node(id);
             let outside = |outlet: &OutletId| {
@@ -164,9 +238,9 @@ impl Parts {
             let alike = |from: &Vec<OutletId>| {
                 from.iter().all(|part| parts.level[&part.node] == parts.level[&from[0].node])
             };
-            let mut near = read(model, id).filter(alike).unwrap_or_default();
+            let mut near = regions.read(id).filter(alike).unwrap_or_default();
             let mut far = near.is_empty().then_some(node.inputs[0]).into_iter().collect::<Vec<_>>();
-            match added(model, id) {
+            match regions.added(id) {
                 Some(residual) => near.push(residual),
                 None => far.extend(node.inputs.get(1)),
             }
@@ -222,7 +296,8 @@ enum From {
 }
 
 impl Joined {
-    fn of(model: &TypedModel, members: &[usize]) -> Option<Joined> {
+    fn of(regions: &Regions<'_>, members: &[usize]) -> Option<Joined> {
+        let model = regions.model;
         let mut inputs: Vec<(OutletId, Tensor)> = Vec::new();
         let mut taken = |outlet: OutletId, tensor: Tensor| {
             let known = (outlet, tensor);
@@ -239,12 +314,12 @@ impl Joined {
         for &id in members {
             let (work, node) = (work(model, id)?, model.node(id));
             let inside = |outlet: &OutletId| gives.get(&outlet.node).copied().map(From::Step);
-            let from = read(model, id).and_then(|from| from.iter().map(inside).collect());
-            let residual = added(model, id).as_ref().and_then(inside);
+            let from = regions.read(id).and_then(|from| from.iter().map(inside).collect());
+            let residual = regions.added(id).as_ref().and_then(inside);
             let takes = input(model, id)?;
             let from = from.unwrap_or_else(|| vec![taken(node.inputs[0], takes)]);
             let residual = match (residual, node.inputs.get(1)) {
-                (None, Some(&outlet)) => Some(taken(outlet, tensor(model, id)?)),
+                (None, Some(&outlet)) => Some(taken(outlet, combined(model, id)?)),
                 (residual, _) => residual,
             };
             let (first, last) = (steps.len(), steps.len() + work.steps.len() - 1);
@@ -272,7 +347,7 @@ impl Joined {
             ..step.clone()
         });
         let steps = given.chain(computed).collect();
-        let outputs = outputs(model, members);
+        let outputs = regions.outputs(members);
         let given = |output: &OutletId| {
             Some((number(&From::Step(*gives.get(&output.node)?)), shape(model, *output)?))
         };
@@ -292,42 +367,6 @@ impl Joined {
         }
         Ok(patch)
     }
-}
-
-/// What others read of these regions, or the model gives.
-fn outputs(model: &TypedModel, members: &[usize]) -> Vec<OutletId> {
-    // A joined tensor that a member reads as a whole has no other form for those outside.
-    let outside = |outlet: OutletId| {
-        let mut readers = model.node(outlet.node).outputs[0].successors.iter();
-        model.outputs.contains(&outlet)
-            || readers.any(|reader| {
-                let reader = InletId::new(reader.node, reader.slot);
-                !inside(model, members, outlet, reader)
-            })
-    };
-    members.iter().map(|&id| OutletId::new(id, 0)).filter(|&outlet| outside(outlet)).collect()
-}
-
-/// Whether a reader of a member's output is a member, or joins it for members alone.
-fn inside(model: &TypedModel, members: &[usize], outlet: OutletId, reader: InletId) -> bool {
-    let takes = |id: usize, slot: usize, outlet: OutletId| {
-        let inside = match slot {
-            0 => read(model, id)
-                .is_some_and(|from| from.iter().all(|part| members.contains(&part.node))),
-            _ => added(model, id) == Some(outlet),
-        };
-        inside && members.contains(&id)
-    };
-    if takes(reader.node, reader.slot, outlet) {
-        return true;
-    }
-    let joined = OutletId::new(reader.node, 0);
-    sources(model, joined).len() > 1
-        && !model.outputs.contains(&joined)
-        && model.node(reader.node).outputs[0]
-            .successors
-            .iter()
-            .all(|last| takes(last.node, last.slot, joined) && last.slot == 0)
 }
 
 /// The extents of a tensor in the graph.

@@ -1,14 +1,18 @@
-//! Which other nodes become regions: max and average pooling.
+//! Which other nodes become regions: max and average pooling, and the sum of a whole image.
 //!
-//! Requires a decluttered graph. Gives regions. Pooling of the whole image stays with tract, which
-//! sums in several chains: ours has one, which is slow where it is long, and loses digits.
+//! ```text
+//! sum of an image   ->   sum of each column, sum of those: two depthwise regions
+//! ```
+//!
+//! Requires a decluttered graph. Gives regions. One chain of sums for an image would be slow and
+//! lose digits; those of a long signal stay with tract, which has several chains.
 
 use std::sync::Arc;
 
 use conv_ir::{ConvSpec, Padding, Reduction};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
-use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
 
 use crate::found::fits;
 use crate::region::{Region, Step, Work};
@@ -17,6 +21,10 @@ use crate::region::{Region, Step, Work};
 pub fn replace(model: &mut TypedModel) -> TractResult<()> {
     for id in model.eval_order()? {
         let node = model.node(id);
+        if let Some(patch) = summed(model, node)? {
+            patch.apply(model)?;
+            continue;
+        }
         let Some(spec) = described(model, node) else { continue };
         let step = Step::pool(spec);
         if step.conv().is_ok_and(|conv| fits(&conv, &node.outputs[0].fact)) {
@@ -25,6 +33,45 @@ pub fn replace(model: &mut TypedModel) -> TractResult<()> {
         }
     }
     Ok(())
+}
+
+/// Elements of the innermost axis that are summed in one chain.
+const LONGEST: usize = 256;
+
+/// The sum of all elements of each channel's image, axis after axis.
+fn summed(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+    let Some(Reduce { axes, reducer: Reducer::Sum }) = node.op_as() else { return Ok(None) };
+    let fact = model.outlet_fact(node.inputs[0])?;
+    let Some(&[batch, channels, ref spatial @ ..]) = fact.shape.as_concrete() else {
+        return Ok(None);
+    };
+    let is_whole = axes.iter().copied().eq(2..2 + spatial.len()) && spatial.len() > 1;
+    if !is_whole || fact.datum_type != f32::datum_type() || spatial[spatial.len() - 1] > LONGEST {
+        return Ok(None);
+    }
+    let mut patch = TypedModelPatch::default();
+    let mut wire = patch.tap_model(model, node.inputs[0])?;
+    let mut extents = spatial.to_vec();
+    for axis in 0..extents.len() {
+        let mut window = vec![1; extents.len()];
+        window[axis] = extents[axis];
+        let step = Step::of(
+            ConvSpec {
+                batch: batch.into(),
+                in_channels: channels,
+                out_channels: channels,
+                groups: channels,
+                ..ConvSpec::new(extents.iter().copied(), window)
+            },
+            vec![1.0; channels * extents[axis]],
+        );
+        extents[axis] = 1;
+        let is_last = axis + 1 == extents.len();
+        let name = if is_last { node.name.clone() } else { format!("{}.axis_{axis}", node.name) };
+        wire = patch.wire_node(name, Region(Arc::new(Work::of(step))), &[wire])?[0];
+    }
+    patch.shunt_outside(model, node.id.into(), wire)?;
+    Ok(Some(patch))
 }
 
 fn described(model: &TypedModel, node: &TypedNode) -> Option<ConvSpec> {

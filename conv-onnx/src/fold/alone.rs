@@ -22,7 +22,8 @@ use crate::region::{Region, Step, Work};
 /// The axis of the channels.
 const CHANNELS: usize = 1;
 
-/// Replaces every one that has a number for each channel; whether there was one.
+/// Replaces every one that has a number for each channel, or stands behind a region; whether there
+/// was one.
 pub fn replace(model: &mut TypedModel) -> TractResult<bool> {
     let mut changed = false;
     for id in model.eval_order()?.into_iter().rev() {
@@ -41,7 +42,9 @@ fn replaced(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
     let Some(shape) = node.outputs[0].fact.shape.as_concrete() else { return Ok(None) };
     let [images, channels, spatial @ ..] = shape else { return Ok(None) };
     let is_image = spatial.iter().product::<usize>() > 1;
-    if goes_on || !is_image || !affine.is_by_channel() {
+    // Between regions it is a step of their program, however small.
+    let is_between = super::region(model.node(affine.input.node)).is_some() && !spatial.is_empty();
+    if goes_on || !is_between && !(is_image && affine.is_by_channel()) {
         return Ok(None);
     }
     let spec = ConvSpec {

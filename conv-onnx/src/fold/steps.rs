@@ -3,19 +3,21 @@
 //! ```text
 //! act(region(x)), region(x) read by others   ->   region(region(x)) with that activation
 //! region(x) + region(y)                      ->   region(region(x)) that adds region(y)
+//! region(x) * region(y)                      ->   region(region(x)) that multiplies by it
 //! ```
 //!
 //! So it is a step of the program that gives what it reads: an activation before a convolution, a
-//! sum behind one.
+//! sum behind one, numbers that scale its channels.
 //!
 //! Requires a folded graph: what a convolution takes in costs nothing.
 
 use std::sync::Arc;
 
+use conv_ir::conv::Combine;
 use conv_ir::{ConvSpec, Reduction};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::math::Add;
+use tract_onnx::tract_core::ops::math::{Add, Mul};
 
 use super::activation::{Readers, behind, words};
 use super::{put, region};
@@ -27,7 +29,7 @@ pub fn replace(model: &mut TypedModel) -> TractResult<()> {
     let mut changed = true;
     while std::mem::take(&mut changed) {
         for id in model.eval_order()? {
-            for of in [activation, sum] {
+            for of in [activation, combined] {
                 let Some(patch) = of(model, model.node(id))? else { continue };
                 patch.apply(model)?;
                 changed = true;
@@ -49,21 +51,40 @@ fn activation(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedM
     put(model, model.node(end), &[node.id.into()], Region(Arc::new(work)), end)
 }
 
-fn sum(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
+/// The sum or product of two regions.
+fn combined(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
     let [left, right] = node.inputs[..] else { return Ok(None) };
-    let is_sum = node.op_as::<TypedBinOp>().is_some_and(|op| op.0.is::<Add>());
+    let Some(op) = node.op_as::<TypedBinOp>() else { return Ok(None) };
     let given = |outlet: OutletId| region(model.node(outlet.node)).is_some();
-    if !is_sum || !(given(left) && given(right)) {
+    if !given(left) || !given(right) {
         return Ok(None);
     }
     let output = &node.outputs[0].fact;
-    let is_whole = |outlet| model.outlet_fact(outlet).is_ok_and(|fact| fact.shape == output.shape);
-    let Some(own) = window(output).filter(|_| is_whole(left) && is_whole(right)) else {
+    let shapes = [&model.outlet_fact(left)?.shape, &model.outlet_fact(right)?.shape];
+    let is_whole = shapes.map(|shape| *shape == output.shape);
+    let (combine, what) = match is_whole {
+        [true, true] if op.0.is::<Add>() => (Combine::Add, "sum"),
+        [true, true] if op.0.is::<Mul>() => (Combine::Multiply, "product"),
+        _ if op.0.is::<Mul>() => (Combine::Scale, "scale"),
+        _ => return Ok(None),
+    };
+    let (images, other) = if is_whole[0] { (left, right) } else { (right, left) };
+    let Some(own) = window(output)
+        .filter(|_| model.outlet_fact(images).is_ok_and(|fact| fact.shape == output.shape))
+    else {
         return Ok(None);
     };
-    let step = Step::pool(ConvSpec { residual: true, ..own });
-    let work = Work { folded: vec!["sum"], ..Work::of(step) };
-    put(model, node, &[left, right], Region(Arc::new(work)), node.id)
+    let step = Step::pool(ConvSpec { residual: true, combine, ..own });
+    let fits = step.conv().is_ok_and(|conv| {
+        let shape = conv.residual_shape();
+        shape.as_deref() == model.outlet_fact(other).ok().and_then(|fact| fact.shape.as_concrete())
+    });
+    let work = Work { folded: vec![what], ..Work::of(step) };
+    if fits {
+        put(model, node, &[images, other], Region(Arc::new(work)), node.id)
+    } else {
+        Ok(None)
+    }
 }
 
 /// A step that gives the images that it reads.

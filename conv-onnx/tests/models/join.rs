@@ -172,3 +172,50 @@ fn every_second_row_and_column_is_a_stride() {
     let odd = focus([1, 3, 10, 7], &[[0, 0], [1, 0], [0, 0], [1, 0]], 1);
     assert_ne!(odd.1, [""; 0], "half of the columns would be multiplied by zero");
 }
+
+/// As the blocks of DenseNet are.
+#[test]
+fn tensors_joined_again_and_again_are_read_as_they_are() {
+    let (ours, left) = parts(|graph| {
+        let mut all = graph.conv("x", [3, 6], 3, 1);
+        for channels in [6, 10, 14] {
+            let y = graph.conv(&all, [channels, 4], 3, 1);
+            all = joined(graph, &[&all, &y]);
+        }
+        vec![graph.conv(&all, [18, 2], 1, 0)]
+    });
+    assert_eq!((ours, left), (vec![5], vec![]));
+}
+
+/// Squeeze and excitation, as in EfficientNet.
+#[test]
+fn numbers_that_scale_channels_are_of_the_same_program() {
+    for shape in [[1, 3, 8, 9], [2, 3, 5, 4]] {
+        let mut graph = Graph::new(&shape.map(|n| n as i64));
+        let y = graph.conv("x", [3, 6], 3, 1);
+        let y = silu(&mut graph, &y);
+        let s = graph.node("GlobalAveragePool", &[&y], vec![]);
+        let s = graph.conv(&s, [6, 3], 1, 0);
+        let s = graph.node("Relu", &[&s], vec![]);
+        let s = graph.conv(&s, [3, 6], 1, 0);
+        let s = graph.node("Sigmoid", &[&s], vec![]);
+        let z = graph.node("Mul", &[&y, &s], vec![]);
+        let z = silu(&mut graph, &z);
+        let z = graph.conv(&z, [6, 4], 1, 0);
+        let explanation = check(&graph.bytes(&[&z]), &shape);
+        let nodes: Vec<_> = explanation.nodes.iter().filter(|node| node.is_ours).collect();
+        assert_eq!((nodes.len(), crate::tracts(&explanation)), (1, vec![]), "{nodes:?}");
+    }
+}
+
+#[test]
+fn products_of_two_branches_are_of_the_same_program() {
+    let (ours, left) = parts(|graph| {
+        let a = graph.conv("x", [3, 6], 3, 1);
+        let b = graph.conv("x", [3, 6], 1, 0);
+        let gate = graph.node("Sigmoid", &[&b], vec![]);
+        let y = graph.node("Mul", &[&a, &gate], vec![]);
+        vec![graph.conv(&y, [6, 2], 3, 1)]
+    });
+    assert_eq!((ours, left), (vec![3], vec![]));
+}
