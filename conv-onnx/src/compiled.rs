@@ -152,7 +152,10 @@ impl Compiled {
     /// Steps of pooling in it.
     pub fn pools(&self) -> usize {
         let steps = self.program().steps().iter();
-        steps.filter(|step| !step.given && !step.conv.spec().reduction.has_weight()).count()
+        let is_pool = |step: &&conv_ir::program::Step| {
+            !step.conv.spec().reduction.has_weight() && step.conv.kernel_volume() > 1
+        };
+        steps.filter(is_pool).count()
     }
 }
 

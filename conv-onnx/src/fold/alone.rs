@@ -44,7 +44,7 @@ fn replaced(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
     let is_image = spatial.iter().product::<usize>() > 1;
     // Between regions it is a step of their program, however small.
     let is_between = super::region(model.node(affine.input.node)).is_some() && !spatial.is_empty();
-    if goes_on || !is_between && !(is_image && affine.is_by_channel()) {
+    if goes_on || !(is_between || is_image && affine.is_by_channel()) {
         return Ok(None);
     }
     let spec = ConvSpec {
