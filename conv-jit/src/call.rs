@@ -11,6 +11,7 @@ use conv_ir::{Conv, Program, Size, Stored};
 use smallvec::SmallVec;
 
 use crate::engine::Run;
+use crate::executor::team::together;
 use crate::executor::{self, Executor};
 use crate::fft::Ends;
 use crate::lens::Lens;
@@ -319,6 +320,33 @@ impl Groups<'_> {
     /// there is one: arrays as long as `lens` says, or such as their code in `placed` was made for.
     /// Those of the outputs are nobody else's.
     pub(crate) unsafe fn run(
+        &self,
+        callers: &Callers<'_>,
+        scratch: &mut Scratch,
+        of: (&Lens, Option<&Program>),
+    ) -> Result<(), Error> {
+        let (asked, most) = self.threads;
+        let parts = self.inner.shared.codes.iter().map(|code| code.parts(asked, most));
+        let (threads, shared) = parts
+            .filter(|parts| *parts > 1)
+            .fold((1, 0), |(threads, shared), parts| (parts.max(threads), shared + 1));
+        if shared < 2 {
+            // SAFETY: as the caller says.
+            return unsafe { self.one_by_one(callers, scratch, of) };
+        }
+        let lead = |team: &dyn Executor| {
+            let groups = Groups { executor: team, ..*self };
+            // SAFETY: as the caller says.
+            unsafe { groups.one_by_one(callers, scratch, of) }
+        };
+        together(self.executor, threads, lead).unwrap_or(Ok(()))
+    }
+
+    /// Runs one group after the other.
+    ///
+    /// # Safety
+    /// As of [`run`](Self::run).
+    unsafe fn one_by_one(
         &self,
         callers: &Callers<'_>,
         scratch: &mut Scratch,

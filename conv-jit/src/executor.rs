@@ -1,7 +1,10 @@
 //! Threads: who runs the parts of one convolution.
 //!
 //! A convolution is cut into `parts` that write different outputs and share nothing else, so any
-//! executor gives the same bits, in any order.
+//! executor gives the same bits, in any order. The threads of a program of several stay together
+//! ([`team`]).
+
+pub(crate) mod team;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

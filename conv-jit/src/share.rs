@@ -11,9 +11,16 @@ const WORTH_A_THREAD: u128 = 1 << 18;
 /// The most threads that a run is cut for. More is a mistake, or an attack on memory.
 pub(crate) const MOST_THREADS: usize = 1 << 10;
 
+/// Multiply-adds that take as long as moving a byte of an array from or to a near cache.
+const OF_A_BYTE: u128 = 2;
+
 /// As many threads as there is work for in these convolutions.
 pub(crate) fn useful_threads<'a>(convs: impl Iterator<Item = &'a Conv>) -> usize {
-    let work: Option<u128> = convs.map(|conv| Some(facts(conv)?.operations / 2)).sum();
+    let work = |conv: &Conv| {
+        let facts = facts(conv)?;
+        Some((facts.operations / 2).max(OF_A_BYTE * u128::from(facts.total_bytes())))
+    };
+    let work: Option<u128> = convs.map(work).sum();
     let threads = work.map(|work| usize::try_from(work / WORTH_A_THREAD).unwrap_or(MOST_THREADS));
     threads.unwrap_or(MOST_THREADS).clamp(1, MOST_THREADS)
 }
