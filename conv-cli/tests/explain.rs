@@ -246,6 +246,11 @@ fn a_roofline_says_what_memory_allows() {
         &["explain", conv, "--target", "avx2"],
         &["roofline       32 operations a cycle on avx2 use 0.522 bytes"],
     );
+    let bytes = "conv2d u8 x i8 -> u8 ic64 oc64 in 56 kernel 1 + bias i32";
+    says(
+        &["explain", bytes, "--target", "avx2"],
+        &["roofline       48 operations a cycle on avx2"],
+    );
     let pair =
         ["explain", "conv2d g32 ic32 oc32 in 56 kernel 3 pad 1", "conv2d ic32 oc64 in 56 kernel 1"];
     says(

@@ -71,7 +71,7 @@ fn counted(reduction: Reduction) -> &'static str {
 
 /// What the memory must give so that the arithmetic never waits: no clock is needed for that.
 fn busy(facts: &Facts, target: &Target, conv: &Conv) -> String {
-    let operations = analysis::operations_a_cycle(target, conv.dtype());
+    let operations = analysis::operations_a_cycle(target, conv.types());
     let bytes = operations / facts.arithmetic_intensity;
     format!(
         "{operations:.0} operations a cycle on {target} use {} bytes of memory traffic a cycle",

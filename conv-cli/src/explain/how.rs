@@ -90,8 +90,9 @@ pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     let images = computed.batch().max(1) as f64;
     let cycles = |plan: &Plan| plan.cost(computed, target).map(|cost| images * cost.total());
     let Some(planned) = cycles(plan) else { return Vec::new() };
-    let flops: f64 = facts.iter().map(|facts| facts.flops()).sum();
-    let share = 100.0 * flops / operations_a_cycle(target, computed.dtype()) / planned;
+    let rates = computed.convs().map(|conv| operations_a_cycle(target, conv.types()));
+    let busy: f64 = facts.iter().zip(rates).map(|(facts, rate)| facts.flops() / rate).sum();
+    let share = 100.0 * busy / planned;
     let time = match planned / (GIGAHERTZ * 1e3) {
         micros if micros < 1e3 => format!("{} us", three_digits(micros)),
         micros => format!("{} ms", three_digits(micros / 1e3)),

@@ -4,12 +4,12 @@
 //! In: operations and bytes of [`Facts`](super::Facts), and a machine's two speeds, which are the
 //! caller's to know: there is no clock here. Out: what is attainable.
 
-use crate::{DType, Target};
+use crate::{Dots, Target, Types};
 
 /// A machine's two limits, per second, or per cycle: any unit of time, as long as it is the same.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Roofline {
-    /// Floating-point operations.
+    /// Operations.
     pub peak: f64,
     /// Bytes between memory and processor.
     pub bandwidth: f64,
@@ -39,7 +39,28 @@ impl Roofline {
     }
 }
 
-/// Operations that one core of a target starts in a cycle.
-pub fn operations_a_cycle(target: &Target, dtype: DType) -> f64 {
-    2.0 * (target.fma_bytes / dtype.bytes()) as f64
+/// Operations that one core of a target starts in a cycle, with arrays of such types. Bytes are
+/// multiplied several at a time where the target can.
+///
+/// ```
+/// use conv_ir::analysis::operations_a_cycle;
+/// use conv_ir::{Conv, Target};
+/// let floats: Conv = "conv2d ic8 oc8 in 9 kernel 3".parse()?;
+/// let bytes: Conv = "conv2d u8 x i8 ic8 oc8 in 9 kernel 3".parse()?;
+/// assert_eq!(operations_a_cycle(&Target::AVX2, floats.types()), 32.0);
+/// assert_eq!(operations_a_cycle(&Target::AVX2, bytes.types()), 48.0);
+/// assert_eq!(operations_a_cycle(&Target::AVX512_VNNI, bytes.types()), 128.0);
+/// # Ok::<(), conv_ir::Error>(())
+/// ```
+pub fn operations_a_cycle(target: &Target, types: Types) -> f64 {
+    let lanes = target.fma_bytes / types.accumulator.bytes();
+    let are_bytes = types.input.bytes() == 1 && types.weight.bytes() == 1;
+    let products = match target.dots {
+        Dots::Fours if are_bytes => 4.0,
+        // Two products are an instruction, and their sum is one: three ports take what two take of
+        // multiply-adds.
+        Dots::Pairs if are_bytes => 2.0 * 3.0 / 4.0,
+        _ => 1.0,
+    };
+    2.0 * lanes as f64 * products
 }
