@@ -16,6 +16,7 @@ use conv_ir::{Conv, DType, Isa, Nest, Program, Schedule};
 use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::ahead;
+use crate::leaf;
 use crate::x86::{self, Kernels, MicroKernel, Refusal};
 
 /// A convolution alone, as it was lowered.
@@ -126,7 +127,8 @@ struct LeafKey {
     leaf: Leaf,
     /// The bits of its constants: zeros of two signs are equal, but not the same.
     constants: Vec<u64>,
-    buffers: Vec<(BufferRole, DType, Vec<Affine>)>,
+    /// And whether it is a table of small scales.
+    buffers: Vec<(BufferRole, DType, Vec<Affine>, bool)>,
 }
 
 impl LeafKey {
@@ -153,7 +155,7 @@ impl LeafKey {
         };
         let buffers = leaf.pointers.iter().map(|&id| {
             let buffer = nest.buffer(id);
-            (buffer.role, buffer.dtype, buffer.extents.clone())
+            (buffer.role, buffer.dtype, buffer.extents.clone(), leaf::scales_down(buffer))
         });
         let buffers = buffers.collect();
         let mut constants = Vec::new();

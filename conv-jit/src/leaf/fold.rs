@@ -45,7 +45,7 @@ pub(super) fn fold(insts: &mut Vec<Inst>, carried: &[bool], shape: Shape) {
             && let users = &uses[value.0 as usize]
             && !users.is_empty()
             && is_operand(shape, &source, users.len(), sums)
-            && users.iter().all(|&user| takes(&insts[user], value))
+            && users.iter().all(|&user| takes(&insts[user], value, &source))
             && !insts[at..users[users.len() - 1]].iter().any(Inst::stores)
         {
             folded[value.0 as usize] = Some(source);
@@ -69,8 +69,8 @@ fn uses(insts: &[Inst], values: usize) -> Vec<SmallVec<[usize; MAX_EMBEDDED_BROA
 }
 
 /// Whether the instruction could read this value from memory: one place for it, and registers in
-/// all others.
-fn takes(inst: &Inst, value: Value) -> bool {
+/// all others. None repeats words.
+fn takes(inst: &Inst, value: Value, source: &Source) -> bool {
     let Inst::Set { kind, args, .. } = inst else {
         return false;
     };
@@ -79,6 +79,7 @@ fn takes(inst: &Inst, value: Value) -> bool {
         args.iter().enumerate().all(|(i, a)| i == at || matches!(a, Arg::Value(v) if *v != value))
     };
     match kind {
+        Kind::Words if matches!(source, Source::Splat(_)) => false,
         Kind::Fma | Kind::Words | Kind::Add | Kind::Mul | Kind::And | Kind::Or => {
             here(0) && others(0) || here(1) && others(1)
         }
@@ -93,7 +94,10 @@ fn takes(inst: &Inst, value: Value) -> bool {
         | Kind::Choose
         | Kind::Pick(_)
         | Kind::To(_)
-        | Kind::Scale
+        | Kind::Bytes(_)
+        | Kind::Joined(_)
+        | Kind::UpperHalf
+        | Kind::Scale { .. }
         | Kind::MulHigh
         | Kind::ShiftRound
         | Kind::MulFloor

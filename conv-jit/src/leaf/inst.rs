@@ -160,8 +160,17 @@ pub(crate) enum Kind {
     Pick(usize),
     /// The nearest number of a narrower type.
     To(DType),
-    /// As `Binary` says.
-    Scale,
+    /// The bytes of four values side by side in each lane, the first lowest: what is outside the
+    /// type's range becomes its end.
+    Bytes(DType),
+    /// The same bytes value by value: those of the first fill the first lanes.
+    Joined(DType),
+    /// The upper half of the lanes, as the lower.
+    UpperHalf,
+    /// As `Binary` says. Small ones leave no number beyond those limits.
+    Scale {
+        is_small: bool,
+    },
     MulHigh,
     ShiftRound,
     MulFloor,

@@ -23,6 +23,7 @@ mod moved;
 mod pairs;
 mod prefetch;
 mod regroup;
+mod saturate;
 mod slide;
 mod turned;
 mod walk;
@@ -31,7 +32,7 @@ mod words;
 
 use std::fmt;
 
-use conv_ir::nest::{BufferRole, Leaf};
+use conv_ir::nest::{Buffer, BufferRole, Leaf};
 use conv_ir::{DType, Dots, Isa, Machine, Nest};
 
 use inst::{Cursor, LeafCode, Motion};
@@ -137,17 +138,31 @@ pub(crate) fn lower<T>(
         return shared(code, shape, encode);
     }
     moved::joined(&mut code, shape.width);
+    let cursors = code.cursors.clone();
     let is_packed = |place: inst::Place| {
-        let pointer = code.cursors[place.cursor.0 as usize].pointer;
+        let pointer = cursors[place.cursor.0 as usize].pointer;
         nest.buffer(leaf.pointers[pointer]).role == BufferRole::Packed
     };
-    if let Some(woven) = weave::woven(&code, slide::can_slide(shape)) {
+    let masks = shape.machine().mask_registers;
+    if let Some(mut woven) = weave::woven(&code, slide::can_slide(shape), !masks) {
+        saturate::stored(&mut woven, masks);
         match of_integers(&woven, shape, &is_packed, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,
         }
     }
+    saturate::stored(&mut code, masks);
+    if !masks {
+        saturate::joined(&mut code, shape.width);
+    }
     of_integers(&code, shape, &is_packed, &encode)
+}
+
+/// Whether a buffer is a table of scales, as bits of f32, that leave half of a sum at most: less
+/// than [`Scale`](conv_ir::nest::Binary::Scale) cuts off.
+pub(crate) fn scales_down(buffer: &Buffer) -> bool {
+    let is_small = |bits: &f64| f32::from_bits(*bits as i32 as u32).abs() <= 0.5;
+    buffer.values.as_ref().is_some_and(|values| values.iter().all(is_small))
 }
 
 /// Adds a cursor over what later calls read.

@@ -14,9 +14,9 @@ use conv_ir::Machine;
 use conv_ir::nest::{Affine, AxisId, Binary, Cond, Expr, Leaf, Loop, Nest, Op, RegId, Unary};
 use smallvec::SmallVec;
 
-use super::Refusal;
 use super::inst::{Arg, Inst, Kind, LeafCode, Live, Source, Value};
 use super::loops::{around, serial};
+use super::{Refusal, scales_down};
 
 /// The code of a leaf, section by section.
 pub(super) fn straight(nest: &Nest, leaf: &Leaf, machine: &Machine) -> Result<LeafCode, Refusal> {
@@ -278,7 +278,7 @@ impl<'a> Walk<'a> {
             Binary::Div => Kind::Div,
             Binary::Min => Kind::Min,
             Binary::Max => Kind::Max,
-            Binary::Scale => Kind::Scale,
+            Binary::Scale => Kind::Scale { is_small: self.is_small(b) },
             Binary::MulHigh => Kind::MulHigh,
             Binary::ShiftRound => Kind::ShiftRound,
             Binary::MulFloor => Kind::MulFloor,
@@ -298,6 +298,11 @@ impl<'a> Walk<'a> {
             }
         };
         self.compute(to, kind, &[a, b])
+    }
+
+    fn is_small(&self, scale: &Expr) -> bool {
+        let Expr::Load(access) = scale else { return false };
+        scales_down(self.nest.buffer(self.nest.buffer_behind(self.leaf, access.base)))
     }
 
     fn bits(&self, c: f64) -> u64 {

@@ -21,8 +21,8 @@ use super::inst::{Arg, Inst, Kind, LeafCode, Live, Source, Value};
 const FOUR: usize = 4;
 
 /// The leaf with every such block woven; none where there is none. Where bytes slide, every second
-/// one is loaded so.
-pub(super) fn woven(code: &LeafCode, slides: bool) -> Option<LeafCode> {
+/// one is loaded so; where instructions saturate, they weave what is stored.
+pub(super) fn woven(code: &LeafCode, slides: bool, saturates: bool) -> Option<LeafCode> {
     let is_woven = |inst: &Inst| {
         matches!(inst, Inst::Block { dtype: DType::I8 | DType::U8, along: 1, values, .. }
             if values.len() >= FOUR)
@@ -36,8 +36,8 @@ pub(super) fn woven(code: &LeafCode, slides: bool) -> Option<LeafCode> {
         let mut at = 0;
         while at < section.len() {
             if is_woven(&section[at]) {
-                let woven =
-                    copied(section, at, (carried, slides)).or_else(|| rows(&section[at], carried));
+                let woven = copied(section, at, (carried, slides))
+                    .or_else(|| rows(&section[at], carried, saturates));
                 let woven = woven.unwrap_or_else(|| vec![section[at].clone()]);
                 let count = woven.len();
                 section.splice(at..=at, woven);
@@ -82,13 +82,20 @@ fn together(
 }
 
 /// Rows of bytes, a lane each: fours of columns, of which the last may be there twice.
-fn rows(block: &Inst, carried: &mut Vec<bool>) -> Option<Vec<Inst>> {
+fn rows(block: &Inst, carried: &mut Vec<bool>, saturates: bool) -> Option<Vec<Inst>> {
     let Inst::Block { dtype, place, step, along: 1, live, values } = block else { return None };
     let (place, step, live) = (*place, *step, *live);
     let mut out = Vec::new();
     let mut four = |from: usize, out: &mut Vec<Inst>| {
-        let values = values[from..from + FOUR].try_into().expect("there are four");
-        together(values, *dtype == DType::I8, carried, out)
+        let values: [Value; FOUR] = values[from..from + FOUR].try_into().expect("there are four");
+        if !saturates {
+            return together(values, *dtype == DType::I8, carried, out);
+        }
+        carried.push(false);
+        let to = Value(carried.len() as u32 - 1);
+        let args = values.iter().map(|value| Arg::Value(*value)).collect();
+        out.push(Inst::Set { to, kind: Kind::Bytes(*dtype), args });
+        to
     };
     let whole: Vec<Value> = (0..values.len() / FOUR).map(|at| four(FOUR * at, &mut out)).collect();
     let dtype = DType::I32;

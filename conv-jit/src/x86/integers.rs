@@ -6,19 +6,19 @@
 //! words          vpmaddwd, vpaddd: two products; vpdpwssd with VNNI
 //! dot            vpdpbusd, with VNNI; bytes of neighbouring columns come by vpshufb
 //! load           vpmovzxbd, vpmovsxbd, vpmovzxwd, vpmovsxwd      masked with AVX-512
-//! store          vpmovdb, vpmovdw; with AVX2 vpackssdw or vpackusdw, then vpacksswb or vpackuswb
+//! store          vpmovsdb, vpmovusdb, ..; with AVX2 vpackssdw, then vpacksswb or vpackuswb; vpackusdw
 //! ```
 //!
-//! What is stored was brought into its type's range before, so that narrowing is exact, saturating
-//! or not. What AVX2 cannot mask is stored element by element.
+//! What is stored was brought into its type's range before, or the instructions that narrow bring
+//! it there. What AVX2 cannot mask is stored element by element.
 
 use conv_ir::{DType, Dots, Kind};
 use iced_x86::{Code, Instruction};
 
 use super::Refusal;
 use super::encoding::Encoding;
-use super::vectors::{Reg, Vectors};
-use crate::leaf::inst::{Arg, Place, Value};
+use super::vectors::{Kept, Operand, Reg, Vectors};
+use crate::leaf::inst::{Arg, Place, Source, Value};
 
 impl Vectors<'_> {
     /// `to = a * b + c`, modulo 2^32.
@@ -41,7 +41,15 @@ impl Vectors<'_> {
     ) -> Result<(), Refusal> {
         let (a, b) = if matches!(b, Arg::Value(_)) { (b, a) } else { (a, b) };
         let (left, is_mine) = self.register(a)?;
-        let (right, temporary) = self.operand(b)?;
+        // No instruction for words repeats one of 32 bits.
+        let is_repeated = matches!(b, Arg::From(Source::Splat(_) | Source::Bits(_)));
+        let (right, temporary) = match is_repeated && multiply != self.codes.mul {
+            true => {
+                let (reg, is_mine) = self.register(b)?;
+                (Operand::Reg(reg), is_mine.then_some(reg))
+            }
+            false => self.operand(b)?,
+        };
         let (product, temporary) = match temporary {
             _ if is_mine => (left, temporary),
             Some(right) => (right, None),
@@ -201,15 +209,23 @@ impl Vectors<'_> {
         }
     }
 
-    /// The instruction that keeps the lowest bits of each lane.
-    fn truncating(&self, dtype: DType) -> Code {
-        match (self.shape.bytes(), dtype.bytes()) {
-            (64, 1) => Code::EVEX_Vpmovdb_xmmm128_k1z_zmm,
-            (64, _) => Code::EVEX_Vpmovdw_ymmm256_k1z_zmm,
-            (32, 1) => Code::EVEX_Vpmovdb_xmmm64_k1z_ymm,
-            (32, _) => Code::EVEX_Vpmovdw_xmmm128_k1z_ymm,
-            (_, 1) => Code::EVEX_Vpmovdb_xmmm32_k1z_xmm,
-            (..) => Code::EVEX_Vpmovdw_xmmm64_k1z_xmm,
+    /// The instruction that narrows each lane, and saturates; without a sign, from numbers that
+    /// have none.
+    fn saturating(&self, dtype: DType) -> Code {
+        let signed = dtype.format().kind == Kind::Signed;
+        match (self.shape.bytes(), dtype.bytes(), signed) {
+            (64, 1, true) => Code::EVEX_Vpmovsdb_xmmm128_k1z_zmm,
+            (64, _, true) => Code::EVEX_Vpmovsdw_ymmm256_k1z_zmm,
+            (32, 1, true) => Code::EVEX_Vpmovsdb_xmmm64_k1z_ymm,
+            (32, _, true) => Code::EVEX_Vpmovsdw_xmmm128_k1z_ymm,
+            (_, 1, true) => Code::EVEX_Vpmovsdb_xmmm32_k1z_xmm,
+            (_, _, true) => Code::EVEX_Vpmovsdw_xmmm64_k1z_xmm,
+            (64, 1, false) => Code::EVEX_Vpmovusdb_xmmm128_k1z_zmm,
+            (64, _, false) => Code::EVEX_Vpmovusdw_ymmm256_k1z_zmm,
+            (32, 1, false) => Code::EVEX_Vpmovusdb_xmmm64_k1z_ymm,
+            (32, _, false) => Code::EVEX_Vpmovusdw_xmmm128_k1z_ymm,
+            (_, 1, false) => Code::EVEX_Vpmovusdb_xmmm32_k1z_xmm,
+            (_, _, false) => Code::EVEX_Vpmovusdw_xmmm64_k1z_xmm,
         }
     }
 
@@ -225,7 +241,7 @@ impl Vectors<'_> {
         let (width, element) = (self.shape.width, dtype.bytes() as i64);
         if step == element && width > 1 && self.encoding == Encoding::Evex {
             let (operand, whole) = (self.memory(place, false)?, live == width);
-            let store = Instruction::with2(self.truncating(dtype), operand, self.name(reg));
+            let store = Instruction::with2(self.saturating(dtype), operand, self.name(reg));
             return self.push_row(store, whole, live);
         }
         let narrow = self.take()?;
@@ -256,13 +272,81 @@ impl Vectors<'_> {
         Ok(())
     }
 
+    /// The bytes of four values, which saturate: side by side in each lane, or joined, those of
+    /// each value together.
+    pub(super) fn narrowed_to_bytes(
+        &mut self,
+        to: Value,
+        dtype: DType,
+        (args, is_joined): ([Arg; 4], bool),
+    ) -> Result<(), Refusal> {
+        let is_wide = self.shape.bytes() == 32;
+        let (words, bytes) = match (is_wide, dtype.format().kind) {
+            (true, Kind::Signed) => {
+                (Code::VEX_Vpackssdw_ymm_ymm_ymmm256, Code::VEX_Vpacksswb_ymm_ymm_ymmm256)
+            }
+            (true, _) => (Code::VEX_Vpackssdw_ymm_ymm_ymmm256, Code::VEX_Vpackuswb_ymm_ymm_ymmm256),
+            (false, Kind::Signed) => {
+                (Code::VEX_Vpackssdw_xmm_xmm_xmmm128, Code::VEX_Vpacksswb_xmm_xmm_xmmm128)
+            }
+            (false, _) => {
+                (Code::VEX_Vpackssdw_xmm_xmm_xmmm128, Code::VEX_Vpackuswb_xmm_xmm_xmmm128)
+            }
+        };
+        // Instructions stay in 128 bits: each has four lanes of each value.
+        let order = match (is_joined, is_wide) {
+            (true, true) => Some(self.kept(Kept::Halves)?),
+            (true, false) => None,
+            (false, _) => Some(self.kept(Kept::FourByFour)?),
+        };
+        let mut halves = [0; 2];
+        for (half, pair) in halves.iter_mut().zip(args.chunks_exact(2)) {
+            let (left, left_is_mine) = self.register(pair[0])?;
+            let (right, right_is_mine) = self.register(pair[1])?;
+            *half = self.take()?;
+            self.shuffle(words, *half, left, right);
+            self.release(left_is_mine.then_some(left));
+            self.release(right_is_mine.then_some(right));
+        }
+        let [low, high] = halves;
+        self.shuffle(bytes, low, low, high);
+        self.give(high);
+        let reg = self.result(to, &args)?;
+        match order {
+            Some(order) if is_joined => {
+                self.shuffle(Code::VEX_Vpermd_ymm_ymm_ymmm256, reg, order, low);
+            }
+            Some(order) => {
+                let shuffle = match is_wide {
+                    true => Code::VEX_Vpshufb_ymm_ymm_ymmm256,
+                    false => Code::VEX_Vpshufb_xmm_xmm_xmmm128,
+                };
+                self.shuffle(shuffle, reg, low, order);
+            }
+            None => self.two(self.codes.copy, reg, low),
+        }
+        self.give(low);
+        Ok(())
+    }
+
+    /// The upper half of the lanes.
+    pub(super) fn upper_half(&mut self, to: Value, a: Arg) -> Result<(), Refusal> {
+        let (from, is_mine) = self.register(a)?;
+        let name = self.name(from);
+        self.release(is_mine.then_some(from));
+        let reg = self.result(to, &[a])?;
+        let xmm = self.sized(reg, 16);
+        self.text.push(Instruction::with3(self.codes.extract, xmm, name, 1));
+        Ok(())
+    }
+
     /// The elements of all lanes side by side.
     fn narrowed(&mut self, to: Reg, from: Reg, dtype: DType) -> Result<(), Refusal> {
         let (element, signed) = (dtype.bytes() as i64, dtype.format().kind == Kind::Signed);
         if self.encoding == Encoding::Evex {
             let narrow = self.narrow(to, element);
-            let truncate = Instruction::with2(self.truncating(dtype), narrow, self.name(from));
-            self.text.push(truncate);
+            let narrowed = Instruction::with2(self.saturating(dtype), narrow, self.name(from));
+            self.text.push(narrowed);
             return Ok(());
         }
         let xmm = self.sized(to, 16);
@@ -272,8 +356,9 @@ impl Vectors<'_> {
         } else {
             self.two(self.codes.copy, to, from);
         }
-        // Lanes in order: the lower half comes first.
-        let words = match signed {
+        // Lanes in order: the lower half comes first. What becomes a byte without a sign is a word
+        // with one before, which the second instruction wants.
+        let words = match signed || element == 1 {
             true => Code::VEX_Vpackssdw_xmm_xmm_xmmm128,
             false => Code::VEX_Vpackusdw_xmm_xmm_xmmm128,
         };

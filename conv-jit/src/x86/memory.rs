@@ -143,6 +143,21 @@ impl Vectors<'_> {
         self.load_constant(self.codes.load, self.name(reg), words);
     }
 
+    /// The place of each byte of four lanes that are turned, in the sixteen of their 128 bits.
+    pub(super) fn load_four_by_four(&mut self, reg: Reg) {
+        let bytes = (0..self.shape.bytes()).map(|at| (at % 4 * 4 + at % 16 / 4) as u8);
+        let bytes = bytes.collect();
+        self.load_constant(self.codes.load, self.name(reg), bytes);
+    }
+
+    /// The number of each lane where those of the lower and of the upper half take turns.
+    pub(super) fn load_halves(&mut self, reg: Reg) {
+        let half = self.shape.width / 2;
+        let lanes = (0..self.shape.width).map(|at| (at % 2 * half + at / 2) as u32);
+        let bytes = lanes.flat_map(u32::to_le_bytes).collect();
+        self.load_constant(self.codes.load, self.name(reg), bytes);
+    }
+
     /// The place of each byte of a slide in the sixteen that its lane has; zero for those that do
     /// not count.
     pub(super) fn load_order(&mut self, reg: Reg, (count, apart): (i64, i64), from: Sixteen) {

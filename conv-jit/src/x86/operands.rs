@@ -47,6 +47,8 @@ impl Vectors<'_> {
                         self.load_order(reg, (count, apart), from)
                     }
                     Kept::Chunks(step) => self.load_chunks_of(reg, step),
+                    Kept::FourByFour => self.load_four_by_four(reg),
+                    Kept::Halves => self.load_halves(reg),
                 }
                 self.constants.push((constant, reg));
                 reg

@@ -117,17 +117,28 @@ impl Vectors<'_> {
         Ok((left, right, mine))
     }
 
-    /// `to = nearest(a as f32 * b)`, at most 2^30 away from zero.
-    pub(super) fn scale(&mut self, to: Value, a: Arg, b: Arg) -> Result<(), Refusal> {
+    /// `to = nearest(a as f32 * b)`, at most 2^30 away from zero, which nothing is where scales are
+    /// small.
+    pub(super) fn scale(
+        &mut self,
+        to: Value,
+        (a, b): (Arg, Arg),
+        is_small: bool,
+    ) -> Result<(), Refusal> {
         let floats = codes::codes(self.encoding, self.shape.bytes(), DType::F32);
         let codes = self.requantising();
-        let (most, least) = (self.every(MOST.to_bits())?, self.every((-MOST).to_bits())?);
+        let limits = match is_small {
+            true => None,
+            false => Some((self.every(MOST.to_bits())?, self.every((-MOST).to_bits())?)),
+        };
         let (left, right, mine) = self.both(a, b)?;
         let product = self.take()?;
         self.two(codes.to_floats, product, left);
         self.shuffle(floats.mul, product, product, right);
-        self.shuffle(floats.max, product, product, least);
-        self.shuffle(floats.min, product, product, most);
+        if let Some((most, least)) = limits {
+            self.shuffle(floats.max, product, product, least);
+            self.shuffle(floats.min, product, product, most);
+        }
         mine.into_iter().for_each(|reg| self.release(reg));
         let reg = self.result(to, &[a, b])?;
         self.two(codes.to_nearest, reg, product);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! f16   vcvtph2ps, vcvtps2ph                         registers or memory, masked with AVX-512
-//! bf16  vpmovzxwd and a shift; a shift and vpmovdw, or vpackusdw
+//! bf16  vpmovzxwd and a shift; a shift and vpmovusdw, or vpackusdw
 //! i8 .. in `integers`, where instructions have other names
 //! ```
 //!

@@ -39,6 +39,10 @@ pub(super) enum Kept {
     Slide { count: i64, apart: i64, from: Sixteen },
     /// The sixteen bytes of each 128 bits of lanes so many bytes apart, in numbers of 32 bits.
     Chunks(i64),
+    /// Where each byte of four lanes of four comes from, if they are turned.
+    FourByFour,
+    /// Where each lane comes from, if those of two halves take turns.
+    Halves,
 }
 
 /// Which bytes lanes find theirs in.
@@ -204,12 +208,19 @@ impl<'a> Vectors<'a> {
             }
             (Kind::RaisedByte, &[a]) => self.immediate(self.shift_of_words(false, false), to, a, 8),
             (Kind::Round, &[a]) => self.immediate(codes.round, to, a, NEAREST),
-            (Kind::Scale, &[a, b]) => self.scale(to, a, b),
+            (Kind::Scale { is_small }, &[a, b]) => self.scale(to, (a, b), is_small),
             (Kind::MulHigh, &[a, b]) => self.multiply_high(to, a, b),
             (Kind::ShiftRound, &[a, b]) => self.shift_rounded(to, a, b),
             (Kind::MulFloor, &[a, b]) => self.multiply_floor(to, a, b),
             (Kind::ShiftUp, &[a, b]) => self.shift_up(to, a, b),
             (Kind::To(dtype), &[a]) => self.nearest_stored(to, dtype, a),
+            (Kind::Bytes(dtype), &[a, b, c, d]) => {
+                self.narrowed_to_bytes(to, dtype, ([a, b, c, d], false))
+            }
+            (Kind::Joined(dtype), &[a, b, c, d]) => {
+                self.narrowed_to_bytes(to, dtype, ([a, b, c, d], true))
+            }
+            (Kind::UpperHalf, &[a]) => self.upper_half(to, a),
             (Kind::Pick(parity), &[a, b]) => self.pick(to, parity, a, b),
             (Kind::Choose, &[a, b, then, otherwise]) => self.choose(to, [a, b, then, otherwise]),
             (kind, _) => Err(Refusal::Operation(format!("{kind:?} of {} operands", args.len()))),
