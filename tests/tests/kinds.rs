@@ -209,6 +209,17 @@ fn cases_of_integers() -> Vec<(String, Conv)> {
             let (one, two) = (format!("conv1d {of} {rest}"), format!("conv2d {of} {rest}"));
             texts.extend([("slid", one), ("slid", two)]);
         }
+        // The same with channels in the lanes, where taps are below each other.
+        for rest in [
+            "in 13 g16 ic16 oc16 kernel 3 pad 1 + bias i32",
+            "in 9 g24 ic24 oc24 kernel 3 stride 2 pad 1 mode constant(9)",
+            "in 7 g40 ic40 oc40 kernel 5 pad 2 + bias i32, relu",
+            "in 12 g20 ic20 oc20 kernel 2 dilation 3",
+        ] {
+            let (one, two) =
+                (format!("conv1d {of} nwc {rest}"), format!("conv2d {of} nhwc {rest}"));
+            texts.extend([("below", one), ("below", two)]);
+        }
     }
     parsed(texts)
 }

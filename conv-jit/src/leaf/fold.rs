@@ -29,6 +29,7 @@ fn is_operand(shape: Shape, source: &Source, users: usize, sums: usize) -> bool 
         Source::Strided { .. }
         | Source::Stored { .. }
         | Source::Slide { .. }
+        | Source::Words { .. }
         | Source::Bits(_)
         | Source::Around { .. } => false,
     }

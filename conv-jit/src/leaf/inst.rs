@@ -45,6 +45,9 @@ pub(crate) struct Live {
 }
 
 impl Live {
+    /// No lane.
+    pub const NONE: Live = Live { from: 0, to: 0 };
+
     /// Any range; far beyond a vector is cut.
     pub fn new(from: i64, to: i64) -> Live {
         let near = |at: i64| at.clamp(-1024, 1024) as i16;
@@ -93,6 +96,10 @@ pub(crate) enum Source {
     /// `apart` from one another, of which `count` are counted; more are zero. Bytes of `live`,
     /// counted from the place, may be touched; others are zero.
     Slide { place: Place, step: i64, count: i64, apart: i64, live: Live },
+    /// In each lane two bytes as words: that of the lane, of those `step` apart (0: the same in
+    /// all), and the one that is `apart` behind it. Lanes of the first and of the second `live` may
+    /// be touched; in others the word is zero.
+    Words { dtype: DType, place: Place, step: i64, apart: i64, live: [Live; 2] },
     /// These bits in every lane.
     Bits(u64),
     /// These bits in the lanes outside `live`, zeros in those of it.
@@ -107,7 +114,8 @@ impl Source {
             | Source::Vector { place, .. }
             | Source::Strided { place, .. }
             | Source::Stored { place, .. }
-            | Source::Slide { place, .. } => Some(place),
+            | Source::Slide { place, .. }
+            | Source::Words { place, .. } => Some(place),
             Source::Bits(_) | Source::Around { .. } => None,
         }
     }

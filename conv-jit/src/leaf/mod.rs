@@ -1,7 +1,7 @@
 //! A leaf below all machines: what it computes as straight lines of instructions on values.
 //!
 //! ```text
-//! Leaf --walk--> straight lines --slide, dots, words--> several products of bytes at a time
+//! Leaf --walk--> straight lines --slide, dots, words, taps--> several products of bytes at a time
 //!      --pairs, regroup, flow, turned--> fewer loads --fold--> loads inside operands
 //!      --prefetch--> LeafCode --a machine's encoder--> bytes
 //! ```
@@ -25,6 +25,7 @@ mod prefetch;
 mod regroup;
 mod saturate;
 mod slide;
+mod taps;
 mod turned;
 mod walk;
 mod weave;
@@ -196,7 +197,7 @@ fn of_integers<T>(
 ) -> Result<T, Refusal> {
     let several = match shape.machine().dots {
         Dots::One => None,
-        Dots::Pairs => Some(words::by_pairs(code.clone())),
+        Dots::Pairs => Some(words::by_pairs(code.clone(), shape.width)),
         Dots::Fours => {
             if let Some(slid) = slide::slid(code, shape, is_packed) {
                 match shared(dots::by_fours(slid), shape, encode) {
@@ -204,7 +205,12 @@ fn of_integers<T>(
                     result => return result,
                 }
             }
-            Some(dots::by_fours(code.clone()))
+            let mut several = code.clone();
+            // Without masks there are no slides: two taps are put together with less.
+            if !shape.machine().mask_registers {
+                taps::in_pairs(&mut several, shape.width);
+            }
+            Some(dots::by_fours(several))
         }
     };
     if let Some(several) = several {

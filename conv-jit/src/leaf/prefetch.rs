@@ -119,7 +119,8 @@ fn reads(inst: &Inst) -> impl Iterator<Item = Place> + '_ {
     };
     args.iter().filter_map(|arg| match arg {
         Arg::From(Source::Splat(place) | Source::Vector { place, .. })
-        | Arg::From(Source::Stored { place, .. } | Source::Slide { place, .. }) => Some(*place),
+        | Arg::From(Source::Stored { place, .. } | Source::Slide { place, .. })
+        | Arg::From(Source::Words { place, .. }) => Some(*place),
         Arg::From(Source::Strided { .. } | Source::Bits(_) | Source::Around { .. })
         | Arg::Value(_) => None,
     })

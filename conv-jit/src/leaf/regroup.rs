@@ -135,6 +135,9 @@ impl Shared {
             (Kind::Copy, Arg::From(Source::Stored { place, step, .. })) if step > 0 => {
                 Some((place.cursor.0, place.bytes))
             }
+            (Kind::Copy, Arg::From(Source::Words { place, step, .. })) if step > 0 => {
+                Some((place.cursor.0, place.bytes))
+            }
             (Kind::Pick(parity), first) => {
                 let (cursor, bytes) = self.address_of(first)?;
                 Some((cursor, bytes + *parity as i64))
@@ -256,5 +259,6 @@ fn renamed(arg: Arg, names: &HashMap<Value, Value>) -> Arg {
 }
 
 fn is_splat((kind, args): &Meaning) -> bool {
-    *kind == Kind::Copy && matches!(args[0], Arg::From(Source::Splat(_)))
+    let is_splat = |source| matches!(source, Source::Splat(_) | Source::Words { step: 0, .. });
+    *kind == Kind::Copy && matches!(args[0], Arg::From(source) if is_splat(source))
 }

@@ -26,6 +26,7 @@ use conv_ir::DType;
 
 use super::dots::{Loaded, one_by_one, products_of_loads, without_unread};
 use super::inst::{Arg, Inst, Kind, LeafCode, Live, Place, Source, Value};
+use super::taps;
 
 /// Products of a sum that come together.
 const FOUR: usize = 4;
@@ -73,8 +74,8 @@ struct Four {
 }
 
 /// Sums of bytes in the update, in pairs of words where they lie so, and one by one of what is
-/// left.
-pub(super) fn by_pairs(mut code: LeafCode) -> LeafCode {
+/// left; taps of one channel two at a time.
+pub(super) fn by_pairs(mut code: LeafCode, width: i64) -> LeafCode {
     let loaded = products_of_loads(&code.update, &code.carried);
     let products = loaded.iter().filter_map(Product::of).collect();
     let fours = fours(products);
@@ -86,6 +87,7 @@ pub(super) fn by_pairs(mut code: LeafCode) -> LeafCode {
         code.update = without_unread(kept, &code.carried);
         write(&mut code, fours);
     }
+    taps::in_pairs(&mut code, width);
     one_by_one(code)
 }
 

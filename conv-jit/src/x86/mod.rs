@@ -33,6 +33,7 @@ mod registers;
 mod requantise;
 mod spread;
 mod stored;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -168,6 +168,9 @@ impl Vectors<'_> {
                     false => self.load_slid_of(reg, place, (step, (count, apart), live))?,
                 }
             }
+            Source::Words { dtype, place, step, apart, live } => {
+                self.load_words(reg, (dtype, place), (step, apart), live)?
+            }
             Source::Around { live, bits } => self.load_around(reg, live, bits),
             Source::Stored { dtype, place, step, live } => {
                 self.load_stored(reg, dtype, place, (step, live))?

@@ -175,3 +175,30 @@ fn where_fours_do_not_fit_products_are_added_one_by_one() {
         }
     }
 }
+
+/// Nine taps are three pairs and three alone, in whichever lanes, and what instructions that store
+/// saturate is not limited before.
+#[test]
+fn taps_of_bytes_are_multiplied_in_pairs() {
+    for (text, vectors) in [
+        ("g8 ic8 oc8 in 56 kernel 3 pad 1", 8),
+        ("g8 ic8 oc8 in 112 kernel 3 stride 2 pad 1", 7),
+        ("nhwc g16 ic16 oc16 in 56 kernel 3 pad 1", 10),
+        ("nhwc g16 ic16 oc16 in 112 kernel 3 stride 2 pad 1", 10),
+    ] {
+        for (types, scale) in [("u8 x i8 -> u8", 0.002), ("i8 x i8 -> i8", 0.6)] {
+            let text = format!("conv2d {types} {text} + bias i32, requantise onnx scale {scale}");
+            let nest = nest(&text, "", &Target::AVX2);
+            let kernels = nest.leaves.iter().filter_map(|l| assemble(&nest, l, Isa::Avx2).ok());
+            let all = kernels.filter(|m| m.bill().fmas == 6 * vectors).collect::<Vec<_>>();
+            assert!(!all.is_empty(), "{text}");
+            for machine in all {
+                let text = machine.text();
+                assert_eq!(machine.spills, 0, "{text}");
+                assert!(!text.contains("vpmaxsd") && !text.contains("vpminsd"), "{text}");
+                // Only numbers that large scales make may be beyond 32 bits.
+                assert_eq!(text.contains("vmaxps"), scale > 0.5, "{text}");
+            }
+        }
+    }
+}
