@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn stores_saturate_to_their_own_type() {
-        let left = |finish| left_by(finish, false);
+        let left = |finish: &[Inst]| left_by(finish, false);
         let [max, min] = clamped(0, 255, Value(0));
         let code = [max.clone(), min.clone(), store(DType::U8, 2)];
         assert_eq!(left(&code), [store(DType::U8, 0)]);
