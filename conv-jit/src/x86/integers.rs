@@ -6,7 +6,8 @@
 //! words          vpmaddwd, vpaddd: two products; vpdpwssd with VNNI
 //! dot            vpdpbusd, with VNNI; bytes of neighbouring columns come by vpshufb
 //! load           vpmovzxbd, vpmovsxbd, vpmovzxwd, vpmovsxwd      masked with AVX-512
-//! store          vpmovsdb, vpmovusdb, ..; with AVX2 vpackssdw, then vpacksswb or vpackuswb; vpackusdw
+//! store          vpmovsdb, vpmovusdb, ..
+//!                AVX2: vpackssdw, then vpacksswb or vpackuswb; vpackusdw
 //! ```
 //!
 //! What is stored was brought into its type's range before, or the instructions that narrow bring
