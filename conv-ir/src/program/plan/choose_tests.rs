@@ -136,6 +136,28 @@ fn line_buffers_stay_in_the_second_level_cache() {
 }
 
 #[test]
+fn rows_that_are_kept_are_moved_from_the_strip_on_that_fills_the_lines() {
+    let passes: Program = "conv2d u8 x i8 -> i16 g3 ic3 oc3 in 1080x1920 kernel 1x15 pad 0,7 nhwc
+         conv2d i16 x i8 -> u8 g3 oc3 kernel 15x1 pad 7,0 nhwc"
+        .parse()
+        .expect("legal");
+    let numbers: Vec<Numbers> = passes.convs().map(Numbers::of).collect();
+    assert_eq!(numbers[0].row_bytes, 2 * 3 * 1920, "lines are of words");
+    let axes = || numbers.iter().map(|numbers| numbers.rows).collect();
+    for each in [1, 3, 30] {
+        let swept = sweep(axes(), vec![None; 2], &[true; 2], each);
+        assert_eq!(swept[0].most, 14 + each);
+        // All strips but the first ones, which fill the lines.
+        let moved = 14 * (1080 / each - 15 / each - 1);
+        assert!((moved..=moved + 14 * 15).contains(&swept[0].moved), "{swept:?}");
+    }
+    let mesh = Target { l2_bytes: 2 << 20, far_cycles: 130, ..Target::AVX512_VNNI };
+    let plan = Plan::choose(&passes, &mesh, 1);
+    let strips = plan.groups[0].strips.as_ref().expect("far is dear");
+    assert!(strips.rows > 8, "{plan:?}");
+}
+
+#[test]
 fn a_tensor_that_is_added_later_is_whole_and_the_rest_is_fused() {
     let block = |at: usize| {
         let from = if at == 3 { " + residual from 2" } else { "" };

@@ -81,9 +81,12 @@ fn far(target: &Target) -> f64 {
     target.far_cycles as f64 / 1024.0
 }
 
-/// From this strip on (but for the last, which may be shorter) all do the same: it is counted as
-/// often as there are more.
+/// From this strip on (but for the last, which may be shorter) all may do the same: one that does
+/// what the strip before it did is counted as often as there are more.
 const STEADY: i64 = 5;
+/// Strips that are gone through at most. Lines of a window are filled by as many strips as it has
+/// rows: until then none are moved.
+const MOST_SWEPT: i64 = 32;
 
 /// What all strips of a group do for one of its steps.
 #[derive(Clone, Debug, Default)]
@@ -91,7 +94,7 @@ pub(super) struct Swept {
     /// Rows that a strip computes, and how many strips compute so many.
     computed: Vec<(i64, i64)>,
     /// Rows that all strips move.
-    moved: i64,
+    pub moved: i64,
     /// The most rows that its line buffer holds.
     pub most: i64,
     /// Why a strip is no convolution.
@@ -111,9 +114,12 @@ pub(super) fn sweep(
     let each = each.clamp(1, rows.max(1));
     let count = (rows + each - 1) / each;
     let mut halos = Halos::new(axes, residual, keep.to_vec());
-    for at in 0..count.min(STEADY) {
+    for at in 0..count.min(MOST_SWEPT) {
+        let before = halos.parts.clone();
         halos.strip(Rows { lo: at * each, hi: ((at + 1) * each).min(rows) });
-        let times = if at + 1 == STEADY { count - at } else { 1 };
+        let is_steady = at + 1 >= STEADY && halos.steady(&before, each) > 0;
+        let is_last = is_steady || at + 1 == MOST_SWEPT;
+        let times = if is_last { count - at } else { 1 };
         for (step, (axis, part)) in all.iter_mut().zip(halos.axes.iter().zip(&halos.parts)) {
             step.moved += times * part.moved;
             if part.computed.is_empty() {
@@ -124,6 +130,9 @@ pub(super) fn sweep(
                 Some(last) if last.0 == part.computed.len() => last.1 += times,
                 _ => step.computed.push((part.computed.len(), times)),
             }
+        }
+        if is_last {
+            break;
         }
     }
     for (step, most) in all.iter_mut().zip(halos.most) {

@@ -65,7 +65,7 @@ impl Numbers {
         Numbers {
             rows,
             layout: spec.layout,
-            row_bytes: outputs * bytes,
+            row_bytes: outputs * spec.types.output.bytes() as i64,
             weight_bytes: conv.weight_len() as i64 * bytes,
             bytes,
             depthwise: conv.in_channels_per_group() == 1 && conv.groups() > 1,
