@@ -313,6 +313,12 @@ impl Target {
         self.isa.machine().slides() && matches!(self.dots, Dots::Fours)
     }
 
+    /// Whether two known taps of bytes or words are multiplied at a time where columns are in the
+    /// lanes.
+    pub const fn interleaves(&self) -> bool {
+        self.isa.is_avx2() && self.dots.are_several()
+    }
+
     /// Elements of `bytes` each in one vector register; at least 1.
     pub const fn lanes(&self, bytes: usize) -> usize {
         if self.vector_bytes / bytes > 1 { self.vector_bytes / bytes } else { 1 }

@@ -5,7 +5,7 @@
 //! share a vector under their windows load it once: the tile is priced by counting both. Elsewhere
 //! rows are copied into a padded panel.
 
-use super::shape::{LINE, Shape, product};
+use super::shape::{LINE, Shape, TOGETHER, product};
 use super::{
     CROWDED, IN_FLIGHT, L2_RATE, LATENCY, REPEATS, can_mask, counted, fma_cycles, latency,
 };
@@ -30,6 +30,11 @@ const MOST_EMBEDDED: i64 = 14;
 const MOST_IN_A_ROW: i64 = 6;
 /// Rows of the highest tile.
 const HIGHEST: i64 = 24;
+/// Registers beside sums where two taps are multiplied at a time, of those that integers do not
+/// need anyway.
+const PAIRS_BESIDE: i64 = 1;
+/// Ports that take vector instructions.
+const PORTS: f64 = 3.0;
 
 /// Whether sums can be made tap by tap: the taps of several input channels stay in no registers,
 /// and where a splat is no operand, it is better loaded once for all rows than for each again.
@@ -134,6 +139,32 @@ impl Columns {
         self.accumulators() + held < target.vector_registers as i64
     }
 
+    /// Whether sums fit where two taps are multiplied at a time: those of bytes take half the
+    /// registers. Beside them are what is loaded, what is interleaved, and a product.
+    fn fits_in_pairs(self, bytes: i64, across: i64, target: &Target) -> bool {
+        let registers = self.accumulators() * bytes / 2;
+        // Vectors that are left over have sums as others have.
+        let left = self.channels * self.rows * (across % TOGETHER);
+        self.vectors % TOGETHER == 0
+            && target.fits(registers, PAIRS_BESIDE)
+            && (left == 0 || target.fits(left, 3 + self.channels))
+    }
+
+    /// Cycles of a tile where two taps are multiplied at a time: of four vectors of sums a pair
+    /// takes two to four products, as many sums, and as many shuffles that rows share.
+    fn pairs(self, shape: &Shape, bytes: i64, (rows, vectors): (i64, i64)) -> f64 {
+        let units = (self.channels * rows * vectors.max(TOGETHER) * bytes / 2) as f64;
+        let window = shape.taps.get(1).copied().unwrap_or(1);
+        let lines = ((rows - 1) * shape.row_step + window).min(rows * window) * shape.planes();
+        let pairs = (lines * shape.taps[0] + 1) / 2;
+        let shuffles = (pairs * bytes * 2 * (vectors.max(TOGETHER) / TOGETHER)) as f64;
+        let taps = shape.known_taps.unwrap_or(0).max(1) as f64;
+        // Each has a load that may cross a line, and so has the one beside it.
+        let loads = 1.5 * shuffles;
+        let all = units * (taps + 1.0) + shuffles + 6.0 * units;
+        (all / PORTS).max(shuffles).max(loads / 2.0) + 30.0
+    }
+
     fn tile(
         self,
         shape: &Shape,
@@ -141,6 +172,9 @@ impl Columns {
         (rows, vectors): (i64, i64),
         (fma, load): (f64, f64),
     ) -> f64 {
+        if let Some(bytes) = shape.interleaves_on(target) {
+            return self.pairs(shape, bytes, (rows, vectors));
+        }
         let (window, taps) =
             (shape.taps.get(1).copied().unwrap_or(1), shape.taps.iter().product::<i64>());
         let sums = (self.channels * rows * vectors) as f64;
@@ -223,7 +257,8 @@ pub(super) fn tiles(shape: &Shape, target: &Target) -> Vec<(f64, Columns)> {
     let native = target.lanes(shape.bytes) as i64;
     let mut all: Vec<(f64, Columns)> = Vec::new();
     // Taps slide in whole registers alone, where dead lanes cost less than more instructions.
-    let slides = shape.slides_on(target);
+    let pairs = shape.interleaves_on(target);
+    let slides = shape.slides_on(target) || pairs.is_some();
     let fits = |lanes: &i64| *lanes > 1 && (*lanes == native || !slides);
     for lanes in [native, native / 2, native / 4].into_iter().filter(fits) {
         let by_taps = goes_by_taps(shape, target);
@@ -242,13 +277,16 @@ pub(super) fn tiles(shape: &Shape, target: &Target) -> Vec<(f64, Columns)> {
                 // operand of one multiply-add after the other.
                 let held = if channels > MOST_HELD { vectors.max(3) } else { 3 + channels };
                 let others = held + if shape.column_step == 2 { 2 } else { 0 };
-                let fits = target.fits(columns.accumulators(), others)
-                    || by_taps && columns.fits_by_taps(target);
+                let fits = match pairs {
+                    Some(bytes) => columns.fits_in_pairs(bytes, across, target),
+                    None => {
+                        target.fits(columns.accumulators(), others)
+                            || by_taps && columns.fits_by_taps(target)
+                    }
+                };
                 // Known taps are spelled out for every output of the tile.
-                let fits = fits
-                    && shape
-                        .spelled_taps()
-                        .is_none_or(|taps| columns.accumulators() * taps <= REPEATS);
+                let has_room = |taps: i64| columns.accumulators() * taps <= REPEATS;
+                let fits = fits && shape.spelled_taps().is_none_or(has_room);
                 // With all weights at hand little is left to share, and more rows are more code.
                 // Where each row is a page or more away from the next, a tall tile
                 // touches more pages and sets of the first-level cache than there are: 5x5 over
@@ -292,6 +330,14 @@ pub(super) fn best(shape: &Shape, target: &Target) -> Option<(f64, Columns)> {
     smallest.copied()
 }
 
+/// How two taps are multiplied at a time.
+fn in_pairs(shape: &Shape, target: &Target) -> Option<String> {
+    Some(match shape.interleaves_on(target)? {
+        1 => "pairs: two taps are one product, and sums of bytes fit in 16 bits".to_owned(),
+        _ => "pairs: two taps are one product of words".to_owned(),
+    })
+}
+
 fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
     if let Some((_, columns)) = best(shape, target) {
         masked(choice, shape, target, columns);
@@ -308,6 +354,7 @@ pub(super) fn masked(choice: &mut Choice, shape: &Shape, target: &Target, column
         "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
         counted(shape.out_channels, "output channel")
     ));
+    choice.reasons.extend(in_pairs(shape, target));
     choice.reasons.push(format!(
         "tile {}: {} accumulators; a vector is loaded once for all rows under whose windows it lies{}",
         columns.said(),
@@ -350,7 +397,8 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     if can_mask(shape, target) {
         return masked_columns(choice, shape, target);
     }
-    let is_near = shape.slides_on(target) && !shape.channels_last && target.packs;
+    let is_near = shape.slides_on(target) || shape.interleaves_on(target).is_some();
+    let is_near = is_near && !shape.channels_last && target.packs;
     let shared = is_near.then(|| best(shape, target)).flatten();
     let columns = shared.map_or_else(|| plain(shape, target), |(_, columns)| columns);
     let Columns { lanes, rows, .. } = columns;
@@ -360,6 +408,7 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
         "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
         counted(shape.out_channels, "output channel")
     ));
+    choice.reasons.extend(in_pairs(shape, target));
     choice.reasons.push(format!(
         "tile {}: {} accumulators, at least {IN_FLIGHT} to hide the latency",
         columns.said(),

@@ -381,8 +381,15 @@ fn by_columns(shape: &Shape, target: &Target, masks: bool) -> f64 {
 fn can_mask(shape: &Shape, target: &Target) -> bool {
     let is_known = is_known(shape.columns()) && is_known(shape.rows());
     let zeros = !(shape.folds && (shape.ragged || shape.has_many_taps()));
+    // Rows of bytes are copied with what lies outside, and no load is in part.
+    let in_pairs = shape.ragged && target.packs && shape.interleaves_on(target).is_some();
     let is_known = is_known || target.masks_free && shape.column_step == 1;
-    target.masks && zeros && is_known && !shape.channels_last && matches!(shape.column_step, 1 | 2)
+    target.masks
+        && zeros
+        && !in_pairs
+        && is_known
+        && !shape.channels_last
+        && matches!(shape.column_step, 1 | 2)
 }
 
 /// Cycles from a multiply-add to the next one of the same sum (Zen 4; Intel is the same since

@@ -9,6 +9,9 @@ use crate::{Dots, Target};
 /// would not hide the latency.
 const FEW_OUTPUTS: i64 = 4;
 
+/// Vectors of sums whose columns are stored together where two taps are multiplied at a time.
+pub(super) const TOGETHER: i64 = 4;
+
 /// Bytes that shuffles move at the least.
 const CHUNK: i64 = 16;
 
@@ -61,6 +64,8 @@ pub(super) struct Shape {
     pub slides: bool,
     /// The same where taps are known and spelled out.
     pub slides_where_spelled: bool,
+    /// Two known taps can be multiplied at a time, of elements of so many bytes.
+    pub interleaves: Option<i64>,
     /// The input is of bytes that are integers.
     pub is_of_bytes: bool,
     /// Sums beside those of a column's channels: of splats, where bytes are alike.
@@ -154,6 +159,7 @@ impl Shape {
             woven: nest.weaves(),
             slides: nest.slides(),
             slides_where_spelled: nest.slides_where_spelled(),
+            interleaves: nest.interleaves(),
             is_of_bytes: nest.buffer_of(BufferRole::Input).is_some_and(|input| {
                 let dtype = nest.buffer(input).dtype;
                 dtype.is_integer() && dtype.bytes() == 1
@@ -199,7 +205,20 @@ impl Shape {
 
     /// Bytes of an element of rows that are copied for columns in the lanes.
     pub(super) fn copied_bytes(&self, target: &Target) -> i64 {
-        if self.is_of_bytes && target.slides() { 1 } else { self.bytes as i64 }
+        let stays = target.slides() || target.interleaves() && self.interleaves.is_some();
+        if self.is_of_bytes && stays { 1 } else { self.bytes as i64 }
+    }
+
+    /// The bytes of an element where two taps are multiplied at a time on this machine: the columns
+    /// of four vectors of sums come together.
+    pub(super) fn interleaves_on(&self, target: &Target) -> Option<i64> {
+        let lanes = target.lanes(self.bytes) as i64;
+        let can = target.interleaves()
+            && self.spelled_taps().is_some()
+            && self.column_step == 1
+            && is_known(self.columns())
+            && self.columns() >= TOGETHER * lanes;
+        self.interleaves.filter(|_| can)
     }
 
     /// Whether taps are multiplied at a time on this machine.

@@ -227,6 +227,34 @@ fn avx2_loads_a_splat_once_for_all_columns() {
 }
 
 #[test]
+fn avx2_multiplies_two_known_taps_at_a_time_where_sums_are_words() {
+    let tile = |text: &str, taps: &[i32], target: &Target| {
+        let conv = conv(text).with_weights(taps, None).unwrap();
+        let Choice { schedule, reasons } = Schedule::choose(&conv, target);
+        let is_so = reasons.iter().any(|reason| reason.starts_with("pairs: "));
+        is_so.then(|| [Role::Out(1), Role::Out(0)].map(|role| schedule.tile_of(role)))
+    };
+    let window = "conv2d u8 x i8 -> u8 in 64x128 kernel 3 pad 1";
+    let column = "conv2d i16 x i8 -> u8 in 64x128 kernel 5x1 pad 2,0 mode replicate";
+    let words = [1, 2, 1, 2, -128, 2, 1, 2, 1];
+    for target in [Target::AVX2, Target::AVX_VNNI] {
+        for mode in ["zeros", "replicate"] {
+            // Twelve registers of sixteen hold sums of bytes, or of words.
+            assert_eq!(tile(&format!("{window} mode {mode}"), &words, &target), Some([6, 32]));
+        }
+        assert_eq!(tile(column, &[1, 4, 6, 4, 1], &target), Some([3, 32]));
+    }
+    // Three vectors are left over.
+    let narrower = "conv2d u8 x i8 -> u8 in 64x120 kernel 3 pad 1";
+    assert_eq!(tile(narrower, &words, &Target::AVX2), Some([3, 32]));
+    assert_eq!(tile(window, &[1, 2, 1, -1, -128, 2, 1, 2, 1], &Target::AVX2), None);
+    assert_eq!(tile(&format!("{window} + bias"), &words, &Target::AVX2), Some([6, 32]));
+    assert_eq!(tile(&format!("{window} + residual"), &words, &Target::AVX2), None);
+    let of_rust = Target { dots: crate::Dots::One, ..Target::AVX2 };
+    assert_eq!(tile(window, &words, &of_rust), None);
+}
+
+#[test]
 fn classes_of_transposed_columns_are_cut_one_by_one() {
     // Eight columns of each phase are a tile, and no sixteen of both.
     let text = "conv2d-transposed ic512 oc256 in 8 kernel 4 stride 2 pad 1 + bias";

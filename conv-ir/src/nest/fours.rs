@@ -82,6 +82,41 @@ impl Nest {
         bytes.slides()
     }
 
+    /// The bytes of an element of the input where every sum is of known numbers times elements of a
+    /// single channel that are multiplied two at a time: words, or bytes without a sign, whose sums
+    /// have 16 bits whatever they are.
+    pub(crate) fn interleaves(&self) -> Option<i64> {
+        let of = |role| self.buffer_of(role).map(|id| self.buffer(id));
+        let (dtype, values) =
+            (of(BufferRole::Input)?.dtype, of(BufferRole::Weight)?.values.as_ref()?);
+        // What is done to a sum is the same for all columns.
+        let is_word = |x: &f64| DType::I16.round(*x) == *x;
+        let has_integers = of(BufferRole::Output)?.dtype.is_integer();
+        let can = self.dtype == DType::I32 && has_integers && of(BufferRole::Residual).is_none();
+        if !can || !values.iter().all(is_word) {
+            return None;
+        }
+        let fits = |window: &[f64]| {
+            let of_sign = |sign: f64| window.iter().map(|x| (sign * x).max(0.0)).sum::<f64>();
+            let [most, least] = [of_sign(1.0), -of_sign(-1.0)].map(|sum| 255.0 * sum);
+            let within = |dtype: DType| {
+                let range = dtype.range();
+                range.is_some_and(|(lo, hi)| lo as f64 <= least && most <= hi as f64)
+            };
+            within(DType::I16) || within(DType::U16)
+        };
+        let passes = |leaf: &Leaf| {
+            let extents = leaf.reduce.iter().map(|l| l.constant_extent());
+            let mut taps = extents.map(|extent| usize::try_from(extent?).ok());
+            let taps = taps.try_fold(1usize, |all, extent| all.checked_mul(extent?));
+            let is_alone = self.channels(leaf).all(|l| l.constant_extent() == Some(1));
+            let taps = taps.filter(|taps| is_alone && *taps > 0 && values.len() % taps == 0);
+            taps.is_some_and(|taps| dtype == DType::I16 || values.chunks(taps).all(fits))
+        };
+        let can = matches!(dtype, DType::U8 | DType::I16) && all_products(&self.body, &passes);
+        can.then_some(dtype.bytes() as i64)
+    }
+
     /// Whether a loop is over the channels of a block of four.
     pub(crate) fn is_block(&self, l: &Loop) -> bool {
         let axis = self.axis(l.axis);
@@ -158,6 +193,15 @@ impl Nest {
             false => Signs::Differ,
         })
     }
+}
+
+/// Whether every leaf that multiplies passes a test.
+fn all_products(stmts: &[Stmt], passes: &dyn Fn(&Leaf) -> bool) -> bool {
+    stmts.iter().all(|stmt| match stmt {
+        Stmt::For(_, body) => all_products(body, passes),
+        Stmt::Leaf(leaf) => factors(leaf).is_none() || passes(leaf),
+        Stmt::Call(_) => false,
+    })
 }
 
 /// The loads of input and weight that are multiplied in a leaf.

@@ -91,6 +91,13 @@ fn takes(inst: &Inst, value: Value, source: &Source) -> bool {
         | Kind::Shift(_)
         | Kind::UpperByte { .. }
         | Kind::RaisedByte
+        | Kind::UpperWord
+        | Kind::AddWords
+        | Kind::PairSums { .. }
+        | Kind::Interleave { .. }
+        | Kind::Narrow(_)
+        | Kind::Halves { .. }
+        | Kind::Quarters
         | Kind::Round
         | Kind::Choose
         | Kind::Pick(_)

@@ -160,6 +160,30 @@ pub(crate) enum Kind {
     },
     /// The lower byte of each word, as its upper one.
     RaisedByte,
+    /// The upper word of each lane, with its sign.
+    UpperWord,
+    /// Words added to words.
+    AddWords,
+    /// The products of two neighbours, and their sum, in as many bits as both have: of bytes of
+    /// `a`, which have no sign, and of `b`, saturating; of words.
+    PairSums {
+        element: u8,
+    },
+    /// Elements of so many bytes of two vectors in turns, of the lower or the upper half of each
+    /// 128 bits.
+    Interleave {
+        element: u8,
+        upper: bool,
+    },
+    /// Numbers of two vectors as the nearest ones of a type that has half their bits: in each 128
+    /// bits first those of `a`.
+    Narrow(DType),
+    /// The lower, or the upper, 128 bits of two vectors.
+    Halves {
+        upper: bool,
+    },
+    /// The four quarters of a vector, the second and third exchanged.
+    Quarters,
     /// To the nearest integer, ties to even.
     Round,
     /// `a < b ? c : d`.

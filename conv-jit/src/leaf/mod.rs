@@ -18,6 +18,7 @@ mod dots;
 mod flow;
 mod fold;
 pub(crate) mod inst;
+mod interleave;
 mod loops;
 mod moved;
 mod pairs;
@@ -137,6 +138,12 @@ pub(crate) fn lower<T>(
     }
     if nest.dtype != DType::I32 || shape.width == 1 {
         return shared(code, shape, encode);
+    }
+    if let Some(interleaved) = interleave::interleaved(&code, shape) {
+        match shared(dots::one_by_one(interleaved), shape, &encode) {
+            Err(Refusal::Registers) => {}
+            result => return result,
+        }
     }
     moved::joined(&mut code, shape.width);
     let cursors = code.cursors.clone();

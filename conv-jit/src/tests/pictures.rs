@@ -216,6 +216,106 @@ fn neighbouring_taps_are_one_instruction() {
     assert!(count("vpdpbusd") > count("vpshufb"), "rows of a tile share what is slid");
 }
 
+/// A window: rows, columns and taps.
+type Window = ([usize; 2], &'static [i32]);
+
+/// Sums of 16 bits with a sign or without one, at their limits and beside them, and pairs of taps
+/// whose products would saturate.
+#[test]
+fn pairs_of_taps_are_the_sums_of_plain_loops() {
+    const WINDOWS: [Window; 12] = [
+        ([3, 3], &[-1, 0, 1, -2, 0, 2, -1, 0, 1]),
+        ([3, 3], &[-3, -10, -3, 0, 0, 0, 3, 10, 3]),
+        ([3, 3], &[0, 1, 0, 1, -4, 1, 0, 1, 0]),
+        ([1, 4], &[-128, 127, 1, 0]),
+        ([1, 4], &[-128, 127, 2, 0]),
+        ([1, 3], &[127, 127, 3]),
+        ([2, 3], &[127, 127, 2, 2, 0, 0]),
+        ([3, 2], &[-127, 0, -1, 64, 64, 0]),
+        ([4, 4], &[1; 16]),
+        ([1, 9], &[1, -2, 3, -4, 5, -4, 3, -2, 1]),
+        ([9, 1], &[1, 2, 3, 4, 5, 4, 3, 2, 1]),
+        (
+            [5, 5],
+            &[1, -1, 2, -2, 3, 0, 0, 5, 0, 0, 7, 7, -7, -7, 7, 0, 0, -5, 0, 0, 3, -2, 2, -1, 1],
+        ),
+    ];
+    const MODES: [PaddingMode; 5] = [
+        PaddingMode::Replicate,
+        PaddingMode::Zeros,
+        PaddingMode::Reflect,
+        PaddingMode::Circular,
+        PaddingMode::Constant(201.0),
+    ];
+    let sizes = [[9, 131], [20, 96], [7, 67], [13, 32]];
+    for (planes, layout) in
+        [(1, Layout::ChannelsFirst), (2, Layout::ChannelsFirst), (3, Layout::ChannelsLast)]
+    {
+        for (round, (kernel, window)) in WINDOWS.into_iter().enumerate() {
+            let size = sizes[(round + planes) % sizes.len()];
+            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
+            let spec = ConvSpec {
+                layout,
+                in_channels: planes,
+                out_channels: planes,
+                groups: planes,
+                padding: kernel.map(around).into(),
+                padding_mode: MODES[(round + planes) % MODES.len()],
+                ..ConvSpec::new(size, kernel)
+            };
+            let len = planes * size[0] * size[1];
+            let input: Vec<u8> = (0..len).map(|at| extreme(at + round, 0, 255) as u8).collect();
+            let weight = window.repeat(planes);
+            every_output(&spec, &weight, &input);
+            let conv = |output: DType| {
+                let types = Types::of(DType::U8, DType::I8).giving(output);
+                let conv = Conv::new(ConvSpec { types, ..spec.clone() }).unwrap();
+                conv.with_weights(&weight, None).unwrap()
+            };
+            let sums = sums(&conv(DType::I32), &input, &weight);
+            let kept = |least, most| sums.iter().map(|x: &i64| (*x).clamp(least, most)).collect();
+            let (bytes, words): (Vec<i64>, Vec<i64>) = (kept(-128, 127), kept(0, 65535));
+            agrees::<i8>(&conv(DType::I8), &input, &bytes);
+            agrees::<u16>(&conv(DType::U16), &input, &words);
+        }
+    }
+}
+
+/// What sums start with is part of what they may reach.
+#[test]
+fn pairs_of_taps_are_added_to_a_bias() {
+    let input: Vec<u8> = (0..20 * 96).map(|at| extreme(at, 0, 255) as u8).collect();
+    let taps = [1, 2, 1, 2, -4, 2, 1, 2, 1];
+    for bias in [0, 1, -1, 300, -20000, 32767 - 12 * 255, 32768 - 12 * 255, 40000, -40000] {
+        let text = "conv2d u8 x i8 -> i32 in 20x96 kernel 3 pad 1 mode replicate + bias";
+        let conv: Conv = text.parse().unwrap();
+        let plain: Conv = text.trim_end_matches(" + bias").parse().unwrap();
+        let expected = sums(&plain, &input, &taps).into_iter().map(|sum| sum + i64::from(bias));
+        let conv = conv.with_weights(&taps, Some(&[bias])).unwrap();
+        agrees::<i32>(&conv, &input, &expected.collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn pairs_of_taps_are_one_instruction() {
+    let Some(target) = targets_here().find(|target| target.isa.is_avx2()) else { return };
+    let count = |text: &str, taps: &[i32], name: &str| {
+        let conv: Conv = text.parse().unwrap();
+        let conv = conv.with_weights(taps, None).unwrap();
+        let compiled = Compiled::new(&conv, Options { target, ..Options::default() }).unwrap();
+        let text = compiled.disassembly().unwrap();
+        text.lines().filter(|line| line.contains(name)).count()
+    };
+    let window = "conv2d u8 x i8 -> u8 in 64x128 kernel 3 pad 1 mode replicate";
+    let (edges, large) = ([-1, 0, 1, -2, 0, 2, -1, 0, 1], [-1, 0, 1, -2, 0, 2, -1, 0, 126]);
+    // Six rows of three taps, which are two registers' sums of five products each.
+    assert!((36..=60).contains(&count(window, &edges, "vpmaddubsw")));
+    assert!(count(window, &edges, "vpackuswb") >= 6);
+    assert_eq!(count(window, &large, "vpmaddubsw"), 0, "sums of 17 bits");
+    let column = "conv2d i16 x i8 -> u8 in 64x128 kernel 5x1 pad 2,0 mode replicate";
+    assert!(count(column, &[1, 4, 6, 4, 1], "vpunpckhwd") > 0);
+}
+
 /// Channels beside each other under one window are columns that many apart, and pixels fold.
 #[test]
 fn interleaved_channels_fold_by_pixels() {

@@ -71,7 +71,7 @@ impl MicroKernel {
             let is_vector =
                 (0..instruction.op_count()).any(|at| is_vector(instruction.op_register(at)));
             let name = format!("{:?}", instruction.mnemonic());
-            if ["Vfmadd", "Vpmulld", "Vpmaddwd", "Vpdp"]
+            if ["Vfmadd", "Vpmulld", "Vpmaddwd", "Vpmaddubsw", "Vpdp"]
                 .iter()
                 .any(|multiplies| name.starts_with(multiplies))
             {

@@ -26,6 +26,7 @@ mod encoding;
 mod frame;
 mod integer_codes;
 mod integers;
+mod interleave;
 mod masks;
 mod memory;
 mod operands;

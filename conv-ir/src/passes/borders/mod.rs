@@ -59,7 +59,8 @@ pub(super) fn borders(nest: &mut Nest, schedule: &Schedule, target: &Target) -> 
     }
     let weaves = panel::weaves(nest, schedule, target);
     // A row of bytes is what neighbouring taps are multiplied on at a time.
-    let stays = target.slides() && schedule.lanes_of(Role::Out(0)) > 1;
+    let are_together = target.slides() || target.interleaves() && nest.interleaves().is_some();
+    let stays = are_together && schedule.lanes_of(Role::Out(0)) > 1;
     let body = std::mem::take(&mut nest.body);
     let most = (CHAINS / leaves(&body).max(1)).max(1);
     let mut multiplies = false;
