@@ -143,11 +143,11 @@ impl Columns {
     /// registers. Beside them are what is loaded, what is interleaved, and a product.
     fn fits_in_pairs(self, bytes: i64, across: i64, target: &Target) -> bool {
         let registers = self.accumulators() * bytes / 2;
-        // Vectors that are left over have sums as others have.
+        // Vectors that are left over have sums as others have, and a tile of their own.
         let left = self.channels * self.rows * (across % TOGETHER);
         self.vectors % TOGETHER == 0
             && target.fits(registers, PAIRS_BESIDE)
-            && (left == 0 || target.fits(left, 3 + self.channels))
+            && (left == 0 || self.vectors == TOGETHER && target.fits(left, 3 + self.channels))
     }
 
     /// Cycles of a tile where two taps are multiplied at a time: of four vectors of sums a pair
