@@ -182,6 +182,19 @@ fn sums_wait_where_the_weights_of_one_tile_stay_in_no_cache() {
 }
 
 #[test]
+fn sums_wait_where_neither_weights_nor_input_stay_in_a_cache() {
+    for target in [Target::AVX512, Target::AVX2] {
+        let large = Target { l2_bytes: 2 << 20, ..target };
+        let cache = |text: &str| Schedule::choose(&conv(text), &large).schedule.cache_in;
+        // 9.4 MB of weights and 1.6 of input; of 24 or 32 channels less than 600 KB are weights.
+        assert!(cache("conv2d ic512 oc512 in 28 kernel 3 pad 4 dilation 4") > 0, "{target}");
+        // 0.2 MB of input, and 0.6 MB of weights.
+        assert_eq!(cache("conv2d ic256 oc256 in 14 kernel 3 pad 1"), 0, "{target}");
+        assert_eq!(cache("conv2d ic128 oc128 in 28 kernel 3 pad 1"), 0, "{target}");
+    }
+}
+
+#[test]
 fn channels_are_innermost_where_rows_of_many_channels_come_from_far_away() {
     // A core of a mesh, as of Intel's servers: the input of 4 MB is read once, not four times.
     let mesh = Target {
