@@ -5,11 +5,14 @@
 //! in a pool, or passed in. Nor does one of sizes for which there is code; new ones are checked in
 //! a program of their own.
 
+mod arguments;
+
 use std::sync::Arc;
 
 use conv_ir::{Conv, Program, Size, Stored};
 use smallvec::SmallVec;
 
+pub(crate) use self::arguments::{check_inputs, check_outputs, check_residual};
 use crate::engine::Run;
 use crate::executor::team::together;
 use crate::executor::{self, Executor};
@@ -179,7 +182,7 @@ impl<'a, I: Stored, O: Stored> Call<'a, I, O> {
     }
 
     /// What is called before each group of the plan, with its number, and behind the last with
-    /// their count: to measure them.
+    /// their count: to measure them. Any thread of the executor's may call it.
     ///
     /// ```
     /// # use std::{sync::Mutex, time::Instant};
@@ -406,48 +409,6 @@ impl Groups<'_> {
         watch(lowered.groups.len());
         Ok(())
     }
-}
-
-/// So many inputs were given as the program has.
-pub(crate) fn check_inputs(program: &Program, given: usize) -> Result<(), Error> {
-    counted("inputs: the program takes", program.inputs(), given)
-}
-
-/// So many outputs were given as the program has.
-pub(crate) fn check_outputs(program: &Program, given: usize) -> Result<(), Error> {
-    counted("outputs: the program gives", program.outputs(), given)
-}
-
-fn counted(what: &str, tensors: &[usize], given: usize) -> Result<(), Error> {
-    let needed = tensors.len();
-    if given == needed {
-        return Ok(());
-    }
-    let tensors = tensors.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-    Err(Error::Argument(format!("{what} {needed} ({tensors}), but the call brings {given}")))
-}
-
-/// A residual of so many elements was given where the program adds one, and nowhere else.
-pub(crate) fn check_residual(program: &Program, given: Option<usize>) -> Result<(), Error> {
-    match (outside(program), given) {
-        (Some(conv), Some(len)) => {
-            check_len("residual", len, conv.residual_shape().unwrap_or_default())
-        }
-        (None, None) => Ok(()),
-        (Some(_), None) => {
-            Err(Error::Argument("the convolution adds a residual, but none was given".to_owned()))
-        }
-        (None, Some(_)) => {
-            Err(Error::Argument("a residual was given, but the convolution adds none".to_owned()))
-        }
-    }
-}
-
-/// The step that adds a residual of the caller's.
-fn outside(program: &Program) -> Option<&Conv> {
-    let mut steps = program.steps().iter();
-    let step = steps.find(|step| step.conv.spec().residual && step.residual.is_none())?;
-    Some(&step.conv)
 }
 
 /// A step's free sizes, by the names it has for them.

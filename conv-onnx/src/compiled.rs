@@ -149,11 +149,13 @@ impl Compiled {
         convs.filter(|conv| conv.spec().reduction.has_weight()).count()
     }
 
-    /// Steps of pooling in it.
+    /// Steps of pooling in it, sums and activations of their own not counted.
     pub fn pools(&self) -> usize {
         let steps = self.program().steps().iter();
         let is_pool = |step: &&conv_ir::program::Step| {
-            !step.conv.spec().reduction.has_weight() && step.conv.kernel_volume() > 1
+            let is_window = step.conv.kernel_volume() > 1;
+            let is_copy = step.conv.input_shape() == step.conv.output_shape();
+            !step.conv.spec().reduction.has_weight() && (is_window || !is_copy)
         };
         steps.filter(is_pool).count()
     }

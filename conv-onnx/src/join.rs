@@ -9,7 +9,7 @@
 //! leads through a node that is left. What others read of it are the new region's outputs. Its
 //! tensors share memory, rows of steps may be fused, and nothing is copied that is only joined.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use conv_ir::conv::Combine;
@@ -21,7 +21,7 @@ use crate::region::{Region, Step, Work};
 
 /// Joins what can be one program.
 pub fn join(model: &mut TypedModel) -> TractResult<()> {
-    for members in Parts::of(model)?.lists() {
+    for members in Programs::of(model)?.lists() {
         if let Some(joined) = Joined::of(&Regions::of(model)?, &members)
             && joined.work.program().is_ok()
         {
@@ -110,21 +110,29 @@ struct Regions<'a> {
     /// By node, a region or one that joins regions' outputs: the regions that read it, through
     /// such nodes too. None where a node that is left reads it, or the model gives it.
     readers: HashMap<usize, Option<Vec<InletId>>>,
+    /// By region: the tensors that it reads, if they are what other regions give.
+    read: HashMap<usize, Vec<OutletId>>,
 }
 
 impl<'a> Regions<'a> {
     fn of(model: &'a TypedModel) -> TractResult<Regions<'a>> {
-        let mut regions = Regions { model, parts: HashMap::new(), readers: HashMap::new() };
+        let (parts, readers, read) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut regions = Regions { model, parts, readers, read };
         let order = model.eval_order()?;
         for &id in &order {
             if let Some(parts) = regions.joined(id) {
                 regions.parts.insert(id, parts);
             }
         }
-        for id in order.into_iter().rev() {
+        for &id in order.iter().rev() {
             if regions.parts.contains_key(&id) || work(model, id).is_some() {
                 let readers = regions.read_by(id);
                 regions.readers.insert(id, readers);
+            }
+        }
+        for id in order {
+            if let Some(read) = regions.given_by_others(id) {
+                regions.read.insert(id, read);
             }
         }
         Ok(regions)
@@ -150,10 +158,10 @@ impl<'a> Regions<'a> {
         let is_joined = self.parts.contains_key(&id);
         let mut all = Vec::new();
         for &reader in &self.model.node(id).outputs[0].successors {
-            if work(self.model, reader.node).is_some() && (!is_joined || reader.slot == 0) {
-                all.push(reader);
-            } else {
-                all.extend(self.readers.get(&reader.node)?.as_ref()?);
+            match work(self.model, reader.node) {
+                Some(_) if is_joined && reader.slot != 0 => return None,
+                Some(_) => all.push(reader),
+                None => all.extend(self.readers.get(&reader.node)?.as_ref()?),
             }
         }
         (!self.model.outputs.contains(&id.into())).then_some(all)
@@ -165,7 +173,11 @@ impl<'a> Regions<'a> {
     }
 
     /// The tensors that a region reads, if they are what other regions give.
-    fn read(&self, id: usize) -> Option<Vec<OutletId>> {
+    fn read(&self, id: usize) -> Option<&Vec<OutletId>> {
+        self.read.get(&id)
+    }
+
+    fn given_by_others(&self, id: usize) -> Option<Vec<OutletId>> {
         let takes = input(self.model, id)?;
         let from = self.sources(self.model.node(id).inputs[0]);
         let parts = from.iter().map(|part| tensor(self.model, part.node));
@@ -191,14 +203,15 @@ impl<'a> Regions<'a> {
 
     /// What others than these regions read of them, or the model gives.
     fn outputs(&self, members: &[usize]) -> Vec<OutletId> {
+        let all: HashSet<usize> = members.iter().copied().collect();
         let takes = |outlet: OutletId, reader: &InletId| {
             let inside = match reader.slot {
                 0 => self
                     .read(reader.node)
-                    .is_some_and(|from| from.iter().all(|part| members.contains(&part.node))),
+                    .is_some_and(|from| from.iter().all(|part| all.contains(&part.node))),
                 _ => self.added(reader.node) == Some(outlet),
             };
-            inside && members.contains(&reader.node)
+            inside && all.contains(&reader.node)
         };
         let inside = |outlet: OutletId| {
             let readers = self.readers.get(&outlet.node).and_then(Option::as_ref);
@@ -211,7 +224,7 @@ impl<'a> Regions<'a> {
 
 /// Which regions are one program.
 #[derive(Default)]
-struct Parts {
+struct Programs {
     /// Regions, in the order of a run.
     order: Vec<usize>,
     /// By node: how many times at most the way to it leaves a program. What is of one program is
@@ -221,9 +234,9 @@ struct Parts {
     same: HashMap<usize, usize>,
 }
 
-impl Parts {
-    fn of(model: &TypedModel) -> TractResult<Parts> {
-        let (mut parts, regions) = (Parts::default(), Regions::of(model)?);
+impl Programs {
+    fn of(model: &TypedModel) -> TractResult<Programs> {
+        let (mut parts, regions) = (Programs::default(), Regions::of(model)?);
         for id in model.eval_order()? {
             let node = model.node(id);
             let outside = |outlet: &OutletId| {
@@ -238,7 +251,7 @@ impl Parts {
             let alike = |from: &Vec<OutletId>| {
                 from.iter().all(|part| parts.level[&part.node] == parts.level[&from[0].node])
             };
-            let mut near = regions.read(id).filter(alike).unwrap_or_default();
+            let mut near = regions.read(id).cloned().filter(alike).unwrap_or_default();
             let mut far = near.is_empty().then_some(node.inputs[0]).into_iter().collect::<Vec<_>>();
             match regions.added(id) {
                 Some(residual) => near.push(residual),

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Requires a decluttered graph. Gives regions. One chain of sums for an image would be slow and
-//! lose digits; those of a long signal stay with tract, which has several chains.
+//! lose digits; where an axis is long, it stays with tract, which has several chains.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tract_onnx::tract_core::ops::cnn::{MaxPool, PaddingSpec, PoolSpec, SumPool};
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce, Reducer};
 
 use crate::found::fits;
-use crate::region::{Region, Step, Work};
+use crate::region::{Region, Step, Work, depthwise};
 
 /// Replaces every pooling that it can.
 pub fn replace(model: &mut TypedModel) -> TractResult<()> {
@@ -35,7 +35,7 @@ pub fn replace(model: &mut TypedModel) -> TractResult<()> {
     Ok(())
 }
 
-/// Elements of the innermost axis that are summed in one chain.
+/// Elements that are summed in one chain.
 const LONGEST: usize = 256;
 
 /// The sum of all elements of each channel's image, axis after axis.
@@ -46,7 +46,7 @@ fn summed(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModel
         return Ok(None);
     };
     let is_whole = axes.iter().copied().eq(2..2 + spatial.len()) && spatial.len() > 1;
-    if !is_whole || fact.datum_type != f32::datum_type() || spatial[spatial.len() - 1] > LONGEST {
+    if !is_whole || fact.datum_type != f32::datum_type() || spatial.iter().any(|&n| n > LONGEST) {
         return Ok(None);
     }
     let mut patch = TypedModelPatch::default();
@@ -55,16 +55,11 @@ fn summed(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModel
     for axis in 0..extents.len() {
         let mut window = vec![1; extents.len()];
         window[axis] = extents[axis];
-        let step = Step::of(
-            ConvSpec {
-                batch: batch.into(),
-                in_channels: channels,
-                out_channels: channels,
-                groups: channels,
-                ..ConvSpec::new(extents.iter().copied(), window)
-            },
-            vec![1.0; channels * extents[axis]],
-        );
+        let spec = depthwise((batch, channels), extents.clone(), window);
+        let step = Step::of(spec, vec![1.0; channels * extents[axis]]);
+        if step.conv().is_err() {
+            return Ok(None);
+        }
         extents[axis] = 1;
         let is_last = axis + 1 == extents.len();
         let name = if is_last { node.name.clone() } else { format!("{}.axis_{axis}", node.name) };

@@ -66,6 +66,21 @@ impl PartialEq for Region {
 
 impl Eq for Region {}
 
+/// A convolution of each channel by itself.
+pub fn depthwise(
+    (batch, channels): (usize, usize),
+    spatial: Vec<usize>,
+    kernel: Vec<usize>,
+) -> ConvSpec {
+    ConvSpec {
+        batch: batch.into(),
+        in_channels: channels,
+        out_channels: channels,
+        groups: channels,
+        ..ConvSpec::new(spatial, kernel)
+    }
+}
+
 impl Step {
     /// Of these weights, without biases.
     pub fn of(spec: ConvSpec, weight: Vec<f32>) -> Step {

@@ -18,7 +18,7 @@ use conv_ir::{ConvSpec, Padding, PaddingMode};
 use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::nn::resize::{AxisPlan, NearestUpsample, Resize};
 
-use crate::region::{Region, Step, Work};
+use crate::region::{Region, Step, Work, depthwise};
 
 /// Elements of an axis long enough for its middle to see no edge.
 const LONG: usize = 32;
@@ -159,20 +159,6 @@ fn steps(op: &Resize, shape: &[usize], scales: &[f32]) -> Option<(Option<Step>, 
     let has_edges = axes.iter().any(|axis| axis.edge > 0);
     let pad = has_edges.then(|| Step::of(pad, vec![1.0; *channels]));
     Some((pad, Step::of(up, products.repeat(*channels))))
-}
-
-fn depthwise(
-    (batch, channels): (usize, usize),
-    spatial: Vec<usize>,
-    kernel: Vec<usize>,
-) -> ConvSpec {
-    ConvSpec {
-        batch: batch.into(),
-        in_channels: channels,
-        out_channels: channels,
-        groups: channels,
-        ..ConvSpec::new(spatial, kernel)
-    }
 }
 
 /// One axis that grows by a whole factor: `output[x]` is the sum of `weights[x - factor * i - lo]

@@ -6,9 +6,9 @@
 //!                       helper    parts of step 1 |      waits      | waits          | end
 //! ```
 //!
-//! An executor wakes its threads, which takes as long as a small convolution does. So they are woken
-//! once for all. Whoever is called first leads: it goes from step to step, and all take parts of
-//! the step that is there. Who leads waits for nobody but those who took a part, so it does not
+//! An executor wakes its threads, which takes as long as a small convolution does. So they are
+//! woken once for all. Whoever is called first leads: it goes from step to step, and all take parts
+//! of the step that is there. Who leads waits for nobody but those who took a part, so it does not
 //! matter when the others come, or whether: an executor may call one after the other.
 
 use std::hint;
@@ -21,13 +21,16 @@ use super::Executor;
 /// Times that a thread looks for something to do before it lets others run: some 20 us.
 const LOOKS: u32 = 1 << 9;
 
+/// What a word has bits for. Nobody takes a part where so many are taken.
+const MOST_PARTS: u64 = 0xffff;
+
 /// The word of a team whose run is over.
 const END: u64 = u64::MAX;
 
 /// What is computed at the moment.
 #[derive(Default)]
 struct Team {
-    /// The number of the step (32 bits), its parts (16) and those that are taken (16). One word, so
+    /// The number of the step (31 bits), its parts (16) and those that are taken (16). One word, so
     /// that nobody takes a part of a step that is over.
     word: AtomicU64,
     /// Parts that are computed.
@@ -36,8 +39,8 @@ struct Team {
     job: AtomicPtr<()>,
 }
 
-/// Calls `lead` once, with an executor whose threads are as many of the given one's, and returns
-/// what it gives.
+/// Calls `lead` once, with an executor that uses up to `threads` of the given one's threads, and
+/// returns what it gives. They use their cores also through steps that one of them computes.
 pub(crate) fn together<R: Send>(
     executor: &dyn Executor,
     threads: usize,
@@ -69,7 +72,7 @@ impl Team {
     /// Computes a part that nobody has taken, if there is one.
     fn take_part(&self) -> bool {
         let word = self.word.load(Ordering::Acquire);
-        let (parts, taken) = ((word >> 16) & 0xffff, word & 0xffff);
+        let (parts, taken) = ((word >> 16) & MOST_PARTS, word & MOST_PARTS);
         if word == END || taken >= parts {
             return false;
         }
@@ -91,7 +94,7 @@ impl Team {
 
 impl Executor for Team {
     fn run(&self, parts: usize, job: &(dyn Fn(usize) + Sync)) {
-        if !(2..0xffff).contains(&parts) {
+        if parts < 2 || parts as u64 >= MOST_PARTS {
             return (0..parts).for_each(job);
         }
         self.done.store(0, Ordering::Relaxed);
@@ -122,10 +125,11 @@ struct All<'a> {
 
 impl Drop for All<'_> {
     fn drop(&mut self) {
-        // Where the leader's part panicked, others may not have been taken.
-        while self.team.take_part() {}
+        // Where the leader's part panicked, nobody begins another.
+        let taken = (self.team.word.fetch_or(MOST_PARTS, Ordering::AcqRel) & MOST_PARTS) as usize;
+        let begun = taken.min(self.parts);
         let mut looks = 0;
-        while self.team.done.load(Ordering::Acquire) < self.parts {
+        while self.team.done.load(Ordering::Acquire) < begun {
             pause(&mut looks);
         }
     }
@@ -140,6 +144,7 @@ impl Drop for End<'_> {
     }
 }
 
+/// Waits a little; after some time others may run.
 fn pause(looks: &mut u32) {
     *looks += 1;
     if *looks < LOOKS {
@@ -210,11 +215,17 @@ mod tests {
 
     #[test]
     fn a_part_that_panics_ends_the_run() {
-        let run = || {
+        let run = |first: usize| {
             together(&CurrentThread, 2, |team| {
-                team.run(3, &|part| assert!(part != 1, "part 1"));
+                team.run(3, &|part| assert!(part != first, "part {first}"));
             })
         };
+        assert!(std::panic::catch_unwind(|| run(1)).is_err());
+    }
+
+    #[test]
+    fn a_run_all_of_whose_parts_panic_ends() {
+        let run = || together(&Threads, 3, |team| team.run(3, &|_| panic!("every part")));
         assert!(std::panic::catch_unwind(run).is_err());
     }
 }

@@ -82,8 +82,12 @@ pub(super) fn interleaved(code: &LeafCode, shape: Shape) -> Option<LeafCode> {
     if !can || !code.loops.is_empty() {
         return None;
     }
+    let sums = sums(code);
+    if sums.len() < FOUR {
+        return None;
+    }
     let mut out = code.clone();
-    let mut runs = runs(sums(code), &mut out.carried);
+    let mut runs = runs(sums, &mut out.carried);
     let chains = chains(code, &runs);
     let mut chains = chains.into_iter();
     let mut uniform: Vec<Chain> = Vec::new();

@@ -119,7 +119,10 @@ impl Expression {
 
     /// A node's values, if it is a part of the expression.
     fn values(&self, model: &TypedModel, node: &TypedNode) -> Option<Tensor> {
-        if !(node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>()) {
+        let of_one = node.op_is::<TypedBinOp>() || node.op_is::<ElementWiseOp>();
+        // A constant of more elements makes it larger.
+        let shape = |id: usize| model.node(id).outputs.first().map(|output| &output.fact.shape);
+        if !of_one || shape(node.id) != shape(self.start) {
             return None;
         }
         let here = |outlet: &OutletId| {

@@ -12,12 +12,11 @@
 
 use std::sync::Arc;
 
-use conv_ir::ConvSpec;
 use tract_onnx::tract_core::internal::*;
 
 use super::affine::Affine;
 use super::{only_reader, put};
-use crate::region::{Region, Step, Work};
+use crate::region::{Region, Step, Work, depthwise};
 
 /// The axis of the channels.
 const CHANNELS: usize = 1;
@@ -42,18 +41,12 @@ fn replaced(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedMod
     let Some(shape) = node.outputs[0].fact.shape.as_concrete() else { return Ok(None) };
     let [images, channels, spatial @ ..] = shape else { return Ok(None) };
     let is_image = spatial.iter().product::<usize>() > 1;
-    // Between regions it is a step of their program, however small.
-    let is_between = super::region(model.node(affine.input.node)).is_some() && !spatial.is_empty();
-    if goes_on || !(is_between || is_image && affine.is_by_channel()) {
+    // Behind a region it is a step of its program, however small.
+    let is_behind = super::region(model.node(affine.input.node)).is_some() && !spatial.is_empty();
+    if goes_on || !(is_behind || is_image && affine.is_by_channel()) {
         return Ok(None);
     }
-    let spec = ConvSpec {
-        batch: (*images).into(),
-        in_channels: *channels,
-        out_channels: *channels,
-        groups: *channels,
-        ..ConvSpec::new(spatial.iter().copied(), vec![1; spatial.len()])
-    };
+    let spec = depthwise((*images, *channels), spatial.to_vec(), vec![1; spatial.len()]);
     let each = |of: fn(&Affine, usize) -> f32| -> Vec<f32> {
         (0..*channels).map(|c| of(&affine, c)).collect()
     };

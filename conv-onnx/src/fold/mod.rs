@@ -4,22 +4,28 @@
 //! this order, until none applies:
 //!
 //! ```text
-//! region(x)[..8], region(x)[8..] -> region(x), region(x) of those channels  `parts`
-//! act(region(x))                -> region(x) with that activation         `activation`
-//! if y < 0 { y * slopes } else { y }  -> region(x) with prelu               `prelu`
-//! region(x) * a + b             -> weights * a, bias * a + b              `affine::behind`
-//! region(x) + y                 -> region(x) that adds y                  `residual`
-//! region(x * a + b)             -> weights * a, bias + b * sum(weights)   `affine::before`
-//! region(pad(x))                -> region(x) with that padding              `pad`
-//! region(x[::2], x[1::2])       -> region(x) of twice the stride           `focus`
-//! x + x * s                     -> x * (s + 1)                            `excitation`
-//! log(softmax(x))               -> log-softmax(x)                         `softmax::log`
-//! y * a + b                     -> region(y), of what is left then        `alone`
-//! act(region(x)), region(x) + region(y)  -> regions, of what is left     `steps`
+//! parts of region(x)'s channels      -> region(x) of those, each              `parts`
+//! act(region(x))                     -> region(x) with that activation        `activation`
+//! if y < 0 { y * slopes } else { y } -> region(x) with prelu                  `prelu`
+//! region(x) * a + b                  -> weights * a, bias * a + b             `affine::behind`
+//! region(x) + y                      -> region(x) that adds y                 `residual`
+//! region(x * a + b)                  -> weights * a, bias + b * sum(weights)  `affine::before`
+//! region(pad(x))                     -> region(x) with that padding           `pad`
+//! region(x[::2] and x[1::2])         -> region(x) of twice the stride         `focus`
+//! x + x * s                          -> x * (s + 1)                           `excitation`
+//! log(softmax(x))                    -> log-softmax(x)                        `softmax::log`
 //! ```
 //!
-//! Whatever is folded has no other reader, and is no output of the model. Results differ from the
-//! graph's by the rounding of weights and biases.
+//! and then, of what is left:
+//!
+//! ```text
+//! y * a + b                          -> region(y)                             `alone`
+//! nearest resizing of region(x)      -> region(region(x))                     `resize::copied`
+//! act, sum or product of regions     -> region(region(x), ..)                 `steps`
+//! ```
+//!
+//! Whatever a region takes in has no other reader, and is no output of the model. Results differ
+//! from the graph's by the rounding of weights and biases.
 
 pub mod activation;
 mod affine;

@@ -166,9 +166,11 @@ fn focus(shape: [usize; 4], starts: &[[i64; 2]], padding: i64) -> (Vec<usize>, V
 #[test]
 fn every_second_row_and_column_is_a_stride() {
     let all = [[0, 0], [1, 0], [0, 1], [1, 1]];
-    for (starts, padding) in [(&all[..], 1), (&all[..], 0), (&all[1..], 2)] {
-        assert_eq!(focus([2, 3, 10, 8], starts, padding), (vec![1], vec![]), "{starts:?}");
+    for padding in [1, 0, 2] {
+        assert_eq!(focus([2, 3, 10, 8], &all, padding), (vec![1], vec![]));
     }
+    let three = focus([2, 3, 10, 8], &all[1..], 1);
+    assert_ne!(three.1, [""; 0], "what is in no part would be multiplied by zero");
     let odd = focus([1, 3, 10, 7], &[[0, 0], [1, 0], [0, 0], [1, 0]], 1);
     assert_ne!(odd.1, [""; 0], "half of the columns would be multiplied by zero");
 }
@@ -218,4 +220,59 @@ fn products_of_two_branches_are_of_the_same_program() {
         vec![graph.conv(&y, [6, 2], 3, 1)]
     });
     assert_eq!((ours, left), (vec![3], vec![]));
+}
+
+#[test]
+fn a_region_may_be_combined_with_itself() {
+    for op in ["Add", "Mul"] {
+        let (ours, left) = parts(|graph| {
+            let y = graph.conv("x", [3, 6], 3, 1);
+            let y = silu(graph, &y);
+            let twice = graph.node(op, &[&y, &y], vec![]);
+            vec![graph.conv(&twice, [6, 2], 1, 0)]
+        });
+        assert_eq!(ours.iter().sum::<usize>(), 2, "{op}: {left:?}");
+    }
+}
+
+#[test]
+fn a_joined_tensor_is_added_as_it_is() {
+    let (ours, _) = parts(|graph| {
+        let a = graph.conv("x", [3, 2], 3, 1);
+        let b = graph.conv("x", [3, 4], 1, 0);
+        let all = joined(graph, &[&a, &b]);
+        let y = graph.conv(&all, [6, 6], 3, 1);
+        vec![graph.node("Add", &[&y, &all], vec![])]
+    });
+    assert_eq!(ours.iter().sum::<usize>(), 3);
+}
+
+#[test]
+fn steps_between_convolutions_have_any_number_of_axes() {
+    for shape in [&[2, 3, 12][..], &[1, 3, 4, 5, 6]] {
+        let mut graph = Graph::new(&shape.iter().map(|&n| n as i64).collect::<Vec<_>>());
+        let taps = vec![3; shape.len() - 2];
+        let mut conv = |graph: &mut Graph, x: &str, [from, to]: [i64; 2]| {
+            let weight = graph.weight(&[&[to, from][..], &taps].concat());
+            let pads = Attribute::Ints("pads", vec![1; 2 * taps.len()]);
+            graph.node("Conv", &[x, &weight], vec![pads])
+        };
+        let stem = conv(&mut graph, "x", [3, 8]);
+        let before = graph.node("LeakyRelu", &[&stem], vec![]);
+        let y = conv(&mut graph, &before, [8, 8]);
+        let y = silu(&mut graph, &y);
+        let y = graph.node("Add", &[&y, &stem], vec![]);
+        let y = conv(&mut graph, &y, [8, 4]);
+        let explanation = check(&graph.bytes(&[&y]), shape);
+        assert_eq!(crate::tracts(&explanation), [""; 0], "{shape:?}");
+    }
+}
+
+#[test]
+fn a_constant_of_more_elements_is_no_activation() {
+    let mut graph = Graph::new(&[1, 3, 1, 1]);
+    let y = graph.conv("x", [3, 6], 1, 0);
+    let zeros = graph.constant(&[1, 6, 4, 4], vec![0.0; 96]);
+    let y = graph.node("Max", &[&y, &zeros], vec![]);
+    check(&graph.bytes(&[&y]), &[1, 3, 1, 1]);
 }

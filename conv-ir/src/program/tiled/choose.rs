@@ -25,9 +25,9 @@ const A_WEIGHT_OF_MEMORY: f64 = 11.0;
 /// direct sums of its 3x3 layers take 27 to 54 multiply-adds longer for each weight than alone.
 const A_WEIGHT_FIRST_READ: f64 = 25.0;
 
-/// How many weights tiles make of one, about: a network whose weights just fit in a cache has no room
-/// for them. YOLOv8n, of 12 MiB: 3x3 over 10x10, 128 channels, takes 0.169 ms in it directly and
-/// 0.227 in tiles (Granite Rapids).
+/// How many weights tiles make of one, about: a network whose weights just fit in a cache has no
+/// room for them. YOLOv8n, of 12 MiB: 3x3 over 10x10, 128 channels, takes 0.169 ms in it directly
+/// and 0.227 in tiles (Granite Rapids).
 const TRANSFORMED: usize = 4;
 
 /// What is left of the direct cost where tiles pay: less is within what the model does not know.
