@@ -1,10 +1,13 @@
 //! The instructions that leaves of integers are made of: [`Codes`] for lanes of 32 bits, whose
 //! moves are those for f32. There is no multiply-add among them; `integers` makes it of two.
 
+use conv_ir::DType;
 use iced_x86::Code;
 
+use super::Refusal;
 use super::codes::{self, Codes};
 use super::encoding::Encoding;
+use crate::leaf::inst::Kind;
 
 /// The instructions for lanes of i32 of one vector shape: those for f32 that only move, and these.
 macro_rules! codes {
@@ -41,4 +44,30 @@ codes! {
 /// The table for vectors of `bytes` bytes.
 pub(super) fn codes(encoding: Encoding, bytes: i64) -> &'static Codes {
     encoding.form(bytes, [&EVEX_Z, &EVEX_Y, &EVEX_X, &VEX_Y, &VEX_X])
+}
+
+/// The upper word of a lane, by a shift.
+pub(super) const UPPER_WORD: Code = Code::VEX_Vpsrad_ymm_ymm_imm8;
+/// Quarters as an immediate says.
+pub(super) const QUARTERS: Code = Code::VEX_Vpermq_ymm_ymmm256_imm8;
+/// The second and third exchanged.
+pub(super) const EXCHANGED: u32 = 0xd8;
+
+/// Of two registers of 256 bits: sums of products of neighbours, and what brings them together and
+/// apart. All stay inside 128 bits.
+pub(super) fn of_two(kind: Kind) -> Result<Code, Refusal> {
+    Ok(match kind {
+        Kind::AddWords => Code::VEX_Vpaddw_ymm_ymm_ymmm256,
+        Kind::PairSums { element: 1 } => Code::VEX_Vpmaddubsw_ymm_ymm_ymmm256,
+        Kind::PairSums { .. } => Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
+        Kind::Interleave { element: 1, upper: false } => Code::VEX_Vpunpcklbw_ymm_ymm_ymmm256,
+        Kind::Interleave { element: 1, upper: true } => Code::VEX_Vpunpckhbw_ymm_ymm_ymmm256,
+        Kind::Interleave { upper: false, .. } => Code::VEX_Vpunpcklwd_ymm_ymm_ymmm256,
+        Kind::Interleave { upper: true, .. } => Code::VEX_Vpunpckhwd_ymm_ymm_ymmm256,
+        Kind::Narrow(DType::U8) => Code::VEX_Vpackuswb_ymm_ymm_ymmm256,
+        Kind::Narrow(DType::I8) => Code::VEX_Vpacksswb_ymm_ymm_ymmm256,
+        Kind::Narrow(DType::U16) => Code::VEX_Vpackusdw_ymm_ymm_ymmm256,
+        Kind::Narrow(DType::I16) => Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
+        kind => return Err(Refusal::Operation(format!("{kind:?} of two vectors"))),
+    })
 }

@@ -1,44 +1,10 @@
-//! Two products of neighbours at a time, of what is interleaved, in 256 bits.
-//!
-//! ```text
-//! interleave  vpunpcklbw, vpunpckhbw, vpunpcklwd, vpunpckhwd
-//! pair sums   vpmaddubsw, vpmaddwd
-//! narrow      vpackssdw, vpackusdw, vpacksswb, vpackuswb
-//! ```
-//!
-//! All of them stay inside 128 bits; `halves` and `quarters` do not.
+//! The halves of two vectors as one; what else is interleaved has an instruction of two registers.
 
-use conv_ir::DType;
 use iced_x86::{Code, Instruction};
 
 use super::Refusal;
 use super::vectors::Vectors;
-use crate::leaf::inst::{Arg, Kind, Value};
-
-/// The upper word of a lane, by a shift.
-pub(super) const UPPER_WORD: Code = Code::VEX_Vpsrad_ymm_ymm_imm8;
-/// Quarters as an immediate says.
-pub(super) const QUARTERS: Code = Code::VEX_Vpermq_ymm_ymmm256_imm8;
-/// The second and third exchanged.
-pub(super) const EXCHANGED: u32 = 0xd8;
-
-/// The instruction of two registers.
-pub(super) fn code(kind: Kind) -> Result<Code, Refusal> {
-    Ok(match kind {
-        Kind::AddWords => Code::VEX_Vpaddw_ymm_ymm_ymmm256,
-        Kind::PairSums { element: 1 } => Code::VEX_Vpmaddubsw_ymm_ymm_ymmm256,
-        Kind::PairSums { .. } => Code::VEX_Vpmaddwd_ymm_ymm_ymmm256,
-        Kind::Interleave { element: 1, upper: false } => Code::VEX_Vpunpcklbw_ymm_ymm_ymmm256,
-        Kind::Interleave { element: 1, upper: true } => Code::VEX_Vpunpckhbw_ymm_ymm_ymmm256,
-        Kind::Interleave { upper: false, .. } => Code::VEX_Vpunpcklwd_ymm_ymm_ymmm256,
-        Kind::Interleave { upper: true, .. } => Code::VEX_Vpunpckhwd_ymm_ymm_ymmm256,
-        Kind::Narrow(DType::U8) => Code::VEX_Vpackuswb_ymm_ymm_ymmm256,
-        Kind::Narrow(DType::I8) => Code::VEX_Vpacksswb_ymm_ymm_ymmm256,
-        Kind::Narrow(DType::U16) => Code::VEX_Vpackusdw_ymm_ymm_ymmm256,
-        Kind::Narrow(DType::I16) => Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
-        kind => return Err(Refusal::Operation(format!("{kind:?} of two vectors"))),
-    })
-}
+use crate::leaf::inst::{Arg, Value};
 
 impl Vectors<'_> {
     /// The lower, or the upper, halves of two vectors.

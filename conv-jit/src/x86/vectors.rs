@@ -15,7 +15,6 @@ use super::Refusal;
 use super::codes::{Codes, codes};
 use super::encoding::Encoding;
 use super::integer_codes;
-use super::interleave;
 use super::masks::{Masks, SCRATCH_MASK};
 use super::text::{Constant, Text};
 use crate::leaf::Shape;
@@ -208,15 +207,15 @@ impl<'a> Vectors<'a> {
                 self.immediate(self.shift_of_words(true, has_sign), to, a, 8)
             }
             (Kind::RaisedByte, &[a]) => self.immediate(self.shift_of_words(false, false), to, a, 8),
-            (Kind::UpperWord, &[a]) => self.immediate(interleave::UPPER_WORD, to, a, 16),
+            (Kind::UpperWord, &[a]) => self.immediate(integer_codes::UPPER_WORD, to, a, 16),
             (Kind::Quarters, &[a]) => {
-                self.immediate(interleave::QUARTERS, to, a, interleave::EXCHANGED)
+                self.immediate(integer_codes::QUARTERS, to, a, integer_codes::EXCHANGED)
             }
             (Kind::Halves { upper }, &[a, b]) => self.halves(to, upper, (a, b)),
             (
                 Kind::AddWords | Kind::PairSums { .. } | Kind::Interleave { .. } | Kind::Narrow(_),
                 &[a, b],
-            ) => self.binary(interleave::code(kind)?, to, a, b),
+            ) => self.binary(integer_codes::of_two(kind)?, to, a, b),
             (Kind::Round, &[a]) => self.immediate(codes.round, to, a, NEAREST),
             (Kind::Scale { is_small }, &[a, b]) => self.scale(to, (a, b), is_small),
             (Kind::MulHigh, &[a, b]) => self.multiply_high(to, a, b),
