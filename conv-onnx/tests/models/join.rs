@@ -252,7 +252,7 @@ fn steps_between_convolutions_have_any_number_of_axes() {
     for shape in [&[2, 3, 12][..], &[1, 3, 4, 5, 6]] {
         let mut graph = Graph::new(&shape.iter().map(|&n| n as i64).collect::<Vec<_>>());
         let taps = vec![3; shape.len() - 2];
-        let mut conv = |graph: &mut Graph, x: &str, [from, to]: [i64; 2]| {
+        let conv = |graph: &mut Graph, x: &str, [from, to]: [i64; 2]| {
             let weight = graph.weight(&[&[to, from][..], &taps].concat());
             let pads = Attribute::Ints("pads", vec![1; 2 * taps.len()]);
             graph.node("Conv", &[x, &weight], vec![pads])
