@@ -27,7 +27,7 @@ const LONG: usize = 32;
 const MOST_TAPS: usize = 512;
 
 /// Copies of an element that a step makes; where there are more, tract makes them.
-const MOST_COPIES: usize = 16;
+const MOST_COPIES: usize = 64;
 
 /// Channels for which it is worth to move them twice.
 const LEAST_CHANNELS: usize = 4;

@@ -70,6 +70,11 @@ pub fn fold(model: &mut TypedModel) -> TractResult<()> {
         while try_rules(model)? {}
     }
     steps::replace(model)?;
+    // What is copied may be what a step gives.
+    while resize::copied(model)? {
+        while try_rules(model)? {}
+        steps::replace(model)?;
+    }
     model.compact()
 }
 

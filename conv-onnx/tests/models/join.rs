@@ -276,3 +276,27 @@ fn a_constant_of_more_elements_is_no_activation() {
     let y = graph.node("Max", &[&y, &zeros], vec![]);
     check(&graph.bytes(&[&y]), &[1, 3, 1, 1]);
 }
+
+/// As the neck of PP-OCR's detection is.
+#[test]
+fn what_is_scaled_may_be_copied_and_added() {
+    let (ours, left) = parts(|graph| {
+        let y = graph.conv("x", [3, 6], 3, 1);
+        let s = graph.node("GlobalAveragePool", &[&y], vec![]);
+        let s = graph.conv(&s, [6, 6], 1, 0);
+        let s = graph.node("Sigmoid", &[&s], vec![]);
+        let product = graph.node("Mul", &[&y, &s], vec![]);
+        let small = graph.node("Add", &[&y, &product], vec![]);
+        let scales = graph.constant(&[4], vec![1.0, 1.0, 2.0, 2.0]);
+        let mode = ("coordinate_transformation_mode", "asymmetric");
+        let attributes = [("mode", "nearest"), mode, ("nearest_mode", "floor")]
+            .map(|(k, v)| Attribute::Text(k, v));
+        let up = graph.node("Resize", &[&small, "", &scales], attributes.to_vec());
+        let weight = graph.weight(&[6, 6, 2, 2]);
+        let strides = Attribute::Ints("strides", vec![2, 2]);
+        let large = graph.node("ConvTranspose", &[&y, &weight], vec![strides]);
+        let sum = graph.node("Add", &[&large, &up], vec![]);
+        vec![graph.conv(&sum, [6, 4], 3, 1)]
+    });
+    assert_eq!((ours.len(), left), (1, vec![]));
+}
