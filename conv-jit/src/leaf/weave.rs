@@ -87,7 +87,7 @@ fn rows(block: &Inst, carried: &mut Vec<bool>, saturates: bool) -> Option<Vec<In
     let (place, step, live) = (*place, *step, *live);
     let mut out = Vec::new();
     let mut four = |from: usize, out: &mut Vec<Inst>| {
-        let values: [Value; FOUR] = values[from..from + FOUR].try_into().expect("there are four");
+        let values: [Value; FOUR] = std::array::from_fn(|at| values[from + at]);
         if !saturates {
             return together(values, *dtype == DType::I8, carried, out);
         }

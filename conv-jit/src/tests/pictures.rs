@@ -22,6 +22,25 @@ fn extreme(at: usize, least: i32, most: i32) -> i32 {
     }
 }
 
+/// A window over planes, each by itself, whose output has the input's size.
+fn of_planes(
+    (planes, layout): (usize, Layout),
+    padding_mode: PaddingMode,
+    size: [usize; 2],
+    kernel: [usize; 2],
+) -> ConvSpec {
+    let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
+    ConvSpec {
+        layout,
+        in_channels: planes,
+        out_channels: planes,
+        groups: planes,
+        padding: kernel.map(around).into(),
+        padding_mode,
+        ..ConvSpec::new(size, kernel)
+    }
+}
+
 /// Where the padding's number is.
 fn folded(mode: PaddingMode, at: i64, size: i64) -> Option<i64> {
     let inside = |at: i64| (0..size).contains(&at).then_some(at);
@@ -129,16 +148,7 @@ fn a_column_times_a_row_is_two_passes() {
     {
         for (round, kernel) in (0..2).flat_map(|_| windows).enumerate() {
             let (mode, size) = (MODES[(round + planes) % MODES.len()], sizes[round % sizes.len()]);
-            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
-            let spec = ConvSpec {
-                layout,
-                in_channels: planes,
-                out_channels: planes,
-                groups: planes,
-                padding: kernel.map(around).into(),
-                padding_mode: mode,
-                ..ConvSpec::new(size, kernel)
-            };
+            let spec = of_planes((planes, layout), mode, size, kernel);
             // Fifteen taps of 8 under bytes of 255 are just within 16 bits.
             let tap = |at: usize| extreme(at + 31 * round, -8, 8);
             let weight: Vec<i32> = (0..planes * kernel[0] * kernel[1])
@@ -181,16 +191,7 @@ fn windows_of_bytes_are_the_sums_of_plain_loops() {
     {
         for (kernel, size) in windows.iter().flat_map(|k| sizes.iter().map(move |s| (*k, *s))) {
             round += 1;
-            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
-            let spec = ConvSpec {
-                layout,
-                in_channels: planes,
-                out_channels: planes,
-                groups: planes,
-                padding: kernel.map(around).into(),
-                padding_mode: MODES[round % MODES.len()],
-                ..ConvSpec::new(size, kernel)
-            };
+            let spec = of_planes((planes, layout), MODES[round % MODES.len()], size, kernel);
             let taps = planes * kernel[0] * kernel[1];
             // A plane has its own window, or all have one.
             let own = if round % 2 == 0 { taps } else { taps / planes };
@@ -253,16 +254,8 @@ fn pairs_of_taps_are_the_sums_of_plain_loops() {
     {
         for (round, (kernel, window)) in WINDOWS.into_iter().enumerate() {
             let size = sizes[(round + planes) % sizes.len()];
-            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
-            let spec = ConvSpec {
-                layout,
-                in_channels: planes,
-                out_channels: planes,
-                groups: planes,
-                padding: kernel.map(around).into(),
-                padding_mode: MODES[(round + planes) % MODES.len()],
-                ..ConvSpec::new(size, kernel)
-            };
+            let spec =
+                of_planes((planes, layout), MODES[(round + planes) % MODES.len()], size, kernel);
             let len = planes * size[0] * size[1];
             let input: Vec<u8> = (0..len).map(|at| extreme(at + round, 0, 255) as u8).collect();
             let weight = window.repeat(planes);
@@ -334,16 +327,12 @@ fn interleaved_channels_fold_by_pixels() {
     for planes in 2..=5 {
         for (kernel, size) in windows.iter().flat_map(|k| sizes.iter().map(move |s| (*k, *s))) {
             round += 1;
-            let around = |taps: usize| (taps / 2, taps - 1 - taps / 2);
-            let spec = ConvSpec {
-                layout: Layout::ChannelsLast,
-                in_channels: planes,
-                out_channels: planes,
-                groups: planes,
-                padding: kernel.map(around).into(),
-                padding_mode: MODES[(round + round / MODES.len()) % MODES.len()],
-                ..ConvSpec::new(size, kernel)
-            };
+            let spec = of_planes(
+                (planes, Layout::ChannelsLast),
+                MODES[(round + round / MODES.len()) % MODES.len()],
+                size,
+                kernel,
+            );
             let tap = |at: usize| extreme(at + 97 * round, -8, 8);
             let rows = kernel[0];
             let window = (0..rows * kernel[1]).map(|at| match round % 3 {
