@@ -19,6 +19,7 @@
 //! latency of those before. Each sum keeps its order, and so its bits.
 
 use conv_ir::Machine;
+use smallvec::SmallVec;
 
 use super::inst::{Inst, LeafCode, Value};
 use super::regroup::Shared;
@@ -55,11 +56,14 @@ pub(super) fn flowing(code: &LeafCode, shared: &Shared, machine: &Machine) -> Op
 
 struct Flow<'a> {
     code: &'a LeafCode,
-    /// Which instructions of the first and the last section are written.
+    /// Of each value the instructions of the first section that set it, in order.
+    starts: Vec<SmallVec<[u32; 1]>>,
     started: Vec<bool>,
-    finished: Vec<bool>,
     /// Where the middle section sets each value for the last time.
     last: Vec<usize>,
+    /// The instructions of the last section and behind which of the middle one each may stand, by
+    /// that, the last first.
+    waiting: Vec<(usize, usize)>,
     out: Vec<Inst>,
 }
 
@@ -72,8 +76,12 @@ impl<'a> Flow<'a> {
         for (at, inst) in update.iter().enumerate() {
             inst.sets().iter().for_each(|value| last[value.0 as usize] = at);
         }
-        let (started, finished) = (vec![false; code.init.len()], vec![false; code.finish.len()]);
-        Flow { code, started, finished, last, out: Vec::new() }
+        let mut starts = vec![SmallVec::new(); values];
+        for (at, inst) in code.init.iter().enumerate() {
+            inst.sets().iter().for_each(|value| starts[value.0 as usize].push(at as u32));
+        }
+        let (started, waiting) = (vec![false; code.init.len()], waiting(&code.finish, &last));
+        Flow { code, starts, started, last, waiting, out: Vec::new() }
     }
 
     /// Writes what sets the values that an instruction names before it, as far as the first section
@@ -89,9 +97,9 @@ impl<'a> Flow<'a> {
 
     fn start_value(&mut self, value: Value) {
         let code = self.code;
-        for (at, inst) in code.init.iter().enumerate() {
-            if !self.started[at] && inst.sets().contains(&value) {
-                self.started[at] = true;
+        for at in std::mem::take(&mut self.starts[value.0 as usize]) {
+            let inst = &code.init[at as usize];
+            if !std::mem::replace(&mut self.started[at as usize], true) {
                 inst.reads().into_iter().for_each(|read| self.start_value(read));
                 self.out.push(inst.clone());
             }
@@ -102,24 +110,70 @@ impl<'a> Flow<'a> {
     /// the middle one, or with all.
     fn finish(&mut self, behind: Option<usize>) {
         let code = self.code;
-        // What an instruction that waits sets or reads, those behind it wait for, too.
-        let mut waiting: Vec<Value> = Vec::new();
-        for (at, inst) in code.finish.iter().enumerate() {
-            if self.finished[at] {
-                continue;
-            }
-            let named = || inst.reads().into_iter().chain(inst.sets());
-            let is_open = |value: Value| match (behind, self.last[value.0 as usize]) {
-                (Some(behind), last) => last != NEVER && last > behind,
-                (None, _) => false,
-            };
-            if named().any(|value| is_open(value) || waiting.contains(&value)) {
-                waiting.extend(named());
-                continue;
-            }
-            self.finished[at] = true;
+        let is_ready = |(ready, _): &(usize, usize)| behind.is_none_or(|behind| *ready <= behind);
+        let rest = self.waiting.iter().rposition(|inst| !is_ready(inst)).map_or(0, |at| at + 1);
+        let mut ready: Vec<usize> = self.waiting.drain(rest..).map(|(_, at)| at).collect();
+        ready.sort_unstable();
+        for inst in ready.into_iter().map(|at| &code.finish[at]) {
             self.start(inst);
             self.out.push(inst.clone());
         }
+    }
+}
+
+/// See [`Flow::waiting`]: an instruction waits until the values that it names are complete, and for
+/// those before it that name one of them.
+fn waiting(finish: &[Inst], last: &[usize]) -> Vec<(usize, usize)> {
+    let complete = |at: &usize| if *at == NEVER { 0 } else { *at };
+    let mut ready: Vec<usize> = last.iter().map(complete).collect();
+    let mut waiting = Vec::with_capacity(finish.len());
+    for (at, inst) in finish.iter().enumerate() {
+        let mut behind = 0;
+        inst.each_value(|value| behind = behind.max(ready[value.0 as usize]));
+        inst.each_value(|value| ready[value.0 as usize] = behind);
+        waiting.push((behind, at));
+    }
+    waiting.sort_unstable_by(|a, b| b.cmp(a));
+    waiting
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inst::{Arg, Kind};
+    use super::*;
+
+    fn set(to: u32, reads: &[u32]) -> Inst {
+        let args = reads.iter().map(|value| Arg::Value(Value(*value))).collect();
+        Inst::Set { to: Value(to), kind: Kind::Add, args }
+    }
+
+    /// Sums 0 and 1, complete behind 3 and 7; what the last section makes of them is 2, 3 and 4.
+    #[test]
+    fn what_reads_a_sum_waits_for_it_and_those_behind_for_what_waits() {
+        let finish = [set(2, &[0]), set(3, &[1]), set(4, &[2]), set(2, &[3]), set(4, &[4])];
+        let last = [3, 7, NEVER, NEVER, NEVER];
+        // The fourth sets again what the third reads, and reads what waits for 7.
+        assert_eq!(waiting(&finish, &last), [(7, 3), (7, 1), (3, 4), (3, 2), (3, 0)]);
+        let code = LeafCode { finish: finish.to_vec(), ..LeafCode::default() };
+        let mut flow = Flow::new(&code, &[], 5);
+        flow.waiting = waiting(&finish, &last);
+        for (behind, written) in [(Some(2), 0), (Some(3), 3), (Some(6), 3), (None, 5)] {
+            flow.finish(behind);
+            assert_eq!(flow.out.len(), written, "{behind:?}");
+        }
+        assert_eq!(
+            flow.out,
+            [&finish[0], &finish[2], &finish[4], &finish[1], &finish[3]].map(Inst::clone)
+        );
+    }
+
+    #[test]
+    fn what_starts_a_sum_stands_before_what_adds_to_it_once() {
+        let code =
+            LeafCode { init: vec![set(0, &[]), set(1, &[0]), set(2, &[])], ..LeafCode::default() };
+        let mut flow = Flow::new(&code, &[], 3);
+        flow.start(&set(1, &[1, 1]));
+        flow.start(&set(1, &[1, 0]));
+        assert_eq!(flow.out, code.init[..2]);
     }
 }
