@@ -18,12 +18,19 @@ pub enum Var {
 
 /// `constant + sum of coefficient * variable`. Kept canonical: sorted by variable, no zero
 /// coefficients, so that `==` is equality of functions.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Affine {
     /// The constant part.
     pub constant: i64,
     // Hardly ever more than three; on the heap they were most of the time of every pass.
     terms: SmallVec<[(Var, i64); 3]>,
+}
+
+impl Clone for Affine {
+    /// The derived one would copy term by term, and every pass copies thousands.
+    fn clone(&self) -> Self {
+        Affine { constant: self.constant, terms: SmallVec::from_slice(&self.terms) }
+    }
 }
 
 impl Affine {
@@ -101,7 +108,7 @@ impl Affine {
 
     /// `self + constant`.
     pub fn plus_constant(&self, constant: i64) -> Self {
-        Affine { constant: self.constant + constant, terms: self.terms.clone() }
+        Affine { constant: self.constant + constant, ..self.clone() }
     }
 
     /// `self * factor`.

@@ -2,6 +2,7 @@
 //! place of an axis, and a copy of a leaf is a hundred allocations.
 
 use super::{Access, Affine, AxisId, Bound, Cond, Expr, Index, Leaf, Loop, Op, Var};
+use smallvec::{SmallVec, smallvec};
 
 type Edit<'a> = &'a mut dyn FnMut(&mut Affine);
 
@@ -35,6 +36,13 @@ impl Leaf {
         }
     }
 
+    /// Changes every access.
+    pub fn edit_accesses(&mut self, f: &mut dyn FnMut(&mut Access)) {
+        for ops in [&mut self.init, &mut self.update, &mut self.finish] {
+            ops.iter_mut().for_each(|op| accesses(op, f));
+        }
+    }
+
     /// Visits every affine expression, of loops, accesses and conditions.
     pub fn visit_affine(&self, f: &mut dyn FnMut(&Affine)) {
         let bounds = self.reduce.iter().flat_map(|l| [&l.lo, &l.hi]);
@@ -58,6 +66,40 @@ impl Loop {
     }
 }
 
+impl Expr {
+    /// What it is computed from.
+    pub fn operands_mut(&mut self) -> impl Iterator<Item = &mut Expr> {
+        let operands: SmallVec<[&mut Box<Expr>; 4]> = match self {
+            Expr::Const(_) | Expr::Reg(_) | Expr::Load(_) => SmallVec::new(),
+            Expr::Unary(_, a) | Expr::Activation(_, a) => smallvec![a],
+            Expr::Binary(_, a, b) => smallvec![a, b],
+            Expr::Fma(a, b, c) => smallvec![a, b, c],
+            Expr::Choose { a, b, then, otherwise } => smallvec![a, b, then, otherwise],
+            Expr::Select { then, otherwise, .. } => smallvec![then, otherwise],
+        };
+        operands.into_iter().map(|e| &mut **e)
+    }
+}
+
+fn accesses(op: &mut Op, f: &mut dyn FnMut(&mut Access)) {
+    match op {
+        Op::Each(_, body) => body.iter_mut().for_each(|op| accesses(op, f)),
+        Op::Set { value, .. } => loads(value, f),
+        Op::Store { to, value, .. } => {
+            f(to);
+            loads(value, f);
+        }
+        Op::StoreBlock { to, .. } => f(to),
+    }
+}
+
+fn loads(e: &mut Expr, f: &mut dyn FnMut(&mut Access)) {
+    if let Expr::Load(access) = e {
+        f(access);
+    }
+    e.operands_mut().for_each(|e| loads(e, f));
+}
+
 fn op(op: &mut Op, f: Edit<'_>) {
     match op {
         Op::Each(_, body) => body.iter_mut().for_each(|o| self::op(o, f)),
@@ -76,19 +118,11 @@ fn op(op: &mut Op, f: Edit<'_>) {
 
 fn expr(e: &mut Expr, f: Edit<'_>) {
     match e {
-        Expr::Const(_) | Expr::Reg(_) => {}
         Expr::Load(a) => access(a, f),
-        Expr::Unary(_, a) | Expr::Activation(_, a) => expr(a, f),
-        Expr::Binary(_, a, b) => [a, b].into_iter().for_each(|e| expr(e, f)),
-        Expr::Fma(a, b, c) => [a, b, c].into_iter().for_each(|e| expr(e, f)),
-        Expr::Choose { a, b, then, otherwise } => {
-            [a, b, then, otherwise].into_iter().for_each(|e| expr(e, f));
-        }
-        Expr::Select { when, then, otherwise } => {
-            [then, otherwise].into_iter().for_each(|e| expr(e, f));
-            conds(when, f);
-        }
+        Expr::Select { when, .. } => conds(when, f),
+        _ => {}
     }
+    e.operands_mut().for_each(|e| expr(e, f));
 }
 
 fn conds(when: &mut [Cond], f: Edit<'_>) {

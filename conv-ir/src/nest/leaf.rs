@@ -106,11 +106,16 @@ impl Leaf {
             .collect();
         let mut ops = |ops: &[Op]| ops.iter().map(|op| op.map(access, cond)).collect();
         Leaf {
+            name: self.name.clone(),
+            pointers: self.pointers.clone(),
+            ints: self.ints.clone(),
+            tile: self.tile.clone(),
+            lanes: self.lanes,
+            registers: self.registers.clone(),
             reduce,
             init: ops(&self.init),
             update: ops(&self.update),
             finish: ops(&self.finish),
-            ..self.clone()
         }
     }
 

@@ -88,7 +88,7 @@ fn share_groups(nest: &mut Nest, leaf: &mut Leaf) {
         let values = Values::exact(&values[..share]);
         nest.buffers[at].values = Some(values);
         nest.buffers[at].extents[0] = Affine::constant(1);
-        *leaf = map_accesses(leaf, |access| {
+        leaf.edit_accesses(&mut |access| {
             if access.base == base {
                 access.index[0] = Affine::constant(0).into();
             }
@@ -111,7 +111,7 @@ fn drop_unit_dimensions(nest: &mut Nest, leaf: &mut Leaf) {
                 leaf.accesses().iter().filter(|a| a.base == base).all(|a| zero(&a.index[dim]));
             if unit && unused && nest.buffers[id].extents.len() > 1 {
                 nest.buffers[id].extents.remove(dim);
-                *leaf = map_accesses(leaf, |access| {
+                leaf.edit_accesses(&mut |access| {
                     if access.base == base {
                         access.index.remove(dim);
                     }
@@ -119,15 +119,6 @@ fn drop_unit_dimensions(nest: &mut Nest, leaf: &mut Leaf) {
             }
         }
     }
-}
-
-fn map_accesses(leaf: &Leaf, mut f: impl FnMut(&mut Access)) -> Leaf {
-    let mut edit = |access: &Access| {
-        let mut access = access.clone();
-        f(&mut access);
-        access
-    };
-    leaf.map(&mut edit, &mut |c| c.clone(), &mut |b| b.clone())
 }
 
 /// The chain with two driver loops merged into one, if two can be.
@@ -140,7 +131,8 @@ fn merge_one_pair(nest: &mut Nest, chain: &LoopPath) -> Option<LoopPath> {
     let extent = outer.hi.quotients().first()?.numerator.times(width);
     let role = nest.role(inner.axis);
     let merged = nest.add_axis(role.to_string(), role, Part::Whole);
-    let leaf = map_accesses(&chain.leaf, |access| {
+    let mut leaf = chain.leaf.clone();
+    leaf.edit_accesses(&mut |access| {
         if let Some(dim) = dimension_of(access, outer.axis) {
             access.index[dim] = Affine::axis(merged).into();
             access.index.remove(dim + 1);

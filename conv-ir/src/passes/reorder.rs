@@ -96,24 +96,25 @@ fn by_channels(nest: &Nest, schedule: &Schedule, run: Vec<LoopPath>) -> Vec<Loop
         let tile = path.leaf.tile.iter().find(|t| nest.role(t.axis) == Role::OutChannel);
         (path.loops.iter().find(is_it).map(range), tile.map(|t| t.extent))
     };
-    let mut out = Vec::new();
+    let mut sorted: Vec<usize> = Vec::with_capacity(run.len());
     for side_by_side in
         run.chunk_by(|a, b| !a.is_copy() && !b.is_copy() && outside(a) == outside(b))
     {
         let mut seen = Vec::new();
-        let mut ranked: Vec<(usize, &LoopPath)> = Vec::new();
-        for path in side_by_side {
+        let mut ranked: Vec<(usize, usize)> = Vec::new();
+        for (path, place) in side_by_side.iter().zip(sorted.len()..) {
             let tiles = tiles(path);
             let at = seen.iter().position(|s| *s == tiles).unwrap_or(seen.len());
             if at == seen.len() {
                 seen.push(tiles);
             }
-            ranked.push((at, path));
+            ranked.push((at, place));
         }
-        ranked.sort_by_key(|r| r.0);
-        out.extend(ranked.into_iter().map(|r| r.1.clone()));
+        ranked.sort_unstable();
+        sorted.extend(ranked.into_iter().map(|r| r.1));
     }
-    out
+    let mut run: Vec<Option<LoopPath>> = run.into_iter().map(Some).collect();
+    sorted.into_iter().filter_map(|at| run[at].take()).collect()
 }
 
 /// Paths with the names of the loops of the one before them, as far as their own are the same.

@@ -16,9 +16,7 @@ use crate::{Error, Schedule, Target};
 pub(super) fn simplify(nest: &mut Nest, _: &Schedule, _: &Target) -> Result<(), Error> {
     nest.setup = stmts(std::mem::take(&mut nest.setup));
     nest.body = stmts(std::mem::take(&mut nest.body));
-    for at in 0..nest.leaves.len() {
-        nest.leaves[at] = leaf(nest.leaves[at].clone());
-    }
+    nest.leaves.iter_mut().for_each(leaf);
     Ok(())
 }
 
@@ -28,7 +26,10 @@ fn stmts(of: Vec<Stmt>) -> Vec<Stmt> {
 
 fn stmt(stmt: Stmt) -> Vec<Stmt> {
     match stmt {
-        Stmt::Leaf(l) => vec![Stmt::Leaf(Box::new(leaf(*l)))],
+        Stmt::Leaf(mut l) => {
+            leaf(&mut l);
+            vec![Stmt::Leaf(l)]
+        }
         Stmt::Call(mut call) => {
             call.ints = call.ints.into_iter().map(|b| bound(&b)).collect();
             vec![Stmt::Call(call)]
@@ -72,15 +73,14 @@ fn whole(q: &Quotient) -> Quotient {
     Quotient::from(sum)
 }
 
-fn leaf(mut leaf: Leaf) -> Leaf {
+fn leaf(leaf: &mut Leaf) {
     for l in &mut leaf.reduce {
         (l.lo, l.hi) = (bound(&l.lo), bound(&l.hi));
     }
-    let ranges = ranges(&leaf);
+    let ranges = ranges(leaf);
     for part in [&mut leaf.init, &mut leaf.update, &mut leaf.finish] {
-        *part = ops(std::mem::take(part), &ranges);
+        ops(part, &ranges);
     }
-    leaf
 }
 
 /// The values that each own axis takes: half-open, constant ones only.
@@ -112,52 +112,38 @@ fn decided(cond: &Cond, ranges: &[(AxisId, i64, i64)]) -> Option<bool> {
     }
 }
 
-fn ops(of: Vec<Op>, ranges: &[(AxisId, i64, i64)]) -> Vec<Op> {
-    let live = |when: &[Cond]| when.iter().all(|c| decided(c, ranges) != Some(false));
-    let open = |when: Vec<Cond>| -> Vec<Cond> {
-        when.into_iter().filter(|c| decided(c, ranges) != Some(true)).collect()
-    };
-    let mut out = Vec::new();
-    for op in of {
-        match op {
-            Op::Each(axis, body) => {
-                let body = ops(body, ranges);
-                if !body.is_empty() {
-                    out.push(Op::Each(axis, body));
-                }
-            }
-            Op::Set { reg, value, when } if live(&when) => {
-                out.push(Op::Set { reg, value: expr(value, ranges), when: open(when) });
-            }
-            Op::Store { to, value, when } if live(&when) => {
-                out.push(Op::Store { to, value: expr(value, ranges), when: open(when) });
-            }
-            Op::Set { .. } | Op::Store { .. } => {}
-            Op::StoreBlock { .. } => out.push(op),
+fn ops(of: &mut Vec<Op>, ranges: &[(AxisId, i64, i64)]) {
+    of.retain_mut(|op| match op {
+        Op::Each(_, body) => {
+            ops(body, ranges);
+            !body.is_empty()
         }
-    }
-    out
+        Op::Set { value, when, .. } | Op::Store { value, when, .. } => {
+            let is_live = when.iter().all(|c| decided(c, ranges) != Some(false));
+            if is_live {
+                when.retain(|c| decided(c, ranges) != Some(true));
+                expr(value, ranges);
+            }
+            is_live
+        }
+        Op::StoreBlock { .. } => true,
+    });
 }
 
 /// Selects whose conditions are decided are what they choose.
-fn expr(e: Expr, ranges: &[(AxisId, i64, i64)]) -> Expr {
+fn expr(e: &mut Expr, ranges: &[(AxisId, i64, i64)]) {
     match e {
         Expr::Select { when, then, otherwise } => {
-            if when.iter().any(|c| decided(c, ranges) == Some(false)) {
-                return *otherwise;
-            }
-            let when: Vec<Cond> =
-                when.into_iter().filter(|c| decided(c, ranges) != Some(true)).collect();
-            if when.is_empty() { *then } else { Expr::Select { when, then, otherwise } }
+            let is_never = when.iter().any(|c| decided(c, ranges) == Some(false));
+            when.retain(|c| decided(c, ranges) != Some(true));
+            let chosen = match (is_never, when.is_empty()) {
+                (true, _) => otherwise,
+                (false, true) => then,
+                (false, false) => return,
+            };
+            *e = std::mem::replace(&mut **chosen, Expr::Const(0.0));
         }
-        Expr::Fma(a, b, c) => {
-            let [a, b, c] = [a, b, c].map(|e| Box::new(expr(*e, ranges)));
-            Expr::Fma(a, b, c)
-        }
-        Expr::Binary(op, a, b) => {
-            let [a, b] = [a, b].map(|e| Box::new(expr(*e, ranges)));
-            Expr::Binary(op, a, b)
-        }
-        other => other,
+        Expr::Fma(..) | Expr::Binary(..) => e.operands_mut().for_each(|e| expr(e, ranges)),
+        _ => {}
     }
 }
