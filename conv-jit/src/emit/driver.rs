@@ -3,7 +3,7 @@
 //! In: the statements of `setup` or `body`. Out: a function that calls leaves with addresses. It is
 //! not tuned: a leaf does hundreds of multiply-adds for each address worked out here.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use conv_ir::Nest;
 use conv_ir::nest::{Base, BufferId, BufferRole, Call, LeafId, Loop, LoopKind, Stmt};
@@ -14,6 +14,7 @@ use cranelift_codegen::ir::{
 };
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
+use rustc_hash::FxHashMap as HashMap;
 
 use super::Asking;
 use super::address::Detail;

@@ -4,13 +4,12 @@
 //! in `memo`. What is remembered inside a loop or a branch is forgotten behind it, so that every
 //! remembered value dominates its uses.
 
-use std::collections::HashMap;
-
 use conv_ir::Nest;
 use conv_ir::nest::{AxisId, Base, BufferId};
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{Block, BlockArg, InstBuilder, MemFlagsData, Value, types};
 use cranelift_frontend::FunctionBuilder;
+use rustc_hash::FxHashMap as HashMap;
 
 use super::terms::{Int, Key, Term};
 use crate::backend::Facts;
@@ -53,11 +52,11 @@ impl<'a, 'f> Emitter<'a, 'f> {
             b,
             nest,
             facts,
-            env: HashMap::new(),
-            memo: HashMap::new(),
+            env: HashMap::default(),
+            memo: HashMap::default(),
             symbols: Vec::new(),
-            bases: HashMap::new(),
-            strides: HashMap::new(),
+            bases: HashMap::default(),
+            strides: HashMap::default(),
         }
     }
 

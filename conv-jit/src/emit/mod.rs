@@ -33,12 +33,11 @@ mod tile;
 mod transpose;
 mod vector;
 
-use std::collections::HashMap;
-
 use conv_ir::nest::{Base, Binary, Expr, Leaf, LeafId, Op, Stmt};
 use conv_ir::{Isa, Nest};
 use cranelift_codegen::ir::{AbiParam, Function, Signature, UserFuncName, types};
 use cranelift_codegen::isa::CallConv;
+use rustc_hash::FxHashMap as HashMap;
 
 use crate::Error;
 use crate::ahead::{self, Ahead};
@@ -85,7 +84,7 @@ pub(crate) fn emit(
     let conv = backend.target.default_call_conv();
     let mut context = cranelift_frontend::FunctionBuilderContext::new();
     let mut functions: Vec<Named> = Vec::with_capacity(nest.leaves.len() + 2);
-    let mut asking = Asking::new();
+    let mut asking = Asking::default();
     for (at, leaf) in nest.leaves.iter().enumerate() {
         let body = match kernels.iter().position(|(of, _)| *of == at) {
             Some(made) => {

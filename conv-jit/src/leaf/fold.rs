@@ -62,7 +62,8 @@ pub(super) fn fold(insts: &mut Vec<Inst>, carried: &[bool], shape: Shape) {
 
 /// Where each value is read.
 fn uses(insts: &[Inst], values: usize) -> Vec<SmallVec<[usize; MAX_EMBEDDED_BROADCASTS]>> {
-    let mut uses = vec![SmallVec::new(); values];
+    let mut uses = Vec::new();
+    uses.resize_with(values, SmallVec::new);
     for (at, inst) in insts.iter().enumerate() {
         inst.each_read(|value| uses[value.0 as usize].push(at));
     }

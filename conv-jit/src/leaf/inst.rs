@@ -210,7 +210,7 @@ pub(crate) enum Kind {
 }
 
 /// A straight-line instruction.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Inst {
     /// `to = kind(args)`.
     Set { to: Value, kind: Kind, args: SmallVec<[Arg; 3]> },
@@ -223,6 +223,28 @@ pub(crate) enum Inst {
     Prefetch { place: Place, is_soon: bool },
     /// Lanes `step` bytes apart, values `along` bytes apart.
     Block { dtype: DType, place: Place, step: i64, along: i64, live: i64, values: Vec<Value> },
+}
+
+impl Clone for Inst {
+    /// The derived one would copy operand by operand, and code is copied for each way to share its
+    /// loads.
+    fn clone(&self) -> Inst {
+        match self {
+            Inst::Set { to, kind, args } => {
+                Inst::Set { to: *to, kind: *kind, args: SmallVec::from_slice(args) }
+            }
+            &Inst::Store { dtype, place, step, live, value } => {
+                Inst::Store { dtype, place, step, live, value }
+            }
+            &Inst::Turned { ref to, place, step, live } => {
+                Inst::Turned { to: SmallVec::from_slice(to), place, step, live }
+            }
+            &Inst::Prefetch { place, is_soon } => Inst::Prefetch { place, is_soon },
+            &Inst::Block { dtype, place, step, along, live, ref values } => {
+                Inst::Block { dtype, place, step, along, live, values: values.clone() }
+            }
+        }
+    }
 }
 
 impl Inst {

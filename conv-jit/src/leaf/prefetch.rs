@@ -10,6 +10,7 @@
 //! for costs one of two loads a cycle, of which multiply-adds with a splat inside take one.
 
 use conv_ir::DType;
+use rustc_hash::FxHashSet as HashSet;
 
 use super::inst::{Arg, Inst, LeafCode, Motion, Place, SerialLoop, Source};
 
@@ -39,13 +40,17 @@ pub(super) fn prefetch(code: &mut LeafCode, dtype: DType) {
 fn prefetch_own(code: &mut LeafCode, dtype: DType) {
     // Of integers it is not measured.
     let again = |at: usize| !dtype.is_integer() && reads_again(&code.cursors[at]);
-    let ahead = (0..code.cursors.len()).map(|at| ahead(code, at).filter(|_| !again(at)));
+    let places: Vec<Place> = code.update.iter().flat_map(reads).collect();
+    let ahead = (0..code.cursors.len()).map(|at| match again(at) {
+        true => None,
+        false => ahead(code, at, &places),
+    });
     let ahead: Vec<Option<i64>> = ahead.collect();
-    let mut lines: Vec<Place> = Vec::new();
-    for place in code.update.iter().flat_map(reads) {
+    let (mut lines, mut known): (Vec<Place>, HashSet<Place>) = Default::default();
+    for place in places {
         let Some(ahead) = ahead[place.cursor.0 as usize] else { continue };
         let line = Place { bytes: line_of(place.bytes + ahead), ..place };
-        if !lines.contains(&line) {
+        if known.insert(line) {
             lines.push(line);
         }
     }
@@ -85,13 +90,13 @@ fn reads_again(motion: &Motion) -> bool {
 /// How far away from a cursor's reads those are that a turn asks for: some turns ahead where they
 /// lie without gaps, else those of the next turn, of the loop that takes the largest steps. `None`
 /// where they are on the lines that this turn reads, or near.
-fn ahead(code: &LeafCode, cursor: usize) -> Option<i64> {
+fn ahead(code: &LeafCode, cursor: usize, places: &[Place]) -> Option<i64> {
     let motion = &code.cursors[cursor];
     let farthest = motion.moves.iter().copied().max_by_key(|by| by.abs())?;
     if farthest.abs() < LINE {
         return None;
     }
-    let places = code.update.iter().flat_map(reads).filter(|p| p.cursor.0 as usize == cursor);
+    let places = places.iter().filter(|place| place.cursor.0 as usize == cursor);
     let mut lines: Vec<i64> = places.map(|place| line_of(place.bytes)).collect();
     lines.sort_unstable();
     lines.dedup();

@@ -40,6 +40,8 @@ pub(super) struct Walk<'a> {
     known: Vec<Option<i64>>,
     /// Axes of the loops that stay.
     pub(super) serial: Vec<AxisId>,
+    /// The axes of each register, and their extents.
+    axes: Vec<SmallVec<[(AxisId, i64); 3]>>,
     /// The value that holds each register at a point.
     values: Vec<Vec<Option<Value>>>,
     pub(super) carried: Vec<bool>,
@@ -63,6 +65,11 @@ impl<'a> Walk<'a> {
             machine,
             known: vec![None; nest.axes.len()],
             serial: serial.iter().map(|l| l.axis).collect(),
+            axes: leaf
+                .registers
+                .iter()
+                .map(|r| r.axes.iter().map(|&axis| (axis, leaf.extent(axis))).collect())
+                .collect(),
             values: leaf
                 .registers
                 .iter()
@@ -152,7 +159,11 @@ impl<'a> Walk<'a> {
 
     /// Which of a register's points we are at.
     fn point(&self, reg: RegId) -> usize {
-        self.leaf.register_at(reg, |axis| self.known(axis)) as usize
+        let along =
+            |point, &(axis, extent): &(AxisId, i64)| Some(point * extent + self.known(axis)?);
+        let point = self.axes[reg.index()].iter().try_fold(0, along);
+        // Who asks outside of an axis hears which.
+        point.unwrap_or_else(|| self.leaf.register_at(reg, |axis| self.known(axis))) as usize
     }
 
     pub(super) fn fresh(&mut self, carried: bool) -> Value {
@@ -162,7 +173,7 @@ impl<'a> Walk<'a> {
 
     fn emit(&mut self, to: Option<Value>, kind: Kind, args: &[Arg]) -> Value {
         let to = to.unwrap_or_else(|| self.fresh(false));
-        self.out.push(Inst::Set { to, kind, args: args.into() });
+        self.out.push(Inst::Set { to, kind, args: SmallVec::from_slice(args) });
         to
     }
 
@@ -223,10 +234,10 @@ impl<'a> Walk<'a> {
         kind: Kind,
         operands: &[&Expr],
     ) -> Result<Arg, Refusal> {
-        let args = operands
-            .iter()
-            .map(|e| self.expr(e, None))
-            .collect::<Result<SmallVec<[Arg; 3]>, _>>()?;
+        let mut args: SmallVec<[Arg; 4]> = SmallVec::new();
+        for operand in operands {
+            args.push(self.expr(operand, None)?);
+        }
         Ok(Arg::Value(self.emit(to, kind, &args)))
     }
 

@@ -3,6 +3,8 @@
 //! Constants lie behind the last instruction and are addressed relative to the instruction pointer,
 //! so the code runs wherever it is put.
 
+use std::cell::Cell;
+
 use iced_x86::{Code, Encoder, IcedError, Instruction, MemoryOperand, Register};
 
 use super::Refusal;
@@ -25,6 +27,11 @@ struct Patch {
     at: usize,
     end: usize,
     target: Target,
+}
+
+thread_local! {
+    /// One that is not in use: making it takes as long as some hundred instructions.
+    static SPARE: Cell<Option<Encoder>> = const { Cell::new(None) };
 }
 
 /// The longest instruction there is.
@@ -50,7 +57,7 @@ pub(super) struct Bytes {
 impl Text {
     pub fn new() -> Text {
         Text {
-            encoder: Encoder::new(64),
+            encoder: SPARE.take().unwrap_or_else(|| Encoder::new(64)),
             len: 0,
             labels: Vec::new(),
             constants: Vec::new(),
@@ -153,6 +160,7 @@ impl Text {
             return Err(Refusal::Encoding(error.to_string()));
         }
         let mut code = self.encoder.take_buffer();
+        SPARE.set(Some(self.encoder));
         let instructions = code.len();
         let mut at = Vec::with_capacity(self.constants.len());
         for constant in &self.constants {
