@@ -12,6 +12,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use conv_ir::Program;
 
 use crate::Error;
+use crate::code::Code;
 use crate::options::Options;
 use crate::shared::Shared;
 
@@ -44,7 +45,7 @@ struct Entry {
 fn bytes(shared: &Shared) -> usize {
     let known = shared.described.convs().filter_map(|conv| conv.known());
     let numbers: usize = known.map(|known| known.weight.len()).sum();
-    let code: usize = shared.codes.iter().map(|group| group.code.bytes()).sum();
+    let code: usize = shared.each_code().map(Code::bytes).sum();
     code + 2 * size_of::<f64>() * numbers
 }
 

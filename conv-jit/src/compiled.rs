@@ -11,7 +11,7 @@ use conv_ir::program::Rewritten;
 use conv_ir::program::plan::Plan;
 use conv_ir::{DType, Isa, Nest, Program, Target};
 
-use crate::code::{CompileTime, FunctionSize};
+use crate::code::{Code, CompileTime, FunctionSize};
 use crate::lowered::LoweredGroup;
 use crate::options::Options;
 use crate::shared::Shared;
@@ -104,21 +104,21 @@ impl Compiled {
         self.shared.described.dtype()
     }
 
-    /// Bytes of machine code.
+    /// Bytes of machine code. Groups that are alike share theirs.
     pub fn code_bytes(&self) -> usize {
-        self.shared.codes.iter().map(|group| group.code.bytes()).sum()
+        self.shared.each_code().map(Code::bytes).sum()
     }
 
     /// Bytes of machine code by function.
     pub fn functions(&self) -> impl Iterator<Item = &FunctionSize> {
-        self.shared.codes.iter().flat_map(|group| &group.code.sizes)
+        self.shared.each_code().flat_map(|code| &code.sizes)
     }
 
     /// Where compile time went. A cached program answers what it took when it was made.
     pub fn compile_time(&self) -> CompileTime {
         let start = CompileTime { passes: self.shared.lowering, ..CompileTime::default() };
-        self.shared.codes.iter().fold(start, |sum, group| {
-            let time = group.code.time;
+        self.shared.each_code().fold(start, |sum, code| {
+            let time = code.time;
             CompileTime {
                 emit: sum.emit + time.emit,
                 cranelift: sum.cranelift + time.cranelift,

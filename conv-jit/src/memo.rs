@@ -10,7 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use conv_ir::lower::Layouts;
-use conv_ir::nest::{Affine, AxisId, BufferRole, Expr, Leaf};
+use conv_ir::nest::{Affine, AxisId, Buffer, BufferRole, Expr, Leaf};
 use conv_ir::schedule::Choice;
 use conv_ir::{Conv, DType, Isa, Nest, Program, Schedule};
 use rustc_hash::{FxHashMap, FxHasher};
@@ -116,6 +116,48 @@ impl Memo {
     }
 }
 
+/// By position: the first nest that has the same code.
+pub(crate) fn twins<'a>(nests: impl Iterator<Item = &'a Nest>) -> Vec<usize> {
+    let mut seen: Vec<(&Nest, usize)> = Vec::new();
+    let first = |(at, nest): (usize, &'a Nest)| {
+        let known = seen.iter().find(|(known, _)| is_same_code(known, nest)).map(|known| known.1);
+        known.unwrap_or_else(|| {
+            seen.push((nest, at));
+            at
+        })
+    };
+    nests.enumerate().map(first).collect()
+}
+
+/// Whether two nests are made into the same code, however their buffers are called. Numbers that
+/// are known are no part of it, as it reads them where its buffers say.
+fn is_same_code(a: &Nest, b: &Nest) -> bool {
+    let is_alike = |(a, b): (&Buffer, &Buffer)| {
+        (a.role, a.dtype, a.view_of, &a.extents) == (b.role, b.dtype, b.view_of, &b.extents)
+            && a.values.is_some() == b.values.is_some()
+    };
+    let buffers = || a.buffers.iter().zip(&b.buffers);
+    (a.dtype, a.rank, a.buffers.len()) == (b.dtype, b.rank, b.buffers.len())
+        && buffers().all(is_alike)
+        && (&a.body, &a.setup) == (&b.body, &b.setup)
+        && (&a.axes, &a.symbols, &a.leaves) == (&b.axes, &b.symbols, &b.leaves)
+        && constants(a.all_leaves()) == constants(b.all_leaves())
+        && buffers().all(|(a, b)| leaf::scales_down(a) == leaf::scales_down(b))
+}
+
+/// The bits of constants: zeros of two signs are equal, but not the same.
+fn constants<'a>(leaves: impl IntoIterator<Item = &'a Leaf>) -> Vec<u64> {
+    let mut constants = Vec::new();
+    for leaf in leaves {
+        leaf.visit_exprs(&mut |e| {
+            if let Expr::Const(c) = e {
+                constants.push(c.to_bits());
+            }
+        });
+    }
+    constants
+}
+
 /// What a kernel is made from.
 #[derive(PartialEq)]
 struct LeafKey {
@@ -125,7 +167,6 @@ struct LeafKey {
     dtype: DType,
     /// Without a name and buffers, its axes counted from 0.
     leaf: Leaf,
-    /// The bits of its constants: zeros of two signs are equal, but not the same.
     constants: Vec<u64>,
     /// And whether it is a table of small scales.
     buffers: Vec<(BufferRole, DType, Vec<Affine>, bool)>,
@@ -158,12 +199,7 @@ impl LeafKey {
             (buffer.role, buffer.dtype, buffer.extents.clone(), leaf::scales_down(buffer))
         });
         let buffers = buffers.collect();
-        let mut constants = Vec::new();
-        leaf.visit_exprs(&mut |e| {
-            if let Expr::Const(c) = e {
-                constants.push(c.to_bits());
-            }
-        });
+        let constants = constants([leaf]);
         let mut leaf = leaf.clone().rename_axes(&number);
         leaf.name.clear();
         leaf.pointers.clear();

@@ -1,9 +1,9 @@
 //! Machine code, and everything that it was made from.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use conv_ir::{Isa, Program, Target};
+use conv_ir::{Isa, Nest, Program, Target};
 
 use crate::backend::Backend;
 use crate::code::Code;
@@ -11,7 +11,7 @@ use crate::engine::Arrays;
 use crate::host::is_here;
 use crate::lens::Lens;
 use crate::lowered::{Lowered, LoweredGroup};
-use crate::memo::Memo;
+use crate::memo::{Memo, twins};
 use crate::options::Options;
 use crate::x86::Kernels;
 use crate::{Error, executor, share};
@@ -37,7 +37,9 @@ pub(crate) struct Shared {
 
 /// The machine code of a group, and what a run must know of it.
 pub(crate) struct GroupCode {
-    pub code: Code,
+    /// That of a group before it, where the nests are the same but for names: networks repeat their
+    /// blocks.
+    pub code: Arc<Code>,
     /// Its arrays by tensor.
     pub arrays: Arrays,
     /// Parts of the work can be done by different threads.
@@ -69,14 +71,21 @@ impl Shared {
         let kernels: Vec<_> =
             groups.map(|group| Mutex::new(std::mem::take(&mut group.kernels))).collect();
         let (program, groups) = (&lowered.rewritten.program, &lowered.groups);
-        let code = |at: usize| {
+        let twins = twins(groups.iter().map(|group| &group.nest));
+        let firsts: Vec<usize> = (0..groups.len()).filter(|&at| twins[at] == at).collect();
+        let code = |first: usize| {
+            let at = firsts[first];
             let mut kernels = kernels[at].lock().unwrap_or_else(PoisonError::into_inner);
             let kernels = std::mem::take(&mut *kernels);
-            GroupCode::new(program, &groups[at], kernels, (&backend, options.target.isa, &memo))
+            made(&groups[at].nest, kernels, (&backend, options.target.isa, &memo)).map(Arc::new)
         };
-        let codes = executor::each(groups.len(), options.threads, &code).into_iter();
-        let mut codes: Vec<_> = codes.collect::<Result<_, _>>()?;
-        codes.shrink_to_fit();
+        let all = executor::each(firsts.len(), options.threads, &code).into_iter();
+        let all: Vec<_> = all.collect::<Result<_, _>>()?;
+        let code_of = |at: usize| &all[firsts.partition_point(|&first| first < twins[at])];
+        let codes = groups.iter().enumerate();
+        let codes =
+            codes.map(|(at, group)| GroupCode::new(program, group, Arc::clone(code_of(at))));
+        let codes = codes.collect();
         Ok(Shared {
             codes,
             lens: Lens::of(lowered.program(), &lowered.plan, &lowered.with_gaps()),
@@ -97,31 +106,47 @@ impl Shared {
             || lowered.groups.iter().any(|group| group.nest.needs_finite_weights)
     }
 
+    /// The code of all groups, each once.
+    pub fn each_code(&self) -> impl Iterator<Item = &Code> {
+        let is_first = |at: usize, code: &Arc<Code>| {
+            !self.codes[..at].iter().any(|before| Arc::ptr_eq(&before.code, code))
+        };
+        let codes = self.codes.iter().map(|group| &group.code).enumerate();
+        codes.filter(move |(at, code)| is_first(*at, code)).map(|(_, code)| &**code)
+    }
+
     /// Neither schedule nor plan was given.
     pub fn is_models_choice(&self) -> bool {
         self.options.schedule.is_none() && self.options.plan.is_none()
     }
 }
 
+fn made(
+    nest: &Nest,
+    mut kernels: Kernels,
+    (backend, isa, memo): (&Backend, Isa, &Memo),
+) -> Result<Code, Error> {
+    let start = Instant::now();
+    memo.complete(nest, isa, &mut kernels);
+    let assembling = start.elapsed();
+    let mut code = Code::new(nest, backend, isa, kernels)?;
+    code.time.emit += assembling;
+    Ok(code)
+}
+
 impl GroupCode {
     fn new(
         program: &Program,
         LoweredGroup { group, nest, .. }: &LoweredGroup,
-        mut kernels: Kernels,
-        (backend, isa, memo): (&Backend, Isa, &Memo),
-    ) -> Result<GroupCode, Error> {
-        let start = Instant::now();
-        memo.complete(nest, isa, &mut kernels);
-        let assembling = start.elapsed();
-        let mut code = Code::new(nest, backend, isa, kernels)?;
-        code.time.emit += assembling;
+        code: Arc<Code>,
+    ) -> GroupCode {
         let steps = &program.steps()[group.steps.clone()];
         let outside = program.tensors();
         let adds = steps.iter().filter(|step| step.conv.spec().residual);
         let from = adds.map(|step| step.residual.unwrap_or(outside));
         // What a step of the group gives stays within it.
         let is_from_before = |from: &usize| *from <= group.steps.start || *from == outside;
-        Ok(GroupCode {
+        GroupCode {
             code,
             arrays: Arrays {
                 input: program.input_of(group.steps.start),
@@ -130,7 +155,7 @@ impl GroupCode {
             },
             divisible: share::is_divisible(nest),
             useful_threads: share::useful_threads(steps.iter().map(|step| &step.conv)),
-        })
+        }
     }
 
     /// Into how many parts a run is cut: as many as asked for, or as are useful, `most` at most.

@@ -139,7 +139,7 @@ impl Inner {
             let asked = own().filter(|(conv, _)| bias_comes_later(conv));
             let bias = asked.filter_map(|(_, &origin)| weights[origin].borrowed().bias);
             let bias: Vec<Array<'_>> = bias.collect();
-            let to = (&compiled.code, &compiled.arrays);
+            let to = (&*compiled.code, &compiled.arrays);
             // A step in tiles has a group of its own.
             if let Some(weight) = weight.first_mut()
                 && rewritten.tiles(steps.start).is_some()
