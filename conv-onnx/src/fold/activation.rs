@@ -196,21 +196,39 @@ fn recognised(before: Option<Activation>, values: &[f32]) -> Option<Found> {
     if relation(&POINTS, values).is_some_and(|affine| agree(&POINTS, affine, values)) {
         return None;
     }
-    candidates(values).into_iter().find_map(|candidate| {
-        let steps = activation::program(&candidate, DType::F32);
-        let own: Vec<f32> = POINTS.iter().map(|&x| activation::eval(&steps, x)).collect();
-        let (factor, summand) = relation(&own, values)?;
+    let is = |candidate: &Activation, own: &[f32]| {
+        let (factor, summand) = relation(own, values)?;
         match &before {
-            _ if !agree(&own, (factor, summand), values) => None,
-            None => Some(Found { activation: candidate, factor, summand }),
+            _ if !agree(own, (factor, summand), values) => None,
+            None => Some(Found { activation: candidate.clone(), factor, summand }),
             Some(first) if (factor, summand) == (1.0, 0.0) => {
-                let activation = together(first, &candidate)?;
+                let activation = together(first, candidate)?;
                 Some(Found { activation, factor, summand })
             }
             Some(_) => None,
         }
-    })
+    };
+    let found = PLAIN.iter().find_map(|(candidate, own)| is(candidate, own));
+    found.or_else(|| candidates(values).iter().find_map(|c| is(c, &at_points(c))))
 }
+
+/// The values of an activation at the [`POINTS`].
+fn at_points(activation: &Activation) -> Vec<f32> {
+    let steps = activation::program(activation, DType::F32);
+    POINTS.iter().map(|&x| activation::eval(&steps, x)).collect()
+}
+
+/// Activations without numbers of their own, with their values: every node of a model asks for
+/// them.
+static PLAIN: LazyLock<Vec<(Activation, Vec<f32>)>> = LazyLock::new(|| {
+    use Activation::*;
+    let all = [Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu, Tanh, Gelu, Mish, Softplus];
+    let with_values = |activation| {
+        let values = at_points(&activation);
+        (activation, values)
+    };
+    all.into_iter().map(with_values).collect()
+});
 
 /// Whether `own`, times a factor and with a summand, is `values`.
 fn agree(own: &[f32], (factor, summand): (f32, f32), values: &[f32]) -> bool {
@@ -259,15 +277,14 @@ fn put_scaled(
     Ok(Some(patch))
 }
 
-/// Every activation of the table, and those with numbers as the values ask for.
+/// Activations with numbers, as the values ask for.
 fn candidates(values: &[f32]) -> Vec<Activation> {
     let at = |x: f32| {
         let nearest = POINTS.iter().position(|&point| (point - x).abs() <= 1e-6 * x.abs() + 1e-6);
         nearest.map_or(f64::NAN, |at| f64::from(values[at]))
     };
     use Activation::*;
-    let mut all =
-        vec![Relu, Relu6, HardSwish, HardSigmoid, Sigmoid, Silu, Tanh, Gelu, Mish, Softplus];
+    let mut all = Vec::new();
     let (low, high) = (at(-1e5), at(1e5));
     if low < high && low.abs() < 1e4 && high.abs() < 1e4 {
         all.push(Clamp(low, high));
