@@ -129,7 +129,7 @@ pub(crate) fn twins<'a>(nests: impl Iterator<Item = &'a Nest>) -> Vec<usize> {
     nests.enumerate().map(first).collect()
 }
 
-/// Whether two nests are made into the same code, however their buffers are called. Numbers that
+/// Whether two nests are made into the same code, however their buffers and leaves are called. Numbers that
 /// are known are no part of it, as it reads them where its buffers say.
 fn is_same_code(a: &Nest, b: &Nest) -> bool {
     let is_alike = |(a, b): (&Buffer, &Buffer)| {
@@ -140,9 +140,17 @@ fn is_same_code(a: &Nest, b: &Nest) -> bool {
     (a.dtype, a.rank, a.buffers.len()) == (b.dtype, b.rank, b.buffers.len())
         && buffers().all(is_alike)
         && (&a.body, &a.setup) == (&b.body, &b.setup)
-        && (&a.axes, &a.symbols, &a.leaves) == (&b.axes, &b.symbols, &b.leaves)
+        && (&a.axes, &a.symbols, a.leaves.len()) == (&b.axes, &b.symbols, b.leaves.len())
+        && a.leaves.iter().zip(&b.leaves).all(|(a, b)| is_same_leaf(a, b))
         && constants(a.all_leaves()) == constants(b.all_leaves())
         && buffers().all(|(a, b)| leaf::scales_down(a) == leaf::scales_down(b))
+}
+
+fn is_same_leaf(a: &Leaf, b: &Leaf) -> bool {
+    let axes = |leaf: &Leaf| leaf.registers.iter().map(|r| r.axes.clone()).collect::<Vec<_>>();
+    (&a.pointers, &a.ints, &a.tile, a.lanes) == (&b.pointers, &b.ints, &b.tile, b.lanes)
+        && (&a.init, &a.reduce, &a.update, &a.finish) == (&b.init, &b.reduce, &b.update, &b.finish)
+        && axes(a) == axes(b)
 }
 
 /// The bits of constants: zeros of two signs are equal, but not the same.
