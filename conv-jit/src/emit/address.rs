@@ -155,7 +155,8 @@ impl Emitter<'_, '_> {
 
     /// The pointer behind a key: a cursor of a loop around us, remembered, or worked out now.
     pub(super) fn pointer(&mut self, key: &Key) -> Value {
-        if let Some(&known) = self.memo.get(&Memo::Pointer(key.clone())) {
+        let memo = Memo::Pointer(key.clone());
+        if let Some(&known) = self.memo.get(&memo) {
             return known;
         }
         let mut sum = Int::Value(self.bases[&key.base]);
@@ -170,7 +171,7 @@ impl Emitter<'_, '_> {
         }
         let sum = self.add(sum, Int::Known(key.far));
         let pointer = self.value(sum);
-        self.memo.insert(Memo::Pointer(key.clone()), pointer);
+        self.memo.insert(memo, pointer);
         pointer
     }
 }

@@ -14,6 +14,12 @@ pub(super) fn serial(leaf: &Leaf) -> usize {
     named.filter(|at| *at < asked && leaf.is_straight_from(*at)).unwrap_or(asked)
 }
 
+/// Whether the loops that stay may have so many turns, before anything is made of the leaf.
+pub(super) fn may_turn(leaf: &Leaf, least: i64) -> bool {
+    let counts = leaf.reduce[..serial(leaf)].iter().map(Loop::constant_extent);
+    counts.fold(1i64, |turns, count| turns.saturating_mul(count.unwrap_or(i64::MAX))) >= least
+}
+
 /// Whether what happens, or where, depends on the axis otherwise than by a stride.
 fn decides(leaf: &Leaf, axis: AxisId) -> bool {
     let folds = |index: &Index| index.as_affine().is_none() && index.follows(axis);

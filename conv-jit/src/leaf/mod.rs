@@ -132,6 +132,9 @@ pub(crate) fn lower<T>(
     encode: impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let shape = Shape::of(nest, leaf, isa)?;
+    if share.is_some() && !loops::may_turn(leaf, FEWEST_TURNS) {
+        return Err(too_few_turns());
+    }
     let mut code = walk::straight(nest, leaf, shape.machine())?;
     if let Some(share) = share {
         ask_ahead(&mut code, share)?;
@@ -175,7 +178,7 @@ pub(crate) fn scales_down(buffer: &Buffer) -> bool {
 
 /// Adds a cursor over what later calls read.
 fn ask_ahead(code: &mut LeafCode, share: i64) -> Result<(), Refusal> {
-    let none = || Refusal::Loop("too few turns to ask for later weights in".to_owned());
+    let none = too_few_turns;
     let counts: Option<Vec<i64>> = code.loops.iter().map(|l| l.count()).collect();
     let counts = counts.ok_or_else(none)?;
     let turns = counts.iter().try_fold(1i64, |turns, count| turns.checked_mul(*count));
@@ -191,6 +194,10 @@ fn ask_ahead(code: &mut LeafCode, share: i64) -> Result<(), Refusal> {
     code.cursors.push(Motion { pointer: code.pointers, moves });
     code.pointers += 1;
     Ok(())
+}
+
+fn too_few_turns() -> Refusal {
+    Refusal::Loop("too few turns to ask for later weights in".to_owned())
 }
 
 /// Turns of a leaf's loops below which nothing is asked for.
