@@ -129,8 +129,8 @@ pub(crate) fn twins<'a>(nests: impl Iterator<Item = &'a Nest>) -> Vec<usize> {
     nests.enumerate().map(first).collect()
 }
 
-/// Whether two nests are made into the same code, however their buffers and leaves are called. Numbers that
-/// are known are no part of it, as it reads them where its buffers say.
+/// Whether two nests are made into the same code, however their buffers and leaves are called.
+/// Numbers that are known are no part of it, as it reads them where its buffers say.
 fn is_same_code(a: &Nest, b: &Nest) -> bool {
     let is_alike = |(a, b): (&Buffer, &Buffer)| {
         (a.role, a.dtype, a.view_of, &a.extents) == (b.role, b.dtype, b.view_of, &b.extents)
