@@ -152,7 +152,9 @@ fn name(args: &Args) -> &str {
 fn rust_options(args: &Args) -> conv_codegen::Options {
     let isas = match args.target.map(|target| target.isa) {
         None => vec![Isa::Avx512, Isa::Avx2],
-        Some(conv_ir::Isa::Avx512 | conv_ir::Isa::Avx512Vnni) => vec![Isa::Avx512],
+        Some(conv_ir::Isa::Avx512 | conv_ir::Isa::Avx512Vnni | conv_ir::Isa::Avx512Amx) => {
+            vec![Isa::Avx512]
+        }
         Some(conv_ir::Isa::Avx2 | conv_ir::Isa::AvxVnni) => vec![Isa::Avx2],
         Some(conv_ir::Isa::Portable) => Vec::new(),
     };

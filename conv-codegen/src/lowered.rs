@@ -115,7 +115,9 @@ fn any_machine(target: Target) -> Target {
 fn target(isa: Isa, form: Form) -> Target {
     let target = match isa {
         // rustc keeps a splat that several multiply-adds share in a register.
-        Isa::Avx512 | Isa::Avx512Vnni => Target { step_registers: 1, ..Target::AVX512 },
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx => {
+            Target { step_registers: 1, ..Target::AVX512 }
+        }
         Isa::Avx2 | Isa::AvxVnni => Target::AVX2,
         Isa::Portable => Target::RUST,
     };

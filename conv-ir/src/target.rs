@@ -16,6 +16,8 @@ pub enum Isa {
     Avx512,
     /// The same with VNNI.
     Avx512Vnni,
+    /// The same with AMX: tiles of bytes.
+    Avx512Amx,
 }
 
 /// How a leaf multiplies bytes whose sums have 32 bits.
@@ -55,6 +57,9 @@ pub struct Machine {
     pub mask_registers: bool,
     /// How many products of bytes an instruction adds to each lane of 32 bits.
     pub dots: Dots,
+    /// Beside that it multiplies tiles: sixteen rows of 64 bytes by as many columns, and adds 64
+    /// products to each of 256 sums of 32 bits.
+    pub tiles: bool,
 }
 
 impl Isa {
@@ -78,6 +83,7 @@ impl Isa {
                 masks: false,
                 mask_registers: false,
                 dots: Dots::One,
+                tiles: false,
             },
             Isa::Avx2 => &Machine {
                 name: "avx2",
@@ -88,6 +94,7 @@ impl Isa {
                 masks: true,
                 mask_registers: false,
                 dots: Dots::Pairs,
+                tiles: false,
             },
             Isa::AvxVnni => &Machine {
                 name: "avx2",
@@ -98,6 +105,7 @@ impl Isa {
                 masks: true,
                 mask_registers: false,
                 dots: Dots::Fours,
+                tiles: false,
             },
             Isa::Avx512 => &Machine {
                 name: "avx512",
@@ -108,6 +116,7 @@ impl Isa {
                 masks: true,
                 mask_registers: true,
                 dots: Dots::One,
+                tiles: false,
             },
             Isa::Avx512Vnni => &Machine {
                 name: "avx512",
@@ -118,6 +127,27 @@ impl Isa {
                 masks: true,
                 mask_registers: true,
                 dots: Dots::Fours,
+                tiles: false,
+            },
+            Isa::Avx512Amx => &Machine {
+                name: "avx512",
+                features: &[
+                    "avx512f",
+                    "avx512vl",
+                    "avx512dq",
+                    "avx512vnni",
+                    "amx-tile",
+                    "amx-int8",
+                    "avx2",
+                    "fma",
+                ],
+                vector_bytes: 64,
+                vector_registers: 32,
+                embeds_broadcasts: true,
+                masks: true,
+                mask_registers: true,
+                dots: Dots::Fours,
+                tiles: true,
             },
         }
     }
@@ -287,6 +317,16 @@ impl Target {
         ..Target::AVX512
     };
 
+    /// The same with AMX: tiles of bytes beside vectors.
+    pub const AVX512_AMX: Target = Target {
+        name: "avx512amx",
+        isa: Isa::Avx512Amx,
+        fma_bytes: 128, // there are no others yet: Intel's servers
+        load_bytes: 128,
+        l2_bytes: 2 << 20,
+        ..Target::AVX512_VNNI
+    };
+
     /// The known targets, for text forms.
     pub const ALL: &'static [Target] = &[
         Target::CRANELIFT,
@@ -295,6 +335,7 @@ impl Target {
         Target::AVX_VNNI,
         Target::AVX512,
         Target::AVX512_VNNI,
+        Target::AVX512_AMX,
     ];
 
     /// The target of that name.
@@ -311,6 +352,11 @@ impl Target {
     /// Whether taps beside each other on a row of bytes are multiplied at a time.
     pub const fn slides(&self) -> bool {
         self.isa.machine().slides() && matches!(self.dots, Dots::Fours)
+    }
+
+    /// Whether it multiplies tiles of bytes.
+    pub const fn has_tiles(&self) -> bool {
+        self.isa.machine().tiles && matches!(self.dots, Dots::Fours)
     }
 
     /// Whether two known taps of bytes or words are multiplied at a time where columns are in the

@@ -133,6 +133,8 @@ impl Compiled {
 pub fn route_name(target: &Target) -> &'static str {
     match target.isa {
         Isa::Portable => "cranelift",
-        isa @ (Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni) => isa.machine().name,
+        isa @ (Isa::Avx2 | Isa::AvxVnni | Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx) => {
+            isa.machine().name
+        }
     }
 }

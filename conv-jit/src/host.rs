@@ -38,6 +38,7 @@ pub fn is_here(isa: Isa) -> bool {
                 && is_x86_feature_detected!("avx512bw")
         }
         Isa::Avx512Vnni => is_here(Isa::Avx512) && is_x86_feature_detected!("avx512vnni"),
+        Isa::Avx512Amx => is_here(Isa::Avx512Vnni) && machine::may_use_tiles(),
     };
     #[cfg(not(target_arch = "x86_64"))]
     return isa == Isa::Portable;
@@ -53,9 +54,10 @@ pub fn host_target() -> Target {
 pub fn as_here(target: Target) -> Target {
     static CORE: OnceLock<Core> = OnceLock::new();
     let core = CORE.get_or_init(machine::core);
-    let is_widest = matches!(target.isa, Isa::Avx512 | Isa::Avx512Vnni);
+    let is_widest = matches!(target.isa, Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx);
     let wide = is_widest && core.is_wide;
     let isa = match target.isa {
+        Isa::Avx512 if is_here(Isa::Avx512Amx) => Isa::Avx512Amx,
         Isa::Avx512 if is_here(Isa::Avx512Vnni) => Isa::Avx512Vnni,
         Isa::Avx2 if is_here(Isa::AvxVnni) => Isa::AvxVnni,
         isa => isa,
@@ -110,6 +112,7 @@ enum Beyond {
 #[cfg(target_arch = "x86_64")]
 mod machine {
     use std::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
+    use std::sync::OnceLock;
 
     use conv_ir::Isa;
 
@@ -133,8 +136,8 @@ mod machine {
             true => highest,
             false => leaf(0x8000_0000).eax,
         };
-        let tiles = highest >= 7 && __cpuid_count(7, 0).edx >> 24 & 1 == 1;
-        let is_server = is_intel && is_here(Isa::Avx512) && (tiles || SERVERS.contains(&model));
+        let is_server =
+            is_intel && is_here(Isa::Avx512) && (has_tiles() || SERVERS.contains(&model));
         let size = |level| (known >= caches).then(|| data_cache(caches, level)).flatten();
         Core {
             l1_bytes: size(1),
@@ -146,6 +149,38 @@ mod machine {
                 (false, false) => Beyond::Other,
             },
         }
+    }
+
+    /// Whether the CPU has tiles, whoever may use them.
+    fn has_tiles() -> bool {
+        const TILES: u32 = 1 << 24;
+        __cpuid(0).eax >= 7 && __cpuid_count(7, 0).edx & TILES != 0
+    }
+
+    /// Whether this process may multiply tiles of bytes: the CPU does, and the system keeps tiles
+    /// when threads change, for processes that ask for it.
+    pub(super) fn may_use_tiles() -> bool {
+        static MAY: OnceLock<bool> = OnceLock::new();
+        const BYTES: u32 = 1 << 25;
+        *MAY.get_or_init(|| {
+            has_tiles() && __cpuid_count(7, 0).edx & BYTES != 0 && asked_for_tiles()
+        })
+    }
+
+    /// Asks the system for tiles, once for all threads.
+    #[cfg(target_os = "linux")]
+    fn asked_for_tiles() -> bool {
+        const REQUEST: libc::c_ulong = 0x1023; // ARCH_REQ_XCOMP_PERM
+        const TILES: libc::c_ulong = 18; // XFEATURE_XTILEDATA
+        // SAFETY: the call reads two numbers and writes no memory; a kernel that does not know it
+        // gives an error.
+        unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST, TILES) == 0 }
+    }
+
+    /// Which other systems keep tiles is not known here.
+    #[cfg(not(target_os = "linux"))]
+    fn asked_for_tiles() -> bool {
+        false
     }
 
     pub(super) fn cpu() -> String {
@@ -215,7 +250,7 @@ mod tests {
         for (here, usual) in targets_here().zip(usual) {
             // Its instructions for bytes are beside the others.
             let isa = match here.isa {
-                Isa::Avx512Vnni => Isa::Avx512,
+                Isa::Avx512Vnni | Isa::Avx512Amx => Isa::Avx512,
                 Isa::AvxVnni => Isa::Avx2,
                 isa => isa,
             };

@@ -111,12 +111,12 @@ impl Vectors {
             (Isa::Avx2 | Isa::AvxVnni, ..) if is_integer => {
                 &[&AVX2_I32, &AVX_I32, &AVX_32, &REQUANTISE, &AVX]
             }
-            (Isa::Avx512 | Isa::Avx512Vnni, ..) if is_integer => {
+            (Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx, ..) if is_integer => {
                 &[&AVX_I32, &AVX_32, &REQUANTISE, &AVX512, &AVX]
             }
             (Isa::Avx2 | Isa::AvxVnni, ..) if self.bytes() == 16 => &[&AVX2_128, &AVX2, &AVX],
             (Isa::Avx2 | Isa::AvxVnni, ..) => &[&AVX2, &AVX],
-            (Isa::Avx512 | Isa::Avx512Vnni, ..) => &[&AVX512, &AVX],
+            (Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx, ..) => &[&AVX512, &AVX],
         };
         let element: &[&'static LazyLock<Vec<Piece>>] = match self.dtype {
             _ if self.isa == Isa::Portable || self.width == 0 || is_integer => &[],

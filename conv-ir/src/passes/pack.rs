@@ -26,19 +26,27 @@
 mod copy;
 
 use crate::nest::{
-    Access, Affine, Base, Buffer, BufferId, BufferRole, FOUR, Nest, Part, Role, for_leaves,
+    Access, Affine, Base, Buffer, BufferId, BufferRole, FOUR, Loop, Nest, Part, Role, for_leaves,
 };
 use crate::schedule::Pack;
 use crate::{DType, Dots, Error, Schedule, Target};
 
 pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     match schedule.pack {
-        Pack::Tiles if multiplies_fours(nest, schedule, target) => {
+        Pack::Tiles | Pack::Blocks { .. } if multiplies_fours(nest, schedule, target) => {
             split_channels(nest, target);
-            let width = |role| if role == Role::InChannel { FOUR } else { schedule.tile_of(role) };
+            let rows = match schedule.pack {
+                Pack::Blocks { channels } => split_rows(nest, channels, target),
+                _ => None,
+            };
+            // Where channels of the output are in the lanes, rows are those of the input.
+            let by_columns = schedule.lanes_of(Role::OutChannel) == 1;
+            let inside = rows.filter(|_| by_columns).unwrap_or(FOUR);
+            let width =
+                |role| if role == Role::InChannel { inside } else { schedule.tile_of(role) };
             pack_in(nest, &width, target)
         }
-        Pack::Tiles => pack_in(nest, &|role| schedule.tile_of(role), target),
+        Pack::Tiles | Pack::Blocks { .. } => pack_in(nest, &|role| schedule.tile_of(role), target),
         Pack::No if is_widened(nest, target) => pack_in(nest, &|_| 1, target),
         Pack::Panels { .. } | Pack::No => Ok(()),
     }
@@ -74,6 +82,42 @@ fn split_channels(nest: &mut Nest, target: &Target) {
     .expect("nothing fails");
     nest.body = body;
 }
+
+/// Cuts the loops over blocks of four channels once more, in rows of up to so many channels: the
+/// channels of a row, where all leaves have as many.
+fn split_rows(nest: &mut Nest, most: i64, target: &Target) -> Option<i64> {
+    if !target.has_tiles() {
+        return None;
+    }
+    let is_blocks = |nest: &Nest, l: &Loop| {
+        let axis = nest.axis(l.axis);
+        axis.role == Role::InChannel && axis.part == Part::Outer
+    };
+    let leaves = nest.all_leaves();
+    let all = leaves.iter().flat_map(|leaf| leaf.reduce.iter().filter(|l| is_blocks(nest, l)));
+    let mut extents: Vec<i64> = all.map(|l| l.constant_extent().unwrap_or(1)).collect();
+    extents.dedup();
+    let &[blocks] = &extents[..] else { return None };
+    let row = (2..=most.min(ROW) / FOUR).rev().find(|row| blocks % row == 0)?;
+    let outer = nest.add_axis("ic.t", Role::InChannel, Part::Outer);
+    let inner = nest.add_axis("ic.r", Role::InChannel, Part::Outer);
+    let mut body = std::mem::take(&mut nest.body);
+    for_leaves(&mut body, &mut |leaf| {
+        if let Some(at) = leaf.reduce.iter().position(|l| is_blocks(nest, l)) {
+            let by = Affine::axis(outer).times(row).plus(&Affine::axis(inner));
+            leaf.substitute(leaf.reduce[at].axis, &by);
+            leaf.reduce[at] = Loop::serial(outer, blocks / row);
+            leaf.reduce.insert(at + 1, Loop::serial(inner, row));
+        }
+        Ok::<_, Error>(())
+    })
+    .expect("nothing fails");
+    nest.body = body;
+    Some(row * FOUR)
+}
+
+/// Bytes of a row of a tile.
+const ROW: i64 = 64;
 
 /// Whether packing widens what leaves would widen at each use.
 fn is_widened(nest: &Nest, target: &Target) -> bool {

@@ -46,6 +46,7 @@ impl Schedule {
         };
         let width = match self.pack {
             Pack::Panels { role, width } => Some((role, width)),
+            Pack::Blocks { channels } => Some((Role::InChannel, channels)),
             Pack::No | Pack::Tiles => None,
         };
         let others = [

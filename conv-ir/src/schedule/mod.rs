@@ -61,7 +61,14 @@ pub enum Pack {
     No,
     /// In the order of their use, channels in blocks of the register tile.
     Tiles,
-    /// The same, but in blocks of `width` along `role` (`oc` or `g`), whatever the tile: schedules
+    /// The same, where bytes are multiplied four at a time, with so many channels of the input side
+    /// by side, which a machine with tiles multiplies at once: the largest multiple of four up to
+    /// this that divides them. Where there is none it is the same as [`Pack::Tiles`].
+    Blocks {
+        /// Channels of a block.
+        channels: i64,
+    },
+    /// The same as [`Pack::Tiles`], but in blocks of `width` along `role` (`oc` or `g`), whatever the tile: schedules
     /// for several machines can share them. Lanes along that axis are `width`, or the tile is.
     Panels {
         /// The axis in blocks.
@@ -76,8 +83,13 @@ impl Pack {
     pub fn panel(self) -> Option<i64> {
         match self {
             Pack::Panels { width, .. } => Some(width),
-            Pack::No | Pack::Tiles => None,
+            Pack::No | Pack::Tiles | Pack::Blocks { .. } => None,
         }
+    }
+
+    /// Whether blocks are register tiles.
+    pub fn is_of_tiles(self) -> bool {
+        matches!(self, Pack::Tiles | Pack::Blocks { .. })
     }
 }
 

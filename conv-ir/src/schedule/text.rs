@@ -44,6 +44,7 @@ impl fmt::Display for Schedule {
         match self.pack {
             Pack::No => {}
             Pack::Tiles => write!(f, " pack")?,
+            Pack::Blocks { channels } => write!(f, " pack ic:{channels}")?,
             Pack::Panels { role, width } => write!(f, " pack {role}:{width}")?,
         }
         if let Some(role) = self.parallel {
@@ -126,9 +127,13 @@ impl<'a> Words<'a> {
                 (role @ (Role::OutChannel | Role::Group), width) if width > 0 => {
                     Ok(Pack::Panels { role, width })
                 }
+                (Role::InChannel, channels) => Ok(Pack::Blocks { channels }),
                 _ => Err(parse_error(
                     column,
-                    format!("{:?}: panels are of oc or g, at least 1 wide", cut(word)),
+                    format!(
+                        "{:?}: panels are of oc or g, at least 1 wide, and blocks of ic",
+                        cut(word)
+                    ),
                 )),
             },
             _ => {
@@ -247,6 +252,7 @@ mod tests {
             "lanes ow:4 tile ow:8 borders panel:8 parallel od",
             "lanes ow:16 tile oh:4,ow:32 borders mask step kh:5",
             "lanes oc:16 tile oc:32,ow:14 borders panel:1x256 pack",
+            "lanes ow:16 tile oc:32,ow:32 borders panel:28 pack ic:64",
         ] {
             assert_eq!(text.parse::<Schedule>().map(|s| s.to_string()).as_deref(), Ok(text));
         }

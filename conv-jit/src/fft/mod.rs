@@ -170,7 +170,7 @@ unsafe fn forward_here(isa: Isa, grid: &Grid<f64>, data: &mut [Point<f64, AT_A_T
     match isa {
         // SAFETY: the caller's word.
         #[cfg(target_arch = "x86_64")]
-        Isa::Avx512 | Isa::Avx512Vnni => unsafe { avx512(grid, data) },
+        Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx => unsafe { avx512(grid, data) },
         // SAFETY: the caller's word.
         #[cfg(target_arch = "x86_64")]
         Isa::Avx2 | Isa::AvxVnni => unsafe { avx2(grid, data) },
@@ -283,7 +283,9 @@ impl<T: Vectors<L>, const L: usize> Window<T, L> {
         unsafe {
             match self.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 | Isa::Avx512Vnni => self.unit_avx512(unit, ends, data),
+                Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx => {
+                    self.unit_avx512(unit, ends, data)
+                }
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 | Isa::AvxVnni => self.unit_avx2(unit, ends, data),
                 _ => self.unit::<Plain<T, L>>(unit, ends, data),

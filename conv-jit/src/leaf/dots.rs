@@ -33,13 +33,13 @@ use smallvec::{SmallVec, smallvec};
 use super::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
 
 /// Products in an instruction.
-const FOUR: usize = 4;
+pub(super) const FOUR: usize = 4;
 /// Bytes of a lane.
 const LANE: i64 = 4;
 
 /// A byte that is in every lane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Splat {
+pub(super) enum Splat {
     At(DType, Place),
     Known(DType, u8),
 }
@@ -64,16 +64,16 @@ impl Splat {
 
 /// A multiply-add of bytes.
 #[derive(Clone, Copy)]
-struct Product {
+pub(super) struct Product {
     /// Where it stands.
-    at: usize,
-    sum: Value,
+    pub at: usize,
+    pub sum: Value,
     /// The byte that is in every lane.
-    splat: Splat,
+    pub splat: Splat,
     /// The operand that it was: whoever shared it shares the four.
     shared: Arg,
     /// The bytes of the lanes.
-    vector: Source,
+    pub vector: Source,
 }
 
 /// Sums of bytes in the update, four at a time where they lie so, and one by one of what is left.
@@ -174,7 +174,7 @@ pub(super) fn products_of_loads(update: &[Inst], carried: &[bool]) -> Vec<Loaded
 }
 
 /// The multiply-adds whose factors are a byte in every lane and bytes side by side.
-fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
+pub(super) fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
     let mut found = Vec::new();
     for Loaded { at, sum, factors: [a, b] } in products_of_loads(update, carried) {
         let product = [(a, b), (b, a)].into_iter().find_map(|((shared, splat), (_, vector))| {
@@ -210,7 +210,7 @@ impl Product {
 }
 
 /// Those of one sum whose splats are neighbours, in fours.
-fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
+pub(super) fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
     let mut by_sum: Vec<(Value, Vec<Product>)> = Vec::new();
     let mut of_sum: HashMap<Value, usize> = HashMap::default();
     for product in products {

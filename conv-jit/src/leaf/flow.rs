@@ -51,7 +51,17 @@ pub(super) fn flowing(code: &LeafCode, shared: &Shared, machine: &Machine) -> Op
     let finish = flow.out;
     let (init, update, loops) = (Vec::new(), Vec::new(), Vec::new());
     let (cursors, pointers) = (code.cursors.clone(), code.pointers);
-    Some(LeafCode { init, update, finish, loops, cursors, pointers, ahead: None, carried })
+    Some(LeafCode {
+        init,
+        update,
+        finish,
+        loops,
+        cursors,
+        pointers,
+        ahead: None,
+        carried,
+        tiles: Vec::new(),
+    })
 }
 
 struct Flow<'a> {

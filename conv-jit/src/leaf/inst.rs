@@ -209,6 +209,51 @@ pub(crate) enum Kind {
     ShiftUp,
 }
 
+/// What a tile register is: so many rows of so many bytes each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Form {
+    pub rows: u8,
+    pub bytes: u8,
+}
+
+/// What is done with tile registers, which are numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TileOp {
+    Zero {
+        tile: u8,
+    },
+    /// Rows `step` bytes apart.
+    Load {
+        tile: u8,
+        place: Place,
+        step: i64,
+    },
+    /// Adds to each sum the products of the bytes of a row of `a` and of as many of `b`, four of
+    /// which are beside each other; whether those of either have a sign.
+    Dot {
+        has_sign: [bool; 2],
+        sum: u8,
+        a: u8,
+        b: u8,
+    },
+    /// Rows `step` bytes apart.
+    Store {
+        tile: u8,
+        place: Place,
+        step: i64,
+    },
+}
+
+impl TileOp {
+    /// Where in memory.
+    pub fn place(&self) -> Option<Place> {
+        match *self {
+            TileOp::Load { place, .. } | TileOp::Store { place, .. } => Some(place),
+            TileOp::Zero { .. } | TileOp::Dot { .. } => None,
+        }
+    }
+}
+
 /// A straight-line instruction.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Inst {
@@ -223,6 +268,8 @@ pub(crate) enum Inst {
     Prefetch { place: Place, is_soon: bool },
     /// Lanes `step` bytes apart, values `along` bytes apart.
     Block { dtype: DType, place: Place, step: i64, along: i64, live: i64, values: Vec<Value> },
+    /// Of tiles.
+    Tile(TileOp),
 }
 
 impl Clone for Inst {
@@ -266,7 +313,26 @@ impl Inst {
             Inst::Set { args, .. } => args.iter().for_each(arg),
             Inst::Store { value, .. } => arg(value),
             Inst::Block { values, .. } => values.iter().for_each(|value| f(*value)),
-            Inst::Prefetch { .. } | Inst::Turned { .. } => {}
+            Inst::Prefetch { .. } | Inst::Turned { .. } | Inst::Tile(_) => {}
+        }
+    }
+
+    /// Puts what `by` says in the place of operands that are values; those of a block stay values.
+    pub fn map_reads(&mut self, by: impl Fn(Value) -> Arg) {
+        let arg = |arg: &mut Arg| {
+            if let Arg::Value(value) = *arg {
+                *arg = by(value);
+            }
+        };
+        match self {
+            Inst::Set { args, .. } => args.iter_mut().for_each(arg),
+            Inst::Store { value, .. } => arg(value),
+            Inst::Block { values, .. } => values.iter_mut().for_each(|value| {
+                if let Arg::Value(new) = by(*value) {
+                    *value = new;
+                }
+            }),
+            Inst::Prefetch { .. } | Inst::Turned { .. } | Inst::Tile(_) => {}
         }
     }
 
@@ -276,7 +342,7 @@ impl Inst {
         match self {
             Inst::Set { to, .. } => f(*to),
             Inst::Turned { to, .. } => to.iter().flatten().for_each(|value| f(*value)),
-            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => {}
+            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } | Inst::Tile(_) => {}
         }
     }
 
@@ -296,7 +362,9 @@ impl Inst {
         match self {
             Inst::Set { to, .. } => SmallVec::from_slice(&[*to]),
             Inst::Turned { to, .. } => to.iter().copied().flatten().collect(),
-            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } => SmallVec::new(),
+            Inst::Store { .. } | Inst::Block { .. } | Inst::Prefetch { .. } | Inst::Tile(_) => {
+                SmallVec::new()
+            }
         }
     }
 
@@ -360,9 +428,17 @@ pub(crate) struct LeafCode {
     pub ahead: Option<(Cursor, i64)>,
     /// Per value: whether it lives through the loops.
     pub carried: Vec<bool>,
+    /// The tile registers; none where it has no tiles.
+    pub tiles: Vec<Form>,
 }
 
 impl LeafCode {
+    /// Tiles that are stored behind the loops.
+    pub fn sums_in_tiles(&self) -> i64 {
+        let is_stored = |inst: &&Inst| matches!(inst, Inst::Tile(TileOp::Store { .. }));
+        self.finish.iter().filter(is_stored).count() as i64
+    }
+
     /// All instructions, in order.
     pub fn all(&self) -> impl Iterator<Item = &Inst> {
         self.init.iter().chain(&self.update).chain(&self.finish)

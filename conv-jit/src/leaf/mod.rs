@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! Leaf --walk--> straight lines --slide, dots, words, taps--> several products of bytes at a time
+//!        tiles: all products of bytes of a turn and more at a time
 //!      --pairs, regroup, flow, turned--> fewer loads --fold--> loads inside operands
 //!      --prefetch--> LeafCode --a machine's encoder--> bytes
 //! ```
@@ -27,6 +28,7 @@ mod regroup;
 mod saturate;
 mod slide;
 mod taps;
+mod tiles;
 mod turned;
 mod walk;
 mod weave;
@@ -209,6 +211,15 @@ fn of_integers<T>(
     is_packed: &impl Fn(inst::Place) -> bool,
     encode: &impl Fn(&LeafCode, Shape) -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
+    if shape.machine().tiles
+        && let Some(mut tiled) = tiles::in_tiles(code, shape.width)
+    {
+        fold::fold(&mut tiled.finish, &tiled.carried, shape);
+        match encode(&tiled, shape) {
+            Err(Refusal::Registers | Refusal::Integers) => {}
+            result => return result,
+        }
+    }
     let several = match shape.machine().dots {
         Dots::One => None,
         Dots::Pairs => Some(words::by_pairs(code.clone(), shape.width)),
@@ -254,8 +265,9 @@ fn shared<T>(
     if let Some((update, carried)) = regroup::regrouped(&code, &sums, shape) {
         let (init, finish) = (code.init.clone(), code.finish.clone());
         let (loops, cursors) = (code.loops.clone(), code.cursors.clone());
-        let (pointers, ahead) = (code.pointers, code.ahead);
-        let regrouped = LeafCode { init, update, finish, loops, cursors, pointers, ahead, carried };
+        let (pointers, ahead, tiles) = (code.pointers, code.ahead, Vec::new());
+        let regrouped =
+            LeafCode { init, update, finish, loops, cursors, pointers, ahead, carried, tiles };
         match turned(regrouped, shape, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,

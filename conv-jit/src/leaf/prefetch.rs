@@ -118,9 +118,11 @@ fn is_stream(motion: &Motion, loops: &[SerialLoop], read: i64) -> bool {
 fn reads(inst: &Inst) -> impl Iterator<Item = Place> + '_ {
     let args: &[Arg] = match inst {
         Inst::Set { args, .. } => args,
-        Inst::Store { .. } | Inst::Block { .. } | Inst::Turned { .. } | Inst::Prefetch { .. } => {
-            &[]
-        }
+        Inst::Store { .. }
+        | Inst::Block { .. }
+        | Inst::Turned { .. }
+        | Inst::Prefetch { .. }
+        | Inst::Tile(_) => &[],
     };
     args.iter().filter_map(|arg| match arg {
         Arg::From(Source::Splat(place) | Source::Vector { place, .. })

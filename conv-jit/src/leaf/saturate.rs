@@ -201,7 +201,7 @@ fn replace(inst: &mut Inst, by: impl Fn(Value) -> Arg) {
                 }
             }
         }
-        Inst::Prefetch { .. } | Inst::Turned { .. } => {}
+        Inst::Prefetch { .. } | Inst::Turned { .. } | Inst::Tile(_) => {}
     }
 }
 

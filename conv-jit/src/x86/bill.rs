@@ -71,7 +71,7 @@ impl MicroKernel {
             let is_vector =
                 (0..instruction.op_count()).any(|at| is_vector(instruction.op_register(at)));
             let name = format!("{:?}", instruction.mnemonic());
-            if ["Vfmadd", "Vpmulld", "Vpmaddwd", "Vpmaddubsw", "Vpdp"]
+            if ["Vfmadd", "Vpmulld", "Vpmaddwd", "Vpmaddubsw", "Vpdp", "Tdp"]
                 .iter()
                 .any(|multiplies| name.starts_with(multiplies))
             {
@@ -80,7 +80,7 @@ impl MicroKernel {
             } else if matches!(instruction.mnemonic(), Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1)
             {
                 bill.prefetches += 1;
-            } else if is_vector && reads {
+            } else if is_vector && reads || instruction.mnemonic() == Mnemonic::Tileloadd {
                 bill.loads += 1;
             } else if is_vector {
                 bill.others += 1;

@@ -29,7 +29,7 @@ impl Encoding {
         match isa {
             Isa::Portable => Err(Refusal::Machine),
             Isa::Avx2 | Isa::AvxVnni => Ok(Encoding::Vex),
-            Isa::Avx512 | Isa::Avx512Vnni => Ok(Encoding::Evex),
+            Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx => Ok(Encoding::Evex),
         }
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct Frame<'a> {
     saved: Vec<Register>,
     slots: i64,
     room: Room,
+    /// What is to the room for tiles, where there is any.
+    tiles: Option<Register>,
 }
 
 /// Room for vectors on the stack.
@@ -80,7 +82,14 @@ pub(super) struct Room {
     pub vectors: usize,
     /// Of one.
     pub bytes: i64,
+    /// Tiles, behind the vectors, at a line of the cache.
+    pub tiles: i64,
 }
+
+/// Bytes of a tile.
+const TILE: i64 = 1024;
+/// Bytes of a line.
+const LINE: i64 = 64;
 
 impl<'a> Frame<'a> {
     pub fn new(code: &'a LeafCode, ints: usize, room: Room) -> Result<Frame<'a>, Refusal> {
@@ -101,8 +110,12 @@ impl<'a> Frame<'a> {
             saved: Vec::new(),
             slots: 0,
             room,
+            tiles: None,
         };
         frame.place_cursors(&mut free)?;
+        if room.tiles > 0 {
+            frame.tiles = Some(free.pop().ok_or(Refusal::Integers)?);
+        }
         frame.place_counters(&mut free);
         frame.counts = code
             .loops
@@ -173,9 +186,29 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Bytes below the saved registers: slots, then vectors.
+    /// Bytes below the saved registers: slots, then vectors, then tiles.
     fn bytes(&self) -> i64 {
+        let lines = if self.room.tiles > 0 { LINE } else { 0 };
+        self.first_tile() + lines + TILE * self.room.tiles
+    }
+
+    /// Where tiles begin on the stack, before they are put at a line.
+    fn first_tile(&self) -> i64 {
         self.first_spill() + self.room.vectors as i64 * self.room.bytes
+    }
+
+    /// Touches the pages of a long frame in turn, so that the stack grows, or ends, as it should;
+    /// finds the place of tiles.
+    fn make_room_for_tiles(&self, text: &mut Text) {
+        let Some(tiles) = self.tiles else { return };
+        let bytes = self.bytes();
+        for page in (0..).map(|page| bytes - page * PAGE).take_while(|at| *at >= 0).skip(1) {
+            let at = MemoryOperand::with_base_displ(Register::RSP, page);
+            text.push(Instruction::with2(Code::Mov_r64_rm64, SCRATCH, at));
+        }
+        let at = MemoryOperand::with_base_displ(Register::RSP, self.first_tile() + LINE - 1);
+        text.push(Instruction::with2(Code::Lea_r64_m, tiles, at));
+        text.push(Instruction::with2(Code::And_rm64_imm8, tiles, -LINE as i32));
     }
 
     /// Where vectors begin on the stack.
@@ -186,7 +219,7 @@ impl<'a> Frame<'a> {
     /// What straight-line code may use.
     pub fn given(&self) -> Given {
         Given {
-            bases: self.cursors.clone(),
+            bases: self.cursors.iter().copied().chain(self.tiles).collect(),
             first_spill: self.first_spill(),
             spills: self.room.vectors,
         }
@@ -200,6 +233,7 @@ impl<'a> Frame<'a> {
         if self.bytes() > 0 {
             text.push(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, self.bytes() as i32));
         }
+        self.make_room_for_tiles(text);
         for (l, count) in self.code.loops.iter().zip(&self.counts) {
             if let Amount::Slot(slot) = count {
                 self.count(text, l, *slot);
@@ -403,10 +437,10 @@ impl<'a> Frame<'a> {
         text.push(Ok(Instruction::with(Code::Retnq)));
     }
 
-    /// Refuses what 32-bit immediates do not hold, and a frame of a page: nothing here touches the
-    /// pages of a long one in turn.
+    /// Refuses what 32-bit immediates do not hold, and a frame of a page but for tiles: nothing else
+    /// here touches the pages of a long one in turn.
     pub fn check(&self) -> Result<(), Refusal> {
-        if self.bytes() >= PAGE {
+        if self.first_tile() >= PAGE {
             return Err(Refusal::Integers);
         }
         let near = |n: i64| n.abs() < 1 << 30;
@@ -441,5 +475,6 @@ fn names(insts: &[Inst], cursor: usize) -> bool {
         Inst::Block { place, .. } | Inst::Turned { place, .. } | Inst::Prefetch { place, .. } => {
             is(place)
         }
+        Inst::Tile(tile) => tile.place().as_ref().is_some_and(is),
     })
 }

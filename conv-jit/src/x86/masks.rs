@@ -42,7 +42,7 @@ impl Masks {
                     }
                     masks.source(value, shape);
                 }
-                Inst::Turned { .. } | Inst::Prefetch { .. } => {}
+                Inst::Turned { .. } | Inst::Prefetch { .. } | Inst::Tile(_) => {}
                 Inst::Block { dtype, along, values, .. } => {
                     let columns = values.len() as i64;
                     let last = columns % shape.width;

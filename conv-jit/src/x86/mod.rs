@@ -38,6 +38,7 @@ mod taps;
 #[cfg(test)]
 mod tests;
 mod text;
+mod tiles;
 mod vectors;
 
 use std::ops::Range;
@@ -110,18 +111,22 @@ fn emit(
     (shape, encoding): (Shape, Encoding),
     spills: usize,
 ) -> Result<MicroKernel, Refusal> {
-    let frame = Frame::new(code, leaf.ints.len(), Room { vectors: spills, bytes: shape.bytes() })?;
+    let tiles = code.sums_in_tiles();
+    let room = Room { vectors: spills, bytes: shape.bytes(), tiles };
+    let frame = Frame::new(code, leaf.ints.len(), room)?;
     frame.check()?;
     let masks = Masks::of(code, shape, encoding);
     let mut vectors = Vectors::new(code, (shape, encoding), masks, frame.given());
     frame.enter(&mut vectors.text);
     vectors.set_masks();
+    vectors.set_tiles();
     vectors.section(&code.init, false)?;
     if !code.update.is_empty() {
         frame.start(&mut vectors.text);
         frame.loops(&mut vectors, 0)?;
     }
     vectors.section(&code.finish, true)?;
+    vectors.release_tiles();
     frame.leave(&mut vectors.text);
     let (hot, registers) = (vectors.hot, vectors.used.count_ones());
     let bytes = vectors.text.finish()?;

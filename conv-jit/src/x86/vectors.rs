@@ -169,6 +169,7 @@ impl<'a> Vectors<'a> {
                 Inst::Store { dtype, place, step, live, value } => {
                     self.store(*dtype, *place, (*step, *live), *value)?
                 }
+                Inst::Tile(op) => self.tile(*op)?,
                 Inst::Block { dtype, place, step, along, live, values } => {
                     self.block(*dtype, *place, (*step, *along), *live, values)?
                 }

@@ -34,7 +34,7 @@ use crate::nest::{
     Access, Affine, AxisId, Base, Bound, BufferId, BufferRole, Cond, Expr, FOUR, Fold, Index, Leaf,
     Loop, LoopPath, Nest, Part, Quotient, Role, Stmt, Var,
 };
-use crate::schedule::{Borders, Pack};
+use crate::schedule::Borders;
 use crate::{Error, Schedule, Target};
 
 /// Copies that fill a panel: those of five axes that fold.
@@ -99,7 +99,7 @@ struct Woven {
 pub(super) fn weaves(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
     let has_lanes = schedule.lanes_of(Role::OutChannel) > 1 || schedule.lanes_of(Role::Out(0)) > 1;
     let is_panel = matches!(schedule.borders, Borders::Panel { .. });
-    let packs = schedule.pack == Pack::Tiles && schedule.tile_of(Role::Group) == 1;
+    let packs = schedule.pack.is_of_tiles() && schedule.tile_of(Role::Group) == 1;
     target.dots.are_several() && is_panel && packs && has_lanes && nest.weaves().is_some()
 }
 

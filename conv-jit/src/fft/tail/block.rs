@@ -53,7 +53,9 @@ impl<T: Vectors<L>, const L: usize> Spectra<T, L> {
         unsafe {
             match shape.isa {
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 | Isa::Avx512Vnni => self.block_avx512(shape, memory, now, to),
+                Isa::Avx512 | Isa::Avx512Vnni | Isa::Avx512Amx => {
+                    self.block_avx512(shape, memory, now, to)
+                }
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx2 | Isa::AvxVnni => self.block_avx2(shape, memory, now, to),
                 _ => self.block::<Plain<T, L>>(shape, memory, now, to),
