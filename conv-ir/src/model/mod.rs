@@ -12,6 +12,7 @@ mod panel;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod tiles;
 mod unroll;
 mod woven;
 

@@ -9,7 +9,7 @@ use super::order;
 use super::shape::{Shape, is_known, product};
 use super::{
     CROWDED, L2_RATE, LATENCY, PAIR_CYCLES, channels_of, counted, dots, fma_cycles, step_of_dots,
-    taps, with_dots,
+    taps, tiles, with_dots,
 };
 use crate::Target;
 use crate::nest::{FOUR, Role};
@@ -50,6 +50,11 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
     let shape = &Shape { column_step, row_step, ..shape.clone() };
     let fours = &Shape { keeps_sums: false, ..shape.in_dots(target) };
     let target = &with_dots(target);
+    if let Some(mut choice) = tiles::of_columns(shape, target) {
+        copied(&mut choice, shape, target)?;
+        order::order(&mut choice, fours, target);
+        return Some(choice);
+    }
     let lanes = target.lanes(shape.bytes) as i64;
     let columns = if shape.column_step == 1 { best(fours, target) } else { None };
     let alone = product([shape.out_channels, shape.rows(), shape.columns()]) as f64 * STORED_ALONE;
@@ -79,20 +84,26 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
         (_, Some(_)) => channel_lanes(&mut choice, fours, target),
         (_, None) => return None,
     }
-    let tile_rows = choice.schedule.tile_of(Role::Out(1));
-    let (rows, bytes) = panel(shape, target, tile_rows)?;
-    choice.schedule.borders = Borders::Panel { rows, columns: None };
     choice.schedule.pack = Pack::Tiles;
-    choice.reasons.push(format!(
-        "borders panel:{rows}: padded rows of the input are copied for {}, {FOUR} channels side by side, {} KiB in cache",
-        counted(rows, "output row"),
-        bytes / 1024
-    ));
+    copied(&mut choice, shape, target)?;
     taps(&mut choice, fours, target);
     choice.reasons.push(dots(target));
     choice.schedule.step = step_of_dots(choice.schedule.step, target);
     order::order(&mut choice, fours, target);
     Some(choice)
+}
+
+/// The rows of the panel; none where it leaves the second-level cache.
+fn copied(choice: &mut Choice, shape: &Shape, target: &Target) -> Option<()> {
+    let tile_rows = choice.schedule.tile_of(Role::Out(1));
+    let (rows, bytes) = panel(shape, target, tile_rows)?;
+    choice.schedule.borders = Borders::Panel { rows, columns: None };
+    choice.reasons.push(format!(
+        "borders panel:{rows}: padded rows of the input are copied for {}, {FOUR} channels side by side, {} KiB in cache",
+        counted(rows, "output row"),
+        bytes / 1024
+    ));
+    Some(())
 }
 
 /// Output rows of a panel that stays in the second-level cache, and its bytes: all of them, or as
