@@ -130,11 +130,16 @@ fn plain(conv: &Conv, schedule: Schedule) -> Schedule {
     if conv.known().is_some() {
         return schedule;
     }
-    let is_packed =
-        |role: Role| schedule.pack != Pack::No && matches!(role, Role::OutChannel | Role::Group);
+    let in_blocks = |(role, _): &(Role, i64)| matches!(role, Role::OutChannel | Role::Group);
+    // Without lanes, a panel is as wide as the tile.
+    let tile = match schedule.pack {
+        Pack::Panels { role, width } => vec![(role, width)],
+        Pack::Tiles => schedule.tile.iter().copied().filter(in_blocks).collect(),
+        _ => Vec::new(),
+    };
     Schedule {
         lanes: None,
-        tile: schedule.tile.iter().copied().filter(|(role, _)| is_packed(*role)).collect(),
+        tile,
         borders: Borders::Exact,
         unroll: Vec::new(),
         step: None,

@@ -39,6 +39,7 @@ const CASES: &[&str] = &[
     "conv4d f32 n1 g1 ic1 oc2 in 3x3x4x5 kernel 2x2x2x2 pad 1",
     "conv2d f32 n0 g1 ic3 oc8 in 9x11 kernel 3x3 pad 1 + bias",
     "conv2d f64 n1 g1 ic3 oc8 in 9x11 kernel 3x3 pad 1 + bias, silu",
+    "conv1d f64 n1 g1 ic3 oc10 in 11 kernel 3 pad 1 + bias | lanes oc:2 tile oc:10 borders panel:1 pack oc:2",
     "conv1d f64 nwc n1 g1 ic3 oc4 in 9 kernel 3 pad same-lower, gelu",
     "conv2d-transposed f64 n1 g1 ic3 oc4 in 4x5 kernel 4x4 stride 2 pad 1 flip, tanh",
     "conv2d f32 nB g1 ic3 oc8 in HxW kernel 3x3 stride 2 pad 1 + bias, relu",
