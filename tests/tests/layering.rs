@@ -314,3 +314,31 @@ fn no_file_is_longer_than_450_lines() {
         long.map(|(path, text)| format!("{path}: {} lines", lines(&text))).collect();
     assert!(long.is_empty(), "divide them by what they are about:\n{}", long.join("\n"));
 }
+
+/// rustfmt ends a function with a brace below the column at which it begins. Text in literals could
+/// look like one; none of ours does.
+#[test]
+fn no_function_is_longer_than_80_lines() {
+    let mut long = Vec::new();
+    for (path, text) in shipped("") {
+        let lines: Vec<&str> = code(&text).collect();
+        for (at, line) in lines.iter().enumerate() {
+            let words = line.trim_start();
+            let indent = &line[..line.len() - words.len()];
+            let is_prefix = |w: &&str| {
+                w.starts_with("pub") || matches!(*w, "const" | "unsafe" | "extern" | "\"C\"")
+            };
+            if words.split(' ').find(|w| !is_prefix(w)) != Some("fn") || words.ends_with([';', '}'])
+            {
+                continue;
+            }
+            let is_end =
+                |line: &&str| line.strip_prefix(indent).is_some_and(|l| l.starts_with('}'));
+            let length = lines[at..].iter().position(is_end).map_or(0, |length| length + 1);
+            if length > 80 {
+                long.push(format!("{path}:{}: {length} lines", at + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "divide them by what they do:\n{}", long.join("\n"));
+}

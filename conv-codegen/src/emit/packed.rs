@@ -51,16 +51,10 @@ pub(super) fn item(
     if need_finite_weights(versions) {
         pack.extend(packing.note_finite_weights());
     }
-    let length = |at: &usize| packing.scope.length(*at).as_constant().unwrap_or(0);
-    let buffers = (0..first.nest.buffers.len()).filter(|&at| is_held(&first.nest.buffers[at]));
-    let mut buffers: Vec<usize> = buffers.collect();
-    // Whole cache lines first, so that as many as can be start at one.
-    let dtype = |at: &usize| first.nest.buffers[*at].dtype;
-    buffers.sort_by_key(|at| length(at) * dtype(at).bytes() as i64 % LINE != 0);
+    let (buffers, arrays) = held(&packing, &first.nest);
     let names: Vec<TokenStream> =
         buffers.iter().map(|&at| tokens(&packing.scope.buffers[at])).collect();
     let types = buffers.iter().map(|&at| packing.array_type(at));
-    let arrays: Vec<_> = buffers.iter().map(|at| (length(at), dtype(at))).collect();
     let (finite, rest) = match need_finite_weights(versions) {
         true => (Some(quote!(, finite: bool)), Some(quote!(, ..))),
         false => (None, None),
@@ -110,6 +104,17 @@ pub(super) fn item(
 
         #debug
     })
+}
+
+/// The buffers that a value holds, and the length and type of each. Whole cache lines come first, so
+/// that as many as can be start at one.
+fn held(packing: &Item<'_>, nest: &Nest) -> (Vec<usize>, Vec<(i64, DType)>) {
+    let length = |at: usize| packing.scope.length(at).as_constant().unwrap_or(0);
+    let held = (0..nest.buffers.len()).filter(|&at| is_held(&nest.buffers[at]));
+    let array = |at: usize| (at, (length(at), nest.buffers[at].dtype));
+    let mut held: Vec<_> = held.map(array).collect();
+    held.sort_by_key(|(_, (length, dtype))| length * dtype.bytes() as i64 % LINE != 0);
+    held.into_iter().unzip()
 }
 
 /// The length of the scratch that a run takes, and the parameter, where it does.

@@ -105,41 +105,16 @@ impl Streamed<'_> {
     /// Tables, and what is called with a state.
     pub(super) fn calls(&self, module: &Ident, pieces: &[Piece]) -> TokenStream {
         let t = type_name(self.described.dtype());
-        let number = Literal::usize_unsuffixed;
-        let (state, header) = (number(self.state()), number(self.header()));
-        let first = Literal::i64_unsuffixed(self.plan.first());
-        let take = number(self.plan.pieces[0] as usize);
-        let (input, output) = (self.tensors.first(), self.tensors.last());
         let row = |tensor: Option<&Tensor<f64>>| tensor.map_or(1, |t| t.outer * t.inner);
-        let (from, to) = (number(row(input)), number(row(output)));
-        let wrong = format!("`input` must be whole positions, each {} elements", row(input));
-        let (tables, piece) = (self.tables(module), self.piece(pieces));
+        let [from, to] = [self.tensors.first(), self.tensors.last()].map(row);
+        let wrong = format!("`input` must be whole positions, each {from} elements");
+        let [from, to] = [from, to].map(Literal::usize_unsuffixed);
+        let (counts, tables) = (self.counts(module), self.tables(module));
+        let (work, piece) = (self.work(module), self.piece(pieces));
         quote! {
-            /// Elements of the state of a stream, which is all that it remembers. An array of zeros
-            /// is a stream that begins.
-            pub const STATE: usize = #state;
-
-            /// The input with which the first output is known, counted from 1: 1 where no output
-            /// looks ahead.
-            pub const FIRST: usize = #first;
+            #counts
 
             #tables
-
-            /// Positions that become known with so many more inputs.
-            pub fn next(state: &[#t; Self::STATE], inputs: usize) -> usize {
-                let had = Self::inputs(state);
-                let lines = || Self::STEPS.iter().map(|step| step.line);
-                let known = |inputs| #module::line::known(lines(), inputs);
-                (known(had + inputs as i64) - known(had)) as usize
-            }
-
-            /// Positions that [`flush`](Self::flush) gives, if the input ends now.
-            pub fn left(state: &[#t; Self::STATE]) -> usize {
-                let had = Self::inputs(state);
-                let lines = || Self::STEPS.iter().map(|step| step.line);
-                let total = #module::line::total(lines(), had);
-                (total - #module::line::known(lines(), had)).max(0) as usize
-            }
 
             /// Takes a block of the input, of any length, and gives the outputs that became known:
             /// as many positions as [`next`](Self::next) says.
@@ -181,12 +156,56 @@ impl Streamed<'_> {
                 ::core::result::Result::Ok(())
             }
 
+            #work
+
+            #piece
+        }
+    }
+
+    /// What a state is, and what it says of the outputs to come.
+    fn counts(&self, module: &Ident) -> TokenStream {
+        let t = type_name(self.described.dtype());
+        let state = Literal::usize_unsuffixed(self.state());
+        let first = Literal::i64_unsuffixed(self.plan.first());
+        quote! {
+            /// Elements of the state of a stream, which is all that it remembers. An array of zeros
+            /// is a stream that begins.
+            pub const STATE: usize = #state;
+
+            /// The input with which the first output is known, counted from 1: 1 where no output
+            /// looks ahead.
+            pub const FIRST: usize = #first;
+
+            /// Positions that become known with so many more inputs.
+            pub fn next(state: &[#t; Self::STATE], inputs: usize) -> usize {
+                let had = Self::inputs(state);
+                let lines = || Self::STEPS.iter().map(|step| step.line);
+                let known = |inputs| #module::line::known(lines(), inputs);
+                (known(had + inputs as i64) - known(had)) as usize
+            }
+
+            /// Positions that [`flush`](Self::flush) gives, if the input ends now.
+            pub fn left(state: &[#t; Self::STATE]) -> usize {
+                let had = Self::inputs(state);
+                let lines = || Self::STEPS.iter().map(|step| step.line);
+                let total = #module::line::total(lines(), had);
+                (total - #module::line::known(lines(), had)).max(0) as usize
+            }
+
             /// How many inputs a state has had, of which each of four elements holds 16 bits.
             fn inputs(state: &[#t; Self::STATE]) -> i64 {
                 let digit = |at: usize| ((state[at] as i64) & 0xffff) << (16 * at);
                 digit(0) | digit(1) | digit(2) | digit(3) & (i64::MAX >> 1)
             }
+        }
+    }
 
+    /// The function that gives the driver a state and takes it back.
+    fn work(&self, module: &Ident) -> TokenStream {
+        let t = type_name(self.described.dtype());
+        let header = Literal::usize_unsuffixed(self.header());
+        let take = Literal::usize_unsuffixed(self.plan.pieces[0] as usize);
+        quote! {
             fn work(
                 &self,
                 state: &mut [#t; Self::STATE],
@@ -224,8 +243,6 @@ impl Streamed<'_> {
                     at += 1;
                 }
             }
-
-            #piece
         }
     }
 
