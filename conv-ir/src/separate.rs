@@ -26,7 +26,7 @@ mod whole;
 use std::fmt;
 
 use crate::accuracy::{gamma, sums_of_weights};
-use crate::conv::{Conv, ConvSpec, Padding, PaddingMode, PerAxis, Size};
+use crate::conv::{Conv, ConvAxis, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
 use crate::{DType, Reduction, Types};
 
 pub use crate::accuracy::Accuracy;
@@ -109,31 +109,76 @@ impl fmt::Display for Separable {
     }
 }
 
-/// The two passes, where all windows are of so low a rank that two passes are less work; sizes must
-/// be known.
-pub fn separate(conv: &Conv) -> Option<Separable> {
-    let spec = conv.spec();
-    let known = conv.known()?;
+/// The most pairs of a column and a row that are less work than the windows, where two passes may
+/// take their place at all; sizes must be known.
+fn most_pairs(conv: &Conv) -> Option<usize> {
+    let (spec, known) = (conv.spec(), conv.known()?);
     let [down, across] = conv.axes() else { return None };
     let (height, width) = (down.kernel, across.kernel);
     let pads = !matches!(spec.padding_mode, PaddingMode::Constant(value) if value != 0.0);
-    let plain = spec.in_channels == spec.groups
+    let may = spec.in_channels == spec.groups
         && spec.reduction == Reduction::Sum
         && !spec.transposed
         && !spec.multiplies()
-        && !spec.types.accumulator.is_integer()
         && pads
-        && conv.output_len().is_some_and(|len| len > 0);
-    let taps = known
-        .weight
-        .chunks(height * width)
-        .map(|w| w.iter().filter(|tap| **tap != 0.0).count())
-        .max()?;
+        && (!spec.bias || known.bias.is_some())
+        && conv.output_len().is_some_and(|len| len > 0)
+        && height > 1
+        && width > 1;
+    let windows = known.weight.chunks(height * width);
+    let taps = windows.map(|w| w.iter().filter(|tap| **tap != 0.0).count()).max()?;
     // A pass costs a trip through memory, worth about as much as its own taps.
     let most = taps / (2 * (height + width));
-    if !plain || height < 2 || width < 2 || most == 0 || spec.bias && known.bias.is_none() {
-        return None;
-    }
+    (may && most > 0).then_some(most)
+}
+
+/// The two passes, the first along the axis `first`, with so many channels between them. Types are
+/// not set, as they are the window's.
+fn passes(conv: &Conv, first: usize, between: usize) -> Option<[ConvSpec; 2]> {
+    let (spec, axes) = (conv.spec(), conv.axes());
+    let channels = match spec.layout {
+        Layout::ChannelsFirst => 2,
+        Layout::ChannelsLast => 1,
+    };
+    let rows = conv.output_shape()?[channels + first];
+    let along = |of: usize| {
+        let one = |value: fn(&ConvAxis) -> usize| -> Vec<usize> {
+            axes.iter()
+                .enumerate()
+                .map(|(at, axis)| if at == of { value(axis) } else { 1 })
+                .collect()
+        };
+        let padding = |(at, axis): (usize, &ConvAxis)| if at == of { axis.padding } else { (0, 0) };
+        ConvSpec {
+            kernel: one(|axis| axis.kernel),
+            stride: PerAxis::Each(one(|axis| axis.stride)),
+            dilation: PerAxis::Each(one(|axis| axis.dilation)),
+            padding: Padding::Explicit(PerAxis::Each(
+                axes.iter().enumerate().map(padding).collect(),
+            )),
+            ..spec.clone()
+        }
+    };
+    let mut second = along(1 - first);
+    second.input = axes.iter().map(|axis| axis.input.clone()).collect();
+    second.input[first] = Size::Known(rows);
+    (second.in_channels, second.groups) = (between, spec.out_channels);
+    let first = ConvSpec {
+        out_channels: between,
+        bias: false,
+        residual: false,
+        activation: None,
+        ..along(first)
+    };
+    Some([first, second])
+}
+
+/// The two passes, where all windows are of so low a rank that two passes are less work; sizes must
+/// be known.
+pub fn separate(conv: &Conv) -> Option<Separable> {
+    let (spec, known) = (conv.spec(), conv.known()?);
+    let most = most_pairs(conv).filter(|_| !spec.types.accumulator.is_integer())?;
+    let [height, width] = [conv.axes()[0].kernel, conv.axes()[1].kernel];
     let windows = known.weight.chunks(height * width);
     let sums = spec.types.accumulator;
     let all: Option<Vec<Factors>> = windows.map(|w| factors(w, width, most, sums)).collect();
@@ -143,37 +188,14 @@ pub fn separate(conv: &Conv) -> Option<Separable> {
     for f in &mut all {
         f.pairs.resize(rank, (vec![0.0; height], vec![0.0; width]));
     }
-    let rows = conv.output_shape()?[match spec.layout {
-        crate::Layout::ChannelsFirst => 2,
-        crate::Layout::ChannelsLast => 1,
-    }];
     let pairs = || all.iter().flat_map(|f| &f.pairs);
     let columns: Vec<f64> = pairs().flat_map(|pair| pair.0.clone()).collect();
     let row: Vec<f64> = pairs().flat_map(|pair| pair.1.clone()).collect();
-    let between = spec.out_channels.checked_mul(rank)?;
-    let first = ConvSpec {
-        types: Types { input: spec.types.input, ..sums.into() },
-        out_channels: between,
-        kernel: vec![height, 1],
-        stride: PerAxis::Each(vec![down.stride, 1]),
-        dilation: PerAxis::Each(vec![down.dilation, 1]),
-        padding: Padding::Explicit(PerAxis::Each(vec![down.padding, (0, 0)])),
-        bias: false,
-        residual: false,
-        activation: None,
-        ..spec.clone()
-    };
-    let second = ConvSpec {
-        types: Types { output: spec.types.output, bias: spec.types.bias, ..sums.into() },
-        in_channels: between,
-        groups: spec.out_channels,
-        input: vec![Size::Known(rows), across.input.clone()],
-        kernel: vec![1, width],
-        stride: PerAxis::Each(vec![1, across.stride]),
-        dilation: PerAxis::Each(vec![1, across.dilation]),
-        padding: Padding::Explicit(PerAxis::Each(vec![(0, 0), across.padding])),
-        ..spec.clone()
-    };
+    let [first, second] = passes(conv, 0, spec.out_channels.checked_mul(rank)?)?;
+    let types = spec.types;
+    let first = ConvSpec { types: Types { input: types.input, ..sums.into() }, ..first };
+    let ending = Types { output: types.output, bias: types.bias, ..sums.into() };
+    let second = ConvSpec { types: ending, ..second };
     let bias = known.bias.as_ref();
     let largest = |of: &dyn Fn(&Factors) -> f64| all.iter().map(of).fold(0.0, f64::max);
     Some(Separable {

@@ -10,9 +10,9 @@
 //! by all rows near it. Sums of integers are modulo 2^32, in any order, and what lies between the
 //! passes fits in 16 bits whatever the input: nothing is rounded, so nobody has to ask for it.
 
-use super::Separable;
-use crate::conv::{Conv, ConvSpec, Layout, Padding, PaddingMode, PerAxis, Size};
-use crate::{DType, Reduction, Types};
+use super::{Separable, most_pairs, passes};
+use crate::conv::{Conv, ConvSpec};
+use crate::{DType, Types};
 
 /// A column and a row.
 type Factors = (Vec<i64>, Vec<i64>);
@@ -33,61 +33,24 @@ const BETWEEN: DType = DType::I16;
 /// # Ok::<(), conv_ir::Error>(())
 /// ```
 pub fn separate_whole(conv: &Conv) -> Option<Separable> {
-    let (spec, known) = (conv.spec(), conv.known()?);
-    let [down, across] = conv.axes() else { return None };
-    let (height, width) = (down.kernel, across.kernel);
-    let pads = !matches!(spec.padding_mode, PaddingMode::Constant(value) if value != 0.0);
-    let plain = spec.in_channels == spec.groups
-        && spec.reduction == Reduction::Sum
-        && !spec.transposed
-        && !spec.multiplies()
-        && spec.types.accumulator.is_integer()
-        && pads
-        && conv.output_len().is_some_and(|len| len > 0);
-    let windows = || known.weight.chunks(height * width);
-    let taps = windows().map(|w| w.iter().filter(|tap| **tap != 0.0).count()).max()?;
-    // A pass costs a trip through memory, worth about as much as its own taps.
-    let is_less = height > 1 && width > 1 && taps >= 2 * (height + width);
-    if !plain || !is_less || spec.bias && known.bias.is_none() {
-        return None;
-    }
-    let types = spec.types;
+    most_pairs(conv).filter(|_| conv.types().accumulator.is_integer())?;
+    let (known, types) = (conv.known()?, conv.types());
+    let [height, width] = [conv.axes()[0].kernel, conv.axes()[1].kernel];
+    let windows = known.weight.chunks(height * width);
     let fits = |(column, row): &Factors| {
         let is_weight = |tap: &i64| types.weight.round(*tap as f64) == *tap as f64;
         let all_fit = column.iter().chain(row).all(is_weight);
         all_fit && reach(row, types.input).is_some_and(|(least, most)| is_between(least, most))
     };
-    let all: Option<Vec<_>> = windows().map(|w| factors(w, width).filter(fits)).collect();
+    let all: Option<Vec<_>> = windows.map(|w| factors(w, width).filter(fits)).collect();
     let all = all?;
     let numbers = |of: &dyn Fn(&Factors) -> Vec<i64>| -> Vec<f64> {
         all.iter().flat_map(of).map(|tap| tap as f64).collect()
     };
-    let columns = conv.output_shape()?[match spec.layout {
-        Layout::ChannelsFirst => 3,
-        Layout::ChannelsLast => 2,
-    }];
-    let first = ConvSpec {
-        types: Types::of(types.input, types.weight).giving(BETWEEN),
-        kernel: vec![1, width],
-        stride: PerAxis::Each(vec![1, across.stride]),
-        dilation: PerAxis::Each(vec![1, across.dilation]),
-        padding: Padding::Explicit(PerAxis::Each(vec![(0, 0), across.padding])),
-        bias: false,
-        residual: false,
-        activation: None,
-        ..spec.clone()
-    };
-    let second = ConvSpec {
-        types: Types { input: BETWEEN, ..types },
-        in_channels: spec.out_channels,
-        groups: spec.out_channels,
-        input: vec![down.input.clone(), Size::Known(columns)],
-        kernel: vec![height, 1],
-        stride: PerAxis::Each(vec![down.stride, 1]),
-        dilation: PerAxis::Each(vec![down.dilation, 1]),
-        padding: Padding::Explicit(PerAxis::Each(vec![down.padding, (0, 0)])),
-        ..spec.clone()
-    };
+    let [first, second] = passes(conv, 1, conv.spec().out_channels)?;
+    let sums = Types::of(types.input, types.weight).giving(BETWEEN);
+    let first = ConvSpec { types: sums, ..first };
+    let second = ConvSpec { types: Types { input: BETWEEN, ..types }, ..second };
     let (rows, bias) = (numbers(&|pair| pair.1.clone()), known.bias.as_ref().map(|b| &b[..]));
     let second = Conv::new(second).ok()?.with_weights(&numbers(&|pair| pair.0.clone()), bias);
     let in_floats = |of: &[i64]| of.iter().map(|tap| *tap as f64).collect();
