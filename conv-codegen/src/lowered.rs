@@ -134,7 +134,7 @@ fn plain(conv: &Conv, schedule: Schedule) -> Schedule {
     // Without lanes, a panel is as wide as the tile.
     let tile = match schedule.pack {
         Pack::Panels { role, width } => vec![(role, width)],
-        Pack::Tiles => schedule.tile.iter().copied().filter(in_blocks).collect(),
+        pack if pack.is_of_tiles() => schedule.tile.iter().copied().filter(in_blocks).collect(),
         _ => Vec::new(),
     };
     Schedule {

@@ -30,7 +30,7 @@ use conv_ir::DType;
 use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use smallvec::{SmallVec, smallvec};
 
-use super::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
+use super::inst::{Arg, Carried, Inst, Kind, LeafCode, Place, Source, Value};
 
 /// Products in an instruction.
 pub(super) const FOUR: usize = 4;
@@ -153,11 +153,11 @@ pub(super) struct Loaded {
 }
 
 /// The multiply-adds of two loads.
-pub(super) fn products_of_loads(update: &[Inst], carried: &[bool]) -> Vec<Loaded> {
+pub(super) fn products_of_loads(update: &[Inst], carried: &Carried) -> Vec<Loaded> {
     let mut loads: HashMap<Value, Source> = HashMap::default();
     let mut found = Vec::new();
     for (at, inst) in update.iter().enumerate() {
-        if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize]) {
+        if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[*v]) {
             loads.insert(value, source);
         }
         let Inst::Set { to, kind: Kind::Fma, args } = inst else { continue };
@@ -165,7 +165,7 @@ pub(super) fn products_of_loads(update: &[Inst], carried: &[bool]) -> Vec<Loaded
             Arg::Value(value) => loads.get(&value).map(|source| (arg, *source)),
             Arg::From(source) => Some((arg, source)),
         };
-        let is_sum = carried[to.0 as usize] && args[2] == Arg::Value(*to);
+        let is_sum = carried[*to] && args[2] == Arg::Value(*to);
         if let Some((a, b)) = source(args[0]).zip(source(args[1])).filter(|_| is_sum) {
             found.push(Loaded { at, sum: *to, factors: [a, b] });
         }
@@ -174,7 +174,7 @@ pub(super) fn products_of_loads(update: &[Inst], carried: &[bool]) -> Vec<Loaded
 }
 
 /// The multiply-adds whose factors are a byte in every lane and bytes side by side.
-pub(super) fn products(update: &[Inst], carried: &[bool]) -> Vec<Product> {
+pub(super) fn products(update: &[Inst], carried: &Carried) -> Vec<Product> {
     let mut found = Vec::new();
     for Loaded { at, sum, factors: [a, b] } in products_of_loads(update, carried) {
         let product = [(a, b), (b, a)].into_iter().find_map(|((shared, splat), (_, vector))| {
@@ -250,11 +250,11 @@ pub(super) fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
 }
 
 /// Without loads that nobody reads any more.
-pub(super) fn without_unread(insts: Vec<Inst>, carried: &[bool]) -> Vec<Inst> {
+pub(super) fn without_unread(insts: Vec<Inst>, carried: &Carried) -> Vec<Inst> {
     let mut is_read = vec![false; carried.len()];
     insts.iter().flat_map(Inst::reads).for_each(|value| is_read[value.0 as usize] = true);
     let is_needed = |inst: &Inst| match inst.load() {
-        Some((value, _)) => carried[value.0 as usize] || is_read[value.0 as usize],
+        Some((value, _)) => carried[value] || is_read[value.0 as usize],
         None => true,
     };
     insts.into_iter().filter(is_needed).collect()
@@ -308,8 +308,7 @@ impl<'a> Writer<'a> {
         let (mut shifts, mut shift_of): (Vec<Shift>, _) = (Vec::new(), HashMap::default());
         for (sum, splats) in splats {
             let at = *known.entry(splats).or_insert_with(|| {
-                code.carried.push(true);
-                let of = Value(code.carried.len() as u32 - 1);
+                let of = code.carried.fresh(true);
                 let zero = smallvec![Arg::From(Source::Bits(0))];
                 code.init.push(Inst::Set { to: of, kind: Kind::Copy, args: zero });
                 shifts.push(Shift { of, sums: Vec::new(), lowers });
@@ -410,8 +409,7 @@ impl<'a> Writer<'a> {
     }
 
     fn set(&mut self, kind: Kind, args: SmallVec<[Arg; 3]>) -> Value {
-        self.code.carried.push(false);
-        let to = Value(self.code.carried.len() as u32 - 1);
+        let to = self.code.carried.fresh(false);
         self.code.update.push(Inst::Set { to, kind, args });
         to
     }

@@ -31,7 +31,7 @@ pub(super) fn flowing(code: &LeafCode, shared: &Shared, machine: &Machine) -> Op
     }
     let order = shared.by_address()?;
     let splats = shared.splats();
-    let all = code.carried.iter().filter(|carried| **carried).count() as i64;
+    let all = code.carried.lasting() as i64;
     let keeps = |sums| machine.keeps_splats(sums, splats);
     if keeps(all) || !keeps(shared.most_alive(&order)) {
         return None;

@@ -14,7 +14,7 @@ use conv_ir::MAX_EMBEDDED_BROADCASTS;
 use smallvec::SmallVec;
 
 use super::Shape;
-use super::inst::{Arg, Inst, Kind, Source, Value};
+use super::inst::{Arg, Carried, Inst, Kind, Source, Value};
 
 /// Whether each of `users` instructions repeats `source` as a memory operand, beside `sums` that
 /// are carried.
@@ -36,13 +36,13 @@ fn is_operand(shape: Shape, source: &Source, users: usize, sums: usize) -> bool 
 }
 
 /// Folds what can be in a straight line.
-pub(super) fn fold(insts: &mut Vec<Inst>, carried: &[bool], shape: Shape) {
+pub(super) fn fold(insts: &mut Vec<Inst>, carried: &Carried, shape: Shape) {
     let uses = uses(insts, carried.len());
-    let sums = carried.iter().filter(|carried| **carried).count();
+    let sums = carried.lasting();
     let mut folded: Vec<Option<Source>> = vec![None; carried.len()];
     let mut gone = vec![false; insts.len()];
     for (at, inst) in insts.iter().enumerate() {
-        if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[v.0 as usize])
+        if let Some((value, source)) = inst.load().filter(|(v, _)| !carried[*v])
             && let users = &uses[value.0 as usize]
             && !users.is_empty()
             && is_operand(shape, &source, users.len(), sums)

@@ -12,6 +12,8 @@
 //!
 //! No axis, no condition and no index is left: a place is a cursor and a number of bytes.
 
+use std::ops::Index;
+
 use conv_ir::DType;
 use smallvec::SmallVec;
 
@@ -413,6 +415,46 @@ impl Motion {
     }
 }
 
+/// The values of a leaf's code: of each, whether it is carried through the loops.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carried(Vec<bool>);
+
+impl Carried {
+    /// A value that nothing has set yet.
+    pub fn fresh(&mut self, is_carried: bool) -> Value {
+        self.0.push(is_carried);
+        Value(self.0.len() as u32 - 1)
+    }
+
+    /// How many values there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many of them are carried.
+    pub fn lasting(&self) -> usize {
+        self.iter().filter(|is_carried| *is_carried).count()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = bool> {
+        self.0.iter().copied()
+    }
+}
+
+impl Index<Value> for Carried {
+    type Output = bool;
+
+    fn index(&self, value: Value) -> &bool {
+        &self.0[value.0 as usize]
+    }
+}
+
+impl From<Vec<bool>> for Carried {
+    fn from(carried: Vec<bool>) -> Carried {
+        Carried(carried)
+    }
+}
+
 /// The whole leaf.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LeafCode {
@@ -426,8 +468,7 @@ pub(crate) struct LeafCode {
     /// Moves over what later calls read, of which each turn of the innermost loop asks for so many
     /// bytes.
     pub ahead: Option<(Cursor, i64)>,
-    /// Per value: whether it lives through the loops.
-    pub carried: Vec<bool>,
+    pub carried: Carried,
     /// The tile registers; none where it has no tiles.
     pub tiles: Vec<Form>,
 }

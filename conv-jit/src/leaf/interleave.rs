@@ -31,7 +31,7 @@ use conv_ir::DType;
 
 use super::Shape;
 use super::dots::without_unread;
-use super::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
+use super::inst::{Arg, Carried, Inst, Kind, LeafCode, Place, Source, Value};
 use chains::{Chain, chains, without_chains};
 use write::Writer;
 
@@ -131,7 +131,7 @@ fn sums(code: &LeafCode) -> Vec<Sum> {
     let mut loads: HashMap<Value, Source> = HashMap::default();
     let mut found: HashMap<Value, Option<Sum>> = HashMap::default();
     for inst in &code.update {
-        if let Some((value, source)) = inst.load().filter(|(v, _)| !code.carried[v.0 as usize]) {
+        if let Some((value, source)) = inst.load().filter(|(v, _)| !code.carried[*v]) {
             loads.insert(value, source);
             continue;
         }
@@ -153,7 +153,7 @@ fn sums(code: &LeafCode) -> Vec<Sum> {
         }
         // What others read is not theirs alone.
         for read in inst.reads().into_iter().filter(|read| read != to) {
-            if code.carried[read.0 as usize] {
+            if code.carried[read] {
                 found.insert(read, None);
             }
         }
@@ -242,7 +242,7 @@ fn has_sign((least, most): (i64, i64)) -> bool {
 }
 
 /// The sums in fours, whose columns are side by side.
-fn runs(sums: Vec<Sum>, carried: &mut Vec<bool>) -> Vec<Run> {
+fn runs(sums: Vec<Sum>, carried: &mut Carried) -> Vec<Run> {
     let mut of_taps: HashMap<&[(Key, i64)], usize> = HashMap::default();
     for (at, sum) in sums.iter().enumerate() {
         of_taps.entry(&sum.taps).or_insert(at);
@@ -271,10 +271,7 @@ fn runs(sums: Vec<Sum>, carried: &mut Vec<bool>) -> Vec<Run> {
         }
         four.iter().for_each(|&at| is_taken[at] = true);
         let registers = if first.dtype == DType::U8 { 2 } else { FOUR };
-        let new = (0..registers).map(|_| {
-            carried.push(true);
-            Value(carried.len() as u32 - 1)
-        });
+        let new = (0..registers).map(|_| carried.fresh(true));
         let (dtype, start, taps) = (first.dtype, first.start, first.taps.clone());
         let sums = four.map(|at| sums[at].value);
         runs.push(Run { sums, dtype, start, taps, new: new.collect(), range });

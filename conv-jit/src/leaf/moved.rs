@@ -47,8 +47,7 @@ pub(super) fn joined(code: &mut LeafCode, width: i64) {
         match moves(first) {
             Some(found) if are_together(left.iter().map(moves), found, width) => {
                 let (bytes, place, to) = found;
-                code.carried.push(false);
-                let value = Value(code.carried.len() as u32 - 1);
+                let value = code.carried.fresh(false);
                 let source = Source::Vector { place, live: Live::first(width) };
                 let args = smallvec![Arg::From(source)];
                 code.update.push(Inst::Set { to: value, kind: Kind::Copy, args });

@@ -12,7 +12,7 @@
 
 use smallvec::SmallVec;
 
-use super::inst::{Arg, Inst, Kind, Live, Place, Source, Value};
+use super::inst::{Arg, Carried, Inst, Kind, Live, Place, Source, Value};
 
 /// A strided load that this is about.
 #[derive(Clone, Copy, PartialEq)]
@@ -23,21 +23,13 @@ struct Wanted {
 
 /// Replaces the strided loads of a section; whether there are any. `element` in bytes, `width` in
 /// lanes.
-pub(super) fn pair(
-    insts: &mut Vec<Inst>,
-    carried: &mut Vec<bool>,
-    element: i64,
-    width: i64,
-) -> bool {
+pub(super) fn pair(insts: &mut Vec<Inst>, carried: &mut Carried, element: i64, width: i64) -> bool {
     let every = insts.iter().flat_map(operands);
     let all: Vec<Wanted> = every.filter_map(|arg| strided(arg, element)).collect();
     if all.is_empty() || width == 1 {
         return false;
     }
-    let mut fresh = || {
-        carried.push(false);
-        Value(carried.len() as u32 - 1)
-    };
+    let mut fresh = || carried.fresh(false);
     let mut out = Vec::with_capacity(2 * insts.len());
     for mut inst in insts.drain(..) {
         if let Inst::Set { to, kind, args } = &mut inst {
@@ -139,7 +131,7 @@ mod tests {
 
     /// Of f32 in vectors of 8.
     fn paired(insts: &[Inst]) -> Vec<Inst> {
-        let (mut out, mut carried) = (insts.to_vec(), vec![true; 2]);
+        let (mut out, mut carried) = (insts.to_vec(), vec![true; 2].into());
         pair(&mut out, &mut carried, 4, 8);
         out
     }

@@ -20,7 +20,7 @@ use rustc_hash::{FxHashMap as HashMap, FxHashSet as HashSet};
 use smallvec::SmallVec;
 
 use super::Shape;
-use super::inst::{Arg, Inst, Kind, LeafCode, Source, Value};
+use super::inst::{Arg, Carried, Inst, Kind, LeafCode, Source, Value};
 
 /// What a value that is set once is: never a carried one.
 type Meaning = (Kind, SmallVec<[Arg; 3]>);
@@ -32,11 +32,11 @@ pub(super) fn regrouped(
     code: &LeafCode,
     shared: &Shared,
     shape: Shape,
-) -> Option<(Vec<Inst>, Vec<bool>)> {
+) -> Option<(Vec<Inst>, Carried)> {
     let order = shared.by_address()?;
     let (mut carried, bytes) = (code.carried.clone(), shape.bytes());
     // Accumulators live through the section, whether it adds to them or not.
-    let sums = carried.iter().filter(|c| **c).count() as i64;
+    let sums = carried.lasting() as i64;
     let keep = shape.machine().keeps_splats(sums, shared.splats());
     let regrouped = shared.write(&order, &mut carried, keep);
     (loads(&regrouped, bytes) < loads(&code.update, bytes)).then_some((regrouped, carried))
@@ -69,7 +69,7 @@ pub(super) struct Shared {
 impl Shared {
     /// `None` where no vector is read twice, or something else than loads and multiply-adds is
     /// there.
-    pub(super) fn of(insts: &[Inst], carried: &[bool]) -> Option<Shared> {
+    pub(super) fn of(insts: &[Inst], carried: &Carried) -> Option<Shared> {
         if !may_share(insts, carried) {
             return None;
         }
@@ -82,7 +82,7 @@ impl Shared {
                 return None;
             };
             let args: SmallVec<[Arg; 3]> = args.iter().map(|arg| renamed(*arg, &names)).collect();
-            match (carried[to.0 as usize], kind) {
+            match (carried[*to], kind) {
                 (true, kind) if sum_at(*to, *kind, &args).is_some() => {
                     shared.sums.push((*to, (*kind, args)));
                 }
@@ -178,7 +178,7 @@ impl Shared {
 
     /// The instructions again: operands just before their first use. Splats stay in registers, or
     /// each use has its own, to be folded into it.
-    pub(super) fn write(&self, order: &[usize], carried: &mut Vec<bool>, keep: bool) -> Vec<Inst> {
+    pub(super) fn write(&self, order: &[usize], carried: &mut Carried, keep: bool) -> Vec<Inst> {
         let mut out = Vec::new();
         let mut written = vec![false; carried.len()];
         for &at in order {
@@ -201,13 +201,12 @@ impl Shared {
         value: Value,
         keep: bool,
         (out, written): (&mut Vec<Inst>, &mut [bool]),
-        carried: &mut Vec<bool>,
+        carried: &mut Carried,
     ) -> Value {
         let meaning = &self.meanings[&value];
         let mut to = value;
         if is_splat(meaning) && !keep {
-            carried.push(false);
-            to = Value(carried.len() as u32 - 1);
+            to = carried.fresh(false);
         } else if written[value.0 as usize] {
             return value;
         }
@@ -226,15 +225,15 @@ impl Shared {
 
 /// Whether a vector may be read twice, by a first look: most leaves read none so, and their sums
 /// are never compared.
-fn may_share(insts: &[Inst], carried: &[bool]) -> bool {
+fn may_share(insts: &[Inst], carried: &Carried) -> bool {
     let mut read: HashSet<&Source> = HashSet::default();
     insts.iter().any(|inst| match inst {
-        Inst::Set { to, kind: Kind::Copy, args } if !carried[to.0 as usize] => match &args[0] {
+        Inst::Set { to, kind: Kind::Copy, args } if !carried[*to] => match &args[0] {
             Arg::From(Source::Splat(_)) => false,
             Arg::From(source) => !read.insert(source),
             Arg::Value(_) => true,
         },
-        Inst::Set { to, kind: Kind::Pick(_) | Kind::Or, .. } => !carried[to.0 as usize],
+        Inst::Set { to, kind: Kind::Pick(_) | Kind::Or, .. } => !carried[*to],
         _ => false,
     })
 }

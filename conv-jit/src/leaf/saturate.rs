@@ -58,8 +58,7 @@ pub(super) fn stored(code: &mut LeafCode, masks: bool) {
             Arg::Value(of) => !finish[raised..].iter().any(|inst| inst.sets().contains(&of)),
             Arg::From(_) => false,
         };
-        let is_alone =
-            !code.carried[to.0 as usize] && readers.get(to).is_some_and(|r| r.len() == 1);
+        let is_alone = !code.carried[*to] && readers.get(to).is_some_and(|r| r.len() == 1);
         let (insts, of) = match masks && dtype.range().is_some_and(|(least, _)| least == 0) {
             true => (SmallVec::from_slice(&[at]), Arg::Value(*to)),
             false => (SmallVec::from_slice(&[raised, at]), below[0]),
@@ -152,8 +151,7 @@ pub(super) fn joined(code: &mut LeafCode, width: i64) {
         all.iter().for_each(|row| gone[row.2] = true);
         let last = all.iter().map(|row| row.2).max().unwrap_or(0);
         let mut set = |kind, args: SmallVec<[Arg; 3]>| {
-            code.carried.push(false);
-            let to = Value(code.carried.len() as u32 - 1);
+            let to = code.carried.fresh(false);
             behind[last].push(Inst::Set { to, kind, args });
             to
         };
@@ -228,7 +226,7 @@ mod tests {
     }
 
     fn left_by(finish: &[Inst], masks: bool) -> Vec<Inst> {
-        let (finish, carried) = (finish.to_vec(), vec![true, false, false]);
+        let (finish, carried) = (finish.to_vec(), vec![true, false, false].into());
         let mut code = LeafCode { finish, carried, ..LeafCode::default() };
         stored(&mut code, masks);
         code.finish

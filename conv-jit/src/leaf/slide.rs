@@ -138,8 +138,7 @@ pub(super) fn can_slide(shape: Shape) -> bool {
 }
 
 fn load(code: &mut LeafCode, source: Source) -> Value {
-    code.carried.push(false);
-    let to = Value(code.carried.len() as u32 - 1);
+    let to = code.carried.fresh(false);
     code.update.push(Inst::Set { to, kind: Kind::Copy, args: smallvec![Arg::From(source)] });
     to
 }
@@ -149,11 +148,11 @@ fn taps(code: &LeafCode, is_packed: &impl Fn(Place) -> bool) -> Vec<Tap> {
     let mut loads: HashMap<Value, Source> = HashMap::default();
     let mut found = Vec::new();
     for (at, inst) in code.update.iter().enumerate() {
-        if let Some((value, source)) = inst.load().filter(|(v, _)| !code.carried[v.0 as usize]) {
+        if let Some((value, source)) = inst.load().filter(|(v, _)| !code.carried[*v]) {
             loads.insert(value, source);
         }
         let Inst::Set { to, kind, args } = inst else { continue };
-        if !code.carried[to.0 as usize] {
+        if !code.carried[*to] {
             continue;
         }
         let source = |arg: Arg| match arg {

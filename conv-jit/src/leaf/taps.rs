@@ -262,8 +262,7 @@ fn write(code: &mut LeafCode, products: Vec<Product>, in_order: bool) {
 }
 
 fn load(code: &mut LeafCode, source: Source) -> Value {
-    code.carried.push(false);
-    let to = Value(code.carried.len() as u32 - 1);
+    let to = code.carried.fresh(false);
     code.update.push(Inst::Set { to, kind: Kind::Copy, args: smallvec![Arg::From(source)] });
     to
 }

@@ -103,7 +103,7 @@ pub(super) fn in_tiles(code: &LeafCode, width: i64) -> Option<LeafCode> {
     tiled.init = (0..sums.len()).map(zero).collect();
     tiled.finish = finish(code, &grid, &sums);
     let values = renamed(&mut tiled.finish)?;
-    tiled.carried = vec![false; values];
+    tiled.carried = vec![false; values].into();
     tiled.finish = by_stores(std::mem::take(&mut tiled.finish), values);
     Some(tiled)
 }

@@ -12,7 +12,7 @@
 
 use smallvec::SmallVec;
 
-use super::inst::{Arg, Inst, Live, Place, Source, Value};
+use super::inst::{Arg, Carried, Inst, Live, Place, Source};
 
 /// A strided load: which operand of which instruction.
 #[derive(Clone, Copy)]
@@ -33,7 +33,7 @@ impl Wanted {
 }
 
 /// The section with such loads turned; none where there are none. `element` in bytes.
-pub(super) fn turned(insts: &[Inst], carried: &mut Vec<bool>, element: i64) -> Option<Vec<Inst>> {
+pub(super) fn turned(insts: &[Inst], carried: &mut Carried, element: i64) -> Option<Vec<Inst>> {
     let wanted = wanted(insts);
     let columns = usize::try_from(16 / element).ok().filter(|&columns| columns > 1)?;
     let mut out = insts.to_vec();
@@ -57,8 +57,7 @@ pub(super) fn turned(insts: &[Inst], carried: &mut Vec<bool>, element: i64) -> O
             let start = from.min(run - columns);
             let mut to = SmallVec::from_elem(None, from - start);
             for load in &here[from..start + columns] {
-                carried.push(false);
-                let value = Value(carried.len() as u32 - 1);
+                let value = carried.fresh(false);
                 to.push(Some(value));
                 if let Inst::Set { args, .. } = &mut out[load.inst] {
                     args[load.arg] = Arg::Value(value);
@@ -91,7 +90,7 @@ fn wanted(insts: &[Inst]) -> Vec<Wanted> {
 mod tests {
     use smallvec::smallvec;
 
-    use super::super::inst::{Cursor, Kind};
+    use super::super::inst::{Cursor, Kind, Value};
     use super::*;
 
     /// The rows that additions of neighbours so many bytes behind the first become: where each
@@ -104,7 +103,7 @@ mod tests {
             Inst::Set { to: Value(at as u32), kind: Kind::Add, args }
         };
         let insts: Vec<Inst> = places.iter().enumerate().map(add).collect();
-        let mut carried = vec![true; places.len()];
+        let mut carried = vec![true; places.len()].into();
         let Some(out) = turned(&insts, &mut carried, element) else { return Vec::new() };
         let row = |inst: &Inst| match inst {
             Inst::Turned { to, place, .. } => {

@@ -138,9 +138,7 @@ impl<'a> Walk<'a> {
         }
         let to = match self.expr(value, None)? {
             // A carried register may change before this copy of it is read.
-            Arg::Value(v) if self.code.carried[v.0 as usize] => {
-                self.emit(None, Kind::Copy, &[Arg::Value(v)])
-            }
+            Arg::Value(v) if self.code.carried[v] => self.emit(None, Kind::Copy, &[Arg::Value(v)]),
             Arg::Value(v) => v,
             from => self.emit(None, Kind::Copy, &[from]),
         };
@@ -167,8 +165,7 @@ impl<'a> Walk<'a> {
     }
 
     pub(super) fn fresh(&mut self, carried: bool) -> Value {
-        self.code.carried.push(carried);
-        Value(self.code.carried.len() as u32 - 1)
+        self.code.carried.fresh(carried)
     }
 
     fn emit(&mut self, to: Option<Value>, kind: Kind, args: &[Arg]) -> Value {

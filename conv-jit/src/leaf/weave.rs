@@ -15,7 +15,7 @@
 use conv_ir::DType;
 use smallvec::smallvec;
 
-use super::inst::{Arg, Inst, Kind, LeafCode, Live, Source, Value};
+use super::inst::{Arg, Carried, Inst, Kind, LeafCode, Live, Source, Value};
 
 /// Values of a block, and bytes of a lane.
 const FOUR: usize = 4;
@@ -54,12 +54,11 @@ pub(super) fn woven(code: &LeafCode, slides: bool, saturates: bool) -> Option<Le
 fn together(
     values: [Value; FOUR],
     has_sign: bool,
-    carried: &mut Vec<bool>,
+    carried: &mut Carried,
     out: &mut Vec<Inst>,
 ) -> Value {
     let mut set = |kind, args| {
-        carried.push(false);
-        let to = Value(carried.len() as u32 - 1);
+        let to = carried.fresh(false);
         out.push(Inst::Set { to, kind, args });
         to
     };
@@ -82,7 +81,7 @@ fn together(
 }
 
 /// Rows of bytes, a lane each: fours of columns, of which the last may be there twice.
-fn rows(block: &Inst, carried: &mut Vec<bool>, saturates: bool) -> Option<Vec<Inst>> {
+fn rows(block: &Inst, carried: &mut Carried, saturates: bool) -> Option<Vec<Inst>> {
     let Inst::Block { dtype, place, step, along: 1, live, values } = block else { return None };
     let (place, step, live) = (*place, *step, *live);
     let mut out = Vec::new();
@@ -91,8 +90,7 @@ fn rows(block: &Inst, carried: &mut Vec<bool>, saturates: bool) -> Option<Vec<In
         if !saturates {
             return together(values, *dtype == DType::I8, carried, out);
         }
-        carried.push(false);
-        let to = Value(carried.len() as u32 - 1);
+        let to = carried.fresh(false);
         let args = values.iter().map(|value| Arg::Value(*value)).collect();
         out.push(Inst::Set { to, kind: Kind::Bytes(*dtype), args });
         to
@@ -112,7 +110,7 @@ fn rows(block: &Inst, carried: &mut Vec<bool>, saturates: bool) -> Option<Vec<In
 fn copied(
     section: &mut [Inst],
     at: usize,
-    (carried, slides): (&mut Vec<bool>, bool),
+    (carried, slides): (&mut Carried, bool),
 ) -> Option<Vec<Inst>> {
     let Inst::Block { dtype: DType::I8 | DType::U8, place, step: 4, along: 1, live, values } =
         &section[at]
@@ -124,7 +122,7 @@ fn copied(
     let mut loads = [0; FOUR];
     for (load, value) in loads.iter_mut().zip(&values) {
         let reads = |inst: &&Inst| inst.reads().contains(value);
-        if carried[value.0 as usize] || section.iter().filter(reads).count() != 1 {
+        if carried[*value] || section.iter().filter(reads).count() != 1 {
             return None;
         }
         *load = section[..at].iter().position(|inst| match inst.load() {

@@ -206,8 +206,7 @@ fn products(code: &mut LeafCode, fours: &[Four], half: usize, bytes: Arg) {
 }
 
 fn set(code: &mut LeafCode, kind: Kind, args: SmallVec<[Arg; 3]>) -> Arg {
-    code.carried.push(false);
-    let to = Value(code.carried.len() as u32 - 1);
+    let to = code.carried.fresh(false);
     code.update.push(Inst::Set { to, kind, args });
     Arg::Value(to)
 }

@@ -16,7 +16,7 @@ impl Vectors<'_> {
         for (at, inst) in insts.iter().enumerate() {
             inst.each_value(|value| last[value.0 as usize] = at);
         }
-        let forever = self.code.carried.iter().map(|c| *c && !is_last);
+        let forever = self.code.carried.iter().map(|c| c && !is_last);
         last.iter_mut()
             .zip(forever)
             .filter(|(_, forever)| *forever)

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use conv_ir::DType;
 
 use super::super::dots::without_unread;
-use super::super::inst::{Arg, Inst, Kind, LeafCode, Place, Source, Value};
+use super::super::inst::{Arg, Carried, Inst, Kind, LeafCode, Place, Source, Value};
 use super::{FOUR, LANES, Run, is_every};
 
 /// What is done to one sum, in normal form, and where it is stored.
@@ -148,7 +148,11 @@ fn together(four: &[Option<Chain>]) -> Option<Chain> {
 }
 
 /// A section without what is made of these sums.
-pub(super) fn without_chains(insts: &[Inst], sums: &HashSet<Value>, carried: &[bool]) -> Vec<Inst> {
+pub(super) fn without_chains(
+    insts: &[Inst],
+    sums: &HashSet<Value>,
+    carried: &Carried,
+) -> Vec<Inst> {
     let mut gone = sums.clone();
     let mut kept = Vec::new();
     for inst in insts {

@@ -4,12 +4,12 @@ use smallvec::{SmallVec, smallvec};
 
 use conv_ir::DType;
 
-use super::super::inst::{Arg, Cursor, Inst, Kind, Live, Place, Source, Value};
+use super::super::inst::{Arg, Carried, Cursor, Inst, Kind, Live, Place, Source, Value};
 use super::chains::{Act, Chain, Step};
 use super::{BYTES, FOUR, Key, LANES, Run, Unit, has_sign};
 
 pub(super) struct Writer<'a> {
-    pub carried: &'a mut Vec<bool>,
+    pub carried: &'a mut Carried,
     pub out: Vec<Inst>,
 }
 
@@ -19,8 +19,7 @@ impl Writer<'_> {
     }
 
     fn set(&mut self, kind: Kind, args: &[Arg]) -> Value {
-        self.carried.push(false);
-        let to = Value(self.carried.len() as u32 - 1);
+        let to = self.carried.fresh(false);
         self.put(to, kind, args);
         to
     }
