@@ -53,11 +53,13 @@ fn resizing(model: &TypedModel, id: usize) -> Option<(&Resize, Vec<usize>, Vec<f
     let fact = model.outlet_fact(*node.inputs.first()?).ok()?;
     let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type())?;
     let given = op.optional_scales_input.and_then(|at| node.inputs.get(at));
-    let scales = match given {
-        Some(&given) => {
-            let konst = model.outlet_fact(given).ok()?.konst.as_ref()?;
-            crate::found::numbers(konst).ok()?
-        }
+    let given = given.map(|&given| {
+        let konst = model.outlet_fact(given).ok()?.konst.as_ref()?;
+        crate::found::numbers(konst).ok()
+    });
+    // An empty list says that the sizes are given.
+    let scales = match given.filter(|scales| scales.as_ref().is_none_or(|list| !list.is_empty())) {
+        Some(scales) => scales?,
         None => {
             let output = node.outputs[0].fact.shape.as_concrete()?;
             output.iter().zip(shape).map(|(&o, &i)| o as f32 / i as f32).collect()
@@ -246,14 +248,27 @@ fn channels_last(model: &TypedModel, id: usize) -> TractResult<Option<TypedModel
         return Ok(None);
     }
     let last = shape.len() - 1;
+    // Scales that were computed of sizes would give other sizes where they are rounded.
+    let Some(output) = node.outputs[0].fact.shape.as_concrete() else { return Ok(None) };
+    let mut sizes: Vec<i64> = output.iter().map(|&n| n as i64).collect();
     scales[1..].rotate_left(1);
+    sizes[1..].rotate_left(1);
+    let are_given = op.optional_scales_input.is_some_and(|at| {
+        let fact = node.inputs.get(at).and_then(|&given| model.outlet_fact(given).ok());
+        fact.is_some_and(|fact| fact.shape.volume() != 0.to_dim())
+    });
     let mut patch = TypedModelPatch::default();
     let name = |what: &str| format!("{}.{what}", node.name);
     let input = patch.tap_model(model, node.inputs[0])?;
     let input = patch.wire_node(name("channels_last"), AxisOp::Move(1, last), &[input])?;
-    let scales = patch.add_const(name("scales"), tensor1(&scales))?;
-    let op = Resize { optional_scales_input: Some(1), optional_sizes_input: None, ..op.clone() };
-    let resized = patch.wire_node(name("resized"), op, &[input[0], scales])?;
+    let given = if are_given { tensor1(&scales) } else { tensor1(&sizes) };
+    let given = patch.add_const(name("extents"), given)?;
+    let op = Resize {
+        optional_scales_input: are_given.then_some(1),
+        optional_sizes_input: (!are_given).then_some(1),
+        ..op.clone()
+    };
+    let resized = patch.wire_node(name("resized"), op, &[input[0], given])?;
     let wires = patch.wire_node(&node.name, AxisOp::Move(last, 1), &resized)?;
     patch.shunt_outside(model, id.into(), wires[0])?;
     Ok(Some(patch))

@@ -71,3 +71,20 @@ fn copies_of_an_input_are_tracts() {
     let left = tracts(&explanation);
     assert!(!left.contains(&"NearestUpsample") && !left.contains(&"OptAddUnicast"), "{left:?}");
 }
+
+#[test]
+fn sizes_are_those_that_are_said() {
+    for (length, size) in [(11, 13), (22, 25), (7, 20), (41, 47)] {
+        let mut graph = Graph::new(&[1, 5, length, 4]);
+        let sizes = graph.longs_constant(&[1, 5, size, 6]);
+        let y = graph.node("Resize", &["x", "", "", &sizes], mode("linear", "half_pixel"));
+        let explanation = check(&graph.bytes(&[&y]), &[1, 5, length as usize, 4]);
+        assert_eq!(tracts(&explanation), ["MoveAxis", "Resize", "MoveAxis"]);
+    }
+    // The list of scales is empty, as before opset 13.
+    let mut graph = Graph::new(&[1, 5, 3, 4]);
+    let (none, sizes) = (graph.constant(&[0], vec![]), graph.longs_constant(&[1, 5, 6, 8]));
+    let y = graph.node("Resize", &["x", &none, &none, &sizes], mode("linear", "half_pixel"));
+    let explanation = check(&graph.bytes_of(11, &[&y]), &[1, 5, 3, 4]);
+    assert_eq!(tracts(&explanation), Vec::<&str>::new());
+}
