@@ -30,6 +30,7 @@ mod node;
 mod normalise;
 mod options;
 mod outputs;
+mod picks;
 mod pools;
 mod quantised;
 mod reader;
@@ -37,7 +38,9 @@ mod region;
 mod resize;
 mod scale;
 mod sized;
+mod spelling;
 mod tensor;
+mod transposed;
 
 pub use conv_jit::{Accuracy, Target};
 pub use error::Error;

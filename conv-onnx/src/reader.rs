@@ -4,26 +4,30 @@
 //!   run. So they are not read.
 //! - `Upsample`, which was before `Resize`.
 //! - `Resize` of opset 10 takes the nearest element at or before a position.
-//! - `NonMaxSuppression` takes numbers that are scalars.
+//! - Nodes that tract would read otherwise are spelled anew: [`spelling`](crate::spelling).
 //! - What is quantised, in one form: [`quantised`].
 //! - Elu, its kin and softplus are one node each: [`activations`].
+//! - Padding of transposed convolutions that follows from what they give: [`transposed`].
 //! - `SpaceToDepth` with channels first (mode `CRD`), which tract would run in the other order, is
 //!   refused.
 
 use std::path::Path;
 
 use tract_onnx::model::ParseResult;
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, attribute_proto};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, attribute_proto};
 use tract_onnx::prelude::{Framework as _, InferenceModel};
 use tract_onnx::tract_core::internal::*;
 
 use crate::activations;
 use crate::options::Route;
 use crate::quantised::{self, expanded};
+use crate::spelling::spell;
+use crate::transposed;
 
 /// tract's own operators, by names that are none.
 const RESIZE: &str = "conv_onnx.Resize";
 const SPACE_TO_DEPTH: &str = "conv_onnx.SpaceToDepth";
+const PAD: &str = "conv_onnx.Pad";
 
 /// Reads a model: from a file, whose folder has what the model keeps outside, or from bytes.
 pub fn read(from: From<'_>, route: Route) -> TractResult<InferenceModel> {
@@ -35,7 +39,7 @@ pub fn read(from: From<'_>, route: Route) -> TractResult<InferenceModel> {
         From::Bytes(mut bytes) => (reader.proto_model_for_read(&mut bytes)?, None),
     };
     if let Some(graph) = &mut proto.graph {
-        listed(graph);
+        spell(graph);
     }
     match (route, &proto.graph) {
         (Route::Compiled, _) => expanded::expand(&mut proto)?,
@@ -73,11 +77,12 @@ fn reader(route: Route) -> tract_onnx::Onnx {
     let onnx = tract_onnx::onnx();
     let mut onnx = onnx.with_ignore_output_shapes(true).with_ignore_value_info(true);
     let operators = &mut onnx.op_register;
-    for (operator, own) in [("Resize", RESIZE), ("SpaceToDepth", SPACE_TO_DEPTH)] {
+    for (operator, own) in [("Resize", RESIZE), ("SpaceToDepth", SPACE_TO_DEPTH), ("Pad", PAD)] {
         let Some(&tracts) = operators.0.get(operator) else { return onnx };
         operators.insert(own, tracts);
     }
     activations::register(operators);
+    transposed::register(operators);
     if route == Route::Compiled {
         quantised::register(operators);
     }
@@ -87,6 +92,14 @@ fn reader(route: Route) -> tract_onnx::Onnx {
             _ => node,
         };
         context.framework.op_register.0[RESIZE](context, node)
+    });
+    operators.insert("Pad", |context, node| {
+        let mut context = context.clone();
+        if node.input.len() > 1 {
+            // Its pads are an input, as from opset 11 on.
+            context.onnx_operator_set_version = context.onnx_operator_set_version.max(11);
+        }
+        context.framework.op_register.0[PAD](&context, node)
     });
     operators.insert("Upsample", |context, node| {
         let version = context.onnx_operator_set_version;
@@ -111,42 +124,6 @@ fn reader(route: Route) -> tract_onnx::Onnx {
         context.framework.op_register.0[SPACE_TO_DEPTH](context, node)
     });
     onnx
-}
-
-/// The numbers of `NonMaxSuppression` as lists of one, which tract asks for; others take scalars.
-fn listed(graph: &mut GraphProto) {
-    const ONE: &str = "conv_onnx.one";
-    let nodes = std::mem::take(&mut graph.node);
-    for mut node in nodes {
-        if node.op_type == "NonMaxSuppression" {
-            for at in 2..node.input.len() {
-                let name = format!("{}/list/{at}", node.output.first().map_or("", String::as_str));
-                let given = std::mem::replace(&mut node.input[at], name.clone());
-                if given.is_empty() {
-                    node.input[at] = given;
-                    continue;
-                }
-                graph.node.push(NodeProto {
-                    name: name.clone(),
-                    op_type: "Reshape".to_owned(),
-                    input: vec![given, ONE.to_owned()],
-                    output: vec![name],
-                    ..NodeProto::default()
-                });
-            }
-        }
-        graph.node.push(node);
-    }
-    if graph.node.iter().any(|node| node.input.iter().any(|input| input == ONE)) {
-        graph.initializer.push(TensorProto {
-            name: ONE.to_owned(),
-            dims: vec![1],
-            // i64
-            data_type: 7,
-            int64_data: vec![1],
-            ..TensorProto::default()
-        });
-    }
 }
 
 /// With the mode that such a node does not say.

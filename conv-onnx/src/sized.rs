@@ -17,8 +17,8 @@ use crate::error::tract;
 use crate::found::Left;
 use crate::options::{Options, Route};
 use crate::{
-    Error, Tensor, compiled, crops, fold, found, halves, join, matmul, normalise, outputs, pools,
-    quantised, resize, scale,
+    Error, Tensor, compiled, crops, fold, found, halves, join, matmul, normalise, outputs, picks,
+    pools, quantised, resize, scale,
 };
 
 /// What runs, for one set of input shapes.
@@ -48,6 +48,7 @@ impl Sized {
             }
             let mut model = model.into_typed()?;
             crops::replace(&mut model)?;
+            picks::replace(&mut model)?;
             Ok(model)
         })?;
         let (mut left, mut types, kept) = (Vec::new(), Vec::new(), Arc::default());

@@ -15,6 +15,7 @@ use tract_onnx::tract_core::ops::array::{Slice, TypedConcat};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 
 use super::{put, region};
+use crate::picks::Picked;
 use crate::region::{Region, Step, Work};
 
 pub fn fold(model: &TypedModel, node: &TypedNode) -> TractResult<Option<TypedModelPatch>> {
@@ -152,7 +153,9 @@ impl Part {
             let node = model.node(of.node);
             if let Some(slice) = node.op_as::<Slice>() {
                 axes[slice.axis].0 += slice.start.to_usize().ok()?;
-            } else if let Some(down) = node.op_as::<Downsample>() {
+            } else if let Some(down) =
+                node.op_as::<Downsample>().or(node.op_as::<Picked>().map(|picked| &picked.0))
+            {
                 let by = usize::try_from(down.stride).ok()?;
                 let (start, distance) = axes[down.axis];
                 axes[down.axis] = (down.modulo + by * start, by * distance);

@@ -15,6 +15,7 @@ mod reading;
 mod resize;
 mod scale;
 mod softmax;
+mod spelling;
 
 use conv_onnx::{Explanation, Model, Options, Route, Tensor};
 use graph::numbers;

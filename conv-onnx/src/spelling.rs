@@ -1,0 +1,121 @@
+//! Nodes of a file in the spelling that tract reads as ONNX means them.
+//!
+//! ```text
+//! NonMaxSuppression(scalars)              ->   lists of one
+//! MaxPool(auto_pad: VALID, ceil_mode)     ->   no auto_pad, which would take the mode away
+//! Pad(pads: [.., -1]), before opset 11    ->   pads as an input, which may be negative
+//! Resize(align_corners, scales)           ->   sizes: floor(extents * scales)
+//! ```
+//!
+//! The corners that `align_corners` has in mind are those of a whole number of elements. tract puts
+//! the last one at the scale times the extent, which may lie between two.
+
+use tract_onnx::pb::attribute_proto::AttributeType;
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+/// f32 and i64 in a file.
+const F32: i32 = 1;
+const I64: i32 = 7;
+
+/// Rewrites what needs it, in place.
+pub fn spell(graph: &mut GraphProto) {
+    for mut node in std::mem::take(&mut graph.node) {
+        match &node.op_type[..] {
+            "NonMaxSuppression" => listed(graph, &mut node),
+            "MaxPool" | "AveragePool" => {
+                node.attribute.retain(|a| !is_text(a, "auto_pad", "VALID"))
+            }
+            "Pad" => crop(graph, &mut node),
+            "Resize" => aligned(graph, &mut node),
+            _ => {}
+        }
+        graph.node.push(node);
+    }
+}
+
+fn is_text(attribute: &AttributeProto, name: &str, text: &str) -> bool {
+    attribute.name == name && attribute.s == text.as_bytes()
+}
+
+/// A node before another, whose output has a new name.
+fn before(graph: &mut GraphProto, node: &NodeProto, op: &str, inputs: &[&str]) -> String {
+    let of = node.output.first().map_or("", String::as_str);
+    let name = format!("{of}/{op}/{}", graph.node.len());
+    graph.node.push(NodeProto {
+        name: name.clone(),
+        op_type: op.to_owned(),
+        input: inputs.iter().map(|&input| input.to_owned()).collect(),
+        output: vec![name.clone()],
+        ..NodeProto::default()
+    });
+    name
+}
+
+/// A constant beside a node.
+fn constant(graph: &mut GraphProto, node: &NodeProto, tensor: TensorProto) -> String {
+    let of = node.output.first().map_or("", String::as_str);
+    let name = format!("{of}/constant/{}", graph.initializer.len());
+    graph.initializer.push(TensorProto { name: name.clone(), ..tensor });
+    name
+}
+
+fn longs(values: Vec<i64>) -> TensorProto {
+    let dims = vec![values.len() as i64];
+    TensorProto { dims, data_type: I64, int64_data: values, ..TensorProto::default() }
+}
+
+/// Numbers as lists of one, which tract asks for; others take scalars.
+fn listed(graph: &mut GraphProto, node: &mut NodeProto) {
+    for at in 2..node.input.len() {
+        if !node.input[at].is_empty() {
+            let one = constant(graph, node, longs(vec![1]));
+            node.input[at] = before(graph, node, "Reshape", &[&node.input[at], &one]);
+        }
+    }
+}
+
+/// Padding below zero, as an input.
+fn crop(graph: &mut GraphProto, node: &mut NodeProto) {
+    let pads = node.attribute.iter().find(|a| a.name == "pads" && a.ints.iter().any(|&n| n < 0));
+    let Some(pads) = pads.map(|pads| pads.ints.clone()) else { return };
+    let value = node.attribute.iter().find(|a| a.name == "value").map_or(0.0, |a| a.f);
+    let pads = constant(graph, node, longs(pads));
+    let value = TensorProto { data_type: F32, float_data: vec![value], ..TensorProto::default() };
+    let value = constant(graph, node, value);
+    node.input.truncate(1);
+    node.input.extend([pads, value]);
+    node.attribute.retain(|a| a.name != "pads" && a.name != "value");
+}
+
+/// Sizes in the place of scales, which are floored where they are between two.
+fn aligned(graph: &mut GraphProto, node: &mut NodeProto) {
+    let has = |at: usize| node.input.get(at).is_some_and(|name| !name.is_empty());
+    let is_aligned = |a| is_text(a, "coordinate_transformation_mode", "align_corners");
+    // Of some axes there are fewer scales than extents. Sizes are given where both are: the
+    // scales are empty then.
+    let of_some = node.attribute.iter().any(|a| a.name == "axes");
+    if !has(2) || has(3) || of_some || !node.attribute.iter().any(is_aligned) {
+        return;
+    }
+    let cast = |to: i32| AttributeProto {
+        name: "to".to_owned(),
+        r#type: AttributeType::Int.into(),
+        i: to.into(),
+        ..AttributeProto::default()
+    };
+    let as_type = |graph: &mut GraphProto, of: &str, to| {
+        let name = before(graph, node, "Cast", &[of]);
+        graph.node.last_mut().into_iter().for_each(|last| last.attribute.push(cast(to)));
+        name
+    };
+    let extents = before(graph, node, "Shape", &[&node.input[0]]);
+    let extents = as_type(graph, &extents, F32);
+    let scaled = before(graph, node, "Mul", &[&extents, &node.input[2]]);
+    let whole = before(graph, node, "Floor", &[&scaled]);
+    let sizes = as_type(graph, &whole, I64);
+    // None of them is an empty list, which every version of the operator takes.
+    let none = TensorProto { dims: vec![0], data_type: F32, ..TensorProto::default() };
+    node.input.truncate(2);
+    let none = constant(graph, node, none);
+    node.input.extend([none, sizes]);
+}
