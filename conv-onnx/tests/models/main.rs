@@ -11,6 +11,7 @@ mod kinds;
 mod matmul;
 mod pages;
 mod quantised;
+mod random;
 mod reading;
 mod resize;
 mod scale;
