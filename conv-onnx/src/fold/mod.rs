@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! parts of region(x)'s channels      -> region(x) of those, each              `parts`
+//! region(x)[.., a..b]                -> region(x) of less padding             `crop`
 //! act(region(x))                     -> region(x) with that activation        `activation`
 //! if y < 0 { y * slopes } else { y } -> region(x) with prelu                  `prelu`
 //! region(x) * a + b                  -> weights * a, bias * a + b             `affine::behind`
@@ -30,6 +31,7 @@
 pub mod activation;
 mod affine;
 mod alone;
+mod crop;
 mod excitation;
 mod focus;
 mod pad;
@@ -48,8 +50,9 @@ type Rule = fn(&TypedModel, &TypedNode) -> TractResult<Option<TypedModelPatch>>;
 
 /// In their order: a factor behind an activation may be a part of its spelling, so that it moves on
 /// only where no activation is left to be found.
-const RULES: [Rule; 10] = [
+const RULES: [Rule; 11] = [
     parts::fold,
+    crop::fold,
     activation::fold,
     prelu::fold,
     affine::behind,

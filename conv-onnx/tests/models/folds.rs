@@ -305,3 +305,42 @@ fn padding_in_front_of_convolutions() {
     assert_eq!(padded(vec![0, 1, 0, 0, 0, 0, 0, 0], vec![], 0, false), ["Pad"]);
     assert_eq!(padded(spatial(), vec![], 0, true), ["Pad", "Tanh"]);
 }
+
+/// A convolution of one axis of 20, of 3 to 4 channels, and part of what it gives behind it.
+fn cropped(op: &str, attributes: Vec<Attribute>, [start, end]: [i64; 2], folds: bool) {
+    let mut graph = Graph::new(&[2, 3, 20]);
+    let weight = graph.weight(if op == "Conv" { &[4, 3, 3] } else { &[3, 4, 3] });
+    let bias = graph.weight(&[4]);
+    let y = graph.node(op, &["x", &weight, &bias], attributes);
+    let parts = [start, end, 2].map(|value| graph.longs_constant(&[value]));
+    let [start, end, axis] = parts.each_ref().map(String::as_str);
+    let y = graph.node("Slice", &[&y, start, end, axis], vec![]);
+    let y = graph.node("Relu", &[&y], vec![]);
+    let explanation = check(&graph.bytes(&[&y]), &[2, 3, 20]);
+    if folds {
+        assert_eq!((folded(&explanation), tracts(&explanation)), (vec!["crop", "relu"], vec![]));
+    } else {
+        assert!(!folded(&explanation).contains(&"crop"));
+    }
+}
+
+#[test]
+fn parts_of_an_axis() {
+    let padded = |pad: i64, stride: i64, dilation: i64| {
+        let strides = Ints("strides", vec![stride]);
+        vec![Ints("pads", vec![pad, pad]), strides, Ints("dilations", vec![dilation])]
+    };
+    // Causal: padded on both sides, and cut at the end.
+    cropped("Conv", padded(4, 1, 2), [0, -4], true);
+    cropped("Conv", padded(4, 1, 2), [4, i64::MAX], true);
+    cropped("Conv", padded(2, 1, 1), [1, -1], true);
+    cropped("Conv", padded(2, 2, 1), [1, -1], true);
+    // More than is padded.
+    cropped("Conv", padded(1, 3, 1), [0, -1], false);
+    cropped("Conv", padded(1, 1, 1), [2, -1], false);
+    cropped("Conv", padded(1, 3, 1), [1, 5], false);
+    cropped("ConvTranspose", padded(0, 2, 1), [0, -1], true);
+    cropped("ConvTranspose", padded(0, 2, 1), [1, -2], true);
+    let extra = [padded(1, 2, 1), vec![Ints("output_padding", vec![1])]].concat();
+    cropped("ConvTranspose", extra, [0, -2], true);
+}
