@@ -38,8 +38,12 @@ impl Along {
             return;
         }
         for (x, y) in x.chunks(all).zip(y.chunks_mut(all)) {
-            if let (1, Kind::Layer { eps }) = (self.inner, self.kind) {
-                self.layer_of_row(eps, x, y);
+            if self.inner == 1 {
+                match self.kind {
+                    Kind::Layer { eps } => self.layer_of_row(eps, x, y),
+                    Kind::Softmax => softmax_of_row(x, y),
+                    Kind::LogSoftmax => log_softmax_of_row(x, y),
+                }
                 continue;
             }
             for from in (0..self.inner).step_by(WIDTH) {
@@ -157,6 +161,30 @@ impl Along {
     }
 }
 
+fn softmax_of_row(x: &[f32], y: &mut [f32]) {
+    let most = most_of_row(x);
+    x.iter().zip(&mut *y).for_each(|(x, y)| *y = exp(x - most));
+    let scale = 1.0 / in_parts(y, |y| y);
+    y.iter_mut().for_each(|y| *y *= scale);
+}
+
+fn log_softmax_of_row(x: &[f32], y: &mut [f32]) {
+    let most = most_of_row(x);
+    x.iter().zip(&mut *y).for_each(|(x, y)| *y = x - most);
+    let logarithm = in_parts(y, exp).ln();
+    y.iter_mut().for_each(|y| *y -= logarithm);
+}
+
+fn most_of_row(x: &[f32]) -> f32 {
+    let larger = |most: &mut f32, x: f32| *most = if x > *most { x } else { *most };
+    let mut lanes = [f32::NEG_INFINITY; PART];
+    let (whole, rest) = x.as_chunks::<PART>();
+    whole.iter().for_each(|part| lanes.iter_mut().zip(part).for_each(|(most, &x)| larger(most, x)));
+    let mut most = f32::NEG_INFINITY;
+    lanes.iter().chain(rest).for_each(|&x| larger(&mut most, x));
+    most
+}
+
 /// The sum of what becomes of numbers, in [`PART`] sums side by side.
 fn in_parts(x: &[f32], of: impl Fn(f32) -> f32) -> f32 {
     let mut sums = [0.0; PART];
@@ -218,7 +246,9 @@ mod tests {
 
     #[test]
     fn every_kind_along_axes_of_any_size() {
-        for (outer, len, inner) in [(2, 3, 5), (1, 40, 64), (3, 70, 130), (2, 1, 9), (1, 33, 1)] {
+        for (outer, len, inner) in
+            [(2, 3, 5), (1, 40, 64), (3, 70, 130), (2, 1, 9), (1, 33, 1), (3, 100, 1)]
+        {
             let number = |at: usize| ((at * 37 % 101) as f32 - 50.0) * 0.1;
             let x: Vec<f32> = (0..outer * len * inner).map(number).collect();
             for kind in [Kind::Layer { eps: 1e-5 }, Kind::Softmax, Kind::LogSoftmax] {

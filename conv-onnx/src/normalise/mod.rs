@@ -2,14 +2,12 @@
 //!
 //! ```text
 //! (x - mean) / sqrt(variance + eps)     layer normalisation, which tract has in five nodes
-//! exp(x) / sum of exp(x)                softmax over an axis that is not the last, and its
-//!                                       logarithm
+//! exp(x) / sum of exp(x)                softmax, and its logarithm
 //! ```
 //!
 //! Requires a folded graph: the factors and summands of a layer normalisation are in what reads it.
 //! The equation says none of it: no tensor is divided by what follows from it. So these are [loops]
-//! of their own. tract computes a softmax over the last axis, row by row, and fast where rows are
-//! long.
+//! of their own.
 
 mod loops;
 
@@ -40,18 +38,17 @@ pub fn replace(model: &mut TypedModel, outputs: &Arc<Outputs>) -> TractResult<()
     model.compact()
 }
 
-/// A softmax, where its axis is not the last that has more than one position.
+/// A softmax along one axis.
 fn softmax(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, usize, Kind)> {
     let op = node.op_as::<Softmax>().filter(|op| op.quant_output_dt.is_none())?;
     let &[axis] = &op.axes[..] else { return None };
     let fact = model.outlet_fact(node.inputs[0]).ok()?;
     let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type())?;
-    let inner = shape.get(axis + 1..)?.iter().product::<usize>();
     let kind = match op.kind {
         SoftmaxKind::Softmax => Kind::Softmax,
         SoftmaxKind::LogSoftmax => Kind::LogSoftmax,
     };
-    (inner > 1).then_some((node.inputs[0], axis, kind))
+    (axis < shape.len()).then_some((node.inputs[0], axis, kind))
 }
 
 /// A layer normalisation: a node divides by the deviation what a node before it has centred.
