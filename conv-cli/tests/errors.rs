@@ -251,7 +251,7 @@ fn passes_and_stacks_must_make_sense() {
     says(
         &folder,
         &["explain", conv, "--target", "sse"],
-        &["possible values", "avx512vnni, avx512, avxvnni, avx2, cranelift128"],
+        &["possible values", "avx512amx, avx512vnni, avx512, avxvnni, avx2, cranelift128"],
     );
     says(&folder, &["explain", conv, "conv1d in 8 kernel 3"], &["spatial axes"]);
     says(

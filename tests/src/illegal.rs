@@ -78,6 +78,7 @@ fn changed(mut schedule: Schedule, word: usize, role: Role, number: i64) -> Sche
         13 => schedule.pack = Pack::Tiles,
         14 => schedule.parallel = Some(role),
         15 => schedule.cache_in = number,
+        16 => schedule.pack = Pack::Blocks { channels: number },
         _ => schedule.tile.retain(|t| t.0 != role),
     }
     schedule
@@ -85,7 +86,7 @@ fn changed(mut schedule: Schedule, word: usize, role: Role, number: i64) -> Sche
 
 /// A random convolution, and a schedule with up to three changes.
 pub fn changed_schedules() -> impl Strategy<Value = Drawn> {
-    let change = (0usize..17, role(), number());
+    let change = (0usize..18, role(), number());
     (drawn(), proptest::collection::vec(change, 1..=3)).prop_map(|(drawn, changes)| {
         let schedule =
             changes.into_iter().fold(drawn.schedule, |schedule, (word, role, number)| {

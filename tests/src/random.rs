@@ -269,7 +269,7 @@ pub fn schedules(rank: usize, widths: Vec<i64>) -> impl Strategy<Value = Schedul
     let unroll = proptest::sample::subsequence(taps.clone(), 0..=taps.len());
     let step = proptest::option::of((select(taps), 2i64..=4));
     let parallel = proptest::option::of(select(axes));
-    (lanes, tile, order, borders, (unroll, step), 0..4u8, parallel).prop_map(
+    (lanes, tile, order, borders, (unroll, step), 0..5u8, parallel).prop_map(
         move |(
             (role, width, vectors),
             (columns, rows, channels),
@@ -302,6 +302,7 @@ pub fn schedules(rank: usize, widths: Vec<i64>) -> impl Strategy<Value = Schedul
             schedule.pack = match (pack, schedule.panels()) {
                 (0, _) => Pack::No,
                 (1, _) => Pack::Tiles,
+                (4, _) => Pack::Blocks { channels: 4 * width },
                 // As wide as the lanes, or as the tile.
                 (2, panels) => panels,
                 (_, Pack::Panels { role, width: 1 }) => Pack::Panels { role, width: 1 },

@@ -21,7 +21,7 @@ pub const NAMES: &[&str] = &[
 pub const MACHINES: [Target; 3] = [Target::CRANELIFT, Target::AVX2, Target::AVX512];
 
 /// The same with instructions for bytes.
-const MACHINES_FOR_BYTES: [Target; 2] = [Target::AVX_VNNI, Target::AVX512_VNNI];
+const MACHINES_FOR_BYTES: [Target; 3] = [Target::AVX_VNNI, Target::AVX512_VNNI, Target::AVX512_AMX];
 
 /// Those that have code of their own for a convolution, of [`MACHINES`] and of those with
 /// instructions for bytes.

@@ -39,6 +39,9 @@ impl Roofline {
     }
 }
 
+/// Products a cycle of a machine with tiles: a row of 64 bytes times 16 columns.
+const TILE_PRODUCTS: f64 = 1024.0;
+
 /// Operations that one core of a target starts in a cycle, with arrays of such types. Bytes are
 /// multiplied several at a time where the target can.
 ///
@@ -56,6 +59,7 @@ pub fn operations_a_cycle(target: &Target, types: Types) -> f64 {
     let lanes = target.fma_bytes / types.accumulator.bytes();
     let are_bytes = types.input.bytes() == 1 && types.weight.bytes() == 1;
     let products = match target.dots {
+        Dots::Fours if are_bytes && target.has_tiles() => return 2.0 * TILE_PRODUCTS,
         Dots::Fours if are_bytes => 4.0,
         // Two products are an instruction, and their sum is one: three ports take what two take of
         // multiply-adds.

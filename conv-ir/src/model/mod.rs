@@ -144,6 +144,11 @@ fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
     }
     let mut choice = Choice { schedule: Schedule::default(), reasons: Vec::new() };
     if matches!(on, LanesOn::Channels) && takes_fours(shape, target) {
+        if let Some(mut choice) = tiles::of_channels(shape, target) {
+            let shape = &Shape { keeps_sums: false, ..shape.in_dots(target) };
+            order::order(&mut choice, shape, target);
+            return choice;
+        }
         return choose_fours(choice, shape, target);
     }
     match on {

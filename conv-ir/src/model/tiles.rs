@@ -6,7 +6,7 @@
 //! pixels.
 
 use super::counted;
-use super::shape::{Shape, product};
+use super::shape::{Shape, is_known, product};
 use crate::Target;
 use crate::nest::{FOUR, Role};
 use crate::schedule::{Choice, Pack, Schedule};
@@ -41,8 +41,7 @@ struct Tile {
 impl Tile {
     /// Cycles of a leaf of so many steps, whose rows have so many bytes.
     fn cycles(self, steps: i64, row: i64) -> f64 {
-        let down = (self.rows + ROWS - 1) / ROWS;
-        let across = (self.columns + ROWS - 1) / ROWS;
+        let (down, across) = (tiles(self.rows), tiles(self.columns));
         // A row of products a cycle; rows are loaded two at a time, columns lie across two lines.
         let products = (self.rows * across) as f64;
         let loads = self.rows as f64 / 2.0 + (across * row / FOUR) as f64;
@@ -57,44 +56,57 @@ fn row(shape: &Shape) -> Option<i64> {
     (FEWEST / FOUR..=ROW / FOUR).rev().find(|row| blocks % row == 0).map(|row| row * FOUR)
 }
 
-/// Cycles of all leaves where so many channels and columns are cut in tiles; the best tile.
-fn best(shape: &Shape, row: i64, by_columns: bool) -> Option<(f64, Tile)> {
+/// Which of both stand in the lanes, and so are the columns of tiles.
+#[derive(Clone, Copy, PartialEq)]
+enum Lanes {
+    Channels,
+    Columns,
+}
+
+/// Elements of a leaf's tile along an axis of so many that is no lane: as even as they can be, in
+/// up to so many tiles.
+fn even(extent: i64) -> impl Iterator<Item = i64> {
+    (1..=MOST_SUMS).map(move |tiles| {
+        let parts = (extent + tiles * ROWS - 1) / (tiles * ROWS);
+        (extent + parts - 1) / parts
+    })
+}
+
+/// Cycles of all leaves in the best of tiles, and that.
+fn best(shape: &Shape, row: i64, lanes: Lanes) -> Option<(f64, Tile)> {
     let steps = product([shape.in_channels / row, product(shape.taps.iter().copied())]);
-    let (channels, columns) = (shape.out_channels, shape.columns());
+    let (rows, columns) = match lanes {
+        Lanes::Columns => (shape.out_channels, shape.columns()),
+        Lanes::Channels => (shape.columns(), shape.out_channels),
+    };
     let cut = |extent: i64, tile: i64| [(tile, extent / tile), (extent % tile, 1)];
-    // As even as they can be.
-    let sizes = (1..=MOST_SUMS).map(|tiles| {
-        let parts = (channels + tiles * ROWS - 1) / (tiles * ROWS);
-        (channels + parts - 1) / parts
-    });
     let mut best: Option<(f64, Tile)> = None;
-    for of_channels in sizes {
-        for of_columns in (1..=MOST_SUMS).map(|tiles| tiles * ROWS) {
-            let of_columns = if by_columns { of_columns } else { of_columns.min(columns) };
-            let tiles = |extent: i64| (extent + ROWS - 1) / ROWS;
-            if tiles(of_channels) * tiles(of_columns) > MOST_SUMS {
+    for tile_rows in even(rows) {
+        for tile_columns in (1..=MOST_SUMS).map(|tiles| tiles * ROWS) {
+            if tiles(tile_rows) * tiles(tile_columns) > MOST_SUMS {
                 continue;
             }
             let mut cycles = 0.0;
-            for (some_channels, blocks) in cut(channels, of_channels) {
-                for (some_columns, wide) in cut(columns, of_columns) {
-                    if some_channels * some_columns * blocks * wide > 0 {
-                        let tile = match by_columns {
-                            true => Tile { rows: some_channels, columns: some_columns },
-                            false => Tile { rows: some_columns, columns: some_channels },
-                        };
-                        cycles += (blocks * wide) as f64 * tile.cycles(steps, row);
+            for (rows, down) in cut(rows, tile_rows) {
+                for (columns, across) in cut(columns, tile_columns) {
+                    if rows * columns * down * across > 0 {
+                        let tile = Tile { rows, columns };
+                        cycles += (down * across) as f64 * tile.cycles(steps, row);
                     }
                 }
             }
-            let tile = Tile { rows: of_channels, columns: of_columns };
             if best.is_none_or(|best| cycles < best.0) {
-                best = Some((cycles, tile));
+                best = Some((cycles, Tile { rows: tile_rows, columns: tile_columns }));
             }
         }
     }
     let others = product(shape.out.iter().skip(1).copied()) as f64;
     best.map(|(cycles, tile)| (cycles * others, tile))
+}
+
+/// Tiles of so many elements.
+fn tiles(extent: i64) -> i64 {
+    (extent + ROWS - 1) / ROWS
 }
 
 /// Whether so many cycles are fewer than those of vectors.
@@ -106,30 +118,56 @@ fn pays(shape: &Shape, cycles: f64) -> bool {
 
 /// Columns in the lanes, if that is worth it: lanes and tile of a schedule, and its rows.
 pub(super) fn of_columns(shape: &Shape, target: &Target) -> Option<Choice> {
-    let row = row(shape).filter(|_| target.has_tiles() && shape.column_step == 1)?;
-    let (cycles, tile) = best(shape, row, true)?;
+    let can = target.has_tiles() && shape.column_step == 1 && shape.spelled_taps().is_none();
+    let row = row(shape).filter(|_| can)?;
+    let (cycles, tile) = best(shape, row, Lanes::Columns)?;
     pays(shape, cycles).then(|| {
-        let lanes = Some((Role::Out(0), ROWS));
         let reason = format!(
             "lanes ow:{ROWS}: columns load and store as vectors, weights are rows of tiles"
         );
-        choice(tile, row, lanes, reason)
+        choice(tile, row, (Role::Out(0), Role::OutChannel), reason)
     })
 }
 
-fn choice(tile: Tile, row: i64, lanes: Option<(Role, i64)>, reason: String) -> Choice {
-    let tiles = |extent: i64| (extent + ROWS - 1) / ROWS;
-    let extents = vec![(Role::OutChannel, tile.rows), (Role::Out(0), tile.columns)];
+/// Channels in the lanes, where those of the input are innermost, if that is worth it.
+pub(super) fn of_channels(shape: &Shape, target: &Target) -> Option<Choice> {
+    let row = row(shape).filter(|_| target.has_tiles() && shape.fours.is_some())?;
+    let is_known = is_known(shape.columns()) && is_known(shape.rows());
+    // Tiles at an edge would be vectors, of which no registers hold as many.
+    let is_whole = !shape.ragged && !shape.folds && shape.phases == 1;
+    if !(is_known && is_whole && shape.channels_last) || shape.spelled_taps().is_some() {
+        return None;
+    }
+    let (cycles, tile) = best(shape, row, Lanes::Channels)?;
+    pays(shape, cycles).then(|| {
+        let reason = format!(
+            "lanes oc:{ROWS}: channels lie side by side, pixels of the input are rows of tiles"
+        );
+        let mut choice = choice(tile, row, (Role::OutChannel, Role::Out(0)), reason);
+        if shape.taps[0] > 1 {
+            choice.schedule.unroll = vec![Role::Kernel(0)];
+        }
+        choice
+    })
+}
+
+/// The schedule of a tile, which lanes and rows run along these axes.
+fn choice(tile: Tile, row: i64, (lanes, rows): (Role, Role), reason: String) -> Choice {
+    let Tile { rows: tall, columns: wide } = tile;
+    let mut extents = vec![(rows, tall), (lanes, wide)];
+    extents.sort_by_key(|(role, _)| *role != Role::OutChannel);
     let schedule = Schedule {
-        lanes,
+        lanes: Some((lanes, ROWS)),
         tile: extents,
         pack: Pack::Blocks { channels: row },
         ..Schedule::default()
     };
-    let sums = counted(tiles(tile.rows) * tiles(tile.columns), "tile");
+    let sums = counted(tiles(tall) * tiles(wide), "tile");
     let reasons = vec![
         reason,
-        format!("tile oc:{} x ow:{}: {sums} of sums", tile.rows, tile.columns),
+        format!(
+            "tile of {tall} rows along {rows} and {wide} columns along {lanes}: {sums} of sums"
+        ),
         format!("pack ic:{row}: {row} channels lie side by side and are multiplied at once"),
     ];
     Choice { schedule, reasons }

@@ -11,6 +11,8 @@ mod routes;
 #[cfg(target_arch = "x86_64")]
 mod stack;
 mod surface;
+#[cfg(target_arch = "x86_64")]
+mod tiles;
 #[cfg(feature = "ndarray")]
 mod views;
 
