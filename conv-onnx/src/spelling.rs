@@ -4,13 +4,8 @@
 //! NonMaxSuppression(scalars)              ->   lists of one
 //! MaxPool(auto_pad: VALID, ceil_mode)     ->   no auto_pad, which would take the mode away
 //! Pad(pads: [.., -1]), before opset 11    ->   pads as an input, which may be negative
-//! Resize(align_corners, scales)           ->   sizes: floor(extents * scales)
 //! ```
-//!
-//! The corners that `align_corners` has in mind are those of a whole number of elements. tract puts
-//! the last one at the scale times the extent, which may lie between two.
 
-use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// f32 and i64 in a file.
@@ -26,7 +21,6 @@ pub fn spell(graph: &mut GraphProto) {
                 node.attribute.retain(|a| !is_text(a, "auto_pad", "VALID"))
             }
             "Pad" => crop(graph, &mut node),
-            "Resize" => aligned(graph, &mut node),
             _ => {}
         }
         graph.node.push(node);
@@ -85,37 +79,4 @@ fn crop(graph: &mut GraphProto, node: &mut NodeProto) {
     node.input.truncate(1);
     node.input.extend([pads, value]);
     node.attribute.retain(|a| a.name != "pads" && a.name != "value");
-}
-
-/// Sizes in the place of scales, which are floored where they are between two.
-fn aligned(graph: &mut GraphProto, node: &mut NodeProto) {
-    let has = |at: usize| node.input.get(at).is_some_and(|name| !name.is_empty());
-    let is_aligned = |a| is_text(a, "coordinate_transformation_mode", "align_corners");
-    // Of some axes there are fewer scales than extents. Sizes are given where both are: the
-    // scales are empty then.
-    let of_some = node.attribute.iter().any(|a| a.name == "axes");
-    if !has(2) || has(3) || of_some || !node.attribute.iter().any(is_aligned) {
-        return;
-    }
-    let cast = |to: i32| AttributeProto {
-        name: "to".to_owned(),
-        r#type: AttributeType::Int.into(),
-        i: to.into(),
-        ..AttributeProto::default()
-    };
-    let as_type = |graph: &mut GraphProto, of: &str, to| {
-        let name = before(graph, node, "Cast", &[of]);
-        graph.node.last_mut().into_iter().for_each(|last| last.attribute.push(cast(to)));
-        name
-    };
-    let extents = before(graph, node, "Shape", &[&node.input[0]]);
-    let extents = as_type(graph, &extents, F32);
-    let scaled = before(graph, node, "Mul", &[&extents, &node.input[2]]);
-    let whole = before(graph, node, "Floor", &[&scaled]);
-    let sizes = as_type(graph, &whole, I64);
-    // None of them is an empty list, which every version of the operator takes.
-    let none = TensorProto { dims: vec![0], data_type: F32, ..TensorProto::default() };
-    node.input.truncate(2);
-    let none = constant(graph, node, none);
-    node.input.extend([none, sizes]);
 }

@@ -105,26 +105,6 @@ fn padding_below_zero_before_opset_11() {
     assert_eq!((shape, found), (vec![1, 1, 3, 4], expected));
 }
 
-#[test]
-fn corners_are_those_of_whole_elements() {
-    for opset in [11, 13, 18] {
-        let mut graph = Graph::new(&[1, 1, 4]);
-        let (none, scales) =
-            (graph.constant(&[0], vec![]), graph.constant(&[3], vec![1.0, 1.0, 1.7]));
-        let corners = Text("coordinate_transformation_mode", "align_corners");
-        let y = graph.node("Resize", &["x", &none, &scales], vec![Text("mode", "linear"), corners]);
-        let (shape, found) = output(&graph.bytes_of(opset, &[&y]), &[1, 1, 4]);
-        // 4 * 1.7 is 6.8; the last of the six is the last of the four.
-        let x = numbers(4, 7);
-        let at = |place: f32| {
-            let i = (place as usize).min(2);
-            x[i] + (x[i + 1] - x[i]) * (place - i as f32)
-        };
-        assert_eq!(shape, [1, 1, 6]);
-        assert_near(&found, &(0..6).map(|i| at(i as f32 * 3.0 / 5.0)).collect::<Vec<f32>>());
-    }
-}
-
 /// `x[:, 1::step]` of what is built of `x`.
 fn picked(build: impl Fn(&mut Graph) -> String, [images, rows]: [usize; 2], step: i64) {
     let whole = |picks: bool| {

@@ -30,7 +30,9 @@ impl Random {
         let by_channel = outputs == inputs && self.below(2) == 0;
         let groups = match by_channel {
             true => inputs,
-            false if inputs % 4 == 0 && outputs % 4 == 0 => self.one_of(&[1, 2, 4]),
+            false if inputs.is_multiple_of(4) && outputs.is_multiple_of(4) => {
+                self.one_of(&[1, 2, 4])
+            }
             false => 1,
         };
         let dilation = self.list(|random| random.one_of(&[1, 1, 1, 2]));

@@ -135,12 +135,12 @@ impl Random {
         let mut shape = self.shape(x);
         let mode = self.one_of(&["constant", "constant", "edge", "reflect"]);
         let (mut before, mut behind) = (vec![0, 0], vec![0, 0]);
-        for axis in 2..shape.len() {
-            let most = if mode == "reflect" { shape[axis] - 1 } else { 2 };
+        for n in &mut shape[2..] {
+            let most = if mode == "reflect" { *n - 1 } else { 2 };
             let pair = [self.below(most.min(2) + 1), self.below(most.min(2) + 1)];
             before.push(pair[0]);
             behind.push(pair[1]);
-            shape[axis] += pair[0] + pair[1];
+            *n += pair[0] + pair[1];
         }
         let pads = self.longs(before.into_iter().chain(behind));
         let value = self.constant(&[], 0.0, 0.5);
@@ -193,7 +193,7 @@ impl Random {
     /// Channels of several groups in turns.
     pub fn shuffled(&mut self, x: usize) -> Option<usize> {
         let shape = self.shape(x);
-        let groups = [2, 3, 4].into_iter().find(|by| shape[1] % by == 0)?;
+        let groups = [2, 3, 4].into_iter().find(|&by| shape[1].is_multiple_of(by))?;
         let mut apart = vec![shape[0], groups, shape[1] / groups];
         apart.extend(&shape[2..]);
         let order = [0, 2, 1].into_iter().chain(3..apart.len());
