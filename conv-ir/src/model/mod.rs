@@ -144,12 +144,8 @@ fn choose(shape: &Shape, target: &Target, on: LanesOn) -> Choice {
     }
     let mut choice = Choice { schedule: Schedule::default(), reasons: Vec::new() };
     if matches!(on, LanesOn::Channels) && takes_fours(shape, target) {
-        if let Some(mut choice) = tiles::of_channels(shape, target) {
-            let shape = &Shape { keeps_sums: false, ..shape.in_dots(target) };
-            order::order(&mut choice, shape, target);
-            return choice;
-        }
-        return choose_fours(choice, shape, target);
+        let in_tiles = tiles::of_channels(shape, target);
+        return in_tiles.unwrap_or_else(|| choose_fours(choice, shape, target));
     }
     match on {
         LanesOn::Channels => channel_lanes(&mut choice, shape, target),

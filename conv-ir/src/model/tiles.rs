@@ -5,8 +5,8 @@
 //! and the columns are those of a panel of fours. Where channels are, rows are the input's own
 //! pixels.
 
-use super::counted;
 use super::shape::{Shape, is_known, product};
+use super::{counted, order};
 use crate::Target;
 use crate::nest::{FOUR, Role};
 use crate::schedule::{Choice, Pack, Schedule};
@@ -147,6 +147,8 @@ pub(super) fn of_channels(shape: &Shape, target: &Target) -> Option<Choice> {
         if shape.taps[0] > 1 {
             choice.schedule.unroll = vec![Role::Kernel(0)];
         }
+        let shape = &Shape { keeps_sums: false, ..shape.in_dots(target) };
+        order::order(&mut choice, shape, target);
         choice
     })
 }

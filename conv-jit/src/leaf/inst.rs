@@ -485,3 +485,20 @@ impl LeafCode {
         self.init.iter().chain(&self.update).chain(&self.finish)
     }
 }
+
+/// Whether instructions name a cursor.
+pub(crate) fn names(insts: &[Inst], cursor: usize) -> bool {
+    let is = |place: &Place| place.cursor == Cursor(cursor as u32);
+    let reads = |arg: &Arg| match arg {
+        Arg::Value(_) => false,
+        Arg::From(source) => source.place().is_some_and(|place| is(&place)),
+    };
+    insts.iter().any(|inst| match inst {
+        Inst::Set { args, .. } => args.iter().any(reads),
+        Inst::Store { place, value, .. } => is(place) || reads(value),
+        Inst::Block { place, .. } | Inst::Turned { place, .. } | Inst::Prefetch { place, .. } => {
+            is(place)
+        }
+        Inst::Tile(tile) => tile.place().as_ref().is_some_and(is),
+    })
+}

@@ -18,8 +18,9 @@ use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::Refusal;
 use super::text::{Label, Text};
+use super::tiles;
 use super::vectors::{Given, Vectors};
-use crate::leaf::inst::{Arg, Cursor, Inst, LeafCode, LoopEnd, Motion, Place, SerialLoop};
+use crate::leaf::inst::{LeafCode, LoopEnd, Motion, SerialLoop, names};
 
 /// Holds what is needed for a moment.
 const SCRATCH: Register = Register::RAX;
@@ -85,11 +86,6 @@ pub(super) struct Room {
     /// Tiles, behind the vectors, at a line of the cache.
     pub tiles: i64,
 }
-
-/// Bytes of a tile.
-const TILE: i64 = 1024;
-/// Bytes of a line.
-const LINE: i64 = 64;
 
 impl<'a> Frame<'a> {
     pub fn new(code: &'a LeafCode, ints: usize, room: Room) -> Result<Frame<'a>, Refusal> {
@@ -188,27 +184,12 @@ impl<'a> Frame<'a> {
 
     /// Bytes below the saved registers: slots, then vectors, then tiles.
     fn bytes(&self) -> i64 {
-        let lines = if self.room.tiles > 0 { LINE } else { 0 };
-        self.first_tile() + lines + TILE * self.room.tiles
+        self.first_tile() + tiles::room_bytes(self.room.tiles)
     }
 
     /// Where tiles begin on the stack, before they are put at a line.
     fn first_tile(&self) -> i64 {
         self.first_spill() + self.room.vectors as i64 * self.room.bytes
-    }
-
-    /// Touches the pages of a long frame in turn, so that the stack grows, or ends, as it should;
-    /// finds the place of tiles.
-    fn make_room_for_tiles(&self, text: &mut Text) {
-        let Some(tiles) = self.tiles else { return };
-        let bytes = self.bytes();
-        for page in (0..).map(|page| bytes - page * PAGE).take_while(|at| *at >= 0).skip(1) {
-            let at = MemoryOperand::with_base_displ(Register::RSP, page);
-            text.push(Instruction::with2(Code::Mov_r64_rm64, SCRATCH, at));
-        }
-        let at = MemoryOperand::with_base_displ(Register::RSP, self.first_tile() + LINE - 1);
-        text.push(Instruction::with2(Code::Lea_r64_m, tiles, at));
-        text.push(Instruction::with2(Code::And_rm64_imm8, tiles, -LINE as i32));
     }
 
     /// Where vectors begin on the stack.
@@ -233,7 +214,9 @@ impl<'a> Frame<'a> {
         if self.bytes() > 0 {
             text.push(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, self.bytes() as i32));
         }
-        self.make_room_for_tiles(text);
+        if let Some(register) = self.tiles {
+            tiles::make_room(text, register, (self.bytes(), self.first_tile(), PAGE));
+        }
         for (l, count) in self.code.loops.iter().zip(&self.counts) {
             if let Amount::Slot(slot) = count {
                 self.count(text, l, *slot);
@@ -437,8 +420,8 @@ impl<'a> Frame<'a> {
         text.push(Ok(Instruction::with(Code::Retnq)));
     }
 
-    /// Refuses what 32-bit immediates do not hold, and a frame of a page but for tiles: nothing else
-    /// here touches the pages of a long one in turn.
+    /// Refuses what 32-bit immediates do not hold, and a frame of a page but for tiles: nothing
+    /// else here touches the pages of a long one in turn.
     pub fn check(&self) -> Result<(), Refusal> {
         if self.first_tile() >= PAGE {
             return Err(Refusal::Integers);
@@ -460,21 +443,4 @@ impl<'a> Frame<'a> {
 
 fn add_immediate(bytes: i64) -> Code {
     if i8::try_from(bytes).is_ok() { Code::Add_rm64_imm8 } else { Code::Add_rm64_imm32 }
-}
-
-/// Whether instructions name a cursor.
-fn names(insts: &[Inst], cursor: usize) -> bool {
-    let is = |place: &Place| place.cursor == Cursor(cursor as u32);
-    let reads = |arg: &Arg| match arg {
-        Arg::Value(_) => false,
-        Arg::From(source) => source.place().is_some_and(|place| is(&place)),
-    };
-    insts.iter().any(|inst| match inst {
-        Inst::Set { args, .. } => args.iter().any(reads),
-        Inst::Store { place, value, .. } => is(place) || reads(value),
-        Inst::Block { place, .. } | Inst::Turned { place, .. } | Inst::Prefetch { place, .. } => {
-            is(place)
-        }
-        Inst::Tile(tile) => tile.place().as_ref().is_some_and(is),
-    })
 }

@@ -6,6 +6,7 @@
 use iced_x86::{Code, Instruction, MemoryOperand, Register};
 
 use super::Refusal;
+use super::text::Text;
 use super::vectors::Vectors;
 use crate::leaf::inst::{Form, Place, TileOp};
 
@@ -14,6 +15,29 @@ const TABLE: usize = 64;
 /// Where in it bytes of a row begin, two for each register, and where rows do.
 const ROW_BYTES: usize = 16;
 const ROWS: usize = 48;
+
+/// Bytes of a tile of sums.
+const TILE: i64 = 1024;
+/// Bytes of a line of the cache.
+const LINE: i64 = 64;
+
+/// Bytes of a frame that has room for so many tiles, which begin at a line.
+pub(super) fn room_bytes(tiles: i64) -> i64 {
+    if tiles > 0 { LINE + TILE * tiles } else { 0 }
+}
+
+/// Touches the pages of a long frame in turn, so that the stack grows, or ends, as it should; finds
+/// where tiles begin, behind so many bytes of it.
+pub(super) fn make_room(text: &mut Text, tiles: Register, (bytes, before, page): (i64, i64, i64)) {
+    let pages = (1..).map(|count| bytes - count * page).take_while(|at| *at >= 0);
+    for at in pages {
+        let at = MemoryOperand::with_base_displ(Register::RSP, at);
+        text.push(Instruction::with2(Code::Mov_r64_rm64, STEP, at));
+    }
+    let at = MemoryOperand::with_base_displ(Register::RSP, before + LINE - 1);
+    text.push(Instruction::with2(Code::Lea_r64_m, tiles, at));
+    text.push(Instruction::with2(Code::And_rm64_imm8, tiles, -LINE as i32));
+}
 
 /// Rows are this far apart, in bytes, for one instruction.
 const STEP: Register = Register::RAX;
