@@ -68,8 +68,9 @@ pub enum Pack {
         /// Channels of a block.
         channels: i64,
     },
-    /// The same as [`Pack::Tiles`], but in blocks of `width` along `role` (`oc` or `g`), whatever the tile: schedules
-    /// for several machines can share them. Lanes along that axis are `width`, or the tile is.
+    /// The same as [`Pack::Tiles`], but in blocks of `width` along `role` (`oc` or `g`), whatever
+    /// the tile: schedules for several machines can share them. Lanes along that axis are `width`,
+    /// or the tile is.
     Panels {
         /// The axis in blocks.
         role: Role,
