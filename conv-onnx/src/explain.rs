@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use tract_onnx::tract_core::ops::scan::OptScan;
+
 use crate::compiled::Compiled;
 use crate::found::Left;
 use crate::quantised;
@@ -37,7 +39,7 @@ pub struct Node {
     pub convolutions: usize,
     /// Steps of pooling in it.
     pub pools: usize,
-    /// What it computes, where it is compiled or a pass over bytes.
+    /// What it computes, where it is compiled or a pass over bytes; what is compiled of a loop's body.
     pub what: String,
     /// What was folded into it: `affine`, `relu`, ..
     pub folded: Vec<&'static str>,
@@ -82,7 +84,11 @@ impl Explanation {
                 is_ours: ours.is_some() || pass.is_some(),
                 convolutions: ours.map_or(0, Compiled::convolutions),
                 pools: ours.map_or(0, Compiled::pools),
-                what: ours.map(Compiled::describe).or(pass.map(str::to_owned)).unwrap_or_default(),
+                what: ours
+                    .map(Compiled::describe)
+                    .or(pass.map(str::to_owned))
+                    .or(node.op_as::<OptScan>().map(turn))
+                    .unwrap_or_default(),
                 folded: ours.map_or_else(Vec::new, |ours| ours.folded().to_vec()),
                 time: timed.time,
                 groups: ours
@@ -108,4 +114,10 @@ impl Explanation {
     pub fn our_time(&self) -> Duration {
         self.nodes.iter().filter(|node| node.is_ours).map(|node| node.time).sum()
     }
+}
+
+/// What is compiled of a turn of a loop.
+fn turn(scan: &OptScan) -> String {
+    let ours = scan.plan.model().nodes().iter().filter_map(|node| node.op_as::<Compiled>());
+    ours.map(Compiled::describe).collect::<Vec<_>>().join("; ")
 }

@@ -8,8 +8,7 @@
 //!
 //! Requires a decluttered graph, in which tract has written a product beside a transposition as one
 //! of other axes. Gives regions, and channels moved where a product turns its axes: between two of
-//! them tract removes what undoes each other. A product of few rows stays with tract, which reads
-//! each weight as often.
+//! them tract removes what undoes each other.
 
 use std::sync::Arc;
 
@@ -18,9 +17,6 @@ use tract_onnx::tract_core::internal::*;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
 use crate::region::{Region, Step, View, Work};
-
-/// Rows for which weights that are packed are worth a copy of them.
-const LEAST_ROWS: usize = 8;
 
 /// Axes of an image at most; more are one.
 const MOST_AXES: usize = 3;
@@ -75,9 +71,6 @@ impl Product {
         let is_last = from.is_last() && to.is_last();
         let split = if from.is_last() { to.before } else { from.before };
         let others: Vec<usize> = from.others().into_iter().map(|(_, n)| n).collect();
-        if others.iter().product::<usize>() < LEAST_ROWS {
-            return None;
-        }
         let (batch, spatial) = match is_last {
             true => (1, vec![others.iter().product()]),
             false => (others[..split].iter().product(), image(input, &others[split..], from.at)),

@@ -10,12 +10,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::ops::scan::Scan;
 use tract_onnx::tract_core::plan::eval;
 
 use crate::compiled::Compiled;
 use crate::error::tract;
 use crate::found::Left;
 use crate::options::{Options, Route};
+use crate::outputs::Outputs;
 use crate::{
     Error, Tensor, compiled, crops, fold, found, halves, join, matmul, normalise, outputs, picks,
     pools, quantised, resize, scale,
@@ -55,21 +57,7 @@ impl Sized {
         if options.route == Route::Compiled {
             types = tract("widening the model's halves", || halves::widen(&mut model))?;
             left = tract("compiling the model's convolutions", || {
-                // Weights may be constants behind a reshape.
-                model.prop_consts()?;
-                quantised::rewrite(&mut model, &kept)?;
-                model.prop_consts()?;
-                let left = found::replace(&mut model)?;
-                model.declutter()?;
-                matmul::replace(&mut model)?;
-                pools::replace(&mut model)?;
-                resize::replace(&mut model)?;
-                fold::fold(&mut model)?;
-                join::join(&mut model)?;
-                scale::replace(&mut model, &options.jit(), &kept)?;
-                normalise::replace(&mut model, &kept)?;
-                compiled::compile(&mut model, &options.jit(), &kept)?;
-                Ok(left)
+                compile(&mut model, &options.jit(), &kept)
             })?;
         }
         let plan = tract("preparing what is left to tract", || {
@@ -126,6 +114,37 @@ impl Sized {
     pub fn graph(&self) -> &TypedModel {
         self.plan.model()
     }
+}
+
+/// Replaces what is ours by machine code, in the bodies of loops too, which are graphs of their own.
+/// What was left, and why.
+fn compile(
+    model: &mut TypedModel,
+    options: &conv_jit::Options,
+    kept: &Arc<Outputs>,
+) -> TractResult<Vec<Left>> {
+    // Weights may be constants behind a reshape.
+    model.prop_consts()?;
+    quantised::rewrite(model, kept)?;
+    model.prop_consts()?;
+    let mut left = found::replace(model)?;
+    model.declutter()?;
+    matmul::replace(model)?;
+    pools::replace(model)?;
+    resize::replace(model)?;
+    fold::fold(model)?;
+    join::join(model)?;
+    scale::replace(model, options, kept)?;
+    normalise::replace(model, kept)?;
+    compiled::compile(model, options, kept)?;
+    for id in model.eval_order()? {
+        let node = model.node(id);
+        let Some(mut scan) = node.op_as::<Scan>().cloned() else { continue };
+        left.extend(compile(&mut scan.body, options, kept)?);
+        TypedModelPatch::replace_single_op(model, node, &node.inputs, scan)?.apply(model)?;
+    }
+    model.compact()?;
+    Ok(left)
 }
 
 /// How long a node took.

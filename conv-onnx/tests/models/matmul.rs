@@ -30,6 +30,7 @@ fn turned(graph: &mut Graph, x: &str, perm: &[i64]) -> String {
 fn channels_that_stand_last() {
     for (x, what) in [
         (&[20, 5][..], "conv1d f32 nwc n1 g1 ic5 oc7 in 20 kernel 1"),
+        (&[1, 5], "conv1d f32 nwc n1 g1 ic5 oc7 in 1 kernel 1"),
         (&[2, 9, 5], "conv1d f32 nwc n1 g1 ic5 oc7 in 18 kernel 1"),
         (&[1, 3, 4, 5], "conv1d f32 nwc n1 g1 ic5 oc7 in 12 kernel 1"),
     ] {
@@ -103,9 +104,8 @@ fn a_product_that_turns_alone_moves_its_channels() {
 #[test]
 fn what_no_convolution_says_is_tracts() {
     for (x, weight) in [
-        // Few rows, a matrix for each image, weights alone.
-        (&[7, 5][..], &[5, 7][..]),
-        (&[3, 9, 5], &[3, 5, 7]),
+        // A matrix for each image, weights alone.
+        (&[3, 9, 5][..], &[3, 5, 7][..]),
         (&[20, 5], &[5]),
     ] {
         assert_eq!(parts(x, times(weight)).0, Vec::<String>::new(), "{x:?} {weight:?}");
@@ -115,6 +115,19 @@ fn what_no_convolution_says_is_tracts() {
         graph.node("MatMul", &["x", &y], vec![])
     };
     assert_eq!(parts(&[20, 5], own).0, Vec::<String>::new());
+}
+
+/// Of a recurrent layer all turns multiply the input at once, and each what the one before gave.
+#[test]
+fn products_in_the_bodies_of_loops_are_compiled() {
+    let mut graph = Graph::new(&[6, 2, 5]);
+    let weights = [[1, 16, 5], [1, 16, 4]].map(|shape| graph.weight(&shape));
+    let bias = graph.weight(&[1, 32]);
+    let inputs = ["x", &weights[0], &weights[1], &bias];
+    let y = graph.node("LSTM", &inputs, vec![Int("hidden_size", 4)]);
+    let explanation = check(&graph.bytes(&[&y]), &[6, 2, 5]);
+    let scan = explanation.nodes.iter().find(|node| node.op == "Scan").expect("a loop");
+    assert!(scan.what.contains("ic4 oc"), "{explanation:#?}");
 }
 
 #[test]
