@@ -49,19 +49,8 @@ pub(super) fn flowing(code: &LeafCode, shared: &Shared, machine: &Machine) -> Op
     }
     flow.finish(None);
     let finish = flow.out;
-    let (init, update, loops) = (Vec::new(), Vec::new(), Vec::new());
-    let (cursors, pointers) = (code.cursors.clone(), code.pointers);
-    Some(LeafCode {
-        init,
-        update,
-        finish,
-        loops,
-        cursors,
-        pointers,
-        ahead: None,
-        carried,
-        tiles: Vec::new(),
-    })
+    let (cursors, pointers, far) = (code.cursors.clone(), code.pointers, code.far.clone());
+    Some(LeafCode { finish, cursors, pointers, far, carried, ..LeafCode::default() })
 }
 
 struct Flow<'a> {

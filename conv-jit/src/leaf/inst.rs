@@ -289,6 +289,7 @@ impl Clone for Inst {
                 Inst::Turned { to: SmallVec::from_slice(to), place, step, live }
             }
             &Inst::Prefetch { place, is_soon } => Inst::Prefetch { place, is_soon },
+            &Inst::Tile(op) => Inst::Tile(op),
             &Inst::Block { dtype, place, step, along, live, ref values } => {
                 Inst::Block { dtype, place, step, along, live, values: values.clone() }
             }
@@ -465,6 +466,8 @@ pub(crate) struct LeafCode {
     pub loops: Vec<SerialLoop>,
     pub cursors: Vec<Motion>,
     pub pointers: usize,
+    /// Per pointer: whether it is to a buffer that is too large to stay near.
+    pub far: Vec<bool>,
     /// Moves over what later calls read, of which each turn of the innermost loop asks for so many
     /// bytes.
     pub ahead: Option<(Cursor, i64)>,

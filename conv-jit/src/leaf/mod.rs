@@ -138,6 +138,7 @@ pub(crate) fn lower<T>(
         return Err(too_few_turns());
     }
     let mut code = walk::straight(nest, leaf, shape.machine())?;
+    code.far = leaf.pointers.iter().map(|&buffer| prefetch::is_far(nest, buffer)).collect();
     if let Some(share) = share {
         ask_ahead(&mut code, share)?;
     }
@@ -265,9 +266,19 @@ fn shared<T>(
     if let Some((update, carried)) = regroup::regrouped(&code, &sums, shape) {
         let (init, finish) = (code.init.clone(), code.finish.clone());
         let (loops, cursors) = (code.loops.clone(), code.cursors.clone());
-        let (pointers, ahead, tiles) = (code.pointers, code.ahead, Vec::new());
-        let regrouped =
-            LeafCode { init, update, finish, loops, cursors, pointers, ahead, carried, tiles };
+        let (pointers, ahead, far) = (code.pointers, code.ahead, code.far.clone());
+        let regrouped = LeafCode {
+            init,
+            update,
+            finish,
+            loops,
+            cursors,
+            pointers,
+            far,
+            ahead,
+            carried,
+            tiles: Vec::new(),
+        };
         match turned(regrouped, shape, &encode) {
             Err(Refusal::Registers) => {}
             result => return result,
@@ -292,6 +303,7 @@ fn turned<T>(
         fold::fold(section, &code.carried, shape);
     }
     prefetch::prefetch(&mut code, shape.dtype);
+    prefetch::prefetch_end(&mut code, &finish, shape);
     if is_quicker {
         fold::fold(&mut finish, &carried, shape);
         let plain = std::mem::replace(&mut code.finish, finish);
