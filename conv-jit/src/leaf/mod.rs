@@ -27,6 +27,7 @@ mod prefetch;
 mod regroup;
 mod saturate;
 mod slide;
+mod source;
 mod taps;
 mod tiles;
 mod turned;
