@@ -2,10 +2,10 @@
 //! registers.
 //!
 //! In: an element type; of bytes, products are summed in 32 bits, four at a time where an
-//! instruction does that (VNNI). Out: [`Peak`], the median rate of the widest vectors that this CPU
-//! multiplies and adds in, or nothing where we know no such instruction. It is the denominator of
-//! every "percent of peak", measured in the same process as the numerator, so that a throttled or
-//! shared core lowers both.
+//! instruction does that (VNNI), or in tiles (AMX). Out: [`Peak`], the median rate of the widest
+//! vectors that this CPU multiplies and adds in, or nothing where we know no such instruction. It
+//! is the denominator of every "percent of peak", measured in the same process as the numerator, so
+//! that a throttled or shared core lowers both.
 //!
 //! Each step of the loop feeds a dozen or more independent accumulators: two pipes times a latency
 //! of four or five cycles need eight to ten, and four pipes (large AArch64 cores) need sixteen.
@@ -31,9 +31,12 @@ const WARM_UP: Duration = Duration::from_millis(30);
 pub struct Peak {
     /// 1e9 operations a second, two per multiply-add.
     pub gflops: f64,
-    /// Width of the vectors.
+    /// Width of the vectors; [`TILE`] of tiles.
     pub bits: u32,
 }
+
+/// Bits of a tile: sixteen rows of 64 bytes.
+pub const TILE: u32 = 8 * 1024;
 
 /// Measures the peak of the current core with its widest vectors. Takes about 0.2 s.
 pub fn fma_peak(dtype: DType) -> Option<Peak> {
@@ -43,8 +46,7 @@ pub fn fma_peak(dtype: DType) -> Option<Peak> {
 /// The same with vectors of `bits`; `None` where the CPU has no fused multiply-add of that width.
 pub fn fma_peak_at(dtype: DType, bits: u32) -> Option<Peak> {
     let chains = machine::chains(dtype, bits)?;
-    let lanes = bits as usize / (8 * dtype.bytes());
-    let operations = (2 * lanes * machine::CHAINS) as f64;
+    let operations = (2 * chains.multiply_adds) as f64;
     let steps = calibrate(chains);
     let mut rates: Vec<f64> = (0..REPETITIONS)
         .map(|_| steps as f64 * operations / time(chains, steps).as_secs_f64() / 1e9)
@@ -54,18 +56,30 @@ pub fn fma_peak_at(dtype: DType, bits: u32) -> Option<Peak> {
 }
 
 /// Widths to try, widest first.
-const WIDTHS: [u32; 3] = [512, 256, 128];
+const WIDTHS: [u32; 4] = [TILE, 512, 256, 128];
 
-/// Runs that many steps of all chains. Only handed out by `machine::chains`, after it has seen the
-/// CPU feature.
+/// Chains of multiply-adds. Only handed out by `machine::chains`, after it has seen the CPU
+/// feature.
 #[derive(Clone, Copy)]
-struct Chains(unsafe fn(u64));
+struct Chains {
+    /// Runs that many steps of all of them.
+    run: unsafe fn(u64),
+    /// In a step.
+    multiply_adds: usize,
+}
+
+impl Chains {
+    /// So many chains of vectors.
+    fn of(run: unsafe fn(u64), chains: usize, dtype: DType, bits: u32) -> Chains {
+        Chains { run, multiply_adds: chains * (bits as usize / (8 * dtype.bytes())) }
+    }
+}
 
 fn time(chains: Chains, steps: u64) -> Duration {
     let start = Instant::now();
     // SAFETY: a `Chains` exists only where `machine::chains` found the instructions it executes; it
     // touches nothing but registers.
-    unsafe { (chains.0)(steps) };
+    unsafe { (chains.run)(steps) };
     start.elapsed()
 }
 
@@ -90,7 +104,7 @@ mod machine {
     use conv_ir::{DType, Isa};
     use std::arch::{asm, is_x86_feature_detected};
 
-    pub(super) const CHAINS: usize = 12;
+    const CHAINS: usize = 12;
 
     pub(super) fn chains(dtype: DType, bits: u32) -> Option<Chains> {
         let fma = is_x86_feature_detected!("avx") && is_x86_feature_detected!("fma");
@@ -99,24 +113,72 @@ mod machine {
             256 | 128 => fma,
             _ => false,
         };
+        let of = |run| Some(Chains::of(run, CHAINS, dtype, bits));
         if dtype.bytes() == 1 {
             let vnni = is_x86_feature_detected!("avx512vnni");
             return match bits {
-                512 if vnni => Some(Chains(u8x64)),
-                256 if vnni && is_x86_feature_detected!("avx512vl") => Some(Chains(u8x32)),
-                256 if is_here(Isa::AvxVnni) => Some(Chains(vex_u8x32)),
-                256 if is_x86_feature_detected!("avx2") => Some(Chains(pairs_of_u8x32)),
+                super::TILE if is_here(Isa::Avx512Amx) => {
+                    Some(Chains { run: tiles, multiply_adds: TILES * 16 * 16 * 64 })
+                }
+                512 if vnni => of(u8x64),
+                256 if vnni && is_x86_feature_detected!("avx512vl") => of(u8x32),
+                256 if is_here(Isa::AvxVnni) => of(vex_u8x32),
+                256 if is_x86_feature_detected!("avx2") => of(pairs_of_u8x32),
                 _ => None,
             };
         }
-        present.then_some(Chains(match (dtype.bytes(), bits) {
+        let run = match (dtype.bytes(), bits) {
             (4, 512) => f32x16,
             (4, 256) => f32x8,
             (4, _) => f32x4,
             (8, 512) => f64x8,
             (8, 256) => f64x4,
             (_, _) => f64x2,
-        }))
+        };
+        of(run).filter(|_| present)
+    }
+
+    /// Tiles of sums: each waits 52 cycles for its own last product, and one starts each 16.
+    const TILES: usize = 4;
+
+    /// What is said of tile registers, sixteen rows of 64 bytes each, and a row of numbers.
+    #[repr(align(64))]
+    struct Forms([[u8; 64]; 2]);
+
+    static FORMS: Forms = Forms([
+        [
+            1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // the palette
+            64, 0, 64, 0, 64, 0, 64, 0, 64, 0, 64, 0, 64, 0, 64, 0, // bytes of a row
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, //
+            16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0, // rows
+        ],
+        [113; 64],
+    ]);
+
+    unsafe fn tiles(steps: u64) {
+        // SAFETY: the caller has seen the CPU feature, and the system lets this process use tiles;
+        // registers are declared clobbered, and constants are read.
+        unsafe {
+            asm!(
+                "ldtilecfg [rdx]",
+                "tileloadd tmm4, [rdx + rax + 64]",
+                "tileloadd tmm5, [rdx + rax + 64]",
+                "2:",
+                "tdpbusd tmm0, tmm4, tmm5",
+                "tdpbusd tmm1, tmm4, tmm5",
+                "tdpbusd tmm2, tmm4, tmm5",
+                "tdpbusd tmm3, tmm4, tmm5",
+                "dec rcx",
+                "jnz 2b",
+                "tilerelease",
+                inout("rcx") steps => _,
+                in("rdx") &FORMS.0,
+                // Rows of a tile lie so far apart.
+                in("rax") 0,
+                clobber_abi("sysv64"),
+                options(nostack, readonly),
+            );
+        }
     }
 
     /// An instruction of three operands for each sum.
@@ -182,14 +244,12 @@ mod machine {
     use conv_ir::DType;
     use std::arch::asm;
 
-    pub(super) const CHAINS: usize = 20;
+    const CHAINS: usize = 20;
 
     /// NEON is part of the architecture.
     pub(super) fn chains(dtype: DType, bits: u32) -> Option<Chains> {
-        (bits == 128 && dtype.bytes() > 1).then_some(Chains(match dtype.bytes() {
-            4 => f32x4,
-            _ => f64x2,
-        }))
+        let run = if dtype.bytes() == 4 { f32x4 } else { f64x2 };
+        (bits == 128 && dtype.bytes() > 1).then(|| Chains::of(run, CHAINS, dtype, bits))
     }
 
     macro_rules! chains {
@@ -220,8 +280,6 @@ mod machine {
 
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 mod machine {
-    pub(super) const CHAINS: usize = 1;
-
     pub(super) fn chains(_: conv_ir::DType, _: u32) -> Option<super::Chains> {
         None
     }
@@ -243,6 +301,13 @@ mod tests {
         assert!(f32.gflops > 1.0 && f32.gflops.is_finite(), "{f32:?}");
         // How they compare is for the bench to say: what else runs on the machine decides it here.
         assert!(f64.gflops > 0.5 && f64.gflops.is_finite(), "{f64:?}");
+    }
+
+    #[test]
+    fn tiles_multiply_more_bytes_than_vectors() {
+        let Some(tiles) = fma_peak_at(DType::U8, TILE) else { return };
+        let vectors = fma_peak_at(DType::U8, 512).expect("a CPU with tiles has them");
+        assert!(tiles.gflops > 2.0 * vectors.gflops, "{tiles:?} {vectors:?}");
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub struct Node {
     pub convolutions: usize,
     /// Steps of pooling in it.
     pub pools: usize,
-    /// What it computes, where it is compiled or a pass over bytes; what is compiled of a loop's body.
+    /// What it computes, where it is compiled or a pass over bytes; what is compiled of a loop's
+    /// body.
     pub what: String,
     /// What was folded into it: `affine`, `relu`, ..
     pub folded: Vec<&'static str>,

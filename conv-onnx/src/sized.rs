@@ -1,10 +1,13 @@
 //! A model for inputs of certain shapes: the way from tract's graph to what runs.
 //!
 //! ```text
-//! parsed graph --shapes--> typed --quantised--> layers of bytes --found--> regions
+//! parsed graph --shapes--> typed --crops, picks--> as ONNX means it
+//!   --quantised--> layers of bytes --found--> regions
 //!   --declutter, matmul, pools, resize--> more regions --fold--> fewer nodes
 //!   --join--> regions of several steps --compiled--> machine code --tract's optimiser--> plan
 //! ```
+//!
+//! The bodies of loops go the same way.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -49,8 +52,7 @@ impl Sized {
                 model.set_input_fact(at, fact.clone())?;
             }
             let mut model = model.into_typed()?;
-            crops::replace(&mut model)?;
-            picks::replace(&mut model)?;
+            correct(&mut model)?;
             Ok(model)
         })?;
         let (mut left, mut types, kept) = (Vec::new(), Vec::new(), Arc::default());
@@ -116,8 +118,8 @@ impl Sized {
     }
 }
 
-/// Replaces what is ours by machine code, in the bodies of loops too, which are graphs of their own.
-/// What was left, and why.
+/// Replaces what is ours by machine code, in the bodies of loops too, which are graphs of their
+/// own. What was left, and why.
 fn compile(
     model: &mut TypedModel,
     options: &conv_jit::Options,
@@ -140,11 +142,27 @@ fn compile(
     for id in model.eval_order()? {
         let node = model.node(id);
         let Some(mut scan) = node.op_as::<Scan>().cloned() else { continue };
-        left.extend(compile(&mut scan.body, options, kept)?);
-        TypedModelPatch::replace_single_op(model, node, &node.inputs, scan)?.apply(model)?;
+        let of_body = compile(&mut scan.body, options, kept)?;
+        // What a turn hands to the next may have become a constant: then the loop stays as it was.
+        if scan.output_facts(&model.node_input_facts(id)?).is_ok() {
+            left.extend(of_body);
+            TypedModelPatch::replace_single_op(model, node, &node.inputs, scan)?.apply(model)?;
+        }
     }
     model.compact()?;
     Ok(left)
+}
+
+/// Mends what tract would get wrong, in the bodies of loops too.
+fn correct(model: &mut TypedModel) -> TractResult<()> {
+    crops::replace(model)?;
+    picks::replace(model)?;
+    for id in model.eval_order()? {
+        if let Some(scan) = model.node_mut(id).op_as_mut::<Scan>() {
+            correct(&mut scan.body)?;
+        }
+    }
+    Ok(())
 }
 
 /// How long a node took.

@@ -8,13 +8,13 @@
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-/// f32 and i64 in a file.
-const F32: i32 = 1;
+/// i64 in a file.
 const I64: i32 = 7;
 
-/// Rewrites what needs it, in place.
+/// Rewrites what needs it, in place, in the graphs of loops and branches too.
 pub fn spell(graph: &mut GraphProto) {
     for mut node in std::mem::take(&mut graph.node) {
+        node.attribute.iter_mut().filter_map(|a| a.g.as_mut()).for_each(spell);
         match &node.op_type[..] {
             "NonMaxSuppression" => listed(graph, &mut node),
             "MaxPool" | "AveragePool" => {
@@ -72,11 +72,8 @@ fn listed(graph: &mut GraphProto, node: &mut NodeProto) {
 fn crop(graph: &mut GraphProto, node: &mut NodeProto) {
     let pads = node.attribute.iter().find(|a| a.name == "pads" && a.ints.iter().any(|&n| n < 0));
     let Some(pads) = pads.map(|pads| pads.ints.clone()) else { return };
-    let value = node.attribute.iter().find(|a| a.name == "value").map_or(0.0, |a| a.f);
     let pads = constant(graph, node, longs(pads));
-    let value = TensorProto { data_type: F32, float_data: vec![value], ..TensorProto::default() };
-    let value = constant(graph, node, value);
     node.input.truncate(1);
-    node.input.extend([pads, value]);
-    node.attribute.retain(|a| a.name != "pads" && a.name != "value");
+    node.input.push(pads);
+    node.attribute.retain(|a| a.name != "pads");
 }

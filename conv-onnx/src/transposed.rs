@@ -49,14 +49,17 @@ impl Transposed {
     fn of(node: &NodeProto) -> TractResult<Option<Transposed>> {
         let auto = node.get_attr_opt::<&str>("auto_pad")?.unwrap_or("NOTSET");
         let output_shape = node.get_attr_opt_tvec::<usize>("output_shape")?;
+        let output_shape = output_shape.filter(|shape| !shape.is_empty());
         if output_shape.is_none() && !auto.starts_with("SAME") {
             return Ok(None);
         }
+        let groups = node.get_attr_opt("group")?.unwrap_or(1);
+        ensure!(groups > 0, "ConvTranspose {}: group is 0, but there is at least one", node.name);
         Ok(Some(Transposed {
             strides: node.get_attr_opt_tvec("strides")?,
             dilations: node.get_attr_opt_tvec("dilations")?,
             output_padding: node.get_attr_opt_tvec("output_padding")?,
-            groups: node.get_attr_opt("group")?.unwrap_or(1),
+            groups,
             output_shape,
             is_upper: auto == "SAME_UPPER",
             has_bias: node.input.get(2).is_some_and(|name| !name.is_empty()),
@@ -84,8 +87,12 @@ impl Transposed {
             list.as_ref().and_then(|all| all.get(axis)).copied().unwrap_or(otherwise)
         };
         let extra = of(&self.output_padding, 0);
-        let window = of(&self.dilations, 1) * taps.saturating_sub(1) + 1;
-        let full = self.stride(axis) * input.saturating_sub(1) + extra + window;
+        let product = |a: usize, b: usize| a.checked_mul(b.saturating_sub(1));
+        let window = product(of(&self.dilations, 1), taps).and_then(|reach| reach.checked_add(1));
+        let full = product(self.stride(axis), input)
+            .zip(window)
+            .and_then(|(full, window)| full.checked_add(window)?.checked_add(extra))
+            .context("the output is too large")?;
         let output = self.given(axis, input)?;
         let Some(padding) = full.checked_sub(output) else {
             return Ok((0, 0, extra + output - full));

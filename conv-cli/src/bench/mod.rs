@@ -31,7 +31,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use conv_ir::program::Tuning;
 use conv_ir::{DType, Schedule};
-use conv_jit::peak::{Peak, fma_peak};
+use conv_jit::peak::{Peak, TILE, fma_peak};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::describe::GRAMMAR;
@@ -285,7 +285,11 @@ fn each(
 fn heading(peak: Option<Peak>, of_bytes: Option<Peak>, threads: usize) -> String {
     let of_bytes = match of_bytes {
         Some(Peak { gflops, bits }) => {
-            format!(", and of bytes {gflops:.0} GOP/s with {bits}-bit products")
+            let with = match bits {
+                TILE => "in tiles".to_owned(),
+                bits => format!("with {bits}-bit products"),
+            };
+            format!(", and of bytes {gflops:.0} GOP/s {with}")
         }
         None => String::new(),
     };

@@ -106,8 +106,8 @@ pub(super) fn item(
     })
 }
 
-/// The buffers that a value holds, and the length and type of each. Whole cache lines come first, so
-/// that as many as can be start at one.
+/// The buffers that a value holds, and the length and type of each. Whole cache lines come first,
+/// so that as many as can be start at one.
 fn held(packing: &Item<'_>, nest: &Nest) -> (Vec<usize>, Vec<(i64, DType)>) {
     let length = |at: usize| packing.scope.length(at).as_constant().unwrap_or(0);
     let held = (0..nest.buffers.len()).filter(|&at| is_held(&nest.buffers[at]));

@@ -63,7 +63,7 @@ enum Lanes {
     Columns,
 }
 
-/// Elements of a leaf's tile along an axis of so many that is no lane: as even as they can be, in
+/// Elements of a leaf's tile along the axis of rows, of so many rows: as even as they can be, in
 /// up to so many tiles.
 fn even(extent: i64) -> impl Iterator<Item = i64> {
     (1..=MOST_SUMS).map(move |tiles| {

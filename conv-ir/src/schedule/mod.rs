@@ -62,8 +62,9 @@ pub enum Pack {
     /// In the order of their use, channels in blocks of the register tile.
     Tiles,
     /// The same, where bytes are multiplied four at a time, with so many channels of the input side
-    /// by side, which a machine with tiles multiplies at once: the largest multiple of four up to
-    /// this that divides them. Where there is none it is the same as [`Pack::Tiles`].
+    /// by side, which a machine with tiles multiplies at once: the largest multiple of four from
+    /// 8 to this, and to 64, that divides them. Where there is none it is the same as
+    /// [`Pack::Tiles`].
     Blocks {
         /// Channels of a block.
         channels: i64,

@@ -1,5 +1,5 @@
-//! What the next turns of a loop read is asked for in this one, and before the first what the end
-//! reads and writes.
+//! What later turns of a loop read is asked for in this one. What the end of the leaf reads and
+//! writes is asked for before the loop.
 //!
 //! ```text
 //! for ic: %9 = w[0..64]; %1 = fma(splat c1[8], %9, %1)          p1 moves 3136 bytes an ic, w 64
@@ -97,7 +97,8 @@ pub(super) fn prefetch_end(code: &mut LeafCode, finish: &[Inst], shape: Shape) {
     }
 }
 
-/// The rows of neighbouring bytes that an instruction of the end reads or writes.
+/// The rows of neighbouring bytes that an instruction of the end reads or writes; around a single
+/// element, a vector.
 fn rows(inst: &Inst, shape: Shape) -> Vec<(Place, i64)> {
     let row = |place: Place, step: i64, at: i64, bytes: i64| {
         (Place { bytes: place.bytes + step * at, ..place }, bytes)

@@ -72,6 +72,7 @@ pub(super) fn in_tiles(code: &LeafCode, width: i64) -> Option<LeafCode> {
     if width != ROWS {
         return None;
     }
+    let code = &asking_nothing(code);
     let found = all_fours(code)?;
     let (at, turns) = inner_loop(code, &found)?;
     let grid = Grid::of(&found)?;
@@ -108,11 +109,26 @@ pub(super) fn in_tiles(code: &LeafCode, width: i64) -> Option<LeafCode> {
     Some(tiled)
 }
 
+/// The code without the cursor over what later calls read, which is the last: turns are few where
+/// each multiplies tiles.
+fn asking_nothing(code: &LeafCode) -> LeafCode {
+    let mut code = code.clone();
+    let is_last = |cursor: Cursor| cursor.0 as usize + 1 == code.cursors.len();
+    if code.ahead.take().is_some_and(|(cursor, _)| is_last(cursor)) {
+        code.cursors.pop();
+    }
+    code
+}
+
 /// The update as products of fours, where there is nothing else in it.
 fn all_fours(code: &LeafCode) -> Option<Vec<Four>> {
     let is_product = |inst: &&Inst| matches!(inst, Inst::Set { kind: Kind::Fma, .. });
     let count = code.update.iter().filter(is_product).count();
-    if count == 0 || code.update.iter().any(|i| i.load().is_none() && !is_product(&i)) {
+    let is_other = |inst: &Inst| match inst.load() {
+        Some((value, _)) => code.carried[value],
+        None => !is_product(&inst),
+    };
+    if count == 0 || code.update.iter().any(is_other) {
         return None;
     }
     let mut found = fours(products(&code.update, &code.carried));
@@ -281,17 +297,18 @@ impl Registers {
             bytes: (grid.live[tile.column] * LANE) as u8,
         });
         let mut forms: Vec<Form> = of_sums.collect();
-        let mut factors = Vec::new();
+        let (mut factors, mut twins) = (Vec::new(), Vec::new());
         for tile in sums {
             let a = Form { rows: tile.rows as u8, bytes: (turns * LANE) as u8 };
             let b = Form { rows: turns as u8, bytes: (grid.live[tile.column] * LANE) as u8 };
             position(&mut factors, a);
             position(&mut factors, b);
+            if a == b {
+                position(&mut twins, a);
+            }
         }
         // Both factors of a product have a register each, even if they are alike.
-        if factors.len() == 1 {
-            factors.push(factors[0]);
-        }
+        factors.extend(twins);
         let left = TILES.checked_sub(forms.len()).filter(|left| *left >= factors.len())?;
         let factors: Vec<Form> = factors.iter().cycle().take(left).copied().collect();
         forms.extend(&factors);

@@ -44,7 +44,7 @@ fn in_tiles(conv: &Conv, schedule: &Schedule) -> usize {
     kernels.filter(|kernel| kernel.text().contains("tdpb")).count()
 }
 
-const SHAPES: [&str; 11] = [
+const SHAPES: [&str; 13] = [
     "ic64 oc64 in 16 kernel 1",
     "ic128 oc50 in 13x28 kernel 3 pad 1",
     "ic96 oc33 in 9x21 kernel 3 pad 1",
@@ -56,6 +56,9 @@ const SHAPES: [&str; 11] = [
     "ic72 oc17 in 19 kernel 5 pad 2 mode reflect",
     "ic64 oc24 in 40 kernel 1",
     "ic1028 oc64 in 9 kernel 1",
+    // Both factors of a product have one form, and others have more.
+    "ic64 oc62 in 28 kernel 3 pad 1",
+    "ic48 oc23 in 28 kernel 3 pad 1",
 ];
 
 fn layers(types: &str) -> impl Iterator<Item = Conv> {

@@ -211,11 +211,14 @@ impl<'a> Frame<'a> {
         for reg in &self.saved {
             text.push(Instruction::with1(Code::Push_r64, *reg));
         }
+        if self.tiles.is_some() {
+            tiles::touch_pages(text, self.bytes(), PAGE);
+        }
         if self.bytes() > 0 {
             text.push(Instruction::with2(Code::Sub_rm64_imm32, Register::RSP, self.bytes() as i32));
         }
         if let Some(register) = self.tiles {
-            tiles::make_room(text, register, (self.bytes(), self.first_tile(), PAGE));
+            tiles::find_room(text, register, self.first_tile());
         }
         for (l, count) in self.code.loops.iter().zip(&self.counts) {
             if let Amount::Slot(slot) = count {

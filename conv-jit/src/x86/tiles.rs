@@ -13,8 +13,8 @@ use crate::leaf::inst::{Form, Place, TileOp};
 /// Bytes of the table of forms.
 const TABLE: usize = 64;
 /// Where in it bytes of a row begin, two for each register, and where rows do.
-const ROW_BYTES: usize = 16;
-const ROWS: usize = 48;
+const BYTES_AT: usize = 16;
+const ROWS_AT: usize = 48;
 
 /// Bytes of a tile of sums.
 const TILE: i64 = 1024;
@@ -26,14 +26,17 @@ pub(super) fn room_bytes(tiles: i64) -> i64 {
     if tiles > 0 { LINE + TILE * tiles } else { 0 }
 }
 
-/// Touches the pages of a long frame in turn, so that the stack grows, or ends, as it should; finds
-/// where tiles begin, behind so many bytes of it.
-pub(super) fn make_room(text: &mut Text, tiles: Register, (bytes, before, page): (i64, i64, i64)) {
-    let pages = (1..).map(|count| bytes - count * page).take_while(|at| *at >= 0);
-    for at in pages {
-        let at = MemoryOperand::with_base_displ(Register::RSP, at);
+/// Touches the pages of a frame of so many bytes in turn before it is taken, so that the stack
+/// grows, or ends, as it should.
+pub(super) fn touch_pages(text: &mut Text, bytes: i64, page: i64) {
+    for at in (1..).map(|count| count * page).take_while(|at| *at <= bytes) {
+        let at = MemoryOperand::with_base_displ(Register::RSP, -at);
         text.push(Instruction::with2(Code::Mov_r64_rm64, STEP, at));
     }
+}
+
+/// Finds where tiles begin: behind so many bytes of the frame, at a line.
+pub(super) fn find_room(text: &mut Text, tiles: Register, before: i64) {
     let at = MemoryOperand::with_base_displ(Register::RSP, before + LINE - 1);
     text.push(Instruction::with2(Code::Lea_r64_m, tiles, at));
     text.push(Instruction::with2(Code::And_rm64_imm8, tiles, -LINE as i32));
@@ -103,8 +106,8 @@ fn table(forms: &[Form]) -> Vec<u8> {
     let mut table = vec![0; TABLE];
     table[0] = 1;
     for (at, form) in forms.iter().enumerate() {
-        table[ROW_BYTES + 2 * at] = form.bytes;
-        table[ROWS + at] = form.rows;
+        table[BYTES_AT + 2 * at] = form.bytes;
+        table[ROWS_AT + at] = form.rows;
     }
     table
 }

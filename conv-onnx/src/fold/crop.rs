@@ -70,7 +70,7 @@ fn cropped(
     let Size::Known(input) = *spec.input.get(axis)? else { return None };
     *before = before.checked_sub(start * stride)?;
     // As far as the last window reaches.
-    let reach = (end - start - 1) * stride + window;
+    let reach = (end - start).checked_sub(1)? * stride + window;
     *behind = reach.saturating_sub(input + *before);
     Some(spec)
 }

@@ -96,13 +96,21 @@ fn windows_that_hang_over_the_end_are_kept_with_valid_padding() {
 
 #[test]
 fn padding_below_zero_before_opset_11() {
-    let mut graph = Graph::new(&[1, 1, 3, 4]);
-    let pads = Ints("pads", vec![0, 0, 0, -1, 0, 0, 0, 1]);
-    let y = graph.node("Pad", &["x"], vec![pads, Attribute::Float("value", 0.5)]);
-    let (shape, found) = output(&graph.bytes_of(9, &[&y]), &[1, 1, 3, 4]);
-    let rows = numbers(12, 7);
-    let expected: Vec<f32> = rows.chunks(4).flat_map(|row| [row[1], row[2], row[3], 0.5]).collect();
-    assert_eq!((shape, found), (vec![1, 1, 3, 4], expected));
+    for mode in ["constant", "edge", "reflect"] {
+        let last = |row: &[f32]| match mode {
+            "constant" => 0.5,
+            "edge" => row[3],
+            _ => row[2],
+        };
+        let mut graph = Graph::new(&[1, 1, 3, 4]);
+        let pads = Ints("pads", vec![0, 0, 0, -1, 0, 0, 0, 1]);
+        let attributes = vec![pads, Attribute::Text("mode", mode), Attribute::Float("value", 0.5)];
+        let y = graph.node("Pad", &["x"], attributes);
+        let (shape, found) = output(&graph.bytes_of(9, &[&y]), &[1, 1, 3, 4]);
+        let rows = numbers(12, 7);
+        let rows = rows.chunks(4).flat_map(|row| [row[1], row[2], row[3], last(row)]);
+        assert_eq!((shape, found), (vec![1, 1, 3, 4], rows.collect()), "{mode}");
+    }
 }
 
 /// `x[:, 1::step]` of what is built of `x`.
