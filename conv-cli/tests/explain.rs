@@ -117,6 +117,16 @@ fn what_to_expect_is_said() {
     assert!(!free.contains("cycles"), "{free}");
 }
 
+/// What is multiplied several bytes at a time is not what the model of programs prices.
+#[test]
+fn of_bytes_nothing_is_expected_where_products_are_several() {
+    let layer = "conv2d u8 x i8 -> i32 ic64 oc64 in 28 kernel 3 pad 1";
+    for (target, is_said) in [("cranelift128", true), ("avx2", false), ("avx512amx", false)] {
+        let text = ok(&["explain", layer, "--target", target]);
+        assert_eq!(text.contains("\nexpect"), is_said, "{target}: {text}");
+    }
+}
+
 #[test]
 fn nests_of_several_steps_are_shown_after_any_pass() {
     let steps = "conv1d in 8 kernel 3; conv1d kernel 3";

@@ -3,7 +3,7 @@
 use conv_ir::analysis::{facts, operations_a_cycle};
 use conv_ir::program::memory::{Joining, Lives, Slots};
 use conv_ir::program::plan::{Plan, scratch_bytes, whole_bytes};
-use conv_ir::{Program, Target};
+use conv_ir::{Conv, Program, Target};
 use conv_jit::{Lowered, LoweredGroup};
 
 use super::costs::size;
@@ -82,6 +82,11 @@ pub fn expected(lowered: &Lowered, target: &Target) -> Vec<Line> {
     // The model of whole programs prices direct sums.
     let rewritten = &lowered.rewritten;
     if !rewritten.tiled.is_empty() || !rewritten.in_blocks.is_empty() {
+        return Vec::new();
+    }
+    // And one product at a time, where bytes may be multiplied several at a time.
+    let is_of_integers = |conv: &Conv| conv.types().accumulator.is_integer();
+    if target.dots.are_several() && computed.convs().any(is_of_integers) {
         return Vec::new();
     }
     let facts: Option<Vec<_>> = computed.convs().map(facts).collect();
