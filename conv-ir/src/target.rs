@@ -74,86 +74,74 @@ impl Isa {
     /// What it gives a leaf.
     pub const fn machine(self) -> &'static Machine {
         match self {
-            Isa::Portable => &Machine {
-                name: "portable",
-                features: &[],
-                vector_bytes: 16,
-                vector_registers: 16,
-                embeds_broadcasts: false,
-                masks: false,
-                mask_registers: false,
-                dots: Dots::One,
-                tiles: false,
-            },
-            Isa::Avx2 => &Machine {
-                name: "avx2",
-                features: &["avx2", "fma"],
-                vector_bytes: 32,
-                vector_registers: 16,
-                embeds_broadcasts: false,
-                masks: true,
-                mask_registers: false,
-                dots: Dots::Pairs,
-                tiles: false,
-            },
-            Isa::AvxVnni => &Machine {
-                name: "avx2",
-                features: &["avx2", "fma", "avxvnni"],
-                vector_bytes: 32,
-                vector_registers: 16,
-                embeds_broadcasts: false,
-                masks: true,
-                mask_registers: false,
-                dots: Dots::Fours,
-                tiles: false,
-            },
-            Isa::Avx512 => &Machine {
-                name: "avx512",
-                features: &["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
-                vector_bytes: 64,
-                vector_registers: 32,
-                embeds_broadcasts: true,
-                masks: true,
-                mask_registers: true,
-                dots: Dots::One,
-                tiles: false,
-            },
-            Isa::Avx512Vnni => &Machine {
-                name: "avx512",
-                features: &["avx512f", "avx512vl", "avx512dq", "avx512vnni", "avx2", "fma"],
-                vector_bytes: 64,
-                vector_registers: 32,
-                embeds_broadcasts: true,
-                masks: true,
-                mask_registers: true,
-                dots: Dots::Fours,
-                tiles: false,
-            },
-            Isa::Avx512Amx => &Machine {
-                name: "avx512",
-                features: &[
-                    "avx512f",
-                    "avx512vl",
-                    "avx512dq",
-                    "avx512vnni",
-                    "amx-tile",
-                    "amx-int8",
-                    "avx2",
-                    "fma",
-                ],
-                vector_bytes: 64,
-                vector_registers: 32,
-                embeds_broadcasts: true,
-                masks: true,
-                mask_registers: true,
-                dots: Dots::Fours,
-                tiles: true,
-            },
+            Isa::Portable => &Machine::PORTABLE,
+            Isa::Avx2 => &Machine::AVX2,
+            Isa::AvxVnni => &Machine::AVX_VNNI,
+            Isa::Avx512 => &Machine::AVX512,
+            Isa::Avx512Vnni => &Machine::AVX512_VNNI,
+            Isa::Avx512Amx => &Machine::AVX512_AMX,
         }
     }
 }
 
 impl Machine {
+    /// Rows of a tile, and its columns of four bytes.
+    pub const TILE_ROWS: i64 = 16;
+    /// Bytes of a row of a tile.
+    pub const TILE_ROW: i64 = 64;
+
+    const PORTABLE: Machine = Machine {
+        name: "portable",
+        features: &[],
+        vector_bytes: 16,
+        vector_registers: 16,
+        embeds_broadcasts: false,
+        masks: false,
+        mask_registers: false,
+        dots: Dots::One,
+        tiles: false,
+    };
+    const AVX2: Machine = Machine {
+        name: "avx2",
+        features: &["avx2", "fma"],
+        vector_bytes: 32,
+        masks: true,
+        dots: Dots::Pairs,
+        ..Machine::PORTABLE
+    };
+    const AVX_VNNI: Machine =
+        Machine { features: &["avx2", "fma", "avxvnni"], dots: Dots::Fours, ..Machine::AVX2 };
+    const AVX512: Machine = Machine {
+        name: "avx512",
+        features: &["avx512f", "avx512vl", "avx512dq", "avx2", "fma"],
+        vector_bytes: 64,
+        vector_registers: 32,
+        embeds_broadcasts: true,
+        masks: true,
+        mask_registers: true,
+        dots: Dots::One,
+        tiles: false,
+    };
+    const AVX512_VNNI: Machine = Machine {
+        features: &["avx512f", "avx512vl", "avx512dq", "avx512vnni", "avx2", "fma"],
+        dots: Dots::Fours,
+        ..Machine::AVX512
+    };
+    const AVX512_AMX: Machine = Machine {
+        features: &[
+            "avx512f",
+            "avx512vl",
+            "avx512dq",
+            "avx512vnni",
+            "amx-tile",
+            "amx-int8",
+            "avx2",
+            "fma",
+        ],
+        tiles: true,
+        ..Machine::AVX512_VNNI
+    };
+
     /// The narrowest vector that instructions are there for.
     const NARROWEST: i64 = 16;
     /// Registers beside accumulators and splats that stay: two vectors at work, and two of numbers

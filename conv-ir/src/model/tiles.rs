@@ -7,14 +7,14 @@
 
 use super::shape::{Shape, is_known, product};
 use super::{counted, order};
-use crate::Target;
 use crate::nest::{FOUR, Role};
 use crate::schedule::{Choice, Pack, Schedule};
+use crate::{Machine, Target};
 
 /// Rows of a tile, and its columns.
-const ROWS: i64 = 16;
+const ROWS: i64 = Machine::TILE_ROWS;
 /// Bytes of a row.
-const ROW: i64 = 64;
+const ROW: i64 = Machine::TILE_ROW;
 /// Tiles of sums: two rows and two columns of them leave as many registers for factors.
 const MOST_SUMS: i64 = 4;
 /// Channels of a row, and steps of a sum, below which tiles are not worth their form.

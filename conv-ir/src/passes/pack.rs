@@ -25,11 +25,14 @@
 
 mod copy;
 
+use std::convert::Infallible;
+
 use crate::nest::{
-    Access, Affine, Base, Buffer, BufferId, BufferRole, FOUR, Loop, Nest, Part, Role, for_leaves,
+    Access, Affine, Base, Buffer, BufferId, BufferRole, FOUR, Leaf, Loop, Nest, Part, Role,
+    for_leaves,
 };
 use crate::schedule::Pack;
-use crate::{DType, Dots, Error, Schedule, Target};
+use crate::{DType, Dots, Error, Machine, Schedule, Target};
 
 pub(super) fn pack(nest: &mut Nest, schedule: &Schedule, target: &Target) -> Result<(), Error> {
     match schedule.pack {
@@ -64,12 +67,11 @@ fn multiplies_fours(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
 /// Cuts the loops over the channels of the input in blocks of four, which are whole: packed weights
 /// are, and what a panel has under zeros does not count.
 fn split_channels(nest: &mut Nest, target: &Target) {
-    let mut body = std::mem::take(&mut nest.body);
     let block = nest.add_axis("ic.q", Role::InChannel, Part::Outer);
     let inside = nest.add_axis("ic.b", Role::InChannel, Part::Inner);
     let pairs = (target.dots == Dots::Pairs)
         .then(|| ["ic.p", "ic.f"].map(|name| nest.add_axis(name, Role::InChannel, Part::Inner)));
-    for_leaves(&mut body, &mut |leaf| {
+    each_leaf(nest, |nest, leaf| {
         nest.cut_in_fours(leaf, (block, inside));
         for l in leaf.reduce.iter_mut().filter(|l| nest.is_block(l)) {
             l.hi = FOUR.into();
@@ -77,10 +79,7 @@ fn split_channels(nest: &mut Nest, target: &Target) {
         if let Some([inside, first]) = pairs {
             nest.cut_in_pairs(leaf, (inside, first));
         }
-        Ok::<_, Error>(())
-    })
-    .expect("nothing fails");
-    nest.body = body;
+    });
 }
 
 /// Cuts the loops over blocks of four channels once more, in rows of up to so many channels: the
@@ -98,26 +97,29 @@ fn split_rows(nest: &mut Nest, most: i64, target: &Target) -> Option<i64> {
     let mut extents: Vec<i64> = all.map(|l| l.constant_extent().unwrap_or(1)).collect();
     extents.dedup();
     let &[blocks] = &extents[..] else { return None };
-    let row = (2..=most.min(ROW) / FOUR).rev().find(|row| blocks % row == 0)?;
+    let row = (2..=most.min(Machine::TILE_ROW) / FOUR).rev().find(|row| blocks % row == 0)?;
     let outer = nest.add_axis("ic.t", Role::InChannel, Part::Outer);
     let inner = nest.add_axis("ic.r", Role::InChannel, Part::Outer);
-    let mut body = std::mem::take(&mut nest.body);
-    for_leaves(&mut body, &mut |leaf| {
+    each_leaf(nest, |nest, leaf| {
         if let Some(at) = leaf.reduce.iter().position(|l| is_blocks(nest, l)) {
             let by = Affine::axis(outer).times(row).plus(&Affine::axis(inner));
             leaf.substitute(leaf.reduce[at].axis, &by);
             leaf.reduce[at] = Loop::serial(outer, blocks / row);
             leaf.reduce.insert(at + 1, Loop::serial(inner, row));
         }
-        Ok::<_, Error>(())
-    })
-    .expect("nothing fails");
-    nest.body = body;
+    });
     Some(row * FOUR)
 }
 
-/// Bytes of a row of a tile.
-const ROW: i64 = 64;
+/// Changes every leaf that is in place.
+fn each_leaf(nest: &mut Nest, mut change: impl FnMut(&Nest, &mut Leaf)) {
+    let mut body = std::mem::take(&mut nest.body);
+    let Ok(()) = for_leaves(&mut body, &mut |leaf| {
+        change(nest, leaf);
+        Ok::<_, Infallible>(())
+    });
+    nest.body = body;
+}
 
 /// Whether packing widens what leaves would widen at each use.
 fn is_widened(nest: &Nest, target: &Target) -> bool {

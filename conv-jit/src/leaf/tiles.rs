@@ -20,7 +20,7 @@
 //!
 //! Nothing is touched that was not touched before: rows are as long as there are live lanes.
 
-use conv_ir::DType;
+use conv_ir::{DType, Machine};
 use rustc_hash::FxHashMap as HashMap;
 use smallvec::{SmallVec, smallvec};
 
@@ -31,9 +31,9 @@ use super::inst::{
 };
 
 /// Rows of a tile, and lanes of one.
-const ROWS: i64 = 16;
+const ROWS: i64 = Machine::TILE_ROWS;
 /// Bytes of a row as it is stored.
-const ROW_BYTES: i64 = 64;
+const ROW_BYTES: i64 = Machine::TILE_ROW;
 /// Bytes of a lane: four products, or a sum.
 const LANE: i64 = 4;
 /// Tile registers.
@@ -88,9 +88,9 @@ pub(super) fn in_tiles(code: &LeafCode, width: i64) -> Option<LeafCode> {
         for (number, tile) in sums.iter().enumerate() {
             let row_step = distance(&rows[tile.first..tile.first + tile.rows])?;
             let form = Form { rows: tile.rows as u8, bytes: (turns * LANE) as u8 };
-            let a = registers.load(&mut update, form, (rows[tile.first], row_step));
+            let a = registers.load(&mut update, form, (rows[tile.first], row_step))?;
             let form = Form { rows: turns as u8, bytes: (grid.live[tile.column] * LANE) as u8 };
-            let b = registers.load(&mut update, form, (columns[tile.column], apart));
+            let b = registers.load(&mut update, form, (columns[tile.column], apart))?;
             let has_sign = grid.signs.map(|dtype| dtype == DType::I8);
             update.push(Inst::Tile(TileOp::Dot { has_sign, sum: number as u8, a, b }));
         }
@@ -316,23 +316,21 @@ impl Registers {
         Some(Registers { forms, sums: sums.len(), holds, clock: 0 })
     }
 
-    /// The register that has the tile, which is loaded if none has.
-    fn load(&mut self, update: &mut Vec<Inst>, form: Form, from: (Place, i64)) -> u8 {
+    /// The register that has the tile, which is loaded if none has; none where no register has its
+    /// form.
+    fn load(&mut self, update: &mut Vec<Inst>, form: Form, from: (Place, i64)) -> Option<u8> {
         self.clock += 1;
         let (sums, forms) = (self.sums, &self.forms);
         let fits = |at: &usize| forms[sums + at] == form;
         let all = 0..self.holds.len();
         let known = all.clone().filter(fits).find(|&at| self.holds[at].0 == Some(from));
-        let at = known.unwrap_or_else(|| {
-            let oldest = all.filter(fits).min_by_key(|&at| self.holds[at].1);
-            oldest.expect("every form has a register")
-        });
+        let at = known.or_else(|| all.filter(fits).min_by_key(|&at| self.holds[at].1))?;
         if known.is_none() {
             let (place, step) = from;
             update.push(Inst::Tile(TileOp::Load { tile: (sums + at) as u8, place, step }));
         }
         self.holds[at] = (Some(from), self.clock);
-        (sums + at) as u8
+        Some((sums + at) as u8)
     }
 }
 
