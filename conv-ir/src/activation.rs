@@ -1,6 +1,6 @@
 //! Activations, and the straight-line program each one is.
 //!
-//! In: an [`Activation`] and an element type. Out: [`Step`]s, each one operation that every route
+//! In: an [`Activation`] and an element type. Out: [`Instruction`]s, each one operation that every route
 //! has with the same bits. A route translates them one by one and in order, so all routes agree on
 //! every bit of `tanh` or `gelu`, which no two mathematical libraries do.
 //!
@@ -61,7 +61,7 @@ mod program;
 use crate::dtype::DType;
 use crate::values::Values;
 
-pub use program::{Operand, Step, binary, eval, program, unary};
+pub use program::{Instruction, Operand, binary, eval, program, unary};
 
 /// Applied to each output element, last.
 #[derive(Clone, Debug)]

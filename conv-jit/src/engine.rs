@@ -24,7 +24,7 @@ pub(crate) struct Constants {
     /// Bytes of them that are ours.
     bytes: usize,
     /// By buffer of the nest.
-    places: Vec<Place>,
+    entries: Vec<TableEntry>,
     /// Bytes of one thread's scratch. `None` where sizes come with a run.
     scratch: Option<usize>,
 }
@@ -51,7 +51,7 @@ impl Kept {
 
 /// What stands in the buffer table of a run.
 #[derive(Clone, Copy)]
-enum Place {
+enum TableEntry {
     /// The address of an array of the run, by position.
     Array(usize),
     /// An exposed address of a block, or an offset in a thread's scratch.
@@ -67,17 +67,17 @@ impl Constants {
     /// not be dropped before.
     #[cfg(feature = "ndarray")]
     pub fn lent(&self, nest: &Nest, slack: &[i64]) -> Constants {
-        Constants::new(nest, slack, Kept::default(), self.places.clone())
+        Constants::new(nest, slack, Kept::default(), self.entries.clone())
     }
 
     /// With offsets in scratch, where they follow from the nest.
-    fn new(nest: &Nest, slack: &[i64], kept: Kept, mut places: Vec<Place>) -> Constants {
+    fn new(nest: &Nest, slack: &[i64], kept: Kept, mut entries: Vec<TableEntry>) -> Constants {
         let scratch = nest.symbols.is_empty().then(|| {
-            layout(nest, slack, &[], |id, start, _| places[id.index()] = Place::Fixed(start))
+            layout(nest, slack, &[], |id, start, _| entries[id.index()] = TableEntry::Fixed(start))
         });
-        place_views(nest, &mut places);
+        place_views(nest, &mut entries);
         let Kept { blocks, bytes } = kept;
-        Constants { _blocks: blocks, bytes, places, scratch: scratch.flatten() }
+        Constants { _blocks: blocks, bytes, entries, scratch: scratch.flatten() }
     }
 }
 
@@ -124,9 +124,9 @@ impl Run<'_> {
         let Run { nest, code, constants, parts, executor, .. } = *self;
         work.fill_symbols(nest, self.sizes)?;
         work.table.clear();
-        work.table.extend(constants.places.iter().map(|place| match *place {
-            Place::Array(at) => self.addresses[at],
-            Place::Fixed(address) => address,
+        work.table.extend(constants.entries.iter().map(|place| match *place {
+            TableEntry::Array(at) => self.addresses[at],
+            TableEntry::Fixed(address) => address,
         }));
         let block = match constants.scratch {
             Some(bytes) if !is_guarded() => work.grow(bytes, parts)?,
@@ -232,10 +232,10 @@ fn no_scratch(parts: usize) -> Error {
 }
 
 /// Buffers that are views stand where those stand whose memory they see.
-fn place_views<P: Copy>(nest: &Nest, places: &mut [P]) {
+fn place_views<P: Copy>(nest: &Nest, entries: &mut [P]) {
     for (at, buffer) in nest.buffers.iter().enumerate() {
         if let Some(of) = buffer.view_of {
-            places[at] = places[of.index()];
+            entries[at] = entries[of.index()];
         }
     }
 }
@@ -286,15 +286,15 @@ pub(crate) unsafe fn pack(
     room: &mut Room,
 ) -> Result<Constants, Error> {
     let mut blocks = Kept::default();
-    let (mut during, mut places) = (Vec::new(), Vec::new());
-    let fixed = |start: *mut u8| Place::Fixed(start.expose_provenance());
+    let (mut during, mut entries) = (Vec::new(), Vec::new());
+    let fixed = |start: *mut u8| TableEntry::Fixed(start.expose_provenance());
     for at in 0..nest.buffers.len() {
         let id = BufferId(at as u32);
         let null = std::ptr::null_mut();
         if let Some(values) = &nest.buffer(id).values {
             let start = known_block(values, nest.buffer(id).dtype, code.slack[at], &mut blocks)?;
             during.push(start);
-            places.push(fixed(start));
+            entries.push(fixed(start));
             continue;
         }
         let given = |arrays: &[Array<'_>]| bytes_of(&arrays[nest.position_in_role(id)]).as_ptr();
@@ -308,22 +308,22 @@ pub(crate) unsafe fn pack(
                 let start = packed_block(nest, id, code.slack[at], (room, &mut blocks))?;
                 (start, fixed(start))
             }
-            BufferRole::Input => (null, Place::Array(arrays.input)),
+            BufferRole::Input => (null, TableEntry::Array(arrays.input)),
             BufferRole::Residual => {
-                (null, Place::Array(arrays.residuals[nest.position_in_role(id)]))
+                (null, TableEntry::Array(arrays.residuals[nest.position_in_role(id)]))
             }
-            BufferRole::Output => (null, Place::Array(arrays.output)),
+            BufferRole::Output => (null, TableEntry::Array(arrays.output)),
             BufferRole::Scratch => (null, fixed(null)),
         };
         during.push(now);
-        places.push(later);
+        entries.push(later);
     }
     let symbols = vec![0; nest.symbols.len()];
     // SAFETY: weights and biases have the lengths of their buffers (the caller's word) and are only
     // read; packed buffers are ours and as long as the nest says; `setup` touches no other
     // buffer and, as `packed_block` checked, no symbol's value matters to it.
     unsafe { code.call(Entry::Setup, &during, &symbols, std::ptr::null_mut(), (0, 1)) };
-    Ok(Constants::new(nest, &code.slack, blocks, places))
+    Ok(Constants::new(nest, &code.slack, blocks, entries))
 }
 
 /// Known numbers that the code reads from memory.

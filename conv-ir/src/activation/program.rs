@@ -5,13 +5,13 @@ use super::{Activation, Binary, Unary};
 use crate::dtype::DType;
 use crate::element::Element;
 
-/// An operand of a [`Step`]: the position of an earlier step.
+/// An operand of an [`Instruction`]: the position of an earlier instruction.
 pub type Operand = usize;
 
-/// One step of a straight-line program.
+/// One instruction of a straight-line program.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
-    /// The argument `x`. Always step 0, and only there.
+pub enum Instruction {
+    /// The argument `x`. Always instruction 0, and only there.
     Input,
     /// A constant.
     Const(f64),
@@ -34,13 +34,13 @@ pub enum Step {
     },
 }
 
-/// The activation spelled out in operations that every route has: the steps in order, the last one
+/// The activation spelled out in operations that every route has: the instructions in order, the last one
 /// is the result.
 ///
 /// `Exp2Int` is given an integer in range, or NaN, whose power may then be anything: it is
 /// multiplied by NaN.
-pub fn program(activation: &Activation, dtype: DType) -> Vec<Step> {
-    let mut w = Writer { steps: vec![Step::Input], table: Coefficients::of(dtype) };
+pub fn program(activation: &Activation, dtype: DType) -> Vec<Instruction> {
+    let mut w = Writer { instructions: vec![Instruction::Input], table: Coefficients::of(dtype) };
     match *activation {
         Activation::Relu => w.at_least(0.0, X),
         Activation::Relu6 => w.clamp(0.0, 6.0, X),
@@ -57,20 +57,20 @@ pub fn program(activation: &Activation, dtype: DType) -> Vec<Step> {
         Activation::Mish => w.mish(),
         Activation::Prelu(_) => unreachable!("program: each channel of prelu has its own slope"),
     };
-    w.steps
+    w.instructions
 }
 
 /// Runs a program on one number. A constant is the nearest value of `T`.
-pub fn eval<T: Element>(steps: &[Step], x: T) -> T {
-    let mut values: Vec<T> = Vec::with_capacity(steps.len());
-    for step in steps {
-        values.push(match *step {
-            Step::Input => x,
-            Step::Const(c) => T::from_f64(c),
-            Step::Unary(op, a) => unary(op, values[a]),
-            Step::Binary(op, a, b) => binary(op, values[a], values[b]),
-            Step::Fma(a, b, c) => values[a].fma(values[b], values[c]),
-            Step::Choose { a, b, then, otherwise } => {
+pub fn eval<T: Element>(instructions: &[Instruction], x: T) -> T {
+    let mut values: Vec<T> = Vec::with_capacity(instructions.len());
+    for instruction in instructions {
+        values.push(match *instruction {
+            Instruction::Input => x,
+            Instruction::Const(c) => T::from_f64(c),
+            Instruction::Unary(op, a) => unary(op, values[a]),
+            Instruction::Binary(op, a, b) => binary(op, values[a], values[b]),
+            Instruction::Fma(a, b, c) => values[a].fma(values[b], values[c]),
+            Instruction::Choose { a, b, then, otherwise } => {
                 values[if values[a] < values[b] { then } else { otherwise }]
             }
         });
@@ -113,31 +113,31 @@ pub fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
 /// The argument's position.
 const X: Operand = 0;
 
-/// Appends steps; every method gives the position of its result. `x` goes second into `Min` and
+/// Appends instructions; every method gives the position of its result. `x` goes second into `Min` and
 /// `Max`, so that NaN passes.
 struct Writer {
-    steps: Vec<Step>,
+    instructions: Vec<Instruction>,
     table: &'static Coefficients,
 }
 
 impl Writer {
-    fn push(&mut self, step: Step) -> Operand {
-        self.steps.push(step);
-        self.steps.len() - 1
+    fn push(&mut self, instruction: Instruction) -> Operand {
+        self.instructions.push(instruction);
+        self.instructions.len() - 1
     }
 
     /// A constant, written once. Compared by bits: `0.0` and `-0.0` are two.
     fn constant(&mut self, c: f64) -> Operand {
-        let same = |step: &Step| matches!(step, Step::Const(d) if d.to_bits() == c.to_bits());
-        self.steps.iter().position(same).unwrap_or_else(|| self.push(Step::Const(c)))
+        let same = |instruction: &Instruction| matches!(instruction, Instruction::Const(d) if d.to_bits() == c.to_bits());
+        self.instructions.iter().position(same).unwrap_or_else(|| self.push(Instruction::Const(c)))
     }
 
     fn unary(&mut self, op: Unary, a: Operand) -> Operand {
-        self.push(Step::Unary(op, a))
+        self.push(Instruction::Unary(op, a))
     }
 
     fn binary(&mut self, op: Binary, a: Operand, b: Operand) -> Operand {
-        self.push(Step::Binary(op, a, b))
+        self.push(Instruction::Binary(op, a, b))
     }
 
     /// `c op a`.
@@ -149,7 +149,7 @@ impl Writer {
     /// `a * c + b`.
     fn fma_constant(&mut self, a: Operand, c: f64, b: Operand) -> Operand {
         let c = self.constant(c);
-        self.push(Step::Fma(a, c, b))
+        self.push(Instruction::Fma(a, c, b))
     }
 
     fn at_least(&mut self, lo: f64, a: Operand) -> Operand {
@@ -175,7 +175,7 @@ impl Writer {
         let mut sum = inwards.next().map_or(X, |c| self.constant(c));
         for c in inwards {
             let c = self.constant(c);
-            sum = self.push(Step::Fma(sum, x, c));
+            sum = self.push(Instruction::Fma(sum, x, c));
         }
         sum
     }
@@ -209,7 +209,7 @@ impl Writer {
         let one = self.constant(1.0);
         let k = self.binary(Binary::Sub, k, one);
         let power = self.unary(Unary::Exp2Int, k);
-        self.push(Step::Fma(twice, power, one))
+        self.push(Instruction::Fma(twice, power, one))
     }
 
     /// `w + ...` of `scale * e^(-m w)`, whose linear term is `w`: without its constant term it is
@@ -217,7 +217,7 @@ impl Writer {
     fn behind_the_constant(&mut self, w: Operand, scale: f64, m: f64) -> Operand {
         let square = self.binary(Binary::Mul, w, w);
         let rest = self.horner(self.exp_coefficients(2, scale, m), w);
-        self.push(Step::Fma(square, rest, w))
+        self.push(Instruction::Fma(square, rest, w))
     }
 
     /// `e^(-m y)`, where its power of two is a normal number.
@@ -253,7 +253,7 @@ impl Writer {
         let power = self.unary(Unary::Exp2Int, k);
         let half = self.constant(0.5);
         let missing = self.fma_constant(power, -0.5, half);
-        let u = self.push(Step::Fma(v, power, missing));
+        let u = self.push(Instruction::Fma(v, power, missing));
         let denominator = self.with_constant(1.0, Binary::Sub, u);
         let quotient = self.binary(Binary::Div, u, denominator);
         self.binary(Binary::CopySign, quotient, X)
@@ -266,7 +266,7 @@ impl Writer {
         let y = self.at_most(self.table.gelu_hi, magnitude);
         let minus_y = self.unary(Unary::Neg, y);
         let square = self.binary(Binary::Mul, y, y);
-        let excess = self.push(Step::Fma(minus_y, y, square));
+        let excess = self.push(Instruction::Fma(minus_y, y, square));
         let (k, w) = self.reduce(square, 0.5);
         let w = self.binary(Binary::Sub, w, excess);
         let exp = self.horner(self.exp_coefficients(0, 1.0, 0.5), w);
@@ -277,9 +277,9 @@ impl Writer {
         let p = self.binary(Binary::Mul, minus_y, p);
         let ratio = self.binary(Binary::Div, p, q);
         let positive = self.at_least(0.0, X);
-        let inside = self.push(Step::Fma(ratio, exp, positive));
+        let inside = self.push(Instruction::Fma(ratio, exp, positive));
         let (end, zero) = (self.constant(-self.table.gelu_hi), self.constant(0.0));
-        self.push(Step::Choose { a: X, b: end, then: zero, otherwise: inside })
+        self.push(Instruction::Choose { a: X, b: end, then: zero, otherwise: inside })
     }
 
     /// `e^x - 1 = v * 2^k + (2^k - 1)`, as in [`tanh`](Self::tanh). It is -1 long before the lower
@@ -291,10 +291,10 @@ impl Writer {
         let power = self.unary(Unary::Exp2Int, k);
         let one = self.constant(1.0);
         let missing = self.binary(Binary::Sub, power, one);
-        let below = self.push(Step::Fma(v, power, missing));
+        let below = self.push(Instruction::Fma(v, power, missing));
         let scaled = self.with_constant(alpha, Binary::Mul, below);
         let zero = self.constant(0.0);
-        self.push(Step::Choose { a: X, b: zero, then: scaled, otherwise: X })
+        self.push(Instruction::Choose { a: X, b: zero, then: scaled, otherwise: X })
     }
 
     /// With `u = e^(-|x|)` at most 1, `s = u / (2 + u)` is at most a third.
@@ -307,7 +307,7 @@ impl Writer {
         let square = self.binary(Binary::Mul, s, s);
         let slope = self.horner(self.table.atanh.iter().copied(), square);
         let positive = self.at_least(0.0, X);
-        let inside = self.push(Step::Fma(s, slope, positive));
+        let inside = self.push(Instruction::Fma(s, slope, positive));
         let zero = self.constant(0.0);
         self.or_below_exp(zero, inside)
     }
@@ -328,13 +328,13 @@ impl Writer {
     /// `limit` where `e^x` is subnormal.
     fn or_below_exp(&mut self, limit: Operand, inside: Operand) -> Operand {
         let end = self.constant(self.table.exp_lo);
-        self.push(Step::Choose { a: X, b: end, then: limit, otherwise: inside })
+        self.push(Instruction::Choose { a: X, b: end, then: limit, otherwise: inside })
     }
 
     fn leaky_relu(&mut self, slope: f64) -> Operand {
         let zero = self.constant(0.0);
         let scaled = self.with_constant(slope, Binary::Mul, X);
-        self.push(Step::Choose { a: X, b: zero, then: scaled, otherwise: X })
+        self.push(Instruction::Choose { a: X, b: zero, then: scaled, otherwise: X })
     }
 
     /// The gate of an `x` that is at least -3.

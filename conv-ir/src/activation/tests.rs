@@ -2,13 +2,13 @@ use super::coefficients::Coefficients;
 use super::*;
 use crate::{DType, Element};
 
-fn operands(step: &Step) -> Vec<Operand> {
-    match *step {
-        Step::Input | Step::Const(_) => vec![],
-        Step::Unary(_, a) => vec![a],
-        Step::Binary(_, a, b) => vec![a, b],
-        Step::Fma(a, b, c) => vec![a, b, c],
-        Step::Choose { a, b, then, otherwise } => vec![a, b, then, otherwise],
+fn operands(instruction: &Instruction) -> Vec<Operand> {
+    match *instruction {
+        Instruction::Input | Instruction::Const(_) => vec![],
+        Instruction::Unary(_, a) => vec![a],
+        Instruction::Binary(_, a, b) => vec![a, b],
+        Instruction::Fma(a, b, c) => vec![a, b, c],
+        Instruction::Choose { a, b, then, otherwise } => vec![a, b, then, otherwise],
     }
 }
 
@@ -17,15 +17,16 @@ fn steps_use_earlier_steps_and_none_is_dead() {
     for (activation, dtype) in
         Activation::EACH.into_iter().flat_map(|a| [(a.clone(), DType::F32), (a, DType::F64)])
     {
-        let steps = program(&activation, dtype);
-        for (at, step) in steps.iter().enumerate() {
+        let instructions = program(&activation, dtype);
+        for (at, instruction) in instructions.iter().enumerate() {
             assert!(
-                operands(step).iter().all(|&o| o < at),
-                "{activation:?}: step {at} looks ahead"
+                operands(instruction).iter().all(|&o| o < at),
+                "{activation:?}: instruction {at} looks ahead"
             );
-            assert_eq!(*step == Step::Input, at == 0);
-            let used = at + 1 == steps.len() || steps.iter().any(|s| operands(s).contains(&at));
-            assert!(used, "{activation:?}: step {at}, {step:?}, is dead");
+            assert_eq!(*instruction == Instruction::Input, at == 0);
+            let used = at + 1 == instructions.len()
+                || instructions.iter().any(|s| operands(s).contains(&at));
+            assert!(used, "{activation:?}: instruction {at}, {instruction:?}, is dead");
         }
     }
 }
@@ -34,8 +35,11 @@ fn steps_use_earlier_steps_and_none_is_dead() {
 #[test]
 fn programs_are_short() {
     let operations = |activation, dtype| {
-        let steps = program(&activation, dtype);
-        steps.iter().filter(|s| !matches!(s, Step::Input | Step::Const(_))).count()
+        let instructions = program(&activation, dtype);
+        instructions
+            .iter()
+            .filter(|s| !matches!(s, Instruction::Input | Instruction::Const(_)))
+            .count()
     };
     let lengths = |dtype| Activation::EACH.map(|a| operations(a, dtype));
     assert_eq!(lengths(DType::F32), [1, 2, 2, 2, 16, 18, 16, 32, 5, 4, 17, 24, 20]);
@@ -62,9 +66,9 @@ fn f32_constants_are_exact() {
 }
 
 fn ends<T: Element>(activation: Activation, largest: f64) -> [f64; 4] {
-    let steps = program(&activation, T::DTYPE);
+    let instructions = program(&activation, T::DTYPE);
     [f64::NEG_INFINITY, -largest, largest, f64::INFINITY]
-        .map(|x| eval(&steps, T::from_f64(x)).to_f64())
+        .map(|x| eval(&instructions, T::from_f64(x)).to_f64())
 }
 
 #[test]
@@ -99,17 +103,17 @@ fn nan_passes() {
 #[test]
 fn finite_stays_finite() {
     for activation in Activation::EACH {
-        let steps = program(&activation, DType::F32);
+        let instructions = program(&activation, DType::F32);
         for x in (0..u32::MAX / 9973).map(|i| f32::from_bits(i * 9973)).filter(|x| x.is_finite()) {
-            assert!(eval(&steps, x).is_finite(), "{activation:?} of {x:e}");
+            assert!(eval(&instructions, x).is_finite(), "{activation:?} of {x:e}");
         }
     }
 }
 
 #[test]
 fn tanh_keeps_signs_and_smallest_numbers() {
-    let steps = program(&Activation::Tanh, DType::F32);
+    let instructions = program(&Activation::Tanh, DType::F32);
     for x in [-0.0, 0.0, 1e-45, -1e-40, f32::MIN_POSITIVE, 1e-12] {
-        assert_eq!(eval(&steps, x).to_bits(), x.to_bits());
+        assert_eq!(eval(&instructions, x).to_bits(), x.to_bits());
     }
 }

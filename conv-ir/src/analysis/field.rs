@@ -197,7 +197,7 @@ fn by_ends(stack: &Stack, axis: usize, outputs: Range<i64>) -> Option<Range<i64>
 
 fn node_by_ends(node: &Node, axis: usize, outputs: Range<i64>) -> Option<Range<i64>> {
     match node {
-        Node::Step(step) => step.windows[axis].needed(outputs),
+        Node::Layer(layer) => layer.windows[axis].needed(outputs),
         Node::Join(branches) => branches
             .iter()
             .try_fold(0..0, |all, branch| Some(hull(all, by_ends(branch, axis, outputs.clone())?))),
@@ -224,9 +224,9 @@ fn elements(stack: &Stack, axis: usize, outputs: &[i64], most: usize) -> Option<
 fn below(node: &Node, axis: usize, above: &[i64], most: usize) -> Option<Vec<i64>> {
     let mut below = Vec::new();
     match node {
-        Node::Step(step) => {
+        Node::Layer(layer) => {
             for &output in above {
-                let Some(met) = step.windows[axis].met_by(output) else { continue };
+                let Some(met) = layer.windows[axis].met_by(output) else { continue };
                 if met.count > most.saturating_sub(below.len()) as i128 {
                     return None;
                 }
@@ -297,7 +297,7 @@ impl Map {
 
     fn through_node(self, node: &Node, axis: usize) -> Result<Map, Error> {
         match node {
-            Node::Step(step) => self.below(&step.windows[axis]).ok_or_else(too_large),
+            Node::Layer(layer) => self.below(&layer.windows[axis]).ok_or_else(too_large),
             Node::Join(branches) => {
                 let below: Vec<Map> = branches
                     .iter()

@@ -39,5 +39,5 @@ pub use network::{NETWORKS, Network, PUBLISHED_AT, Placed, Point, Published, See
 pub use ratio::Ratio;
 pub use roofline::{Roofline, operations_a_cycle};
 pub use savings::{Saving, savings};
-pub use stack::{Node, Stack, Step};
+pub use stack::{Layer, Node, Stack};
 pub use window::{Needed, Window, read};

@@ -37,7 +37,7 @@ pub struct Network {
 
 #[derive(Clone, Debug, PartialEq)]
 enum Item {
-    Layer(Layer),
+    Layer(LayerSpec),
     Branches(Together, Vec<Vec<Item>>),
     Point(String),
 }
@@ -50,7 +50,7 @@ enum Together {
 }
 
 #[derive(Clone, Debug, PartialEq)]
-struct Layer {
+struct LayerSpec {
     kind: Kind,
     kernel: [usize; 2],
     stride: usize,

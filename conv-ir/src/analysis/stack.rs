@@ -1,9 +1,9 @@
-//! Steps one after the other, with branches that join: the plain model that halos and receptive
+//! Layers one after the other, with branches that join: the plain model that halos and receptive
 //! fields are worked out on.
 //!
 //! In: convolutions, poolings and how they follow each other. Out: for any range of outputs, the
 //! range of every layer below that it needs ([`Stack::trace`]), and the receptive field
-//! ([`Stack::field`], in [`super::field`]). There are no channels here and no values: a step is the
+//! ([`Stack::field`], in [`super::field`]). There are no channels here and no values: a layer is the
 //! window it slides along each axis, and the convolution it computes, if it is one. Branches join
 //! by the hull of what they need, which is the largest field where their centres agree (and
 //! [`ReceptiveField::aligned`](super::ReceptiveField::aligned) says whether they do).
@@ -14,9 +14,9 @@ use super::window::{Needed, Window, hull};
 use crate::conv::Conv;
 use crate::error::Error;
 
-/// One step: a window an axis.
+/// One layer: a window an axis.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Step {
+pub struct Layer {
     /// The windows, outermost axis first.
     pub windows: Vec<Window>,
     /// Extents of the input per axis, where they are known: what is needed of the layer below ends
@@ -26,17 +26,17 @@ pub struct Step {
     pub conv: Option<Box<Conv>>,
 }
 
-impl Step {
+impl Layer {
     /// A pooling, or any other window without weights.
-    pub fn pooling(windows: Vec<Window>, inputs: Vec<Option<i64>>) -> Step {
-        Step { windows, inputs, conv: None }
+    pub fn pooling(windows: Vec<Window>, inputs: Vec<Option<i64>>) -> Layer {
+        Layer { windows, inputs, conv: None }
     }
 }
 
-impl From<&Conv> for Step {
+impl From<&Conv> for Layer {
     fn from(conv: &Conv) -> Self {
         let axes = conv.equation();
-        Step {
+        Layer {
             windows: axes.iter().map(Window::from).collect(),
             inputs: axes.iter().map(|axis| Some(axis.input.known()? as i64)).collect(),
             conv: Some(Box::new(conv.clone())),
@@ -47,14 +47,14 @@ impl From<&Conv> for Step {
 /// One place in a stack.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Node {
-    /// A step on what is below.
-    Step(Step),
+    /// A layer on what is below.
+    Layer(Layer),
     /// Each branch on what is below; their results are added, or put side by side. An empty branch
     /// is a shortcut.
     Join(Vec<Stack>),
 }
 
-/// Steps in order, the one nearest to the input first.
+/// Layers in order, the one nearest to the input first.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Stack {
     nodes: Vec<Node>,
@@ -65,12 +65,12 @@ impl Stack {
     /// Puts nodes in a row.
     ///
     /// # Errors
-    /// [`Error::Argument`] where the steps differ in rank, or a join has no branches.
+    /// [`Error::Argument`] where the layers differ in rank, or a join has no branches.
     pub fn new(nodes: Vec<Node>) -> Result<Stack, Error> {
         let mut rank = 0;
         for (at, node) in nodes.iter().enumerate() {
             let found = match node {
-                Node::Step(step) => step.windows.len(),
+                Node::Layer(layer) => layer.windows.len(),
                 Node::Join(branches) if branches.is_empty() => {
                     return Err(Error::Argument(format!("join {at} has no branches")));
                 }
@@ -80,7 +80,7 @@ impl Stack {
             };
             if rank != 0 && found != 0 && found != rank {
                 let message =
-                    format!("step {at} has {found} spatial axes, but the first has {rank}");
+                    format!("layer {at} has {found} spatial axes, but the first has {rank}");
                 return Err(Error::Argument(message));
             }
             rank = rank.max(found);
@@ -93,7 +93,7 @@ impl Stack {
     /// # Errors
     /// [`Error::Argument`] where their ranks differ.
     pub fn of(convs: &[Conv]) -> Result<Stack, Error> {
-        Stack::new(convs.iter().map(|conv| Node::Step(conv.into())).collect())
+        Stack::new(convs.iter().map(|conv| Node::Layer(conv.into())).collect())
     }
 
     /// The nodes, the one nearest to the input first.
@@ -101,7 +101,7 @@ impl Stack {
         &self.nodes
     }
 
-    /// Number of spatial axes; none where there is no step.
+    /// Number of spatial axes; none where there is no layer.
     pub fn rank(&self) -> usize {
         self.rank
     }
@@ -181,22 +181,22 @@ impl Node {
     /// Every convolution, branches one after the other.
     pub fn convs(&self) -> Vec<&Conv> {
         match self {
-            Node::Step(step) => step.conv.as_deref().into_iter().collect(),
+            Node::Layer(layer) => layer.conv.as_deref().into_iter().collect(),
             Node::Join(branches) => branches.iter().flat_map(Stack::convs).collect(),
         }
     }
 
     fn needed(&self, axis: usize, outputs: Range<i64>) -> Option<Needed> {
-        let step = match self {
-            Node::Step(step) => step,
+        let layer = match self {
+            Node::Layer(layer) => layer,
             Node::Join(branches) => {
                 let of = |branch: &Stack| branch.through(axis, outputs.clone());
                 let parts: Vec<Needed> = branches.iter().map(of).collect::<Option<_>>()?;
                 return parts.into_iter().reduce(Needed::and);
             }
         };
-        let range = step.windows[axis].needed(outputs)?;
-        Some(match step.inputs[axis] {
+        let range = layer.windows[axis].needed(outputs)?;
+        Some(match layer.inputs[axis] {
             Some(extent) => Needed::cut(range, extent),
             None => Needed { inside: range, ..Needed::default() },
         })

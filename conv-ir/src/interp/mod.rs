@@ -21,7 +21,7 @@
 mod leaf;
 mod memory;
 
-use crate::activation::{Activation, Step};
+use crate::activation::{Activation, Instruction};
 use crate::nest::{AxisId, Call, Loop, LoopKind, Nest, Stmt, Var};
 use crate::{DType, Element, Error};
 use leaf::LeafRun;
@@ -207,7 +207,7 @@ struct Machine<'a, T> {
     env: Env<'a>,
     memory: Memory<'a, T>,
     /// Activations spelled out, so that each is spelled once.
-    programs: Vec<(Activation, Vec<Step>)>,
+    programs: Vec<(Activation, Vec<Instruction>)>,
     part: i64,
     parts: i64,
 }

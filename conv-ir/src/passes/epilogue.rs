@@ -8,7 +8,7 @@
 //! requires: leaves.
 //! gives: no activation and no `prelu` in an expression.
 
-use crate::activation::{Step, program};
+use crate::activation::{Instruction, program};
 use crate::nest::{Binary, Expr, Leaf, Nest, Op, RegId, Register, for_leaves};
 use crate::{Activation, DType, Error, Schedule, Target};
 
@@ -85,13 +85,14 @@ fn leaky(x: Expr, slope: Expr) -> Expr {
 
 /// The operations before the last, and the last as an expression.
 fn expand(leaf: &mut Leaf, which: Activation, x: Expr, dtype: DType) -> (Vec<Op>, Expr) {
-    let steps = program(&which, dtype);
-    let uses = uses(&steps);
+    let instructions = program(&which, dtype);
+    let uses = uses(&instructions);
     let mut ops = Vec::new();
     let mut values: Vec<Expr> = Vec::new();
-    for (at, step) in steps.iter().enumerate() {
-        let value = expression(step, &x, &values);
-        let constant = matches!(step, Step::Const(_)) || matches!(value, Expr::Reg(_));
+    for (at, instruction) in instructions.iter().enumerate() {
+        let value = expression(instruction, &x, &values);
+        let constant =
+            matches!(instruction, Instruction::Const(_)) || matches!(value, Expr::Reg(_));
         if constant || uses[at] < 2 {
             values.push(value);
             continue;
@@ -113,31 +114,31 @@ fn temporary(leaf: &mut Leaf, at: usize) -> RegId {
     RegId(at as u32)
 }
 
-fn operands(step: &Step) -> Vec<usize> {
-    match *step {
-        Step::Input | Step::Const(_) => Vec::new(),
-        Step::Unary(_, a) => vec![a],
-        Step::Binary(_, a, b) => vec![a, b],
-        Step::Fma(a, b, c) => vec![a, b, c],
-        Step::Choose { a, b, then, otherwise } => vec![a, b, then, otherwise],
+fn operands(instruction: &Instruction) -> Vec<usize> {
+    match *instruction {
+        Instruction::Input | Instruction::Const(_) => Vec::new(),
+        Instruction::Unary(_, a) => vec![a],
+        Instruction::Binary(_, a, b) => vec![a, b],
+        Instruction::Fma(a, b, c) => vec![a, b, c],
+        Instruction::Choose { a, b, then, otherwise } => vec![a, b, then, otherwise],
     }
 }
 
-fn uses(steps: &[Step]) -> Vec<usize> {
-    let mut uses = vec![0; steps.len()];
-    steps.iter().flat_map(operands).for_each(|operand| uses[operand] += 1);
+fn uses(instructions: &[Instruction]) -> Vec<usize> {
+    let mut uses = vec![0; instructions.len()];
+    instructions.iter().flat_map(operands).for_each(|operand| uses[operand] += 1);
     uses
 }
 
-fn expression(step: &Step, x: &Expr, values: &[Expr]) -> Expr {
+fn expression(instruction: &Instruction, x: &Expr, values: &[Expr]) -> Expr {
     let at = |operand: usize| Box::new(values[operand].clone());
-    match *step {
-        Step::Input => x.clone(),
-        Step::Const(c) => Expr::Const(c),
-        Step::Unary(op, a) => Expr::Unary(op, at(a)),
-        Step::Binary(op, a, b) => Expr::Binary(op, at(a), at(b)),
-        Step::Fma(a, b, c) => Expr::Fma(at(a), at(b), at(c)),
-        Step::Choose { a, b, then, otherwise } => {
+    match *instruction {
+        Instruction::Input => x.clone(),
+        Instruction::Const(c) => Expr::Const(c),
+        Instruction::Unary(op, a) => Expr::Unary(op, at(a)),
+        Instruction::Binary(op, a, b) => Expr::Binary(op, at(a), at(b)),
+        Instruction::Fma(a, b, c) => Expr::Fma(at(a), at(b), at(c)),
+        Instruction::Choose { a, b, then, otherwise } => {
             Expr::Choose { a: at(a), b: at(b), then: at(then), otherwise: at(otherwise) }
         }
     }

@@ -20,7 +20,7 @@ use super::terms::{Int, Key, Term};
 
 /// An element's address, before any code.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct Address {
     base: Base,
     terms: BTreeMap<Term, i64>,
     /// Values to be added, times bytes.
@@ -28,7 +28,7 @@ pub(super) struct Place {
     bytes: i64,
 }
 
-impl Place {
+impl Address {
     /// The shared pointer, and the displacement from it.
     pub(super) fn split(&self) -> (Key, i32) {
         // A quarter of the range: vectors and blocks add a little to it, and pointers should not
@@ -60,14 +60,23 @@ pub(super) enum Detail {
 
 impl Emitter<'_, '_> {
     /// The address of an access at the current values of the axes.
-    pub(super) fn place(&mut self, leaf: Option<&Leaf>, access: &Access, detail: Detail) -> Place {
+    pub(super) fn place(
+        &mut self,
+        leaf: Option<&Leaf>,
+        access: &Access,
+        detail: Detail,
+    ) -> Address {
         let buffer = match (access.base, leaf) {
             (Base::Buffer(buffer), _) => buffer,
             (base, Some(leaf)) => self.nest.buffer_behind(leaf, base),
             (Base::Pointer(pointer), None) => unreachable!("emit: {pointer:?} in a driver"),
         };
-        let mut place =
-            Place { base: access.base, terms: BTreeMap::new(), opaque: BTreeMap::new(), bytes: 0 };
+        let mut place = Address {
+            base: access.base,
+            terms: BTreeMap::new(),
+            opaque: BTreeMap::new(),
+            bytes: 0,
+        };
         for (dimension, index) in access.index.iter().enumerate() {
             let stride = self.stride(buffer, dimension);
             match index {
@@ -90,7 +99,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn add_affine(&mut self, place: &mut Place, a: &Affine, (stride, bytes): (Int, i64)) {
+    fn add_affine(&mut self, place: &mut Address, a: &Affine, (stride, bytes): (Int, i64)) {
         self.add_scaled(place, None, a.constant * bytes, stride);
         for &(var, coefficient) in a.terms() {
             let bytes = coefficient * bytes;
@@ -111,7 +120,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn add_scaled(&mut self, place: &mut Place, axis: Option<AxisId>, bytes: i64, stride: Int) {
+    fn add_scaled(&mut self, place: &mut Address, axis: Option<AxisId>, bytes: i64, stride: Int) {
         match (axis, stride) {
             (None, Int::Known(_)) => place.bytes += bytes,
             (axis, Int::Known(_)) => place.add(Term { axis, by: None }, bytes),
@@ -119,7 +128,7 @@ impl Emitter<'_, '_> {
         }
     }
 
-    fn add_opaque(&mut self, place: &mut Place, index: &Index, (stride, bytes): (Int, i64)) {
+    fn add_opaque(&mut self, place: &mut Address, index: &Index, (stride, bytes): (Int, i64)) {
         match self.index(index) {
             Int::Known(at) => self.add_scaled(place, None, at * bytes, stride),
             Int::Value(at) => {
@@ -133,7 +142,7 @@ impl Emitter<'_, '_> {
     }
 
     /// The address of a place, as pointer and displacement.
-    pub(super) fn address(&mut self, place: &Place) -> (Value, i32) {
+    pub(super) fn address(&mut self, place: &Address) -> (Value, i32) {
         let (key, displacement) = place.split();
         let pointer = self.pointer(&key);
         if place.opaque.is_empty() {

@@ -6,7 +6,7 @@ use conv_ir::DType;
 use conv_ir::nest::{Access, Expr, Reach};
 use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value};
 
-use super::address::{Detail, Place};
+use super::address::{Address, Detail};
 use super::emitter::Emitter;
 use super::stored::{self, is_stored};
 use super::tile::Tile;
@@ -26,7 +26,7 @@ impl Tile<'_> {
         self.per_chunk(|_, chunk| constant(e, chunk, c))
     }
 
-    pub(super) fn place_of(&self, e: &mut Emitter<'_, '_>, access: &Access, lane: i64) -> Place {
+    pub(super) fn place_of(&self, e: &mut Emitter<'_, '_>, access: &Access, lane: i64) -> Address {
         self.at_lane(e, lane);
         let place = e.place(Some(self.leaf), access, Detail::Full);
         self.at_lane(e, 0);
@@ -123,7 +123,7 @@ impl Tile<'_> {
 }
 
 /// A chunk's elements, which lie side by side in a buffer of this type.
-fn load_at(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, place: &Place) -> Value {
+fn load_at(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, place: &Address) -> Value {
     let address = e.address(place);
     match is_stored(e, dtype) {
         true => {
@@ -134,7 +134,7 @@ fn load_at(e: &mut Emitter<'_, '_>, chunk: Chunk, dtype: DType, place: &Place) -
     }
 }
 
-pub(super) fn store_at(e: &mut Emitter<'_, '_>, value: Value, place: &Place) {
+pub(super) fn store_at(e: &mut Emitter<'_, '_>, value: Value, place: &Address) {
     let (pointer, displacement) = e.address(place);
     e.b.ins().store(flags(), value, pointer, displacement);
 }

@@ -33,7 +33,7 @@ use smallvec::{SmallVec, smallvec};
 use super::inst::{Arg, Carried, Inst, Kind, LeafCode, Place, Source, Value};
 
 /// Products in an instruction.
-pub(super) const FOUR: usize = 4;
+pub(super) const PRODUCTS: usize = 4;
 /// Bytes of a lane.
 const LANE: i64 = 4;
 
@@ -210,7 +210,7 @@ impl Product {
 }
 
 /// Those of one sum whose splats are neighbours, in fours.
-pub(super) fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
+pub(super) fn fours(products: Vec<Product>) -> Vec<[Product; PRODUCTS]> {
     let mut by_sum: Vec<(Value, Vec<Product>)> = Vec::new();
     let mut of_sum: HashMap<Value, usize> = HashMap::default();
     for product in products {
@@ -240,7 +240,7 @@ pub(super) fn fours(products: Vec<Product>) -> Vec<[Product; FOUR]> {
             match (next(1), next(2), next(3)) {
                 (Some(b), Some(c), Some(d)) => {
                     found.push([*first, b, c, d]);
-                    left = &left[FOUR..];
+                    left = &left[PRODUCTS..];
                 }
                 _ => left = &left[1..],
             }
@@ -261,7 +261,7 @@ pub(super) fn without_unread(insts: Vec<Inst>, carried: &Carried) -> Vec<Inst> {
 }
 
 /// The load of 32 bits a lane that four loads of bytes are.
-fn side_by_side(parts: &[Source; FOUR]) -> Option<Source> {
+fn side_by_side(parts: &[Source; PRODUCTS]) -> Option<Source> {
     let Source::Stored { dtype, place: first, step: LANE, live } = parts[0] else { return None };
     let is_next = |(at, part): (i64, &Source)| {
         *part == Source::Stored { dtype, place: first.offset(at), step: LANE, live }
@@ -281,7 +281,7 @@ struct Shift {
 struct Writer<'a> {
     code: &'a mut LeafCode,
     splats: HashMap<Arg, Value>,
-    vectors: HashMap<([Source; FOUR], bool), Value>,
+    vectors: HashMap<([Source; PRODUCTS], bool), Value>,
     shifts: Vec<Shift>,
     /// By sum.
     shift_of: HashMap<Value, usize>,
@@ -294,7 +294,7 @@ const HALF: u64 = 0x8080_8080;
 const ONES: u64 = 0x0101_0101;
 
 impl<'a> Writer<'a> {
-    fn new(code: &'a mut LeafCode, fours: &[[Product; FOUR]]) -> Self {
+    fn new(code: &'a mut LeafCode, fours: &[[Product; PRODUCTS]]) -> Self {
         let mut splats: Vec<(Value, Vec<Arg>)> = Vec::new();
         for [first, ..] in fours.iter().filter(|four| four[0].is_alike()) {
             match splats.iter_mut().find(|(sum, _)| *sum == first.sum) {
@@ -321,13 +321,13 @@ impl<'a> Writer<'a> {
         Writer { code, splats, vectors, shifts, shift_of, shifted: HashSet::default() }
     }
 
-    fn write(mut self, fours: &[[Product; FOUR]]) {
+    fn write(mut self, fours: &[[Product; PRODUCTS]]) {
         for four in fours {
             let first = &four[0];
             let vector = self.vector(four.map(|product| product.vector), first.is_alike());
             let source = match first.splat {
                 Splat::At(_, place) => Source::Splat(place),
-                Splat::Known(_, byte) => Source::Bits(u32::from_ne_bytes([byte; FOUR]).into()),
+                Splat::Known(_, byte) => Source::Bits(u32::from_ne_bytes([byte; PRODUCTS]).into()),
             };
             let splat = match self.splats.get(&first.shared) {
                 Some(known) => *known,
@@ -370,7 +370,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The bytes of four vectors, shifted by 128 where the other factor is like them.
-    fn vector(&mut self, parts: [Source; FOUR], shifts: bool) -> Value {
+    fn vector(&mut self, parts: [Source; PRODUCTS], shifts: bool) -> Value {
         if let Some(known) = self.vectors.get(&(parts, shifts)) {
             return *known;
         }
@@ -383,7 +383,7 @@ impl<'a> Writer<'a> {
     }
 
     /// The bytes of four vectors, those of the first lowest in each lane.
-    fn together(&mut self, parts: [Source; FOUR]) -> Value {
+    fn together(&mut self, parts: [Source; PRODUCTS]) -> Value {
         if let Some(together) = side_by_side(&parts) {
             return self.set(Kind::Copy, smallvec![Arg::From(together)]);
         }

@@ -36,7 +36,7 @@ use chains::{Chain, chains, without_chains};
 use write::Writer;
 
 /// Sums that are stored together.
-const FOUR: usize = 4;
+const TOGETHER: usize = 4;
 /// Columns of a sum: lanes of 32 bits.
 const LANES: i64 = 8;
 /// Bytes of a register.
@@ -56,15 +56,15 @@ struct Sum {
 }
 
 /// Four sums of columns side by side.
-struct Run {
-    sums: [Value; FOUR],
+struct Quad {
+    sums: [Value; TOGETHER],
     dtype: DType,
     /// What they start with is added to them when they have 32 bits.
     start: Source,
     /// Those of the first.
     taps: Vec<(Key, i64)>,
     /// The registers of the new sums: of bytes two, of words four.
-    new: SmallVec<[Value; FOUR]>,
+    new: SmallVec<[Value; TOGETHER]>,
     range: (i64, i64),
 }
 
@@ -83,35 +83,35 @@ pub(super) fn interleaved(code: &LeafCode, shape: Shape) -> Option<LeafCode> {
         return None;
     }
     let sums = sums(code);
-    if sums.len() < FOUR {
+    if sums.len() < TOGETHER {
         return None;
     }
     let mut out = code.clone();
-    let mut runs = runs(sums, &mut out.carried);
-    let chains = chains(code, &runs);
+    let mut quads = quads(sums, &mut out.carried);
+    let chains = chains(code, &quads);
     let mut chains = chains.into_iter();
     let mut uniform: Vec<Chain> = Vec::new();
-    runs.retain(|_| match chains.next().flatten() {
+    quads.retain(|_| match chains.next().flatten() {
         Some(chain) => {
             uniform.push(chain);
             true
         }
         None => false,
     });
-    if runs.is_empty() {
+    if quads.is_empty() {
         return None;
     }
-    let gone: HashSet<Value> = runs.iter().flat_map(|run| run.sums).collect();
+    let gone: HashSet<Value> = quads.iter().flat_map(|quad| quad.sums).collect();
     let is_kept = |inst: &Inst| !inst.sets().iter().any(|value| gone.contains(value));
     out.init.retain(is_kept);
     out.update.retain(is_kept);
     out.update = without_unread(std::mem::take(&mut out.update), &out.carried);
     out.finish = without_chains(&code.finish, &gone, &out.carried);
-    let units = runs.iter().flat_map(Run::units).collect();
+    let units = quads.iter().flat_map(Quad::units).collect();
     let mut writer = Writer { carried: &mut out.carried, out: Vec::new() };
     groups(units).into_iter().for_each(|group| writer.group(group));
     out.update.append(&mut writer.out);
-    runs.iter().zip(&uniform).for_each(|(run, chain)| writer.finish(run, chain));
+    quads.iter().zip(&uniform).for_each(|(quad, chain)| writer.finish(quad, chain));
     out.finish.append(&mut writer.out);
     Some(out)
 }
@@ -242,20 +242,20 @@ fn has_sign((least, most): (i64, i64)) -> bool {
 }
 
 /// The sums in fours, whose columns are side by side.
-fn runs(sums: Vec<Sum>, carried: &mut Carried) -> Vec<Run> {
+fn quads(sums: Vec<Sum>, carried: &mut Carried) -> Vec<Quad> {
     let mut of_taps: HashMap<&[(Key, i64)], usize> = HashMap::default();
     for (at, sum) in sums.iter().enumerate() {
         of_taps.entry(&sum.taps).or_insert(at);
     }
     let mut is_taken = vec![false; sums.len()];
-    let mut runs = Vec::new();
+    let mut quads = Vec::new();
     for (at, first) in sums.iter().enumerate() {
         let range = first.range();
         let is_word = has_sign(range) || range.0 >= 0 && range.1 <= u16::MAX.into();
         if first.dtype == DType::U8 && !is_word {
             continue;
         }
-        let mut four = [at; FOUR];
+        let mut four = [at; TOGETHER];
         let mut others = (1..).zip(&mut four[1..]);
         let found = others.all(|(by, place)| {
             let taps = first.further(by * LANES);
@@ -270,16 +270,16 @@ fn runs(sums: Vec<Sum>, carried: &mut Carried) -> Vec<Run> {
             continue;
         }
         four.iter().for_each(|&at| is_taken[at] = true);
-        let registers = if first.dtype == DType::U8 { 2 } else { FOUR };
+        let registers = if first.dtype == DType::U8 { 2 } else { TOGETHER };
         let new = (0..registers).map(|_| carried.fresh(true));
         let (dtype, start, taps) = (first.dtype, first.start, first.taps.clone());
         let sums = four.map(|at| sums[at].value);
-        runs.push(Run { sums, dtype, start, taps, new: new.collect(), range });
+        quads.push(Quad { sums, dtype, start, taps, new: new.collect(), range });
     }
-    runs
+    quads
 }
 
-impl Run {
+impl Quad {
     /// Whether sums are of 16 bits.
     fn is_of_bytes(&self) -> bool {
         self.dtype == DType::U8

@@ -30,13 +30,13 @@ use super::dots::without_unread;
 use super::inst::{Arg, Inst, Kind, LeafCode, Live, Place, Source, Value};
 
 /// Products in an instruction.
-const FOUR: i64 = 4;
+const PRODUCTS: i64 = 4;
 /// Bytes in which four lanes find theirs.
 const SIXTEEN: i64 = 16;
 /// Only whole registers of 512 bits: that is where a lane's neighbours are found.
 const BYTES: i64 = 64;
 /// Bytes behind packed weights that a splat of four of them may touch.
-pub(crate) const BEHIND: i64 = FOUR - 1;
+pub(crate) const BEHIND: i64 = PRODUCTS - 1;
 
 /// What a byte is multiplied by.
 #[derive(Clone, Copy, PartialEq)]
@@ -61,7 +61,7 @@ struct Tap {
 /// What taps of one sum are multiplied by.
 #[derive(Clone, Copy, PartialEq)]
 enum Weights {
-    Known([i8; FOUR as usize]),
+    Known([i8; PRODUCTS as usize]),
     /// So many from there on.
     From(Place),
 }
@@ -134,7 +134,7 @@ pub(super) fn slid(
 
 /// Whether the machine has such loads of registers of this shape.
 pub(super) fn can_slide(shape: Shape) -> bool {
-    shape.machine().slides() && shape.bytes() == BYTES && shape.width * FOUR == BYTES
+    shape.machine().slides() && shape.bytes() == BYTES && shape.width * PRODUCTS == BYTES
 }
 
 fn load(code: &mut LeafCode, source: Source) -> Value {
@@ -210,8 +210,8 @@ fn groups(taps: &[Tap], width: i64) -> Vec<Group> {
         groups
     };
     let widest = sorted.iter().map(|tap| tap.step).max().unwrap_or(1);
-    let is_near = |apart: &i64| (FOUR - 1) * (widest + apart) < SIXTEEN;
-    (1..=FOUR).filter(is_near).map(grouped).min_by_key(Vec::len).unwrap_or_default()
+    let is_near = |apart: &i64| (PRODUCTS - 1) * (widest + apart) < SIXTEEN;
+    (1..=PRODUCTS).filter(is_near).map(grouped).min_by_key(Vec::len).unwrap_or_default()
 }
 
 impl Group {
@@ -230,7 +230,7 @@ impl Group {
         let at = bytes / self.apart;
         let is_here =
             (self.sum, self.place.cursor, self.step) == (tap.sum, tap.place.cursor, tap.step);
-        if !is_here || at >= FOUR || bytes % self.apart != 0 {
+        if !is_here || at >= PRODUCTS || bytes % self.apart != 0 {
             return false;
         }
         let weights = match (self.weights, tap.weight) {
@@ -309,7 +309,7 @@ fn widen(groups: &mut [Group], width: i64) {
         else {
             continue;
         };
-        let covering = (0..FOUR).find_map(|by| {
+        let covering = (0..PRODUCTS).find_map(|by| {
             let first = place.offset(-by * *apart);
             let length = *loaded.get(&first)?;
             (by + *count <= length).then_some((first, length, by as usize))

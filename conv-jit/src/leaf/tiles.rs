@@ -24,7 +24,7 @@ use conv_ir::{DType, Machine};
 use rustc_hash::FxHashMap as HashMap;
 use smallvec::{SmallVec, smallvec};
 
-use super::dots::{FOUR, Product, Splat, fours, products};
+use super::dots::{PRODUCTS, Product, Splat, fours, products};
 use super::inst::{
     Arg, Cursor, Form, Inst, Kind, LeafCode, Live, LoopEnd, Place, SerialLoop, Source, TileOp,
     Value,
@@ -134,11 +134,11 @@ fn all_fours(code: &LeafCode) -> Option<Vec<Four>> {
     let mut found = fours(products(&code.update, &code.carried));
     found.sort_by_key(|four| four[0].at);
     let found: Option<Vec<Four>> = found.iter().map(Four::of).collect();
-    found.filter(|found| found.len() * FOUR == count)
+    found.filter(|found| found.len() * PRODUCTS == count)
 }
 
 impl Four {
-    fn of(products: &[Product; FOUR]) -> Option<Four> {
+    fn of(products: &[Product; PRODUCTS]) -> Option<Four> {
         let (Splat::At(splat, row), Source::Stored { dtype, place, step: LANE, live }) =
             (products[0].splat, products[0].vector)
         else {

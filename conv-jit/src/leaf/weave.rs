@@ -18,14 +18,14 @@ use smallvec::smallvec;
 use super::inst::{Arg, Carried, Inst, Kind, LeafCode, Live, Source, Value};
 
 /// Values of a block, and bytes of a lane.
-const FOUR: usize = 4;
+const BLOCK: usize = 4;
 
 /// The leaf with every such block woven; none where there is none. Where bytes slide, every second
 /// one is loaded so; where instructions saturate, they weave what is stored.
 pub(super) fn woven(code: &LeafCode, slides: bool, saturates: bool) -> Option<LeafCode> {
     let is_woven = |inst: &Inst| {
         matches!(inst, Inst::Block { dtype: DType::I8 | DType::U8, along: 1, values, .. }
-            if values.len() >= FOUR)
+            if values.len() >= BLOCK)
     };
     if !code.all().any(is_woven) {
         return None;
@@ -52,7 +52,7 @@ pub(super) fn woven(code: &LeafCode, slides: bool, saturates: bool) -> Option<Le
 
 /// Four bytes of each lane as one number; those above a byte are zeros, or are cut off.
 fn together(
-    values: [Value; FOUR],
+    values: [Value; BLOCK],
     has_sign: bool,
     carried: &mut Carried,
     out: &mut Vec<Inst>,
@@ -65,7 +65,7 @@ fn together(
     let mut all = None;
     for (at, value) in values.into_iter().enumerate() {
         let mut byte = value;
-        if has_sign && at + 1 < FOUR {
+        if has_sign && at + 1 < BLOCK {
             let low = Arg::From(Source::Bits(0xff));
             byte = set(Kind::And, smallvec![Arg::Value(byte), low]);
         }
@@ -86,7 +86,7 @@ fn rows(block: &Inst, carried: &mut Carried, saturates: bool) -> Option<Vec<Inst
     let (place, step, live) = (*place, *step, *live);
     let mut out = Vec::new();
     let mut four = |from: usize, out: &mut Vec<Inst>| {
-        let values: [Value; FOUR] = std::array::from_fn(|at| values[from + at]);
+        let values: [Value; BLOCK] = std::array::from_fn(|at| values[from + at]);
         if !saturates {
             return together(values, *dtype == DType::I8, carried, out);
         }
@@ -95,13 +95,14 @@ fn rows(block: &Inst, carried: &mut Carried, saturates: bool) -> Option<Vec<Inst
         out.push(Inst::Set { to, kind: Kind::Bytes(*dtype), args });
         to
     };
-    let whole: Vec<Value> = (0..values.len() / FOUR).map(|at| four(FOUR * at, &mut out)).collect();
+    let whole: Vec<Value> =
+        (0..values.len() / BLOCK).map(|at| four(BLOCK * at, &mut out)).collect();
     let dtype = DType::I32;
-    out.push(Inst::Block { dtype, place, step, along: FOUR as i64, live, values: whole });
-    if values.len() % FOUR > 0 {
-        let last = values.len() - FOUR;
+    out.push(Inst::Block { dtype, place, step, along: BLOCK as i64, live, values: whole });
+    if values.len() % BLOCK > 0 {
+        let last = values.len() - BLOCK;
         let (place, values) = (place.offset(last as i64), vec![four(last, &mut out)]);
-        out.push(Inst::Block { dtype, place, step, along: FOUR as i64, live, values });
+        out.push(Inst::Block { dtype, place, step, along: BLOCK as i64, live, values });
     }
     Some(out)
 }
@@ -118,8 +119,8 @@ fn copied(
         return None;
     };
     let (place, live) = (*place, *live);
-    let values: [Value; FOUR] = values.as_slice().try_into().ok()?;
-    let mut loads = [0; FOUR];
+    let values: [Value; BLOCK] = values.as_slice().try_into().ok()?;
+    let mut loads = [0; BLOCK];
     for (load, value) in loads.iter_mut().zip(&values) {
         let reads = |inst: &&Inst| inst.reads().contains(value);
         if carried[*value] || section.iter().filter(reads).count() != 1 {

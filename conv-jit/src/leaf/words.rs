@@ -29,7 +29,7 @@ use super::inst::{Arg, Inst, Kind, LeafCode, Live, Place, Source, Value};
 use super::taps;
 
 /// Products of a sum that come together.
-const FOUR: usize = 4;
+const PRODUCTS: usize = 4;
 /// Bytes of a lane.
 const LANE: i64 = 4;
 /// Bytes of a word.
@@ -116,7 +116,7 @@ impl Product {
 }
 
 /// Those of one sum that fit, with where their parts stand; in the order of those.
-fn fours(mut products: Vec<Product>) -> Vec<(Four, [usize; FOUR])> {
+fn fours(mut products: Vec<Product>) -> Vec<(Four, [usize; PRODUCTS])> {
     // Weights are read in order, whatever the order of the input.
     products.sort_by_key(|p| (p.sum.0, p.word.place.cursor.0, p.word.place.bytes, p.at));
     let mut found = Vec::new();
@@ -134,7 +134,7 @@ fn fours(mut products: Vec<Product>) -> Vec<(Four, [usize; FOUR])> {
     found
 }
 
-fn four(products: [Product; FOUR]) -> Option<Four> {
+fn four(products: [Product; PRODUCTS]) -> Option<Four> {
     let [first, second, third, fourth] = products;
     let is_beside = |a: Word, b: Word| b == Word { place: a.place.offset(WORD), ..a };
     let words = is_beside(first.word, third.word) && is_beside(second.word, fourth.word);
@@ -153,7 +153,7 @@ fn four(products: [Product; FOUR]) -> Option<Four> {
 }
 
 /// Adds them to the update, those of the same bytes one after the other.
-fn write(code: &mut LeafCode, fours: Vec<(Four, [usize; FOUR])>) {
+fn write(code: &mut LeafCode, fours: Vec<(Four, [usize; PRODUCTS])>) {
     let mut groups: Vec<(Byte, Vec<Four>)> = Vec::new();
     let mut known: HashMap<Byte, usize> = HashMap::default();
     for (four, _) in fours {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use super::{Item, Kind, Layer, Network, Together};
+use super::{Item, Kind, LayerSpec, Network, Together};
 use crate::Padding;
 use crate::error::{Error, cut};
 
@@ -140,7 +140,7 @@ impl<'a> Words<'a> {
         self.error(message)
     }
 
-    fn layer(&mut self, kind: &str) -> Result<Layer, Error> {
+    fn layer(&mut self, kind: &str) -> Result<LayerSpec, Error> {
         let (kernel, stride) = self.window()?;
         let kind = match kind {
             "conv" => Kind::Conv(self.number("the channels")?),
@@ -158,7 +158,7 @@ impl<'a> Words<'a> {
             self.takes("same");
             Padding::SameUpper
         };
-        Ok(Layer { kind, kernel, stride, padding })
+        Ok(LayerSpec { kind, kernel, stride, padding })
     }
 
     /// `3x3`, `7x7/2`.

@@ -1,8 +1,8 @@
 //! A network on an input of a certain size: every extent, channel and padding worked out.
 
-use super::{Item, Kind, Layer, Network, Together};
+use super::{Item, Kind, LayerSpec, Network, Together};
 use crate::ConvSpec;
-use crate::analysis::{Node, ReceptiveField, Stack, Step, facts};
+use crate::analysis::{Layer, Node, ReceptiveField, Stack, facts};
 use crate::conv::Conv;
 use crate::error::Error;
 
@@ -80,8 +80,11 @@ impl Network {
     /// [`Error::Invalid`] where a window does not fit, [`Error::Argument`] where branches do not.
     pub fn at(&self, input: [usize; 2]) -> Result<Placed, Error> {
         let mut points = Vec::new();
-        let (nodes, _) =
-            nodes(&self.items, Place { extents: input, channels: self.channels }, &mut points)?;
+        let (nodes, _) = nodes(
+            &self.items,
+            FeatureMap { extents: input, channels: self.channels },
+            &mut points,
+        )?;
         let stack = Stack::new(nodes)?;
         Ok(Placed { stack, points })
     }
@@ -89,16 +92,16 @@ impl Network {
 
 /// The shape of what has been computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Place {
+struct FeatureMap {
     extents: [usize; 2],
     channels: usize,
 }
 
 fn nodes(
     items: &[Item],
-    from: Place,
+    from: FeatureMap,
     points: &mut Vec<Point>,
-) -> Result<(Vec<Node>, Place), Error> {
+) -> Result<(Vec<Node>, FeatureMap), Error> {
     let mut place = from;
     let mut nodes = Vec::new();
     for item in items {
@@ -110,8 +113,8 @@ fn nodes(
                 extents: place.extents,
             }),
             Item::Layer(layer) => {
-                let (step, to) = layer.place(place)?;
-                (nodes, place) = (push(nodes, Node::Step(step)), to);
+                let (layer, to) = layer.place(place)?;
+                (nodes, place) = (push(nodes, Node::Layer(layer)), to);
             }
             Item::Branches(together, branches) => {
                 let (join, to) = branched(*together, branches, place)?;
@@ -130,10 +133,10 @@ fn push(mut nodes: Vec<Node>, node: Node) -> Vec<Node> {
 fn branched(
     together: Together,
     branches: &[Vec<Item>],
-    from: Place,
-) -> Result<(Node, Place), Error> {
+    from: FeatureMap,
+) -> Result<(Node, FeatureMap), Error> {
     let mut stacks = Vec::new();
-    let mut places: Vec<Place> = Vec::new();
+    let mut places: Vec<FeatureMap> = Vec::new();
     for branch in branches {
         let (nodes, to) = nodes(branch, from, &mut Vec::new())?;
         stacks.push(Stack::new(nodes)?);
@@ -160,11 +163,11 @@ fn branched(
         );
         return Err(Error::Argument(message));
     }
-    Ok((Node::Join(stacks), Place { channels, ..first }))
+    Ok((Node::Join(stacks), FeatureMap { channels, ..first }))
 }
 
-impl Layer {
-    fn place(&self, from: Place) -> Result<(Step, Place), Error> {
+impl LayerSpec {
+    fn place(&self, from: FeatureMap) -> Result<(Layer, FeatureMap), Error> {
         let (out_channels, groups) = match self.kind {
             Kind::Conv(channels) => (channels, 1),
             Kind::Depthwise(times) => (from.channels.saturating_mul(times), from.channels),
@@ -179,11 +182,11 @@ impl Layer {
             ..ConvSpec::new(from.extents, self.kernel)
         })?;
         let extents = [0, 1].map(|axis| conv.axes()[axis].output.known().unwrap_or(0));
-        let step = Step::from(&conv);
-        let step = match self.kind {
-            Kind::Pool => Step::pooling(step.windows, step.inputs),
-            Kind::Conv(_) | Kind::Depthwise(_) => step,
+        let layer = Layer::from(&conv);
+        let layer = match self.kind {
+            Kind::Pool => Layer::pooling(layer.windows, layer.inputs),
+            Kind::Conv(_) | Kind::Depthwise(_) => layer,
         };
-        Ok((step, Place { extents, channels: out_channels }))
+        Ok((layer, FeatureMap { extents, channels: out_channels }))
     }
 }

@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::{Rng, conv};
-use crate::analysis::{Needed, Node, Stack, Step, Window, channels_needed, read};
+use crate::analysis::{Layer, Needed, Node, Stack, Window, channels_needed, read};
 use crate::{Conv, reference};
 
 /// Inputs that any output in the range meets, by looking at every tap of every output.
@@ -165,7 +165,7 @@ fn fields_are_the_marks_of_every_output_far_from_the_edges() {
     for _ in 0..500 {
         let windows: Vec<Window> = (0..1 + rng.below(4)).map(|_| random_window(&mut rng)).collect();
         let nodes =
-            windows.iter().map(|window| Node::Step(Step::pooling(vec![*window], vec![None])));
+            windows.iter().map(|window| Node::Layer(Layer::pooling(vec![*window], vec![None])));
         let field = Stack::new(nodes.collect()).unwrap().field(0).unwrap();
         let see = |p: i64| {
             let marks = windows.iter().rev().fold(vec![p], |marks, window| {
@@ -263,7 +263,7 @@ fn random_branch(rng: &mut Rng, stride: i64, depth: i64) -> Stack {
             pad_lo: rng.below(3),
             lhs_dilation: 1,
         };
-        Node::Step(Step::pooling(vec![window], vec![None]))
+        Node::Layer(Layer::pooling(vec![window], vec![None]))
     };
     let nodes = (0..length).map(|at| node(at, rng)).collect();
     Stack::new(nodes).unwrap()
@@ -273,7 +273,7 @@ fn random_branch(rng: &mut Rng, stride: i64, depth: i64) -> Stack {
 fn marked_through(stack: &Stack, outputs: Vec<i64>) -> Vec<i64> {
     stack.nodes().iter().rev().fold(outputs, |above, node| {
         let mut below: Vec<i64> = match node {
-            Node::Step(step) => {
+            Node::Layer(step) => {
                 above.iter().flat_map(|&at| marked(&step.windows[0], at..at + 1)).collect()
             }
             Node::Join(branches) => {

@@ -2,7 +2,7 @@
 
 use super::conv;
 use crate::Conv;
-use crate::analysis::{Node, Ratio, ReceptiveField, Stack, Step, Window, receptive_field};
+use crate::analysis::{Layer, Node, Ratio, ReceptiveField, Stack, Window, receptive_field};
 
 fn sizes(texts: &[&str]) -> Vec<i64> {
     let convs: Vec<Conv> = texts.iter().map(|text| conv(text)).collect();
@@ -66,15 +66,15 @@ fn transposed_steps_have_fractional_strides() {
 fn branches_join_by_the_largest_field() {
     let window = |kernel, pad_lo| Window { kernel, pad_lo, ..Window::IDENTITY };
     let branch = |kernel, pad_lo| {
-        let step = Step::pooling(vec![window(kernel, pad_lo)], vec![None]);
-        Stack::new(vec![Node::Step(step)]).unwrap()
+        let step = Layer::pooling(vec![window(kernel, pad_lo)], vec![None]);
+        Stack::new(vec![Node::Layer(step)]).unwrap()
     };
     let join = |branches| Stack::new(vec![Node::Join(branches)]).unwrap().field(0);
     let residual = join(vec![Stack::default(), branch(5, 2), branch(3, 1)]).unwrap();
     assert_eq!((residual.size, residual.start, residual.aligned), (5, -2, true));
     let shifted = join(vec![branch(5, 2), branch(5, 0)]).unwrap();
     assert_eq!((shifted.size, shifted.start, shifted.aligned), (7, -2, false));
-    let strided = Stack::new(vec![Node::Step(Step::pooling(
+    let strided = Stack::new(vec![Node::Layer(Layer::pooling(
         vec![Window { stride: 2, ..Window::IDENTITY }],
         vec![None],
     ))])

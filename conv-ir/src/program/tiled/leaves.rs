@@ -26,10 +26,10 @@ pub(super) fn runs(len: i64, lanes: i64) -> impl Iterator<Item = Run> {
 
 /// Where input `k` and output `j` of an element of a tile are: the indices of what is read and of
 /// what is written.
-pub(super) type Place<'a> = dyn Fn(i64, i64, &Affine, &Affine) -> [Vec<Affine>; 2] + 'a;
+pub(super) type Indices<'a> = dyn Fn(i64, i64, &Affine, &Affine) -> [Vec<Affine>; 2] + 'a;
 
 /// A transform of elements in a row, for so many tiles in a row.
-pub(super) struct Row<'a> {
+pub(super) struct Transform<'a> {
     pub name: &'a str,
     pub matrix: &'a [Vec<f64>],
     pub len: i64,
@@ -80,9 +80,9 @@ impl Making<'_> {
     /// Each row of a matrix times the inputs of a tile, inside these loops.
     pub(super) fn transform(
         &mut self,
-        Row { name, matrix, len, tiles, from, to }: Row<'_>,
+        Transform { name, matrix, len, tiles, from, to }: Transform<'_>,
         loops: &[Loop],
-        place: &Place<'_>,
+        indices: &Indices<'_>,
     ) -> Vec<Stmt> {
         let inputs: Vec<RegId> = (0..matrix[0].len() as u32).map(RegId).collect();
         let mut stmts = Vec::new();
@@ -96,11 +96,11 @@ impl Making<'_> {
             leaf.lanes = self.lanes(lane, run.cut);
             for (k, &reg) in inputs.iter().enumerate() {
                 leaf.registers.push(Register { name: format!("d{k}"), axes: Vec::new() });
-                let [index, _] = place(k as i64, 0, &element, &tile);
+                let [index, _] = indices(k as i64, 0, &element, &tile);
                 leaf.update.push(Op::set(reg, Expr::Load(Access::buffer(from, index))));
             }
             for (j, row) in matrix.iter().enumerate() {
-                let [_, index] = place(0, j as i64, &element, &tile);
+                let [_, index] = indices(0, j as i64, &element, &tile);
                 let (to, value) = (Access::buffer(to, index), sum(row, &inputs));
                 leaf.update.push(Op::Store { to, value, when: Vec::new() });
             }

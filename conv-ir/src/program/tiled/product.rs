@@ -27,7 +27,7 @@ impl Making<'_> {
             let rows = if along < strip { rows } else { 1 };
             let (mut loops, apart) = (around, self.sizes.count() / rows);
             let first = self.counted("row", rows, &mut loops).times(apart);
-            let row = Row { first, last: (rows - 1) * apart, count: apart / strip * along };
+            let row = TileRow { first, last: (rows - 1) * apart, count: apart / strip * along };
             let products = self.products(&row, (tiles, &mut shared), lower)?;
             stmts.extend(inside(&loops, products));
         }
@@ -36,7 +36,7 @@ impl Making<'_> {
 
     fn products(
         &mut self,
-        row: &Row,
+        row: &TileRow,
         (tiles, shared): (&Tiles, &mut Shared),
         lower: &mut Lower<'_>,
     ) -> Result<Vec<Stmt>, Error> {
@@ -149,7 +149,7 @@ impl Making<'_> {
 }
 
 /// Tiles that stand in a row of a strip: the first of them, that of the last row, and how many.
-struct Row {
+struct TileRow {
     first: Affine,
     last: i64,
     count: i64,

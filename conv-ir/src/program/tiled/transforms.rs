@@ -8,7 +8,7 @@
 //! What stands behind an axis lies in a row, channels last; the last transform back puts each
 //! output to its place.
 
-use super::leaves::Row;
+use super::leaves::Transform;
 use super::sizes::{Along, elements};
 use super::{Making, Tile};
 use crate::nest::{Affine, Loop, Stmt};
@@ -70,8 +70,8 @@ impl Making<'_> {
         let (first, count) = self.in_leaf(at, &mut loops);
         let transform = self.transforms[at - 1];
         let matrix = &transform.b;
-        let row = Row { name: "there", matrix, len, tiles: count, from, to };
-        self.transform(row, &loops, &|l, j, e, within| {
+        let transform = Transform { name: "there", matrix, len, tiles: count, from, to };
+        self.transform(transform, &loops, &|l, j, e, within| {
             let here = first.number.plus(&within.times(axis.apart));
             let input = first.first.plus(&within.times(axis.further()));
             let input = input.plus_constant(l * axis.apart);
@@ -101,8 +101,8 @@ impl Making<'_> {
             let matrix = &self.transforms[at - 1].a;
             // All of them, where they are not in the row.
             let len = if self.cuts_last() { len / cut * along } else { len };
-            let row = Row { name: "back", matrix, len, tiles: 1, from, to };
-            stmts.extend(self.transform(row, &loops, &|k, i, e, _| {
+            let transform = Transform { name: "back", matrix, len, tiles: 1, from, to };
+            stmts.extend(self.transform(transform, &loops, &|k, i, e, _| {
                 [k, i].map(|here| {
                     vec![output.clone(), here.into(), point.clone(), tile.clone(), e.clone()]
                 })
@@ -154,8 +154,8 @@ impl Making<'_> {
                 true => (count.min(along), len),
                 false => (count, if is_in_leaf { len / cut * along } else { len }),
             };
-            let row = Row { name: "places", matrix, len, tiles, from, to };
-            stmts.extend(self.transform(row, &loops, &|k, i, e, within| {
+            let transform = Transform { name: "places", matrix, len, tiles, from, to };
+            stmts.extend(self.transform(transform, &loops, &|k, i, e, within| {
                 let here = first.number.plus(&within.times(axis.apart));
                 let column = first.first.plus(&within.times(axis.further()));
                 let column = column.plus_constant(i * axis.apart);

@@ -8,7 +8,7 @@ use conv_ir::DType;
 
 use super::super::dots::without_unread;
 use super::super::inst::{Arg, Carried, Inst, Kind, LeafCode, Place, Source, Value};
-use super::{FOUR, LANES, Run, is_every};
+use super::{LANES, Quad, TOGETHER, is_every};
 
 /// What is done to one sum, in normal form, and where it is stored.
 #[derive(Clone)]
@@ -18,11 +18,11 @@ pub(super) struct Chain {
 }
 
 /// An instruction, and what it does that to.
-pub(super) type Act = (Kind, SmallVec<[Step; 3]>);
+pub(super) type Act = (Kind, SmallVec<[Operand; 3]>);
 
-/// An operand of such a step.
+/// An operand of such an instruction.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Step {
+pub(super) enum Operand {
     /// What so many steps made; of 0 the sum.
     Made(usize),
     /// The same in every lane.
@@ -32,7 +32,7 @@ pub(super) enum Step {
 impl Chain {
     /// Of sums that start so, which is added to them.
     fn of(start: Source) -> Chain {
-        let args = [Step::Made(0), Step::Every(Arg::From(start))];
+        let args = [Operand::Made(0), Operand::Every(Arg::From(start))];
         let add = (start != Source::Bits(0)).then(|| (Kind::Add, SmallVec::from_slice(&args)));
         Chain { steps: add.into_iter().collect(), stores: Vec::new() }
     }
@@ -44,9 +44,9 @@ impl Chain {
             return steps;
         };
         let [before @ .., raised, lowered] = steps else { return steps };
-        let bits = |x: i64| Step::Every(Arg::From(Source::Bits(DType::I32.bits_of(x as f64))));
+        let bits = |x: i64| Operand::Every(Arg::From(Source::Bits(DType::I32.bits_of(x as f64))));
         let is = |(kind, args): &Act, wanted: Kind, of: usize, to: i64| {
-            *kind == wanted && args[..] == [Step::Made(of), bits(to)]
+            *kind == wanted && args[..] == [Operand::Made(of), bits(to)]
         };
         let clamps = is(raised, Kind::Max, before.len(), least)
             && is(lowered, Kind::Min, before.len() + 1, most);
@@ -54,15 +54,15 @@ impl Chain {
     }
 }
 
-/// What is done to the sums of each run and where they are stored; none where that is not the same
+/// What is done to the sums of each quad and where they are stored; none where that is not the same
 /// for all four and in every lane.
-pub(super) fn chains(code: &LeafCode, runs: &[Run]) -> Vec<Option<Chain>> {
+pub(super) fn chains(code: &LeafCode, quads: &[Quad]) -> Vec<Option<Chain>> {
     // What each value is made of, and by how many steps.
     let mut made: HashMap<Value, (usize, usize)> = HashMap::default();
     let mut chains: Vec<Option<Chain>> = Vec::new();
-    for run in runs {
-        for sum in run.sums {
-            let chain = Chain::of(run.start);
+    for quad in quads {
+        for sum in quad.sums {
+            let chain = Chain::of(quad.start);
             made.insert(sum, (chains.len(), chain.steps.len()));
             chains.push(Some(chain));
         }
@@ -98,12 +98,12 @@ pub(super) fn chains(code: &LeafCode, runs: &[Run]) -> Vec<Option<Chain>> {
             _ => chains[chain] = None,
         }
     }
-    chains.chunks_exact(FOUR).map(together).collect()
+    chains.chunks_exact(TOGETHER).map(together).collect()
 }
 
 /// An instruction of a chain.
 enum Whole {
-    Step(Value, Kind, SmallVec<[Step; 3]>),
+    Step(Value, Kind, SmallVec<[Operand; 3]>),
     /// Of what so many steps made.
     Store(DType, Place, usize),
 }
@@ -117,10 +117,10 @@ fn step(
         Inst::Set { to, kind, args } if !matches!(kind, Kind::Pick(_)) => {
             let step = |arg: &Arg| match arg {
                 Arg::Value(value) => match made.get(value) {
-                    Some((_, steps)) => Some(Step::Made(*steps)),
-                    None => every.get(value).map(|arg| Step::Every(*arg)),
+                    Some((_, steps)) => Some(Operand::Made(*steps)),
+                    None => every.get(value).map(|arg| Operand::Every(*arg)),
                 },
-                Arg::From(Source::Bits(_) | Source::Splat(_)) => Some(Step::Every(*arg)),
+                Arg::From(Source::Bits(_) | Source::Splat(_)) => Some(Operand::Every(*arg)),
                 Arg::From(_) => None,
             };
             let args: Option<_> = args.iter().map(step).collect();

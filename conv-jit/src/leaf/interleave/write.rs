@@ -5,8 +5,8 @@ use smallvec::{SmallVec, smallvec};
 use conv_ir::DType;
 
 use super::super::inst::{Arg, Carried, Cursor, Inst, Kind, Live, Place, Source, Value};
-use super::chains::{Act, Chain, Step};
-use super::{BYTES, FOUR, Key, LANES, Run, Unit, has_sign};
+use super::chains::{Act, Chain, Operand};
+use super::{BYTES, Key, LANES, Quad, TOGETHER, Unit, has_sign};
 
 pub(super) struct Writer<'a> {
     pub carried: &'a mut Carried,
@@ -65,17 +65,17 @@ impl Writer<'_> {
         self.put(sum, Kind::PairSums { element }, &args);
     }
 
-    /// What becomes of a run's sums.
-    pub fn finish(&mut self, run: &Run, chain: &Chain) {
+    /// What becomes of a quad's sums.
+    pub fn finish(&mut self, quad: &Quad, chain: &Chain) {
         let (dtype, place) = chain.stores[0];
         let steps = chain.before_narrowing(dtype);
-        let is_direct = run.is_of_bytes() && has_sign(run.range) && steps.is_empty();
-        let words = match (&run.new[..], dtype) {
+        let is_direct = quad.is_of_bytes() && has_sign(quad.range) && steps.is_empty();
+        let words = match (&quad.new[..], dtype) {
             (&[a, b], DType::U8 | DType::I8 | DType::I16) if is_direct => [a, b],
             _ => {
-                let all = self.widened(run).map(|value| self.steps(steps, value));
+                let all = self.widened(quad).map(|value| self.steps(steps, value));
                 if dtype == DType::I32 {
-                    return self.store_numbers(run, all, place);
+                    return self.store_numbers(quad, all, place);
                 }
                 let to = if dtype == DType::U16 { DType::U16 } else { DType::I16 };
                 let [a, b, c, d] = all.map(Arg::Value);
@@ -85,12 +85,12 @@ impl Writer<'_> {
         let both = words.map(Arg::Value);
         if dtype.bytes() == 1 {
             let mut bytes = self.set(Kind::Narrow(dtype), &both);
-            if !run.is_of_bytes() {
+            if !quad.is_of_bytes() {
                 bytes = self.set(Kind::Quarters, &[Arg::Value(bytes)]);
             }
             return self.store(bytes, place);
         }
-        let rows = match run.is_of_bytes() {
+        let rows = match quad.is_of_bytes() {
             true => [false, true].map(|upper| self.set(Kind::Halves { upper }, &both)),
             false => words,
         };
@@ -103,8 +103,8 @@ impl Writer<'_> {
     }
 
     /// Four registers of 32 bits, in order of columns.
-    fn store_numbers(&mut self, run: &Run, [a, b, c, d]: [Value; FOUR], place: Place) {
-        let order = match run.is_of_bytes() {
+    fn store_numbers(&mut self, quad: &Quad, [a, b, c, d]: [Value; TOGETHER], place: Place) {
+        let order = match quad.is_of_bytes() {
             true => [(a, b, false), (c, d, false), (a, b, true), (c, d, true)],
             false => [(a, b, false), (a, b, true), (c, d, false), (c, d, true)],
         };
@@ -115,15 +115,15 @@ impl Writer<'_> {
     }
 
     /// The sums in lanes of 32 bits.
-    fn widened(&mut self, run: &Run) -> [Value; FOUR] {
-        if let &[a, b, c, d] = &run.new[..] {
+    fn widened(&mut self, quad: &Quad) -> [Value; TOGETHER] {
+        if let &[a, b, c, d] = &quad.new[..] {
             return [a, b, c, d];
         }
         let halves = [(0, false), (0, true), (1, false), (1, true)];
         halves.map(|(at, upper)| {
-            let sum = Arg::Value(run.new[at]);
+            let sum = Arg::Value(quad.new[at]);
             let kind = Kind::Interleave { element: 2, upper };
-            if run.range.0 >= 0 {
+            if quad.range.0 >= 0 {
                 return self.set(kind, &[sum, Arg::From(Source::Bits(0))]);
             }
             let twice = self.set(kind, &[sum, sum]);
@@ -137,8 +137,8 @@ impl Writer<'_> {
             let args: SmallVec<[Arg; 3]> = args
                 .iter()
                 .map(|arg| match arg {
-                    Step::Made(at) => Arg::Value(made[*at]),
-                    Step::Every(arg) => *arg,
+                    Operand::Made(at) => Arg::Value(made[*at]),
+                    Operand::Every(arg) => *arg,
                 })
                 .collect();
             made.push(self.set(*kind, &args));
