@@ -119,7 +119,7 @@ impl Machine {
         embeds_broadcasts: true,
         masks: true,
         mask_registers: true,
-        dots: Dots::One,
+        dots: Dots::Pairs,
         tiles: false,
     };
     const AVX512_VNNI: Machine = Machine {
@@ -291,6 +291,7 @@ impl Target {
         vector_registers: Isa::Avx512.machine().vector_registers,
         step_registers: 0,
         masks: true,
+        dots: Isa::Avx512.machine().dots,
         fma_bytes: 64, // Zen 4; Intel's servers and Zen 5 have twice that with 512 bits
         load_bytes: 64,
         l2_bytes: 1 << 20,

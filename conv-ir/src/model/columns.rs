@@ -346,25 +346,28 @@ fn masked_columns(choice: &mut Choice, shape: &Shape, target: &Target) {
 
 /// Writes a tile with masked edges down, and why.
 pub(super) fn masked(choice: &mut Choice, shape: &Shape, target: &Target, columns: Columns) {
-    let lanes = columns.lanes;
-    choice.schedule.lanes = Some((Role::Out(0), lanes));
-    choice.schedule.tile = columns.extents();
+    let stay = if columns.keeps(shape, target) { ", and weights stay in registers" } else { "" };
+    let loads = format!("; a vector is loaded once for all rows under whose windows it lies{stay}");
+    put(choice, shape, target, columns, &loads);
     choice.schedule.borders = Borders::Mask;
-    choice.reasons.push(format!(
-        "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
-        counted(shape.out_channels, "output channel")
-    ));
-    choice.reasons.extend(in_pairs(shape, target));
-    choice.reasons.push(format!(
-        "tile {}: {} accumulators; a vector is loaded once for all rows under whose windows it lies{}",
-        columns.said(),
-        columns.accumulators(),
-        if columns.keeps(shape, target) { ", and weights stay in registers" } else { "" }
-    ));
     choice.reasons.push(
         "borders mask: lanes outside the image load what changes nothing, and nothing is copied"
             .to_owned(),
     );
+}
+
+/// Writes lanes and tile down, and why; of the tile also what is said of its loads.
+fn put(choice: &mut Choice, shape: &Shape, target: &Target, columns: Columns, loads: &str) {
+    choice.schedule.lanes = Some((Role::Out(0), columns.lanes));
+    choice.schedule.tile = columns.extents();
+    choice.reasons.push(format!(
+        "lanes ow:{}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
+        columns.lanes,
+        counted(shape.out_channels, "output channel")
+    ));
+    choice.reasons.extend(in_pairs(shape, target));
+    let (tile, sums) = (columns.said(), columns.accumulators());
+    choice.reasons.push(format!("tile {tile}: {sums} accumulators{loads}"));
 }
 
 /// The tile where edges are not masked.
@@ -401,18 +404,7 @@ pub(super) fn column_lanes(choice: &mut Choice, shape: &Shape, target: &Target) 
     let is_near = is_near && !shape.channels_last && target.packs;
     let shared = is_near.then(|| best(shape, target)).flatten();
     let columns = shared.map_or_else(|| plain(shape, target), |(_, columns)| columns);
-    let Columns { lanes, rows, .. } = columns;
-    choice.schedule.lanes = Some((Role::Out(0), lanes));
-    choice.schedule.tile = columns.extents();
-    choice.reasons.push(format!(
-        "lanes ow:{lanes}: with {} a group, columns cost less in the lanes: they load and store as vectors, weights are splat",
-        counted(shape.out_channels, "output channel")
-    ));
-    choice.reasons.extend(in_pairs(shape, target));
-    choice.reasons.push(format!(
-        "tile {}: {} accumulators, at least {IN_FLIGHT} to hide the latency",
-        columns.said(),
-        columns.accumulators()
-    ));
-    super::panel::borders(choice, shape, target, rows);
+    let hides = format!(", at least {IN_FLIGHT} to hide the latency");
+    put(choice, shape, target, columns, &hides);
+    super::panel::borders(choice, shape, target, columns.rows);
 }

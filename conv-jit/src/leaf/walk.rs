@@ -44,6 +44,7 @@ pub(super) struct Walk<'a> {
     axes: Vec<SmallVec<[(AxisId, i64); 3]>>,
     /// The value that holds each register at a point.
     values: Vec<Vec<Option<Value>>>,
+    /// Per register: whether it lives through the loops.
     pub(super) carried: Vec<bool>,
     /// Elements between neighbours, per pointer and dimension, where that is a number.
     pub(super) strides: Vec<Vec<Option<i64>>>,
