@@ -32,6 +32,10 @@ pub fn check(outputs: &[&Path], inputs: &[&Path]) -> Result<(), Failure> {
     for (at, &path) in outputs.iter().enumerate() {
         check_place(path)?;
         if let Some(other) = outputs[..at].iter().find(|other| are_same(path, other)) {
+            if is_stdout(path) {
+                let message = "standard output takes one output: give the other a file".to_owned();
+                return Err(Failure::usage(message));
+            }
             let message = format!("is the same file as {}: give each its own", other.display());
             return Err(Failure::file(path, message));
         }

@@ -136,8 +136,9 @@ fn other_order(
     // Most windows are as wide as high.
     let is_square = |order: &[usize]| ours(order)[2..].windows(2).all(|pair| pair[0] == pair[1]);
     let fitting = || orders.iter().filter(|(_, order)| fits(&ours(order)));
-    let (whose, order) =
-        fitting().find(|(_, order)| is_square(order)).or_else(|| fitting().next())?;
+    let is_ours = || (0..rank + 2).collect::<Vec<_>>();
+    let others = || fitting().next().filter(|_| !is_square(&is_ours()));
+    let (whose, order) = fitting().find(|(_, order)| is_square(order)).or_else(others)?;
     let order: Vec<String> = order.iter().map(usize::to_string).collect();
     Some(format!("this looks like {whose}: in NumPy, w.transpose({}) is ours", order.join(", ")))
 }
@@ -252,6 +253,8 @@ mod tests {
         assert!(says(ours, &[2, 5, 4, 3]).is_some_and(|s| s.contains("w.transpose(0, 3, 1, 2)")));
         assert!(says(ours, &[3, 2, 5, 4]).is_some_and(|s| s.contains("w.transpose(1, 0, 2, 3)")));
         assert_eq!(says(ours, &[4, 5, 3, 2]), None);
+        // Rather another number of channels than windows of 8x4.
+        assert_eq!(says("conv2d ic3 oc3 in 9 kernel 8x4", &[8, 4, 3, 3]), None);
         let up = "conv1d-transposed ic3 oc2 in 6 kernel 5";
         assert!(says(up, &[2, 3, 5]).is_some_and(|s| s.contains("not transposed")));
         assert!(says(up, &[5, 2, 3]).is_some_and(|s| s.contains("w.transpose(2, 1, 0)")));

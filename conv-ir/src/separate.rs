@@ -21,6 +21,7 @@
 //! off by more than [`TOLERANCE`] units in the last place of the largest tap for each pair: as far
 //! as a window that was computed and rounded is from its own formula.
 
+mod values;
 mod whole;
 
 use std::fmt;
@@ -30,10 +31,14 @@ use crate::conv::{Conv, ConvAxis, ConvSpec, Layout, Padding, PaddingMode, PerAxi
 use crate::{DType, Reduction, Types};
 
 pub use crate::accuracy::Accuracy;
+use values::{columns, decomposed};
 pub use whole::separate_whole;
 
 /// The most that a tap may be off for each pair, in units in the last place of the largest tap.
 pub const TOLERANCE: f64 = 4.0;
+
+/// Pairs at most. A window so large that more of them were less work is less work by FFT.
+const MOST_PAIRS: usize = 16;
 
 /// Two passes in the place of one window.
 #[derive(Clone, Debug, PartialEq)]
@@ -177,7 +182,7 @@ fn passes(conv: &Conv, first: usize, between: usize) -> Option<[ConvSpec; 2]> {
 /// be known.
 pub fn separate(conv: &Conv) -> Option<Separable> {
     let (spec, known) = (conv.spec(), conv.known()?);
-    let most = most_pairs(conv).filter(|_| !spec.types.accumulator.is_integer())?;
+    let most = most_pairs(conv).filter(|_| !spec.types.accumulator.is_integer())?.min(MOST_PAIRS);
     let [height, width] = [conv.axes()[0].kernel, conv.axes()[1].kernel];
     let windows = known.weight.chunks(height * width);
     let sums = spec.types.accumulator;
@@ -228,7 +233,8 @@ fn factors(window: &[f64], width: usize, most: usize, dtype: DType) -> Option<Fa
         return Some(exact.0);
     }
     let largest = window.iter().fold(0.0f64, |most, x| most.max(x.abs()));
-    let pairs: Vec<_> = decomposed(window, width).into_iter().map(rounded).collect();
+    let columns = columns(window, width, most, dtype.epsilon() * largest)?;
+    let pairs: Vec<_> = decomposed(columns).into_iter().map(rounded).collect();
     let fits = |rank: usize| {
         let (near, worst) = measured(window, pairs[..rank].to_vec());
         (worst <= rank as f64 * TOLERANCE * dtype.epsilon() * largest).then_some(near)
@@ -266,55 +272,6 @@ fn divided(window: &[f64], width: usize) -> (Vec<f64>, Vec<f64>) {
     (column, row)
 }
 
-/// The pairs of the singular value decomposition, the largest first, each value shared between the
-/// two. One-sided Jacobi (Hestenes): columns are turned in pairs until all are at right angles.
-fn decomposed(window: &[f64], width: usize) -> Vec<(Vec<f64>, Vec<f64>)> {
-    const SWEEPS: usize = 30;
-    let mut columns: Vec<Vec<f64>> =
-        (0..width).map(|j| window[j..].iter().step_by(width).copied().collect()).collect();
-    let mut turns: Vec<Vec<f64>> =
-        (0..width).map(|j| (0..width).map(|i| f64::from(u8::from(i == j))).collect()).collect();
-    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-    for _ in 0..SWEEPS {
-        let mut turned = false;
-        for (p, q) in (0..width).flat_map(|p| (p + 1..width).map(move |q| (p, q))) {
-            let (a, b, c) = (
-                dot(&columns[p], &columns[p]),
-                dot(&columns[q], &columns[q]),
-                dot(&columns[p], &columns[q]),
-            );
-            if c.abs() <= 1e-16 * (a * b).sqrt() || c == 0.0 {
-                continue;
-            }
-            turned = true;
-            let zeta = (b - a) / (2.0 * c);
-            let tangent = zeta.signum() / (zeta.abs() + zeta.hypot(1.0));
-            let cosine = 1.0 / tangent.hypot(1.0);
-            turn(&mut columns, (p, q), (cosine, cosine * tangent));
-            turn(&mut turns, (p, q), (cosine, cosine * tangent));
-        }
-        if !turned {
-            break;
-        }
-    }
-    let lengths: Vec<f64> = columns.iter().map(|c| dot(c, c).sqrt()).collect();
-    let mut order: Vec<usize> = (0..width).collect();
-    order.sort_by(|&a, &b| lengths[b].total_cmp(&lengths[a]));
-    let scaled = |of: &[f64], by: f64| of.iter().map(|x| x * by).collect();
-    let pair = |at: usize| {
-        let share = lengths[at].sqrt().max(f64::MIN_POSITIVE);
-        (scaled(&columns[at], 1.0 / share), scaled(&turns[at], share))
-    };
-    order.into_iter().map(pair).collect()
-}
-
-fn turn(of: &mut [Vec<f64>], (p, q): (usize, usize), (cosine, sine): (f64, f64)) {
-    for i in 0..of[p].len() {
-        let (x, y) = (of[p][i], of[q][i]);
-        (of[p][i], of[q][i]) = (cosine * x - sine * y, sine * x + cosine * y);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -348,6 +305,21 @@ mod tests {
         let noise = |(at, tap): (usize, f64)| tap * (1.0 + 1e-3 * ((at * at) % 97) as f64);
         let noisy: Vec<f64> = gaussian.into_iter().enumerate().map(noise).collect();
         assert_eq!(separate(&known("conv2d in 40x50 kernel 31x31 pad 15", &noisy)), None);
+    }
+
+    /// The work grows with the window, not with its cube: 601x601 in moments.
+    #[test]
+    fn large_windows_are_made_of_few_columns() {
+        let (taps, sigma) = (601, 90.0);
+        let at = |at: i64| (at - taps / 2) as f64 / sigma;
+        let log = |y: f64, x: f64| (y * y + x * x - 2.0) * (-0.5 * (y * y + x * x)).exp();
+        let mut window: Vec<f64> =
+            (0..taps * taps).map(|i| f64::from(log(at(i / taps), at(i % taps)) as f32)).collect();
+        let text = "conv2d in 700 kernel 601 pad 300";
+        let found = separate(&known(text, &window)).expect("rank two");
+        assert_eq!(found.factors.len(), 2, "{found}");
+        window.iter_mut().enumerate().for_each(|(i, tap)| *tap += ((i * i) % 97) as f64);
+        assert_eq!(separate(&known(text, &window)), None);
     }
 
     #[test]

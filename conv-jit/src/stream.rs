@@ -12,8 +12,11 @@
 
 mod parts;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use conv_ir::lower::Within;
 use conv_ir::program::stream as plan;
@@ -82,7 +85,12 @@ pub struct Stream<T> {
     tensors: Vec<Tensor<T>>,
     /// Elements that steps in parts hold.
     in_parts: usize,
+    /// No other stream has it.
+    number: u64,
 }
+
+/// Streams that were made.
+static STREAMS: AtomicU64 = AtomicU64::new(0);
 
 /// The code of a step, most outputs first.
 struct Code {
@@ -91,8 +99,10 @@ struct Code {
     cut: Option<Cut>,
 }
 
-/// What a stream remembers between calls. Its size does not change.
+/// What a stream remembers between calls. Its size does not change. No other stream takes it.
 pub struct State<T> {
+    /// The number of its stream.
+    of: u64,
     memory: Block,
     work: Work,
     /// How far each tensor has come.
@@ -210,7 +220,9 @@ impl<T: Element> Stream<T> {
             steps.push(Code { pieces, cut: cut.transpose()? });
         }
         let (lines, in_parts) = (stream.driven(), stream.part_elements(&rewritten.program)?);
-        Ok(Stream { described: program.clone(), stream, steps, lines, tensors, in_parts })
+        let described = program.clone();
+        let number = STREAMS.fetch_add(1, Ordering::Relaxed);
+        Ok(Stream { described, stream, steps, lines, tensors, in_parts, number })
     }
 
     /// The description.
@@ -247,6 +259,7 @@ impl<T: Element> Stream<T> {
             kept.push(cut.as_ref().map(|cut| cut.kept::<T>(piece)).transpose()?);
         }
         let mut state = State {
+            of: self.number,
             memory,
             work: Work::default(),
             places: vec![Place::default(); self.tensors.len()],
@@ -270,9 +283,25 @@ impl<T: Element> Stream<T> {
     }
 
     /// Begins anew.
-    pub fn reset(&self, state: &mut State<T>) {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for the state of another stream.
+    pub fn reset(&self, state: &mut State<T>) -> Result<(), Error> {
+        self.owns(state)?;
         self.begin(state);
         state.ended = false;
+        Ok(())
+    }
+
+    /// Code runs on the memory of a state without further checks: it must be as large as this
+    /// stream made it.
+    fn owns(&self, state: &State<T>) -> Result<(), Error> {
+        match state.of == self.number {
+            true => Ok(()),
+            false => Err(Error::Argument(
+                "the state is of another stream: `state()` of this one makes its own".to_owned(),
+            )),
+        }
     }
 
     /// Outputs along the axis that become known with so many more inputs.
@@ -291,8 +320,10 @@ impl<T: Element> Stream<T> {
     /// layout.
     ///
     /// # Errors
-    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end.
+    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end, and for
+    /// the state of another stream.
     pub fn push(&self, state: &mut State<T>, input: &[T], output: &mut [T]) -> Result<(), Error> {
+        self.owns(state)?;
         not_ended(state.ended)?;
         let first = &self.tensors[0];
         let each = first.outer * first.inner;
@@ -307,8 +338,10 @@ impl<T: Element> Stream<T> {
     /// positions as [`left`](Self::left) says.
     ///
     /// # Errors
-    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end.
+    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end, and for
+    /// the state of another stream.
     pub fn flush(&self, state: &mut State<T>, output: &mut [T]) -> Result<(), Error> {
+        self.owns(state)?;
         not_ended(state.ended)?;
         let left = self.left(state);
         self.check("output", output.len(), left)?;

@@ -68,6 +68,15 @@ def test_keywords_are_the_text() -> None:
         convc.compile("conv1d", input=9, kernel=3, strides=2)
     with pytest.raises(ValueError, match="behind a head"):
         convc.compile("conv1d in 9", kernel=3)
+    for kernel in (3.7, "3 stride 2", (3, None)):
+        with pytest.raises(TypeError, match="kernel: found .*, expected whole numbers"):
+            convc.compile("conv1d", input=9, kernel=kernel)
+    with pytest.raises(TypeError, match="bias: found 'no', expected True or False"):
+        convc.compile("conv1d", input=9, kernel=3, bias="no")
+    adds = convc.compile("conv1d in 9 kernel 1 + residual")
+    x = np.ones((1, 1, 9), "f4")
+    with pytest.raises(TypeError, match=r"residual=\.\."):
+        adds(x, x[..., :1], x)
 
 
 def test_types_of_sixteen_bits() -> None:

@@ -129,6 +129,11 @@ WRONG = [
     (TypeError, "out holds float64", (X, W), {"groups": 2, "out": np.ones((2, 6, 7, 6))}),
     (TypeError, "weight holds float64", (X, W.astype("f8")), {"groups": 2}),
     (TypeError, "input holds int64", (X.astype("i8"), W), {"groups": 2}),
+    (TypeError, "holds >f4.* byte order", (X.astype(">f4"), W), {"groups": 2}),
+    (TypeError, "stride: found 1.9, expected whole", (X, W), {"stride": (1.9, 1.9), "groups": 2}),
+    (TypeError, "stride: found '22', expected whole", (X, W), {"stride": "22", "groups": 2}),
+    (TypeError, "groups: found 1.7, expected whole", (X, W), {"groups": 1.7}),
+    (ValueError, "padding is -1, but must be at least 0", (X, W), {"padding": -1, "groups": 2}),
 ]
 
 

@@ -99,6 +99,13 @@ def test_two_large_arrays() -> None:
     assert convc.signal is signal
 
 
+def test_flags_do_not_change_the_type() -> None:
+    flags = np.array([True, False, True])
+    for kind in ("?", "u1", "u2", "u4", "i1", "f4"):
+        x = np.arange(5).astype(kind)
+        assert signal.correlate(x, flags).dtype == scipy.correlate(x, flags).dtype == x.dtype
+
+
 def test_whole_numbers_are_exact_by_any_method() -> None:
     random = np.random.default_rng(2)
     x, y = random.integers(0, 256, (60, 70)), random.integers(-9, 9, (20, 20))

@@ -118,7 +118,7 @@ impl<T: Element> Case<T> {
         if left > 0 {
             keep(output, left);
         }
-        stream.reset(state);
+        stream.reset(state).unwrap();
         all.concat()
     }
 }

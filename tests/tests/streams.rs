@@ -145,7 +145,7 @@ fn judge<T: Element>(whole: &Program, target: &Target, at: usize) -> Result<bool
         parts.push((output, left));
         compare(&joined(&parts, blocks, inner), &wanted)
             .map_err(|e| format!("axis {axis}, {inputs} inputs in blocks of {length}: {e}"))?;
-        stream.reset(&mut state);
+        stream.reset(&mut state).map_err(|e| e.to_string())?;
     }
     Ok(true)
 }

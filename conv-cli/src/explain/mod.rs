@@ -239,6 +239,10 @@ fn computed(
     let options = Options { target, schedule, accuracy, ..Options::default() };
     let target = &options.made_for();
     let lowered = Lowered::new(program, &options)?;
+    // Nothing is printed before all of it is known.
+    let streamed =
+        args.stream.as_ref().map(|axis| stream::lines(&lowered.rewritten.program, axis, accuracy));
+    let streamed = streamed.transpose()?;
     let mut lines = Vec::new();
     match program.single() {
         Some(conv) => {
@@ -266,9 +270,9 @@ fn computed(
         lines.push(blank());
         lines.extend(expected);
     }
-    if let Some(axis) = &args.stream {
+    if let Some(streamed) = streamed {
         lines.push(blank());
-        lines.extend(stream::lines(&lowered.rewritten.program, axis, accuracy)?);
+        lines.extend(streamed);
     }
     out.write_all(table::pairs(&lines).as_bytes())?;
     if args.leaves {

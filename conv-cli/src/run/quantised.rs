@@ -69,6 +69,9 @@ impl Numbers {
         match numbers.len() {
             1 => Ok(vec![numbers[0]; channels]),
             found if found == channels => Ok(numbers),
+            found if channels == 1 => Err(Failure::usage(format!(
+                "--{flag} has {found} numbers, but there is 1 output channel"
+            ))),
             found => Err(Failure::usage(format!(
                 "--{flag} has {found} numbers, but needs 1, or {channels}: one for each output channel"
             ))),

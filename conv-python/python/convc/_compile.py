@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -120,15 +121,15 @@ def _text_of(head: str, words: dict[str, Any]) -> str:
     clauses, added, last, scaled = [head], "", "", ""
     for word, value in words.items():
         if word in _CLAUSES:
-            clauses.append(f"{_CLAUSES[word]} {_values(value)}")
+            clauses.append(f"{_CLAUSES[word]} {_values(word, value)}")
         elif word == "dtype":
             clauses.append(_dtype_word(value))
         elif word == "layout":
             clauses.append(str(value))
         elif word in _FLAGS:
-            clauses.extend([word] if value else [])
+            clauses.extend([word] if _flag(word, value) else [])
         elif word in ("bias", "residual"):
-            added += f" + {word}" if value else ""
+            added += f" + {word}" if _flag(word, value) else ""
         elif word == "activation":
             last = f", {value}" if value else ""
         elif word == "requantise":
@@ -157,13 +158,29 @@ def _dtype_word(dtype: Any) -> str:
     return DTYPES[found.name]
 
 
-def _values(value: Any) -> str:
+def _flag(word: str, value: Any) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{word}: found {value!r}, expected True or False")
+    return bool(value)
+
+
+def _values(word: str, value: Any) -> str:
     """`2`, `2,1`, `0:1,2:2`, or a word as it is."""
-    if isinstance(value, (str, int, np.integer)):
-        return str(value)
-    return ",".join(
-        ":".join(map(str, v)) if isinstance(v, (tuple, list)) else str(v) for v in value
-    )
+    if isinstance(value, (tuple, list, np.ndarray)):
+        return ",".join(
+            ":".join(_one(word, w) for w in v) if isinstance(v, (tuple, list)) else _one(word, v)
+            for v in value
+        )
+    return _one(word, value)
+
+
+def _one(word: str, value: Any) -> str:
+    if isinstance(value, str) and len(value.split()) == 1:
+        return value
+    try:
+        return str(operator.index(value))
+    except TypeError:
+        raise TypeError(f"{word}: found {value!r}, expected whole numbers or a word") from None
 
 
 _Known = list[tuple[Array | None, Array | None]]
@@ -280,7 +297,10 @@ class Compiled:
             raise TypeError("bias is missing: the convolution adds one")
         if len(asked) != len(weights):
             names = ", ".join(name for name, *_ in asked) or "none"
-            raise TypeError(f"{len(weights)} arrays were given, but the program takes {names}")
+            hint = " (a residual is given by its name, residual=..)" if "residual" in self.text else ""
+            raise TypeError(
+                f"{len(weights)} arrays were given, but the program takes {names}{hint}"
+            )
         arrays = iter(weights)
         wanted = iter(asked)
 

@@ -11,6 +11,7 @@ refused here.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -84,14 +85,26 @@ def _listed(value: Any) -> str:
 
 def _number(name: str, value: Any, rank: int) -> int | tuple[int, ...]:
     """One number for all axes, or one for each."""
-    if isinstance(value, (int, np.integer)):
-        return int(value)
-    values = tuple(int(v) for v in value)
+    if np.ndim(value) == 0:
+        return _whole(name, value)
+    values = tuple(_whole(name, v) for v in value)
     if len(values) == 1:
         return values[0]
     if len(values) != rank:
         raise ValueError(f"{name} has {len(values)} numbers, but there are {rank} spatial axes")
     return values
+
+
+def _whole(name: str, value: Any) -> int:
+    """A whole number that a convolution can have there."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: found {value!r}, expected whole numbers") from None
+    least = 0 if "padding" in name else 1
+    if number < least:
+        raise ValueError(f"{name} is {number}, but must be at least {least}")
+    return number
 
 
 def _padding(value: Any, rank: int) -> Any:
@@ -106,7 +119,8 @@ def _array(name: str, x: Any) -> Array:
     x = as_array(x)
     if x.dtype not in _DTYPES:
         types = ", ".join(dtype.name for dtype in _DTYPES)
-        raise TypeError(f"{name} holds {x.dtype}, but must hold one of {types}")
+        order = "" if x.dtype.isnative else " in the machine's byte order: x.astype(x.dtype.newbyteorder('='))"
+        raise TypeError(f"{name} holds {x.dtype}, but must hold one of {types}{order}")
     return aligned(x)
 
 
@@ -174,7 +188,7 @@ def _any_above_one(value: int | tuple[int, ...]) -> bool:
 def _forward(rank: int, *args: Any) -> Array:
     input, weight, bias, stride, padding, dilation, groups, out, threads = args
     said = {
-        "g": int(groups),
+        "g": _whole("groups", groups),
         "transposed": False,
         "stride": _number("stride", stride, rank),
         "padding": _padding(padding, rank),
@@ -186,7 +200,7 @@ def _forward(rank: int, *args: Any) -> Array:
 def _transposed(rank: int, *args: Any) -> Array:
     input, weight, bias, stride, padding, output_padding, groups, dilation, out, threads = args
     said = {
-        "g": int(groups),
+        "g": _whole("groups", groups),
         "transposed": True,
         "stride": _number("stride", stride, rank),
         "padding": _number("padding", padding, rank),

@@ -95,8 +95,8 @@ def correlate(
     a, b = _arrays(in1, in2)
     _check(mode, method)
     if a.ndim == b.ndim == 0:
-        return np.asarray(a * np.conj(b))[()]
-    made = _full(a, np.conj(_reversed(b)), mode, _options(method, accuracy, threads))
+        return np.asarray(a * _conjugate(b))[()]
+    made = _full(a, _conjugate(_reversed(b)), mode, _options(method, accuracy, threads))
     return as_given(made, in1)
 
 
@@ -190,6 +190,11 @@ def _shape(a: tuple[int, ...], b: tuple[int, ...], mode: str) -> tuple[int, ...]
     more = -1 if mode == "full" else 1
     sign = 1 if mode == "full" else -1
     return tuple(max(x + sign * y + more, 0) for x, y in zip(a, b))
+
+
+def _conjugate(x: Array) -> Array:
+    """The conjugate, without a change of type: NumPy makes int8 of bool."""
+    return np.conj(x) if x.dtype.kind == "c" else x
 
 
 def _reversed(x: Array) -> Array:

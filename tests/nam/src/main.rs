@@ -181,7 +181,7 @@ fn measure(stream: &Stream<f32>, target: &Target, macs: usize, sound: &[f32], co
         theirs_median / ours_median,
     );
     minute::report(5, ours_median, |next| match next {
-        None => stream.reset(&mut state),
+        None => stream.reset(&mut state).expect("its own state"),
         Some(at) => {
             stream.push(&mut state, block(at % blocks), &mut output).expect("a block");
             std::hint::black_box(&output);

@@ -93,7 +93,8 @@ pub struct ModelArgs {
 
 #[derive(Args)]
 pub struct Arrays {
-    /// An input, from a file of f32 or f64 numbers that become the input's type; once for each
+    /// An input, from a file whose numbers become the input's type, which must hold them; once for
+    /// each
     #[arg(long = "input", value_name = "NAME=FILE.npy")]
     pub inputs: Vec<String>,
 }

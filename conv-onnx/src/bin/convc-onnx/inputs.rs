@@ -100,29 +100,41 @@ fn random(port: &Port, shape: &[usize]) -> Result<Tensor, Failure> {
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         (state >> 40) as f64 / f64::from(1 << 23) - 1.0
     };
-    let numbers: Vec<f64> = (0..count).map(|_| next()).collect();
+    let is_whole = port.dtype.as_deref().is_some_and(|dtype| !dtype.starts_with('f'));
+    let numbers: Vec<f64> = (0..count).map(|_| if is_whole { 0.0 } else { next() }).collect();
     typed(port, shape, &numbers).map_err(Failure::usage)
 }
 
-/// Numbers as the input's type.
+/// Numbers as the input's type: rounded to floats, as they are to others.
 fn typed(port: &Port, shape: &[usize], numbers: &[f64]) -> Result<Tensor, String> {
     macro_rules! of {
         ($t:ty) => {
             Tensor::new(shape, &numbers.iter().map(|&x| x as $t).collect::<Vec<$t>>())
         };
     }
+    macro_rules! whole {
+        ($t:ty) => {
+            match numbers.iter().find(|&&x| x as $t as f64 != x) {
+                Some(x) => return Err(lost(port, x)),
+                None => of!($t),
+            }
+        };
+    }
     let tensor = match port.dtype.as_deref() {
         Some("f32") | None => of!(f32),
         Some("f64") => of!(f64),
-        Some("i64") => of!(i64),
-        Some("i32") => of!(i32),
-        Some("u8") => of!(u8),
-        Some("i8") => of!(i8),
+        Some("i64") => whole!(i64),
+        Some("i32") => whole!(i32),
+        Some("u8") => whole!(u8),
+        Some("i8") => whole!(i8),
         Some("f16") => {
             let halves: Vec<f16> = numbers.iter().map(|&x| f16::from_f64(x)).collect();
             Tensor::new(shape, &halves)
         }
-        Some("bool") => Tensor::new(shape, &numbers.iter().map(|&x| x != 0.0).collect::<Vec<_>>()),
+        Some("bool") => match numbers.iter().find(|&&x| x != 0.0 && x != 1.0) {
+            Some(x) => return Err(lost(port, x)),
+            None => Tensor::new(shape, &numbers.iter().map(|&x| x != 0.0).collect::<Vec<_>>()),
+        },
         Some(other) => {
             return Err(format!(
                 "input '{}' is {other}; f16, f32, f64, i64, i32, u8, i8 and bool can be given",
@@ -131,6 +143,11 @@ fn typed(port: &Port, shape: &[usize], numbers: &[f64]) -> Result<Tensor, String
         }
     };
     tensor.map_err(|error| error.to_string())
+}
+
+fn lost(port: &Port, number: &f64) -> String {
+    let (name, dtype) = (&port.name, port.dtype.as_deref().unwrap_or("f32"));
+    format!("holds {number}, which no element of input '{name}' is: it is of {dtype}")
 }
 
 fn named<'a>(given: &'a str, option: &str, form: &str) -> Result<(&'a str, &'a str), Failure> {

@@ -9,6 +9,9 @@ use crate::failure::Failure;
 pub fn write(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<(), Failure> {
     let unwritable =
         |error: std::io::Error| Failure::file(folder, format!("cannot be written: {error}"));
+    if folder.is_file() {
+        return Err(Failure::file(folder, "is a file; outputs need a directory"));
+    }
     std::fs::create_dir_all(folder).map_err(unwritable)?;
     let mut ready = Vec::new();
     for (name, contents) in files {
