@@ -9,7 +9,7 @@ mod ends;
 use std::borrow::Cow;
 
 use conv_ir::{Conv, Stored};
-use ndarray::{ArrayViewD, ArrayViewMutD};
+use ndarray::{ArrayView, ArrayViewD, ArrayViewMut, ArrayViewMutD, Dimension};
 
 use crate::Error;
 use crate::call::{Groups, check_inputs, check_outputs, check_residual};
@@ -73,8 +73,8 @@ impl<I: Stored, O: Stored> Packed<I, O> {
     /// As there, and [`Error::Shape`].
     pub fn run_view(
         &self,
-        input: ArrayViewD<'_, I>,
-        output: ArrayViewMutD<'_, O>,
+        input: ArrayView<'_, I, impl Dimension>,
+        output: ArrayViewMut<'_, O, impl Dimension>,
     ) -> Result<(), Error> {
         self.call_view(input, output).run()
     }
@@ -86,20 +86,20 @@ impl<I: Stored, O: Stored> Packed<I, O> {
     /// let sum = conv_jit::conv2d(1, 1, 2).input([3, 3]).compile()?.pack(&[1.0f32; 4], None)?;
     /// let picture = Array::from_shape_fn((1, 1, 5, 8), |(_, _, y, x)| (10 * y + x) as f32);
     /// let mut output = Array::zeros((1, 1, 2, 2));
-    /// let crop = picture.slice(s![.., .., 1..4, 2..5]).into_dyn();
-    /// sum.call_view(crop, output.view_mut().into_dyn()).threads(1).run()?;
+    /// let crop = picture.slice(s![.., .., 1..4, 2..5]);
+    /// sum.call_view(crop, output.view_mut()).threads(1).run()?;
     /// assert_eq!(output, ndarray::array![[[[70.0, 74.0], [110.0, 114.0]]]]);
     /// # Ok::<(), conv_jit::Error>(())
     /// ```
     pub fn call_view<'a>(
         &'a self,
-        input: ArrayViewD<'a, I>,
-        output: ArrayViewMutD<'a, O>,
+        input: ArrayView<'a, I, impl Dimension>,
+        output: ArrayViewMut<'a, O, impl Dimension>,
     ) -> ViewCall<'a, I, O> {
         ViewCall {
             packed: self,
-            input,
-            output,
+            input: input.into_dyn(),
+            output: output.into_dyn(),
             residual: None,
             executor: executor::default_executor(),
             threads: None,
@@ -120,8 +120,8 @@ pub struct ViewCall<'a, I, O = I> {
 
 impl<'a, I: Stored, O: Stored> ViewCall<'a, I, O> {
     /// Added before the activation, where the program adds a residual that is none of its tensors.
-    pub fn residual(self, residual: ArrayViewD<'a, O>) -> Self {
-        ViewCall { residual: Some(residual), ..self }
+    pub fn residual(self, residual: ArrayView<'a, O, impl Dimension>) -> Self {
+        ViewCall { residual: Some(residual.into_dyn()), ..self }
     }
 
     /// Into how many parts the work is cut; 1024 at most. The bits do not depend on it.

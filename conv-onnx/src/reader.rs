@@ -8,8 +8,8 @@
 //! - What is quantised, in one form: [`quantised`].
 //! - Elu, its kin and softplus are one node each: [`activations`].
 //! - Padding of transposed convolutions that follows from what they give: [`transposed`].
-//! - `SpaceToDepth` with channels first (mode `CRD`), which tract would run in the other order, is
-//!   refused.
+//! - `SpaceToDepth` with channels first (mode `CRD`), which tract would run in the other order, and
+//!   `GlobalLpPool`, of which it takes a mean, are refused.
 
 use std::path::Path;
 
@@ -122,6 +122,9 @@ fn reader(route: Route) -> tract_onnx::Onnx {
             );
         }
         context.framework.op_register.0[SPACE_TO_DEPTH](context, node)
+    });
+    operators.insert("GlobalLpPool", |_, _| {
+        bail!("GlobalLpPool is a mean in tract, where ONNX has a sum: use ReduceL1 or ReduceL2")
     });
     onnx
 }

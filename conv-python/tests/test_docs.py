@@ -20,6 +20,7 @@ MODULES = [
     convc.ndimage,
     convc.signal,
     convc.functional,
+    convc.pooling,
     convc._terms,
     convc.dask,
     convc._blocks,

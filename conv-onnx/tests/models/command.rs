@@ -124,6 +124,30 @@ fn whole_numbers_and_truths_keep_their_types() {
 }
 
 #[test]
+fn numbers_that_an_input_does_not_hold_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let mut graph = Graph::default();
+    graph.longs_input("n", &[2]);
+    let two = graph.longs_constant(&[2]);
+    let sum = graph.node("Add", &["n", &two], vec![]);
+    std::fs::write(path("longs.onnx"), graph.bytes(&[&sum])).expect("written");
+    for (numbers, is_held) in [([3.0, -1.0], true), ([3.0, 0.9], false), ([3.0, 1e20], false)] {
+        let bytes = conv_files::encode(&[2], &numbers).expect("bytes");
+        std::fs::write(path("n.npy"), bytes).expect("written");
+        let (model, n) = (path("longs.onnx"), format!("n={}", path("n.npy")));
+        let run = |out: &str| convc(&["run", &model, "--input", &n, "-o", out]);
+        assert_eq!(run(&path("out")).status.success(), is_held, "{numbers:?}");
+        if !is_held {
+            let says = String::from_utf8(run(&path("out")).stderr).expect("text");
+            assert!(says.contains("which no element of input 'n' is: it is of i64"), "{says}");
+        }
+        let says = String::from_utf8(run(&path("n.npy")).stderr).expect("text");
+        assert!(!is_held || says.contains("is a file; outputs need a directory"), "{says}");
+    }
+}
+
+#[test]
 fn bench_prints_a_table_or_an_object() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = model(folder.path());

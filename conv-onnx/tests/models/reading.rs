@@ -67,6 +67,20 @@ fn space_to_depth_with_channels_first_is_refused() {
 }
 
 #[test]
+fn operators_that_are_not_there_are_refused_by_name() {
+    for (operator, part) in [
+        ("GlobalLpPool", "use ReduceL1 or ReduceL2"),
+        ("MaxRoiPool", "operator MaxRoiPool is not supported"),
+    ] {
+        let mut graph = Graph::new(&[1, 2, 4, 4]);
+        let y = graph.node(operator, &["x"], vec![]);
+        let error = Model::parse(&graph.bytes(&[&y]), Options::default()).err();
+        let error = error.expect("it is refused").to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
 fn models_of_halves_are_computed_in_f32() {
     use conv_onnx::f16;
     let mut graph = Graph::default();

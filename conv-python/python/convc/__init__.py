@@ -5,6 +5,7 @@
 `convolve`, ..         the linear filters of `scipy.ndimage`: see `convc.ndimage`
 `convc.signal`         `scipy.signal`'s convolutions
 `conv2d`, ..           `torch.nn.functional`'s convolutions: see `convc.functional`
+`max_pool2d`, ..       and its pools: see `convc.pooling`
 `convc.dask`           the filters on arrays that no machine holds
 =====================  ==========================================================================
 
@@ -17,12 +18,13 @@ array([[0.502, 0.329, 0.168],
 
 import os as _os
 
-from . import _apply, _native, functional, ndimage, signal
+from . import _apply, _native, functional, ndimage, pooling, signal
 from ._compile import Compiled, Packed, compile
 from ._native import __version__
 from ._zero_point import without_zero_point
 from .functional import *
 from .ndimage import *
+from .pooling import *
 
 __all__ = [
     "Compiled",
@@ -31,10 +33,12 @@ __all__ = [
     "compile",
     "functional",
     "ndimage",
+    "pooling",
     "signal",
     "without_zero_point",
     *functional.__all__,
     *ndimage.__all__,
+    *pooling.__all__,
 ]
 
 if hasattr(_os, "register_at_fork"):

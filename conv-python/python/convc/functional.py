@@ -43,7 +43,8 @@ __all__ = [
     "conv_transpose3d",
 ]
 
-_PerAxis = int | Sequence[int]
+#: One number for all axes, or one for each.
+Axes = int | Sequence[int]
 
 #: Types of input and weight, and the compiler's words.
 _DTYPES = {np.dtype(name): word for name, word in DTYPES.items() if name != "bfloat16"}
@@ -83,13 +84,13 @@ def _listed(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _number(name: str, value: Any, rank: int) -> int | tuple[int, ...]:
-    """One number for all axes, or one for each."""
+def numbers(name: str, value: Any, rank: int) -> tuple[int, ...]:
+    """One whole number for each axis."""
     if np.ndim(value) == 0:
-        return _whole(name, value)
+        return (_whole(name, value),) * rank
     values = tuple(_whole(name, v) for v in value)
     if len(values) == 1:
-        return values[0]
+        return values * rank
     if len(values) != rank:
         raise ValueError(f"{name} has {len(values)} numbers, but there are {rank} spatial axes")
     return values
@@ -109,7 +110,7 @@ def _whole(name: str, value: Any) -> int:
 
 def _padding(value: Any, rank: int) -> Any:
     if not isinstance(value, str):
-        return _number("padding", value, rank)
+        return numbers("padding", value, rank)
     if value not in ("same", "valid"):
         raise ValueError(f"padding: found {value!r}, expected numbers, 'same' or 'valid'")
     return {"same": "same-upper", "valid": "valid"}[value]
@@ -160,7 +161,7 @@ def _run(
     words, dtype = _types(x, weight, bias)
     is_batch = x.ndim == rank + 2
     batched = x if is_batch else x[None]
-    if said["padding"] == "same-upper" and _any_above_one(said["stride"]):
+    if said["padding"] == "same-upper" and any(v > 1 for v in said["stride"]):
         raise ValueError("padding='same' is for a stride of 1")
     said["pad"] = said.pop("padding")
     how = (bias is not None, tuple(said.items()), check_threads(threads))
@@ -181,18 +182,14 @@ def _run(
     return out
 
 
-def _any_above_one(value: int | tuple[int, ...]) -> bool:
-    return any(v != 1 for v in (value if isinstance(value, tuple) else (value,)))
-
-
 def _forward(rank: int, *args: Any) -> Array:
     input, weight, bias, stride, padding, dilation, groups, out, threads = args
     said = {
         "g": _whole("groups", groups),
         "transposed": False,
-        "stride": _number("stride", stride, rank),
+        "stride": numbers("stride", stride, rank),
         "padding": _padding(padding, rank),
-        "dilation": _number("dilation", dilation, rank),
+        "dilation": numbers("dilation", dilation, rank),
     }
     return _run(rank, input, weight, bias, said, out, threads)
 
@@ -202,10 +199,10 @@ def _transposed(rank: int, *args: Any) -> Array:
     said = {
         "g": _whole("groups", groups),
         "transposed": True,
-        "stride": _number("stride", stride, rank),
-        "padding": _number("padding", padding, rank),
-        "out_pad": _number("output_padding", output_padding, rank),
-        "dilation": _number("dilation", dilation, rank),
+        "stride": numbers("stride", stride, rank),
+        "padding": numbers("padding", padding, rank),
+        "out_pad": numbers("output_padding", output_padding, rank),
+        "dilation": numbers("dilation", dilation, rank),
     }
     return _run(rank, input, weight, bias, said, out, threads)
 
@@ -214,9 +211,9 @@ def conv1d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: _PerAxis = 1,
-    padding: _PerAxis | str = 0,
-    dilation: _PerAxis = 1,
+    stride: Axes = 1,
+    padding: Axes | str = 0,
+    dilation: Axes = 1,
     groups: int = 1,
     *,
     out: Array | None = None,
@@ -262,9 +259,9 @@ def conv2d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: _PerAxis = 1,
-    padding: _PerAxis | str = 0,
-    dilation: _PerAxis = 1,
+    stride: Axes = 1,
+    padding: Axes | str = 0,
+    dilation: Axes = 1,
     groups: int = 1,
     *,
     out: Array | None = None,
@@ -310,9 +307,9 @@ def conv3d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: _PerAxis = 1,
-    padding: _PerAxis | str = 0,
-    dilation: _PerAxis = 1,
+    stride: Axes = 1,
+    padding: Axes | str = 0,
+    dilation: Axes = 1,
     groups: int = 1,
     *,
     out: Array | None = None,
@@ -358,11 +355,11 @@ def conv_transpose1d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: _PerAxis = 1,
-    padding: _PerAxis = 0,
-    output_padding: _PerAxis = 0,
+    stride: Axes = 1,
+    padding: Axes = 0,
+    output_padding: Axes = 0,
     groups: int = 1,
-    dilation: _PerAxis = 1,
+    dilation: Axes = 1,
     *,
     out: Array | None = None,
     threads: int = 1,
@@ -381,11 +378,11 @@ def conv_transpose2d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: _PerAxis = 1,
-    padding: _PerAxis = 0,
-    output_padding: _PerAxis = 0,
+    stride: Axes = 1,
+    padding: Axes = 0,
+    output_padding: Axes = 0,
     groups: int = 1,
-    dilation: _PerAxis = 1,
+    dilation: Axes = 1,
     *,
     out: Array | None = None,
     threads: int = 1,
@@ -404,11 +401,11 @@ def conv_transpose3d(
     input: Any,
     weight: Any,
     bias: Any = None,
-    stride: _PerAxis = 1,
-    padding: _PerAxis = 0,
-    output_padding: _PerAxis = 0,
+    stride: Axes = 1,
+    padding: Axes = 0,
+    output_padding: Axes = 0,
     groups: int = 1,
-    dilation: _PerAxis = 1,
+    dilation: Axes = 1,
     *,
     out: Array | None = None,
     threads: int = 1,

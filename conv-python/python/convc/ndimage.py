@@ -10,6 +10,7 @@ What differs from SciPy:
   infinity stays within its window.
 - bool arrays are 0 and 1 between passes too, where SciPy's hold other bytes.
 - A window has at most 8 axes of more than one element.
+- A weight of zero takes no element, not even an infinite one or NaN.
 - float16, longdouble and object arrays are refused, as by SciPy.
 
 Every function takes ``threads`` (1 unless said) and ``accuracy`` (see `convc.compile`), and dask

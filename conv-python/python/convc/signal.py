@@ -2,7 +2,8 @@
 
 What differs from SciPy: nothing goes through an FFT unasked, so that two large arrays cost all
 their products without ``method="fft"``; sums of integers are exact, whatever the method, and
-refused where they might pass 2**53 (SciPy's wrap around).
+refused where they might pass 2**53 (SciPy's wrap around). A weight of zero takes no element, not
+even an infinite one or NaN.
 """
 
 from __future__ import annotations
