@@ -222,9 +222,16 @@ fn of_integers<T>(
             result => return result,
         }
     }
+    // Where loads are masked, taps are no pairs: VNNI slides them, or they come one by one.
+    let in_pairs_of_taps = |mut code: LeafCode| {
+        if !shape.machine().mask_registers {
+            taps::in_pairs(&mut code, shape.width);
+        }
+        code
+    };
     let several = match shape.machine().dots {
         Dots::One => None,
-        Dots::Pairs => Some(words::by_pairs(code.clone(), shape.width)),
+        Dots::Pairs => Some(dots::one_by_one(in_pairs_of_taps(words::by_pairs(code.clone())))),
         Dots::Fours => {
             if let Some(slid) = slide::slid(code, shape, is_packed) {
                 match shared(dots::by_fours(slid), shape, encode) {
@@ -232,12 +239,7 @@ fn of_integers<T>(
                     result => return result,
                 }
             }
-            let mut several = code.clone();
-            // Without masks there are no slides: two taps are put together with less.
-            if !shape.machine().mask_registers {
-                taps::in_pairs(&mut several, shape.width);
-            }
-            Some(dots::by_fours(several))
+            Some(dots::by_fours(in_pairs_of_taps(code.clone())))
         }
     };
     if let Some(several) = several {

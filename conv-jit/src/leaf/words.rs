@@ -24,9 +24,8 @@ use smallvec::{SmallVec, smallvec};
 
 use conv_ir::DType;
 
-use super::dots::{Loaded, one_by_one, products_of_loads, without_unread};
+use super::dots::{Loaded, products_of_loads, without_unread};
 use super::inst::{Arg, Inst, Kind, LeafCode, Live, Place, Source, Value};
-use super::taps;
 
 /// Products of a sum that come together.
 const PRODUCTS: usize = 4;
@@ -73,9 +72,8 @@ struct Four {
     words: [Word; 2],
 }
 
-/// Sums of bytes in the update, in pairs of words where they lie so, and one by one of what is
-/// left; taps of one channel two at a time.
-pub(super) fn by_pairs(mut code: LeafCode, width: i64) -> LeafCode {
+/// Sums of bytes in the update, in pairs of words where they lie so.
+pub(super) fn by_pairs(mut code: LeafCode) -> LeafCode {
     let loaded = products_of_loads(&code.update, &code.carried);
     let products = loaded.iter().filter_map(Product::of).collect();
     let fours = fours(products);
@@ -87,8 +85,7 @@ pub(super) fn by_pairs(mut code: LeafCode, width: i64) -> LeafCode {
         code.update = without_unread(kept, &code.carried);
         write(&mut code, fours);
     }
-    taps::in_pairs(&mut code, width);
-    one_by_one(code)
+    code
 }
 
 impl Product {
