@@ -96,7 +96,9 @@ pub(super) fn choose_woven(shape: &Shape, target: &Target) -> Option<Choice> {
 /// The rows of the panel; none where it leaves the second-level cache.
 fn copied(choice: &mut Choice, shape: &Shape, target: &Target) -> Option<()> {
     let tile_rows = choice.schedule.tile_of(Role::Out(1));
-    let (rows, bytes) = panel(shape, target, tile_rows)?;
+    // In tiles each tap under a stride has columns of its own.
+    let are_apart = choice.schedule.pack != Pack::Tiles && shape.column_step > 1;
+    let (rows, bytes) = panel(shape, target, tile_rows, are_apart)?;
     choice.schedule.borders = Borders::Panel { rows, columns: None };
     choice.reasons.push(format!(
         "borders panel:{rows}: padded rows of the input are copied for {}, {FOUR} channels side by side, {} KiB in cache",
@@ -108,9 +110,12 @@ fn copied(choice: &mut Choice, shape: &Shape, target: &Target) -> Option<()> {
 
 /// Output rows of a panel that stays in the second-level cache, and its bytes: all of them, or as
 /// many tiles as divide them, or as fit.
-fn panel(shape: &Shape, target: &Target, tile_rows: i64) -> Option<(i64, i64)> {
+fn panel(shape: &Shape, target: &Target, high: i64, are_apart: bool) -> Option<(i64, i64)> {
     let blocks = (shape.in_channels + FOUR - 1) / FOUR;
-    let row = shape.columns().saturating_mul(shape.column_step).saturating_add(shape.span(0));
+    let row = match are_apart {
+        true => shape.columns().saturating_mul(shape.taps[0]),
+        false => shape.columns().saturating_mul(shape.column_step).saturating_add(shape.span(0)),
+    };
     let row = product([blocks, FOUR, shape.planes(), row]);
     let window = shape.span(1);
     let bytes = |rows: i64| {
@@ -118,7 +123,7 @@ fn panel(shape: &Shape, target: &Target, tile_rows: i64) -> Option<(i64, i64)> {
     };
     let fits = |rows: &i64| *rows <= MOST && bytes(*rows) <= target.l2_bytes as i64 / 4 * 3;
     let all = shape.rows();
-    let mut some = (1..all / tile_rows).rev().map(|tiles| tiles * tile_rows).filter(fits);
+    let mut some = (1..all / high).rev().map(|tiles| tiles * high).filter(fits);
     let rows = match fits(&all) {
         true => Some(all),
         false => {

@@ -44,7 +44,7 @@ fn in_tiles(conv: &Conv, schedule: &Schedule) -> usize {
     kernels.filter(|kernel| kernel.text().contains("tdpb")).count()
 }
 
-const SHAPES: [&str; 13] = [
+const SHAPES: [&str; 18] = [
     "ic64 oc64 in 16 kernel 1",
     "ic128 oc50 in 13x28 kernel 3 pad 1",
     "ic96 oc33 in 9x21 kernel 3 pad 1",
@@ -59,6 +59,13 @@ const SHAPES: [&str; 13] = [
     // Both factors of a product have one form, and others have more.
     "ic64 oc62 in 28 kernel 3 pad 1",
     "ic48 oc23 in 28 kernel 3 pad 1",
+    // Each tap has columns of its own.
+    "ic64 oc48 in 29 kernel 3 stride 2 pad 1",
+    "ic80 oc60 in 33x41 kernel 5 stride 3x2 pad 2 dilation 2x3",
+    "n2 g2 ic128 oc68 in 31 kernel 3 stride 2 pad 1 mode reflect",
+    "ic96 oc48 in 45 kernel 3 stride 2 pad 3 mode circular",
+    // Tiles have several rows of the image, or two vectors and a column.
+    "ic128 oc96 in 7x33 kernel 3 pad 1",
 ];
 
 fn layers(types: &str) -> impl Iterator<Item = Conv> {
@@ -115,6 +122,9 @@ fn given_schedules_have_the_same_bits() {
     let shape = "u8 x i8 -> u8 ic96 oc50 in 9x21 kernel 3 pad 1";
     let conv: Conv =
         format!("conv2d {shape} + bias i32, requantise onnx scale 0.002").parse().unwrap();
+    let shape = "u8 x i8 -> u8 ic96 oc50 in 17x43 kernel 3x4 stride 2x3 pad 1 dilation 1x2";
+    let strided: Conv =
+        format!("conv2d {shape} + bias i32, requantise onnx scale 0.002").parse().unwrap();
     // Tiles at an edge are vectors.
     let shape = "u8 x i8 -> u8 nhwc ic96 oc50 in 9x21 kernel 3";
     let last: Conv =
@@ -125,6 +135,9 @@ fn given_schedules_have_the_same_bits() {
         (&conv, "lanes ow:16 tile oc:16,oh:2,ow:32 borders panel:4 pack ic:96", true),
         (&conv, "lanes ow:16 tile oc:16,ow:64 cache ic:32 borders panel:9 pack ic:16", true),
         (&conv, "lanes ow:16 tile oc:32,ow:32 borders panel:9 step kw:2 pack ic:64", true),
+        (&strided, "lanes ow:16 tile oc:16,oh:3,ow:16 borders panel:6 pack ic:64", true),
+        (&strided, "lanes ow:16 tile oc:9,ow:32 borders panel:2 unroll kw pack ic:96", true),
+        (&strided, "lanes ow:16 tile oc:4,ow:16 borders panel:3 pack", false),
         (&conv, "lanes ow:8 tile oc:16,ow:16 borders panel:9 pack ic:64", false),
         (&conv, "lanes ow:16 tile oc:16,ow:16 borders exact pack ic:64", false),
         (&last, "lanes oc:16 tile oc:32,ow:16 borders exact pack ic:64", true),

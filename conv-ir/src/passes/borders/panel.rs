@@ -28,6 +28,7 @@
 //! widened once.
 
 mod copy;
+mod woven;
 
 use super::drop_tests;
 use crate::nest::{
@@ -35,7 +36,12 @@ use crate::nest::{
     Loop, LoopPath, Nest, Part, Quotient, Role, Stmt, Var,
 };
 use crate::schedule::Borders;
-use crate::{Error, Schedule, Target};
+use crate::{Error, Schedule};
+use woven::{
+    Woven, are_of_tiles, leave_holes_out, sort_for_tiles, spare_of_tiles, taps_apart, weave,
+};
+
+pub(super) use woven::weaves;
 
 /// Copies that fill a panel: those of five axes that fold.
 const COPIES: usize = 243;
@@ -45,6 +51,8 @@ const COPIES: usize = 243;
 enum Outside {
     /// Never read.
     Nothing,
+    /// Never read, and each position is copied by itself.
+    Each,
     Value(f64),
     /// Turned once at either end.
     Turned(Fold),
@@ -84,25 +92,6 @@ pub(super) struct Copying {
     pub stays: bool,
 }
 
-/// Channels of the input, four of which lie side by side.
-#[derive(Clone, Copy)]
-struct Woven {
-    /// Counts fours.
-    block: AxisId,
-    /// Counts inside of one.
-    inside: AxisId,
-    /// All of them.
-    channels: i64,
-}
-
-/// Whether the panel has four channels side by side.
-pub(super) fn weaves(nest: &Nest, schedule: &Schedule, target: &Target) -> bool {
-    let has_lanes = schedule.lanes_of(Role::OutChannel) > 1 || schedule.lanes_of(Role::Out(0)) > 1;
-    let is_panel = matches!(schedule.borders, Borders::Panel { .. });
-    let packs = schedule.pack.is_of_tiles() && schedule.tile_of(Role::Group) == 1;
-    target.dots.are_several() && is_panel && packs && has_lanes && nest.weaves().is_some()
-}
-
 pub(super) fn panel(
     nest: &mut Nest,
     schedule: &Schedule,
@@ -133,6 +122,7 @@ pub(super) fn panel(
     let stays =
         stays && dtype.is_integer() && dtype.bytes() == 1 && dtype.round(padding) == padding;
     let woven = if weaves { weave(nest, &mut path.leaf) } else { None };
+    let is_of_tiles = woven.is_some() && are_of_tiles(schedule);
     let access = input_access(&path.leaf, input).unwrap_or(access);
     let mut dimensions = Vec::new();
     for of in 0..access.index.len() {
@@ -148,6 +138,9 @@ pub(super) fn panel(
             if let Some(woven) = woven.filter(|w| dimension.index.of_axis(w.block) != 0) {
                 dimension.extent = (woven.channels + FOUR - 1) / FOUR;
                 (dimension.scale, dimension.index) = (FOUR, Affine::axis(woven.block));
+            }
+            if is_of_tiles {
+                dimensions.extend(taps_apart(nest, &path, &mut dimension));
             }
             dimensions.push(dimension);
         }
@@ -165,8 +158,15 @@ pub(super) fn panel(
     // Channels, planes, rows, columns, whatever the input's layout.
     let columns_last = |d: &Dimension| innermost_axis(nest, &access.index[d.of]);
     dimensions.sort_by_key(columns_last);
+    if let Some(woven) = woven.filter(|_| is_of_tiles) {
+        sort_for_tiles(&mut dimensions, woven);
+    }
     let width = schedule.lanes.map_or(1, |l| l.1);
-    let spare = |at: usize| if at + 1 == dimensions.len() { width } else { 0 };
+    let spare = |at: usize| match at + 1 == dimensions.len() {
+        true if is_of_tiles => spare_of_tiles(dimensions[at].extent, width),
+        true => width,
+        false => 0,
+    };
     let extents = dimensions.iter().enumerate().map(|(at, d)| d.extent + spare(at));
     let extents = extents.chain(woven.map(|_| FOUR)).map(Affine::constant).collect();
     let panel = nest.add_buffer("panel", BufferRole::Scratch, extents);
@@ -186,29 +186,6 @@ pub(super) fn panel(
 
 fn input_access(leaf: &Leaf, input: BufferId) -> Option<Access> {
     leaf.accesses().into_iter().find(|a| a.base == Base::Buffer(input)).cloned()
-}
-
-/// Rows or columns that a stride steps over, under a window of one, are not copied.
-fn leave_holes_out(nest: &Nest, path: &LoopPath, dimension: &mut Dimension) {
-    if let [(Var::Axis(axis), step)] = *dimension.index.terms()
-        && let Role::Out(_) = nest.role(axis)
-        && (dimension.index.constant, dimension.scale) == (0, 1)
-        && step > 1
-    {
-        (dimension.scale, dimension.index) = (step, Affine::axis(axis));
-        dimension.extent = (dimension.extent - 1) / step + 1;
-        dimension.needed = needed(path, &dimension.index);
-    }
-}
-
-/// Cuts the loop over channels of the input in fours.
-fn weave(nest: &mut Nest, leaf: &mut Leaf) -> Option<Woven> {
-    let mut channels = leaf.reduce.iter().filter(|l| nest.role(l.axis) == Role::InChannel);
-    let channels = channels.next()?.constant_extent()?;
-    let block = nest.add_axis("ic.q", Role::InChannel, Part::Outer);
-    let inside = nest.add_axis("ic.b", Role::InChannel, Part::Inner);
-    nest.cut_in_fours(leaf, (block, inside));
-    Some(Woven { block, inside, channels })
 }
 
 /// The loops that a panel is filled in: all but those over what shares it. A tile of groups shares

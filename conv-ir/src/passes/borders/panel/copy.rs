@@ -67,10 +67,12 @@ impl Source {
     }
 }
 
-fn segments(d: &Dimension) -> Vec<Segment> {
+/// Those of a dimension, whose positions begin further on where a tap has columns of its own.
+fn segments(d: &Dimension, further: i64) -> Vec<Segment> {
+    let start = &d.start.plus_constant(further);
     // scale * x + start >= 0, and scale * x + start < limit.
-    let first = Quotient::ceil(d.start.times(-1), d.scale);
-    let end = Quotient::ceil(d.limit.minus(&d.start), d.scale);
+    let first = Quotient::ceil(start.times(-1), d.scale);
+    let end = Quotient::ceil(d.limit.minus(start), d.scale);
     let zero = Quotient::from(0);
     // No position beyond the panel, none that only outputs beyond the last would read, and none
     // beyond this.
@@ -81,19 +83,27 @@ fn segments(d: &Dimension) -> Vec<Segment> {
     let inside = Segment {
         lo: Bound::Max(vec![zero.clone(), first.clone()]),
         hi: until(Some(&end)),
-        from: Some(Source { scale: d.scale, start: d.start.clone(), fold: None, pixel: 1 }),
+        from: Some(Source { scale: d.scale, start: start.clone(), fold: None, pixel: 1 }),
     };
     let (before, after) = match d.outside {
         Outside::Nothing => return vec![inside],
+        Outside::Each => {
+            let each = |at: i64| Segment {
+                lo: Bound::Max(vec![at.into()]),
+                hi: (at + 1).into(),
+                ..inside.again()
+            };
+            return (0..d.extent).map(each).collect();
+        }
         Outside::Value(_) => (None, None),
         Outside::Turned(fold) => {
-            let (before, after) = turned(d, fold);
+            let (before, after) = turned(d, start, fold);
             (Some(before), Some(after))
         }
         Outside::Folded(fold) => {
             let fold = Some((fold, d.limit.clone()));
             let source =
-                Some(Source { scale: d.scale, start: d.start.clone(), fold, pixel: d.pixel });
+                Some(Source { scale: d.scale, start: start.clone(), fold, pixel: d.pixel });
             (source.clone(), source)
         }
     };
@@ -107,17 +117,17 @@ fn segments(d: &Dimension) -> Vec<Segment> {
 /// Parts of a dimension that are filled by copies of their own.
 pub(super) fn parts(d: &Dimension) -> usize {
     match d.outside {
-        Outside::Turned(_) | Outside::Folded(_) => segments(d).len(),
+        Outside::Turned(_) | Outside::Folded(_) | Outside::Each => segments(d, 0).len(),
         Outside::Nothing | Outside::Value(_) => 1,
     }
 }
 
 /// Where positions before and after the image come from, if they turn once.
-fn turned(d: &Dimension, fold: Fold) -> (Source, Source) {
+fn turned(d: &Dimension, start: &Affine, fold: Fold) -> (Source, Source) {
     let pixel = d.pixel;
     let to = |scale: i64, start: Affine| Source { scale, start, fold: None, pixel };
-    let mirror = |sum: Affine| to(-d.scale, sum.minus(&d.start));
-    let shifted = |by: Affine| to(d.scale, d.start.plus(&by));
+    let mirror = |sum: Affine| to(-d.scale, sum.minus(start));
+    let shifted = |by: Affine| to(d.scale, start.plus(&by));
     let n = &d.limit;
     match fold {
         Fold::Reflect => (mirror(0.into()), mirror(n.times(2).plus_constant(-2 * pixel))),
@@ -143,7 +153,8 @@ pub(super) fn copies(
             let constant = chosen.iter().any(|s| s.from.is_none());
             let whole =
                 || Segment { lo: Bound::Max(vec![0.into()]), hi: d.extent.into(), from: None };
-            for segment in if constant { vec![whole()] } else { segments(d) } {
+            let further = tap_before(dimensions, &chosen, d);
+            for segment in if constant { vec![whole()] } else { segments(d, further) } {
                 let mut next: Vec<Segment> = chosen.iter().map(Segment::again).collect();
                 next.push(segment);
                 longer.push(next);
@@ -153,7 +164,7 @@ pub(super) fn copies(
     }
     let value = dimensions.iter().find_map(|d| match d.outside {
         Outside::Value(value) => Some(value),
-        Outside::Nothing | Outside::Turned(_) | Outside::Folded(_) => None,
+        Outside::Nothing | Outside::Each | Outside::Turned(_) | Outside::Folded(_) => None,
     });
     let fours = woven.map(|woven| Fours {
         inside: nest.add_axis("b", Role::Copy, Part::Inner),
@@ -162,6 +173,13 @@ pub(super) fn copies(
     });
     let fill = Fill { input, panel, access, dimensions, fours, value: value.unwrap_or(0.0) };
     partial.iter().flat_map(|segments| fill.paths(nest, segments, width)).collect()
+}
+
+/// Where the columns of the tap begin that is chosen, if taps have columns of their own.
+fn tap_before(dimensions: &[Dimension], chosen: &[Segment], d: &Dimension) -> i64 {
+    let mut before = dimensions.iter().zip(chosen);
+    let taps = before.find(|(taps, _)| taps.of == d.of);
+    taps.map_or(0, |(taps, segment)| segment.lo.as_constant().unwrap_or(0) * taps.scale)
 }
 
 impl Segment {
