@@ -11,6 +11,7 @@
 
 mod loops;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tract_onnx::tract_core::internal::*;
@@ -53,6 +54,19 @@ fn softmax(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, usize, Kin
 
 /// A layer normalisation: a node divides by the deviation what a node before it has centred.
 fn layer(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, usize, Kind)> {
+    let (op, sum) = (node.op_as::<RmsNorm>()?, centre(model, node)?);
+    let eps = op.eps.cast_to_scalar::<f32>().ok()?;
+    Some((sum.inputs[0], op.axis, Kind::Layer { eps }))
+}
+
+/// The sums that layer normalisations divide and subtract: they are a part of those.
+pub fn centres(model: &TypedModel) -> TractResult<HashSet<usize>> {
+    let sum = |id: usize| Some(centre(model, model.node(id))?.id);
+    Ok(model.eval_order()?.into_iter().filter_map(sum).collect())
+}
+
+/// The sum of a layer normalisation's mean.
+fn centre<'a>(model: &'a TypedModel, node: &TypedNode) -> Option<&'a TypedNode> {
     let op = node.op_as::<RmsNorm>()?;
     let centred = model.node(node.inputs[0].node);
     only_reader(model, centred)?;
@@ -60,13 +74,12 @@ fn layer(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, usize, Kind)
     let &[x, mean] = &centred.inputs[..] else { return None };
     let fact = model.outlet_fact(x).ok()?;
     let shape = fact.shape.as_concrete().filter(|_| fact.datum_type == f32::datum_type())?;
-    let is_mean = mean_of(model, mean, *shape.get(op.axis)?)? == (x, op.axis);
-    let eps = op.eps.cast_to_scalar::<f32>().ok()?;
-    is_mean.then_some((x, op.axis, Kind::Layer { eps }))
+    let (sum, axis) = mean_of(model, mean, *shape.get(op.axis)?)?;
+    (sum.inputs[0] == x && axis == op.axis).then_some(sum)
 }
 
-/// The tensor and the axis whose mean it is.
-fn mean_of(model: &TypedModel, mean: OutletId, len: usize) -> Option<(OutletId, usize)> {
+/// The sum, and its axis, whose mean it is.
+fn mean_of(model: &TypedModel, mean: OutletId, len: usize) -> Option<(&TypedNode, usize)> {
     let node = model.node(mean.node);
     let op = node.op_as::<TypedBinOp>()?;
     let &[sum, by] = &node.inputs[..] else { return None };
@@ -82,7 +95,7 @@ fn mean_of(model: &TypedModel, mean: OutletId, len: usize) -> Option<(OutletId, 
     let node = model.node(sum.node);
     let reduce = node.op_as::<Reduce>().filter(|op| op.reducer == Reducer::Sum)?;
     let &[axis] = &reduce.axes[..] else { return None };
-    Some((node.inputs[0], axis))
+    Some((node, axis))
 }
 
 /// The operator.

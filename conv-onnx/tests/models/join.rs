@@ -300,3 +300,21 @@ fn what_is_scaled_may_be_copied_and_added() {
     });
     assert_eq!((ours.len(), left), (1, vec![]));
 }
+
+/// As V-Net has them: the input is added in every channel, and joined halves are a residual.
+#[test]
+fn a_channel_for_all_and_joined_tensors_are_added() {
+    let (ours, left) = parts(|graph| {
+        let one = graph.conv("x", [3, 1], 1, 0);
+        let many = graph.conv(&one, [1, 6], 3, 1);
+        let sum = graph.node("Add", &[&many, &one], vec![]);
+        let slopes = graph.weight(&[6, 1, 1]);
+        let stem = graph.node("PRelu", &[&sum, &slopes], vec![]);
+        let a = graph.conv(&stem, [6, 4], 1, 0);
+        let all = joined(graph, &[&a, &stem]);
+        let y = graph.conv(&all, [10, 10], 3, 1);
+        let y = graph.node("Add", &[&all, &y], vec![]);
+        vec![graph.node("Relu", &[&y], vec![])]
+    });
+    assert_eq!((ours, left), (vec![5], vec![]));
+}

@@ -13,6 +13,7 @@ mod pages;
 mod quantised;
 mod random;
 mod reading;
+mod reduce;
 mod resize;
 mod scale;
 mod softmax;
