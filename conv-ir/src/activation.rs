@@ -1,8 +1,8 @@
 //! Activations, and the straight-line program each one is.
 //!
-//! In: an [`Activation`] and an element type. Out: [`Instruction`]s, each one operation that every route
-//! has with the same bits. A route translates them one by one and in order, so all routes agree on
-//! every bit of `tanh` or `gelu`, which no two mathematical libraries do.
+//! In: an [`Activation`] and an element type. Out: [`Instruction`]s, each one operation that every
+//! route has with the same bits. A route translates them one by one and in order, so all routes
+//! agree on every bit of `tanh` or `gelu`, which no two mathematical libraries do.
 //!
 //! The formulas, in exact arithmetic (constants in [`coefficients`], where their sources are):
 //!

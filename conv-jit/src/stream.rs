@@ -320,8 +320,8 @@ impl<T: Element> Stream<T> {
     /// layout.
     ///
     /// # Errors
-    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end, and for
-    /// the state of another stream.
+    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end, and
+    /// for the state of another stream.
     pub fn push(&self, state: &mut State<T>, input: &[T], output: &mut [T]) -> Result<(), Error> {
         self.owns(state)?;
         not_ended(state.ended)?;
@@ -338,8 +338,8 @@ impl<T: Element> Stream<T> {
     /// positions as [`left`](Self::left) says.
     ///
     /// # Errors
-    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end, and for
-    /// the state of another stream.
+    /// [`Error::Length`] for a slice of the wrong length; [`Error::Argument`] after the end, and
+    /// for the state of another stream.
     pub fn flush(&self, state: &mut State<T>, output: &mut [T]) -> Result<(), Error> {
         self.owns(state)?;
         not_ended(state.ended)?;

@@ -18,7 +18,11 @@ def windows(x: Any, fill: float, kernel: Any, stride: Any, pad: Any, dilation: A
     x = np.pad(x, edge, constant_values=fill)
     span = tuple((k - 1) * d + 1 for k, d in zip(kernel, dilation))
     seen = sliding_window_view(x, span, axis=tuple(range(x.ndim - rank, x.ndim)))
-    every = (..., *(slice(None, None, s) for s in stride), *(slice(None, None, d) for d in dilation))
+    every = (
+        ...,
+        *(slice(None, None, s) for s in stride),
+        *(slice(None, None, d) for d in dilation),
+    )
     return seen[every].reshape(*seen[every].shape[: x.ndim], -1)
 
 

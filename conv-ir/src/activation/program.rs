@@ -34,8 +34,8 @@ pub enum Instruction {
     },
 }
 
-/// The activation spelled out in operations that every route has: the instructions in order, the last one
-/// is the result.
+/// The activation spelled out in operations that every route has: the instructions in order, the
+/// last one is the result.
 ///
 /// `Exp2Int` is given an integer in range, or NaN, whose power may then be anything: it is
 /// multiplied by NaN.
@@ -113,7 +113,8 @@ pub fn binary<T: Element>(op: Binary, a: T, b: T) -> T {
 /// The argument's position.
 const X: Operand = 0;
 
-/// Appends instructions; every method gives the position of its result. `x` goes second into `Min` and
+/// Appends instructions; every method gives the position of its result. `x` goes second into `Min`
+/// and
 /// `Max`, so that NaN passes.
 struct Writer {
     instructions: Vec<Instruction>,

@@ -62,9 +62,9 @@ pub fn operations_a_cycle(target: &Target, types: Types) -> f64 {
         Dots::Fours if are_bytes && target.has_tiles() => return 2.0 * TILE_PRODUCTS,
         Dots::Fours if are_bytes => 4.0,
         // Two products are an instruction, and their sum is one. Of 256 bits, three ports take what
-        // two take of multiply-adds; of 512 bits there are two ports for all of them.
+        // two take of multiply-adds; of 512 bits there are two ports for all of them, which is as
+        // much as multiply-adds.
         Dots::Pairs if are_bytes && target.isa.is_avx2() => 2.0 * 3.0 / 4.0,
-        Dots::Pairs if are_bytes => 2.0 / 2.0,
         _ => 1.0,
     };
     2.0 * lanes as f64 * products

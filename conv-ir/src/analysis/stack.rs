@@ -3,9 +3,9 @@
 //!
 //! In: convolutions, poolings and how they follow each other. Out: for any range of outputs, the
 //! range of every layer below that it needs ([`Stack::trace`]), and the receptive field
-//! ([`Stack::field`], in [`super::field`]). There are no channels here and no values: a layer is the
-//! window it slides along each axis, and the convolution it computes, if it is one. Branches join
-//! by the hull of what they need, which is the largest field where their centres agree (and
+//! ([`Stack::field`], in [`super::field`]). There are no channels here and no values: a layer is
+//! the window it slides along each axis, and the convolution it computes, if it is one. Branches
+//! join by the hull of what they need, which is the largest field where their centres agree (and
 //! [`ReceptiveField::aligned`](super::ReceptiveField::aligned) says whether they do).
 
 use std::ops::Range;

@@ -74,8 +74,10 @@ fn operators_that_are_not_there_are_refused_by_name() {
     ] {
         let mut graph = Graph::new(&[1, 2, 4, 4]);
         let y = graph.node(operator, &["x"], vec![]);
-        let error = Model::parse(&graph.bytes(&[&y]), Options::default()).err();
-        let error = error.expect("it is refused").to_string();
+        let x = Tensor::new(&[1, 2, 4, 4], &[1.0f32; 32]).expect("a tensor");
+        let model = Model::parse(&graph.bytes(&[&y]), Options::default());
+        let error = model.and_then(|model| model.run(&[("x", x)]));
+        let error = error.expect_err("it is refused").to_string();
         assert!(error.contains(part), "{error}");
     }
 }

@@ -297,7 +297,7 @@ class Compiled:
             raise TypeError("bias is missing: the convolution adds one")
         if len(asked) != len(weights):
             names = ", ".join(name for name, *_ in asked) or "none"
-            hint = " (a residual is given by its name, residual=..)" if "residual" in self.text else ""
+            hint = " (say residual=.. for a residual)" if "residual" in self.text else ""
             raise TypeError(
                 f"{len(weights)} arrays were given, but the program takes {names}{hint}"
             )

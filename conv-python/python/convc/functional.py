@@ -120,7 +120,7 @@ def _array(name: str, x: Any) -> Array:
     x = as_array(x)
     if x.dtype not in _DTYPES:
         types = ", ".join(dtype.name for dtype in _DTYPES)
-        order = "" if x.dtype.isnative else " in the machine's byte order: x.astype(x.dtype.newbyteorder('='))"
+        order = "" if x.dtype.isnative else ", in this machine's byte order"
         raise TypeError(f"{name} holds {x.dtype}, but must hold one of {types}{order}")
     return aligned(x)
 

@@ -41,7 +41,12 @@ def _pooled(
     if said["stride"] is None:
         said["stride"] = said["kernel_size"]
     words = {name: numbers(name, value, rank) for name, value in said.items()}
-    clauses = {"kernel": "kernel_size", "stride": "stride", "pad": "padding", "dilation": "dilation"}
+    clauses = {
+        "kernel": "kernel_size",
+        "stride": "stride",
+        "pad": "padding",
+        "dilation": "dilation",
+    }
     listed = (
         f"{clause} {','.join(map(str, words[name]))}"
         for clause, name in clauses.items()

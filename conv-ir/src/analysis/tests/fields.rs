@@ -87,7 +87,7 @@ fn branches_join_by_the_largest_field() {
 fn stacks_that_make_no_sense_are_refused() {
     let ranks = [conv("conv2d in 4 kernel 3"), conv("conv1d in 4 kernel 3")];
     let message = receptive_field(&ranks).unwrap_err().to_string();
-    assert_eq!(message, "step 1 has 1 spatial axes, but the first has 2");
+    assert_eq!(message, "layer 1 has 1 spatial axes, but the first has 2");
     let far = vec![conv("conv1d in 4 kernel 1 stride 1000000000"); 3];
     assert!(receptive_field(&far).unwrap_err().to_string().contains("too large"));
     let holes = [conv("conv1d-transposed in 4 kernel 1 stride 100000")];

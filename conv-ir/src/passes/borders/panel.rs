@@ -107,15 +107,7 @@ pub(super) fn panel(
     let once: Vec<bool> = access.index.iter().map(|index| turns_once(&path, index)).collect();
     let mut path = in_blocks(nest, path, Role::Out(1), rows);
     if let Some(columns) = columns {
-        let pixel =
-            |index: &Index| if let Index::Folded { pixel, .. } = index { *pixel } else { 1 };
-        let cut = access.index.iter().map(pixel).find(|pixel| columns % pixel != 0);
-        if let Some(pixel) = cut {
-            return Err(Error::IllegalSchedule(format!(
-                "borders panel:{rows}x{columns}: {pixel} interleaved channels fold together; say a \
-                 multiple of {pixel} columns"
-            )));
-        }
+        check_pixels(&access, (rows, columns))?;
         path = in_blocks(nest, path, Role::Out(0), columns);
     }
     let (dtype, padding) = (nest.buffer(input).dtype, padding_value(&path.leaf));
@@ -148,13 +140,7 @@ pub(super) fn panel(
     if dimensions.is_empty() {
         return Ok(vec![path.into_stmt()]); // nothing of the input varies inside a panel
     }
-    let copies: usize = dimensions.iter().map(copy::parts).product();
-    if copies > COPIES {
-        return Err(Error::IllegalSchedule(format!(
-            "borders panel: {copies} copies would fill it, one for each combination of parts before, \
-             inside and behind the image, but the limit is {COPIES}; use borders exact"
-        )));
-    }
+    check_copies(&dimensions)?;
     // Channels, planes, rows, columns, whatever the input's layout.
     let columns_last = |d: &Dimension| innermost_axis(nest, &access.index[d.of]);
     dimensions.sort_by_key(columns_last);
@@ -182,6 +168,30 @@ pub(super) fn panel(
     let mut body: Vec<Stmt> = copies.into_iter().map(LoopPath::into_stmt).collect();
     body.push(LoopPath { loops: inner, leaf: compute }.into_stmt());
     Ok(outer.into_iter().rev().fold(body, |body, l| vec![Stmt::For(l, body)]))
+}
+
+/// Blocks of columns must hold whole pixels, where interleaved channels fold together.
+fn check_pixels(access: &Access, (rows, columns): (i64, i64)) -> Result<(), Error> {
+    let pixel = |index: &Index| if let Index::Folded { pixel, .. } = index { *pixel } else { 1 };
+    match access.index.iter().map(pixel).find(|pixel| columns % pixel != 0) {
+        None => Ok(()),
+        Some(pixel) => Err(Error::IllegalSchedule(format!(
+            "borders panel:{rows}x{columns}: {pixel} interleaved channels fold together; say a \
+             multiple of {pixel} columns"
+        ))),
+    }
+}
+
+/// One that would be filled by too many copies is refused.
+fn check_copies(dimensions: &[Dimension]) -> Result<(), Error> {
+    let copies: usize = dimensions.iter().map(copy::parts).product();
+    if copies <= COPIES {
+        return Ok(());
+    }
+    Err(Error::IllegalSchedule(format!(
+        "borders panel: {copies} copies would fill it, one for each combination of parts before, \
+         inside and behind the image, but the limit is {COPIES}; use borders exact"
+    )))
 }
 
 fn input_access(leaf: &Leaf, input: BufferId) -> Option<Access> {

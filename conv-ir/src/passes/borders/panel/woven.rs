@@ -3,9 +3,10 @@
 //! A tile's rows are fours of channels, so that those of the same columns lie near each other:
 //!
 //! ```text
-//! vectors  panel[ic.q, row, column, ic.b]
-//! tiles    panel[row, ic.q, column, ic.b]
-//! strides  panel[row, kw, ic.q, ow, ic.b]
+//! before  input[ic, row, column]
+//! after   panel[ic.q, row, column, ic.b]      for vectors
+//!         panel[row, ic.q, column, ic.b]      for tiles
+//!         panel[row, kw, ic.q, ow, ic.b]      for tiles under a stride
 //! ```
 //!
 //! gives: columns of the output that lie side by side in tiles, whatever their stride.
