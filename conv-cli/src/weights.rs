@@ -136,9 +136,9 @@ fn other_order(
     // Most windows are as wide as high.
     let is_square = |order: &[usize]| ours(order)[2..].windows(2).all(|pair| pair[0] == pair[1]);
     let fitting = || orders.iter().filter(|(_, order)| fits(&ours(order)));
-    let is_ours = || (0..rank + 2).collect::<Vec<_>>();
-    let others = || fitting().next().filter(|_| !is_square(&is_ours()));
-    let (whose, order) = fitting().find(|(_, order)| is_square(order)).or_else(others)?;
+    let as_it_is: Vec<usize> = (0..rank + 2).collect();
+    let any = || fitting().next().filter(|_| !is_square(&as_it_is));
+    let (whose, order) = fitting().find(|(_, order)| is_square(order)).or_else(any)?;
     let order: Vec<String> = order.iter().map(usize::to_string).collect();
     Some(format!("this looks like {whose}: in NumPy, w.transpose({}) is ours", order.join(", ")))
 }

@@ -21,7 +21,7 @@
 //! off by more than [`TOLERANCE`] units in the last place of the largest tap for each pair: as far
 //! as a window that was computed and rounded is from its own formula.
 
-mod values;
+mod singular;
 mod whole;
 
 use std::fmt;
@@ -31,7 +31,7 @@ use crate::conv::{Conv, ConvAxis, ConvSpec, Layout, Padding, PaddingMode, PerAxi
 use crate::{DType, Reduction, Types};
 
 pub use crate::accuracy::Accuracy;
-use values::{columns, decomposed};
+use singular::{columns, decomposed};
 pub use whole::separate_whole;
 
 /// The most that a tap may be off for each pair, in units in the last place of the largest tap.

@@ -53,13 +53,7 @@ pub(crate) fn tract<T>(
 /// The causes of an error, outermost first, in one line. Those of our own speak for themselves.
 fn chain(error: &TractError) -> String {
     let causes: Vec<String> = error.chain().map(|cause| cause.to_string()).collect();
-    let message = causes.join(": ").replace('\n', " ");
-    // How tract's operator for unknown ones is written.
-    let unknown = message.split_once("Unimplemented(").and_then(|(_, rest)| rest.split_once(')'));
-    match unknown {
-        Some((operator, _)) => format!("operator {operator} is not supported"),
-        None => message,
-    }
+    causes.join(": ").replace('\n', " ")
 }
 
 fn words(panic: &(dyn Any + Send)) -> &str {

@@ -41,30 +41,30 @@ pub fn read(from: From<'_>, route: Route) -> TractResult<InferenceModel> {
     if let Some(graph) = &mut proto.graph {
         spell(graph);
     }
-    match (route, &proto.graph) {
-        (Route::Compiled, _) => expanded::expand(&mut proto)?,
-        (Route::Tract, Some(graph)) => known(graph, &reader)?,
-        (Route::Tract, None) => {}
+    if route == Route::Compiled {
+        expanded::expand(&mut proto)?;
+    }
+    if let Some(graph) = &proto.graph {
+        known(graph, &reader, route)?;
     }
     let ParseResult { model, unresolved_inputs, .. } = reader.parse(&proto, folder)?;
     ensure!(unresolved_inputs.is_empty(), "nothing gives {}", unresolved_inputs.join(", "));
     Ok(model)
 }
 
-/// What tract alone has no operators for is said at once, and who has.
-fn known(graph: &GraphProto, reader: &tract_onnx::Onnx) -> TractResult<()> {
-    let is_strange = |node: &&NodeProto| {
-        node.domain == "com.microsoft" && !reader.op_register.0.contains_key(&*node.op_type)
+/// An operator that nobody has is said at once; one that tract alone has not, with who has.
+fn known(graph: &GraphProto, reader: &tract_onnx::Onnx, route: Route) -> TractResult<()> {
+    let is_strange = |node: &&NodeProto| !reader.op_register.0.contains_key(&*node.op_type);
+    let Some(NodeProto { op_type, name, domain, .. }) = graph.node.iter().find(is_strange) else {
+        return Ok(());
     };
-    if let Some(node) = graph.node.iter().find(is_strange) {
+    if route == Route::Tract && domain == "com.microsoft" {
         bail!(
-            "tract has no operator {} of ONNX Runtime's (node '{}'): leave the route tract out, so \
-             that the model is compiled",
-            node.op_type,
-            node.name
+            "tract has no operator {op_type} of ONNX Runtime's (node '{name}'): leave the route \
+             tract out, so that the model is compiled"
         );
     }
-    Ok(())
+    bail!("operator {op_type} is not supported (node '{name}')")
 }
 
 /// Where a model is.

@@ -9,64 +9,44 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from ._arrays import DTYPES, Array, as_array, as_given, check_threads
+from ._arrays import DTYPES, Array, as_array, as_given, to_write
 from ._compile import Compiled, compile
 from .functional import Axes, numbers
 
 __all__ = ["avg_pool1d", "avg_pool2d", "avg_pool3d", "max_pool1d", "max_pool2d", "max_pool3d"]
 
+#: Words of `compile` whose value is a number for each axis.
+_PER_AXIS = ("kernel_size", "stride", "padding", "dilation")
+
 
 @lru_cache(maxsize=256)
-def _compiled(text: str, threads: int) -> Compiled:
-    return compile(text, threads=threads)
+def _compiled(head: str, threads: int, said: tuple[tuple[str, Any], ...]) -> Compiled:
+    return compile(head, threads=threads, **dict(said))
 
 
 def _pooled(
-    head: str,
-    rank: int,
-    input: Any,
-    said: dict[str, Any],
-    flags: dict[str, bool],
-    out: Array | None,
-    threads: int,
+    kind: str, rank: int, input: Any, out: Array | None, threads: int, **said: Any
 ) -> Array:
-    x = as_array(input)
+    head, x = f"{kind}{rank}d", as_array(input)
     if x.ndim not in (rank + 1, rank + 2):
         raise ValueError(
             f"input has {x.ndim} axes, but {head} takes {rank + 2}, or {rank + 1} without a batch"
         )
     if x.dtype.name not in DTYPES or not x.dtype.isnative:
         raise TypeError(f"input holds {x.dtype}, but must hold one of {', '.join(DTYPES)}")
-    batched = x if x.ndim == rank + 2 else x[None]
     if said["stride"] is None:
         said["stride"] = said["kernel_size"]
-    words = {name: numbers(name, value, rank) for name, value in said.items()}
-    clauses = {
-        "kernel": "kernel_size",
-        "stride": "stride",
-        "pad": "padding",
-        "dilation": "dilation",
-    }
-    listed = (
-        f"{clause} {','.join(map(str, words[name]))}"
-        for clause, name in clauses.items()
-        if name in words
-    )
-    flagged = (flag for flag, is_set in flags.items() if is_set)
-    sizes = "x".join(map(str, batched.shape[2:]))
-    text = " ".join(
-        [
-            f"{head} {DTYPES[x.dtype.name]} n{batched.shape[0]} ic{batched.shape[1]} in {sizes}",
-            *listed,
-            *flagged,
-        ]
-    )
-    pool = _compiled(text, check_threads(threads))
-    if x.ndim == rank + 2:
+    said.update((name, numbers(name, said[name], rank)) for name in _PER_AXIS if name in said)
+    batched = x if x.ndim == rank + 2 else x[None]
+    batch, channels, *sizes = batched.shape
+    said.update(batch=batch, in_channels=channels, input=tuple(sizes), dtype=x.dtype.name)
+    said["kernel"] = said.pop("kernel_size")
+    pool = _compiled(head, threads, tuple(said.items()))
+    if batched is x:
         return as_given(pool(x, out=out), input)
     if out is None:
         return as_given(pool(batched)[0], input)
-    pool(batched, out=out[None])
+    pool(batched, out=to_write(out)[None])
     return out
 
 
@@ -82,13 +62,18 @@ def max_pool1d(
     threads: int = 1,
 ) -> Array:
     """Greatest elements under a window of 1 axis; see `max_pool2d`."""
-    said = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-    }
-    return _pooled("maxpool1d", 1, input, said, {"ceil_mode": ceil_mode}, out, threads)
+    return _pooled(
+        "maxpool",
+        1,
+        input,
+        out,
+        threads,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
 
 
 def max_pool2d(
@@ -137,13 +122,18 @@ def max_pool2d(
     array([[[ 5.,  7.],
             [13., 15.]]])
     """
-    said = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-    }
-    return _pooled("maxpool2d", 2, input, said, {"ceil_mode": ceil_mode}, out, threads)
+    return _pooled(
+        "maxpool",
+        2,
+        input,
+        out,
+        threads,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
 
 
 def max_pool3d(
@@ -158,13 +148,18 @@ def max_pool3d(
     threads: int = 1,
 ) -> Array:
     """Greatest elements under a window of 3 axes; see `max_pool2d`."""
-    said = {
-        "kernel_size": kernel_size,
-        "stride": stride,
-        "padding": padding,
-        "dilation": dilation,
-    }
-    return _pooled("maxpool3d", 3, input, said, {"ceil_mode": ceil_mode}, out, threads)
+    return _pooled(
+        "maxpool",
+        3,
+        input,
+        out,
+        threads,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        ceil_mode=ceil_mode,
+    )
 
 
 def avg_pool1d(
@@ -179,9 +174,18 @@ def avg_pool1d(
     threads: int = 1,
 ) -> Array:
     """Means under a window of 1 axis; see `avg_pool2d`."""
-    said = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
-    flags = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
-    return _pooled("avgpool1d", 1, input, said, flags, out, threads)
+    return _pooled(
+        "avgpool",
+        1,
+        input,
+        out,
+        threads,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
 
 
 def avg_pool2d(
@@ -216,9 +220,18 @@ def avg_pool2d(
     array([[[ 2.5,  4.5],
             [10.5, 12.5]]])
     """
-    said = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
-    flags = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
-    return _pooled("avgpool2d", 2, input, said, flags, out, threads)
+    return _pooled(
+        "avgpool",
+        2,
+        input,
+        out,
+        threads,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
 
 
 def avg_pool3d(
@@ -233,6 +246,15 @@ def avg_pool3d(
     threads: int = 1,
 ) -> Array:
     """Means under a window of 3 axes; see `avg_pool2d`."""
-    said = {"kernel_size": kernel_size, "stride": stride, "padding": padding}
-    flags = {"ceil_mode": ceil_mode, "count_include_pad": count_include_pad}
-    return _pooled("avgpool3d", 3, input, said, flags, out, threads)
+    return _pooled(
+        "avgpool",
+        3,
+        input,
+        out,
+        threads,
+        kernel_size=kernel_size,
+        stride=stride,
+        padding=padding,
+        ceil_mode=ceil_mode,
+        count_include_pad=count_include_pad,
+    )
