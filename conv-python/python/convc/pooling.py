@@ -61,7 +61,13 @@ def max_pool1d(
     out: Array | None = None,
     threads: int = 1,
 ) -> Array:
-    """Greatest elements under a window of 1 axis; see `max_pool2d`."""
+    """Greatest elements under a window of 1 axis, of ``(N, C, L)`` or ``(C, L)``.
+
+    Parameters
+    ----------
+    input, kernel_size, stride, padding, dilation, ceil_mode, out, threads
+        As for `max_pool2d`.
+    """
     return _pooled(
         "maxpool",
         1,
@@ -147,7 +153,13 @@ def max_pool3d(
     out: Array | None = None,
     threads: int = 1,
 ) -> Array:
-    """Greatest elements under a window of 3 axes; see `max_pool2d`."""
+    """Greatest elements under a window of 3 axes, of ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
+
+    Parameters
+    ----------
+    input, kernel_size, stride, padding, dilation, ceil_mode, out, threads
+        As for `max_pool2d`.
+    """
     return _pooled(
         "maxpool",
         3,
@@ -173,7 +185,13 @@ def avg_pool1d(
     out: Array | None = None,
     threads: int = 1,
 ) -> Array:
-    """Means under a window of 1 axis; see `avg_pool2d`."""
+    """Means under a window of 1 axis, of ``(N, C, L)`` or ``(C, L)``.
+
+    Parameters
+    ----------
+    input, kernel_size, stride, padding, ceil_mode, count_include_pad, out, threads
+        As for `avg_pool2d`.
+    """
     return _pooled(
         "avgpool",
         1,
@@ -245,7 +263,13 @@ def avg_pool3d(
     out: Array | None = None,
     threads: int = 1,
 ) -> Array:
-    """Means under a window of 3 axes; see `avg_pool2d`."""
+    """Means under a window of 3 axes, of ``(N, C, D, H, W)`` or ``(C, D, H, W)``.
+
+    Parameters
+    ----------
+    input, kernel_size, stride, padding, ceil_mode, count_include_pad, out, threads
+        As for `avg_pool2d`.
+    """
     return _pooled(
         "avgpool",
         3,
